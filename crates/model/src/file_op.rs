@@ -1,0 +1,64 @@
+//! What COPY, ADD and WORKDIR ask of the layer engine.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Chain;
+
+/// A step that changes files without running anything. All text is expanded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FileOp {
+    /// COPY and ADD.
+    Copy(CopyRequest),
+    /// WORKDIR: make a folder and its missing parents.
+    MakeDir(MakeDir),
+}
+
+/// A folder to make. Makes no layer if it exists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MakeDir {
+    /// Absolute and clean.
+    pub path: String,
+    /// Who owns what is made: `USER` as written, looked up in the image's own files; empty for root.
+    pub user: String,
+}
+
+/// A COPY or ADD of sources of one origin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CopyRequest {
+    /// The paths (patterns with Go `filepath.Match` syntax) below the root of the origin.
+    pub sources: Vec<String>,
+    /// Files given in the Dockerfile itself, after the sources, in order.
+    pub inline: Vec<InlineFile>,
+    /// The destination: absolute, cleaned but for a trailing slash, which means "a folder".
+    pub dest: String,
+    /// `--chown` as written after expansion.
+    pub chown: Option<String>,
+    /// `--chmod` as written after expansion: octal, or symbolic where implemented.
+    pub chmod: Option<String>,
+    /// `--link`: independent of the parent's files.
+    pub link: bool,
+    /// `--parents`.
+    pub parents: bool,
+    /// `--exclude` patterns.
+    pub exclude: Vec<String>,
+    /// ADD: unpack local archives. `None` for COPY.
+    pub unpack: Option<bool>,
+}
+
+/// A file whose contents stand in the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InlineFile {
+    /// Its name in the destination folder.
+    pub name: String,
+    /// Its contents, expanded.
+    pub contents: String,
+}
+
+/// Where the sources of a [`CopyRequest`] are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyOrigin {
+    /// The build context of that name; the empty name is the main one.
+    Context(String),
+    /// The files of a stack of layers: a stage or an image.
+    Layers(Chain),
+}

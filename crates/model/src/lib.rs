@@ -1,0 +1,25 @@
+//! The vocabulary of xbuild: digests, platforms, references, image documents, and the seams
+//! between the stages of the pipeline.
+//!
+//! Everything here is a plain value or a trait; nothing does I/O. Sources: OCI image-spec 1.1,
+//! OCI distribution-spec 1.1, and containerd's platform normalisation rules.
+
+pub mod digest;
+pub mod failure;
+pub mod file_op;
+pub mod image;
+pub mod manifest;
+pub mod passwd;
+pub mod platform;
+pub mod reference;
+pub mod resolved;
+pub mod run;
+pub mod seam;
+
+pub use digest::{Chain, DiffId, Digest, DigestError};
+pub use failure::{FailureKind, StepFailure};
+pub use image::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
+pub use manifest::{Descriptor, Index, Manifest};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError};
+pub use resolved::{BlobSource, ImageLayer, ResolvedImage};

@@ -1,0 +1,257 @@
+//! Image references: `[registry/]repository[:tag][@digest]`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Digest;
+
+/// A parsed image reference, with Docker's defaults filled in.
+///
+/// `busybox` is `docker.io/library/busybox:latest`.
+///
+/// **Source** — distribution/reference grammar; OCI distribution-spec § Pulling manifests.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+/// Why a text is no image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The name has an empty part, upper case or other characters that no registry takes.
+    #[error("invalid image reference {text:?}: {reason}")]
+    Malformed {
+        /// What was given.
+        text: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+}
+
+/// The registry of names without one.
+pub const DOCKER_HUB: &str = "docker.io";
+
+impl Reference {
+    /// Returns the host and port of the registry, `docker.io` if none was written.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// Returns the repository, `library/` added for official images.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Returns the tag: the one written, `latest` if neither tag nor digest was.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// Returns the digest that pins the content, if written.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// Returns what the manifest is asked for by: the digest, else the tag.
+    pub fn manifest_name(&self) -> String {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.clone(),
+            (None, None) => "latest".to_owned(),
+        }
+    }
+
+    /// Returns the reference of another manifest of the same repository.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), tag: None, ..self.clone() }
+    }
+
+    /// Returns whether the registry is this machine: plain HTTP is the default there.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.registry)
+    }
+}
+
+/// Returns whether `registry`, a host with or without port, is on a loopback address.
+pub fn is_loopback(registry: &str) -> bool {
+    let host = match registry.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => registry.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let fail =
+            |reason| ReferenceError::Malformed { text: text.chars().take(200).collect(), reason };
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => {
+                (name, Some(digest.parse().map_err(|_| fail("the digest is not sha256:HEX"))?))
+            }
+            None => (text, None),
+        };
+        let last = name.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match name[last..].find(':') {
+            Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..])),
+            None => (name, None),
+        };
+        if tag.is_some_and(|tag| !valid_tag(tag)) {
+            return Err(fail("a tag has 1 to 128 letters, digits, '_', '.' or '-'"));
+        }
+        let (registry, path) = match name.split_once('/') {
+            Some((host, path))
+                if host.contains(['.', ':']) || host == "localhost" || has_upper(host) =>
+            {
+                (host, path)
+            }
+            _ => (DOCKER_HUB, name),
+        };
+        if !valid_host(registry) {
+            return Err(fail("the registry is not a host name with an optional port"));
+        }
+        let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
+        if path.is_empty() || path.len() > 255 || !path.split('/').all(valid_component) {
+            return Err(fail(
+                "a repository has lower-case letters and digits, joined by '.', '_', '-' or '/'",
+            ));
+        }
+        let repository = if registry == DOCKER_HUB && !path.contains('/') {
+            format!("library/{path}")
+        } else {
+            path.to_owned()
+        };
+        let tag = match (tag, &digest) {
+            (Some(tag), _) => Some(tag.to_owned()),
+            (None, Some(_)) => None,
+            (None, None) => Some("latest".to_owned()),
+        };
+        Ok(Self { registry: registry.to_owned(), repository, tag, digest })
+    }
+}
+
+fn has_upper(text: &str) -> bool {
+    text.chars().any(|c| c.is_ascii_uppercase())
+}
+
+fn valid_tag(tag: &str) -> bool {
+    let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    (1..=128).contains(&tag.len()) && tag.chars().all(ok) && !tag.starts_with(['.', '-'])
+}
+
+fn valid_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !name.starts_with('[') || name.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let name_ok = match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.split('.').all(|label| {
+            !label.is_empty()
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        }),
+    };
+    name_ok
+        && port.is_none_or(|p| p.parse::<u16>().is_ok() && p.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// Checks a path component: alphanumeric runs joined by `.`, `_`, `__` or any number of `-`.
+fn valid_component(component: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut separator = String::new();
+    let separator_ok = |s: &str| matches!(s, "" | "." | "_" | "__") || s.chars().all(|c| c == '-');
+    for c in component.chars() {
+        if alphanumeric(c) {
+            if !separator_ok(&separator) {
+                return false;
+            }
+            separator.clear();
+        } else if matches!(c, '.' | '_' | '-') {
+            separator.push(c);
+        } else {
+            return false;
+        }
+    }
+    component.starts_with(alphanumeric) && component.ends_with(alphanumeric)
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fills_in_what_docker_fills_in() {
+        let digest = Digest::of(b"x");
+        for (input, expected) in [
+            ("busybox".to_owned(), "docker.io/library/busybox:latest".to_owned()),
+            ("index.docker.io/a/b:1".to_owned(), "docker.io/a/b:1".to_owned()),
+            ("localhost/a".to_owned(), "localhost/a:latest".to_owned()),
+            ("127.0.0.1:5000/a/b__c".to_owned(), "127.0.0.1:5000/a/b__c:latest".to_owned()),
+            ("r.example/a-----b:T.1_".to_owned(), "r.example/a-----b:T.1_".to_owned()),
+            ("[::1]:5000/a".to_owned(), "[::1]:5000/a:latest".to_owned()),
+            (format!("a@{digest}"), format!("docker.io/library/a@{digest}")),
+            (format!("a:t@{digest}"), format!("docker.io/library/a:t@{digest}")),
+        ] {
+            assert_eq!(input.parse::<Reference>().unwrap().to_string(), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_no_registry_takes() {
+        for bad in [
+            "",
+            "A",
+            "a/",
+            "/a",
+            "a//b",
+            "a:../x",
+            "a:",
+            "a@sha256:../../x",
+            "a/..",
+            "a/.b",
+            "a___b",
+            "r.example:99999/a",
+            "r..example/a",
+            "http://r.example/a",
+            "a b",
+            "-r.example/a",
+        ] {
+            assert!(bad.parse::<Reference>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn knows_loopback() {
+        for (registry, expected) in [
+            ("localhost", true),
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("127.9.9.9", true),
+            ("[::1]:5000", true),
+            ("localhost.example", false),
+            ("10.0.0.1", false),
+            ("docker.io", false),
+        ] {
+            assert_eq!(is_loopback(registry), expected, "{registry}");
+        }
+    }
+}

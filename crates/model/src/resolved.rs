@@ -1,0 +1,49 @@
+//! An image that a reference was resolved to: manifest and configuration read, no layer pulled.
+
+use crate::{Descriptor, DiffId, ImageConfig, Platform};
+
+/// Where a blob can be had.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BlobSource {
+    /// A repository of a registry.
+    Registry {
+        /// Host and port, as in a [`crate::Reference`].
+        registry: String,
+        /// The repository.
+        repository: String,
+    },
+    /// A folder that holds an OCI layout.
+    Layout {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
+}
+
+/// A layer of a resolved image. Its blob need not be in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageLayer {
+    /// The digest of the uncompressed layer, from the image configuration.
+    pub diff_id: DiffId,
+    /// The blob, from the manifest.
+    pub descriptor: Descriptor,
+    /// Where the blob can be had.
+    pub source: BlobSource,
+}
+
+/// A resolved image.
+///
+/// **Shape** — layers oldest first; as many as the configuration has diff IDs (checked when the
+/// image was resolved).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedImage {
+    /// What was asked for, for display.
+    pub name: String,
+    /// The platform of the manifest that was chosen.
+    pub platform: Platform,
+    /// The manifest.
+    pub manifest: Descriptor,
+    /// The configuration.
+    pub config: ImageConfig,
+    /// The layers.
+    pub layers: Vec<ImageLayer>,
+}

@@ -1,0 +1,124 @@
+//! The seams of the pipeline: traits between `solve`, which walks the graph, and the stages that
+//! do the work. The implementers never see `solve`, nor each other; `cli` wires them.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use crate::file_op::{CopyOrigin, FileOp};
+use crate::run::RunRequest;
+use crate::{Chain, DiffId, Digest, ImageLayer, StepFailure};
+
+/// Gives the bytes of blobs that are somewhere else. Implemented by `registry`.
+pub trait Blobs: Send + Sync {
+    /// Opens the blob of `layer` for reading from its first byte to its end.
+    ///
+    /// The reader retries and resumes by itself. It is *not* verified: whoever reads compares
+    /// digest and size before anything is published.
+    fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure>;
+}
+
+/// Makes layers. Implemented by `snapshot`.
+pub trait Snapshots: Send + Sync {
+    /// Makes the layers of an image known; nothing is pulled until something needs its bytes.
+    fn add_image(&self, layers: &[ImageLayer]);
+
+    /// Works out what a COPY, ADD or WORKDIR on top of `parent` would write, reading only what is
+    /// needed for that: the origin's files are hashed, the layers below are indexed.
+    fn select(
+        &self,
+        parent: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<Box<dyn Selection>, StepFailure>;
+
+    /// Makes a writable root file system on top of `parent`, unpacking the layers that are not yet.
+    fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure>;
+
+    /// Returns whether all that is needed to use the layer later is at hand: its blob in the
+    /// store or at a known origin. A cached result whose layer is gone is no result.
+    fn has_layer(&self, layer: &DiffId) -> bool;
+}
+
+/// What a COPY, ADD or WORKDIR is about to write.
+pub trait Selection: Send {
+    /// Returns the content key: names, kinds, modes, owners, bytes and links of what is written,
+    /// and where; not modification times.
+    fn key(&self) -> &Digest;
+
+    /// Returns whether there is nothing to write, so that no layer is made.
+    fn is_empty(&self) -> bool;
+
+    /// Writes the layer and returns its diff ID. With `folder` set the layer is unpacked while it
+    /// is written, because a RUN will stand on it.
+    fn commit(self: Box<Self>, folder: bool) -> Result<DiffId, StepFailure>;
+}
+
+/// A writable root file system. Dropping it throws its changes away.
+pub trait Workspace: Send {
+    /// Returns the folders to mount.
+    fn root(&self) -> &RootDirs;
+
+    /// Turns what was written into a layer.
+    fn commit(self: Box<Self>) -> Result<DiffId, StepFailure>;
+}
+
+/// The folders of an overlay mount.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RootDirs {
+    /// The unpacked layers, the *newest* first, as overlayfs wants them; may be empty.
+    pub lowers: Vec<PathBuf>,
+    /// Where changes go.
+    pub upper: PathBuf,
+    /// overlayfs's work folder, on the file system of `upper`.
+    pub work: PathBuf,
+}
+
+/// Runs commands. Implemented by `exec`.
+pub trait Runner: Send + Sync {
+    /// Runs a command on the root file system and waits for it. Each line of output, without its
+    /// line end, goes to `output` as it comes.
+    ///
+    /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
+    fn run(
+        &self,
+        root: &RootDirs,
+        request: &RunRequest,
+        output: &dyn Output,
+    ) -> Result<(), StepFailure>;
+}
+
+/// Takes the output of a command.
+pub trait Output: Sync {
+    /// Takes one line, which may hold any bytes; `stderr` tells the stream.
+    fn line(&self, stderr: bool, line: &[u8]);
+}
+
+/// Does work inside the build's user namespace, where other owners' files can be made and read.
+/// Implemented by `exec`, used by `snapshot`. Started on the first call.
+pub trait Namespace: Send + Sync {
+    /// Runs the task `name` in a process of its own inside the namespace.
+    ///
+    /// `request` and the answer are JSON; `fds` are handed over. Returns at once: the caller
+    /// feeds the pipes and then waits.
+    fn start(
+        &self,
+        name: &'static str,
+        request: Vec<u8>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Box<dyn PendingTask>, StepFailure>;
+
+    /// Returns the name of the id map in use, a safe folder name: unpacked layers of one map
+    /// cannot be used under another.
+    fn map_name(&self) -> Result<String, StepFailure>;
+
+    /// Returns whether only one user id exists in the namespace, so that files cannot be given
+    /// to others and owners are kept in the tree index instead.
+    fn single_id(&self) -> Result<bool, StepFailure>;
+}
+
+/// A task that was started.
+pub trait PendingTask: Send {
+    /// Waits for the answer.
+    fn wait(self: Box<Self>) -> Result<Vec<u8>, StepFailure>;
+}
