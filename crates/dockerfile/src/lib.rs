@@ -1,0 +1,52 @@
+//! Dockerfile text to a spanned syntax tree of typed instructions.
+//!
+//! [`parse()`] reads a whole file; [`parse_onbuild`] reads one trigger out of a base image's
+//! config. Both are pure: no files, no environment, no clock. Text in the tree is as written:
+//! [`expand`] replaces variables once the planner knows their values. [`print()`] writes a tree
+//! back as a Dockerfile.
+//!
+//! **Source**: the Dockerfile reference as of Dockerfile frontend 1.20; where it is silent, what
+//! BuildKit (2026-08) was measured to do.
+//!
+//! ```
+//! use xbuild_dockerfile::{Instruction, parse};
+//!
+//! let file = parse("Dockerfile", b"FROM alpine AS base\nRUN echo \\\n  hello\n")?;
+//! let stage = &file.stages[0];
+//! assert_eq!(stage.from.image, "alpine");
+//! assert_eq!(*stage.instructions[0].span.lines.end(), 3);
+//! assert!(matches!(stage.instructions[0].value, Instruction::Run(_)));
+//! # Ok::<(), xbuild_dockerfile::ParseErrors>(())
+//! ```
+
+mod convert;
+mod diagnostic;
+mod directive;
+mod duration;
+mod error;
+pub mod expand;
+mod flags;
+mod heredoc;
+mod instruction;
+mod keyword;
+mod lines;
+mod parse;
+mod port;
+mod print;
+mod run;
+mod signal;
+mod span;
+mod suggest;
+mod transfer;
+mod words;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use error::{ExpandError, ParseError, ParseErrorKind, ParseErrors, PortError};
+pub use instruction::*;
+pub use keyword::Keyword;
+pub use parse::{parse, parse_onbuild};
+pub use port::parse_ports;
+pub use print::print;
+pub use signal::is_signal;
+pub use span::{Span, Spanned};
+pub use suggest::suggest;

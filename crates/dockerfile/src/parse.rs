@@ -1,0 +1,248 @@
+//! A file to its syntax tree.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::convert::{self, Line};
+use crate::diagnostic::{Code, Diagnostics};
+use crate::error::{ParseError, ParseErrorKind, ParseErrors};
+use crate::heredoc::Opening;
+use crate::instruction::{
+    Arg, Directive, Dockerfile, Env, From, Heredoc, Instruction, Label, Stage,
+};
+use crate::keyword::Keyword;
+use crate::lines::{Item, Joined, Lines};
+use crate::span::{Span, Spanned};
+
+/// Reads a Dockerfile. `file` is the name to show for it.
+///
+/// A byte order mark and CRLF line ends are accepted. Everything is checked that does not depend
+/// on the values of variables, in all stages, built or not.
+///
+/// **Errors**: all that are found, not only the first.
+///
+/// **Source**: Dockerfile reference.
+pub fn parse(file: &str, text: &[u8]) -> Result<Dockerfile, ParseErrors> {
+    let mut parser = Parser {
+        file: file.into(),
+        lines: Lines::new(text),
+        seen_from: false,
+        names: HashSet::new(),
+        directives: Vec::new(),
+        globals: Vec::new(),
+        stages: Vec::new(),
+        warnings: Diagnostics::default(),
+        errors: Vec::new(),
+    };
+    while parser.errors.len() < ParseErrors::LIMIT
+        && let Some((first, item)) = parser.lines.next_item()
+    {
+        parser.item(first, item);
+    }
+    parser.finish()
+}
+
+/// Reads a trigger that the config of a base image holds; `span` is the FROM that names the image.
+/// Triggers are read with the backslash as escape character, whatever the file says.
+///
+/// **Errors**: the trigger is not exactly one instruction, one that may not be a trigger, or
+/// wrong in itself.
+pub fn parse_onbuild(text: &str, span: &Span) -> Result<Instruction, ParseError> {
+    let located = |kind| ParseError { kind, span: span.clone() };
+    let mut lines = Lines::new(text.as_bytes());
+    let instruction = match lines.next_item() {
+        Some((_, Ok(Item::Instruction(joined)))) => {
+            let (line, heredocs) = read_line(&joined.text, &mut lines).map_err(located)?;
+            convert::trigger(&line, heredocs).map_err(located)?
+        }
+        Some((_, Err(kind))) => return Err(located(kind)),
+        Some((_, Ok(Item::Directive(_)))) | None => {
+            return Err(located(ParseErrorKind::NotOneInstruction));
+        }
+    };
+    match lines.next_item() {
+        None => Ok(instruction),
+        Some(_) => Err(located(ParseErrorKind::NotOneInstruction)),
+    }
+}
+
+/// Takes a line apart and reads the heredocs below it.
+///
+/// Bodies are read even if the instruction is misspelled, lest their lines be taken for
+/// instructions.
+fn read_line<'t>(
+    text: &'t str,
+    lines: &mut Lines<'_>,
+) -> Result<(Line<'t>, Vec<Heredoc>), ParseErrorKind> {
+    let line = Line::read(text, lines.escape);
+    let may_hold_heredocs = match &line {
+        Ok(line) => line.may_hold_heredocs(),
+        Err(ParseErrorKind::UnknownInstruction { suggestion, .. }) => {
+            matches!(suggestion, Some(Keyword::Add | Keyword::Copy | Keyword::Run))
+        }
+        Err(_) => false,
+    };
+    let mut heredocs = Vec::new();
+    let mut unread = None;
+    if may_hold_heredocs {
+        for opening in Opening::all(text) {
+            match opening.read_body(lines) {
+                Ok(heredoc) => heredocs.push(heredoc),
+                Err(error) => {
+                    unread.get_or_insert(error);
+                }
+            }
+        }
+    }
+    let line = line?;
+    match unread {
+        None => Ok((line, heredocs)),
+        Some(error) => Err(error),
+    }
+}
+
+struct Parser<'a> {
+    file: Arc<str>,
+    lines: Lines<'a>,
+    /// A FROM was met, maybe a wrong one; or the lack of it is already reported.
+    seen_from: bool,
+    names: HashSet<String>,
+    directives: Vec<Spanned<Directive>>,
+    globals: Vec<Spanned<Arg>>,
+    stages: Vec<Stage>,
+    warnings: Diagnostics,
+    errors: Vec<ParseError>,
+}
+
+impl Parser<'_> {
+    fn item(&mut self, first: u32, item: Result<Item, ParseErrorKind>) {
+        let result = match item {
+            Ok(Item::Directive(value)) => {
+                let span = self.span(first);
+                self.directives.push(Spanned { value, span });
+                Ok(())
+            }
+            Ok(Item::Instruction(joined)) => self.instruction(first, &joined),
+            Err(error) => Err(error),
+        };
+        if let Err(kind) = result {
+            let span = self.span(first);
+            self.errors.push(ParseError { kind, span });
+        }
+    }
+
+    /// Returns the span from the line `first` to the one read last.
+    fn span(&self, first: u32) -> Span {
+        Span::new(&self.file, first, self.lines.number.max(first))
+    }
+
+    fn instruction(&mut self, first: u32, joined: &Joined) -> Result<(), ParseErrorKind> {
+        if let Some(line) = joined.empty_line {
+            let span = Span::new(&self.file, line, line);
+            let message = "empty line within a continued instruction";
+            self.warnings.push(Code::NoEmptyContinuation, span, message);
+        }
+        let (line, heredocs) = read_line(&joined.text, &mut self.lines)?;
+        let span = self.span(first);
+        if line.keyword == Keyword::From {
+            self.seen_from = true;
+            return self.from(&line, span);
+        }
+        let value = convert::instruction(&line, heredocs)?;
+        self.warn(&value, &span);
+        match (self.stages.last_mut(), value) {
+            (Some(stage), value) => stage.instructions.push(Spanned { value, span }),
+            (None, Instruction::Arg(value)) => self.globals.push(Spanned { value, span }),
+            (None, _) if self.seen_from => {}
+            (None, _) => {
+                self.seen_from = true;
+                return Err(ParseErrorKind::BeforeFrom { keyword: line.keyword });
+            }
+        }
+        Ok(())
+    }
+
+    fn from(&mut self, line: &Line<'_>, span: Span) -> Result<(), ParseErrorKind> {
+        let from = convert::from(line)?;
+        if let Some(name) = &from.name
+            && !self.names.insert(name.clone())
+        {
+            let message = format!("the name {name} is already that of an earlier stage");
+            self.warnings.push(Code::DuplicateStageName, span.clone(), message);
+        }
+        let convert::FromLine { image, platform, name } = from;
+        let from = From { image, platform, name, original: line.original.to_owned(), span };
+        self.stages.push(Stage { from, instructions: Vec::new() });
+        Ok(())
+    }
+
+    fn warn(&mut self, instruction: &Instruction, span: &Span) {
+        let (code, message) = match instruction {
+            Instruction::Maintainer(_) => (
+                Code::MaintainerDeprecated,
+                "MAINTAINER is out of use: set the label org.opencontainers.image.authors"
+                    .to_owned(),
+            ),
+            Instruction::Env(Env { legacy: true, .. })
+            | Instruction::Label(Label { legacy: true, .. }) => {
+                let keyword = instruction.keyword();
+                (Code::LegacyKeyValueFormat, format!("write {keyword} NAME=VALUE, with ="))
+            }
+            _ => return,
+        };
+        self.warnings.push(code, span.clone(), message);
+    }
+
+    fn finish(mut self) -> Result<Dockerfile, ParseErrors> {
+        if self.errors.is_empty() && self.stages.is_empty() {
+            let span = self.span(1);
+            self.errors.push(ParseError { kind: ParseErrorKind::NoStage, span });
+        }
+        if !self.errors.is_empty() {
+            return Err(ParseErrors(self.errors));
+        }
+        Ok(Dockerfile {
+            file: self.file,
+            directives: self.directives,
+            escape: self.lines.escape,
+            globals: self.globals,
+            stages: self.stages,
+            warnings: self.warnings,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_is_one_instruction() {
+        let span = Span::new(&"Dockerfile".into(), 3, 3);
+        let read = |text| parse_onbuild(text, &span);
+        for text in ["run echo \"$x\"", "COPY <<E /x\nbody\nE", "RUN a \\\n b\n", "ENV a=1"] {
+            let trigger = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(trigger.original().lines().count(), 1);
+        }
+        for text in ["", "# x", "RUN a\nRUN b", "FROM a", "ONBUILD RUN a", "NOPE", "COPY <<E /x"] {
+            assert_eq!(read(text).expect_err(text).span, span);
+        }
+    }
+
+    #[test]
+    fn what_ends_up_in_a_config_reads_back() {
+        let file = b"FROM a\nONBUILD COPY <<-'E' <<F /x/\n\ta\n\tE\n$b\nF\n";
+        let tree = parse("Dockerfile", file).expect("parses");
+        let span = &tree.stages[0].from.span;
+        let Instruction::Onbuild(onbuild) = &tree.stages[0].instructions[0].value else { panic!() };
+        let Ok(Instruction::Copy(copy)) = parse_onbuild(&onbuild.trigger, span) else { panic!() };
+        assert_eq!(copy.sources.len(), 2);
+        assert_eq!(copy.destination, "/x/");
+    }
+
+    #[test]
+    fn errors_are_collected_up_to_a_limit() {
+        let errors = parse("Dockerfile", "NOPE\n".repeat(1000).as_bytes()).expect_err("is bad");
+        assert_eq!(errors.iter().count(), ParseErrors::LIMIT);
+    }
+}
