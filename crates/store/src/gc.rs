@@ -1,0 +1,172 @@
+//! What the store takes up, and removing it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::FlockOperation;
+use xbuild_model::{Descriptor, Digest};
+
+use crate::{CacheRecord, ImageRecord, Store, StoreError, record, temp};
+
+/// One kind of content and what it takes up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// `blobs`, `folders` and so on.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// Bytes on disk (allocated blocks; hard links counted once for each name).
+    pub bytes: u64,
+    /// When one of them was last used, if there is any.
+    pub last_used: Option<SystemTime>,
+}
+
+/// A folder whose files may belong to ids of a user namespace: the plain user cannot remove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+const KINDS: &[(&str, &str)] = &[
+    ("blobs", "blobs/sha256"),
+    ("layer records", "layers"),
+    ("tree indexes", "indexes"),
+    ("cached steps", "cache"),
+    ("images", "images"),
+];
+
+impl Store {
+    /// Returns what each kind of content takes up. Files that cannot be looked at count as 0.
+    pub fn usage(&self) -> Vec<Usage> {
+        let mut list: Vec<Usage> = KINDS
+            .iter()
+            .map(|(kind, folder)| usage(kind, children(&self.root().join(folder))))
+            .collect();
+        let maps = children(&self.root().join("folders"));
+        list.push(usage("unpacked layers", maps.iter().flat_map(|map| children(map)).collect()));
+        list
+    }
+
+    /// Returns the cached steps with the time of their last use, the newest first.
+    pub fn cached_steps(&self) -> Vec<(CacheRecord, SystemTime)> {
+        let mut steps: Vec<_> = children(&self.root().join("cache"))
+            .into_iter()
+            .filter_map(|path| {
+                let used = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
+                let bytes = record::unseal(fs::read(&path).ok()?)?;
+                Some((serde_json::from_slice(&bytes).ok()?, used))
+            })
+            .collect();
+        steps.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
+        steps
+    }
+
+    /// Returns folders of killed builds that [`Store::open`] could not remove.
+    pub fn leftovers(&self) -> Vec<Leftover> {
+        let tmp = temp::abandoned(&self.root().join("tmp"));
+        tmp.into_iter().map(|path| Leftover { path }).collect()
+    }
+
+    /// Removes what no image in the store refers to; with `all` the images as well. Returns the
+    /// folders to remove from inside a user namespace, already moved out of the way.
+    ///
+    /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.
+    pub fn prune(&self, all: bool) -> Result<Vec<Leftover>, StoreError> {
+        let busy = || StoreError::Busy { path: self.root().to_owned() };
+        rustix::fs::flock(self.lock_file(), FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| busy())?;
+        let kept = if all { HashSet::new() } else { self.reachable() };
+        for (_, folder) in KINDS {
+            let images = *folder == "images";
+            for path in children(&self.root().join(folder)) {
+                let keep = match folder {
+                    _ if images => !all,
+                    &"blobs/sha256" => kept.contains(&file_name(&path)),
+                    _ => false,
+                };
+                if !keep {
+                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                }
+            }
+        }
+        let mut leftovers = Vec::new();
+        for layer in children(&self.root().join("folders")).iter().flat_map(|map| children(map)) {
+            let path = self.temp_path("pruned");
+            fs::rename(&layer, &path).map_err(StoreError::io("move", &layer))?;
+            leftovers.push(Leftover { path });
+        }
+        leftovers.extend(self.leftovers());
+        rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
+        Ok(leftovers)
+    }
+
+    /// Returns the names (hexadecimal digests) of the blobs that the images need.
+    fn reachable(&self) -> HashSet<String> {
+        let mut found = HashSet::new();
+        let mut queue: Vec<Digest> = Vec::new();
+        for path in children(&self.root().join("images")) {
+            let sealed = fs::read(&path).ok().and_then(record::unseal);
+            let image: Option<ImageRecord> =
+                sealed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            queue.extend(image.map(|image| image.target.digest));
+        }
+        while let Some(digest) = queue.pop() {
+            if found.insert(digest.hex()) {
+                queue.extend(self.references(&digest));
+            }
+        }
+        found
+    }
+
+    /// Returns what a manifest or index refers to; nothing for any other blob.
+    fn references(&self, digest: &Digest) -> Vec<Digest> {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            config: Option<Descriptor>,
+            #[serde(default)]
+            layers: Vec<Descriptor>,
+            #[serde(default)]
+            manifests: Vec<Descriptor>,
+        }
+        /// Manifests are small: anything larger is a layer.
+        const MAX_MANIFEST: u64 = 4 << 20;
+        let path = self.blob_path(digest);
+        if fs::metadata(&path).map_or(true, |meta| meta.len() > MAX_MANIFEST) {
+            return Vec::new();
+        }
+        let document =
+            fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Document>(&b).ok());
+        document.map_or_else(Vec::new, |d| {
+            d.config.into_iter().chain(d.layers).chain(d.manifests).map(|d| d.digest).collect()
+        })
+    }
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut list: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    list.sort();
+    list
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn usage(kind: &'static str, paths: Vec<PathBuf>) -> Usage {
+    let mut total = Usage { kind, count: paths.len() as u64, bytes: 0, last_used: None };
+    let mut queue: BTreeMap<PathBuf, ()> = paths.into_iter().map(|path| (path, ())).collect();
+    while let Some((path, ())) = queue.pop_first() {
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        total.bytes += meta.blocks() * 512;
+        total.last_used = total.last_used.max(meta.modified().ok());
+        if meta.is_dir() {
+            queue.extend(children(&path).into_iter().map(|path| (path, ())));
+        }
+    }
+    total
+}

@@ -1,0 +1,38 @@
+//! The local state: content-addressed blobs, layer records, tree indexes, unpacked layers, cache
+//! records and image names, shared by any number of concurrent builds.
+//!
+//! ```text
+//! ROOT/                        0700, owned by whoever builds
+//! ├── version                  "1\n"; another number is refused
+//! ├── lock                     flock: shared by each build, exclusive for pruning
+//! ├── blobs/sha256/HEX         manifests, configurations, compressed layers
+//! ├── layers/HEX               record: diff ID -> descriptor of its blob
+//! ├── indexes/HEX              tree index of a layer, by diff ID
+//! ├── folders/MAP/HEX/fs       unpacked layer, by id map and diff ID
+//! │              └── boot      the boot in which it was published, or "synced"
+//! ├── cache/HEX                record: key of a step -> diff IDs
+//! ├── images/HEX               record: image name -> descriptor, by the digest of the name
+//! └── tmp/PID-N/               work of one open store, with its own flock'd `lock`
+//! ```
+//!
+//! Everything is published by rename, complete or not at all. Blobs are synced before; records
+//! carry their own digest, so that one torn by a power cut is no record; a folder counts only in
+//! the boot in which it was published, or after [`Store::sync`]. A kill at any moment leaves
+//! garbage below `tmp`, which the next [`Store::open`] removes.
+
+mod blob;
+mod error;
+mod folder;
+mod gc;
+mod record;
+mod store;
+mod temp;
+#[cfg(test)]
+mod tests;
+
+pub use blob::BlobWriter;
+pub use error::StoreError;
+pub use gc::{Leftover, Usage};
+pub use record::{CacheRecord, ImageRecord};
+pub use store::Store;
+pub use temp::TempFolder;

@@ -1,0 +1,267 @@
+//! Opening the store, and the paths in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FlockOperation;
+use xbuild_model::{Descriptor, DiffId, Digest};
+
+use crate::temp::{self, Session};
+use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, record};
+
+const VERSION: &str = "1";
+const FOLDERS: &[&str] =
+    &["blobs/sha256", "layers", "indexes", "folders", "cache", "images", "tmp"];
+
+/// The largest record or index that is read, in bytes: one million files make about 200 MiB.
+const MAX_RECORD: u64 = 1 << 30;
+
+/// An open store. Holds a shared lock, so that nothing is pruned under a running build.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    lock: File,
+    session: Session,
+    counter: AtomicU64,
+    pub(crate) unsynced: Mutex<Vec<PathBuf>>,
+}
+
+impl Store {
+    /// Opens the store in the folder `root`, made if it is missing, and removes what killed
+    /// builds left in it.
+    ///
+    /// **Errors** — [`StoreError::Version`] if the store has another format; [`StoreError::Busy`]
+    /// never: it waits for a running prune.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        make_folders(root)?;
+        check_version(root)?;
+        let path = root.join("lock");
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let lock = lock.map_err(StoreError::io("open", &path))?;
+        rustix::fs::flock(&lock, FlockOperation::LockShared)
+            .map_err(|errno| StoreError::io("lock", &path)(errno.into()))?;
+        temp::sweep(&root.join("tmp"));
+        let session = Session::start(&root.join("tmp"))?;
+        Ok(Self {
+            root: root.to_owned(),
+            lock,
+            session,
+            counter: AtomicU64::new(0),
+            unsynced: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Returns the folder of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the path of a blob, whether or not it is there.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Opens a blob, `None` if it is not there.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let path = self.blob_path(digest);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("open", path)(error)),
+        }
+    }
+
+    /// Returns whether the blob is there with its full size.
+    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        let meta = fs::metadata(self.blob_path(&descriptor.digest));
+        meta.is_ok_and(|meta| meta.len() == descriptor.size)
+    }
+
+    /// Starts a blob.
+    pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+        let path = self.temp_path("blob");
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        Ok(BlobWriter::new(self, file.map_err(StoreError::io("create", &path))?, path))
+    }
+
+    /// Stores a small blob and returns its digest.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let mut writer = self.blob_writer()?;
+        let path = writer.path().to_owned();
+        writer.write_all(bytes).map_err(StoreError::io("write", path))?;
+        Ok(writer.commit(None)?.0)
+    }
+
+    /// Returns the descriptor of the blob that holds a layer, if the blob is here.
+    pub fn layer(&self, layer: &DiffId) -> Result<Option<Descriptor>, StoreError> {
+        let found: Option<Descriptor> = self.read_record("layers", &layer.0)?;
+        Ok(found.filter(|descriptor| self.has_blob(descriptor)))
+    }
+
+    /// Records which blob holds a layer. The blob must be here.
+    pub fn put_layer(&self, layer: &DiffId, blob: &Descriptor) -> Result<(), StoreError> {
+        self.write_record("layers", &layer.0, blob)
+    }
+
+    /// Returns the tree index of a layer, in the form in which it was given.
+    pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_file("indexes", &layer.0)?.and_then(record::unseal))
+    }
+
+    /// Keeps the tree index of a layer.
+    pub fn put_index(&self, layer: &DiffId, index: &[u8]) -> Result<(), StoreError> {
+        self.publish("indexes", &layer.0, &record::seal(index))
+    }
+
+    /// Returns the result of the step with this key, if one is recorded.
+    pub fn cached(&self, key: &Digest) -> Result<Option<CacheRecord>, StoreError> {
+        let found = self.read_record("cache", key)?;
+        if found.is_some() {
+            // The time of last use, for pruning. Of no account if it fails.
+            let _ = touch(&self.path("cache", key));
+        }
+        Ok(found)
+    }
+
+    /// Records the result of a step.
+    pub fn put_cached(&self, key: &Digest, record: &CacheRecord) -> Result<(), StoreError> {
+        self.write_record("cache", key, record)
+    }
+
+    /// Gives the image `record.name` its content; whatever had that name loses it.
+    pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
+        self.write_record("images", &Digest::of(record.name.as_bytes()), record)
+    }
+
+    /// Returns the image of that name.
+    pub fn image(&self, name: &str) -> Result<Option<ImageRecord>, StoreError> {
+        self.read_record("images", &Digest::of(name.as_bytes()))
+    }
+
+    /// Makes an empty folder for work in progress.
+    pub fn temp_dir(&self, purpose: &str) -> Result<TempFolder, StoreError> {
+        let path = self.temp_path(purpose);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(StoreError::io("make folder", &path))?;
+        Ok(TempFolder::new(path))
+    }
+
+    /// Makes a file without a name, for data that need not outlive the process.
+    pub fn temp_file(&self) -> Result<File, StoreError> {
+        let path = self.temp_path("file");
+        let open =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = open.map_err(StoreError::io("create", &path))?;
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        Ok(file)
+    }
+
+    /// Makes what was published in this session survive a power cut.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let markers: Vec<PathBuf> =
+            self.unsynced.lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default();
+        if markers.is_empty() {
+            return Ok(());
+        }
+        let folder = File::open(&self.root).map_err(StoreError::io("open", &self.root))?;
+        rustix::fs::syncfs(&folder)
+            .map_err(|errno| StoreError::io("sync", &self.root)(errno.into()))?;
+        for marker in markers {
+            fs::write(&marker, crate::folder::SYNCED).map_err(StoreError::io("write", &marker))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lock_file(&self) -> &File {
+        &self.lock
+    }
+
+    pub(crate) fn temp_path(&self, purpose: &str) -> PathBuf {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        self.session.path().join(format!("{purpose}-{number}"))
+    }
+
+    fn path(&self, kind: &str, key: &Digest) -> PathBuf {
+        self.root.join(kind).join(key.hex())
+    }
+
+    fn read_file(&self, kind: &str, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(kind, key);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(StoreError::io("open", &path))?,
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        Ok(Some(bytes))
+    }
+
+    fn read_record<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &str,
+        key: &Digest,
+    ) -> Result<Option<T>, StoreError> {
+        let sealed = self.read_file(kind, key)?.and_then(record::unseal);
+        // What cannot be read is garbage of a crash or of another version: no record.
+        Ok(sealed.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn write_record(
+        &self,
+        kind: &str,
+        key: &Digest,
+        value: &impl serde::Serialize,
+    ) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| StoreError::io("encode", self.path(kind, key))(error.into()))?;
+        self.publish(kind, key, &record::seal(&bytes))
+    }
+
+    fn publish(&self, kind: &str, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let temp = self.temp_path("record");
+        fs::write(&temp, bytes).map_err(StoreError::io("write", &temp))?;
+        let path = self.path(kind, key);
+        fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
+    }
+}
+
+fn make_folders(root: &Path) -> Result<(), StoreError> {
+    for folder in FOLDERS {
+        let path = root.join(folder);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(StoreError::io("make folder", &path))?;
+    }
+    Ok(())
+}
+
+fn check_version(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("version");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim_end() == VERSION => Ok(()),
+        Ok(text) => Err(StoreError::Version {
+            path: root.to_owned(),
+            found: text.trim_end().chars().take(40).collect(),
+            expected: VERSION,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Renamed into place: a concurrent first build must never see an empty file.
+            let temp = root.join(format!("version.{}", std::process::id()));
+            fs::write(&temp, format!("{VERSION}\n")).map_err(StoreError::io("write", &temp))?;
+            fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
+        }
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}
+
+fn touch(path: &Path) -> io::Result<()> {
+    File::open(path)?.set_modified(std::time::SystemTime::now())
+}

@@ -1,0 +1,129 @@
+use std::fs;
+use std::io::Write;
+
+use xbuild_model::{Descriptor, DiffId, Digest};
+
+use crate::{CacheRecord, ImageRecord, Store, StoreError};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    (folder, store)
+}
+
+#[test]
+fn a_blob_is_published_under_its_digest_or_not_at_all() {
+    let (_folder, store) = store();
+    let digest = store.put_blob(b"hello").unwrap();
+    assert_eq!(digest, Digest::of(b"hello"));
+    assert!(store.has_blob(&Descriptor::of("x", b"hello")));
+    let mut writer = store.blob_writer().unwrap();
+    writer.write_all(b"other").unwrap();
+    let error = writer.commit(Some((&digest, 5))).unwrap_err();
+    assert!(matches!(error, StoreError::Mismatch { .. }));
+    assert_eq!(fs::read_dir(store.root().join("blobs/sha256")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_torn_record_is_no_record() {
+    let (_folder, store) = store();
+    let key = Digest::of(b"key");
+    let record = CacheRecord {
+        added: Default::default(),
+        created: "2026-01-01T00:00:00Z".into(),
+        description: "RUN x".into(),
+    };
+    store.put_cached(&key, &record).unwrap();
+    assert_eq!(store.cached(&key).unwrap(), Some(record));
+    let path = store.root().join("cache").join(key.hex());
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 10, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert_eq!(store.cached(&key).unwrap(), None, "{length}");
+    }
+}
+
+#[test]
+fn the_layer_of_a_missing_blob_is_missing() {
+    let (_folder, store) = store();
+    let layer = DiffId(Digest::of(b"tar"));
+    store.put_blob(b"blob").unwrap();
+    store.put_layer(&layer, &Descriptor::of("x", b"blob")).unwrap();
+    assert!(store.layer(&layer).unwrap().is_some());
+    fs::remove_file(store.blob_path(&Digest::of(b"blob"))).unwrap();
+    assert!(store.layer(&layer).unwrap().is_none());
+}
+
+#[test]
+fn the_second_of_two_equal_folders_is_dropped() {
+    let (_folder, store) = store();
+    let layer = DiffId(Digest::of(b"tar"));
+    let publish = |text: &str| {
+        let temp = store.temp_dir("unpack").unwrap();
+        let content = temp.path().join("fs");
+        fs::create_dir(&content).unwrap();
+        fs::write(content.join("file"), text).unwrap();
+        store.publish_folder(&content, "map", &layer).unwrap()
+    };
+    let first = publish("first");
+    assert_eq!(publish("second"), first);
+    assert_eq!(fs::read_to_string(first.join("file")).unwrap(), "first");
+    assert_eq!(store.folder("map", &layer), Some(first));
+    assert_eq!(store.folder("other", &layer), None);
+}
+
+#[test]
+fn a_folder_of_another_boot_counts_only_when_synced() {
+    let (_folder, store) = store();
+    let layer = DiffId(Digest::of(b"tar"));
+    let publish = |store: &Store| {
+        let temp = store.temp_dir("unpack").unwrap();
+        let content = temp.path().join("fs");
+        fs::create_dir(&content).unwrap();
+        store.publish_folder(&content, "map", &layer).unwrap()
+    };
+    let marker = publish(&store).parent().unwrap().join("boot");
+    fs::write(&marker, "another boot").unwrap();
+    assert_eq!(store.folder("map", &layer), None);
+    publish(&store);
+    store.sync().unwrap();
+    assert_eq!(fs::read_to_string(&marker).unwrap(), "synced");
+}
+
+#[test]
+fn the_work_of_a_dead_session_is_swept_up() {
+    let (folder, store) = store();
+    let dead = folder.path().join("tmp/1-1");
+    fs::create_dir_all(dead.join("unpack-0/deep")).unwrap();
+    let other = Store::open(folder.path()).unwrap();
+    assert!(!dead.exists());
+    assert!(store.temp_dir("x").unwrap().path().exists());
+    drop(other);
+    assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 1);
+}
+
+#[test]
+fn pruning_waits_for_nobody_and_keeps_images() {
+    let (folder, store) = store();
+    let manifest = store.put_blob(b"{}").unwrap();
+    store.put_blob(b"garbage").unwrap();
+    let target = Descriptor::new("x", manifest, 2);
+    store.put_image(&ImageRecord { name: "a:1".into(), target: target.clone() }).unwrap();
+    let other = Store::open(folder.path()).unwrap();
+    assert!(matches!(store.prune(false), Err(StoreError::Busy { .. })));
+    drop(other);
+    store.prune(false).unwrap();
+    assert!(store.has_blob(&target));
+    assert_eq!(fs::read_dir(folder.path().join("blobs/sha256")).unwrap().count(), 1);
+    store.prune(true).unwrap();
+    assert!(!store.has_blob(&target));
+    assert!(store.image("a:1").unwrap().is_none());
+}
+
+#[test]
+fn another_format_is_refused() {
+    let (folder, store) = store();
+    drop(store);
+    fs::write(folder.path().join("version"), "99\n").unwrap();
+    assert!(matches!(Store::open(folder.path()), Err(StoreError::Version { .. })));
+}
