@@ -1,0 +1,139 @@
+//! Build arguments: predefined, global, and those given.
+
+use std::collections::{HashMap, HashSet};
+
+use xbuild_dockerfile::{ArgDeclaration, Dockerfile, Instruction};
+use xbuild_model::Platform;
+
+use crate::error::PlanError;
+use crate::options::PlanOptions;
+use crate::variables::{Expander, Variables};
+
+/// The build argument that sets the time of everything made.
+pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// The build argument that sets the host name of RUN.
+pub(crate) const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
+/// Proxy variables: known to RUN without any ARG, in both cases, and no part of any key, so that
+/// a build behind a proxy finds the results of one that is not.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// The variables that the builder sets, below `BUILD` and `TARGET`.
+const PLATFORM_SUFFIXES: [&str; 5] = ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT"];
+
+/// The build arguments given, the last of each name.
+pub(crate) type Given<'a> = HashMap<&'a str, &'a str>;
+
+pub(crate) fn given(options: &PlanOptions) -> Given<'_> {
+    options.build_args.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+/// Returns what FROM lines see for one platform: platform variables, then global ARGs.
+///
+/// A stage sees none of it until it declares the name.
+pub(crate) fn globals(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    platform: &Platform,
+) -> Result<Variables, PlanError> {
+    let given = given(options);
+    let mut variables = Variables::default();
+    for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", platform)] {
+        let values = [
+            platform.to_string(),
+            platform.os().to_owned(),
+            String::new(),
+            platform.architecture().to_owned(),
+            platform.variant().unwrap_or_default().to_owned(),
+        ];
+        for (suffix, value) in PLATFORM_SUFFIXES.iter().zip(values) {
+            variables.set(&format!("{prefix}{suffix}"), &value);
+        }
+    }
+    variables.set("TARGETSTAGE", options.target.as_deref().unwrap_or("default"));
+    let automatic: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+    for name in automatic {
+        if let Some(value) = given.get(name.as_str()) {
+            variables.set(&name, value);
+        }
+    }
+    for arg in &dockerfile.globals {
+        for declaration in &arg.value.declarations {
+            let expander =
+                Expander { variables: &variables, escape: dockerfile.escape, span: &arg.span };
+            if let Some(value) = own_value(declaration, &given, &expander)? {
+                variables.set_checked(&declaration.name, &value, &arg.span)?;
+            }
+        }
+    }
+    Ok(variables)
+}
+
+/// Returns the value that a declaration has by itself: the one given, else its default.
+pub(crate) fn own_value(
+    declaration: &ArgDeclaration,
+    given: &Given<'_>,
+    expander: &Expander<'_>,
+) -> Result<Option<String>, PlanError> {
+    match given.get(declaration.name.as_str()) {
+        // The default may well be ${OTHER:?give me}.
+        Some(value) => Ok(Some((*value).to_owned())),
+        None => expander.option(declaration.default.as_deref()),
+    }
+}
+
+/// Returns the proxy variables for RUN: each one given, in both cases.
+pub(crate) fn proxies(options: &PlanOptions) -> Vec<(String, String)> {
+    let given = given(options);
+    let mut list = Vec::new();
+    for name in PROXIES {
+        let lower = name.to_ascii_lowercase();
+        let value = |first: &str, second: &str| given.get(first).or_else(|| given.get(second));
+        if let Some(value) = value(name, &lower) {
+            list.push((name.to_owned(), (*value).to_owned()));
+        }
+        if let Some(value) = value(&lower, name) {
+            list.push((lower.clone(), (*value).to_owned()));
+        }
+    }
+    list
+}
+
+/// Returns the names of build arguments given that nothing uses, in the order given; `extra` are
+/// instructions that are not in the file (triggers).
+pub(crate) fn unused<'a>(
+    dockerfile: &Dockerfile,
+    options: &'a PlanOptions,
+    extra: &HashSet<String>,
+) -> Vec<&'a str> {
+    let mut declared: HashSet<&str> = extra.iter().map(String::as_str).collect();
+    let globals = dockerfile.globals.iter().map(|arg| &arg.value);
+    let stages = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+    let in_stages = stages.filter_map(|instruction| match &instruction.value {
+        Instruction::Arg(arg) => Some(arg),
+        _ => None,
+    });
+    for arg in globals.chain(in_stages) {
+        declared.extend(arg.declarations.iter().map(|declaration| declaration.name.as_str()));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in &options.build_args {
+        let unused = !declared.contains(name.as_str()) && !is_predefined(name);
+        if unused && !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn is_predefined(name: &str) -> bool {
+    let automatic = |prefix| {
+        name.strip_prefix(prefix).is_some_and(|suffix| PLATFORM_SUFFIXES.contains(&suffix))
+    };
+    name == SOURCE_DATE_EPOCH
+        || name == "TARGETSTAGE"
+        || name.starts_with("BUILDKIT_")
+        || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+        || automatic("BUILD")
+        || automatic("TARGET")
+}

@@ -1,0 +1,107 @@
+//! Collects vertices, each once.
+
+use std::collections::HashMap;
+
+use xbuild_dockerfile::Span;
+use xbuild_model::{Digest, Platform};
+
+use crate::definition;
+use crate::graph::{Op, Vertex, VertexId};
+
+/// What progress shows of a vertex, in parts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Label {
+    /// The platform, if it is worth showing.
+    pub(crate) platform: Option<Platform>,
+    /// The platform asked for.
+    pub(crate) target: Option<Platform>,
+    /// The name of the stage, if it is worth showing.
+    pub(crate) stage: Option<String>,
+    /// The number of the step and how many there are.
+    pub(crate) step: Option<(usize, usize)>,
+    /// The instruction.
+    pub(crate) text: String,
+}
+
+impl Label {
+    fn render(&self) -> String {
+        let platform = self.platform.as_ref().map(|platform| match &self.target {
+            Some(target) if target != platform => format!("{platform}->{target}"),
+            _ => platform.to_string(),
+        });
+        let parts = [
+            platform,
+            self.stage.clone(),
+            self.step.map(|(number, total)| format!("{number}/{total}")),
+        ];
+        let prefix: Vec<String> = parts.into_iter().flatten().collect();
+        match prefix.is_empty() {
+            true => self.text.clone(),
+            false => format!("[{}] {}", prefix.join(" "), self.text),
+        }
+    }
+}
+
+/// A graph that grows.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    vertices: Vec<Vertex>,
+    labels: Vec<Label>,
+    ids: HashMap<Digest, VertexId>,
+}
+
+impl Builder {
+    /// Returns the vertex that does `op`, added if it is not there.
+    pub(crate) fn add(
+        &mut self,
+        op: Op,
+        platform: &Platform,
+        span: &Span,
+        label: Label,
+    ) -> VertexId {
+        let definition = definition::of(&op);
+        let inputs = op.inputs().map(|input| self.vertices[input.0].key.clone());
+        let key = definition::key(&definition, inputs);
+        if let Some(&id) = self.ids.get(&key) {
+            // A COPY on scratch is of no platform; what runs on the build platform for several
+            // targets is of no target.
+            let first = &mut self.labels[id.0];
+            if self.vertices[id.0].platform != *platform {
+                first.platform = None;
+            }
+            if first.target != label.target {
+                first.target = None;
+            }
+            return id;
+        }
+        let id = VertexId(self.vertices.len());
+        self.ids.insert(key.clone(), id);
+        self.labels.push(label);
+        self.vertices.push(Vertex {
+            key,
+            definition,
+            span: span.clone(),
+            label: String::new(),
+            platform: platform.clone(),
+            op,
+            needs_folder: false,
+        });
+        id
+    }
+
+    /// Returns the vertices, inputs before users.
+    pub(crate) fn finish(self) -> Vec<Vertex> {
+        let mut vertices = self.vertices;
+        for (vertex, label) in vertices.iter_mut().zip(&self.labels) {
+            vertex.label = label.render();
+        }
+        for index in (0..vertices.len()).rev() {
+            let stood_upon = vertices[index].needs_folder;
+            let runs = matches!(vertices[index].op, Op::Run { .. });
+            if let (true, Some(parent)) = (stood_upon || runs, vertices[index].op.parent()) {
+                vertices[parent.0].needs_folder = true;
+            }
+        }
+        vertices
+    }
+}

@@ -1,0 +1,179 @@
+//! What can be wrong with a Dockerfile that can be read.
+
+use std::fmt;
+
+use thiserror::Error;
+use xbuild_dockerfile::{ExpandError, Keyword, ParseErrorKind, PortError, Span};
+use xbuild_model::{PlatformError, ReferenceError};
+
+/// All errors found while planning.
+///
+/// **Shape**: at least one, each once even if several platforms have it; at most
+/// [`PlanErrors::LIMIT`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct PlanErrors(Vec<PlanError>);
+
+impl PlanErrors {
+    /// How many errors are kept.
+    pub const LIMIT: usize = 50;
+
+    /// Returns the errors, or `None` if there are none.
+    pub(crate) fn of(errors: Vec<PlanError>) -> Option<Self> {
+        let mut kept: Vec<PlanError> = Vec::new();
+        for error in errors {
+            if kept.len() < Self::LIMIT && !kept.contains(&error) {
+                kept.push(error);
+            }
+        }
+        (!kept.is_empty()).then_some(PlanErrors(kept))
+    }
+
+    /// Returns the errors in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, PlanError> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a PlanErrors {
+    type Item = &'a PlanError;
+    type IntoIter = std::slice::Iter<'a, PlanError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for PlanErrors {
+    /// Writes one line for each error: place, message, hint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            if let Some(span) = &error.span {
+                write!(f, "{span}: ")?;
+            }
+            write!(f, "{error}")?;
+            if let Some(hint) = error.hint() {
+                write!(f, " ({hint})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One error and the lines it is about. Its message does not repeat the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    /// What is wrong.
+    pub kind: Box<PlanErrorKind>,
+    /// Where, unless it is about the command line.
+    pub span: Option<Span>,
+}
+
+impl PlanError {
+    pub(crate) fn new(kind: impl Into<PlanErrorKind>, span: &Span) -> Self {
+        PlanError { kind: Box::new(kind.into()), span: Some(span.clone()) }
+    }
+
+    /// Returns advice on how to mend it, if there is any.
+    pub fn hint(&self) -> Option<String> {
+        match &*self.kind {
+            PlanErrorKind::BlankBase { .. } | PlanErrorKind::BlankPlatform { .. } => Some(
+                "only ARG above the first FROM, and the BUILD and TARGET variables, expand in FROM"
+                    .to_owned(),
+            ),
+            PlanErrorKind::UnknownTarget { stages, suggestion, .. } => match suggestion {
+                Some(name) => Some(format!("did you mean {name}?")),
+                None if stages.is_empty() => {
+                    Some("no stage has a name; name one with FROM ... AS NAME".to_owned())
+                }
+                None => Some(format!("the stages are {}", stages.join(", "))),
+            },
+            PlanErrorKind::LaterStage { .. } => Some("move that stage up".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for PlanError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The kind is the message itself, not a cause of it.
+        std::error::Error::source(&*self.kind)
+    }
+}
+
+/// What is wrong. Text from the file is quoted and escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are what the message names")]
+pub enum PlanErrorKind {
+    /// Variables cannot be replaced.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// A word of EXPOSE is no port.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The value of FROM `--platform` is no platform.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    /// A name is neither a stage nor a context, and no image can have it.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A trigger of the base image cannot be read.
+    #[error("invalid ONBUILD trigger {trigger:?} of the base {base:?}")]
+    Trigger { trigger: String, base: String, source: ParseErrorKind },
+    /// The name in FROM expands to nothing.
+    #[error("the base name {written:?} is empty: it should not be blank")]
+    BlankBase { written: String },
+    /// FROM `--platform` expands to nothing.
+    #[error("empty platform: {written:?} is unset or empty")]
+    BlankPlatform { written: String },
+    /// `--target` names no stage.
+    #[error("target stage {name:?} not found")]
+    UnknownTarget { name: String, stages: Vec<String>, suggestion: Option<String> },
+    /// COPY `--from` has a number that no stage above has.
+    #[error("stage {index} not found: COPY --from stands in stage {own} and takes stages above it")]
+    StageIndex { index: String, own: usize },
+    /// COPY `--from` names a stage that follows.
+    #[error("stage {name:?} is defined later in the file: COPY --from takes stages above it")]
+    LaterStage { name: String },
+    /// COPY `--from` names the stage it stands in.
+    #[error("stage {name:?} cannot copy from itself")]
+    OwnStage { name: String },
+    /// Something that is known and not there yet.
+    #[error("{feature} is not implemented yet")]
+    NotImplemented { feature: String },
+    /// A RUN asks for all capabilities.
+    #[error(
+        "RUN --security=insecure needs the entitlement security.insecure, which xbuild cannot grant"
+    )]
+    Insecure,
+    /// An exec form has no program.
+    #[error("{keyword} has an empty command")]
+    EmptyCommand { keyword: Keyword },
+    /// `--checksum` of a file of the context.
+    #[error("--checksum is only for remote sources: {path:?} is local")]
+    LocalChecksum { path: String },
+    /// A name is empty after expansion.
+    #[error("the name {written:?} of {keyword} is empty after expansion")]
+    EmptyName { keyword: Keyword, written: String },
+    /// A path is empty after expansion.
+    #[error("the path {written:?} of {keyword} is empty after expansion")]
+    EmptyPath { keyword: Keyword, written: String },
+    /// STOPSIGNAL has no signal.
+    #[error("invalid signal {signal:?}: expected a name such as SIGTERM or a number")]
+    BadSignal { signal: String },
+    /// The delimiter of a COPY heredoc would be no name of a file.
+    #[error("{name:?} cannot be the name of a file that {keyword} makes")]
+    HeredocName { keyword: Keyword, name: String },
+    /// The variables of a stage take too much space.
+    #[error("the variables of the stage hold more than {limit} bytes")]
+    EnvironmentSize { limit: usize },
+}

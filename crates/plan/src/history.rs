@@ -1,0 +1,77 @@
+//! The history of an image in words.
+//!
+//! The forms are those that `docker history` has long shown, so that what reads them goes on
+//! working: values expanded, RUN with its ARGs and shell in front, `# buildkit` after what makes
+//! a layer. HEALTHCHECK alone is shown as written. Flags that do not change what is written
+//! (`--from`, `--link`) are left out.
+
+use xbuild_model::file_op::CopyRequest;
+
+use crate::graph::{PlannedHistory, VertexId};
+
+/// The comment of each history entry that a build adds: who wrote it, and by which rules.
+pub const HISTORY_COMMENT: &str = "xbuild.dockerfile.v0";
+
+/// Returns the entry of an instruction that changes the configuration only.
+pub(crate) fn empty(created_by: String) -> PlannedHistory {
+    PlannedHistory { created_by, comment: HISTORY_COMMENT.to_owned(), vertex: None }
+}
+
+/// Returns the entry of an instruction that became a vertex.
+pub(crate) fn of_vertex(created_by: String, vertex: VertexId) -> PlannedHistory {
+    PlannedHistory { vertex: Some(vertex), ..empty(created_by) }
+}
+
+/// Returns `KEYWORD ["a" "b"]`, each text quoted.
+pub(crate) fn quoted(keyword: &str, words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    format!("{keyword} [{}]", words.join(" "))
+}
+
+/// Returns `KEYWORD [a b]`.
+pub(crate) fn list(keyword: &str, words: &[String]) -> String {
+    format!("{keyword} [{}]", words.join(" "))
+}
+
+/// Returns `KEYWORD a=b c=d`.
+pub(crate) fn pairs(keyword: &str, pairs: &[(String, String)]) -> String {
+    pairs.iter().fold(keyword.to_owned(), |text, (name, value)| format!("{text} {name}={value}"))
+}
+
+/// Returns `RUN |1 ARG=value /bin/sh -c make # buildkit`.
+pub(crate) fn run(arguments: &[(String, String)], argv: &[String]) -> String {
+    let mut text = "RUN ".to_owned();
+    if !arguments.is_empty() {
+        text.push_str(&pairs(&format!("|{}", arguments.len()), arguments));
+        text.push(' ');
+    }
+    format!("{text}{} # buildkit", argv.join(" "))
+}
+
+/// Returns `COPY --chown=a:b from to # buildkit`; `dest` is as written after expansion.
+pub(crate) fn copy(keyword: &str, request: &CopyRequest, dest: &str) -> String {
+    let mut words = vec![keyword.to_owned()];
+    words.extend(request.chown.iter().map(|owner| format!("--chown={owner}")));
+    words.extend(request.chmod.iter().map(|mode| format!("--chmod={mode}")));
+    words.extend(request.sources.iter().cloned());
+    words.extend(request.inline.iter().map(|file| format!("<<{}", file.name)));
+    words.push(dest.to_owned());
+    words.push("# buildkit".to_owned());
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_show_their_arguments_first() {
+        let words = |list: &[&str]| -> Vec<String> { list.iter().map(|w| (*w).into()).collect() };
+        let argv = words(&["/bin/sh", "-c", "make all"]);
+        assert_eq!(run(&[], &argv), "RUN /bin/sh -c make all # buildkit");
+        let arguments = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), String::new())];
+        assert_eq!(run(&arguments, &argv), "RUN |2 A=1 B= /bin/sh -c make all # buildkit");
+        assert_eq!(quoted("CMD", &words(&["a b", "c\""])), r#"CMD ["a b" "c\""]"#);
+        assert_eq!(list("EXPOSE", &words(&["80/tcp", "81/tcp"])), "EXPOSE [80/tcp 81/tcp]");
+    }
+}

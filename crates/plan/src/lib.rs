@@ -1,0 +1,39 @@
+//! Typed Dockerfile instructions to one build graph for all platforms.
+//!
+//! [`plan`] is the whole of it: pure, without files, environment, clock or network. What it must
+//! know of images it asks for ([`Planned::Needs`]) and is given ([`Images`]).
+//!
+//! **Source**: Dockerfile reference as of Dockerfile frontend 1.20; OCI image-spec 1.1
+//! `config.md`; where they are silent, what BuildKit (2026-08) was measured to do.
+
+mod arguments;
+mod builder;
+mod config;
+mod definition;
+mod dump;
+mod error;
+mod graph;
+mod history;
+mod options;
+mod paths;
+mod plan;
+mod planner;
+mod reach;
+mod run;
+mod signal;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod variables;
+mod warning;
+
+pub use error::{PlanError, PlanErrorKind, PlanErrors};
+pub use graph::{Graph, Op, Origin, Output, PlannedHistory, Vertex, VertexId};
+pub use history::HISTORY_COMMENT;
+pub use options::{
+    DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, ImageRequest, Images, NamedContext, PlanOptions, Planned,
+};
+pub use plan::plan;
+pub use warning::{Rule, Warning};
+pub use xbuild_dockerfile::Span;

@@ -1,0 +1,114 @@
+//! What the planner is given beside the Dockerfile, and what it asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use xbuild_dockerfile::Span;
+use xbuild_model::run::Network;
+use xbuild_model::{Platform, ResolvedImage};
+
+use crate::graph::Graph;
+
+/// The choices of whoever builds.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// The platforms to build for, in order; those given twice count once. None means
+    /// `build_platform`.
+    pub platforms: Vec<Platform>,
+    /// The platform of this machine: `BUILDPLATFORM`.
+    pub build_platform: Platform,
+    /// `--build-arg`: name and value; the last of a name counts.
+    pub build_args: Vec<(String, String)>,
+    /// `--target`: the name of the last stage to build; the last of the file if `None`.
+    pub target: Option<String>,
+    /// `--label`: name and value, over those of the Dockerfile; the last of a name counts.
+    pub labels: Vec<(String, String)>,
+    /// `--build-context`, by name as given.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// The network of a RUN that does not say.
+    pub network: Network,
+    /// `--add-host`: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// `--ulimit`: name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// `--shm-size` in bytes.
+    pub shm_size: u64,
+    /// The host name of RUN; `None` for [`DEFAULT_HOSTNAME`]. The build argument
+    /// `BUILDKIT_SANDBOX_HOSTNAME` goes before it.
+    pub hostname: Option<String>,
+}
+
+/// The host name of RUN. Builds that keep it in a file have the same result here and there: it
+/// is BuildKit's.
+pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
+
+/// The size of `/dev/shm` in bytes if nobody says: the 64 MiB of container runtimes.
+pub const DEFAULT_SHM_SIZE: u64 = 64 << 20;
+
+impl PlanOptions {
+    /// Returns the options of a build for `platform` on a machine of that platform, with nothing
+    /// else said.
+    pub fn new(platform: Platform) -> Self {
+        PlanOptions {
+            platforms: vec![platform.clone()],
+            build_platform: platform,
+            build_args: Vec::new(),
+            target: None,
+            labels: Vec::new(),
+            contexts: BTreeMap::new(),
+            network: Network::Default,
+            extra_hosts: Vec::new(),
+            ulimits: Vec::new(),
+            shm_size: DEFAULT_SHM_SIZE,
+            hostname: None,
+        }
+    }
+}
+
+/// What a name given with `--build-context` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A folder on this machine.
+    Folder,
+    /// An image: the text is what an [`ImageRequest`] for it will carry, and nothing else here
+    /// reads it.
+    Image(String),
+}
+
+/// An image whose manifest and configuration the plan depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRequest {
+    /// The reference: as written in the Dockerfile after expansion, or the text of a
+    /// [`NamedContext::Image`].
+    pub name: String,
+    /// The platform wanted.
+    pub platform: Platform,
+    /// The FROM or COPY that asks for it.
+    pub span: Span,
+}
+
+/// The images resolved so far, by name and platform as in an [`ImageRequest`].
+#[derive(Clone, Debug, Default)]
+pub struct Images(HashMap<(String, Platform), Arc<ResolvedImage>>);
+
+impl Images {
+    /// Adds the answer to `request`.
+    pub fn insert(&mut self, request: &ImageRequest, image: ResolvedImage) {
+        self.0.insert((request.name.clone(), request.platform.clone()), Arc::new(image));
+    }
+
+    /// Returns the image that answers a request for `name` and `platform`.
+    pub fn get(&self, name: &str, platform: &Platform) -> Option<&Arc<ResolvedImage>> {
+        self.0.get(&(name.to_owned(), platform.clone()))
+    }
+}
+
+/// What [`crate::plan`] came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Planned {
+    /// These images must be resolved first, each once, in the order of the file. More may be
+    /// asked for after them: base images have triggers.
+    Needs(Vec<ImageRequest>),
+    /// The graph.
+    Ready(Graph),
+}

@@ -1,0 +1,339 @@
+//! Stages to vertices, for one platform.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use xbuild_dockerfile::{Copy, Instruction, Span, Spanned, Workdir};
+use xbuild_model::Platform;
+use xbuild_model::file_op::{CopyRequest, FileOp, MakeDir};
+
+use crate::arguments::Given;
+use crate::builder::{Builder, Label};
+use crate::config;
+use crate::error::PlanError;
+use crate::graph::{Op, Origin, VertexId};
+use crate::history;
+use crate::paths;
+use crate::reach::{Names, Place, Reached, copy_from};
+use crate::run::{self, RunDefaults};
+use crate::state::State;
+use crate::transfer::{self, Transfer};
+use crate::variables::Variables;
+
+/// Plans the stages of one platform.
+#[derive(Debug)]
+pub(crate) struct Planner<'a> {
+    pub(crate) names: &'a Names<'a>,
+    /// The platform asked for.
+    pub(crate) target: &'a Platform,
+    /// Whether it is one of several.
+    pub(crate) several: bool,
+    pub(crate) globals: &'a Variables,
+    pub(crate) given: &'a Given<'a>,
+    pub(crate) defaults: &'a RunDefaults,
+    pub(crate) builder: &'a mut Builder,
+}
+
+/// The stages that are done.
+#[derive(Debug, Default)]
+struct Done {
+    /// The last vertex of each.
+    vertices: HashMap<usize, VertexId>,
+    /// The stages that others begin from, and how many still will. A long chain of stages hands
+    /// its one state on; a copy for each stage would take quadratic space.
+    bases: HashMap<usize, (State, usize)>,
+}
+
+impl Done {
+    fn vertex(&self, index: usize) -> VertexId {
+        *self.vertices.get(&index).expect("stages above are planned before this one")
+    }
+
+    /// Returns what a stage begins with that begins from the stage `index`.
+    fn child_of(&mut self, index: usize) -> State {
+        let (state, users) =
+            self.bases.remove(&index).expect("bases are kept until their last user");
+        if users > 1 {
+            self.bases.insert(index, (state.clone(), users - 1));
+        }
+        state.child()
+    }
+}
+
+/// Which step of a stage is next.
+#[derive(Debug)]
+struct Steps {
+    index: usize,
+    platform: Platform,
+    next: usize,
+    total: usize,
+}
+
+impl Planner<'_> {
+    /// Plans the stages, given in order, and returns the state of the last one.
+    pub(crate) fn stages(
+        mut self,
+        reached: &BTreeMap<usize, Reached>,
+    ) -> Result<Option<State>, PlanError> {
+        let mut users: HashMap<usize, usize> = HashMap::new();
+        for stage in reached.values() {
+            if let Place::Stage(below) = &stage.base {
+                *users.entry(*below).or_default() += 1;
+            }
+        }
+        let mut done = Done::default();
+        let mut last = None;
+        for (&index, stage) in reached {
+            let state = self.stage(index, stage, &mut done)?;
+            done.vertices.insert(index, state.vertex);
+            if let Some(&users) = users.get(&index) {
+                done.bases.insert(index, (state, users));
+            } else {
+                last = Some(state);
+            }
+        }
+        Ok(last)
+    }
+
+    fn stage(
+        &mut self,
+        index: usize,
+        reached: &Reached,
+        done: &mut Done,
+    ) -> Result<State, PlanError> {
+        let mut steps = Steps {
+            index,
+            platform: reached.platform.clone(),
+            next: 1,
+            total: step_count(reached),
+        };
+        let mut state = self.begin(reached, &mut steps, done);
+        if !reached.replaced {
+            state.config.config.on_build.clear();
+        }
+        steps.platform = state.platform.clone();
+        for instruction in &reached.instructions {
+            self.instruction(&mut state, instruction, &mut steps, done)?;
+        }
+        Ok(state)
+    }
+
+    /// Returns the state of a stage before its first instruction.
+    fn begin(&mut self, reached: &Reached, steps: &mut Steps, done: &mut Done) -> State {
+        let platform = &reached.platform;
+        let span = &self.names.dockerfile.stages[steps.index].from.span;
+        let text = format!("FROM {}", reached.base_name);
+        match &reached.base {
+            Place::Stage(below) => done.child_of(*below),
+            Place::Scratch => State::empty(self.scratch(platform, span), platform),
+            Place::Image(name) => {
+                let image = self.names.image(name, platform);
+                let image = image.expect("images are there once the stages are reached");
+                let label = self.label(steps, text);
+                let vertex = self.builder.add(Op::Image(Arc::clone(image)), platform, span, label);
+                State::of_image(vertex, platform, image)
+            }
+            Place::Folder(name) => {
+                let label = self.label(steps, text.clone());
+                let op = Op::Files {
+                    parent: self.scratch(platform, span),
+                    op: FileOp::Copy(everything()),
+                    origin: Some(Origin::Context(name.clone())),
+                    independent: false,
+                };
+                let vertex = self.builder.add(op, platform, span, label);
+                let mut state = State::empty(vertex, platform);
+                state.history.push(history::of_vertex(text, vertex));
+                state
+            }
+        }
+    }
+
+    fn instruction(
+        &mut self,
+        state: &mut State,
+        instruction: &Spanned<Instruction>,
+        steps: &mut Steps,
+        done: &Done,
+    ) -> Result<(), PlanError> {
+        let span = &instruction.span;
+        let place = config::Place {
+            escape: self.names.dockerfile.escape,
+            span,
+            globals: self.globals,
+            given: self.given,
+        };
+        match &instruction.value {
+            Instruction::Run(run) => {
+                let request = run::request(state, run, span, self.defaults)?;
+                let created_by = run::created_by(state, &request);
+                let op = Op::Run { parent: state.vertex, request };
+                let label = self.label(steps, run.original.clone());
+                self.push(state, op, span, label, created_by);
+            }
+            Instruction::Copy(copy) => {
+                let transfer = transfer::copy(state, copy, &place.expander(state))?;
+                let origin = self.origin(copy, steps.index, span, done)?;
+                let label = self.label(steps, copy.original.clone());
+                self.transfer(state, transfer, origin, span, label);
+            }
+            Instruction::Add(add) => {
+                let transfer = transfer::add(state, add, &place.expander(state))?;
+                let origin = Origin::Context(String::new());
+                let label = self.label(steps, add.original.clone());
+                self.transfer(state, transfer, origin, span, label);
+            }
+            Instruction::Workdir(workdir) => self.workdir(state, workdir, place, steps)?,
+            Instruction::Arg(arg) => config::arg(state, place, arg)?,
+            Instruction::Env(env) => config::env(state, place, env)?,
+            Instruction::User(user) => config::user(state, place, user)?,
+            Instruction::Cmd(cmd) => config::cmd(state, cmd),
+            Instruction::Entrypoint(entrypoint) => config::entrypoint(state, entrypoint),
+            Instruction::Label(label) => config::label(state, place, label)?,
+            Instruction::Expose(expose) => config::expose(state, place, expose)?,
+            Instruction::Volume(volume) => config::volume(state, place, volume)?,
+            Instruction::Shell(shell) => config::shell(state, shell),
+            Instruction::StopSignal(stop) => config::stop_signal(state, place, stop)?,
+            Instruction::Healthcheck(healthcheck) => config::healthcheck(state, healthcheck),
+            Instruction::Maintainer(maintainer) => config::maintainer(state, &maintainer.author),
+            // Kept for the children; no part of the history.
+            Instruction::Onbuild(onbuild) => {
+                state.config.config.on_build.push(onbuild.trigger.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn workdir(
+        &mut self,
+        state: &mut State,
+        workdir: &Workdir,
+        place: config::Place<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), PlanError> {
+        let written = place.expander(state).word(&workdir.path)?;
+        let path = paths::join(state.working_dir(), &written);
+        let created_by = format!("WORKDIR {path}");
+        let label = self.label(steps, workdir.original.clone());
+        if path == "/" {
+            state.history.push(history::empty(created_by));
+        } else {
+            let user = state.config.config.user.clone();
+            let op = Op::Files {
+                parent: state.vertex,
+                op: FileOp::MakeDir(MakeDir { path: path.clone(), user }),
+                origin: None,
+                independent: false,
+            };
+            self.push(state, op, place.span, label, created_by);
+        }
+        state.config.config.working_dir = path;
+        Ok(())
+    }
+
+    /// Returns where a COPY takes its files from.
+    fn origin(
+        &mut self,
+        copy: &Copy,
+        own: usize,
+        span: &Span,
+        done: &Done,
+    ) -> Result<Origin, PlanError> {
+        let Some(from) = copy_from(copy) else { return Ok(Origin::Context(String::new())) };
+        Ok(match self.names.source(from, own, span)? {
+            Place::Folder(name) => Origin::Context(name),
+            Place::Scratch => Origin::Vertex(self.scratch(self.target, span)),
+            Place::Stage(index) => Origin::Vertex(done.vertex(index)),
+            Place::Image(name) => {
+                let image = self.names.image(&name, self.target);
+                let image = image.expect("images are there once the stages are reached");
+                let label = Label {
+                    platform: self.several.then(|| self.target.clone()),
+                    text: format!("FROM {name}"),
+                    ..Label::default()
+                };
+                let op = Op::Image(Arc::clone(image));
+                Origin::Vertex(self.builder.add(op, self.target, span, label))
+            }
+        })
+    }
+
+    fn transfer(
+        &mut self,
+        state: &mut State,
+        transfer: Transfer,
+        origin: Origin,
+        span: &Span,
+        label: Label,
+    ) {
+        let Transfer { request, created_by } = transfer;
+        let op = Op::Files {
+            parent: state.vertex,
+            independent: request.link,
+            origin: Some(origin).filter(|_| !request.sources.is_empty()),
+            op: FileOp::Copy(request),
+        };
+        self.push(state, op, span, label, created_by);
+    }
+
+    /// Adds a vertex on top of the stage.
+    fn push(&mut self, state: &mut State, op: Op, span: &Span, label: Label, created_by: String) {
+        let vertex = self.builder.add(op, &state.platform, span, label);
+        state.vertex = vertex;
+        state.history.push(history::of_vertex(created_by, vertex));
+    }
+
+    fn scratch(&mut self, platform: &Platform, span: &Span) -> VertexId {
+        let label = Label { text: "FROM scratch".to_owned(), ..Label::default() };
+        self.builder.add(Op::Scratch, platform, span, label)
+    }
+
+    /// Returns the label of the next step.
+    fn label(&self, steps: &mut Steps, text: String) -> Label {
+        let stages = &self.names.dockerfile.stages;
+        let name = stages[steps.index].from.name.clone();
+        let number = || (stages.len() > 1).then(|| format!("stage-{}", steps.index));
+        let stage = name.or_else(number);
+        let step = Some((steps.next, steps.total));
+        steps.next += 1;
+        let shown = self.several || steps.platform != *self.target;
+        Label {
+            platform: shown.then(|| steps.platform.clone()),
+            target: self.several.then(|| self.target.clone()),
+            stage,
+            step,
+            text,
+        }
+    }
+}
+
+/// Returns how many steps a stage shows: its base, if that has to be had from somewhere, and
+/// whatever may make a layer.
+fn step_count(reached: &Reached) -> usize {
+    let base = matches!(reached.base, Place::Image(_) | Place::Folder(_));
+    let makes_layer = |instruction: &&Spanned<Instruction>| {
+        matches!(
+            instruction.value,
+            Instruction::Run(_)
+                | Instruction::Copy(_)
+                | Instruction::Add(_)
+                | Instruction::Workdir(_)
+        )
+    };
+    usize::from(base) + reached.instructions.iter().filter(makes_layer).count()
+}
+
+/// Returns the copy of a whole context to the root folder.
+fn everything() -> CopyRequest {
+    CopyRequest {
+        sources: vec!["/".to_owned()],
+        inline: Vec::new(),
+        dest: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: None,
+    }
+}

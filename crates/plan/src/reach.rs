@@ -1,0 +1,401 @@
+//! Which stages the target needs, and what each begins from.
+//!
+//! Nothing below a stage's FROM can change what it depends on: `COPY --from` does not expand, and
+//! FROM sees global variables only. So the stages are walked once, from the target upwards.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use xbuild_dockerfile::{
+    Copy, Dockerfile, Instruction, Source, Span, Spanned, Stage, parse_onbuild, suggest,
+};
+use xbuild_model::{Platform, Reference, ResolvedImage};
+
+use crate::error::{PlanError, PlanErrorKind};
+use crate::options::{ImageRequest, Images, NamedContext, PlanOptions};
+use crate::variables::{Expander, Variables};
+use crate::warning::{Rule, Warning};
+
+/// What a name in FROM or COPY `--from` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// An image, by the name to ask for.
+    Image(String),
+    /// A named context that is a folder, by its name as given.
+    Folder(String),
+}
+
+/// A stage that the target needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    /// What it begins from.
+    pub(crate) base: Place,
+    /// The base as FROM shows it: expanded.
+    pub(crate) base_name: String,
+    /// The platform of FROM `--platform`, else the one asked for.
+    pub(crate) platform: Platform,
+    /// The triggers of the base and the instructions of the stage.
+    pub(crate) instructions: Vec<Spanned<Instruction>>,
+    /// Whether a named context stands in for the whole stage: then it has no instructions, and
+    /// triggers wait for the next one.
+    pub(crate) replaced: bool,
+}
+
+/// What was found on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Images that have to be resolved first.
+    pub(crate) needs: Vec<ImageRequest>,
+    /// Names and platforms of the needs.
+    asked: HashSet<(String, Platform)>,
+    /// What is wrong.
+    pub(crate) errors: Vec<PlanError>,
+    /// What is unwise.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Resolves the names of one Dockerfile.
+#[derive(Debug)]
+pub(crate) struct Names<'a> {
+    pub(crate) dockerfile: &'a Dockerfile,
+    options: &'a PlanOptions,
+    images: &'a Images,
+    /// Contexts by normalised name.
+    contexts: HashMap<String, (&'a str, &'a NamedContext)>,
+    /// The stages of a name, in order.
+    stages: HashMap<String, Vec<usize>>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(
+        dockerfile: &'a Dockerfile,
+        options: &'a PlanOptions,
+        images: &'a Images,
+    ) -> Self {
+        let contexts = options.contexts.iter();
+        let mut stages: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            if let Some(name) = &stage.from.name {
+                stages.entry(name.to_lowercase()).or_default().push(index);
+            }
+        }
+        Names {
+            dockerfile,
+            options,
+            images,
+            contexts: contexts
+                .map(|(name, context)| (normalise(name), (name.as_str(), context)))
+                .collect(),
+            stages,
+        }
+    }
+
+    /// Returns the stage to end with.
+    pub(crate) fn target(&self) -> Result<usize, PlanError> {
+        let last = self.dockerfile.stages.len().saturating_sub(1);
+        let Some(name) = &self.options.target else { return Ok(last) };
+        let found = self.stages.get(&name.to_lowercase()).and_then(|indices| indices.last());
+        found.copied().ok_or_else(|| {
+            let stages = self.dockerfile.stages.iter().filter_map(|s| s.from.name.clone());
+            let stages: Vec<String> = stages.collect();
+            let suggestion = suggest(name, stages.iter().map(String::as_str)).map(str::to_owned);
+            let kind = PlanErrorKind::UnknownTarget { name: name.clone(), stages, suggestion };
+            PlanError { kind: Box::new(kind), span: None }
+        })
+    }
+
+    /// Returns the image of that name that was resolved.
+    pub(crate) fn image(&self, name: &str, platform: &Platform) -> Option<&'a Arc<ResolvedImage>> {
+        self.images.get(name, platform)
+    }
+
+    /// Returns the stages that the stage `target` needs for one platform, itself included, by
+    /// index. Stages with errors are left out.
+    pub(crate) fn reach(
+        &self,
+        target: usize,
+        platform: &Platform,
+        globals: &Variables,
+        findings: &mut Findings,
+    ) -> BTreeMap<usize, Reached> {
+        let mut wanted = vec![false; self.dockerfile.stages.len()];
+        let mut reached = BTreeMap::new();
+        let mut needs: Vec<Vec<ImageRequest>> = Vec::new();
+        let mut errors = Vec::new();
+        if let Some(flag) = wanted.get_mut(target) {
+            *flag = true;
+        }
+        for index in (0..wanted.len()).rev().filter(|&index| index <= target) {
+            if !wanted[index] {
+                continue;
+            }
+            let mut visit = Visit { index, platform, globals, needs: Vec::new() };
+            match self.visit(&mut visit, &mut wanted, &mut findings.warnings) {
+                Ok(stage) => {
+                    reached.insert(index, stage);
+                }
+                Err(error) => errors.push(error),
+            }
+            needs.push(visit.needs);
+        }
+        // Found from the end to the beginning; people read the other way round.
+        findings.errors.extend(errors.into_iter().rev());
+        for request in needs.into_iter().rev().flatten() {
+            if findings.asked.insert((request.name.clone(), request.platform.clone())) {
+                findings.needs.push(request);
+            }
+        }
+        reached
+    }
+
+    fn visit(
+        &self,
+        visit: &mut Visit<'_>,
+        wanted: &mut [bool],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Reached, PlanError> {
+        let stage = &self.dockerfile.stages[visit.index];
+        let span = &stage.from.span;
+        let platform = self.stage_platform(stage, visit.platform, visit.globals)?;
+        let stand_in = self.stand_in(stage);
+        let replaced = stand_in.is_some();
+        let (base, base_name) = match stand_in {
+            Some(place) => (place, stage.from.name.clone().unwrap_or_default()),
+            None => self.base(stage, visit, warnings)?,
+        };
+        match &base {
+            Place::Scratch | Place::Folder(_) => {}
+            Place::Stage(below) => wanted[*below] = true,
+            Place::Image(name) => match self.image(name, &platform) {
+                Some(image) if !platform.accepted().contains(&image.platform) => {
+                    warnings.push(wrong_platform(name, &platform, &image.platform, span));
+                }
+                Some(_) => {}
+                None => visit.need(name, &platform, span),
+            },
+        }
+        if replaced {
+            return Ok(Reached { base, base_name, platform, instructions: Vec::new(), replaced });
+        }
+        let mut instructions = self.triggers(&base, &base_name, &platform, span, visit)?;
+        instructions.extend(stage.instructions.iter().cloned());
+        for instruction in &instructions {
+            let Instruction::Copy(copy) = &instruction.value else { continue };
+            let Some(from) = copy_from(copy) else { continue };
+            match self.source(from, visit.index, &instruction.span)? {
+                Place::Stage(other) => wanted[other] = true,
+                Place::Image(name) if self.image(&name, visit.platform).is_none() => {
+                    visit.need(&name, visit.platform, &instruction.span);
+                }
+                _ => {}
+            }
+        }
+        Ok(Reached { base, base_name, platform, instructions, replaced })
+    }
+
+    /// Returns the named context that stands in for a stage, its FROM and all.
+    fn stand_in(&self, stage: &Stage) -> Option<Place> {
+        self.context(stage.from.name.as_deref()?)
+    }
+
+    fn context(&self, name: &str) -> Option<Place> {
+        let (given, context) = self.contexts.get(&normalise(name))?;
+        Some(match context {
+            NamedContext::Folder => Place::Folder((*given).to_owned()),
+            NamedContext::Image(text) => Place::Image(text.clone()),
+        })
+    }
+
+    /// Returns the last stage of that name above the stage `index`.
+    fn stage_above(&self, name: &str, index: usize) -> Option<usize> {
+        let indices = self.stages.get(&name.to_lowercase())?;
+        indices.iter().copied().rfind(|&other| other < index)
+    }
+
+    /// Returns what FROM names, and the name expanded.
+    fn base(
+        &self,
+        stage: &Stage,
+        visit: &Visit<'_>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Place, String), PlanError> {
+        let span = &stage.from.span;
+        let written = &stage.from.image;
+        let expander = self.expander(visit.globals, span);
+        let expansion = expander.expansion(written)?;
+        let declared = |name: &String| {
+            let globals = self.dockerfile.globals.iter().flat_map(|arg| &arg.value.declarations);
+            globals.into_iter().any(|declaration| declaration.name == *name)
+        };
+        for name in expansion.unset.iter().filter(|name| !declared(name)) {
+            warnings.push(Warning {
+                rule: Rule::UndefinedArgInFrom,
+                message: format!("FROM argument {name:?} is not declared"),
+                span: Some(span.clone()),
+            });
+        }
+        let name = expansion.text;
+        if name.is_empty() {
+            let kind = PlanErrorKind::BlankBase { written: written.clone() };
+            return Err(PlanError::new(kind, span));
+        }
+        let place = if name == "scratch" {
+            Place::Scratch
+        } else if let Some(index) = self.stage_above(&name, visit.index) {
+            Place::Stage(index)
+        } else if let Some(place) = self.context(&name) {
+            place
+        } else {
+            image(&name, span)?
+        };
+        Ok((place, name))
+    }
+
+    /// Returns what COPY `--from` in the stage `own` names.
+    ///
+    /// **Errors**: `StageIndex`, `LaterStage`, `OwnStage`, `Reference`.
+    pub(crate) fn source(&self, from: &str, own: usize, span: &Span) -> Result<Place, PlanError> {
+        let error = |kind| Err(PlanError::new(kind, span));
+        if from.bytes().all(|b| b.is_ascii_digit()) {
+            return match from.parse() {
+                Ok(index) if index < own => Ok(Place::Stage(index)),
+                _ => error(PlanErrorKind::StageIndex { index: from.to_owned(), own }),
+            };
+        }
+        if from == "scratch" {
+            return Ok(Place::Scratch);
+        }
+        if let Some(index) = self.stage_above(from, own) {
+            return Ok(Place::Stage(index));
+        }
+        if let Some(place) = self.context(from) {
+            return Ok(place);
+        }
+        match self.stages.get(&from.to_lowercase()).and_then(|indices| indices.first()) {
+            Some(&index) if index == own => {
+                error(PlanErrorKind::OwnStage { name: from.to_owned() })
+            }
+            Some(_) => error(PlanErrorKind::LaterStage { name: from.to_owned() }),
+            None => image(from, span),
+        }
+    }
+
+    /// Returns the platform of FROM `--platform`, else the one asked for.
+    fn stage_platform(
+        &self,
+        stage: &Stage,
+        target: &Platform,
+        globals: &Variables,
+    ) -> Result<Platform, PlanError> {
+        let Some(written) = &stage.from.platform else { return Ok(target.clone()) };
+        let span = &stage.from.span;
+        let text = self.expander(globals, span).word(written)?;
+        if text.is_empty() {
+            let kind = PlanErrorKind::BlankPlatform { written: written.clone() };
+            return Err(PlanError::new(kind, span));
+        }
+        text.parse::<Platform>().map_err(|source| PlanError::new(source, span))
+    }
+
+    /// Returns the triggers of a base, as far as it is known.
+    fn triggers(
+        &self,
+        base: &Place,
+        base_name: &str,
+        platform: &Platform,
+        span: &Span,
+        visit: &Visit<'_>,
+    ) -> Result<Vec<Spanned<Instruction>>, PlanError> {
+        let of_image = |name: &str, platform: &Platform| {
+            let image = self.image(name, platform);
+            let texts = image.map_or(&[][..], |image| &image.config.config.on_build);
+            texts.iter().map(|text| trigger(text, base_name, span)).collect()
+        };
+        match base {
+            Place::Scratch | Place::Folder(_) => Ok(Vec::new()),
+            Place::Image(name) => of_image(name, platform),
+            Place::Stage(below) => {
+                let stage = &self.dockerfile.stages[*below];
+                match self.stand_in(stage) {
+                    Some(Place::Image(name)) => {
+                        let platform = self.stage_platform(stage, visit.platform, visit.globals)?;
+                        of_image(&name, &platform)
+                    }
+                    Some(_) => Ok(Vec::new()),
+                    None => stage_triggers(stage, base_name),
+                }
+            }
+        }
+    }
+
+    fn expander<'b>(&self, variables: &'b Variables, span: &'b Span) -> Expander<'b> {
+        Expander { variables, escape: self.dockerfile.escape, span }
+    }
+}
+
+/// The stage that is being looked at.
+#[derive(Debug)]
+struct Visit<'a> {
+    index: usize,
+    platform: &'a Platform,
+    globals: &'a Variables,
+    needs: Vec<ImageRequest>,
+}
+
+impl Visit<'_> {
+    fn need(&mut self, name: &str, platform: &Platform, span: &Span) {
+        let (name, platform, span) = (name.to_owned(), platform.clone(), span.clone());
+        self.needs.push(ImageRequest { name, platform, span });
+    }
+}
+
+/// Returns what `--from` names, if the copy takes anything from there.
+pub(crate) fn copy_from(copy: &Copy) -> Option<&str> {
+    let has_path = copy.sources.iter().any(|source| matches!(source, Source::Path(_)));
+    copy.from.as_deref().filter(|_| has_path)
+}
+
+/// Returns the triggers that a stage of this file leaves to its children.
+fn stage_triggers(stage: &Stage, name: &str) -> Result<Vec<Spanned<Instruction>>, PlanError> {
+    let texts = stage.instructions.iter().filter_map(|instruction| match &instruction.value {
+        Instruction::Onbuild(onbuild) => Some((&onbuild.trigger, &instruction.span)),
+        _ => None,
+    });
+    texts.map(|(text, span)| trigger(text, name, span)).collect()
+}
+
+fn trigger(text: &str, base: &str, span: &Span) -> Result<Spanned<Instruction>, PlanError> {
+    match parse_onbuild(text, span) {
+        Ok(value) => Ok(Spanned { value, span: span.clone() }),
+        Err(error) => {
+            let (trigger, base) = (text.to_owned(), base.to_owned());
+            Err(PlanError::new(PlanErrorKind::Trigger { trigger, base, source: error.kind }, span))
+        }
+    }
+}
+
+fn image(name: &str, span: &Span) -> Result<Place, PlanError> {
+    match name.parse::<Reference>() {
+        Ok(_) => Ok(Place::Image(name.to_owned())),
+        Err(source) => Err(PlanError::new(source, span)),
+    }
+}
+
+/// Returns one text for all spellings of a name: `alpine` is `docker.io/library/alpine:latest`.
+fn normalise(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let reference = name.parse::<Reference>().or_else(|_| lower.parse());
+    reference.map_or(lower, |reference: Reference| reference.to_string())
+}
+
+fn wrong_platform(name: &str, wanted: &Platform, got: &Platform, span: &Span) -> Warning {
+    Warning {
+        rule: Rule::InvalidBaseImagePlatform,
+        message: format!("base image {name:?} is for {got}, not for {wanted}"),
+        span: Some(span.clone()),
+    }
+}

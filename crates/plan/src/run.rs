@@ -1,0 +1,140 @@
+//! RUN: what is started, and with what around it.
+
+use xbuild_dockerfile::{Keyword, Mount, Network, Run, RunBody, Security, Span};
+use xbuild_model::run::{Network as RunNetwork, RunRequest, Script};
+
+use crate::arguments::{self, Given, SANDBOX_HOSTNAME};
+use crate::error::{PlanError, PlanErrorKind};
+use crate::history;
+use crate::options::{DEFAULT_HOSTNAME, PlanOptions};
+use crate::state::State;
+
+/// The folder of scripts that a RUN heredoc with `#!` becomes. Below `/dev`, which is not part
+/// of the image; the path is in the history and in what the script sees as `$0`, as BuildKit has it.
+const SCRIPTS: &str = "/dev/pipes";
+
+/// What all RUNs of a build have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct RunDefaults {
+    network: RunNetwork,
+    extra_hosts: Vec<(String, String)>,
+    ulimits: Vec<(String, u64, u64)>,
+    shm_size: u64,
+    hostname: String,
+    proxies: Vec<(String, String)>,
+}
+
+impl RunDefaults {
+    pub(crate) fn new(options: &PlanOptions, given: &Given<'_>) -> Self {
+        let hostname = given.get(SANDBOX_HOSTNAME).copied().or(options.hostname.as_deref());
+        RunDefaults {
+            network: options.network,
+            extra_hosts: options.extra_hosts.clone(),
+            ulimits: options.ulimits.clone(),
+            shm_size: options.shm_size,
+            hostname: hostname.unwrap_or(DEFAULT_HOSTNAME).to_owned(),
+            proxies: arguments::proxies(options),
+        }
+    }
+}
+
+/// Returns what to run.
+///
+/// **Errors**: `NotImplemented`, `Insecure`, `EmptyCommand`.
+pub(crate) fn request(
+    state: &State,
+    run: &Run,
+    span: &Span,
+    defaults: &RunDefaults,
+) -> Result<RunRequest, PlanError> {
+    let error = |kind| Err(PlanError::new(kind, span));
+    if let Some(mount) = run.mounts.first() {
+        let feature = format!("RUN --mount={}", written(mount));
+        return error(PlanErrorKind::NotImplemented { feature });
+    }
+    if let Some(device) = run.devices.first() {
+        let feature = format!("RUN --device={}", device.name);
+        return error(PlanErrorKind::NotImplemented { feature });
+    }
+    if run.security == Some(Security::Insecure) {
+        return error(PlanErrorKind::Insecure);
+    }
+    let mut scripts = Vec::new();
+    let argv = match run.body() {
+        RunBody::Exec(arguments) => arguments.to_vec(),
+        RunBody::Shell(text) => state.in_shell(text.into_owned()),
+        RunBody::Script { name, text } => {
+            let path = format!("{SCRIPTS}/{}", script_name(name));
+            scripts.push(Script { path: path.clone(), contents: text.to_owned(), mode: 0o755 });
+            state.in_shell(path)
+        }
+    };
+    if argv.first().is_none_or(String::is_empty) {
+        return error(PlanErrorKind::EmptyCommand { keyword: Keyword::Run });
+    }
+    let proxies = defaults.proxies.iter();
+    Ok(RunRequest {
+        argv,
+        env: state.variables.iter().cloned().collect(),
+        cwd: state.working_dir().to_owned(),
+        user: state.config.config.user.clone(),
+        platform: state.programs.clone(),
+        network: match run.network {
+            None | Some(Network::Default) => defaults.network,
+            Some(Network::None) => RunNetwork::None,
+            Some(Network::Host) => RunNetwork::Host,
+        },
+        hostname: defaults.hostname.clone(),
+        extra_hosts: defaults.extra_hosts.clone(),
+        ulimits: defaults.ulimits.clone(),
+        shm_size: defaults.shm_size,
+        scripts,
+        // What the Dockerfile declares or sets is part of the key, and goes before these.
+        unkeyed_env: proxies.filter(|(n, _)| state.variables.get(n).is_none()).cloned().collect(),
+    })
+}
+
+/// Returns the history of a RUN.
+pub(crate) fn created_by(state: &State, request: &RunRequest) -> String {
+    let value = |name: &String| state.variables.get(name).unwrap_or_default().to_owned();
+    let arguments: Vec<(String, String)> =
+        state.arguments.iter().map(|name| (name.clone(), value(name))).collect();
+    history::run(&arguments, &request.argv)
+}
+
+/// Returns a name that is one, for a shell and as part of a path.
+fn script_name(delimiter: &str) -> &str {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match delimiter.chars().all(plain) && !delimiter.starts_with(['.', '-']) {
+        true if !delimiter.is_empty() => delimiter,
+        _ => "script",
+    }
+}
+
+fn written(mount: &Mount) -> String {
+    let options = mount.options.iter().map(|option| match &option.value {
+        Some(value) => format!("{}={value}", option.key),
+        None => option.key.clone(),
+    });
+    options.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::script_name;
+
+    #[test]
+    fn delimiters_that_are_no_file_names_are_not_used() {
+        for (delimiter, expected) in [
+            ("EOF", "EOF"),
+            ("a.b-c_1", "a.b-c_1"),
+            ("two words", "script"),
+            ("../../etc/x", "script"),
+            ("..", "script"),
+            ("$(x)", "script"),
+            ("", "script"),
+        ] {
+            assert_eq!(script_name(delimiter), expected);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Graphs as people read them.
+
+use super::{graph, options, rounds};
+use crate::{NamedContext, Op, PlanOptions};
+
+#[test]
+fn a_native_build_stage_is_shared_by_the_targets() {
+    let text = "\
+FROM --platform=$BUILDPLATFORM busybox AS tools
+RUN install compiler
+
+FROM tools AS build
+ARG TARGETARCH
+WORKDIR /src
+COPY . .
+RUN make ARCH=$TARGETARCH
+
+FROM busybox
+COPY --from=build /src/app /usr/bin/app
+RUN app --version
+USER app
+ENTRYPOINT [\"app\"]
+";
+    let (graph, rounds) = rounds(text, &options(&["linux/arm64", "linux/amd64"])).unwrap();
+    insta::assert_snapshot!(graph.dump());
+    let asked: Vec<String> =
+        rounds.concat().iter().map(|r| format!("{} {} {}", r.name, r.platform, r.span)).collect();
+    assert_eq!(
+        asked,
+        ["busybox linux/amd64 Dockerfile:1", "busybox linux/arm64 Dockerfile:10"],
+        "each once, where first asked for"
+    );
+}
+
+#[test]
+fn one_platform_needs_no_name_in_the_labels() {
+    let labels = |text: &str, options: &PlanOptions| -> Vec<String> {
+        graph(text, options).vertices.into_iter().map(|vertex| vertex.label).collect()
+    };
+    let one = options(&["linux/arm64"]);
+    assert_eq!(
+        labels("FROM busybox\nWORKDIR /\nRUN a\n", &one),
+        ["[1/3] FROM busybox", "[3/3] RUN a"]
+    );
+    assert_eq!(
+        labels("FROM busybox AS b\nRUN a\nFROM scratch\nCOPY --from=b a b\n", &one),
+        [
+            "[b 1/2] FROM busybox",
+            "[b 2/2] RUN a",
+            "FROM scratch",
+            "[stage-1 1/1] COPY --from=b a b"
+        ]
+    );
+    assert_eq!(
+        labels("FROM --platform=linux/s390x busybox\nRUN a\n", &one),
+        ["[linux/s390x 1/2] FROM busybox", "[linux/s390x 2/2] RUN a"]
+    );
+    let several = options(&["linux/arm64", "linux/amd64"]);
+    assert_eq!(
+        labels("FROM --platform=linux/s390x busybox\nRUN a\nARG TARGETARCH\nRUN b\n", &several),
+        [
+            "[linux/s390x 1/3] FROM busybox",
+            "[linux/s390x 2/3] RUN a",
+            "[linux/s390x->linux/arm64 3/3] RUN b",
+            "[linux/s390x->linux/amd64 3/3] RUN b"
+        ]
+    );
+    assert_eq!(labels("FROM scratch\nCOPY a b\n", &several), ["FROM scratch", "[1/1] COPY a b"]);
+}
+
+#[test]
+fn the_configuration_is_that_of_all_instructions() {
+    let text = "\
+FROM rich
+ENV A=1 B=\"two words\"
+ARG C=3
+LABEL l=own \"n\"=$C
+WORKDIR app
+WORKDIR ../lib/./x/
+USER $USERNAME
+EXPOSE 80-81 53/udp
+VOLUME /data $C
+STOPSIGNAL sigusr1
+SHELL [\"/bin/bash\", \"-c\"]
+HEALTHCHECK --interval=1m30s --retries=3 CMD test -e /up
+ONBUILD RUN echo $A
+MAINTAINER me
+ENTRYPOINT exec app
+";
+    let mut options = options(&["linux/amd64/v3"]);
+    options.labels =
+        [("n", "option"), ("o", "x"), ("o", "y")].map(|(a, b)| (a.into(), b.into())).to_vec();
+    insta::assert_snapshot!(graph(text, &options).dump());
+}
+
+#[test]
+fn copies_are_resolved_as_far_as_text_goes() {
+    let text = "\
+FROM scratch
+ARG WHO=app NAME=\"a b\"
+WORKDIR /srv
+COPY --chown=$WHO:staff --chmod=0750 $NAME c .
+COPY --link --from=other --exclude=*.o / ../all/
+ADD --unpack=false x.tar y/.
+COPY <<EOF plain <<'RAW' dir/
+hello $WHO
+EOF
+$raw
+RAW
+COPY --parents ./a/./b /
+";
+    let mut options = options(&["linux/amd64"]);
+    options.contexts.insert("other".into(), NamedContext::Folder);
+    insta::assert_snapshot!(graph(text, &options).dump());
+}
+
+#[test]
+fn runs_get_all_that_was_said() {
+    let text = "\
+FROM bare
+RUN [\"a\", \"$B\"]
+USER root:staff
+RUN --network=none cat <<EOF
+$text
+EOF
+RUN --network=host <<EOF
+one
+two
+EOF
+SHELL [\"/bin/x\"]
+RUN <<\"my script\"
+#!/bin/awk -f
+my script
+ARG HTTP_PROXY
+RUN --network=default b
+";
+    let mut options = options(&["linux/arm/v7"]);
+    options.build_args = [
+        ("https_proxy", "s"),
+        ("HTTP_PROXY", "p"),
+        ("BUILDKIT_SANDBOX_HOSTNAME", "box"),
+        ("SOURCE_DATE_EPOCH", "17"),
+        ("FOO", "unused"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .to_vec();
+    insta::assert_snapshot!(graph(text, &options).dump());
+}
+
+#[test]
+fn triggers_of_an_image_may_ask_for_more() {
+    let text = "\
+FROM busybox AS tool
+FROM onbuild
+ENV X=late
+";
+    let (graph, rounds) = rounds(text, &options(&["linux/amd64"])).unwrap();
+    let asked: Vec<Vec<&str>> =
+        rounds.iter().map(|r| r.iter().map(|r| r.name.as_str()).collect()).collect();
+    assert_eq!(asked, [["onbuild"], ["busybox"]]);
+    insta::assert_snapshot!(graph.dump());
+}
+
+#[test]
+fn a_named_context_stands_in_for_stage_image_and_source() {
+    let text = "\
+FROM nowhere AS parts
+RUN false
+FROM r.example/base:3 AS base
+FROM base
+COPY --from=parts /a /a
+COPY --from=docker.io/library/assets:latest /b /b
+COPY --from=0 /c /c
+FROM root AS unused
+FROM root
+COPY --from=1 /d /d
+COPY --from=2 /e /e
+";
+    let mut options = options(&["linux/amd64"]);
+    options.contexts = [
+        ("parts", NamedContext::Folder),
+        ("assets", NamedContext::Folder),
+        ("Root", NamedContext::Folder),
+        ("r.example/base:3", NamedContext::Image("busybox".into())),
+    ]
+    .map(|(name, context)| (name.to_owned(), context))
+    .into();
+    insta::assert_snapshot!(graph(text, &options).dump());
+}
+
+#[test]
+fn only_what_a_run_stands_on_needs_a_folder() {
+    let text = "\
+FROM busybox AS a
+RUN one
+COPY x /x
+FROM a AS b
+WORKDIR /w
+COPY --link y /y
+RUN two
+COPY z /z
+FROM busybox:2
+COPY --from=b / /
+COPY --from=busybox:3 / /
+";
+    let graph = graph(text, &options(&["linux/amd64"]));
+    let folders: Vec<(String, bool)> =
+        graph.vertices.iter().map(|v| (v.label.clone(), v.needs_folder)).collect();
+    let expected = [
+        ("[a 1/3] FROM busybox", true),
+        ("[a 2/3] RUN one", true),
+        ("[a 3/3] COPY x /x", true),
+        ("[b 1/4] WORKDIR /w", true),
+        ("[b 2/4] COPY --link y /y", true),
+        ("[b 3/4] RUN two", false),
+        ("[b 4/4] COPY z /z", false),
+        ("[stage-2 1/3] FROM busybox:2", false),
+        ("[stage-2 2/3] COPY --from=b / /", false),
+        ("FROM busybox:3", false),
+        ("[stage-2 3/3] COPY --from=busybox:3 / /", false),
+    ];
+    assert_eq!(folders, expected.map(|(label, folder)| (label.to_owned(), folder)));
+    let link = &graph.vertices[4].op;
+    assert!(matches!(link, Op::Files { independent: true, .. }), "{link:?}");
+}
+
+#[test]
+fn programs_are_of_the_platform_of_the_base() {
+    let text = "FROM busybox\nRUN a\n";
+    let file = xbuild_dockerfile::parse("Dockerfile", text.as_bytes()).unwrap();
+    for (wanted, got, programs, warnings) in [
+        ("linux/arm/v7", "linux/arm/v6", "linux/arm/v7", 0),
+        ("linux/amd64", "linux/386", "linux/386", 0),
+        ("linux/arm64", "linux/amd64", "linux/amd64", 1),
+    ] {
+        let options = options(&[wanted]);
+        let mut images = crate::Images::default();
+        let request = match crate::plan(&file, &options, &images).unwrap() {
+            crate::Planned::Needs(needs) => needs[0].clone(),
+            crate::Planned::Ready(_) => panic!("nothing needed"),
+        };
+        images.insert(&request, super::image("busybox", &super::platform(got), "{}"));
+        let crate::Planned::Ready(graph) = crate::plan(&file, &options, &images).unwrap() else {
+            panic!("more needed")
+        };
+        let Op::Run { request, .. } = &graph.vertices[1].op else { panic!("{}", graph.dump()) };
+        assert_eq!(request.platform.to_string(), programs);
+        assert_eq!(graph.outputs[0].config.architecture, super::platform(wanted).architecture());
+        assert_eq!(graph.warnings.len(), warnings, "{:?}", graph.warnings);
+    }
+}
+
+#[test]
+fn equal_steps_are_one_and_unequal_ones_are_not() {
+    let count = |text: &str| graph(text, &options(&["linux/amd64"])).vertices.len();
+    let pair = |one: &str, two: &str| {
+        count(&format!(
+            "FROM busybox AS a\n{one}\nFROM busybox AS b\n{two}\nFROM scratch\n\
+             COPY --from=a / /a\nCOPY --from=b / /b\n"
+        )) - 4
+    };
+    assert_eq!(pair("RUN x", "RUN x"), 1);
+    assert_eq!(pair("LABEL a=1\nRUN x", "LABEL a=2\nRUN x"), 1, "a label is nothing to RUN");
+    for (one, two) in [
+        ("RUN x", "RUN y"),
+        ("RUN [\"a\", \"b\"]", "RUN [\"ab\"]"),
+        ("RUN x", "ENV A=1\nRUN x"),
+        ("RUN x", "ARG A=1\nRUN x"),
+        ("RUN x", "USER app\nRUN x"),
+        ("RUN x", "RUN --network=none x"),
+        ("COPY a /x", "COPY a /x/"),
+        ("COPY a /x", "ADD a /x"),
+        ("COPY a /x", "COPY --link a /x"),
+        ("COPY a b /x/", "COPY b a /x/"),
+        ("COPY --chown=1 a /x", "COPY --chmod=1 a /x"),
+        ("WORKDIR /a", "USER app\nWORKDIR /a"),
+    ] {
+        assert_eq!(pair(one, two), 2, "{one} / {two}");
+    }
+}

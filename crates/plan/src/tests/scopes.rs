@@ -1,0 +1,168 @@
+//! Which value a variable has where.
+
+use super::{graph, options};
+use crate::{Op, PlanOptions, Rule};
+
+/// Returns the labels of the first output, `name=value`.
+fn labels(text: &str, options: &PlanOptions) -> String {
+    let graph = graph(text, options);
+    let labels = &graph.outputs[0].config.config.labels;
+    labels.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>()
+}
+
+fn with_args(args: &[(&str, &str)]) -> PlanOptions {
+    let mut options = options(&["linux/arm/v7"]);
+    options.build_args = args.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+    options
+}
+
+#[test]
+fn arguments_and_variables() {
+    for (lines, args, expected) in [
+        // A global argument is seen in FROM alone until a stage declares it.
+        ("ARG X=g\nFROM scratch\nLABEL a=[$X]\nARG X\nLABEL b=[$X]", &[][..], "a=[] b=[g] "),
+        ("ARG X=g\nFROM scratch\nARG X=s\nLABEL a=$X", &[], "a=s "),
+        ("ARG X=g\nFROM scratch\nARG X=s\nLABEL a=$X", &[("X", "given")], "a=given "),
+        ("ARG X\nFROM scratch\nARG X\nLABEL a=${X-unset}", &[], "a=unset "),
+        ("FROM scratch\nARG X\nLABEL a=$X", &[("X", "one"), ("X", "two")], "a=two "),
+        ("ARG A=1\nARG B=${A}2\nFROM scratch\nARG B\nLABEL a=$B", &[], "a=12 "),
+        // A default that is not used need not be valid.
+        ("FROM scratch\nARG A=\"${B:?give B}\"\nLABEL a=$A", &[("A", "1")], "a=1 "),
+        // Left to right in ARG, all at once in ENV.
+        ("FROM scratch\nARG A=1 B=${A}2\nLABEL a=$B", &[], "a=12 "),
+        ("FROM scratch\nENV A=1\nENV A=2 B=$A\nLABEL a=$A b=$B", &[], "a=2 b=1 "),
+        ("FROM scratch\nENV N=A\nENV $N=1\nLABEL $N=$A", &[], "A=1 "),
+        // The last of ENV and ARG wins; an argument without a value hides nothing.
+        ("FROM scratch\nARG A=arg\nENV A=env\nLABEL a=$A", &[], "a=env "),
+        ("FROM scratch\nENV A=env\nARG A=arg\nLABEL a=$A", &[], "a=arg "),
+        ("FROM scratch\nENV A=env\nARG A\nLABEL a=$A", &[], "a=env "),
+        ("FROM scratch\nENV A=env\nARG A\nLABEL a=$A", &[("A", "given")], "a=given "),
+        // A stage passes on both.
+        ("FROM scratch AS s\nARG A=1\nENV B=2\nFROM s\nLABEL a=$A b=$B", &[], "a=1 b=2 "),
+        // Automatic variables have to be declared, and can be overridden.
+        (
+            "FROM scratch\nLABEL a=[$TARGETARCH]\nARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT\n\
+             LABEL b=$TARGETPLATFORM,$TARGETOS,$TARGETARCH,$TARGETVARIANT",
+            &[],
+            "a=[] b=linux/arm/v7,linux,arm,v7 ",
+        ),
+        (
+            "FROM scratch\nARG BUILDPLATFORM BUILDVARIANT TARGETOSVERSION TARGETSTAGE\n\
+             LABEL a=$BUILDPLATFORM,${BUILDVARIANT-unset},${TARGETOSVERSION-unset},$TARGETSTAGE",
+            &[],
+            "a=linux/amd64,,,default ",
+        ),
+        ("FROM scratch\nARG TARGETARCH=x\nLABEL a=$TARGETARCH", &[], "a=x "),
+        ("FROM scratch\nARG TARGETARCH\nLABEL a=$TARGETARCH", &[("TARGETARCH", "x")], "a=x "),
+        ("ARG TARGETARCH=x\nFROM scratch\nARG TARGETARCH\nLABEL a=$TARGETARCH", &[], "a=x "),
+        // Scratch begins with the default PATH.
+        (
+            "FROM scratch\nLABEL a=$PATH",
+            &[],
+            "a=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ",
+        ),
+        (
+            "FROM bare\nLABEL a=${PATH#*bin:}",
+            &[],
+            "a=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ",
+        ),
+        ("FROM rich\nLABEL a=$A l= m=", &[], "a=base l= m= "),
+    ] {
+        assert_eq!(labels(&format!("{lines}\n"), &with_args(args)), expected, "{lines}");
+    }
+}
+
+#[test]
+fn the_image_keeps_env_and_run_sees_arg_too() {
+    let text = "FROM scratch\nENV A=env B=2\nARG A=arg\nARG C\nARG D=\nRUN [\"x\"]\nENV B=3\n";
+    let graph = graph(text, &with_args(&[]));
+    let env = &graph.outputs[0].config.config.env;
+    assert_eq!(env[1..], ["A=env", "B=3"]);
+    let Op::Run { request, .. } = &graph.vertices[1].op else { panic!("{}", graph.dump()) };
+    let seen: Vec<String> = request.env.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    assert_eq!(seen[1..], ["A=arg", "B=2", "D="]);
+    let run = &graph.outputs[0].history[4].created_by;
+    assert_eq!(run, "RUN |3 A=arg C= D= x # buildkit");
+}
+
+#[test]
+fn an_entrypoint_takes_an_inherited_command_away() {
+    for (lines, cmd, entrypoint) in [
+        ("CMD [\"own\"]", Some("own"), Some("run")),
+        ("ENTRYPOINT [\"x\"]", None, Some("x")),
+        ("CMD [\"own\"]\nENTRYPOINT [\"x\"]", Some("own"), Some("x")),
+        ("ENTRYPOINT [\"x\"]\nCMD [\"own\"]", Some("own"), Some("x")),
+        ("CMD [\"own\"]\nFROM s\nENTRYPOINT [\"x\"]", None, Some("x")),
+        ("ENTRYPOINT []", None, None),
+        ("CMD []", None, Some("run")),
+    ] {
+        let graph = graph(&format!("FROM rich AS s\n{lines}\n"), &with_args(&[]));
+        let config = &graph.outputs[0].config.config;
+        let first = |words: &Option<Vec<String>>| words.as_ref().map(|words| words[0].clone());
+        assert_eq!(first(&config.cmd).as_deref(), cmd, "{lines}");
+        assert_eq!(first(&config.entrypoint).as_deref(), entrypoint, "{lines}");
+    }
+}
+
+#[test]
+fn names_of_stages_ignore_case_and_mean_the_last_one_above() {
+    for (lines, expected) in [
+        ("FROM scratch AS Base\nLABEL a=1\nFROM BASE\n", "a=1 "),
+        ("FROM scratch AS s\nLABEL a=1\nFROM s AS s\nLABEL b=2\nFROM s\n", "a=1 b=2 "),
+        (
+            "FROM scratch AS s\nLABEL a=1\nFROM s AS t\nFROM scratch AS s\nLABEL a=2\nFROM t\n",
+            "a=1 ",
+        ),
+        ("FROM rich AS rich\nLABEL m=own\n", "l=base m=own "),
+    ] {
+        assert_eq!(labels(lines, &with_args(&[])), expected, "{lines}");
+    }
+}
+
+#[test]
+fn the_target_is_a_name_and_ends_the_build() {
+    let mut options = with_args(&[]);
+    options.target = Some("SECOND".into());
+    let text = "FROM scratch AS first\nLABEL a=1\nFROM first AS Second\nARG TARGETSTAGE\n\
+                LABEL b=$TARGETSTAGE\nFROM missing:$NOTHING\nRUN [\"false\"]\n";
+    assert_eq!(labels(text, &options), "a=1 b=SECOND ");
+}
+
+#[test]
+fn a_trigger_runs_once_in_the_child() {
+    let text = "FROM scratch AS p\nENV X=p\nONBUILD ENV Y=$X-t\nONBUILD LABEL t=$Y\n\
+                FROM p AS c\nLABEL c=$Y\nFROM c\nLABEL g=$Y\n";
+    let graph = graph(text, &with_args(&[]));
+    let output = &graph.outputs[0];
+    let history: Vec<&str> = output.history.iter().map(|h| h.created_by.as_str()).collect();
+    let expected = ["ENV X=p", "ENV Y=p-t", "LABEL t=p-t", "LABEL c=p-t", "LABEL g=p-t"];
+    assert_eq!(history, expected);
+    assert!(output.config.config.on_build.is_empty());
+}
+
+#[test]
+fn warnings_name_what_has_no_effect() {
+    let mut options = with_args(&[("A", "1"), ("B", "2"), ("HTTP_PROXY", "p"), ("C", "3")]);
+    options.platforms = vec![super::platform("linux/amd64"), super::platform("linux/arm64")];
+    options.build_args.push(("BUILDKIT_INLINE_CACHE".into(), "1".into()));
+    let text = "ARG A\nFROM busybox:${TAG:-1} AS unused\nARG B\nFROM busybox:1$TAG\n";
+    let graph = graph(text, &options);
+    let warnings: Vec<(Rule, &str)> =
+        graph.warnings.iter().map(|w| (w.rule, w.message.as_str())).collect();
+    assert_eq!(
+        warnings,
+        [
+            (Rule::UndefinedArgInFrom, "FROM argument \"TAG\" is not declared"),
+            (Rule::UnusedBuildArg, "build argument \"C\" is not declared by any ARG"),
+        ]
+    );
+}
+
+#[test]
+fn the_epoch_of_a_build() {
+    let epoch = |text: &str, args: &[(&str, &str)]| graph(text, &with_args(args)).source_date_epoch;
+    let global = "ARG SOURCE_DATE_EPOCH=1\nFROM scratch\n";
+    assert_eq!(epoch(global, &[]).as_deref(), Some("1"));
+    assert_eq!(epoch(global, &[("SOURCE_DATE_EPOCH", "2")]).as_deref(), Some("2"));
+    assert_eq!(epoch("FROM scratch\nARG SOURCE_DATE_EPOCH=1\n", &[]), None);
+}
