@@ -1,0 +1,299 @@
+//! From built images to the bytes of manifests and index. No I/O, no clock: the result depends on
+//! the arguments only, and not on which platform was ready first.
+//!
+//! **Source** — OCI image-spec `manifest.md`, `image-index.md`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use xbuild_model::manifest::{Compression, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
+use xbuild_model::{Descriptor, ImageConfig, Index, Manifest, Platform};
+
+use crate::error::AssembleError;
+
+/// An image that was built for one platform.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuiltImage {
+    /// What it was built for, as it was asked for.
+    pub platform: Platform,
+    /// The configuration, with diff IDs and history filled in.
+    pub config: ImageConfig,
+    /// The blobs of the layers, the oldest first, as many as there are diff IDs.
+    pub layers: Vec<Descriptor>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Annotations of the manifest's descriptor in the index.
+    pub descriptor_annotations: BTreeMap<String, String>,
+}
+
+/// How images are put together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssembleOptions {
+    /// Annotations of the index.
+    pub index_annotations: BTreeMap<String, String>,
+    /// Annotations of the index's descriptor, where an OCI layout names it.
+    pub index_descriptor_annotations: BTreeMap<String, String>,
+    /// Makes an index for a single platform too.
+    pub always_index: bool,
+}
+
+/// Images, ready to be written somewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assembled {
+    /// The images, in the order in which their platforms were asked for; at least one.
+    pub images: Vec<AssembledImage>,
+    /// The index; `None` for a single platform.
+    pub index: Option<AssembledIndex>,
+}
+
+/// The documents of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssembledImage {
+    /// What it was built for.
+    pub platform: Platform,
+    /// The manifest, with platform and annotations as in the index.
+    pub descriptor: Descriptor,
+    /// The bytes of the manifest.
+    pub manifest: Vec<u8>,
+    /// The configuration.
+    pub config_descriptor: Descriptor,
+    /// The bytes of the configuration.
+    pub config: Vec<u8>,
+    /// The layers, the oldest first, of OCI media types.
+    pub layers: Vec<Descriptor>,
+}
+
+/// An index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssembledIndex {
+    /// The index.
+    pub descriptor: Descriptor,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Assembled {
+    /// Returns what a tag names: the index, else the manifest.
+    pub fn root(&self) -> (&Descriptor, &[u8]) {
+        match &self.index {
+            Some(index) => (&index.descriptor, &index.bytes),
+            None => (&self.images[0].descriptor, &self.images[0].manifest),
+        }
+    }
+
+    /// Returns the layers of all images, each blob once.
+    pub fn layers(&self) -> Vec<&Descriptor> {
+        let mut seen = std::collections::HashSet::new();
+        let layers = self.images.iter().flat_map(|image| &image.layers);
+        layers.filter(|layer| seen.insert(&layer.digest)).collect()
+    }
+}
+
+/// Assembles the images of a build, in any order, for the platforms that were asked for.
+///
+/// One platform gives a manifest; several give an index, in the order of `platforms`. Layers of
+/// Docker's media types get those of OCI; their bytes stay.
+///
+/// ```
+/// use xbuild_model::ImageConfig;
+/// use xbuild_registry::{AssembleOptions, BuiltImage, assemble};
+///
+/// let image = |name: &str| BuiltImage {
+///     platform: name.parse().unwrap(),
+///     config: ImageConfig { os: "linux".into(), ..ImageConfig::default() },
+///     layers: Vec::new(),
+///     annotations: Default::default(),
+///     descriptor_annotations: Default::default(),
+/// };
+/// let platforms = ["linux/s390x".parse().unwrap(), "linux/arm64".parse().unwrap()];
+/// let images = vec![image("linux/arm64"), image("linux/s390x")];
+/// let assembled = assemble(&platforms, images, &AssembleOptions::default())?;
+/// assert_eq!(assembled.images[0].platform, platforms[0]);
+/// # Ok::<(), xbuild_registry::AssembleError>(())
+/// ```
+pub fn assemble(
+    platforms: &[Platform],
+    mut images: Vec<BuiltImage>,
+    options: &AssembleOptions,
+) -> Result<Assembled, AssembleError> {
+    let mut assembled = Vec::with_capacity(platforms.len());
+    for platform in platforms {
+        let found = images.iter().position(|image| image.platform == *platform);
+        let found = found.ok_or_else(|| AssembleError::Missing { platform: platform.clone() })?;
+        assembled.push(assemble_image(images.swap_remove(found))?);
+    }
+    if let Some(image) = images.into_iter().next() {
+        return Err(AssembleError::Unexpected { platform: image.platform });
+    }
+    let index = match assembled.len() {
+        0 => return Err(AssembleError::Empty),
+        1 if !options.always_index => None,
+        _ => Some(assemble_index(&assembled, options)),
+    };
+    Ok(Assembled { images: assembled, index })
+}
+
+fn assemble_image(image: BuiltImage) -> Result<AssembledImage, AssembleError> {
+    let platform = image.platform;
+    let (layers, diff_ids) = (image.layers.len(), image.config.rootfs.diff_ids.len());
+    if layers != diff_ids {
+        return Err(AssembleError::LayerCount { platform, layers, diff_ids });
+    }
+    let config = to_json(&image.config);
+    let config_descriptor = Descriptor::of(OCI_CONFIG, &config);
+    let layers = image.layers.into_iter().map(oci_layer).collect::<Result<Vec<_>, _>>()?;
+    let manifest = to_json(&Manifest {
+        schema_version: 2,
+        media_type: Some(OCI_MANIFEST.to_owned()),
+        config: config_descriptor.clone(),
+        layers: layers.clone(),
+        annotations: image.annotations,
+    });
+    let mut descriptor = Descriptor::of(OCI_MANIFEST, &manifest);
+    descriptor.platform = Some(xbuild_model::manifest::DescriptorPlatform {
+        os_version: image.config.os_version,
+        os_features: image.config.os_features,
+        ..platform.to_descriptor()
+    });
+    descriptor.annotations = image.descriptor_annotations;
+    Ok(AssembledImage { platform, descriptor, manifest, config_descriptor, config, layers })
+}
+
+fn assemble_index(images: &[AssembledImage], options: &AssembleOptions) -> AssembledIndex {
+    let bytes = to_json(&Index {
+        schema_version: 2,
+        media_type: Some(OCI_INDEX.to_owned()),
+        manifests: images.iter().map(|image| image.descriptor.clone()).collect(),
+        annotations: options.index_annotations.clone(),
+    });
+    let mut descriptor = Descriptor::of(OCI_INDEX, &bytes);
+    descriptor.annotations = options.index_descriptor_annotations.clone();
+    AssembledIndex { descriptor, bytes }
+}
+
+/// Returns the descriptor of a layer as a manifest of ours writes it: the OCI media type, and none
+/// of the members that say where else a foreign layer could be had.
+fn oci_layer(layer: Descriptor) -> Result<Descriptor, AssembleError> {
+    let Descriptor { media_type, digest, size, annotations, .. } = layer;
+    match Compression::of_media_type(&media_type) {
+        Some(compression) => Ok(Descriptor {
+            annotations,
+            ..Descriptor::new(compression.oci_media_type(), digest, size)
+        }),
+        None => Err(AssembleError::LayerType { digest, media_type }),
+    }
+}
+
+/// Returns compact JSON, members in the order of the types' fields.
+fn to_json(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("documents have string keys only and no failing serializer")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP};
+    use xbuild_model::{DiffId, Digest};
+
+    use super::*;
+
+    fn image(platform: &str, layers: &[&str]) -> BuiltImage {
+        let platform: Platform = platform.parse().unwrap();
+        let mut config = ImageConfig {
+            os: platform.os().to_owned(),
+            architecture: platform.architecture().to_owned(),
+            ..ImageConfig::default()
+        };
+        let ids = layers.iter().map(|layer| DiffId(Digest::of(layer.as_bytes())));
+        config.rootfs.diff_ids = ids.collect();
+        let blob = |layer: &&str| Descriptor::of(DOCKER_LAYER_GZIP, layer.as_bytes());
+        BuiltImage {
+            platform,
+            config,
+            layers: layers.iter().map(blob).collect(),
+            annotations: BTreeMap::new(),
+            descriptor_annotations: BTreeMap::new(),
+        }
+    }
+
+    fn platforms(names: &[&str]) -> Vec<Platform> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn one_platform_is_a_plain_manifest() {
+        let options = AssembleOptions::default();
+        let images = vec![image("linux/arm64", &["a"])];
+        let assembled = assemble(&platforms(&["linux/arm64"]), images, &options).unwrap();
+        assert!(assembled.index.is_none());
+        let (root, bytes) = assembled.root();
+        assert_eq!(root.digest, Digest::of(bytes));
+        let manifest: Manifest = serde_json::from_slice(bytes).unwrap();
+        assert_eq!(manifest.layers[0].media_type, OCI_LAYER_GZIP);
+        assert_eq!(manifest.layers[0].digest, Digest::of(b"a"));
+        assert_eq!(manifest.config.media_type, OCI_CONFIG);
+    }
+
+    #[test]
+    fn an_index_keeps_the_order_asked_for() {
+        let names = ["linux/s390x", "linux/amd64", "linux/arm/v7", "linux/386"];
+        let images = names.iter().rev().map(|name| image(name, &[])).collect();
+        let options = AssembleOptions {
+            index_annotations: [("a".to_owned(), "b".to_owned())].into(),
+            ..AssembleOptions::default()
+        };
+        let assembled = assemble(&platforms(&names), images, &options).unwrap();
+        let index: Index = serde_json::from_slice(assembled.root().1).unwrap();
+        let order: Vec<_> = index
+            .manifests
+            .iter()
+            .map(|m| Platform::of_descriptor(m.platform.as_ref().unwrap()).to_string())
+            .collect();
+        assert_eq!(order, names);
+        assert_eq!(index.annotations["a"], "b");
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let options = AssembleOptions::default();
+        let two = platforms(&["linux/amd64", "linux/arm64"]);
+        let check = |platforms: &[Platform], images| assemble(platforms, images, &options).is_err();
+        assert!(check(&[], vec![]));
+        assert!(check(&two, vec![image("linux/amd64", &[])]));
+        assert!(check(&two[..1], vec![image("linux/amd64", &[]), image("linux/arm64", &[])]));
+        assert!(check(&two[..1], vec![image("linux/amd64", &[]), image("linux/amd64", &[])]));
+        let mut uneven = image("linux/amd64", &["a"]);
+        uneven.layers.clear();
+        assert!(check(&two[..1], vec![uneven]));
+        let mut artifact = image("linux/amd64", &["a"]);
+        artifact.layers[0].media_type = "application/x-thing".to_owned();
+        assert!(check(&two[..1], vec![artifact]));
+    }
+
+    #[test]
+    fn foreign_layers_become_ordinary_ones() {
+        let mut foreign = image("linux/amd64", &["a"]);
+        foreign.layers[0].media_type =
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".to_owned();
+        foreign.layers[0].other.insert("urls".to_owned(), serde_json::json!(["https://x.example"]));
+        let options = AssembleOptions::default();
+        let assembled = assemble(&platforms(&["linux/amd64"]), vec![foreign], &options).unwrap();
+        assert_eq!(assembled.images[0].layers, [Descriptor::of(OCI_LAYER_GZIP, b"a")]);
+    }
+
+    proptest! {
+        #[test]
+        fn does_not_depend_on_completion_order(
+            order in Just(vec![0usize, 1, 2, 3, 4]).prop_shuffle(),
+        ) {
+            let names = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/s390x"];
+            let options = AssembleOptions::default();
+            let images = |order: &[usize]| {
+                order.iter().map(|i| image(names[*i], &["base", names[*i]])).collect()
+            };
+            let asked = platforms(&names);
+            let expected = assemble(&asked, images(&[0, 1, 2, 3, 4]), &options).unwrap();
+            prop_assert_eq!(assemble(&asked, images(&order), &options).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The client: what other crates talk to.
+//!
+//! Its methods block. Connections live on a small runtime of their own, started with the first
+//! request; a build that needs no registry starts no thread here.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::io::Read;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response};
+use tokio::runtime::Runtime;
+use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use xbuild_model::seam::Blobs;
+use xbuild_model::{
+    BlobSource, Descriptor, Digest, ImageLayer, Platform, Reference, ResolvedImage, StepFailure,
+};
+
+use crate::blob_read::BlobReader;
+use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
+use crate::endpoint::Endpoint;
+use crate::error::{DocumentError, PullError, RequestError};
+use crate::http::{Call, Http};
+use crate::inspect::{Inspection, inspect};
+use crate::layout::Layout;
+use crate::options::ClientOptions;
+use crate::resolve::{Documents, resolve};
+use crate::token::Scope;
+
+/// Threads for connections. They only move bytes, hashing and compression happen elsewhere: two
+/// keep a slow TLS stream from holding up the others.
+const WORKERS: usize = 2;
+
+/// Keeps manifests and configurations between runs, by digest.
+///
+/// The bytes that it returns are checked like those of a registry.
+pub trait DocumentCache: Send + Sync + fmt::Debug {
+    /// Returns the bytes of a document, if they are there.
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>>;
+
+    /// Keeps a document. A failure to do so is the cache's own affair.
+    fn put(&self, digest: &Digest, bytes: &[u8]);
+}
+
+/// A client for any number of registries. Clones share connections, tokens and what was read.
+///
+/// A tag is asked for once: all platforms of a build see the same image, even when the tag moves
+/// meanwhile. **Source** — OCI distribution-spec 1.1.
+///
+/// ```no_run
+/// use xbuild_registry::{Client, ClientOptions};
+///
+/// let client = Client::new(ClientOptions::default());
+/// let image = client.resolve(&"busybox".parse()?, &"linux/arm64".parse()?)?;
+/// println!("{} has {} layers", image.manifest.digest, image.layers.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+    cache: Option<Arc<dyn DocumentCache>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) options: Arc<ClientOptions>,
+    http: Http,
+    runtime: OnceLock<Runtime>,
+    /// What the tags were found to name.
+    roots: Mutex<HashMap<Reference, (Descriptor, Bytes)>>,
+    documents: Mutex<HashMap<(String, String, Digest), Bytes>>,
+}
+
+impl Client {
+    /// Returns a client. Nothing is connected, read or started yet.
+    pub fn new(options: ClientOptions) -> Self {
+        let options = Arc::new(options);
+        let inner = Inner {
+            http: Http::new(Arc::clone(&options)),
+            options,
+            runtime: OnceLock::new(),
+            roots: Mutex::default(),
+            documents: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner), cache: None }
+    }
+
+    /// Uses `cache` for manifests and configurations.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<dyn DocumentCache>) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Returns the image that a reference names for a platform. No layer is pulled.
+    ///
+    /// An image that is not in an index is taken whatever its platform; the result says which.
+    ///
+    /// **Errors** — [`PullError::NotFound`], [`PullError::NoPlatform`], [`PullError::Document`]
+    /// and [`PullError::Request`].
+    pub fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, PullError> {
+        resolve(&self.repository(reference)?, platform)
+    }
+
+    /// Returns the documents that a reference names: index, manifests, configurations.
+    ///
+    /// **Errors** — those of [`Client::resolve`].
+    pub fn inspect(&self, reference: &Reference) -> Result<Inspection, PullError> {
+        inspect(&self.repository(reference)?)
+    }
+
+    /// Opens a blob of a repository at an offset in bytes; see [`Blobs::open`].
+    pub(crate) fn open_blob(
+        &self,
+        registry: &str,
+        repository: &str,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<BlobReader, PullError> {
+        let endpoint = Endpoint::of(registry, &self.inner.options).map_err(|source| {
+            PullError::Request { name: format!("{registry}/{repository}"), source }
+        })?;
+        BlobReader::open(Arc::clone(&self.inner), endpoint, repository, descriptor, offset)
+    }
+
+    fn repository<'a>(&'a self, reference: &'a Reference) -> Result<Repository<'a>, PullError> {
+        let name = reference.to_string();
+        match Endpoint::of(reference.registry(), &self.inner.options) {
+            Ok(endpoint) => Ok(Repository { client: self, reference, endpoint, name }),
+            Err(source) => Err(PullError::Request { name, source }),
+        }
+    }
+}
+
+impl Blobs for Client {
+    fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure> {
+        match &layer.source {
+            BlobSource::Registry { registry, repository } => {
+                let reader = self.open_blob(registry, repository, &layer.descriptor, 0)?;
+                Ok(Box::new(reader))
+            }
+            BlobSource::Layout { path } => {
+                Ok(Box::new(Layout::open(path)?.open_blob(&layer.descriptor)?))
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Makes a request; see [`Http::call`].
+    pub(crate) fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+        self.block_on(self.http.call(call))?
+    }
+
+    /// Waits before another attempt; see [`Http::wait`].
+    pub(crate) fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
+        // Without a runtime there was no request whose failure could be waited for.
+        let _ = self.block_on(self.http.wait(endpoint, failures, error));
+    }
+
+    /// Returns the next bytes of a body, `None` at its end.
+    pub(crate) fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, RequestError> {
+        self.block_on(self.http.transport.chunk(response))?
+    }
+
+    /// Makes a request and returns headers and body, which has at most `limit` bytes. A body that
+    /// breaks off is asked for again.
+    pub(crate) fn fetch(
+        &self,
+        call: &Call<'_>,
+        limit: u64,
+    ) -> Result<(HeaderMap, Bytes), RequestError> {
+        let mut failures = 0;
+        loop {
+            let answer = self.block_on(async {
+                let response = self.http.call(call).await?;
+                let headers = response.headers().clone();
+                Ok((headers, self.http.transport.body(response, limit).await?))
+            })?;
+            match answer {
+                Err(error @ (RequestError::Broken { .. } | RequestError::Stalled { .. }))
+                    if failures + 1 < self.options.retries.attempts =>
+                {
+                    failures += 1;
+                    self.wait(call.endpoint, failures, &error);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime.block_on(future));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("xbuild-net")
+            .enable_all()
+            .build()
+            .map_err(|_| RequestError::Setup { what: "threads" })?;
+        Ok(self.runtime.get_or_init(|| runtime).block_on(future))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Idle connections and a name that is still being looked up hold nobody up.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The documents of one reference.
+struct Repository<'a> {
+    client: &'a Client,
+    reference: &'a Reference,
+    endpoint: Endpoint,
+    name: String,
+}
+
+impl Repository<'_> {
+    /// Gets a manifest by tag or digest, with the media type of the answer.
+    fn get_manifest(&self, by: &str) -> Result<(Option<String>, Bytes), PullError> {
+        let repository = self.reference.repository();
+        let scope = Scope::pull(repository);
+        let url = self.endpoint.manifest(repository, by);
+        let mut call = Call::new(&self.endpoint, &scope, Method::GET, url);
+        for media_type in [OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST] {
+            call.headers.append(ACCEPT, HeaderValue::from_static(media_type));
+        }
+        let (headers, bytes) = self.fetch(&call, MAX_MANIFEST)?;
+        let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Parameters, such as a charset, say nothing about JSON.
+        let bare = media_type.map(|t| t.split(';').next().unwrap_or(t).trim().to_owned());
+        Ok((bare, bytes))
+    }
+
+    fn fetch(&self, call: &Call<'_>, limit: u64) -> Result<(HeaderMap, Bytes), PullError> {
+        self.client.inner.fetch(call, limit).map_err(|source| {
+            let name = self.name.clone();
+            match source.status() {
+                Some(404) => PullError::NotFound { name },
+                _ => PullError::Request { name, source },
+            }
+        })
+    }
+
+    /// Returns a document by its descriptor: one that was read before, or what `get` gets.
+    fn document(
+        &self,
+        what: &'static str,
+        descriptor: &Descriptor,
+        limit: u64,
+        get: impl FnOnce() -> Result<Bytes, PullError>,
+    ) -> Result<Bytes, PullError> {
+        check_limit(descriptor, limit)
+            .map_err(|source| self.invalid(what, &descriptor.digest, source))?;
+        let key = (
+            self.reference.registry().to_owned(),
+            self.reference.repository().to_owned(),
+            descriptor.digest.clone(),
+        );
+        let documents = &self.client.inner.documents;
+        let known = documents.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(bytes) = known.or_else(|| self.cached(&descriptor.digest)) {
+            // A cache may be damaged: then the registry is asked.
+            if check_bytes(descriptor, &bytes).is_ok() {
+                return Ok(bytes);
+            }
+        }
+        let bytes = get()?;
+        check_bytes(descriptor, &bytes)
+            .map_err(|source| self.invalid(what, &descriptor.digest, source))?;
+        self.keep(&descriptor.digest, &bytes);
+        documents.lock().unwrap_or_else(PoisonError::into_inner).insert(key, bytes.clone());
+        Ok(bytes)
+    }
+
+    fn cached(&self, digest: &Digest) -> Option<Bytes> {
+        self.client.cache.as_ref()?.get(digest).map(Bytes::from)
+    }
+
+    fn keep(&self, digest: &Digest, bytes: &[u8]) {
+        if let Some(cache) = &self.client.cache {
+            cache.put(digest, bytes);
+        }
+    }
+
+    fn invalid(&self, what: &'static str, digest: &Digest, source: DocumentError) -> PullError {
+        let source = Box::new(source);
+        PullError::Document { name: self.name.clone(), what, digest: digest.clone(), source }
+    }
+
+    /// Gets the root and works out what it is. The digest is that of the bytes: what a header
+    /// says about it is not asked.
+    fn get_root(&self) -> Result<(Descriptor, Bytes), PullError> {
+        let pinned = self.reference.digest();
+        let cached = pinned.and_then(|pinned| {
+            self.cached(pinned).filter(|bytes| Digest::of(bytes) == *pinned).map(|b| (None, b))
+        });
+        let (claimed, bytes) = match cached {
+            Some(cached) => cached,
+            None => self.get_manifest(&self.reference.manifest_name())?,
+        };
+        let actual = Digest::of(&bytes);
+        let expected = pinned.unwrap_or(&actual).clone();
+        if actual != expected {
+            let source = DocumentError::Digest { expected: expected.clone(), actual };
+            return Err(self.invalid("manifest", &expected, source));
+        }
+        let (_, media_type) = Document::parse(claimed.as_deref(), &bytes)
+            .map_err(|source| self.invalid("manifest", &actual, source))?;
+        self.keep(&actual, &bytes);
+        Ok((Descriptor::of(media_type, &bytes), bytes))
+    }
+}
+
+impl Documents for Repository<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn blob_source(&self) -> BlobSource {
+        BlobSource::Registry {
+            registry: self.reference.registry().to_owned(),
+            repository: self.reference.repository().to_owned(),
+        }
+    }
+
+    fn root(&self) -> Result<(Descriptor, Bytes), PullError> {
+        let roots = &self.client.inner.roots;
+        let known =
+            roots.lock().unwrap_or_else(PoisonError::into_inner).get(self.reference).cloned();
+        if let Some(root) = known {
+            return Ok(root);
+        }
+        let root = self.get_root()?;
+        // Another thread may have been faster: everybody goes on with what came first.
+        let mut roots = roots.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(roots.entry(self.reference.clone()).or_insert(root).clone())
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+        self.document("manifest", descriptor, MAX_MANIFEST, || {
+            Ok(self.get_manifest(&descriptor.digest.to_string())?.1)
+        })
+    }
+
+    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+        self.document("configuration", descriptor, MAX_CONFIG, || {
+            let repository = self.reference.repository();
+            let scope = Scope::pull(repository);
+            let url = self.endpoint.blob(repository, &descriptor.digest);
+            let call = Call::new(&self.endpoint, &scope, Method::GET, url);
+            Ok(self.fetch(&call, MAX_CONFIG)?.1)
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! Manifests, indexes and configurations: bytes to values, with everything that can be wrong
+//! about them checked. No I/O.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use xbuild_model::manifest::{
+    Compression, DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
+};
+use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest};
+
+use crate::detail::printable;
+use crate::error::DocumentError;
+
+/// How many bytes a manifest or index may have. **Source** — OCI distribution-spec § Pushing
+/// Manifests: registries must accept 4 MiB and need not accept more.
+pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
+/// How many bytes a configuration may have. The largest in use have some 100 KiB.
+pub(crate) const MAX_CONFIG: u64 = 8 << 20;
+
+/// What a registry serves under `/manifests/`.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, never kept")]
+pub(crate) enum Document {
+    Index(Index),
+    Manifest(Manifest),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Index,
+    Manifest,
+}
+
+/// The members that tell one kind of document from another.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    schema_version: Option<u32>,
+    media_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    config: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+}
+
+impl Document {
+    /// Reads a document and returns it with its media type.
+    ///
+    /// `claimed` is the media type of the header or descriptor that led to it. A document that is
+    /// both index and manifest, or another than is claimed, is refused: two readers of it could
+    /// see two images.
+    pub(crate) fn parse(
+        claimed: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<(Self, &'static str), DocumentError> {
+        let json = |source| DocumentError::Json { source };
+        let probe: Probe = serde_json::from_slice(bytes).map_err(json)?;
+        // Servers that know nothing of manifests send them as some text or bytes.
+        let says_nothing = |t: &&str| {
+            !matches!(*t, "" | "application/json" | "text/plain" | "application/octet-stream")
+        };
+        let claimed = claimed.filter(says_nothing);
+        let shape = probe.shape()?;
+        let mut media_type = match shape {
+            Kind::Index => OCI_INDEX,
+            Kind::Manifest => OCI_MANIFEST,
+        };
+        for claim in [probe.media_type.as_deref(), claimed].into_iter().flatten() {
+            media_type = known_type(claim, shape)?;
+        }
+        if let (Some(claimed), Some(own)) = (claimed, probe.media_type.as_deref())
+            && claimed != own
+        {
+            return Err(mismatch(claimed, own));
+        }
+        let document = match shape {
+            Kind::Index => Self::Index(serde_json::from_slice(bytes).map_err(json)?),
+            Kind::Manifest => Self::Manifest(serde_json::from_slice(bytes).map_err(json)?),
+        };
+        Ok((document, media_type))
+    }
+}
+
+impl Probe {
+    fn shape(&self) -> Result<Kind, DocumentError> {
+        let not = |what: &str| DocumentError::NotAnImage { what: what.to_owned() };
+        if self.schema_version == Some(1) {
+            return Err(not("a manifest of Docker's schema 1, which is obsolete"));
+        }
+        match (&self.manifests, self.config.is_some() || self.layers.is_some()) {
+            (Some(_), true) => Err(mismatch("an index", "a manifest as well")),
+            (Some(_), false) => Ok(Kind::Index),
+            (None, true) => Ok(Kind::Manifest),
+            (None, false) => Err(not("neither a manifest nor an index")),
+        }
+    }
+}
+
+fn mismatch(claimed: &str, actual: &str) -> DocumentError {
+    DocumentError::MediaType { claimed: printable(claimed, 100), actual: printable(actual, 100) }
+}
+
+/// Returns the constant for a media type, which must be one of documents of that shape.
+fn known_type(media_type: &str, shape: Kind) -> Result<&'static str, DocumentError> {
+    let (known, kind) = match media_type {
+        OCI_INDEX => (OCI_INDEX, Kind::Index),
+        DOCKER_INDEX => (DOCKER_INDEX, Kind::Index),
+        OCI_MANIFEST => (OCI_MANIFEST, Kind::Manifest),
+        DOCKER_MANIFEST => (DOCKER_MANIFEST, Kind::Manifest),
+        other => return Err(DocumentError::NotAnImage { what: printable(other, 100) }),
+    };
+    let actual = match shape {
+        Kind::Index => "an index",
+        Kind::Manifest => "a manifest",
+    };
+    if kind == shape { Ok(known) } else { Err(mismatch(media_type, actual)) }
+}
+
+/// Checks that a document may be read at all: its size is known before its bytes are.
+pub(crate) fn check_limit(descriptor: &Descriptor, limit: u64) -> Result<(), DocumentError> {
+    if descriptor.size > limit {
+        return Err(DocumentError::TooLarge { size: descriptor.size, limit });
+    }
+    Ok(())
+}
+
+/// Checks that `bytes` are what the descriptor says.
+pub(crate) fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), DocumentError> {
+    let actual = bytes.len() as u64;
+    if actual != descriptor.size {
+        return Err(DocumentError::Size { expected: descriptor.size, actual });
+    }
+    let actual = Digest::of(bytes);
+    if actual != descriptor.digest {
+        return Err(DocumentError::Digest { expected: descriptor.digest.clone(), actual });
+    }
+    Ok(())
+}
+
+/// Returns whether a manifest is one of a container image: an artifact has another configuration.
+pub(crate) fn is_image(manifest: &Manifest) -> bool {
+    matches!(manifest.config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG)
+}
+
+/// Reads the configuration of `manifest`, and checks that they belong together.
+pub(crate) fn parse_config(
+    manifest: &Manifest,
+    bytes: &[u8],
+) -> Result<ImageConfig, DocumentError> {
+    let config: ImageConfig =
+        serde_json::from_slice(bytes).map_err(|source| DocumentError::Json { source })?;
+    let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if layers != diff_ids {
+        return Err(DocumentError::LayerCount { layers, diff_ids });
+    }
+    for layer in &manifest.layers {
+        if Compression::of_media_type(&layer.media_type).is_none() {
+            let media_type = printable(&layer.media_type, 100);
+            return Err(DocumentError::LayerType { digest: layer.digest.clone(), media_type });
+        }
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: &str = r#""schemaVersion":2,"manifests":[]"#;
+    fn manifest() -> String {
+        let digest = Digest::of(b"");
+        let config = format!(r#"{{"mediaType":"{OCI_CONFIG}","digest":"{digest}","size":0}}"#);
+        format!(r#""schemaVersion":2,"config":{config},"layers":[]"#)
+    }
+
+    #[test]
+    fn tells_kinds_apart() {
+        let manifest = manifest();
+        let typed = |t: &str, rest: &str| format!(r#"{{"mediaType":"{t}",{rest}}}"#);
+        let bare = |rest: &str| format!("{{{rest}}}");
+        for (claimed, text, expected) in [
+            (Some(OCI_INDEX), bare(INDEX), Some(OCI_INDEX)),
+            (Some(DOCKER_INDEX), typed(DOCKER_INDEX, INDEX), Some(DOCKER_INDEX)),
+            (Some("application/json"), typed(DOCKER_INDEX, INDEX), Some(DOCKER_INDEX)),
+            (None, bare(&manifest), Some(OCI_MANIFEST)),
+            (Some(DOCKER_MANIFEST), bare(&manifest), Some(DOCKER_MANIFEST)),
+            // Header, own word and shape disagree in all the ways there are.
+            (Some(OCI_MANIFEST), bare(INDEX), None),
+            (Some(OCI_INDEX), bare(&manifest), None),
+            (Some(OCI_INDEX), typed(OCI_MANIFEST, INDEX), None),
+            (Some(OCI_INDEX), typed(DOCKER_INDEX, INDEX), None),
+            (None, typed(OCI_INDEX, &manifest), None),
+            (Some(OCI_INDEX), bare(&format!(r#"{INDEX},"layers":[]"#)), None),
+            (Some(OCI_MANIFEST), bare(&format!(r#"{manifest},"manifests":[]"#)), None),
+            // Other things.
+            (Some("application/vnd.cncf.helm"), bare(&manifest), None),
+            (None, bare(r#""schemaVersion":1,"fsLayers":[]"#), None),
+            (None, "{}".to_owned(), None),
+            (None, "[]".to_owned(), None),
+            (None, "null".to_owned(), None),
+            (None, String::new(), None),
+            (None, "[".repeat(1 << 16), None),
+        ] {
+            let found = Document::parse(claimed, text.as_bytes()).map(|(_, media_type)| media_type);
+            let shown = &text[..text.len().min(200)];
+            assert_eq!(found.ok(), expected, "{claimed:?} {shown}");
+        }
+    }
+
+    #[test]
+    fn refuses_digests_that_are_none() {
+        let good = Digest::of(b"").to_string();
+        for bad in [
+            "sha256:../../v2/_catalog?",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            "sha256:E3B0",
+            "sha256:e3b0",
+            "",
+        ] {
+            let text = format!("{{{}}}", manifest()).replace(&good, bad);
+            assert!(Document::parse(None, text.as_bytes()).is_err(), "{bad}");
+        }
+        for size in ["-1", "1.5", "\"1\"", "18446744073709551616"] {
+            let text =
+                format!("{{{}}}", manifest()).replace("\"size\":0", &format!("\"size\":{size}"));
+            assert!(Document::parse(None, text.as_bytes()).is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn layers_and_diff_ids_match_one_to_one() {
+        let (Document::Manifest(mut manifest), _) =
+            Document::parse(None, format!("{{{}}}", manifest()).as_bytes()).unwrap()
+        else {
+            panic!("it is a manifest")
+        };
+        let digest = Digest::of(b"");
+        let config = format!(r#"{{"rootfs":{{"type":"layers","diff_ids":["{digest}"]}}}}"#);
+        assert!(matches!(
+            parse_config(&manifest, config.as_bytes()),
+            Err(DocumentError::LayerCount { layers: 0, diff_ids: 1 })
+        ));
+        manifest.layers = vec![Descriptor::new("application/x-thing", digest.clone(), 0)];
+        let error = parse_config(&manifest, config.as_bytes()).unwrap_err();
+        assert!(matches!(error, DocumentError::LayerType { .. }), "{error}");
+        manifest.layers[0].media_type = xbuild_model::manifest::OCI_LAYER_GZIP.to_owned();
+        assert!(parse_config(&manifest, config.as_bytes()).is_ok());
+    }
+}

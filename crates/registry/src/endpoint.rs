@@ -1,0 +1,112 @@
+//! Where the API of a registry is.
+
+use reqwest::Url;
+use xbuild_model::Digest;
+use xbuild_model::reference::{DOCKER_HUB, is_loopback};
+
+use crate::error::RequestError;
+use crate::options::ClientOptions;
+use crate::origin::Origin;
+
+/// The host that serves Docker's registry.
+const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+
+/// The API of one registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    registry: String,
+    base: Url,
+    origin: Origin,
+}
+
+impl Endpoint {
+    /// Returns the endpoint of `registry`, host and port as in a reference.
+    pub(crate) fn of(registry: &str, options: &ClientOptions) -> Result<Self, RequestError> {
+        let plain = is_loopback(registry) || options.insecure.contains(registry);
+        let host = if registry == DOCKER_HUB { DOCKER_HUB_HOST } else { registry };
+        let scheme = if plain { "http" } else { "https" };
+        let setup = RequestError::Setup { what: "the address of the registry" };
+        let Ok(base) = Url::parse(&format!("{scheme}://{host}/v2/")) else { return Err(setup) };
+        match Origin::of(&base) {
+            Some(origin) if is_same_host(&base, host) => {
+                Ok(Self { registry: registry.to_owned(), base, origin })
+            }
+            _ => Err(setup),
+        }
+    }
+
+    /// Returns the name of the registry, as in a reference.
+    pub(crate) fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn manifest(&self, repository: &str, name: &str) -> Url {
+        self.url(&format!("{repository}/manifests/{name}"))
+    }
+
+    pub(crate) fn blob(&self, repository: &str, digest: &Digest) -> Url {
+        self.url(&format!("{repository}/blobs/{digest}"))
+    }
+
+    pub(crate) fn uploads(&self, repository: &str) -> Url {
+        self.url(&format!("{repository}/blobs/uploads/"))
+    }
+
+    /// Repositories, tags and digests are parsed values: none of their characters means anything
+    /// in a path.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/v2/{path}"));
+        url
+    }
+}
+
+/// Returns whether the URL parser understood the host as it was written: `1.2` must not become
+/// `1.0.0.2`.
+fn is_same_host(url: &Url, host: &str) -> bool {
+    let written = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = |text: &str| {
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        bare.parse::<std::net::IpAddr>().ok()
+    };
+    url.host_str().is_some_and(|parsed| {
+        parsed.eq_ignore_ascii_case(written)
+            || address(parsed).is_some_and(|a| Some(a) == address(written))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_scheme_and_host() {
+        let options = ClientOptions {
+            insecure: ["plain.example:80".to_owned()].into(),
+            ..Default::default()
+        };
+        for (registry, expected) in [
+            ("docker.io", Some("https://registry-1.docker.io/v2/a/b/manifests/1")),
+            ("r.example", Some("https://r.example/v2/a/b/manifests/1")),
+            ("r.example:5000", Some("https://r.example:5000/v2/a/b/manifests/1")),
+            ("plain.example:80", Some("http://plain.example/v2/a/b/manifests/1")),
+            ("plain.example", Some("https://plain.example/v2/a/b/manifests/1")),
+            ("localhost:5000", Some("http://localhost:5000/v2/a/b/manifests/1")),
+            ("[::1]:5000", Some("http://[::1]:5000/v2/a/b/manifests/1")),
+            ("[0:0::1]:5000", Some("http://[::1]:5000/v2/a/b/manifests/1")),
+            ("1.2:5000", None),
+            ("0x7f.1", None),
+        ] {
+            let endpoint = Endpoint::of(registry, &options);
+            let url = endpoint.ok().map(|endpoint| endpoint.manifest("a/b", "1").to_string());
+            assert_eq!(url.as_deref(), expected, "{registry}");
+        }
+    }
+}

@@ -1,0 +1,628 @@
+//! What can go wrong, by family of operation.
+//!
+//! No message holds a URL's query or user information, a header, or unescaped text of a server:
+//! they pass through `origin::redact` and [`Detail`] first.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xbuild_model::{Digest, FailureKind, Platform, StepFailure};
+
+use crate::detail::Detail;
+
+/// Why one HTTP request, with the authentication it needed, had no usable answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No connection: name resolution, TCP or TLS.
+    #[error("cannot connect to {url}")]
+    Connect {
+        /// What was asked for, redacted.
+        url: String,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Nothing came or went for a while.
+    #[error("no answer from {url} for {seconds} s")]
+    Stalled {
+        /// What was asked for, redacted.
+        url: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The connection was lost in the middle.
+    #[error("the connection to {url} broke")]
+    Broken {
+        /// What was asked for, redacted.
+        url: String,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The server answered with another status than those that mean success.
+    #[error("{url} answered {status}{detail}")]
+    Status {
+        /// What was asked for, redacted.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the server said about it.
+        detail: Detail,
+        /// When the server wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The server wants other credentials, or does not let these do what was asked.
+    #[error("{registry} denied access for {scope} ({status}{detail})")]
+    Denied {
+        /// Host and port of the registry.
+        registry: String,
+        /// The repositories and actions asked for.
+        scope: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the server said about it.
+        detail: Detail,
+    },
+    /// The answer is longer than anything sensible.
+    #[error("the answer of {url} is longer than {limit} bytes")]
+    TooLong {
+        /// What was asked for, redacted.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The answer points somewhere we do not go.
+    #[error("{url} points to {target:?}: {reason}")]
+    Target {
+        /// What was asked for, redacted.
+        url: String,
+        /// Where it points, redacted.
+        target: String,
+        /// The rule that forbids it.
+        reason: &'static str,
+    },
+    /// A 401 without a challenge that can be met.
+    #[error("{url} asks for an authentication that is not known: {challenge:?}")]
+    Challenge {
+        /// What was asked for, redacted.
+        url: String,
+        /// The names of the schemes offered.
+        challenge: String,
+    },
+    /// The token server gave an answer without a token in it.
+    #[error("the token server {url} gave no usable token")]
+    Token {
+        /// The server, redacted.
+        url: String,
+    },
+    /// There are credentials, but the connection would show them to everybody.
+    #[error("the credentials for {registry} are not sent over plain HTTP")]
+    PlainCredentials {
+        /// Host and port of the registry.
+        registry: String,
+    },
+    /// The credentials could not be had.
+    #[error("no credentials for {registry}")]
+    Credentials {
+        /// Host and port of the registry.
+        registry: String,
+        /// The cause.
+        #[source]
+        source: CredentialsError,
+    },
+    /// A header that the protocol needs is absent or makes no sense.
+    #[error("{url} sent no usable {header} header")]
+    Header {
+        /// What was asked for, redacted.
+        url: String,
+        /// The header.
+        header: &'static str,
+    },
+    /// The HTTP client could not be set up from the options.
+    #[error("cannot set up the HTTP client: {what}")]
+    Setup {
+        /// Which part.
+        what: &'static str,
+    },
+}
+
+impl RequestError {
+    /// Returns whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => !is_certificate_error(source),
+            Self::Stalled { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
+
+    /// Returns the HTTP status that the server answered with, if it came to that.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } | Self::Denied { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Returns after which time the server wants to be asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Finds a refused certificate in the causes: asking again does not make it valid.
+fn is_certificate_error(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // hyper wraps the TLS library's error in io::Error, whose `source` skips a level.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let is_tls = |e: &(dyn std::error::Error + 'static)| {
+            matches!(
+                e.downcast_ref::<rustls::Error>(),
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+            )
+        };
+        if is_tls(error) || inner.is_some_and(|e| is_tls(e)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Why credentials could not be read or fetched. No variant holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// The configuration file is not JSON of the expected shape.
+    #[error("the registry configuration is not valid (line {line}, column {column})")]
+    Malformed {
+        /// Line, 1-based.
+        line: usize,
+        /// Column, 1-based.
+        column: usize,
+    },
+    /// An `auth` member is not base64 of `user:password`.
+    #[error("the `auth` member for {registry:?} is not base64 of user:password")]
+    Auth {
+        /// The key it is under.
+        registry: String,
+    },
+    /// The name of a helper has other characters than `a-z`, `0-9`, `-`, `_` and `.`.
+    #[error("invalid name of a credential helper: {name:?}")]
+    HelperName {
+        /// The name.
+        name: String,
+    },
+    /// The helper is in no folder of PATH.
+    #[error("the credential helper {program} is not installed")]
+    HelperMissing {
+        /// The program.
+        program: String,
+    },
+    /// The helper could not be run.
+    #[error("the credential helper {program} cannot be run")]
+    HelperRun {
+        /// The program.
+        program: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The helper failed, or said nothing that makes sense.
+    #[error("the credential helper {program} gave no credentials: {reason}")]
+    HelperAnswer {
+        /// The program.
+        program: String,
+        /// What was wrong.
+        reason: &'static str,
+    },
+}
+
+/// Why the bytes of a manifest, index or configuration are not what they should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// The bytes hash to something else.
+    #[error("the digest is {actual}, not {expected}")]
+    Digest {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// The size is not the descriptor's.
+    #[error("{actual} bytes, not the {expected} that the descriptor says")]
+    Size {
+        /// From the descriptor.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// Larger than any such document may be.
+    #[error("{size} bytes, more than the {limit} that are read of such a document")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Not JSON of the right shape.
+    #[error("invalid JSON")]
+    Json {
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Header and document, or document and shape, tell different media types.
+    #[error("said to be {claimed:?}, but the document is {actual}")]
+    MediaType {
+        /// The claim, from the header, the descriptor or the document.
+        claimed: String,
+        /// What the document is by its own words or members.
+        actual: String,
+    },
+    /// A manifest of a kind that is no container image, or one that is too old.
+    #[error("not a container image: {what}")]
+    NotAnImage {
+        /// What it is instead.
+        what: String,
+    },
+    /// Layers and diff IDs do not match one to one.
+    #[error("{layers} layers, but {diff_ids} diff IDs")]
+    LayerCount {
+        /// In the manifest.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+    /// A layer of a media type that cannot be read.
+    #[error("layer {digest} has the media type {media_type:?}, which is not supported")]
+    LayerType {
+        /// The layer.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+    },
+    /// The index says one platform, the image another.
+    #[error("the index says {index}, but the image is for {config}")]
+    Platform {
+        /// From the index entry.
+        index: Box<Platform>,
+        /// From the configuration.
+        config: Box<Platform>,
+    },
+    /// Indexes in indexes in indexes.
+    #[error("indexes nested more than {limit} deep")]
+    Nesting {
+        /// How deep is followed.
+        limit: usize,
+    },
+}
+
+/// Why an image, or a blob of it, could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The registry has no such image, or does not show it.
+    #[error("{name}: not found")]
+    NotFound {
+        /// The image.
+        name: String,
+    },
+    /// A request failed.
+    #[error("cannot pull {name}")]
+    Request {
+        /// The image, or blob and repository.
+        name: String,
+        /// The cause.
+        #[source]
+        source: RequestError,
+    },
+    /// A document of the image is wrong.
+    #[error("{name}: {what} {digest} is not valid")]
+    Document {
+        /// The image.
+        name: String,
+        /// `manifest`, `index` or `configuration`.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: Box<DocumentError>,
+    },
+    /// The image exists, but not for the platform.
+    #[error("no match for platform {platform} in {name}: it is for {available}")]
+    NoPlatform {
+        /// The image.
+        name: String,
+        /// What was asked for.
+        platform: Platform,
+        /// What there is, joined by commas.
+        available: String,
+    },
+    /// A blob has more or fewer bytes than its descriptor says.
+    #[error("blob {digest} of {name} has not the {size} bytes that the manifest says")]
+    BlobSize {
+        /// The repository.
+        name: String,
+        /// The blob.
+        digest: Digest,
+        /// From the descriptor, in bytes.
+        size: u64,
+    },
+    /// The image is in an OCI layout that cannot be read.
+    #[error(transparent)]
+    Layout {
+        /// The cause.
+        #[from]
+        source: LayoutError,
+    },
+}
+
+impl PullError {
+    /// Returns whether trying again later may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_retryable())
+    }
+}
+
+impl From<PullError> for StepFailure {
+    fn from(error: PullError) -> Self {
+        let (kind, hint) = match &error {
+            PullError::Layout { .. } => (FailureKind::User, None),
+            PullError::Request { source, .. } => (FailureKind::Remote, hint(source)),
+            _ => (FailureKind::Remote, None),
+        };
+        let failure = Self::new(kind, error);
+        hint.into_iter().fold(failure, StepFailure::with_hint)
+    }
+}
+
+/// Returns what the user can do about a failed request.
+fn hint(error: &RequestError) -> Option<&'static str> {
+    match error {
+        RequestError::Denied { .. } => {
+            Some("check the name of the repository, and that you are logged in to the registry")
+        }
+        RequestError::PlainCredentials { .. } => {
+            Some("use HTTPS, or allow credentials over plain HTTP for this registry")
+        }
+        RequestError::Status { status: 429, .. } => {
+            Some("the registry limits the rate of requests; log in, or try again later")
+        }
+        _ => None,
+    }
+}
+
+/// Why an image could not be pushed. Tags move last, so none of them names a half-pushed image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// A request failed.
+    #[error("cannot push {what} to {repository}")]
+    Request {
+        /// The object: `blob sha256:…`, `manifest sha256:…` or `tag …`.
+        what: String,
+        /// Registry and repository.
+        repository: String,
+        /// The cause.
+        #[source]
+        source: Box<RequestError>,
+    },
+    /// The bytes of a layer could not be read.
+    #[error("cannot read layer {digest} to push it to {repository}")]
+    Source {
+        /// The layer.
+        digest: Digest,
+        /// Registry and repository.
+        repository: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Whoever keeps the layers could not give one.
+    #[error("layer {digest} is not at hand")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: StepFailure,
+    },
+    /// The registry stored a manifest under another digest than its own.
+    #[error("{repository} stored manifest {expected} as {actual:?}")]
+    OtherDigest {
+        /// Registry and repository.
+        repository: String,
+        /// What was sent.
+        expected: Digest,
+        /// What the registry says.
+        actual: String,
+    },
+}
+
+impl PushError {
+    /// Returns whether trying again later may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_retryable())
+    }
+}
+
+impl From<PushError> for StepFailure {
+    fn from(error: PushError) -> Self {
+        if let PushError::Layer { source, .. } = &error {
+            return source.clone();
+        }
+        let hint = match &error {
+            PushError::Request { source, .. } => hint(source),
+            _ => None,
+        };
+        hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)
+    }
+}
+
+/// Why an OCI layout could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// A file could not be read or written.
+    #[error("OCI layout: {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder is no OCI layout of a known version.
+    #[error("{} is not an OCI layout: {reason}", path.display())]
+    NotALayout {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// A file of the layout is a link, a device, a folder, or of a wrong size.
+    #[error("{} in the OCI layout is not usable: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The layout holds no image of that name.
+    #[error("no image {name:?} in the OCI layout {}: {available}", path.display())]
+    NoImage {
+        /// The folder.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        available: String,
+    },
+    /// A layer that was to be written could not be had.
+    #[error("layer {digest} is not at hand")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: StepFailure,
+    },
+    /// A layer that was to be written is not what its descriptor says.
+    #[error("the bytes of layer {digest} are not what its descriptor says")]
+    LayerBytes {
+        /// The layer.
+        digest: Digest,
+    },
+}
+
+impl From<LayoutError> for StepFailure {
+    fn from(error: LayoutError) -> Self {
+        match &error {
+            LayoutError::Layer { source, .. } => source.clone(),
+            _ => Self::new(FailureKind::User, error),
+        }
+    }
+}
+
+/// Why images cannot be assembled. Each is a defect of the caller.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// An image that was asked for is not there.
+    #[error("no image was built for {platform}")]
+    Missing {
+        /// Its platform.
+        platform: Platform,
+    },
+    /// Two images for one platform, or one that nobody asked for.
+    #[error("the image for {platform} was not asked for, or is there twice")]
+    Unexpected {
+        /// Its platform.
+        platform: Platform,
+    },
+    /// No platform at all.
+    #[error("no platform was asked for")]
+    Empty,
+    /// Layers and diff IDs do not match one to one.
+    #[error("the image for {platform} has {layers} layers, but {diff_ids} diff IDs")]
+    LayerCount {
+        /// Its platform.
+        platform: Platform,
+        /// Descriptors.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+    /// A layer of a media type that has no OCI spelling.
+    #[error("layer {digest} has the media type {media_type:?}, which has no OCI equivalent")]
+    LayerType {
+        /// The layer.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+    },
+}
+
+/// What is wrong with an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValidateError {
+    /// A blob cannot be read.
+    #[error("{what} {digest} cannot be read")]
+    Read {
+        /// `index`, `manifest`, `configuration` or `layer`.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A document, or the bytes of a layer, are wrong.
+    #[error("{what} {digest}")]
+    Document {
+        /// `index`, `manifest`, `configuration` or `layer`.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: DocumentError,
+    },
+    /// A layer unpacks to other bytes than its diff ID says.
+    #[error("layer {digest} has the diff ID {actual}, not {expected}")]
+    DiffId {
+        /// The blob.
+        digest: Digest,
+        /// From the configuration.
+        expected: Digest,
+        /// Of the bytes.
+        actual: Digest,
+    },
+    /// The history does not name as many layers as there are.
+    #[error("the history of {digest} names {history} layers, but there are {layers}")]
+    History {
+        /// The configuration.
+        digest: Digest,
+        /// Entries that are not `empty_layer`.
+        history: usize,
+        /// Layers.
+        layers: usize,
+    },
+    /// Two entries of an index are for the same platform.
+    #[error("the index has two images for {platform}")]
+    DuplicatePlatform {
+        /// The platform.
+        platform: Platform,
+    },
+}

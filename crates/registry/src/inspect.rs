@@ -1,0 +1,75 @@
+//! Everything that an image's documents say, for display.
+
+use xbuild_model::manifest::{DOCKER_INDEX, OCI_INDEX};
+use xbuild_model::{Descriptor, ImageConfig, Index, Manifest};
+
+use crate::document::{Document, is_image};
+use crate::error::PullError;
+use crate::resolve::{Documents, config, parse};
+
+/// A manifest or index, with what it points to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// What was asked for.
+    pub name: String,
+    /// The descriptor of the manifest or index.
+    pub root: Descriptor,
+    /// Its bytes, as they came.
+    pub bytes: Vec<u8>,
+    /// The index, unless it is a manifest.
+    pub index: Option<Index>,
+    /// The manifest itself, or those of the index in its order. Indexes in it are left out.
+    pub images: Vec<InspectedImage>,
+}
+
+/// A manifest, with its configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InspectedImage {
+    /// The descriptor; in an index with platform and annotations.
+    pub descriptor: Descriptor,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The configuration; `None` for what is no container image: attestations, artifacts.
+    pub config: Option<ImageConfig>,
+}
+
+/// Reads all manifests and configurations, and no layer.
+pub(crate) fn inspect(documents: &dyn Documents) -> Result<Inspection, PullError> {
+    let (root, bytes) = documents.root()?;
+    let mut inspection = Inspection {
+        name: documents.name().to_owned(),
+        root: root.clone(),
+        bytes: bytes.to_vec(),
+        index: None,
+        images: Vec::new(),
+    };
+    match parse(documents, &root, &bytes)? {
+        Document::Manifest(manifest) => inspection.images.push(image(documents, root, manifest)?),
+        Document::Index(index) => {
+            let is_index =
+                |d: &&Descriptor| matches!(d.media_type.as_str(), OCI_INDEX | DOCKER_INDEX);
+            for entry in index.manifests.iter().filter(|entry| !is_index(entry)) {
+                let bytes = documents.manifest(entry)?;
+                if let Document::Manifest(manifest) = parse(documents, entry, &bytes)? {
+                    inspection.images.push(image(documents, entry.clone(), manifest)?);
+                }
+            }
+            inspection.index = Some(index);
+        }
+    }
+    Ok(inspection)
+}
+
+fn image(
+    documents: &dyn Documents,
+    descriptor: Descriptor,
+    manifest: Manifest,
+) -> Result<InspectedImage, PullError> {
+    // Attestations have the configuration of an image, but layers of their own.
+    let is_image = is_image(&manifest) && !crate::resolve::is_attestation(&descriptor);
+    let config = match is_image {
+        true => Some(config(documents, &descriptor, &manifest)?),
+        false => None,
+    };
+    Ok(InspectedImage { descriptor, manifest, config })
+}

@@ -1,0 +1,290 @@
+//! Reading an OCI layout.
+//!
+//! ```text
+//! oci-layout          {"imageLayoutVersion": "1.0.0"}
+//! index.json          the images; the annotation org.opencontainers.image.ref.name is the tag
+//! blobs/sha256/HEX    manifests, configurations, layers
+//! ```
+//!
+//! Nothing in it is trusted: no link is followed, only regular files are opened, and sizes are
+//! compared before anything is read. **Source** — OCI image-spec `image-layout.md`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::fs::{Mode, OFlags, openat};
+use serde::Deserialize;
+use xbuild_model::manifest::{OCI_INDEX, REF_NAME};
+use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImage};
+
+use crate::detail::printable;
+use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
+use crate::error::{DocumentError, LayoutError, PullError, ValidateError};
+use crate::inspect::{Inspection, inspect};
+use crate::resolve::{Documents, resolve};
+use crate::validate::{Validated, validate};
+
+/// The annotation that containerd keeps the whole reference under.
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+/// How many bytes of `oci-layout` are read: it holds a version.
+const MAX_MARKER: u64 = 4 << 10;
+
+/// An OCI layout.
+///
+/// ```no_run
+/// use xbuild_registry::Layout;
+///
+/// let layout = Layout::open("images/base".as_ref())?;
+/// let image = layout.resolve(Some("latest"), &"linux/arm64".parse()?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Layout {
+    path: PathBuf,
+    folder: OwnedFd,
+    index: Index,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    image_layout_version: String,
+}
+
+impl Layout {
+    /// Opens the layout in the folder `path` and reads its index.
+    ///
+    /// **Errors** — [`LayoutError::Io`], [`LayoutError::NotALayout`], [`LayoutError::File`].
+    pub fn open(path: &Path) -> Result<Self, LayoutError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(rustix::fs::CWD, path, flags, Mode::empty())
+            .map_err(|error| LayoutError::Io { path: path.to_owned(), source: error.into() })?;
+        let not = |reason| LayoutError::NotALayout { path: path.to_owned(), reason };
+        let mut layout = Self { path: path.to_owned(), folder, index: empty_index() };
+        let marker = layout.read("oci-layout", MAX_MARKER)?;
+        let marker: Marker = serde_json::from_slice(&marker)
+            .map_err(|_| not("its file oci-layout does not tell a version"))?;
+        if !marker.image_layout_version.starts_with("1.") {
+            return Err(not("its version is not 1"));
+        }
+        let index = layout.read("index.json", MAX_MANIFEST)?;
+        layout.index =
+            serde_json::from_slice(&index).map_err(|_| not("its index.json is not an index"))?;
+        Ok(layout)
+    }
+
+    /// Returns the index of the layout.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Returns the image of a name for a platform.
+    ///
+    /// `name` is a tag or a digest; without one it is the only image, or the one with the tag
+    /// `latest`.
+    ///
+    /// **Errors** — those of [`crate::Client::resolve`], and [`LayoutError::NoImage`].
+    pub fn resolve(
+        &self,
+        name: Option<&str>,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, PullError> {
+        resolve(&self.named(name)?, platform)
+    }
+
+    /// Returns the documents of the image of a name: index, manifests, configurations.
+    ///
+    /// **Errors** — those of [`Layout::resolve`].
+    pub fn inspect(&self, name: Option<&str>) -> Result<Inspection, PullError> {
+        inspect(&self.named(name)?)
+    }
+
+    /// Checks all images: every blob is read, unpacked and hashed.
+    pub fn validate(&self) -> Result<Vec<Validated>, ValidateError> {
+        let read = |descriptor: &Descriptor| -> io::Result<Box<dyn Read>> {
+            Ok(Box::new(self.open_blob(descriptor).map_err(io::Error::other)?))
+        };
+        self.index.manifests.iter().map(|root| validate(root, &read)).collect()
+    }
+
+    /// Opens a blob, which has the size that its descriptor says. Its digest is not checked.
+    ///
+    /// **Errors** — [`LayoutError::Io`], [`LayoutError::File`].
+    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<File, LayoutError> {
+        let relative = format!("blobs/sha256/{}", descriptor.digest.hex());
+        let (file, size) = self.open_file(&relative)?;
+        if size != descriptor.size {
+            let reason = "its size is not what its descriptor says";
+            return Err(LayoutError::File { path: self.path.join(relative), reason });
+        }
+        Ok(file)
+    }
+
+    fn named(&self, name: Option<&str>) -> Result<NamedImage<'_>, LayoutError> {
+        let manifests = &self.index.manifests;
+        let tagged = |tag: &str| manifests.iter().find(|entry| has_tag(entry, tag));
+        let found = match name {
+            Some(name) => match name.parse::<Digest>() {
+                // Not only what index.json names: manifests of an index are images too.
+                Ok(digest) => return self.by_digest(&digest),
+                Err(_) => tagged(name),
+            },
+            None => match &manifests[..] {
+                [only] => Some(only),
+                _ => tagged("latest"),
+            },
+        };
+        let root = found.ok_or_else(|| LayoutError::NoImage {
+            path: self.path.clone(),
+            name: printable(name.unwrap_or("latest"), 200),
+            available: self.tags(),
+        })?;
+        Ok(self.image(root.clone()))
+    }
+
+    /// Returns the manifest or index of a digest; its size and type are those of the file.
+    fn by_digest(&self, digest: &Digest) -> Result<NamedImage<'_>, LayoutError> {
+        if let Some(entry) = self.index.manifests.iter().find(|entry| entry.digest == *digest) {
+            return Ok(self.image(entry.clone()));
+        }
+        let bytes = self.read(&format!("blobs/sha256/{}", digest.hex()), MAX_MANIFEST)?;
+        let media_type = Document::parse(None, &bytes).map_or("", |(_, media_type)| media_type);
+        Ok(self.image(Descriptor::new(media_type, digest.clone(), bytes.len() as u64)))
+    }
+
+    fn image(&self, root: Descriptor) -> NamedImage<'_> {
+        let name = format!("oci-layout://{}@{}", self.path.display(), root.digest);
+        NamedImage { layout: self, root, name }
+    }
+
+    fn tags(&self) -> String {
+        let tags: Vec<&str> = self
+            .index
+            .manifests
+            .iter()
+            .filter_map(|entry| entry.annotations.get(REF_NAME))
+            .map(String::as_str)
+            .take(20)
+            .collect();
+        match &tags[..] {
+            [] => "it names no tags".to_owned(),
+            tags => printable(&format!("it has {}", tags.join(", ")), 500),
+        }
+    }
+
+    /// Opens a regular file below the folder; no component of the path may be a link.
+    fn open_file(&self, relative: &str) -> Result<(File, u64), LayoutError> {
+        let path = || self.path.join(relative);
+        let failed = |source: io::Error| match source
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
+            Some(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                LayoutError::File { path: path(), reason: "it is a link, or below one" }
+            }
+            _ => LayoutError::Io { path: path(), source },
+        };
+        let (folders, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+        let mut at: Option<OwnedFd> = None;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            let from = at.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
+            let next = openat(from, folder, flags | OFlags::DIRECTORY, Mode::empty());
+            at = Some(next.map_err(|error| failed(error.into()))?);
+        }
+        let from = at.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
+        // Not blocking: a FIFO in the place of a blob must not hold us up.
+        let file = openat(from, name, flags | OFlags::NONBLOCK, Mode::empty())
+            .map_err(|error| failed(error.into()))?;
+        let file = File::from(file);
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(LayoutError::File { path: path(), reason: "it is not a regular file" });
+        }
+        Ok((file, metadata.len()))
+    }
+
+    fn read(&self, relative: &str, limit: u64) -> Result<Vec<u8>, LayoutError> {
+        let (file, size) = self.open_file(relative)?;
+        let path = self.path.join(relative);
+        if size > limit {
+            return Err(LayoutError::File { path, reason: "it is too large" });
+        }
+        let mut bytes = Vec::new();
+        match file.take(limit).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(source) => Err(LayoutError::Io { path, source }),
+        }
+    }
+}
+
+/// Returns an index without entries.
+pub(crate) fn empty_index() -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(OCI_INDEX.to_owned()),
+        manifests: Vec::new(),
+        annotations: Default::default(),
+    }
+}
+
+/// Returns whether an entry of `index.json` has a tag, however it was written there.
+fn has_tag(entry: &Descriptor, tag: &str) -> bool {
+    let named =
+        |name: &String| name == tag || name.rsplit_once(':').is_some_and(|(_, last)| last == tag);
+    entry.annotations.get(REF_NAME).or_else(|| entry.annotations.get(IMAGE_NAME)).is_some_and(named)
+}
+
+/// One image of a layout.
+struct NamedImage<'a> {
+    layout: &'a Layout,
+    root: Descriptor,
+    name: String,
+}
+
+impl NamedImage<'_> {
+    fn document(
+        &self,
+        what: &'static str,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Bytes, PullError> {
+        let invalid = |source: DocumentError| PullError::Document {
+            name: self.name.clone(),
+            what,
+            digest: descriptor.digest.clone(),
+            source: Box::new(source),
+        };
+        check_limit(descriptor, limit).map_err(invalid)?;
+        let relative = format!("blobs/sha256/{}", descriptor.digest.hex());
+        let bytes = self.layout.read(&relative, limit)?;
+        check_bytes(descriptor, &bytes).map_err(invalid)?;
+        Ok(bytes.into())
+    }
+}
+
+impl Documents for NamedImage<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn blob_source(&self) -> BlobSource {
+        BlobSource::Layout { path: self.layout.path.clone() }
+    }
+
+    fn root(&self) -> Result<(Descriptor, Bytes), PullError> {
+        let bytes = self.manifest(&self.root)?;
+        Ok((self.root.clone(), bytes))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+        self.document("manifest", descriptor, MAX_MANIFEST)
+    }
+
+    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+        self.document("configuration", descriptor, MAX_CONFIG)
+    }
+}

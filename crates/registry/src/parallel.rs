@@ -1,0 +1,51 @@
+//! The same work on many things, by a few threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Does `work` on each item, `jobs` at a time, and returns the first error; after it nothing new
+/// is begun.
+pub(crate) fn for_each<T: Sync, E: Send>(
+    jobs: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let run = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = work(item) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                next.store(items.len(), Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|threads| {
+        for _ in 1..jobs.clamp(1, items.len().max(1)) {
+            threads.spawn(run);
+        }
+        run();
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn does_everything_once_and_stops_at_an_error() {
+        let items: Vec<usize> = (0..100).collect();
+        for jobs in [0, 1, 7, 200] {
+            let sum = AtomicUsize::new(0);
+            let done: Result<(), ()> = for_each(jobs, &items, |item| {
+                sum.fetch_add(*item, Ordering::Relaxed);
+                Ok(())
+            });
+            assert_eq!((done, sum.into_inner()), (Ok(()), 4950));
+        }
+        let failed = for_each(3, &items, |item| if *item == 10 { Err(*item) } else { Ok(()) });
+        assert_eq!(failed, Err(10));
+        assert_eq!(for_each(3, &[] as &[u8], |_| Err(())), Ok(()));
+    }
+}

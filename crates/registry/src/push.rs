@@ -1,0 +1,371 @@
+//! Pushing assembled images: blobs, then manifests, then tags.
+//!
+//! A tag moves only when everything below it is in the registry, in all registries that the push
+//! goes to. **Source** — OCI distribution-spec § Push.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use xbuild_model::seam::Blobs;
+use xbuild_model::{BlobSource, Descriptor, Digest, ImageLayer, Reference, StepFailure};
+
+use crate::assemble::Assembled;
+use crate::client::Client;
+use crate::detail::printable;
+use crate::endpoint::Endpoint;
+use crate::error::{PushError, RequestError};
+use crate::http::{Call, Payload};
+use crate::layout::Layout;
+use crate::parallel::for_each;
+use crate::token::Scope;
+use crate::upload::{Mount, UploadError, Uploads};
+
+/// Where the bytes of a layer are.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, never kept")]
+pub enum PushSource {
+    /// In a file of their own, from its first byte on.
+    Local(File),
+    /// Where the base image came from.
+    Remote(ImageLayer),
+}
+
+/// Says where the bytes of a layer are. Asked only for layers that the target does not have.
+pub type LayerSource<'a> = dyn Fn(&Descriptor) -> Result<PushSource, StepFailure> + Sync + 'a;
+
+/// What to push, and where to.
+pub struct Push<'a> {
+    /// The tags to move; at least one. Several may be of one repository.
+    pub targets: &'a [Reference],
+    /// Leaves the tags alone: the result is to be had by its digest only.
+    pub by_digest: bool,
+    /// The images.
+    pub assembled: &'a Assembled,
+    /// Where the layers are.
+    pub layers: &'a LayerSource<'a>,
+    /// Told what happens, from several threads.
+    pub progress: &'a (dyn Fn(PushEvent<'_>) + Sync),
+}
+
+impl fmt::Debug for Push<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("targets", &self.targets)
+            .field("by_digest", &self.by_digest)
+            .field("root", &self.assembled.root().0.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happens during a push. `repository` is registry and repository.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum PushEvent<'a> {
+    /// A blob is about to be looked for.
+    Started {
+        /// Where it goes.
+        repository: &'a str,
+        /// The blob.
+        blob: &'a Descriptor,
+    },
+    /// Some bytes more of a blob were sent; after a failure some are sent, and told, again.
+    Sent {
+        /// Where it goes.
+        repository: &'a str,
+        /// The blob.
+        blob: &'a Descriptor,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A blob is in the repository.
+    Finished {
+        /// Where it went.
+        repository: &'a str,
+        /// The blob.
+        blob: &'a Descriptor,
+        /// How it got there.
+        how: BlobOutcome,
+    },
+    /// A manifest, or the index, is in the repository.
+    Manifest {
+        /// Where it went.
+        repository: &'a str,
+        /// Its descriptor.
+        manifest: &'a Descriptor,
+    },
+    /// A tag names the new image.
+    Tagged {
+        /// The tag.
+        reference: &'a Reference,
+        /// What it names.
+        digest: &'a Digest,
+    },
+}
+
+/// How a blob got into a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobOutcome {
+    /// It was there.
+    Present,
+    /// It was taken over from another repository of the registry.
+    Mounted,
+    /// It was sent.
+    Uploaded,
+}
+
+/// A repository that is pushed to.
+struct Destination<'a> {
+    client: &'a Client,
+    endpoint: Endpoint,
+    reference: &'a Reference,
+    name: String,
+    /// Repositories of the same registry that have all blobs already.
+    siblings: Vec<&'a str>,
+}
+
+/// A blob and where its bytes are, if not with the layers.
+struct Blob<'a> {
+    descriptor: &'a Descriptor,
+    bytes: Option<&'a [u8]>,
+}
+
+impl Client {
+    /// Pushes images.
+    ///
+    /// **Errors** — the first failure; others are not waited for. No tag was moved then, unless
+    /// it was a tag that failed: those before it in `targets` were.
+    pub fn push(&self, push: &Push<'_>) -> Result<(), PushError> {
+        let destinations = self.destinations(push)?;
+        let (root, bytes) = push.assembled.root();
+        for destination in &destinations {
+            destination.push_blobs(push)?;
+            let images = push.assembled.images.iter();
+            let below_root = images.filter(|image| image.descriptor.digest != root.digest);
+            for image in below_root {
+                let by = image.descriptor.digest.to_string();
+                destination.put_manifest(&by, &image.descriptor, &image.manifest)?;
+                destination.tell_manifest(push, &image.descriptor);
+            }
+        }
+        for destination in destinations.iter().filter(|_| push.by_digest) {
+            destination.put_manifest(&root.digest.to_string(), root, bytes)?;
+            destination.tell_manifest(push, root);
+        }
+        for target in push.targets.iter().filter(|_| !push.by_digest) {
+            let own = |d: &&Destination<'_>| is_same_repository(d.reference, target);
+            let destination = destinations.iter().find(own).expect("each target has one");
+            destination.put_manifest(target.tag().unwrap_or("latest"), root, bytes)?;
+            (push.progress)(PushEvent::Tagged { reference: target, digest: &root.digest });
+        }
+        Ok(())
+    }
+
+    /// Returns the repositories of the targets, each once, in their order.
+    fn destinations<'a>(&'a self, push: &Push<'a>) -> Result<Vec<Destination<'a>>, PushError> {
+        let mut destinations: Vec<Destination<'_>> = Vec::new();
+        for target in push.targets {
+            if destinations.iter().any(|d| is_same_repository(d.reference, target)) {
+                continue;
+            }
+            let name = format!("{}/{}", target.registry(), target.repository());
+            let endpoint =
+                Endpoint::of(target.registry(), &self.inner.options).map_err(|source| {
+                    PushError::Request {
+                        what: "anything".to_owned(),
+                        repository: name.clone(),
+                        source: Box::new(source),
+                    }
+                })?;
+            let same_registry =
+                destinations.iter().filter(|d| d.reference.registry() == target.registry());
+            let siblings = same_registry.map(|d| d.reference.repository()).collect();
+            let client = self;
+            destinations.push(Destination { client, endpoint, reference: target, name, siblings });
+        }
+        Ok(destinations)
+    }
+}
+
+fn is_same_repository(a: &Reference, b: &Reference) -> bool {
+    (a.registry(), a.repository()) == (b.registry(), b.repository())
+}
+
+impl Destination<'_> {
+    fn push_blobs(&self, push: &Push<'_>) -> Result<(), PushError> {
+        let layers = push.assembled.layers().into_iter();
+        let mut blobs: Vec<Blob<'_>> =
+            layers.map(|descriptor| Blob { descriptor, bytes: None }).collect();
+        for image in &push.assembled.images {
+            let descriptor = &image.config_descriptor;
+            if blobs.iter().all(|blob| blob.descriptor.digest != descriptor.digest) {
+                blobs.push(Blob { descriptor, bytes: Some(&image.config) });
+            }
+        }
+        // The largest first, so that no thread is left alone with it at the end.
+        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.descriptor.size));
+        for_each(self.client.inner.options.jobs, &blobs, |blob| self.push_blob(push, blob))
+    }
+
+    fn push_blob(&self, push: &Push<'_>, blob: &Blob<'_>) -> Result<(), PushError> {
+        let (descriptor, repository) = (blob.descriptor, self.name.as_str());
+        (push.progress)(PushEvent::Started { repository, blob: descriptor });
+        let how = self.place_blob(push, blob)?;
+        (push.progress)(PushEvent::Finished { repository, blob: descriptor, how });
+        Ok(())
+    }
+
+    fn place_blob(&self, push: &Push<'_>, blob: &Blob<'_>) -> Result<BlobOutcome, PushError> {
+        let descriptor = blob.descriptor;
+        let failed = |source| self.failed(format!("blob {}", descriptor.digest), source);
+        let uploads = Uploads {
+            inner: &self.client.inner,
+            endpoint: &self.endpoint,
+            repository: self.reference.repository(),
+        };
+        if uploads.has(descriptor).map_err(failed)? {
+            return Ok(BlobOutcome::Present);
+        }
+        let source = match blob.bytes {
+            Some(_) => None,
+            None => Some((push.layers)(descriptor).map_err(|source| PushError::Layer {
+                digest: descriptor.digest.clone(),
+                source,
+            })?),
+        };
+        let mut session = None;
+        if let Some(from) = self.mountable(source.as_ref()) {
+            match uploads.mount(&descriptor.digest, from).map_err(failed)? {
+                Mount::Done => return Ok(BlobOutcome::Mounted),
+                Mount::Session(url) => session = Some(url),
+                Mount::Refused => {}
+            }
+        }
+        let open = |offset| self.open(blob, source.as_ref(), offset);
+        let repository = self.name.as_str();
+        let sent = |bytes| (push.progress)(PushEvent::Sent { repository, blob: descriptor, bytes });
+        uploads.upload(descriptor, session, &open, &sent).map_err(|error| match error {
+            UploadError::Request(source) => failed(source),
+            UploadError::Source(source) => PushError::Source {
+                digest: descriptor.digest.clone(),
+                repository: self.name.clone(),
+                source,
+            },
+        })?;
+        Ok(BlobOutcome::Uploaded)
+    }
+
+    /// Returns a repository of this registry that has the blob: one that was pushed to just now,
+    /// else the one that the base image was pulled from.
+    fn mountable<'b>(&'b self, source: Option<&'b PushSource>) -> Option<&'b str> {
+        let base = match source {
+            Some(PushSource::Remote(layer)) => match &layer.source {
+                BlobSource::Registry { registry, repository } => Some((registry, repository)),
+                BlobSource::Layout { .. } => None,
+            },
+            _ => None,
+        };
+        let base = base
+            .filter(|(registry, _)| *registry == self.reference.registry())
+            .map(|(_, repository)| repository.as_str())
+            .filter(|repository| *repository != self.reference.repository());
+        self.siblings.first().copied().or(base)
+    }
+
+    /// Opens the bytes of a blob at an offset.
+    fn open(
+        &self,
+        blob: &Blob<'_>,
+        source: Option<&PushSource>,
+        offset: u64,
+    ) -> io::Result<Box<dyn Read + Send>> {
+        if let Some(bytes) = blob.bytes {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            return Ok(Box::new(io::Cursor::new(bytes[start..].to_vec())));
+        }
+        match source {
+            Some(PushSource::Local(file)) => {
+                Ok(Box::new(FileFrom { file: file.try_clone()?, position: offset }))
+            }
+            Some(PushSource::Remote(layer)) => match &layer.source {
+                BlobSource::Registry { registry, repository } => {
+                    let blob = &layer.descriptor;
+                    let reader = self.client.open_blob(registry, repository, blob, offset);
+                    Ok(Box::new(reader.map_err(io::Error::other)?))
+                }
+                BlobSource::Layout { path } => {
+                    let layout = Layout::open(path).map_err(io::Error::other)?;
+                    let file = layout.open_blob(&layer.descriptor).map_err(io::Error::other)?;
+                    Ok(Box::new(FileFrom { file, position: offset }))
+                }
+            },
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn put_manifest(
+        &self,
+        by: &str,
+        descriptor: &Descriptor,
+        bytes: &[u8],
+    ) -> Result<(), PushError> {
+        let repository = self.reference.repository();
+        let scope = Scope::push(repository);
+        let url = self.endpoint.manifest(repository, by);
+        let mut call = Call::new(&self.endpoint, &scope, Method::PUT, url);
+        let media_type = HeaderValue::try_from(descriptor.media_type.as_str());
+        call.headers.extend(media_type.ok().map(|value| (CONTENT_TYPE, value)));
+        call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
+        let what = if by.contains(':') { format!("manifest {by}") } else { format!("tag {by}") };
+        let answer = self.client.inner.call(&call).map_err(|source| self.failed(what, source))?;
+        let stored = answer.headers().get("docker-content-digest").and_then(|v| v.to_str().ok());
+        match stored {
+            Some(stored) if stored != descriptor.digest.to_string() => {
+                Err(PushError::OtherDigest {
+                    repository: self.name.clone(),
+                    expected: descriptor.digest.clone(),
+                    actual: printable(stored, 100),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tell_manifest(&self, push: &Push<'_>, manifest: &Descriptor) {
+        (push.progress)(PushEvent::Manifest { repository: &self.name, manifest });
+    }
+
+    fn failed(&self, what: String, source: RequestError) -> PushError {
+        PushError::Request { what, repository: self.name.clone(), source: Box::new(source) }
+    }
+}
+
+/// Reads a file from a position of its own: several readers of one open file do not disturb each
+/// other.
+struct FileFrom {
+    file: File,
+    position: u64,
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.position)?;
+        self.position += length as u64;
+        Ok(length)
+    }
+}
+
+/// Opens what a [`LayerSource`] named, from its first byte.
+pub(crate) fn open_source(
+    source: PushSource,
+    blobs: &dyn Blobs,
+) -> Result<Box<dyn Read + Send>, StepFailure> {
+    match source {
+        PushSource::Local(file) => Ok(Box::new(FileFrom { file, position: 0 })),
+        PushSource::Remote(layer) => blobs.open(&layer),
+    }
+}

@@ -1,0 +1,241 @@
+//! From a reference to one image: which manifest of an index, and what its configuration says.
+//!
+//! **Source** — OCI image-spec `image-index.md`; containerd's platform matching.
+
+use bytes::Bytes;
+use xbuild_model::manifest::{DOCKER_INDEX, OCI_INDEX};
+use xbuild_model::{
+    BlobSource, Descriptor, ImageConfig, ImageLayer, Index, Manifest, Platform, ResolvedImage,
+};
+
+use crate::document::{Document, is_image, parse_config};
+use crate::error::{DocumentError, PullError};
+
+/// How deep indexes may be nested: the root, and those that it names.
+const MAX_NESTING: usize = 2;
+/// How many manifests are read because their index entry names no platform. An index of 4 MiB
+/// could name thousands.
+const MAX_UNNAMED: usize = 16;
+
+/// A place that manifests are read from: a repository or a layout. Whatever it returns was
+/// checked against size and digest.
+pub(crate) trait Documents {
+    /// Returns what was asked for, for display.
+    fn name(&self) -> &str;
+
+    /// Returns where the blobs beside the manifests are.
+    fn blob_source(&self) -> BlobSource;
+
+    /// Returns the manifest or index that was asked for; its descriptor has the media type that
+    /// the document was found to be of.
+    fn root(&self) -> Result<(Descriptor, Bytes), PullError>;
+
+    /// Returns a manifest or index.
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, PullError>;
+
+    /// Returns a configuration.
+    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, PullError>;
+}
+
+/// Resolves the root of `documents` for a platform.
+///
+/// An index must have an image that serves for the platform. An image without an index is taken
+/// whatever its platform, which the result tells.
+pub(crate) fn resolve(
+    documents: &dyn Documents,
+    platform: &Platform,
+) -> Result<ResolvedImage, PullError> {
+    let (root, bytes) = documents.root()?;
+    match parse(documents, &root, &bytes)? {
+        Document::Manifest(manifest) => {
+            let config = config(documents, &root, &manifest)?;
+            let platform = platform_of(&config).unwrap_or_else(|| platform.clone());
+            Ok(image(documents, root, manifest, config, platform))
+        }
+        Document::Index(index) => {
+            let mut candidates = Vec::new();
+            collect(documents, &root, &index, 1, &mut candidates)?;
+            let chosen = choose(&candidates, platform).ok_or_else(|| PullError::NoPlatform {
+                name: documents.name().to_owned(),
+                platform: platform.clone(),
+                available: list(&candidates),
+            })?;
+            let manifest = read_manifest(documents, &chosen.descriptor)?;
+            let config = config(documents, &chosen.descriptor, &manifest)?;
+            check_platform(documents, chosen, &config)?;
+            Ok(image(
+                documents,
+                chosen.descriptor.clone(),
+                manifest,
+                config,
+                chosen.platform.clone(),
+            ))
+        }
+    }
+}
+
+/// An image of an index.
+struct Candidate {
+    descriptor: Descriptor,
+    platform: Platform,
+}
+
+/// Adds the images of an index, and of those in it, to `candidates`.
+fn collect(
+    documents: &dyn Documents,
+    descriptor: &Descriptor,
+    index: &Index,
+    depth: usize,
+    candidates: &mut Vec<Candidate>,
+) -> Result<(), PullError> {
+    if depth > MAX_NESTING {
+        let source = DocumentError::Nesting { limit: MAX_NESTING };
+        return Err(invalid(documents, "index", descriptor, source));
+    }
+    let mut unnamed = 0;
+    for entry in index.manifests.iter().filter(|entry| !is_attestation(entry)) {
+        if matches!(entry.media_type.as_str(), OCI_INDEX | DOCKER_INDEX) {
+            let bytes = documents.manifest(entry)?;
+            if let Document::Index(inner) = parse(documents, entry, &bytes)? {
+                collect(documents, entry, &inner, depth + 1, candidates)?;
+            }
+        } else if let Some(platform) = &entry.platform {
+            let platform = Platform::of_descriptor(platform);
+            candidates.push(Candidate { descriptor: entry.clone(), platform });
+        } else if unnamed < MAX_UNNAMED {
+            unnamed += 1;
+            let manifest = read_manifest(documents, entry)?;
+            if is_image(&manifest) {
+                let config = config(documents, entry, &manifest)?;
+                if let Some(platform) = platform_of(&config) {
+                    candidates.push(Candidate { descriptor: entry.clone(), platform });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether an index entry is what is told about an image, and no image.
+pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
+    entry.annotations.contains_key("vnd.docker.reference.type")
+        || entry.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
+}
+
+/// Returns the best image for the platform, the first of equally good ones.
+fn choose<'a>(candidates: &'a [Candidate], platform: &Platform) -> Option<&'a Candidate> {
+    let accepted = platform.accepted();
+    accepted.iter().find_map(|wanted| candidates.iter().find(|c| c.platform == *wanted))
+}
+
+fn list(candidates: &[Candidate]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for name in candidates.iter().map(|candidate| candidate.platform.to_string()) {
+        if !names.contains(&name) && names.len() < 30 {
+            names.push(name);
+        }
+    }
+    let text = if names.is_empty() { "no platform".to_owned() } else { names.join(", ") };
+    crate::detail::printable(&text, 1000)
+}
+
+/// Checks that an image is of the system and processor that its index entry says. Variants are
+/// not compared: many configurations leave theirs out.
+fn check_platform(
+    documents: &dyn Documents,
+    chosen: &Candidate,
+    config: &ImageConfig,
+) -> Result<(), PullError> {
+    let index = &chosen.platform;
+    match platform_of(config) {
+        Some(own) if (own.os(), own.architecture()) != (index.os(), index.architecture()) => {
+            let source =
+                DocumentError::Platform { index: Box::new(index.clone()), config: Box::new(own) };
+            Err(invalid(documents, "manifest", &chosen.descriptor, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the platform that a configuration names, `None` for the old ones that name none.
+pub(crate) fn platform_of(config: &ImageConfig) -> Option<Platform> {
+    let named = !config.os.is_empty() && !config.architecture.is_empty();
+    named.then(|| config.platform())
+}
+
+fn image(
+    documents: &dyn Documents,
+    descriptor: Descriptor,
+    manifest: Manifest,
+    config: ImageConfig,
+    platform: Platform,
+) -> ResolvedImage {
+    let source = documents.blob_source();
+    let layers = config.rootfs.diff_ids.iter().zip(manifest.layers);
+    let layer = |(diff_id, descriptor): (&xbuild_model::DiffId, Descriptor)| ImageLayer {
+        diff_id: diff_id.clone(),
+        descriptor,
+        source: source.clone(),
+    };
+    let layers = layers.map(layer).collect();
+    ResolvedImage {
+        name: documents.name().to_owned(),
+        platform,
+        manifest: descriptor,
+        config,
+        layers,
+    }
+}
+
+/// Reads a manifest that an index, or nobody, said to be one.
+pub(crate) fn read_manifest(
+    documents: &dyn Documents,
+    descriptor: &Descriptor,
+) -> Result<Manifest, PullError> {
+    let bytes = documents.manifest(descriptor)?;
+    match parse(documents, descriptor, &bytes)? {
+        Document::Manifest(manifest) => Ok(manifest),
+        // The media type of the descriptor was not an index's: `parse` refuses this.
+        Document::Index(_) => {
+            let source = DocumentError::NotAnImage { what: "an index".to_owned() };
+            Err(invalid(documents, "manifest", descriptor, source))
+        }
+    }
+}
+
+/// Reads the configuration of an image.
+pub(crate) fn config(
+    documents: &dyn Documents,
+    descriptor: &Descriptor,
+    manifest: &Manifest,
+) -> Result<ImageConfig, PullError> {
+    if !is_image(manifest) {
+        let what = crate::detail::printable(&manifest.config.media_type, 100);
+        let source = DocumentError::NotAnImage { what };
+        return Err(invalid(documents, "manifest", descriptor, source));
+    }
+    let bytes = documents.config(&manifest.config)?;
+    parse_config(manifest, &bytes)
+        .map_err(|source| invalid(documents, "configuration", &manifest.config, source))
+}
+
+pub(crate) fn parse(
+    documents: &dyn Documents,
+    descriptor: &Descriptor,
+    bytes: &[u8],
+) -> Result<Document, PullError> {
+    Document::parse(Some(&descriptor.media_type), bytes)
+        .map(|(document, _)| document)
+        .map_err(|source| invalid(documents, "manifest", descriptor, source))
+}
+
+fn invalid(
+    documents: &dyn Documents,
+    what: &'static str,
+    descriptor: &Descriptor,
+    source: DocumentError,
+) -> PullError {
+    let name = documents.name().to_owned();
+    let (digest, source) = (descriptor.digest.clone(), Box::new(source));
+    PullError::Document { name, what, digest, source }
+}

@@ -1,0 +1,93 @@
+//! Waiting between attempts: exponential, with jitter, and as long as the server asks for.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::options::Retries;
+use crate::origin::Origin;
+
+impl Retries {
+    /// Returns how long to wait after `failures` failures in a row (at least one).
+    ///
+    /// Between half and all of the doubled delay, so that clients that failed together do not come
+    /// back together; what the server asks for is a lower bound.
+    pub(crate) fn delay(&self, failures: u32, asked: Option<Duration>) -> Duration {
+        let full = self.first_delay.saturating_mul(1 << (failures.clamp(1, 16) - 1));
+        // A fresh hasher is seeded at random: enough for a jitter, without another dependency.
+        let jitter = RandomState::new().hash_one(failures) % 512;
+        let own = full / 2 + (full / 2).mul_f64(jitter as f64 / 511.0);
+        own.max(asked.unwrap_or_default()).min(self.max_delay)
+    }
+}
+
+/// Returns the wait that a `Retry-After` header asks for in seconds. A date, which would need our
+/// clock and the server's to agree, counts as no wish.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Holds all threads back from an origin that asked us to slow down.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    closed_until: Mutex<HashMap<Origin, Instant>>,
+}
+
+impl Gate {
+    /// Closes the gate for `delay` from now; a later end stays.
+    pub(crate) fn close(&self, origin: &Origin, delay: Duration) {
+        let Some(until) = Instant::now().checked_add(delay) else { return };
+        let mut closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = closed.entry(origin.clone()).or_insert(until);
+        *end = until.max(*end);
+    }
+
+    /// Waits until the gate is open.
+    pub(crate) async fn pass(&self, origin: &Origin) {
+        let until = {
+            let closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+            closed.get(origin).copied()
+        };
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_and_are_bounded() {
+        let retries = Retries {
+            attempts: 9,
+            first_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(2),
+        };
+        for (failures, low, high) in [(1, 50, 100), (2, 100, 200), (3, 200, 400), (40, 2000, 2000)]
+        {
+            let delay = retries.delay(failures, None).as_millis();
+            assert!((low..=high).contains(&delay), "{failures}: {delay}");
+        }
+        assert_eq!(retries.delay(1, Some(Duration::from_secs(1))), Duration::from_secs(1));
+        assert_eq!(retries.delay(1, Some(Duration::MAX)), retries.max_delay);
+    }
+
+    #[test]
+    fn reads_only_sensible_wishes() {
+        let parse = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(parse("7"), Some(Duration::from_secs(7)));
+        for bad in ["-1", "", "1e9", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The `Authorization` header: which one goes with a request, and how a token is had.
+//!
+//! Everything is kept by origin and scope: a token for one repository is not sent with a request
+//! for another, and none leaves its origin. **Source** — distribution, token authentication
+//! specification and OAuth2 token authentication.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Request, Url};
+use serde::Deserialize;
+
+use crate::challenge::Challenge;
+use crate::credentials::Credential;
+use crate::detail::Detail;
+use crate::endpoint::Endpoint;
+use crate::error::RequestError;
+use crate::options::ClientOptions;
+use crate::origin::{Origin, redact};
+use crate::transport::Transport;
+
+/// How many bytes of a token server's answer are read.
+const MAX_TOKEN: u64 = 64 << 10;
+/// How long a token is valid if the server does not say. **Source** — the specification.
+const DEFAULT_LIFE: u64 = 60;
+/// How long a token is believed to be valid at most: a day, whatever the server claims.
+const MAX_LIFE: u64 = 24 * 60 * 60;
+
+/// What a request does, on which repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
+    pub(crate) repository: String,
+    pub(crate) push: bool,
+    /// Another repository that is read: the source of a mount.
+    pub(crate) source: Option<String>,
+}
+
+impl Scope {
+    pub(crate) fn pull(repository: &str) -> Self {
+        Self { repository: repository.to_owned(), push: false, source: None }
+    }
+
+    pub(crate) fn push(repository: &str) -> Self {
+        Self { repository: repository.to_owned(), push: true, source: None }
+    }
+
+    pub(crate) fn mount(repository: &str, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..Self::push(repository) }
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        let actions = if self.push { "pull,push" } else { "pull" };
+        let own = format!("repository:{}:{actions}", self.repository);
+        let source = self.source.iter().map(|name| format!("repository:{name}:pull"));
+        [own].into_iter().chain(source).collect()
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parameters().join(" "))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Authorizer {
+    options: Arc<ClientOptions>,
+    transport: Arc<Transport>,
+    /// The lock of an origin is held while a token is fetched, so that many threads fetch one.
+    origins: Mutex<HashMap<Origin, Arc<tokio::sync::Mutex<State>>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the origin asked for last; `None` if it never did.
+    challenge: Option<Challenge>,
+    headers: HashMap<Scope, Header>,
+}
+
+#[derive(Debug)]
+struct Header {
+    value: HeaderValue,
+    until: Option<Instant>,
+}
+
+impl Header {
+    fn is_fresh(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+impl Authorizer {
+    pub(crate) fn new(options: Arc<ClientOptions>, transport: Arc<Transport>) -> Self {
+        Self { options, transport, origins: Mutex::default() }
+    }
+
+    /// Returns the header to send, `None` as long as the registry did not ask for one.
+    pub(crate) async fn header(
+        &self,
+        endpoint: &Endpoint,
+        scope: &Scope,
+    ) -> Result<Option<HeaderValue>, RequestError> {
+        let state = self.state(endpoint);
+        let mut state = state.lock().await;
+        self.current(&mut state, endpoint, scope).await
+    }
+
+    /// Returns the header to send after a 401 on a request with the header `rejected`; `None` if
+    /// there is none that may do better.
+    pub(crate) async fn challenged(
+        &self,
+        endpoint: &Endpoint,
+        scope: &Scope,
+        rejected: Option<&HeaderValue>,
+        answer: &HeaderMap,
+        url: &Url,
+    ) -> Result<Option<HeaderValue>, RequestError> {
+        let state = self.state(endpoint);
+        let mut state = state.lock().await;
+        let challenge = Challenge::of(answer)
+            .map_err(|challenge| RequestError::Challenge { url: redact(url), challenge })?;
+        // Another thread may have got a new token while we waited for the lock.
+        let same = state.headers.get(scope).is_none_or(|header| Some(&header.value) == rejected);
+        if same {
+            state.headers.remove(scope);
+        }
+        state.challenge = Some(challenge);
+        let header = self.current(&mut state, endpoint, scope).await?;
+        Ok(header.filter(|header| Some(header) != rejected))
+    }
+
+    fn state(&self, endpoint: &Endpoint) -> Arc<tokio::sync::Mutex<State>> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(origins.entry(endpoint.origin().clone()).or_default())
+    }
+
+    async fn current(
+        &self,
+        state: &mut State,
+        endpoint: &Endpoint,
+        scope: &Scope,
+    ) -> Result<Option<HeaderValue>, RequestError> {
+        let Some(challenge) = &state.challenge else { return Ok(None) };
+        if let Some(header) = state.headers.get(scope).filter(|header| header.is_fresh()) {
+            return Ok(Some(header.value.clone()));
+        }
+        let credential = self.credential(endpoint, scope).await?;
+        let header = match (challenge, credential) {
+            (_, Some(Credential::Bearer { token })) => {
+                Some(Header { value: bearer(token.expose(), endpoint)?, until: None })
+            }
+            (Challenge::Basic, Some(Credential::Basic { user, password })) => {
+                Some(Header { value: basic(&user, password.expose()), until: None })
+            }
+            (Challenge::Basic, _) => None,
+            (Challenge::Bearer { realm, service }, credential) => {
+                let service = service.as_deref();
+                Some(self.fetch(endpoint, scope, realm, service, credential).await?)
+            }
+        };
+        let value = header.as_ref().map(|header| header.value.clone());
+        state.headers.extend(header.map(|header| (scope.clone(), header)));
+        Ok(value)
+    }
+
+    /// Looks the credential up, on a thread where a helper may take its time.
+    async fn credential(
+        &self,
+        endpoint: &Endpoint,
+        scope: &Scope,
+    ) -> Result<Option<Credential>, RequestError> {
+        let options = Arc::clone(&self.options);
+        let registry = endpoint.registry().to_owned();
+        let repository = scope.repository.clone();
+        let lookup = move || options.credentials.lookup(&registry, &repository);
+        let found = tokio::task::spawn_blocking(lookup).await;
+        let registry = || endpoint.registry().to_owned();
+        let credential = found
+            .map_err(|_| RequestError::Setup { what: "the thread of a credential helper" })?
+            .map_err(|source| RequestError::Credentials { registry: registry(), source })?;
+        let readable = !endpoint.origin().is_https()
+            && !endpoint.origin().is_loopback()
+            && !self.options.insecure_credentials;
+        if credential.is_some() && readable {
+            return Err(RequestError::PlainCredentials { registry: registry() });
+        }
+        Ok(credential)
+    }
+
+    /// Fetches a token from the server at `realm`.
+    async fn fetch(
+        &self,
+        endpoint: &Endpoint,
+        scope: &Scope,
+        realm: &str,
+        service: Option<&str>,
+        credential: Option<Credential>,
+    ) -> Result<Header, RequestError> {
+        let url = check_realm(endpoint, realm)?;
+        let request = token_request(url.clone(), scope, service, credential);
+        let asked = Instant::now();
+        let response = self.transport.send(request, None).await?;
+        match response.status().as_u16() {
+            200 => {}
+            status @ (400 | 401 | 403) => {
+                let detail = self.transport.detail(response).await;
+                return Err(denied(endpoint, scope, status, detail));
+            }
+            300..=399 => {
+                let target = location(&response).unwrap_or_default();
+                let reason = "a token server does not redirect";
+                return Err(RequestError::Target { url: redact(&url), target, reason });
+            }
+            _ => return Err(self.transport.refusal(response).await),
+        }
+        let body = self.transport.body(response, MAX_TOKEN).await?;
+        let unusable = || RequestError::Token { url: redact(&url) };
+        // The parser's message is dropped: it may quote the token.
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
+        let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+        if token.is_empty() {
+            return Err(unusable());
+        }
+        let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(MAX_LIFE);
+        // Renewed somewhat early: a token must not end between our check and the registry's.
+        let life = Duration::from_secs(life - (life / 4).min(10));
+        Ok(Header { value: bearer(&token, endpoint)?, until: Some(asked + life) })
+    }
+}
+
+/// Returns the error for a request that these credentials, or none, are not enough for.
+pub(crate) fn denied(
+    endpoint: &Endpoint,
+    scope: &Scope,
+    status: u16,
+    detail: Detail,
+) -> RequestError {
+    let registry = endpoint.registry().to_owned();
+    RequestError::Denied { registry, scope: scope.to_string(), status, detail }
+}
+
+/// Returns where a redirect points, redacted.
+fn location(response: &reqwest::Response) -> Option<String> {
+    let text = response.headers().get(reqwest::header::LOCATION)?.to_str().ok()?;
+    Some(redact(&response.url().join(text).ok()?))
+}
+
+/// Checks where a registry wants its tokens fetched: credentials go there.
+///
+/// HTTPS, or plain HTTP where the registry itself is spoken to over plain HTTP; never from a
+/// remote registry to this machine or to an address of this link.
+fn check_realm(endpoint: &Endpoint, realm: &str) -> Result<Url, RequestError> {
+    let forbidden = |target: String, reason| RequestError::Target {
+        url: format!("the authentication challenge of {}", endpoint.registry()),
+        target,
+        reason,
+    };
+    let url = Url::parse(realm)
+        .map_err(|_| forbidden(crate::detail::printable(realm, 100), "the realm is not a URL"))?;
+    let origin =
+        endpoint.origin().may_lead_to(&url).map_err(|reason| forbidden(redact(&url), reason))?;
+    // From here on the registry is one of plain HTTP, or the realm is HTTPS.
+    let same_trust = origin == *endpoint.origin() || origin.is_loopback();
+    if !origin.is_https() && !same_trust {
+        let reason = "tokens are fetched over https, or from the registry itself";
+        return Err(forbidden(redact(&url), reason));
+    }
+    Ok(url)
+}
+
+fn token_request(
+    mut url: Url,
+    scope: &Scope,
+    service: Option<&str>,
+    credential: Option<Credential>,
+) -> Request {
+    if let Some(Credential::Identity { token }) = &credential {
+        let mut form = Url::parse("form:").expect("a constant URL is valid");
+        form.query_pairs_mut()
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", token.expose())
+            .append_pair("client_id", "xbuild")
+            .append_pair("scope", &scope.parameters().join(" "))
+            .extend_pairs(service.map(|service| ("service", service)));
+        let mut request = Request::new(Method::POST, url);
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, kind);
+        *request.body_mut() = Some(form.query().unwrap_or_default().to_owned().into());
+        return request;
+    }
+    url.query_pairs_mut()
+        .extend_pairs(service.map(|service| ("service", service)))
+        .extend_pairs(scope.parameters().iter().map(|scope| ("scope", scope)));
+    let mut request = Request::new(Method::GET, url);
+    if let Some(Credential::Basic { user, password }) = &credential {
+        request.headers_mut().insert(AUTHORIZATION, basic(user, password.expose()));
+    }
+    request
+}
+
+fn basic(user: &str, password: &str) -> HeaderValue {
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::from_str(&format!("Basic {text}")).expect("base64 is ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+fn bearer(token: &str, endpoint: &Endpoint) -> Result<HeaderValue, RequestError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| RequestError::Token { url: endpoint.registry().to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

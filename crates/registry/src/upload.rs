@@ -1,0 +1,304 @@
+//! Getting one blob into a repository: look, mount, upload, resume.
+//!
+//! **Source** — OCI distribution-spec § Pushing blobs, § Mounting a blob from another repository,
+//! § Resuming (the `GET` on an upload).
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::Scope as ThreadScope;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::{Method, Response, Url};
+use tokio::sync::mpsc;
+use xbuild_model::{Descriptor, Digest};
+
+use crate::client::Inner;
+use crate::endpoint::Endpoint;
+use crate::error::RequestError;
+use crate::http::{Call, Payload, Upload, location};
+use crate::origin::redact;
+use crate::token::Scope;
+use crate::transport::Progress;
+
+/// How many bytes are read at a time, and how many of such chunks wait to be sent: enough to keep
+/// a fast connection busy, and less than a MiB of memory for each upload.
+const CHUNK: usize = 256 << 10;
+const CHUNKS_AHEAD: usize = 2;
+
+/// A repository that blobs are put into.
+pub(crate) struct Uploads<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) repository: &'a str,
+}
+
+/// What came of the attempt to mount a blob.
+pub(crate) enum Mount {
+    Done,
+    /// The registry does not mount it, and began an upload in its place.
+    Session(Url),
+    Refused,
+}
+
+/// Why a blob could not be uploaded.
+pub(crate) enum UploadError {
+    Request(RequestError),
+    /// The bytes to send could not be read.
+    Source(io::Error),
+}
+
+/// Opens the bytes of a blob from an offset to the end.
+pub(crate) type OpenAt<'a> = dyn Fn(u64) -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
+
+impl Uploads<'_> {
+    /// Returns whether the blob is there. A registry that does not answer the question counts as
+    /// one that does not have it.
+    pub(crate) fn has(&self, blob: &Descriptor) -> Result<bool, RequestError> {
+        let scope = Scope::push(self.repository);
+        let url = self.endpoint.blob(self.repository, &blob.digest);
+        match self.inner.call(&Call::new(self.endpoint, &scope, Method::HEAD, url)) {
+            Ok(response) => {
+                let length = response.headers().get(CONTENT_LENGTH);
+                let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+                Ok(length.is_none_or(|length| length == blob.size))
+            }
+            Err(RequestError::Status { status: 400..=499, retry_after: None, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the registry to take the blob over from another of its repositories.
+    pub(crate) fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RequestError> {
+        let scope = Scope::mount(self.repository, from);
+        let mut url = self.endpoint.uploads(self.repository);
+        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
+        match self.inner.call(&Call::new(self.endpoint, &scope, Method::POST, url)) {
+            Ok(response) if response.status().as_u16() == 201 => Ok(Mount::Done),
+            Ok(response) => Ok(Mount::Session(self.session(&response)?)),
+            // Whoever may push here may yet not read there, and not every registry mounts.
+            Err(RequestError::Denied { .. } | RequestError::Status { status: 400..=499, .. }) => {
+                Ok(Mount::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Uploads the blob, into `session` if an upload was begun already. `sent` is told how many
+    /// bytes more were handed to the connection; after a failure some are told again.
+    pub(crate) fn upload(
+        &self,
+        blob: &Descriptor,
+        mut session: Option<Url>,
+        open: &OpenAt<'_>,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), UploadError> {
+        let mut offset = 0;
+        let mut failures = 0;
+        loop {
+            let url = match session.take() {
+                Some(url) => url,
+                None => self.begin().map_err(UploadError::Request)?,
+            };
+            let error = match self.send(blob, url.clone(), offset, open, sent) {
+                Ok(()) => return Ok(()),
+                Err(UploadError::Source(error)) => return Err(UploadError::Source(error)),
+                Err(UploadError::Request(error)) => error,
+            };
+            failures += 1;
+            // An upload that the registry has forgotten, or counts otherwise, is begun anew.
+            let lost = matches!(error.status(), Some(404 | 416));
+            if !(lost || error.is_retryable()) || failures >= self.inner.options.retries.attempts {
+                return Err(UploadError::Request(error));
+            }
+            self.inner.wait(self.endpoint, failures, &error);
+            let resumed = if lost { None } else { self.resume(&url) };
+            (offset, session) = match resumed {
+                Some((offset, url)) if offset < blob.size => (offset, Some(url)),
+                _ => (0, None),
+            };
+        }
+    }
+
+    /// Begins an upload and returns its URL.
+    fn begin(&self) -> Result<Url, RequestError> {
+        let scope = Scope::push(self.repository);
+        let url = self.endpoint.uploads(self.repository);
+        let response = self.inner.call(&Call::new(self.endpoint, &scope, Method::POST, url))?;
+        self.session(&response)
+    }
+
+    /// Returns the URL of the upload that an answer names. On another host it gets the blob, but
+    /// never our credentials.
+    fn session(&self, response: &Response) -> Result<Url, RequestError> {
+        let url = location(response)?;
+        let checked = self.endpoint.origin().may_lead_to(&url).and_then(|origin| {
+            let own = origin == *self.endpoint.origin();
+            if own || origin.is_https() {
+                Ok(())
+            } else {
+                Err("blobs leave the registry by https only")
+            }
+        });
+        match checked {
+            Ok(()) => Ok(url),
+            Err(reason) => Err(RequestError::Target {
+                url: redact(response.url()),
+                target: redact(&url),
+                reason,
+            }),
+        }
+    }
+
+    /// Asks how much of a broken upload has arrived.
+    fn resume(&self, url: &Url) -> Option<(u64, Url)> {
+        let scope = Scope::push(self.repository);
+        let call = Call::new(self.endpoint, &scope, Method::GET, url.clone());
+        // A registry that cannot tell costs one upload from the start, not the push.
+        let response = self.inner.call(&call).ok()?;
+        let range = response.headers().get(RANGE)?.to_str().ok()?;
+        let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
+        // "0-0" is one byte by the letter, and none at all from some registries.
+        if last == 0 { None } else { Some((last + 1, self.session(&response).ok()?)) }
+    }
+
+    /// Sends the bytes from `offset` on and completes the upload.
+    ///
+    /// From the start that is one PUT, as every registry takes it. The rest of a broken upload
+    /// goes in a PATCH, because only that may say at which byte it begins.
+    fn send(
+        &self,
+        blob: &Descriptor,
+        mut url: Url,
+        offset: u64,
+        open: &OpenAt<'_>,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), UploadError> {
+        if offset > 0 {
+            let range = format!("{offset}-{}", blob.size - 1);
+            let range = HeaderValue::try_from(range).expect("numbers are ASCII");
+            let rest = (offset, blob.size - offset);
+            let response = self.stream(Method::PATCH, url, Some(range), rest, open, sent)?;
+            url = self.session(&response).map_err(UploadError::Request)?;
+        }
+        url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        let rest = if offset > 0 { (blob.size, 0) } else { (0, blob.size) };
+        self.stream(Method::PUT, url, None, rest, open, sent).map(drop)
+    }
+
+    /// Sends one request with `length` bytes of the blob, from `offset` on, as its body.
+    fn stream(
+        &self,
+        method: Method,
+        url: Url,
+        range: Option<HeaderValue>,
+        (offset, length): (u64, u64),
+        open: &OpenAt<'_>,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<Response, UploadError> {
+        let scope = Scope::push(self.repository);
+        let source_error = Mutex::new(None);
+        let result = std::thread::scope(|threads| {
+            let make = || feed(threads, open, (offset, length), sent, &source_error);
+            let mut call = Call::new(self.endpoint, &scope, method, url);
+            call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            call.headers.extend(range.map(|range| (CONTENT_RANGE, range)));
+            if length > 0 {
+                call.payload = Payload::Stream(&make);
+            }
+            self.inner.call(&call)
+        });
+        match source_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(UploadError::Source(error)),
+            None => result.map_err(UploadError::Request),
+        }
+    }
+}
+
+/// Starts a thread that reads the bytes, and returns the body that they come out of.
+fn feed<'scope, 'env>(
+    threads: &'scope ThreadScope<'scope, 'env>,
+    open: &'scope OpenAt<'scope>,
+    (offset, length): (u64, u64),
+    sent: &'scope (dyn Fn(u64) + Sync),
+    source_error: &'scope Mutex<Option<io::Error>>,
+) -> Upload {
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let progress = Arc::new(Progress::default());
+    threads.spawn(move || {
+        if let Err(error) = pump(open, offset, length, sent, &sender) {
+            *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            // The request fails with this; the error above is the one that is reported.
+            let _ = sender.blocking_send(Err(io::ErrorKind::Other.into()));
+        }
+    });
+    let body = FedBody { receiver, remaining: length, progress: Arc::clone(&progress) };
+    Upload { body: reqwest::Body::wrap(body), progress }
+}
+
+/// Reads `length` bytes into the channel; ends quietly when nobody wants them any more.
+fn pump(
+    open: &OpenAt<'_>,
+    offset: u64,
+    length: u64,
+    sent: &(dyn Fn(u64) + Sync),
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let mut reader = open(offset)?;
+    let mut remaining = length;
+    while remaining > 0 {
+        let size = remaining.min(CHUNK as u64);
+        let mut chunk = Vec::with_capacity(CHUNK);
+        reader.by_ref().take(size).read_to_end(&mut chunk)?;
+        let got = chunk.len() as u64;
+        if got < size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if sender.blocking_send(Ok(chunk.into())).is_err() {
+            return Ok(());
+        }
+        remaining -= got;
+        sent(got);
+    }
+    Ok(())
+}
+
+/// A body of known length that another thread fills.
+struct FedBody {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    remaining: u64,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for FedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.receiver.poll_recv(context).map(|chunk| {
+            let chunk = chunk?;
+            Some(chunk.map(|chunk| {
+                let length = chunk.len() as u64;
+                self.remaining = self.remaining.saturating_sub(length);
+                self.progress.sent.fetch_add(length, Ordering::Relaxed);
+                self.progress.complete.store(self.remaining == 0, Ordering::Relaxed);
+                Frame::data(chunk)
+            }))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

@@ -1,0 +1,181 @@
+//! Images and clients for tests.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::time::Duration;
+
+use serde_json::json;
+use xbuild_model::manifest::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
+use xbuild_model::{
+    Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, ResolvedImage, StepFailure,
+};
+use xbuild_registry::{
+    AssembleOptions, Assembled, BuiltImage, Client, ClientOptions, Credentials, Push, PushError,
+    PushSource, Retries, Timeouts, assemble,
+};
+use xbuild_testkit::registry::Registry;
+
+/// Options with which failures do not take long.
+pub fn options() -> ClientOptions {
+    ClientOptions {
+        retries: Retries {
+            attempts: 5,
+            first_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(20),
+        },
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            stall: Duration::from_secs(5),
+            commit: Duration::from_secs(5),
+        },
+        ..ClientOptions::default()
+    }
+}
+
+pub fn client() -> Client {
+    Client::new(options())
+}
+
+/// A client that knows `user` and `pass` for the registry.
+pub fn client_of(registry: &Registry) -> Client {
+    // "user:pass"
+    let text = json!({"auths": {registry.host(): {"auth": "dXNlcjpwYXNz"}}}).to_string();
+    let credentials = Credentials::from_docker_config(&text).unwrap();
+    Client::new(ClientOptions { credentials, ..options() })
+}
+
+pub fn platform(text: &str) -> Platform {
+    text.parse().unwrap()
+}
+
+pub fn reference(registry: &Registry, rest: &str) -> Reference {
+    format!("{}/{rest}", registry.host()).parse().unwrap()
+}
+
+/// Puts an image into the registry and returns its descriptor, as an index names it.
+pub fn put_image(
+    registry: &Registry,
+    repository: &str,
+    tag: &str,
+    name: &str,
+    layers: &[&[u8]],
+) -> Descriptor {
+    let platform = platform(name);
+    let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    let config = json!({
+        "os": platform.os(), "architecture": platform.architecture(),
+        "variant": platform.variant(),
+        "config": {"Env": ["A=b"]}, "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = config.to_string();
+    registry.put_blob(repository, config.as_bytes());
+    let layer = |bytes: &&[u8]| {
+        registry.put_blob(repository, bytes);
+        Descriptor::of(OCI_LAYER, bytes)
+    };
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": Descriptor::of(OCI_CONFIG, config.as_bytes()),
+        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+    });
+    let manifest = manifest.to_string();
+    registry.put_manifest(repository, tag, OCI_MANIFEST, manifest.as_bytes());
+    let mut descriptor = Descriptor::of(OCI_MANIFEST, manifest.as_bytes());
+    descriptor.platform = Some(platform.to_descriptor());
+    descriptor
+}
+
+/// Puts an index into the registry.
+pub fn put_index(
+    registry: &Registry,
+    repository: &str,
+    tag: &str,
+    manifests: &[Descriptor],
+) -> Descriptor {
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    let index = index.to_string();
+    registry.put_manifest(repository, tag, OCI_INDEX, index.as_bytes());
+    Descriptor::of(OCI_INDEX, index.as_bytes())
+}
+
+/// Images for some platforms, each with the layers given and one of its own.
+pub struct Built {
+    pub assembled: Assembled,
+    pub blobs: Vec<Vec<u8>>,
+}
+
+pub fn build(platforms: &[&str], shared: &[&[u8]]) -> Built {
+    let mut blobs: Vec<Vec<u8>> = shared.iter().map(|bytes| bytes.to_vec()).collect();
+    let image = |name: &&str| {
+        let own = format!("layer of {name}").into_bytes();
+        let layers: Vec<Vec<u8>> = shared.iter().map(|b| b.to_vec()).chain([own.clone()]).collect();
+        blobs.push(own);
+        let platform = platform(name);
+        let mut config = ImageConfig {
+            os: platform.os().to_owned(),
+            architecture: platform.architecture().to_owned(),
+            variant: platform.variant().map(str::to_owned),
+            ..ImageConfig::default()
+        };
+        config.rootfs.diff_ids = layers.iter().map(|l| DiffId(Digest::of(l))).collect();
+        BuiltImage {
+            platform,
+            config,
+            layers: layers.iter().map(|l| Descriptor::of(OCI_LAYER, l)).collect(),
+            annotations: Default::default(),
+            descriptor_annotations: Default::default(),
+        }
+    };
+    let images = platforms.iter().map(image).collect();
+    let order: Vec<Platform> = platforms.iter().map(|name| platform(name)).collect();
+    let assembled = assemble(&order, images, &AssembleOptions::default()).unwrap();
+    Built { assembled, blobs }
+}
+
+impl Built {
+    /// A layer source of files.
+    pub fn local(&self, wanted: &Descriptor) -> Result<PushSource, StepFailure> {
+        let bytes = self.blobs.iter().find(|bytes| Digest::of(bytes) == wanted.digest).unwrap();
+        Ok(PushSource::Local(file(bytes)))
+    }
+
+    pub fn push(&self, client: &Client, targets: &[Reference]) -> Result<(), PushError> {
+        client.push(&Push {
+            targets,
+            by_digest: false,
+            assembled: &self.assembled,
+            layers: &|wanted| self.local(wanted),
+            progress: &|_| {},
+        })
+    }
+}
+
+pub fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// Reads the layer `number` of an image through the client.
+pub fn read_layer(
+    client: &Client,
+    image: &ResolvedImage,
+    number: usize,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    use xbuild_model::seam::Blobs as _;
+    let mut bytes = Vec::new();
+    client.open(&image.layers[number])?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,11 @@
+//! The client against a registry in memory that can be made to fail, and against a real one.
+#![allow(clippy::unwrap_used)]
+
+mod auth;
+mod faults;
+mod fixture;
+mod layouts;
+mod pull;
+mod push;
+mod real;
+mod tls;

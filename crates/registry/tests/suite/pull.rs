@@ -1,0 +1,237 @@
+//! Resolving and reading images.
+
+use std::sync::Mutex;
+
+use serde_json::json;
+use xbuild_model::manifest::{
+    DOCKER_CONFIG, DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, OCI_INDEX,
+};
+use xbuild_model::{Descriptor, Digest};
+use xbuild_registry::{DocumentCache, PullError};
+use xbuild_testkit::registry::Registry;
+
+use crate::fixture::{chain, client, platform, put_image, put_index, read_layer, reference};
+
+fn index_of(registry: &Registry, platforms: &[&str]) -> Vec<Descriptor> {
+    let image = |name: &&str| put_image(registry, "base", name, name, &[name.as_bytes()]);
+    let manifests: Vec<_> = platforms.iter().map(image).collect();
+    put_index(registry, "base", "latest", &manifests);
+    manifests
+}
+
+#[test]
+fn picks_the_best_image_of_an_index() {
+    let registry = Registry::start();
+    index_of(
+        &registry,
+        &["linux/386", "linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64"],
+    );
+    let reference = reference(&registry, "base");
+    let client = client();
+    for (asked, expected) in [
+        ("linux/amd64", "linux/amd64"),
+        ("linux/amd64/v3", "linux/amd64"),
+        ("linux/arm64", "linux/arm64"),
+        ("linux/arm64/v9", "linux/arm64"),
+        ("linux/arm/v8", "linux/arm/v7"),
+        ("linux/arm/v6", "linux/arm/v6"),
+    ] {
+        let image = client.resolve(&reference, &platform(asked)).unwrap();
+        assert_eq!(image.platform, platform(expected), "{asked}");
+        assert_eq!(image.config.platform(), platform(expected), "{asked}");
+        assert_eq!(read_layer(&client, &image, 0).unwrap(), expected.as_bytes(), "{asked}");
+    }
+    // All of these read the tag once, so they cannot see two images.
+    assert_eq!(registry.count("GET", "/manifests/latest"), 1);
+    let error = client.resolve(&reference, &platform("linux/mips64le")).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("no match for platform linux/mips64le in 127.0.0.1:"), "{text}");
+    assert!(text.contains("linux/386, linux/amd64, linux/arm/v6"), "{text}");
+    let error = client.resolve(&reference, &platform("linux/arm/v5")).unwrap_err();
+    assert!(matches!(error, PullError::NoPlatform { .. }), "{error}");
+}
+
+#[test]
+fn takes_an_image_without_index_whatever_its_platform() {
+    let registry = Registry::start();
+    put_image(&registry, "base", "latest", "linux/s390x", &[]);
+    let image = client().resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
+    assert_eq!(image.platform, platform("linux/s390x"));
+}
+
+#[test]
+fn names_an_image_that_is_not_there() {
+    let registry = Registry::start();
+    let error =
+        client().resolve(&reference(&registry, "no/such-image:v9"), &platform("linux/amd64"));
+    let text = error.unwrap_err().to_string();
+    assert_eq!(text, format!("{}/no/such-image:v9: not found", registry.host()));
+}
+
+#[test]
+fn reads_nested_indexes_and_skips_attestations() {
+    let registry = Registry::start();
+    let arm = put_image(&registry, "base", "a", "linux/arm64", &[]);
+    let mut unnamed = put_image(&registry, "base", "b", "linux/riscv64", &[]);
+    unnamed.platform = None;
+    let inner = put_index(&registry, "base", "inner", &[arm, unnamed]);
+    let mut attestation = put_image(&registry, "base", "c", "linux/amd64", &[]);
+    attestation.platform.as_mut().unwrap().os = "unknown".to_owned();
+    attestation.platform.as_mut().unwrap().architecture = "unknown".to_owned();
+    put_index(&registry, "base", "latest", &[attestation, inner.clone()]);
+    let (client, base) = (client(), reference(&registry, "base"));
+    assert!(client.resolve(&base, &platform("linux/arm64")).is_ok());
+    assert!(client.resolve(&base, &platform("linux/riscv64")).is_ok());
+    assert!(client.resolve(&base, &platform("linux/amd64")).is_err());
+
+    let middle = put_index(&registry, "base", "middle", &[inner]);
+    put_index(&registry, "base", "deep", &[middle]);
+    let error = client.resolve(&reference(&registry, "base:deep"), &platform("linux/arm64"));
+    assert!(chain(&error.unwrap_err()).contains("nested"), "depth is bounded");
+}
+
+#[test]
+fn reads_docker_types() {
+    let registry = Registry::start();
+    let layer = registry.put_blob("base", b"layer");
+    let config = json!({"os": "linux", "architecture": "amd64", "config": null,
+        "rootfs": {"type": "layers", "diff_ids": [layer]}})
+    .to_string();
+    registry.put_blob("base", config.as_bytes());
+    let manifest = json!({"schemaVersion": 2, "mediaType": DOCKER_MANIFEST,
+        "config": Descriptor::of(DOCKER_CONFIG, config.as_bytes()),
+        "layers": [Descriptor::of(DOCKER_LAYER, b"layer")]})
+    .to_string();
+    registry.put_manifest("base", "one", DOCKER_MANIFEST, manifest.as_bytes());
+    let entry = json!({"mediaType": DOCKER_MANIFEST, "digest": Digest::of(manifest.as_bytes()),
+        "size": manifest.len(), "platform": {"os": "linux", "architecture": "amd64"}});
+    let index =
+        json!({"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": [entry]}).to_string();
+    registry.put_manifest("base", "many", DOCKER_INDEX, index.as_bytes());
+    for tag in ["one", "many"] {
+        let reference = reference(&registry, &format!("base:{tag}"));
+        let image = client().resolve(&reference, &platform("linux/amd64")).unwrap();
+        assert_eq!(image.manifest.media_type, DOCKER_MANIFEST);
+        assert_eq!(image.layers[0].descriptor.media_type, DOCKER_LAYER);
+    }
+}
+
+/// security.md 111 to 114: documents that are not what they are said to be.
+#[test]
+fn refuses_documents_that_lie() {
+    let registry = Registry::start();
+    let good = put_image(&registry, "base", "good", "linux/amd64", &[b"x"]);
+    let (_, bytes) = registry.manifest("base", "good").unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let platform = platform("linux/amd64");
+    let check = |tag: &str, expected: &str| {
+        let error = client().resolve(&reference(&registry, &format!("base:{tag}")), &platform);
+        let error = chain(&error.unwrap_err());
+        assert!(error.contains(expected), "{tag}: {error}");
+    };
+    // Said to be an index by the header.
+    registry.put_manifest("base", "header", OCI_INDEX, text.as_bytes());
+    check("header", "application/vnd.oci.image.index.v1+json");
+    // Both at once.
+    let both = text.replacen('{', r#"{"manifests":[],"#, 1);
+    registry.put_manifest("base", "both", "application/json", both.as_bytes());
+    check("both", "a manifest as well");
+    // An index whose entry is for another platform than its image.
+    let mut liar = put_image(&registry, "base", "arm", "linux/arm64", &[b"x"]);
+    liar.platform = good.platform.clone();
+    put_index(&registry, "base", "liar", &[liar]);
+    check("liar", "the index says linux/amd64, but the image is for linux/arm64");
+    // Sizes.
+    for (tag, size) in [("small", good.size - 1), ("big", good.size + 1), ("huge", u64::MAX)] {
+        let entry = Descriptor { size, ..good.clone() };
+        put_index(&registry, "base", tag, &[entry]);
+        check(tag, "bytes");
+    }
+    // Another manifest under the digest that was asked for.
+    let pinned = Digest::of(b"something else");
+    registry.put_manifest("base", &pinned.to_string(), &good.media_type, text.as_bytes());
+    let reference = reference(&registry, &format!("base@{pinned}"));
+    let error = client().resolve(&reference, &platform).unwrap_err();
+    assert!(chain(&error).contains("the digest is"), "{}", chain(&error));
+    // A configuration with other bytes than its digest.
+    let config = serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let digest = config["config"]["digest"].as_str().unwrap().to_owned();
+    let forged = text.replace(&digest, &registry.put_blob("base", b"forged").to_string());
+    registry.put_manifest("base", "forged", &good.media_type, forged.as_bytes());
+    check("forged", "bytes");
+}
+
+/// security.md 101 and 105: other places to get a layer from are not used.
+#[test]
+fn ignores_urls_of_foreign_layers() {
+    let (registry, evil) = (Registry::start(), Registry::start());
+    put_image(&registry, "base", "plain", "linux/amd64", &[b"layer"]);
+    let (media_type, bytes) = registry.manifest("base", "plain").unwrap();
+    let urls = format!(r#""urls":["http://{}/x"],"size":5"#, evil.host());
+    let text = String::from_utf8(bytes).unwrap().replace(r#""size":5"#, &urls);
+    registry.put_manifest("base", "latest", &media_type, text.as_bytes());
+    let client = client();
+    let image = client.resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
+    assert_eq!(read_layer(&client, &image, 0).unwrap(), b"layer");
+    assert!(evil.log().is_empty());
+}
+
+#[test]
+fn inspects_everything() {
+    let registry = Registry::start();
+    let manifests = index_of(&registry, &["linux/amd64", "linux/arm64"]);
+    let inspection = client().inspect(&reference(&registry, "base")).unwrap();
+    assert_eq!(inspection.index.unwrap().manifests, manifests);
+    assert_eq!(Digest::of(&inspection.bytes), inspection.root.digest);
+    let platforms: Vec<_> = inspection
+        .images
+        .iter()
+        .map(|i| i.config.as_ref().unwrap().platform().to_string())
+        .collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+}
+
+#[derive(Debug, Default)]
+struct Memory(Mutex<std::collections::HashMap<Digest, Vec<u8>>>);
+
+impl DocumentCache for Memory {
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().get(digest).cloned()
+    }
+
+    fn put(&self, digest: &Digest, bytes: &[u8]) {
+        self.0.lock().unwrap().insert(digest.clone(), bytes.to_vec());
+    }
+}
+
+#[test]
+fn asks_a_cache_first_and_does_not_trust_it() {
+    let registry = Registry::start();
+    index_of(&registry, &["linux/amd64"]);
+    let cache = std::sync::Arc::new(Memory::default());
+    let resolve = |rest: &str| {
+        let client = client().with_cache(cache.clone());
+        client.resolve(&reference(&registry, rest), &platform("linux/amd64")).unwrap()
+    };
+    let first = resolve("base");
+    let requests = registry.log().len();
+    assert_eq!(resolve("base"), first);
+    assert_eq!(registry.log().len(), requests + 1, "only the tag is asked for");
+    let root = registry.manifest("base", "latest").unwrap().1;
+    let pinned = resolve(&format!("base@{}", Digest::of(&root)));
+    assert_eq!(pinned.manifest, first.manifest);
+    assert_eq!(registry.log().len(), requests + 1, "nothing is asked for");
+    for bytes in cache.0.lock().unwrap().values_mut() {
+        bytes[0] ^= 1;
+    }
+    assert_eq!(resolve("base"), first);
+}
+
+#[test]
+fn finds_this_machine_by_name() {
+    let registry = Registry::start();
+    put_image(&registry, "base", "latest", "linux/amd64", &[]);
+    let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
+    let reference = format!("localhost:{port}/base").parse().unwrap();
+    client().resolve(&reference, &platform("linux/amd64")).unwrap();
+}

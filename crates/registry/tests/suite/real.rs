@@ -1,0 +1,159 @@
+//! The same against a registry that others wrote: Debian's `docker-registry`.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use xbuild_model::Reference;
+use xbuild_registry::{Push, PushSource};
+
+use crate::fixture::{build, client, platform, read_layer};
+
+struct RealRegistry {
+    process: Child,
+    host: String,
+    _folder: tempfile::TempDir,
+}
+
+impl RealRegistry {
+    /// Starts one, `None` (said aloud) if the program is not installed.
+    fn start() -> Option<Self> {
+        let program = std::env::var_os("PATH").and_then(|path| {
+            std::env::split_paths(&path).map(|p| p.join("docker-registry")).find(|p| p.is_file())
+        });
+        let Some(program) = program else {
+            let required = std::env::var("XBUILD_REQUIRE").unwrap_or_default();
+            assert!(!required.split(',').any(|r| r == "registry"), "docker-registry is required");
+            println!("skipped: missing docker-registry");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let port = {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let host = format!("127.0.0.1:{port}");
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {host}}}\n",
+            folder.path().join("data").display()
+        );
+        let path = folder.path().join("config.yml");
+        fs::write(&path, config).unwrap();
+        let process = Command::new(program)
+            .arg("serve")
+            .arg(path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self { process, host, _folder: folder };
+        let start = Instant::now();
+        while TcpStream::connect(&registry.host).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "docker-registry does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(registry)
+    }
+
+    fn reference(&self, rest: &str) -> Reference {
+        format!("{}/{rest}", self.host).parse().unwrap()
+    }
+}
+
+impl Drop for RealRegistry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn pushes_pulls_and_mounts() {
+    let Some(registry) = RealRegistry::start() else { return };
+    let client = client();
+    let big: Vec<u8> = (0..5_000_000u32).map(|i| (i % 241) as u8).collect();
+    let built = build(&["linux/amd64", "linux/arm64"], &[&big]);
+    let base = registry.reference("base/image:1");
+    built.push(&client, &[base.clone(), registry.reference("base/image:latest")]).unwrap();
+    let image = client.resolve(&base, &platform("linux/arm64")).unwrap();
+    assert_eq!(read_layer(&client, &image, 0).unwrap(), big);
+    assert_eq!(client.inspect(&base).unwrap().bytes, built.assembled.root().1);
+
+    let on_top = build(&["linux/arm64"], &[&big]);
+    let outcomes = std::sync::Mutex::new(Vec::new());
+    let push = Push {
+        targets: &[registry.reference("app:1")],
+        by_digest: false,
+        assembled: &on_top.assembled,
+        layers: &|wanted| match image.layers.iter().find(|l| l.descriptor.digest == wanted.digest) {
+            Some(layer) => Ok(PushSource::Remote(layer.clone())),
+            None => on_top.local(wanted),
+        },
+        progress: &|event| outcomes.lock().unwrap().push(format!("{event:?}")),
+    };
+    client.push(&push).unwrap();
+    let mounted = outcomes.into_inner().unwrap();
+    let mounted = mounted.iter().filter(|event| event.contains("how: Mounted")).count();
+    assert_eq!(mounted, 2);
+    let pushed = crate::fixture::client();
+    let image = pushed.resolve(&registry.reference("app:1"), &platform("linux/arm64")).unwrap();
+    assert_eq!(read_layer(&pushed, &image, 0).unwrap(), big);
+}
+
+/// Passes connections on to `host`; the first one that sends a long request is cut in its middle.
+fn cutting_proxy(host: String) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let cut = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        for inbound in listener.incoming().map_while(Result::ok) {
+            let Ok(outbound) = TcpStream::connect(&host) else { return };
+            let (mut from, mut to) = (inbound.try_clone().unwrap(), outbound.try_clone().unwrap());
+            let cut = cut.clone();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 1 << 16];
+                let mut total = 0;
+                while let Ok(length) = from.read(&mut buffer) {
+                    total += length;
+                    let middle = total > 2_000_000;
+                    if length == 0 || to.write_all(&buffer[..length]).is_err() {
+                        break;
+                    }
+                    if middle && !cut.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                let _ = from.shutdown(std::net::Shutdown::Both);
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            });
+            let (mut from, mut to) = (outbound, inbound);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn survives_a_broken_upload() {
+    let Some(registry) = RealRegistry::start() else { return };
+    let proxy = cutting_proxy(registry.host.clone());
+    let big: Vec<u8> = (0..5_000_000u32).map(|i| (i / 7 % 239) as u8).collect();
+    let built = build(&["linux/amd64"], &[&big]);
+    let client = client();
+    built.push(&client, &[format!("{proxy}/app:1").parse().unwrap()]).unwrap();
+    let image = client.resolve(&registry.reference("app:1"), &platform("linux/amd64")).unwrap();
+    assert_eq!(read_layer(&client, &image, 0).unwrap(), big);
+}
+
+#[test]
+fn names_what_it_does_not_have() {
+    let Some(registry) = RealRegistry::start() else { return };
+    let missing = registry.reference("no/such-image:v9");
+    let error = client().resolve(&missing, &platform("linux/amd64")).unwrap_err();
+    assert_eq!(error.to_string(), format!("{}/no/such-image:v9: not found", registry.host));
+}

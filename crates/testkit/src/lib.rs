@@ -1,0 +1,4 @@
+//! What tests are made of: servers and builders. Nothing outside of tests uses it.
+
+pub mod registry;
+pub mod wire;
