@@ -16,7 +16,7 @@ pub enum FileOp {
 /// A folder to make. Makes no layer if it exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MakeDir {
-    /// Absolute and clean.
+    /// Absolute. The folder before a `..` part is made too, as `mkdir -p` does it.
     pub path: String,
     /// Who owns what is made: `USER` as written, looked up in the image's own files; empty for root.
     pub user: String,
@@ -43,6 +43,14 @@ pub struct CopyRequest {
     pub exclude: Vec<String>,
     /// ADD: unpack local archives. `None` for COPY.
     pub unpack: Option<bool>,
+}
+
+impl CopyRequest {
+    /// Returns whether the layer is independent of the files below. As measured in BuildKit,
+    /// `--chmod` takes that away from `--link`.
+    pub fn is_linked(&self) -> bool {
+        self.link && self.chmod.is_none()
+    }
 }
 
 /// A file whose contents stand in the Dockerfile.

@@ -215,13 +215,16 @@ impl Planner<'_> {
         let path = paths::join(state.working_dir(), &written);
         let created_by = format!("WORKDIR {path}");
         let label = self.label(steps, workdir.original.clone());
-        if path == "/" {
+        // As measured: an absolute path is made as it is written, `..` walked and not cleaned
+        // away first, so that /a/b/.. makes /a/b.
+        let made = if written.starts_with('/') { written } else { path.clone() };
+        if made == "/" {
             state.history.push(history::empty(created_by));
         } else {
             let user = state.config.config.user.clone();
             let op = Op::Files {
                 parent: state.vertex,
-                op: FileOp::MakeDir(MakeDir { path: path.clone(), user }),
+                op: FileOp::MakeDir(MakeDir { path: made, user }),
                 origin: None,
                 independent: false,
             };
@@ -269,7 +272,7 @@ impl Planner<'_> {
         let Transfer { request, created_by } = transfer;
         let op = Op::Files {
             parent: state.vertex,
-            independent: request.link,
+            independent: request.is_linked(),
             origin: Some(origin).filter(|_| !request.sources.is_empty()),
             op: FileOp::Copy(request),
         };
