@@ -1,0 +1,75 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::copy::fixture::{folder, make_files};
+
+fn names(context: &Context, path: &str) -> Vec<String> {
+    let list = context.list(path.as_bytes()).unwrap();
+    list.into_iter().map(|(name, _)| String::from_utf8(name).unwrap()).collect()
+}
+
+#[test]
+fn a_folder_is_listed_by_name_without_what_is_ignored() {
+    let made = folder(
+        "f b - - 1\nf a.md - - 2\nd empty\nf dir/keep - - 3\nf dir/no - - 4\nf gone/x - - 5\nf dir/sub/x - - 6",
+        "*.md\ndir\n!dir/keep\ngone\n",
+    );
+    assert_eq!(names(&made.context, ""), ["b", "dir", "empty"]);
+    assert_eq!(names(&made.context, "dir"), ["keep"]);
+    assert!(made.context.look(b"gone").unwrap().is_none());
+    assert!(made.context.look(b"dir/no").unwrap().is_none());
+    assert!(made.context.look(b"dir/keep").unwrap().is_some());
+    assert!(made.context.look(b"dir/keep/x").unwrap().is_none());
+}
+
+/// What no pattern can bring back is not even opened.
+#[test]
+fn ignored_folders_are_not_entered() {
+    let made = folder("f keep/x - - 1\nf big/x - - 2", "*\n!keep\n");
+    assert_eq!(names(&made.context, ""), ["keep"]);
+    assert_eq!(made.context.revealed.lock().unwrap().get(&b"big"[..]), Some(&false));
+    assert!(!made.context.rules.0.may_match_below(b"big", true));
+}
+
+#[test]
+fn owners_are_nobodys_and_the_rest_is_kept() {
+    let made = folder("f suid 4711 - x", "");
+    let file = made.context.look(b"suid").unwrap().unwrap();
+    assert_eq!((file.meta.mode, file.meta.uid, file.meta.gid), (0o4711, 0, 0));
+    assert_eq!(file.kind, Kind::File { size: 1 });
+    assert_eq!(file.id, None);
+}
+
+/// A folder swapped for a link between two looks leads nowhere.
+#[test]
+fn a_link_in_a_path_is_not_followed() {
+    let made = folder("f d/f - - 1", "");
+    let outside = tempfile::tempdir().unwrap();
+    make_files(outside.path(), "f f - - secret");
+    std::fs::rename(made.dir.path().join("d"), made.dir.path().join("was")).unwrap();
+    symlink(outside.path(), made.dir.path().join("d")).unwrap();
+    assert!(made.context.fetch(b"d/f").is_err());
+    assert!(made.context.list(b"d").is_err());
+    assert!(made.context.look(b"d/f").is_err());
+}
+
+#[test]
+fn a_file_is_hashed_once_as_long_as_it_stays() {
+    let made = folder("f f - - one", "");
+    let first = made.context.fetch(b"f").unwrap();
+    assert_eq!(first.hash.0, <[u8; 32]>::from(Sha256::digest(b"one")));
+    // Without the memory of the first time, this would be another hash.
+    made.context.hashes.lock().unwrap().get_mut(&b"f"[..]).unwrap().1.hash.0 = [7; 32];
+    assert_eq!(made.context.fetch(b"f").unwrap().hash.0, [7; 32]);
+    make_files(made.dir.path(), "f f - - two");
+    assert_eq!(made.context.fetch(b"f").unwrap().hash.0, <[u8; 32]>::from(Sha256::digest(b"two")));
+}
+
+#[test]
+fn a_context_that_is_no_folder_is_an_error() {
+    let made = folder("f f - - x", "");
+    for name in ["f", "none"] {
+        let error = Context::open(&made.dir.path().join(name), None).unwrap_err();
+        assert!(matches!(error, CopyError::OpenContext { .. }));
+    }
+}

@@ -1,0 +1,239 @@
+//! Layers, contexts and requests for tests, written as text.
+//!
+//! One file a line, fields separated by blanks: `d PATH MODE OWNER`, `f PATH MODE OWNER CONTENTS`,
+//! `l PATH TARGET`, `h PATH TARGET` (hard link), `p PATH MODE OWNER` (named pipe), `w PATH`
+//! (whiteout), `o PATH` (opaque). Owners are `uid:gid`.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use xbuild_model::StepFailure;
+use xbuild_model::file_op::{CopyRequest, FileOp};
+
+use super::{CopyEnv, LayerSource, Origin, Prepared, select};
+use crate::{
+    Change, Context, CopyError, Entry, IgnoreRules, Kind, LayerReader, LayerWriter, Meta, Mtime,
+    Tree, index_layer,
+};
+
+/// The time of what is made and not copied.
+pub(crate) const MADE: Mtime = Mtime { secs: 777, nanos: 0 };
+
+/// Returns the layer that a text describes; every file has the time `secs`.
+pub(crate) fn layer_at(text: &str, secs: i64) -> Vec<u8> {
+    let mut writer = LayerWriter::new(Vec::new());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let fields: Vec<&str> = line.splitn(5, ' ').collect();
+        let path = fields[1].as_bytes().to_vec();
+        let field = |at: usize| fields.get(at).copied().unwrap_or_default();
+        let (uid, gid) = field(3).split_once(':').unwrap_or(("0", "0"));
+        let meta = Meta {
+            mode: u32::from_str_radix(field(2), 8).unwrap_or(0o777),
+            uid: uid.parse().unwrap(),
+            gid: gid.parse().unwrap(),
+            mtime: Mtime { secs, nanos: 0 },
+            xattrs: Vec::new(),
+        };
+        let contents = field(4).as_bytes();
+        let kind = match fields[0] {
+            "d" => Kind::Dir,
+            "f" => Kind::File { size: contents.len() as u64 },
+            "l" => Kind::Symlink { target: field(2).into() },
+            "h" => Kind::HardLink { target: field(2).into() },
+            "p" => Kind::Fifo,
+            "w" => {
+                writer.whiteout(&path).unwrap();
+                continue;
+            }
+            "o" => {
+                writer.opaque(&path).unwrap();
+                continue;
+            }
+            other => panic!("no kind of file: {other}"),
+        };
+        writer.put(&Entry { path, kind, meta }, &mut &contents[..]).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// Layers in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Layers(pub(crate) Vec<Vec<u8>>);
+
+impl LayerSource for Layers {
+    fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure> {
+        Ok(LayerReader::new(Box::new(Cursor::new(self.0[number as usize].clone()))))
+    }
+}
+
+/// Returns the tree of layers, and the layers.
+pub(crate) fn stack(texts: &[&str]) -> (Tree, Arc<Layers>) {
+    let layers: Vec<Vec<u8>> = texts.iter().map(|text| layer_at(text, 1000)).collect();
+    (tree(&layers), Arc::new(Layers(layers)))
+}
+
+/// Returns the tree of layers.
+pub(crate) fn tree(layers: &[Vec<u8>]) -> Tree {
+    let mut tree = Tree::empty();
+    for (number, layer) in layers.iter().enumerate() {
+        let (_, index) = index_layer(&layer[..], None).unwrap();
+        tree = tree.apply(number as u32, &index);
+    }
+    tree
+}
+
+/// Returns the text of what a layer says, by path.
+pub(crate) fn describe(layer: &[u8]) -> String {
+    let mut lines = BTreeMap::new();
+    let mut reader = LayerReader::new(layer);
+    while let Some(change) = reader.next().unwrap() {
+        let (path, line) = match change {
+            Change::Whiteout(path) => (path.clone(), format!("w {}", text(&path))),
+            Change::Opaque(path) => (path.clone(), format!("o {}", text(&path))),
+            Change::Put(Entry { path, kind, meta }) => {
+                let rest = format!("{} {:04o} {}:{}", text(&path), meta.mode, meta.uid, meta.gid);
+                let line = match kind {
+                    Kind::Dir => format!("d {rest}"),
+                    Kind::File { .. } => {
+                        let mut contents = Vec::new();
+                        reader.read_to_end(&mut contents).unwrap();
+                        format!("f {rest} {}", text(&contents))
+                    }
+                    Kind::Symlink { target } => format!("l {} {}", text(&path), text(&target)),
+                    Kind::HardLink { target } => format!("h {} {}", text(&path), text(&target)),
+                    Kind::Fifo => format!("p {rest}"),
+                    other => format!("{other:?} {rest}"),
+                };
+                (path, line)
+            }
+        };
+        // A mark and the folder that it is about have one path.
+        lines.entry(path).or_insert_with(Vec::new).push(line);
+    }
+    lines.into_values().flatten().collect::<Vec<_>>().join("\n")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Makes files below a folder: modes are kept, owners are not.
+pub(crate) fn make_files(root: &Path, description: &str) {
+    let mut modes = Vec::new();
+    for line in description.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let fields: Vec<&str> = line.splitn(5, ' ').collect();
+        let path = root.join(fields[1]);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let field = |at: usize| fields.get(at).copied().unwrap_or_default();
+        match fields[0] {
+            "d" => std::fs::create_dir_all(&path).unwrap(),
+            "f" => std::fs::write(&path, field(4)).unwrap(),
+            "l" => symlink(field(2), &path).unwrap(),
+            "h" => std::fs::hard_link(root.join(field(2)), &path).unwrap(),
+            other => panic!("no kind of file here: {other}"),
+        }
+        if let ("d" | "f", Ok(mode)) = (fields[0], u32::from_str_radix(field(2), 8)) {
+            modes.push((path, mode));
+        }
+    }
+    // Afterwards: a folder without write permission could not be filled.
+    for (path, mode) in modes {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+/// A context folder, removed when dropped.
+pub(crate) struct Folder {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) context: Arc<Context>,
+}
+
+/// Makes a context of files and an ignore file.
+pub(crate) fn folder(files: &str, ignore: &str) -> Folder {
+    let dir = tempfile::tempdir().unwrap();
+    make_files(dir.path(), files);
+    let rules = IgnoreRules::parse(ignore.as_bytes()).unwrap();
+    let context = Arc::new(Context::open(dir.path(), Some(rules)).unwrap());
+    Folder { dir, context }
+}
+
+/// Parses `COPY [--flag..] sources.. dest` and ADD.
+pub(crate) fn request(line: &str) -> CopyRequest {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    let is_add = words.remove(0) == "ADD";
+    let mut request = CopyRequest {
+        sources: Vec::new(),
+        inline: Vec::new(),
+        dest: words.pop().unwrap().to_owned(),
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: is_add.then_some(true),
+    };
+    for word in words {
+        match word.split_once('=') {
+            Some(("--chown", value)) => request.chown = Some(value.to_owned()),
+            Some(("--chmod", value)) => request.chmod = Some(value.to_owned()),
+            Some(("--exclude", value)) => request.exclude.push(value.to_owned()),
+            Some(("--unpack", value)) => request.unpack = Some(value == "true"),
+            _ if word == "--link" => request.link = true,
+            _ if word == "--parents" => request.parents = true,
+            _ => request.sources.push(word.to_owned()),
+        }
+    }
+    request
+}
+
+/// The passwd and group file of every image here.
+fn read_file(path: &[u8]) -> Result<Option<Vec<u8>>, StepFailure> {
+    Ok(match path {
+        b"etc/passwd" => Some(b"root:x:0:0::/:\napp:x:1234:2345::/:\n".to_vec()),
+        b"etc/group" => Some(b"staff:x:50:\n".to_vec()),
+        _ => None,
+    })
+}
+
+/// Works out what a step does on top of a tree.
+pub(crate) fn prepare(
+    parent: Option<&Tree>,
+    origin: Option<Origin>,
+    op: &FileOp,
+) -> Result<Prepared, CopyError> {
+    select(&CopyEnv { origin, default_mtime: MADE, read_file: &read_file }, parent, op)
+}
+
+/// Returns the layer of a step.
+pub(crate) fn write(prepared: &Prepared) -> Result<Vec<u8>, CopyError> {
+    let mut writer = LayerWriter::new(Vec::new());
+    prepared.write(&mut writer)?;
+    Ok(writer.finish()?)
+}
+
+/// Returns what a COPY of a context writes, or the error as it is shown.
+pub(crate) fn run(parent: &[&str], folder: &Folder, line: &str) -> Result<String, String> {
+    let origin = Origin::Context(folder.context.clone());
+    run_op(parent, Some(origin), &FileOp::Copy(request(line)))
+}
+
+/// Returns what a step writes, or the error as it is shown.
+pub(crate) fn run_op(
+    parent: &[&str],
+    origin: Option<Origin>,
+    op: &FileOp,
+) -> Result<String, String> {
+    let (parent, _) = stack(parent);
+    prepare(Some(&parent), origin, op)
+        .and_then(|prepared| write(&prepared))
+        .map(|layer| describe(&layer))
+        .map_err(|error| error.to_string())
+}
+
+/// Returns a text without the indentation of its lines.
+pub(crate) fn lines(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,187 @@
+//! COPY, ADD and WORKDIR: which files a step puts where.
+//!
+//! Nothing is unpacked. The sources are looked at (a [`Context`] folder, or the [`Tree`] of other
+//! layers), their destinations are resolved against the tree of the layers below, and the result
+//! is a list of entries, sorted, with a content key. Only then, if nobody has made that layer
+//! before, the entries are written with their contents.
+//!
+//! **Source** — Dockerfile reference § COPY, ADD, WORKDIR; where it is silent, what BuildKit
+//! (2026-08) does, see the conformance cases.
+
+mod chmod;
+mod origin;
+mod outline;
+mod owner;
+mod stage;
+mod transfer;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use xbuild_model::file_op::{FileOp, MakeDir};
+use xbuild_model::{Digest, StepFailure};
+
+use crate::context::Context;
+use crate::path::{self, DotDot};
+use crate::{CopyError, LayerReader, LayerWriter, Mtime, Tree};
+
+pub(crate) use origin::{Fetched, FileId, SourceFile, SourceTree};
+pub(crate) use outline::{EntrySink, Outline, Sources};
+pub(crate) use stage::{Content, NewDir, Stage, Staged};
+
+/// The files that a request copies from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A folder of this machine.
+    Context(Arc<Context>),
+    /// A stack of layers.
+    Layers {
+        /// What they hold together.
+        tree: Tree,
+        /// Their contents.
+        source: Arc<dyn LayerSource>,
+    },
+}
+
+/// Gives the contents of the layers of one stack.
+pub trait LayerSource: Send + Sync + std::fmt::Debug {
+    /// Opens the layer that [`Tree::apply`] was given with this number.
+    fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure>;
+}
+
+/// What a selection needs beside the request.
+pub struct CopyEnv<'a> {
+    /// Where the sources are; `None` for WORKDIR, and for a COPY of inline files only.
+    pub origin: Option<Origin>,
+    /// The modification time of what is made and not copied: parent folders, inline files.
+    pub default_mtime: Mtime,
+    /// Reads `etc/passwd` and `etc/group` of the image below. Asked only if a name has to be
+    /// looked up.
+    pub read_file: &'a ReadFile<'a>,
+}
+
+/// Reads a file of an image by its path from the root: `None` if there is no regular file, an
+/// error if it is larger than [`xbuild_model::passwd::MAX_SIZE`].
+pub type ReadFile<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, StepFailure> + 'a;
+
+impl std::fmt::Debug for CopyEnv<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { origin, default_mtime, read_file: _ } = self;
+        f.debug_struct("CopyEnv")
+            .field("origin", origin)
+            .field("default_mtime", default_mtime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is worth telling the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyWarning {
+    /// A user or group name is unknown to the image: the owner is 0 (or the user's own group).
+    UnknownOwner {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What a COPY, ADD or WORKDIR writes.
+#[derive(Debug)]
+pub struct Prepared {
+    outline: Outline,
+    key: Digest,
+    sources: Sources,
+    warnings: Vec<CopyWarning>,
+}
+
+impl Prepared {
+    /// Returns the content key, see [`xbuild_model::seam::Selection::key`].
+    pub fn key(&self) -> &Digest {
+        &self.key
+    }
+
+    /// Returns whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.outline.is_empty()
+    }
+
+    /// Returns what the user should know.
+    pub fn warnings(&self) -> &[CopyWarning] {
+        &self.warnings
+    }
+
+    /// Writes the entries of the layer; the caller finishes the writer.
+    ///
+    /// **Errors** — [`CopyError::Changed`] if a source was written to since it was selected.
+    pub fn write<W: Write>(&self, writer: &mut LayerWriter<W>) -> Result<(), CopyError> {
+        self.outline.write(&self.sources, writer)
+    }
+}
+
+/// Returns whether [`select`] looks at the layers below. If not, they need not even be indexed.
+pub fn needs_parent(op: &FileOp) -> bool {
+    match op {
+        FileOp::Copy(request) => !request.is_linked(),
+        FileOp::MakeDir(_) => true,
+    }
+}
+
+/// Works out what a step writes on top of `parent`, `None` for nothing (`FROM scratch`).
+///
+/// The files of a context that are needed are read once, to hash them.
+pub fn select(
+    env: &CopyEnv<'_>,
+    parent: Option<&Tree>,
+    op: &FileOp,
+) -> Result<Prepared, CopyError> {
+    let parent = parent.filter(|_| needs_parent(op));
+    let mut stage = Stage::new(parent);
+    let mut sources = Sources::new(env.origin.as_ref());
+    let mut warnings = Vec::new();
+    match op {
+        FileOp::Copy(request) => {
+            transfer::copy(env, request, &mut stage, &mut sources, &mut warnings)?;
+        }
+        FileOp::MakeDir(request) => make_dir(env, request, &mut stage, &mut warnings)?,
+    }
+    let outline = stage.finish();
+    let key = outline.key(&sources);
+    Ok(Prepared { outline, key, sources, warnings })
+}
+
+/// Makes the folder of a WORKDIR. Owned by USER, as measured, unlike what COPY makes. So are the
+/// folders that a `..` in the path leaves again: as in the reference they are made too.
+fn make_dir(
+    env: &CopyEnv<'_>,
+    request: &MakeDir,
+    stage: &mut Stage<'_>,
+    warnings: &mut Vec<CopyWarning>,
+) -> Result<(), CopyError> {
+    let wanted = request.path.as_bytes();
+    let before_dots = wanted
+        .windows(3)
+        .enumerate()
+        .filter(|(at, part)| *part == b"/.." && matches!(wanted.get(at + 3), None | Some(b'/')));
+    let ends = before_dots.map(|(at, _)| at).chain([wanted.len()]);
+    let mut known = None;
+    for end in ends {
+        let path = path::clean(&wanted[..end], DotDot::Clamp).map_err(CopyError::path(wanted))?;
+        let found = stage.resolve(b"", &path, true)?;
+        if stage.is_dir(&found) {
+            continue;
+        }
+        let owner = match known {
+            Some(owner) => owner,
+            None if request.user.is_empty() => (0, 0),
+            None => owner::look_up(&request.user, env.read_file, warnings)?,
+        };
+        known = Some(owner);
+        stage.make_dirs(&found, &NewDir { mode: 0o755, owner, mtime: env.default_mtime })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

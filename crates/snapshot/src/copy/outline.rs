@@ -1,0 +1,273 @@
+//! What is written, in which order, and the key that says whether it was written before.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use sha2::{Digest as _, Sha256};
+use xbuild_model::Digest;
+
+use super::stage::{Content, Staged};
+use super::{LayerSource, Origin};
+use crate::archive::Archive;
+use crate::context::Context;
+use crate::{Change, ContentHash, CopyError, Entry, Kind, LayerWriter, Tree};
+
+/// Takes entries with their contents: a layer, or a folder.
+pub(crate) trait EntrySink {
+    /// Takes a file; `contents` are those of a regular one, and empty for all others.
+    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), CopyError>;
+
+    /// Takes a [`Change::Whiteout`] or [`Change::Opaque`].
+    fn mark(&mut self, change: &Change) -> Result<(), CopyError>;
+}
+
+impl<W: Write> EntrySink for LayerWriter<W> {
+    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), CopyError> {
+        Ok(LayerWriter::put(self, entry, contents)?)
+    }
+
+    fn mark(&mut self, change: &Change) -> Result<(), CopyError> {
+        match change {
+            Change::Whiteout(path) => self.whiteout(path)?,
+            Change::Opaque(path) => self.opaque(path)?,
+            Change::Put(entry) => LayerWriter::put(self, entry, &mut std::io::empty())?,
+        }
+        Ok(())
+    }
+}
+
+/// Where contents are read from.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    origin: Option<Origin>,
+    pub(crate) archives: Vec<Archive>,
+}
+
+impl Sources {
+    pub(crate) fn new(origin: Option<&Origin>) -> Self {
+        Self { origin: origin.cloned(), archives: Vec::new() }
+    }
+
+    fn context(&self) -> &Context {
+        match &self.origin {
+            Some(Origin::Context(context)) => context,
+            _ => unreachable!("only a context gives contents in a context"),
+        }
+    }
+
+    fn layers(&self) -> &dyn LayerSource {
+        match &self.origin {
+            Some(Origin::Layers { source, .. }) => &**source,
+            _ => unreachable!("only layers give contents in a layer"),
+        }
+    }
+}
+
+/// A file to write.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) path: Vec<u8>,
+    pub(crate) file: Staged,
+}
+
+impl Planned {
+    fn entry(&self) -> Entry {
+        let Staged { kind, meta, .. } = &self.file;
+        Entry { path: self.path.clone(), kind: kind.clone(), meta: meta.clone() }
+    }
+}
+
+/// All that is written, by path.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    marks: Vec<Change>,
+    files: Vec<Planned>,
+}
+
+impl Outline {
+    /// Makes an outline of whiteouts and of files by path ascending.
+    pub(super) fn new(marks: Vec<Change>, files: Vec<Planned>) -> Self {
+        Self { marks, files }
+    }
+
+    /// Returns what writes a whole tree anew.
+    pub(crate) fn of_tree(tree: &Tree) -> Self {
+        let mut first_names: BTreeMap<(u32, u32), Vec<u8>> = BTreeMap::new();
+        let mut files = Vec::new();
+        for (path, node) in tree.walk(b"").filter(|(path, _)| !path.is_empty()) {
+            let mut file = Staged::without_content(node.kind.clone(), node.meta.clone());
+            if let (Kind::File { .. }, Some(position)) = (&node.kind, node.position) {
+                let number = node.layer;
+                match first_names.get(&(number, position)) {
+                    Some(target) => file.kind = Kind::HardLink { target: target.clone() },
+                    None => {
+                        first_names.insert((number, position), path.clone());
+                        file.content = Content::Layer { number, position };
+                        file.hash = node.content;
+                    }
+                }
+            }
+            files.push(Planned { path, file });
+        }
+        Self::new(Vec::new(), files)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.marks.is_empty()
+    }
+
+    /// Returns the key of what is written where: everything but modification times, and contents
+    /// by their hash.
+    pub(crate) fn key(&self, sources: &Sources) -> Digest {
+        // Changes with the meaning of what follows, so that old keys are not taken for new ones.
+        let mut key = Key(Sha256::new_with_prefix("xbuild files 1\n"));
+        for mark in &self.marks {
+            match mark {
+                Change::Whiteout(path) => key.field(b'w', path),
+                Change::Opaque(path) => key.field(b'o', path),
+                Change::Put(_) => {}
+            }
+        }
+        for Planned { path, file } in &self.files {
+            key.field(b'f', path);
+            key.numbers([file.meta.mode, file.meta.uid, file.meta.gid]);
+            for (name, value) in &file.meta.xattrs {
+                key.field(b'x', name);
+                key.field(b'v', value);
+            }
+            match &file.kind {
+                Kind::Dir => key.field(b'd', b""),
+                Kind::File { size } => {
+                    key.field(b'r', &size.to_le_bytes());
+                    if let Some(ContentHash(hash)) = &file.hash {
+                        key.field(b'h', hash);
+                    }
+                }
+                Kind::Symlink { target } => key.field(b's', target),
+                Kind::HardLink { target } => key.field(b'l', target),
+                Kind::CharDevice { major, minor } => {
+                    key.field(b'c', b"");
+                    key.numbers([*major, *minor, 0]);
+                }
+                Kind::BlockDevice { major, minor } => {
+                    key.field(b'b', b"");
+                    key.numbers([*major, *minor, 0]);
+                }
+                Kind::Fifo => key.field(b'p', b""),
+            }
+            if let Content::Archive { number, position } = file.content {
+                key.field(b'a', &sources.archives[number].hash().0);
+                key.numbers([position, 0, 0]);
+            }
+        }
+        Digest::from_sha256(key.0.finalize().into())
+    }
+
+    /// Writes everything: first what has no contents, by path, so that folders come before what
+    /// is in them; then regular files, those of layers and archives in the order in which they
+    /// stand there, so that each is read once and nothing is kept; at last further names.
+    pub(crate) fn write(
+        &self,
+        sources: &Sources,
+        sink: &mut dyn EntrySink,
+    ) -> Result<(), CopyError> {
+        for mark in &self.marks {
+            sink.mark(mark)?;
+        }
+        let nothing = &mut std::io::empty();
+        let is_file = |planned: &&Planned| matches!(planned.file.kind, Kind::File { .. });
+        let is_link = |planned: &&Planned| matches!(planned.file.kind, Kind::HardLink { .. });
+        for planned in self.files.iter().filter(|planned| !is_file(planned) && !is_link(planned)) {
+            sink.put(&planned.entry(), nothing)?;
+        }
+        let mut in_layers: Wanted<'_, u32> = BTreeMap::new();
+        let mut in_archives: Wanted<'_, usize> = BTreeMap::new();
+        for planned in self.files.iter().filter(is_file) {
+            match &planned.file.content {
+                Content::None => sink.put(&planned.entry(), nothing)?,
+                Content::Inline(bytes) => sink.put(&planned.entry(), &mut &bytes[..])?,
+                Content::Context(file) => {
+                    let mut contents = sources.context().reopen(file)?;
+                    let result = sink.put(&planned.entry(), &mut contents);
+                    // A file that changed is the better explanation of what failed.
+                    contents.check()?;
+                    result?;
+                }
+                Content::Layer { number, position } => {
+                    let wanted = in_layers.entry(*number).or_default();
+                    wanted.entry(*position).or_default().push(planned);
+                }
+                Content::Archive { number, position } => {
+                    let wanted = in_archives.entry(*number).or_default();
+                    wanted.entry(*position).or_default().push(planned);
+                }
+            }
+        }
+        for (number, mut wanted) in in_layers {
+            while !wanted.is_empty() {
+                write_from_layer(number, &mut wanted, sources.layers(), sink)?;
+            }
+        }
+        for (number, wanted) in in_archives {
+            let wanted = wanted.into_iter().filter_map(|(position, mut files)| {
+                // An archive is unpacked to one place: each of its files has one.
+                Some((position, files.pop()?.entry()))
+            });
+            sources.archives[number].write(sources.context(), wanted.collect(), sink)?;
+        }
+        for planned in self.files.iter().filter(is_link) {
+            sink.put(&planned.entry(), nothing)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wanted of each layer or archive: by position, the files that get those contents.
+type Wanted<'a, N> = BTreeMap<N, BTreeMap<u32, Vec<&'a Planned>>>;
+
+/// Reads a layer once and writes one file for each position. A file that is wanted in several
+/// places is written once each time.
+fn write_from_layer(
+    number: u32,
+    wanted: &mut BTreeMap<u32, Vec<&Planned>>,
+    layers: &dyn LayerSource,
+    sink: &mut dyn EntrySink,
+) -> Result<(), CopyError> {
+    let mut reader = layers.open_layer(number).map_err(|source| CopyError::Layers { source })?;
+    let mut next = 0;
+    for (&position, files) in wanted.iter_mut() {
+        let changed = CopyError::LayerChanged { number, position };
+        let change = loop {
+            match reader.next()? {
+                None => return Err(changed),
+                Some(change) if next == position => break change,
+                Some(_) => next += 1,
+            }
+        };
+        next += 1;
+        let Some(planned) = files.pop() else { continue };
+        match change {
+            Change::Put(found) if found.kind == planned.file.kind => {
+                sink.put(&planned.entry(), &mut reader)?;
+            }
+            _ => return Err(changed),
+        }
+    }
+    wanted.retain(|_, files| !files.is_empty());
+    Ok(())
+}
+
+/// A key in the making: fields with a tag and their length, so that none runs into the next.
+struct Key(Sha256);
+
+impl Key {
+    fn field(&mut self, tag: u8, bytes: &[u8]) {
+        self.0.update([tag]);
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn numbers(&mut self, numbers: [u32; 3]) {
+        numbers.iter().for_each(|number| self.0.update(number.to_le_bytes()));
+    }
+}

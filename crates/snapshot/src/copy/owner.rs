@@ -1,0 +1,152 @@
+//! `--chown` and the owner of a WORKDIR.
+
+use xbuild_model::passwd::{self, UserError};
+
+use super::{CopyWarning, ReadFile};
+use crate::CopyError;
+
+/// Returns uid and gid of a `user[:group]`.
+///
+/// A number stands for itself, and without a group for the group of the same number; a name is
+/// looked up and brings its primary group. A name that is unknown is 0, with a warning; an unknown
+/// group leaves what the user brought.
+pub(super) fn look_up(
+    text: &str,
+    read_file: &ReadFile<'_>,
+    warnings: &mut Vec<CopyWarning>,
+) -> Result<(u32, u32), CopyError> {
+    let (user, group) = split(text);
+    let mut unknown = |name: &str| {
+        if !name.is_empty() {
+            warnings.push(CopyWarning::UnknownOwner { name: name.to_owned() });
+        }
+    };
+    let (uid, user_gid) = match number(text, user)? {
+        Some(id) => (id, id),
+        None if user.is_empty() => (0, 0),
+        None => {
+            let passwd = read_text(read_file, b"etc/passwd")?;
+            match passwd::look_up_user(user, &passwd, "") {
+                Ok(found) => (found.uid, found.gid),
+                Err(UserError::NoSuchUser { .. }) => {
+                    unknown(user);
+                    (0, 0)
+                }
+                Err(source) => return Err(CopyError::Owner { text: text.to_owned(), source }),
+            }
+        }
+    };
+    let Some(group) = group else { return Ok((uid, user_gid)) };
+    let gid = match number(text, group)? {
+        Some(id) => id,
+        None if group.is_empty() => user_gid,
+        None => {
+            let groups = read_text(read_file, b"etc/group")?;
+            match passwd::look_up_group(group, &groups) {
+                Ok(gid) => gid,
+                Err(UserError::NoSuchGroup { .. }) => {
+                    unknown(group);
+                    user_gid
+                }
+                Err(source) => return Err(CopyError::Owner { text: text.to_owned(), source }),
+            }
+        }
+    };
+    Ok((uid, gid))
+}
+
+/// Returns uid and gid of a `user[:group]` of numbers.
+///
+/// **Errors** — [`CopyError::OwnerOfLink`] if there is a name.
+pub(super) fn numbers(text: &str) -> Result<(u32, u32), CopyError> {
+    let (user, group) = split(text);
+    let named = || CopyError::OwnerOfLink { text: text.to_owned() };
+    let uid = number(text, user)?.ok_or_else(named)?;
+    let gid = match group {
+        Some(group) => number(text, group)?.ok_or_else(named)?,
+        None => uid,
+    };
+    Ok((uid, gid))
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)))
+}
+
+/// Returns the number that a user or group is written as, `None` for a name.
+fn number(text: &str, part: &str) -> Result<Option<u32>, CopyError> {
+    let unsigned = part.strip_prefix(['-', '+']).unwrap_or(part);
+    let is_number = !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && unsigned != part {
+        return Err(CopyError::SignedOwner { text: text.to_owned() });
+    }
+    passwd::parse_id(part).map_err(|source| CopyError::Owner { text: text.to_owned(), source })
+}
+
+fn read_text(read_file: &ReadFile<'_>, path: &[u8]) -> Result<String, CopyError> {
+    let bytes = read_file(path).map_err(|source| CopyError::Layers { source })?;
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use xbuild_model::StepFailure;
+
+    use super::*;
+
+    fn files(path: &[u8]) -> Result<Option<Vec<u8>>, StepFailure> {
+        Ok(match path {
+            b"etc/passwd" => Some(b"root:x:0:0::/:\napp:x:1234:2345::/:\n12:x:0:0::/:\n".to_vec()),
+            b"etc/group" => Some(b"staff:x:50:\n".to_vec()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn names_bring_their_group_and_numbers_are_their_own() {
+        for (text, expected) in [
+            ("app", (1234, 2345)),
+            ("app:staff", (1234, 50)),
+            ("app:", (1234, 2345)),
+            (":staff", (0, 50)),
+            ("1234", (1234, 1234)),
+            ("12", (12, 12)),
+            ("4321:7", (4321, 7)),
+            ("root:0", (0, 0)),
+        ] {
+            let mut warnings = Vec::new();
+            assert_eq!(look_up(text, &files, &mut warnings).unwrap(), expected, "{text}");
+            assert_eq!(warnings, []);
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_zero_with_a_warning() {
+        for (text, expected) in
+            [("ghost", (0, 0)), ("app:ghost", (1234, 2345)), ("7:ghost", (7, 7))]
+        {
+            let mut warnings = Vec::new();
+            assert_eq!(look_up(text, &files, &mut warnings).unwrap(), expected, "{text}");
+            assert_eq!(warnings, [CopyWarning::UnknownOwner { name: "ghost".to_owned() }]);
+        }
+        let none = |_: &[u8]| Ok(None);
+        assert_eq!(look_up("app", &none, &mut Vec::new()).unwrap(), (0, 0));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for text in ["4294967296", "-1", "+5", "0:-1", "2147483648", "0:4294967296"] {
+            assert!(look_up(text, &files, &mut Vec::new()).is_err(), "{text}");
+            assert!(numbers(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_link_copy_takes_numbers_only() {
+        assert_eq!(numbers("3:4").unwrap(), (3, 4));
+        assert_eq!(numbers("3").unwrap(), (3, 3));
+        for text in ["app", "3:staff", ":50", "app:50"] {
+            assert!(matches!(numbers(text), Err(CopyError::OwnerOfLink { .. })), "{text}");
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The files that a step makes, seen together with those of the image below.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::Outline;
+use super::outline::Planned;
+use crate::context::ContextFile;
+use crate::path::{self, MAX_LINKS};
+use crate::whiteout::{self, Role};
+use crate::{
+    Change, ContentHash, CopyError, EntryFault, Kind, Meta, Mtime, ResolveError, ShownPath, Tree,
+};
+
+/// Where the contents of a regular file are.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// Nowhere: it is no regular file, or a further name of one.
+    None,
+    /// Here.
+    Inline(Arc<[u8]>),
+    /// In a build context.
+    Context(ContextFile),
+    /// In a layer of the origin.
+    Layer {
+        /// The number of the layer.
+        number: u32,
+        /// The position of the file in the layer.
+        position: u32,
+    },
+    /// In an archive that is unpacked.
+    Archive {
+        /// The number of the archive.
+        number: usize,
+        /// The position of the file in the archive.
+        position: u32,
+    },
+}
+
+/// A file to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Staged {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Owner, mode, times, attributes.
+    pub(crate) meta: Meta,
+    /// Where its contents are.
+    pub(crate) content: Content,
+    /// Their hash; `None` also for contents in archives.
+    pub(crate) hash: Option<ContentHash>,
+}
+
+impl Staged {
+    /// Makes one that is no regular file.
+    pub(crate) fn without_content(kind: Kind, meta: Meta) -> Self {
+        Self { kind, meta, content: Content::None, hash: None }
+    }
+}
+
+/// How folders are that are made because something goes into them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewDir {
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) mtime: Mtime,
+}
+
+/// The tree of the image below, with what the step has made so far on top of it.
+#[derive(Debug)]
+pub(crate) struct Stage<'t> {
+    parent: Option<&'t Tree>,
+    files: BTreeMap<Vec<u8>, Staged>,
+    /// Paths at and below which nothing of the image below is left.
+    masked: BTreeSet<Vec<u8>>,
+    /// The further names of a staged regular file.
+    links: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+}
+
+impl<'t> Stage<'t> {
+    pub(crate) fn new(parent: Option<&'t Tree>) -> Self {
+        Self { parent, files: BTreeMap::new(), masked: BTreeSet::new(), links: BTreeMap::new() }
+    }
+
+    /// Returns what is at `path`, links not followed. The root always is a folder.
+    pub(crate) fn look(&self, path: &[u8]) -> Option<(&Kind, &Meta)> {
+        if let Some(file) = self.files.get(path) {
+            return Some((&file.kind, &file.meta));
+        }
+        let node = self.parent_node(path)?;
+        Some((&node.kind, &node.meta))
+    }
+
+    /// Returns whether `path` is a folder.
+    pub(crate) fn is_dir(&self, path: &[u8]) -> bool {
+        path.is_empty() || matches!(self.look(path), Some((Kind::Dir, _)))
+    }
+
+    /// Returns what the image below has at `path`, if it is still there.
+    fn parent_node(&self, path: &[u8]) -> Option<&'t crate::Node> {
+        let node = self.parent?.lookup(path)?;
+        (!self.is_masked(path)).then_some(node)
+    }
+
+    fn is_masked(&self, path: &[u8]) -> bool {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        !self.masked.is_empty()
+            && ends.chain([path.len()]).any(|end| self.masked.contains(&path[..end]))
+    }
+
+    /// Returns `path` with symbolic links followed as if `base` were the root; the last part is
+    /// followed only if asked. What does not exist is taken as it is written.
+    pub(crate) fn resolve(
+        &self,
+        base: &[u8],
+        path: &[u8],
+        follow_last: bool,
+    ) -> Result<Vec<u8>, CopyError> {
+        let follow = |at: &[u8]| -> Result<Option<Vec<u8>>, CopyError> {
+            Ok(match self.look(&path::join(base, at)) {
+                Some((Kind::Symlink { target }, _)) => Some(target.clone()),
+                _ => None,
+            })
+        };
+        Ok(path::join(base, &resolve(path, follow_last, follow)?))
+    }
+
+    /// Makes the folder `path`, which has no symbolic links, and those above it that are missing.
+    pub(crate) fn make_dirs(&mut self, path: &[u8], new: &NewDir) -> Result<(), CopyError> {
+        let mut missing = Vec::new();
+        let mut at = path;
+        while !at.is_empty() {
+            match self.look(at) {
+                Some((Kind::Dir, _)) => break,
+                Some(_) => return Err(CopyError::NotAFolder { path: ShownPath(at.to_vec()) }),
+                None => missing.push(at),
+            }
+            at = path::parent(at);
+        }
+        for path in missing.into_iter().rev() {
+            let meta = Meta {
+                mode: new.mode,
+                uid: new.owner.0,
+                gid: new.owner.1,
+                mtime: new.mtime,
+                xattrs: Vec::new(),
+            };
+            self.insert(path.to_vec(), Staged::without_content(Kind::Dir, meta))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file at `path`, in a folder that exists. What was there is gone with all below it,
+    /// unless both are folders.
+    ///
+    /// A name that begins with `.wh.` cannot be in a layer: there it means that something is
+    /// removed. As in the reference, that is what becomes of such a file.
+    pub(crate) fn put(&mut self, path: Vec<u8>, file: Staged) -> Result<(), CopyError> {
+        match whiteout::role(&path).map_err(CopyError::path(&path))? {
+            Role::Plain => {}
+            Role::Whiteout { .. } | Role::Opaque { .. } if file.kind == Kind::Dir => {
+                return Err(CopyError::path(&path)(EntryFault::Whiteout));
+            }
+            Role::Whiteout { folder, name } => {
+                self.hide(path::join(folder, name));
+                return Ok(());
+            }
+            Role::Opaque { folder } => return self.hide_contents(folder),
+            Role::Ignored => return Ok(()),
+        }
+        if !(file.kind == Kind::Dir && self.is_dir(&path)) {
+            self.remove(&path);
+        }
+        self.insert(path, file)
+    }
+
+    /// Gives the staged regular file `target` the further name `path`; the root of all its names
+    /// may be another. Returns false if there is no such file.
+    pub(crate) fn link(&mut self, path: Vec<u8>, target: &[u8]) -> Result<bool, CopyError> {
+        let target = match self.files.get(target) {
+            Some(Staged { kind: Kind::HardLink { target }, .. }) => target.clone(),
+            Some(Staged { kind: Kind::File { .. }, .. }) => target.to_vec(),
+            _ => return Ok(false),
+        };
+        if path == target {
+            return Ok(true);
+        }
+        if whiteout::role(&path) != Ok(Role::Plain) {
+            return Err(CopyError::path(&path)(EntryFault::Whiteout));
+        }
+        self.remove(&path);
+        // The target may have been below what was removed.
+        let Some(file) = self.files.get(&target) else { return Ok(false) };
+        let kind = Kind::HardLink { target: target.clone() };
+        let link = Staged::without_content(kind, file.meta.clone());
+        self.links.entry(target).or_default().insert(path.clone());
+        self.insert(path, link)?;
+        Ok(true)
+    }
+
+    /// Returns the staged file at `path`, but not what the image below has there.
+    pub(crate) fn staged(&self, path: &[u8]) -> Option<&Staged> {
+        self.files.get(path)
+    }
+
+    /// Removes what is at `path`, with all below it.
+    pub(crate) fn remove(&mut self, path: &[u8]) {
+        if self.parent_node(path).is_some() {
+            self.masked.insert(path.to_vec());
+        }
+        let below = [path, b"/"].concat();
+        let mut gone: Vec<Vec<u8>> = self
+            .files
+            .range::<[u8], _>((Bound::Included(&below[..]), Bound::Unbounded))
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(&below))
+            .cloned()
+            .collect();
+        gone.push(path.to_vec());
+        let mut orphaned = Vec::new();
+        for path in gone {
+            match self.files.remove(&path) {
+                Some(Staged { kind: Kind::HardLink { target }, .. }) => {
+                    if let Some(names) = self.links.get_mut(&target) {
+                        names.remove(&path);
+                    }
+                }
+                Some(file) if self.links.contains_key(&path) => orphaned.push((path, file)),
+                _ => {}
+            }
+        }
+        for (path, file) in orphaned {
+            self.move_contents(&path, file);
+        }
+    }
+
+    /// Makes another of its names the one that has the contents of a file.
+    fn move_contents(&mut self, path: &[u8], file: Staged) {
+        let Some(mut names) = self.links.remove(path) else { return };
+        let Some(heir) = names.pop_first() else { return };
+        for name in &names {
+            if let Some(link) = self.files.get_mut(name) {
+                link.kind = Kind::HardLink { target: heir.clone() };
+            }
+        }
+        self.files.insert(heir.clone(), file);
+        self.links.insert(heir, names);
+    }
+
+    /// Takes away what the image below has at `path`, but nothing that is staged.
+    fn hide(&mut self, path: Vec<u8>) {
+        if self.parent_node(&path).is_some() {
+            self.masked.insert(path);
+        }
+    }
+
+    /// Takes away what the image below has in `folder`.
+    fn hide_contents(&mut self, folder: &[u8]) -> Result<(), CopyError> {
+        if folder.is_empty() {
+            let children = self.parent.into_iter().flat_map(|tree| tree.children(b""));
+            let names: Vec<Vec<u8>> = children.map(|(name, _)| name.to_vec()).collect();
+            names.into_iter().for_each(|name| self.hide(name));
+            return Ok(());
+        }
+        if let Some(node) = self.parent_node(folder) {
+            if !self.files.contains_key(folder) {
+                let dir = Staged::without_content(Kind::Dir, node.meta.clone());
+                self.insert(folder.to_vec(), dir)?;
+            }
+            self.hide(folder.to_vec());
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, path: Vec<u8>, file: Staged) -> Result<(), CopyError> {
+        path::check(&path).map_err(CopyError::path(&path))?;
+        self.files.insert(path, file);
+        Ok(())
+    }
+
+    /// Stages the folders that something is put into as the image below has them. Else whoever
+    /// unpacks the layer by itself would make them, with other modes and owners, and they would
+    /// hide those below.
+    fn repeat_folders(&mut self) {
+        let mut repeated = BTreeMap::new();
+        for path in self.files.keys().chain(&self.masked) {
+            let mut at = path::parent(path);
+            while !at.is_empty() && !self.files.contains_key(at) && !repeated.contains_key(at) {
+                if let Some(node) = self.parent_node(at) {
+                    let dir = Staged::without_content(Kind::Dir, node.meta.clone());
+                    repeated.insert(at.to_vec(), dir);
+                }
+                at = path::parent(at);
+            }
+        }
+        self.files.append(&mut repeated);
+    }
+
+    /// Returns what has to be written.
+    pub(crate) fn finish(mut self) -> Outline {
+        self.repeat_folders();
+        let mut marks = Vec::new();
+        for path in &self.masked {
+            // Below something that is gone nothing is left to be marked.
+            if self.is_masked(path::parent(path)) {
+                continue;
+            }
+            let had = self.parent.and_then(|tree| tree.lookup(path)).map(|node| &node.kind);
+            match self.files.get(path).map(|file| &file.kind) {
+                Some(Kind::Dir) if had == Some(&Kind::Dir) => {
+                    marks.push(Change::Opaque(path.clone()));
+                }
+                Some(_) => {}
+                None => marks.push(Change::Whiteout(path.clone())),
+            }
+        }
+        let files = self.files.into_iter().map(|(path, file)| Planned { path, file }).collect();
+        Outline::new(marks, files)
+    }
+}
+
+/// Returns `path` with symbolic links followed; `follow` gives the target of a path that is one.
+pub(super) fn resolve(
+    path: &[u8],
+    follow_last: bool,
+    mut follow: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, CopyError>,
+) -> Result<Vec<u8>, CopyError> {
+    let mut found: Vec<u8> = Vec::new();
+    // The parts still to go, the next one last.
+    let mut todo: Vec<Vec<u8>> = Vec::new();
+    let push = |todo: &mut Vec<Vec<u8>>, text: &[u8]| {
+        let parts = text.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        let at = todo.len();
+        todo.extend(parts.map(<[u8]>::to_vec));
+        todo[at..].reverse();
+    };
+    push(&mut todo, path);
+    let mut links = 0;
+    while let Some(part) = todo.pop() {
+        if part == b".." {
+            found.truncate(path::parent(&found).len());
+            continue;
+        }
+        let next = path::join(&found, &part);
+        if next.len() > path::MAX_PATH {
+            return Err(ResolveError::TooLong { path: ShownPath(path.to_vec()) }.into());
+        }
+        let target = if todo.is_empty() && !follow_last { None } else { follow(&next)? };
+        match target {
+            Some(_) if links == MAX_LINKS => {
+                return Err(ResolveError::Loop { path: ShownPath(path.to_vec()) }.into());
+            }
+            Some(target) => {
+                links += 1;
+                if target.starts_with(b"/") {
+                    found.clear();
+                }
+                push(&mut todo, &target);
+            }
+            None => found = next,
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,357 @@
+//! COPY and ADD: from sources to staged files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use xbuild_model::file_op::{CopyRequest, InlineFile};
+
+use super::chmod::ModeChange;
+use super::origin::{expand, not_found};
+use super::stage::{Content, NewDir, Staged};
+use super::{CopyEnv, CopyWarning, FileId, Origin, SourceFile, SourceTree, Sources, Stage, owner};
+use crate::archive::Archive;
+use crate::path::{self, DotDot};
+use crate::pattern::{Glob, Matched, PatternList};
+use crate::{ContentHash, CopyError, Kind, Meta, Mtime, ShownPath};
+
+/// Mode of an inline file.
+const INLINE_MODE: u32 = 0o644;
+
+/// What holds for all sources of a request.
+struct Transfer<'s, 't> {
+    stage: &'s mut Stage<'t>,
+    dest: Vec<u8>,
+    /// Whether the destination was written as a folder.
+    is_folder: bool,
+    owner: Option<(u32, u32)>,
+    mode: Option<ModeChange>,
+    exclude: PatternList,
+    default_mtime: Mtime,
+}
+
+/// Stages all that a COPY or ADD writes.
+pub(super) fn copy(
+    env: &CopyEnv<'_>,
+    request: &CopyRequest,
+    stage: &mut Stage<'_>,
+    sources: &mut Sources,
+    warnings: &mut Vec<CopyWarning>,
+) -> Result<(), CopyError> {
+    let mode = request.chmod.as_deref().map(ModeChange::parse).transpose()?;
+    let owner = match request.chown.as_deref() {
+        None => None,
+        Some(text) if request.is_linked() => Some(owner::numbers(text)?),
+        Some(text) => Some(owner::look_up(text, env.read_file, warnings)?),
+    };
+    let exclude = PatternList::new(&request.exclude)
+        .map_err(|source| CopyError::Pattern { place: "--exclude", source })?;
+    let dest = request.dest.as_bytes();
+    let mut transfer = Transfer {
+        stage,
+        dest: path::clean(dest, DotDot::Clamp).map_err(CopyError::path(dest))?,
+        is_folder: dest.ends_with(b"/") || dest.ends_with(b"/.") || dest == b".",
+        owner,
+        mode,
+        exclude,
+        default_mtime: env.default_mtime,
+    };
+    for source in &request.sources {
+        match &env.origin {
+            Some(Origin::Context(context)) => {
+                let unpack = request.unpack == Some(true);
+                transfer.source(&**context, source, request.parents, |transfer, path| {
+                    if !unpack {
+                        return Ok(false);
+                    }
+                    match Archive::detect(context, path)? {
+                        Some(archive) => transfer.unpack(context, archive, sources).map(|()| true),
+                        None => Ok(false),
+                    }
+                })?;
+            }
+            Some(Origin::Layers { tree, .. }) => {
+                transfer.source(tree, source, request.parents, |_, _| Ok(false))?;
+            }
+            None => {
+                return Err(CopyError::NotFound {
+                    path: ShownPath(source.clone().into_bytes()),
+                    place: "no origin",
+                });
+            }
+        }
+    }
+    request.inline.iter().try_for_each(|file| transfer.inline(file))
+}
+
+/// A folder that is being copied.
+struct Frame {
+    /// Its path in the origin.
+    from: Vec<u8>,
+    /// Its path below the source, empty for the source itself.
+    below: Vec<u8>,
+    /// Its path in the image.
+    to: Vec<u8>,
+    /// What it is in the origin.
+    file: SourceFile,
+    /// Whether it is staged already; if not, it is once something in it is.
+    staged: bool,
+    included: Matched,
+    excluded: Matched,
+    children: std::vec::IntoIter<(Vec<u8>, SourceFile)>,
+}
+
+impl Transfer<'_, '_> {
+    /// Copies all that matches a source. `unpack` is offered each match, and returns whether it
+    /// has taken it.
+    fn source(
+        &mut self,
+        tree: &dyn SourceTree,
+        written: &str,
+        keep_parents: bool,
+        mut unpack: impl FnMut(&mut Self, &[u8]) -> Result<bool, CopyError>,
+    ) -> Result<(), CopyError> {
+        let clean = |text: &str| {
+            path::clean(text.as_bytes(), DotDot::Clamp).map_err(CopyError::path(text.as_bytes()))
+        };
+        let (start, kept) = match (keep_parents, written.split_once("/./")) {
+            (false, _) => (clean(written)?, None),
+            (true, Some((start, kept))) => (clean(start)?, Some(clean(kept)?)),
+            (true, None) => (Vec::new(), Some(clean(written)?)),
+        };
+        // The part of a path that is kept is a pattern for all that is below the start.
+        let include = match &kept {
+            Some(kept) if !kept.is_empty() => Some(
+                PatternList::new([kept])
+                    .map_err(|source| CopyError::Pattern { place: "a source", source })?,
+            ),
+            _ => None,
+        };
+        let mut is_found = false;
+        for matched in expand(tree, &start)? {
+            let path = tree.follow(&matched)?;
+            let file = tree.look(&path)?.ok_or_else(|| not_found(tree, written.as_bytes()))?;
+            let is_regular = matches!(file.kind, Kind::File { .. });
+            if is_regular && unpack(self, &path)? {
+                is_found = true;
+                continue;
+            }
+            let to = self.target(path::file_name(&matched), file.kind == Kind::Dir)?;
+            is_found |= self.walk(tree, path, file, to, include.as_ref())?;
+        }
+        let is_pattern =
+            [Some(&start), kept.as_ref()].into_iter().flatten().any(|p| Glob::is_pattern(p));
+        if include.is_some() && !is_found && !is_pattern {
+            return Err(not_found(tree, written.as_bytes()));
+        }
+        Ok(())
+    }
+
+    /// Returns where a file or folder goes, and makes the folders on the way.
+    ///
+    /// The destination itself may be or lead through symbolic links of the image: they are
+    /// followed. A folder's contents go into the destination, which is made if it is missing.
+    fn target(&mut self, name: &[u8], is_dir: bool) -> Result<Vec<u8>, CopyError> {
+        let parent = ModeChange::of_parents(self.mode.as_ref());
+        let new = self.new_dir(parent);
+        let folder = if self.is_folder { &self.dest } else { path::parent(&self.dest) };
+        let folder = self.stage.resolve(b"", folder, true)?;
+        self.stage.make_dirs(&folder, &new)?;
+        let to = self.stage.resolve(b"", &self.dest, true)?;
+        if is_dir {
+            if self.stage.look(&to).is_none() {
+                self.stage.make_dirs(&to, &new)?;
+            }
+            return Ok(to);
+        }
+        let to = if self.stage.is_dir(&to) { path::join(&to, name) } else { to };
+        self.stage.make_dirs(path::parent(&to), &new)?;
+        Ok(to)
+    }
+
+    fn new_dir(&self, mode: u32) -> NewDir {
+        NewDir { mode, owner: self.owner.unwrap_or((0, 0)), mtime: self.default_mtime }
+    }
+
+    /// Copies `file` with all below it to `to`; returns whether anything was.
+    fn walk(
+        &mut self,
+        tree: &dyn SourceTree,
+        from: Vec<u8>,
+        file: SourceFile,
+        to: Vec<u8>,
+        include: Option<&PatternList>,
+    ) -> Result<bool, CopyError> {
+        // The names that files with several of them were staged under.
+        let mut links = HashMap::new();
+        if file.kind != Kind::Dir {
+            self.put(tree, &from, &file, to, &mut links)?;
+            return Ok(true);
+        }
+        match self.stage.look(&to) {
+            Some((Kind::Dir, meta)) if !to.is_empty() => {
+                // It keeps all but its time, unlike folders below it.
+                let meta = Meta { mtime: file.meta.mtime, ..meta.clone() };
+                self.stage.put(to.clone(), Staged::without_content(Kind::Dir, meta))?;
+            }
+            Some((Kind::Dir, _)) | None => {}
+            Some(_) => return Err(CopyError::OverFile { path: ShownPath(to) }),
+        }
+        let mut found = include.is_none();
+        let children = tree.list(&from)?.into_iter();
+        let mut stack = vec![Frame {
+            from,
+            below: Vec::new(),
+            to,
+            file,
+            staged: true,
+            included: Matched::default(),
+            excluded: Matched::default(),
+            children,
+        }];
+        while let Some(frame) = stack.last_mut() {
+            let Some((name, file)) = frame.children.next() else {
+                stack.pop();
+                continue;
+            };
+            let below = path::join(&frame.below, &name);
+            let (is_included, included) = match include {
+                Some(list) => list.matches(&below, &frame.included),
+                None => (true, Matched::default()),
+            };
+            let (is_excluded, excluded) = self.exclude.matches(&below, &frame.excluded);
+            let is_wanted = is_included && !is_excluded;
+            let is_dir = file.kind == Kind::Dir;
+            let may_include =
+                is_included || include.is_some_and(|list| list.may_match_below(&below, false));
+            let may_stay = !is_excluded || self.exclude.may_match_below(&below, true);
+            let is_entered = is_dir && may_include && may_stay;
+            if !is_wanted && !is_entered {
+                continue;
+            }
+            let from = path::join(&frame.from, &name);
+            let to = path::join(&frame.to, &name);
+            if is_wanted {
+                found = true;
+                self.stage_parents(&mut stack)?;
+                self.put(tree, &from, &file, to.clone(), &mut links)?;
+            }
+            if is_entered {
+                let children = tree.list(&from)?.into_iter();
+                let staged = is_wanted;
+                stack.push(Frame { from, below, to, file, staged, included, excluded, children });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Stages the folders that something in them needs although they are not wanted themselves.
+    fn stage_parents(&mut self, stack: &mut [Frame]) -> Result<(), CopyError> {
+        for frame in stack.iter_mut().filter(|frame| !frame.staged) {
+            let meta = match self.stage.look(&frame.to) {
+                None => self.meta(&frame.file),
+                Some((Kind::Dir, meta)) => Meta { mode: frame.file.meta.mode, ..meta.clone() },
+                Some(_) => return Err(CopyError::OverFile { path: ShownPath(frame.to.clone()) }),
+            };
+            self.stage.put(frame.to.clone(), Staged::without_content(Kind::Dir, meta))?;
+            frame.staged = true;
+        }
+        Ok(())
+    }
+
+    /// Stages one file.
+    fn put(
+        &mut self,
+        tree: &dyn SourceTree,
+        from: &[u8],
+        file: &SourceFile,
+        to: Vec<u8>,
+        links: &mut HashMap<FileId, Vec<u8>>,
+    ) -> Result<(), CopyError> {
+        let is_dir = file.kind == Kind::Dir;
+        match self.stage.look(&to) {
+            Some((Kind::Dir, _)) if !is_dir => {
+                return Err(CopyError::OverFolder { path: ShownPath(to) });
+            }
+            Some((kind, _)) if is_dir && *kind != Kind::Dir => {
+                return Err(CopyError::OverFile { path: ShownPath(to) });
+            }
+            _ => {}
+        }
+        let mut meta = self.meta(file);
+        if !matches!(file.kind, Kind::File { .. }) {
+            return self.stage.put(to, Staged::without_content(file.kind.clone(), meta));
+        }
+        if let Some(first) = file.id.and_then(|id| links.get(&id)) {
+            let first = first.clone();
+            if self.stage.link(to.clone(), &first)? {
+                return Ok(());
+            }
+        }
+        let fetched = tree.fetch(from)?;
+        meta.xattrs = fetched.xattrs;
+        if let Some(id) = file.id {
+            links.insert(id, to.clone());
+        }
+        self.stage.put(
+            to,
+            Staged {
+                kind: Kind::File { size: fetched.size },
+                meta,
+                content: fetched.content,
+                hash: Some(fetched.hash),
+            },
+        )
+    }
+
+    /// Returns owner, mode, times and attributes that a file gets.
+    fn meta(&self, file: &SourceFile) -> Meta {
+        let (uid, gid) = self.owner.unwrap_or((file.meta.uid, file.meta.gid));
+        let mode = match (&file.kind, &self.mode) {
+            (Kind::Symlink { .. }, _) => 0o777,
+            (kind, Some(change)) => change.apply(file.meta.mode, *kind == Kind::Dir),
+            (_, None) => file.meta.mode,
+        };
+        let xattrs = crate::capability::exported(&file.meta.xattrs);
+        Meta { mode, uid, gid, mtime: file.meta.mtime, xattrs }
+    }
+
+    /// Stages a file that stands in the Dockerfile.
+    fn inline(&mut self, file: &InlineFile) -> Result<(), CopyError> {
+        let name = file.name.as_bytes();
+        let clean = path::clean(name, DotDot::Clamp).map_err(CopyError::path(name))?;
+        let to = self.target(path::file_name(&clean), false)?;
+        if self.stage.is_dir(&to) {
+            return Err(CopyError::OverFolder { path: ShownPath(to) });
+        }
+        let contents: Arc<[u8]> = file.contents.as_bytes().into();
+        let source = SourceFile {
+            kind: Kind::File { size: contents.len() as u64 },
+            meta: Meta { mode: INLINE_MODE, mtime: self.default_mtime, ..Meta::default() },
+            id: None,
+        };
+        let staged = Staged {
+            meta: self.meta(&source),
+            kind: source.kind,
+            hash: Some(ContentHash(Sha256::digest(&contents).into())),
+            content: Content::Inline(contents),
+        };
+        self.stage.put(to, staged)
+    }
+
+    /// Stages what an archive holds, in the destination, which is a folder in any case.
+    fn unpack(
+        &mut self,
+        context: &crate::context::Context,
+        archive: Archive,
+        sources: &mut Sources,
+    ) -> Result<(), CopyError> {
+        let base = self.stage.resolve(b"", &self.dest, true)?;
+        let new = self.new_dir(0o755);
+        self.stage.make_dirs(&base, &new)?;
+        let number = sources.archives.len();
+        archive.stage(context, number, &base, self.owner, self.default_mtime, self.stage)?;
+        sources.archives.push(archive);
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! Reading blobs that come from elsewhere: verified, and decompressed within bounds.
+
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+use xbuild_model::Digest;
+use xbuild_model::manifest::Compression;
+use zstd::stream::read::Decoder as ZstdDecoder;
+
+use crate::LayerError;
+
+/// Bytes that any layer may unpack to, however small it is: more than any usual layer, and little
+/// enough for a disk.
+const ALLOWANCE: u64 = 16 << 30;
+
+/// What a layer larger than that may unpack to, in multiples of its compressed size. Text
+/// compresses to a tenth, logs to a fiftieth; what goes beyond is made up of zeros.
+const MAX_RATIO: u64 = 200;
+
+/// The window that a zstd frame may ask for: 2^27 bytes, what the format's own tools accept
+/// without being told otherwise; bounds memory.
+const MAX_WINDOW_LOG: u32 = 27;
+
+/// Bytes of compressed input read at a time.
+const BUFFER: usize = 64 << 10;
+
+/// Returns the uncompressed form of a blob. Several gzip members or zstd frames are one stream.
+///
+/// What comes out is bounded in relation to what goes in; beyond that reading fails with
+/// [`LayerError::Bomb`] (inside of the `io::Error`).
+pub fn decompress<'r>(
+    compression: Compression,
+    blob: impl Read + Send + 'r,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    match compression {
+        Compression::None => Ok(Box::new(blob)),
+        Compression::Gzip => bounded(blob, |input| Ok(MultiGzDecoder::new(input))),
+        Compression::Zstd => bounded(blob, |input| {
+            let mut decoder = ZstdDecoder::with_buffer(input).map_err(LayerError::from_read)?;
+            decoder.window_log_max(MAX_WINDOW_LOG).map_err(LayerError::from_read)?;
+            Ok(decoder)
+        }),
+    }
+}
+
+/// Returns what `decoder` makes of a blob, bounded like [`decompress`].
+pub(crate) fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
+    blob: R,
+    decoder: impl FnOnce(BufReader<Counted<R>>) -> Result<D, LayerError>,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    let taken = Arc::new(AtomicU64::new(0));
+    let input = BufReader::with_capacity(BUFFER, Counted { blob, taken: Arc::clone(&taken) });
+    let output = decoder(input)?;
+    Ok(Box::new(Bounded { output, taken, given: 0, allowance: ALLOWANCE }))
+}
+
+/// Counts the bytes that a decoder takes.
+pub(crate) struct Counted<R> {
+    blob: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.blob.read(buffer)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Stops a decoder that gives too much for what it has taken.
+struct Bounded<R> {
+    output: R,
+    taken: Arc<AtomicU64>,
+    given: u64,
+    allowance: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.output.read(buffer)?;
+        self.given = self.given.saturating_add(count as u64);
+        let compressed = self.taken.load(Ordering::Relaxed);
+        let limit = compressed.saturating_mul(MAX_RATIO).max(self.allowance);
+        if self.given > limit {
+            let error = LayerError::Bomb { compressed, limit };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(count)
+    }
+}
+
+/// Passes a blob on and checks it against its descriptor: more bytes than announced are an error
+/// at once, others at the end. Nothing may be published before the end has been read without
+/// error.
+pub struct VerifyingReader<R> {
+    input: R,
+    hash: Sha256,
+    seen: u64,
+    digest: Digest,
+    size: u64,
+}
+
+impl<R: Read> VerifyingReader<R> {
+    /// Reads `input`, which must be `size` bytes with the digest `digest`.
+    pub fn new(input: R, digest: &Digest, size: u64) -> Self {
+        Self { input, hash: Sha256::new(), seen: 0, digest: digest.clone(), size }
+    }
+
+    /// Reads what is left and returns the input if it was what was announced.
+    ///
+    /// **Errors** — [`LayerError::Mismatch`], [`LayerError::Read`].
+    pub fn finish(mut self) -> Result<R, LayerError> {
+        io::copy(&mut self, &mut io::sink()).map_err(LayerError::from_read)?;
+        Ok(self.input)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let actual = Digest::from_sha256(self.hash.clone().finalize().into());
+        if self.seen == self.size && actual == self.digest {
+            return Ok(());
+        }
+        let error = LayerError::Mismatch {
+            expected: self.digest.clone(),
+            expected_size: self.size,
+            actual,
+            actual_size: self.seen,
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+impl<R: Read> Read for VerifyingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.seen += count as u64;
+        let at_end = count == 0 && !buffer.is_empty();
+        if at_end || self.seen > self.size {
+            self.check()?;
+        }
+        Ok(count)
+    }
+}
+
+impl<R> fmt::Debug for VerifyingReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingReader")
+            .field("digest", &self.digest)
+            .field("size", &self.size)
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use crate::gzip::GzipWriter;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = GzipWriter::new(Vec::new());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(bytes, 1).unwrap()
+    }
+
+    fn unpack(compression: Compression, blob: &[u8]) -> Result<Vec<u8>, LayerError> {
+        let mut out = Vec::new();
+        decompress(compression, blob)?.read_to_end(&mut out).map_err(LayerError::from_read)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn blobs_are_decompressed() {
+        let text = b"some text ".repeat(1000);
+        assert_eq!(unpack(Compression::None, &text).unwrap(), text);
+        assert_eq!(unpack(Compression::Gzip, &gzip(&text)).unwrap(), text);
+        assert_eq!(unpack(Compression::Zstd, &zstd(&text)).unwrap(), text);
+        let twice = text.repeat(2);
+        assert_eq!(unpack(Compression::Gzip, &gzip(&text).repeat(2)).unwrap(), twice);
+        assert_eq!(unpack(Compression::Zstd, &zstd(&text).repeat(2)).unwrap(), twice);
+    }
+
+    /// Row 28 of the threat table.
+    #[test]
+    fn damaged_blobs_are_errors() {
+        let text = b"some text that is compressed".repeat(1000);
+        for (compression, blob) in
+            [(Compression::Gzip, gzip(&text)), (Compression::Zstd, zstd(&text))]
+        {
+            for length in [1, 5, blob.len() / 2, blob.len() - 1] {
+                assert!(unpack(compression, &blob[..length]).is_err(), "{compression:?} {length}");
+            }
+            let mut garbage = blob.clone();
+            garbage.extend_from_slice(b"garbage");
+            assert!(unpack(compression, &garbage).is_err(), "{compression:?}");
+        }
+        let mut flipped = gzip(&text);
+        let crc = flipped.len() - 6;
+        flipped[crc] ^= 1;
+        assert!(unpack(Compression::Gzip, &flipped).is_err());
+        assert!(unpack(Compression::Gzip, &zstd(&text)).is_err());
+        assert!(unpack(Compression::Gzip, b"").is_err());
+    }
+
+    /// Row 31 of the threat table.
+    #[test]
+    fn bombs_are_stopped() {
+        let bounded = |bytes: &[u8], allowance| {
+            let taken = Arc::new(AtomicU64::new(0));
+            let blob = Counted { blob: io::Cursor::new(zstd(bytes)), taken: Arc::clone(&taken) };
+            let output = ZstdDecoder::new(blob).unwrap();
+            io::copy(&mut Bounded { output, taken, given: 0, allowance }, &mut io::sink())
+        };
+        let zeros = vec![0; 10 << 20];
+        assert!(bounded(&zeros, 20 << 20).is_ok());
+        let error = LayerError::from_read(bounded(&zeros, 1 << 20).unwrap_err());
+        assert!(matches!(error, LayerError::Bomb { .. }), "{error}");
+        let text: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+        assert!(bounded(&text, 1 << 20).is_ok());
+    }
+
+    /// Row 32 of the threat table.
+    #[test]
+    fn large_zstd_windows_are_refused() {
+        // A frame header without content size that asks for a window of 2^(10 + exponent) bytes,
+        // and one raw block of one byte.
+        let frame = |exponent: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 9, 0, 0, b'x'];
+        assert_eq!(unpack(Compression::Zstd, &frame(17)).unwrap(), b"x");
+        assert!(unpack(Compression::Zstd, &frame(18)).is_err());
+        assert!(unpack(Compression::Zstd, &frame(21)).is_err());
+    }
+
+    #[test]
+    fn verified_blobs_are_what_was_announced() {
+        let bytes = b"the bytes";
+        let read = |bytes: &[u8], digest: &Digest, size| {
+            VerifyingReader::new(bytes, digest, size).finish().map(|_| ())
+        };
+        let digest = Digest::of(bytes);
+        assert!(read(bytes, &digest, 9).is_ok());
+        for result in [
+            read(bytes, &digest, 8),
+            read(bytes, &digest, 10),
+            read(b"the bytez", &digest, 9),
+            read(b"", &digest, 9),
+            read(b"the bytes and more", &digest, 9),
+            read(bytes, &digest, u64::MAX),
+        ] {
+            assert!(matches!(result, Err(LayerError::Mismatch { .. })));
+        }
+        // An endless body is noticed at once.
+        let mut endless = VerifyingReader::new(io::repeat(0), &digest, 9);
+        assert!(endless.read(&mut [0; 100]).is_err());
+    }
+}

@@ -1,0 +1,373 @@
+//! What a command changed: the upper folder of its overlay mount, as a layer.
+//!
+//! Only the upper folder is walked. overlayfs copies a file up when anything about it might change,
+//! so each file found there is compared with what the lower folders show at its path; what is no
+//! change is left out. Folders above a change are written too, changed or not: tools that unpack
+//! each layer by itself would otherwise invent their owners and modes.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd as _;
+use std::vec;
+
+use rustix::fs::FileType;
+
+use crate::root::{Root, Stat, absent, xattr};
+use crate::unpack::OPAQUE;
+use crate::{DiffError, Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
+
+/// How overlayfs marks a removed file where it cannot make a device node: on an empty file.
+const WHITEOUT: &str = "user.overlay.whiteout";
+
+/// The attribute of file capabilities.
+const CAPABILITY: &str = "security.capability";
+
+/// Bytes compared at a time.
+const BUFFER: usize = 64 << 10;
+
+/// What to leave out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiffOptions {
+    /// The mode and owner that the root folder had before, as seen on disk: it is written only if
+    /// they changed. Its time is of no account, as any file made in it changes that.
+    pub root: (u32, u32, u32),
+    /// Paths that are no part of the layer, with all that is below them.
+    pub skip: Vec<Vec<u8>>,
+}
+
+/// Writes what `upper` changes on top of `lowers`, the newest first, as a layer.
+///
+/// **Shape** — depth first, names in byte order; folders before what is in them, and their opaque
+/// mark right after them. The first name of a file with several is the file, the others are links.
+/// Sockets are left out: nobody listens.
+pub fn diff<W: Write>(
+    upper: &Root,
+    lowers: &[Root],
+    out: &mut LayerWriter<W>,
+    options: &DiffOptions,
+) -> Result<(), DiffError> {
+    let mut walk = Walk { lowers, out, options, frames: Vec::new(), links: HashMap::new() };
+    let fault = |path: &[u8], source| DiffError::Entry { path: ShownPath(path.to_vec()), source };
+    let top = upper.try_clone().map_err(|source| fault(b"", source))?;
+    walk.root(upper)?;
+    walk.enter(Vec::new(), top, (0..lowers.len()).collect(), None)
+        .map_err(|source| fault(b"", source))?;
+    while let Some(frame) = walk.frames.last_mut() {
+        match frame.items.next() {
+            Some(item) => walk.visit(item)?,
+            None => {
+                walk.frames.pop();
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Walk<'a, W> {
+    lowers: &'a [Root],
+    out: &'a mut LayerWriter<W>,
+    options: &'a DiffOptions,
+    /// The folders from the root to where the walk is.
+    frames: Vec<Frame>,
+    /// The first name of each file with several, by device and inode.
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+/// A folder being walked.
+struct Frame {
+    path: Vec<u8>,
+    folder: Root,
+    items: vec::IntoIter<Item>,
+    /// The folder's own entry, as long as nothing below it has been written.
+    pending: Option<Entry>,
+}
+
+/// A name in a folder of the upper layer.
+struct Item {
+    name: Vec<u8>,
+    stat: Stat,
+    lower: Lower,
+}
+
+/// What the lower folders show at the path of an item.
+#[derive(Default)]
+struct Lower {
+    /// The topmost file, and the number of its lower folder; `None` if nothing is to be seen.
+    found: Option<(usize, Stat)>,
+    /// If that is a folder: the numbers of all lower folders that are merged to it, newest first.
+    merged: Vec<usize>,
+}
+
+impl<W: Write> Walk<'_, W> {
+    /// Writes the root folder if a command gave it another mode or owner.
+    fn root(&mut self, upper: &Root) -> Result<(), DiffError> {
+        let stat = upper
+            .stat(b"")
+            .map_err(|source| DiffError::Entry { path: ShownPath(Vec::new()), source })?;
+        if (stat.mode, stat.uid, stat.gid) != self.options.root {
+            let entry = entry(Vec::new(), Kind::Dir, &stat, Vec::new());
+            self.out.put(&entry, &mut io::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Lists a folder and makes it the current one.
+    fn enter(
+        &mut self,
+        path: Vec<u8>,
+        folder: Root,
+        merged: Vec<usize>,
+        pending: Option<Entry>,
+    ) -> io::Result<()> {
+        let mut below = Vec::with_capacity(merged.len());
+        for number in merged {
+            below.push((number, self.lowers[number].dir(&path)?));
+        }
+        let mut entries = folder.read_dir(b"")?;
+        entries.sort_unstable();
+        let mut items = Vec::with_capacity(entries.len());
+        for found in entries {
+            let stat = folder.stat(&found.name)?;
+            let lower = Lower::look_up(&below, &found.name)?;
+            items.push(Item { name: found.name, stat, lower });
+        }
+        self.frames.push(Frame { path, folder, items: items.into_iter(), pending });
+        Ok(())
+    }
+
+    fn visit(&mut self, item: Item) -> Result<(), DiffError> {
+        let Some(frame) = self.frames.last() else { return Ok(()) };
+        let path = path::join(&frame.path, &item.name);
+        if self.options.skip.iter().any(|skipped| path::is_within(&path, skipped)) {
+            return Ok(());
+        }
+        let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
+        match item.stat.kind {
+            FileType::Socket => Ok(()),
+            FileType::CharacterDevice if item.stat.is_whiteout() => self.removed(&path, &item),
+            FileType::Directory => {
+                let folder = frame.folder.dir(&item.name).map_err(fault)?;
+                self.folder(path, folder, item)
+            }
+            FileType::RegularFile => {
+                let file = frame.folder.open_file(&item.name).map_err(fault)?;
+                let is_whiteout = item.stat.size == 0
+                    && xattr(file.as_fd(), WHITEOUT)
+                        .map_err(|errno| fault(errno.into()))?
+                        .is_some();
+                if is_whiteout { self.removed(&path, &item) } else { self.file(path, file, &item) }
+            }
+            _ => {
+                let kind = kind(&frame.folder, &item).map_err(fault)?;
+                self.special(path, kind, &item)
+            }
+        }
+    }
+
+    /// Writes a whiteout, if there is anything to hide.
+    fn removed(&mut self, path: &[u8], item: &Item) -> Result<(), DiffError> {
+        if item.lower.found.is_some() {
+            self.write_pending()?;
+            self.out.whiteout(path)?;
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, path: Vec<u8>, folder: Root, item: Item) -> Result<(), DiffError> {
+        let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
+        let opaque = is_opaque(&folder, b"").map_err(fault)?;
+        let entry = entry(path.clone(), Kind::Dir, &item.stat, Vec::new());
+        let same = item.lower.found.as_ref().is_some_and(|(_, lower)| same_meta(lower, &item.stat));
+        // Where the lower folders show a folder, its replacement must say that nothing of it is
+        // left; overlayfs also marks folders that replace nothing.
+        let replaces = opaque && !item.lower.merged.is_empty();
+        let pending = if same && !replaces {
+            Some(entry)
+        } else {
+            self.write_pending()?;
+            self.out.put(&entry, &mut io::empty())?;
+            None
+        };
+        if replaces {
+            self.out.opaque(&path)?;
+        }
+        let merged = if opaque { Vec::new() } else { item.lower.merged };
+        let shown = ShownPath(path.clone());
+        self.enter(path, folder, merged, pending)
+            .map_err(|source| DiffError::Entry { path: shown, source })
+    }
+
+    fn file(&mut self, path: Vec<u8>, file: File, item: &Item) -> Result<(), DiffError> {
+        let fault = |source: io::Error| DiffError::Entry { path: ShownPath(path.clone()), source };
+        if let Some(target) = self.earlier_name(&path, item) {
+            return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
+        }
+        let capability = xattr(file.as_fd(), CAPABILITY).map_err(|errno| fault(errno.into()))?;
+        if item.stat.nlink == 1 && self.same_file(&path, &file, item, &capability).map_err(fault)? {
+            return Ok(());
+        }
+        let xattrs: Vec<_> =
+            capability.map(|value| (capability::NAME.to_vec(), value)).into_iter().collect();
+        let kind = Kind::File { size: item.stat.size };
+        self.put(path, kind, item, capability::exported(&xattrs), &mut &file)
+    }
+
+    fn special(&mut self, path: Vec<u8>, kind: Kind, item: &Item) -> Result<(), DiffError> {
+        if let Some(target) = self.earlier_name(&path, item) {
+            return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
+        }
+        if item.stat.nlink == 1 && self.same_special(&path, &kind, item)? {
+            return Ok(());
+        }
+        self.put(path, kind, item, Vec::new(), &mut io::empty())
+    }
+
+    fn put(
+        &mut self,
+        path: Vec<u8>,
+        kind: Kind,
+        item: &Item,
+        xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+        contents: &mut dyn Read,
+    ) -> Result<(), DiffError> {
+        self.write_pending()?;
+        self.out.put(&entry(path, kind, &item.stat, xattrs), contents)?;
+        Ok(())
+    }
+
+    /// Writes the folders above what is written next.
+    fn write_pending(&mut self) -> Result<(), DiffError> {
+        for frame in &mut self.frames {
+            if let Some(entry) = frame.pending.take() {
+                self.out.put(&entry, &mut io::empty())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the name under which the same file has been written, or remembers this one.
+    fn earlier_name(&mut self, path: &[u8], item: &Item) -> Option<Vec<u8>> {
+        if item.stat.nlink < 2 {
+            return None;
+        }
+        let key = (item.stat.dev, item.stat.ino);
+        let known = self.links.get(&key).cloned();
+        if known.is_none() {
+            self.links.insert(key, path.to_vec());
+        }
+        known
+    }
+
+    /// Returns whether a regular file is what the lower folders show, to the last byte.
+    fn same_file(
+        &self,
+        path: &[u8],
+        file: &File,
+        item: &Item,
+        capability: &Option<Vec<u8>>,
+    ) -> io::Result<bool> {
+        let Some((number, lower)) = &item.lower.found else { return Ok(false) };
+        if !same_meta(lower, &item.stat) || lower.size != item.stat.size {
+            return Ok(false);
+        }
+        let lower = self.lowers[*number].open_file(path)?;
+        if xattr(lower.as_fd(), CAPABILITY)? != *capability {
+            return Ok(false);
+        }
+        same_contents(file, &lower, item.stat.size)
+    }
+
+    fn same_special(&self, path: &[u8], kind: &Kind, item: &Item) -> Result<bool, DiffError> {
+        let Some((number, lower)) = &item.lower.found else { return Ok(false) };
+        if !same_meta(lower, &item.stat) || lower.device != item.stat.device {
+            return Ok(false);
+        }
+        let Kind::Symlink { target } = kind else { return Ok(true) };
+        let lower = self.lowers[*number].readlink(path);
+        Ok(lower.map_err(|source| DiffError::Entry { path: ShownPath(path.to_vec()), source })?
+            == *target)
+    }
+}
+
+impl Lower {
+    /// Looks `name` up in lower folders that are merged, the newest first.
+    fn look_up(folders: &[(usize, Root)], name: &[u8]) -> io::Result<Self> {
+        let mut lower = Self::default();
+        for (number, folder) in folders {
+            let Some(stat) = folder.try_stat(name)? else { continue };
+            if stat.is_whiteout() || (!stat.is_dir() && lower.found.is_some()) {
+                break;
+            }
+            let is_dir = stat.is_dir();
+            if is_dir {
+                lower.merged.push(*number);
+            }
+            lower.found.get_or_insert((*number, stat));
+            if !is_dir || is_opaque(folder, name)? {
+                break;
+            }
+        }
+        Ok(lower)
+    }
+}
+
+/// Returns whether two files have the same kind, owner, mode and time. Times are compared in the
+/// whole seconds that a layer keeps; symbolic links have no mode.
+fn same_meta(a: &Stat, b: &Stat) -> bool {
+    let facts = |stat: &Stat| {
+        let mode = if stat.kind == FileType::Symlink { 0 } else { stat.mode };
+        (stat.kind, mode, stat.uid, stat.gid, stat.mtime.secs)
+    };
+    facts(a) == facts(b)
+}
+
+fn same_contents(a: &File, b: &File, size: u64) -> io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut at = 0;
+    while at < size {
+        let count = usize::try_from(size - at).unwrap_or(BUFFER).min(BUFFER);
+        let read = |file: &File, buffer: &mut [u8]| match file.read_exact_at(buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| true),
+        };
+        if !read(a, &mut left[..count])? || !read(b, &mut right[..count])? {
+            return Ok(false);
+        }
+        if left[..count] != right[..count] {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+    Ok(true)
+}
+
+/// Returns the kind of what is neither a folder nor a regular file.
+fn kind(folder: &Root, item: &Item) -> io::Result<Kind> {
+    let (major, minor) = item.stat.device;
+    Ok(match item.stat.kind {
+        FileType::Symlink => Kind::Symlink { target: folder.readlink(&item.name)? },
+        FileType::CharacterDevice => Kind::CharDevice { major, minor },
+        FileType::BlockDevice => Kind::BlockDevice { major, minor },
+        FileType::Fifo => Kind::Fifo,
+        _ => return Err(io::ErrorKind::Unsupported.into()),
+    })
+}
+
+fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Entry {
+    let mode = if stat.kind == FileType::Symlink { 0o777 } else { stat.mode };
+    let meta = Meta { mode, uid: stat.uid, gid: stat.gid, mtime: stat.mtime, xattrs };
+    Entry { path, kind, meta }
+}
+
+/// Returns whether overlayfs shows nothing of the folders below this one.
+fn is_opaque(folder: &Root, name: &[u8]) -> io::Result<bool> {
+    match folder.xattr(name, OPAQUE) {
+        Err(error) if absent(&error) => Ok(false),
+        value => Ok(value?.is_some_and(|value| value == b"y")),
+    }
+}

@@ -1,0 +1,240 @@
+use super::*;
+use crate::unpack::tests::{layer, listing, options};
+use crate::unpack::unpack;
+use crate::{Change, LayerReader};
+
+/// Folders as overlayfs would have them: the upper one first, then the lower ones, newest first.
+struct Stack {
+    _temp: tempfile::TempDir,
+    roots: Vec<Root>,
+}
+
+fn stack(layers: &[&[&str]]) -> Stack {
+    let temp = tempfile::tempdir().unwrap();
+    let mut roots = Vec::new();
+    for (number, lines) in layers.iter().enumerate() {
+        let folder = temp.path().join(number.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let root = Root::open(&folder).unwrap();
+        unpack(LayerReader::new(&layer(lines)[..]), &root, options()).unwrap();
+        roots.push(root);
+    }
+    Stack { _temp: temp, roots }
+}
+
+impl Stack {
+    fn diff(&self) -> Vec<u8> {
+        let root = self.roots[0].stat(b"").unwrap();
+        let options = DiffOptions { root: (root.mode, root.uid, root.gid), skip: Vec::new() };
+        let mut writer = LayerWriter::new(Vec::new());
+        diff(&self.roots[0], &self.roots[1..], &mut writer, &options).unwrap();
+        writer.finish().unwrap()
+    }
+}
+
+/// The changes of a layer, a word for each.
+fn changes(bytes: &[u8]) -> Vec<String> {
+    let mut reader = LayerReader::new(bytes);
+    let mut words = Vec::new();
+    while let Some(change) = reader.next().unwrap() {
+        let show = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        words.push(match change {
+            Change::Whiteout(path) => format!("-{}", show(&path)),
+            Change::Opaque(path) => format!("!{}", show(&path)),
+            Change::Put(entry) => match entry.kind {
+                Kind::Dir => format!("{}/", show(&entry.path)),
+                Kind::HardLink { target } => format!("{}={}", show(&entry.path), show(&target)),
+                _ => show(&entry.path),
+            },
+        });
+    }
+    words
+}
+
+#[test]
+fn what_is_no_change_is_left_out() {
+    for (layers, expected) in [
+        (&[&[][..], &["f a 1"]][..], &[][..]),
+        (&[&["f a 1"], &["f a 1"]], &[]),
+        (&[&["f a 1"], &["f a 2"]], &["a"]),
+        (&[&["f a 1"], &["f a 12"]], &["a"]),
+        (&[&["f a 1"], &[]], &["a"]),
+        (&[&["f a 1"], &["f a 2"], &["f a 1"]], &["a"]),
+        (&[&["f a 1"], &["w a"], &["f a 1"]], &["a"]),
+        (&[&["f a 1"], &["d x 755"], &["f a 1"]], &[]),
+        (&[&["l a x"], &["l a x"]], &[]),
+        (&[&["l a x"], &["l a y"]], &["a"]),
+        (&[&["p a"], &["p a"]], &[]),
+        (&[&["p a"], &["f a 1"]], &["a"]),
+        (&[&["d a 700"], &["d a 700"]], &[]),
+        (&[&["d a 700"], &["d a 711"]], &["a/"]),
+    ] {
+        assert_eq!(changes(&stack(layers).diff()), expected, "{layers:?}");
+    }
+}
+
+#[test]
+fn folders_above_a_change_are_written() {
+    for (layers, expected) in [
+        (
+            &[&["d a 755", "d a/b 755", "f a/b/f 1"][..], &["d a 755", "d a/b 755"]][..],
+            &["a/", "a/b/", "a/b/f"][..],
+        ),
+        (&[&["d a 755", "d a/b 755", "f a/f 1"], &["d a 755", "d a/b 755"]], &["a/", "a/f"]),
+        (&[&["d a 755", "d b 755", "w b/x"], &["d a 755", "d b 755", "f b/x 1"]], &["b/", "-b/x"]),
+    ] {
+        assert_eq!(changes(&stack(layers).diff()), expected, "{layers:?}");
+    }
+}
+
+#[test]
+fn what_is_gone_gets_a_whiteout() {
+    for (layers, expected) in [
+        (&[&["w a"][..], &["f a 1"]][..], &["-a"][..]),
+        (&[&["w a"], &["d a 755"]], &["-a"]),
+        // Nothing is hidden, so nothing need be said.
+        (&[&["w a"], &[]], &[]),
+        (&[&["w a"], &["w a"], &["f a 1"]], &[]),
+    ] {
+        assert_eq!(changes(&stack(layers).diff()), expected, "{layers:?}");
+    }
+}
+
+#[test]
+fn a_folder_made_anew_hides_the_old_one() {
+    let old: &[&str] = &["d a 755", "f a/old 1", "f a/same 1"];
+    let anew: &[&str] = &["d a 755", "o a", "f a/same 1"];
+    assert_eq!(changes(&stack(&[anew, old]).diff()), ["a/", "!a", "a/same"]);
+    // overlayfs marks each folder that it makes; without a predecessor that says nothing.
+    assert_eq!(changes(&stack(&[anew]).diff()), ["a/", "a/same"]);
+    assert_eq!(changes(&stack(&[anew, &["f a 1"]]).diff()), ["a/", "a/same"]);
+    assert_eq!(changes(&stack(&[&["d a 755", "f a/x 1"], anew, old]).diff()), ["a/", "a/x"]);
+    // The opaque folder between hides what the lowest one has.
+    assert_eq!(changes(&stack(&[&["d a 755", "f a/old 1"], anew, old]).diff()), ["a/", "a/old"]);
+}
+
+#[test]
+fn names_of_one_file_stay_together() {
+    let upper: &[&str] = &["d d 755", "f d/a 1", "h d/b d/a", "h c d/a"];
+    assert_eq!(changes(&stack(&[upper]).diff()), ["c", "d/", "d/a=c", "d/b=c"]);
+    // Also where one of the names was there before, just so.
+    let lower: &[&str] = &["f a 1"];
+    assert_eq!(changes(&stack(&[&["f a 1", "h b a"], lower]).diff()), ["a", "b=a"]);
+}
+
+#[test]
+fn sockets_and_skipped_paths_are_left_out() {
+    let stack = stack(&[&["d a 755", "f a/f 1", "f ab 1"]]);
+    stack.roots[0].mknod(b"socket", FileType::Socket, 0o600, (0, 0)).unwrap();
+    let root = stack.roots[0].stat(b"").unwrap();
+    let options = DiffOptions { root: (root.mode, root.uid, root.gid), skip: vec![b"a".to_vec()] };
+    let mut writer = LayerWriter::new(Vec::new());
+    diff(&stack.roots[0], &[], &mut writer, &options).unwrap();
+    assert_eq!(changes(&writer.finish().unwrap()), ["ab"]);
+}
+
+#[test]
+fn the_root_is_written_if_its_mode_changed() {
+    let stack = stack(&[&["f a 1"]]);
+    let root = stack.roots[0].stat(b"").unwrap();
+    let options = DiffOptions { root: (0o700, root.uid, root.gid), skip: Vec::new() };
+    let mut writer = LayerWriter::new(Vec::new());
+    diff(&stack.roots[0], &[], &mut writer, &options).unwrap();
+    assert_eq!(changes(&writer.finish().unwrap()), ["/", "a"]);
+}
+
+#[test]
+fn a_diff_unpacks_to_the_same_folder() {
+    let upper: &[&str] =
+        &["d a 711", "o a", "f a/f 1", "h a/g a/f", "w gone", "l l x", "p p", "d e 1777"];
+    let lower: &[&str] = &["d a 755", "f a/old 1", "f gone 1"];
+    let stack = stack(&[upper, lower]);
+    let temp = tempfile::tempdir().unwrap();
+    let root = Root::open(temp.path()).unwrap();
+    let bytes = stack.diff();
+    unpack(LayerReader::new(&bytes[..]), &root, options()).unwrap();
+    assert_eq!(listing(&root), listing(&stack.roots[0]));
+    // Whoever does it, and however often: the bytes are the same.
+    assert_eq!(stack.diff(), bytes);
+}
+
+/// Runs a script on a real overlay mount of the stack, in a user namespace. Returns whether there
+/// can be one here.
+fn run_on_overlay(stack: &Stack, script: &str) -> bool {
+    let top = stack._temp.path();
+    for folder in ["work", "merged"] {
+        std::fs::create_dir(top.join(folder)).unwrap();
+    }
+    let lowers: Vec<_> = (1..stack.roots.len()).map(|number| number.to_string()).collect();
+    let mount = format!(
+        "cd {} && mount -t overlay overlay -o userxattr,upperdir=0,workdir=work,lowerdir={} merged",
+        top.display(),
+        lowers.join(":")
+    );
+    let run = |script: &str| {
+        let script = format!("set -e; umask 022; {mount}; {script}");
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-U", "-r", "-m", "sh", "-c", &script]).status()
+    };
+    if !run(":").is_ok_and(|status| status.success()) {
+        eprintln!("skip: missing feature overlay in a user namespace");
+        return false;
+    }
+    assert!(run(&format!("cd merged; {script}")).unwrap().success(), "{script}");
+    true
+}
+
+#[test]
+fn what_overlayfs_makes_of_a_command() {
+    let base: &[&str] =
+        &["d d 755", "d d/sub 755", "f d/f 1", "f d/sub/f 1", "f f 1", "h g f", "l l d", "d e 700"];
+    for (script, expected) in [
+        (":", &[][..]),
+        ("rm f", &["-f"]),
+        ("rm -r d", &["-d"]),
+        ("mkdir n; touch n/x; rm -r n", &[]),
+        ("chmod 600 f", &["f"]),
+        // Copied up, and as it was before.
+        ("chmod 600 f; chmod 644 f", &[]),
+        ("cat f > x; touch -r f x; cat x > f; touch -r x f; rm x", &[]),
+        ("echo 2 > d/sub/f", &["d/", "d/sub/", "d/sub/f"]),
+        ("rm -r d; mkdir d; echo 1 > d/n", &["d/", "!d", "d/n"]),
+        ("rm -r d; echo 1 > d", &["d"]),
+        ("rm f; mkdir f; echo 1 > f/n", &["f/", "f/n"]),
+        ("rm l; mkdir l; echo 1 > l/n", &["l/", "l/n"]),
+        ("rm -r d; ln -s f d", &["d"]),
+        (
+            "mv d/sub d/new 2>/dev/null || { cp -a d/sub d/new; rm -r d/sub; }",
+            &["d/", "d/new/", "d/new/f", "-d/sub"],
+        ),
+        ("mv f d/f2", &["d/", "d/f2", "-f"]),
+        ("ln f x", &["f", "x=f"]),
+        ("mkfifo p; ln -s nowhere s", &["p", "s"]),
+        ("rm -r d/sub; mkdir -p d/sub/deep", &["d/", "d/sub/", "!d/sub", "d/sub/deep/"]),
+    ] {
+        let stack = stack(&[&[], &["w gone", "f top 1"], base]);
+        if !run_on_overlay(&stack, script) {
+            return;
+        }
+        assert_eq!(changes(&stack.diff()), expected, "{script}");
+    }
+}
+
+#[test]
+fn an_upper_folder_serves_as_a_lower_one() {
+    let base: &[&str] = &["d d 755", "f d/f 1", "f f 1"];
+    let first = stack(&[&[], base]);
+    let script = "rm f; rm -r d; mkdir d; echo 2 > d/new; chmod 711 d";
+    if !run_on_overlay(&first, script) {
+        return;
+    }
+    let mut second = stack(&[&[], base]);
+    let top = second._temp.path().to_owned();
+    std::fs::rename(top.join("1"), top.join("2")).unwrap();
+    std::fs::rename(first._temp.path().join("0"), top.join("1")).unwrap();
+    second.roots =
+        ["0", "1", "2"].iter().map(|name| Root::open(&top.join(name)).unwrap()).collect();
+    let script = "test ! -e f; test \"$(ls d)\" = new; echo 3 > d/newer; rm d/new";
+    assert!(run_on_overlay(&second, script));
+    assert_eq!(changes(&second.diff()), ["d/", "-d/new", "d/newer"]);
+}

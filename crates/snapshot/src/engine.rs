@@ -1,0 +1,196 @@
+//! The layer engine: layers on demand, their trees and folders, and new layers from commands and
+//! copies.
+//!
+//! A layer is in one or more of four states, each reached only when something needs it:
+//!
+//! | state | needed for |
+//! | --- | --- |
+//! | known: an image was resolved that has it | pushing it beside that image |
+//! | indexed: its [`LayerIndex`] is in the store | COPY, ADD, WORKDIR on top of it |
+//! | stored: its blob is in the store | copying from it, exporting it |
+//! | unpacked: its folder is in the store | RUN on top of it |
+//!
+//! A layer that is pulled becomes indexed, stored and, where it is needed, unpacked in one pass
+//! over its bytes.
+
+mod folders;
+mod layers;
+mod owners;
+mod parallel;
+mod selection;
+#[cfg(test)]
+mod tests;
+mod workspace;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use xbuild_model::file_op::{CopyOrigin, FileOp};
+use xbuild_model::manifest::Compression;
+use xbuild_model::seam::{Blobs, Namespace, Selection, Snapshots, Workspace};
+use xbuild_model::{Chain, Descriptor, DiffId, ImageLayer, StepFailure};
+use xbuild_store::Store;
+
+use crate::context::Context;
+use crate::copy::{CopyWarning, LayerSource};
+use crate::{LayerIndex, LayerReader, Mtime, Tree, remove};
+
+use parallel::KeyedLocks;
+
+/// The engine. Clones are handles of the same one.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Shared>);
+
+/// What an engine is told once.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// The build contexts by name; the empty name is the main one.
+    pub contexts: BTreeMap<String, Arc<Context>>,
+    /// The modification time of what COPY and WORKDIR make and do not copy.
+    pub default_mtime: Mtime,
+    /// How new layers are compressed.
+    pub compression: Compression,
+    /// Takes what the user should know about a COPY or ADD.
+    pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { contexts, default_mtime, compression, on_warning: _ } = self;
+        f.debug_struct("EngineOptions")
+            .field("contexts", contexts)
+            .field("default_mtime", default_mtime)
+            .field("compression", compression)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for EngineOptions {
+    /// No contexts, the epoch, gzip, and warnings dropped.
+    fn default() -> Self {
+        Self {
+            contexts: BTreeMap::new(),
+            default_mtime: Mtime::default(),
+            compression: Compression::Gzip,
+            on_warning: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// Where the blob of a layer is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LayerBlob {
+    /// In the store.
+    Stored(Descriptor),
+    /// With the image that has it; it was not needed here.
+    Remote(ImageLayer),
+}
+
+/// What all handles share.
+struct Shared {
+    store: Arc<Store>,
+    blobs: Arc<dyn Blobs>,
+    namespace: Arc<dyn Namespace>,
+    options: EngineOptions,
+    known: Mutex<Known>,
+    /// Held per layer while it is read or unpacked: whoever else needs it waits for the result.
+    busy: KeyedLocks<DiffId>,
+}
+
+/// What has been found out in this process.
+#[derive(Default)]
+struct Known {
+    /// Layers of resolved images.
+    remote: HashMap<DiffId, ImageLayer>,
+    indexes: HashMap<DiffId, Arc<LayerIndex>>,
+    trees: HashMap<Chain, Tree>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Works with what is known. No caller panics while it holds the lock, so that what a
+    /// poisoned lock protects is whole too.
+    fn known<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
+        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Engine {
+    /// Makes an engine on a store. Nothing is started before it is needed.
+    pub fn new(
+        store: Arc<Store>,
+        blobs: Arc<dyn Blobs>,
+        namespace: Arc<dyn Namespace>,
+        options: EngineOptions,
+    ) -> Self {
+        let known = Mutex::default();
+        let busy = KeyedLocks::default();
+        Self(Arc::new(Shared { store, blobs, namespace, options, known, busy }))
+    }
+
+    /// Returns the merged tree of a stack of layers; those that were never indexed are read, and
+    /// pulled for that.
+    pub fn tree(&self, chain: &Chain) -> Result<Tree, StepFailure> {
+        Ok(self.0.tree(chain)?)
+    }
+
+    /// Returns where the blob of a layer is.
+    ///
+    /// **Errors** — [`crate::EngineError::UnknownLayer`].
+    pub fn blob(&self, layer: &DiffId) -> Result<LayerBlob, StepFailure> {
+        Ok(self.0.blob(layer)?)
+    }
+
+    /// Opens a layer for reading, pulling it if its blob is not in the store.
+    pub fn read_layer(
+        &self,
+        layer: &DiffId,
+    ) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure> {
+        Ok(self.0.read_layer(layer)?)
+    }
+
+    /// Returns the contents of the layers of a stack, for [`crate::flatten`].
+    pub fn layer_source(&self, chain: &Chain) -> Arc<dyn LayerSource> {
+        Arc::new(selection::Layers { shared: Arc::clone(&self.0), chain: chain.clone() })
+    }
+
+    /// Removes folder trees of the store, those of other owners too.
+    pub fn remove(&self, paths: &[PathBuf]) -> Result<(), StepFailure> {
+        remove::trees(&*self.0.namespace, paths)
+    }
+}
+
+impl Snapshots for Engine {
+    fn add_image(&self, layers: &[ImageLayer]) {
+        self.0.known(|known| {
+            for layer in layers {
+                known.remote.entry(layer.diff_id.clone()).or_insert_with(|| layer.clone());
+            }
+        });
+    }
+
+    fn select(
+        &self,
+        parent: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<Box<dyn Selection>, StepFailure> {
+        Ok(Box::new(selection::select(&self.0, parent, op, origin)?))
+    }
+
+    fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
+        Ok(Box::new(workspace::Writable::prepare(&self.0, parent)?))
+    }
+
+    fn has_layer(&self, layer: &DiffId) -> bool {
+        self.0.blob(layer).is_ok()
+    }
+}

@@ -1,0 +1,330 @@
+//! Unpacked layers: the lower folders of overlay mounts.
+//!
+//! A layer need not mention the folders that its files lie in; where it does not, the layers below
+//! say what those are like. In an overlay mount the topmost folder says it. So a layer's folder
+//! is right only on top of layers that agree about such *implied* folders: it is published under
+//! the diff ID if the tree knows nothing better than the default, and otherwise under a name
+//! derived from the diff ID and what the tree says ([`folder_name`]).
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::pipe::PipeFlags;
+use sha2::{Digest as _, Sha256};
+use xbuild_model::seam::PendingTask;
+use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
+use xbuild_store::TempFolder;
+
+use super::{Shared, parallel};
+use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
+use crate::{
+    Change, EngineError, Kind, LayerError, LayerIndex, Meta, TaskError, Tree, path, remove,
+};
+
+/// Bytes of the pipes that layers go through: the most that a plain user gets. Larger than the
+/// default, so that the two sides take turns less often.
+const PIPE: usize = 1 << 20;
+
+/// A folder in the making, below a temporary folder of the store. Dropping it removes what has
+/// not been published.
+pub(super) struct Scratch {
+    temp: TempFolder,
+    shared: Arc<Shared>,
+}
+
+impl Scratch {
+    pub(super) fn new(shared: &Arc<Shared>, purpose: &str) -> Result<Self, EngineError> {
+        let scratch = Self { temp: shared.store.temp_dir(purpose)?, shared: shared.clone() };
+        make_dir(&scratch.content())?;
+        Ok(scratch)
+    }
+
+    /// Returns the folder to fill and to publish.
+    pub(super) fn content(&self) -> PathBuf {
+        self.temp.path().join("fs")
+    }
+
+    /// Makes a further folder beside it.
+    pub(super) fn beside(&self, name: &str) -> Result<PathBuf, EngineError> {
+        let path = self.temp.path().join(name);
+        make_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Publishes the content.
+    pub(super) fn publish(&self, map: &str, name: &DiffId) -> Result<(), EngineError> {
+        self.shared.store.publish_folder(&self.content(), map, name)?;
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // If it fails the folder stays, as if this process had been killed: the next one to prune
+        // the store removes it.
+        let _ = remove::trees(&*self.shared.namespace, &[self.temp.path().to_owned()]);
+    }
+}
+
+/// A layer on its way to a folder.
+struct Item {
+    layer: DiffId,
+    name: DiffId,
+    dirs: Vec<(Vec<u8>, Meta)>,
+    scratch: Option<Scratch>,
+}
+
+impl Shared {
+    /// Returns the folders of the layers of a stack, the newest first, each unpacked now if it was
+    /// not. Empty layers have none, and a layer that stands in the stack twice has one.
+    pub(super) fn folders(self: &Arc<Self>, chain: &Chain) -> Result<Vec<PathBuf>, EngineError> {
+        let map = self.namespace.map_name()?;
+        let mut unready = BTreeSet::new();
+        for layer in &chain.0 {
+            if !self.is_ready(layer, &map)? {
+                unready.insert(layer.clone());
+            }
+        }
+        let pulled = parallel::each(unready.into_iter().collect(), |layer| {
+            let scratch = self.busy.with(&layer, || self.first_look(&layer, &map))?;
+            Ok::<_, EngineError>((layer, scratch))
+        })?;
+        let mut scratches: Vec<_> =
+            pulled.into_iter().filter_map(|(layer, scratch)| Some((layer, scratch?))).collect();
+        let mut items = Vec::new();
+        for (count, layer) in (1..).zip(&chain.0) {
+            let index = self.index(layer)?;
+            if index.changes().is_empty() {
+                continue;
+            }
+            if hides_all(&index) {
+                items.clear();
+            }
+            let dirs = match implied(&index) {
+                none if none.is_empty() => Vec::new(),
+                implied => better_known(implied, &self.tree(&Chain(chain.0[..count].to_vec()))?),
+            };
+            let at = scratches.iter().position(|(owner, _)| owner == layer);
+            let scratch = at.map(|at| scratches.swap_remove(at).1);
+            let name = folder_name(layer, &dirs);
+            items.push(Item { layer: layer.clone(), name, dirs, scratch });
+        }
+        // overlayfs refuses the same folder twice; the newest hides what the other one shows.
+        let mut seen = BTreeSet::new();
+        let mut names: Vec<_> = items.iter().rev().map(|item| item.name.clone()).collect();
+        names.retain(|name| seen.insert(name.clone()));
+        items.retain(|item| self.store.folder(&map, &item.name).is_none());
+        parallel::each(items, |item| self.settle(item, &map))?;
+        let folder = |name: &DiffId| {
+            self.store
+                .folder(&map, name)
+                .ok_or_else(|| EngineError::LayerGone { layer: name.clone() })
+        };
+        names.iter().map(folder).collect()
+    }
+
+    /// Returns whether a layer is indexed, and unpacked if that needs nothing but the layer.
+    fn is_ready(&self, layer: &DiffId, map: &str) -> Result<bool, EngineError> {
+        let Some(index) = self.known_index(layer)? else { return Ok(false) };
+        Ok(index.changes().is_empty()
+            || !implied(&index).is_empty()
+            || self.store.folder(map, layer).is_some())
+    }
+
+    /// Makes a layer ready, in one pass over its bytes. Its folder is published if it needs nothing
+    /// from the layers below, and returned otherwise.
+    fn first_look(
+        self: &Arc<Self>,
+        layer: &DiffId,
+        map: &str,
+    ) -> Result<Option<Scratch>, EngineError> {
+        if self.is_ready(layer, map)? {
+            return Ok(None);
+        }
+        let (index, scratch) = self.unpack(|tee| self.scan(layer, Some(tee)))?;
+        if implied(&index).is_empty() {
+            scratch.publish(map, layer)?;
+            return Ok(None);
+        }
+        Ok(Some(scratch))
+    }
+
+    /// Publishes the folder of a layer.
+    fn settle(self: &Arc<Self>, item: Item, map: &str) -> Result<(), EngineError> {
+        let Item { layer, name, dirs, scratch } = item;
+        self.busy.with(&name, || {
+            if self.store.folder(map, &name).is_some() {
+                return Ok(());
+            }
+            let scratch = match scratch {
+                Some(scratch) => scratch,
+                None => self.unpack(|tee| self.scan(&layer, Some(tee)))?.1,
+            };
+            self.dress(&scratch.content(), dirs)?;
+            scratch.publish(map, &name)
+        })
+    }
+
+    /// Publishes the folder of a layer that has just been made on top of `parent`.
+    pub(super) fn publish_new(
+        &self,
+        scratch: &Scratch,
+        layer: &DiffId,
+        index: &LayerIndex,
+        tree: &Tree,
+        is_dressed: bool,
+    ) -> Result<(), EngineError> {
+        if index.changes().is_empty() {
+            return Ok(());
+        }
+        let map = self.namespace.map_name()?;
+        let dirs = better_known(implied(index), tree);
+        let name = folder_name(layer, &dirs);
+        if !is_dressed {
+            self.dress(&scratch.content(), dirs)?;
+        }
+        scratch.publish(&map, &name)
+    }
+
+    /// Unpacks the tar stream that `run` writes. Returns what `run` does, and the folder.
+    pub(super) fn unpack<T>(
+        self: &Arc<Self>,
+        run: impl FnOnce(Box<dyn Write + Send>) -> Result<T, EngineError>,
+    ) -> Result<(T, Scratch), EngineError> {
+        let scratch = Scratch::new(self, "layer")?;
+        let single_id = self.namespace.single_id()?;
+        let request = UnpackRequest { folder: scratch.content(), single_id };
+        let (read, write) = pipe()?;
+        let task = self.start(UNPACK, &request, vec![read])?;
+        let result = run(Box::new(BufWriter::with_capacity(PIPE / 4, File::from(write))));
+        let answer = task.wait();
+        match (result, answer) {
+            (Ok(result), Ok(_)) => Ok((result, scratch)),
+            // The pipe broke since the task had ended: it knows why.
+            (Err(error), Err(failure)) if !is_write(&error) => {
+                drop(failure);
+                Err(error)
+            }
+            (_, Err(failure)) => Err(failure.into()),
+            (Err(error), Ok(_)) => Err(error),
+        }
+    }
+
+    /// Gives folders below `folder` their metadata.
+    pub(super) fn dress(
+        &self,
+        folder: &Path,
+        dirs: Vec<(Vec<u8>, Meta)>,
+    ) -> Result<(), EngineError> {
+        if dirs.is_empty() {
+            return Ok(());
+        }
+        let single_id = self.namespace.single_id()?;
+        let request = DressRequest { folder: folder.to_owned(), single_id, dirs };
+        self.start(DRESS, &request, Vec::new())?.wait()?;
+        Ok(())
+    }
+
+    /// Starts a task of the user namespace.
+    pub(super) fn start(
+        &self,
+        name: &'static str,
+        request: &impl serde::Serialize,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Box<dyn PendingTask>, EngineError> {
+        let request = serde_json::to_vec(request).map_err(|source| {
+            StepFailure::new(FailureKind::Internal, TaskError::Request { source })
+        })?;
+        Ok(self.namespace.start(name, request, fds)?)
+    }
+}
+
+/// Returns the reading and the writing end of a pipe.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
+    let ends = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|errno| EngineError::Io { action: "make a pipe", source: errno.into() })?;
+    // The default will do where the limit is lower.
+    let _ = rustix::pipe::fcntl_setpipe_size(&ends.1, PIPE);
+    Ok(ends)
+}
+
+fn make_dir(path: &Path) -> Result<(), EngineError> {
+    let made = DirBuilder::new().mode(0o755).create(path);
+    made.map_err(|source: io::Error| EngineError::Io { action: "make a temporary folder", source })
+}
+
+/// Returns whether writing to a pipe failed, rather than what was to be written.
+fn is_write(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Layer { source: LayerError::Write { .. }, .. }
+            | EngineError::NewLayer { source: LayerError::Write { .. } }
+    )
+}
+
+/// Returns whether a layer hides everything below it, which overlayfs knows no mark for.
+fn hides_all(index: &LayerIndex) -> bool {
+    index.changes().iter().any(|(change, _)| *change == Change::Opaque(Vec::new()))
+}
+
+/// Returns the folders that files of a layer lie in but that it has no entry for.
+fn implied(index: &LayerIndex) -> BTreeSet<&[u8]> {
+    let mut needed = BTreeSet::new();
+    let mut stated = BTreeSet::new();
+    for (change, _) in index.changes() {
+        let folder = match change {
+            Change::Put(entry) => {
+                if entry.kind == Kind::Dir {
+                    stated.insert(&entry.path[..]);
+                } else {
+                    stated.remove(&entry.path[..]);
+                }
+                path::parent(&entry.path)
+            }
+            Change::Whiteout(path) => path::parent(path),
+            Change::Opaque(path) => path,
+        };
+        let mut folder = folder;
+        while !folder.is_empty() && needed.insert(folder) {
+            folder = path::parent(folder);
+        }
+    }
+    needed.retain(|folder| !stated.contains(folder));
+    needed
+}
+
+/// Returns those of the implied folders of a layer for which the tree with that layer on top has
+/// something else than the default, and what.
+fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Vec<(Vec<u8>, Meta)> {
+    let default = Meta { mode: 0o755, ..Meta::default() };
+    let known = implied.into_iter().filter_map(|path| {
+        let node = tree.lookup(path).filter(|node| node.is_folder())?;
+        let meta = Meta { xattrs: Vec::new(), ..node.meta.clone() };
+        (meta != default).then(|| (path.to_vec(), meta))
+    });
+    known.collect()
+}
+
+/// Returns the name of a layer's folder: the diff ID, unless implied folders are not as they are
+/// by default.
+fn folder_name(layer: &DiffId, dirs: &[(Vec<u8>, Meta)]) -> DiffId {
+    if dirs.is_empty() {
+        return layer.clone();
+    }
+    let mut hash = Sha256::new();
+    hash.update(layer.to_string());
+    for (path, meta) in dirs {
+        hash.update((path.len() as u64).to_le_bytes());
+        hash.update(path);
+        for number in [meta.mode, meta.uid, meta.gid, meta.mtime.nanos] {
+            hash.update(number.to_le_bytes());
+        }
+        hash.update(meta.mtime.secs.to_le_bytes());
+    }
+    DiffId(Digest::from_sha256(hash.finalize().into()))
+}

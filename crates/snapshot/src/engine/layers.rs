@@ -1,0 +1,196 @@
+//! Layers as bytes: finding, pulling, indexing, reading them, and the trees of their stacks.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use xbuild_model::manifest::Compression;
+use xbuild_model::{Chain, Descriptor, DiffId, ImageLayer};
+use xbuild_store::BlobWriter;
+
+use super::{LayerBlob, Shared, parallel};
+use crate::decode::decompress;
+use crate::{EngineError, LayerError, LayerIndex, LayerReader, Tree, index_layer};
+
+/// Where the uncompressed bytes of a layer go while it is read.
+pub(super) type Tee = Option<Box<dyn Write + Send>>;
+
+impl Shared {
+    /// Returns the merged tree of a stack of layers. Layers are numbered by their place in it.
+    pub(super) fn tree(&self, chain: &Chain) -> Result<Tree, EngineError> {
+        let Chain(layers) = chain;
+        let known = |count: usize| {
+            let below = Chain(layers[..count].to_vec());
+            self.known(|known| known.trees.get(&below).cloned())
+        };
+        let (count, mut tree) = (1..=layers.len())
+            .rev()
+            .find_map(|count| known(count).map(|tree| (count, tree)))
+            .unwrap_or_else(|| (0, Tree::empty()));
+        let indexes = parallel::each(layers[count..].to_vec(), |layer| self.index(&layer))?;
+        for (number, index) in (count..).zip(indexes) {
+            tree = tree.apply(u32::try_from(number).unwrap_or(u32::MAX), &index);
+            let below = Chain(layers[..=number].to_vec());
+            self.known(|known| known.trees.insert(below, tree.clone()));
+        }
+        Ok(tree)
+    }
+
+    /// Returns the index of a layer, made now if it never was.
+    pub(super) fn index(&self, layer: &DiffId) -> Result<Arc<LayerIndex>, EngineError> {
+        if let Some(index) = self.known_index(layer)? {
+            return Ok(index);
+        }
+        self.busy.with(layer, || match self.known_index(layer)? {
+            Some(index) => Ok(index),
+            None => self.scan(layer, None),
+        })
+    }
+
+    /// Returns the index of a layer if it was made before, by this process or another.
+    pub(super) fn known_index(
+        &self,
+        layer: &DiffId,
+    ) -> Result<Option<Arc<LayerIndex>>, EngineError> {
+        if let Some(index) = self.known(|known| known.indexes.get(layer).cloned()) {
+            return Ok(Some(index));
+        }
+        let Some(bytes) = self.store.index(layer)? else { return Ok(None) };
+        // One that another version wrote is made again.
+        let Ok(index) = LayerIndex::decode(&bytes) else { return Ok(None) };
+        Ok(Some(self.remember(layer, index)))
+    }
+
+    /// Keeps the index of a layer for this process.
+    pub(super) fn remember(&self, layer: &DiffId, index: LayerIndex) -> Arc<LayerIndex> {
+        let index = Arc::new(index);
+        self.known(|known| known.indexes.insert(layer.clone(), index.clone()));
+        index
+    }
+
+    /// Reads a whole layer: it is stored and indexed afterwards, and its uncompressed bytes have
+    /// gone to `tee`. The caller holds the layer's lock.
+    pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
+        let (descriptor, found) = match self.stored(layer)? {
+            Some((descriptor, blob)) => {
+                let found = compression(layer, &descriptor).and_then(|compression| {
+                    decompress(compression, blob)
+                        .and_then(|tar| index_layer(tar, tee))
+                        .map_err(fault(layer))
+                })?;
+                (descriptor, found)
+            }
+            None => {
+                let remote = self.remote(layer)?;
+                let found = self.pull(&remote, tee)?;
+                (remote.descriptor, found)
+            }
+        };
+        let (actual, index) = found;
+        if actual != *layer {
+            let (blob, expected) = (descriptor.digest, layer.clone());
+            return Err(EngineError::DiffId { blob, expected, actual });
+        }
+        self.store.put_index(layer, &index.encode())?;
+        self.store.put_layer(layer, &descriptor)?;
+        Ok(self.remember(layer, index))
+    }
+
+    /// Pulls a layer into the store.
+    fn pull(&self, remote: &ImageLayer, tee: Tee) -> Result<(DiffId, LayerIndex), EngineError> {
+        let Descriptor { digest, size, .. } = &remote.descriptor;
+        let compression = compression(&remote.diff_id, &remote.descriptor)?;
+        // One byte more than announced is enough to know that it is wrong.
+        let input = self.blobs.open(remote)?.take(size.saturating_add(1));
+        let mut keep = Keep { input, blob: self.store.blob_writer()?, is_broken: false };
+        let found = decompress(compression, &mut keep).and_then(|tar| index_layer(tar, tee));
+        if keep.is_broken || matches!(found, Err(LayerError::Write { .. })) {
+            return found.map_err(fault(&remote.diff_id));
+        }
+        // What the decoder left is part of the blob too. A blob that is not what was announced is
+        // the better explanation for whatever its contents seem to be.
+        io::copy(&mut keep, &mut io::sink())
+            .map_err(|source| fault(&remote.diff_id)(LayerError::Read { source }))?;
+        keep.blob.commit(Some((digest, *size)))?;
+        found.map_err(fault(&remote.diff_id))
+    }
+
+    /// Returns where the blob of a layer is.
+    pub(super) fn blob(&self, layer: &DiffId) -> Result<LayerBlob, EngineError> {
+        match self.store.layer(layer)? {
+            Some(descriptor) => Ok(LayerBlob::Stored(descriptor)),
+            None => self.remote(layer).map(LayerBlob::Remote),
+        }
+    }
+
+    /// Opens a layer for reading, pulling it if its blob is not in the store.
+    pub(super) fn read_layer(
+        &self,
+        layer: &DiffId,
+    ) -> Result<LayerReader<Box<dyn Read + Send>>, EngineError> {
+        let (descriptor, blob) = match self.stored(layer)? {
+            Some(found) => found,
+            None => {
+                self.busy.with(layer, || match self.stored(layer)? {
+                    Some(_) => Ok(()),
+                    None => self.scan(layer, None).map(drop),
+                })?;
+                self.stored(layer)?
+                    .ok_or_else(|| EngineError::LayerGone { layer: layer.clone() })?
+            }
+        };
+        let tar = decompress(compression(layer, &descriptor)?, blob).map_err(fault(layer))?;
+        Ok(LayerReader::new(tar))
+    }
+
+    /// Opens the blob of a layer if it is in the store.
+    fn stored(&self, layer: &DiffId) -> Result<Option<(Descriptor, File)>, EngineError> {
+        let descriptor = match self.store.layer(layer)? {
+            Some(descriptor) => descriptor,
+            // A blob that came under another layer's name, or whose record was lost.
+            None => match self.remote(layer) {
+                Ok(remote) if self.store.has_blob(&remote.descriptor) => remote.descriptor,
+                _ => return Ok(None),
+            },
+        };
+        let blob = self.store.open_blob(&descriptor.digest)?;
+        Ok(blob.map(|blob| (descriptor, blob)))
+    }
+
+    fn remote(&self, layer: &DiffId) -> Result<ImageLayer, EngineError> {
+        self.known(|known| known.remote.get(layer).cloned())
+            .ok_or_else(|| EngineError::UnknownLayer { layer: layer.clone() })
+    }
+}
+
+fn compression(layer: &DiffId, descriptor: &Descriptor) -> Result<Compression, EngineError> {
+    Compression::of_media_type(&descriptor.media_type).ok_or_else(|| EngineError::MediaType {
+        layer: layer.clone(),
+        media_type: descriptor.media_type.clone(),
+    })
+}
+
+fn fault(layer: &DiffId) -> impl FnOnce(LayerError) -> EngineError {
+    let layer = layer.clone();
+    move |source| EngineError::Layer { layer, source }
+}
+
+/// Keeps the bytes of a blob while they are read.
+struct Keep<'s, R> {
+    input: R,
+    blob: BlobWriter<'s>,
+    /// Whether the input or the store failed, as opposed to whoever reads.
+    is_broken: bool,
+}
+
+impl<R: Read> Read for Keep<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.input.read(buffer).and_then(|count| {
+            self.blob.write_all(&buffer[..count])?;
+            Ok(count)
+        });
+        self.is_broken |=
+            result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        result
+    }
+}

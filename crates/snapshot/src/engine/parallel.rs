@@ -1,0 +1,103 @@
+//! Doing several things at once, and none of them twice.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many layers are pulled and unpacked at the same time: registries limit the connections of
+/// a client, and more than this gains nothing on a disk.
+const AT_ONCE: usize = 3;
+
+/// Calls `work` with each item, a few at a time, and returns the results in the order of the
+/// items.
+///
+/// **Errors** — one of those of `work`; no further item is begun after it.
+pub(super) fn each<T: Send, R: Send, E: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    if items.len() < 2 {
+        return items.into_iter().map(work).collect();
+    }
+    let count = items.len();
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<Result<R, E>>>>());
+    let failed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(count) {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((position, item)) = next else { break };
+                    let result = work(item);
+                    if result.is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results[position] = Some(result);
+                }
+            });
+        }
+    });
+    // Items that were not begun are missing only if another one failed.
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+}
+
+/// A lock for each of many things.
+pub(super) struct KeyedLocks<K>(Mutex<HashMap<K, Arc<Mutex<()>>>>);
+
+impl<K> Default for KeyedLocks<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Hash + Eq + Clone> KeyedLocks<K> {
+    /// Does `work` while nobody else works on `key`.
+    pub(super) fn with<T>(&self, key: &K, work: impl FnOnce() -> T) -> T {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.entry(key.clone()).or_default().clone()
+        };
+        let _busy = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_the_order_of_the_items() {
+        let doubled = each((0..50).collect(), |n: i32| Ok::<_, ()>(n * 2)).unwrap();
+        assert_eq!(doubled, (0..50).map(|n| n * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_error_ends_it() {
+        let begun = Mutex::new(0);
+        let result = each((0..1000).collect(), |n: i32| {
+            *begun.lock().unwrap() += 1;
+            if n == 0 { Err("first") } else { Ok(()) }
+        });
+        assert_eq!(result, Err("first"));
+        assert!(*begun.lock().unwrap() <= 1000);
+    }
+
+    #[test]
+    fn nobody_else_works_on_the_same_key() {
+        let locks = KeyedLocks::default();
+        let busy = AtomicBool::new(false);
+        each((0..20).collect(), |_: i32| {
+            locks.with(&"key", || {
+                assert!(!busy.swap(true, Ordering::SeqCst));
+                std::thread::yield_now();
+                busy.store(false, Ordering::SeqCst);
+            });
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+    }
+}

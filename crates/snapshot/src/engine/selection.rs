@@ -1,0 +1,157 @@
+//! What a COPY, ADD or WORKDIR writes, and the layer that it becomes.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use xbuild_model::file_op::{CopyOrigin, FileOp};
+use xbuild_model::passwd::MAX_SIZE;
+use xbuild_model::seam::Selection;
+use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
+
+use super::Shared;
+use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
+use crate::{
+    Change, CopyError, EngineError, Kind, LayerError, LayerReader, LayerSink, LayerWriter,
+    SinkResult,
+};
+
+/// Works out what a step writes.
+pub(super) fn select(
+    shared: &Arc<Shared>,
+    parent: &Chain,
+    op: &FileOp,
+    origin: Option<&CopyOrigin>,
+) -> Result<Chosen, EngineError> {
+    let has_parent = !parent.0.is_empty() && copy::needs_parent(op);
+    let tree = if has_parent { Some(shared.tree(parent)?) } else { None };
+    let origin = origin.map(|origin| open(shared, origin)).transpose()?;
+    let read_file = |path: &[u8]| Ok(read_file(shared, parent, path)?);
+    let env =
+        CopyEnv { origin, default_mtime: shared.options.default_mtime, read_file: &read_file };
+    let prepared = copy::select(&env, tree.as_ref(), op).map_err(failure)?;
+    prepared.warnings().iter().for_each(|warning| (shared.options.on_warning)(warning));
+    Ok(Chosen { shared: shared.clone(), parent: parent.clone(), prepared })
+}
+
+fn open(shared: &Arc<Shared>, origin: &CopyOrigin) -> Result<Origin, EngineError> {
+    match origin {
+        CopyOrigin::Context(name) => {
+            let context = shared.options.contexts.get(name).cloned();
+            let context =
+                context.ok_or_else(|| EngineError::UnknownContext { name: name.clone() })?;
+            Ok(Origin::Context(context))
+        }
+        CopyOrigin::Layers(chain) => {
+            let source = Arc::new(Layers { shared: shared.clone(), chain: chain.clone() });
+            Ok(Origin::Layers { tree: shared.tree(chain)?, source })
+        }
+    }
+}
+
+/// Reads a small file of an image, with symbolic links followed inside of it.
+fn read_file(shared: &Shared, chain: &Chain, path: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+    let tree = shared.tree(chain)?;
+    // A path that leads nowhere is no file.
+    let Ok(found) = tree.resolve(path, true) else { return Ok(None) };
+    let Some(node) = found.node else { return Ok(None) };
+    let (Kind::File { size }, Some(position)) = (&node.kind, node.position) else {
+        return Ok(None);
+    };
+    if *size > MAX_SIZE {
+        return Err(EngineError::FileTooLarge {
+            path: crate::ShownPath(found.path),
+            limit: MAX_SIZE,
+        });
+    }
+    let Some(layer) = chain.0.get(node.layer as usize) else { return Ok(None) };
+    let fault = |source| EngineError::Layer { layer: layer.clone(), source };
+    let mut reader = shared.read_layer(layer)?;
+    for _ in 0..position {
+        reader.next().map_err(fault)?;
+    }
+    let mut contents = Vec::new();
+    match reader.next().map_err(fault)? {
+        Some(Change::Put(_)) => reader
+            .read_to_end(&mut contents)
+            .map_err(|source| fault(LayerError::Read { source }))?,
+        _ => return Ok(None),
+    };
+    Ok(Some(contents))
+}
+
+/// The layers of a stack, by number.
+pub(super) struct Layers {
+    pub(super) shared: Arc<Shared>,
+    pub(super) chain: Chain,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Layers").field(&self.chain).finish()
+    }
+}
+
+impl LayerSource for Layers {
+    fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure> {
+        let layer = self.chain.0.get(number as usize);
+        let layer = layer.ok_or(EngineError::NoSuchLayer { number })?;
+        Ok(self.shared.read_layer(layer)?)
+    }
+}
+
+/// What a step is about to write.
+pub(super) struct Chosen {
+    shared: Arc<Shared>,
+    parent: Chain,
+    prepared: Prepared,
+}
+
+impl Chosen {
+    /// Writes the layer, whose bytes also go to `tee`.
+    fn write(&self, tee: Option<Box<dyn Write + Send>>) -> Result<SinkResult, EngineError> {
+        let sink = LayerSink::new(&self.shared.store, self.shared.options.compression, tee)?;
+        let mut writer = LayerWriter::new(sink);
+        self.prepared.write(&mut writer).map_err(failure)?;
+        Ok(writer.finish()?.finish()?)
+    }
+}
+
+impl Selection for Chosen {
+    fn key(&self) -> &Digest {
+        self.prepared.key()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.prepared.is_empty()
+    }
+
+    fn commit(self: Box<Self>, folder: bool) -> Result<DiffId, StepFailure> {
+        let shared = &self.shared;
+        if !folder {
+            let made = self.write(None)?;
+            shared.remember(&made.diff_id, made.index);
+            return Ok(made.diff_id);
+        }
+        let (made, scratch) = shared.unpack(|tee| self.write(Some(tee)))?;
+        let index = shared.remember(&made.diff_id, made.index);
+        let tree = shared.tree(&self.parent.with(made.diff_id.clone()))?;
+        shared.publish_new(&scratch, &made.diff_id, &index, &tree, false)?;
+        Ok(made.diff_id)
+    }
+}
+
+/// Says whose business a failed copy is.
+fn failure(error: CopyError) -> EngineError {
+    let kind = match error {
+        CopyError::Layers { source } => return source.into(),
+        // What is to be written is at fault, not the writing.
+        CopyError::Layer(
+            LayerError::SizeChanged { .. } | LayerError::Contents { .. } | LayerError::Entry { .. },
+        ) => FailureKind::User,
+        CopyError::Layer(source) => return source.into(),
+        CopyError::LayerChanged { .. } | CopyError::Export { .. } => FailureKind::Internal,
+        _ => FailureKind::User,
+    };
+    StepFailure::new(kind, error).into()
+}

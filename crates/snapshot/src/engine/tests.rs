@@ -1,0 +1,384 @@
+use super::*;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use xbuild_model::file_op::MakeDir;
+use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP};
+use xbuild_model::seam::PendingTask;
+use xbuild_model::{BlobSource, Digest, FailureKind};
+
+use crate::unpack::tests::{layer, listing};
+use crate::{Change, Root, tasks};
+
+/// Does the tasks in this process. An ordinary user has a single id.
+struct Here {
+    single: bool,
+}
+
+struct Task(std::thread::JoinHandle<Result<Vec<u8>, String>>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failed(String);
+
+impl Namespace for Here {
+    fn start(
+        &self,
+        name: &'static str,
+        request: Vec<u8>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Box<dyn PendingTask>, StepFailure> {
+        let (_, task) = tasks::all().into_iter().find(|(known, _)| *known == name).unwrap();
+        Ok(Box::new(Task(std::thread::spawn(move || task(&request, fds)))))
+    }
+
+    fn map_name(&self) -> Result<String, StepFailure> {
+        Ok("map".to_owned())
+    }
+
+    fn single_id(&self) -> Result<bool, StepFailure> {
+        Ok(self.single)
+    }
+}
+
+impl PendingTask for Task {
+    fn wait(self: Box<Self>) -> Result<Vec<u8>, StepFailure> {
+        let answer = self.0.join().unwrap();
+        answer.map_err(|words| StepFailure::new(FailureKind::Internal, Failed(words)))
+    }
+}
+
+/// Blobs by digest, and how often one was opened.
+#[derive(Default)]
+struct Origin {
+    blobs: Mutex<HashMap<Digest, Vec<u8>>>,
+    opened: AtomicU32,
+}
+
+impl Blobs for Origin {
+    fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let blobs = self.blobs.lock().unwrap();
+        let blob = blobs.get(&layer.descriptor.digest).cloned();
+        let blob = blob
+            .ok_or_else(|| StepFailure::new(FailureKind::Remote, Failed("no blob".to_owned())))?;
+        Ok(Box::new(io::Cursor::new(blob)))
+    }
+}
+
+use std::io;
+
+struct Setup {
+    engine: Engine,
+    origin: Arc<Origin>,
+    _temp: tempfile::TempDir,
+}
+
+fn setup_with(single: bool) -> Setup {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(&temp.path().join("store")).unwrap());
+    let origin = Arc::new(Origin::default());
+    let engine =
+        Engine::new(store, origin.clone(), Arc::new(Here { single }), EngineOptions::default());
+    Setup { engine, origin, _temp: temp }
+}
+
+fn setup() -> Setup {
+    setup_with(!rustix::process::geteuid().is_root())
+}
+
+impl Setup {
+    /// Makes an image of layers known and returns it.
+    fn image(&self, layers: &[&[&str]]) -> Chain {
+        let layers: Vec<_> = layers.iter().map(|lines| self.publish(&layer(lines))).collect();
+        self.engine.add_image(&layers);
+        Chain(layers.into_iter().map(|layer| layer.diff_id).collect())
+    }
+
+    fn publish(&self, tar: &[u8]) -> ImageLayer {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(tar).unwrap();
+        let blob = gzip.finish().unwrap();
+        let descriptor = Descriptor::of(DOCKER_LAYER_GZIP, &blob);
+        self.origin.blobs.lock().unwrap().insert(descriptor.digest.clone(), blob);
+        let path = PathBuf::from("origin");
+        let source = BlobSource::Layout { path };
+        ImageLayer { diff_id: DiffId(Digest::of(tar)), descriptor, source }
+    }
+
+    fn opened(&self) -> u32 {
+        self.origin.opened.load(Ordering::Relaxed)
+    }
+
+    fn changes(&self, layer: &DiffId) -> Vec<Change> {
+        let mut reader = self.engine.read_layer(layer).unwrap();
+        std::iter::from_fn(|| reader.next().unwrap()).collect()
+    }
+}
+
+fn message(failure: &StepFailure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[test]
+fn a_layer_is_pulled_once_and_only_when_needed() {
+    let setup = setup();
+    let chain = setup.image(&[&["f a 1"], &["f b 1"]]);
+    assert!(chain.0.iter().all(|layer| setup.engine.has_layer(layer)));
+    assert!(matches!(setup.engine.blob(&chain.0[0]).unwrap(), LayerBlob::Remote(_)));
+    assert_eq!(setup.opened(), 0);
+    let lower = Chain(vec![chain.0[0].clone()]);
+    assert!(setup.engine.tree(&lower).unwrap().lookup(b"a").is_some());
+    assert_eq!(setup.opened(), 1);
+    let LayerBlob::Stored(descriptor) = setup.engine.blob(&chain.0[0]).unwrap() else { panic!() };
+    assert_eq!(descriptor.media_type, DOCKER_LAYER_GZIP);
+    assert!(setup.engine.tree(&chain).unwrap().lookup(b"b").is_some());
+    setup.engine.prepare(&chain).unwrap();
+    setup.engine.prepare(&chain).unwrap();
+    assert_eq!(setup.opened(), 2);
+}
+
+#[test]
+fn many_need_a_layer_at_the_same_time() {
+    let setup = setup();
+    let chain = setup.image(&[&["f a 1"], &["f d/b 1"], &["d d 711"], &["f d/c 1"], &["w a"]]);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let workspace = setup.engine.prepare(&chain).unwrap();
+                assert_eq!(workspace.root().lowers.len(), 5);
+            });
+        }
+    });
+    assert_eq!(setup.opened(), 5);
+}
+
+#[test]
+fn blobs_that_are_not_what_was_announced_are_refused() {
+    let setup = setup();
+    let good = setup.publish(&layer(&["f a 1"]));
+    let other = setup.publish(&layer(&["f b 2"]));
+    let blob = |digest: &Digest| setup.origin.blobs.lock().unwrap()[digest].clone();
+    let (good_bytes, other_bytes) = (blob(&good.descriptor.digest), blob(&other.descriptor.digest));
+    let longer = [&good_bytes[..], b"more"].concat();
+    let cases = [
+        (other_bytes.clone(), &good.descriptor, &good.diff_id, "expected sha256:"),
+        (
+            good_bytes[..good_bytes.len() / 2].to_vec(),
+            &good.descriptor,
+            &good.diff_id,
+            "expected sha256:",
+        ),
+        (longer, &good.descriptor, &good.diff_id, "expected sha256:"),
+        (b"no gzip at all".to_vec(), &good.descriptor, &good.diff_id, "expected sha256:"),
+        (other_bytes.clone(), &other.descriptor, &good.diff_id, "should hold layer"),
+    ];
+    for (number, (bytes, descriptor, diff_id, expected)) in cases.into_iter().enumerate() {
+        let fresh = self::setup();
+        fresh.origin.blobs.lock().unwrap().insert(descriptor.digest.clone(), bytes);
+        let (diff_id, descriptor) = (diff_id.clone(), descriptor.clone());
+        fresh.engine.add_image(&[ImageLayer {
+            diff_id: diff_id.clone(),
+            descriptor,
+            ..good.clone()
+        }]);
+        let chain = Chain(vec![diff_id.clone()]);
+        for failure in [
+            fresh.engine.tree(&chain).map(drop).unwrap_err(),
+            fresh.engine.prepare(&chain).map(drop).unwrap_err(),
+        ] {
+            assert!(message(&failure).contains(expected), "{number}: {}", message(&failure));
+            assert_eq!(failure.kind(), FailureKind::Remote, "{number}");
+        }
+        assert!(matches!(fresh.engine.blob(&diff_id).unwrap(), LayerBlob::Remote(_)));
+        assert_eq!(fresh.engine.0.store.index(&diff_id).unwrap(), None);
+    }
+    let failure = setup.engine.tree(&Chain(vec![other.diff_id])).unwrap_err();
+    assert!(message(&failure).contains("neither in the store"), "{failure}");
+}
+
+#[test]
+fn folders_that_a_layer_does_not_mention_are_as_the_layers_below_say() {
+    let setup = setup();
+    let chain =
+        setup.image(&[&["d tmp 1777", "d a 700", "d a/b 711"], &["f tmp/x 1", "f a/b/c/d 1"]]);
+    let workspace = setup.engine.prepare(&chain).unwrap();
+    let [upper, lower] = &workspace.root().lowers[..] else { panic!() };
+    let upper = Root::open(upper).unwrap();
+    assert_eq!(
+        listing(&upper),
+        ["a/ 700", "a/b/ 711", "a/b/c/ 755", "a/b/c/d 644 1", "tmp/ 1777", "tmp/x 644 1"]
+    );
+    assert_eq!(listing(&Root::open(lower).unwrap()), ["a/ 700", "a/b/ 711", "tmp/ 1777"]);
+    // The same layer on top of another one is another folder.
+    let alone = setup.engine.prepare(&Chain(vec![chain.0[1].clone()])).unwrap();
+    let alone = Root::open(&alone.root().lowers[0]).unwrap();
+    assert_eq!(alone.stat(b"tmp").unwrap().mode, 0o755);
+}
+
+#[test]
+fn a_workspace_becomes_a_layer_and_its_folder() {
+    let setup = setup();
+    let chain = setup.image(&[&["f kept 1", "f gone 1", "d d 755"]]);
+    let workspace = setup.engine.prepare(&chain).unwrap();
+    let dirs = workspace.root().clone();
+    assert_eq!(dirs.lowers.len(), 1);
+    let upper = Root::open(&dirs.upper).unwrap();
+    upper.create_new(b"new", 0o600).unwrap();
+    upper.mknod(b"gone", rustix::fs::FileType::CharacterDevice, 0, (0, 0)).unwrap();
+    let before = upper.stat(b"new").unwrap().ino;
+    let made = workspace.commit().unwrap();
+    let chain = chain.with(made.clone());
+    let tree = setup.engine.tree(&chain).unwrap();
+    let names: Vec<_> = tree.children(b"").map(|(name, _)| name).collect();
+    assert_eq!(names, [&b"d"[..], b"kept", b"new"]);
+    let LayerBlob::Stored(descriptor) = setup.engine.blob(&made).unwrap() else { panic!() };
+    assert_eq!(descriptor.media_type, OCI_LAYER_GZIP);
+    // The upper folder itself is the next lower one.
+    let next = setup.engine.prepare(&chain).unwrap();
+    let lower = Root::open(&next.root().lowers[0]).unwrap();
+    assert_eq!(lower.stat(b"new").unwrap().ino, before);
+    assert!(!dirs.work.exists());
+}
+
+#[test]
+fn a_workspace_that_is_dropped_leaves_nothing() {
+    let setup = setup();
+    let workspace = setup.engine.prepare(&Chain::default()).unwrap();
+    let dirs = workspace.root().clone();
+    assert!(dirs.lowers.is_empty());
+    let upper = Root::open(&dirs.upper).unwrap();
+    upper.mkdir(b"shut", 0o755).unwrap();
+    upper.create_new(b"shut/file", 0o600).unwrap();
+    upper.chmod(b"shut", 0).unwrap();
+    drop(workspace);
+    assert!(!dirs.upper.parent().unwrap().exists());
+}
+
+#[test]
+fn empty_and_repeated_layers_have_no_folder_of_their_own() {
+    let setup = setup();
+    let workspace = setup.engine.prepare(&Chain::default()).unwrap();
+    let empty = workspace.commit().unwrap();
+    let image = setup.image(&[&["f a 1"], &["f b 1"]]);
+    let [a, b] = &image.0[..] else { panic!() };
+    let chain = Chain([a, &empty, b, a, &empty].map(Clone::clone).to_vec());
+    let workspace = setup.engine.prepare(&chain).unwrap();
+    let lowers = &workspace.root().lowers;
+    assert_eq!(lowers.len(), 2);
+    assert!(Root::open(&lowers[0]).unwrap().stat(b"a").is_ok());
+    assert!(Root::open(&lowers[1]).unwrap().stat(b"b").is_ok());
+}
+
+#[test]
+fn an_opaque_root_hides_all_layers_below() {
+    let setup = setup();
+    let chain = setup.image(&[&["f a 1"], &["o", "f b 1"], &["f c 1"]]);
+    let workspace = setup.engine.prepare(&chain).unwrap();
+    assert_eq!(workspace.root().lowers.len(), 2);
+}
+
+#[test]
+fn the_root_folder_is_as_the_tree_says() {
+    let setup = setup();
+    let chain = setup.image(&[&["d  711", "f a 1"]]);
+    let workspace = setup.engine.prepare(&chain).unwrap();
+    let upper = Root::open(&workspace.root().upper).unwrap();
+    let stat = upper.stat(b"").unwrap();
+    assert_eq!((stat.mode, stat.mtime.secs), (0o711, 1000));
+    upper.chmod(b"", 0o555).unwrap();
+    let made = workspace.commit().unwrap();
+    let [Change::Put(entry)] = &setup.changes(&made)[..] else { panic!() };
+    assert_eq!((&entry.path[..], entry.meta.mode), (&b""[..], 0o555));
+}
+
+#[test]
+fn with_a_single_id_files_keep_their_owners() {
+    let setup = setup_with(true);
+    let mut writer = crate::LayerWriter::new(Vec::new());
+    for (path, kind) in [("f", crate::Kind::File { size: 0 }), ("d", crate::Kind::Dir)] {
+        let meta = crate::Meta { mode: 0o755, uid: 12, gid: 34, ..Default::default() };
+        let entry = crate::Entry { path: path.into(), kind, meta };
+        writer.put(&entry, &mut io::empty()).unwrap();
+    }
+    let image = setup.publish(&writer.finish().unwrap());
+    setup.engine.add_image(std::slice::from_ref(&image));
+    let workspace = setup.engine.prepare(&Chain(vec![image.diff_id])).unwrap();
+    let upper = Root::open(&workspace.root().upper).unwrap();
+    for name in ["f", "new", "d"] {
+        upper.create_new(name.as_bytes(), 0o600).unwrap();
+    }
+    upper.link(b"f", b"link").unwrap();
+    let made = workspace.commit().unwrap();
+    let owners: Vec<_> = setup
+        .changes(&made)
+        .into_iter()
+        .map(|change| match change {
+            Change::Put(entry) => {
+                (String::from_utf8(entry.path).unwrap(), entry.meta.uid, entry.meta.gid)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // A file in place of the folder is a new one.
+    let expected = [("d", 0, 0), ("f", 12, 34), ("link", 12, 34), ("new", 0, 0)];
+    assert_eq!(owners, expected.map(|(path, uid, gid)| (path.to_owned(), uid, gid)));
+}
+
+#[test]
+fn a_selection_becomes_a_layer_with_or_without_folder() {
+    for folder in [false, true] {
+        let setup = setup();
+        let chain = setup.image(&[&["d a 700"]]);
+        let op = FileOp::MakeDir(MakeDir { path: "/a/b/c".to_owned(), user: String::new() });
+        let selection = setup.engine.select(&chain, &op, None).unwrap();
+        assert!(!selection.is_empty());
+        let made = selection.commit(folder).unwrap();
+        let chain = chain.with(made.clone());
+        assert!(setup.engine.select(&chain, &op, None).unwrap().is_empty());
+        let opened = setup.opened();
+        let workspace = setup.engine.prepare(&chain).unwrap();
+        let top = Root::open(&workspace.root().lowers[0]).unwrap();
+        assert_eq!(listing(&top), ["a/ 700", "a/b/ 755", "a/b/c/ 755"]);
+        assert_eq!(setup.opened(), opened);
+    }
+}
+
+#[test]
+fn an_unpacking_that_fails_says_why() {
+    let setup = setup();
+    let chain = setup.image(&[&["f a 1"]]);
+    // Something that only the task can stumble over: a folder that it cannot write.
+    struct Broken;
+    impl Namespace for Broken {
+        fn start(
+            &self,
+            _: &'static str,
+            _: Vec<u8>,
+            fds: Vec<OwnedFd>,
+        ) -> Result<Box<dyn PendingTask>, StepFailure> {
+            drop(fds);
+            Ok(Box::new(Task(std::thread::spawn(|| Err("the disk is full".to_owned())))))
+        }
+        fn map_name(&self) -> Result<String, StepFailure> {
+            Ok("map".to_owned())
+        }
+        fn single_id(&self) -> Result<bool, StepFailure> {
+            Ok(true)
+        }
+    }
+    let store = setup.engine.0.store.clone();
+    let engine =
+        Engine::new(store, setup.origin.clone(), Arc::new(Broken), EngineOptions::default());
+    let layers = setup.engine.0.known(|known| known.remote.values().cloned().collect::<Vec<_>>());
+    engine.add_image(&layers);
+    let failure = engine.prepare(&chain).map(drop).unwrap_err();
+    assert_eq!(message(&failure), "the disk is full");
+}

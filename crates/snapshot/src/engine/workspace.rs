@@ -1,0 +1,123 @@
+//! A writable root file system on top of a stack of layers, and the layer that it becomes.
+
+use std::fs::{File, Permissions};
+use std::io::{self, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use xbuild_model::seam::{RootDirs, Workspace};
+use xbuild_model::{Chain, DiffId, StepFailure};
+
+use super::folders::{Scratch, pipe};
+use super::{Shared, owners};
+use crate::tasks::{DIFF, DiffRequest};
+use crate::{EngineError, LayerError, LayerSink, LayerWriter, Meta, Tree};
+
+/// Bytes taken from the pipe at a time.
+const BUFFER: usize = 256 << 10;
+
+/// A writable root file system. The upper folder becomes the folder of the new layer as it is: it
+/// is never copied.
+pub(super) struct Writable {
+    shared: Arc<Shared>,
+    parent: Chain,
+    tree: Tree,
+    dirs: RootDirs,
+    /// The mode of the root folder at first.
+    root_mode: u32,
+    /// Its owner at first, `None` for this process's own id.
+    root_owner: Option<(u32, u32)>,
+    scratch: Scratch,
+}
+
+impl Writable {
+    pub(super) fn prepare(shared: &Arc<Shared>, parent: &Chain) -> Result<Self, EngineError> {
+        let lowers = shared.folders(parent)?;
+        let tree = shared.tree(parent)?;
+        let scratch = Scratch::new(shared, "workspace")?;
+        let (upper, work) = (scratch.content(), scratch.beside("work")?);
+        let meta = Meta { xattrs: Vec::new(), ..tree.root().meta.clone() };
+        let root_mode = meta.mode;
+        // Id 0 of the namespace is this process's own, and the only one where there is one.
+        let is_own = shared.namespace.single_id()? || (meta.uid, meta.gid) == (0, 0);
+        let root_owner = (!is_own).then_some((meta.uid, meta.gid));
+        if is_own {
+            let set = || -> io::Result<()> {
+                std::fs::set_permissions(&upper, Permissions::from_mode(meta.mode))?;
+                crate::root::Root::open(&upper)?.set_mtime(b"", meta.mtime)
+            };
+            set()
+                .map_err(|source| EngineError::Io { action: "set up the upper folder", source })?;
+        } else {
+            shared.dress(&upper, vec![(Vec::new(), meta)])?;
+        }
+        let dirs = RootDirs { lowers, upper, work };
+        let (shared, parent) = (shared.clone(), parent.clone());
+        Ok(Self { shared, parent, tree, dirs, root_mode, root_owner, scratch })
+    }
+
+    fn finish(self) -> Result<DiffId, EngineError> {
+        let shared = &self.shared;
+        let request = DiffRequest {
+            upper: self.dirs.upper.clone(),
+            lowers: self.dirs.lowers.clone(),
+            root_mode: self.root_mode,
+            root_owner: self.root_owner,
+            skip: Vec::new(),
+        };
+        let (read, write) = pipe()?;
+        let mut sink = LayerSink::new(&shared.store, shared.options.compression, None)?;
+        let task = shared.start(DIFF, &request, vec![write])?;
+        let copied = self.copy(read, &mut sink);
+        // A layer that was cut short must never be finished: the task's word counts.
+        match (copied, task.wait()) {
+            (Ok(()), Ok(_)) => {}
+            // The task broke off because nobody read on.
+            (Err(error @ LayerError::Write { .. }), _) | (Err(error), Ok(_)) => {
+                return Err(error.into());
+            }
+            (_, Err(failure)) => return Err(failure.into()),
+        }
+        let made = sink.finish()?;
+        let index = shared.remember(&made.diff_id, made.index);
+        let chain = self.parent.with(made.diff_id.clone());
+        let tree = shared.tree(&chain)?;
+        // overlayfs has copied folders up with all that the layers below say about them.
+        shared.publish_new(&self.scratch, &made.diff_id, &index, &tree, true)?;
+        Ok(made.diff_id)
+    }
+
+    /// Copies the layer from the task to the sink.
+    fn copy(&self, pipe: OwnedFd, sink: &mut LayerSink<'_>) -> Result<(), LayerError> {
+        let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
+        let is_single = self.shared.namespace.single_id().unwrap_or(false);
+        if is_single {
+            let mut out = LayerWriter::new(sink);
+            owners::restore(&mut pipe, &self.tree, &mut out)?;
+            out.finish()?;
+            return Ok(());
+        }
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = match pipe.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(LayerError::Read { source }),
+            };
+            io::Write::write_all(sink, &buffer[..count])
+                .map_err(|source| LayerError::Write { source })?;
+        }
+    }
+}
+
+impl Workspace for Writable {
+    fn root(&self) -> &RootDirs {
+        &self.dirs
+    }
+
+    fn commit(self: Box<Self>) -> Result<DiffId, StepFailure> {
+        Ok(self.finish()?)
+    }
+}

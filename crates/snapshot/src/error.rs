@@ -1,0 +1,323 @@
+//! What can go wrong with layers.
+
+mod copy;
+mod engine;
+
+pub use copy::CopyError;
+pub use engine::{DiffError, EngineError, TaskError, UnpackError};
+
+use std::fmt;
+use std::io;
+
+use xbuild_model::{Digest, DigestError};
+use xbuild_store::StoreError;
+
+/// A path out of an archive, shown escaped and shortened: it may hold anything.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShownPath(pub Vec<u8>);
+
+/// A failure to read or write a layer or another archive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// The stream that the archive comes from failed.
+    #[error("cannot read the archive")]
+    Read {
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The stream that the archive goes to failed.
+    #[error("cannot write the archive")]
+    Write {
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive is malformed, or of a form that xbuild refuses.
+    #[error("malformed tar archive at byte {offset}: {fault}")]
+    Malformed {
+        /// Where the header begins, in bytes from the start of the uncompressed archive.
+        offset: u64,
+        /// What is wrong.
+        fault: TarFault,
+    },
+    /// An entry is well formed, but must not stand in a layer.
+    #[error("archive entry {path}: {fault}")]
+    Entry {
+        /// Its name.
+        path: ShownPath,
+        /// What is wrong.
+        fault: EntryFault,
+    },
+    /// A file does not have as many bytes as was said.
+    #[error("{path} does not have the {expected} bytes that it had before")]
+    SizeChanged {
+        /// The file.
+        path: ShownPath,
+        /// The bytes announced.
+        expected: u64,
+    },
+    /// The contents of a file could not be read while it was being written to a layer.
+    #[error("cannot read {path}")]
+    Contents {
+        /// The file.
+        path: ShownPath,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A blob is not what its descriptor announces.
+    #[error(
+        "expected {expected} with {expected_size} bytes, got {actual} with {actual_size} bytes"
+    )]
+    Mismatch {
+        /// The digest announced.
+        expected: Digest,
+        /// The size announced, in bytes.
+        expected_size: u64,
+        /// The digest of what was read; of the first bytes only, if there were too many.
+        actual: Digest,
+        /// The bytes that were read.
+        actual_size: u64,
+    },
+    /// A layer unpacks to more than any honest one.
+    #[error("{compressed} compressed bytes unpack to more than {limit} bytes")]
+    Bomb {
+        /// The compressed bytes read so far.
+        compressed: u64,
+        /// The bytes that they may unpack to.
+        limit: u64,
+    },
+    /// A stored layer index cannot be read.
+    #[error("unreadable layer index: {fault}")]
+    Index {
+        /// What is wrong.
+        fault: IndexFault,
+    },
+    /// The store failed.
+    #[error("cannot keep the layer")]
+    Store {
+        /// Why it failed.
+        #[from]
+        source: StoreError,
+    },
+    /// A digest in a record is malformed.
+    #[error("malformed digest")]
+    Digest {
+        /// Why it is none.
+        #[from]
+        source: DigestError,
+    },
+}
+
+/// Why an archive is malformed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TarFault {
+    /// The stream ends within an entry.
+    #[error("the archive is cut short")]
+    Truncated,
+    /// A header's checksum is wrong.
+    #[error("wrong header checksum")]
+    Checksum,
+    /// The archive goes on after a single block of zeros.
+    #[error("a lone zero block")]
+    LoneZeroBlock,
+    /// A numeric field holds no number, or one out of range.
+    #[error("bad number in the field {field}")]
+    Number {
+        /// The field.
+        field: &'static str,
+    },
+    /// The type of an entry is not known, or not supported.
+    #[error("unsupported entry type {flag:?}")]
+    Type {
+        /// The type flag.
+        flag: char,
+    },
+    /// An extended header cannot be parsed.
+    #[error("malformed extended header record")]
+    PaxRecord,
+    /// A key stands twice in an extended header.
+    #[error("extended header record {key:?} stands twice")]
+    PaxDuplicate {
+        /// The key.
+        key: String,
+    },
+    /// The value of a record is not allowed.
+    #[error("bad value of extended header record {key:?}")]
+    PaxValue {
+        /// The key.
+        key: String,
+    },
+    /// A global extended header would change what entries follow.
+    #[error("global extended header sets {key:?}")]
+    PaxGlobal {
+        /// The key.
+        key: String,
+    },
+    /// Headers contradict each other, or belong to no entry.
+    #[error("extended headers that contradict each other or belong to no entry")]
+    StrayExtension,
+    /// An extended header, name or sparse map is longer than allowed.
+    #[error("{what} is longer than {limit} bytes")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// An entry that has no contents announces some.
+    #[error("an entry without contents announces a size")]
+    UnexpectedContents,
+    /// A sparse map overlaps, is out of order, or does not fit the file.
+    #[error("malformed sparse file map")]
+    SparseMap,
+    /// The holes of sparse files are larger than allowed.
+    #[error("the holes of sparse files have more than {limit} bytes")]
+    SparseHoles {
+        /// The limit for one archive, in bytes.
+        limit: u64,
+    },
+    /// More entries than allowed.
+    #[error("more than {limit} entries")]
+    TooManyEntries {
+        /// The limit.
+        limit: u64,
+    },
+    /// Names and attributes together are larger than allowed.
+    #[error("names and attributes have more than {limit} bytes")]
+    TooMuchMetadata {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// Why an entry must not stand in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryFault {
+    /// The name has a `..` part.
+    #[error("the name climbs out with \"..\"")]
+    Climbs,
+    /// The path has too many bytes.
+    #[error("the path has more than {} bytes", crate::path::MAX_PATH)]
+    PathTooLong,
+    /// A part of the path has too many bytes.
+    #[error("a part of the path has more than {} bytes", crate::path::MAX_PART)]
+    PartTooLong,
+    /// A NUL byte in a path or target.
+    #[error("the name holds a NUL byte")]
+    Nul,
+    /// The path is not in the form of [`crate::Entry::path`].
+    #[error("the path is not clean")]
+    NotClean,
+    /// The root of the file system as something else than a folder.
+    #[error("the root must be a folder")]
+    RootKind,
+    /// A whiteout of nothing, of `.` or of `..`, or a whiteout name used for a folder.
+    #[error("invalid whiteout")]
+    Whiteout,
+    /// A symbolic link without target or with one that is too long.
+    #[error("invalid target of a symbolic link")]
+    SymlinkTarget,
+    /// A hard link whose target is no earlier file of the same layer.
+    #[error("the hard link's target is no earlier file of the layer")]
+    LinkTarget,
+    /// Symbolic links of the layer lead in a circle.
+    #[error("too many symbolic links on the way")]
+    LinkLoop,
+    /// A character device 0:0, overlayfs's own whiteout.
+    #[error("a character device 0:0 is not allowed")]
+    OverlayWhiteout,
+    /// A device number that no kernel has.
+    #[error("device number out of range")]
+    DeviceNumber,
+    /// A file larger than an archive can say.
+    #[error("the file is too large")]
+    Size,
+    /// An owner that does not fit.
+    #[error("owner out of range")]
+    Owner,
+}
+
+/// Why a stored layer index cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexFault {
+    /// Another version wrote it: index the layer again.
+    #[error("written by another version")]
+    Version,
+    /// The bytes do not decode.
+    #[error("damaged")]
+    Damaged,
+}
+
+/// A path that leads nowhere in a tree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// More symbolic links on the way than a kernel follows.
+    #[error("{path}: too many symbolic links")]
+    Loop {
+        /// The path asked for.
+        path: ShownPath,
+    },
+    /// Something on the way is no folder.
+    #[error("{path}: {at} is not a folder")]
+    NotAFolder {
+        /// The path asked for.
+        path: ShownPath,
+        /// What is no folder.
+        at: ShownPath,
+    },
+    /// A part or the whole is too long.
+    #[error("{path}: the path is too long")]
+    TooLong {
+        /// The path asked for.
+        path: ShownPath,
+    },
+}
+
+impl LayerError {
+    pub(crate) fn entry(path: &[u8], fault: EntryFault) -> Self {
+        Self::Entry { path: ShownPath(path.to_vec()), fault }
+    }
+
+    pub(crate) fn malformed(offset: u64, fault: TarFault) -> Self {
+        Self::Malformed { offset, fault }
+    }
+
+    /// Makes an error of one that a writer returned: its own if it came from one of this crate.
+    pub(crate) fn from_write(source: io::Error) -> Self {
+        match source.downcast::<LayerError>() {
+            Ok(error) => error,
+            Err(source) => Self::Write { source },
+        }
+    }
+
+    /// Makes an error of one that a reader returned: its own if it came from one of this crate.
+    pub(crate) fn from_read(source: io::Error) -> Self {
+        match source.downcast::<LayerError>() {
+            Ok(error) => error,
+            Err(source) => Self::Read { source },
+        }
+    }
+}
+
+impl fmt::Display for ShownPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Longer paths are shown by their end, which tells more than the beginning.
+        const SHOWN: usize = 200;
+        let skipped = self.0.len().saturating_sub(SHOWN);
+        let dots = if skipped > 0 { "..." } else { "" };
+        write!(f, "\"{dots}{}\"", self.0[skipped..].escape_ascii())
+    }
+}
+
+impl fmt::Debug for ShownPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

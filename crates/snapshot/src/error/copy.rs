@@ -1,0 +1,181 @@
+//! What can go wrong with COPY, ADD, WORKDIR and exports.
+
+use std::io;
+use std::path::PathBuf;
+
+use xbuild_model::StepFailure;
+use xbuild_model::passwd::UserError;
+
+use super::{EntryFault, LayerError, ResolveError, ShownPath};
+use crate::pattern::PatternError;
+
+/// A failure to work out or write what a COPY, ADD, WORKDIR or an export of files makes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// A build context cannot be opened.
+    #[error("cannot open the build context {path:?}")]
+    OpenContext {
+        /// The folder.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be read where it is copied from.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file, below the root of the origin.
+        path: ShownPath,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A file was written to between two looks at it.
+    #[error("{path} changed while it was copied")]
+    Changed {
+        /// The file, below the root of the origin.
+        path: ShownPath,
+    },
+    /// A source does not exist.
+    #[error("{path}: not found in {place}")]
+    NotFound {
+        /// The source as written.
+        path: ShownPath,
+        /// What it was looked for in.
+        place: &'static str,
+    },
+    /// A path that has to be a folder is something else.
+    #[error("{path} is not a directory")]
+    NotAFolder {
+        /// The path, below the root of the image.
+        path: ShownPath,
+    },
+    /// A file would replace a folder.
+    #[error("cannot replace the directory {path} with a file")]
+    OverFolder {
+        /// The folder.
+        path: ShownPath,
+    },
+    /// A folder would replace something else.
+    #[error("cannot copy a directory over {path}, which is not a directory")]
+    OverFile {
+        /// What is there.
+        path: ShownPath,
+    },
+    /// A path has symbolic links that lead nowhere.
+    #[error("cannot follow a path")]
+    Resolve {
+        /// Why it failed.
+        #[from]
+        source: ResolveError,
+    },
+    /// A path cannot stand in a layer.
+    #[error("{path}: {fault}")]
+    Path {
+        /// The path.
+        path: ShownPath,
+        /// What is wrong with it.
+        fault: EntryFault,
+    },
+    /// A pattern is malformed.
+    #[error("invalid pattern in {place}")]
+    Pattern {
+        /// Where it stands.
+        place: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: PatternError,
+    },
+    /// The value of `--chmod` is no mode.
+    #[error(
+        "invalid --chmod {text:?}: expected an octal mode of at most 7777, or changes such as u=rwX,go-w"
+    )]
+    Chmod {
+        /// The value.
+        text: String,
+    },
+    /// A number of `--chown` or USER is out of range.
+    #[error("invalid owner {text:?}")]
+    Owner {
+        /// What was written.
+        text: String,
+        /// Why it is none.
+        #[source]
+        source: UserError,
+    },
+    /// A user or group is a negative number.
+    #[error("invalid owner {text:?}: a number must not have a sign")]
+    SignedOwner {
+        /// What was written.
+        text: String,
+    },
+    /// A name cannot be looked up, because the layer is made without the image below it.
+    #[error(
+        "--chown {text:?} with --link: the user and group must be numbers, since no passwd file is at hand"
+    )]
+    OwnerOfLink {
+        /// What was written.
+        text: String,
+    },
+    /// The origin or the image below cannot be read.
+    #[error("cannot read the layers")]
+    Layers {
+        /// Why it failed.
+        #[source]
+        source: StepFailure,
+    },
+    /// An archive cannot be unpacked.
+    #[error("cannot unpack {archive}")]
+    Archive {
+        /// The archive, below the root of the context.
+        archive: ShownPath,
+        /// Why it failed.
+        #[source]
+        source: LayerError,
+    },
+    /// A hard link of an archive has a target that the archive does not hold.
+    #[error(
+        "cannot unpack {archive}: the hard link {path} has the target {target}, which is no file of the archive"
+    )]
+    ArchiveLink {
+        /// The archive.
+        archive: ShownPath,
+        /// The link.
+        path: ShownPath,
+        /// Its target.
+        target: ShownPath,
+    },
+    /// A layer that was indexed before has no longer what it had.
+    #[error("layer {number} no longer has the file at position {position}")]
+    LayerChanged {
+        /// The number of the layer in its stack.
+        number: u32,
+        /// The position of the file in the layer.
+        position: u32,
+    },
+    /// The layer cannot be written.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A file of an export cannot be written.
+    #[error("cannot write {path}")]
+    Export {
+        /// The file, below the folder that is written to.
+        path: ShownPath,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CopyError {
+    pub(crate) fn read(path: &[u8]) -> impl FnOnce(io::Error) -> Self {
+        let path = ShownPath(path.to_vec());
+        move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn path(path: &[u8]) -> impl FnOnce(EntryFault) -> Self {
+        let path = ShownPath(path.to_vec());
+        move |fault| Self::Path { path, fault }
+    }
+}

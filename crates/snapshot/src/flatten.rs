@@ -1,0 +1,213 @@
+//! The files of a stack of layers, without the layers: as one tar archive or as a folder.
+//!
+//! Layers are read one after the other, and of each what is still visible on top is written: no
+//! unpacked copy is made on the way.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::copy::{EntrySink, LayerSource, Origin, Outline, Sources};
+use crate::root::Root;
+use crate::{Change, CopyError, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability};
+
+/// Mode of files and folders while they are being written.
+const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// What an ordinary user cannot make, and is missing from an exported folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file, below the folder that was written to.
+    pub path: ShownPath,
+    /// What is missing.
+    pub what: SkippedPart,
+}
+
+/// What is missing from an exported folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkippedPart {
+    /// A device node, wholly.
+    Device,
+    /// The file's capabilities.
+    Capabilities,
+}
+
+/// Writes all files of `tree`, whose contents `source` gives, to an archive; the caller finishes
+/// the writer. Folders come first, then regular files in the order of the layers.
+pub fn to_tar<W: Write>(
+    tree: &Tree,
+    source: Arc<dyn LayerSource>,
+    writer: &mut LayerWriter<W>,
+) -> Result<(), CopyError> {
+    Outline::of_tree(tree).write(&sources(tree, source), writer)
+}
+
+/// Writes all files of `tree` below the folder `dest`, which is made if it is missing. They belong
+/// to whoever runs this; modes and times are kept.
+///
+/// Folders that exist are merged, other files replaced. Symbolic links below `dest` are never
+/// followed, whoever made them.
+///
+/// **Errors** — [`CopyError::Export`], also if a file would replace a folder; what was written
+/// until then stays.
+pub fn to_folder(
+    tree: &Tree,
+    source: Arc<dyn LayerSource>,
+    dest: &Path,
+) -> Result<Vec<Skipped>, CopyError> {
+    let root = std::fs::create_dir_all(dest)
+        .and_then(|()| Root::open(dest))
+        .map_err(fail(dest.as_os_str().as_encoded_bytes()))?;
+    let mut writer = FolderWriter { root, folders: Vec::new(), skipped: Vec::new() };
+    Outline::of_tree(tree).write(&sources(tree, source), &mut writer)?;
+    writer.finish()
+}
+
+fn sources(tree: &Tree, source: Arc<dyn LayerSource>) -> Sources {
+    Sources::new(Some(&Origin::Layers { tree: tree.clone(), source }))
+}
+
+fn fail(path: &[u8]) -> impl FnOnce(io::Error) -> CopyError {
+    let path = ShownPath(path.to_vec());
+    move |source| CopyError::Export { path, source }
+}
+
+/// Writes entries below a folder.
+struct FolderWriter {
+    root: Root,
+    /// Folders with the mode and time that they get when all is in them.
+    folders: Vec<(Vec<u8>, Meta)>,
+    skipped: Vec<Skipped>,
+}
+
+impl FolderWriter {
+    /// Gives folders their modes and times, inner ones first.
+    fn finish(self) -> Result<Vec<Skipped>, CopyError> {
+        for (path, meta) in self.folders.iter().rev() {
+            self.root
+                .set_mtime(path, meta.mtime)
+                .and_then(|()| self.root.chmod(path, meta.mode))
+                .map_err(fail(path))?;
+        }
+        Ok(self.skipped)
+    }
+
+    fn skip(&mut self, path: &[u8], what: SkippedPart) {
+        self.skipped.push(Skipped { path: ShownPath(path.to_vec()), what });
+    }
+
+    fn folder(&self, path: &[u8]) -> io::Result<()> {
+        match self.root.try_stat(path)? {
+            Some(stat) if stat.is_dir() => {
+                if stat.mode & PRIVATE_FOLDER != PRIVATE_FOLDER {
+                    self.root.chmod(path, stat.mode | PRIVATE_FOLDER)?;
+                }
+                return Ok(());
+            }
+            Some(_) => self.root.unlink(path)?,
+            None => {}
+        }
+        self.root.mkdir(path, PRIVATE_FOLDER)
+    }
+
+    fn file(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        meta: &Meta,
+        contents: &mut dyn Read,
+    ) -> io::Result<()> {
+        let mut file = self.root.create_new(path, PRIVATE_FILE)?;
+        let written = io::copy(contents, &mut file)?;
+        if written != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        drop(file);
+        // Set-user-id last: writing and changing attributes would drop it.
+        for (name, value) in meta.xattrs.iter().filter(|(name, _)| name == capability::NAME) {
+            let name = String::from_utf8_lossy(name);
+            match self.root.set_xattr(path, &name, value) {
+                Ok(()) => {}
+                Err(error) if is_refused(&error) => self.skip(path, SkippedPart::Capabilities),
+                Err(error) => return Err(error),
+            }
+        }
+        self.root.chmod(path, meta.mode)?;
+        self.root.set_mtime(path, meta.mtime)
+    }
+
+    fn special(
+        &mut self,
+        path: &[u8],
+        kind: FileType,
+        device: (u32, u32),
+        meta: &Meta,
+    ) -> io::Result<()> {
+        match self.root.mknod(path, kind, PRIVATE_FILE, device) {
+            Ok(()) => {
+                self.root.chmod(path, meta.mode)?;
+                self.root.set_mtime(path, meta.mtime)
+            }
+            Err(error) if is_refused(&error) && kind != FileType::Fifo => {
+                self.skip(path, SkippedPart::Device);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self, entry: &Entry, contents: &mut dyn Read) -> io::Result<()> {
+        let Entry { path, kind, meta } = entry;
+        if *kind == Kind::Dir {
+            self.folder(path)?;
+            self.folders.push((path.clone(), meta.clone()));
+            return Ok(());
+        }
+        if let Some(stat) = self.root.try_stat(path)? {
+            if stat.is_dir() {
+                return Err(Errno::ISDIR.into());
+            }
+            self.root.unlink(path)?;
+        }
+        match kind {
+            Kind::Dir => Ok(()),
+            Kind::File { size } => self.file(path, *size, meta, contents),
+            Kind::Symlink { target } => {
+                self.root.symlink(target, path)?;
+                self.root.set_mtime(path, meta.mtime)
+            }
+            Kind::HardLink { target } => self.root.link(target, path),
+            Kind::CharDevice { major, minor } => {
+                self.special(path, FileType::CharacterDevice, (*major, *minor), meta)
+            }
+            Kind::BlockDevice { major, minor } => {
+                self.special(path, FileType::BlockDevice, (*major, *minor), meta)
+            }
+            Kind::Fifo => self.special(path, FileType::Fifo, (0, 0), meta),
+        }
+    }
+}
+
+/// Returns whether an error says that the user, or the file system, is not able to do that.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP))
+}
+
+impl EntrySink for FolderWriter {
+    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), CopyError> {
+        self.write(entry, contents).map_err(fail(&entry.path))
+    }
+
+    fn mark(&mut self, _: &Change) -> Result<(), CopyError> {
+        // A tree has no marks: what they hid is not in it.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

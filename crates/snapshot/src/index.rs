@@ -1,0 +1,214 @@
+//! What a layer holds, without the contents of its files: the changes in the order of the archive.
+
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use xbuild_model::{DiffId, Digest};
+
+use crate::{Change, EntryFault, IndexFault, Kind, LayerError, LayerReader, Tree};
+
+/// The first byte of a stored index. Changes with the encoding and with what the tar reader makes
+/// of an archive; indexes of other versions are made again from the layer.
+const VERSION: u8 = 1;
+
+/// Bytes read from files at a time, to be hashed.
+const BUFFER: usize = 128 << 10;
+
+/// The SHA-256 of a regular file's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContentHash(pub [u8; 32]);
+
+/// The changes of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerIndex {
+    changes: Vec<(Change, Option<ContentHash>)>,
+}
+
+impl LayerIndex {
+    /// Makes an index of changes in the order of the archive; regular files come with the hash of
+    /// their contents.
+    ///
+    /// **Errors** — [`EntryFault::LinkTarget`] if a hard link names no earlier file of the layer.
+    pub fn new(changes: Vec<(Change, Option<ContentHash>)>) -> Result<Self, LayerError> {
+        let is_link = |change: &Change| match change {
+            Change::Put(entry) => matches!(entry.kind, Kind::HardLink { .. }),
+            _ => false,
+        };
+        if changes.iter().any(|(change, _)| is_link(change))
+            && let (_, Some(position)) = Tree::empty().merge(0, &changes)
+            && let Change::Put(entry) = &changes[position].0
+        {
+            return Err(LayerError::entry(&entry.path, EntryFault::LinkTarget));
+        }
+        Ok(Self { changes })
+    }
+
+    /// Reads the rest of a layer and returns its index.
+    pub fn read<R: Read>(layer: &mut LayerReader<R>) -> Result<Self, LayerError> {
+        let mut buffer = vec![0; BUFFER];
+        let mut changes = Vec::new();
+        while let Some(change) = layer.next()? {
+            let content = match &change {
+                Change::Put(entry) if matches!(entry.kind, Kind::File { .. }) => {
+                    Some(hash_contents(layer, &mut buffer)?)
+                }
+                _ => None,
+            };
+            changes.push((change, content));
+        }
+        Self::new(changes)
+    }
+
+    /// Returns the changes in the order of the archive; regular files with their hash.
+    pub fn changes(&self) -> &[(Change, Option<ContentHash>)] {
+        &self.changes
+    }
+
+    /// Returns the index as the bytes that the store keeps.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(&self.changes, vec![VERSION])
+            .expect("plain values always have an encoding")
+    }
+
+    /// Reads what [`LayerIndex::encode`] made.
+    ///
+    /// **Errors** — [`LayerError::Index`]; the index can be made again from the layer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LayerError> {
+        let index = |fault| LayerError::Index { fault };
+        match bytes.split_first() {
+            Some((&VERSION, bytes)) => {
+                let changes =
+                    postcard::from_bytes(bytes).map_err(|_| index(IndexFault::Damaged))?;
+                Self::new(changes)
+            }
+            Some(_) => Err(index(IndexFault::Version)),
+            None => Err(index(IndexFault::Damaged)),
+        }
+    }
+}
+
+/// Reads an uncompressed layer to the very end of the stream and returns its diff ID and index.
+/// All that is read also goes to `tee`, such as the pipe of an unpacking process.
+///
+/// **Errors** — as [`LayerReader::next`]; [`LayerError::Write`] if `tee` fails.
+pub fn index_layer(
+    tar: impl Read,
+    tee: Option<Box<dyn Write + Send>>,
+) -> Result<(DiffId, LayerIndex), LayerError> {
+    let mut tap = Tap { input: tar, hash: Sha256::new(), tee, tee_error: None };
+    let result = read_tar(&mut tap);
+    if let Some(source) = tap.tee_error {
+        return Err(LayerError::Write { source });
+    }
+    let index = result?;
+    if let Some(mut tee) = tap.tee {
+        tee.flush().map_err(|source| LayerError::Write { source })?;
+    }
+    Ok((DiffId(Digest::from_sha256(tap.hash.finalize().into())), index))
+}
+
+/// Reads an uncompressed layer to the very end of the stream.
+pub(crate) fn read_tar(tar: impl Read) -> Result<LayerIndex, LayerError> {
+    let mut layer = LayerReader::new(tar);
+    let index = LayerIndex::read(&mut layer)?;
+    layer.finish()?;
+    Ok(index)
+}
+
+fn hash_contents(contents: &mut impl Read, buffer: &mut [u8]) -> Result<ContentHash, LayerError> {
+    let mut hash = Sha256::new();
+    loop {
+        match contents.read(buffer) {
+            Ok(0) => return Ok(ContentHash(hash.finalize().into())),
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(LayerError::from_read(source)),
+        }
+    }
+}
+
+/// Hashes and copies what is read through it.
+struct Tap<R> {
+    input: R,
+    hash: Sha256,
+    tee: Option<Box<dyn Write + Send>>,
+    /// Kept apart, so that a failure to write does not pass for one to read.
+    tee_error: Option<io::Error>,
+}
+
+impl<R: Read> Read for Tap<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        if let Some(tee) = &mut self.tee
+            && let Err(error) = tee.write_all(&buffer[..count])
+        {
+            let kind = error.kind();
+            self.tee_error = Some(error);
+            return Err(kind.into());
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Entry, LayerWriter, Meta};
+
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut writer = LayerWriter::new(Vec::new());
+        let mut put = |path: &[u8], kind: Kind, mut contents: &[u8]| {
+            let entry = Entry { path: path.to_vec(), kind, meta: Meta::default() };
+            writer.put(&entry, &mut contents).unwrap();
+        };
+        put(b"d", Kind::Dir, b"");
+        put(b"d/f", Kind::File { size: 5 }, b"hello");
+        put(b"h", Kind::HardLink { target: b"d/f".to_vec() }, b"");
+        put(b"s", Kind::Symlink { target: b"d".to_vec() }, b"");
+        writer.whiteout(b"gone").unwrap();
+        writer.opaque(b"d").unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn an_index_survives_the_store() {
+        let index = read_tar(&sample()[..]).unwrap();
+        assert_eq!(index.changes().len(), 6);
+        let hash = Digest::of(b"hello");
+        let content = index.changes()[1].1.unwrap();
+        assert_eq!(Digest::from_sha256(content.0), hash);
+        assert_eq!(LayerIndex::decode(&index.encode()).unwrap(), index);
+    }
+
+    #[test]
+    fn other_bytes_are_no_index() {
+        let encoded = read_tar(&sample()[..]).unwrap().encode();
+        for length in 0..encoded.len() {
+            let result = LayerIndex::decode(&encoded[..length]);
+            assert!(matches!(result, Err(LayerError::Index { fault: IndexFault::Damaged })));
+        }
+        let other = [&[VERSION + 1], &encoded[1..]].concat();
+        let result = LayerIndex::decode(&other);
+        assert!(matches!(result, Err(LayerError::Index { fault: IndexFault::Version })));
+        // A length that nothing could hold must not be believed.
+        assert!(LayerIndex::decode(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+    }
+
+    #[test]
+    fn a_tee_that_fails_is_told_apart_from_the_layer() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let result = index_layer(&sample()[..], Some(Box::new(Full)));
+        assert!(matches!(result, Err(LayerError::Write { .. })));
+    }
+}

@@ -1,0 +1,43 @@
+//! Ignore files.
+
+use super::list::trim;
+use super::{PatternError, PatternList, clean};
+
+/// What an ignore file (`.dockerignore`) keeps out of a build context.
+///
+/// **Source** — Dockerfile reference § .dockerignore file; moby/patternmatcher 0.6 `ignorefile`.
+#[derive(Debug, Clone, Default)]
+pub struct IgnoreRules(pub(crate) PatternList);
+
+impl IgnoreRules {
+    /// Parses the text of an ignore file: one pattern a line, `#` in the first column begins a
+    /// comment.
+    ///
+    /// **Errors** — the first pattern that is malformed.
+    ///
+    /// ```
+    /// use xbuild_snapshot::IgnoreRules;
+    /// assert!(IgnoreRules::parse(b"node_modules\n!node_modules/keep\n").is_ok());
+    /// assert!(IgnoreRules::parse(b"a[\n").is_err());
+    /// ```
+    pub fn parse(text: &[u8]) -> Result<Self, PatternError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
+        let patterns = lines.map(trim).filter(|line| !line.is_empty()).map(|line| {
+            match line.strip_prefix(b"!") {
+                Some(pattern) => [b"!", &from_root(trim(pattern))[..]].concat(),
+                None => from_root(line),
+            }
+        });
+        Ok(Self(PatternList::new(patterns)?))
+    }
+}
+
+/// Returns a pattern cleaned, and without the slash that it may begin with.
+fn from_root(pattern: &[u8]) -> Vec<u8> {
+    if pattern.is_empty() {
+        return Vec::new();
+    }
+    let cleaned = clean(pattern);
+    if cleaned.len() > 1 && cleaned[0] == b'/' { cleaned[1..].to_vec() } else { cleaned }
+}

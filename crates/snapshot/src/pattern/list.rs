@@ -1,0 +1,199 @@
+//! Ordered patterns of which the last that matches decides.
+
+use super::automaton::{Token, characters, matches, parse_class};
+use super::{Glob, PatternError, clean};
+
+/// Patterns in order; each adds what it matches, or with `!` takes it away again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PatternList {
+    patterns: Vec<Pattern>,
+    has_exceptions: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    negated: bool,
+    form: Form,
+    /// The leading parts without special characters: nothing elsewhere can match.
+    fixed: Vec<Vec<u8>>,
+}
+
+/// The forms that moby/patternmatcher tells apart: three of them compare bytes, which for `**` at
+/// the begin or end accepts more than the general form would.
+#[derive(Debug, Clone)]
+enum Form {
+    Exact(Vec<u8>),
+    Prefix(Vec<u8>),
+    Suffix(Vec<u8>),
+    Tokens(Vec<Token>),
+}
+
+/// Which patterns matched a folder, so that what is below it is decided without asking again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matched(Vec<bool>);
+
+impl PatternList {
+    /// Parses patterns, in the order in which they hold; blank ones are nothing.
+    pub(crate) fn new<P: AsRef<[u8]>>(
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Result<Self, PatternError> {
+        let mut list = Self::default();
+        for text in patterns {
+            let text = trim(text.as_ref());
+            if text.is_empty() {
+                continue;
+            }
+            let cleaned = clean(text);
+            let negated = cleaned.first() == Some(&b'!');
+            let pattern = if negated { &cleaned[1..] } else { &cleaned[..] };
+            if pattern.is_empty() {
+                return Err(PatternError::LoneNegation);
+            }
+            list.has_exceptions |= negated;
+            list.patterns.push(Pattern {
+                negated,
+                form: Form::parse(pattern)?,
+                fixed: fixed_parts(pattern),
+            });
+        }
+        Ok(list)
+    }
+
+    /// Returns whether a pattern begins with `!`.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        self.has_exceptions
+    }
+
+    /// Returns whether `path` matches, given what matched the folder that it is in: the default
+    /// for what is in the root.
+    pub(crate) fn matches(&self, path: &[u8], folder: &Matched) -> (bool, Matched) {
+        let mut verdict = false;
+        let mut matched = vec![false; self.patterns.len()];
+        for (at, pattern) in self.patterns.iter().enumerate() {
+            let hit = folder.0.get(at).copied().unwrap_or(false)
+                // A pattern that would change nothing is not asked, and then counts as one that
+                // did not match, for what is below too.
+                || (pattern.negated == verdict && pattern.form.matches(path));
+            matched[at] = hit;
+            if hit {
+                verdict = !pattern.negated;
+            }
+        }
+        (verdict, Matched(matched))
+    }
+
+    /// Returns whether a `path` matches of which nothing is known, asking for all its folders.
+    pub(crate) fn matches_path(&self, path: &[u8]) -> (bool, Matched) {
+        let mut result = (false, Matched::default());
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            result = self.matches(&path[..end], &result.1);
+        }
+        result
+    }
+
+    /// Returns whether a pattern, one with `!` if `negated`, may match something below `folder`.
+    /// Errs on the side of yes.
+    pub(crate) fn may_match_below(&self, folder: &[u8], negated: bool) -> bool {
+        self.patterns.iter().filter(|pattern| pattern.negated == negated).any(|pattern| {
+            let parts = folder.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
+            pattern.fixed.iter().zip(parts).all(|(fixed, part)| fixed == part)
+        })
+    }
+}
+
+impl Form {
+    fn parse(pattern: &[u8]) -> Result<Self, PatternError> {
+        // The reference checks the syntax with the simpler matcher.
+        Glob::new(pattern)?;
+        let mut rest = characters(pattern).peekable();
+        let mut tokens = Vec::new();
+        /// What the pattern is as far as it has been read.
+        #[derive(PartialEq)]
+        enum Guess {
+            Exact,
+            Prefix,
+            Suffix,
+            General,
+        }
+        let mut guess = Guess::Exact;
+        let mut first = true;
+        while let Some(character) = rest.next() {
+            match u8::try_from(character) {
+                Ok(b'*') if rest.next_if_eq(&u32::from('*')).is_some() => {
+                    rest.next_if_eq(&u32::from('/'));
+                    guess = match (rest.peek(), &guess) {
+                        (None, Guess::Exact) => Guess::Prefix,
+                        _ => Guess::General,
+                    };
+                    if rest.peek().is_none() {
+                        tokens.push(Token::Tail);
+                    } else {
+                        tokens.extend([Token::Deep, Token::DeepRest]);
+                    }
+                    if first {
+                        guess = Guess::Suffix;
+                    }
+                }
+                Ok(b'*') => {
+                    tokens.push(Token::Star);
+                    guess = Guess::General;
+                }
+                Ok(b'?') => {
+                    tokens.push(Token::Any);
+                    guess = Guess::General;
+                }
+                Ok(b'[') => {
+                    tokens.push(parse_class(&mut rest, pattern)?);
+                    guess = Guess::General;
+                }
+                Ok(b'\\') => {
+                    let escaped = rest.next().ok_or_else(|| PatternError::syntax(pattern))?;
+                    tokens.push(Token::Char(escaped));
+                    guess = Guess::General;
+                }
+                Ok(b']') => {
+                    tokens.push(Token::Char(character));
+                    guess = Guess::General;
+                }
+                _ => tokens.push(Token::Char(character)),
+            }
+            first = false;
+        }
+        Ok(match guess {
+            Guess::Exact => Self::Exact(pattern.to_vec()),
+            Guess::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_vec()),
+            Guess::Suffix => Self::Suffix(pattern[2..].to_vec()),
+            Guess::General => Self::Tokens(tokens),
+        })
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact,
+            Self::Prefix(prefix) => path.starts_with(prefix),
+            Self::Suffix(suffix) => {
+                path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
+            }
+            Self::Tokens(tokens) => matches(tokens, path),
+        }
+    }
+}
+
+/// Returns the leading parts of a pattern that stand for themselves. The last part counts only
+/// whole: `a**` reaches beyond `a`.
+fn fixed_parts(pattern: &[u8]) -> Vec<Vec<u8>> {
+    pattern
+        .split(|&byte| byte == b'/')
+        .take_while(|part| !part.iter().any(|byte| b"*?[]\\".contains(byte)))
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// Returns `text` without white space around it.
+pub(super) fn trim(text: &[u8]) -> &[u8] {
+    match std::str::from_utf8(text) {
+        Ok(text) => text.trim().as_bytes(),
+        Err(_) => text.trim_ascii(),
+    }
+}

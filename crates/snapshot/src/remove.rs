@@ -1,0 +1,23 @@
+//! Removing folder trees that may hold files of other owners.
+
+use std::path::PathBuf;
+
+use xbuild_model::seam::Namespace;
+use xbuild_model::{FailureKind, StepFailure};
+
+use crate::TaskError;
+use crate::tasks::{REMOVE, RemoveRequest, remove_path};
+
+/// Removes the trees at trusted paths: as plain user, and what that leaves inside the user
+/// namespace, which is started for it if need be. What is not there is no error.
+pub fn trees(namespace: &dyn Namespace, paths: &[PathBuf]) -> Result<(), StepFailure> {
+    let left: Vec<PathBuf> =
+        paths.iter().filter(|path| remove_path(path).is_err()).cloned().collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let request = serde_json::to_vec(&RemoveRequest { paths: left })
+        .map_err(|source| StepFailure::new(FailureKind::Internal, TaskError::Request { source }))?;
+    namespace.start(REMOVE, request, Vec::new())?.wait()?;
+    Ok(())
+}

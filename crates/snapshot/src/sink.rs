@@ -1,0 +1,259 @@
+//! Where each new layer goes: one stream of bytes becomes a blob, a diff ID and an index.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::mem;
+use std::panic;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use sha2::{Digest as _, Sha256};
+use xbuild_model::manifest::Compression;
+use xbuild_model::{Descriptor, DiffId, Digest};
+use xbuild_store::{BlobWriter, Store};
+use zstd::stream::write::Encoder as ZstdEncoder;
+
+use crate::gzip::GzipWriter;
+use crate::{LayerError, LayerIndex, index};
+
+/// Bytes that are passed on at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Chunks that may wait for a slower consumer: 2 MiB of memory.
+const QUEUE: usize = 8;
+
+/// The zstd level: that of its own tools.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Takes the uncompressed tar stream of a layer, once. It hashes, compresses, indexes and stores
+/// it on the way, each on threads of its own. Dropping it publishes nothing.
+pub struct LayerSink<'s> {
+    store: &'s Store,
+    compression: Compression,
+    chunk: Vec<u8>,
+    hash: Sha256,
+    encoder: Encoder<'s>,
+    /// Copies of the stream go to these. Started with the second chunk: small layers need no
+    /// threads.
+    index: Option<Consumer<LayerIndex>>,
+    tee: Option<Consumer<()>>,
+    tee_output: Option<Box<dyn Write + Send>>,
+}
+
+/// A layer in the store.
+#[derive(Debug, Clone)]
+pub struct SinkResult {
+    /// The digest of the tar stream.
+    pub diff_id: DiffId,
+    /// The compressed blob.
+    pub descriptor: Descriptor,
+    /// What the layer holds.
+    pub index: LayerIndex,
+}
+
+impl<'s> LayerSink<'s> {
+    /// Begins a layer that goes to `store`. The stream also goes, as it is, to `tee`, such as the
+    /// pipe of an unpacking process; that is dropped after the last byte.
+    pub fn new(
+        store: &'s Store,
+        compression: Compression,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> Result<Self, LayerError> {
+        let blob = store.blob_writer()?;
+        let encoder = match compression {
+            Compression::None => Encoder::None(blob),
+            Compression::Gzip => Encoder::Gzip(GzipWriter::new(blob)),
+            Compression::Zstd => {
+                let encoder = ZstdEncoder::new(blob, ZSTD_LEVEL);
+                Encoder::Zstd(encoder.map_err(LayerError::from_write)?)
+            }
+        };
+        Ok(Self {
+            store,
+            compression,
+            chunk: Vec::new(),
+            hash: Sha256::new(),
+            encoder,
+            index: None,
+            tee: None,
+            tee_output: tee,
+        })
+    }
+
+    /// Publishes the blob, the record of the layer and its index, and returns them.
+    ///
+    /// **Errors** — those of [`crate::LayerReader`], if what was written is no layer; of the store; and
+    /// [`LayerError::Write`] if the tee failed. Nothing refers to what was stored then.
+    pub fn finish(mut self) -> Result<SinkResult, LayerError> {
+        let last = mem::take(&mut self.chunk);
+        self.hash.update(&last);
+        self.encoder.write_all(&last).map_err(LayerError::from_write)?;
+        let last = Arc::new(last);
+        send(&mut self.index, &last)?;
+        send(&mut self.tee, &last)?;
+        if let Some(mut output) = self.tee_output.take() {
+            let written = output.write_all(&last).and_then(|()| output.flush());
+            written.map_err(LayerError::from_write)?;
+        }
+        let index = match self.index.take() {
+            Some(index) => index.join()?,
+            None => index::read_tar(&last[..])?,
+        };
+        let (digest, size) = self.encoder.finish()?.commit(None)?;
+        let diff_id = DiffId(Digest::from_sha256(self.hash.finalize().into()));
+        let descriptor = Descriptor::new(self.compression.oci_media_type(), digest, size);
+        if let Some(tee) = self.tee {
+            tee.join()?;
+        }
+        self.store.put_index(&diff_id, &index.encode())?;
+        self.store.put_layer(&diff_id, &descriptor)?;
+        Ok(SinkResult { diff_id, descriptor, index })
+    }
+
+    /// Passes the full chunk on to everyone.
+    fn pass_on(&mut self) -> Result<(), LayerError> {
+        let chunk = Arc::new(mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK)));
+        if let Some(output) = self.tee_output.take() {
+            self.tee = Some(Consumer::start("tee", move |chunks| copy(chunks, output))?);
+        }
+        if self.index.is_none() {
+            self.index = Some(Consumer::start("layer-index", index::read_tar)?);
+        }
+        // Their threads work while this one hashes and compresses.
+        send(&mut self.index, &chunk)?;
+        send(&mut self.tee, &chunk)?;
+        self.hash.update(&chunk[..]);
+        self.encoder.write_all(&chunk).map_err(LayerError::from_write)
+    }
+}
+
+impl Write for LayerSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.chunk.len() == CHUNK {
+            self.pass_on().map_err(io::Error::other)?;
+        }
+        let count = bytes.len().min(CHUNK - self.chunk.len());
+        self.chunk.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    /// Does nothing: the end of the layer is told by [`LayerSink::finish`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LayerSink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerSink").field("compression", &self.compression).finish_non_exhaustive()
+    }
+}
+
+fn copy(mut chunks: Chunks, mut output: Box<dyn Write + Send>) -> Result<(), LayerError> {
+    while let Some(chunk) = chunks.next() {
+        output.write_all(&chunk).map_err(LayerError::from_write)?;
+    }
+    output.flush().map_err(LayerError::from_write)
+}
+
+/// What the blob is written through.
+enum Encoder<'s> {
+    None(BlobWriter<'s>),
+    Gzip(GzipWriter<BlobWriter<'s>>),
+    Zstd(ZstdEncoder<'static, BlobWriter<'s>>),
+}
+
+impl<'s> Encoder<'s> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::None(writer) => writer.write_all(bytes),
+            Self::Gzip(writer) => writer.write_all(bytes),
+            Self::Zstd(writer) => writer.write_all(bytes),
+        }
+    }
+
+    fn finish(self) -> Result<BlobWriter<'s>, LayerError> {
+        match self {
+            Self::None(writer) => Ok(writer),
+            Self::Gzip(writer) => writer.finish().map_err(LayerError::from_write),
+            Self::Zstd(writer) => writer.finish().map_err(LayerError::from_write),
+        }
+    }
+}
+
+/// A thread that takes a copy of the stream.
+struct Consumer<T> {
+    chunks: SyncSender<Arc<Vec<u8>>>,
+    thread: JoinHandle<Result<T, LayerError>>,
+}
+
+impl<T: Send + 'static> Consumer<T> {
+    fn start(
+        name: &str,
+        consume: impl FnOnce(Chunks) -> Result<T, LayerError> + Send + 'static,
+    ) -> Result<Self, LayerError> {
+        let (chunks, queue) = mpsc::sync_channel(QUEUE);
+        let chunks_read = Chunks { queue, current: Arc::default(), position: 0 };
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || consume(chunks_read))
+            .map_err(|source| LayerError::Write { source })?;
+        Ok(Self { chunks, thread })
+    }
+
+    /// Hands a chunk over. Fails if the thread has ended: it will have said why.
+    fn send(&self, chunk: &Arc<Vec<u8>>) -> io::Result<()> {
+        self.chunks.send(Arc::clone(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Ends the stream and returns what the thread has made of it.
+    fn join(self) -> Result<T, LayerError> {
+        drop(self.chunks);
+        self.thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    }
+}
+
+/// Hands a chunk to a consumer, if there is one. If its thread has ended, returns why.
+fn send<T: Send + 'static>(
+    consumer: &mut Option<Consumer<T>>,
+    chunk: &Arc<Vec<u8>>,
+) -> Result<(), LayerError> {
+    let Some(Err(error)) = consumer.as_ref().map(|consumer| consumer.send(chunk)) else {
+        return Ok(());
+    };
+    match consumer.take().map(Consumer::join) {
+        Some(Err(reason)) => Err(reason),
+        _ => Err(LayerError::from_write(error)),
+    }
+}
+
+/// The stream as a consumer gets it.
+struct Chunks {
+    queue: Receiver<Arc<Vec<u8>>>,
+    current: Arc<Vec<u8>>,
+    position: usize,
+}
+
+impl Chunks {
+    fn next(&mut self) -> Option<Arc<Vec<u8>>> {
+        self.queue.recv().ok()
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.current.len() {
+            let Some(chunk) = self.next() else { return Ok(0) };
+            self.current = chunk;
+            self.position = 0;
+        }
+        let count = buffer.len().min(self.current.len() - self.position);
+        buffer[..count].copy_from_slice(&self.current[self.position..][..count]);
+        self.position += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

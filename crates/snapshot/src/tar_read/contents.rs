@@ -1,0 +1,86 @@
+//! The contents of one entry: what is stored of them, and the holes between.
+
+use std::io::{self, Read};
+
+use super::header::BLOCK;
+use super::sparse::Segment;
+
+/// What is left of the contents of an entry.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Bytes in the archive, without padding.
+    stored: u64,
+    /// Bytes after them to the end of the block.
+    padding: u64,
+    /// Where in the file the next byte belongs, and where the file ends.
+    position: u64,
+    size: u64,
+    /// What is stored of the file from `position` on, the next segment last.
+    segments: Vec<Segment>,
+}
+
+impl Contents {
+    /// The contents of a file of `size` bytes without holes.
+    pub(super) fn plain(size: u64) -> Self {
+        let block = BLOCK as u64;
+        let padding = (block - size % block) % block;
+        let segments = vec![Segment { offset: 0, length: size }];
+        Self { stored: size, padding, position: 0, size, segments }
+    }
+
+    /// What is left, taken as the contents of a file of `size` bytes of which `segments` are
+    /// stored.
+    pub(super) fn with_holes(self, size: u64, mut segments: Vec<Segment>) -> Self {
+        segments.reverse();
+        Self { position: 0, size, segments, ..self }
+    }
+
+    /// Returns how many bytes are left in the archive, without padding.
+    pub(super) fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Returns how many bytes are left in the archive up to the next header.
+    pub(super) fn to_skip(&self) -> u64 {
+        // At most 2^63: the size fits in 63 bits.
+        self.stored + self.padding
+    }
+
+    /// Reads some of the contents, holes as zeros; returns how many bytes, and how many of them
+    /// were taken from `input`.
+    ///
+    /// **Errors** — those of `input`; `UnexpectedEof` if it ends too early.
+    pub(super) fn read(
+        &mut self,
+        input: &mut impl Read,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, u64)> {
+        while self.segments.last().is_some_and(|segment| segment.length == 0) {
+            self.segments.pop();
+        }
+        let hole_end = self.segments.last().map_or(self.size, |segment| segment.offset);
+        if self.position < hole_end {
+            let count = clip(buffer, hole_end - self.position);
+            buffer[..count].fill(0);
+            self.position += count as u64;
+            return Ok((count, 0));
+        }
+        let Some(segment) = self.segments.last_mut() else { return Ok((0, 0)) };
+        let wanted = clip(buffer, segment.length);
+        let count = input.read(&mut buffer[..wanted])?;
+        if count == 0 && wanted > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let taken = count as u64;
+        self.stored -= taken;
+        self.position += taken;
+        segment.offset += taken;
+        segment.length -= taken;
+        Ok((count, taken))
+    }
+}
+
+/// Returns how many bytes to read into `buffer` when there are `left`.
+fn clip(buffer: &[u8], left: u64) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len())
+}

@@ -1,0 +1,178 @@
+//! What the engine has done inside the build's user namespace, where files of other owners can be
+//! made, read and removed. Each function is one request of the engine, run in a process of its own.
+//!
+//! Requests are JSON; folders are named by their trusted paths in the store, everything below them
+//! is reached through [`Root`]. Layers come and go through a pipe that is sent along.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::diff::{DiffOptions, diff};
+use crate::root::Root;
+use crate::unpack::{UnpackOptions, dress_folder, unpack};
+use crate::{LayerReader, LayerWriter, Meta, TaskError};
+
+/// Unpacks a layer, read from the pipe, into an empty folder. Request: [`UnpackRequest`].
+pub const UNPACK: &str = "snapshot.unpack";
+/// Gives folders their metadata. Request: [`DressRequest`].
+pub const DRESS: &str = "snapshot.dress";
+/// Writes what an upper folder changes as a layer to the pipe. Request: [`DiffRequest`].
+pub const DIFF: &str = "snapshot.diff";
+/// Removes folder trees. Request: [`RemoveRequest`].
+pub const REMOVE: &str = "snapshot.remove";
+
+/// Bytes on their way between a pipe and the tar reader or writer: the size of a pipe.
+const BUFFER: usize = 64 << 10;
+
+/// A function that does a task: takes the request and the descriptors that came with it, returns
+/// the answer, or the error with its causes in words.
+pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, String>;
+
+/// Returns all tasks of this crate by name, to be registered with the namespace's helper.
+pub fn all() -> [(&'static str, TaskFn); 4] {
+    [
+        (UNPACK, |request, fds| answer(unpack_task(request, fds))),
+        (DRESS, |request, fds| answer(dress_task(request, fds))),
+        (DIFF, |request, fds| answer(diff_task(request, fds))),
+        (REMOVE, |request, fds| answer(remove_task(request, fds))),
+    ]
+}
+
+/// See [`UNPACK`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpackRequest {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether only one id exists.
+    pub single_id: bool,
+}
+
+/// See [`DRESS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DressRequest {
+    /// The folder that the paths are relative to.
+    pub folder: PathBuf,
+    /// Whether only one id exists.
+    pub single_id: bool,
+    /// Folders below it (the empty path is itself), and what they shall have.
+    pub dirs: Vec<(Vec<u8>, Meta)>,
+}
+
+/// See [`DIFF`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffRequest {
+    /// The upper folder. Its own mode and owner are reset, so that the caller can move it: an
+    /// overlay mount never shows those of a lower folder.
+    pub upper: PathBuf,
+    /// The lower folders, the newest first.
+    pub lowers: Vec<PathBuf>,
+    /// The mode that the upper folder had at first.
+    pub root_mode: u32,
+    /// Its owner at first, `None` for the one who does the task.
+    pub root_owner: Option<(u32, u32)>,
+    /// Paths to leave out.
+    pub skip: Vec<Vec<u8>>,
+}
+
+/// See [`REMOVE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveRequest {
+    /// What to remove, with all that is below; what is not there is no error.
+    pub paths: Vec<PathBuf>,
+}
+
+/// Does [`UNPACK`].
+pub fn unpack_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: UnpackRequest = serde_json::from_slice(request)?;
+    let root = open(&request.folder)?;
+    let pipe = BufReader::with_capacity(BUFFER, File::from(pipe(fds)?));
+    let options = UnpackOptions { single_id: request.single_id };
+    unpack(LayerReader::new(pipe), &root, options)?;
+    Ok(Vec::new())
+}
+
+/// Does [`DRESS`].
+pub fn dress_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: DressRequest = serde_json::from_slice(request)?;
+    let root = open(&request.folder)?;
+    // Inner folders first, see `unpack`.
+    for (path, meta) in request.dirs.iter().rev() {
+        let owner = (!request.single_id).then_some((meta.uid, meta.gid));
+        dress_folder(&root, path, meta, owner)
+            .map_err(folder("set the metadata of a folder in", &request.folder))?;
+    }
+    Ok(Vec::new())
+}
+
+/// Does [`DIFF`].
+pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: DiffRequest = serde_json::from_slice(request)?;
+    let upper = open(&request.upper)?;
+    let lowers = request.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+    let pipe = BufWriter::with_capacity(BUFFER, File::from(pipe(fds)?));
+    let mut writer = LayerWriter::new(pipe);
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let owner = request.root_owner.unwrap_or(own);
+    let options = DiffOptions { root: (request.root_mode, owner.0, owner.1), skip: request.skip };
+    diff(&upper, &lowers, &mut writer, &options)?;
+    let mut pipe = writer.finish().map_err(crate::DiffError::from)?;
+    let mut reset = || -> io::Result<()> {
+        pipe.flush()?;
+        upper.chown(b"", own.0, own.1)?;
+        upper.chmod(b"", 0o755)
+    };
+    reset().map_err(folder("finish with", &request.upper))?;
+    Ok(Vec::new())
+}
+
+/// Does [`REMOVE`].
+pub fn remove_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: RemoveRequest = serde_json::from_slice(request)?;
+    for path in &request.paths {
+        remove_path(path).map_err(folder("remove", path))?;
+    }
+    Ok(Vec::new())
+}
+
+/// Removes a tree by its trusted path.
+pub(crate) fn remove_path(path: &Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    match Root::open(parent) {
+        Ok(parent) => parent.remove_tree(name.as_bytes()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(path: &Path) -> Result<Root, TaskError> {
+    Root::open(path).map_err(folder("open", path))
+}
+
+fn pipe(fds: Vec<OwnedFd>) -> Result<OwnedFd, TaskError> {
+    fds.into_iter().next().ok_or(TaskError::NoPipe)
+}
+
+fn folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TaskError {
+    let path = path.to_owned();
+    move |source| TaskError::Folder { action, path, source }
+}
+
+/// Puts an error and its causes in words: errors do not cross processes otherwise.
+fn answer(result: Result<Vec<u8>, TaskError>) -> Result<Vec<u8>, String> {
+    result.map_err(|error| {
+        let mut words = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            words = format!("{words}: {error}");
+            cause = error.source();
+        }
+        words
+    })
+}

@@ -1,0 +1,439 @@
+//! Unpacking a layer into a folder that overlayfs can use as one of its lower folders.
+//!
+//! The folder holds *only* this layer: whiteouts become overlayfs's own marks. What the layer says
+//! twice is settled as [`crate::Tree::apply`] does: the last entry of a path wins, whiteouts hide
+//! only what other layers have, missing parents come into being, and whatever is in their way goes.
+//! Folders that the layer does not mention get mode 0755 and owner root here; the engine
+//! gives them what the layers below say.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::root::{Root, absent, timestamps};
+use crate::{Change, Entry, Kind, LayerReader, Meta, ShownPath, UnpackError, capability, path};
+
+/// The attribute by which overlayfs, mounted with `userxattr`, knows an opaque folder.
+pub(crate) const OPAQUE: &str = "user.overlay.opaque";
+
+/// Bytes copied at a time. Large enough that a system call costs little, and a run of zeros of
+/// this length becomes a hole.
+const BUFFER: usize = 64 << 10;
+
+/// How to unpack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnpackOptions {
+    /// Only one user id exists: everything stays with it, whatever the layer says.
+    pub single_id: bool,
+}
+
+/// What became of a layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Device nodes that could not be made, which takes real privilege. They are in the layer's
+    /// index all the same, and so in the image.
+    pub skipped_devices: u64,
+}
+
+/// Unpacks a layer into the empty folder `root`.
+///
+/// Nothing is synced to the disk. The metadata of the root folder itself is not applied: overlayfs
+/// takes it from the upper folder.
+///
+/// **Errors** — leave a half-filled folder, for the caller to remove.
+///
+/// ```
+/// use xbuild_snapshot::unpack::{UnpackOptions, unpack};
+/// use xbuild_snapshot::{Entry, Kind, LayerReader, LayerWriter, Meta, Root};
+///
+/// let mut writer = LayerWriter::new(Vec::new());
+/// let kind = Kind::File { size: 5 };
+/// let entry = Entry { path: b"a/file".to_vec(), kind, meta: Meta::default() };
+/// writer.put(&entry, &mut &b"hello"[..])?;
+/// let tar = writer.finish()?;
+///
+/// let folder = tempfile::tempdir()?;
+/// let options = UnpackOptions { single_id: true };
+/// unpack(LayerReader::new(&tar[..]), &Root::open(folder.path())?, options)?;
+/// assert_eq!(Root::open(folder.path())?.stat(b"a/file")?.size, 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn unpack<R: Read>(
+    mut layer: LayerReader<R>,
+    root: &Root,
+    options: UnpackOptions,
+) -> Result<Unpacked, UnpackError> {
+    let mut unpacker = Unpacker::new(root, options)
+        .map_err(|source| UnpackError::Entry { path: ShownPath(Vec::new()), source })?;
+    while let Some(change) = layer.next()? {
+        let path = match &change {
+            Change::Put(entry) => &entry.path,
+            Change::Whiteout(path) | Change::Opaque(path) => path,
+        };
+        unpacker
+            .apply(&change, &mut layer)
+            .map_err(|source| UnpackError::Entry { path: ShownPath(path.clone()), source })?;
+    }
+    layer.finish()?;
+    unpacker.finish()
+}
+
+struct Unpacker<'r> {
+    root: &'r Root,
+    options: UnpackOptions,
+    /// Who owns what this process makes.
+    own_ids: (u32, u32),
+    /// The folder of the last entry: archives list a folder's files together.
+    current: Option<(Vec<u8>, Root)>,
+    /// What folders are to be at the end, when nothing is written into them any more; those that
+    /// the layer does not mention with the metadata of [`implied`].
+    folders: BTreeMap<Vec<u8>, Meta>,
+    /// Paths with a whiteout in this layer: a folder put there is opaque.
+    whiteouts: BTreeSet<Vec<u8>>,
+    /// Device nodes that could not be made, and links to them.
+    skipped: BTreeSet<Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl<'r> Unpacker<'r> {
+    fn new(root: &'r Root, options: UnpackOptions) -> io::Result<Self> {
+        // A set-group-id folder would pass its group on to all that is made in it.
+        root.chmod(b"", 0o755)?;
+        Ok(Self {
+            root,
+            options,
+            own_ids: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            current: None,
+            folders: BTreeMap::new(),
+            whiteouts: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    /// Applies one change; `contents` are those of a regular file.
+    fn apply(&mut self, change: &Change, contents: &mut dyn Read) -> io::Result<()> {
+        match change {
+            Change::Put(entry) if entry.path.is_empty() => Ok(()),
+            Change::Put(entry) => self.put(entry, contents),
+            Change::Whiteout(path) => self.whiteout(path),
+            Change::Opaque(path) => {
+                self.folder(path)?;
+                self.root.set_xattr(path, OPAQUE, b"y")
+            }
+        }
+    }
+
+    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> io::Result<()> {
+        let (parent, name) = path::split(&entry.path);
+        self.enter(parent)?;
+        if entry.kind == Kind::Dir {
+            self.make_folder(&entry.path, name)?;
+            self.folders.insert(entry.path.clone(), entry.meta.clone());
+            return Ok(());
+        }
+        if let Kind::HardLink { target } = &entry.kind {
+            return self.put_link(target, &entry.path, name);
+        }
+        let mut made = self.make(entry, name);
+        if made.as_ref().is_err_and(exists) {
+            self.remove(&entry.path, name)?;
+            made = self.make(entry, name);
+        }
+        match made? {
+            Made::File(file) => {
+                copy(contents, &file, &mut self.buffer)?;
+                self.dress_file(file.as_fd(), &entry.meta)
+            }
+            Made::Other => self.dress_other(name, entry),
+            Made::Skipped => {
+                self.skipped.insert(entry.path.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes anything but folders and hard links in the current folder.
+    fn make(&self, entry: &Entry, name: &[u8]) -> io::Result<Made> {
+        let here = self.here();
+        let device = |kind, major, minor| match here.mknod(
+            name,
+            kind,
+            entry.meta.mode & 0o7777,
+            (major, minor),
+        ) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Made::Skipped),
+            made => made.map(|()| Made::Other),
+        };
+        match &entry.kind {
+            Kind::File { .. } => here.create_new(name, 0o600).map(Made::File),
+            Kind::Symlink { target } => here.symlink(target, name).map(|()| Made::Other),
+            Kind::Fifo => here
+                .mknod(name, FileType::Fifo, entry.meta.mode & 0o7777, (0, 0))
+                .map(|()| Made::Other),
+            &Kind::CharDevice { major, minor } => device(FileType::CharacterDevice, major, minor),
+            &Kind::BlockDevice { major, minor } => device(FileType::BlockDevice, major, minor),
+            Kind::Dir | Kind::HardLink { .. } => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn put_link(&mut self, target: &[u8], path: &[u8], name: &[u8]) -> io::Result<()> {
+        if target == path {
+            return Ok(());
+        }
+        if self.skipped.contains(target) {
+            self.remove(path, name)?;
+            self.skipped.insert(path.to_vec());
+            return Ok(());
+        }
+        // From the root, not the current folder: the target may be anywhere.
+        match self.root.link(target, path) {
+            Err(error) if exists(&error) => {
+                self.remove(path, name)?;
+                self.root.link(target, path)
+            }
+            linked => linked,
+        }
+    }
+
+    fn whiteout(&mut self, path: &[u8]) -> io::Result<()> {
+        let (parent, name) = path::split(path);
+        self.enter(parent)?;
+        self.whiteouts.insert(path.to_vec());
+        match self.here().mknod(name, FileType::CharacterDevice, 0, (0, 0)) {
+            // What the layer itself put stays; of a folder, what other layers have in it goes.
+            Err(error) if exists(&error) => {
+                if self.here().stat(name)?.is_dir() {
+                    self.here().set_xattr(name, OPAQUE, b"y")?;
+                }
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    /// Makes sure that the folder `path` is there.
+    fn folder(&mut self, path: &[u8]) -> io::Result<()> {
+        let mut made = Vec::with_capacity(path.len());
+        for part in path::parts(path) {
+            let above = made.clone();
+            path::push(&mut made, part);
+            if self.root.try_stat(&made)?.is_some_and(|stat| stat.is_dir()) {
+                continue;
+            }
+            self.enter(&above)?;
+            self.make_folder(&made, part)?;
+            self.folders.insert(made.clone(), implied());
+        }
+        Ok(())
+    }
+
+    /// Makes the folder `name` in the current folder unless it is there. Its mode stays private
+    /// until the end.
+    fn make_folder(&mut self, path: &[u8], name: &[u8]) -> io::Result<()> {
+        match self.here().mkdir(name, 0o700) {
+            Err(error) if exists(&error) => {
+                if self.here().stat(name)?.is_dir() {
+                    return Ok(());
+                }
+                self.remove(path, name)?;
+                self.here().mkdir(name, 0o700)?;
+            }
+            made => made?,
+        }
+        if self.whiteouts.contains(path) {
+            self.here().set_xattr(name, OPAQUE, b"y")?;
+        }
+        Ok(())
+    }
+
+    /// Removes what this layer put at `path`, which is `name` in the current folder.
+    fn remove(&mut self, path: &[u8], name: &[u8]) -> io::Result<()> {
+        self.here().remove_tree(name)?;
+        self.skipped.remove(path);
+        if self.folders.remove(path).is_some() {
+            let below = [path, b"/"].concat();
+            let inside: Vec<_> = self
+                .folders
+                .range(below..)
+                .map(|(inner, _)| inner)
+                .take_while(|inner| path::is_within(inner, path))
+                .cloned()
+                .collect();
+            for inner in inside {
+                self.folders.remove(&inner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `parent` the current folder, with all that is missing of it.
+    fn enter(&mut self, parent: &[u8]) -> io::Result<()> {
+        if self.current.as_ref().is_some_and(|(path, _)| path == parent) {
+            return Ok(());
+        }
+        let opened = match self.root.dir(parent) {
+            // A file or a symbolic link in the way goes, as the missing part comes.
+            Err(error) if absent(&error) || is_link(&error) => {
+                self.folder(parent)?;
+                self.root.dir(parent)?
+            }
+            opened => opened?,
+        };
+        self.current = Some((parent.to_vec(), opened));
+        Ok(())
+    }
+
+    fn here(&self) -> &Root {
+        self.current.as_ref().map_or(self.root, |(_, folder)| folder)
+    }
+
+    /// Gives a regular file its owner, mode, attributes and time, in the order in which the one
+    /// does not undo the other.
+    fn dress_file(&self, file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
+        if let Some(owner) = self.owner(meta) {
+            give(file, owner)?;
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode & 0o7777))?;
+        for (name, value) in capability::exported(&meta.xattrs) {
+            match rustix::fs::fsetxattr(file, &name[..], &value, XattrFlags::empty()) {
+                // A file system without attributes, or a namespace that may not set them: the
+                // command of a RUN may miss the capability, the image does not.
+                Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(rustix::fs::futimens(file, &timestamps(meta.mtime))?)
+    }
+
+    /// The same for what cannot be opened without effect.
+    fn dress_other(&self, name: &[u8], entry: &Entry) -> io::Result<()> {
+        let (here, meta) = (self.here(), &entry.meta);
+        if let Some((uid, gid)) = self.owner(meta) {
+            here.chown(name, uid, gid).map_err(|error| owner_fault(error, (uid, gid)))?;
+        }
+        if !matches!(entry.kind, Kind::Symlink { .. }) {
+            here.chmod(name, meta.mode & 0o7777)?;
+        }
+        here.set_mtime(name, meta.mtime)
+    }
+
+    /// Returns to whom a file must be given, `None` if it is theirs.
+    fn owner(&self, meta: &Meta) -> Option<(u32, u32)> {
+        let ids = (meta.uid, meta.gid);
+        (!self.options.single_id && ids != self.own_ids).then_some(ids)
+    }
+
+    /// Gives the folders their metadata, inner ones first: an outer one may shut them in.
+    fn finish(self) -> Result<Unpacked, UnpackError> {
+        for (path, meta) in self.folders.iter().rev() {
+            dress_folder(self.root, path, meta, self.owner(meta))
+                .map_err(|source| UnpackError::Entry { path: ShownPath(path.clone()), source })?;
+        }
+        Ok(Unpacked { skipped_devices: self.skipped.len() as u64 })
+    }
+}
+
+/// What became of an entry.
+enum Made {
+    File(File),
+    Other,
+    Skipped,
+}
+
+/// Returns the metadata of a folder that a layer does not mention but that something lies in.
+fn implied() -> Meta {
+    Meta { mode: 0o755, ..Meta::default() }
+}
+
+/// Gives a folder its metadata.
+pub(crate) fn dress_folder(
+    root: &Root,
+    path: &[u8],
+    meta: &Meta,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    let folder = root.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    if let Some(owner) = owner {
+        give(folder.as_fd(), owner)?;
+    }
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(meta.mode & 0o7777))?;
+    Ok(rustix::fs::futimens(&folder, &timestamps(meta.mtime))?)
+}
+
+/// Gives an opened file to an owner.
+fn give(file: BorrowedFd<'_>, owner: (u32, u32)) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|errno| owner_fault(errno.into(), owner))
+}
+
+/// The owner of a file does not exist here.
+#[derive(Debug, thiserror::Error)]
+#[error("owner {uid}:{gid} does not exist in the user namespace: more subordinate ids are needed")]
+struct NoSuchOwner {
+    uid: u32,
+    gid: u32,
+}
+
+/// Says so if the kernel refused an owner that the user namespace does not have.
+fn owner_fault(error: io::Error, (uid, gid): (u32, u32)) -> io::Error {
+    if Errno::from_io_error(&error) == Some(Errno::INVAL) {
+        return io::Error::new(io::ErrorKind::InvalidInput, NoSuchOwner { uid, gid });
+    }
+    error
+}
+
+/// Copies contents into a new file; long runs of zeros become holes.
+fn copy(contents: &mut dyn Read, mut file: &File, buffer: &mut [u8]) -> io::Result<()> {
+    let mut ends_in_hole = false;
+    loop {
+        let count = fill(contents, buffer)?;
+        let chunk = &buffer[..count];
+        if chunk.is_empty() {
+            break;
+        }
+        ends_in_hole = count == BUFFER && chunk.iter().all(|&byte| byte == 0);
+        if ends_in_hole {
+            file.seek(SeekFrom::Current(BUFFER as i64))?;
+        } else {
+            file.write_all(chunk)?;
+        }
+        if count < BUFFER {
+            break;
+        }
+    }
+    if ends_in_hole {
+        let end = file.stream_position()?;
+        file.set_len(end)?;
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the contents end.
+fn fill(contents: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while count < buffer.len() {
+        match contents.read(&mut buffer[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+fn exists(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists
+}
+
+fn is_link(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+}
