@@ -1,0 +1,73 @@
+//! What can go wrong in this crate.
+
+mod run;
+mod sandbox;
+
+use std::io;
+
+pub use run::RunError;
+pub use sandbox::{Errno, SandboxError};
+
+/// Why a step could not be put under its system call filter.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeccompError {
+    /// No system call table is known for the machine that xbuild runs on.
+    #[error("no system call filter for {architecture} hosts, only for amd64 and arm64")]
+    UnsupportedHost {
+        /// The host's architecture.
+        architecture: String,
+    },
+    /// The kernel refused the filter.
+    #[error("cannot install the system call filter")]
+    Install {
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why programs of a foreign architecture cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmulationError {
+    /// The calling process is in the initial user namespace, so what it mounts is the host's.
+    #[error("refusing to register emulators for the whole machine: not in a user namespace")]
+    HostNamespace,
+    /// The file system that was mounted is not a fresh private one.
+    #[error("refusing to register emulators: the binfmt_misc that was mounted is shared")]
+    SharedInstance,
+    /// The kernel does not let this user namespace have a binfmt_misc of its own.
+    #[error("cannot mount a private binfmt_misc")]
+    Mount {
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused an entry.
+    #[error("cannot register the emulator for {architecture} programs")]
+    Register {
+        /// The architecture.
+        architecture: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The emulator's file could not be read or copied.
+    #[error("cannot load the emulator {path}")]
+    Load {
+        /// Its path.
+        path: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no program that could be used as an emulator.
+    #[error("{path} cannot be used as an emulator: {reason}")]
+    Unusable {
+        /// Its path.
+        path: String,
+        /// Why, in words.
+        reason: &'static str,
+    },
+}

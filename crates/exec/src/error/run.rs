@@ -1,0 +1,269 @@
+//! Why a RUN step did not succeed.
+
+use serde::{Deserialize, Serialize};
+use xbuild_model::run::Exit;
+use xbuild_model::{FailureKind, StepFailure};
+
+use super::sandbox::Errno;
+use crate::diagnose;
+
+/// Why a RUN step did not succeed. Made in the step's own processes and sent to the main one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The command ended with a status other than 0, or by a signal.
+    #[error("{}", describe_exit(*.exit))]
+    Exit {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A program without `/` in its name is in none of the folders of `PATH`.
+    #[error("{program}: not found in PATH ({path})")]
+    NotInPath {
+        /// The program.
+        program: String,
+        /// What `PATH` says.
+        path: String,
+    },
+    /// The program cannot be executed.
+    #[error("cannot execute {program}")]
+    Execute {
+        /// Its path.
+        program: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The program is there, but the kernel says that a file is missing: what it names in its
+    /// first line, or its dynamic loader.
+    #[error("cannot execute {program}: the interpreter that it asks for is not found in the image")]
+    NoInterpreter {
+        /// Its path.
+        program: String,
+    },
+    /// The program is no program that this machine understands.
+    #[error(
+        "cannot execute {program}: exec format error, it is not a {platform} program or script"
+    )]
+    Format {
+        /// Its path.
+        program: String,
+        /// The platform that the step is for.
+        platform: String,
+    },
+    /// The user or group is unknown.
+    #[error("invalid USER {user:?}: {reason}")]
+    User {
+        /// `USER` as written.
+        user: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The user or group exists, but has no place in the namespace's id map.
+    #[error("USER {user:?} is uid {uid}, gid {gid}, which cannot be used here: {reason}")]
+    UnmappedUser {
+        /// `USER` as written.
+        user: String,
+        /// The user id.
+        uid: u32,
+        /// The group id.
+        gid: u32,
+        /// Why not, in words.
+        reason: String,
+    },
+    /// The working directory cannot be made or entered.
+    #[error("cannot use the working directory {path:?}")]
+    WorkingDirectory {
+        /// Its path.
+        path: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// A file of the image that the step needs cannot be read.
+    #[error("cannot read {path} of the image: {reason}")]
+    ImageFile {
+        /// Its path.
+        path: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A resource limit that was asked for cannot be set.
+    #[error("cannot set the resource limit {name}={soft}:{hard}")]
+    Limit {
+        /// The limit.
+        name: String,
+        /// The soft limit.
+        soft: u64,
+        /// The hard limit.
+        hard: u64,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// Something that the request says makes no sense.
+    #[error("invalid {what}: {value:?}")]
+    Invalid {
+        /// What it is.
+        what: String,
+        /// What was given.
+        value: String,
+    },
+    /// A file system of the step cannot be mounted.
+    #[error("cannot mount {what}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
+    Mount {
+        /// What, or where.
+        what: String,
+        /// What the kernel's log of the attempt says.
+        detail: Option<String>,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// Another part of setting up the step was refused.
+    #[error("cannot set up the step: {attempt}")]
+    Setup {
+        /// What was attempted.
+        attempt: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The filter of system calls cannot be made or installed.
+    #[error("cannot set up the step: {reason}")]
+    Filter {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The first process of the step's pid namespace was killed.
+    #[error("the step was killed from outside, or for a lack of memory")]
+    Killed,
+}
+
+impl RunError {
+    /// Returns whose business the error is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Exit { .. }
+            | Self::NotInPath { .. }
+            | Self::Execute { .. }
+            | Self::NoInterpreter { .. } => FailureKind::Step,
+            Self::User { .. }
+            | Self::WorkingDirectory { .. }
+            | Self::ImageFile { .. }
+            | Self::Invalid { .. } => FailureKind::User,
+            Self::Killed => FailureKind::Internal,
+            _ => FailureKind::Environment,
+        }
+    }
+
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Mount { source, .. } | Self::Setup { source, .. } => {
+                diagnose::refused_setup(*source)
+            }
+            Self::UnmappedUser { .. } => Some(
+                "a range of user ids is needed for USER: give the calling user one in /etc/subuid \
+                 and /etc/subgid and install newuidmap (package uidmap)"
+                    .to_owned(),
+            ),
+            Self::Limit { .. } => Some(
+                "an ordinary user may lower a hard limit but not raise it; raise it for xbuild's \
+                 own session first"
+                    .to_owned(),
+            ),
+            Self::Format { .. } => Some(
+                "xbuild platforms shows which platforms this machine can run; a script needs #! \
+                 in its first line"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Returns an error of setting the step up, for use with `map_err`.
+    pub(crate) fn setup<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Setup { attempt: attempt.to_owned(), source: source.into() }
+    }
+
+    /// Returns an error of mounting something, for use with `map_err`.
+    pub(crate) fn mount<E: Into<Errno>>(what: &str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Mount { what: what.to_owned(), detail: None, source: source.into() }
+    }
+}
+
+impl From<RunError> for StepFailure {
+    fn from(error: RunError) -> Self {
+        let (kind, hint) = (error.kind(), error.hint());
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn describe_exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("the command ended with exit code {code}"),
+        Exit::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("the command was killed by {name} (exit code {})", 128 + signal),
+            None => {
+                format!("the command was killed by signal {signal} (exit code {})", 128 + signal)
+            }
+        },
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGSYS => "SIGSYS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_a_command_ended() {
+        for (exit, text) in [
+            (Exit::Code(37), "the command ended with exit code 37"),
+            (Exit::Signal(9), "the command was killed by SIGKILL (exit code 137)"),
+            (Exit::Signal(40), "the command was killed by signal 40 (exit code 168)"),
+        ] {
+            assert_eq!(RunError::Exit { exit }.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn survives_the_way_to_another_process() {
+        let error = RunError::Mount {
+            what: "overlay".to_owned(),
+            detail: Some("no xattrs".to_owned()),
+            source: std::io::Error::from_raw_os_error(libc::EPERM).into(),
+        };
+        let sent = serde_json::to_vec(&error).unwrap();
+        assert_eq!(serde_json::from_slice::<RunError>(&sent).unwrap(), error);
+        assert_eq!(error.to_string(), "cannot mount overlay (no xattrs)");
+    }
+}

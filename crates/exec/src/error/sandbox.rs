@@ -1,0 +1,177 @@
+//! Why work cannot be done in a user namespace.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use xbuild_model::{FailureKind, StepFailure};
+
+use crate::diagnose;
+
+/// The kernel's reason for a refusal; unlike [`io::Error`] it can be sent to another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// Returns the number.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        io::Error::from_raw_os_error(self.0).fmt(f)
+    }
+}
+
+impl std::error::Error for Errno {}
+
+impl From<&io::Error> for Errno {
+    fn from(error: &io::Error) -> Self {
+        // An error that the kernel has no number for can only be one of our own making.
+        Self(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+impl From<io::Error> for Errno {
+    fn from(error: io::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self(error.raw_os_error())
+    }
+}
+
+/// Why the build's user namespace cannot be had, or a task in it came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The command line forbids namespaces.
+    #[error("this build must run a command, which isolation \"none\" does not allow")]
+    Disabled,
+    /// A range of ids was demanded and cannot be had.
+    #[error("isolation \"userns-range\" is not possible here: {reason}")]
+    NoRange {
+        /// Why not, in words.
+        reason: String,
+    },
+    /// The helper process could not be prepared or started.
+    #[error("cannot start the namespace helper: {attempt}")]
+    Start {
+        /// What was attempted.
+        attempt: String,
+        /// The system's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The kernel refused a namespace.
+    #[error("cannot create a {namespace} namespace")]
+    Unshare {
+        /// Its kind.
+        namespace: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The id map could not be written.
+    #[error("cannot write the id map {file} of the user namespace")]
+    WriteMap {
+        /// The file.
+        file: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The set-user-ID program that writes the id map failed.
+    #[error("{program} refused the id map: {message}")]
+    MapRefused {
+        /// Which program.
+        program: String,
+        /// What it said.
+        message: String,
+    },
+    /// The helper could not become what it has to be inside its new namespaces.
+    #[error("cannot set the namespace up: {attempt}")]
+    Setup {
+        /// What was attempted.
+        attempt: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The emulators that the build needs could not be registered.
+    #[error("cannot register emulators: {reason}")]
+    Emulators {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The helper is gone, killed from outside or by a lack of memory.
+    #[error("the namespace helper ended unexpectedly")]
+    Gone,
+    /// The other side said something that makes no sense.
+    #[error("the namespace helper and xbuild misunderstood each other: {what}")]
+    Protocol {
+        /// What was wrong.
+        what: String,
+    },
+    /// A task answered with an error.
+    #[error("{message}")]
+    Task {
+        /// Which task.
+        task: String,
+        /// What it said.
+        message: String,
+    },
+    /// A task's process ended without an answer.
+    #[error("the process of the task {task} was killed, or crashed")]
+    TaskDied {
+        /// Which task.
+        task: String,
+    },
+}
+
+impl SandboxError {
+    /// Returns whose business the error is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Gone | Self::Protocol { .. } | Self::Task { .. } | Self::TaskDied { .. } => {
+                FailureKind::Internal
+            }
+            _ => FailureKind::Environment,
+        }
+    }
+
+    /// Returns what the user can do about it, judging by the settings of this machine.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unshare { source, .. } => Some(diagnose::refused_namespace(*source)),
+            Self::Setup { source, .. } => diagnose::refused_setup(*source),
+            Self::MapRefused { .. } => Some(
+                "check the user's lines in /etc/subuid and /etc/subgid, and that newuidmap and \
+                 newgidmap are set-user-ID root; --isolation userns-single does without them"
+                    .to_owned(),
+            ),
+            Self::NoRange { .. } => Some(
+                "give the user a range of ids: usermod --add-subuids 100000-165535 \
+                 --add-subgids 100000-165535 USER, and install newuidmap (package uidmap)"
+                    .to_owned(),
+            ),
+            Self::Disabled => Some("leave out --isolation none".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl From<SandboxError> for StepFailure {
+    fn from(error: SandboxError) -> Self {
+        let (kind, hint) = (error.kind(), error.hint());
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}

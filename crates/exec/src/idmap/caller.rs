@@ -1,0 +1,78 @@
+//! What the choice of an id map depends on.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::thread::CapabilitySet;
+
+use crate::diagnose;
+use crate::subid::{self, Range};
+
+/// The process that xbuild is started as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id.
+    pub gid: u32,
+    /// The user's name, if the passwd file has one.
+    pub name: Option<String>,
+    /// Whether it may write any map by itself.
+    pub may_map: bool,
+    /// Whether set-user-ID programs are without effect.
+    pub no_new_privs: bool,
+    /// The user ids that exist here.
+    pub uids: Vec<Range>,
+    /// The group ids that exist here.
+    pub gids: Vec<Range>,
+    /// The user's subordinate user ids.
+    pub subuids: Vec<Range>,
+    /// The user's subordinate group ids.
+    pub subgids: Vec<Range>,
+    /// The program that writes user id maps.
+    pub newuidmap: Option<PathBuf>,
+    /// The program that writes group id maps.
+    pub newgidmap: Option<PathBuf>,
+}
+
+impl Caller {
+    /// Asks the system. What cannot be read counts as absent. Programs are looked for in
+    /// `search_path`, which is in the form of `PATH`.
+    pub fn current(search_path: &OsStr) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let name = subid::user_name(&text("/etc/passwd"), uid);
+        let ranges = |path: &str| subid::ranges(&text(path), name.as_deref(), uid);
+        let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
+        let capabilities = rustix::thread::capabilities(None);
+        Self {
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+            may_map: capabilities.is_ok_and(|sets| sets.effective.contains(needed)),
+            no_new_privs: diagnose::status_field("NoNewPrivs").is_some_and(|value| value != "0"),
+            uids: subid::existing(&text("/proc/self/uid_map")),
+            gids: subid::existing(&text("/proc/self/gid_map")),
+            subuids: ranges("/etc/subuid"),
+            subgids: ranges("/etc/subgid"),
+            newuidmap: find("newuidmap", search_path),
+            newgidmap: find("newgidmap", search_path),
+            name,
+        }
+    }
+
+    /// Returns the user as people know it.
+    pub fn describe(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} ({})", self.uid),
+            None => self.uid.to_string(),
+        }
+    }
+}
+
+fn find(program: &str, search_path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(search_path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}

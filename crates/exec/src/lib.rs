@@ -1,0 +1,34 @@
+//! Running the commands of a build: user and mount namespaces, the sandbox of a step, emulators.
+//!
+//! [`Parent`] is the build's user namespace: it implements the seams `Runner` and `Namespace`. What
+//! runs inside of it is the same program, started again: [`role`] must be the first call of `main`.
+//!
+//! Where to look: `parent` and `namespace` are the two ends of the socket between the processes,
+//! `idmap` decides which ids exist, `step` is one RUN. [`seccomp`] filters the system calls of
+//! steps; [`emulator`] and [`binfmt`] make foreign programs run, [`probe`] tells what works here.
+
+pub mod arch;
+pub mod binfmt;
+mod diagnose;
+pub mod emulator;
+mod error;
+mod helper;
+mod idmap;
+mod namespace;
+mod output;
+mod parent;
+pub mod probe;
+mod sealed;
+pub mod seccomp;
+mod step;
+mod subid;
+mod sys;
+mod tasks;
+mod tiny_elf;
+mod wire;
+
+pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
+pub use helper::role;
+pub use idmap::{IdMap, Isolation};
+pub use parent::{Options, Parent};
+pub use tasks::{TaskFn, Tasks};

@@ -1,0 +1,253 @@
+//! The main process's side: starting the helper when the first work comes, and handing work over.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use rustix::pipe::PipeFlags;
+use xbuild_model::StepFailure;
+use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::seam::{Namespace, Output, PendingTask, RootDirs, Runner};
+
+use crate::binfmt::Registration;
+use crate::error::{Errno, SandboxError};
+use crate::idmap::{Caller, IdMap, Isolation};
+use crate::namespace::{self, Message};
+use crate::{helper, step, wire};
+
+/// What the namespace of a build shall be like.
+#[derive(Debug)]
+pub struct Options {
+    /// How RUN steps are walled off.
+    pub isolation: Isolation,
+    /// The emulators that the build needs; registered for this build only.
+    pub emulators: Vec<Registration>,
+    /// The network of steps that do not say which; [`Network::Default`] means the host's.
+    pub network: Network,
+    /// Where `newuidmap` and `newgidmap` are looked for, in the form of `PATH`.
+    pub search_path: OsString,
+}
+
+/// The user namespace of a build. Nothing is started before it is first needed.
+///
+/// Dropping it ends everything that runs inside; so does the end of this process, however it comes.
+#[derive(Debug)]
+pub struct Parent {
+    isolation: Isolation,
+    network: Network,
+    search_path: OsString,
+    emulators: Mutex<Vec<Registration>>,
+    map: OnceLock<Result<IdMap, SandboxError>>,
+    helper: OnceLock<Result<Helper, SandboxError>>,
+    notes: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Helper {
+    /// `None` only while this is dropped.
+    socket: Option<OwnedFd>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Parent {
+    /// Returns the namespace to be.
+    pub fn new(options: Options) -> Self {
+        Self {
+            isolation: options.isolation,
+            network: options.network,
+            search_path: options.search_path,
+            emulators: Mutex::new(options.emulators),
+            map: OnceLock::new(),
+            helper: OnceLock::new(),
+            notes: Mutex::new(BTreeSet::new()),
+        }
+    }
+
+    /// Returns the id map in use; does not start anything.
+    ///
+    /// **Errors** — those of [`Isolation`]: none allowed, or no range where one was demanded.
+    pub fn id_map(&self) -> Result<&IdMap, SandboxError> {
+        let choose = || IdMap::choose(self.isolation, &Caller::current(&self.search_path));
+        self.map.get_or_init(choose).as_ref().map_err(Clone::clone)
+    }
+
+    /// Starts the helper, if it is not running yet.
+    fn socket(&self) -> Result<BorrowedFd<'_>, SandboxError> {
+        let start = || Helper::start(self.id_map()?, self.take_emulators());
+        let helper = self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?;
+        helper.socket.as_ref().map(AsFd::as_fd).ok_or(SandboxError::Gone)
+    }
+
+    fn take_emulators(&self) -> Vec<Registration> {
+        let mut emulators = self.emulators.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *emulators)
+    }
+
+    /// Returns whether a remark of a step is new; users need to see each of them once.
+    pub(crate) fn is_news(&self, note: &str) -> bool {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.insert(note.to_owned())
+    }
+
+    /// Starts a task; see [`Namespace::start`].
+    pub(crate) fn start_task(
+        &self,
+        name: &'static str,
+        request: &[u8],
+        fds: &[OwnedFd],
+    ) -> Result<Answer, SandboxError> {
+        let socket = self.socket()?;
+        let failed = |error: io::Error| SandboxError::Start {
+            attempt: format!("the task {name}"),
+            source: error.into(),
+        };
+        let (ours, theirs) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let payload = wire::payload(request).map_err(failed)?;
+        let sent: Vec<BorrowedFd<'_>> =
+            [&theirs, &payload].into_iter().chain(fds).map(AsFd::as_fd).collect();
+        wire::send(socket, name.as_bytes(), &sent).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET) => SandboxError::Gone,
+            _ => failed(error),
+        })?;
+        Ok(Answer { task: name, pipe: ours })
+    }
+}
+
+impl Helper {
+    fn start(map: &IdMap, emulators: Vec<Registration>) -> Result<Self, SandboxError> {
+        let failed = |attempt: &'static str| {
+            move |error: io::Error| SandboxError::Start {
+                attempt: attempt.to_owned(),
+                source: Errno::from(error),
+            }
+        };
+        let (ours, theirs) = wire::pair().map_err(failed("socketpair"))?;
+        let (tell, told) = mpsc::channel();
+        // The kernel ends the helper together with the *thread* that started it, so that must be
+        // one that stays.
+        let keep = move || match helper::start(theirs) {
+            Ok(mut child) => {
+                let heard = tell.send(Ok(child.id()));
+                // It ends by itself when the socket is closed. How is of no interest: whoever
+                // waits for an answer notices.
+                let ended = child.wait();
+                drop((heard, ended));
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
+        let keeper = std::thread::Builder::new()
+            .name("namespace-keeper".to_owned())
+            .spawn(keep)
+            .map_err(failed("a thread"))?;
+        let helper = Self { socket: Some(ours), keeper: Some(keeper) };
+        let pid = told
+            .recv()
+            .map_err(|_| SandboxError::Gone)?
+            .map_err(failed("executing a copy of xbuild"))?;
+        helper.set_up(pid, map, emulators)?;
+        Ok(helper)
+    }
+
+    fn set_up(
+        &self,
+        pid: u32,
+        map: &IdMap,
+        emulators: Vec<Registration>,
+    ) -> Result<(), SandboxError> {
+        let socket = self.socket.as_ref().ok_or(SandboxError::Gone)?;
+        let setup = Message::Setup {
+            parent: std::process::id(),
+            single: map.is_single(),
+            emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
+        };
+        let bytes = serde_json::to_vec(&setup)
+            .map_err(|error| SandboxError::Protocol { what: error.to_string() })?;
+        let fds: Vec<_> = emulators.iter().map(|e| e.interpreter.as_fd()).collect();
+        wire::send(socket, &bytes, &fds).map_err(|_| SandboxError::Gone)?;
+        let (Message::Unshared, _) = namespace::hear(socket)? else {
+            return Err(SandboxError::Protocol { what: "expected the new namespace".to_owned() });
+        };
+        map.write(pid)?;
+        namespace::say(socket, &Message::Mapped)?;
+        match namespace::hear(socket)? {
+            (Message::Ready, _) => Ok(()),
+            _ => Err(SandboxError::Protocol { what: "expected the end of the set-up".to_owned() }),
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        if let Some(keeper) = self.keeper.take() {
+            // The thread only waits for the helper; it cannot panic.
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Namespace for Parent {
+    fn start(
+        &self,
+        name: &'static str,
+        request: Vec<u8>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Box<dyn PendingTask>, StepFailure> {
+        Ok(Box::new(self.start_task(name, &request, &fds)?))
+    }
+
+    fn map_name(&self) -> Result<String, StepFailure> {
+        Ok(self.id_map()?.name())
+    }
+
+    fn single_id(&self) -> Result<bool, StepFailure> {
+        Ok(self.id_map()?.is_single())
+    }
+}
+
+impl Runner for Parent {
+    fn run(
+        &self,
+        root: &RootDirs,
+        request: &RunRequest,
+        output: &dyn Output,
+    ) -> Result<(), StepFailure> {
+        step::run(self, self.network, root, request, output)
+    }
+}
+
+/// The answer of a task, to come.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    task: &'static str,
+    pipe: OwnedFd,
+}
+
+impl Answer {
+    /// Waits for the answer.
+    pub(crate) fn receive(self) -> Result<Vec<u8>, SandboxError> {
+        let mut bytes = Vec::new();
+        let task = self.task.to_owned();
+        File::from(self.pipe).read_to_end(&mut bytes).map_err(|error| SandboxError::Protocol {
+            what: format!("no answer of {task}: {error}"),
+        })?;
+        match bytes.split_first() {
+            None => Err(SandboxError::TaskDied { task }),
+            Some((&namespace::ANSWER, answer)) => Ok(answer.to_vec()),
+            Some((_, message)) => {
+                Err(SandboxError::Task { task, message: String::from_utf8_lossy(message).into() })
+            }
+        }
+    }
+}
+
+impl PendingTask for Answer {
+    fn wait(self: Box<Self>) -> Result<Vec<u8>, StepFailure> {
+        Ok(self.receive()?)
+    }
+}

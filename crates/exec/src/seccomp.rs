@@ -1,0 +1,63 @@
+//! The system call filter of a RUN step.
+//!
+//! [`program`] works everything out ahead of time, so that [`install`] is one system call that
+//! allocates nothing: it is made in a process that was forked, just before the capabilities are
+//! cut. Installing needs `CAP_SYS_ADMIN` in the process's user namespace, and then no
+//! `no_new_privs`, which would break `sudo` in a build.
+//!
+//! What is allowed is said by `policy`; `bpf` turns it into a program: one branch on the
+//! architecture that the call was made for, then a binary search over ranges of call numbers. The
+//! 32-bit sibling of the host's architecture has a tree of its own with the same rules; x32 calls
+//! carry a bit that puts them beyond the newest known number, so that they do not exist. Programs
+//! under an emulator are filtered by the calls of the emulator.
+//!
+//! Source: `seccomp(2)`; the container default profile as Docker and containerd ship it.
+
+mod bpf;
+mod policy;
+
+use xbuild_model::Platform;
+
+use crate::arch::Arch;
+use crate::error::SeccompError;
+use crate::sys;
+
+/// A program ready to be installed.
+#[derive(Clone)]
+pub struct Filter {
+    instructions: Vec<libc::sock_filter>,
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filter").field("instructions", &self.instructions.len()).finish()
+    }
+}
+
+/// Returns the filter for a step whose programs are of `platform`.
+///
+/// The platform matters for one call: `socketcall`, through which 32-bit x86 programs open their
+/// sockets, hides the address family behind a pointer where no filter can see it. Only steps of
+/// `linux/386` get it; elsewhere it would be a way around the rules for `socket`.
+///
+/// **Errors** — [`SeccompError::UnsupportedHost`] where the host's call numbers are not known.
+pub fn program(platform: &Platform) -> Result<Filter, SeccompError> {
+    let host = Arch::host().ok_or_else(|| SeccompError::UnsupportedHost {
+        architecture: std::env::consts::ARCH.to_owned(),
+    })?;
+    let tables = policy::tables(host, Arch::of(platform)).ok_or_else(|| {
+        SeccompError::UnsupportedHost { architecture: host.oci_name().to_owned() }
+    })?;
+    Ok(Filter { instructions: bpf::assemble(&tables) })
+}
+
+/// Puts the calling thread, and all that it starts, under the filter for good.
+///
+/// **Errors** — [`SeccompError::Install`], with the kernel's reason. Does not allocate unless it
+/// fails.
+pub fn install(filter: &Filter) -> Result<(), SeccompError> {
+    sys::set_seccomp_filter(&filter.instructions).map_err(|source| SeccompError::Install { source })
+}
+
+#[cfg(test)]
+mod tests;

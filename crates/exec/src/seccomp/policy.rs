@@ -1,0 +1,199 @@
+//! What a RUN step may ask of the kernel.
+//!
+//! Refused by default. What is allowed follows Docker's default profile for a process with
+//! Docker's default capabilities, so that builds made for it keep working, less
+//!
+//! - `process_vm_readv` and `process_vm_writev` (debuggers have `ptrace`),
+//! - sockets other than local, IP and netlink, and netlink other than routes, audit and events:
+//!   the other families are rarely used kernel code that an ordinary user can make the kernel load,
+//! - the `ioctl`s that type into a terminal,
+//!
+//! plus the oldest forms of calls that are allowed in their newer forms, on 32-bit x86.
+//!
+//! Names are turned into numbers by the `syscalls` crate, per architecture. A name that is not
+//! listed here is refused with `EPERM`. A number beyond the newest call that was considered is
+//! unknown, `ENOSYS`: libraries then use the older call, as on an older kernel.
+
+use syscalls::{aarch64, arm, x86, x86_64};
+
+use crate::arch::Arch;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The kernel gets it.
+    Allow,
+    /// It fails with `EPERM`.
+    Refuse,
+    /// It fails with `ENOSYS`.
+    Unknown,
+    /// Its arguments decide.
+    Check(Check),
+}
+
+/// A rule about arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// `clone` without new namespaces.
+    Clone,
+    /// `personality` with one of [`PERSONALITIES`].
+    Personality,
+    /// `ioctl` with none of [`REFUSED_IOCTLS`].
+    Ioctl,
+    /// `socket` of one of [`FAMILIES`], or netlink with one of [`NETLINK_PROTOCOLS`].
+    Socket,
+}
+
+/// The verdicts on the calls of one architecture.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// The `AUDIT_ARCH_*` value of calls made for the architecture.
+    pub(super) audit_arch: u32,
+    /// (number, verdict) in ascending order of numbers; all others are unknown.
+    pub(super) calls: Vec<(u32, Verdict)>,
+}
+
+/// All `CLONE_NEW*` flags that `clone` takes.
+pub(super) const CLONE_NAMESPACES: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+
+const PER_LINUX32: u32 = 0x0008;
+const UNAME26: u32 = 0x0002_0000;
+
+/// Linux, 32-bit Linux, each with or without a 2.6 version number, and "only tell".
+pub(super) const PERSONALITIES: &[u32] = &[0, PER_LINUX32, UNAME26, PER_LINUX32 | UNAME26, !0];
+
+/// Those that put input into a terminal, or reach the virtual consoles.
+pub(super) const REFUSED_IOCTLS: &[u32] = &[libc::TIOCSTI as u32, 0x541c];
+
+/// The address families of which any socket may be made.
+pub(super) const FAMILIES: &[u32] =
+    &[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32];
+
+/// Package managers and resolvers read routes and addresses; PAM writes to the audit log; udev
+/// tools listen for device events.
+pub(super) const NETLINK_PROTOCOLS: &[u32] =
+    &[libc::NETLINK_ROUTE as u32, libc::NETLINK_AUDIT as u32, libc::NETLINK_KOBJECT_UEVENT as u32];
+
+/// `removexattrat`: newer calls have not been considered. New calls have one number everywhere.
+const NEWEST: u32 = 466;
+
+/// 32-bit Arm's private calls: `breakpoint`, `cacheflush`, `usr26`, `usr32`, `set_tls`, `get_tls`.
+const ARM_PRIVATE: std::ops::RangeInclusive<u32> = 0x000f_0001..=0x000f_0006;
+
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
+const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
+
+/// Returns the tables of a host and its 32-bit sibling; `None` for a host that has none.
+///
+/// `guest` is the architecture of the step's programs.
+pub(super) fn tables(host: Arch, guest: Option<Arch>) -> Option<[Table; 2]> {
+    match host {
+        Arch::Amd64 => {
+            let mut compat = table(AUDIT_ARCH_I386, |n| x86::Sysno::new(n).map(|call| call.name()));
+            if guest == Some(Arch::I386) {
+                set(&mut compat, x86::Sysno::socketcall.id() as u32, Verdict::Allow);
+            }
+            let native =
+                table(AUDIT_ARCH_X86_64, |n| x86_64::Sysno::new(n).map(|call| call.name()));
+            Some([native, compat])
+        }
+        Arch::Arm64 => {
+            let mut compat = table(AUDIT_ARCH_ARM, |n| arm::Sysno::new(n).map(|call| call.name()));
+            compat.calls.extend(ARM_PRIVATE.map(|number| (number, Verdict::Allow)));
+            let native =
+                table(AUDIT_ARCH_AARCH64, |n| aarch64::Sysno::new(n).map(|call| call.name()));
+            Some([native, compat])
+        }
+        _ => None,
+    }
+}
+
+fn table(audit_arch: u32, name: impl Fn(usize) -> Option<&'static str>) -> Table {
+    let mut allowed: Vec<&str> = ALLOWED.iter().flat_map(|line| line.split(' ')).collect();
+    allowed.sort_unstable();
+    let verdict = |name: &str| match name {
+        "clone" => Verdict::Check(Check::Clone),
+        "personality" => Verdict::Check(Check::Personality),
+        "ioctl" => Verdict::Check(Check::Ioctl),
+        "socket" => Verdict::Check(Check::Socket),
+        // Its flags are behind a pointer; without it libraries use `clone`.
+        "clone3" => Verdict::Unknown,
+        name if allowed.binary_search(&name).is_ok() => Verdict::Allow,
+        _ => Verdict::Refuse,
+    };
+    let calls = (0..=NEWEST).filter_map(|n| Some((n, verdict(name(n as usize)?)))).collect();
+    Table { audit_arch, calls }
+}
+
+fn set(table: &mut Table, number: u32, verdict: Verdict) {
+    for call in table.calls.iter_mut().filter(|call| call.0 == number) {
+        call.1 = verdict;
+    }
+}
+
+/// The names of what is always allowed, by topic, separated by single spaces.
+const ALLOWED: &[&str] = &[
+    // Opening, reading, writing.
+    "open openat openat2 creat close close_range read write readv writev pread64 pwrite64 preadv",
+    "preadv2 pwritev pwritev2 lseek _llseek dup dup2 dup3 pipe pipe2 fcntl fcntl64 flock",
+    "sendfile sendfile64 splice tee vmsplice copy_file_range readahead fallocate ftruncate",
+    "ftruncate64 truncate truncate64 fadvise64 fadvise64_64 arm_fadvise64_64 sync syncfs fsync",
+    "fdatasync sync_file_range sync_file_range2 arm_sync_file_range cachestat",
+    "io_setup io_submit io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64",
+    // Names, metadata, extended attributes.
+    "access faccessat faccessat2 stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat",
+    "statx statfs statfs64 fstatfs fstatfs64 statmount listmount name_to_handle_at getdents",
+    "getdents64 readlink readlinkat link linkat symlink symlinkat unlink unlinkat rename renameat",
+    "renameat2 mkdir mkdirat rmdir mknod mknodat chdir fchdir getcwd chroot umask chmod fchmod",
+    "fchmodat fchmodat2 chown chown32 fchown fchown32 fchownat lchown lchown32 utime utimes",
+    "futimesat utimensat utimensat_time64 getxattr lgetxattr fgetxattr getxattrat setxattr",
+    "lsetxattr fsetxattr setxattrat listxattr llistxattr flistxattr listxattrat removexattr",
+    "lremovexattr fremovexattr removexattrat inotify_init inotify_init1 inotify_add_watch",
+    "inotify_rm_watch fanotify_mark",
+    // Waiting.
+    "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_create",
+    "epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old epoll_pwait epoll_pwait2",
+    "eventfd eventfd2 signalfd signalfd4 timerfd_create timerfd_gettime timerfd_gettime64",
+    "timerfd_settime timerfd_settime64 futex futex_time64 futex_wait futex_wake futex_waitv",
+    "futex_requeue get_robust_list set_robust_list membarrier rseq pause restart_syscall",
+    // Memory.
+    "brk mmap mmap2 munmap mremap mprotect madvise mincore msync mlock mlock2 mlockall munlock",
+    "munlockall mseal remap_file_pages map_shadow_stack memfd_create memfd_secret pkey_alloc",
+    "pkey_free pkey_mprotect process_mrelease shmget shmat shmctl shmdt",
+    // Processes, threads, signals.
+    "fork vfork execve execveat exit exit_group wait4 waitid waitpid getpid getppid gettid",
+    "getpgid getpgrp setpgid getsid setsid set_tid_address set_thread_area get_thread_area",
+    "set_tls arch_prctl modify_ldt prctl ptrace seccomp landlock_create_ruleset",
+    "landlock_add_rule landlock_restrict_self pidfd_open pidfd_send_signal kill tkill tgkill",
+    "rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend",
+    "rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo sigaltstack sigprocmask sigreturn",
+    "sigaction sigpending sigsuspend signal uretprobe riscv_hwprobe",
+    // Identity, limits, scheduling.
+    "getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getresuid getresuid32",
+    "getresgid getresgid32 getgroups getgroups32 setuid setuid32 setgid setgid32 setreuid",
+    "setreuid32 setregid setregid32 setresuid setresuid32 setresgid setresgid32 setfsuid",
+    "setfsuid32 setfsgid setfsgid32 setgroups setgroups32 capget capset getrlimit ugetrlimit",
+    "setrlimit prlimit64 getrusage getpriority setpriority nice ioprio_get ioprio_set getcpu",
+    "sched_getaffinity sched_setaffinity sched_getattr sched_setattr sched_getparam",
+    "sched_setparam sched_getscheduler sched_setscheduler sched_get_priority_max",
+    "sched_get_priority_min sched_rr_get_interval sched_rr_get_interval_time64 sched_yield",
+    // Clocks and the machine. Setting a clock also needs a capability that no step has.
+    "time times gettimeofday clock_gettime clock_gettime64 clock_getres clock_getres_time64",
+    "clock_nanosleep clock_nanosleep_time64 nanosleep clock_adjtime clock_adjtime64 adjtimex",
+    "alarm getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime",
+    "timer_gettime64 timer_settime timer_settime64 getrandom sysinfo uname olduname oldolduname",
+    // Sockets and System V or POSIX queues.
+    "socketpair bind listen accept accept4 connect shutdown getsockname getpeername getsockopt",
+    "setsockopt send sendto sendmsg sendmmsg recv recvfrom recvmsg recvmmsg recvmmsg_time64 ipc",
+    "msgget msgctl msgrcv msgsnd semget semctl semop semtimedop semtimedop_time64 mq_open",
+    "mq_unlink mq_notify mq_getsetattr mq_timedreceive mq_timedreceive_time64 mq_timedsend",
+    "mq_timedsend_time64",
+];

@@ -1,0 +1,260 @@
+//! One RUN step: the request's way to its process, the processes of the step, and the way back of
+//! output and result.
+//!
+//! The main process ([`run`]) sends the request as a task and reads output. The task's process
+//! ([`run_task`]) makes the namespaces, waits, and cleans up. Its child is pid 1 of the step
+//! ([`init`]): it builds the root file system ([`root`], [`mounts`], [`files`]), starts the command
+//! ([`command`]) and reaps.
+
+mod command;
+mod devices;
+mod files;
+mod init;
+mod limits;
+mod mounts;
+mod root;
+mod stubs;
+mod user;
+mod walk;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::retry_on_intr;
+use rustix::pipe::PipeFlags;
+use rustix::process::WaitOptions;
+use serde::{Deserialize, Serialize};
+use xbuild_model::run::{Exit, Network, RunRequest, Script};
+use xbuild_model::seam::{Output, RootDirs};
+use xbuild_model::{Platform, StepFailure};
+
+use crate::error::{RunError, SandboxError};
+use crate::output::Lines;
+use crate::parent::Parent;
+use crate::sys::{self, Fork};
+use crate::{namespace, seccomp};
+
+/// The name of the task.
+pub(crate) const TASK: &str = "exec.run";
+
+/// What the task's process has to know: the request as it travels.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Spec {
+    root: RootDirs,
+    argv: Vec<String>,
+    env: Vec<(String, String)>,
+    cwd: String,
+    user: String,
+    platform: String,
+    /// Whether the step has a network namespace of its own, with a loopback interface only.
+    isolated: bool,
+    hostname: String,
+    extra_hosts: Vec<(String, String)>,
+    ulimits: Vec<(String, u64, u64)>,
+    shm_size: u64,
+    scripts: Vec<Script>,
+    /// Whether the namespace has a single id.
+    single: bool,
+}
+
+/// What pid 1 of the step, and the command's process before it becomes the command, report.
+#[derive(Debug, Serialize, Deserialize)]
+enum Event {
+    /// Mount points were made that shall go again.
+    Stubs(stubs::Stubs),
+    /// Something the user should know.
+    Note(String),
+    /// The step cannot be set up, or the command not be executed.
+    Failed(RunError),
+    /// The command has ended.
+    Ended(Exit),
+}
+
+/// The answer of the task.
+#[derive(Debug, Serialize, Deserialize)]
+struct Outcome {
+    result: Result<Exit, RunError>,
+    notes: Vec<String>,
+}
+
+/// Runs a step, in the main process. See [`xbuild_model::seam::Runner::run`].
+pub(crate) fn run(
+    parent: &Parent,
+    network: Network,
+    root: &RootDirs,
+    request: &RunRequest,
+    output: &dyn Output,
+) -> Result<(), StepFailure> {
+    let spec = spec(parent, network, root, request)?;
+    let bytes = serde_json::to_vec(&spec)
+        .map_err(|error| SandboxError::Protocol { what: error.to_string() })?;
+    let pipe = || {
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })
+    };
+    let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+    let answer = parent.start_task(TASK, &bytes, &[stdout_end, stderr_end])?;
+    read_output(stdout, stderr, output)?;
+    let outcome: Outcome = serde_json::from_slice(&answer.receive()?)
+        .map_err(|error| SandboxError::Protocol { what: error.to_string() })?;
+    for note in outcome.notes.iter().filter(|note| parent.is_news(note)) {
+        output.line(true, note.as_bytes());
+    }
+    match outcome.result? {
+        Exit::Code(0) => Ok(()),
+        exit => Err(RunError::Exit { exit }.into()),
+    }
+}
+
+fn spec(
+    parent: &Parent,
+    network: Network,
+    root: &RootDirs,
+    request: &RunRequest,
+) -> Result<Spec, StepFailure> {
+    let network = if request.network == Network::Default { network } else { request.network };
+    let mut env = request.env.clone();
+    for (name, value) in &request.unkeyed_env {
+        if env.iter().all(|(known, _)| known != name) {
+            env.push((name.clone(), value.clone()));
+        }
+    }
+    Ok(Spec {
+        root: root.clone(),
+        argv: request.argv.clone(),
+        env,
+        cwd: request.cwd.clone(),
+        user: request.user.clone(),
+        platform: request.platform.to_string(),
+        isolated: network == Network::None,
+        hostname: request.hostname.clone(),
+        extra_hosts: request.extra_hosts.clone(),
+        ulimits: request.ulimits.clone(),
+        shm_size: request.shm_size,
+        scripts: request.scripts.clone(),
+        single: parent.id_map()?.is_single(),
+    })
+}
+
+/// Passes on what comes through both pipes, until both are closed, in about the order in which it
+/// was written.
+fn read_output(stdout: OwnedFd, stderr: OwnedFd, output: &dyn Output) -> Result<(), SandboxError> {
+    let failed = |errno: rustix::io::Errno| SandboxError::Protocol {
+        what: format!("cannot read the command's output: {errno}"),
+    };
+    let mut streams = vec![(stdout, false, Lines::default()), (stderr, true, Lines::default())];
+    let mut buffer = vec![0; 64 << 10];
+    while !streams.is_empty() {
+        let mut polled: Vec<PollFd<'_>> =
+            streams.iter().map(|(pipe, ..)| PollFd::new(pipe, PollFlags::IN)).collect();
+        retry_on_intr(|| rustix::event::poll(&mut polled, None)).map_err(failed)?;
+        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        let mut error = None;
+        streams.retain_mut(|(pipe, is_stderr, lines)| {
+            if ready.next() != Some(true) {
+                return true;
+            }
+            let mut sink = |line: &[u8]| output.line(*is_stderr, line);
+            match retry_on_intr(|| rustix::io::read(&*pipe, &mut buffer)) {
+                Ok(0) => {
+                    lines.finish(&mut sink);
+                    false
+                }
+                Ok(read) => {
+                    lines.push(&buffer[..read], &mut sink);
+                    true
+                }
+                Err(errno) => {
+                    error = Some(failed(errno));
+                    false
+                }
+            }
+        });
+        if let Some(error) = error {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The task: runs a step in a process that was forked for it.
+pub(crate) fn run_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+    let spec: Spec = serde_json::from_slice(request).map_err(|error| error.to_string())?;
+    let mut notes = Vec::new();
+    let result = run_in_namespaces(&spec, fds, &mut notes);
+    serde_json::to_vec(&Outcome { result, notes }).map_err(|error| error.to_string())
+}
+
+fn run_in_namespaces(
+    spec: &Spec,
+    fds: Vec<OwnedFd>,
+    notes: &mut Vec<String>,
+) -> Result<Exit, RunError> {
+    let Ok([stdout, stderr]) = <[OwnedFd; 2]>::try_from(fds) else {
+        return Err(RunError::Invalid { what: "request".into(), value: "no pipes".into() });
+    };
+    // Built here: between fork and exec there is better not much that can fail.
+    let platform: Platform = spec.platform.parse().map_err(|_| RunError::Invalid {
+        what: "platform".to_owned(),
+        value: spec.platform.clone(),
+    })?;
+    let filter = seccomp::program(&platform)
+        .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+    enter_namespaces(spec.isolated)?;
+    let (events, events_end) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
+    let pid = match sys::fork().map_err(RunError::setup("fork"))? {
+        Fork::Child => init::main(spec, &filter, [stdout, stderr], events, events_end),
+        Fork::Parent(pid) => pid,
+    };
+    drop((stdout, stderr, events_end));
+    let mut text = Vec::new();
+    File::from(events).read_to_end(&mut text).map_err(RunError::setup("read from the step"))?;
+    retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))
+        .map_err(RunError::setup("wait for the step"))?;
+    let mut result = Err(RunError::Killed);
+    for line in text.split(|b| *b == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(Event::Stubs(stubs)) => stubs.remove(&spec.root.upper)?,
+            Ok(Event::Note(note)) => notes.push(note),
+            Ok(Event::Ended(exit)) if matches!(result, Err(RunError::Killed)) => result = Ok(exit),
+            Ok(Event::Failed(error)) => result = Err(error),
+            // The first process was killed while it wrote this.
+            Ok(Event::Ended(_)) | Err(_) => {}
+        }
+    }
+    result
+}
+
+/// Makes the namespaces of a step, apart from the mount namespace, which pid 1 makes for itself:
+/// this process stays where the folders' paths are good.
+fn enter_namespaces(isolated: bool) -> Result<(), RunError> {
+    let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if isolated {
+        flags |= libc::CLONE_NEWNET;
+    }
+    sys::unshare(flags).map_err(RunError::setup("unshare"))?;
+    match sys::unshare(libc::CLONE_NEWCGROUP) {
+        // The kernel has no cgroups at all.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        result => result.map_err(RunError::setup("unshare the cgroup namespace")),
+    }
+}
+
+impl Event {
+    /// Writes the event to the pipe, in one line. If nobody reads it, there is nobody to tell.
+    fn send(&self, pipe: impl AsFd) {
+        let Ok(mut line) = serde_json::to_vec(self) else { return };
+        line.push(b'\n');
+        let mut rest = &line[..];
+        while !rest.is_empty() {
+            match retry_on_intr(|| rustix::io::write(&pipe, rest)) {
+                Ok(written) => rest = &rest[written..],
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The command's process, from the fork to the moment when it becomes the command.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use xbuild_model::passwd::User;
+
+use super::{Spec, limits, user};
+use crate::error::RunError;
+use crate::seccomp::{self, Filter};
+use crate::{namespace, sys};
+
+/// What the command is executed with: no allocation of it is left to the last moment.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// Where the program may be: one path, or one in each folder of `PATH`.
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    path: Option<String>,
+}
+
+impl Command {
+    /// Works out what to execute, for a user with that home.
+    pub fn new(spec: &Spec, home: &str) -> Result<Self, RunError> {
+        let text = |what: &str, value: &str| {
+            CString::new(value)
+                .map_err(|_| RunError::Invalid { what: what.to_owned(), value: value.to_owned() })
+        };
+        let argv =
+            spec.argv.iter().map(|arg| text("argument", arg)).collect::<Result<Vec<_>, _>>()?;
+        let program = spec.argv.first().filter(|program| !program.is_empty());
+        let program = program.ok_or_else(|| RunError::Invalid {
+            what: "command".to_owned(),
+            value: format!("{:?}", spec.argv),
+        })?;
+        let mut env = Vec::new();
+        for (name, value) in &spec.env {
+            if name.is_empty() || name.contains('=') {
+                return Err(RunError::Invalid {
+                    what: "environment variable".to_owned(),
+                    value: name.clone(),
+                });
+            }
+            env.push(text("environment variable", &format!("{name}={value}"))?);
+        }
+        let value = |name: &str| spec.env.iter().find(|(known, _)| known == name).map(|(_, v)| v);
+        if value("HOME").is_none() {
+            env.push(text("home folder", &format!("HOME={home}"))?);
+        }
+        let (candidates, path) = if program.contains('/') {
+            (vec![text("command", program)?], None)
+        } else {
+            let path = value("PATH").cloned().unwrap_or_default();
+            let folders = path.split(':').filter(|folder| folder.starts_with('/'));
+            let candidates = folders.map(|folder| text("PATH", &format!("{folder}/{program}")));
+            (candidates.collect::<Result<_, _>>()?, Some(path))
+        };
+        Ok(Self { candidates, argv, env, path })
+    }
+
+    /// Becomes the command. Returns only if that is not possible, with the reason.
+    fn execute(&self, platform: &str) -> RunError {
+        let mut refusal = None;
+        for candidate in &self.candidates {
+            let error = sys::execve(candidate, &self.argv, &self.env);
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) if !exists(candidate) => {}
+                // Another folder may have one that can be executed.
+                Some(libc::EACCES) if self.path.is_some() => {
+                    refusal.get_or_insert((candidate, error));
+                }
+                _ => {
+                    refusal = Some((candidate, error));
+                    break;
+                }
+            }
+        }
+        let shown = |program: &CStr| program.to_string_lossy().into_owned();
+        let (candidate, error) = match (refusal, &self.path) {
+            (Some(refusal), _) => refusal,
+            (None, Some(path)) => {
+                let program = self.argv.first().map(|p| shown(p)).unwrap_or_default();
+                return RunError::NotInPath { program, path: path.clone() };
+            }
+            (None, None) => {
+                let program = self.candidates.first().map(|p| shown(p)).unwrap_or_default();
+                return RunError::Execute { program, source: Errno::NOENT.into() };
+            }
+        };
+        let program = shown(candidate);
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => RunError::NoInterpreter { program },
+            Some(libc::ENOEXEC) => RunError::Format { program, platform: platform.to_owned() },
+            _ => RunError::Execute { program, source: error.into() },
+        }
+    }
+}
+
+fn exists(path: &CStr) -> bool {
+    rustix::fs::stat(path).is_ok()
+}
+
+/// Turns this process, a fresh child of pid 1, into the command. Returns only if that is not
+/// possible, with the reason.
+pub(super) fn become_command(
+    command: &Command,
+    spec: &Spec,
+    who: &User,
+    filter: &Filter,
+    output: [OwnedFd; 2],
+) -> RunError {
+    match prepare(spec, who, filter, output) {
+        Ok(()) => command.execute(&spec.platform),
+        Err(error) => error,
+    }
+}
+
+fn prepare(
+    spec: &Spec,
+    who: &User,
+    filter: &Filter,
+    [stdout, stderr]: [OwnedFd; 2],
+) -> Result<(), RunError> {
+    // No terminal: what the command pushes into one, the user's shell would read.
+    rustix::process::setsid().map_err(RunError::setup("setsid"))?;
+    let stdio = || -> Result<(), Errno> {
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::stdio::dup2_stdin(&null)?;
+        for pipe in [&stdout, &stderr] {
+            // So that the user can open /dev/stdout.
+            rustix::fs::fchown(pipe, Some(Uid::from_raw(who.uid)), None::<Gid>)?;
+        }
+        rustix::stdio::dup2_stdout(&stdout)?;
+        rustix::stdio::dup2_stderr(&stderr)
+    };
+    stdio().map_err(RunError::setup("connect the standard streams"))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    limits::apply(&spec.ulimits)?;
+    enter_working_directory(&spec.cwd)?;
+    sys::reset_signals();
+    seccomp::install(filter)
+        .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+    user::become_user(&spec.user, who, spec.single)?;
+    sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))
+}
+
+fn enter_working_directory(path: &str) -> Result<(), RunError> {
+    let failed =
+        |errno: Errno| RunError::WorkingDirectory { path: path.to_owned(), source: errno.into() };
+    rustix::process::chdir(path).map_err(failed)?;
+    // A link of the kernel's, such as those in /proc/self/fd, could lead out of the root.
+    let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;
+    if now.as_bytes().starts_with(b"/") { Ok(()) } else { Err(failed(Errno::XDEV)) }
+}

@@ -1,0 +1,107 @@
+//! Files that exist only while the command runs: the resolver's configuration, the list of hosts,
+//! scripts. They are bound read-only, over mount points that go again.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::fd::AsFd;
+
+use rustix::mount::MountAttrFlags;
+
+use super::mounts;
+use super::root::Root;
+use super::stubs::Recorder;
+use super::walk::{self, Missing};
+use super::{Event, Spec};
+use crate::error::RunError;
+
+/// The most bytes of the host's resolver configuration that are taken over.
+const RESOLV_LIMIT: u64 = 1 << 20;
+
+/// Binds all of them. What is to be undone later goes to `tell`.
+pub(super) fn bind_all(
+    root: &Root,
+    spec: &Spec,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(), RunError> {
+    let mut recorder = Recorder::default();
+    let mut number = 0;
+    let mut bind = |path: &str, contents: &[u8], mode: u32| {
+        number += 1;
+        bind_file(root, &mut recorder, &format!("file-{number}"), path, contents, mode)
+    };
+    let resolv = if spec.isolated { Vec::new() } else { resolver_configuration()? };
+    bind("/etc/resolv.conf", &resolv, 0o644)?;
+    bind("/etc/hosts", hosts(spec)?.as_bytes(), 0o644)?;
+    for script in &spec.scripts {
+        bind(&script.path, script.contents.as_bytes(), script.mode & 0o777)?;
+    }
+    let stubs = recorder
+        .finish(root.upper.as_fd())
+        .map_err(RunError::setup("look at the mount points that were made"))?;
+    if !stubs.is_empty() {
+        tell(Event::Stubs(stubs));
+    }
+    Ok(())
+}
+
+fn bind_file(
+    root: &Root,
+    recorder: &mut Recorder,
+    name: &str,
+    path: &str,
+    contents: &[u8],
+    mode: u32,
+) -> Result<(), RunError> {
+    let mut bind = || -> Result<(), std::io::Error> {
+        let place = walk::locate(root.fd.as_fd(), path.as_bytes(), Missing::MakeFile)?;
+        recorder.add(root.fd.as_fd(), place.made)?;
+        let mut file = File::from(mounts::make_file(&root.staging, name, mode)?);
+        file.write_all(contents)?;
+        // A program that is open for writing cannot be executed.
+        drop(file);
+        let mount = mounts::clone_of(mounts::open_path(&root.staging, name)?, false)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV;
+        mounts::restrict(&mount, attributes, false)?;
+        Ok(mounts::attach(mount, place.fd)?)
+    };
+    bind().map_err(RunError::mount(path))
+}
+
+/// Returns the host's resolver configuration; empty, which means a server on this machine, if it
+/// has none.
+fn resolver_configuration() -> Result<Vec<u8>, RunError> {
+    let mut contents = Vec::new();
+    match File::open("/etc/resolv.conf") {
+        Ok(file) => file
+            .take(RESOLV_LIMIT)
+            .read_to_end(&mut contents)
+            .map(|_| contents)
+            .map_err(RunError::setup("read /etc/resolv.conf of the host")),
+        Err(_) => Ok(contents),
+    }
+}
+
+/// Returns the list of hosts: this one, and those that the request adds.
+fn hosts(spec: &Spec) -> Result<String, RunError> {
+    let mut text = format!(
+        "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        spec.hostname
+    );
+    for (name, address) in &spec.extra_hosts {
+        for word in [name, address] {
+            // Anything else could smuggle in other lines.
+            if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                return Err(RunError::Invalid {
+                    what: "extra host".to_owned(),
+                    value: format!("{name}:{address}"),
+                });
+            }
+        }
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    Ok(text)
+}

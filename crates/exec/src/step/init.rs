@@ -1,0 +1,138 @@
+//! Pid 1 of a step: builds the root file system, starts the command and reaps.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Signal, WaitOptions, WaitStatus};
+use rustix::thread::CapabilitySet;
+use xbuild_model::passwd::User;
+use xbuild_model::run::Exit;
+
+use super::command::{self, Command};
+use super::mounts::{self, Blank};
+use super::root::Root;
+use super::walk::{self, Missing};
+use super::{Event, Spec, devices, files, user};
+use crate::error::RunError;
+use crate::seccomp::Filter;
+use crate::sys::{self, Fork};
+
+/// What pid 1 does; it ends with the command. `reader` is the other end of `events`, which it
+/// inherited.
+pub(super) fn main(
+    spec: &Spec,
+    filter: &Filter,
+    output: [OwnedFd; 2],
+    reader: OwnedFd,
+    events: OwnedFd,
+) -> ! {
+    drop(reader);
+    match run(spec, filter, output, &events) {
+        Ok(exit) => Event::Ended(exit).send(&events),
+        Err(error) => Event::Failed(error).send(&events),
+    }
+    // With this process the kernel ends all that the command left running.
+    sys::exit_now(0)
+}
+
+fn run(
+    spec: &Spec,
+    filter: &Filter,
+    [stdout, stderr]: [OwnedFd; 2],
+    events: &OwnedFd,
+) -> Result<Exit, RunError> {
+    die_with_reader(events)?;
+    sys::close_all_but(&[stdout.as_fd(), stderr.as_fd(), events.as_fd()])
+        .map_err(RunError::setup("close descriptors"))?;
+    rustix::process::umask(Mode::empty());
+    sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))?;
+    let (command, who) = build_root(spec, events)?;
+    rustix::system::sethostname(spec.hostname.as_bytes())
+        .map_err(RunError::setup("set the host name"))?;
+    // Some containers' filters let one through but not the other. Nothing depends on this one.
+    let _ = rustix::system::setdomainname(b"(none)");
+    if spec.isolated {
+        sys::loopback_up().map_err(RunError::setup("switch the loopback interface on"))?;
+    }
+    let pid = match sys::fork().map_err(RunError::setup("fork"))? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            let output = [stdout, stderr];
+            let error = command::become_command(&command, spec, &who, filter, output);
+            Event::Failed(error).send(events);
+            sys::exit_now(127)
+        }
+    };
+    drop((stdout, stderr));
+    renounce().map_err(RunError::setup("drop capabilities"))?;
+    reap(pid)
+}
+
+/// Makes the kernel kill this process with its parent, and makes sure that there still is one: in
+/// a pid namespace of its own it cannot ask for its parent's id.
+fn die_with_reader(events: &OwnedFd) -> Result<(), RunError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(RunError::setup("prctl"))?;
+    let mut polled = [PollFd::new(events, PollFlags::empty())];
+    retry_on_intr(|| rustix::event::poll(&mut polled, Some(&Timespec::default())))
+        .map_err(RunError::setup("poll"))?;
+    if polled[0].revents().contains(PollFlags::ERR) { Err(RunError::Killed) } else { Ok(()) }
+}
+
+/// Mounts everything and makes it the root of this process. Returns what to execute there, as whom.
+fn build_root(spec: &Spec, events: &OwnedFd) -> Result<(Command, User), RunError> {
+    let root = Root::mount(&spec.root)?;
+    // Before anything is mounted over the image's own files.
+    let who = user::look_up(&root, &spec.user)?;
+    if spec.single {
+        user::check_single(&spec.user, &who)?;
+    }
+    let command = Command::new(spec, &who.home)?;
+    let blank = Blank::new(&root.staging).map_err(RunError::setup("make a file"))?;
+    devices::mount_dev(&root, spec.shm_size, spec.single)?;
+    mounts::mount_proc(&root, &blank, &mut |note| Event::Note(note.to_owned()).send(events))?;
+    mounts::mount_sys(&root, &blank, spec.isolated)?;
+    files::bind_all(&root, spec, &mut |event| event.send(events))?;
+    make_working_directory(&root, &spec.cwd)?;
+    root.enter()?;
+    Ok((command, who))
+}
+
+/// Makes the working directory if it is missing. It is part of the image from then on.
+fn make_working_directory(root: &Root, path: &str) -> Result<(), RunError> {
+    let failed =
+        |errno: Errno| RunError::WorkingDirectory { path: path.to_owned(), source: errno.into() };
+    if !path.starts_with('/') {
+        return Err(failed(Errno::INVAL));
+    }
+    walk::locate(root.fd.as_fd(), path.as_bytes(), Missing::MakeFolder).map_err(failed)?;
+    Ok(())
+}
+
+/// Gives up every right and the way to the user's terminal.
+fn renounce() -> Result<(), Errno> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stderr(&null)?;
+    user::drop_to(CapabilitySet::empty())
+}
+
+/// Waits until the command ends. What it left behind gets reaped meanwhile.
+fn reap(command: rustix::process::Pid) -> Result<Exit, RunError> {
+    loop {
+        let (pid, status) = retry_on_intr(|| rustix::process::wait(WaitOptions::empty()))
+            .map_err(RunError::setup("wait for the command"))?
+            .ok_or(RunError::Killed)?;
+        if pid == command {
+            return Ok(exit_of(status));
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Exit {
+    match status.terminating_signal() {
+        Some(signal) => Exit::Signal(signal),
+        None => Exit::Code(status.exit_status().unwrap_or(-1)),
+    }
+}

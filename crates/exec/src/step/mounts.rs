@@ -1,0 +1,261 @@
+//! `/proc`, `/sys` and how things are mounted in general: always by descriptor, never by a name
+//! that could have come to mean something else.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::root::Root;
+use crate::error::RunError;
+use crate::sys;
+
+/// Without set-user-ID programs, device files and programs at all.
+const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// The same, and nothing can be written.
+const READ_ONLY: MountAttrFlags = INERT.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+
+/// Below `/proc`: what tells about the machine or its users, and no build needs.
+const MASKED_IN_PROC: &[&str] = &[
+    "acpi",
+    "asound",
+    "interrupts",
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "sys/fs/binfmt_misc",
+    "timer_list",
+    "timer_stats",
+];
+
+/// Below `/proc`: what changes the machine when written to.
+const READ_ONLY_IN_PROC: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+/// Below `/sys`: what tells about the machine.
+const MASKED_IN_SYS: &[&str] = &["firmware", "devices/virtual/powercap"];
+
+/// Makes a file system that is mounted nowhere yet.
+pub(super) fn create(
+    kind: &CStr,
+    options: &[(&CStr, Option<&str>)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, RunError> {
+    let what = kind.to_string_lossy();
+    let context =
+        rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(RunError::mount(&what))?;
+    let context = context.as_fd();
+    let failed = |errno: Errno| RunError::Mount {
+        what: what.clone().into_owned(),
+        detail: kernel_log(context),
+        source: errno.into(),
+    };
+    for (key, value) in options {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(context, *key, *value),
+            None => rustix::mount::fsconfig_set_flag(context, *key),
+        }
+        .map_err(failed)?;
+    }
+    rustix::mount::fsconfig_create(context).map_err(failed)?;
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed)
+}
+
+/// Returns what the kernel has to say about a file system that it would not make.
+pub(super) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
+    let mut lines = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(read @ 1..) = rustix::io::read(context, &mut buffer) {
+        lines.push(String::from_utf8_lossy(&buffer[..read]).trim().to_owned());
+    }
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+/// Mounts what `mount` holds over `target`.
+pub(super) fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", target, "", flags)
+}
+
+/// Returns a second mount of what `source` is, mounted nowhere yet.
+pub(super) fn clone_of(source: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(source, "", flags)
+}
+
+/// Adds attributes to a mount.
+pub(super) fn restrict(
+    mount: impl AsFd,
+    attributes: MountAttrFlags,
+    recursive: bool,
+) -> Result<(), std::io::Error> {
+    sys::set_mount_attributes(mount, u64::from(attributes.bits()), recursive)
+}
+
+/// Returns the folder `name` at the top of the image, made if there is none. It stays in the
+/// image, as builders before us have it.
+pub(super) fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
+    let failed = |errno: Errno| RunError::ImageFile {
+        path: format!("/{name}"),
+        reason: match errno {
+            // Mounting over what a link points to is how a container's setup was turned against
+            // its host more than once.
+            Errno::NOTDIR | Errno::LOOP => "it must be a folder, not a link or a file".to_owned(),
+            errno => errno.to_string(),
+        },
+    };
+    let open = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&root.fd, name, flags, Mode::empty())
+    };
+    match open() {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(&root.fd, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
+            open().map_err(failed)
+        }
+        opened => opened.map_err(failed),
+    }
+}
+
+/// Mounts `/proc`. Where the kernel refuses a new one, because the one around us is partly hidden,
+/// that one is used; `note` is told.
+pub(super) fn mount_proc(
+    root: &Root,
+    blank: &Blank,
+    note: &mut dyn FnMut(&str),
+) -> Result<(), RunError> {
+    let target = top_folder(root, "proc")?;
+    let proc = match create(c"proc", &[], INERT) {
+        Err(RunError::Mount { source, .. }) if source.number() == libc::EPERM => {
+            note(
+                "/proc shows the processes around xbuild, not only the step's: this container \
+                 hides parts of its /proc, so that the kernel refuses a new one",
+            );
+            let outer = open_path(CWD, "/proc").map_err(RunError::mount("/proc"))?;
+            clone_of(outer, true).map_err(RunError::mount("/proc"))?
+        }
+        created => created?,
+    };
+    attach(&proc, target).map_err(RunError::mount("/proc"))?;
+    mask(&proc, MASKED_IN_PROC, blank).map_err(RunError::mount("a mask over /proc"))?;
+    for path in READ_ONLY_IN_PROC {
+        freeze(&proc, path).map_err(RunError::mount(&format!("/proc/{path} read-only")))?;
+    }
+    Ok(())
+}
+
+/// Mounts `/sys`, read-only throughout. `isolated` tells whether the network namespace, whose
+/// devices it shows, is the step's own.
+pub(super) fn mount_sys(root: &Root, blank: &Blank, isolated: bool) -> Result<(), RunError> {
+    let target = top_folder(root, "sys")?;
+    let own = if isolated { create(c"sysfs", &[], READ_ONLY).ok() } else { None };
+    let sys = match own {
+        Some(own) => own,
+        None => {
+            let outer = open_path(CWD, "/sys").map_err(RunError::mount("/sys"))?;
+            clone_of(outer, true).map_err(RunError::mount("/sys"))?
+        }
+    };
+    restrict(&sys, READ_ONLY, true).map_err(RunError::mount("/sys read-only"))?;
+    attach(&sys, target).map_err(RunError::mount("/sys"))?;
+    mask(&sys, MASKED_IN_SYS, blank).map_err(RunError::mount("a mask over /sys"))?;
+    if let Some(target) =
+        open_below(&sys, "fs/cgroup").map_err(RunError::mount("/sys/fs/cgroup"))?
+    {
+        // What the step sees of control groups begins at its own, or is nothing.
+        let groups = match create(c"cgroup2", &[], READ_ONLY) {
+            Ok(groups) => groups,
+            Err(_) => blank.folder().map_err(RunError::mount("/sys/fs/cgroup"))?,
+        };
+        attach(groups, target).map_err(RunError::mount("/sys/fs/cgroup"))?;
+    }
+    Ok(())
+}
+
+/// What is put over things that shall not be seen.
+#[derive(Debug)]
+pub(super) struct Blank {
+    file: OwnedFd,
+    folder: OwnedFd,
+}
+
+impl Blank {
+    /// Makes an empty file and an empty folder.
+    pub fn new(staging: &OwnedFd) -> Result<Self, Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(staging, "blank-file", flags, Mode::from_raw_mode(0o444))?;
+        rustix::fs::mkdirat(staging, "blank", Mode::from_raw_mode(0o555))?;
+        Ok(Self { file: open_path(staging, "blank-file")?, folder: open_path(staging, "blank")? })
+    }
+
+    fn folder(&self) -> Result<OwnedFd, std::io::Error> {
+        let mount = clone_of(&self.folder, false)?;
+        restrict(&mount, READ_ONLY, false)?;
+        Ok(mount)
+    }
+
+    fn file(&self) -> Result<OwnedFd, std::io::Error> {
+        let mount = clone_of(&self.file, false)?;
+        restrict(&mount, READ_ONLY, false)?;
+        Ok(mount)
+    }
+}
+
+fn mask(mount: &OwnedFd, paths: &[&str], blank: &Blank) -> Result<(), std::io::Error> {
+    for path in paths {
+        let Some(target) = open_below(mount, path)? else { continue };
+        let folder =
+            FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
+        attach(if folder { blank.folder()? } else { blank.file()? }, target)?;
+    }
+    Ok(())
+}
+
+/// Mounts a part of `mount` over itself, read-only.
+fn freeze(mount: &OwnedFd, path: &str) -> Result<(), std::io::Error> {
+    let Some(target) = open_below(mount, path)? else { return Ok(()) };
+    let copy = clone_of(&target, true)?;
+    restrict(&copy, READ_ONLY, true)?;
+    Ok(attach(copy, target)?)
+}
+
+/// Opens a file as a place, without following a link.
+pub(super) fn open_path(folder: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+/// Opens a file of the kernel's below a mount as a place; `None` if this kernel has none.
+fn open_below(mount: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match rustix::fs::openat2(mount, path, flags, Mode::empty(), resolve) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Makes a file in `folder`; it must not exist.
+pub(super) fn make_file(folder: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o600))?;
+    // Whatever the umask says.
+    rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+    Ok(file)
+}

@@ -1,0 +1,127 @@
+//! Who the command runs as.
+
+use std::fs::File;
+use std::io::Read;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+use xbuild_model::passwd::{self, User};
+
+use super::root::Root;
+use crate::error::RunError;
+
+/// What root of a container may do: the list that Docker has, so that commands find what they are
+/// used to. All of it counts for the ids of the build's user namespace only; device files cannot
+/// be made and raw sockets of the host not be opened there, whatever the list says.
+const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::AUDIT_WRITE);
+
+/// Looks `USER` up in the image's own files, before anything is mounted over them.
+pub(super) fn look_up(root: &Root, user: &str) -> Result<User, RunError> {
+    let (users, groups) = (read(root, "etc/passwd")?, read(root, "etc/group")?);
+    passwd::look_up_user(user, &users, &groups)
+        .map_err(|error| RunError::User { user: user.to_owned(), reason: error.to_string() })
+}
+
+/// Reads a file of the image; empty if there is none.
+fn read(root: &Root, path: &str) -> Result<String, RunError> {
+    let failed = |reason: String| RunError::ImageFile { path: format!("/{path}"), reason };
+    // An image may put anything there: a device, a pipe that never ends, a link to nowhere.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = match rustix::fs::openat2(&root.fd, path, flags, Mode::empty(), resolve) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+        file => File::from(file.map_err(|errno| failed(errno.to_string()))?),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.to_string()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(failed("it is not a regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(passwd::MAX_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > passwd::MAX_SIZE {
+        return Err(failed("it is too large".to_owned()));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Refuses a user who does not exist in a namespace of a single id.
+pub(super) fn check_single(user: &str, who: &User) -> Result<(), RunError> {
+    if who.uid == 0 && who.gid == 0 {
+        return Ok(());
+    }
+    Err(unmapped(user, who, "only root exists in a user namespace with a single id"))
+}
+
+fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
+    RunError::UnmappedUser {
+        user: user.to_owned(),
+        uid: who.uid,
+        gid: who.gid,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Makes the calling process one of the user, with no more rights than that.
+///
+/// With a single id there are no supplementary groups: the right to set them was the price of the
+/// map.
+pub(super) fn become_user(user: &str, who: &User, single: bool) -> Result<(), RunError> {
+    let failed = |what: &'static str| {
+        move |errno: Errno| match errno {
+            Errno::INVAL => unmapped(user, who, "the id lies outside of the range of ids"),
+            errno => RunError::setup(what)(errno),
+        }
+    };
+    limit_capabilities().map_err(RunError::setup("drop capabilities"))?;
+    if !single {
+        let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        rustix::thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
+    }
+    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("set the group"))?;
+    // Takes all capabilities away unless it is root again.
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the user"))?;
+    if who.uid == 0 {
+        drop_to(CAPABILITIES).map_err(RunError::setup("drop capabilities"))?;
+    }
+    Ok(())
+}
+
+/// Takes the other capabilities away from everything that the process will execute.
+fn limit_capabilities() -> Result<(), Errno> {
+    // The kernel may know more of them than we do.
+    for number in 0..64_u32 {
+        let set = CapabilitySet::from_bits_retain(1 << number);
+        if CAPABILITIES.contains(set) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(set) {
+            Err(Errno::INVAL) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the process with these capabilities at most, none of them inheritable.
+pub(super) fn drop_to(kept: CapabilitySet) -> Result<(), Errno> {
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)
+}

@@ -1,0 +1,191 @@
+//! Finding and making files below a root, as a process would see it that has this root.
+//!
+//! Each name is looked up by itself, relative to a descriptor of the folder that it is in, and
+//! symbolic links are followed here: so nothing outside of the root is ever touched, and the path
+//! without links is known at the end.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec};
+use rustix::io::Errno;
+
+/// As many symbolic links as the kernel follows in one path.
+const LINK_LIMIT: usize = 40;
+
+/// What to do about names that do not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is an error.
+    Fail,
+    /// All are made, as folders.
+    MakeFolder,
+    /// All are made: the last one as an empty file.
+    MakeFile,
+}
+
+/// A file that was found or made.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// An `O_PATH` descriptor of it.
+    pub fd: OwnedFd,
+    /// What was made, the outermost first.
+    pub made: Vec<Made>,
+}
+
+/// A file or folder that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Its path below the root: without links, dots and leading slash.
+    pub path: Vec<u8>,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// When the folder around it was last modified before this.
+    pub parent_mtime: Timespec,
+}
+
+struct Walk<'a> {
+    root: BorrowedFd<'a>,
+    /// The folders from the root down, with the last file, and their names.
+    trail: Vec<(OwnedFd, Vec<u8>)>,
+    todo: VecDeque<Vec<u8>>,
+    links: usize,
+    made: Vec<Made>,
+}
+
+/// Looks up `path` below `root`; a leading slash makes no difference.
+///
+/// What is made belongs to the caller, folders with mode 0755, files with 0644 (less the umask).
+pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
+    let mut walk =
+        Walk { root, trail: Vec::new(), todo: parts(path).collect(), links: 0, made: Vec::new() };
+    while let Some(name) = walk.todo.pop_front() {
+        match &name[..] {
+            b"." => {}
+            b".." => drop(walk.trail.pop()),
+            _ => walk.enter(name, missing)?,
+        }
+    }
+    let fd = match walk.trail.pop() {
+        Some((fd, _)) => fd,
+        None => open_at(root, b".")?,
+    };
+    Ok(Place { fd, made: walk.made })
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, name: Vec<u8>, missing: Missing) -> Result<(), Errno> {
+        let folder = self.trail.last().map_or(self.root, |(fd, _)| fd.as_fd());
+        let file = match open_at(folder, &name) {
+            Err(Errno::NOENT) if missing != Missing::Fail => {
+                let is_folder = missing == Missing::MakeFolder || !self.todo.is_empty();
+                let parent_mtime = mtime(&rustix::fs::fstat(folder)?);
+                make(folder, &name, is_folder)?;
+                let file = open_at(folder, &name)?;
+                let mut path = self.path();
+                join(&mut path, &name);
+                self.made.push(Made { path, folder: is_folder, parent_mtime });
+                file
+            }
+            opened => opened?,
+        };
+        match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+            FileType::Symlink => {
+                self.links += 1;
+                if self.links > LINK_LIMIT {
+                    return Err(Errno::LOOP);
+                }
+                let target = rustix::fs::readlinkat(&file, "", Vec::new())?.into_bytes();
+                if target.starts_with(b"/") {
+                    self.trail.clear();
+                }
+                parts(&target).rev().for_each(|part| self.todo.push_front(part));
+                Ok(())
+            }
+            FileType::Directory => {
+                self.trail.push((file, name));
+                Ok(())
+            }
+            _ if self.todo.is_empty() => {
+                self.trail.push((file, name));
+                Ok(())
+            }
+            _ => Err(Errno::NOTDIR),
+        }
+    }
+
+    fn path(&self) -> Vec<u8> {
+        let mut path = Vec::new();
+        self.trail.iter().for_each(|(_, name)| join(&mut path, name));
+        path
+    }
+}
+
+fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
+    path.split(|b| *b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec)
+}
+
+fn join(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+fn open_at(folder: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+fn make(folder: BorrowedFd<'_>, name: &[u8], is_folder: bool) -> Result<(), Errno> {
+    if is_folder {
+        rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755))
+    } else {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+    }
+}
+
+/// Returns when a file was last modified.
+pub(super) fn mtime(stat: &Stat) -> Timespec {
+    Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn path(root: &std::path::Path, path: &str, missing: Missing) -> Result<String, Errno> {
+        let folder = std::fs::File::open(root).unwrap();
+        let place = locate(folder.as_fd(), path.as_bytes(), missing)?;
+        let found = std::fs::read_link(format!("/proc/self/fd/{}", place.fd.as_raw_fd())).unwrap();
+        Ok(found.strip_prefix(root.canonicalize().unwrap()).unwrap().to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn follows_links_below_the_root_only() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = outside.path().join("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        symlink("/a/b", root.join("absolute")).unwrap();
+        symlink("../../../../a", root.join("a/b/up")).unwrap();
+        symlink("self", root.join("self")).unwrap();
+        symlink("../made/x", root.join("a/dangling")).unwrap();
+        let find = |name: &str| path(&root, name, Missing::Fail);
+        assert_eq!(find("/").unwrap(), "");
+        assert_eq!(find("/../..").unwrap(), "");
+        assert_eq!(find("absolute/../file").unwrap(), "a/file");
+        assert_eq!(find("a/b/up/b").unwrap(), "a/b");
+        assert_eq!(find("self"), Err(Errno::LOOP));
+        assert_eq!(find("a/file/x"), Err(Errno::NOTDIR));
+        assert_eq!(find("a/dangling"), Err(Errno::NOENT));
+        assert_eq!(path(&root, "a/dangling", Missing::MakeFile).unwrap(), "made/x");
+        assert!(root.join("made/x").is_file());
+        assert_eq!(path(&root, "p/q/../r", Missing::MakeFolder).unwrap(), "p/r");
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,203 @@
+//! The system calls that have no safe wrapper. Nothing else in this crate is `unsafe`.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::process::Pid;
+
+// ---- Processes -----------------------------------------------------------------------------
+
+/// What a call of [`fork`] returned in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fork {
+    /// The new process.
+    Child,
+    /// The caller; the new process has this id.
+    Parent(Pid),
+}
+
+/// Splits the process in two.
+///
+/// To be called in a process of one thread only: then the child may do whatever it likes.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the helper processes that call this never start a thread, so no lock can be held by
+    // a thread that the child lacks.
+    match unsafe { libc::fork() } {
+        0 => Ok(Fork::Child),
+        pid => Pid::from_raw(pid)
+            .filter(|_| pid > 0)
+            .map(Fork::Parent)
+            .ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Gives every signal its default effect and lets every signal through.
+pub(crate) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: no handler is installed; the two signals that cannot be changed, and those that
+        // the C library keeps for itself, are refused without effect.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is initialised by `sigemptyset` before it is read; the old set is not asked
+    // for.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Lets the kernel reap children by itself: their exit status is not wanted.
+pub(crate) fn ignore_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Lets this process see the ends of its children again.
+pub(crate) fn watch_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Marks every descriptor from 3 on to be closed when another program is executed.
+pub(crate) fn close_all_on_exec() -> io::Result<()> {
+    close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor from 3 on that is not in `keep`.
+///
+/// Only for a forked process that ends without dropping what its parent had open.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let numbers = keep.iter().filter_map(|fd| libc::c_uint::try_from(fd.as_raw_fd()).ok());
+    let mut kept: Vec<libc::c_uint> = numbers.filter(|fd| *fd >= 3).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    let mut first: libc::c_uint = 3;
+    for fd in kept {
+        if first < fd {
+            close_range(first, fd - 1, 0)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, libc::c_uint::MAX, 0)
+}
+
+fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the callers see to it that nobody uses the closed descriptors any more.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Executes a program; returns only if that cannot be done, with the reason.
+pub(crate) fn execve(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: the three point to texts that end in NUL and to lists of them that end in a null
+    // pointer; all are alive until the call returns.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Ends the process at once, without running what Rust or the C library does at the end of one.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: always sound; nothing of this process is used any more.
+    unsafe { libc::_exit(status) }
+}
+
+// ---- Mounts and interfaces -----------------------------------------------------------------
+
+/// Sets attributes (`MOUNT_ATTR_*`) of a mount, and of all below it if `recursive`.
+pub(crate) fn set_mount_attributes(
+    mount: impl AsFd,
+    attributes: u64,
+    recursive: bool,
+) -> io::Result<()> {
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty text that ends in NUL, the structure is of the size given.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Switches the loopback interface of the current network namespace on.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: `ifreq` is plain data for which all zeroes is a value; the name "lo" fits with its
+    // NUL; the request reads this structure only.
+    let done = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+// ---- Seccomp, emulators, probing -----------------------------------------------------------
+
+use std::ffi::CStr;
+
+/// Puts the calling thread under a filter program. Does not allocate.
+pub(crate) fn set_seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let len =
+        u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel only reads `program` and the `len` instructions that it points to, both
+    // of which live until the call returns.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Forks a child that runs `child` and exits with what it returns.
+///
+/// The caller may have threads, so the child must not allocate, lock or panic: it makes system
+/// calls on what was prepared before.
+pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<rustix::process::Pid> {
+    // SAFETY: the child is promised to do nothing but system calls, see above, and it never
+    // returns into the caller's frames: it ends in `_exit`, which runs no destructors.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let status = child();
+        // SAFETY: ends this process, which has nothing to clean up.
+        unsafe { libc::_exit(status) }
+    }
+    rustix::process::Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)
+}
+
+/// Moves the calling process, which must have one thread, into new namespaces (`CLONE_NEW*`).
+pub(crate) fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: namespace flags share no memory or descriptor table with anyone.
+    let result = unsafe { libc::unshare(flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Becomes the program `path`, with arguments that are all the same and an empty environment.
+/// Returns only on failure, with the reason. Does not allocate.
+pub(crate) fn exec_bare<const N: usize>(path: &CStr, argv: [&CStr; N]) -> i32 {
+    let mut pointers = [std::ptr::null(); 8];
+    for (pointer, arg) in pointers.iter_mut().take(7).zip(argv) {
+        *pointer = arg.as_ptr();
+    }
+    let environment = [std::ptr::null()];
+    // SAFETY: all strings are terminated and live until the call returns or the process is
+    // replaced, and both lists end in a null pointer: `take(7)` leaves the eighth alone.
+    unsafe { libc::execve(path.as_ptr(), pointers.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}

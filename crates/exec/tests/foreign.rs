@@ -1,0 +1,123 @@
+//! Runs programs of every architecture through the whole executor: sandbox, filter, emulator.
+//!
+//! `XBUILD_FOREIGN_ROOTS` is a folder with busybox root file systems in folders named like their
+//! architectures (`arm64`, `386`). Those that are not there, or cannot run here, are skipped.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use xbuild_exec::arch::Arch;
+use xbuild_exec::probe::{Capabilities, Executor};
+use xbuild_exec::{Isolation, Options, Parent, Tasks};
+use xbuild_model::Platform;
+use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::seam::{Output, RootDirs, Runner};
+
+/// Collects the lines of standard output.
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl Output for Lines {
+    fn line(&self, stderr: bool, line: &[u8]) {
+        if !stderr {
+            self.0.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+}
+
+/// Forks, pipes, a script with its own first line, signals, and what the filter refuses.
+const SCRIPT: &str = "set -e; uname -m; seq 1000 | sort -n | tail -1; \
+    printf '#!/bin/sh\\necho script \"$0\" \"$@\"\\n' > /tmp-script; chmod 755 /tmp-script; \
+    /tmp-script 'one two'; (exit 7) || echo status $?; sh -c 'kill -9 $$' || echo status $?; \
+    chroot / /bin/sh -c 'echo chroot'; if unshare true 2>/dev/null; then echo unshared; fi; \
+    f=/proc/sys/fs/binfmt_misc; if [ -e $f/register ]; then echo binfmt visible; fi; echo end";
+
+const EXPECTED: &[&str] =
+    &["1000", "script /tmp-script one two", "status 7", "status 137", "chroot", "end"];
+
+fn main() -> ExitCode {
+    if let Some(code) = xbuild_exec::role(&Tasks::new()) {
+        return code;
+    }
+    let Some(roots) = std::env::var_os("XBUILD_FOREIGN_ROOTS") else {
+        println!("skipped: foreign root file systems: XBUILD_FOREIGN_ROOTS is not set");
+        return ExitCode::SUCCESS;
+    };
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    let capabilities = Capabilities::probe(&Arch::ALL, &search_path);
+    let present: Vec<(Arch, Platform)> = Arch::ALL
+        .into_iter()
+        .filter(|arch| Path::new(&roots).join(arch.oci_name()).is_dir())
+        .map(|arch| (arch, Platform::new("linux", arch.oci_name(), None)))
+        .filter(|(_, platform)| match capabilities.executor_for(platform) {
+            Executor::Missing(gap) => {
+                println!("skipped: {platform}: {gap}");
+                false
+            }
+            executor => {
+                println!("{platform}: {executor}");
+                true
+            }
+        })
+        .collect();
+    let emulators = capabilities
+        .emulators_for(present.iter().map(|(_, platform)| platform))
+        .unwrap()
+        .iter()
+        .map(|emulator| emulator.registration().unwrap())
+        .collect();
+    let parent = Parent::new(Options {
+        isolation: Isolation::Auto,
+        emulators,
+        network: Network::Host,
+        search_path,
+    });
+    // All at once, as a build for many platforms does it.
+    std::thread::scope(|scope| {
+        for (arch, platform) in &present {
+            let (parent, root) = (&parent, Path::new(&roots).join(arch.oci_name()));
+            scope.spawn(move || check(parent, &root, platform));
+        }
+    });
+    ExitCode::SUCCESS
+}
+
+fn check(parent: &Parent, root: &Path, platform: &Platform) {
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = RootDirs {
+        lowers: vec![root.to_owned()],
+        upper: dir.path().join("upper"),
+        work: dir.path().join("work"),
+    };
+    std::fs::create_dir(&dirs.upper).unwrap();
+    std::fs::create_dir(&dirs.work).unwrap();
+    let request = RunRequest {
+        argv: ["/bin/sh", "-c", SCRIPT].map(str::to_owned).to_vec(),
+        env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        cwd: "/".to_owned(),
+        user: String::new(),
+        platform: platform.clone(),
+        network: Network::None,
+        hostname: "buildkitsandbox".to_owned(),
+        extra_hosts: Vec::new(),
+        ulimits: Vec::new(),
+        shm_size: 1 << 20,
+        scripts: Vec::new(),
+        unkeyed_env: Vec::new(),
+    };
+    let lines = Lines::default();
+    let result = parent.run(&dirs, &request, &lines);
+    let lines = lines.0.into_inner().unwrap();
+    assert!(result.is_ok(), "{platform}: {result:?}");
+    assert_eq!(lines[1..], *EXPECTED, "{platform}");
+    println!("{platform}: ok");
+    // overlayfs leaves folders without any rights, which only root could remove like that.
+    for folder in ["work", "work/incompat", "work/incompat/volatile"] {
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        if let Err(error) = std::fs::set_permissions(dirs.work.join(folder), owner_only) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{folder}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A small root file system, a request with defaults, and a loop over the cases.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use xbuild_exec::{Isolation, Options, Parent};
+use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::seam::{Namespace, Output, RootDirs, Runner};
+use xbuild_model::{Platform, StepFailure};
+
+const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
+                       readlink rm sh sleep touch tr wc yes";
+
+/// A case: returns the reason if it cannot be tried here.
+pub type Case = fn(&Fixture) -> Result<(), String>;
+
+/// Runs the cases whose names contain `filter`; returns whether any failed.
+pub fn run_all(cases: &[(&str, Case)], filter: &str) -> bool {
+    let (mut failed, mut skipped) = (0, 0);
+    for (name, case) in cases.iter().filter(|(name, _)| name.contains(filter)) {
+        let run = || {
+            let fixture = Fixture::new();
+            case(&fixture)
+        };
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(())) => println!("test {name} ... ok"),
+            Ok(Err(reason)) => {
+                skipped += 1;
+                println!("test {name} ... skipped: {reason}");
+            }
+            Err(_) => {
+                failed += 1;
+                println!("test {name} ... FAILED");
+            }
+        }
+    }
+    println!("{failed} failed, {skipped} skipped");
+    failed > 0
+}
+
+/// The argument that makes this program run one step, of the folder and script that follow.
+pub const HOLD: &str = "--hold";
+
+/// See [`HOLD`].
+pub fn hold() -> ExitCode {
+    let mut args = std::env::args().skip(2);
+    let (folder, script) = (PathBuf::from(args.next().unwrap()), args.next().unwrap());
+    let root = RootDirs {
+        lowers: vec![folder.join("layer")],
+        upper: folder.join("held-upper"),
+        work: folder.join("held-work"),
+    };
+    std::fs::create_dir(&root.upper).unwrap();
+    std::fs::create_dir(&root.work).unwrap();
+    let result = parent(Isolation::Auto).run(&root, &shell(&script), &Capture::default());
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The task `test.remove`: the folders of a step can only be removed inside of the namespace.
+pub fn remove(request: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+    let path = String::from_utf8_lossy(request).into_owned();
+    std::fs::remove_dir_all(&path).map_err(|error| error.to_string())?;
+    Ok(Vec::new())
+}
+
+/// The task `test.echo`: answers with the request and who is asked; panics at `panic`.
+pub fn echo(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+    match request {
+        b"panic" => panic!("as told"),
+        b"die" => std::process::abort(),
+        b"fail" => Err("as told".to_owned()),
+        _ => {
+            let uid = rustix::process::getuid().as_raw();
+            Ok(format!("{} {uid} {}", String::from_utf8_lossy(request), fds.len()).into_bytes())
+        }
+    }
+}
+
+/// What a step wrote.
+#[derive(Debug, Default)]
+pub struct Capture {
+    lines: Mutex<Vec<(bool, String)>>,
+}
+
+impl Output for Capture {
+    fn line(&self, stderr: bool, line: &[u8]) {
+        self.lines.lock().unwrap().push((stderr, String::from_utf8_lossy(line).into_owned()));
+    }
+}
+
+impl Capture {
+    pub fn text(&self, stderr: bool) -> String {
+        let lines = self.lines.lock().unwrap();
+        let wanted = lines.iter().filter(|(stream, _)| *stream == stderr);
+        wanted.map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A namespace and a root file system with busybox in it.
+pub struct Fixture {
+    pub parent: Parent,
+    pub folder: PathBuf,
+    roots: AtomicU32,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let layer = folder.join("layer");
+        for name in ["bin", "etc", "tmp"] {
+            std::fs::create_dir_all(layer.join(name)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", layer.join("bin/busybox")).unwrap();
+        for name in APPLETS.split_whitespace() {
+            symlink("busybox", layer.join("bin").join(name)).unwrap();
+        }
+        let passwd = "root:x:0:0::/root:/bin/sh\napp:x:1234:2345::/home/app:/bin/sh\n";
+        std::fs::write(layer.join("etc/passwd"), passwd).unwrap();
+        std::fs::write(layer.join("etc/group"), "staff:x:50:app\n").unwrap();
+        Self { parent: parent(Isolation::Auto), folder, roots: AtomicU32::new(0) }
+    }
+
+    /// Makes a root file system on the layer; overlayfs wants new folders each time.
+    pub fn root(&self) -> RootDirs {
+        let number = self.roots.fetch_add(1, Ordering::Relaxed) + 1;
+        let folder = |name: &str| {
+            let path = self.folder.join(format!("{name}-{number}"));
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        RootDirs {
+            lowers: vec![self.folder.join("layer")],
+            upper: folder("upper"),
+            work: folder("work"),
+        }
+    }
+
+    /// Returns the folder of changes of the root file system that was made last.
+    pub fn upper(&self) -> PathBuf {
+        self.folder.join(format!("upper-{}", self.roots.load(Ordering::Relaxed)))
+    }
+
+    /// Runs a request; returns standard output and standard error.
+    pub fn run(&self, request: &RunRequest) -> Result<(String, String), StepFailure> {
+        let output = Capture::default();
+        self.parent.run(&self.root(), request, &output)?;
+        Ok((output.text(false), output.text(true)))
+    }
+
+    /// Runs a script that must succeed; returns its standard output.
+    pub fn sh(&self, script: &str) -> String {
+        self.sh_in(&self.root(), script)
+    }
+
+    /// The same on a certain root file system.
+    pub fn sh_in(&self, root: &RootDirs, script: &str) -> String {
+        let output = Capture::default();
+        let result = self.parent.run(root, &shell(script), &output);
+        if let Err(error) = result {
+            panic!("{script}: {}\n{}", in_words(&error), output.text(true));
+        }
+        output.text(false)
+    }
+
+    /// Returns what is in the last folder of changes, sorted, folders included.
+    pub fn changes(&self) -> Vec<String> {
+        let upper = self.upper();
+        let (mut found, mut todo) = (Vec::new(), vec![upper.clone()]);
+        while let Some(folder) = todo.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                let path = entry.path();
+                found.push(path.strip_prefix(&upper).unwrap().display().to_string());
+                if entry.file_type().unwrap().is_dir() {
+                    todo.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let request = self.folder.display().to_string().into_bytes();
+        let removed =
+            self.parent.start("test.remove", request, Vec::new()).and_then(|task| task.wait());
+        if let Err(error) = removed {
+            println!("  left behind: {}: {error}", self.folder.display());
+        }
+    }
+}
+
+pub fn parent(isolation: Isolation) -> Parent {
+    Parent::new(Options {
+        isolation,
+        emulators: Vec::new(),
+        network: Network::Host,
+        search_path: OsString::from("/usr/bin:/bin"),
+    })
+}
+
+pub fn shell(script: &str) -> RunRequest {
+    exec(&["/bin/sh", "-c", script])
+}
+
+pub fn exec(argv: &[&str]) -> RunRequest {
+    RunRequest {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        cwd: "/".into(),
+        user: String::new(),
+        platform: Platform::host(),
+        network: Network::Default,
+        hostname: "buildhost".into(),
+        extra_hosts: Vec::new(),
+        ulimits: Vec::new(),
+        shm_size: 64 << 20,
+        scripts: Vec::new(),
+        unkeyed_env: Vec::new(),
+    }
+}
+
+pub fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
