@@ -1,0 +1,58 @@
+//! From results to image configurations.
+
+use xbuild_model::{Chain, History, ImageConfig, Platform};
+use xbuild_plan::{Graph, Output};
+
+use crate::options::SolveOptions;
+use crate::step::Done;
+
+/// An image that was built, ready to be assembled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuiltImage {
+    /// The platform asked for.
+    pub platform: Platform,
+    /// The whole configuration.
+    pub config: ImageConfig,
+    /// The layers, the same as in the configuration.
+    pub layers: Chain,
+}
+
+/// Returns the images of the graph's outputs, in their order. All vertices are done.
+pub(crate) fn images(
+    graph: &Graph,
+    done: &[Option<Done>],
+    options: &SolveOptions,
+) -> Vec<BuiltImage> {
+    graph.outputs.iter().map(|output| image(output, done, options)).collect()
+}
+
+fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> BuiltImage {
+    let result = |id: xbuild_plan::VertexId| done.get(id.0).and_then(Option::as_ref);
+    let layers = result(output.vertex).map(|done| done.chain.clone()).unwrap_or_default();
+    let mut config = output.config.clone();
+    config.history = output.base_history.clone();
+    // An entry without a step of its own has the time of the entry before it. So an image made
+    // of cached steps is, to the byte, the image that was made when they ran.
+    let base_time = output.base_history.last().and_then(|entry| entry.created.clone());
+    let mut time = config.created.take().or(base_time);
+    for planned in &output.history {
+        let step = planned.vertex.and_then(result);
+        if let Some(created) = step.and_then(|step| step.created.clone()) {
+            time = Some(created);
+        }
+        config.history.push(History {
+            created: options.epoch.map(|_| options.now()).or_else(|| time.clone()),
+            created_by: Some(planned.created_by.clone()),
+            author: None,
+            comment: Some(planned.comment.clone()),
+            empty_layer: step.is_none_or(|step| step.added == 0),
+        });
+    }
+    config.created = if options.epoch.is_some() && !output.history.is_empty() {
+        Some(options.now())
+    } else {
+        time
+    };
+    config.rootfs.diff_ids = layers.0.clone();
+    BuiltImage { platform: output.platform.clone(), config, layers }
+}

@@ -1,0 +1,23 @@
+//! Walks the build graph: each vertex is found in the cache or done by the stages behind the
+//! seams of `model`; the results are image configurations with their layers.
+//!
+//! A result is looked up by what the step says and by the *results* of its inputs: a RUN by its
+//! definition and the layers below it, a COPY by its definition and the files that it selected.
+//! So a step whose inputs came out the same as before is not done again, whatever happened to
+//! them.
+
+mod error;
+mod event;
+mod finish;
+mod options;
+mod schedule;
+mod step;
+
+pub use error::SolveError;
+pub use event::{Event, Events};
+pub use finish::BuiltImage;
+pub use options::{SolveOptions, Stages};
+pub use schedule::solve;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What [`crate::solve`] is given beside the graph.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::{Duration, SystemTime};
+
+use xbuild_model::seam::{Runner, Snapshots};
+use xbuild_store::Store;
+
+/// The stages that do the work.
+#[derive(Clone, Copy)]
+pub struct Stages<'a> {
+    /// Where results are remembered.
+    pub store: &'a Store,
+    /// Makes layers.
+    pub snapshots: &'a dyn Snapshots,
+    /// Runs commands.
+    pub runner: &'a dyn Runner,
+}
+
+impl fmt::Debug for Stages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stages").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// How to solve.
+#[derive(Debug, Clone, Copy)]
+pub struct SolveOptions {
+    /// How many steps may be under way at a time.
+    pub jobs: NonZeroUsize,
+    /// Whether every step is done even if its result is known; the new results are remembered.
+    pub no_cache: bool,
+    /// `SOURCE_DATE_EPOCH`: the time of everything new, in seconds since 1970.
+    pub epoch: Option<u64>,
+}
+
+impl SolveOptions {
+    /// Returns the time that a step done now is given, RFC 3339 in whole seconds.
+    pub(crate) fn now(&self) -> String {
+        match self.epoch {
+            Some(seconds) => rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+            None => rfc3339(SystemTime::now()),
+        }
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

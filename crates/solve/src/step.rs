@@ -1,0 +1,154 @@
+//! One vertex: from the cache, or done.
+
+use std::time::Instant;
+
+use xbuild_model::file_op::CopyOrigin;
+use xbuild_model::run::RunRequest;
+use xbuild_model::seam::Output;
+use xbuild_model::{Chain, Digest, FailureKind, StepFailure};
+use xbuild_plan::{Graph, Op, Origin, Vertex, VertexId};
+use xbuild_store::CacheRecord;
+
+use crate::event::{Event, Events};
+use crate::options::{SolveOptions, Stages};
+
+/// The result of a vertex.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Done {
+    /// The layers of the parent and those that the vertex added.
+    pub(crate) chain: Chain,
+    /// How many of them it added.
+    pub(crate) added: usize,
+    /// When it was done, RFC 3339; `None` for what no step made.
+    pub(crate) created: Option<String>,
+}
+
+/// What is needed to do a vertex whose inputs are done.
+#[derive(Clone, Copy)]
+pub(crate) struct Step<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) stages: &'a Stages<'a>,
+    pub(crate) options: &'a SolveOptions,
+    pub(crate) events: &'a dyn Events,
+    pub(crate) id: VertexId,
+}
+
+/// Hands the lines of a command on as events.
+struct Lines<'a> {
+    events: &'a dyn Events,
+    id: VertexId,
+}
+
+impl Output for Lines<'_> {
+    fn line(&self, stderr: bool, line: &[u8]) {
+        self.events.event(self.id, Event::Line { stderr, line });
+    }
+}
+
+impl Step<'_> {
+    /// Returns the result of the vertex; `input` gives those of its inputs.
+    pub(crate) fn perform(&self, input: impl Fn(VertexId) -> Chain) -> Result<Done, StepFailure> {
+        let vertex = self.graph.vertex(self.id);
+        match &vertex.op {
+            Op::Scratch => Ok(Done::default()),
+            Op::Image(image) => {
+                self.stages.snapshots.add_image(&image.layers);
+                let layers = image.layers.iter().map(|layer| layer.diff_id.clone());
+                Ok(Done { chain: Chain(layers.collect()), ..Done::default() })
+            }
+            Op::Run { parent, request } => self.run(vertex, input(*parent), request),
+            Op::Files { parent, op, origin, independent } => {
+                let parent = input(*parent);
+                let origin = origin.as_ref().map(|origin| match origin {
+                    Origin::Context(name) => CopyOrigin::Context(name.clone()),
+                    Origin::Vertex(id) => CopyOrigin::Layers(input(*id)),
+                });
+                let below = if *independent { Chain::default() } else { parent.clone() };
+                let selection = self.stages.snapshots.select(&below, op, origin.as_ref())?;
+                if selection.is_empty() {
+                    self.events.event(self.id, Event::Cached);
+                    return Ok(Done { chain: parent, ..Done::default() });
+                }
+                // The layers below are part of the key although the selection was worked out
+                // against them: modification times are in no key, so that equal files copied
+                // onto something else must not bring theirs along.
+                let key = cache_key(vertex, &[below.id().as_ref(), Some(selection.key())]);
+                self.look_up(&key, &parent, vertex, || selection.commit(vertex.needs_folder))
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        vertex: &Vertex,
+        parent: Chain,
+        request: &RunRequest,
+    ) -> Result<Done, StepFailure> {
+        let key = cache_key(vertex, &[parent.id().as_ref()]);
+        self.look_up(&key, &parent, vertex, || {
+            let workspace = self.stages.snapshots.prepare(&parent)?;
+            let output = Lines { events: self.events, id: self.id };
+            self.stages.runner.run(workspace.root(), request, &output)?;
+            workspace.commit()
+        })
+    }
+
+    /// Returns the result remembered under `key`, else makes it and remembers it.
+    fn look_up(
+        &self,
+        key: &Digest,
+        parent: &Chain,
+        vertex: &Vertex,
+        make: impl FnOnce() -> Result<xbuild_model::DiffId, StepFailure>,
+    ) -> Result<Done, StepFailure> {
+        let done = |record: CacheRecord| Done {
+            added: record.added.0.len(),
+            chain: Chain(parent.0.iter().cloned().chain(record.added.0).collect()),
+            created: Some(record.created),
+        };
+        if let Some(record) = self.cached(key)? {
+            self.events.event(self.id, Event::Cached);
+            return Ok(done(record));
+        }
+        self.events.event(self.id, Event::Started);
+        let start = Instant::now();
+        let made = make().inspect_err(|_| {
+            self.events.event(self.id, Event::Failed(start.elapsed()));
+        })?;
+        let record = CacheRecord {
+            added: Chain(vec![made]),
+            created: self.options.now(),
+            description: vertex.label.clone(),
+        };
+        self.stages.store.put_cached(key, &record).map_err(internal)?;
+        self.events.event(self.id, Event::Done(start.elapsed()));
+        Ok(done(record))
+    }
+
+    fn cached(&self, key: &Digest) -> Result<Option<CacheRecord>, StepFailure> {
+        if self.options.no_cache {
+            return Ok(None);
+        }
+        let found = self.stages.store.cached(key).map_err(internal)?;
+        Ok(found.filter(|record| {
+            record.added.0.iter().all(|layer| self.stages.snapshots.has_layer(layer))
+        }))
+    }
+}
+
+fn internal(error: xbuild_store::StoreError) -> StepFailure {
+    StepFailure::new(FailureKind::Internal, error)
+}
+
+/// Returns the key of a result: what the step says, and the results it depends on.
+///
+/// The version changes whenever equal keys would no longer mean equal layers.
+fn cache_key(vertex: &Vertex, inputs: &[Option<&Digest>]) -> Digest {
+    const VERSION: &str = "xbuild step 1";
+    let mut text = format!("{VERSION}\n{}\n", vertex.definition);
+    for input in inputs {
+        text.push_str(&input.map_or_else(|| "none".to_owned(), ToString::to_string));
+        text.push('\n');
+    }
+    Digest::of(text.as_bytes())
+}
