@@ -1,0 +1,45 @@
+# Thin: each target is one or two commands. `make help` lists them.
+CARGO ?= cargo
+TARGET := $(shell uname -m)-unknown-linux-gnu
+STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+
+.PHONY: all help release demo test test-rootless lint bench fuzz fixtures install-tools
+
+all: ## debug build of everything
+	$(CARGO) build --workspace --all-targets
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+release: ## the static, stripped binary target/release/xbuild
+	$(STATIC) $(CARGO) build --release --target $(TARGET) --package xbuild
+	@mkdir -p target/release && cp target/$(TARGET)/release/xbuild target/release/xbuild
+
+demo: release ## builds fixtures/demo for four platforms, without root, and prints what came out
+	@fixtures/demo/run
+
+test: fixtures ## unit, golden and property tests and the suite, also as ordinary users where it is run by root
+	$(CARGO) test --workspace
+
+test-rootless: fixtures ## the suite with skips for missing kernel features turned into failures
+	XBUILD_REQUIRE=userns,overlay,qemu,registry,skopeo,umoci,strace $(CARGO) test --package xbuild --test suite
+
+lint: ## format, clippy, rustdoc
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+bench: release ## ten tiny RUN steps and a cached rebuild, as ratios to ten bare unshare calls
+	@tests/bench
+
+fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
+	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done
+
+fixtures: ## base images and emulators, made once, without root
+	@fixtures/base-images busybox >/dev/null && fixtures/base-images emulators >/dev/null
+
+install-tools: ## what the tests need beside Rust, from Debian's or Ubuntu's packages (root)
+	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
+
+TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd \
+	strace debian-archive-keyring gcc libc6-dev make openssh-client

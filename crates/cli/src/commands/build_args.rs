@@ -1,0 +1,178 @@
+//! What can be typed after `xbuild build`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
+
+use crate::arguments::StoreArgs;
+use crate::progress::ProgressMode;
+use crate::report::Problem;
+
+/// The arguments of `xbuild build`, spelled as `docker buildx build` spells them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildArgs {
+    /// The build context: a folder
+    #[arg(value_name = "CONTEXT")]
+    pub(super) context: PathBuf,
+
+    /// The Dockerfile [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
+    pub(super) file: Option<PathBuf>,
+    /// Set a build argument; without a value, to that of the environment variable (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
+    pub(super) build_arg: Vec<String>,
+    /// A further context: NAME=DIR, NAME=oci-layout://DIR[:TAG] or NAME=docker-image://REF (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Input")]
+    pub(super) build_context: Vec<String>,
+    /// Platforms to build for (comma list, repeatable) [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', help_heading = "Input")]
+    pub(super) platform: Vec<String>,
+    /// The stage to build [default: the last]
+    #[arg(long, value_name = "STAGE", help_heading = "Input")]
+    pub(super) target: Option<String>,
+    /// Resolve base images anew (xbuild always does)
+    #[arg(long, help_heading = "Input")]
+    pub(super) pull: bool,
+
+    /// Name of the image (repeatable)
+    #[arg(short, long, value_name = "NAME[:TAG]", help_heading = "Result")]
+    pub(super) tag: Vec<String>,
+    /// Set a label of the image (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Result")]
+    pub(super) label: Vec<String>,
+    /// Set an annotation: [manifest|index|manifest-descriptor,..[[PLATFORM]]:]NAME=VALUE (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Result")]
+    pub(super) annotation: Vec<String>,
+    /// Push the image under its names
+    #[arg(long, help_heading = "Result")]
+    pub(super) push: bool,
+    /// Where the result goes: type=oci|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable)
+    #[arg(short, long, value_name = "OUTPUT", help_heading = "Result")]
+    pub(super) output: Vec<String>,
+    /// Write the digests to a JSON file
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    pub(super) metadata_file: Option<PathBuf>,
+    /// Write the digest of the image, or of the index, to a file
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    pub(super) iidfile: Option<PathBuf>,
+    /// Print the digest only
+    #[arg(short, long, help_heading = "Result")]
+    pub(super) quiet: bool,
+    /// How progress is shown
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "BUILDKIT_PROGRESS",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_name = "auto|plain|tty|none",
+        help_heading = "Result"
+    )]
+    pub(super) progress: ProgressMode,
+
+    /// Do every step, even if its result is known
+    #[arg(long, help_heading = "Steps")]
+    pub(super) no_cache: bool,
+    /// Steps under way at a time [default: number of processors]
+    #[arg(long, value_name = "N", help_heading = "Steps")]
+    pub(super) jobs: Option<NonZeroUsize>,
+    /// Where RUN steps run
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Steps")]
+    pub(super) isolation: IsolationArg,
+    /// The network of RUN steps
+    #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
+    pub(super) network: NetworkArg,
+    /// Add a line to /etc/hosts of RUN steps: NAME:ADDRESS or NAME=ADDRESS (repeatable)
+    #[arg(long, value_name = "HOST", help_heading = "Steps")]
+    pub(super) add_host: Vec<String>,
+    /// Set a resource limit of RUN steps: NAME=SOFT[:HARD] (repeatable)
+    #[arg(long, value_name = "LIMIT", help_heading = "Steps")]
+    pub(super) ulimit: Vec<String>,
+    /// Size of /dev/shm of RUN steps: bytes, or with a unit b, k, m, g
+    #[arg(long, value_name = "SIZE", help_heading = "Steps")]
+    pub(super) shm_size: Option<String>,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+}
+
+/// Where RUN steps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationArg {
+    /// The first of the others that this machine allows
+    Auto,
+    /// A user namespace with a range of ids
+    UsernsRange,
+    /// A user namespace with one id
+    UsernsSingle,
+    /// Nowhere: a RUN step is an error
+    None,
+}
+
+/// The network of RUN steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkArg {
+    /// The host's
+    Default,
+    /// A loopback interface only
+    None,
+    /// The host's
+    Host,
+}
+
+/// Options of `docker buildx build` that are not implemented, and why or what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("allow", "no entitlements exist yet"),
+    ("attest", "attestations are not made yet"),
+    ("builder", "there are no builder instances: xbuild itself builds"),
+    ("cache-from", "the cache is local only"),
+    ("cache-to", "the cache is local only"),
+    ("call", "only builds are implemented"),
+    ("cgroup-parent", "no cgroups are made"),
+    ("check", "there is no linter yet"),
+    ("debug", "use --progress plain"),
+    (
+        "load",
+        "a Docker daemon cannot be loaded yet: use --output type=oci,dest=FILE and load that, or --push",
+    ),
+    ("no-cache-filter", "use --no-cache"),
+    ("policy", "source policies are not implemented yet"),
+    ("provenance", "attestations are not made yet"),
+    ("resource", "no cgroups are made"),
+    ("sbom", "attestations are not made yet"),
+    ("secret", "RUN --mount is not implemented yet"),
+    ("ssh", "RUN --mount is not implemented yet"),
+];
+
+/// Those of the refused that need no value.
+const REFUSED_FLAGS: &[&str] = &["check", "debug", "load"];
+
+/// Adds the refused options to clap's command, hidden.
+pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
+    for (name, _) in REFUSED {
+        let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
+        let arg = match REFUSED_FLAGS.contains(name) {
+            true => arg.num_args(0..=1).require_equals(true),
+            false => arg.num_args(1),
+        };
+        command = command.arg(arg.value_parser(clap::value_parser!(String)));
+    }
+    command
+}
+
+/// Refuses by name what is not implemented. Turning an attestation off is granted.
+pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
+    for (name, reason) in REFUSED {
+        let Some(values) = matches.get_occurrences::<String>(name) else { continue };
+        let values: Vec<&String> = values.flatten().collect();
+        let off = matches!(*name, "provenance" | "sbom" | "load" | "check")
+            && !values.is_empty()
+            && values.iter().all(|value| *value == "false");
+        if !off {
+            return Err(Problem::command_line(format!("--{name} is not implemented: {reason}")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `xbuild du`: what the store takes up.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use xbuild_model::FailureKind;
+use xbuild_store::Store;
+
+use crate::arguments::StoreArgs;
+use crate::environment;
+use crate::report::{self, Problem, printable};
+
+/// The arguments of `xbuild du`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DuArgs {
+    /// List the cached steps too
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Prints a table of the store's contents.
+pub(crate) fn run(args: &DuArgs) -> Result<(), Problem> {
+    let root = environment::store_root(&args.store)?;
+    let store = Store::open(&root).map_err(|error| Problem::of(FailureKind::Internal, &error))?;
+    let mut text = format!("store: {}\n", root.display());
+    let mut total = 0;
+    let _ = writeln!(text, "{:<18} {:>8} {:>10}  LAST USED", "KIND", "COUNT", "SIZE");
+    for usage in store.usage() {
+        total += usage.bytes;
+        let used = usage.last_used.map_or_else(|| "-".to_owned(), date);
+        let size = size(usage.bytes);
+        let _ = writeln!(text, "{:<18} {:>8} {size:>10}  {used}", usage.kind, usage.count);
+    }
+    let _ = writeln!(text, "{:<18} {:>8} {:>10}", "total", "", size(total));
+    if args.verbose {
+        text.push_str("\nCACHED STEPS, the last used first\n");
+        for (record, used) in store.cached_steps() {
+            let _ = writeln!(text, "{}  {}", date(used), printable(&record.description));
+        }
+    }
+    report::to_stdout(text.as_bytes())
+}
+
+fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// Returns a number of bytes as people read it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"B");
+    while let Some(next) = units.next().filter(|_| value >= 1024.0) {
+        value /= 1024.0;
+        unit = next;
+    }
+    if bytes < 1024 { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `xbuild inspect`: what an image or image index consists of.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use xbuild_model::{Descriptor, Platform};
+use xbuild_registry::{InspectedImage, Inspection};
+
+use super::du::size;
+use crate::import;
+use crate::report::{self, Problem, printable};
+
+/// The arguments of `xbuild inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// An image in a registry, or oci-layout://DIR[:TAG]
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Print the manifest or index as it is, byte for byte
+    #[arg(long, conflicts_with = "format")]
+    raw: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Reads the documents of an image, no layer, and prints them.
+pub(crate) fn run(args: &InspectArgs) -> Result<(), Problem> {
+    let inspection = import::inspect(&args.image)?;
+    if args.raw {
+        return report::to_stdout(&inspection.bytes);
+    }
+    let text = match args.format {
+        Format::Text => text(&inspection),
+        Format::Json => format!("{:#}\n", json(&inspection)),
+    };
+    report::to_stdout(text.as_bytes())
+}
+
+fn platform(image: &InspectedImage) -> String {
+    let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
+    let platform = named.or_else(|| Some(image.config.as_ref()?.platform()));
+    platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string())
+}
+
+fn text(inspection: &Inspection) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "name:   {}", inspection.name);
+    let kind = if inspection.index.is_some() { "index" } else { "manifest" };
+    let _ = writeln!(text, "{kind}: {}", inspection.root.digest);
+    let _ = writeln!(text, "type:   {}", inspection.root.media_type);
+    for image in &inspection.images {
+        let _ = writeln!(text, "\n{}", platform(image));
+        let _ = writeln!(
+            text,
+            "  manifest {} {}",
+            image.descriptor.digest,
+            size(image.descriptor.size)
+        );
+        let _ = writeln!(text, "  config   {}", image.manifest.config.digest);
+        for layer in &image.manifest.layers {
+            let _ = writeln!(text, "  layer    {} {}", layer.digest, size(layer.size));
+        }
+        let Some(config) = image.config.as_ref().map(|config| &config.config) else { continue };
+        for (name, value) in [("entry", &config.entrypoint), ("cmd", &config.cmd)] {
+            if let Some(value) = value {
+                let _ = writeln!(text, "  {name:<8} {}", Value::from(value.clone()));
+            }
+        }
+    }
+    printable(&text)
+}
+
+fn json(inspection: &Inspection) -> Value {
+    let images = inspection.images.iter().map(|image| {
+        json!({
+            "platform": platform(image),
+            "descriptor": image.descriptor,
+            "manifest": image.manifest,
+            "config": image.config,
+        })
+    });
+    json!({
+        "name": inspection.name,
+        "descriptor": descriptor(&inspection.root),
+        "index": inspection.index,
+        "images": images.collect::<Vec<_>>(),
+    })
+}
+
+fn descriptor(descriptor: &Descriptor) -> Value {
+    json!({
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    })
+}

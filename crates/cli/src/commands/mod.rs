@@ -1,0 +1,9 @@
+//! The subcommands: each file holds the arguments of one and carries it out.
+
+pub(crate) mod build;
+mod build_args;
+mod build_options;
+pub(crate) mod du;
+pub(crate) mod inspect;
+pub(crate) mod platforms;
+pub(crate) mod prune;

@@ -1,0 +1,89 @@
+//! `xbuild platforms`: what this machine can build, and how.
+
+use std::fmt::Write as _;
+
+use xbuild_exec::arch::Arch;
+use xbuild_exec::probe::{Capabilities, Executor, Gap};
+use xbuild_model::Platform;
+
+use crate::preflight;
+use crate::report::{self, Problem};
+
+/// The arguments of `xbuild platforms`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlatformsArgs {}
+
+/// The platforms that people build for, the variants of Arm told apart.
+const PLATFORMS: &[&str] = &[
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/arm/v6",
+    "linux/arm/v5",
+    "linux/386",
+    "linux/ppc64le",
+    "linux/s390x",
+    "linux/riscv64",
+    "linux/mips64le",
+    "linux/loong64",
+];
+
+/// Prints a line for each platform, then what would have to be there for more.
+pub(crate) fn run(_args: &PlatformsArgs) -> Result<(), Problem> {
+    let capabilities = Capabilities::probe(&Arch::ALL, &preflight::search_path());
+    let mut text = String::from("PLATFORM         RUN STEPS\n");
+    let mut missing: Vec<Gap> = Vec::new();
+    let mut lacks = |gap: &Gap| {
+        if !missing.contains(gap) {
+            missing.push(gap.clone());
+        }
+    };
+    let sandbox = [
+        ("user namespaces", &capabilities.user_namespaces),
+        ("overlay mounts", &capabilities.overlay),
+        ("private binfmt_misc", &capabilities.private_binfmt),
+    ];
+    let refused = sandbox[..2].iter().find_map(|(_, result)| result.as_ref().err());
+    for name in PLATFORMS {
+        let Ok(platform) = name.parse::<Platform>() else { continue };
+        let how = match (refused, capabilities.executor_for(&platform)) {
+            (Some(gap), _) => {
+                lacks(gap);
+                format!("no: {}", gap.why)
+            }
+            (None, Executor::Native) => "native".to_owned(),
+            (None, Executor::Compat32) => "native, 32-bit mode".to_owned(),
+            (None, Executor::PrivateBinfmt { emulator }) => {
+                format!("emulated for the build only, by {}", emulator.path.display())
+            }
+            (None, Executor::HostBinfmt { entry }) => match entry {
+                Some(entry) => format!("emulated by the host's binfmt_misc entry {entry}"),
+                None => "emulated by the host's binfmt_misc".to_owned(),
+            },
+            (None, Executor::Missing(gap)) => {
+                lacks(&gap);
+                format!("no: {}", gap.why)
+            }
+        };
+        let _ = writeln!(text, "{name:<16} {how}");
+    }
+    text.push_str("\nBuilds without RUN steps work for every platform, anywhere.\n\n");
+    for (what, result) in sandbox {
+        match result {
+            Ok(()) => {
+                let _ = writeln!(text, "{what}: yes");
+            }
+            Err(gap) => {
+                lacks(gap);
+                let _ = writeln!(text, "{what}: no: {}", gap.why);
+            }
+        }
+    }
+    if !missing.is_empty() {
+        text.push_str("\nTo get more:\n");
+        for gap in &missing {
+            let _ = writeln!(text, "  - {}: {}", gap.why, gap.how_to_get);
+        }
+    }
+    report::to_stdout(text.as_bytes())
+}

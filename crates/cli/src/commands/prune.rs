@@ -1,0 +1,39 @@
+//! `xbuild prune`: removes cached results.
+
+use xbuild_model::FailureKind;
+use xbuild_store::Store;
+
+use super::du;
+use crate::arguments::StoreArgs;
+use crate::environment;
+use crate::report::{self, Problem};
+use crate::wiring;
+
+/// The arguments of `xbuild prune`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PruneArgs {
+    /// Remove the images in the store too
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Removes what no image needs, or everything.
+pub(crate) fn run(args: &PruneArgs) -> Result<(), Problem> {
+    let root = environment::store_root(&args.store)?;
+    let internal =
+        |error: &(dyn std::error::Error + 'static)| Problem::of(FailureKind::Internal, error);
+    let store = Store::open(&root).map_err(|error| internal(&error))?;
+    let total = |store: &Store| store.usage().iter().map(|usage| usage.bytes).sum::<u64>();
+    let before = total(&store);
+    let leftovers = store.prune(args.all).map_err(|error| match error {
+        error @ xbuild_store::StoreError::Busy { .. } => {
+            Problem::input(error.to_string()).with_hint("try again when it has ended")
+        }
+        error => internal(&error),
+    })?;
+    let freed = before.saturating_sub(total(&store));
+    wiring::remove_leftovers(&leftovers)?;
+    report::to_stdout(format!("removed {}\n", du::size(freed)).as_bytes())
+}

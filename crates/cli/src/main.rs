@@ -1,0 +1,29 @@
+//! `xbuild`: builds container images for many platforms from one Dockerfile.
+//!
+//! This package only wires: arguments to options, options to the stages of the pipeline, results
+//! to what people and programs read. `docs/architecture.md` follows a build through it.
+
+mod annotations;
+mod arguments;
+mod commands;
+mod dockerfile_file;
+mod environment;
+mod export;
+mod import;
+mod output;
+mod preflight;
+mod progress;
+mod report;
+mod result;
+mod tasks;
+mod wiring;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: the sandbox's helper processes are this program, started anew.
+    if let Some(status) = xbuild_exec::role(&tasks::all()) {
+        return status;
+    }
+    arguments::run()
+}

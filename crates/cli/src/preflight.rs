@@ -1,0 +1,70 @@
+//! What is known before the first step: can every RUN of the plan be run here?
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use xbuild_exec::arch::Arch;
+use xbuild_exec::binfmt::Registration;
+use xbuild_exec::emulator::Emulator;
+use xbuild_exec::probe::{Capabilities, Executor, Gap};
+use xbuild_model::{FailureKind, Platform};
+use xbuild_plan::{Graph, Op};
+
+use crate::report::Problem;
+
+/// Returns the emulators that the RUN steps of the graph need, each once; none for a graph
+/// without RUN, for which nothing is tried out.
+///
+/// **Errors** — what this machine lacks, for each platform, before anything was done.
+pub(crate) fn check(graph: &Graph) -> Result<Vec<Emulator>, Problem> {
+    let is_run = |op: &Op| matches!(op, Op::Run { .. });
+    let steps = graph.vertices.iter().filter(|vertex| is_run(&vertex.op));
+    let platforms: BTreeSet<&Platform> = steps.map(|vertex| &vertex.platform).collect();
+    if platforms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let architectures: BTreeSet<Arch> =
+        platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
+    let architectures: Vec<Arch> = architectures.into_iter().collect();
+    let capabilities = Capabilities::probe(&architectures, &search_path());
+    let needed = [
+        ("RUN steps need user namespaces", &capabilities.user_namespaces),
+        ("RUN steps need overlay mounts in user namespaces", &capabilities.overlay),
+    ];
+    for (what, result) in needed {
+        if let Err(gap) = result {
+            return Err(lacking(what, gap));
+        }
+    }
+    let missing =
+        platforms.iter().filter_map(|platform| match capabilities.executor_for(platform) {
+            Executor::Missing(gap) => {
+                Some(lacking(&format!("cannot run {platform} programs"), &gap))
+            }
+            _ => None,
+        });
+    if let Some(problem) = Problem::all(missing) {
+        return Err(problem);
+    }
+    capabilities
+        .emulators_for(platforms)
+        .map_err(|(platform, gap)| lacking(&format!("cannot run {platform} programs"), &gap))
+}
+
+/// Returns the emulators loaded, ready to be registered.
+pub(crate) fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, Problem> {
+    let load = |emulator: &Emulator| {
+        emulator.registration().map_err(|error| Problem::of(FailureKind::Environment, &error))
+    };
+    emulators.iter().map(load).collect()
+}
+
+/// Returns where programs of the host are looked for.
+pub(crate) fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+fn lacking(what: &str, gap: &Gap) -> Problem {
+    Problem::failure(FailureKind::Environment, format!("{what}: {}", gap.why))
+        .with_hint(gap.how_to_get.clone())
+}

@@ -1,0 +1,101 @@
+//! What a build tells: digests on standard output and in files.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use xbuild_model::{Descriptor, Reference};
+use xbuild_registry::Assembled;
+
+use crate::report::{self, Problem};
+
+/// A finished build.
+#[derive(Debug)]
+pub(crate) struct BuildResult<'a> {
+    pub(crate) assembled: &'a Assembled,
+    pub(crate) names: &'a [Reference],
+    pub(crate) pushed: bool,
+}
+
+impl BuildResult<'_> {
+    /// Writes `--metadata-file` and `--iidfile`.
+    pub(crate) fn write_files(
+        &self,
+        metadata: Option<&Path>,
+        iid: Option<&Path>,
+    ) -> Result<(), Problem> {
+        if let Some(path) = metadata {
+            let text = format!("{:#}\n", self.metadata());
+            fs::write(path, text).map_err(|error| Problem::file("write", path, &error))?;
+        }
+        if let Some(path) = iid {
+            let digest = self.assembled.root().0.digest.to_string();
+            fs::write(path, digest).map_err(|error| Problem::file("write", path, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Prints the digests: the root's alone if `quiet`, else with those of the platforms, on
+    /// standard error if standard output has the image itself.
+    pub(crate) fn print(&self, quiet: bool, to_stdout: bool) -> Result<(), Problem> {
+        let text =
+            if quiet { format!("{}\n", self.assembled.root().0.digest) } else { self.summary() };
+        if to_stdout {
+            return report::to_stdout(text.as_bytes());
+        }
+        report::note(text.trim_end());
+        Ok(())
+    }
+
+    fn summary(&self) -> String {
+        let mut text = String::new();
+        if let Some(index) = &self.assembled.index {
+            let _ = writeln!(text, "{:<16} {}", "index", index.descriptor.digest);
+        }
+        for image in &self.assembled.images {
+            let platform = image.platform.to_string();
+            let _ = writeln!(text, "{platform:<16} {}", image.descriptor.digest);
+        }
+        for name in self.names {
+            let what = if self.pushed { "pushed" } else { "named" };
+            let _ = writeln!(text, "{what:<16} {name}");
+        }
+        text
+    }
+
+    /// Returns the members that buildx writes, and the digest of each platform.
+    ///
+    /// **Source** — `docker buildx build` reference, § --metadata-file.
+    fn metadata(&self) -> Value {
+        let root = self.assembled.root().0;
+        let mut map = Map::new();
+        map.insert("containerimage.digest".into(), json!(root.digest));
+        map.insert("containerimage.descriptor".into(), descriptor(root));
+        if let ([image], None) = (&self.assembled.images[..], &self.assembled.index) {
+            map.insert(
+                "containerimage.config.digest".into(),
+                json!(image.config_descriptor.digest),
+            );
+        }
+        let platforms = self.assembled.images.iter().map(|image| {
+            json!({
+                "platform": image.platform.to_string(),
+                "digest": image.descriptor.digest,
+                "config.digest": image.config_descriptor.digest,
+                "descriptor": descriptor(&image.descriptor),
+            })
+        });
+        map.insert("containerimage.platforms".into(), platforms.collect());
+        if !self.names.is_empty() {
+            let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+            map.insert("image.name".into(), json!(names.join(",")));
+        }
+        Value::Object(map)
+    }
+}
+
+fn descriptor(descriptor: &Descriptor) -> Value {
+    // The members in the order of the specification; a descriptor always becomes an object.
+    serde_json::to_value(descriptor).unwrap_or(Value::Null)
+}

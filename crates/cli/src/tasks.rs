@@ -1,0 +1,9 @@
+//! The work of the namespace parent: `exec` starts it, `snapshot` does it.
+
+use xbuild_exec::Tasks;
+
+/// Returns which function does which work inside the build's user namespace.
+pub(crate) fn all() -> Tasks {
+    let tasks = xbuild_snapshot::tasks::all();
+    tasks.into_iter().fold(Tasks::new(), |tasks, (name, function)| tasks.with(name, function))
+}

@@ -1,0 +1,101 @@
+//! The direction of the pipeline: which crate may use which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// For each crate the crates of ours that it may use. A new arrow is a change here and in
+/// `docs/architecture.md`.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("xbuild-model", &[]),
+    ("xbuild-dockerfile", &[]),
+    ("xbuild-plan", &["xbuild-dockerfile", "xbuild-model"]),
+    ("xbuild-store", &["xbuild-model"]),
+    ("xbuild-snapshot", &["xbuild-model", "xbuild-store"]),
+    ("xbuild-exec", &["xbuild-model"]),
+    ("xbuild-registry", &["xbuild-model"]),
+    ("xbuild-solve", &["xbuild-plan", "xbuild-model", "xbuild-store"]),
+    ("xbuild-testkit", &["xbuild-model"]),
+    (
+        "xbuild",
+        &[
+            "xbuild-dockerfile",
+            "xbuild-exec",
+            "xbuild-model",
+            "xbuild-plan",
+            "xbuild-registry",
+            "xbuild-snapshot",
+            "xbuild-solve",
+            "xbuild-store",
+        ],
+    ),
+];
+
+fn metadata() -> serde_json::Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Returns for each package of the workspace what it depends on; development dependencies only
+/// if `dev` is set.
+fn dependencies(dev: bool) -> BTreeMap<String, BTreeSet<String>> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .map(|package| {
+            let list = package["dependencies"].as_array().unwrap().iter();
+            let wanted = list.filter(|d| (d["kind"] == "dev") == dev);
+            (text(&package["name"]), wanted.map(|d| text(&d["name"])).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn crates_use_only_what_the_table_allows() {
+    for (name, used) in dependencies(false) {
+        let allowed = ARROWS.iter().find(|(package, _)| *package == name);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{name} is not in the table"));
+        for other in used.iter().filter(|other| other.starts_with("xbuild")) {
+            assert!(allowed.contains(&other.as_str()), "{name} must not use {other}");
+        }
+    }
+}
+
+#[test]
+fn nothing_but_tests_uses_the_testkit() {
+    for (name, used) in dependencies(false) {
+        assert!(!used.contains("xbuild-testkit"), "{name}");
+    }
+}
+
+#[test]
+fn only_the_registry_is_asynchronous() {
+    for (name, used) in dependencies(false) {
+        let asynchronous = ["tokio", "reqwest", "oci-client"];
+        if name != "xbuild-registry" {
+            assert!(!asynchronous.iter().any(|other| used.contains(*other)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_module_is_named_for_nothing() {
+    let mut folders =
+        vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/crates"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let stem = name.trim_end_matches(".rs");
+            assert!(!["util", "utils", "common", "helpers", "misc"].contains(&stem), "{name}");
+            if entry.file_type().unwrap().is_dir() && name != "target" {
+                folders.push(entry.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What is done again and what is not; the store and what is in it.
+
+use std::fs;
+use std::io::Read;
+
+use crate::harness::{Finished, Place, User, can_run};
+
+/// Four steps that make layers.
+const DOCKERFILE: &str = "\
+FROM busybox
+WORKDIR /srv
+RUN cat /proc/sys/kernel/random/uuid > first
+COPY source.txt ./
+RUN cat /proc/sys/kernel/random/uuid > second
+";
+
+fn place(user: User) -> Place {
+    let place = Place::new(user);
+    place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+    place
+}
+
+#[test]
+fn nothing_is_done_twice() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = place(user);
+        let id = place.out("id");
+        let build = |args: &[&str]| {
+            let finished = place.build(&[&["--iidfile", id.to_str().unwrap()], args].concat()).ok();
+            (finished.steps(), fs::read_to_string(&id).unwrap())
+        };
+        let (steps, first) = build(&[]);
+        assert_eq!(steps, (0, 4));
+        let (steps, second) = build(&[]);
+        assert_eq!(steps, (4, 0));
+        assert_eq!(first, second);
+
+        // Another time but the same contents.
+        place.touch("source.txt", 1_600_000_000);
+        assert_eq!(build(&[]), ((4, 0), first.clone()));
+        // Another name of the image, a label: no step depends on them.
+        assert_eq!(build(&["-t", "registry.example/other"]), ((4, 0), first.clone()));
+        assert_eq!(build(&["--label", "a=b"]).0, (4, 0));
+
+        place.write("source.txt", "b\n");
+        let (steps, changed) = build(&[]);
+        assert_eq!(steps, (2, 2));
+        assert_ne!(changed, first);
+        place.write("source.txt", "a\n");
+        assert_eq!(build(&[]), ((4, 0), first.clone()));
+
+        let (steps, afresh) = build(&["--no-cache"]);
+        assert_eq!(steps, (0, 4));
+        assert_ne!(afresh, first);
+        // What was done afresh is what is known from then on.
+        assert_eq!(build(&[]), ((4, 0), afresh));
+    }
+}
+
+#[test]
+fn a_cache_hit_equals_a_rebuild() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    place.write("source.txt", "a\n").write(
+        "Dockerfile",
+        "FROM busybox\nWORKDIR /srv\nCOPY source.txt /made/\nRUN echo a > /a && touch -d @1 /a / \n",
+    );
+    let build = |args: &[&str]| {
+        let mut command = place.xbuild(place.build_args(&[&["-q"], args].concat()));
+        command.env("SOURCE_DATE_EPOCH", "1600000000");
+        Finished::run(command).ok().stdout
+    };
+    let first = build(&[]);
+    assert_eq!(build(&[]), first);
+    assert_eq!(build(&["--no-cache"]), first);
+    Finished::run(place.xbuild(["prune", "--all"])).ok();
+    assert_eq!(build(&[]), first);
+}
+
+#[test]
+fn the_cache_tells_commands_and_their_surroundings_apart() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let step = |rest: &str, args: &[&str]| {
+        place.write("Dockerfile", format!("FROM busybox\n{rest}"));
+        place.build(args).ok().steps()
+    };
+    assert_eq!(step("RUN echo a > /a\n", &[]), (0, 1));
+    assert_eq!(step("RUN  echo a  > /a\n", &[]), (0, 1), "another text is another command");
+    assert_eq!(step("ENV A=b\nRUN echo a > /a\n", &[]), (0, 1));
+    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &[]), (0, 1));
+    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &["--build-arg", "A=d"]), (0, 1));
+    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &[]), (1, 0));
+    assert_eq!(
+        step("LABEL A=b\nRUN echo a > /a\n", &[]),
+        (1, 0),
+        "a label is not seen by the command"
+    );
+    assert_eq!(step("RUN --network=none echo a > /a\n", &[]), (0, 1));
+    assert_eq!(step("RUN echo a > /a\nCMD [\"x\"]\nENV B=c\n", &[]), (1, 0));
+}
+
+#[test]
+fn the_store_can_be_seen_and_emptied() {
+    for user in User::all() {
+        let place = Place::new(user);
+        let run = if can_run() {
+            "RUN echo a > /a && mkdir -m 0 /closed && echo b > /closed/b\n"
+        } else {
+            ""
+        };
+        place.write("source.txt", "a\n");
+        place.write("Dockerfile", format!("FROM busybox\nCOPY source.txt /\n{run}"));
+        let steps = if run.is_empty() { 1 } else { 2 };
+        assert_eq!(place.build(&["-t", "registry.example/a"]).ok().steps(), (0, steps));
+
+        let used = Finished::run(place.xbuild(["du", "--verbose"])).ok().stdout;
+        for word in ["total", "COPY source.txt", &place.store().display().to_string()] {
+            assert!(used.contains(word), "{word}: {used}");
+        }
+        let sub = Finished::run(place.xbuild(["prune"])).ok().stdout;
+        assert!(sub.contains("removed"), "{sub}");
+        place.build(&[]).ok();
+        Finished::run(place.xbuild(["prune", "--all"])).ok();
+        // What is left are the store's own files.
+        let left = files_below(&place.store());
+        let own = |path: &String| ["version", "lock"].contains(&path.as_str());
+        assert!(left.iter().all(own), "{left:?}");
+        assert_eq!(place.build(&[]).ok().steps(), (0, steps));
+    }
+}
+
+/// Returns the paths of all files below a folder.
+fn files_below(folder: &std::path::Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.push(entry.path().strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn builds_share_a_store() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("source.txt", "a\n");
+        let children: Vec<_> = (0..3)
+            .map(|number| {
+                let name = format!("Dockerfile.{number}");
+                let own = if number == 0 { "" } else { "RUN cat /b > /c\n" };
+                place.write(
+                    &name,
+                    format!("FROM busybox\nCOPY source.txt /a\nRUN cat /a > /b\n{own}"),
+                );
+                let file = place.context().join(&name);
+                let layout = format!("type=oci,tar=false,dest={}", place.out(&name).display());
+                let args =
+                    place.build_args(&["--file", file.to_str().unwrap(), "--output", &layout]);
+                let mut command = place.xbuild(args);
+                let null = std::process::Stdio::null;
+                command.stdout(null()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        for mut child in children {
+            let mut text = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+            assert!(child.wait().unwrap().success(), "{text}");
+        }
+        for number in 0..3 {
+            let image = &crate::image::read(&place.out(&format!("Dockerfile.{number}")))[0];
+            assert_eq!(image.text(if number == 0 { "b" } else { "c" }), "a");
+        }
+        assert_eq!(fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,349 @@
+//! What programs and people read: options, exit statuses, digests, error messages.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Finished, Place, User, can_run, is_root, quiet};
+use crate::image;
+
+/// Builds a Dockerfile.
+fn build(dockerfile: &str, args: &[&str]) -> Finished {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", dockerfile).build(args)
+}
+
+#[test]
+fn exit_status_tells_whose_business_a_failure_is() {
+    build("FROM scratch\nENV a=b\n", &[]).fails(0, &[]);
+    build("FROM scratch\nCOPY missing /\n", &[]).fails(1, &["missing"]);
+    build("FROM scratch\n", &["--no-such-option"]).fails(2, &["--no-such-option"]);
+    build("FROM scratch\n", &["--platform", "linux/"]).fails(2, &["linux/"]);
+    build("FROM scratch\n", &["--push"]).fails(2, &["--push", "--tag"]);
+    if can_run() {
+        build("FROM busybox\nRUN exit 7\n", &[]).fails(3, &["exit code 7"]);
+    }
+    // Nothing listens on port 1.
+    build("FROM 127.0.0.1:1/none\nENV a=b\n", &[]).fails(4, &["127.0.0.1:1/none"]);
+    build("FROM busybox\nRUN true\n", &["--isolation", "none"]).fails(5, &["RUN"]);
+}
+
+#[test]
+fn options_of_buildx_that_are_missing_are_refused_by_name() {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", "FROM scratch\nENV a=b\n");
+    for (option, value) in [
+        ("--allow", "network.host"),
+        ("--attest", "type=sbom"),
+        ("--builder", "other"),
+        ("--cache-from", "type=registry,ref=a"),
+        ("--cache-to", "type=inline"),
+        ("--call", "outline"),
+        ("--cgroup-parent", "a"),
+        ("--check", ""),
+        ("--debug", ""),
+        ("-D", ""),
+        ("--load", ""),
+        ("--no-cache-filter", "stage"),
+        ("--policy", "reset=true"),
+        ("--provenance", "true"),
+        ("--resource", "memory=1g"),
+        ("--sbom", "true"),
+        ("--secret", "id=a"),
+        ("--ssh", "default"),
+        // Hidden ones, which buildx accepts and ignores.
+        ("--compress", ""),
+        ("--cpu-shares", "1"),
+        ("--force-rm", ""),
+        ("--memory", "1g"),
+        ("--rm", ""),
+        ("--security-opt", "a"),
+        ("--squash", ""),
+    ] {
+        let mut args = vec!["build", option];
+        args.extend(Some(value).filter(|value| !value.is_empty()));
+        let mut command = place.xbuild(args);
+        command.arg(place.context());
+        let finished = Finished::run(command).fails(2, &[option]);
+        assert_eq!(finished.stdout, "", "{option}");
+    }
+    // To ask for nothing is granted.
+    place.build(&["--provenance=false", "--sbom=false", "--load=false"]).ok();
+}
+
+#[test]
+fn values_without_meaning_are_refused_by_name() {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", "FROM scratch\nENV a=b\n");
+    for (option, value, word) in [
+        ("--add-host", "a", "--add-host"),
+        ("--annotation", "a", "--annotation"),
+        ("--build-context", "a=https://host.example/", "https://host.example/"),
+        ("--file", "-", "standard input"),
+        ("--isolation", "moon", "--isolation"),
+        ("--jobs", "0", "--jobs"),
+        ("--label", "=a", "--label"),
+        ("--network", "moon", "--network"),
+        ("--output", "type=docker,dest=a", "type=docker"),
+        ("--output", "type=oci,dest=a,compression=zstd", "compression"),
+        ("--platform", "windows/amd64", "windows/amd64"),
+        ("--progress", "rawjson", "--progress"),
+        ("--shm-size", "a", "--shm-size"),
+        ("--tag", "UPPER", "UPPER"),
+        ("--ulimit", "nofile=2:1", "--ulimit"),
+    ] {
+        place.build(&[option, value]).fails(2, &[word]);
+    }
+    for context in ["https://host.example/a.git", "git@host.example:a.git", "-"] {
+        Finished::run(place.xbuild(["build", context])).fails(2, &["not implemented"]);
+    }
+}
+
+#[test]
+fn contexts_that_cannot_be_read_are_named() {
+    let place = Place::new(User::all().into_iter().last().unwrap());
+    let build = |context: &str| Finished::run(place.xbuild(["build", context]));
+    build("absent").fails(1, &["absent", "not found"]);
+    build("xbuild").fails(1, &["xbuild", "not a folder"]);
+    build("context").fails(1, &["no Dockerfile", "--file"]);
+    place.build(&["--file", "absent"]).fails(1, &["absent", "--file"]);
+    place.write("Dockerfile", "FROM scratch\nCOPY secret /\n").write("secret", "");
+    if !is_root() || place.user != User::Me {
+        fs::set_permissions(place.context(), fs::Permissions::from_mode(0o700)).unwrap();
+        if is_root() {
+            build("context").fails(1, &["context", "ermission denied"]);
+        }
+        fs::set_permissions(place.context(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(place.context().join("secret"), fs::Permissions::from_mode(0o0))
+            .unwrap();
+        place.build(&[]).fails(1, &["secret", "ermission denied"]);
+    }
+}
+
+#[test]
+fn errors_show_their_lines() {
+    build("FROM scratch\nENV a=b\nRUNN true\nENV c=d\n", &[]).fails(
+        1,
+        &[" --> Dockerfile:3", "   2 |  ENV a=b\n   3 |> RUNN true\n   4 |  ENV c=d", "RUN"],
+    );
+    build("FROM scratch\nCOPY \\\n  missing \\\n  /\n", &[]).fails(
+        1,
+        &["missing", " --> Dockerfile:2-4", "   2 |> COPY \\\n   3 |>   missing \\\n   4 |>   /"],
+    );
+    build("FROM scratch\nRUN --mount=type=cache,target=/a true\n", &[])
+        .fails(1, &["--mount", "   2 |> RUN"]);
+    build("FROM scratch AS a\nENV a=b\n", &["--target", "b"]).fails(1, &["b"]);
+    // The terminal of the reader is safe.
+    let finished = build("FROM scratch\nCOPY \u{1b}[31mred /\n", &[]).fails(1, &["red"]);
+    assert!(!finished.stderr.contains('\u{1b}'), "{:?}", finished.stderr);
+}
+
+#[test]
+fn quiet_prints_the_digest_alone() {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\n");
+    let layout = place.out("image");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let id = place.out("id");
+    let finished =
+        place.build(&["-q", "--output", &output, "--iidfile", id.to_str().unwrap()]).ok();
+    assert_eq!(finished.stderr, "");
+    let digest = finished.stdout.trim_end_matches('\n');
+    assert_eq!(finished.stdout, format!("{digest}\n"));
+    assert_eq!(image::read(&layout)[0].digest, digest);
+    assert_eq!(fs::read_to_string(id).unwrap().trim_end(), digest);
+}
+
+#[test]
+fn the_metadata_file_says_what_came_out() {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\n");
+    let file = place.out("metadata.json");
+    let build = |layout: &str, platforms: &str| -> (Value, Value) {
+        let layout = place.out(layout);
+        let output = format!("type=oci,tar=false,dest={}", layout.display());
+        let args = ["--output", &output, "--platform", platforms, "-t", "registry.example/a:1"];
+        let more = ["-t", "registry.example/b:2", "--metadata-file", file.to_str().unwrap()];
+        let finished = place.build(&[&args[..], &more].concat()).ok();
+        let metadata: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(metadata["image.name"], "registry.example/a:1,registry.example/b:2");
+        for image in image::read(&layout) {
+            assert!(finished.stdout.contains(&image.digest), "{}", finished.stdout);
+        }
+        let top = fs::read(layout.join("index.json")).unwrap();
+        let top: Value = serde_json::from_slice(&top).unwrap();
+        (metadata, top["manifests"][0].clone())
+    };
+    let images = |layout: &str| image::read(&place.out(layout));
+    let of = |descriptor: &Value| {
+        json!({
+            "mediaType": descriptor["mediaType"],
+            "digest": descriptor["digest"],
+            "size": descriptor["size"],
+        })
+    };
+
+    let (metadata, top) = build("one", "linux/arm64");
+    let image = &images("one")[0];
+    assert_eq!(metadata["containerimage.digest"], image.digest);
+    assert_eq!(metadata["containerimage.config.digest"], image.manifest["config"]["digest"]);
+    let descriptor = &metadata["containerimage.descriptor"];
+    assert_eq!(of(descriptor), of(&top));
+
+    let (metadata, top) = build("two", "linux/s390x,linux/amd64");
+    assert_eq!(metadata["containerimage.digest"], top["digest"]);
+    assert_eq!(metadata["containerimage.config.digest"], Value::Null);
+    assert_eq!(of(&metadata["containerimage.descriptor"]), of(&top));
+    let platforms = metadata["containerimage.platforms"].as_array().unwrap();
+    let images = images("two");
+    assert_eq!((platforms.len(), images.len()), (2, 2));
+    for (text, image) in platforms.iter().zip(&images) {
+        assert!(text.to_string().contains(&image.digest), "{text}");
+        assert!(text.to_string().contains(&image.platform), "{text}");
+    }
+    assert_eq!(images[0].platform, "linux/s390x");
+}
+
+#[test]
+fn help_names_every_command_and_option() {
+    let place = Place::new(User::Me);
+    let help = |args: &[&str]| Finished::run(place.xbuild(args)).ok().stdout;
+    let top = help(&["--help"]);
+    for command in ["build", "platforms", "inspect", "du", "prune", "completions"] {
+        assert!(top.contains(&format!("\n  {command} ")), "{command}");
+        assert!(help(&[command, "--help"]).contains("Usage: xbuild"), "{command}");
+    }
+    assert!(top.contains("Exit status:"));
+    let build = help(&["build", "--help"]);
+    for option in [
+        "-f, --file",
+        "-t, --tag",
+        "--platform",
+        "--build-arg",
+        "--build-context",
+        "--target",
+        "--label",
+        "--annotation",
+        "--no-cache",
+        "--pull",
+        "--push",
+        "-o, --output",
+        "--metadata-file",
+        "--iidfile",
+        "--progress",
+        "-q, --quiet",
+        "--root",
+        "--isolation",
+        "--jobs",
+        "--network",
+        "--add-host",
+        "--ulimit",
+        "--shm-size",
+    ] {
+        assert!(build.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn completions_are_scripts() {
+    let place = Place::new(User::Me);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Finished::run(place.xbuild(["completions", shell])).ok().stdout;
+        assert!(script.contains("metadata-file"), "{shell}");
+        if shell == "bash" {
+            fs::write(place.out("bash"), script).unwrap();
+            assert!(quiet("bash", ["-n", place.out("bash").to_str().unwrap()]));
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let place = Place::new(User::Me);
+    let image = format!("oci-layout://{}", place.base("busybox").split_once("//").unwrap().1);
+    for args in [
+        &["--help"][..],
+        &["build", "--help"],
+        &["completions", "bash"],
+        &["platforms"],
+        &["du"],
+        &["inspect", "--raw", &image],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command: Command = place.xbuild(args);
+        let output =
+            command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
+        let finished = Finished::of(output.unwrap()).ok();
+        assert_eq!(finished.stderr, "", "{args:?}");
+    }
+    // Nor one that went away from the progress, with warnings to be told.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    place.write("Dockerfile", "FROM busybox as base\nCOPY Dockerfile /\n");
+    let mut command = place.xbuild(place.build_args(&[]));
+    let finished = Finished::of(command.stderr(writer).output().unwrap());
+    assert_eq!(finished.status, 0);
+    assert!(finished.stdout.contains("sha256:"), "{}", finished.stdout);
+}
+
+#[test]
+fn inspect_shows_what_is_there() {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\nCMD [\"sh\", \"-c\", \"true\"]\n");
+    let images = place.images(&["--platform", "linux/amd64,linux/arm/v7"]);
+    let layout = fs::read_dir(place.out("")).unwrap().next().unwrap().unwrap().path();
+    let name = format!("oci-layout://{}", layout.display());
+    let inspect = |args: &[&str]| {
+        Finished::run(place.xbuild([&["inspect", &name], args].concat())).ok().stdout
+    };
+
+    let raw = inspect(&["--raw"]);
+    let top: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    assert_eq!(image::digest(raw.as_bytes()), top["manifests"][0]["digest"]);
+
+    let json: Value = serde_json::from_str(&inspect(&["--format", "json"])).unwrap();
+    let text = inspect(&[]);
+    for (number, image) in images.iter().enumerate() {
+        assert_eq!(json["images"][number]["platform"], image.platform);
+        assert_eq!(json["images"][number]["manifest"], image.manifest);
+        assert_eq!(json["images"][number]["config"], image.config);
+        for layer in image.manifest["layers"].as_array().unwrap() {
+            assert!(text.contains(layer["digest"].as_str().unwrap()), "{text}");
+        }
+        assert!(text.contains(&image.digest), "{text}");
+    }
+    Finished::run(place.xbuild(["inspect", "oci-layout:///absent"])).fails(1, &["/absent"]);
+}
+
+#[test]
+fn platforms_names_all_and_says_how() {
+    let place = Place::new(User::Me);
+    let table = Finished::run(place.xbuild(["platforms"])).ok().stdout;
+    for platform in [
+        "linux/amd64",
+        "linux/arm64",
+        "linux/arm/v7",
+        "linux/arm/v6",
+        "linux/arm/v5",
+        "linux/386",
+        "linux/ppc64le",
+        "linux/s390x",
+        "linux/riscv64",
+        "linux/mips64le",
+        "linux/loong64",
+    ] {
+        assert!(table.lines().any(|line| line.starts_with(platform)), "{platform}:\n{table}");
+    }
+    if can_run() {
+        let own = if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "linux/arm64" };
+        let line = table.lines().find(|line| line.starts_with(own)).unwrap();
+        assert!(line.contains("native"), "{line}");
+    }
+    let mut nowhere = place.xbuild(["platforms"]);
+    nowhere.env("PATH", "/nowhere");
+    let table = Finished::run(nowhere).ok().stdout;
+    assert!(table.contains("qemu"), "{table}");
+}

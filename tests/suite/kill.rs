@@ -1,0 +1,153 @@
+//! A build that is killed leaves nothing running or mounted, and nothing that the next one minds.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::harness::{Place, User, can_run, host_state, tool};
+use crate::image;
+
+const DOCKERFILE: &str = "\
+FROM busybox
+COPY source.txt /
+RUN sleep 1000 & mkdir /many && for i in $(seq 200); do echo $i > /many/$i; done
+RUN rm -r /many && mkdir -m 0 /closed && touch /closed/file && sleep 0.1
+RUN echo done > /done
+";
+
+/// A way to find all processes of a build whatever becomes of their environment, parents,
+/// sessions and namespaces: an OOM score adjustment of their own, which children inherit and
+/// nobody without rights can lower.
+struct Mark(String);
+
+impl Mark {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(300);
+        loop {
+            let mark = Self(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
+            if mark.bearers().is_empty() {
+                return mark;
+            }
+        }
+    }
+
+    /// Returns the processes with the mark: id and command line.
+    fn bearers(&self) -> Vec<(u32, String)> {
+        let ids = fs::read_dir("/proc").unwrap().flatten();
+        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let read = |id: u32, name: &str| {
+            fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default()
+        };
+        ids.filter(|id| read(*id, "oom_score_adj").trim() == self.0)
+            // A zombie is gone but for whoever inherited it.
+            .filter(|id| !read(*id, "stat").contains(") Z "))
+            .map(|id| (id, read(id, "cmdline").replace('\0', " ")))
+            .collect()
+    }
+
+    /// Starts a build whose processes have the mark.
+    fn start(&self, place: &Place, args: &[&str]) -> Child {
+        let mut command: Command = place.command("sh");
+        let script = format!("echo {} > /proc/self/oom_score_adj; exec \"$0\" \"$@\"", self.0);
+        command.args(["-euc", &script]).arg(place.path().join("xbuild"));
+        command.args(place.build_args(args)).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    /// Waits for the processes to be gone.
+    #[track_caller]
+    fn wait(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while let left @ [_, ..] = &*self.bearers() {
+            assert!(Instant::now() < deadline, "still running: {left:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A sequence of numbers that look random. Source: Marsaglia, Xorshift RNGs.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let now = || u64::from(SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
+        let seed =
+            std::env::var("XBUILD_SEED").map_or_else(|_| now(), |text| text.parse().unwrap());
+        eprintln!("XBUILD_SEED={seed}");
+        Self(seed | 1 << 40)
+    }
+
+    /// Returns a part of a time.
+    fn part_of(&mut self, time: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        time.mul_f64((self.0 % 10_000) as f64 / 10_000.0)
+    }
+}
+
+/// Fails unless nothing is below `tmp` of the store.
+#[track_caller]
+fn no_work_is_left(place: &Place) {
+    let left = tool("find", [place.store().join("tmp").to_str().unwrap(), "-mindepth", "1", "-ls"]);
+    assert_eq!(left, "", "as {:?}", place.user);
+}
+
+#[test]
+fn a_killed_build_leaves_nothing() {
+    if !can_run() {
+        return;
+    }
+    let mut random = Random::new();
+    let before = host_state();
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+        let mark = Mark::new();
+        let start = Instant::now();
+        assert!(mark.start(&place, &[]).wait().unwrap().success());
+        let whole = start.elapsed();
+        mark.wait();
+        for _ in 0..10 {
+            let mut build = mark.start(&place, &["--no-cache"]);
+            std::thread::sleep(random.part_of(whole));
+            build.kill().unwrap();
+            build.wait().unwrap();
+            mark.wait();
+            assert_eq!(host_state(), before);
+            let (cached, done) = place.build(&[]).ok().steps();
+            assert_eq!(cached + done, 4);
+        }
+        let layout = place.out("image");
+        let output = format!("type=oci,tar=false,dest={}", layout.display());
+        place.build(&["--no-cache", "--output", &output]).ok();
+        let image = image::read(&layout).remove(0);
+        assert_eq!(image.text("done"), "done");
+        assert!(!image.files().contains_key("many"));
+        no_work_is_left(&place);
+    }
+}
+
+#[test]
+fn a_first_build_that_is_killed_is_no_obstacle() {
+    if !can_run() {
+        return;
+    }
+    let mut random = Random::new();
+    for user in User::all() {
+        for _ in 0..3 {
+            let place = Place::new(user);
+            place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+            let mark = Mark::new();
+            let mut build = mark.start(&place, &[]);
+            std::thread::sleep(random.part_of(Duration::from_millis(500)));
+            build.kill().unwrap();
+            build.wait().unwrap();
+            mark.wait();
+            let image = place.image(&[]);
+            assert_eq!(image.text("done"), "done");
+            no_work_is_left(&place);
+        }
+    }
+}
