@@ -29,8 +29,169 @@ pub struct RunRequest {
     pub shm_size: u64,
     /// Files given to the command, not part of the root file system: heredoc scripts.
     pub scripts: Vec<Script>,
+    /// What is mounted for the command only, in order.
+    pub mounts: Vec<Mount>,
     /// Extra variables that are seen by the command but are no part of the cache key: proxies.
     pub unkeyed_env: Vec<(String, String)>,
+}
+
+/// Something that is there only while the command runs (RUN `--mount`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where: absolute and clean, never `/`. Empty for a secret that is a variable only.
+    pub target: String,
+    /// What.
+    pub kind: MountKind,
+}
+
+/// What is mounted. Files of stages and contexts are the layers of an input of the step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MountKind {
+    /// Files of an input. Writes, where they are allowed, are thrown away with the step.
+    Bind {
+        /// Where they are.
+        source: MountSource,
+        /// Whether the step may write.
+        writable: bool,
+    },
+    /// A folder that outlives the step and is part of no layer and no key.
+    Cache {
+        /// Its name; owner and mode are part of its identity.
+        id: String,
+        /// Who else may use it meanwhile.
+        sharing: Sharing,
+        /// What an empty one is filled with.
+        seed: Option<MountSource>,
+        /// The mode of a new one.
+        mode: u32,
+        /// The owner of a new one.
+        uid: u32,
+        /// The group of a new one.
+        gid: u32,
+        /// Whether the step may not write.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes at most.
+        size: Option<u64>,
+    },
+    /// A secret as a file, as a variable, or both. Its value is known to nobody but the step.
+    Secret {
+        /// Its name on the command line.
+        id: String,
+        /// The variable.
+        env: Option<String>,
+        /// The mode of the file.
+        mode: u32,
+        /// The owner of the file.
+        uid: u32,
+        /// The group of the file.
+        gid: u32,
+        /// Whether the step fails without it.
+        required: bool,
+    },
+    /// The socket of an SSH agent.
+    Ssh {
+        /// Its name on the command line.
+        id: String,
+        /// The mode of the socket.
+        mode: u32,
+        /// The owner of the socket.
+        uid: u32,
+        /// The group of the socket.
+        gid: u32,
+        /// Whether the step fails without it.
+        required: bool,
+    },
+}
+
+/// A file or folder of an input of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MountSource {
+    /// The place of the input among the step's mount inputs.
+    pub input: usize,
+    /// The path in it, absolute and clean; `/` for all of it.
+    pub path: String,
+}
+
+/// Who may use a cache folder at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Sharing {
+    /// Any number of steps.
+    Shared,
+    /// One step; another gets a new folder.
+    Private,
+    /// One step; another waits.
+    Locked,
+}
+
+/// A mount whose contents are at hand, as the executor gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyMount {
+    /// Where: absolute and clean.
+    pub target: String,
+    /// What.
+    pub source: ReadySource,
+}
+
+/// What is mounted. All paths are of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadySource {
+    /// A path within a stack of unpacked layers, the newest first. It is looked up in the stack
+    /// itself: links in it do not lead out of it.
+    Layers {
+        /// The folders, as in [`crate::seam::RootDirs::lowers`].
+        lowers: Vec<std::path::PathBuf>,
+        /// The path in them, absolute.
+        path: String,
+        /// Whether the step may write; writes are thrown away.
+        writable: bool,
+    },
+    /// A folder of the store.
+    Folder {
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// Whether the step may not write.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes at most.
+        size: Option<u64>,
+    },
+    /// A file in memory that is never swapped out, read-only for the step.
+    Secret {
+        /// Its contents.
+        contents: SecretBytes,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+    /// A socket of this machine.
+    Socket {
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// Its mode inside.
+        mode: u32,
+        /// Its owner inside.
+        uid: u32,
+        /// Its group inside.
+        gid: u32,
+    },
+}
+
+/// Bytes that no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(pub Vec<u8>);
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretBytes({} bytes)", self.0.len())
+    }
 }
 
 /// A file that exists only while the command runs.

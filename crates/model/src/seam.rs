@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::file_op::{CopyOrigin, FileOp};
-use crate::run::RunRequest;
+use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
 use crate::{Chain, DiffId, Digest, ImageLayer, StepFailure};
 
 /// Gives the bytes of blobs that are somewhere else. Implemented by `registry`.
@@ -35,9 +35,50 @@ pub trait Snapshots: Send + Sync {
     /// Makes a writable root file system on top of `parent`, unpacking the layers that are not yet.
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure>;
 
+    /// Returns the folders of the unpacked layers of `chain`, the newest first, unpacking what is
+    /// not yet: what a mount of them needs.
+    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure>;
+
+    /// Returns a cache folder, made and seeded if it is new, and holds it as its sharing says
+    /// until the result is dropped.
+    fn cache_folder(&self, request: &CacheRequest<'_>)
+    -> Result<Box<dyn CacheFolder>, StepFailure>;
+
     /// Returns whether all that is needed to use the layer later is at hand: its blob in the
     /// store or at a known origin. A cached result whose layer is gone is no result.
     fn has_layer(&self, layer: &DiffId) -> bool;
+}
+
+/// A cache folder that is wanted.
+#[derive(Debug, Clone)]
+pub struct CacheRequest<'a> {
+    /// Its name; together with owner and mode its identity.
+    pub id: &'a str,
+    /// How it is shared.
+    pub sharing: Sharing,
+    /// The mode of a new one.
+    pub mode: u32,
+    /// The owner of a new one, as numbered inside the image.
+    pub uid: u32,
+    /// The group of a new one, as numbered inside the image.
+    pub gid: u32,
+    /// What a new one is filled with: layers, and an absolute path in them.
+    pub seed: Option<(&'a Chain, &'a str)>,
+}
+
+/// A cache folder in use. Dropping it lets it go.
+pub trait CacheFolder: Send {
+    /// Returns where it is.
+    fn path(&self) -> &std::path::Path;
+}
+
+/// Knows the secrets and agents of the command line. Implemented by `cli`.
+pub trait Secrets: Send + Sync {
+    /// Returns the value of a secret, `None` if it was not given.
+    fn secret(&self, id: &str) -> Result<Option<SecretBytes>, StepFailure>;
+
+    /// Returns the socket of an SSH agent, `None` if it was not given.
+    fn agent(&self, id: &str) -> Result<Option<PathBuf>, StepFailure>;
 }
 
 /// What a COPY, ADD or WORKDIR is about to write.
@@ -76,7 +117,8 @@ pub struct RootDirs {
 
 /// Runs commands. Implemented by `exec`.
 pub trait Runner: Send + Sync {
-    /// Runs a command on the root file system and waits for it. Each line of output, without its
+    /// Runs a command on the root file system, with `mounts` in place of those that the request
+    /// names, and waits for it. Each line of output, without its
     /// line end, goes to `output` as it comes.
     ///
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
@@ -84,6 +126,7 @@ pub trait Runner: Send + Sync {
         &self,
         root: &RootDirs,
         request: &RunRequest,
+        mounts: &[ReadyMount],
         output: &dyn Output,
     ) -> Result<(), StepFailure>;
 }
