@@ -21,7 +21,7 @@ use crate::{dockerfile_file, environment, import, preflight};
 /// Builds what the arguments say.
 pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let options = BuildOptions::new(&args)?;
-    let file = dockerfile_file::read(args.file.as_deref(), &options.folders[""])?;
+    let file = dockerfile_file::read(args.input.file.as_deref(), &options.folders[""])?;
     let source = String::from_utf8_lossy(&file.text).into_owned();
     let dockerfile = parse(&file.name, &file.text, &source)?;
     let root = environment::store_root(&args.store)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
 
+use super::input::InputArgs;
 use crate::arguments::StoreArgs;
 use crate::progress::ProgressMode;
 use crate::report::Problem;
@@ -12,28 +13,8 @@ use crate::report::Problem;
 /// The arguments of `xbuild build`, spelled as `docker buildx build` spells them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
-    /// The build context: a folder
-    #[arg(value_name = "CONTEXT")]
-    pub(super) context: PathBuf,
-
-    /// The Dockerfile [default: CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
-    pub(super) file: Option<PathBuf>,
-    /// Set a build argument; without a value, to that of the environment variable (repeatable)
-    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
-    pub(super) build_arg: Vec<String>,
-    /// A further context: NAME=DIR, NAME=oci-layout://DIR[:TAG] or NAME=docker-image://REF (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Input")]
-    pub(super) build_context: Vec<String>,
-    /// Platforms to build for (comma list, repeatable) [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', help_heading = "Input")]
-    pub(super) platform: Vec<String>,
-    /// The stage to build [default: the last]
-    #[arg(long, value_name = "STAGE", help_heading = "Input")]
-    pub(super) target: Option<String>,
-    /// Resolve base images anew (xbuild always does)
-    #[arg(long, help_heading = "Input")]
-    pub(super) pull: bool,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
 
     /// Name of the image (repeatable)
     #[arg(short, long, value_name = "NAME[:TAG]", help_heading = "Result")]

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use xbuild_model::Reference;
 use xbuild_model::run::Network;
-use xbuild_model::{Platform, Reference};
-use xbuild_plan::{NamedContext, PlanOptions};
+use xbuild_plan::PlanOptions;
 
 use super::build_args::{BuildArgs, NetworkArg};
+use super::input::{InputOptions, key_values};
 use crate::annotations::Annotations;
-use crate::environment;
 use crate::output::{self, Output};
 use crate::report::Problem;
 
@@ -36,8 +36,7 @@ pub(super) struct BuildOptions {
 impl BuildOptions {
     /// Works out what was meant. Looks at the environment and whether folders exist, nothing else.
     pub(super) fn new(args: &BuildArgs) -> Result<Self, Problem> {
-        let mut folders = BTreeMap::from([(String::new(), context_folder(&args.context)?)]);
-        let contexts = named_contexts(&args.build_context, &mut folders)?;
+        let InputOptions { plan, folders } = InputOptions::new(&args.input)?;
         let outputs: Vec<Output> =
             args.output.iter().map(|text| output::parse(text)).collect::<Result<_, _>>()?;
         let mut names = references(&args.tag)?;
@@ -56,11 +55,7 @@ impl BuildOptions {
             return Err(Problem::command_line(format!("a tag cannot have a digest: {name}")));
         }
         let plan = PlanOptions {
-            platforms: platforms(&args.platform)?,
-            build_args: build_args(&args.build_arg),
-            target: args.target.clone(),
             labels: key_values("label", &args.label)?,
-            contexts,
             network: match args.network {
                 NetworkArg::Default => Network::Default,
                 NetworkArg::None => Network::None,
@@ -76,7 +71,7 @@ impl BuildOptions {
                 Some(text) => size(text)?,
                 None => xbuild_plan::DEFAULT_SHM_SIZE,
             },
-            ..PlanOptions::new(Platform::host())
+            ..plan
         };
         let one = NonZeroUsize::MIN;
         Ok(Self {
@@ -91,120 +86,12 @@ impl BuildOptions {
     }
 }
 
-fn context_folder(path: &Path) -> Result<PathBuf, Problem> {
-    let text = path.to_string_lossy();
-    if text == "-" {
-        return Err(Problem::command_line("a context from standard input is not implemented yet"));
-    }
-    let remote = ["git@", "git://", "http://", "https://", "ssh://"];
-    if remote.iter().any(|scheme| text.starts_with(scheme)) && !path.exists() {
-        return Err(Problem::command_line(format!(
-            "remote contexts (git, URL) are not implemented yet: {text}"
-        )));
-    }
-    folder(path)
-        .map_err(|reason| Problem::input(format!("the build context {} {reason}", path.display())))
-}
-
-fn folder(path: &Path) -> Result<PathBuf, String> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => std::path::absolute(path).map_err(|e| e.to_string()),
-        Ok(_) => Err("is not a folder".to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err("is not found".to_owned())
-        }
-        Err(error) => Err(format!("cannot be read: {error}")),
-    }
-}
-
-fn named_contexts(
-    values: &[String],
-    folders: &mut BTreeMap<String, PathBuf>,
-) -> Result<BTreeMap<String, NamedContext>, Problem> {
-    let mut contexts = BTreeMap::new();
-    for (name, value) in key_values("build-context", values)? {
-        let context = if value.starts_with("docker-image://") || value.starts_with("oci-layout://")
-        {
-            NamedContext::Image(value)
-        } else if value.contains("://") || value.starts_with("git@") || value.starts_with("target:")
-        {
-            return Err(Problem::command_line(format!(
-                "--build-context {name}={value}: only folders, docker-image:// and oci-layout:// are implemented"
-            )));
-        } else {
-            let path = folder(Path::new(&value)).map_err(|reason| {
-                Problem::input(format!("the build context {name}={value} {reason}"))
-            })?;
-            folders.insert(name.clone(), path);
-            NamedContext::Folder
-        };
-        if !matches!(context, NamedContext::Folder) {
-            folders.remove(&name);
-        }
-        contexts.insert(name, context);
-    }
-    Ok(contexts)
-}
-
 fn references(names: &[String]) -> Result<Vec<Reference>, Problem> {
     let parse = |name: &String| {
         name.parse()
             .map_err(|error: xbuild_model::ReferenceError| Problem::command_line(error.to_string()))
     };
     names.iter().map(parse).collect()
-}
-
-fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
-    let parse = |text: &String| match text.trim() {
-        "local" => Ok(Platform::host()),
-        text => text
-            .parse()
-            .map_err(|error: xbuild_model::PlatformError| Problem::command_line(error.to_string())),
-    };
-    let mut list: Vec<Platform> = values.iter().map(parse).collect::<Result<_, _>>()?;
-    if list.is_empty() {
-        let default = environment::variable("DOCKER_DEFAULT_PLATFORM");
-        list = default.iter().map(parse).collect::<Result<_, _>>()?;
-    }
-    if list.is_empty() {
-        list.push(Platform::host());
-    }
-    if let Some(other) = list.iter().find(|platform| platform.os() != "linux") {
-        return Err(Problem::command_line(format!(
-            "platform {other} is not supported: only linux images are built"
-        )));
-    }
-    Ok(list)
-}
-
-/// Returns the build arguments with values; those taken from an unset variable are left out.
-fn build_args(values: &[String]) -> Vec<(String, String)> {
-    const EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let mut list: Vec<(String, String)> = values
-        .iter()
-        .filter_map(|text| match text.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => std::env::var(text).ok().map(|value| (text.clone(), value)),
-        })
-        .collect();
-    // As buildx does: the client's epoch is the build's.
-    if let Some(value) = environment::variable(EPOCH)
-        && list.iter().all(|(name, _)| name != EPOCH)
-    {
-        list.push((EPOCH.to_owned(), value));
-    }
-    list
-}
-
-fn key_values(option: &str, values: &[String]) -> Result<Vec<(String, String)>, Problem> {
-    let parse = |text: &String| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        None if option == "label" && !text.is_empty() => Ok((text.clone(), String::new())),
-        _ => {
-            Err(Problem::command_line(format!("invalid --{option} {text:?}: expected NAME=VALUE")))
-        }
-    };
-    values.iter().map(parse).collect()
 }
 
 fn extra_host(text: &str) -> Result<(String, String), Problem> {
@@ -284,11 +171,5 @@ mod tests {
         assert_eq!(size("8m").unwrap(), 8 << 20);
         assert_eq!(size("1024").unwrap(), 1024);
         assert!(size("m").is_err() && size("99999999999g").is_err() && size("5x").is_err());
-    }
-
-    #[test]
-    fn refuses_foreign_systems() {
-        assert!(platforms(&["windows/amd64".to_owned()]).is_err());
-        assert_eq!(platforms(&["local".to_owned()]).unwrap(), [Platform::host()]);
     }
 }

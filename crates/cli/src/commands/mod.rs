@@ -4,6 +4,7 @@ pub(crate) mod build;
 mod build_args;
 mod build_options;
 pub(crate) mod du;
+mod input;
 pub(crate) mod inspect;
 pub(crate) mod platforms;
 pub(crate) mod prune;
