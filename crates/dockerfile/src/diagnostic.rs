@@ -1,70 +1,56 @@
 //! Warnings as values.
 
-use std::fmt;
-
+use crate::lint::Rule;
 use crate::span::Span;
 
-/// The stable name of a warning, as in `# check=skip=NAME`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Code {
-    /// A blank line stands within a continued instruction.
-    NoEmptyContinuation,
-    /// Two stages have the same name; a reference means the last one before it.
-    DuplicateStageName,
-    /// MAINTAINER is out of use.
-    MaintainerDeprecated,
-    /// `ENV name value` or `LABEL name value`, without an equals sign.
-    LegacyKeyValueFormat,
-}
-
-impl Code {
-    /// Returns the name of the rule.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::NoEmptyContinuation => "NoEmptyContinuation",
-            Code::DuplicateStageName => "DuplicateStageName",
-            Code::MaintainerDeprecated => "MaintainerDeprecated",
-            Code::LegacyKeyValueFormat => "LegacyKeyValueFormat",
-        }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// One warning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
     /// Which rule.
-    pub code: Code,
+    pub rule: Rule,
     /// What is wrong, for people; lower case, no period.
     pub message: String,
     /// Where.
     pub span: Span,
 }
 
-/// The warnings of a file, in the order of its lines.
+/// The warnings of a file, in the order of its lines, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// Adds a warning at the end.
-    pub fn push(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.0.push(Diagnostic { code, message: message.into(), span });
-    }
-
     /// Returns the warnings in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.0.iter()
     }
 
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(warnings: I) -> Self {
+        let mut seen = std::collections::HashSet::new();
+        let mut list: Vec<Diagnostic> =
+            warnings.into_iter().filter(|warning| seen.insert(warning.clone())).collect();
+        list.sort_by_key(|warning| (*warning.span.lines.start(), warning.rule));
+        Self(list)
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::ParseErrorKind;
 use crate::instruction::Directive;
+use crate::lint::Checks;
 
 /// Reads the directive block, one line after the other.
 ///
@@ -27,7 +28,7 @@ impl Directives {
             self.below_shebang = true;
             return Ok(None);
         }
-        let Some((name, value)) = split(line) else {
+        let Some((name, value)) = line.strip_prefix('#').and_then(split) else {
             self.ended = true;
             return Ok(None);
         };
@@ -47,14 +48,17 @@ impl Directives {
             },
             "syntax" if is_built_in(value) => Ok(Some(Directive::Syntax(value.to_owned()))),
             "syntax" => Err(ParseErrorKind::UnsupportedSyntax { value: value.to_owned() }),
-            _ => Ok(Some(Directive::Check(value.to_owned()))),
+            _ => match Checks::parse(value) {
+                Ok(_) => Ok(Some(Directive::Check(value.to_owned()))),
+                Err(source) => Err(ParseErrorKind::BadCheck { source }),
+            },
         }
     }
 }
 
-/// Splits `# name = value` if the name is that of a directive.
-fn split(line: &str) -> Option<(&'static str, &str)> {
-    let (name, value) = line.strip_prefix('#')?.split_once('=')?;
+/// Splits `name = value` if the name is that of a directive.
+pub(crate) fn split(comment: &str) -> Option<(&'static str, &str)> {
+    let (name, value) = comment.split_once('=')?;
     let name = name.trim();
     let known = ["escape", "syntax", "check"];
     let name = known.into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
@@ -106,6 +110,7 @@ mod tests {
         }
         assert!(read_all(&["# escape=`", "# escape=`"]).is_err());
         assert!(read_all(&["# escape=x"]).is_err());
+        assert!(read_all(&["# check=skp=all"]).is_err());
     }
 
     #[test]

@@ -106,6 +106,9 @@ pub enum ParseErrorKind {
     /// The escape directive has an unusable value.
     #[error("invalid escape character {value:?}: escape must be \\ or `")]
     BadEscape { value: String },
+    /// The check directive has an unusable value.
+    #[error("invalid check directive: {source}")]
+    BadCheck { source: CheckError },
     /// The syntax directive asks for another frontend.
     #[error("unsupported syntax {value:?}: only docker/dockerfile is built in")]
     UnsupportedSyntax { value: String },
@@ -190,6 +193,19 @@ pub enum ParseErrorKind {
     /// A trigger of a base image is not exactly one instruction.
     #[error("a trigger must be exactly one instruction")]
     NotOneInstruction,
+}
+
+/// Why the value of `# check=` cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are what the message names")]
+pub enum CheckError {
+    /// A part is no option.
+    #[error("unknown option {option:?}: expected skip=, experimental= or error=")]
+    UnknownOption { option: String },
+    /// `error` has another value.
+    #[error("invalid value {value:?} of error: expected true or false")]
+    BadSwitch { value: String },
 }
 
 /// Why variables in a text cannot be replaced.

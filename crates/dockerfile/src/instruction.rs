@@ -9,7 +9,6 @@ mod run;
 
 use std::sync::Arc;
 
-use crate::diagnostic::Diagnostics;
 use crate::keyword::Keyword;
 use crate::span::{Span, Spanned};
 pub use run::{Device, Mount, MountOption, Network, Run, RunBody, Security};
@@ -27,8 +26,29 @@ pub struct Dockerfile {
     pub globals: Vec<Spanned<Arg>>,
     /// The stages in order; at least one.
     pub stages: Vec<Stage>,
-    /// What is allowed but unwise.
-    pub warnings: Diagnostics,
+    /// The empty lines within continued instructions, the first of each.
+    pub empty_lines: Vec<Span>,
+    /// The comments above instructions that mean something to the linter, in order.
+    pub comments: Vec<Comment>,
+}
+
+impl Dockerfile {
+    /// Returns the comments above the instruction that begins on `line`.
+    pub fn comment_above(&self, line: u32) -> Option<&Comment> {
+        let place = self.comments.binary_search_by_key(&line, |comment| comment.line);
+        place.ok().map(|place| &self.comments[place])
+    }
+}
+
+/// What the comments above an instruction say, `#` and blanks taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comment {
+    /// The first line of the instruction.
+    pub line: u32,
+    /// The value of `# check=`, for this instruction alone.
+    pub check: Option<String>,
+    /// The comment on the very line above.
+    pub description: Option<String>,
 }
 
 /// A parser directive.

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::directive::Directives;
+use crate::directive::{self, Directives};
 use crate::error::ParseErrorKind;
-use crate::instruction::Directive;
+use crate::instruction::{Comment, Directive};
 
 /// A line of the file with its line end.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,8 @@ pub(crate) struct Joined {
     pub text: String,
     /// The first of the empty lines within it.
     pub empty_line: Option<u32>,
+    /// What the comments above say, if anything.
+    pub above: Option<Comment>,
 }
 
 /// Reads a file line by line.
@@ -58,6 +60,8 @@ pub(crate) struct Lines<'a> {
     pub number: u32,
     directives: Directives,
     pub escape: char,
+    /// The comments since the last instruction; their line is that of the description.
+    comments: Comment,
 }
 
 impl<'a> Lines<'a> {
@@ -67,6 +71,7 @@ impl<'a> Lines<'a> {
             number: 0,
             directives: Directives::default(),
             escape: '\\',
+            comments: Comment::default(),
         }
     }
 
@@ -102,7 +107,11 @@ impl<'a> Lines<'a> {
             return Ok(Some(Item::Directive(directive)));
         }
         // Comments need not be text.
-        if start.is_empty() || start.starts_with('#') {
+        if let Some(comment) = start.strip_prefix('#') {
+            self.comment(line.number, comment.trim());
+            return Ok(None);
+        }
+        if start.is_empty() {
             return Ok(None);
         }
         let joined = self.join(line, start)?;
@@ -117,7 +126,7 @@ impl<'a> Lines<'a> {
         let mut checked = first.text().map(drop);
         let (part, mut continues) = self.strip_continuation(start);
         let mut text = part.to_owned();
-        let mut empty_line = None;
+        let (mut empty_line, above) = (None, self.comments_above(first.number));
         while continues && let Some(line) = self.next_line() {
             let content = line.content();
             let trimmed = content.trim_start();
@@ -136,7 +145,29 @@ impl<'a> Lines<'a> {
         checked?;
         let trimmed = text.trim();
         let text = if trimmed.len() == text.len() { text } else { trimmed.to_owned() };
-        Ok(Joined { text, empty_line })
+        Ok(Joined { text, empty_line, above })
+    }
+
+    /// Takes note of a comment. One without text keeps what is above it from what is below.
+    fn comment(&mut self, line: u32, text: &str) {
+        if text.is_empty() {
+            self.comments = Comment::default();
+            return;
+        }
+        if let Some(("check", value)) = directive::split(text) {
+            self.comments.check = Some(value.to_owned());
+        }
+        self.comments.description = Some(text.to_owned());
+        self.comments.line = line;
+    }
+
+    /// Returns what the comments say that stand above an instruction.
+    fn comments_above(&mut self, line: u32) -> Option<Comment> {
+        let comments = std::mem::take(&mut self.comments);
+        let near = comments.line + 1 == line;
+        let comment =
+            Comment { line, description: comments.description.filter(|_| near), ..comments };
+        (comment.check.is_some() || comment.description.is_some()).then_some(comment)
     }
 
     /// Returns the line without the escape character at its end, and whether there was one that

@@ -1,15 +1,11 @@
 //! A file to its syntax tree.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::convert::{self, Line};
-use crate::diagnostic::{Code, Diagnostics};
 use crate::error::{ParseError, ParseErrorKind, ParseErrors};
 use crate::heredoc::Opening;
-use crate::instruction::{
-    Arg, Directive, Dockerfile, Env, From, Heredoc, Instruction, Label, Stage,
-};
+use crate::instruction::{Arg, Comment, Directive, Dockerfile, From, Heredoc, Instruction, Stage};
 use crate::keyword::Keyword;
 use crate::lines::{Item, Joined, Lines};
 use crate::span::{Span, Spanned};
@@ -27,11 +23,11 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Dockerfile, ParseErrors> {
         file: file.into(),
         lines: Lines::new(text),
         seen_from: false,
-        names: HashSet::new(),
         directives: Vec::new(),
         globals: Vec::new(),
         stages: Vec::new(),
-        warnings: Diagnostics::default(),
+        empty_lines: Vec::new(),
+        comments: Vec::new(),
         errors: Vec::new(),
     };
     while parser.errors.len() < ParseErrors::LIMIT
@@ -106,11 +102,11 @@ struct Parser<'a> {
     lines: Lines<'a>,
     /// A FROM was met, maybe a wrong one; or the lack of it is already reported.
     seen_from: bool,
-    names: HashSet<String>,
     directives: Vec<Spanned<Directive>>,
     globals: Vec<Spanned<Arg>>,
     stages: Vec<Stage>,
-    warnings: Diagnostics,
+    empty_lines: Vec<Span>,
+    comments: Vec<Comment>,
     errors: Vec<ParseError>,
 }
 
@@ -139,8 +135,10 @@ impl Parser<'_> {
     fn instruction(&mut self, first: u32, joined: &Joined) -> Result<(), ParseErrorKind> {
         if let Some(line) = joined.empty_line {
             let span = Span::new(&self.file, line, line);
-            let message = "empty line within a continued instruction";
-            self.warnings.push(Code::NoEmptyContinuation, span, message);
+            self.empty_lines.push(span);
+        }
+        if let Some(comment) = &joined.above {
+            self.comments.push(comment.clone());
         }
         let (line, heredocs) = read_line(&joined.text, &mut self.lines)?;
         let span = self.span(first);
@@ -149,7 +147,6 @@ impl Parser<'_> {
             return self.from(&line, span);
         }
         let value = convert::instruction(&line, heredocs)?;
-        self.warn(&value, &span);
         match (self.stages.last_mut(), value) {
             (Some(stage), value) => stage.instructions.push(Spanned { value, span }),
             (None, Instruction::Arg(value)) => self.globals.push(Spanned { value, span }),
@@ -164,33 +161,10 @@ impl Parser<'_> {
 
     fn from(&mut self, line: &Line<'_>, span: Span) -> Result<(), ParseErrorKind> {
         let from = convert::from(line)?;
-        if let Some(name) = &from.name
-            && !self.names.insert(name.clone())
-        {
-            let message = format!("the name {name} is already that of an earlier stage");
-            self.warnings.push(Code::DuplicateStageName, span.clone(), message);
-        }
         let convert::FromLine { image, platform, name } = from;
         let from = From { image, platform, name, original: line.original.to_owned(), span };
         self.stages.push(Stage { from, instructions: Vec::new() });
         Ok(())
-    }
-
-    fn warn(&mut self, instruction: &Instruction, span: &Span) {
-        let (code, message) = match instruction {
-            Instruction::Maintainer(_) => (
-                Code::MaintainerDeprecated,
-                "MAINTAINER is out of use: set the label org.opencontainers.image.authors"
-                    .to_owned(),
-            ),
-            Instruction::Env(Env { legacy: true, .. })
-            | Instruction::Label(Label { legacy: true, .. }) => {
-                let keyword = instruction.keyword();
-                (Code::LegacyKeyValueFormat, format!("write {keyword} NAME=VALUE, with ="))
-            }
-            _ => return,
-        };
-        self.warnings.push(code, span.clone(), message);
     }
 
     fn finish(mut self) -> Result<Dockerfile, ParseErrors> {
@@ -207,7 +181,8 @@ impl Parser<'_> {
             escape: self.lines.escape,
             globals: self.globals,
             stages: self.stages,
-            warnings: self.warnings,
+            empty_lines: self.empty_lines,
+            comments: self.comments,
         })
     }
 }

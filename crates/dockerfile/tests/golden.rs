@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use xbuild_dockerfile::{Dockerfile, parse, print};
+use xbuild_dockerfile::{Checks, Dockerfile, lint, parse, print};
 
 /// Returns the cases below `fixtures/<group>`, in order.
 fn cases(group: &str) -> Vec<PathBuf> {
@@ -32,8 +32,8 @@ fn dump(tree: &Dockerfile) -> String {
     for directive in &tree.directives {
         let _ = writeln!(out, "{} {:?}", directive.span, directive.value);
     }
-    for warning in &tree.warnings {
-        let _ = writeln!(out, "{} {}: {}", warning.span, warning.code, warning.message);
+    for warning in &lint(tree, &Checks::default()) {
+        let _ = writeln!(out, "{} {}: {}", warning.span, warning.rule, warning.message);
     }
     for global in &tree.globals {
         let _ = writeln!(out, "{} {:#?}", global.span, global.value);
