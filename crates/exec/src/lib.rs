@@ -7,6 +7,7 @@
 //! `idmap` decides which ids exist, `step` is one RUN. [`seccomp`] filters the system calls of
 //! steps; [`emulator`] and [`binfmt`] make foreign programs run, [`probe`] tells what works here.
 
+mod agent;
 pub mod arch;
 pub mod binfmt;
 mod diagnose;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use rustix::pipe::PipeFlags;
 use xbuild_model::StepFailure;
-use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::run::{Network, ReadyMount, RunRequest};
 use xbuild_model::seam::{Namespace, Output, PendingTask, RootDirs, Runner};
 
 use crate::binfmt::Registration;
@@ -215,9 +215,10 @@ impl Runner for Parent {
         &self,
         root: &RootDirs,
         request: &RunRequest,
+        mounts: &[ReadyMount],
         output: &dyn Output,
     ) -> Result<(), StepFailure> {
-        step::run(self, self.network, root, request, output)
+        step::run(self, self.network, root, request, mounts, output)
     }
 }
 

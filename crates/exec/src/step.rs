@@ -3,8 +3,8 @@
 //!
 //! The main process ([`run`]) sends the request as a task and reads output. The task's process
 //! ([`run_task`]) makes the namespaces, waits, and cleans up. Its child is pid 1 of the step
-//! ([`init`]): it builds the root file system ([`root`], [`mounts`], [`files`]), starts the command
-//! ([`command`]) and reaps.
+//! ([`init`]): it builds the root file system ([`root`], [`mounts`], [`files`], [`run_mounts`]),
+//! starts the command ([`command`]) and reaps.
 
 mod command;
 mod devices;
@@ -12,7 +12,10 @@ mod files;
 mod init;
 mod limits;
 mod mounts;
+mod overlay;
 mod root;
+mod run_mounts;
+mod secrets;
 mod stubs;
 mod user;
 mod walk;
@@ -26,10 +29,11 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::WaitOptions;
 use serde::{Deserialize, Serialize};
-use xbuild_model::run::{Exit, Network, RunRequest, Script};
+use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Script};
 use xbuild_model::seam::{Output, RootDirs};
 use xbuild_model::{Platform, StepFailure};
 
+use crate::agent::Lent;
 use crate::error::{RunError, SandboxError};
 use crate::output::Lines;
 use crate::parent::Parent;
@@ -55,6 +59,7 @@ struct Spec {
     ulimits: Vec<(String, u64, u64)>,
     shm_size: u64,
     scripts: Vec<Script>,
+    mounts: Vec<ReadyMount>,
     /// Whether the namespace has a single id.
     single: bool,
 }
@@ -85,9 +90,12 @@ pub(crate) fn run(
     network: Network,
     root: &RootDirs,
     request: &RunRequest,
+    mounts: &[ReadyMount],
     output: &dyn Output,
 ) -> Result<(), StepFailure> {
-    let spec = spec(parent, network, root, request)?;
+    let mut spec = spec(parent, network, root, request)?;
+    // Until the command has ended.
+    let _agents = lend_agents(root, mounts, &mut spec.mounts)?;
     let bytes = serde_json::to_vec(&spec)
         .map_err(|error| SandboxError::Protocol { what: error.to_string() })?;
     let pipe = || {
@@ -134,8 +142,31 @@ fn spec(
         ulimits: request.ulimits.clone(),
         shm_size: request.shm_size,
         scripts: request.scripts.clone(),
+        mounts: Vec::new(),
         single: parent.id_map()?.is_single(),
     })
+}
+
+/// Fills `ready` with the mounts, with sockets of ours in place of those of agents.
+fn lend_agents(
+    root: &RootDirs,
+    mounts: &[ReadyMount],
+    ready: &mut Vec<ReadyMount>,
+) -> Result<Vec<Lent>, RunError> {
+    let mut home = root.work.clone().into_os_string();
+    home.push("-agents");
+    let mut agents = Vec::new();
+    for (number, mount) in mounts.iter().enumerate() {
+        let mut mount = mount.clone();
+        if let ReadySource::Socket { path, .. } = &mut mount.source {
+            let lent = Lent::start(path, home.as_ref(), &number.to_string())
+                .map_err(RunError::setup("make a socket for the SSH agent"))?;
+            *path = lent.path().to_owned();
+            agents.push(lent);
+        }
+        ready.push(mount);
+    }
+    Ok(agents)
 }
 
 /// Passes on what comes through both pipes, until both are closed, in about the order in which it

@@ -105,10 +105,11 @@ fn check(parent: &Parent, root: &Path, platform: &Platform) {
         ulimits: Vec::new(),
         shm_size: 1 << 20,
         scripts: Vec::new(),
+        mounts: Vec::new(),
         unkeyed_env: Vec::new(),
     };
     let lines = Lines::default();
-    let result = parent.run(&dirs, &request, &lines);
+    let result = parent.run(&dirs, &request, &[], &lines);
     let lines = lines.0.into_inner().unwrap();
     assert!(result.is_ok(), "{platform}: {result:?}");
     assert_eq!(lines[1..], *EXPECTED, "{platform}");

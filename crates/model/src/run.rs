@@ -127,7 +127,7 @@ pub enum Sharing {
 }
 
 /// A mount whose contents are at hand, as the executor gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyMount {
     /// Where: absolute and clean.
     pub target: String,
@@ -136,7 +136,7 @@ pub struct ReadyMount {
 }
 
 /// What is mounted. All paths are of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadySource {
     /// A path within a stack of unpacked layers, the newest first. It is looked up in the stack
     /// itself: links in it do not lead out of it.
@@ -184,8 +184,8 @@ pub enum ReadySource {
     },
 }
 
-/// Bytes that no log may show.
-#[derive(Clone, PartialEq, Eq)]
+/// Bytes that no log may show. Serialized only on the way to the step's own process.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretBytes(pub Vec<u8>);
 
 impl std::fmt::Debug for SecretBytes {

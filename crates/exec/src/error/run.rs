@@ -120,6 +120,35 @@ pub enum RunError {
         #[source]
         source: Errno,
     },
+    /// What is to be mounted is not where it was said to be.
+    #[error("cannot mount {path:?} at {target}: not found in its stage, image or build context")]
+    MountSource {
+        /// The path there.
+        path: String,
+        /// Where it was to be mounted.
+        target: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// Nothing can be mounted at that place.
+    #[error("cannot mount anything at {target}: {reason}")]
+    MountTarget {
+        /// The place.
+        target: String,
+        /// Why not, in words.
+        reason: String,
+    },
+    /// What is mounted cannot be given to who shall own it.
+    #[error("cannot give {target} to {uid}:{gid}: the id lies outside of the range of ids")]
+    MountOwner {
+        /// Where it was to be mounted.
+        target: String,
+        /// The user id.
+        uid: u32,
+        /// The group id.
+        gid: u32,
+    },
     /// Another part of setting up the step was refused.
     #[error("cannot set up the step: {attempt}")]
     Setup {
@@ -151,6 +180,8 @@ impl RunError {
             Self::User { .. }
             | Self::WorkingDirectory { .. }
             | Self::ImageFile { .. }
+            | Self::MountSource { .. }
+            | Self::MountTarget { .. }
             | Self::Invalid { .. } => FailureKind::User,
             Self::Killed => FailureKind::Internal,
             _ => FailureKind::Environment,
@@ -163,6 +194,14 @@ impl RunError {
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
             }
+            Self::MountSource { .. } => Some(
+                "sources are paths from the root there; what the ignore file excludes is no part \
+                 of a build context"
+                    .to_owned(),
+            ),
+            Self::MountOwner { .. } => Some(
+                "the ids must be within the range that /etc/subuid and /etc/subgid give".to_owned(),
+            ),
             Self::UnmappedUser { .. } => Some(
                 "a range of user ids is needed for USER: give the calling user one in /etc/subuid \
                  and /etc/subgid and install newuidmap (package uidmap)"

@@ -8,39 +8,28 @@ use std::os::fd::AsFd;
 
 use rustix::mount::MountAttrFlags;
 
+use super::Spec;
 use super::mounts;
 use super::root::Root;
 use super::stubs::Recorder;
 use super::walk::{self, Missing};
-use super::{Event, Spec};
 use crate::error::RunError;
 
 /// The most bytes of the host's resolver configuration that are taken over.
 const RESOLV_LIMIT: u64 = 1 << 20;
 
-/// Binds all of them. What is to be undone later goes to `tell`.
-pub(super) fn bind_all(
-    root: &Root,
-    spec: &Spec,
-    tell: &mut dyn FnMut(Event),
-) -> Result<(), RunError> {
-    let mut recorder = Recorder::default();
+/// Binds all of them. What is to be undone later goes to `recorder`.
+pub(super) fn bind_all(root: &Root, spec: &Spec, recorder: &mut Recorder) -> Result<(), RunError> {
     let mut number = 0;
     let mut bind = |path: &str, contents: &[u8], mode: u32| {
         number += 1;
-        bind_file(root, &mut recorder, &format!("file-{number}"), path, contents, mode)
+        bind_file(root, recorder, &format!("file-{number}"), path, contents, mode)
     };
     let resolv = if spec.isolated { Vec::new() } else { resolver_configuration()? };
     bind("/etc/resolv.conf", &resolv, 0o644)?;
     bind("/etc/hosts", hosts(spec)?.as_bytes(), 0o644)?;
     for script in &spec.scripts {
         bind(&script.path, script.contents.as_bytes(), script.mode & 0o777)?;
-    }
-    let stubs = recorder
-        .finish(root.upper.as_fd())
-        .map_err(RunError::setup("look at the mount points that were made"))?;
-    if !stubs.is_empty() {
-        tell(Event::Stubs(stubs));
     }
     Ok(())
 }

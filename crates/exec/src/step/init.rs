@@ -13,8 +13,9 @@ use xbuild_model::run::Exit;
 use super::command::{self, Command};
 use super::mounts::{self, Blank};
 use super::root::Root;
+use super::stubs::Recorder;
 use super::walk::{self, Missing};
-use super::{Event, Spec, devices, files, user};
+use super::{Event, Spec, devices, files, run_mounts, user};
 use crate::error::RunError;
 use crate::seccomp::Filter;
 use crate::sys::{self, Fork};
@@ -94,7 +95,15 @@ fn build_root(spec: &Spec, events: &OwnedFd) -> Result<(Command, User), RunError
     devices::mount_dev(&root, spec.shm_size, spec.single)?;
     mounts::mount_proc(&root, &blank, &mut |note| Event::Note(note.to_owned()).send(events))?;
     mounts::mount_sys(&root, &blank, spec.isolated)?;
-    files::bind_all(&root, spec, &mut |event| event.send(events))?;
+    let mut stubs = Recorder::default();
+    files::bind_all(&root, spec, &mut stubs)?;
+    run_mounts::mount_all(&root, spec, &mut stubs, &mut |event| event.send(events))?;
+    let stubs = stubs
+        .finish(root.upper.as_fd())
+        .map_err(RunError::setup("look at the mount points that were made"))?;
+    if !stubs.is_empty() {
+        Event::Stubs(stubs).send(events);
+    }
     make_working_directory(&root, &spec.cwd)?;
     root.enter()?;
     Ok((command, who))

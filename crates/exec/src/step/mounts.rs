@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::path::Arg;
 
 use super::root::Root;
 use crate::error::RunError;
@@ -235,7 +236,7 @@ fn freeze(mount: &OwnedFd, path: &str) -> Result<(), std::io::Error> {
 }
 
 /// Opens a file as a place, without following a link.
-pub(super) fn open_path(folder: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn open_path(folder: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }

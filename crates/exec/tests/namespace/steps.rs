@@ -151,7 +151,7 @@ fn other_users(fixture: &Fixture) -> Result<(), String> {
         RootDirs { lowers: vec![fixture.upper(), fixture.folder.join("layer")], ..fixture.root() };
     let output = Capture::default();
     let request = RunRequest { user: "app".into(), ..shell(script) };
-    fixture.parent.run(&again, &request, &output).unwrap();
+    fixture.parent.run(&again, &request, &[], &output).unwrap();
     assert_eq!(output.text(false), "special");
     Ok(())
 }
@@ -320,7 +320,7 @@ fn scratch_keeps_dev_proc_sys(fixture: &Fixture) -> Result<(), String> {
     let root = RootDirs { lowers: Vec::new(), ..fixture.root() };
     std::fs::copy("/bin/busybox", root.upper.join("busybox")).unwrap();
     let output = Capture::default();
-    fixture.parent.run(&root, &exec(&["/busybox", "touch", "/mark"]), &output).unwrap();
+    fixture.parent.run(&root, &exec(&["/busybox", "touch", "/mark"]), &[], &output).unwrap();
     assert_eq!(fixture.changes(), ["busybox", "dev", "mark", "proc", "sys"]);
     Ok(())
 }
@@ -383,7 +383,10 @@ fn many_layers(fixture: &Fixture) -> Result<(), String> {
     lowers.push(fixture.folder.join("layer"));
     let root = RootDirs { lowers, ..fixture.root() };
     let output = Capture::default();
-    fixture.parent.run(&root, &shell("cat /top; echo; ls / | grep -c file-"), &output).unwrap();
+    fixture
+        .parent
+        .run(&root, &shell("cat /top; echo; ls / | grep -c file-"), &[], &output)
+        .unwrap();
     assert_eq!(output.text(false), "299\n300");
     Ok(())
 }
@@ -395,7 +398,7 @@ fn many_steps_at_once(fixture: &Fixture) -> Result<(), String> {
             scope.spawn(move || {
                 let script = format!("sleep 0.2; echo {number} > /number; cat /number");
                 let output = Capture::default();
-                fixture.parent.run(&root, &shell(&script), &output).unwrap();
+                fixture.parent.run(&root, &shell(&script), &[], &output).unwrap();
                 assert_eq!(output.text(false), number.to_string());
             });
         }
@@ -409,7 +412,10 @@ fn steps_in_a_row(fixture: &Fixture) -> Result<(), String> {
     fixture.parent.start("test.echo", Vec::new(), Vec::new()).unwrap().wait().unwrap();
     let started = start.elapsed();
     for root in &roots {
-        fixture.parent.run(root, &exec(&["/bin/busybox", "true"]), &Capture::default()).unwrap();
+        fixture
+            .parent
+            .run(root, &exec(&["/bin/busybox", "true"]), &[], &Capture::default())
+            .unwrap();
     }
     println!("  {started:?} to start, then {:?} for ten steps", start.elapsed() - started);
     Ok(())
@@ -443,7 +449,7 @@ fn tasks_answer(fixture: &Fixture) -> Result<(), String> {
 
 fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     let none = parent(Isolation::None);
-    let error = none.run(&fixture.root(), &shell("true"), &Capture::default()).unwrap_err();
+    let error = none.run(&fixture.root(), &shell("true"), &[], &Capture::default()).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
     let single = parent(Isolation::UsernsSingle);
@@ -451,7 +457,7 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     assert!(single.map_name().unwrap().starts_with("single-"));
     let root = fixture.root();
     let output = Capture::default();
-    single.run(&root, &shell("id -u; cat /proc/self/uid_map"), &output).unwrap();
+    single.run(&root, &shell("id -u; cat /proc/self/uid_map"), &[], &output).unwrap();
     assert!(output.text(false).starts_with("0\n         0 "), "{}", output.text(false));
     Ok(())
 }
@@ -478,7 +484,7 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     std::thread::scope(|scope| {
         let (other, root) = (&other, &root);
         let script = format!("sleep {mark}; true");
-        let step = scope.spawn(move || other.run(root, &shell(&script), &Capture::default()));
+        let step = scope.spawn(move || other.run(root, &shell(&script), &[], &Capture::default()));
         wait_until(|| sleeping(&mark) == 1);
         let helper = youngest_child_of(std::process::id());
         rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
@@ -486,7 +492,7 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
         assert_eq!(error.kind(), FailureKind::Internal, "{error}");
     });
     wait_until(|| sleeping(&mark) == 0);
-    let error = other.run(&fixture.root(), &shell("true"), &Capture::default()).unwrap_err();
+    let error = other.run(&fixture.root(), &shell("true"), &[], &Capture::default()).unwrap_err();
     assert_eq!(error.to_string(), "the namespace helper ended unexpectedly");
     Ok(())
 }

@@ -10,12 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_exec::{Isolation, Options, Parent};
-use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::run::{Network, ReadyMount, RunRequest};
 use xbuild_model::seam::{Namespace, Output, RootDirs, Runner};
 use xbuild_model::{Platform, StepFailure};
 
 const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
-                       readlink rm sh sleep touch tr wc yes";
+                       readlink rm sh sleep stat test touch tr wc yes";
 
 /// A case: returns the reason if it cannot be tried here.
 pub type Case = fn(&Fixture) -> Result<(), String>;
@@ -58,7 +58,7 @@ pub fn hold() -> ExitCode {
     };
     std::fs::create_dir(&root.upper).unwrap();
     std::fs::create_dir(&root.work).unwrap();
-    let result = parent(Isolation::Auto).run(&root, &shell(&script), &Capture::default());
+    let result = parent(Isolation::Auto).run(&root, &shell(&script), &[], &Capture::default());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -149,8 +149,15 @@ impl Fixture {
     /// Runs a request; returns standard output and standard error.
     pub fn run(&self, request: &RunRequest) -> Result<(String, String), StepFailure> {
         let output = Capture::default();
-        self.parent.run(&self.root(), request, &output)?;
+        self.parent.run(&self.root(), request, &[], &output)?;
         Ok((output.text(false), output.text(true)))
+    }
+
+    /// Runs a script with mounts; returns its standard output.
+    pub fn mounted(&self, mounts: &[ReadyMount], script: &str) -> Result<String, StepFailure> {
+        let output = Capture::default();
+        let result = self.parent.run(&self.root(), &shell(script), mounts, &output);
+        result.map(|()| output.text(false)).inspect_err(|_| println!("{}", output.text(true)))
     }
 
     /// Runs a script that must succeed; returns its standard output.
@@ -161,7 +168,7 @@ impl Fixture {
     /// The same on a certain root file system.
     pub fn sh_in(&self, root: &RootDirs, script: &str) -> String {
         let output = Capture::default();
-        let result = self.parent.run(root, &shell(script), &output);
+        let result = self.parent.run(root, &shell(script), &[], &output);
         if let Err(error) = result {
             panic!("{script}: {}\n{}", in_words(&error), output.text(true));
         }
@@ -224,6 +231,7 @@ pub fn exec(argv: &[&str]) -> RunRequest {
         ulimits: Vec::new(),
         shm_size: 64 << 20,
         scripts: Vec::new(),
+        mounts: Vec::new(),
         unkeyed_env: Vec::new(),
     }
 }

@@ -1,0 +1,247 @@
+//! What is mounted for this step only (RUN `--mount`): files of stages and contexts, folders that
+//! outlive the step, memory, secrets, agents.
+//!
+//! Sources are found below the root that they are given for, targets below the step's root, both
+//! by descriptors that then get mounted: what a name has come to mean meanwhile is of no account.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, PROC_SUPER_MAGIC, Stat, Uid};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use xbuild_model::run::{ReadyMount, ReadySource};
+
+use super::overlay::{self, Changes};
+use super::root::{self, Root};
+use super::secrets::Secrets;
+use super::stubs::Recorder;
+use super::walk::{self, Missing};
+use super::{Event, Spec, mounts};
+use crate::error::RunError;
+
+/// No set-user-ID programs and no device files, but programs: tools come this way.
+const PLAIN: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+
+/// The same, and nothing can be written.
+const READ_ONLY: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+
+/// The mode of memory that is mounted where no folder was.
+const TMPFS_MODE: u32 = 0o1777;
+
+/// Mounts all of them, outer targets first.
+pub(super) fn mount_all(
+    root: &Root,
+    spec: &Spec,
+    recorder: &mut Recorder,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(), RunError> {
+    let mut all: Vec<&ReadyMount> = spec.mounts.iter().collect();
+    // A path sorts after those that it lies in. Of equal ones the last covers the others.
+    all.sort_by(|a, b| a.target.cmp(&b.target));
+    let mut step = Step { root, spec, secrets: None, tell };
+    for (number, ReadyMount { target, source }) in all.into_iter().enumerate() {
+        if let ReadySource::Tmpfs { size } = source {
+            let (place, mode) = find_target(root, recorder, target, true)?;
+            let memory = tmpfs(*size, mode.unwrap_or(TMPFS_MODE))?;
+            mounts::attach(memory, place).map_err(RunError::mount(target))?;
+            continue;
+        }
+        let mount = step.open_source(number, target, source)?;
+        let stat = rustix::fs::fstat(&mount).map_err(RunError::mount(target))?;
+        let (place, _) = find_target(root, recorder, target, is_folder(&stat))?;
+        mounts::attach(mount, place).map_err(RunError::mount(target))?;
+    }
+    Ok(())
+}
+
+/// What the mounts of a step have in common.
+struct Step<'a> {
+    root: &'a Root,
+    spec: &'a Spec,
+    secrets: Option<Secrets>,
+    tell: &'a mut dyn FnMut(Event),
+}
+
+impl Step<'_> {
+    /// Returns what is to be mounted, mounted nowhere yet.
+    fn open_source(
+        &mut self,
+        number: usize,
+        target: &str,
+        source: &ReadySource,
+    ) -> Result<OwnedFd, RunError> {
+        let (found, attributes) = match source {
+            ReadySource::Layers { lowers, path, writable } => {
+                let found = self.look_into_layers(number, lowers, path, *writable, target)?;
+                (found, if *writable { PLAIN } else { READ_ONLY })
+            }
+            ReadySource::Folder { path, read_only } => {
+                (root::open(path)?, if *read_only { READ_ONLY } else { PLAIN })
+            }
+            ReadySource::Tmpfs { .. } => unreachable!("has no source"),
+            ReadySource::Secret { contents, mode, uid, gid } => {
+                let owner = self.owner(target, *uid, *gid)?;
+                if self.secrets.is_none() {
+                    self.secrets = Some(Secrets::mount(&self.root.staging, self.tell)?);
+                }
+                let Some(secrets) = &self.secrets else { unreachable!("made above") };
+                let found = secrets.put(number, &contents.0, *mode, owner);
+                let inert = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+                (found.map_err(owner_error(target, owner))?, inert)
+            }
+            ReadySource::Socket { path, mode, uid, gid } => {
+                let owner = self.owner(target, *uid, *gid)?;
+                let found = dress_socket(path, *mode, owner);
+                let inert = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+                (found.map_err(owner_error(target, owner))?, inert)
+            }
+        };
+        let copy = || -> Result<OwnedFd, std::io::Error> {
+            let mount = mounts::clone_of(found, false)?;
+            mounts::restrict(&mount, attributes, false)?;
+            Ok(mount)
+        };
+        copy().map_err(RunError::mount(target))
+    }
+
+    /// Returns the owner that a file gets; the user is told where there is only one.
+    fn owner(&mut self, target: &str, uid: u32, gid: u32) -> Result<(u32, u32), RunError> {
+        // The kernel takes this for "as it is".
+        if uid == u32::MAX || gid == u32::MAX {
+            return Err(RunError::MountOwner { target: target.to_owned(), uid, gid });
+        }
+        if self.spec.single && (uid, gid) != (0, 0) {
+            (self.tell)(Event::Note(format!(
+                "{target} belongs to root instead of {uid}:{gid}: only root exists in a user \
+                 namespace with a single id"
+            )));
+            return Ok((0, 0));
+        }
+        Ok((uid, gid))
+    }
+
+    /// Returns a file or folder of a stack of layers.
+    fn look_into_layers(
+        &self,
+        number: usize,
+        lowers: &[PathBuf],
+        path: &str,
+        writable: bool,
+        target: &str,
+    ) -> Result<OwnedFd, RunError> {
+        let failed = || RunError::setup("make a folder");
+        let name = format!("mount-{number}");
+        let mut folders =
+            lowers.iter().map(|path| root::open(path)).collect::<Result<Vec<_>, _>>()?;
+        // overlayfs wants a layer, and two if nothing is to be written. It is used for a single one
+        // as well, which may have marks that only overlayfs understands.
+        let needed = if writable { 1 } else { 2 };
+        while folders.len() < needed {
+            let more = format!("{name}-{}", folders.len());
+            folders.push(root::make_folder(&self.root.staging, &more).map_err(failed())?);
+        }
+        let changes = if writable { Some(self.changes(number, &folders[0])?) } else { None };
+        let point = root::make_folder(&self.root.staging, &name).map_err(failed())?;
+        overlay::mount(&folders, changes.as_ref(), &point, target)?;
+        let top = root::open_folder(&self.root.staging, &name).map_err(RunError::mount(target))?;
+        match walk::locate(top.as_fd(), path.as_bytes(), Missing::Fail) {
+            Ok(place) => Ok(place.fd),
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+                let (path, target) = (path.to_owned(), target.to_owned());
+                Err(RunError::MountSource { path, target, source: errno.into() })
+            }
+            Err(errno) => Err(RunError::mount(target)(errno)),
+        }
+    }
+
+    /// Makes folders for changes that are thrown away: beside those of the step's own changes, on
+    /// the disk, for there may be many. They go with those.
+    fn changes(&self, number: usize, like: &OwnedFd) -> Result<Changes, RunError> {
+        let make = || -> Result<Changes, std::io::Error> {
+            let mut home = self.spec.root.work.clone().into_os_string();
+            home.push(format!("-mount-{number}"));
+            rustix::fs::mkdir(&home, Mode::from_raw_mode(0o700))?;
+            let home = mounts::open_path(CWD, home)?;
+            let upper = root::make_folder(&home, "upper")?;
+            let work = root::make_folder(&home, "work")?;
+            // What overlayfs shows as the root of the mount.
+            let stat = rustix::fs::fstat(like)?;
+            let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+            rustix::fs::chownat(&upper, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+            rustix::fs::chmodat(&home, "upper", mode, AtFlags::empty())?;
+            Ok(Changes { upper, work })
+        };
+        make().map_err(RunError::setup("make folders for changes that are thrown away"))
+    }
+}
+
+/// Returns the place of a target, and its mode if it was there; makes it otherwise.
+fn find_target(
+    root: &Root,
+    recorder: &mut Recorder,
+    target: &str,
+    folder: bool,
+) -> Result<(OwnedFd, Option<u32>), RunError> {
+    let refused = |reason: &str| RunError::MountTarget {
+        target: target.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let missing = if folder { Missing::MakeFolder } else { Missing::MakeFile };
+    let place =
+        walk::locate(root.fd.as_fd(), target.as_bytes(), missing).map_err(|errno| match errno {
+            Errno::NOTDIR => refused("something on the way to it is not a folder"),
+            Errno::LOOP => refused("too many symbolic links"),
+            Errno::ROFS => refused("it does not exist, and cannot be made in a read-only mount"),
+            errno => RunError::mount(target)(errno),
+        })?;
+    let is_new = !place.made.is_empty();
+    recorder.add(root.fd.as_fd(), place.made).map_err(RunError::mount(target))?;
+    let look = |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(RunError::mount(target));
+    let (stat, top) = (look(&place.fd)?, look(&root.fd)?);
+    if (stat.st_dev, stat.st_ino) == (top.st_dev, top.st_ino) {
+        return Err(refused("it is the root folder"));
+    }
+    let kind = rustix::fs::fstatfs(&place.fd).map_err(RunError::mount(target))?.f_type;
+    if kind == PROC_SUPER_MAGIC {
+        return Err(refused("it is inside of /proc"));
+    }
+    match (is_folder(&stat), folder) {
+        (true, false) => Err(refused("it is a folder, but a file is to be mounted")),
+        (false, true) => Err(refused("it is a file, but a folder is to be mounted")),
+        _ => Ok((place.fd, (!is_new).then_some(stat.st_mode & 0o7777))),
+    }
+}
+
+fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// Returns a folder in memory.
+fn tmpfs(size: Option<u64>, mode: u32) -> Result<OwnedFd, RunError> {
+    let (size, mode) = (size.map(|size| size.to_string()), format!("{mode:o}"));
+    let mut options = vec![(c"mode", Some(&*mode))];
+    options.extend(size.as_deref().map(|size| (c"size", Some(size))));
+    mounts::create(c"tmpfs", &options, PLAIN)
+}
+
+/// Opens a socket of ours as a place, with that mode and owner.
+fn dress_socket(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedFd, Errno> {
+    let socket = mounts::open_path(CWD, path)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(Errno::NOTSOCK);
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::chownat(&socket, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode & 0o777))?;
+    Ok(socket)
+}
+
+fn owner_error(target: &str, (uid, gid): (u32, u32)) -> impl FnOnce(Errno) -> RunError {
+    move |errno| match errno {
+        Errno::INVAL => RunError::MountOwner { target: target.to_owned(), uid, gid },
+        errno => RunError::mount(target)(errno),
+    }
+}

@@ -1,0 +1,61 @@
+//! Secrets as files: in memory of the kind that is never swapped out.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Gid, Mode, Uid};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::root::{make_folder, open_folder};
+use super::{Event, mounts};
+use crate::error::RunError;
+
+/// The folder of a step's secrets, and what it is called below the staging folder.
+#[derive(Debug)]
+pub(super) struct Secrets(OwnedFd);
+
+const FOLDER: &str = "secrets";
+
+impl Secrets {
+    /// Mounts the memory, where no process but ours can reach it.
+    pub fn mount(staging: &OwnedFd, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+        let inert = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mode = [(c"mode", Some("0700"))];
+        let memory = match mounts::create(c"ramfs", &mode, inert) {
+            Ok(memory) => memory,
+            Err(_) => {
+                tell(Event::Note(
+                    "secrets are in memory that may be swapped to disk: this kernel refuses ramfs"
+                        .to_owned(),
+                ));
+                mounts::create(c"tmpfs", &mode, inert)?
+            }
+        };
+        let attach = || -> Result<OwnedFd, Errno> {
+            mounts::attach(memory, make_folder(staging, FOLDER)?)?;
+            open_folder(staging, FOLDER)
+        };
+        attach().map(Self).map_err(RunError::mount("the folder of secrets"))
+    }
+
+    /// Makes a file with a secret; `number` has not been used before.
+    pub fn put(
+        &self,
+        number: usize,
+        contents: &[u8],
+        mode: u32,
+        (uid, gid): (u32, u32),
+    ) -> Result<OwnedFd, Errno> {
+        let name = number.to_string();
+        let mut file = File::from(mounts::make_file(&self.0, &name, 0o600)?);
+        file.write_all(contents)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
+        mounts::open_path(&self.0, &name)
+    }
+}
