@@ -9,11 +9,12 @@
 mod error;
 mod event;
 mod finish;
+mod mounts;
 mod options;
 mod schedule;
 mod step;
 
-pub use error::SolveError;
+pub use error::{MountFailure, SolveError};
 pub use event::{Event, Events};
 pub use finish::BuiltImage;
 pub use options::{SolveOptions, Stages};

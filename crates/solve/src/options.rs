@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
-use xbuild_model::seam::{Runner, Snapshots};
+use xbuild_model::seam::{Runner, Secrets, Snapshots};
 use xbuild_store::Store;
 
 /// The stages that do the work.
@@ -16,6 +16,8 @@ pub struct Stages<'a> {
     pub snapshots: &'a dyn Snapshots,
     /// Runs commands.
     pub runner: &'a dyn Runner,
+    /// Knows what only the steps that name it may see.
+    pub secrets: &'a dyn Secrets,
 }
 
 impl fmt::Debug for Stages<'_> {

@@ -10,6 +10,7 @@ use xbuild_plan::{Graph, Op, Origin, Vertex, VertexId};
 use xbuild_store::CacheRecord;
 
 use crate::event::{Event, Events};
+use crate::mounts::{Ready, with_env};
 use crate::options::{SolveOptions, Stages};
 
 /// The result of a vertex.
@@ -56,7 +57,10 @@ impl Step<'_> {
                 let layers = image.layers.iter().map(|layer| layer.diff_id.clone());
                 Ok(Done { chain: Chain(layers.collect()), ..Done::default() })
             }
-            Op::Run { parent, request } => self.run(vertex, input(*parent), request),
+            Op::Run { parent, request, sources } => {
+                let sources: Vec<Chain> = sources.iter().map(|id| input(*id)).collect();
+                self.run(vertex, input(*parent), request, &sources)
+            }
             Op::Files { parent, op, origin, independent } => {
                 let parent = input(*parent);
                 let origin = origin.as_ref().map(|origin| match origin {
@@ -83,12 +87,20 @@ impl Step<'_> {
         vertex: &Vertex,
         parent: Chain,
         request: &RunRequest,
+        sources: &[Chain],
     ) -> Result<Done, StepFailure> {
-        let key = cache_key(vertex, &[parent.id().as_ref()]);
+        let inputs: Vec<Option<Digest>> =
+            std::iter::once(&parent).chain(sources).map(Chain::id).collect();
+        let inputs: Vec<Option<&Digest>> = inputs.iter().map(Option::as_ref).collect();
+        let key = cache_key(vertex, &inputs);
         self.look_up(&key, &parent, vertex, || {
             let workspace = self.stages.snapshots.prepare(&parent)?;
+            // Last, because others may wait for the cache folders from here on.
+            let ready = Ready::new(self.stages, request, sources)?;
             let output = Lines { events: self.events, id: self.id };
-            self.stages.runner.run(workspace.root(), request, &output)?;
+            let request = with_env(request, &ready.env);
+            self.stages.runner.run(workspace.root(), &request, &ready.mounts, &output)?;
+            drop(ready);
             workspace.commit()
         })
     }

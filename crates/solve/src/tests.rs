@@ -1,10 +1,17 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp, MakeDir};
-use xbuild_model::run::{Network, RunRequest};
-use xbuild_model::seam::{Output as Lines, RootDirs, Runner, Selection, Snapshots, Workspace};
+use xbuild_model::run::{
+    Mount, MountKind, MountSource, Network, ReadyMount, ReadySource, RunRequest, SecretBytes,
+    Sharing,
+};
+use xbuild_model::seam::{
+    CacheFolder, CacheRequest, Output as Lines, RootDirs, Runner, Secrets, Selection, Snapshots,
+    Workspace,
+};
 use xbuild_model::{
     Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure,
 };
@@ -21,6 +28,7 @@ struct Fake {
     log: Log,
     /// Contents by folder that WORKDIR asks for: stands in for a build context.
     contents: BTreeMap<String, &'static str>,
+    token: Option<&'static [u8]>,
 }
 
 struct Selected(Digest, Log, bool);
@@ -69,13 +77,54 @@ impl Snapshots for Fake {
     }
 
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
-        let empty = std::path::PathBuf::new();
+        let empty = PathBuf::new();
         let root = RootDirs { lowers: Vec::new(), upper: empty.clone(), work: empty };
         Ok(Box::new(Root(root, parent.clone())))
     }
 
+    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure> {
+        Ok(vec![PathBuf::from(&chain.id().map(|id| id.hex()).unwrap_or_default()[..4])])
+    }
+
+    fn cache_folder(
+        &self,
+        request: &CacheRequest<'_>,
+    ) -> Result<Box<dyn CacheFolder>, StepFailure> {
+        self.log.lock().unwrap().push(format!("{:?} {}", request.sharing, request.id));
+        Ok(Box::new(Folder(PathBuf::from(request.id), Arc::clone(&self.log))))
+    }
+
     fn has_layer(&self, _layer: &DiffId) -> bool {
         true
+    }
+}
+
+struct Folder(PathBuf, Log);
+
+impl CacheFolder for Folder {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(format!("let go {}", self.0.display()));
+    }
+}
+
+impl Secrets for Fake {
+    fn secret(&self, id: &str) -> Result<Option<SecretBytes>, StepFailure> {
+        let value = match id {
+            "token" => self.token,
+            "binary" => Some(&b"\xff"[..]),
+            _ => None,
+        };
+        Ok(value.map(|value| SecretBytes(value.to_vec())))
+    }
+
+    fn agent(&self, id: &str) -> Result<Option<PathBuf>, StepFailure> {
+        Ok((id == "default").then(|| "/agent".into()))
     }
 }
 
@@ -84,9 +133,28 @@ impl Runner for Fake {
         &self,
         _root: &RootDirs,
         request: &RunRequest,
+        mounts: &[ReadyMount],
         output: &dyn Lines,
     ) -> Result<(), StepFailure> {
-        self.log.lock().unwrap().push(request.argv.join(" "));
+        let mut line = request.argv.join(" ");
+        for (name, value) in &request.env {
+            line.push_str(&format!(" {name}={value}"));
+        }
+        for mount in mounts {
+            line.push_str(&match &mount.source {
+                ReadySource::Layers { lowers, path, .. } => {
+                    format!(" {}={}:{path}", mount.target, lowers[0].display())
+                }
+                ReadySource::Folder { path, .. } => {
+                    format!(" {}={}", mount.target, path.display())
+                }
+                ReadySource::Secret { contents, .. } => {
+                    format!(" {}={}", mount.target, String::from_utf8_lossy(&contents.0))
+                }
+                other => format!(" {}={other:?}", mount.target),
+            });
+        }
+        self.log.lock().unwrap().push(line);
         output.line(false, b"a line");
         if request.argv[0] == "fail" {
             return Err(StepFailure::new(FailureKind::Step, std::io::Error::other("it failed")));
@@ -127,9 +195,10 @@ fn run(command: &str, parent: usize) -> Vertex {
         ulimits: Vec::new(),
         shm_size: 0,
         scripts: Vec::new(),
+        mounts: Vec::new(),
         unkeyed_env: Vec::new(),
     };
-    vertex(command, Op::Run { parent: VertexId(parent), request })
+    vertex(command, Op::Run { parent: VertexId(parent), request, sources: Vec::new() })
 }
 
 fn make_dir(path: &str, parent: usize) -> Vertex {
@@ -167,7 +236,7 @@ fn build(
 ) -> (Vec<String>, Result<crate::BuiltImage, Box<crate::SolveError>>) {
     let contents = contents.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
     let fake = Fake { contents, ..Fake::default() };
-    let stages = Stages { store, snapshots: &fake, runner: &fake };
+    let stages = Stages { store, snapshots: &fake, runner: &fake, secrets: &fake };
     let result = solve(&graph(vertices), &stages, &options, &fake);
     let log = fake.log.lock().unwrap().clone();
     (log, result.map(|mut images| images.remove(0)))
@@ -234,4 +303,108 @@ fn an_epoch_is_the_time_of_all_that_is_new() {
     assert_eq!(image.config.created.as_deref(), Some("2001-09-09T01:46:40Z"));
     let same = |entry: &xbuild_model::History| entry.created == image.config.created;
     assert!(image.config.history.iter().all(same));
+}
+
+/// A RUN on nothing that mounts; the files are those of the vertices `sources`.
+fn run_with(mounts: Vec<(&str, MountKind)>, sources: &[usize]) -> Vertex {
+    let mut vertex = run("with mounts", 0);
+    if let Op::Run { request, sources: ids, .. } = &mut vertex.op {
+        let mount = |(target, kind): (&str, MountKind)| Mount { target: target.to_owned(), kind };
+        request.mounts = mounts.into_iter().map(mount).collect();
+        request.env = vec![("V".to_owned(), "plain".to_owned())];
+        ids.extend(sources.iter().copied().map(VertexId));
+    }
+    vertex
+}
+
+fn source(path: &str) -> MountSource {
+    MountSource { input: 0, path: path.to_owned() }
+}
+
+fn secret(id: &str, env: Option<&str>, required: bool) -> MountKind {
+    let (id, env) = (id.to_owned(), env.map(str::to_owned));
+    MountKind::Secret { id, env, mode: 0o400, uid: 0, gid: 0, required }
+}
+
+fn cache(id: &str, sharing: Sharing, seed: Option<MountSource>) -> MountKind {
+    let id = id.to_owned();
+    MountKind::Cache { id, sharing, seed, mode: 0o755, uid: 0, gid: 0, read_only: false }
+}
+
+#[test]
+fn the_files_of_a_mount_are_part_of_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let vertices = || {
+        let bind = MountKind::Bind { source: source("/x"), writable: false };
+        let mounting = run_with(vec![("/in", bind)], &[1]);
+        vec![vertex("scratch", Op::Scratch), make_dir("/d", 0), mounting]
+    };
+    let (log, result) = build(&store, vertices(), &[], options(false));
+    result.unwrap();
+    assert!(log[1].starts_with("with mounts V=plain /in=") && log[1].ends_with(":/x"), "{log:?}");
+    let (log, _) = build(&store, vertices(), &[], options(false));
+    assert_eq!(log, ["cached 1", "cached 2"]);
+    let (log, _) = build(&store, vertices(), &[("/d", "changed")], options(false));
+    assert_eq!(log.len(), 2, "{log:?}");
+}
+
+#[test]
+fn cache_folders_are_held_in_the_order_of_their_names_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mounts = vec![
+        ("/b", cache("b", Sharing::Locked, None)),
+        ("/a", cache("a", Sharing::Private, None)),
+        ("/b2", cache("b", Sharing::Shared, None)),
+        ("/s", cache("a", Sharing::Shared, Some(source("/x")))),
+    ];
+    let vertices = vec![vertex("scratch", Op::Scratch), make_dir("/d", 0), run_with(mounts, &[1])];
+    let (log, result) = build(&store, vertices, &[], options(false));
+    result.unwrap();
+    assert_eq!(log[1], "Private a");
+    assert!(log[2].starts_with("Shared a (from ") && log[2].ends_with(":/x)"), "{log:?}");
+    assert_eq!(log[3], "Locked b");
+    assert!(log[4].starts_with("with mounts V=plain /b=b /a=a /b2=b /s=a (from"), "{log:?}");
+    assert_eq!(log[5..].len(), 3, "all are let go: {log:?}");
+}
+
+#[test]
+fn secrets_are_for_the_command_and_no_part_of_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let build = |mounts, token, no_cache| {
+        let fake = Fake { token, ..Fake::default() };
+        let stages = Stages { store: &store, snapshots: &fake, runner: &fake, secrets: &fake };
+        let vertices = vec![vertex("scratch", Op::Scratch), run_with(mounts, &[])];
+        let result = solve(&graph(vertices), &stages, &options(no_cache), &fake);
+        let log = fake.log.lock().unwrap().clone();
+        (log, result.map_err(|error| (error.failure.kind(), error.to_string())))
+    };
+    let mounts = || {
+        vec![
+            ("/run/secrets/token", secret("token", None, false)),
+            ("", secret("token", Some("V"), false)),
+            ("/both", secret("token", Some("W"), false)),
+            ("/none", secret("none", Some("X"), false)),
+        ]
+    };
+    let (log, result) = build(mounts(), Some(b"one"), false);
+    result.unwrap();
+    assert_eq!(log, ["with mounts V=one W=one X= /run/secrets/token=one /both=one"]);
+    let (log, _) = build(mounts(), Some(b"two"), false);
+    assert_eq!(log, ["cached 1"]);
+    for (kind, expected) in [
+        (secret("none", None, true), "the secret \"none\" is required and was not given"),
+        (secret("binary", Some("V"), false), "the secret \"binary\" is not text"),
+        (
+            MountKind::Ssh { id: "a".into(), mode: 0o600, uid: 0, gid: 0, required: true },
+            "the SSH agent \"a\" is required and was not given",
+        ),
+    ] {
+        let (log, result) = build(vec![("/x", kind)], None, true);
+        let (kind, message) = result.unwrap_err();
+        assert!(message.contains(expected), "{message}");
+        assert_eq!((kind, log.len()), (FailureKind::User, 0));
+    }
 }

@@ -1,0 +1,171 @@
+//! What the mounts of a RUN name, at hand.
+
+use std::collections::BTreeMap;
+
+use xbuild_model::run::{MountKind, MountSource, ReadyMount, ReadySource, RunRequest, Sharing};
+use xbuild_model::seam::{CacheFolder, CacheRequest};
+use xbuild_model::{Chain, FailureKind, StepFailure};
+
+use crate::error::MountFailure;
+use crate::options::Stages;
+
+/// The mounts of one step. Cache folders are let go when this is dropped.
+pub(crate) struct Ready {
+    /// In the order of the request; secrets and agents that nobody gave are left out.
+    pub(crate) mounts: Vec<ReadyMount>,
+    /// Variables with secrets: for the command and nobody else.
+    pub(crate) env: Vec<(String, String)>,
+    _folders: Vec<Box<dyn CacheFolder>>,
+}
+
+impl Ready {
+    /// Gets ready what `request` mounts; `sources` are the layers of the vertices it counts.
+    ///
+    /// **Errors** — [`MountFailure`], and whatever the stages return.
+    pub(crate) fn new(
+        stages: &Stages<'_>,
+        request: &RunRequest,
+        sources: &[Chain],
+    ) -> Result<Self, StepFailure> {
+        let mut ready = Ready { mounts: Vec::new(), env: Vec::new(), _folders: Vec::new() };
+        let mut caches = BTreeMap::new();
+        // Secrets first: a wait for a cache folder should not end in the news that one is missing.
+        let mut secrets = Vec::new();
+        for mount in &request.mounts {
+            secrets.push(ready.secret(stages, &mount.kind)?);
+            if let Some(cache) = Cache::of(&mount.kind, sources) {
+                caches.entry(cache.id.clone()).or_insert(cache);
+            }
+        }
+        // In the order of their names: two steps that want the same folders for themselves alone
+        // would otherwise wait for each other.
+        let mut folders = BTreeMap::new();
+        for (id, cache) in caches {
+            let folder = stages.snapshots.cache_folder(&cache.request())?;
+            folders.insert(id, folder.path().to_owned());
+            ready._folders.push(folder);
+        }
+        for (mount, secret) in request.mounts.iter().zip(secrets) {
+            let source = match &mount.kind {
+                MountKind::Bind { source, writable } => ReadySource::Layers {
+                    lowers: stages.snapshots.lowers(chain(source, sources))?,
+                    path: source.path.clone(),
+                    writable: *writable,
+                },
+                MountKind::Cache { read_only, .. } => {
+                    let cache = Cache::of(&mount.kind, sources);
+                    let path = cache.and_then(|cache| folders.get(&cache.id)).cloned();
+                    let path = path.expect("every cache of the request was asked for above");
+                    ReadySource::Folder { path, read_only: *read_only }
+                }
+                MountKind::Tmpfs { size } => ReadySource::Tmpfs { size: *size },
+                MountKind::Secret { .. } | MountKind::Ssh { .. } => match secret {
+                    Some(source) if !mount.target.is_empty() => source,
+                    _ => continue,
+                },
+            };
+            ready.mounts.push(ReadyMount { target: mount.target.clone(), source });
+        }
+        Ok(ready)
+    }
+
+    /// Returns the file or socket of a secret or agent, if it was given, and sets its variable.
+    fn secret(
+        &mut self,
+        stages: &Stages<'_>,
+        kind: &MountKind,
+    ) -> Result<Option<ReadySource>, StepFailure> {
+        match kind {
+            MountKind::Secret { id, env, mode, uid, gid, required } => {
+                let contents = stages.secrets.secret(id)?;
+                if contents.is_none() && *required {
+                    return Err(MountFailure::NoSecret { id: id.clone() }.into());
+                }
+                if let Some(name) = env {
+                    let bytes = contents.as_ref().map(|secret| &secret.0[..]).unwrap_or_default();
+                    let value = str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+                    let value = value.ok_or_else(|| MountFailure::BinarySecret {
+                        id: id.clone(),
+                        variable: name.clone(),
+                    })?;
+                    self.env.push((name.clone(), value.to_owned()));
+                }
+                let (mode, uid, gid) = (*mode, *uid, *gid);
+                Ok(contents.map(|contents| ReadySource::Secret { contents, mode, uid, gid }))
+            }
+            MountKind::Ssh { id, mode, uid, gid, required } => {
+                let path = stages.secrets.agent(id)?;
+                if path.is_none() && *required {
+                    return Err(MountFailure::NoAgent { id: id.clone() }.into());
+                }
+                let (mode, uid, gid) = (*mode, *uid, *gid);
+                Ok(path.map(|path| ReadySource::Socket { path, mode, uid, gid }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Returns the request with the variables that hold secrets, over those of the same names.
+pub(crate) fn with_env(request: &RunRequest, env: &[(String, String)]) -> RunRequest {
+    let mut request = request.clone();
+    for (name, value) in env {
+        request.env.retain(|(other, _)| other != name);
+        request.unkeyed_env.retain(|(other, _)| other != name);
+        request.env.push((name.clone(), value.clone()));
+    }
+    request
+}
+
+/// A cache folder that a step wants. The first of a name decides how it is shared.
+struct Cache<'a> {
+    /// The name, of seeded folders with what they are seeded from: another seed is another folder.
+    id: String,
+    sharing: Sharing,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    seed: Option<(&'a Chain, &'a str)>,
+}
+
+impl<'a> Cache<'a> {
+    fn of(kind: &'a MountKind, sources: &'a [Chain]) -> Option<Self> {
+        let MountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: _ } = kind else {
+            return None;
+        };
+        let seed = seed.as_ref().map(|seed| (chain(seed, sources), seed.path.as_str()));
+        // Nothing is what a new folder has anyway.
+        let seed = seed.filter(|(chain, path)| !chain.0.is_empty() || *path != "/");
+        let id = match &seed {
+            None => id.clone(),
+            Some((chain, path)) => {
+                let layers = chain.id().map(|id| id.hex()).unwrap_or_default();
+                format!("{id} (from {layers}:{path})")
+            }
+        };
+        Some(Cache { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid, seed })
+    }
+
+    fn request(&self) -> CacheRequest<'_> {
+        CacheRequest {
+            id: &self.id,
+            sharing: self.sharing,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Returns the layers that a source is in.
+fn chain<'a>(source: &MountSource, sources: &'a [Chain]) -> &'a Chain {
+    sources.get(source.input).expect("the planner counts the inputs that it lists")
+}
+
+impl From<MountFailure> for StepFailure {
+    fn from(failure: MountFailure) -> Self {
+        let hint = failure.hint();
+        StepFailure::new(FailureKind::User, failure).with_hint(hint)
+    }
+}
