@@ -1,0 +1,303 @@
+//! `--ssh`: the agent of the user, or one that is started to serve keys.
+//!
+//! The agent is OpenSSH's own `ssh-agent`, so keys of all kinds work and none is read by code of
+//! ours. It is the parent's business to end it, but it ends by itself when the parent is killed:
+//! it serves for as long as the command lives that it was given, which waits for our end of a
+//! pipe.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+use xbuild_model::run::SecretBytes;
+use xbuild_model::{FailureKind, StepFailure};
+
+use super::read_bounded;
+use crate::environment;
+use crate::preflight::search_path;
+use crate::report::Problem;
+
+/// The largest key in bytes; the largest RSA keys in use have a tenth of it.
+const MAX_KEY: u64 = 100 << 10;
+/// Says which process the agent is and waits for the end of its input.
+const WAITER: &str = "echo \"$SSH_AGENT_PID\" && exec cat > /dev/null";
+
+/// Where the keys of an id are.
+#[derive(Debug)]
+pub(super) enum Agent {
+    /// With somebody else's agent.
+    Socket(PathBuf),
+    /// With us; the agent that serves them is started once.
+    Keys { keys: Vec<Key>, started: Mutex<Option<Started>> },
+}
+
+/// A private key.
+#[derive(Debug)]
+pub(super) struct Key {
+    path: PathBuf,
+    text: SecretBytes,
+}
+
+impl Agent {
+    /// Reads `ID[=SOCKET|=KEY[,KEY..]]` and returns the id beside the agent; `default` alone, or
+    /// any other id, is the agent of `SSH_AUTH_SOCK`.
+    ///
+    /// **Source** — `docker buildx build` reference, § --ssh.
+    pub(super) fn parse(text: &str) -> Result<(String, Self), Problem> {
+        let fail =
+            |reason: String| Problem::command_line(format!("invalid --ssh {text:?}: {reason}"));
+        let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+        let id = if id.is_empty() { "default" } else { id };
+        let paths: Vec<PathBuf> =
+            paths.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        let paths = match (paths.is_empty(), environment::variable("SSH_AUTH_SOCK")) {
+            (false, _) => paths,
+            (true, Some(socket)) => vec![socket.into()],
+            (true, None) => {
+                return Err(fail("SSH_AUTH_SOCK is not set".to_owned())
+                    .with_hint(format!("start an agent, or name a key: --ssh {id}=FILE")));
+            }
+        };
+        let mut keys = Vec::new();
+        for path in &paths {
+            let meta = fs::metadata(path)
+                .map_err(|error| fail(format!("cannot use {}: {error}", path.display())))?;
+            if meta.file_type().is_socket() {
+                if paths.len() > 1 {
+                    return Err(fail("one socket, or keys only".to_owned()));
+                }
+                let path = std::path::absolute(path)
+                    .map_err(|error| Problem::file("resolve", path, &error))?;
+                return Ok((id.to_owned(), Self::Socket(path)));
+            }
+            keys.push(
+                Key::read(path)
+                    .map_err(|reason| fail(format!("the key {} {reason}", path.display())))?,
+            );
+        }
+        for program in ["ssh-agent", "ssh-add"] {
+            if !is_installed(program) {
+                return Err(Problem::failure(
+                    FailureKind::Environment,
+                    format!("--ssh {id}: the program {program}, which serves keys, is missing"),
+                )
+                .with_hint("install openssh-client, or give the socket of an agent"));
+            }
+        }
+        Ok((id.to_owned(), Self::Keys { keys, started: Mutex::new(None) }))
+    }
+
+    /// Returns the socket, and starts the agent if nobody has yet.
+    ///
+    /// **Errors** — kind `User` if a key cannot be used, `Environment` if no agent starts.
+    pub(super) fn socket(&self) -> Result<PathBuf, StepFailure> {
+        let (keys, started) = match self {
+            Self::Socket(path) => return Ok(path.clone()),
+            Self::Keys { keys, started } => (keys, started),
+        };
+        let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
+        let agent = match started.take() {
+            Some(agent) => agent,
+            None => Started::new(keys)?,
+        };
+        let socket = agent.socket();
+        *started = Some(agent);
+        Ok(socket)
+    }
+}
+
+impl Key {
+    fn read(path: &Path) -> Result<Self, String> {
+        let text =
+            read_bounded(path, MAX_KEY).map_err(|error| format!("cannot be read: {error}"))?;
+        if text.len() as u64 > MAX_KEY {
+            return Err(format!("is larger than {} KiB", MAX_KEY >> 10));
+        }
+        if !text.windows(12).any(|part| part == b"PRIVATE KEY-") {
+            return Err("is no private key".to_owned());
+        }
+        Ok(Self { path: path.to_owned(), text: SecretBytes(text) })
+    }
+}
+
+/// Why an agent does not serve.
+#[derive(Debug, thiserror::Error)]
+enum AgentError {
+    #[error("cannot start ssh-agent")]
+    Start(#[source] io::Error),
+    #[error("ssh-agent ended at once: {output}")]
+    Ended { output: String },
+    #[error("cannot start ssh-add")]
+    Add(#[source] io::Error),
+    #[error("the key {path:?} cannot be used: {output}")]
+    Key { path: PathBuf, output: String },
+}
+
+impl From<AgentError> for StepFailure {
+    fn from(error: AgentError) -> Self {
+        let kind = match error {
+            AgentError::Key { .. } => FailureKind::User,
+            _ => FailureKind::Environment,
+        };
+        let is_key = matches!(error, AgentError::Key { .. });
+        let failure = StepFailure::new(kind, error);
+        if !is_key {
+            return failure;
+        }
+        failure
+            .with_hint("a key with a passphrase has to be added to your own agent: --ssh default")
+    }
+}
+
+/// An agent that was started; ended when this is dropped.
+#[derive(Debug)]
+pub(super) struct Started {
+    folder: tempfile::TempDir,
+    agent: Option<Pid>,
+    waiter: Child,
+}
+
+impl Started {
+    fn new(keys: &[Key]) -> Result<Self, AgentError> {
+        // Nobody else may enter the folder.
+        let folder = tempfile::Builder::new().prefix("xbuild-ssh-").tempdir();
+        let folder = folder.map_err(AgentError::Start)?;
+        let mut command = program("ssh-agent");
+        command.arg("-a").arg(folder.path().join(SOCKET)).args(["sh", "-c", WAITER]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let waiter = command.spawn().map_err(AgentError::Start)?;
+        let mut started = Self { folder, agent: None, waiter };
+        let mut line = String::new();
+        if let Some(stdout) = started.waiter.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(AgentError::Start)?;
+        }
+        started.agent = line.trim().parse().ok().and_then(Pid::from_raw);
+        if started.agent.is_none() {
+            return Err(AgentError::Ended { output: started.errors() });
+        }
+        keys.iter().try_for_each(|key| started.add(key))?;
+        Ok(started)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join(SOCKET)
+    }
+
+    /// Returns what the agent said, which must have ended.
+    fn errors(&mut self) -> String {
+        drop(self.waiter.stdin.take());
+        let mut text = String::new();
+        if let Some(mut stderr) = self.waiter.stderr.take() {
+            // Whatever was said is better than nothing.
+            let _ = io::Read::read_to_string(&mut stderr, &mut text);
+        }
+        text.trim().to_owned()
+    }
+
+    /// Hands a key to the agent: through a pipe, so that no mode of its file is too open.
+    fn add(&self, key: &Key) -> Result<(), AgentError> {
+        let mut command = program("ssh-add");
+        command.args(["-q", "-"]).env("SSH_AUTH_SOCK", self.socket());
+        // A passphrase cannot be asked for: several steps may be under way, or nobody be there.
+        command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(AgentError::Add)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // If it does not read it says why.
+            let _ = stdin.write_all(&key.text.0).and_then(|()| stdin.write_all(b"\n"));
+        }
+        let output = child.wait_with_output().map_err(AgentError::Add)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(AgentError::Key { path: key.path.clone(), output })
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(agent) = self.agent {
+            // It may be gone already.
+            let _ = kill_process(agent, Signal::TERM);
+        }
+        drop(self.waiter.stdin.take());
+        let _ = self.waiter.wait();
+    }
+}
+
+/// The name of the socket in its folder.
+const SOCKET: &str = "agent";
+
+/// Returns a command with nothing of our environment but where programs are.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().env("PATH", search_path());
+    command
+}
+
+fn is_installed(program: &str) -> bool {
+    std::env::split_paths(&search_path()).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_sockets_from_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        fs::write(path("text"), "no key").unwrap();
+        let (id, agent) = Agent::parse(&format!("={}", path("socket"))).unwrap();
+        assert_eq!(id, "default");
+        assert!(matches!(agent, Agent::Socket(_)));
+        for (text, word) in [
+            (format!("a={},{}", path("socket"), path("text")), "one socket"),
+            (format!("a={}", path("text")), "is no private key"),
+            (format!("a={}", path("none")), "cannot use"),
+        ] {
+            let problem = Agent::parse(&text).unwrap_err();
+            assert!(problem.message().contains(word), "{}", problem.message());
+        }
+    }
+
+    #[test]
+    fn keys_are_served_until_the_end() {
+        if !["ssh-agent", "ssh-add", "ssh-keygen"].into_iter().all(is_installed) {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let generate = |path: &Path, passphrase: &str| {
+            let mut command = Command::new("ssh-keygen");
+            command.args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(path);
+            assert!(command.status().unwrap().success());
+        };
+        generate(&path, "");
+        // Too open for ssh-add itself, as keys in a checkout are.
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let (id, agent) = Agent::parse(&format!("deploy={}", path.display())).unwrap();
+        assert_eq!(id, "deploy");
+        let socket = agent.socket().unwrap();
+        assert_eq!(agent.socket().unwrap(), socket, "one agent serves all steps");
+        let list = program("ssh-add").arg("-L").env("SSH_AUTH_SOCK", &socket).output().unwrap();
+        let public = fs::read_to_string(path.with_extension("pub")).unwrap();
+        let words = |text: &str| text.split(' ').nth(1).map(str::to_owned);
+        assert_eq!(words(&String::from_utf8(list.stdout).unwrap()), words(&public));
+        drop(agent);
+        assert!(!socket.exists());
+
+        let locked = folder.path().join("locked");
+        generate(&locked, "passphrase");
+        let (_, agent) = Agent::parse(&format!("a={}", locked.display())).unwrap();
+        let failure = agent.socket().unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::User);
+        assert!(failure.hint().unwrap().contains("passphrase"));
+    }
+}

@@ -1,0 +1,230 @@
+//! RUN `--mount`: what a step gets for itself alone, and that nothing of it stays.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Finished, Place, User, can_run, can_use};
+
+/// Builds the context with variables of its own and returns how it ended.
+fn build_with(place: &Place, env: &[(&str, &str)], more: &[&str]) -> Finished {
+    let mut command = place.xbuild(place.build_args(more));
+    command.envs(env.iter().copied());
+    Finished::run(command)
+}
+
+/// Returns the files below a folder that hold `needle`, compressed or not.
+fn holders(folder: &Path, needle: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What belongs to other ids can be read by root only, who runs the whole suite.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                let bytes = fs::read(&path).unwrap_or_default();
+                let mut plain = Vec::new();
+                let _ = flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut plain);
+                let holds = |text: &[u8]| text.windows(needle.len()).any(|part| part == needle);
+                if holds(&bytes) || holds(&plain) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_is_in_its_step_and_nowhere_else() {
+    if !can_run() {
+        return;
+    }
+    let (file, variable) = ("4d2f-canary-of-the-file-9b1c", "77aa-canary-of-the-variable-03de");
+    for user in User::all() {
+        let place = Place::new(user);
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let source = folder.path().join("token");
+        fs::write(&source, file).unwrap();
+        fs::set_permissions(&source, fs::Permissions::from_mode(0o644)).unwrap();
+        let by_file = format!("id=token,src={}", source.display());
+        let secrets = ["--secret", &by_file, "--secret", "id=key,env=KEY"];
+        let layout = place.out("layout");
+        let output = format!("type=oci,tar=false,dest={}", layout.display());
+        let args = [&secrets[..], &["--output", &output]].concat();
+        place.write(
+            "Dockerfile",
+            format!(
+                "FROM busybox\n\
+                 RUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY \
+                 test $(wc -c < /run/secrets/token) = {} && test ${{#KEY}} = {} \
+                 && ! test -e /run/secrets/key && ! grep -q canary /proc/1/environ /proc/1/cmdline\n\
+                 RUN ! test -e /run/secrets && ! test -n \"$KEY\" && echo some''thing kept > /f\n",
+                file.len(),
+                variable.len()
+            ),
+        );
+        let env = [("KEY", variable)];
+        let finished = build_with(&place, &env, &args).ok();
+        assert_eq!(finished.steps(), (0, 2));
+        let mut shown = vec![finished];
+        // Another value is no reason to do the step again.
+        shown.push(build_with(&place, &[("KEY", "other")], &args).ok());
+        assert_eq!(shown[1].steps(), (2, 0));
+        // Nor does it show when the step fails.
+        place.write(
+            "Dockerfile",
+            "FROM busybox\nRUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY exit 7\n",
+        );
+        shown.push(build_with(&place, &env, &args).fails(3, &["exit code 7"]));
+        place.write(
+            "Dockerfile",
+            "FROM busybox\nRUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY \
+             [\"/no/such/program\"]\n",
+        );
+        shown.push(build_with(&place, &env, &args).fails(3, &["/no/such/program"]));
+        for canary in [file, variable] {
+            for Finished { stdout, stderr, .. } in &shown {
+                assert!(!stdout.contains(canary) && !stderr.contains(canary), "{stderr}");
+            }
+            assert_eq!(holders(place.path(), canary.as_bytes()), [""; 0]);
+        }
+        assert!(!holders(&place.store(), b"something kept").is_empty(), "the search works");
+        let layers = crate::image::read(&layout).remove(0).layers;
+        for layer in &layers[layers.len() - 2..] {
+            let paths: Vec<&str> = layer.iter().map(|entry| entry.path.as_str()).collect();
+            assert!(paths.iter().all(|path| !path.starts_with("run")), "{paths:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_way_to_give_it() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let run = |mount: &str| place.write("Dockerfile", format!("FROM busybox\nRUN {mount} true\n"));
+    run("--mount=type=secret,id=token,required").build(&[]).fails(
+        1,
+        &[
+            "the secret \"token\" is required",
+            "   2 |> RUN",
+            "hint: give it with --secret id=token",
+        ],
+    );
+    run("--mount=type=ssh,id=deploy,required")
+        .build(&[])
+        .fails(1, &["the SSH agent \"deploy\"", "--ssh deploy="]);
+    run("--mount=type=bind,source=no/such,target=/in").build(&[]).fails(1, &["no/such"]);
+    run("--mount=from=busybox,source=/no/such,target=/in").build(&[]).fails(1, &["no/such"]);
+    run("--mount=type=secret,id=token").build(&[]).ok();
+    run("--mount=traget=/in").build(&[]).fails(1, &["\"traget\"", "did you mean target?"]);
+}
+
+#[test]
+fn secrets_and_agents_that_cannot_be_given_are_refused() {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", "FROM scratch\n").write("key", "no key");
+    let key = format!("default={}", place.context().join("key").display());
+    for (status, args, words) in [
+        (2, ["--secret", "token"], "key=value"),
+        (2, ["--secret", "src=token"], "id="),
+        (2, ["--secret", "id=a,kind=b"], "kind="),
+        (1, ["--secret", "id=a,src=/no/such/file"], "/no/such/file"),
+        (2, ["--ssh", "default"], "SSH_AUTH_SOCK"),
+        (2, ["--ssh", "default=/no/such/key"], "/no/such/key"),
+        (2, ["--ssh", &key], "no private key"),
+    ] {
+        place.build(&args).fails(status, &[words]);
+    }
+}
+
+#[test]
+fn only_a_change_of_what_is_mounted_repeats_a_step() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write(
+            "Dockerfile",
+            "FROM busybox AS tools\n\
+             COPY tool /tool\n\
+             FROM busybox\n\
+             RUN --mount=source=in,target=/in --mount=from=tools,source=/tool,target=/bin/tool \
+             --mount=type=cache,target=/cache \
+             echo $(cat /in/a /bin/tool) > /out && cat /proc/sys/kernel/random/uuid > /cache/x\n",
+        );
+        place.write("in/a", "a").write("in/b", "b").write("tool", "t").write("other", "o");
+        let run = || {
+            let finished = place.build(&[]).ok();
+            let lines = finished.stderr.lines().filter(|line| line.contains("RUN --mount"));
+            let number = |line: &str| line.split(' ').next().map(str::to_owned);
+            let ids: BTreeSet<String> = lines.filter_map(number).collect();
+            let id = ids.first().unwrap().clone();
+            !finished.stderr.lines().any(|line| line == format!("{id} CACHED"))
+        };
+        assert!(run(), "nothing is known yet");
+        assert!(!run(), "nothing has changed");
+        place.write("other", "changed").write("new", "new").touch("in/a", 1_600_000_000);
+        assert!(!run(), "nothing that is mounted has changed");
+        place.write("in/b", "changed");
+        assert!(run(), "a mounted file has changed");
+        place.write("tool", "changed");
+        assert!(run(), "the other stage has changed");
+    }
+}
+
+#[test]
+fn writes_to_a_bind_mount_are_thrown_away() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("in/file", "kept").write(
+            "Dockerfile",
+            "FROM busybox\n\
+             RUN --mount=source=in,target=/in ! touch /in/x 2> /dev/null\n\
+             RUN --mount=source=in,target=/in,rw touch /in/x && rm /in/file && ls /in > /first\n\
+             RUN --mount=source=in,target=/in,rw ls /in > /second\n",
+        );
+        let image = place.image(&[]);
+        assert_eq!((image.text("first"), image.text("second")), ("x".into(), "file".into()));
+        assert_eq!(fs::read_to_string(place.context().join("in/file")).unwrap(), "kept");
+        assert!(!place.context().join("in/x").exists());
+    }
+}
+
+#[test]
+fn keys_are_served_for_as_long_as_the_build_lasts() {
+    if !can_run() || !can_use("ssh-agent") || !can_use("ssh-keygen") {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let key = place.path().join("key");
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
+    assert!(command.status().unwrap().success());
+    place.write(
+        "Dockerfile",
+        "FROM busybox\n\
+         RUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && test ! -e /run/buildkit/ssh_agent.1\n\
+         RUN ! test -e /run/buildkit\n",
+    );
+    let temporary = place.out("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let given = format!("default={}", key.display());
+    let env = [("TMPDIR", temporary.to_str().unwrap())];
+    build_with(&place, &env, &["--ssh", &given]).ok();
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "the agent is gone");
+    let cached = build_with(&place, &env, &["--ssh", &given]).ok();
+    assert_eq!(cached.steps(), (2, 0));
+}
