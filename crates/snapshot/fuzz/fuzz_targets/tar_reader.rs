@@ -6,7 +6,7 @@
 //! - the tree of the layer has what the last entry put, and no path of it is longer than allowed;
 //! - reading the same bytes raw sees at least as many entries.
 //!
-//! Corpus: `cargo run --bin seeds -- corpus/tar_reader`.
+//! Corpus: `cargo run --example seeds -- corpus/tar_reader`.
 
 #![no_main]
 
