@@ -31,6 +31,28 @@ impl IgnoreRules {
         });
         Ok(Self(PatternList::new(patterns)?))
     }
+
+    /// Tells whether a COPY of `path`, or of what matches it as a glob, is bound to find nothing.
+    /// Errs on the side of no: with a `!` among the rules only the files themselves could tell.
+    ///
+    /// ```
+    /// use xbuild_snapshot::IgnoreRules;
+    /// let rules = IgnoreRules::parse(b"target\n*.log\n")?;
+    /// assert!(rules.excludes(b"./target/release") && rules.excludes(b"*.log"));
+    /// assert!(!rules.excludes(b".") && !rules.excludes(b"src"));
+    /// # Ok::<(), xbuild_snapshot::PatternError>(())
+    /// ```
+    pub fn excludes(&self, path: &[u8]) -> bool {
+        if self.0.has_exceptions() {
+            return false;
+        }
+        let path = from_root(path);
+        match path.as_slice() {
+            // The root itself is never excluded, but all that is in it may be.
+            b"." | b"/" => self.0.matches_path(b"\x01").0 && self.0.matches_path(b".\x01").0,
+            path => self.0.matches_path(path).0,
+        }
+    }
 }
 
 /// Returns a pattern cleaned, and without the slash that it may begin with.
