@@ -67,7 +67,7 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) options: Arc<ClientOptions>,
-    http: Http,
+    pub(crate) http: Http,
     runtime: OnceLock<Runtime>,
     /// What the tags were found to name.
     roots: Mutex<HashMap<Reference, (Descriptor, Bytes)>>,
@@ -196,7 +196,7 @@ impl Inner {
         }
     }
 
-    fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime.block_on(future));
         }

@@ -128,6 +128,25 @@ pub enum RequestError {
     },
 }
 
+/// Why a file of a web server could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloadError {
+    /// The server could not be reached or refused.
+    #[error(transparent)]
+    Request {
+        /// The request's failure.
+        source: RequestError,
+    },
+    /// The bytes could not be written here.
+    #[error("cannot keep what was downloaded")]
+    Write {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
 impl RequestError {
     /// Returns whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {

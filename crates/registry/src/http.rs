@@ -15,7 +15,7 @@ use crate::token::{Authorizer, Scope, denied};
 use crate::transport::{Progress, Transport};
 
 /// How many redirects are followed: a content delivery network needs one or two.
-const MAX_REDIRECTS: u32 = 10;
+pub(crate) const MAX_REDIRECTS: u32 = 10;
 
 /// A request.
 pub(crate) struct Call<'a> {

@@ -11,6 +11,7 @@
 //! | `resolve`, `inspect`, `document` | from bytes to an image, for registries and layouts alike |
 //! | `push`, `upload` | [`Push`]: blobs, manifests, tags |
 //! | `assemble` | [`assemble()`]: built images to manifests and index, without I/O |
+//! | `download` | [`Client::download`]: files of web servers |
 //! | `layout`, `layout_write` | [`Layout`], [`LayoutContent`] |
 //! | `validate` | [`validate()`]: the oracle of the tests |
 //! | `http`, `transport`, `token`, `challenge`, `origin`, `endpoint`, `retry` | one request |
@@ -24,6 +25,7 @@ mod client;
 mod credentials;
 mod detail;
 mod document;
+mod download;
 mod endpoint;
 mod error;
 mod helper;
@@ -48,9 +50,10 @@ pub use assemble::{
 pub use client::{Client, DocumentCache};
 pub use credentials::{Credential, Credentials, Secret};
 pub use detail::Detail;
+pub use download::{DownloadRequest, Downloaded, Validators};
 pub use error::{
-    AssembleError, CredentialsError, DocumentError, LayoutError, PullError, PushError,
-    RequestError, ValidateError,
+    AssembleError, CredentialsError, DocumentError, DownloadError, LayoutError, PullError,
+    PushError, RequestError, ValidateError,
 };
 pub use inspect::{InspectedImage, Inspection};
 pub use layout::Layout;

@@ -1,4 +1,5 @@
 //! What tests are made of: servers and builders. Nothing outside of tests uses it.
 
+pub mod files;
 pub mod registry;
 pub mod wire;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod download;
 mod faults;
 mod fixture;
 mod layouts;

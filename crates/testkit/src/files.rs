@@ -1,0 +1,107 @@
+//! A web server in memory, on a loopback port.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::wire::{Request, Response};
+
+/// A web server. It ends with this value.
+#[derive(Debug)]
+pub struct FileServer {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Answers by path and query; the last of several stays.
+    answers: Mutex<BTreeMap<String, Vec<Response>>>,
+    log: Mutex<Vec<Request>>,
+    stopped: AtomicBool,
+}
+
+impl FileServer {
+    /// Starts a server without files on a free port.
+    pub fn start() -> Self {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if shared.stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || shared.serve(stream));
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Returns the URL of a path, which begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Answers requests of a path with these, one after the other; the last one from then on.
+    pub fn answer(&self, path: &str, answers: impl IntoIterator<Item = Response>) {
+        let answers = answers.into_iter().collect();
+        let mut all = self.state.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(path.to_owned(), answers);
+    }
+
+    /// Serves a file. Whoever has its `etag` is told so.
+    pub fn put(&self, path: &str, etag: &str, modified: &str, body: impl Into<Vec<u8>>) {
+        let response =
+            Response::new(200).with("etag", etag).with("last-modified", modified).body(body);
+        self.answer(path, [response]);
+    }
+
+    /// Returns the requests so far.
+    pub fn log(&self) -> Vec<Request> {
+        self.state.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for FileServer {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::Relaxed);
+        // The thread waits for a connection to notice.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl State {
+    fn serve(&self, stream: TcpStream) {
+        let Ok(mut writer) = stream.try_clone() else { return };
+        let mut reader = BufReader::new(stream);
+        while let Ok(Some(request)) = Request::read(&mut reader, |_| None) {
+            let response = self.next(&request);
+            let head = request.method == "HEAD";
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+            if response.write(&mut writer, head).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn next(&self, request: &Request) -> Response {
+        let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(answers) = all.get_mut(&request.target) else { return Response::new(404) };
+        let response = match answers.len() {
+            0 => return Response::new(404),
+            1 => answers[0].clone(),
+            _ => answers.remove(0),
+        };
+        let etag = response.headers.iter().find(|(name, _)| name == "etag");
+        match (etag, request.header("if-none-match")) {
+            (Some((_, etag)), Some(known)) if etag == known => Response::new(304),
+            _ => response,
+        }
+    }
+}
