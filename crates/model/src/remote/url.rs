@@ -1,0 +1,130 @@
+//! The parts of a URL, read so that nobody after us can read them otherwise.
+
+use super::{HttpSource, RemoteError, UserInfo};
+
+/// The name of a file whose URL has none; BuildKit's.
+const UNNAMED: &str = "__unnamed__";
+
+/// The longest name of a file, in bytes: the limit of Linux file systems.
+const MAX_NAME: usize = 255;
+
+/// A URL in parts, all but `user` as written.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    /// In lower case.
+    pub(super) scheme: String,
+    pub(super) user: Option<UserInfo>,
+    /// Host and port.
+    pub(super) host: &'a str,
+    /// With a slash at its beginning, or empty.
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) fragment: Option<&'a str>,
+}
+
+impl Parts<'_> {
+    /// Returns the URL without user information, query and fragment.
+    pub(super) fn shown(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.host, self.path)
+    }
+
+    pub(super) fn fault(&self, reason: &'static str) -> RemoteError {
+        RemoteError::Url { url: self.shown(), reason }
+    }
+}
+
+/// Takes a URL apart.
+pub(super) fn split(text: &str) -> Result<Parts<'_>, RemoteError> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let (rest, fragment) = cut(rest, '#');
+    let (rest, query) = cut(rest, '?');
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    let user = user.map(|user| {
+        let (name, password) = user.split_once(':').unwrap_or((user, ""));
+        (decode(name), decode(password))
+    });
+    let mut parts =
+        Parts { scheme: scheme.to_ascii_lowercase(), user: None, host, path, query, fragment };
+    if text.contains(|c: char| c.is_control()) {
+        return Err(RemoteError::Url {
+            url: parts.shown().escape_debug().to_string(),
+            reason: "it has control characters",
+        });
+    }
+    if !is_host(host) {
+        return Err(parts.fault("the host is malformed"));
+    }
+    parts.user = match user {
+        None => None,
+        Some((Some(name), Some(password))) => Some(UserInfo { name, password }),
+        Some(_) => return Err(parts.fault("the user information is malformed")),
+    };
+    Ok(parts)
+}
+
+/// Returns the file that a URL names.
+pub(super) fn http(parts: &Parts<'_>) -> Result<HttpSource, RemoteError> {
+    let path = decode(parts.path).ok_or_else(|| parts.fault("the path is malformed"))?;
+    let name = match path.trim_end_matches('/').rsplit('/').next() {
+        None | Some("" | ".") => UNNAMED,
+        Some("..") => return Err(parts.fault("the path has no name of a file")),
+        Some(name) => name,
+    };
+    if name.contains('\0') || name.len() > MAX_NAME {
+        return Err(parts.fault("the path has no name of a file"));
+    }
+    let query = parts.query.map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(HttpSource {
+        url: format!("{}{query}", parts.shown()),
+        user: parts.user.clone(),
+        name: name.to_owned(),
+        checksum: None,
+    })
+}
+
+fn cut(text: &str, at: char) -> (&str, Option<&str>) {
+    match text.split_once(at) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+/// Returns whether a text is a host name or address with an optional port, and no option of a
+/// program.
+pub(super) fn is_host(text: &str) -> bool {
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            let valid = address.parse::<std::net::Ipv6Addr>().is_ok();
+            let port = rest.strip_prefix(':');
+            if !valid || (port.is_none() && !rest.is_empty()) {
+                return false;
+            }
+            ("address", port)
+        }
+        None => cut(text, ':'),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name.chars().all(is_name)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+/// Returns a text with its `%XX` replaced; `None` if they are malformed or give no text.
+pub(super) fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
