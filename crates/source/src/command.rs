@@ -1,0 +1,229 @@
+//! Running git, so that it executes nothing of a repository's, of a remote's or of the user's
+//! configuration.
+//!
+//! - The environment is empty but for what is listed: no `GIT_*`, no home, no configuration of
+//!   user or system.
+//! - Only `https`, `http`, `ssh` and `git` are spoken, for submodules too; never `ext` or files.
+//! - No hooks, no templates, no file system monitor, no credential helper, no pager, no prompt.
+//! - It never runs in a folder that somebody else has made: its repositories are new each time.
+//! - Whatever comes from a user stands behind `--`, and was checked not to begin with `-`.
+//! - A secret goes through the environment: arguments are seen by all users of a machine.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use crate::error::FetchError;
+use crate::fetcher::{FetchOptions, Fetcher};
+use crate::login;
+
+/// How many bytes of git's output are read: the references of the largest repositories have some
+/// 50 MiB; those that are asked for by name a few lines.
+const MAX_OUTPUT: u64 = 16 << 20;
+
+/// How many bytes of what git says when it fails are kept, from the end.
+const MAX_SAID: usize = 2000;
+
+/// Settings that hold whatever a configuration says.
+const SETTINGS: &[&str] = &[
+    "advice.detachedHead=false",
+    "core.attributesFile=/dev/null",
+    "core.excludesFile=/dev/null",
+    "core.autocrlf=false",
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.symlinks=true",
+    "credential.helper=",
+    "fetch.recurseSubmodules=false",
+    "gc.auto=0",
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+    "init.defaultBranch=main",
+    "maintenance.auto=false",
+    "protocol.allow=never",
+    "protocol.git.allow=always",
+    "protocol.http.allow=always",
+    "protocol.https.allow=always",
+    "protocol.ssh.allow=always",
+    "safe.directory=*",
+    "submodule.recurse=false",
+];
+
+/// Git for one repository.
+#[derive(Debug)]
+pub(crate) struct Git<'a> {
+    program: PathBuf,
+    options: &'a FetchOptions,
+    /// Shown in errors.
+    remote: &'a str,
+    authorization: Option<String>,
+    /// An empty folder.
+    home: &'a Path,
+    /// Where the repository and its files are.
+    places: Option<(PathBuf, PathBuf)>,
+}
+
+impl<'a> Git<'a> {
+    /// Finds the program.
+    pub(crate) fn new(
+        fetcher: &'a Fetcher,
+        remote: &'a str,
+        authorization: Option<String>,
+        home: &'a Path,
+    ) -> Result<Self, FetchError> {
+        let options = &fetcher.options;
+        let program = find("git", &options.search_path)
+            .ok_or_else(|| FetchError::NoGit { remote: remote.to_owned() })?;
+        Ok(Self { program, options, remote, authorization, home, places: None })
+    }
+
+    /// Makes the repository `folder` the one to work on, with its files in `work`.
+    pub(crate) fn place(&mut self, folder: PathBuf, work: PathBuf) {
+        self.places = Some((folder, work));
+    }
+
+    /// Runs a subcommand and returns what it wrote.
+    pub(crate) fn run<A: AsRef<OsStr>>(
+        &self,
+        action: &'static str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<u8>, FetchError> {
+        let (status, output, said) = self.execute(action, args)?;
+        if status.success() {
+            return Ok(output);
+        }
+        let remote = self.remote.to_owned();
+        Err(FetchError::Git { action, remote, status, said: printable(&said) })
+    }
+
+    fn execute<A: AsRef<OsStr>>(
+        &self,
+        action: &'static str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), FetchError> {
+        let failed = |source| FetchError::Run { action, source };
+        let mut child = self
+            .command(action)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let said = std::thread::spawn(move || last(stderr));
+        let mut output = Vec::new();
+        let read = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output);
+        if read.is_err() || output.len() as u64 > MAX_OUTPUT {
+            // Already gone is as good as killed.
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(failed)?;
+        read.map_err(failed)?;
+        let said = said.join().unwrap_or_default();
+        if output.len() as u64 > MAX_OUTPUT {
+            return Err(FetchError::Answer { action, remote: self.remote.to_owned() });
+        }
+        Ok((status, output, said))
+    }
+
+    fn command(&self, action: &'static str) -> Command {
+        let mut command = Command::new(&self.program);
+        let own = self.options.environment.iter().filter(|(name, _)| !name.starts_with("GIT_"));
+        command.env_clear().envs(own.cloned()).envs([
+            ("PATH", self.options.search_path.as_os_str()),
+            ("HOME", self.home.as_os_str()),
+            ("LC_ALL", OsStr::new("C")),
+            ("GIT_CONFIG_NOSYSTEM", OsStr::new("1")),
+            ("GIT_CONFIG_GLOBAL", OsStr::new("/dev/null")),
+            ("GIT_ATTR_NOSYSTEM", OsStr::new("1")),
+            ("GIT_TERMINAL_PROMPT", OsStr::new("0")),
+            ("GIT_ASKPASS", OsStr::new("true")),
+            ("GIT_PROTOCOL_FROM_USER", OsStr::new("0")),
+            ("GIT_OPTIONAL_LOCKS", OsStr::new("0")),
+            ("GIT_SSH_COMMAND", OsStr::new("ssh -oBatchMode=yes")),
+        ]);
+        // git's own arguments do not reach the processes that it starts for submodules.
+        let mut allowed = String::from("git:http:https:ssh");
+        let mut settings: Vec<&str> = SETTINGS.to_vec();
+        if self.options.allow_files {
+            allowed.push_str(":file");
+            settings.push("protocol.file.allow=always");
+        }
+        command.env("GIT_ALLOW_PROTOCOL", allowed);
+        if let Some(authorization) = &self.authorization {
+            // Whoever is redirected to would be told as well.
+            settings.push("http.followRedirects=false");
+            let key = format!("http.{}/.extraHeader", login::origin(self.remote));
+            command.env("GIT_CONFIG_COUNT", "1");
+            command.env("GIT_CONFIG_KEY_0", key);
+            command.env("GIT_CONFIG_VALUE_0", format!("Authorization: {authorization}"));
+        }
+        for setting in settings {
+            command.arg("-c").arg(setting);
+        }
+        command.current_dir(self.home);
+        if let Some((folder, work)) = &self.places {
+            command.arg("--git-dir").arg(folder).arg("--work-tree").arg(work).current_dir(work);
+        }
+        command.arg(action);
+        command
+    }
+}
+
+/// Returns the first executable file of that name in the absolute folders of `search_path`.
+fn find(program: &str, search_path: &OsString) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let executable = |path: &PathBuf| {
+        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    let folders = std::env::split_paths(search_path).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(program)).find(executable)
+}
+
+/// Reads to the end and returns the last bytes.
+fn last(mut input: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return kept,
+            Ok(count) => {
+                kept.extend_from_slice(&buffer[..count]);
+                kept.drain(..kept.len().saturating_sub(MAX_SAID));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // What was said so far explains enough.
+            Err(_) => return kept,
+        }
+    }
+}
+
+/// Returns what git said on one line, with a colon before it: without control characters, which
+/// a remote may have sent.
+fn printable(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let lines = text.lines().map(|line| {
+        let visible = line.chars().filter(|c| !c.is_control());
+        visible.collect::<String>().trim().to_owned()
+    });
+    let lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_said_is_one_safe_line() {
+        assert_eq!(printable(b""), "");
+        assert_eq!(
+            printable(b"remote: \x1b[31mno\x07\r\nfatal: x\n"),
+            ": remote: [31mno; fatal: x"
+        );
+        assert_eq!(last(&vec![b'x'; 100_000][..]).len(), MAX_SAID);
+    }
+}

@@ -1,0 +1,101 @@
+//! Files of web servers.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use xbuild_model::Digest;
+use xbuild_model::remote::HttpSource;
+use xbuild_registry::{DownloadRequest, Downloaded, Validators};
+use xbuild_store::SourceRecord;
+
+use crate::error::{FetchError, io as io_error};
+use crate::fetcher::Fetcher;
+use crate::login;
+
+/// The mode of what comes from a web server. **Source** — Dockerfile reference § ADD.
+const MODE: u32 = 0o600;
+
+/// Returns the folder with the file.
+pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, FetchError> {
+    let HttpSource { url, user: _, name, checksum } = source;
+    if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+        return Err(FetchError::Name { name: name.clone() });
+    }
+    let store = &fetcher.store;
+    let wanted = checksum.as_ref().map(Digest::to_string).unwrap_or_default();
+    let key = Digest::of(format!("http 1\n{name}\n{wanted}\n{url}").as_bytes());
+    let record = store.source_record(&key)?;
+    let known = record.as_ref().and_then(|record| store.source_folder(&record.folder));
+    if let (Some(folder), Some(_)) = (&known, checksum) {
+        // It was checked when it came.
+        return Ok(folder.clone());
+    }
+    let validators = record
+        .filter(|_| known.is_some())
+        .map(|record| Validators { etag: record.etag, last_modified: record.last_modified });
+    let validators = validators.filter(|validators| !validators.is_empty());
+    let authorization = login::http(fetcher, source)?;
+    let request = DownloadRequest {
+        url,
+        authorization: authorization.as_deref(),
+        known: validators.as_ref(),
+    };
+    let temp = store.temp_dir("download")?;
+    let content = temp.path().join("fs");
+    fs::create_dir(&content).map_err(io_error("make", &content))?;
+    let path = content.join(name);
+    let failed = |source| FetchError::Download { url: url.clone(), source };
+    let came = fetcher.client.download(&request, || Hashing::create(&path)).map_err(failed)?;
+    let Some(Downloaded { file, validators }) = came else {
+        return known.ok_or_else(|| FetchError::NotModified { url: url.clone() });
+    };
+    let digest = Digest::from_sha256(file.hash.finalize().into());
+    if let Some(expected) = checksum
+        && *expected != digest
+    {
+        let (url, expected) = (url.clone(), expected.clone());
+        return Err(FetchError::Checksum { url, expected, actual: digest });
+    }
+    // As in the reference: a server that knows no time gives 1970.
+    let modified = validators.modified().unwrap_or(0);
+    let dress = || {
+        file.file.set_permissions(fs::Permissions::from_mode(MODE))?;
+        file.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified))
+    };
+    dress().map_err(io_error("finish", &path))?;
+    let folder_key = Digest::of(format!("http file 1\n{name}\n{digest}\n{modified}").as_bytes());
+    let folder = store.publish_source(&content, &folder_key)?;
+    let Validators { etag, last_modified } = validators;
+    store.put_source_record(&key, &SourceRecord { folder: folder_key, etag, last_modified })?;
+    Ok(folder)
+}
+
+/// A file that is hashed while it is written.
+struct Hashing {
+    file: File,
+    hash: Sha256,
+}
+
+impl Hashing {
+    fn create(path: &PathBuf) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(MODE).open(path)?;
+        Ok(Self { file, hash: Sha256::new() })
+    }
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

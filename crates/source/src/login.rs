@@ -1,0 +1,96 @@
+//! Who is told which secret: user information of a URL, or a secret of the build whose name has
+//! the host in it.
+//!
+//! **Source** — Dockerfile reference § ADD, Adding private Git repositories; `docker buildx build`
+//! reference § Git authentication; RFC 7617.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use xbuild_model::reference::is_loopback;
+use xbuild_model::remote::{GitSource, HttpSource, UserInfo};
+
+use crate::error::FetchError;
+use crate::fetcher::Fetcher;
+
+/// Returns the `Authorization` header for a file, if there is any.
+pub(crate) fn http(fetcher: &Fetcher, source: &HttpSource) -> Result<Option<String>, FetchError> {
+    if let Some(user) = &source.user {
+        return Ok(Some(basic(user)));
+    }
+    let host = host(&source.url);
+    if !is_private(&source.url, host) {
+        return Ok(None);
+    }
+    if let Some(header) = secret(fetcher, &format!("HTTP_AUTH_HEADER_{host}"))? {
+        return Ok(Some(header));
+    }
+    let token = secret(fetcher, &format!("HTTP_AUTH_TOKEN_{host}"))?;
+    Ok(token.map(|token| format!("Bearer {token}")))
+}
+
+/// Returns the `Authorization` header for a repository, if there is any.
+pub(crate) fn git(fetcher: &Fetcher, source: &GitSource) -> Result<Option<String>, FetchError> {
+    if let Some(user) = &source.user {
+        return Ok(Some(basic(user)));
+    }
+    let host = host(&source.remote);
+    let is_web = source.remote.starts_with("http://") || source.remote.starts_with("https://");
+    if !is_web || !is_private(&source.remote, host) {
+        return Ok(None);
+    }
+    for suffix in [format!(".{host}"), String::new()] {
+        if let Some(header) = secret(fetcher, &format!("GIT_AUTH_HEADER{suffix}"))? {
+            return Ok(Some(header));
+        }
+        if let Some(password) = secret(fetcher, &format!("GIT_AUTH_TOKEN{suffix}"))? {
+            let name = "x-access-token".to_owned();
+            return Ok(Some(basic(&UserInfo { name, password })));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the beginning of a URL up to the path: what a secret is bound to.
+pub(crate) fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    url[start..].find('/').map_or(url, |at| &url[..start + at])
+}
+
+fn host(url: &str) -> &str {
+    let origin = origin(url);
+    origin.split_once("://").map_or(origin, |(_, host)| host)
+}
+
+/// Returns whether nobody on the way can read what is sent.
+fn is_private(url: &str, host: &str) -> bool {
+    url.starts_with("https://") || is_loopback(host)
+}
+
+fn secret(fetcher: &Fetcher, id: &str) -> Result<Option<String>, FetchError> {
+    let Some(secrets) = &fetcher.options.secrets else { return Ok(None) };
+    let found = secrets.secret(id).map_err(|source| FetchError::Secret { source })?;
+    let Some(bytes) = found else { return Ok(None) };
+    let text = String::from_utf8(bytes.0).ok().map(|text| text.trim().to_owned());
+    match text.filter(|text| !text.is_empty() && !text.contains(|c: char| c.is_control())) {
+        Some(text) => Ok(Some(text)),
+        None => Err(FetchError::SecretText { id: id.to_owned() }),
+    }
+}
+
+fn basic(user: &UserInfo) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", user.name, user.password)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_bound_to_an_origin() {
+        assert_eq!(origin("https://h.example:8443/a/b"), "https://h.example:8443");
+        assert_eq!(host("https://h.example:8443/a/b"), "h.example:8443");
+        assert_eq!(host("https://h.example"), "h.example");
+        assert!(!is_private("http://h.example/", "h.example"));
+        assert!(is_private("http://127.0.0.1:80/", "127.0.0.1:80"));
+    }
+}

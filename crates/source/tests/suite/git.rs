@@ -1,0 +1,216 @@
+//! Commits of repositories.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::sync::Arc;
+
+use xbuild_model::remote::{GitSource, RemoteSource};
+use xbuild_source::{FetchError, FetchOptions, FetchWarning};
+
+use crate::fixture::{Place, Repository, files, options};
+
+fn fetch(place: &Place, source: GitSource) -> Result<Vec<(String, String)>, FetchError> {
+    Ok(files(&place.fetcher().folder(&RemoteSource::Git(source))?))
+}
+
+fn text(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[test]
+fn a_reference_is_a_branch_a_tag_or_a_commit() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    let first = repository.commit("f", "one");
+    repository.git(&["tag", "--annotate", "--message", "m", "v1"]);
+    repository.commit("f", "two");
+    repository.git(&["branch", "side/branch"]);
+    repository.commit("f", "three");
+    for (reference, expected) in [
+        (None, "three"),
+        (Some("main"), "three"),
+        (Some("side/branch"), "two"),
+        (Some("refs/heads/side/branch"), "two"),
+        (Some("v1"), "one"),
+        (Some("refs/tags/v1"), "one"),
+        (Some(first.as_str()), "one"),
+    ] {
+        let reference = reference.map(str::to_owned);
+        let source = GitSource { reference: reference.clone(), ..repository.source() };
+        assert_eq!(fetch(&place, source).unwrap(), text(&[("f", expected)]), "{reference:?}");
+    }
+    for missing in ["none", "branch", &first[..10], &"0".repeat(40)] {
+        let source = GitSource { reference: Some(missing.to_owned()), ..repository.source() };
+        let error = fetch(&place, source).unwrap_err();
+        assert!(matches!(error, FetchError::NoReference { .. }), "{missing}: {error}");
+    }
+    // A commit that was fetched is there without the repository.
+    fs::remove_dir_all(&repository.path).unwrap();
+    let folder = place.fetcher().folder(&repository.at(&first)).unwrap();
+    let meta = fs::metadata(folder.join("f")).unwrap();
+    assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o644, 1_000_000_000));
+}
+
+#[test]
+fn a_checksum_is_the_beginning_of_the_commit() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    let commit = repository.commit("f", "one");
+    let with = |checksum: &str| repository.source().with_checksum(checksum).unwrap();
+    assert!(fetch(&place, with(&commit)).is_ok());
+    assert!(fetch(&place, with(&commit[..7])).is_ok());
+    let error = fetch(&place, with("ffffffffffffffff")).unwrap_err();
+    assert!(matches!(error, FetchError::Commit { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_is_a_real_one() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    symlink("/", repository.path.join("root")).unwrap();
+    symlink("a", repository.path.join("link")).unwrap();
+    repository.commit("a/b/f", "inner");
+    let at = |path: &str| GitSource { subdir: Some(path.to_owned()), ..repository.source() };
+    assert_eq!(fetch(&place, at("a/b")).unwrap(), text(&[("f", "inner")]));
+    for bad in ["root/etc", "root", "link/b", "a/b/f", "none", ".."] {
+        let error = fetch(&place, at(bad)).unwrap_err();
+        assert!(matches!(error, FetchError::NoFolder { .. }), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn the_repository_itself_is_kept_if_asked() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    repository.commit("f", "one");
+    let kept = GitSource { keep_git_dir: Some(true), ..repository.source() };
+    let folder = place.fetcher().folder(&RemoteSource::Git(kept)).unwrap();
+    let copy = Repository { path: folder };
+    assert_eq!(copy.git(&["-c", "safe.directory=*", "status", "--porcelain"]), "");
+    assert_eq!(copy.git(&["config", "remote.origin.url"]), repository.source().remote);
+    assert!(!copy.path.join(".git/hooks").exists());
+    assert_eq!(fetch(&place, repository.source()).unwrap(), text(&[("f", "one")]));
+}
+
+#[test]
+fn submodules_come_if_asked() {
+    let place = Place::new();
+    let (inner, outer) = (place.repository("inner"), place.repository("outer"));
+    inner.commit("i", "inner");
+    outer.commit("o", "outer");
+    outer.git(&["submodule", "--quiet", "add", "--", &inner.source().remote, "sub"]);
+    outer.git(&["commit", "--quiet", "--message", "sub"]);
+    let names = |source| -> Vec<String> {
+        fetch(&place, source).unwrap().into_iter().map(|(name, _)| name).collect()
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let told = place.fetcher_with(FetchOptions {
+        allow_files: true,
+        on_warning: Some(Arc::new(move |it| sender.lock().unwrap().send(it.clone()).unwrap())),
+        ..options()
+    });
+    told.folder(&RemoteSource::Git(outer.source())).unwrap();
+    let remote = outer.source().remote;
+    assert_eq!(receiver.try_recv(), Ok(FetchWarning::Submodules { remote }));
+    assert_eq!(names(outer.source()), [".gitmodules", "o"]);
+    let with = GitSource { submodules: Some(true), ..outer.source() };
+    assert_eq!(names(with.clone()), [".gitmodules", "o", "sub/i"]);
+    // Repositories of this machine are none of a submodule's business.
+    let strict = place.fetcher_with(options());
+    let error = strict.folder(&RemoteSource::Git(outer.source())).unwrap_err();
+    assert!(matches!(error, FetchError::LocalRepository { .. }), "{error}");
+}
+
+#[test]
+fn nothing_is_executed() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    let marker = place.dir.path().join("marker");
+    let script = place.dir.path().join("script");
+    fs::write(&script, format!("#!/bin/sh\ntouch {}\ncat\n", marker.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    repository.commit(".gitattributes", "* filter=evil\n");
+    repository.commit("f", "one");
+    // Hooks and settings of the repository; its attributes ask for a filter.
+    for hook in ["post-checkout", "post-update", "pre-receive", "reference-transaction"] {
+        let hooks = repository.path.join(".git/hooks");
+        fs::create_dir_all(&hooks).unwrap();
+        fs::copy(&script, hooks.join(hook)).unwrap();
+    }
+    let path = script.to_str().unwrap();
+    for key in ["filter.evil.smudge", "core.fsmonitor", "core.sshCommand", "core.pager"] {
+        let config = repository.path.join(".git/config");
+        repository.git(&["config", "--file", config.to_str().unwrap(), key, path]);
+    }
+    // What the environment says does not count.
+    let environment = [
+        ("HOME", place.dir.path().to_str().unwrap()),
+        ("GIT_CONFIG_COUNT", "0"),
+        ("GIT_EXTERNAL_DIFF", path),
+    ];
+    let options = FetchOptions {
+        environment: environment.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
+        allow_files: true,
+        ..options()
+    };
+    let config = format!("[filter \"evil\"]\nsmudge = {path}\n[core]\nhooksPath = {path}\n");
+    fs::write(place.dir.path().join(".gitconfig"), config).unwrap();
+    fs::remove_file(&marker).ok();
+    let source = RemoteSource::Git(repository.source());
+    let folder = place.fetcher_with(options).folder(&source).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("f")).unwrap(), "one");
+    assert!(!marker.exists());
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let place = Place::new();
+    let fetcher = place.fetcher_with(FetchOptions { allow_files: true, ..Default::default() });
+    let error = fetcher.folder(&place.repository("r").at("main")).unwrap_err();
+    assert!(matches!(error, FetchError::NoGit { .. }), "{error}");
+}
+
+#[test]
+fn what_a_server_says_is_shown_and_secrets_are_not() {
+    let server = xbuild_testkit::files::FileServer::start();
+    let place = Place::new();
+    let url = server.url("/r.git").replace("//", "//me:SECRET@");
+    let source = RemoteSource::parse(&url, xbuild_model::remote::Asker::Add).unwrap().unwrap();
+    let error = place.fetcher().folder(&source).unwrap_err().to_string();
+    assert!(error.contains("git ls-remote of http://127.0.0.1"), "{error}");
+    assert!(error.contains("not found"), "{error}");
+    assert!(!error.contains("SECRET"), "{error}");
+    assert_eq!(server.log()[0].header("authorization"), Some("Basic bWU6U0VDUkVU"));
+}
+
+#[test]
+fn a_server_that_knows_nothing_of_git_gives_commits_too() {
+    let server = xbuild_testkit::files::FileServer::start();
+    let place = Place::new();
+    let repository = place.repository("r");
+    let first = repository.commit("f", "one");
+    repository.commit("f", "two");
+    repository.git(&["update-server-info"]);
+    let root = repository.path.join(".git");
+    let mut todo = vec![root.clone()];
+    while let Some(folder) = todo.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            let query = if name == "info/refs" { "?service=git-upload-pack" } else { "" };
+            server.put(&format!("/r.git/{name}{query}"), "", "", fs::read(&path).unwrap());
+        }
+    }
+    let at = |reference: &str| GitSource {
+        remote: server.url("/r.git"),
+        reference: Some(reference.to_owned()),
+        ..repository.source()
+    };
+    assert_eq!(fetch(&place, at("main")).unwrap(), text(&[("f", "two")]));
+    assert_eq!(fetch(&place, at(&first)).unwrap(), text(&[("f", "one")]));
+}
