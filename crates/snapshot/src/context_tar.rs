@@ -1,0 +1,135 @@
+//! Build contexts that come as a tar archive: unpacked into a folder, to be copied from like any
+//! other context.
+//!
+//! Names are taken as below the folder, whatever they say: neither `..`, nor an absolute name, nor
+//! a symbolic link leads out of it. Nothing in an archive means that something is to be removed.
+//! Owners are not kept, as those of no context are.
+
+use std::io::Read;
+
+use crate::path::{self, DotDot};
+use crate::unpack::{UnpackOptions, Unpacker};
+use crate::{Change, Entry, Kind, LayerError, Meta, Root, ShownPath, UnpackError, archive};
+
+/// How many bytes tell an archive from a Dockerfile: a header of tar and what may follow it.
+pub const SNIFFED: usize = 1024;
+
+/// Returns whether a stream that begins with these bytes ([`SNIFFED`] of them, or all) is a tar
+/// archive, compressed or not.
+///
+/// ```
+/// assert!(!xbuild_snapshot::context_tar::is_archive(b"FROM scratch\n"));
+/// assert!(xbuild_snapshot::context_tar::is_archive(b"\x1f\x8b\x08..."));
+/// ```
+pub fn is_archive(head: &[u8]) -> bool {
+    archive::is_archive(head)
+}
+
+/// Unpacks an archive (plain, gzip, bzip2, xz or zstd) into the empty folder `root`.
+///
+/// **Errors** — leave a half-filled folder, for the caller to remove.
+pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
+    let mut input = input;
+    let mut head = Vec::new();
+    let sniffed = input.by_ref().take(SNIFFED as u64).read_to_end(&mut head);
+    sniffed.map_err(|source| LayerError::Read { source })?;
+    let mut reader = archive::read(head, input)?;
+    // Everything stays with whoever builds.
+    let options = UnpackOptions { single_id: true };
+    let entry_fault =
+        |path: Vec<u8>| move |source| UnpackError::Entry { path: ShownPath(path.clone()), source };
+    let mut unpacker = Unpacker::new(root, options).map_err(entry_fault(Vec::new()))?;
+    while let Some(raw) = reader.next()? {
+        let clean = |name: &[u8]| {
+            path::clean(name, DotDot::Clamp).map_err(|fault| LayerError::entry(name, fault))
+        };
+        let name = clean(&raw.name)?;
+        let kind = match raw.kind {
+            Kind::HardLink { target } => Kind::HardLink { target: clean(&target)? },
+            kind => kind,
+        };
+        // Without it nobody but root could go on unpacking, or remove it.
+        let enter = if kind == Kind::Dir { 0o700 } else { 0 };
+        let meta = Meta { mode: raw.meta.mode | enter, ..raw.meta };
+        let change = Change::Put(Entry { path: name.clone(), kind, meta });
+        unpacker.apply(&change, &mut reader).map_err(entry_fault(name))?;
+    }
+    unpacker.finish().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Returns a plain archive of (name, kind, text); the text of a link is its target.
+    fn tar(entries: &[(&str, u8, &str)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, kind, text) in entries {
+            let mut header = [0; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[100..107].copy_from_slice(if *kind == b'5' { b"0000000" } else { b"0000600" });
+            let size = if *kind == b'0' { text.len() } else { 0 };
+            header[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+            header[136..147].copy_from_slice(b"00000000007");
+            header[156] = *kind;
+            if *kind != b'0' {
+                header[157..157 + text.len()].copy_from_slice(text.as_bytes());
+            }
+            header[257..265].copy_from_slice(b"ustar\x0000");
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            bytes.extend(header);
+            if *kind == b'0' {
+                bytes.extend(text.as_bytes());
+                bytes.resize(bytes.len().next_multiple_of(512), 0);
+            }
+        }
+        bytes.resize(bytes.len() + 1024, 0);
+        bytes
+    }
+
+    #[test]
+    fn whatever_an_archive_says_stays_in_the_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let (inside, outside) = (temp.path().join("in"), temp.path().join("out"));
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("mark"), "mark").unwrap();
+        let out = outside.to_str().unwrap();
+        let archive = tar(&[
+            ("./d/", b'5', ""),
+            ("d/f", b'0', "text"),
+            ("../../up", b'0', "up"),
+            ("/absolute", b'0', "absolute"),
+            ("link", b'2', out),
+            ("link/mark", b'0', "over"),
+            ("Dockerfile", b'2', &format!("{out}/mark")),
+            ("hard", b'1', "../d/f"),
+            (".wh.gone", b'0', "plain"),
+        ]);
+        assert!(is_archive(&archive[..SNIFFED]));
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&archive).unwrap();
+        unpack(&gzip.finish().unwrap()[..], &Root::open(&inside).unwrap()).unwrap();
+        let read = |name: &str| fs::read_to_string(inside.join(name)).unwrap();
+        for (name, text) in [
+            ("d/f", "text"),
+            ("hard", "text"),
+            ("up", "up"),
+            ("absolute", "absolute"),
+            ("link/mark", "over"),
+            (".wh.gone", "plain"),
+        ] {
+            assert_eq!(read(name), text, "{name}");
+        }
+        assert!(inside.join("Dockerfile").is_symlink());
+        assert_eq!(fs::read_to_string(outside.join("mark")).unwrap(), "mark");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        let error = unpack(&archive[..700], &Root::open(&inside).unwrap()).unwrap_err();
+        assert!(matches!(error, UnpackError::Layer { .. }), "{error:?}");
+    }
+}

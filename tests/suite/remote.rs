@@ -1,0 +1,310 @@
+//! What is fetched: ADD from URLs and repositories, and build contexts of all kinds.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use xbuild_testkit::files::FileServer;
+use xbuild_testkit::wire::Response;
+
+use crate::harness::{Finished, Place, User, can_use, tool};
+use crate::image::{self, Image};
+
+const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+/// Builds with these arguments, which name the context, and `stdin`.
+fn run(place: &Place, args: &[&str], stdin: &[u8]) -> Finished {
+    let mut command = place.xbuild(["build", "--progress", "plain"]);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A build that does not want all of it says why on standard error.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    Finished::of(child.wait_with_output().unwrap())
+}
+
+/// The same for a build that must succeed; returns its image.
+#[track_caller]
+fn image(place: &Place, args: &[&str], stdin: &[u8]) -> Image {
+    let layout = place.out("image");
+    let _ = fs::remove_dir_all(&layout);
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    run(place, &[&["--output", &output], args].concat(), stdin).ok();
+    image::read(&layout).remove(0)
+}
+
+/// Returns a tar archive of files.
+fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_uid(1000);
+        builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A repository that a server of git's own protocol offers.
+struct GitServer {
+    daemon: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl GitServer {
+    fn start(folder: &Path) -> Self {
+        let folder = folder.join("r.git");
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        fs::create_dir(&folder).unwrap();
+        // Not by way of git, which would stay between us and it.
+        let mut daemon =
+            Command::new(Path::new(&tool("git", ["--exec-path"]).trim()).join("git-daemon"));
+        daemon.args(["--export-all", "--listen=127.0.0.1", "--reuseaddr"]);
+        daemon.arg(format!("--port={port}"));
+        daemon.arg(format!("--base-path={}", folder.parent().unwrap().display()));
+        daemon.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory");
+        daemon.env("GIT_CONFIG_VALUE_0", "*");
+        let daemon = daemon.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { daemon, folder, port };
+        server.git(&["init", "--quiet", "--initial-branch=main"]);
+        let begin = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "the daemon does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn url(&self) -> String {
+        format!("git://127.0.0.1:{}/r.git", self.port)
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let mut command = Command::new("git");
+        command.args(args).current_dir(&self.folder).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "somebody");
+            command.env(format!("GIT_{who}_EMAIL"), "a@b.example");
+            command.env(format!("GIT_{who}_DATE"), "1000000000 +0000");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn commit(&self, files: &[(&str, &str)]) -> String {
+        for (name, text) in files {
+            let path = self.folder.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", "x"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+#[test]
+fn add_takes_files_from_urls() {
+    let server = FileServer::start();
+    server.put("/d/f.txt", "\"1\"", DATE, "one");
+    server.put("/a.tar.gz", "\"a\"", DATE, gzip(&tar(&[("inside", "x")])));
+    for user in User::all() {
+        let place = Place::new(user);
+        let text = format!(
+            "FROM scratch\nADD {0} local {0} /d/\nADD --chown=1:2 --chmod=640 {0} /g\nADD {1} /\n\
+             ADD --unpack {1} /u/\n",
+            server.url("/d/f.txt"),
+            server.url("/a.tar.gz"),
+        );
+        place.write("Dockerfile", text).write("local", "local");
+        let image = place.image(&[]);
+        assert_eq!(
+            image.lines(0),
+            ["dir 755 0:0 d", "file 600 0:0 d/f.txt", "file 644 0:0 d/local"]
+        );
+        assert_eq!(image.text("d/f.txt"), "one");
+        assert_eq!(image.lines(1), ["file 640 1:2 g"]);
+        assert_eq!(image.lines(2), ["file 600 0:0 a.tar.gz"]);
+        assert_eq!(image.text("u/inside"), "x");
+        // Nothing has changed: all of it is cached, and no file comes again.
+        let before = server.log().len();
+        let (cached, done) = place.build(&[]).ok().steps();
+        assert_eq!((cached, done), (4, 0));
+        let log = server.log().split_off(before);
+        assert!(log.iter().all(|request| request.header("if-none-match").is_some()), "{log:?}");
+        assert_eq!(log.len(), 2);
+    }
+}
+
+#[test]
+fn a_checksum_is_checked_before_anything_is_used() {
+    let server = FileServer::start();
+    server.answer("/f", [Response::new(200).body("text")]);
+    let place = Place::new(User::Me);
+    let with = |text: &[u8]| {
+        let digest = image::digest(text);
+        place.write(
+            "Dockerfile",
+            format!("FROM scratch\nADD --checksum={digest} {} /f\n", server.url("/f")),
+        );
+    };
+    with(b"other");
+    place.build(&[]).fails(1, &["digest mismatch", "Dockerfile:2"]);
+    with(b"text");
+    assert_eq!(place.image(&[]).text("f"), "text");
+    let asked = server.log().len();
+    place.build(&[]).ok();
+    assert_eq!(server.log().len(), asked);
+    place.write("Dockerfile", format!("FROM scratch\nADD {} /f\n", server.url("/none")));
+    place.build(&[]).fails(4, &["answered 404"]);
+    // Neither history nor log shows a password.
+    let url = server.url("/f").replace("//", "//me:SECRET@");
+    place.write("Dockerfile", format!("FROM scratch\nADD {url} /g\n"));
+    let finished = place.build(&[]).ok();
+    assert!(!finished.stderr.contains("SECRET"), "{}", finished.stderr);
+    assert!(!place.image(&[]).config.to_string().contains("SECRET"));
+}
+
+#[test]
+fn add_takes_commits_of_repositories() {
+    if !can_use("git") {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        let server = GitServer::start(place.path());
+        let commit = server.commit(&[("f", "one"), ("sub/g", "two"), (".dockerignore", "*")]);
+        server.git(&["tag", "v1"]);
+        server.commit(&[("f", "newer")]);
+        let url = server.url();
+        place.write(
+            "Dockerfile",
+            format!("FROM scratch\nADD {url}#v1 /all\nADD {url}?branch=main&subdir=sub /sub/\n"),
+        );
+        let image = place.image(&[]);
+        assert_eq!(
+            image.lines(0),
+            [
+                "dir 755 0:0 all",
+                "dir 755 0:0 all/sub",
+                "file 644 0:0 all/.dockerignore",
+                "file 644 0:0 all/f",
+                "file 644 0:0 all/sub/g",
+            ]
+        );
+        assert_eq!((image.text("all/f"), image.text("sub/g")), ("one".into(), "two".into()));
+        assert_eq!(place.build(&[]).ok().steps(), (2, 0));
+        let add = |line: &str| place.write("Dockerfile", format!("FROM scratch\nADD {line} /r\n"));
+        add(&format!("--keep-git-dir --checksum={} {url}#v1", &commit[..12]));
+        assert_eq!(place.image(&[]).text("r/.git/HEAD"), commit);
+        add(&format!("--checksum={} {url}#main", &commit[..12]));
+        place.build(&[]).fails(1, &["commit mismatch", "Dockerfile:2"]);
+        add(&format!("{url}#none"));
+        place.build(&[]).fails(1, &["no branch, tag or commit \"none\""]);
+        add(&format!("{url}#--upload-pack=touch"));
+        place.build(&[]).fails(1, &["invalid git reference"]);
+    }
+}
+
+#[test]
+fn contexts_are_repositories() {
+    if !can_use("git") {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let server = GitServer::start(place.path());
+    let text = "FROM scratch\nCOPY . /\n";
+    server.commit(&[
+        ("Dockerfile", text),
+        (".dockerignore", "f"),
+        ("f", "top"),
+        ("sub/Other", "FROM scratch\nCOPY --from=more f /m\n"),
+        ("sub/f", "inner"),
+    ]);
+    std::os::unix::fs::symlink("/etc/passwd", server.folder.join("Escape")).unwrap();
+    server.commit(&[]);
+    let url = server.url();
+    // The ignore file of a repository does not count.
+    assert_eq!(image(&place, &[&url], b"").text("f"), "top");
+    let more = format!("more={url}#main:sub");
+    let found =
+        image(&place, &["-f", "Other", "--build-context", &more, &format!("{url}#:sub")], b"");
+    assert_eq!(found.text("m"), "inner");
+    let keep = ["--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", &url];
+    assert!(image(&place, &keep, b"").files().contains_key(".git/HEAD"));
+    run(&place, &["-f", "Escape", &url], b"").fails(1, &["Escape"]);
+    // A context that no step needs is not fetched.
+    let unused = ["--build-context", "x=git://127.0.0.1:1/none.git", &url];
+    image(&place, &unused, b"");
+}
+
+#[test]
+fn contexts_come_from_standard_input() {
+    let dockerfile = "FROM scratch\nCOPY f /\n";
+    let archive = tar(&[("Dockerfile", dockerfile), ("f", "text"), (".dockerignore", "f")]);
+    for user in User::all() {
+        let place = Place::new(user);
+        for bytes in [archive.clone(), gzip(&archive)] {
+            let found = image(&place, &["-"], &bytes);
+            assert_eq!(found.lines(0), ["file 644 0:0 f"]);
+        }
+        fs::write(place.path().join("c.tar"), &archive).unwrap();
+        assert_eq!(image(&place, &["c.tar"], b"").text("f"), "text");
+        // A Dockerfile alone has an empty context.
+        let heredoc = b"FROM scratch\nCOPY <<x /x\ny\nx\n";
+        assert_eq!(image(&place, &["-"], heredoc).text("x"), "y");
+        run(&place, &["-"], dockerfile.as_bytes()).fails(1, &["not found"]);
+        place.write("f", "local").write("Dockerfile", "FROM nothing\n");
+        let context = place.context().display().to_string();
+        assert_eq!(image(&place, &["-f", "-", &context], dockerfile.as_bytes()).text("f"), "local");
+        run(&place, &["-f", "-", "-"], b"").fails(2, &["cannot be both"]);
+        run(&place, &["-f", "x", "-"], heredoc).fails(2, &["cannot be in it"]);
+        run(&place, &["-"], b"").fails(1, &["is empty"]);
+        run(&place, &["-"], &archive[..1000]).fails(1, &["standard input"]);
+        // Nothing of it stays.
+        let left = fs::read_dir(place.store().join("tmp")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+}
+
+#[test]
+fn contexts_come_from_urls() {
+    let server = FileServer::start();
+    let place = Place::new(User::Me);
+    let archive = tar(&[("Dockerfile", "FROM scratch\nCOPY f /\n"), ("f", "text")]);
+    server.put("/c.tar.gz", "\"1\"", DATE, gzip(&archive));
+    server.put("/Dockerfile", "\"2\"", DATE, "FROM scratch\nCOPY . /\n");
+    let (tar, file) = (server.url("/c.tar.gz"), server.url("/Dockerfile"));
+    assert_eq!(image(&place, &[&tar], b"").text("f"), "text");
+    // A Dockerfile is all that is in its context; as a named one any file is.
+    assert_eq!(image(&place, &[&file], b"").lines(0), ["file 600 0:0 context"]);
+    place.write("f", "local").write(".dockerignore", "ignored").write("ignored", "");
+    let context = place.context().display().to_string();
+    let found = image(&place, &["-f", &file, &context], b"");
+    assert_eq!(found.files().keys().collect::<Vec<_>>(), [".dockerignore", "f"]);
+    place.write("Dockerfile", "FROM scratch\nCOPY --from=it context /x\n");
+    let named = format!("it={tar}");
+    let found = image(&place, &["--build-context", &named, &context], b"");
+    assert_eq!(found.entry("x").content, gzip(&archive));
+    run(&place, &[&server.url("/none")], b"").fails(4, &["answered 404"]);
+    run(&place, &["ftp://h.example/x"], b"").fails(2, &["ftp:// is not supported"]);
+}
