@@ -11,6 +11,8 @@
 mod architecture;
 #[path = "suite/cache.rs"]
 mod cache;
+#[path = "suite/cache_mounts.rs"]
+mod cache_mounts;
 #[path = "suite/command_line.rs"]
 mod command_line;
 #[path = "suite/debian.rs"]
@@ -23,7 +25,13 @@ mod image;
 mod kill;
 #[path = "suite/layers_first.rs"]
 mod layers_first;
+#[path = "suite/lint.rs"]
+mod lint;
 #[path = "suite/main_job.rs"]
 mod main_job;
+#[path = "suite/mounts.rs"]
+mod mounts;
+#[path = "suite/remote.rs"]
+mod remote;
 #[path = "suite/run_steps.rs"]
 mod run_steps;

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-snapshot", &["xbuild-model", "xbuild-store"]),
     ("xbuild-exec", &["xbuild-model"]),
     ("xbuild-registry", &["xbuild-model"]),
+    ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store"]),
     ("xbuild-solve", &["xbuild-plan", "xbuild-model", "xbuild-store"]),
     ("xbuild-testkit", &["xbuild-model"]),
     (
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "xbuild-registry",
             "xbuild-snapshot",
             "xbuild-solve",
+            "xbuild-source",
             "xbuild-store",
         ],
     ),

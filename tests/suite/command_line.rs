@@ -42,7 +42,6 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--cache-to", "type=inline"),
         ("--call", "outline"),
         ("--cgroup-parent", "a"),
-        ("--check", ""),
         ("--debug", ""),
         ("-D", ""),
         ("--load", ""),
@@ -51,8 +50,6 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--provenance", "true"),
         ("--resource", "memory=1g"),
         ("--sbom", "true"),
-        ("--secret", "id=a"),
-        ("--ssh", "default"),
         // Hidden ones, which buildx accepts and ignores.
         ("--compress", ""),
         ("--cpu-shares", "1"),
@@ -80,8 +77,8 @@ fn values_without_meaning_are_refused_by_name() {
     for (option, value, word) in [
         ("--add-host", "a", "--add-host"),
         ("--annotation", "a", "--annotation"),
-        ("--build-context", "a=https://host.example/", "https://host.example/"),
-        ("--file", "-", "standard input"),
+        ("--build-context", "a=ftp://host.example/", "ftp://"),
+        ("--build-context", "a=target:b", "target:"),
         ("--isolation", "moon", "--isolation"),
         ("--jobs", "0", "--jobs"),
         ("--label", "=a", "--label"),
@@ -96,8 +93,8 @@ fn values_without_meaning_are_refused_by_name() {
     ] {
         place.build(&[option, value]).fails(2, &[word]);
     }
-    for context in ["https://host.example/a.git", "git@host.example:a.git", "-"] {
-        Finished::run(place.xbuild(["build", context])).fails(2, &["not implemented"]);
+    for context in ["https://host.example/a.git?depth=1", "git@host.example:a#-x", "ftp://x/y"] {
+        Finished::run(place.xbuild(["build", context])).fails(2, &["error: "]);
     }
 }
 
@@ -106,7 +103,7 @@ fn contexts_that_cannot_be_read_are_named() {
     let place = Place::new(User::all().into_iter().last().unwrap());
     let build = |context: &str| Finished::run(place.xbuild(["build", context]));
     build("absent").fails(1, &["absent", "not found"]);
-    build("xbuild").fails(1, &["xbuild", "not a folder"]);
+    build("xbuild").fails(1, &["xbuild", "neither a folder nor a tar archive"]);
     build("context").fails(1, &["no Dockerfile", "--file"]);
     place.build(&["--file", "absent"]).fails(1, &["absent", "--file"]);
     place.write("Dockerfile", "FROM scratch\nCOPY secret /\n").write("secret", "");
@@ -132,8 +129,8 @@ fn errors_show_their_lines() {
         1,
         &["missing", " --> Dockerfile:2-4", "   2 |> COPY \\\n   3 |>   missing \\\n   4 |>   /"],
     );
-    build("FROM scratch\nRUN --mount=type=cache,target=/a true\n", &[])
-        .fails(1, &["--mount", "   2 |> RUN"]);
+    build("FROM scratch\nRUN --mount=type=cahce,target=/a true\n", &[])
+        .fails(1, &["\"cahce\"", "   2 |> RUN", "did you mean cache?"]);
     build("FROM scratch AS a\nENV a=b\n", &["--target", "b"]).fails(1, &["b"]);
     // The terminal of the reader is safe.
     let finished = build("FROM scratch\nCOPY \u{1b}[31mred /\n", &[]).fails(1, &["red"]);

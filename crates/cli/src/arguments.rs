@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, du, inspect, platforms, prune};
+use crate::commands::{build, check, du, inspect, platforms, prune};
 use crate::report::{self, Problem};
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
@@ -31,6 +31,8 @@ Exit status:
 enum Command {
     /// Build an image, or one image index for several platforms
     Build(Box<build::BuildArgs>),
+    /// Check a Dockerfile without building it
+    Check(Box<check::CheckArgs>),
     /// Show what this machine can build, and how
     Platforms(platforms::PlatformsArgs),
     /// Show an image or image index: manifests, configurations, layers
@@ -84,6 +86,7 @@ fn carry_out(args: impl IntoIterator<Item = OsString>) -> Result<(), Problem> {
         .map_err(|error| Problem::command_line(error.to_string()))?;
     match arguments.command {
         Command::Build(args) => build::run(*args),
+        Command::Check(args) => check::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Du(args) => du::run(&args),

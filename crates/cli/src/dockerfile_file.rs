@@ -1,13 +1,22 @@
 //! Finding and reading the Dockerfile and its ignore file.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use xbuild_snapshot::Root;
 
 use crate::report::Problem;
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
+
+/// What a Dockerfile is called, in the order of preference; the second is what
+/// `docker buildx build` accepts too.
+const NAMES: &[&str] = &["Dockerfile", "dockerfile", "Containerfile"];
 
 /// A Dockerfile as it was found.
 #[derive(Debug)]
@@ -24,11 +33,6 @@ pub(crate) struct DockerfileFile {
 /// Reads the Dockerfile `file`, or the default one of the context, and its ignore file.
 pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
     let path = match file {
-        Some(path) if path == Path::new("-") => {
-            return Err(Problem::command_line(
-                "a Dockerfile from standard input (--file -) is not implemented yet",
-            ));
-        }
         Some(path) => path.to_owned(),
         None => default(context)?,
     };
@@ -53,14 +57,44 @@ pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile
     Ok(DockerfileFile { name, text, ignore })
 }
 
+/// Reads the Dockerfile `file`, or the default one, of a context that somebody else has filled:
+/// symbolic links in it do not lead out of it. Ignore files of such contexts are not heeded, as
+/// in the reference.
+pub(crate) fn read_foreign(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
+    let open = |name: &OsStr| -> io::Result<fs::File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(Root::open(context)?.open_in_root(name.as_bytes(), flags)?.into())
+    };
+    let names: Vec<&OsStr> = match file {
+        Some(file) => vec![file.as_os_str()],
+        None => NAMES.iter().map(OsStr::new).collect(),
+    };
+    for name in names {
+        let shown = Path::new(name);
+        let text = match open(name) {
+            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.and_then(read_file),
+        };
+        let text = text
+            .map_err(|error| Problem::file("read the Dockerfile of the context", shown, &error))?;
+        return Ok(DockerfileFile { name: shown.display().to_string(), text, ignore: None });
+    }
+    Err(Problem::input("there is no Dockerfile in the build context")
+        .with_hint("name it with --file"))
+}
+
+/// Reads a Dockerfile from standard input.
+pub(crate) fn read_stdin() -> Result<Vec<u8>, Problem> {
+    bounded(io::stdin().lock())
+        .map_err(|error| Problem::input(format!("cannot read standard input: {error}")))
+}
+
 /// Returns the contents of `.dockerignore` in a context.
 pub(crate) fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, Problem> {
     optional(&context.join(".dockerignore"))
 }
 
 fn default(context: &Path) -> Result<PathBuf, Problem> {
-    /// In the order of preference; the second is what `docker buildx build` accepts too.
-    const NAMES: &[&str] = &["Dockerfile", "dockerfile", "Containerfile"];
     // What cannot be looked for is found: reading it says why not.
     let exists = |path: &PathBuf| path.try_exists().unwrap_or(true);
     let found = NAMES.iter().map(|name| context.join(name)).find(exists);
@@ -83,12 +117,20 @@ fn optional(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
+    read_file(fs::File::open(path)?)
+}
+
+fn read_file(file: fs::File) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    bounded(file)
+}
+
+/// Reads to the end.
+pub(crate) fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    if file.take(MAX_SIZE + 1).read_to_end(&mut text)? as u64 > MAX_SIZE {
+    if input.take(MAX_SIZE + 1).read_to_end(&mut text)? as u64 > MAX_SIZE {
         return Err(io::Error::other(format!("larger than {MAX_SIZE} bytes")));
     }
     Ok(text)

@@ -5,16 +5,22 @@
 
 mod annotations;
 mod arguments;
+mod check_report;
 mod commands;
+mod contexts;
 mod dockerfile_file;
 mod environment;
 mod export;
 mod import;
+mod linting;
+mod main_context;
 mod output;
+mod planning;
 mod preflight;
 mod progress;
 mod report;
 mod result;
+mod secrets;
 mod tasks;
 mod wiring;
 

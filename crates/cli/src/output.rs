@@ -133,7 +133,8 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn split_csv(text: &str) -> Vec<String> {
+/// Splits a line of comma-separated values; a part in double quotes may hold commas.
+pub(crate) fn split_csv(text: &str) -> Vec<String> {
     let (mut parts, mut quoted) = (vec![String::new()], false);
     for c in text.chars() {
         match c {

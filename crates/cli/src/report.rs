@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use xbuild_dockerfile::Diagnostic;
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_plan::Span;
 
@@ -18,6 +19,8 @@ pub(crate) enum ProblemKind {
     Failure(FailureKind),
     /// Whoever reads our output has stopped to.
     BrokenPipe,
+    /// An input is wrong, and the result says so.
+    Shown,
 }
 
 /// What ends a command other than success.
@@ -66,6 +69,16 @@ impl Problem {
         Self::input(format!("cannot {action} {}: {error}", path.display()))
     }
 
+    /// Makes a problem with an input of an error of a library, with its causes.
+    pub(crate) fn of_input(error: &(dyn Error + 'static)) -> Self {
+        Self::of(FailureKind::User, error)
+    }
+
+    /// Makes a problem that has been shown already, as part of a result.
+    pub(crate) fn shown() -> Self {
+        Self::new(ProblemKind::Shown, "")
+    }
+
     /// Makes a problem of what a stage returned.
     pub(crate) fn step(failure: &StepFailure) -> Self {
         let mut problem = Self::failure(failure.kind(), failure.to_string());
@@ -88,7 +101,8 @@ impl Problem {
 
     /// Adds the place in the Dockerfile with the text `source`.
     pub(crate) fn at(mut self, span: &Span, source: &str) -> Self {
-        self.0.place = Some((span.clone(), excerpt(source, span)));
+        let lines: Vec<&str> = source.lines().collect();
+        self.0.place = Some((span.clone(), excerpt(&lines, span)));
         self
     }
 
@@ -110,12 +124,31 @@ impl Problem {
         self
     }
 
+    /// Returns the problem as one that does not stop us; `consequence` is what it means instead.
+    pub(crate) fn as_warning(&self, consequence: &str) -> String {
+        let mut text = format!("warning: {}", printable(&self.0.message));
+        if let Some((span, _)) = &self.0.place {
+            let _ = write!(text, " ({})", printable(&span.to_string()));
+        }
+        for cause in &self.0.causes {
+            let _ = write!(text, ": {}", printable(cause));
+        }
+        text + "\nnote: " + consequence
+    }
+
     /// Joins problems that were found together; `None` for no problem.
     pub(crate) fn all(problems: impl IntoIterator<Item = Problem>) -> Option<Self> {
         let mut problems = problems.into_iter();
         let mut first = problems.next()?;
         first.0.more.extend(problems);
         Some(first)
+    }
+
+    /// Returns this problem and those found along with it: message and place.
+    pub(crate) fn each(&self) -> Vec<(&str, Option<&Span>)> {
+        let place = self.0.place.as_ref().map(|(span, _)| span);
+        let more = self.0.more.iter().flat_map(Problem::each);
+        std::iter::once((self.0.message.as_str(), place)).chain(more).collect()
     }
 
     /// Returns the message alone.
@@ -127,6 +160,7 @@ impl Problem {
     fn exit_code(&self) -> u8 {
         match self.0.kind {
             ProblemKind::BrokenPipe => 0,
+            ProblemKind::Shown => 1,
             ProblemKind::CommandLine => 2,
             ProblemKind::Failure(kind) => match kind {
                 FailureKind::User => 1,
@@ -173,17 +207,30 @@ fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
 }
 
 /// Returns the lines of `span` with one line on either side, numbered, those of the span marked.
-fn excerpt(source: &str, span: &Span) -> String {
+fn excerpt(lines: &[&str], span: &Span) -> String {
     /// Long instructions are cut: the first lines tell which one it is.
     const MAX_LINES: u32 = 12;
     let (first, last) = (*span.lines.start(), *span.lines.end());
     let shown = first.saturating_sub(1).max(1)..=last.min(first + MAX_LINES).saturating_add(1);
     let mut text = String::from("     |\n");
-    for (number, line) in (1u32..).zip(source.lines()).filter(|(n, _)| shown.contains(n)) {
+    let (first, last) = (*shown.start(), *shown.end());
+    let numbered = (first..=last).zip(lines.iter().skip(first as usize - 1));
+    for (number, line) in numbered {
         let mark = if span.lines.contains(&number) { ">" } else { " " };
         let _ = writeln!(text, "{number:>4} |{mark} {}", printable(line));
     }
     text.push_str("     |\n");
+    text
+}
+
+/// Returns a warning about a Dockerfile of these lines as people read it.
+pub(crate) fn warning(warning: &Diagnostic, lines: &[&str]) -> String {
+    let mut text = format!("warning: {}: {}\n", warning.rule, printable(&warning.message));
+    let place = printable(&warning.span.to_string());
+    let _ = write!(text, " --> {place}\n{}", excerpt(lines, &warning.span));
+    if let Some(url) = warning.rule.url() {
+        let _ = writeln!(text, "see: {url}");
+    }
     text
 }
 
@@ -216,7 +263,7 @@ fn skip_escape_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
 
 /// Prints a problem to standard error and returns the exit status that goes with it.
 pub(crate) fn print(problem: &Problem) -> ExitCode {
-    if problem.0.kind != ProblemKind::BrokenPipe {
+    if !matches!(problem.0.kind, ProblemKind::BrokenPipe | ProblemKind::Shown) {
         // Nobody is left to tell if this fails.
         let _ = io::stderr().write_all(problem.render().as_bytes());
     }

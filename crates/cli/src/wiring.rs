@@ -10,16 +10,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use xbuild_exec::emulator::Emulator;
 use xbuild_exec::{Isolation, Options, Parent};
 use xbuild_model::run::Network;
-use xbuild_model::seam::Namespace;
+use xbuild_model::seam::{Namespace, Secrets, Sources};
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache, Proxies};
 use xbuild_snapshot::copy::CopyWarning;
-use xbuild_snapshot::{Context, Engine, EngineOptions, IgnoreRules, Mtime};
+use xbuild_snapshot::{Context, Engine, EngineOptions, Mtime};
+use xbuild_source::{FetchOptions, FetchWarning, Fetcher};
 use xbuild_store::{Leftover, Store};
 
 use crate::progress::ProgressMode;
 use crate::report::{Problem, note, printable};
-use crate::{dockerfile_file, environment, preflight};
+use crate::{environment, preflight};
 
 /// Opens the store.
 pub(crate) fn store(root: &Path) -> Result<Arc<Store>, Problem> {
@@ -102,25 +103,33 @@ pub(crate) fn namespace(sandbox: &Sandbox<'_>) -> Result<Arc<Parent>, Problem> {
     })))
 }
 
-/// Opens the build contexts: the main one with the ignore file that goes with the Dockerfile,
-/// the others with their own.
-pub(crate) fn contexts(
-    folders: &BTreeMap<String, PathBuf>,
-    ignore: Option<&[u8]>,
-) -> Result<BTreeMap<String, Arc<Context>>, Problem> {
-    let user = |error: &(dyn std::error::Error + 'static)| Problem::of(FailureKind::User, error);
-    let mut contexts = BTreeMap::new();
-    for (name, path) in folders {
-        let text = match name.as_str() {
-            "" => ignore.map(<[u8]>::to_vec),
-            _ => dockerfile_file::ignore_file(path)?,
-        };
-        let rules = text.map(|text| IgnoreRules::parse(&text)).transpose();
-        let rules = rules.map_err(|error| user(&error).during("ignore file"))?;
-        let context = Context::open(path, rules).map_err(|error| user(&error))?;
-        contexts.insert(name.clone(), Arc::new(context));
-    }
-    Ok(contexts)
+/// Returns what fetches files and repositories. Git is given what it needs to reach them: where
+/// proxies and the SSH agent are.
+pub(crate) fn fetcher(
+    store: &Arc<Store>,
+    client: &Client,
+    secrets: Option<Arc<dyn Secrets>>,
+    mode: ProgressMode,
+) -> Arc<Fetcher> {
+    const NAMES: &[&str] = &[
+        "http_proxy",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
+        "SSH_AUTH_SOCK",
+    ];
+    let variable = |name: &&str| Some(((*name).to_owned(), environment::variable(name)?));
+    let options = FetchOptions {
+        search_path: preflight::search_path(),
+        environment: NAMES.iter().filter_map(variable).collect(),
+        secrets,
+        on_warning: Some(Arc::new(move |warning| warn_of_source(mode, warning))),
+        ..FetchOptions::default()
+    };
+    Arc::new(Fetcher::new(Arc::clone(store), client.clone(), options))
 }
 
 /// Returns the layer engine of a build. Without an epoch, what has no time of its own has now's.
@@ -129,6 +138,7 @@ pub(crate) fn engine(
     client: &Client,
     namespace: Arc<dyn Namespace>,
     contexts: BTreeMap<String, Arc<Context>>,
+    sources: Arc<dyn Sources>,
     epoch: Option<u64>,
     mode: ProgressMode,
 ) -> Engine {
@@ -136,11 +146,26 @@ pub(crate) fn engine(
     let secs = i64::try_from(epoch.unwrap_or_else(now)).unwrap_or(i64::MAX);
     let options = EngineOptions {
         contexts,
+        sources: Some(sources),
         default_mtime: Mtime { secs, nanos: 0 },
         on_warning: Arc::new(move |warning| warn(mode, warning)),
         ..EngineOptions::default()
     };
     Engine::new(Arc::clone(store), Arc::new(client.clone()), namespace, options)
+}
+
+fn warn_of_source(mode: ProgressMode, warning: &FetchWarning) {
+    if mode == ProgressMode::None {
+        return;
+    }
+    let text = match warning {
+        FetchWarning::Submodules { remote } => format!(
+            "{remote} has submodules, which are not fetched: ask for them with \
+             ?submodules=true, or silence this with ?submodules=false"
+        ),
+        other => format!("{other:?}"),
+    };
+    note(format_args!("warning: {}", printable(&text)));
 }
 
 fn warn(mode: ProgressMode, warning: &CopyWarning) {

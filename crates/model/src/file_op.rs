@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Chain;
+use crate::remote::RemoteSource;
 
 /// A step that changes files without running anything. All text is expanded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -11,7 +12,16 @@ pub enum FileOp {
     Copy(CopyRequest),
     /// WORKDIR: make a folder and its missing parents.
     MakeDir(MakeDir),
+    /// A part of a build context that a RUN has mounted: [`PICKED`] is all that the layer holds.
+    Pick {
+        /// The file or folder: a path below the root of the origin, no pattern; absolute and
+        /// clean. Symbolic links in it and at its end are followed.
+        path: String,
+    },
 }
+
+/// The absolute path that [`FileOp::Pick`] puts its file or folder at.
+pub const PICKED: &str = "/picked";
 
 /// A folder to make. Makes no layer if it exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +37,8 @@ pub struct MakeDir {
 pub struct CopyRequest {
     /// The paths (patterns with Go `filepath.Match` syntax) below the root of the origin.
     pub sources: Vec<String>,
+    /// ADD: what has to be fetched, in order.
+    pub remotes: Vec<RemoteFiles>,
     /// Files given in the Dockerfile itself, after the sources, in order.
     pub inline: Vec<InlineFile>,
     /// The destination: absolute, cleaned but for a trailing slash, which means "a folder".
@@ -51,6 +63,17 @@ impl CopyRequest {
     pub fn is_linked(&self) -> bool {
         self.link && self.chmod.is_none()
     }
+}
+
+/// Files of an ADD that have to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RemoteFiles {
+    /// How many of [`CopyRequest::sources`] come before them.
+    pub after: usize,
+    /// Where they are.
+    pub source: RemoteSource,
+    /// Whether a file that is an archive is unpacked.
+    pub unpack: bool,
 }
 
 /// A file whose contents stand in the Dockerfile.

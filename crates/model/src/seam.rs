@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::file_op::{CopyOrigin, FileOp};
+use crate::remote::RemoteSource;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
 use crate::{Chain, DiffId, Digest, ImageLayer, StepFailure};
 
@@ -72,6 +73,16 @@ pub trait CacheFolder: Send {
     fn path(&self) -> &std::path::Path;
 }
 
+/// Fetches what is neither an image nor on this machine. Implemented by `source`.
+pub trait Sources: Send + Sync {
+    /// Returns a folder with the files: for [`crate::remote::HttpSource`] the one file under its
+    /// name, with mode 0600 and the time that the server gave; for a repository the files of the
+    /// commit, with modes 0644 and 0755 and its time.
+    ///
+    /// Nobody changes the folder while this process lives. The same source is asked for once.
+    fn fetch(&self, source: &RemoteSource) -> Result<PathBuf, StepFailure>;
+}
+
 /// Knows the secrets and agents of the command line. Implemented by `cli`.
 pub trait Secrets: Send + Sync {
     /// Returns the value of a secret, `None` if it was not given.
@@ -111,15 +122,17 @@ pub struct RootDirs {
     pub lowers: Vec<PathBuf>,
     /// Where changes go.
     pub upper: PathBuf,
-    /// overlayfs's work folder, on the file system of `upper`.
+    /// overlayfs's work folder, on the file system of `upper`. The runner may make folders beside
+    /// it whose names begin with its own; they go with it.
     pub work: PathBuf,
 }
 
 /// Runs commands. Implemented by `exec`.
 pub trait Runner: Send + Sync {
     /// Runs a command on the root file system, with `mounts` in place of those that the request
-    /// names, and waits for it. Each line of output, without its
-    /// line end, goes to `output` as it comes.
+    /// names, and waits for it. A mount whose target is below another one's comes after it, in
+    /// whatever order they are given. Each line of output, without its line end, goes to `output`
+    /// as it comes.
     ///
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
     fn run(

@@ -14,6 +14,9 @@ pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// The build argument that sets the host name of RUN.
 pub(crate) const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
+/// The build argument that keeps cache folders apart from those of other builds.
+pub(crate) const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
 /// Proxy variables: known to RUN without any ARG, in both cases, and no part of any key, so that
 /// a build behind a proxy finds the results of one that is not.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];

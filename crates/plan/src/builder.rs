@@ -101,6 +101,9 @@ impl Builder {
             if let (true, Some(parent)) = (stood_upon || runs, vertices[index].op.parent()) {
                 vertices[parent.0].needs_folder = true;
             }
+            for source in vertices[index].op.sources().to_vec() {
+                vertices[source.0].needs_folder = true;
+            }
         }
         vertices
     }

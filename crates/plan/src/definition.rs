@@ -3,8 +3,9 @@
 //! The encoding is injective: each text and list is preceded by its length, each choice by its
 //! number. A change to it, or to what goes in, changes every cache key that is made of it.
 
-use xbuild_model::file_op::{CopyRequest, FileOp, InlineFile, MakeDir};
-use xbuild_model::run::{Network, RunRequest, Script};
+use xbuild_model::file_op::{CopyRequest, FileOp, InlineFile, MakeDir, RemoteFiles};
+use xbuild_model::remote::{GitSource, HttpSource, RemoteSource};
+use xbuild_model::run::{Mount, MountKind, MountSource, Network, RunRequest, Script, Sharing};
 use xbuild_model::{Digest, ResolvedImage};
 
 use crate::graph::{Op, Origin};
@@ -19,13 +20,17 @@ pub(crate) fn of(op: &Op) -> Digest {
     match op {
         Op::Scratch => encoder.number(0),
         Op::Image(image) => encoder.image(image),
-        Op::Run { parent: _, request } => encoder.run(request),
+        Op::Run { parent: _, request, sources: _ } => encoder.run(request),
         Op::Files { parent: _, op, origin, independent } => {
             encoder.number(3);
             encoder.flag(*independent);
             match op {
                 FileOp::Copy(request) => encoder.copy(request),
                 FileOp::MakeDir(request) => encoder.make_dir(request),
+                FileOp::Pick { path } => {
+                    encoder.number(2);
+                    encoder.text(path);
+                }
             }
             match origin {
                 None => encoder.number(0),
@@ -96,6 +101,7 @@ impl Encoder {
             ulimits,
             shm_size,
             scripts,
+            mounts,
             unkeyed_env: _,
         } = request;
         let pair = |to: &mut Self, (name, value): &(String, String)| {
@@ -127,11 +133,80 @@ impl Encoder {
             to.text(contents);
             to.number(u64::from(*mode));
         });
+        // A step without mounts has the key that it had before there were any.
+        if !mounts.is_empty() {
+            self.list(mounts, Self::mount);
+        }
+    }
+
+    /// Where files come from is said by the inputs; what secrets and caches hold is in no key.
+    fn mount(&mut self, mount: &Mount) {
+        let Mount { target, kind } = mount;
+        self.text(target);
+        match kind {
+            MountKind::Bind { source, writable } => {
+                self.number(0);
+                self.mount_source(Some(source));
+                self.flag(*writable);
+            }
+            MountKind::Cache { id, sharing, seed, mode, uid, gid, read_only } => {
+                self.number(1);
+                self.text(id);
+                self.number(match sharing {
+                    Sharing::Shared => 0,
+                    Sharing::Private => 1,
+                    Sharing::Locked => 2,
+                });
+                self.mount_source(seed.as_ref());
+                self.owner(*mode, *uid, *gid);
+                self.flag(*read_only);
+            }
+            MountKind::Tmpfs { size } => {
+                self.number(2);
+                self.flag(size.is_some());
+                self.number(size.unwrap_or_default());
+            }
+            MountKind::Secret { id, env, mode, uid, gid, required } => {
+                self.number(3);
+                self.text(id);
+                self.option(env.as_deref());
+                self.owner(*mode, *uid, *gid);
+                self.flag(*required);
+            }
+            MountKind::Ssh { id, mode, uid, gid, required } => {
+                self.number(4);
+                self.text(id);
+                self.owner(*mode, *uid, *gid);
+                self.flag(*required);
+            }
+        }
+    }
+
+    fn mount_source(&mut self, source: Option<&MountSource>) {
+        self.flag(source.is_some());
+        if let Some(MountSource { input, path }) = source {
+            self.number(*input as u64);
+            self.text(path);
+        }
+    }
+
+    fn owner(&mut self, mode: u32, uid: u32, gid: u32) {
+        [mode, uid, gid].into_iter().for_each(|number| self.number(u64::from(number)));
     }
 
     fn copy(&mut self, request: &CopyRequest) {
-        let CopyRequest { sources, inline, dest, chown, chmod, link, parents, exclude, unpack } =
-            request;
+        let CopyRequest {
+            sources,
+            remotes,
+            inline,
+            dest,
+            chown,
+            chmod,
+            link,
+            parents,
+            exclude,
+            unpack,
+        } = request;
         self.number(0);
         self.list(sources, |to, source| to.text(source));
         self.list(inline, |to, file| {
@@ -147,6 +222,36 @@ impl Encoder {
         self.list(exclude, |to, pattern| to.text(pattern));
         self.flag(unpack.is_some());
         self.flag(unpack.unwrap_or_default());
+        self.list(remotes, |to, remote| {
+            let RemoteFiles { after, source, unpack } = remote;
+            to.number(*after as u64);
+            to.flag(*unpack);
+            match source {
+                RemoteSource::Http(http) => to.http(http),
+                RemoteSource::Git(git) => to.git(git),
+            }
+        });
+    }
+
+    /// Who asks is not part of what is asked for.
+    fn http(&mut self, source: &HttpSource) {
+        let HttpSource { url, user: _, name, checksum } = source;
+        self.number(0);
+        self.text(url);
+        self.text(name);
+        self.option(checksum.as_ref().map(Digest::to_string).as_deref());
+    }
+
+    fn git(&mut self, source: &GitSource) {
+        let GitSource { remote, user: _, reference, subdir, checksum, keep_git_dir, submodules } =
+            source;
+        self.number(1);
+        self.text(remote);
+        self.option(reference.as_deref());
+        self.option(subdir.as_deref());
+        self.option(checksum.as_deref());
+        self.flag(keep_git_dir.unwrap_or_default());
+        self.flag(submodules.unwrap_or_default());
     }
 
     fn make_dir(&mut self, request: &MakeDir) {

@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 
 use xbuild_model::file_op::{CopyRequest, FileOp};
 use xbuild_model::image::ImageConfig;
-use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::run::{Mount, MountKind, MountSource, Network, RunRequest};
 
-use crate::graph::{Graph, Op, Origin, Output, Vertex};
+use crate::graph::{Graph, Op, Origin, Output, Vertex, VertexId};
 use crate::options::DEFAULT_HOSTNAME;
 
 impl Graph {
@@ -32,11 +32,7 @@ impl Graph {
             writeln!(to, "source date epoch {epoch}")?;
         }
         for warning in &self.warnings {
-            write!(to, "warning {}: {}", warning.rule, warning.message)?;
-            match &warning.span {
-                Some(span) => writeln!(to, " at {span}")?,
-                None => writeln!(to)?,
-            }
+            writeln!(to, "warning: {warning}")?;
         }
         Ok(())
     }
@@ -49,22 +45,21 @@ fn write_op(to: &mut String, vertex: &Vertex) -> fmt::Result {
             let count = image.layers.len();
             writeln!(to, "    image {} {}, layers: {count}", image.name, image.platform)
         }
-        Op::Run { parent, request } => {
+        Op::Run { parent, request, sources } => {
             writeln!(to, "    run on {}: {:?}", parent.0, request.argv)?;
-            write_run(to, request)
+            write_run(to, request)?;
+            request.mounts.iter().try_for_each(|mount| write_mount(to, mount, sources))
         }
         Op::Files { parent, op: FileOp::MakeDir(request), .. } => {
             write!(to, "    make on {}: {}", parent.0, request.path)?;
             option(to, " user=", &request.user)?;
             writeln!(to)
         }
+        Op::Files { parent, op: FileOp::Pick { path }, origin, .. } => {
+            writeln!(to, "    pick on {} from {}: {path}", parent.0, origin_text(origin.as_ref()))
+        }
         Op::Files { parent, op: FileOp::Copy(request), origin, independent } => {
-            let origin = match origin {
-                None => "nothing".to_owned(),
-                Some(Origin::Context(name)) if name.is_empty() => "the context".to_owned(),
-                Some(Origin::Context(name)) => format!("context {name}"),
-                Some(Origin::Vertex(vertex)) => vertex.0.to_string(),
-            };
+            let origin = origin_text(origin.as_ref());
             let independent = if *independent { ", independent" } else { "" };
             writeln!(to, "    copy on {} from {origin}{independent}", parent.0)?;
             write_copy(to, request)
@@ -96,9 +91,54 @@ fn write_run(to: &mut String, request: &RunRequest) -> fmt::Result {
     Ok(())
 }
 
+fn origin_text(origin: Option<&Origin>) -> String {
+    match origin {
+        None => "nothing".to_owned(),
+        Some(Origin::Context(name)) if name.is_empty() => "the context".to_owned(),
+        Some(Origin::Context(name)) => format!("context {name}"),
+        Some(Origin::Vertex(vertex)) => vertex.0.to_string(),
+    }
+}
+
+fn write_mount(to: &mut String, mount: &Mount, sources: &[VertexId]) -> fmt::Result {
+    let place = |source: &MountSource| {
+        let vertex = sources.get(source.input).map_or("?".to_owned(), |id| id.0.to_string());
+        format!("{vertex}:{}", source.path)
+    };
+    write!(to, "        mount {}: ", mount.target)?;
+    match &mount.kind {
+        MountKind::Bind { source, writable } => {
+            write!(to, "{}{}", place(source), if *writable { " writable" } else { "" })?;
+        }
+        MountKind::Cache { id, sharing, seed, mode, uid, gid, read_only } => {
+            write!(to, "cache {id:?} {sharing:?} {mode:04o} {uid}:{gid}")?;
+            option(to, " from ", &seed.as_ref().map(place).unwrap_or_default())?;
+            option(to, "", if *read_only { " read-only" } else { "" })?;
+        }
+        MountKind::Tmpfs { size } => {
+            write!(to, "tmpfs")?;
+            option(to, " size=", &size.map(|size| size.to_string()).unwrap_or_default())?;
+        }
+        MountKind::Secret { id, env, mode, uid, gid, required } => {
+            write!(to, "secret {id:?} {mode:04o} {uid}:{gid}")?;
+            option(to, " env=", env.as_deref().unwrap_or_default())?;
+            option(to, "", if *required { " required" } else { "" })?;
+        }
+        MountKind::Ssh { id, mode, uid, gid, required } => {
+            write!(to, "ssh {id:?} {mode:04o} {uid}:{gid}")?;
+            option(to, "", if *required { " required" } else { "" })?;
+        }
+    }
+    writeln!(to)
+}
+
 fn write_copy(to: &mut String, request: &CopyRequest) -> fmt::Result {
     for file in &request.inline {
         writeln!(to, "        inline {}: {:?}", file.name, file.contents)?;
+    }
+    for remote in &request.remotes {
+        let unpack = if remote.unpack { ", unpacked" } else { "" };
+        writeln!(to, "        after {}{unpack}: {:?}", remote.after, remote.source)?;
     }
     write!(to, "        {:?} -> {:?}", request.sources, request.dest)?;
     option(to, " chown=", request.chown.as_deref().unwrap_or_default())?;

@@ -1,14 +1,19 @@
 //! What can be wrong with a Dockerfile that can be read.
 
+mod mount;
+
 use std::fmt;
 
 use thiserror::Error;
 use xbuild_dockerfile::{ExpandError, Keyword, ParseErrorKind, PortError, Span};
-use xbuild_model::{PlatformError, ReferenceError};
+use xbuild_model::remote::RemoteError;
+use xbuild_model::{DigestError, PlatformError, ReferenceError};
+
+pub use mount::MountError;
 
 /// All errors found while planning.
 ///
-/// **Shape**: at least one, each once even if several platforms have it; at most
+/// **Shape**: at least one, in the order of the lines, each once even if several platforms have it; at most
 /// [`PlanErrors::LIMIT`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct PlanErrors(Vec<PlanError>);
@@ -18,8 +23,9 @@ impl PlanErrors {
     pub const LIMIT: usize = 50;
 
     /// Returns the errors, or `None` if there are none.
-    pub(crate) fn of(errors: Vec<PlanError>) -> Option<Self> {
+    pub(crate) fn of(mut errors: Vec<PlanError>) -> Option<Self> {
         let mut kept: Vec<PlanError> = Vec::new();
+        errors.sort_by_key(|error| error.span.as_ref().map(|span| *span.lines.start()));
         for error in errors {
             if kept.len() < Self::LIMIT && !kept.contains(&error) {
                 kept.push(error);
@@ -79,6 +85,10 @@ impl PlanError {
     /// Returns advice on how to mend it, if there is any.
     pub fn hint(&self) -> Option<String> {
         match &*self.kind {
+            PlanErrorKind::BlankBase { suggestion: Some(name), .. }
+            | PlanErrorKind::BlankPlatform { suggestion: Some(name), .. } => {
+                Some(format!("did you mean ${name}?"))
+            }
             PlanErrorKind::BlankBase { .. } | PlanErrorKind::BlankPlatform { .. } => Some(
                 "only ARG above the first FROM, and the BUILD and TARGET variables, expand in FROM"
                     .to_owned(),
@@ -90,6 +100,8 @@ impl PlanError {
                 }
                 None => Some(format!("the stages are {}", stages.join(", "))),
             },
+            PlanErrorKind::Mount(error) => error.hint(),
+            PlanErrorKind::RemoteCopy { .. } => Some("use ADD".to_owned()),
             PlanErrorKind::LaterStage { .. } => Some("move that stage up".to_owned()),
             _ => None,
         }
@@ -126,26 +138,29 @@ pub enum PlanErrorKind {
     /// A name is neither a stage nor a context, and no image can have it.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// A RUN `--mount` is wrong.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// A trigger of the base image cannot be read.
     #[error("invalid ONBUILD trigger {trigger:?} of the base {base:?}")]
     Trigger { trigger: String, base: String, source: ParseErrorKind },
     /// The name in FROM expands to nothing.
     #[error("the base name {written:?} is empty: it should not be blank")]
-    BlankBase { written: String },
+    BlankBase { written: String, suggestion: Option<String> },
     /// FROM `--platform` expands to nothing.
     #[error("empty platform: {written:?} is unset or empty")]
-    BlankPlatform { written: String },
+    BlankPlatform { written: String, suggestion: Option<String> },
     /// `--target` names no stage.
     #[error("target stage {name:?} not found")]
     UnknownTarget { name: String, stages: Vec<String>, suggestion: Option<String> },
     /// COPY `--from` has a number that no stage above has.
     #[error("stage {index} not found: COPY --from stands in stage {own} and takes stages above it")]
     StageIndex { index: String, own: usize },
-    /// COPY `--from` names a stage that follows.
-    #[error("stage {name:?} is defined later in the file: COPY --from takes stages above it")]
+    /// COPY `--from` or a mount names a stage that follows.
+    #[error("stage {name:?} is defined later in the file: only stages above can be taken from")]
     LaterStage { name: String },
-    /// COPY `--from` names the stage it stands in.
-    #[error("stage {name:?} cannot copy from itself")]
+    /// COPY `--from` or a mount names the stage it stands in.
+    #[error("stage {name:?} cannot take files from itself")]
     OwnStage { name: String },
     /// Something that is known and not there yet.
     #[error("{feature} is not implemented yet")]
@@ -161,6 +176,18 @@ pub enum PlanErrorKind {
     /// `--checksum` of a file of the context.
     #[error("--checksum is only for remote sources: {path:?} is local")]
     LocalChecksum { path: String },
+    /// `--checksum` of several sources.
+    #[error("--checksum is for one remote source, not for {count} sources")]
+    ChecksumCount { count: usize },
+    /// The value of `--checksum` is no digest.
+    #[error(transparent)]
+    Checksum(#[from] DigestError),
+    /// A source is neither a path nor a usable URL.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// COPY of what only ADD fetches.
+    #[error("source can't be a URL or git repository for COPY: {url:?}")]
+    RemoteCopy { url: String },
     /// A name is empty after expansion.
     #[error("the name {written:?} of {keyword} is empty after expansion")]
     EmptyName { keyword: Keyword, written: String },

@@ -21,7 +21,7 @@ pub struct Graph {
     pub vertices: Vec<Vertex>,
     /// **Shape**: one for each platform, in the order asked for; at least one.
     pub outputs: Vec<Output>,
-    /// What is allowed but unwise; those of the parser are not repeated.
+    /// What has no effect. What is unwise in the file is [`crate::lint`]'s to say.
     pub warnings: Vec<Warning>,
     /// `SOURCE_DATE_EPOCH` as a build argument or as a global ARG with a default gives it, not
     /// checked: seconds since 1970 where it can be read as such. The client's environment, which
@@ -61,7 +61,8 @@ pub struct Vertex {
     pub platform: Platform,
     /// What to do.
     pub op: Op,
-    /// Whether a RUN stands on the layers of this vertex, so that they will be unpacked.
+    /// Whether a RUN stands on the layers of this vertex or mounts them, so that they will be
+    /// unpacked.
     pub needs_folder: bool,
 }
 
@@ -78,6 +79,8 @@ pub enum Op {
         parent: VertexId,
         /// The command.
         request: RunRequest,
+        /// Whose files its mounts have: what `MountSource::input` counts; each once.
+        sources: Vec<VertexId>,
     },
     /// Files are copied or a folder is made.
     Files {
@@ -110,9 +113,18 @@ impl Op {
         }
     }
 
-    /// Returns the vertices that must be done before this one: parent, then origin.
+    /// Returns the vertices whose files are mounted.
+    pub fn sources(&self) -> &[VertexId] {
+        match self {
+            Op::Run { sources, .. } => sources,
+            _ => &[],
+        }
+    }
+
+    /// Returns the vertices that must be done before this one: parent, origin, then sources of
+    /// mounts.
     pub fn inputs(&self) -> impl Iterator<Item = VertexId> {
-        self.parent().into_iter().chain(self.origin())
+        self.parent().into_iter().chain(self.origin()).chain(self.sources().iter().copied())
     }
 }
 

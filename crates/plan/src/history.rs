@@ -48,12 +48,13 @@ pub(crate) fn run(arguments: &[(String, String)], argv: &[String]) -> String {
     format!("{text}{} # buildkit", argv.join(" "))
 }
 
-/// Returns `COPY --chown=a:b from to # buildkit`; `dest` is as written after expansion.
-pub(crate) fn copy(keyword: &str, request: &CopyRequest, dest: &str) -> String {
+/// Returns `COPY --chown=a:b from to # buildkit`; `sources`, those that are not inline, and `dest`
+/// are as written after expansion.
+pub(crate) fn copy(keyword: &str, request: &CopyRequest, sources: &[String], dest: &str) -> String {
     let mut words = vec![keyword.to_owned()];
     words.extend(request.chown.iter().map(|owner| format!("--chown={owner}")));
     words.extend(request.chmod.iter().map(|mode| format!("--chmod={mode}")));
-    words.extend(request.sources.iter().cloned());
+    words.extend(sources.iter().cloned());
     words.extend(request.inline.iter().map(|file| format!("<<{}", file.name)));
     words.push(dest.to_owned());
     words.push("# buildkit".to_owned());

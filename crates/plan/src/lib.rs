@@ -14,6 +14,8 @@ mod dump;
 mod error;
 mod graph;
 mod history;
+mod lint;
+mod mount;
 mod options;
 mod paths;
 mod plan;
@@ -28,12 +30,13 @@ mod transfer;
 mod variables;
 mod warning;
 
-pub use error::{PlanError, PlanErrorKind, PlanErrors};
+pub use error::{MountError, PlanError, PlanErrorKind, PlanErrors};
 pub use graph::{Graph, Op, Origin, Output, PlannedHistory, Vertex, VertexId};
 pub use history::HISTORY_COMMENT;
+pub use lint::lint;
 pub use options::{
     DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, ImageRequest, Images, NamedContext, PlanOptions, Planned,
 };
-pub use plan::plan;
-pub use warning::{Rule, Warning};
+pub use plan::{check, plan};
+pub use warning::Warning;
 pub use xbuild_dockerfile::Span;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xbuild_dockerfile::Span;
 use xbuild_model::run::Network;
-use xbuild_model::{Platform, ResolvedImage};
+use xbuild_model::{Descriptor, ImageConfig, Platform, ResolvedImage};
 
 use crate::graph::Graph;
 
@@ -21,6 +21,8 @@ pub struct PlanOptions {
     pub build_args: Vec<(String, String)>,
     /// `--target`: the name of the last stage to build; the last of the file if `None`.
     pub target: Option<String>,
+    /// Plan all stages above the target, too, needed or not: to check a file, not to build it.
+    pub every_stage: bool,
     /// `--label`: name and value, over those of the Dockerfile; the last of a name counts.
     pub labels: Vec<(String, String)>,
     /// `--build-context`, by name as given.
@@ -54,6 +56,7 @@ impl PlanOptions {
             build_platform: platform,
             build_args: Vec::new(),
             target: None,
+            every_stage: false,
             labels: Vec::new(),
             contexts: BTreeMap::new(),
             network: Network::Default,
@@ -61,6 +64,14 @@ impl PlanOptions {
             ulimits: Vec::new(),
             shm_size: DEFAULT_SHM_SIZE,
             hostname: None,
+        }
+    }
+
+    /// Returns the platforms to build for, in order.
+    pub(crate) fn asked(&self) -> &[Platform] {
+        match self.platforms.as_slice() {
+            [] => std::slice::from_ref(&self.build_platform),
+            platforms => platforms,
         }
     }
 }
@@ -95,6 +106,22 @@ impl Images {
     /// Adds the answer to `request`.
     pub fn insert(&mut self, request: &ImageRequest, image: ResolvedImage) {
         self.0.insert((request.name.clone(), request.platform.clone()), Arc::new(image));
+    }
+
+    /// Returns these images with those that are `missing`, with nothing in them.
+    pub(crate) fn with_empty(&self, missing: &[ImageRequest]) -> Self {
+        let mut images = self.clone();
+        for request in missing {
+            let image = ResolvedImage {
+                name: request.name.clone(),
+                platform: request.platform.clone(),
+                manifest: Descriptor::of("", &[]),
+                config: ImageConfig::default(),
+                layers: Vec::new(),
+            };
+            images.insert(request, image);
+        }
+        images
     }
 
     /// Returns the image that answers a request for `name` and `platform`.

@@ -28,6 +28,32 @@ pub(crate) fn destination(folder: &str, path: &str) -> String {
     joined
 }
 
+/// Returns the shortest path of the same meaning, relative if it was written so; `.` for nothing.
+pub(crate) fn clean(path: &str) -> String {
+    let is_absolute = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if is_absolute => {}
+            part => parts.push(part),
+        }
+    }
+    match (is_absolute, parts.join("/")) {
+        (true, path) => format!("/{path}"),
+        (false, path) if path.is_empty() => ".".to_owned(),
+        (false, path) => path,
+    }
+}
+
+/// Returns the last part of a path; empty if there is none.
+pub(crate) fn base(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +72,21 @@ mod tests {
         ] {
             assert_eq!(join(folder, path), expected, "{folder} {path}");
         }
+    }
+
+    #[test]
+    fn clean_paths_are_as_short_as_can_be() {
+        for (path, expected) in [
+            ("", "."),
+            ("/", "/"),
+            ("//a/./b//", "/a/b"),
+            ("a/../..", ".."),
+            ("../../x/..", "../.."),
+            ("/../a/..", "/"),
+        ] {
+            assert_eq!(clean(path), expected, "{path}");
+        }
+        assert_eq!([base("/a/b/"), base("a"), base("/")], ["b", "a", ""]);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use crate::arguments::{self, SOURCE_DATE_EPOCH};
 use crate::builder::Builder;
 use crate::error::{PlanError, PlanErrors};
 use crate::graph::{Graph, Output};
-use crate::options::{Images, PlanOptions, Planned};
-use crate::planner::Planner;
+use crate::options::{ImageRequest, Images, PlanOptions, Planned};
+use crate::planner::{Certainty, Planner};
 use crate::reach::{Findings, Names, Reached};
 use crate::run::RunDefaults;
 use crate::variables::Variables;
-use crate::warning::{Rule, Warning};
+use crate::warning::Warning;
 
 /// Plans a build for all platforms asked for.
 ///
@@ -24,8 +24,9 @@ use crate::warning::{Rule, Warning};
 /// **Shape**: `Needs` until `images` has all that the plan depends on; each answer may lead to
 /// more, because base images have triggers. The same arguments give the same graph.
 ///
-/// **Errors**: all that is wrong with FROM and COPY `--from` in any stage reached; else the first
-/// error of each platform. Errors come before needs.
+/// **Errors**: all that is wrong with the stages reached, as far as it can be told without the
+/// images that are missing. Errors of FROM, COPY `--from` and mounts come before needs, others
+/// after them.
 ///
 /// **Source**: Dockerfile reference; where it is silent, what BuildKit (2026-08) was measured to
 /// do. Stage names ignore case in FROM, too.
@@ -49,36 +50,78 @@ pub fn plan(
     let names = Names::new(dockerfile, options, images);
     let mut findings = Findings::default();
     let reached = reach(&names, options, &mut findings);
+    if !findings.errors.is_empty() {
+        findings.errors.extend(guess(dockerfile, options, images, &findings.needs));
+    }
     if let Some(errors) = PlanErrors::of(findings.errors) {
         return Err(errors);
     }
     if !findings.needs.is_empty() {
         return Ok(Planned::Needs(findings.needs));
     }
-    let mut warnings = findings.warnings;
     let mut builder = Builder::default();
-    let outputs = outputs(&names, options, &reached, &mut builder);
+    let outputs = outputs(&names, options, &reached, Certainty::Sure, &mut builder);
     let outputs = outputs.map_err(|errors| {
         PlanErrors::of(errors).expect("a platform without an output has an error")
     })?;
-    warnings.extend(unused_arguments(dockerfile, options, &reached));
     Ok(Planned::Ready(Graph {
         vertices: builder.finish(),
         outputs,
-        warnings: without_repeats(warnings),
+        warnings: unused_arguments(dockerfile, options, &reached),
         source_date_epoch: source_date_epoch(options, &reached),
     }))
 }
 
+/// Looks for what is wrong whatever is in the images that `images` does not have: for when they
+/// cannot be had.
+///
+/// **Errors**: as those of [`plan`], but for those that may come from a variable that is not set:
+/// the base image may set it.
+pub fn check(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    images: &Images,
+) -> Result<(), PlanErrors> {
+    let names = Names::new(dockerfile, options, images);
+    let mut findings = Findings::default();
+    reach(&names, options, &mut findings);
+    let mut errors = findings.errors;
+    errors.extend(guess(dockerfile, options, images, &findings.needs));
+    PlanErrors::of(errors).map_or(Ok(()), Err)
+}
+
+/// Returns what is wrong with the instructions of stages that are sound as far as FROM goes,
+/// with nothing in the images that are missing.
+fn guess(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    images: &Images,
+    missing: &[ImageRequest],
+) -> Vec<PlanError> {
+    let images = images.with_empty(missing);
+    let names = Names::new(dockerfile, options, &images);
+    // What is wrong here is known already.
+    let mut goals = reach(&names, options, &mut Findings::default());
+    goals.iter_mut().for_each(|goal| names.retain_sound(&mut goal.stages));
+    let certainty = if missing.is_empty() { Certainty::Sure } else { Certainty::Guess };
+    let outputs = outputs(&names, options, &goals, certainty, &mut Builder::default());
+    outputs.err().unwrap_or_default()
+}
+
 /// A platform and what it needs.
-struct Goal {
-    platform: Platform,
-    globals: Variables,
-    stages: BTreeMap<usize, Reached>,
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) platform: Platform,
+    pub(crate) globals: Variables,
+    pub(crate) stages: BTreeMap<usize, Reached>,
 }
 
 /// Returns the stages that each platform needs, platforms in the order asked for, each once.
-fn reach(names: &Names<'_>, options: &PlanOptions, findings: &mut Findings) -> Vec<Goal> {
+pub(crate) fn reach(
+    names: &Names<'_>,
+    options: &PlanOptions,
+    findings: &mut Findings,
+) -> Vec<Goal> {
     let target = match names.target() {
         Ok(target) => target,
         Err(error) => {
@@ -86,10 +129,8 @@ fn reach(names: &Names<'_>, options: &PlanOptions, findings: &mut Findings) -> V
             return Vec::new();
         }
     };
-    let default = std::slice::from_ref(&options.build_platform);
-    let asked = if options.platforms.is_empty() { default } else { &options.platforms };
     let mut goals: Vec<Goal> = Vec::new();
-    for platform in asked {
+    for platform in options.asked() {
         if goals.iter().any(|goal| goal.platform == *platform) {
             continue;
         }
@@ -104,11 +145,12 @@ fn reach(names: &Names<'_>, options: &PlanOptions, findings: &mut Findings) -> V
     goals
 }
 
-/// Returns what each platform results in, or the first error of each.
+/// Returns what each platform results in, or all errors of the stages' instructions.
 fn outputs(
     names: &Names<'_>,
     options: &PlanOptions,
     goals: &[Goal],
+    certainty: Certainty,
     builder: &mut Builder,
 ) -> Result<Vec<Output>, Vec<PlanError>> {
     let given = arguments::given(options);
@@ -123,12 +165,14 @@ fn outputs(
             given: &given,
             defaults: &defaults,
             builder,
+            certainty,
+            errors: Vec::new(),
         };
         match planner.stages(&goal.stages) {
             Ok(state) => {
                 outputs.extend(state.map(|state| state.into_output(&goal.platform, options)))
             }
-            Err(error) => errors.push(error),
+            Err(more) => errors.extend(more),
         }
     }
     if errors.is_empty() { Ok(outputs) } else { Err(errors) }
@@ -148,11 +192,7 @@ fn unused_arguments(
         }
     }
     let names = arguments::unused(dockerfile, options, &declared);
-    let warning = |name| Warning {
-        rule: Rule::UnusedBuildArg,
-        message: format!("build argument {name:?} is not declared by any ARG"),
-        span: None,
-    };
+    let warning = |name: &str| Warning::UnusedBuildArg { name: name.to_owned() };
     names.into_iter().map(warning).collect()
 }
 
@@ -160,9 +200,4 @@ fn source_date_epoch(options: &PlanOptions, goals: &[Goal]) -> Option<String> {
     let given = arguments::given(options).get(SOURCE_DATE_EPOCH).map(|value| (*value).to_owned());
     let global = || goals.first()?.globals.get(SOURCE_DATE_EPOCH).map(str::to_owned);
     given.or_else(global)
-}
-
-fn without_repeats(warnings: Vec<Warning>) -> Vec<Warning> {
-    let mut seen = HashSet::new();
-    warnings.into_iter().filter(|warning| seen.insert(warning.clone())).collect()
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use xbuild_dockerfile::{Copy, Instruction, Span, Spanned, Workdir};
+use xbuild_dockerfile::{Copy, ExpandError, Instruction, Span, Spanned, Workdir};
 use xbuild_model::Platform;
 use xbuild_model::file_op::{CopyRequest, FileOp, MakeDir};
 
 use crate::arguments::Given;
 use crate::builder::{Builder, Label};
 use crate::config;
-use crate::error::PlanError;
+use crate::error::{PlanError, PlanErrorKind, PlanErrors};
 use crate::graph::{Op, Origin, VertexId};
 use crate::history;
 use crate::paths;
@@ -32,11 +32,36 @@ pub(crate) struct Planner<'a> {
     pub(crate) given: &'a Given<'a>,
     pub(crate) defaults: &'a RunDefaults,
     pub(crate) builder: &'a mut Builder,
+    pub(crate) certainty: Certainty,
+    /// What is wrong with instructions.
+    pub(crate) errors: Vec<PlanError>,
+}
+
+/// What a plan is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// All images are known.
+    Sure,
+    /// Images may set variables that seem not to be set.
+    Guess,
+}
+
+impl Certainty {
+    /// Tells whether an error in `instruction` is none of a variable.
+    fn holds(self, error: &PlanError, instruction: &Instruction) -> bool {
+        match (self, &*error.kind) {
+            (Certainty::Sure, _) => true,
+            (Certainty::Guess, PlanErrorKind::Expand(error)) => {
+                !matches!(error, ExpandError::Required { .. })
+            }
+            (Certainty::Guess, _) => !instruction.original().contains('$'),
+        }
+    }
 }
 
 /// The stages that are done.
 #[derive(Debug, Default)]
-struct Done {
+pub(crate) struct Done {
     /// The last vertex of each.
     vertices: HashMap<usize, VertexId>,
     /// The stages that others begin from, and how many still will. A long chain of stages hands
@@ -71,10 +96,12 @@ struct Steps {
 
 impl Planner<'_> {
     /// Plans the stages, given in order, and returns the state of the last one.
+    ///
+    /// **Errors**: all those of instructions, at least one.
     pub(crate) fn stages(
         mut self,
         reached: &BTreeMap<usize, Reached>,
-    ) -> Result<Option<State>, PlanError> {
+    ) -> Result<Option<State>, Vec<PlanError>> {
         let mut users: HashMap<usize, usize> = HashMap::new();
         for stage in reached.values() {
             if let Place::Stage(below) = &stage.base {
@@ -84,7 +111,10 @@ impl Planner<'_> {
         let mut done = Done::default();
         let mut last = None;
         for (&index, stage) in reached {
-            let state = self.stage(index, stage, &mut done)?;
+            let state = self.stage(index, stage, &mut done);
+            if self.has_enough() {
+                break;
+            }
             done.vertices.insert(index, state.vertex);
             if let Some(&users) = users.get(&index) {
                 done.bases.insert(index, (state, users));
@@ -92,15 +122,18 @@ impl Planner<'_> {
                 last = Some(state);
             }
         }
-        Ok(last)
+        if self.errors.is_empty() { Ok(last) } else { Err(self.errors) }
     }
 
-    fn stage(
-        &mut self,
-        index: usize,
-        reached: &Reached,
-        done: &mut Done,
-    ) -> Result<State, PlanError> {
+    /// Tells whether the errors are such, or so many, that more would be of no use.
+    fn has_enough(&self) -> bool {
+        // The state may be that of an instruction only half carried out, and a large one.
+        let endless =
+            |error: &PlanError| matches!(*error.kind, PlanErrorKind::EnvironmentSize { .. });
+        self.errors.len() >= PlanErrors::LIMIT || self.errors.last().is_some_and(endless)
+    }
+
+    fn stage(&mut self, index: usize, reached: &Reached, done: &mut Done) -> State {
         let mut steps = Steps {
             index,
             platform: reached.platform.clone(),
@@ -113,9 +146,16 @@ impl Planner<'_> {
         }
         steps.platform = state.platform.clone();
         for instruction in &reached.instructions {
-            self.instruction(&mut state, instruction, &mut steps, done)?;
+            if let Err(error) = self.instruction(&mut state, instruction, &mut steps, done)
+                && self.certainty.holds(&error, &instruction.value)
+            {
+                self.errors.push(error);
+                if self.has_enough() {
+                    break;
+                }
+            }
         }
-        Ok(state)
+        state
     }
 
     /// Returns the state of a stage before its first instruction.
@@ -165,9 +205,11 @@ impl Planner<'_> {
         };
         match &instruction.value {
             Instruction::Run(run) => {
-                let request = run::request(state, run, span, self.defaults)?;
+                let mut request = run::request(state, run, span, self.defaults)?;
                 let created_by = run::created_by(state, &request);
-                let op = Op::Run { parent: state.vertex, request };
+                let mounts = self.mounts(state, run, steps.index, place, done)?;
+                let sources = run::add_mounts(&mut request, mounts);
+                let op = Op::Run { parent: state.vertex, request, sources };
                 let label = self.label(steps, run.original.clone());
                 self.push(state, op, span, label, created_by);
             }
@@ -180,7 +222,7 @@ impl Planner<'_> {
             Instruction::Add(add) => {
                 let transfer = transfer::add(state, add, &place.expander(state))?;
                 let origin = Origin::Context(String::new());
-                let label = self.label(steps, add.original.clone());
+                let label = self.label(steps, transfer::shown(&add.original));
                 self.transfer(state, transfer, origin, span, label);
             }
             Instruction::Workdir(workdir) => self.workdir(state, workdir, place, steps)?,
@@ -243,7 +285,12 @@ impl Planner<'_> {
         done: &Done,
     ) -> Result<Origin, PlanError> {
         let Some(from) = copy_from(copy) else { return Ok(Origin::Context(String::new())) };
-        Ok(match self.names.source(from, own, span)? {
+        Ok(self.origin_of(self.names.source(from, own, span)?, span, done))
+    }
+
+    /// Returns where the files of a place are.
+    pub(crate) fn origin_of(&mut self, place: Place, span: &Span, done: &Done) -> Origin {
+        match place {
             Place::Folder(name) => Origin::Context(name),
             Place::Scratch => Origin::Vertex(self.scratch(self.target, span)),
             Place::Stage(index) => Origin::Vertex(done.vertex(index)),
@@ -258,7 +305,7 @@ impl Planner<'_> {
                 let op = Op::Image(Arc::clone(image));
                 Origin::Vertex(self.builder.add(op, self.target, span, label))
             }
-        })
+        }
     }
 
     fn transfer(
@@ -286,7 +333,7 @@ impl Planner<'_> {
         state.history.push(history::of_vertex(created_by, vertex));
     }
 
-    fn scratch(&mut self, platform: &Platform, span: &Span) -> VertexId {
+    pub(crate) fn scratch(&mut self, platform: &Platform, span: &Span) -> VertexId {
         let label = Label { text: "FROM scratch".to_owned(), ..Label::default() };
         self.builder.add(Op::Scratch, platform, span, label)
     }
@@ -327,9 +374,10 @@ fn step_count(reached: &Reached) -> usize {
 }
 
 /// Returns the copy of a whole context to the root folder.
-fn everything() -> CopyRequest {
+pub(crate) fn everything() -> CopyRequest {
     CopyRequest {
         sources: vec!["/".to_owned()],
+        remotes: Vec::new(),
         inline: Vec::new(),
         dest: "/".to_owned(),
         chown: None,

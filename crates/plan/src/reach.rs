@@ -12,9 +12,9 @@ use xbuild_dockerfile::{
 use xbuild_model::{Platform, Reference, ResolvedImage};
 
 use crate::error::{PlanError, PlanErrorKind};
+use crate::mount::mount_from;
 use crate::options::{ImageRequest, Images, NamedContext, PlanOptions};
-use crate::variables::{Expander, Variables};
-use crate::warning::{Rule, Warning};
+use crate::variables::{Expander, Variables, similar};
 
 /// What a name in FROM or COPY `--from` stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +54,6 @@ pub(crate) struct Findings {
     asked: HashSet<(String, Platform)>,
     /// What is wrong.
     pub(crate) errors: Vec<PlanError>,
-    /// What is unwise.
-    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Resolves the names of one Dockerfile.
@@ -125,25 +123,27 @@ impl<'a> Names<'a> {
         let mut wanted = vec![false; self.dockerfile.stages.len()];
         let mut reached = BTreeMap::new();
         let mut needs: Vec<Vec<ImageRequest>> = Vec::new();
-        let mut errors = Vec::new();
-        if let Some(flag) = wanted.get_mut(target) {
-            *flag = true;
-        }
+        let mut errors: Vec<Vec<PlanError>> = Vec::new();
+        let begin = if self.options.every_stage { 0 } else { target };
+        wanted.iter_mut().take(target + 1).skip(begin).for_each(|flag| *flag = true);
         for index in (0..wanted.len()).rev().filter(|&index| index <= target) {
             if !wanted[index] {
                 continue;
             }
-            let mut visit = Visit { index, platform, globals, needs: Vec::new() };
-            match self.visit(&mut visit, &mut wanted, &mut findings.warnings) {
-                Ok(stage) => {
+            let (needs_of, errors_of) = (Vec::new(), Vec::new());
+            let mut visit = Visit { index, platform, globals, needs: needs_of, errors: errors_of };
+            match self.visit(&mut visit, &mut wanted) {
+                Ok(stage) if visit.errors.is_empty() => {
                     reached.insert(index, stage);
                 }
-                Err(error) => errors.push(error),
+                Ok(_) => {}
+                Err(error) => visit.errors.push(error),
             }
+            errors.push(visit.errors);
             needs.push(visit.needs);
         }
         // Found from the end to the beginning; people read the other way round.
-        findings.errors.extend(errors.into_iter().rev());
+        findings.errors.extend(errors.into_iter().rev().flatten());
         for request in needs.into_iter().rev().flatten() {
             if findings.asked.insert((request.name.clone(), request.platform.clone())) {
                 findings.needs.push(request);
@@ -152,12 +152,7 @@ impl<'a> Names<'a> {
         reached
     }
 
-    fn visit(
-        &self,
-        visit: &mut Visit<'_>,
-        wanted: &mut [bool],
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Reached, PlanError> {
+    fn visit(&self, visit: &mut Visit<'_>, wanted: &mut [bool]) -> Result<Reached, PlanError> {
         let stage = &self.dockerfile.stages[visit.index];
         let span = &stage.from.span;
         let platform = self.stage_platform(stage, visit.platform, visit.globals)?;
@@ -165,18 +160,15 @@ impl<'a> Names<'a> {
         let replaced = stand_in.is_some();
         let (base, base_name) = match stand_in {
             Some(place) => (place, stage.from.name.clone().unwrap_or_default()),
-            None => self.base(stage, visit, warnings)?,
+            None => self.base(stage, visit)?,
         };
         match &base {
             Place::Scratch | Place::Folder(_) => {}
             Place::Stage(below) => wanted[*below] = true,
-            Place::Image(name) => match self.image(name, &platform) {
-                Some(image) if !platform.accepted().contains(&image.platform) => {
-                    warnings.push(wrong_platform(name, &platform, &image.platform, span));
-                }
-                Some(_) => {}
-                None => visit.need(name, &platform, span),
-            },
+            Place::Image(name) if self.image(name, &platform).is_none() => {
+                visit.need(name, &platform, span);
+            }
+            Place::Image(_) => {}
         }
         if replaced {
             return Ok(Reached { base, base_name, platform, instructions: Vec::new(), replaced });
@@ -184,17 +176,56 @@ impl<'a> Names<'a> {
         let mut instructions = self.triggers(&base, &base_name, &platform, span, visit)?;
         instructions.extend(stage.instructions.iter().cloned());
         for instruction in &instructions {
-            let Instruction::Copy(copy) = &instruction.value else { continue };
-            let Some(from) = copy_from(copy) else { continue };
-            match self.source(from, visit.index, &instruction.span)? {
-                Place::Stage(other) => wanted[other] = true,
-                Place::Image(name) if self.image(&name, visit.platform).is_none() => {
-                    visit.need(&name, visit.platform, &instruction.span);
+            let span = &instruction.span;
+            let places = self.sources(instruction, visit.index);
+            for place in places {
+                match place {
+                    Err(error) => visit.errors.push(error),
+                    Ok(Place::Stage(other)) => wanted[other] = true,
+                    Ok(Place::Image(name)) if self.image(&name, visit.platform).is_none() => {
+                        visit.need(&name, visit.platform, span);
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         Ok(Reached { base, base_name, platform, instructions, replaced })
+    }
+
+    /// Returns what an instruction of the stage `own` takes files from, besides the main context.
+    fn sources(
+        &self,
+        instruction: &Spanned<Instruction>,
+        own: usize,
+    ) -> Vec<Result<Place, PlanError>> {
+        let span = &instruction.span;
+        match &instruction.value {
+            Instruction::Copy(copy) => {
+                copy_from(copy).map(|from| self.source(from, own, span)).into_iter().collect()
+            }
+            Instruction::Run(run) => {
+                let from = run.mounts.iter().filter_map(mount_from);
+                from.map(|from| self.mount_source(from, own, span)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes away the stages that stand on, or take files from, one that is not there.
+    pub(crate) fn retain_sound(&self, stages: &mut BTreeMap<usize, Reached>) {
+        let mut sound: HashSet<usize> = HashSet::new();
+        stages.retain(|&index, stage| {
+            let is_there = |place: &Place| match place {
+                Place::Stage(other) => sound.contains(other),
+                _ => true,
+            };
+            let sources = stage.instructions.iter().flat_map(|it| self.sources(it, index));
+            let keep = is_there(&stage.base) && sources.flatten().all(|place| is_there(&place));
+            if keep {
+                sound.insert(index);
+            }
+            keep
+        });
     }
 
     /// Returns the named context that stands in for a stage, its FROM and all.
@@ -213,34 +244,19 @@ impl<'a> Names<'a> {
     /// Returns the last stage of that name above the stage `index`.
     fn stage_above(&self, name: &str, index: usize) -> Option<usize> {
         let indices = self.stages.get(&name.to_lowercase())?;
-        indices.iter().copied().rfind(|&other| other < index)
+        indices[..indices.partition_point(|&other| other < index)].last().copied()
     }
 
     /// Returns what FROM names, and the name expanded.
-    fn base(
-        &self,
-        stage: &Stage,
-        visit: &Visit<'_>,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(Place, String), PlanError> {
+    fn base(&self, stage: &Stage, visit: &Visit<'_>) -> Result<(Place, String), PlanError> {
         let span = &stage.from.span;
         let written = &stage.from.image;
         let expander = self.expander(visit.globals, span);
         let expansion = expander.expansion(written)?;
-        let declared = |name: &String| {
-            let globals = self.dockerfile.globals.iter().flat_map(|arg| &arg.value.declarations);
-            globals.into_iter().any(|declaration| declaration.name == *name)
-        };
-        for name in expansion.unset.iter().filter(|name| !declared(name)) {
-            warnings.push(Warning {
-                rule: Rule::UndefinedArgInFrom,
-                message: format!("FROM argument {name:?} is not declared"),
-                span: Some(span.clone()),
-            });
-        }
         let name = expansion.text;
         if name.is_empty() {
-            let kind = PlanErrorKind::BlankBase { written: written.clone() };
+            let suggestion = meant(&expansion.unset, visit.globals);
+            let kind = PlanErrorKind::BlankBase { written: written.clone(), suggestion };
             return Err(PlanError::new(kind, span));
         }
         let place = if name == "scratch" {
@@ -266,6 +282,20 @@ impl<'a> Names<'a> {
                 _ => error(PlanErrorKind::StageIndex { index: from.to_owned(), own }),
             };
         }
+        self.mount_source(from, own, span)
+    }
+
+    /// Returns what `from=` of a mount in the stage `own` names: as [`Names::source`], but a
+    /// number is a name like any other.
+    ///
+    /// **Errors**: `LaterStage`, `OwnStage`, `Reference`.
+    pub(crate) fn mount_source(
+        &self,
+        from: &str,
+        own: usize,
+        span: &Span,
+    ) -> Result<Place, PlanError> {
+        let error = |kind| Err(PlanError::new(kind, span));
         if from == "scratch" {
             return Ok(Place::Scratch);
         }
@@ -293,9 +323,11 @@ impl<'a> Names<'a> {
     ) -> Result<Platform, PlanError> {
         let Some(written) = &stage.from.platform else { return Ok(target.clone()) };
         let span = &stage.from.span;
-        let text = self.expander(globals, span).word(written)?;
+        let expansion = self.expander(globals, span).expansion(written)?;
+        let text = expansion.text;
         if text.is_empty() {
-            let kind = PlanErrorKind::BlankPlatform { written: written.clone() };
+            let suggestion = meant(&expansion.unset, globals);
+            let kind = PlanErrorKind::BlankPlatform { written: written.clone(), suggestion };
             return Err(PlanError::new(kind, span));
         }
         text.parse::<Platform>().map_err(|source| PlanError::new(source, span))
@@ -344,6 +376,8 @@ struct Visit<'a> {
     platform: &'a Platform,
     globals: &'a Variables,
     needs: Vec<ImageRequest>,
+    /// What is wrong with its COPY `--from` and mounts.
+    errors: Vec<PlanError>,
 }
 
 impl Visit<'_> {
@@ -351,6 +385,12 @@ impl Visit<'_> {
         let (name, platform, span) = (name.to_owned(), platform.clone(), span.clone());
         self.needs.push(ImageRequest { name, platform, span });
     }
+}
+
+/// Returns the variable that was probably meant by one that is not set.
+fn meant(unset: &[String], globals: &Variables) -> Option<String> {
+    let known = || globals.iter().map(|(name, _)| name.as_str());
+    unset.iter().find_map(|name| similar(name, known())).map(str::to_owned)
 }
 
 /// Returns what `--from` names, if the copy takes anything from there.
@@ -390,12 +430,4 @@ fn normalise(name: &str) -> String {
     let lower = name.to_lowercase();
     let reference = name.parse::<Reference>().or_else(|_| lower.parse());
     reference.map_or(lower, |reference: Reference| reference.to_string())
-}
-
-fn wrong_platform(name: &str, wanted: &Platform, got: &Platform, span: &Span) -> Warning {
-    Warning {
-        rule: Rule::InvalidBaseImagePlatform,
-        message: format!("base image {name:?} is for {got}, not for {wanted}"),
-        span: Some(span.clone()),
-    }
 }

@@ -1,11 +1,13 @@
 //! RUN: what is started, and with what around it.
 
-use xbuild_dockerfile::{Keyword, Mount, Network, Run, RunBody, Security, Span};
+use xbuild_dockerfile::{Keyword, Network, Run, RunBody, Security, Span};
 use xbuild_model::run::{Network as RunNetwork, RunRequest, Script};
 
 use crate::arguments::{self, Given, SANDBOX_HOSTNAME};
 use crate::error::{PlanError, PlanErrorKind};
+use crate::graph::VertexId;
 use crate::history;
+use crate::mount::Mounts;
 use crate::options::{DEFAULT_HOSTNAME, PlanOptions};
 use crate::state::State;
 
@@ -38,7 +40,7 @@ impl RunDefaults {
     }
 }
 
-/// Returns what to run.
+/// Returns what to run, without its mounts.
 ///
 /// **Errors**: `NotImplemented`, `Insecure`, `EmptyCommand`.
 pub(crate) fn request(
@@ -48,10 +50,6 @@ pub(crate) fn request(
     defaults: &RunDefaults,
 ) -> Result<RunRequest, PlanError> {
     let error = |kind| Err(PlanError::new(kind, span));
-    if let Some(mount) = run.mounts.first() {
-        let feature = format!("RUN --mount={}", written(mount));
-        return error(PlanErrorKind::NotImplemented { feature });
-    }
     if let Some(device) = run.devices.first() {
         let feature = format!("RUN --device={}", device.name);
         return error(PlanErrorKind::NotImplemented { feature });
@@ -89,9 +87,22 @@ pub(crate) fn request(
         ulimits: defaults.ulimits.clone(),
         shm_size: defaults.shm_size,
         scripts,
+        mounts: Vec::new(),
         // What the Dockerfile declares or sets is part of the key, and goes before these.
         unkeyed_env: proxies.filter(|(n, _)| state.variables.get(n).is_none()).cloned().collect(),
     })
+}
+
+/// Puts mounts into a request and returns the vertices that they take files from.
+pub(crate) fn add_mounts(request: &mut RunRequest, mounts: Mounts) -> Vec<VertexId> {
+    const AGENT: &str = "SSH_AUTH_SOCK";
+    if let Some(path) = mounts.agent
+        && request.env.iter().all(|(name, _)| name != AGENT)
+    {
+        request.env.push((AGENT.to_owned(), path));
+    }
+    request.mounts = mounts.list;
+    mounts.sources
 }
 
 /// Returns the history of a RUN.
@@ -109,14 +120,6 @@ fn script_name(delimiter: &str) -> &str {
         true if !delimiter.is_empty() => delimiter,
         _ => "script",
     }
-}
-
-fn written(mount: &Mount) -> String {
-    let options = mount.options.iter().map(|option| match &option.value {
-        Some(value) => format!("{}={value}", option.key),
-        None => option.key.clone(),
-    });
-    options.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ fn platform(text: &str) -> Platform {
 }
 
 /// Options of a build on linux/amd64 for `platforms`.
-fn options(platforms: &[&str]) -> PlanOptions {
+pub(crate) fn options(platforms: &[&str]) -> PlanOptions {
     let mut options = PlanOptions::new(platform("linux/amd64"));
     options.platforms = platforms.iter().map(|text| platform(text)).collect();
     options
@@ -24,7 +24,7 @@ fn options(platforms: &[&str]) -> PlanOptions {
 
 /// An image of one layer whose configuration is the JSON given: its `config` member if it has no
 /// member of that name.
-fn image(name: &str, platform: &Platform, config: &str) -> ResolvedImage {
+pub(crate) fn image(name: &str, platform: &Platform, config: &str) -> ResolvedImage {
     let mut value: serde_json::Value = serde_json::from_str(config).unwrap();
     if value.get("config").is_none() {
         value = serde_json::json!({ "config": value });

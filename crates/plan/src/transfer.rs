@@ -1,7 +1,9 @@
 //! COPY and ADD.
 
 use xbuild_dockerfile::{Add, Copy, Keyword, Source, Span};
-use xbuild_model::file_op::{CopyRequest, InlineFile};
+use xbuild_model::Digest;
+use xbuild_model::file_op::{CopyRequest, InlineFile, RemoteFiles};
+use xbuild_model::remote::{Asker, RemoteSource, without_user};
 
 use crate::error::{PlanError, PlanErrorKind};
 use crate::history;
@@ -19,17 +21,18 @@ pub(crate) struct Transfer {
 
 /// Returns what a COPY copies.
 ///
-/// **Errors**: `Expand`, `HeredocName`.
+/// **Errors**: `Expand`, `HeredocName`, `RemoteCopy`.
 pub(crate) fn copy(
     state: &State,
     copy: &Copy,
     expander: &Expander<'_>,
 ) -> Result<Transfer, PlanError> {
-    let (sources, inline) = expand_sources(Keyword::Copy, &copy.sources, expander)?;
+    let sources = Sources::expand(Keyword::Copy, &copy.sources, expander)?;
     let written = expander.word(&copy.destination)?;
     let request = CopyRequest {
-        sources,
-        inline,
+        sources: sources.paths,
+        remotes: Vec::new(),
+        inline: sources.inline,
         dest: paths::destination(state.working_dir(), &written),
         chown: expander.option(copy.chown.as_deref())?,
         chmod: expander.option(copy.chmod.as_deref())?,
@@ -38,37 +41,25 @@ pub(crate) fn copy(
         exclude: copy.exclude.clone(),
         unpack: None,
     };
-    let created_by = history::copy("COPY", &request, &written);
+    let created_by = history::copy("COPY", &request, &sources.shown, &written);
     Ok(Transfer { request, created_by })
 }
 
 /// Returns what an ADD adds.
 ///
-/// **Errors**: `Expand`, `HeredocName`, `LocalChecksum`; `NotImplemented` for what is not local.
+/// **Errors**: `Expand`, `HeredocName`, `Remote`, `LocalChecksum`, `ChecksumCount`, `Checksum`.
 pub(crate) fn add(
     state: &State,
     add: &Add,
     expander: &Expander<'_>,
 ) -> Result<Transfer, PlanError> {
-    let error = |kind| Err(PlanError::new(kind, expander.span));
-    let (sources, inline) = expand_sources(Keyword::Add, &add.sources, expander)?;
-    for source in &sources {
-        if let Some(kind) = remote(source) {
-            let feature = format!("ADD of {kind} ({source})");
-            return error(PlanErrorKind::NotImplemented { feature });
-        }
-    }
-    if let (Some(_), Some(path)) = (&add.checksum, sources.first()) {
-        return error(PlanErrorKind::LocalChecksum { path: path.clone() });
-    }
-    if add.keep_git_dir.is_some() {
-        let feature = "ADD --keep-git-dir".to_owned();
-        return error(PlanErrorKind::NotImplemented { feature });
-    }
+    let mut sources = Sources::expand(Keyword::Add, &add.sources, expander)?;
+    sources.apply(add, expander)?;
     let written = expander.word(&add.destination)?;
     let request = CopyRequest {
-        sources,
-        inline,
+        sources: sources.paths,
+        remotes: sources.remotes,
+        inline: sources.inline,
         dest: paths::destination(state.working_dir(), &written),
         chown: expander.option(add.chown.as_deref())?,
         chmod: expander.option(add.chmod.as_deref())?,
@@ -77,31 +68,111 @@ pub(crate) fn add(
         exclude: add.exclude.clone(),
         unpack: Some(add.unpack.unwrap_or(true)),
     };
-    let created_by = history::copy("ADD", &request, &written);
+    let created_by = history::copy("ADD", &request, &sources.shown, &written);
     Ok(Transfer { request, created_by })
 }
 
-fn expand_sources(
-    keyword: Keyword,
-    sources: &[Source],
-    expander: &Expander<'_>,
-) -> Result<(Vec<String>, Vec<InlineFile>), PlanError> {
-    let (mut paths, mut inline) = (Vec::new(), Vec::new());
-    for source in sources {
-        match source {
-            Source::Path(path) => paths.push(expander.word(path)?),
-            Source::Heredoc(heredoc) => {
-                inline.push(InlineFile {
+/// Returns an instruction as it may be shown: without the passwords of URLs.
+pub(crate) fn shown(original: &str) -> String {
+    original.split(' ').map(without_user).collect::<Vec<_>>().join(" ")
+}
+
+/// The sources of an instruction, expanded.
+#[derive(Debug, Default)]
+struct Sources {
+    paths: Vec<String>,
+    remotes: Vec<RemoteFiles>,
+    inline: Vec<InlineFile>,
+    /// Paths and URLs in order, for the history.
+    shown: Vec<String>,
+}
+
+impl Sources {
+    fn expand(
+        keyword: Keyword,
+        sources: &[Source],
+        expander: &Expander<'_>,
+    ) -> Result<Self, PlanError> {
+        let mut found = Sources::default();
+        for source in sources {
+            match source {
+                Source::Path(path) => found.path(keyword, expander.word(path)?, expander)?,
+                Source::Heredoc(heredoc) => found.inline.push(InlineFile {
                     name: file_name(keyword, &heredoc.name, expander.span)?,
                     contents: match heredoc.expand {
                         true => expander.heredoc(&heredoc.body)?,
                         false => heredoc.body.clone(),
                     },
-                });
+                }),
             }
         }
+        Ok(found)
     }
-    Ok((paths, inline))
+
+    fn path(
+        &mut self,
+        keyword: Keyword,
+        path: String,
+        expander: &Expander<'_>,
+    ) -> Result<(), PlanError> {
+        self.shown.push(without_user(&path));
+        let remote = RemoteSource::parse(&path, Asker::Add);
+        if keyword == Keyword::Copy {
+            return match remote {
+                Ok(Some(_)) => Err(PlanError::new(
+                    PlanErrorKind::RemoteCopy { url: without_user(&path) },
+                    expander.span,
+                )),
+                // Whatever else has colons and slashes may be a path.
+                _ => {
+                    self.paths.push(path);
+                    Ok(())
+                }
+            };
+        }
+        match remote.map_err(|error| PlanError::new(error, expander.span))? {
+            None => self.paths.push(path),
+            Some(source) => {
+                let after = self.paths.len();
+                self.remotes.push(RemoteFiles { after, source, unpack: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the options of ADD that are about remote sources.
+    fn apply(&mut self, add: &Add, expander: &Expander<'_>) -> Result<(), PlanError> {
+        let span = expander.span;
+        let checksum = expander.option(add.checksum.as_deref())?;
+        if let Some(checksum) = checksum.filter(|text| !text.is_empty()) {
+            let count = self.paths.len() + self.remotes.len() + self.inline.len();
+            match (self.remotes.as_mut_slice(), self.paths.first()) {
+                ([remote], None) if count == 1 => match &mut remote.source {
+                    RemoteSource::Http(http) => {
+                        let digest = checksum.parse::<Digest>();
+                        http.checksum = Some(digest.map_err(|error| PlanError::new(error, span))?);
+                    }
+                    RemoteSource::Git(git) => {
+                        let checked = git.clone().with_checksum(&checksum);
+                        *git = checked.map_err(|error| PlanError::new(error, span))?;
+                    }
+                },
+                ([], Some(path)) => {
+                    let kind = PlanErrorKind::LocalChecksum { path: path.clone() };
+                    return Err(PlanError::new(kind, span));
+                }
+                _ => return Err(PlanError::new(PlanErrorKind::ChecksumCount { count }, span)),
+            }
+        }
+        for remote in &mut self.remotes {
+            remote.unpack = add.unpack == Some(true);
+            if let (RemoteSource::Git(git), Some(keep)) = (&mut remote.source, add.keep_git_dir) {
+                let kept = git.clone().with_git_dir(keep);
+                *git = kept.map_err(|error| PlanError::new(error, span))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns the delimiter of a heredoc as the name of a file, which must stay in its folder.
@@ -111,50 +182,4 @@ fn file_name(keyword: Keyword, name: &str, span: &Span) -> Result<String, PlanEr
         return Err(PlanError::new(kind, span));
     }
     Ok(name.to_owned())
-}
-
-/// Returns what a source of ADD is, if it is not a path of the context.
-///
-/// **Source** — Dockerfile reference § ADD; the forms of git references that BuildKit knows.
-fn remote(source: &str) -> Option<&'static str> {
-    let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let path = source.split(['#', '?']).next().unwrap_or_default();
-    let is_scp = source.split_once('@').is_some_and(|(user, rest)| {
-        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        !user.is_empty()
-            && user.chars().all(word)
-            && rest.split_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
-    });
-    match scheme.as_deref() {
-        Some("http" | "https") if path.ends_with(".git") => Some("a git repository"),
-        Some("http" | "https" | "ftp") => Some("a URL"),
-        Some("git" | "ssh") => Some("a git repository"),
-        _ if is_scp || source.starts_with("github.com/") => Some("a git repository"),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::remote;
-
-    #[test]
-    fn tells_remote_sources_from_paths() {
-        for (source, expected) in [
-            ("http://x.example/f", Some("a URL")),
-            ("HTTPS://x.example/f", Some("a URL")),
-            ("https://x.example/r.git#v1:sub", Some("a git repository")),
-            ("git://x.example/r", Some("a git repository")),
-            ("git@x.example:o/r.git", Some("a git repository")),
-            ("github.com/o/r", Some("a git repository")),
-            ("f", None),
-            ("a@b", None),
-            ("dir/a@b:c", None),
-            ("@x:y", None),
-            ("a:b", None),
-            ("*.git", None),
-        ] {
-            assert_eq!(remote(source), expected, "{source}");
-        }
-    }
 }

@@ -3,13 +3,22 @@
 use std::collections::HashMap;
 
 use xbuild_dockerfile::expand::{Expansion, expand_heredoc, expand_word, expand_words};
-use xbuild_dockerfile::{ExpandError, Span};
+use xbuild_dockerfile::{ExpandError, Span, suggest};
 
 use crate::error::{PlanError, PlanErrorKind};
 
 /// The most that the variables of a stage may hold, in bytes of names and values. Each RUN gets
 /// all of them, and `ENV` doubles a value in one line; Linux gives a process 6 MiB at most.
 const MAX_SIZE: usize = 6 << 20;
+
+/// How many names are compared with one that is not set. More take time: a file may have a
+/// hundred thousand of both. Files that people write have a few dozen.
+const MAX_COMPARED: usize = 100;
+
+/// Returns the variable that was probably meant by `name`.
+pub(crate) fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    suggest(name, known.into_iter().take(MAX_COMPARED))
+}
 
 /// Names and values, in the order in which the names came up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

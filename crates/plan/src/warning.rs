@@ -1,45 +1,25 @@
-//! Warnings as values.
+//! Warnings that are not about the Dockerfile.
 
 use std::fmt;
 
-use xbuild_dockerfile::Span;
-
-/// The stable name of a warning of the planner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Something in the options that has no effect. What is unwise in the file is
+/// [`crate::lint`]'s to say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Rule {
-    /// FROM uses a variable that no global ARG declares.
-    UndefinedArgInFrom,
-    /// The base image is for another platform than was asked for.
-    InvalidBaseImagePlatform,
-    /// A build argument that no ARG declares.
-    UnusedBuildArg,
+pub enum Warning {
+    /// No ARG declares a build argument.
+    UnusedBuildArg {
+        /// Its name.
+        name: String,
+    },
 }
 
-impl Rule {
-    /// Returns the name of the rule.
-    pub fn as_str(self) -> &'static str {
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Rule::UndefinedArgInFrom => "UndefinedArgInFrom",
-            Rule::InvalidBaseImagePlatform => "InvalidBaseImagePlatform",
-            Rule::UnusedBuildArg => "UnusedBuildArg",
+            Warning::UnusedBuildArg { name } => {
+                write!(f, "build argument {name:?} is not declared by any ARG")
+            }
         }
     }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// One warning.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Warning {
-    /// Which rule.
-    pub rule: Rule,
-    /// What is wrong, for people; lower case, no period.
-    pub message: String,
-    /// Where, unless it is about the command line.
-    pub span: Option<Span>,
 }

@@ -67,6 +67,52 @@ impl Format {
     }
 }
 
+/// Opens an archive of whose bytes `head` was read already, at its first entry.
+pub(crate) fn read<'r>(
+    head: Vec<u8>,
+    rest: impl Read + Send + 'r,
+) -> Result<TarReader<Box<dyn Read + Send + 'r>>, LayerError> {
+    let format = Format::of(&head);
+    let input = Cursor::new(head).chain(rest);
+    Ok(TarReader::new(match format {
+        Format::Plain => Box::new(input),
+        Format::Gzip => decode::decompress(Compression::Gzip, input)?,
+        Format::Zstd => decode::decompress(Compression::Zstd, input)?,
+        Format::Bzip2 => {
+            decode::bounded(input, |input| Ok(bzip2::bufread::MultiBzDecoder::new(input)))?
+        }
+        Format::Xz => decode::bounded(input, |input| {
+            Ok(lzma_rust2::XzReader::new_mem_limit(input, true, MAX_XZ_MEMORY))
+        })?,
+    }))
+}
+
+/// Returns whether what begins with `head` is meant as an archive: it is compressed, or begins as
+/// a tar archive does.
+pub(crate) fn is_archive(head: &[u8]) -> bool {
+    match Format::of(head) {
+        Format::Plain => is_first_entry(TarReader::new(head).next()),
+        _ => true,
+    }
+}
+
+/// Returns whether what was read can be the first entry of an archive. Whatever is wrong after
+/// that is an error once it is unpacked.
+fn is_first_entry(first: Result<Option<RawEntry>, LayerError>) -> bool {
+    match first {
+        Ok(Some(_)) | Err(LayerError::Entry { .. }) => true,
+        // A checksum that is right is no accident; without one the bytes are just bytes.
+        Err(LayerError::Malformed { fault, .. }) => !matches!(
+            fault,
+            TarFault::Checksum
+                | TarFault::Number { field: "checksum" }
+                | TarFault::Truncated
+                | TarFault::LoneZeroBlock
+        ),
+        Ok(None) | Err(_) => false,
+    }
+}
+
 impl Archive {
     /// Returns the archive that the regular file `path` is, `None` if it is none: its first
     /// header cannot be read. Whatever is wrong after that is an error once it is unpacked.
@@ -79,16 +125,12 @@ impl Archive {
             Err(CopyError::Archive { source, .. }) => Err(source),
             Err(error) => return Err(error),
         };
-        Ok(match first {
-            Ok(Some(_)) => Some(archive),
-            Err(LayerError::Malformed { fault, .. })
-                if !matches!(fault, TarFault::Checksum | TarFault::Truncated) =>
-            {
-                Some(archive)
-            }
-            Err(LayerError::Entry { .. }) => Some(archive),
-            Ok(None) | Err(_) => None,
-        })
+        Ok(is_first_entry(first).then_some(archive))
+    }
+
+    /// Returns the file as it was found.
+    pub(crate) fn file(&self) -> &ContextFile {
+        &self.file
     }
 
     /// Returns the hash of the file as it is, compressed.
@@ -104,20 +146,7 @@ impl Archive {
             .take(Format::SNIFFED)
             .read_to_end(&mut head)
             .map_err(CopyError::read(&self.path))?;
-        let format = Format::of(&head);
-        let input = Cursor::new(head).chain(file);
-        let unpacked: Box<dyn Read + Send> = match format {
-            Format::Plain => Box::new(input),
-            Format::Gzip => self.fail(decode::decompress(Compression::Gzip, input))?,
-            Format::Zstd => self.fail(decode::decompress(Compression::Zstd, input))?,
-            Format::Bzip2 => self.fail(decode::bounded(input, |input| {
-                Ok(bzip2::bufread::MultiBzDecoder::new(input))
-            }))?,
-            Format::Xz => self.fail(decode::bounded(input, |input| {
-                Ok(lzma_rust2::XzReader::new_mem_limit(input, true, MAX_XZ_MEMORY))
-            }))?,
-        };
-        Ok(TarReader::new(unpacked))
+        self.fail(read(head, file))
     }
 
     fn fail<T>(&self, result: Result<T, LayerError>) -> Result<T, CopyError> {

@@ -26,6 +26,8 @@ const BUFFER: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Context {
     root: Root,
+    /// Which one it is of those that a step copies from: 0 for the one that is built.
+    number: usize,
     rules: IgnoreRules,
     /// Hashes of files, valid as long as the stamp of the file is the same.
     hashes: Mutex<HashMap<Vec<u8>, (Stamp, Hashed)>>,
@@ -51,11 +53,26 @@ struct Hashed {
 /// A regular file of a context as it was when it was hashed.
 #[derive(Debug, Clone)]
 pub(crate) struct ContextFile {
+    context: usize,
     path: Vec<u8>,
     stamp: Stamp,
 }
 
+impl ContextFile {
+    /// Returns the number of the context that the file is in, see [`Context::numbered`].
+    pub(crate) fn context(&self) -> usize {
+        self.context
+    }
+}
+
 impl Context {
+    /// Makes it the folder of a remote source, the `number`-th of a step, counted from 1.
+    #[must_use]
+    pub fn numbered(mut self, number: usize) -> Self {
+        self.number = number;
+        self
+    }
+
     /// Opens the folder at `path`, which may be a symbolic link; nothing below it is looked at
     /// yet.
     pub fn open(path: &Path, rules: Option<IgnoreRules>) -> Result<Self, CopyError> {
@@ -63,6 +80,7 @@ impl Context {
             .map_err(|source| CopyError::OpenContext { path: path.to_owned(), source })?;
         Ok(Self {
             root,
+            number: 0,
             rules: rules.unwrap_or_default(),
             hashes: Mutex::default(),
             revealed: Mutex::default(),
@@ -216,7 +234,11 @@ impl SourceTree for Context {
         Ok(Fetched {
             size: stamp.size,
             hash: hashed.hash,
-            content: Content::Context(ContextFile { path: path.to_vec(), stamp }),
+            content: Content::Context(ContextFile {
+                context: self.number,
+                path: path.to_vec(),
+                stamp,
+            }),
             xattrs: hashed.xattrs,
         })
     }

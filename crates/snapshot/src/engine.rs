@@ -13,6 +13,7 @@
 //! A layer that is pulled becomes indexed, stored and, where it is needed, unpacked in one pass
 //! over its bytes.
 
+mod cache_mount;
 mod folders;
 mod layers;
 mod owners;
@@ -30,7 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::manifest::Compression;
-use xbuild_model::seam::{Blobs, Namespace, Selection, Snapshots, Workspace};
+use xbuild_model::seam::{
+    Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Sources, Workspace,
+};
 use xbuild_model::{Chain, Descriptor, DiffId, ImageLayer, StepFailure};
 use xbuild_store::Store;
 
@@ -49,6 +52,8 @@ pub struct Engine(Arc<Shared>);
 pub struct EngineOptions {
     /// The build contexts by name; the empty name is the main one.
     pub contexts: BTreeMap<String, Arc<Context>>,
+    /// Fetches what ADD takes from elsewhere; `None` if nothing does.
+    pub sources: Option<Arc<dyn Sources>>,
     /// The modification time of what COPY and WORKDIR make and do not copy.
     pub default_mtime: Mtime,
     /// How new layers are compressed.
@@ -59,7 +64,7 @@ pub struct EngineOptions {
 
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contexts, default_mtime, compression, on_warning: _ } = self;
+        let Self { contexts, sources: _, default_mtime, compression, on_warning: _ } = self;
         f.debug_struct("EngineOptions")
             .field("contexts", contexts)
             .field("default_mtime", default_mtime)
@@ -73,6 +78,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             contexts: BTreeMap::new(),
+            sources: None,
             default_mtime: Mtime::default(),
             compression: Compression::Gzip,
             on_warning: Arc::new(|_| {}),
@@ -188,6 +194,17 @@ impl Snapshots for Engine {
 
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
         Ok(Box::new(workspace::Writable::prepare(&self.0, parent)?))
+    }
+
+    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure> {
+        Ok(self.0.folders(chain)?)
+    }
+
+    fn cache_folder(
+        &self,
+        request: &CacheRequest<'_>,
+    ) -> Result<Box<dyn CacheFolder>, StepFailure> {
+        Ok(Box::new(cache_mount::hold(&self.0, request)?))
     }
 
     fn has_layer(&self, layer: &DiffId) -> bool {

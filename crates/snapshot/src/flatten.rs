@@ -69,7 +69,7 @@ pub fn to_folder(
 }
 
 fn sources(tree: &Tree, source: Arc<dyn LayerSource>) -> Sources {
-    Sources::new(Some(&Origin::Layers { tree: tree.clone(), source }))
+    Sources::new(Some(&Origin::Layers { tree: tree.clone(), source }), &[])
 }
 
 fn fail(path: &[u8]) -> impl FnOnce(io::Error) -> CopyError {

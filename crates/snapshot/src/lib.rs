@@ -9,6 +9,7 @@
 mod archive;
 pub mod capability;
 mod context;
+pub mod context_tar;
 pub mod copy;
 pub mod decode;
 pub mod diff;

@@ -144,6 +144,14 @@ impl Tree {
         path::parts(path).try_fold(self.root(), Node::child)
     }
 
+    /// Returns the folder at a clean path as a tree of its own; nothing if there is no folder.
+    pub fn below(&self, path: &[u8]) -> Option<Tree> {
+        let child = |node: &Arc<Node>, name: &[u8]| node.children.get(name).cloned();
+        let root =
+            path::parts(path).try_fold(self.root.clone(), |node, name| child(&node, name))?;
+        root.is_folder().then_some(Tree { root })
+    }
+
     /// Returns the children of the folder at a clean path by name, in byte order; none if there is
     /// no folder.
     pub fn children(&self, path: &[u8]) -> impl Iterator<Item = (&[u8], &Node)> {

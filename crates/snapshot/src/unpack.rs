@@ -85,7 +85,7 @@ pub fn unpack<R: Read>(
     unpacker.finish()
 }
 
-struct Unpacker<'r> {
+pub(crate) struct Unpacker<'r> {
     root: &'r Root,
     options: UnpackOptions,
     /// Who owns what this process makes.
@@ -103,7 +103,7 @@ struct Unpacker<'r> {
 }
 
 impl<'r> Unpacker<'r> {
-    fn new(root: &'r Root, options: UnpackOptions) -> io::Result<Self> {
+    pub(crate) fn new(root: &'r Root, options: UnpackOptions) -> io::Result<Self> {
         // A set-group-id folder would pass its group on to all that is made in it.
         root.chmod(b"", 0o755)?;
         Ok(Self {
@@ -119,7 +119,7 @@ impl<'r> Unpacker<'r> {
     }
 
     /// Applies one change; `contents` are those of a regular file.
-    fn apply(&mut self, change: &Change, contents: &mut dyn Read) -> io::Result<()> {
+    pub(crate) fn apply(&mut self, change: &Change, contents: &mut dyn Read) -> io::Result<()> {
         match change {
             Change::Put(entry) if entry.path.is_empty() => Ok(()),
             Change::Put(entry) => self.put(entry, contents),
@@ -332,7 +332,7 @@ impl<'r> Unpacker<'r> {
     }
 
     /// Gives the folders their metadata, inner ones first: an outer one may shut them in.
-    fn finish(self) -> Result<Unpacked, UnpackError> {
+    pub(crate) fn finish(self) -> Result<Unpacked, UnpackError> {
         for (path, meta) in self.folders.iter().rev() {
             dress_folder(self.root, path, meta, self.owner(meta))
                 .map_err(|source| UnpackError::Entry { path: ShownPath(path.clone()), source })?;

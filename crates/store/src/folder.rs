@@ -17,10 +17,7 @@ const CONTENT: &str = "fs";
 impl Store {
     /// Returns the folder of an unpacked layer under the id map `map`, if it is there.
     pub fn folder(&self, map: &str, layer: &DiffId) -> Option<PathBuf> {
-        let home = self.folder_home(map, layer);
-        let marker = fs::read_to_string(home.join(MARKER)).ok()?;
-        let valid = marker == SYNCED || boot_id().is_ok_and(|boot| boot == marker);
-        valid.then(|| home.join(CONTENT))
+        folder_at(&self.folder_home(map, layer))
     }
 
     /// Publishes `content`, a folder below a [`crate::TempFolder`] of this store, as the unpacked
@@ -32,10 +29,14 @@ impl Store {
         map: &str,
         layer: &DiffId,
     ) -> Result<PathBuf, StoreError> {
-        if let Some(winner) = self.folder(map, layer) {
+        self.publish_at(content, self.folder_home(map, layer))
+    }
+
+    /// Publishes `content` as the folder of `home`.
+    pub(crate) fn publish_at(&self, content: &Path, home: PathBuf) -> Result<PathBuf, StoreError> {
+        if let Some(winner) = folder_at(&home) {
             return Ok(winner);
         }
-        let home = self.folder_home(map, layer);
         let staged = self.temp_path("folder");
         for folder in [home.parent().unwrap_or(&home), &staged] {
             DirBuilder::new()
@@ -50,7 +51,7 @@ impl Store {
         fs::write(staged.join(MARKER), boot).map_err(StoreError::io("write", &staged))?;
         match rename_new(&staged, &home) {
             Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => {
-                if let Some(winner) = self.folder(map, layer) {
+                if let Some(winner) = folder_at(&home) {
                     fs::rename(&inside, content).map_err(StoreError::io("move", &inside))?;
                     return Ok(winner);
                 }
@@ -73,7 +74,14 @@ impl Store {
     }
 }
 
-fn rename_new(from: &Path, to: &Path) -> Result<(), rustix::io::Errno> {
+/// Returns the folder that was published at `home`, if it is there and whole.
+pub(crate) fn folder_at(home: &Path) -> Option<PathBuf> {
+    let marker = fs::read_to_string(home.join(MARKER)).ok()?;
+    let valid = marker == SYNCED || boot_id().is_ok_and(|boot| boot == marker);
+    valid.then(|| home.join(CONTENT))
+}
+
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), rustix::io::Errno> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
 }

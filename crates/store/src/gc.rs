@@ -37,6 +37,7 @@ const KINDS: &[(&str, &str)] = &[
     ("tree indexes", "indexes"),
     ("cached steps", "cache"),
     ("images", "images"),
+    ("source records", "source-records"),
 ];
 
 impl Store {
@@ -48,6 +49,8 @@ impl Store {
             .collect();
         let maps = children(&self.root().join("folders"));
         list.push(usage("unpacked layers", maps.iter().flat_map(|map| children(map)).collect()));
+        list.push(usage("cache mounts", self.cache_mount_homes()));
+        list.push(usage("fetched sources", children(&self.root().join("sources"))));
         list
     }
 
@@ -71,8 +74,8 @@ impl Store {
         tmp.into_iter().map(|path| Leftover { path }).collect()
     }
 
-    /// Removes what no image in the store refers to; with `all` the images as well. Returns the
-    /// folders to remove from inside a user namespace, already moved out of the way.
+    /// Removes what no image in the store refers to, and the folders of cache mounts; with `all` the
+    /// images as well. Returns the folders to remove from inside a user namespace, already moved out of the way.
     ///
     /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.
     pub fn prune(&self, all: bool) -> Result<Vec<Leftover>, StoreError> {
@@ -94,10 +97,20 @@ impl Store {
             }
         }
         let mut leftovers = Vec::new();
-        for layer in children(&self.root().join("folders")).iter().flat_map(|map| children(map)) {
+        let maps = children(&self.root().join("folders"));
+        let layers = maps.iter().flat_map(|map| children(map));
+        for folder in layers.chain(self.cache_mount_homes()) {
             let path = self.temp_path("pruned");
-            fs::rename(&layer, &path).map_err(StoreError::io("move", &layer))?;
+            fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
             leftovers.push(Leftover { path });
+        }
+        for folder in children(&self.root().join("sources")) {
+            let path = self.temp_path("pruned");
+            fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
+            // All of it is ours; what cannot be removed all the same is left over.
+            if fs::remove_dir_all(&path).is_err() {
+                leftovers.push(Leftover { path });
+            }
         }
         leftovers.extend(self.leftovers());
         rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
@@ -146,7 +159,7 @@ impl Store {
     }
 }
 
-fn children(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut list: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     list.sort();
@@ -157,7 +170,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn usage(kind: &'static str, paths: Vec<PathBuf>) -> Usage {
+pub(crate) fn usage(kind: &'static str, paths: Vec<PathBuf>) -> Usage {
     let mut total = Usage { kind, count: paths.len() as u64, bytes: 0, last_used: None };
     let mut queue: BTreeMap<PathBuf, ()> = paths.into_iter().map(|path| (path, ())).collect();
     while let Some((path, ())) = queue.pop_first() {

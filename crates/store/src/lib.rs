@@ -10,6 +10,9 @@
 //! ├── indexes/HEX              tree index of a layer, by diff ID
 //! ├── folders/MAP/HEX/fs       unpacked layer, by id map and diff ID
 //! │              └── boot      the boot in which it was published, or "synced"
+//! ├── cache-mounts/MAP/HEX-N/  a cache mount, by id map and identity; its own flock'd `lock`
+//! ├── sources/HEX/fs           fetched files, by what they are; `boot` beside it as above
+//! ├── source-records/HEX       record: URL -> validators and key of the folder
 //! ├── cache/HEX                record: key of a step -> diff IDs
 //! ├── images/HEX               record: image name -> descriptor, by the digest of the name
 //! └── tmp/PID-N/               work of one open store, with its own flock'd `lock`
@@ -21,18 +24,22 @@
 //! garbage below `tmp`, which the next [`Store::open`] removes.
 
 mod blob;
+mod cache_mount;
 mod error;
 mod folder;
 mod gc;
 mod record;
+mod source;
 mod store;
 mod temp;
 #[cfg(test)]
 mod tests;
 
 pub use blob::BlobWriter;
+pub use cache_mount::{CacheMount, CacheMountInfo, CacheMountSlot};
 pub use error::StoreError;
 pub use gc::{Leftover, Usage};
 pub use record::{CacheRecord, ImageRecord};
+pub use source::SourceRecord;
 pub use store::Store;
 pub use temp::TempFolder;

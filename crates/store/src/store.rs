@@ -14,8 +14,18 @@ use crate::temp::{self, Session};
 use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, record};
 
 const VERSION: &str = "1";
-const FOLDERS: &[&str] =
-    &["blobs/sha256", "layers", "indexes", "folders", "cache", "images", "tmp"];
+const FOLDERS: &[&str] = &[
+    "blobs/sha256",
+    "layers",
+    "indexes",
+    "folders",
+    "cache",
+    "cache-mounts",
+    "images",
+    "sources",
+    "source-records",
+    "tmp",
+];
 
 /// The largest record or index that is read, in bytes: one million files make about 200 MiB.
 const MAX_RECORD: u64 = 1 << 30;
@@ -202,7 +212,7 @@ impl Store {
         Ok(Some(bytes))
     }
 
-    fn read_record<T: serde::de::DeserializeOwned>(
+    pub(crate) fn read_record<T: serde::de::DeserializeOwned>(
         &self,
         kind: &str,
         key: &Digest,
@@ -212,7 +222,7 @@ impl Store {
         Ok(sealed.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    fn write_record(
+    pub(crate) fn write_record(
         &self,
         kind: &str,
         key: &Digest,

@@ -3,7 +3,7 @@ use std::io::Write;
 
 use xbuild_model::{Descriptor, DiffId, Digest};
 
-use crate::{CacheRecord, ImageRecord, Store, StoreError};
+use crate::{CacheRecord, ImageRecord, SourceRecord, Store, StoreError};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -126,4 +126,25 @@ fn another_format_is_refused() {
     drop(store);
     fs::write(folder.path().join("version"), "99\n").unwrap();
     assert!(matches!(Store::open(folder.path()), Err(StoreError::Version { .. })));
+}
+
+#[test]
+fn a_fetched_source_stays_until_it_is_pruned() {
+    let (_folder, store) = store();
+    let (key, folder) = (Digest::of(b"url"), Digest::of(b"content"));
+    assert_eq!(store.source_folder(&folder), None);
+    let temp = store.temp_dir("x").unwrap();
+    let content = temp.path().join("fs");
+    fs::create_dir(&content).unwrap();
+    fs::write(content.join("f"), "text").unwrap();
+    let published = store.publish_source(&content, &folder).unwrap();
+    assert_eq!(store.source_folder(&folder), Some(published.clone()));
+    assert_eq!(fs::read_to_string(published.join("f")).unwrap(), "text");
+    let record = SourceRecord { folder: folder.clone(), etag: None, last_modified: None };
+    store.put_source_record(&key, &record).unwrap();
+    assert_eq!(store.source_record(&key).unwrap(), Some(record));
+    // No namespace is needed to remove it.
+    assert_eq!(store.prune(false).unwrap(), []);
+    assert_eq!(store.source_folder(&folder), None);
+    assert_eq!(store.source_record(&key).unwrap(), None);
 }

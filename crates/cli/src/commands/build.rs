@@ -1,40 +1,60 @@
 //! `xbuild build`: the pipeline from end to end.
 
-use xbuild_dockerfile::Dockerfile;
+use std::sync::Arc;
+
 use xbuild_exec::Isolation;
 use xbuild_model::FailureKind;
-use xbuild_plan::{Graph, Images, Op, PlanOptions, Planned, Vertex, Warning};
-use xbuild_registry::Client;
+use xbuild_plan::{Graph, Images, Op, Vertex, Warning};
 use xbuild_solve::{SolveOptions, Stages};
 
-use super::build_args::IsolationArg;
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
+use super::build_args::{Call, IsolationArg};
 use super::build_options::BuildOptions;
+use super::check;
 use crate::export::Exporter;
+use crate::main_context::{Elsewhere, MainContext};
 use crate::output::Output;
+use crate::planning::{self, Unplanned};
 use crate::progress::{Progress, ProgressMode};
 use crate::report::{Problem, note, printable};
 use crate::result::BuildResult;
+use crate::secrets::GivenSecrets;
 use crate::wiring::{self, Sandbox};
-use crate::{dockerfile_file, environment, import, preflight};
+use crate::{contexts, environment, linting, preflight};
 
 /// Builds what the arguments say.
 pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
+    match args.call()? {
+        Call::Build => {}
+        Call::Check(format) => return check::check(&args.input, &args.store, format),
+    }
     let options = BuildOptions::new(&args)?;
-    let file = dockerfile_file::read(args.input.file.as_deref(), &options.folders[""])?;
-    let source = String::from_utf8_lossy(&file.text).into_owned();
-    let dockerfile = parse(&file.name, &file.text, &source)?;
+    let secrets = Arc::new(GivenSecrets::read(&args.secret, &args.ssh)?);
     let root = environment::store_root(&args.store)?;
     let store = wiring::store(&root)?;
     let client = wiring::client(Some(&store))?;
-    let graph = plan(&dockerfile, &options.plan, &client, &source)?;
-    let epoch = epoch(&graph)?;
     let mode = if args.quiet { ProgressMode::None } else { args.progress };
+    let fetcher = wiring::fetcher(&store, &client, Some(secrets.clone()), mode);
+    let elsewhere = Elsewhere { store: store.clone(), fetcher: fetcher.clone() };
+    let main = &options.contexts[""];
+    let main = MainContext::open(main, args.input.file.as_deref(), &|| Ok(elsewhere.clone()))?;
+    let file = &main.file;
+    let source = String::from_utf8_lossy(&file.text).into_owned();
+    let dockerfile = planning::parse(&file.name, &file.text, &source)?;
+    let checks = linting::checks(&dockerfile, &options.plan)?;
+    let mut images = Images::default();
+    let graph = planning::plan(&dockerfile, &options.plan, &client, &source, &mut images);
+    let ignore = file.ignore.as_deref();
+    let warnings = linting::all(&dockerfile, &options.plan, &images, &checks, ignore)?;
     if mode != ProgressMode::None {
-        for warning in &dockerfile.warnings {
-            let text = format!("{}: {} ({})", warning.code, warning.message, warning.span);
-            note(format_args!("warning: {}", printable(&text)));
-        }
+        linting::show(&warnings, &source);
+    }
+    let graph = graph.map_err(Unplanned::into_problem)?;
+    linting::fail(&checks, &warnings)?;
+    let epoch = epoch(&graph)?;
+    if mode != ProgressMode::None {
+        let warn =
+            |warning: &Warning| note(format_args!("warning: {}", printable(&warning.to_string())));
         graph.warnings.iter().for_each(warn);
     }
     let emulators = match args.isolation {
@@ -52,9 +72,10 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         network: options.plan.network,
     };
     let namespace = wiring::namespace(&sandbox)?;
-    let contexts = wiring::contexts(&options.folders, file.ignore.as_deref())?;
-    let engine = wiring::engine(&store, &client, namespace.clone(), contexts, epoch, mode);
-    let stages = Stages { store: &store, snapshots: &engine, runner: &*namespace };
+    let contexts = contexts::open(&graph, &options.contexts, (&main.folder, ignore), &*fetcher)?;
+    let engine = wiring::engine(&store, &client, namespace.clone(), contexts, fetcher, epoch, mode);
+    let stages =
+        Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
     let solve_options = SolveOptions { jobs: options.jobs, no_cache: args.no_cache, epoch };
     let progress = Progress::new(&graph, mode);
     let images =
@@ -79,65 +100,6 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
     let to_stdout = !options.outputs.iter().any(Output::is_stdout);
     result.print(args.quiet, to_stdout)
-}
-
-fn parse(name: &str, text: &[u8], source: &str) -> Result<Dockerfile, Problem> {
-    xbuild_dockerfile::parse(name, text).map_err(|errors| {
-        let problems = errors.iter().map(|error| {
-            let problem = Problem::input(error.to_string()).at(&error.span, source);
-            match error.hint() {
-                Some(hint) => problem.with_hint(hint),
-                None => problem,
-            }
-        });
-        Problem::all(problems).unwrap_or_else(|| Problem::input(errors.to_string()))
-    })
-}
-
-/// Plans, resolving base images until the plan needs no more.
-fn plan(
-    dockerfile: &Dockerfile,
-    options: &PlanOptions,
-    client: &Client,
-    source: &str,
-) -> Result<Graph, Problem> {
-    let mut images = Images::default();
-    loop {
-        match xbuild_plan::plan(dockerfile, options, &images) {
-            Ok(Planned::Ready(graph)) => return Ok(graph),
-            Ok(Planned::Needs(requests)) => {
-                for request in requests {
-                    let image = import::resolve(client, &request.name, &request.platform)
-                        .map_err(|problem| problem.at(&request.span, source))?;
-                    images.insert(&request, image);
-                }
-            }
-            Err(errors) => {
-                let problems = errors.iter().map(|error| {
-                    let mut problem = Problem::input(error.to_string());
-                    if let Some(span) = &error.span {
-                        problem = problem.at(span, source);
-                    }
-                    match error.hint() {
-                        Some(hint) => problem.with_hint(hint),
-                        None => problem,
-                    }
-                });
-                let all = Problem::all(problems);
-                return Err(all.unwrap_or_else(|| Problem::input(errors.to_string())));
-            }
-        }
-    }
-}
-
-fn warn(warning: &Warning) {
-    let place = warning.span.as_ref().map(|span| format!(" ({span})")).unwrap_or_default();
-    note(format_args!(
-        "warning: {}: {}{}",
-        warning.rule,
-        printable(&warning.message),
-        printable(&place)
-    ));
 }
 
 fn is_run(vertex: &Vertex) -> bool {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
 
+use super::check::Format;
 use super::input::InputArgs;
 use crate::arguments::StoreArgs;
 use crate::progress::ProgressMode;
@@ -15,6 +16,13 @@ use crate::report::Problem;
 pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(super) input: InputArgs,
+
+    /// Check the Dockerfile instead of building it: --call check
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Input")]
+    pub(super) check: Option<bool>,
+    /// What to do: build, or check[,format=text|json|sarif] [default: build]
+    #[arg(long, value_name = "METHOD", help_heading = "Input")]
+    pub(super) call: Option<String>,
 
     /// Name of the image (repeatable)
     #[arg(short, long, value_name = "NAME[:TAG]", help_heading = "Result")]
@@ -71,12 +79,50 @@ pub(crate) struct BuildArgs {
     /// Set a resource limit of RUN steps: NAME=SOFT[:HARD] (repeatable)
     #[arg(long, value_name = "LIMIT", help_heading = "Steps")]
     pub(super) ulimit: Vec<String>,
+    /// Give a secret to RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE] (repeatable)
+    #[arg(long, value_name = "SECRET", help_heading = "Steps")]
+    pub(super) secret: Vec<String>,
+    /// Give an SSH agent to RUN --mount=type=ssh: default or ID, with =SOCKET or =KEY[,KEY] another
+    /// than that of SSH_AUTH_SOCK (repeatable)
+    #[arg(long, value_name = "ID[=PATH]", help_heading = "Steps")]
+    pub(super) ssh: Vec<String>,
     /// Size of /dev/shm of RUN steps: bytes, or with a unit b, k, m, g
     #[arg(long, value_name = "SIZE", help_heading = "Steps")]
     pub(super) shm_size: Option<String>,
 
     #[command(flatten)]
     pub(super) store: StoreArgs,
+}
+
+/// What to do with the Dockerfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    Build,
+    Check(Format),
+}
+
+impl BuildArgs {
+    /// Returns what `--call` and `--check` ask for.
+    pub(super) fn call(&self) -> Result<Call, Problem> {
+        let text = match (&self.call, self.check) {
+            (None, Some(true)) => "check",
+            (call, _) => call.as_deref().unwrap_or("build"),
+        };
+        let (method, options) = text.split_once(',').unwrap_or((text, ""));
+        let fail = |reason: &str| Problem::command_line(format!("invalid --call {text}: {reason}"));
+        match (method, options.strip_prefix("format=")) {
+            ("build", _) if self.check == Some(true) => Err(fail("--check does not build")),
+            ("build", None) if options.is_empty() => Ok(Call::Build),
+            ("check" | "lint", None) if options.is_empty() => Ok(Call::Check(Format::Text)),
+            ("check" | "lint", Some(format)) => Format::from_str(format, false)
+                .map(Call::Check)
+                .map_err(|_| fail("the format is one of text, json, sarif")),
+            ("outline" | "targets" | "subrequests.describe", _) => {
+                Err(fail("only build and check are implemented"))
+            }
+            _ => Err(fail("expected build or check, with format=text, json or sarif")),
+        }
+    }
 }
 
 /// Where RUN steps run.
@@ -110,9 +156,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("builder", "there are no builder instances: xbuild itself builds"),
     ("cache-from", "the cache is local only"),
     ("cache-to", "the cache is local only"),
-    ("call", "only builds are implemented"),
     ("cgroup-parent", "no cgroups are made"),
-    ("check", "there is no linter yet"),
     ("debug", "use --progress plain"),
     (
         "load",
@@ -123,12 +167,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("provenance", "attestations are not made yet"),
     ("resource", "no cgroups are made"),
     ("sbom", "attestations are not made yet"),
-    ("secret", "RUN --mount is not implemented yet"),
-    ("ssh", "RUN --mount is not implemented yet"),
 ];
 
 /// Those of the refused that need no value.
-const REFUSED_FLAGS: &[&str] = &["check", "debug", "load"];
+const REFUSED_FLAGS: &[&str] = &["debug", "load"];
 
 /// Adds the refused options to clap's command, hidden.
 pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
@@ -148,7 +190,7 @@ pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
     for (name, reason) in REFUSED {
         let Some(values) = matches.get_occurrences::<String>(name) else { continue };
         let values: Vec<&String> = values.flatten().collect();
-        let off = matches!(*name, "provenance" | "sbom" | "load" | "check")
+        let off = matches!(*name, "provenance" | "sbom" | "load")
             && !values.is_empty()
             && values.iter().all(|value| *value == "false");
         if !off {

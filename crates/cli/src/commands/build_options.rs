@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use xbuild_model::Reference;
 use xbuild_model::run::Network;
@@ -11,6 +10,7 @@ use xbuild_plan::PlanOptions;
 use super::build_args::{BuildArgs, NetworkArg};
 use super::input::{InputOptions, key_values};
 use crate::annotations::Annotations;
+use crate::contexts::ContextPlace;
 use crate::output::{self, Output};
 use crate::report::Problem;
 
@@ -19,8 +19,8 @@ use crate::report::Problem;
 pub(super) struct BuildOptions {
     /// What the planner is told.
     pub(super) plan: PlanOptions,
-    /// The folders among the contexts, by name; the empty name is the main one.
-    pub(super) folders: BTreeMap<String, PathBuf>,
+    /// Where the contexts are that are no images, by name; the empty name is the main one.
+    pub(super) contexts: BTreeMap<String, ContextPlace>,
     /// The names of the image.
     pub(super) names: Vec<Reference>,
     /// Where the result goes.
@@ -36,7 +36,7 @@ pub(super) struct BuildOptions {
 impl BuildOptions {
     /// Works out what was meant. Looks at the environment and whether folders exist, nothing else.
     pub(super) fn new(args: &BuildArgs) -> Result<Self, Problem> {
-        let InputOptions { plan, folders } = InputOptions::new(&args.input)?;
+        let InputOptions { plan, contexts } = InputOptions::new(&args.input)?;
         let outputs: Vec<Output> =
             args.output.iter().map(|text| output::parse(text)).collect::<Result<_, _>>()?;
         let mut names = references(&args.tag)?;
@@ -76,7 +76,7 @@ impl BuildOptions {
         let one = NonZeroUsize::MIN;
         Ok(Self {
             plan,
-            folders,
+            contexts,
             names,
             outputs,
             push,

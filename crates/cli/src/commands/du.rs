@@ -13,7 +13,7 @@ use crate::report::{self, Problem, printable};
 /// The arguments of `xbuild du`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DuArgs {
-    /// List the cached steps too
+    /// List the cached steps and the cache mounts too
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
@@ -38,6 +38,12 @@ pub(crate) fn run(args: &DuArgs) -> Result<(), Problem> {
         text.push_str("\nCACHED STEPS, the last used first\n");
         for (record, used) in store.cached_steps() {
             let _ = writeln!(text, "{}  {}", date(used), printable(&record.description));
+        }
+        text.push_str("\nCACHE MOUNTS, the last used first\n");
+        for mount in store.cache_mounts() {
+            let used = mount.last_used.map_or_else(|| "-".to_owned(), date);
+            let _ =
+                writeln!(text, "{used:<20}  {:>10}  {}", size(mount.bytes), printable(&mount.id));
         }
     }
     report::to_stdout(text.as_bytes())

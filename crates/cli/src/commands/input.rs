@@ -1,28 +1,31 @@
 //! What is built from: what can be typed to say it, and what that means.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use xbuild_model::Platform;
+use xbuild_model::{Platform, RemoteSource};
 use xbuild_plan::{NamedContext, PlanOptions};
 
+use crate::contexts::ContextPlace;
 use crate::environment;
 use crate::report::Problem;
 
 /// The arguments that say what is built from, of every subcommand that reads a Dockerfile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputArgs {
-    /// The build context: a folder
+    /// The build context: a folder, a tar archive, a URL of one, a git repository
+    /// (URL[#REF[:FOLDER]]), or - for a Dockerfile or tar archive from standard input
     #[arg(value_name = "CONTEXT")]
     pub(super) context: PathBuf,
 
-    /// The Dockerfile [default: CONTEXT/Dockerfile]
+    /// The Dockerfile: a file, a URL, or - for standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE", help_heading = "Input")]
     pub(super) file: Option<PathBuf>,
     /// Set a build argument; without a value, to that of the environment variable (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
     pub(super) build_arg: Vec<String>,
-    /// A further context: NAME=DIR, NAME=oci-layout://DIR[:TAG] or NAME=docker-image://REF (repeatable)
+    /// A further context: NAME= and DIR, oci-layout://DIR[:TAG], docker-image://REF, a git
+    /// repository or the URL of a file (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Input")]
     pub(super) build_context: Vec<String>,
     /// Platforms to build for (comma list, repeatable) [default: this machine's]
@@ -41,76 +44,61 @@ pub(crate) struct InputArgs {
 pub(super) struct InputOptions {
     /// What the planner is told.
     pub(super) plan: PlanOptions,
-    /// The folders among the contexts, by name; the empty name is the main one.
-    pub(super) folders: BTreeMap<String, PathBuf>,
+    /// Where the contexts are that are no images, by name; the empty name is the main one.
+    pub(super) contexts: BTreeMap<String, ContextPlace>,
 }
 
 impl InputOptions {
     /// Works out what was meant. Looks at the environment and whether folders exist, nothing else.
     pub(super) fn new(args: &InputArgs) -> Result<Self, Problem> {
-        let mut folders = BTreeMap::from([(String::new(), context_folder(&args.context)?)]);
-        let contexts = named_contexts(&args.build_context, &mut folders)?;
+        let build_args = build_args(&args.build_arg);
+        let mut main = ContextPlace::main(&args.context)?;
+        if let ContextPlace::Remote(RemoteSource::Git(git)) = &mut main
+            && keeps_git_dir(&build_args)
+        {
+            git.keep_git_dir = Some(true);
+        }
+        let mut places = BTreeMap::from([(String::new(), main)]);
+        let contexts = named_contexts(&args.build_context, &mut places)?;
         let plan = PlanOptions {
             platforms: platforms(&args.platform)?,
-            build_args: build_args(&args.build_arg),
+            build_args,
             target: args.target.clone(),
             contexts,
             ..PlanOptions::new(Platform::host())
         };
-        Ok(Self { plan, folders })
+        Ok(Self { plan, contexts: places })
     }
 }
 
-fn context_folder(path: &Path) -> Result<PathBuf, Problem> {
-    let text = path.to_string_lossy();
-    if text == "-" {
-        return Err(Problem::command_line("a context from standard input is not implemented yet"));
-    }
-    let remote = ["git@", "git://", "http://", "https://", "ssh://"];
-    if remote.iter().any(|scheme| text.starts_with(scheme)) && !path.exists() {
-        return Err(Problem::command_line(format!(
-            "remote contexts (git, URL) are not implemented yet: {text}"
-        )));
-    }
-    folder(path)
-        .map_err(|reason| Problem::input(format!("the build context {} {reason}", path.display())))
-}
-
-fn folder(path: &Path) -> Result<PathBuf, String> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => std::path::absolute(path).map_err(|e| e.to_string()),
-        Ok(_) => Err("is not a folder".to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err("is not found".to_owned())
-        }
-        Err(error) => Err(format!("cannot be read: {error}")),
-    }
+/// Returns whether the main context, if it is a repository, shall have its `.git`.
+fn keeps_git_dir(build_args: &[(String, String)]) -> bool {
+    const KEEP: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+    let value = build_args.iter().rfind(|(name, _)| name == KEEP);
+    value.is_some_and(|(_, value)| {
+        matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")
+    })
 }
 
 fn named_contexts(
     values: &[String],
-    folders: &mut BTreeMap<String, PathBuf>,
+    places: &mut BTreeMap<String, ContextPlace>,
 ) -> Result<BTreeMap<String, NamedContext>, Problem> {
     let mut contexts = BTreeMap::new();
     for (name, value) in key_values("build-context", values)? {
+        // The last of a name counts.
+        places.remove(&name);
         let context = if value.starts_with("docker-image://") || value.starts_with("oci-layout://")
         {
             NamedContext::Image(value)
-        } else if value.contains("://") || value.starts_with("git@") || value.starts_with("target:")
-        {
+        } else if value.starts_with("target:") {
             return Err(Problem::command_line(format!(
-                "--build-context {name}={value}: only folders, docker-image:// and oci-layout:// are implemented"
+                "--build-context {name}={value}: target: is for bake files, which are not implemented"
             )));
         } else {
-            let path = folder(Path::new(&value)).map_err(|reason| {
-                Problem::input(format!("the build context {name}={value} {reason}"))
-            })?;
-            folders.insert(name.clone(), path);
+            places.insert(name.clone(), ContextPlace::named(&name, &value)?);
             NamedContext::Folder
         };
-        if !matches!(context, NamedContext::Folder) {
-            folders.remove(&name);
-        }
         contexts.insert(name, context);
     }
     Ok(contexts)

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 mod build_args;
 mod build_options;
+pub(crate) mod check;
 pub(crate) mod du;
 mod input;
 pub(crate) mod inspect;

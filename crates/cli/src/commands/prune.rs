@@ -19,7 +19,7 @@ pub(crate) struct PruneArgs {
     store: StoreArgs,
 }
 
-/// Removes what no image needs, or everything.
+/// Removes what no image needs (cache mounts too), or everything.
 pub(crate) fn run(args: &PruneArgs) -> Result<(), Problem> {
     let root = environment::store_root(&args.store)?;
     let internal =

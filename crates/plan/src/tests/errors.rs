@@ -7,6 +7,12 @@ fn errors_say_what_where_and_what_to_do() {
     for (text, expected) in [
         ("FROM $X\n", "Dockerfile:1: the base name \"$X\" is empty: it should not be blank (only"),
         ("FROM \"\"\n", "Dockerfile:1: the base name \"\\\"\\\"\" is empty"),
+        (
+            "ARG BASE=b\nFROM $BSAE\n",
+            "the base name \"$BSAE\" is empty: it should not be blank (did \
+          you mean $BASE?)",
+        ),
+        ("FROM --platform=$BULIDPLATFORM a\n", "is unset or empty (did you mean $BUILDPLATFORM?)"),
         ("FROM a:$X\n", "Dockerfile:1: invalid image reference \"a:\""),
         ("FROM UP\n", "invalid image reference \"UP\""),
         ("FROM --platform=$X a\n", "Dockerfile:1: empty platform: \"$X\" is unset or empty (only"),
@@ -19,27 +25,49 @@ fn errors_say_what_where_and_what_to_do() {
         ("FROM a\nCOPY --from=99999999999999999999999 a b\n", "not found"),
         (
             "FROM a\nCOPY --from=l a b\nFROM a AS l\nFROM 0\nCOPY --from=0 a b\n",
-            "Dockerfile:2: stage \"l\" is defined later in the file: COPY --from takes stages \
-             above it (move that stage up)",
+            "Dockerfile:2: stage \"l\" is defined later in the file: only stages above can be \
+             taken from (move that stage up)",
         ),
         (
             "FROM a AS me\nCOPY --from=ME a b\n",
-            "Dockerfile:2: stage \"ME\" cannot copy from itself",
+            "Dockerfile:2: stage \"ME\" cannot take files from itself",
         ),
         ("FROM a\nCOPY --from=B:x a b\n", "Dockerfile:2: invalid image reference \"B:x\""),
         (
-            "FROM a\nRUN --mount=type=bind,target=/in,rw \\\n true\n",
-            "Dockerfile:2-3: RUN --mount=type=bind,target=/in,rw is not implemented yet",
+            "FROM a\nRUN --mount=type=bid,target=/in,rw \\\n true\n",
+            "Dockerfile:2-3: unknown mount type \"bid\": expected bind, cache, tmpfs, secret or \
+             ssh (did you mean bind?)",
+        ),
+        ("FROM a\nRUN --mount=target=/a/.. x\n", "invalid mount target \"/a/..\": it is the root"),
+        ("FROM a\nRUN --mount=type=cache x\n", "invalid mount target \"\": it is the root folder"),
+        (
+            "FROM a\nRUN --mount=type=cache,target=/c,source=/s x\n",
+            "the source \"/s\" of a cache mount needs from=",
+        ),
+        (
+            "FROM a\nRUN --mount=from=l,target=/m b\nFROM a AS l\nRUN --mount=from=L,target=/m b\n",
+            "Dockerfile:4: stage \"L\" cannot take files from itself",
         ),
         (
             "FROM a\nRUN --security=insecure x\n",
             "Dockerfile:2: RUN --security=insecure needs the \
           entitlement security.insecure",
         ),
-        ("FROM a\nADD https://r.example/f /\n", "ADD of a URL (https://r.example/f) is not"),
-        ("FROM a\nARG U=git://r.example/f\nADD $U /\n", "ADD of a git repository (git://r.ex"),
+        ("FROM a\nCOPY https://u:p@r.example/f /\n", "for COPY: \"https://r.example/f\" (use ADD)"),
+        ("FROM a\nCOPY git@r.example:f /\n", "git repository for COPY: \"git@r.example:f\""),
+        ("FROM a\nARG U=ftp://r.example/f\nADD $U /\n", "Dockerfile:3: ftp:// is not supported"),
+        ("FROM a\nADD https://r.example/f.git#-x /\n", "invalid git reference \"-x\""),
+        ("FROM a\nADD --checksum=md5:00 http://r.example/f /\n", "invalid digest \"md5:00\""),
+        ("FROM a\nADD --checksum=xx git@r.example:f /\n", "invalid commit checksum \"xx\""),
+        (
+            "FROM a\nADD --checksum=sha256:00 http://r.example/f http://r.example/g /d/\n",
+            "--checksum is for one remote source, not for 2 sources",
+        ),
+        (
+            "FROM a\nADD --keep-git-dir=false git@r.example:f?keep-git-dir=1 /\n",
+            "conflicting keep-git-dir: \"true\" and \"false\"",
+        ),
         ("FROM a\nADD --checksum=sha256:00 f /\n", "--checksum is only for remote sources: \"f\""),
-        ("FROM a\nADD --keep-git-dir f /\n", "ADD --keep-git-dir is not implemented yet"),
         ("FROM a\nEXPOSE $X http\n", "Dockerfile:2: invalid port \"http\": not a number"),
         ("FROM a\nVOLUME $X\n", "the path \"$X\" of VOLUME is empty after expansion"),
         ("FROM a\nENV $X=1\n", "the name \"$X\" of ENV is empty after expansion"),
@@ -78,6 +106,35 @@ fn errors_in_several_stages_come_together_and_before_any_need() {
     let lines: Vec<u32> =
         errors.iter().map(|error| *error.span.as_ref().unwrap().lines.start()).collect();
     assert_eq!(lines, [1, 2]);
+}
+
+#[test]
+fn errors_of_instructions_come_together() {
+    let text = "FROM scratch AS a\nENV b=${c?one}\nEXPOSE x\nSTOPSIGNAL y\nFROM a\n\
+                VOLUME $z\nWORKDIR /\nENTRYPOINT []\nUSER ${u:?two}\n";
+    let errors = rounds(text, &options(&["linux/amd64", "linux/arm64"])).unwrap_err();
+    let lines: Vec<u32> =
+        errors.iter().map(|error| *error.span.as_ref().unwrap().lines.start()).collect();
+    assert_eq!(lines, [2, 3, 4, 6, 9], "{errors}");
+    let text = "FROM a\nCOPY --from=9 b b\nCOPY --from=LATER b b\nFROM a AS later\nFROM 0\n\
+                COPY --from=0 b b\n";
+    let errors = rounds(text, &options(&["linux/amd64"])).unwrap_err();
+    assert_eq!(errors.iter().count(), 2, "{errors}");
+}
+
+#[test]
+fn what_is_wrong_whatever_the_images_hold_comes_with_the_rest() {
+    let text = "FROM $x AS a\nEXPOSE no\nFROM base AS b\nEXPOSE no\nSTOPSIGNAL $S\nUSER ${U?u}\n\
+                LABEL a=${\nFROM b\nVOLUME ${\nCOPY --from=a / /\nUSER \"\n";
+    let options = options(&["linux/amd64"]);
+    let lines = |errors: &crate::PlanErrors| -> Vec<u32> {
+        errors.iter().map(|error| *error.span.as_ref().unwrap().lines.start()).collect()
+    };
+    let errors = rounds(text, &options).unwrap_err();
+    assert_eq!(lines(&errors), [1, 4, 7], "{errors}");
+    let file = xbuild_dockerfile::parse("Dockerfile", text.replace("$x", "x").as_bytes()).unwrap();
+    let errors = crate::check(&file, &options, &crate::Images::default()).unwrap_err();
+    assert_eq!(lines(&errors), [2, 4, 7, 9, 11], "{errors}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which value a variable has where.
 
 use super::{graph, options};
-use crate::{Op, PlanOptions, Rule};
+use crate::{Op, PlanOptions};
 
 /// Returns the labels of the first output, `name=value`.
 fn labels(text: &str, options: &PlanOptions) -> String {
@@ -145,17 +145,9 @@ fn warnings_name_what_has_no_effect() {
     let mut options = with_args(&[("A", "1"), ("B", "2"), ("HTTP_PROXY", "p"), ("C", "3")]);
     options.platforms = vec![super::platform("linux/amd64"), super::platform("linux/arm64")];
     options.build_args.push(("BUILDKIT_INLINE_CACHE".into(), "1".into()));
-    let text = "ARG A\nFROM busybox:${TAG:-1} AS unused\nARG B\nFROM busybox:1$TAG\n";
-    let graph = graph(text, &options);
-    let warnings: Vec<(Rule, &str)> =
-        graph.warnings.iter().map(|w| (w.rule, w.message.as_str())).collect();
-    assert_eq!(
-        warnings,
-        [
-            (Rule::UndefinedArgInFrom, "FROM argument \"TAG\" is not declared"),
-            (Rule::UnusedBuildArg, "build argument \"C\" is not declared by any ARG"),
-        ]
-    );
+    let graph = graph("ARG A\nFROM busybox AS unused\nARG B\nFROM busybox\n", &options);
+    let warnings: Vec<String> = graph.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["build argument \"C\" is not declared by any ARG"]);
 }
 
 #[test]

@@ -68,7 +68,10 @@ fn contents_decide_what_is_unpacked() {
     }
     let compressed = zstd::encode_all(&b"no archive"[..], 3).unwrap();
     let cut = &zstd[..zstd.len() / 2];
-    for other in [&b"text"[..], b"", &compressed, cut, &[0; 1024], &tar[..300]] {
+    let half_empty = [[0; 512], [1; 512]].concat();
+    for other in
+        [&b"text"[..], b"", &compressed, cut, &[0; 1024], &half_empty, &[0xcc; 2048], &tar[..300]]
+    {
         let written = add("", other, "ADD x /out/").unwrap();
         assert!(written.contains("f out/x 0644 0:0"), "{written}");
     }

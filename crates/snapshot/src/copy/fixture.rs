@@ -166,6 +166,7 @@ pub(crate) fn request(line: &str) -> CopyRequest {
     let is_add = words.remove(0) == "ADD";
     let mut request = CopyRequest {
         sources: Vec::new(),
+        remotes: Vec::new(),
         inline: Vec::new(),
         dest: words.pop().unwrap().to_owned(),
         chown: None,
@@ -204,7 +205,8 @@ pub(crate) fn prepare(
     origin: Option<Origin>,
     op: &FileOp,
 ) -> Result<Prepared, CopyError> {
-    select(&CopyEnv { origin, default_mtime: MADE, read_file: &read_file }, parent, op)
+    let env = CopyEnv { origin, remotes: &[], default_mtime: MADE, read_file: &read_file };
+    select(&env, parent, op)
 }
 
 /// Returns the layer of a step.

@@ -1,4 +1,4 @@
-//! COPY, ADD and WORKDIR: which files a step puts where.
+//! COPY, ADD, WORKDIR and mounts of a context: which files a step puts where.
 //!
 //! Nothing is unpacked. The sources are looked at (a [`Context`] folder, or the [`Tree`] of other
 //! layers), their destinations are resolved against the tree of the layers below, and the result
@@ -53,6 +53,8 @@ pub trait LayerSource: Send + Sync + std::fmt::Debug {
 pub struct CopyEnv<'a> {
     /// Where the sources are; `None` for WORKDIR, and for a COPY of inline files only.
     pub origin: Option<Origin>,
+    /// The folders that the remote sources of the request were fetched to, in their order.
+    pub remotes: &'a [Arc<Context>],
     /// The modification time of what is made and not copied: parent folders, inline files.
     pub default_mtime: Mtime,
     /// Reads `etc/passwd` and `etc/group` of the image below. Asked only if a name has to be
@@ -66,9 +68,10 @@ pub type ReadFile<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, StepFailure> + 
 
 impl std::fmt::Debug for CopyEnv<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { origin, default_mtime, read_file: _ } = self;
+        let Self { origin, remotes, default_mtime, read_file: _ } = self;
         f.debug_struct("CopyEnv")
             .field("origin", origin)
+            .field("remotes", remotes)
             .field("default_mtime", default_mtime)
             .finish_non_exhaustive()
     }
@@ -123,6 +126,7 @@ pub fn needs_parent(op: &FileOp) -> bool {
     match op {
         FileOp::Copy(request) => !request.is_linked(),
         FileOp::MakeDir(_) => true,
+        FileOp::Pick { .. } => false,
     }
 }
 
@@ -136,13 +140,14 @@ pub fn select(
 ) -> Result<Prepared, CopyError> {
     let parent = parent.filter(|_| needs_parent(op));
     let mut stage = Stage::new(parent);
-    let mut sources = Sources::new(env.origin.as_ref());
+    let mut sources = Sources::new(env.origin.as_ref(), env.remotes);
     let mut warnings = Vec::new();
     match op {
         FileOp::Copy(request) => {
             transfer::copy(env, request, &mut stage, &mut sources, &mut warnings)?;
         }
         FileOp::MakeDir(request) => make_dir(env, request, &mut stage, &mut warnings)?,
+        FileOp::Pick { path } => transfer::pick(env, path, &mut stage)?,
     }
     let outline = stage.finish();
     let key = outline.key(&sources);

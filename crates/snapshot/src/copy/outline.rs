@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
@@ -9,7 +10,7 @@ use xbuild_model::Digest;
 use super::stage::{Content, Staged};
 use super::{LayerSource, Origin};
 use crate::archive::Archive;
-use crate::context::Context;
+use crate::context::{Context, ContextFile};
 use crate::{Change, ContentHash, CopyError, Entry, Kind, LayerWriter, Tree};
 
 /// Takes entries with their contents: a layer, or a folder.
@@ -40,17 +41,20 @@ impl<W: Write> EntrySink for LayerWriter<W> {
 #[derive(Debug)]
 pub(crate) struct Sources {
     origin: Option<Origin>,
+    remotes: Vec<Arc<Context>>,
     pub(crate) archives: Vec<Archive>,
 }
 
 impl Sources {
-    pub(crate) fn new(origin: Option<&Origin>) -> Self {
-        Self { origin: origin.cloned(), archives: Vec::new() }
+    pub(crate) fn new(origin: Option<&Origin>, remotes: &[Arc<Context>]) -> Self {
+        Self { origin: origin.cloned(), remotes: remotes.to_vec(), archives: Vec::new() }
     }
 
-    fn context(&self) -> &Context {
-        match &self.origin {
-            Some(Origin::Context(context)) => context,
+    /// Returns the context that a file was found in.
+    fn context(&self, file: &ContextFile) -> &Context {
+        match (file.context(), &self.origin) {
+            (0, Some(Origin::Context(context))) => context,
+            (number, _) if (1..=self.remotes.len()).contains(&number) => &self.remotes[number - 1],
             _ => unreachable!("only a context gives contents in a context"),
         }
     }
@@ -187,7 +191,7 @@ impl Outline {
                 Content::None => sink.put(&planned.entry(), nothing)?,
                 Content::Inline(bytes) => sink.put(&planned.entry(), &mut &bytes[..])?,
                 Content::Context(file) => {
-                    let mut contents = sources.context().reopen(file)?;
+                    let mut contents = sources.context(file).reopen(file)?;
                     let result = sink.put(&planned.entry(), &mut contents);
                     // A file that changed is the better explanation of what failed.
                     contents.check()?;
@@ -213,7 +217,8 @@ impl Outline {
                 // An archive is unpacked to one place: each of its files has one.
                 Some((position, files.pop()?.entry()))
             });
-            sources.archives[number].write(sources.context(), wanted.collect(), sink)?;
+            let archive = &sources.archives[number];
+            archive.write(sources.context(archive.file()), wanted.collect(), sink)?;
         }
         for planned in self.files.iter().filter(is_link) {
             sink.put(&planned.entry(), nothing)?;

@@ -457,6 +457,37 @@ fn folders_of_workdir_belong_to_the_user() {
 }
 
 #[test]
+fn a_picked_part_of_a_context_keeps_its_modes() {
+    let made = folder(&format!("{FILES}\nl to d/sub\nd [x] 0750\nf [x]/a* 0600 - S"), "b.txt\n");
+    let picked = |path: &str| {
+        let origin = Origin::Context(made.context.clone());
+        run_op(&[IMAGE], Some(origin), &FileOp::Pick { path: path.to_owned() })
+    };
+    for (path, expected) in [
+        ("/a.txt", Ok("f picked 0644 0:0 A")),
+        (
+            "/d",
+            Ok("d picked 0705 0:0
+                f picked/f 0644 0:0 F
+                l picked/link f
+                d picked/sub 0711 0:0
+                f picked/sub/g 0600 0:0 G"),
+        ),
+        ("/to", Ok("d picked 0711 0:0\nf picked/g 0600 0:0 G")),
+        ("/d/link", Ok("f picked 0644 0:0 F")),
+        ("/[x]", Ok("d picked 0750 0:0\nf picked/a* 0600 0:0 S")),
+        ("/b.txt", Err("b.txt")),
+        ("/none/x", Err("none/x")),
+    ] {
+        match (picked(path), expected) {
+            (Ok(written), Ok(expected)) => assert_eq!(written, lines(expected), "{path}"),
+            (Err(message), Err(part)) => assert!(message.contains(part), "{path}: {message}"),
+            (result, expected) => panic!("{path}: {result:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
 fn layers_give_files_with_their_owners() {
     let (tree, source) = stack(&[
         "d d 0755\nd d/sub 1770 9:9\nf d/f 4711 7:50 one\nh d/same d/f\nf d/x 0644 0:0 old\nl abs /d\nf z 0644 0:0 zed",
@@ -571,4 +602,42 @@ fn a_name_that_means_a_whiteout_is_one() {
             (IMAGE, "COPY i /out", Ok("o out\nd out 0711 1234:50")),
         ],
     );
+}
+
+#[test]
+fn remote_sources_come_in_their_place() {
+    use xbuild_model::file_op::RemoteFiles;
+    use xbuild_model::remote::{Asker, RemoteSource};
+    let local = folder("f f 0644 0:0 local\nf a 0644 0:0 local", "");
+    let http = folder("f a[1] 0600 0:0 fetched", "");
+    let git = folder("d d 0755 0:0\nf d/x 0644 0:0 x\nf f 0755 0:0 git", "");
+    let reopen = |folder: &super::fixture::Folder, number: usize| {
+        Arc::new(Context::open(folder.dir.path(), None).unwrap().numbered(number))
+    };
+    let remote = |after: usize, url: &str| RemoteFiles {
+        after,
+        source: RemoteSource::parse(url, Asker::Add).unwrap().unwrap(),
+        unpack: false,
+    };
+    let run = |git_after: usize| {
+        let request = CopyRequest {
+            remotes: vec![
+                remote(0, "http://x.example/a[1]"),
+                remote(git_after, "https://x.example/r.git"),
+            ],
+            ..request("ADD f a /to/")
+        };
+        let env = CopyEnv {
+            origin: Some(Origin::Context(local.context.clone())),
+            remotes: &[reopen(&http, 1), reopen(&git, 2)],
+            default_mtime: MADE,
+            read_file: &|_| Ok(None),
+        };
+        let prepared = select(&env, None, &FileOp::Copy(request)).unwrap();
+        describe(&write(&prepared).unwrap())
+    };
+    let rest = "d to 0755 0:0\nf to/a 0644 0:0 local\nf to/a[1] 0600 0:0 fetched\n\
+                d to/d 0755 0:0\nf to/d/x 0644 0:0 x\n";
+    assert_eq!(run(2), format!("{rest}f to/f 0755 0:0 git"));
+    assert_eq!(run(0), format!("{rest}f to/f 0644 0:0 local"));
 }

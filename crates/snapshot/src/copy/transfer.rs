@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use xbuild_model::file_op::{CopyRequest, InlineFile};
+use xbuild_model::file_op::{CopyRequest, InlineFile, PICKED, RemoteFiles};
+use xbuild_model::remote::RemoteSource;
 
 use super::chmod::ModeChange;
 use super::origin::{expand, not_found};
 use super::stage::{Content, NewDir, Staged};
 use super::{CopyEnv, CopyWarning, FileId, Origin, SourceFile, SourceTree, Sources, Stage, owner};
 use crate::archive::Archive;
+use crate::context::Context;
 use crate::path::{self, DotDot};
 use crate::pattern::{Glob, Matched, PatternList};
 use crate::{ContentHash, CopyError, Kind, Meta, Mtime, ShownPath};
@@ -56,7 +58,11 @@ pub(super) fn copy(
         exclude,
         default_mtime: env.default_mtime,
     };
-    for source in &request.sources {
+    let mut remotes = request.remotes.iter().zip(env.remotes).peekable();
+    for (index, source) in request.sources.iter().enumerate() {
+        while let Some((remote, files)) = remotes.next_if(|(remote, _)| remote.after <= index) {
+            transfer.remote(remote, files, sources)?;
+        }
         match &env.origin {
             Some(Origin::Context(context)) => {
                 let unpack = request.unpack == Some(true);
@@ -81,7 +87,47 @@ pub(super) fn copy(
             }
         }
     }
+    remotes.try_for_each(|(remote, files)| transfer.remote(remote, files, sources))?;
     request.inline.iter().try_for_each(|file| transfer.inline(file))
+}
+
+/// Stages one file or folder of the origin, with its own mode, under a fixed name.
+///
+/// **Errors** — [`CopyError::NotFound`].
+pub(super) fn pick(
+    env: &CopyEnv<'_>,
+    wanted: &str,
+    stage: &mut Stage<'_>,
+) -> Result<(), CopyError> {
+    let path = |text: &str| {
+        path::clean(text.as_bytes(), DotDot::Clamp).map_err(CopyError::path(text.as_bytes()))
+    };
+    let tree: &dyn SourceTree = match &env.origin {
+        Some(Origin::Context(context)) => &**context,
+        Some(Origin::Layers { tree, .. }) => tree,
+        None => {
+            let path = ShownPath(wanted.as_bytes().to_vec());
+            return Err(CopyError::NotFound { path, place: "no origin" });
+        }
+    };
+    let mut transfer = Transfer {
+        stage,
+        dest: Vec::new(),
+        is_folder: true,
+        owner: None,
+        mode: None,
+        exclude: PatternList::default(),
+        default_mtime: env.default_mtime,
+    };
+    let to = path(PICKED)?;
+    let from = tree.follow(&path(wanted)?)?;
+    let file = tree.look(&from)?.ok_or_else(|| not_found(tree, wanted.as_bytes()))?;
+    if file.kind == Kind::Dir {
+        let meta = transfer.meta(&file);
+        transfer.stage.put(to.clone(), Staged::without_content(Kind::Dir, meta))?;
+    }
+    transfer.walk(tree, from, file, to, None)?;
+    Ok(())
 }
 
 /// A folder that is being copied.
@@ -145,6 +191,29 @@ impl Transfer<'_, '_> {
             return Err(not_found(tree, written.as_bytes()));
         }
         Ok(())
+    }
+
+    /// Copies what was fetched: a file, or all that is in the folder of a repository.
+    fn remote(
+        &mut self,
+        remote: &RemoteFiles,
+        files: &Context,
+        sources: &mut Sources,
+    ) -> Result<(), CopyError> {
+        // A name of a URL is no pattern, whatever its characters.
+        let name = match &remote.source {
+            RemoteSource::Http(http) => http.name.as_bytes(),
+            RemoteSource::Git(_) => b"",
+        };
+        let file = files.look(name)?.ok_or_else(|| not_found(files, name))?;
+        if remote.unpack
+            && matches!(file.kind, Kind::File { .. })
+            && let Some(archive) = Archive::detect(files, name)?
+        {
+            return self.unpack(files, archive, sources);
+        }
+        let to = self.target(name, file.kind == Kind::Dir)?;
+        self.walk(files, name.to_vec(), file, to, None).map(drop)
     }
 
     /// Returns where a file or folder goes, and makes the folders on the way.
@@ -342,7 +411,7 @@ impl Transfer<'_, '_> {
     /// Stages what an archive holds, in the destination, which is a folder in any case.
     fn unpack(
         &mut self,
-        context: &crate::context::Context,
+        context: &Context,
         archive: Archive,
         sources: &mut Sources,
     ) -> Result<(), CopyError> {

@@ -44,6 +44,11 @@ impl Scratch {
         Ok(scratch)
     }
 
+    /// Returns the temporary folder itself.
+    pub(super) fn path(&self) -> &Path {
+        self.temp.path()
+    }
+
     /// Returns the folder to fill and to publish.
     pub(super) fn content(&self) -> PathBuf {
         self.temp.path().join("fs")

@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use xbuild_model::file_op::{CopyOrigin, FileOp};
+use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
 use xbuild_model::seam::Selection;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
 use super::Shared;
+use crate::context::Context;
 use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
 use crate::{
     Change, CopyError, EngineError, Kind, LayerError, LayerReader, LayerSink, LayerWriter,
@@ -27,11 +28,28 @@ pub(super) fn select(
     let tree = if has_parent { Some(shared.tree(parent)?) } else { None };
     let origin = origin.map(|origin| open(shared, origin)).transpose()?;
     let read_file = |path: &[u8]| Ok(read_file(shared, parent, path)?);
-    let env =
-        CopyEnv { origin, default_mtime: shared.options.default_mtime, read_file: &read_file };
+    let remotes = fetch(shared, op)?;
+    let env = CopyEnv {
+        origin,
+        remotes: &remotes,
+        default_mtime: shared.options.default_mtime,
+        read_file: &read_file,
+    };
     let prepared = copy::select(&env, tree.as_ref(), op).map_err(failure)?;
     prepared.warnings().iter().for_each(|warning| (shared.options.on_warning)(warning));
     Ok(Chosen { shared: shared.clone(), parent: parent.clone(), prepared })
+}
+
+/// Fetches what a step takes from elsewhere.
+fn fetch(shared: &Shared, op: &FileOp) -> Result<Vec<Arc<Context>>, EngineError> {
+    let FileOp::Copy(request) = op else { return Ok(Vec::new()) };
+    let fetch = |(index, remote): (usize, &RemoteFiles)| {
+        let sources = shared.options.sources.as_ref().ok_or(EngineError::NoSources)?;
+        let folder = sources.fetch(&remote.source)?;
+        let context = Context::open(&folder, None).map_err(failure)?;
+        Ok(Arc::new(context.numbered(index + 1)))
+    };
+    request.remotes.iter().enumerate().map(fetch).collect()
 }
 
 fn open(shared: &Arc<Shared>, origin: &CopyOrigin) -> Result<Origin, EngineError> {
@@ -142,7 +160,7 @@ impl Selection for Chosen {
 }
 
 /// Says whose business a failed copy is.
-fn failure(error: CopyError) -> EngineError {
+pub(super) fn failure(error: CopyError) -> EngineError {
     let kind = match error {
         CopyError::Layers { source } => return source.into(),
         // What is to be written is at fault, not the writing.

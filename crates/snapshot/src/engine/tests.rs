@@ -69,13 +69,13 @@ impl Blobs for Origin {
 
 use std::io;
 
-struct Setup {
-    engine: Engine,
+pub(super) struct Setup {
+    pub(super) engine: Engine,
     origin: Arc<Origin>,
     _temp: tempfile::TempDir,
 }
 
-fn setup_with(single: bool) -> Setup {
+pub(super) fn setup_with(single: bool) -> Setup {
     let temp = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(&temp.path().join("store")).unwrap());
     let origin = Arc::new(Origin::default());
@@ -84,13 +84,13 @@ fn setup_with(single: bool) -> Setup {
     Setup { engine, origin, _temp: temp }
 }
 
-fn setup() -> Setup {
+pub(super) fn setup() -> Setup {
     setup_with(!rustix::process::geteuid().is_root())
 }
 
 impl Setup {
     /// Makes an image of layers known and returns it.
-    fn image(&self, layers: &[&[&str]]) -> Chain {
+    pub(super) fn image(&self, layers: &[&[&str]]) -> Chain {
         let layers: Vec<_> = layers.iter().map(|lines| self.publish(&layer(lines))).collect();
         self.engine.add_image(&layers);
         Chain(layers.into_iter().map(|layer| layer.diff_id).collect())
@@ -117,7 +117,7 @@ impl Setup {
     }
 }
 
-fn message(failure: &StepFailure) -> String {
+pub(super) fn message(failure: &StepFailure) -> String {
     let mut text = failure.to_string();
     let mut cause = std::error::Error::source(failure);
     while let Some(error) = cause {

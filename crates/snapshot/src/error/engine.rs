@@ -139,6 +139,9 @@ pub enum EngineError {
         /// Its name.
         name: String,
     },
+    /// A step takes files from elsewhere, and nobody was named who fetches them.
+    #[error("nothing is there to fetch remote sources with")]
+    NoSources,
     /// A layer cannot be read or written.
     #[error("cannot process layer {layer}")]
     Layer {
@@ -167,6 +170,19 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
+    /// A cache folder cannot be given to who shall own it.
+    #[error("cannot give the cache mount {id:?} to {uid}:{gid}")]
+    CacheOwner {
+        /// The name of the cache mount.
+        id: String,
+        /// The user, as numbered inside the image.
+        uid: u32,
+        /// The group, as numbered inside the image.
+        gid: u32,
+        /// Why.
+        #[source]
+        source: StepFailure,
+    },
     /// Another stage failed.
     #[error(transparent)]
     Stage(#[from] StepFailure),
@@ -178,6 +194,10 @@ impl From<EngineError> for StepFailure {
             EngineError::Stage(failure) => return failure,
             EngineError::UnknownContext { .. } | EngineError::FileTooLarge { .. } => {
                 FailureKind::User
+            }
+            EngineError::CacheOwner { .. } => {
+                let hint = "the ids must be within the range that /etc/subuid and /etc/subgid give";
+                return Self::new(FailureKind::Environment, error).with_hint(hint);
             }
             EngineError::DiffId { .. } | EngineError::MediaType { .. } => FailureKind::Remote,
             EngineError::Layer { .. } | EngineError::Store(StoreError::Mismatch { .. }) => {

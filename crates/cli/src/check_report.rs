@@ -1,0 +1,228 @@
+//! What `xbuild check` found, for people, for programs and for code hosts.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use xbuild_dockerfile::{Diagnostics, Rule};
+use xbuild_plan::Span;
+
+use crate::report::{self, Problem, printable};
+
+/// The rule, in SARIF, of what fails a build.
+const BUILD_ERROR: &str = "BuildError";
+
+/// What was found in one file.
+#[derive(Debug)]
+pub(crate) struct Findings<'a> {
+    /// The file as the user knows it.
+    pub(crate) name: &'a str,
+    /// Its text.
+    pub(crate) source: &'a str,
+    /// What is unwise.
+    pub(crate) warnings: &'a Diagnostics,
+    /// What is wrong.
+    pub(crate) problem: Option<&'a Problem>,
+}
+
+impl Findings<'_> {
+    /// Returns the warnings with excerpts, and their number. What is wrong is left to whoever
+    /// prints problems.
+    pub(crate) fn text(&self) -> String {
+        let lines: Vec<&str> = self.source.lines().collect();
+        let mut text = String::new();
+        for warning in self.warnings {
+            text.push_str(&report::warning(warning, &lines));
+            text.push('\n');
+        }
+        let name = printable(self.name);
+        text.push_str(&match (self.warnings.len(), self.problem) {
+            (0, Some(_)) => return text,
+            (0, None) => format!("{name}: no warnings\n"),
+            (1, _) => format!("{name}: 1 warning\n"),
+            (count, _) => format!("{name}: {count} warnings\n"),
+        });
+        text
+    }
+
+    /// Returns what `docker buildx build --call check,format=json` prints, `buildErrors` added:
+    /// all of which it shows the first.
+    pub(crate) fn json(&self) -> Value {
+        let warnings = self.warnings.iter().map(|warning| {
+            let mut value = json!({
+                "ruleName": warning.rule.name(),
+                "description": warning.rule.description(),
+                "detail": warning.message,
+                "location": location(&warning.span),
+            });
+            if let Some(url) = warning.rule.url() {
+                value["url"] = url.into();
+            }
+            value
+        });
+        let mut document = json!({
+            "warnings": warnings.collect::<Vec<_>>(),
+            "sources": [{
+                "filename": self.name,
+                "language": "Dockerfile",
+                "data": STANDARD.encode(self.source),
+            }],
+        });
+        let errors = self.errors().into_iter().map(|(message, span)| {
+            let mut value = json!({ "message": message });
+            if let Some(span) = span {
+                value["location"] = location(span);
+            }
+            value
+        });
+        let errors: Vec<Value> = errors.collect();
+        if let Some(first) = errors.first() {
+            document["buildError"] = first.clone();
+            document["buildErrors"] = errors.into();
+        }
+        document
+    }
+
+    /// Returns a SARIF log of one run.
+    ///
+    /// **Source** — OASIS SARIF 2.1.0, § 3.13 sarifLog and below.
+    pub(crate) fn sarif(&self) -> Value {
+        let rules = Rule::ALL.map(|rule| {
+            let mut value = json!({
+                "id": rule.name(),
+                "shortDescription": { "text": rule.description() },
+                "defaultConfiguration": { "level": "warning" },
+            });
+            if let Some(url) = rule.url() {
+                value["helpUri"] = url.into();
+            }
+            value
+        });
+        let error = json!({
+            "id": BUILD_ERROR,
+            "shortDescription": { "text": "The Dockerfile can be built" },
+            "defaultConfiguration": { "level": "error" },
+        });
+        let warnings = self.warnings.iter().map(|warning| {
+            self.sarif_result(warning.rule.name(), "warning", &warning.message, Some(&warning.span))
+        });
+        let errors = self.errors().into_iter();
+        let errors =
+            errors.map(|(message, span)| self.sarif_result(BUILD_ERROR, "error", message, span));
+        json!({
+            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+            "version": "2.1.0",
+            "runs": [{
+                "tool": { "driver": {
+                    "name": env!("CARGO_PKG_NAME"),
+                    "version": env!("CARGO_PKG_VERSION"),
+                    "rules": rules.into_iter().chain([error]).collect::<Vec<_>>(),
+                }},
+                "results": errors.chain(warnings).collect::<Vec<_>>(),
+            }],
+        })
+    }
+
+    fn sarif_result(&self, rule: &str, level: &str, message: &str, span: Option<&Span>) -> Value {
+        let region = span
+            .map(|span| json!({ "startLine": span.lines.start(), "endLine": span.lines.end() }));
+        let mut place = json!({ "artifactLocation": { "uri": uri(self.name) } });
+        if let Some(region) = region {
+            place["region"] = region;
+        }
+        json!({
+            "ruleId": rule,
+            "level": level,
+            "message": { "text": message },
+            "locations": [{ "physicalLocation": place }],
+        })
+    }
+
+    fn errors(&self) -> Vec<(&str, Option<&Span>)> {
+        self.problem.map(Problem::each).unwrap_or_default()
+    }
+}
+
+fn location(span: &Span) -> Value {
+    json!({ "ranges": [{
+        "start": { "line": span.lines.start() },
+        "end": { "line": span.lines.end() },
+    }]})
+}
+
+/// Returns a path as a URI reference.
+///
+/// **Source** — RFC 3986 § 2.3, § 3.3.
+fn uri(path: &str) -> String {
+    let mut uri = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte));
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xbuild_dockerfile::{Checks, lint, parse};
+
+    const SOURCE: &str = "FROM a AS B\nMAINTAINER c\n";
+
+    fn with_findings(look: impl FnOnce(&Findings<'_>)) {
+        let file = parse("a b/Dockerfile", SOURCE.as_bytes()).unwrap();
+        let warnings = lint(&file, &Checks::default());
+        let span = Span::new(&"a b/Dockerfile".into(), 2, 2);
+        let second = Problem::input("two").at(&span, SOURCE);
+        let problem = Problem::all([Problem::input("one"), second]);
+        look(&Findings {
+            name: "a b/Dockerfile",
+            source: SOURCE,
+            warnings: &warnings,
+            problem: problem.as_ref(),
+        });
+    }
+
+    #[test]
+    fn people_see_the_lines() {
+        with_findings(|findings| {
+            let text = findings.text();
+            assert!(text.contains("warning: StageNameCasing: "), "{text}");
+            assert!(text.contains("   1 |> FROM a AS B\n"), "{text}");
+            assert!(text.contains("see: https://docs.docker.com/go/dockerfile/rule/"), "{text}");
+            assert!(text.ends_with("\na b/Dockerfile: 2 warnings\n"), "{text}");
+        });
+    }
+
+    #[test]
+    fn programs_see_what_buildx_prints() {
+        with_findings(|findings| {
+            let json = findings.json();
+            assert_eq!(json["warnings"][0]["ruleName"], "StageNameCasing");
+            assert_eq!(json["warnings"][1]["location"]["ranges"][0]["start"]["line"], 2);
+            assert_eq!(json["sources"][0]["filename"], "a b/Dockerfile");
+            assert_eq!(json["buildError"]["message"], "one");
+            assert_eq!(json["buildErrors"][1]["location"]["ranges"][0]["end"]["line"], 2);
+        });
+    }
+
+    #[test]
+    fn code_hosts_see_rules_and_places() {
+        with_findings(|findings| {
+            let run = &findings.sarif()["runs"][0];
+            let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+            let results = run["results"].as_array().unwrap();
+            assert_eq!(results.len(), 4);
+            for result in results {
+                assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]));
+            }
+            assert_eq!(results[0]["level"], "error");
+            let place = &results[3]["locations"][0]["physicalLocation"];
+            assert_eq!(place["artifactLocation"]["uri"], "a%20b/Dockerfile");
+            assert_eq!(place["region"]["startLine"], 2);
+        });
+    }
+}

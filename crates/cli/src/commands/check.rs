@@ -1,0 +1,103 @@
+//! `xbuild check`: what is wrong or unwise in a Dockerfile, without building it.
+
+use clap::ValueEnum;
+use xbuild_dockerfile::{Diagnostics, Dockerfile};
+use xbuild_plan::{Images, PlanOptions};
+
+use super::input::{InputArgs, InputOptions};
+use crate::arguments::StoreArgs;
+use crate::check_report::Findings;
+use crate::main_context::{Elsewhere, MainContext};
+use crate::planning::{self, Unplanned};
+use crate::progress::ProgressMode;
+use crate::report::{self, Problem, note};
+use crate::{environment, linting, wiring};
+
+/// The arguments of `xbuild check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs: as docker buildx build --call check,format=json prints it
+    Json,
+    /// For code hosts: SARIF 2.1.0
+    Sarif,
+}
+
+/// Checks what the arguments say.
+pub(crate) fn run(args: &CheckArgs) -> Result<(), Problem> {
+    check(&args.input, &args.store, args.format)
+}
+
+/// Checks all stages, or those that `--target` needs. Whatever is found makes for a failure.
+pub(crate) fn check(input: &InputArgs, store: &StoreArgs, format: Format) -> Result<(), Problem> {
+    let InputOptions { mut plan, contexts } = InputOptions::new(input)?;
+    plan.every_stage = plan.target.is_none();
+    // Only for contexts that are no folders: nothing else is kept.
+    let elsewhere = || {
+        let store = wiring::store(&environment::store_root(store)?)?;
+        let fetcher =
+            wiring::fetcher(&store, &wiring::client(Some(&store))?, None, ProgressMode::None);
+        Ok(Elsewhere { store, fetcher })
+    };
+    let main = MainContext::open(&contexts[""], input.file.as_deref(), &elsewhere)?;
+    let file = &main.file;
+    let source = String::from_utf8_lossy(&file.text).into_owned();
+    let (warnings, problem) = match planning::parse(&file.name, &file.text, &source) {
+        Ok(dockerfile) => inspect(&dockerfile, &plan, &source, file.ignore.as_deref())?,
+        Err(problem) => (Diagnostics::default(), Some(problem)),
+    };
+    let findings = Findings {
+        name: &file.name,
+        source: &source,
+        warnings: &warnings,
+        problem: problem.as_ref(),
+    };
+    let text = match format {
+        Format::Text => findings.text(),
+        Format::Json => format!("{:#}\n", findings.json()),
+        Format::Sarif => format!("{:#}\n", findings.sarif()),
+    };
+    report::to_stdout(text.as_bytes())?;
+    match (warnings.is_empty(), problem) {
+        (true, None) => Ok(()),
+        (_, Some(problem)) if format == Format::Text => Err(problem),
+        _ => Err(Problem::shown()),
+    }
+}
+
+/// Returns what is unwise and what is wrong.
+fn inspect(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    source: &str,
+    ignore: Option<&[u8]>,
+) -> Result<(Diagnostics, Option<Problem>), Problem> {
+    let checks = linting::checks(dockerfile, options)?;
+    let client = wiring::client(None)?;
+    let mut images = Images::default();
+    let problem = match planning::plan(dockerfile, options, &client, source, &mut images) {
+        Ok(_) => None,
+        Err(Unplanned::File(problem)) => Some(problem),
+        Err(Unplanned::Image(problem)) => {
+            // Files are checked where their base images are out of reach, too.
+            note(problem.as_warning("rules and errors that depend on this image are left out"));
+            let checked = xbuild_plan::check(dockerfile, options, &images);
+            checked.err().map(|errors| planning::problem(&errors, source))
+        }
+    };
+    let warnings = linting::all(dockerfile, options, &images, &checks, ignore)?;
+    Ok((warnings, problem))
+}

@@ -1,0 +1,262 @@
+//! Folders that steps keep between builds (RUN `--mount=type=cache`).
+//!
+//! ```text
+//! cache-mounts/MAP/HEX-N/
+//! ├── fs       what steps see; its files belong to ids of the map MAP
+//! ├── id       its name, for people
+//! └── lock     flock: held while a step uses it; modified when one begins to
+//! ```
+//!
+//! HEX stands for everything that makes it another folder than others; N is 0, save for further
+//! ones that were made because private use found those before busy. A folder appears complete, by
+//! rename. What a step that was killed left in it stays: it is the step's own business.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
+use xbuild_model::Digest;
+use xbuild_model::run::Sharing;
+
+use crate::folder::rename_new;
+use crate::{Store, StoreError};
+
+/// The folder below the store's.
+pub(crate) const FOLDER: &str = "cache-mounts";
+const CONTENT: &str = "fs";
+const ID: &str = "id";
+const LOCK: &str = "lock";
+
+/// The most bytes of a name that are shown.
+const MAX_ID: usize = 200;
+
+/// A cache folder in use. Dropping it lets it go.
+#[derive(Debug)]
+pub struct CacheMount {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl CacheMount {
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What came of asking for a cache folder.
+#[derive(Debug)]
+pub enum CacheMountSlot {
+    /// It is there, and held.
+    Held(CacheMount),
+    /// There is none that may be used: this number is to be made.
+    Missing(u32),
+}
+
+/// A cache folder as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheMountInfo {
+    /// Its name, not unique.
+    pub id: String,
+    /// Bytes on disk, as far as this user may look.
+    pub bytes: u64,
+    /// When a step last began to use it.
+    pub last_used: Option<SystemTime>,
+}
+
+impl Store {
+    /// Holds the cache folder `key` of the id map `map`: waits if another step has it in a way
+    /// that excludes this one, except for private use, which takes the first that is free.
+    pub fn hold_cache_mount(
+        &self,
+        map: &str,
+        key: &Digest,
+        sharing: Sharing,
+    ) -> Result<CacheMountSlot, StoreError> {
+        for number in 0.. {
+            let home = self.cache_mount_home(map, key, number);
+            if !self.has_cache_mount(map, key, number)? {
+                return Ok(CacheMountSlot::Missing(number));
+            }
+            let path = home.join(LOCK);
+            let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+            let lock = lock.map_err(StoreError::io("open", &path))?;
+            let operation = match sharing {
+                Sharing::Shared => FlockOperation::LockShared,
+                Sharing::Locked => FlockOperation::LockExclusive,
+                Sharing::Private => FlockOperation::NonBlockingLockExclusive,
+            };
+            match retry_on_intr(|| flock(&lock, operation)) {
+                Err(Errno::WOULDBLOCK) => continue,
+                locked => locked.map_err(|errno| StoreError::io("lock", &path)(errno.into()))?,
+            }
+            // For people only. Of no account if it fails.
+            let _ = lock.set_modified(SystemTime::now());
+            return Ok(CacheMountSlot::Held(CacheMount { path: home.join(CONTENT), _lock: lock }));
+        }
+        // There are not that many steps.
+        Ok(CacheMountSlot::Missing(u32::MAX))
+    }
+
+    /// Returns whether that cache folder is there.
+    pub fn has_cache_mount(
+        &self,
+        map: &str,
+        key: &Digest,
+        number: u32,
+    ) -> Result<bool, StoreError> {
+        let home = self.cache_mount_home(map, key, number);
+        if home.join(CONTENT).is_dir() {
+            return Ok(true);
+        }
+        if home.exists() {
+            // Left by a power cut: out of the way with it.
+            let stale = self.temp_path("stale");
+            match fs::rename(&home, &stale) {
+                // Another build was first.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                moved => moved.map_err(StoreError::io("move", &home))?,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Publishes `home`, a [`crate::TempFolder`] of this store with a folder `fs` in it, as a cache
+    /// folder. If somebody else was first theirs is kept, and `home` stays where it is.
+    pub fn publish_cache_mount(
+        &self,
+        home: &Path,
+        map: &str,
+        key: &Digest,
+        number: u32,
+        id: &str,
+    ) -> Result<(), StoreError> {
+        let target = self.cache_mount_home(map, key, number);
+        let parent = target.parent().unwrap_or(&target);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(StoreError::io("make folder", parent))?;
+        let name = home.join(ID);
+        fs::write(&name, id).map_err(StoreError::io("write", &name))?;
+        match rename_new(home, &target) {
+            Ok(()) | Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(()),
+            Err(errno) => Err(StoreError::io("publish", target)(errno.into())),
+        }
+    }
+
+    /// Returns the cache folders, the last used first.
+    pub fn cache_mounts(&self) -> Vec<CacheMountInfo> {
+        let mut list: Vec<_> = self.cache_mount_homes().iter().map(|home| info(home)).collect();
+        list.sort_by_key(|mount| std::cmp::Reverse(mount.last_used));
+        list
+    }
+
+    /// Returns where all of them are.
+    pub(crate) fn cache_mount_homes(&self) -> Vec<PathBuf> {
+        let maps = crate::gc::children(&self.root().join(FOLDER));
+        maps.iter().flat_map(|map| crate::gc::children(map)).collect()
+    }
+
+    fn cache_mount_home(&self, map: &str, key: &Digest, number: u32) -> PathBuf {
+        self.root().join(FOLDER).join(map).join(format!("{}-{number}", key.hex()))
+    }
+}
+
+fn info(home: &Path) -> CacheMountInfo {
+    let name = fs::read(home.join(ID)).unwrap_or_default();
+    CacheMountInfo {
+        id: String::from_utf8_lossy(&name[..name.len().min(MAX_ID)]).into_owned(),
+        bytes: crate::gc::usage("", vec![home.to_owned()]).bytes,
+        last_used: fs::metadata(home.join(LOCK)).and_then(|meta| meta.modified()).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn publish(store: &Store, key: &Digest, number: u32, text: &str) {
+        let temp = store.temp_dir("cache").unwrap();
+        fs::create_dir(temp.path().join(CONTENT)).unwrap();
+        fs::write(temp.path().join("fs/file"), text).unwrap();
+        store.publish_cache_mount(temp.path(), "map", key, number, "name").unwrap();
+    }
+
+    fn hold(store: &Store, key: &Digest, sharing: Sharing) -> Result<CacheMount, u32> {
+        match store.hold_cache_mount("map", key, sharing).unwrap() {
+            CacheMountSlot::Held(mount) => Ok(mount),
+            CacheMountSlot::Missing(number) => Err(number),
+        }
+    }
+
+    #[test]
+    fn is_shared_as_it_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        assert_eq!(hold(&store, &key, Sharing::Shared).unwrap_err(), 0);
+        publish(&store, &key, 0, "first");
+        publish(&store, &key, 0, "second");
+        let one = hold(&store, &key, Sharing::Shared).unwrap();
+        let two = hold(&store, &key, Sharing::Shared).unwrap();
+        assert_eq!(fs::read_to_string(two.path().join("file")).unwrap(), "first");
+        // Private use wants another one; locked use waits for both.
+        assert_eq!(hold(&store, &key, Sharing::Private).unwrap_err(), 1);
+        publish(&store, &key, 1, "other");
+        let private = hold(&store, &key, Sharing::Private).unwrap();
+        assert_ne!(private.path(), one.path());
+        let (tell, told) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let other = Store::open(folder.path()).unwrap();
+                let locked = hold(&other, &key, Sharing::Locked).unwrap();
+                tell.send(locked.path().to_owned()).unwrap();
+            });
+            drop(one);
+            assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
+            let path = two.path().to_owned();
+            drop(two);
+            assert_eq!(told.recv().unwrap(), path);
+        });
+    }
+
+    #[test]
+    fn is_listed_and_pruned() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        publish(&store, &key, 0, "text");
+        drop(hold(&store, &key, Sharing::Private).unwrap());
+        let listed = store.cache_mounts();
+        assert_eq!((listed.len(), &*listed[0].id), (1, "name"));
+        assert!(listed[0].bytes > 0 && listed[0].last_used.is_some());
+        let count = |store: &Store| {
+            let usage = store.usage();
+            usage.iter().find(|usage| usage.kind == "cache mounts").unwrap().count
+        };
+        assert_eq!(count(&store), 1);
+        let leftovers = store.prune(false).unwrap();
+        assert!(leftovers.iter().any(|leftover| leftover.path.join("fs/file").exists()));
+        assert_eq!((count(&store), hold(&store, &key, Sharing::Shared).unwrap_err()), (0, 0));
+    }
+
+    #[test]
+    fn half_of_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        fs::create_dir_all(store.cache_mount_home("map", &key, 0)).unwrap();
+        assert_eq!(hold(&store, &key, Sharing::Locked).unwrap_err(), 0);
+        publish(&store, &key, 0, "whole");
+        assert!(hold(&store, &key, Sharing::Locked).is_ok());
+    }
+}

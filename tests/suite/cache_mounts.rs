@@ -1,0 +1,113 @@
+//! Cache mounts as part of the store: across builds, users of one at a time, crashes, pruning.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Finished, Place, User, can_run};
+
+/// A Dockerfile with steps that use a cache mount; `number` makes them new ones.
+fn uses(number: usize, options: &str, script: &str) -> String {
+    format!("FROM busybox\nARG N={number}\nRUN --mount=type=cache,target=/c{options} {script}\n")
+}
+
+#[test]
+fn it_outlives_builds_until_it_is_pruned() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        let count = "ls /c | wc -l > /count && mkdir -m 0 /c/$N && echo number $(cat /count)";
+        for number in 0..3 {
+            let built = place.write("Dockerfile", uses(number, ",id=kept", count)).build(&[]).ok();
+            assert!(built.stderr.contains(&format!("number {number}")), "{}", built.stderr);
+        }
+        // A step from the cache does not run, whatever became of the folder.
+        assert!(!place.build(&[]).ok().stderr.contains("number 2"));
+        let listed = Finished::run(place.xbuild(["du", "--verbose"])).ok().stdout;
+        assert!(listed.contains("\ncache mounts              1 "), "{listed}");
+        assert!(listed.lines().last().unwrap().ends_with("  kept"), "{listed}");
+        Finished::run(place.xbuild(["prune"])).ok();
+        assert_eq!(fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
+        let built = place.build(&[]).ok();
+        assert!(built.stderr.contains("number 0"), "{}", built.stderr);
+    }
+}
+
+#[test]
+fn it_is_shared_as_told() {
+    if !can_run() {
+        return;
+    }
+    // Two stages that run at the same time; each sees whether the other one is in its folder.
+    let meet = "mkdir /c/$T; for i in 1 2 3 4 5; do ls /c; sleep 0.1; done | sort -u | wc -l \
+                | sed s/^/saw/; rmdir /c/$T";
+    for (sharing, seen) in [("shared", "saw2"), ("private", "saw1"), ("locked", "saw1")] {
+        let stage = |name: &str| {
+            let mount = format!("--mount=type=cache,target=/c,sharing={sharing}");
+            format!("FROM busybox AS {name}\nENV T={name}\nRUN {mount} {meet}\n")
+        };
+        let last = "FROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n";
+        let place = Place::new(User::Me);
+        place.write("Dockerfile", [&stage("a"), &stage("b"), last].concat());
+        let built = place.build(&["--jobs", "4"]).ok();
+        assert_eq!(built.stderr.matches(seen).count(), 2, "{sharing}: {}", built.stderr);
+        let folders = fs::read_dir(place.store().join("cache-mounts")).unwrap();
+        let folders = folders.flat_map(|map| fs::read_dir(map.unwrap().path()).unwrap()).count();
+        assert_eq!(folders, if sharing == "private" { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn a_kill_lets_go_of_it() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let options = ",id=busy,sharing=locked";
+    place.write("Dockerfile", uses(0, options, "echo half > /c/file; echo begun; sleep 1000"));
+    let mut build = place.xbuild(place.build_args(&[])).stderr(Stdio::null()).spawn().unwrap();
+    let file = || {
+        let maps = fs::read_dir(place.store().join("cache-mounts")).ok()?;
+        let mut all = maps.flatten().flat_map(|map| fs::read_dir(map.path()).into_iter().flatten());
+        all.find_map(|home| fs::read_to_string(home.ok()?.path().join("fs/file")).ok())
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while file().is_none() {
+        assert!(Instant::now() < deadline, "the step does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    build.kill().unwrap();
+    build.wait().unwrap();
+    let built = place.write("Dockerfile", uses(1, options, "cat /c/file")).build(&[]).ok();
+    assert!(built.stderr.contains("half"), "{}", built.stderr);
+}
+
+#[test]
+fn it_is_filled_from_a_stage_once() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        let seed = "FROM busybox AS seed\n\
+                    RUN mkdir -p /s/deep && chmod 750 /s && echo seeded | tr e E > /s/deep/file && ln -s deep /s/link\n";
+        let step = |number: usize| {
+            let step = uses(
+                number,
+                ",from=seed,source=/s",
+                "stat -c mode_%a /c; cat /c/link/file && rm -r /c/deep; ls /c | sed s/^/has_/",
+            );
+            format!("{seed}{step}")
+        };
+        let first = place.write("Dockerfile", step(0)).build(&[]).ok().stderr;
+        for words in ["mode_750", "sEEdEd", "has_link"] {
+            assert!(first.contains(words), "{words}: {first}");
+        }
+        let second = place.write("Dockerfile", step(1)).build(&[]).ok().stderr;
+        assert!(!second.contains("sEEdEd") && second.contains("has_link"), "{second}");
+        let missing = uses(0, ",from=busybox,source=/none", "true");
+        place.write("Dockerfile", missing).build(&[]).fails(1, &["/none", "not found"]);
+    }
+}
