@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, Digest};
 
-use crate::{CacheRecord, ImageRecord, Store, StoreError, record, temp};
+use crate::{CacheRecord, ImageRecord, Store, StoreError, folder, record, temp};
 
 /// One kind of content and what it takes up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,7 @@ impl Store {
             .iter()
             .map(|(kind, folder)| usage(kind, children(&self.root().join(folder))))
             .collect();
-        let maps = children(&self.root().join("folders"));
-        list.push(usage("unpacked layers", maps.iter().flat_map(|map| children(map)).collect()));
+        list.push(usage("unpacked layers", self.folders()));
         list
     }
 
@@ -94,7 +93,7 @@ impl Store {
             }
         }
         let mut leftovers = Vec::new();
-        for layer in children(&self.root().join("folders")).iter().flat_map(|map| children(map)) {
+        for layer in self.folders() {
             let path = self.temp_path("pruned");
             fs::rename(&layer, &path).map_err(StoreError::io("move", &layer))?;
             leftovers.push(Leftover { path });
@@ -102,6 +101,13 @@ impl Store {
         leftovers.extend(self.leftovers());
         rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
         Ok(leftovers)
+    }
+
+    /// Returns all unpacked layers.
+    fn folders(&self) -> Vec<PathBuf> {
+        let boots = children(&self.root().join(folder::FOLDERS));
+        let maps = boots.iter().flat_map(|boot| children(boot));
+        maps.flat_map(|map| children(&map)).collect()
     }
 
     /// Returns the names (hexadecimal digests) of the blobs that the images need.

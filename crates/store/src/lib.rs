@@ -8,16 +8,15 @@
 //! ├── blobs/sha256/HEX         manifests, configurations, compressed layers
 //! ├── layers/HEX               record: diff ID -> descriptor of its blob
 //! ├── indexes/HEX              tree index of a layer, by diff ID
-//! ├── folders/MAP/HEX/fs       unpacked layer, by id map and diff ID
-//! │              └── boot      the boot in which it was published, or "synced"
+//! ├── folders/BOOT/MAP/HEX/    unpacked layer, by boot of the machine, id map and diff ID
 //! ├── cache/HEX                record: key of a step -> diff IDs
 //! ├── images/HEX               record: image name -> descriptor, by the digest of the name
 //! └── tmp/PID-N/               work of one open store, with its own flock'd `lock`
 //! ```
 //!
 //! Everything is published by rename, complete or not at all. Blobs are synced before; records
-//! carry their own digest, so that one torn by a power cut is no record; a folder counts only in
-//! the boot in which it was published, or after [`Store::sync`]. A kill at any moment leaves
+//! carry their own digest, so that one torn by a power cut is no record; an unpacked layer counts
+//! only in the boot in which it was made. A kill at any moment leaves
 //! garbage below `tmp`, which the next [`Store::open`] removes.
 
 mod blob;

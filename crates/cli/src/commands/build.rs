@@ -5,7 +5,9 @@ use xbuild_exec::Isolation;
 use xbuild_model::FailureKind;
 use xbuild_plan::{Graph, Images, Op, PlanOptions, Planned, Vertex, Warning};
 use xbuild_registry::Client;
+use xbuild_snapshot::Engine;
 use xbuild_solve::{SolveOptions, Stages};
+use xbuild_store::Store;
 
 use super::build_args::IsolationArg;
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
@@ -74,7 +76,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         Exporter { store: &store, client: &client, engine: &engine, images: &images, mode };
     let assembled = exporter.assemble(&options.annotations)?;
     exporter.write(&assembled, &options.outputs, &options.names, options.push)?;
-    store.sync().map_err(|error| Problem::of(FailureKind::Internal, &error))?;
+    sweep(&graph, &store, &engine)?;
     let result = BuildResult { assembled: &assembled, names: &options.names, pushed: options.push };
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
     let to_stdout = !options.outputs.iter().any(Output::is_stdout);
@@ -128,6 +130,16 @@ fn plan(
             }
         }
     }
+}
+
+/// Removes what killed builds left in the store and only a namespace can remove; not worth
+/// starting one for.
+fn sweep(graph: &Graph, store: &Store, engine: &Engine) -> Result<(), Problem> {
+    let leftovers: Vec<_> = store.leftovers().into_iter().map(|leftover| leftover.path).collect();
+    if leftovers.is_empty() || !graph.vertices.iter().any(|v| matches!(v.op, Op::Run { .. })) {
+        return Ok(());
+    }
+    engine.remove(&leftovers).map_err(|failure| Problem::step(&failure))
 }
 
 fn warn(warning: &Warning) {
