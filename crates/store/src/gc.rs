@@ -66,8 +66,13 @@ impl Store {
 
     /// Returns folders of killed builds that [`Store::open`] could not remove.
     pub fn leftovers(&self) -> Vec<Leftover> {
-        let tmp = temp::abandoned(&self.root().join("tmp"));
-        tmp.into_iter().map(|path| Leftover { path }).collect()
+        let moved = temp::abandoned(&self.root().join("tmp")).into_iter().filter_map(|found| {
+            let path = self.temp_path("abandoned");
+            // Somebody else may have been faster.
+            fs::rename(&found.path, &path).ok()?;
+            Some(Leftover { path })
+        });
+        moved.collect()
     }
 
     /// Removes what no image in the store refers to; with `all` the images as well. Returns the
