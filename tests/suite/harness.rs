@@ -117,8 +117,9 @@ pub(crate) fn can_run() -> bool {
     let overlay = || {
         let folder = tempfile::tempdir().unwrap();
         let options = "lowerdir=l,upperdir=u,workdir=w,userxattr";
-        let mount = format!("mkdir l u w m && mount -t overlay -o {options} none m");
-        in_namespace(&format!("cd {} && {mount}", folder.path().display()))
+        let mount = format!("mkdir l u w m && mount -t overlay -o {options} none m && umount m");
+        // overlayfs leaves a folder that an ordinary user cannot look into.
+        in_namespace(&format!("cd {} && {mount} && rm -r l u w m", folder.path().display()))
     };
     need("userns", || in_namespace("true"), "user namespaces")
         && need("overlay", || *OVERLAY.get_or_init(overlay), "overlayfs in a user namespace")

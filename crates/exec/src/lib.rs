@@ -6,6 +6,31 @@
 //! Where to look: `parent` and `namespace` are the two ends of the socket between the processes,
 //! `idmap` decides which ids exist, `step` is one RUN. [`seccomp`] filters the system calls of
 //! steps; [`emulator`] and [`binfmt`] make foreign programs run, [`probe`] tells what works here.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use xbuild_exec::{Isolation, Options, Parent, Tasks};
+//! use xbuild_model::run::Network;
+//! use xbuild_model::seam::Namespace;
+//!
+//! fn main() -> ExitCode {
+//!     let tasks = Tasks::new().with("shout", |request, _| Ok(request.to_ascii_uppercase()));
+//!     if let Some(code) = xbuild_exec::role(&tasks) {
+//!         return code;
+//!     }
+//!     let parent = Parent::new(Options {
+//!         isolation: Isolation::Auto,
+//!         emulators: Vec::new(),
+//!         network: Network::Host,
+//!         search_path: "/usr/bin".into(),
+//!     });
+//!     let answer = parent.start("shout", b"hello".to_vec(), Vec::new()).and_then(|task| task.wait());
+//!     assert_eq!(answer.expect("this machine has user namespaces"), b"HELLO");
+//!     ExitCode::SUCCESS
+//! }
+//! ```
 
 mod agent;
 pub mod arch;

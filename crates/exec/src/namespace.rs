@@ -120,7 +120,7 @@ fn set_up(socket: &OwnedFd) -> Result<Option<PrivateInstance>, SandboxError> {
     die_with(parent)?;
     // A terminal's signals are for the main process, which ends us by ending.
     rustix::process::setsid().map_err(failed("setsid"))?;
-    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    let no_core = Rlimit { current: Some(0), ..rustix::process::getrlimit(Resource::Core) };
     rustix::process::setrlimit(Resource::Core, no_core).map_err(failed("setrlimit"))?;
     // If memory runs out, the command shall go before anything else. Not worth failing for.
     let _ = std::fs::write("/proc/self/oom_score_adj", "100");

@@ -1,6 +1,6 @@
 //! Typed Dockerfile instructions to one build graph for all platforms.
 //!
-//! [`plan`] is the whole of it: pure, without files, environment, clock or network. What it must
+//! [`plan()`] is the whole of it: pure, without files, environment, clock or network. What it must
 //! know of images it asks for ([`Planned::Needs`]) and is given ([`Images`]).
 //!
 //! **Source**: Dockerfile reference as of Dockerfile frontend 1.20; OCI image-spec 1.1

@@ -130,7 +130,7 @@ impl Images {
     }
 }
 
-/// What [`crate::plan`] came to.
+/// What [`crate::plan()`] came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Planned {
     /// These images must be resolved first, each once, in the order of the file. More may be

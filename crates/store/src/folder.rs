@@ -1,23 +1,28 @@
-//! Unpacked layers.
+//! Unpacked layers, and publishing them and fetched sources.
+//!
+//! They are written without syncing, because syncing them would cost more than making them anew.
+//! So they count only in the boot in which they were made: the path names it.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use xbuild_model::DiffId;
 
 use crate::{Store, StoreError};
 
-/// What the marker of a folder says that survives a power cut.
-pub(crate) const SYNCED: &str = "synced";
-const MARKER: &str = "boot";
-const CONTENT: &str = "fs";
+/// Unpacked layers, below the store: `folders/BOOT/MAP/HEX`.
+pub(crate) const FOLDERS: &str = "folders";
+/// Fetched sources, below the store: `sources/BOOT/HEX`.
+pub(crate) const SOURCES: &str = "sources";
 
 impl Store {
     /// Returns the folder of an unpacked layer under the id map `map`, if it is there.
     pub fn folder(&self, map: &str, layer: &DiffId) -> Option<PathBuf> {
-        folder_at(&self.folder_home(map, layer))
+        Some(self.folder_path(map, layer)).filter(|path| path.is_dir())
     }
 
     /// Publishes `content`, a folder below a [`crate::TempFolder`] of this store, as the unpacked
@@ -29,63 +34,53 @@ impl Store {
         map: &str,
         layer: &DiffId,
     ) -> Result<PathBuf, StoreError> {
-        self.publish_at(content, self.folder_home(map, layer))
+        publish(content, self.folder_path(map, layer))
     }
 
-    /// Publishes `content` as the folder of `home`.
-    pub(crate) fn publish_at(&self, content: &Path, home: PathBuf) -> Result<PathBuf, StoreError> {
-        if let Some(winner) = folder_at(&home) {
-            return Ok(winner);
-        }
-        let staged = self.temp_path("folder");
-        for folder in [home.parent().unwrap_or(&home), &staged] {
+    fn folder_path(&self, map: &str, layer: &DiffId) -> PathBuf {
+        self.root().join(FOLDERS).join(self.boot()).join(map).join(layer.0.hex())
+    }
+}
+
+/// Renames `content` to `path` unless that is there, and returns it.
+pub(crate) fn publish(content: &Path, path: PathBuf) -> Result<PathBuf, StoreError> {
+    let published = match rename_new(content, &path) {
+        Err(Errno::NOENT) => {
+            let parent = path.parent().unwrap_or(&path);
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(folder)
-                .map_err(StoreError::io("make folder", folder))?;
+                .create(parent)
+                .map_err(StoreError::io("make folder", parent))?;
+            rename_new(content, &path)
         }
-        let inside = staged.join(CONTENT);
-        fs::rename(content, &inside).map_err(StoreError::io("move", content))?;
-        let boot = boot_id().map_err(StoreError::io("read the boot id for", &staged))?;
-        fs::write(staged.join(MARKER), boot).map_err(StoreError::io("write", &staged))?;
-        match rename_new(&staged, &home) {
-            Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => {
-                if let Some(winner) = folder_at(&home) {
-                    fs::rename(&inside, content).map_err(StoreError::io("move", &inside))?;
-                    return Ok(winner);
-                }
-                // Left by a boot that ended in a power cut: out of the way with it.
-                let stale = self.temp_path("stale");
-                fs::rename(&home, &stale).map_err(StoreError::io("move", &home))?;
-                rename_new(&staged, &home)
-                    .map_err(|errno| StoreError::io("publish", &home)(errno.into()))?;
-            }
-            other => other.map_err(|errno| StoreError::io("publish", &home)(errno.into()))?,
-        }
-        if let Ok(mut list) = self.unsynced.lock() {
-            list.push(home.join(MARKER));
-        }
-        Ok(home.join(CONTENT))
-    }
-
-    fn folder_home(&self, map: &str, layer: &DiffId) -> PathBuf {
-        self.root().join("folders").join(map).join(layer.0.hex())
+        result => result,
+    };
+    match published {
+        Ok(()) | Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(path),
+        Err(errno) => Err(StoreError::io("publish", path)(errno.into())),
     }
 }
 
-/// Returns the folder that was published at `home`, if it is there and whole.
-pub(crate) fn folder_at(home: &Path) -> Option<PathBuf> {
-    let marker = fs::read_to_string(home.join(MARKER)).ok()?;
-    let valid = marker == SYNCED || boot_id().is_ok_and(|boot| boot == marker);
-    valid.then(|| home.join(CONTENT))
-}
-
-pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), rustix::io::Errno> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
     renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
 }
 
-fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+/// Returns the name of this boot of the machine.
+pub(crate) fn boot_id() -> Result<String, StoreError> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = fs::read_to_string(path).map_err(StoreError::io("read", path))?;
+    let id = text.trim();
+    let valid = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    valid.then(|| id.to_owned()).ok_or_else(|| {
+        StoreError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, "no boot id"))
+    })
+}
+
+/// Returns what was published in other boots.
+pub(crate) fn stale(root: &Path, boot: &str) -> Vec<PathBuf> {
+    let kinds = [FOLDERS, SOURCES].into_iter();
+    let entries =
+        kinds.flat_map(|kind| fs::read_dir(root.join(kind)).into_iter().flatten().flatten());
+    entries.filter(|entry| entry.file_name() != boot).map(|entry| entry.path()).collect()
 }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, Digest};
 
-use crate::{CacheRecord, ImageRecord, Store, StoreError, record, temp};
+use crate::{CacheRecord, ImageRecord, Store, StoreError, folder, record, temp};
 
 /// One kind of content and what it takes up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +47,9 @@ impl Store {
             .iter()
             .map(|(kind, folder)| usage(kind, children(&self.root().join(folder))))
             .collect();
-        let maps = children(&self.root().join("folders"));
-        list.push(usage("unpacked layers", maps.iter().flat_map(|map| children(map)).collect()));
+        list.push(usage("unpacked layers", self.folders()));
         list.push(usage("cache mounts", self.cache_mount_homes()));
-        list.push(usage("fetched sources", children(&self.root().join("sources"))));
+        list.push(usage("fetched sources", self.sources()));
         list
     }
 
@@ -70,8 +69,13 @@ impl Store {
 
     /// Returns folders of killed builds that [`Store::open`] could not remove.
     pub fn leftovers(&self) -> Vec<Leftover> {
-        let tmp = temp::abandoned(&self.root().join("tmp"));
-        tmp.into_iter().map(|path| Leftover { path }).collect()
+        let moved = temp::abandoned(&self.root().join("tmp")).into_iter().filter_map(|found| {
+            let path = self.temp_path("abandoned");
+            // Somebody else may have been faster.
+            fs::rename(&found.path, &path).ok()?;
+            Some(Leftover { path })
+        });
+        moved.collect()
     }
 
     /// Removes what no image in the store refers to, and the folders of cache mounts; with `all` the
@@ -97,14 +101,12 @@ impl Store {
             }
         }
         let mut leftovers = Vec::new();
-        let maps = children(&self.root().join("folders"));
-        let layers = maps.iter().flat_map(|map| children(map));
-        for folder in layers.chain(self.cache_mount_homes()) {
+        for folder in self.folders().into_iter().chain(self.cache_mount_homes()) {
             let path = self.temp_path("pruned");
             fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
             leftovers.push(Leftover { path });
         }
-        for folder in children(&self.root().join("sources")) {
+        for folder in self.sources() {
             let path = self.temp_path("pruned");
             fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
             // All of it is ours; what cannot be removed all the same is left over.
@@ -115,6 +117,19 @@ impl Store {
         leftovers.extend(self.leftovers());
         rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
         Ok(leftovers)
+    }
+
+    /// Returns all unpacked layers.
+    fn folders(&self) -> Vec<PathBuf> {
+        let boots = children(&self.root().join(folder::FOLDERS));
+        let maps = boots.iter().flat_map(|boot| children(boot));
+        maps.flat_map(|map| children(&map)).collect()
+    }
+
+    /// Returns all fetched sources.
+    fn sources(&self) -> Vec<PathBuf> {
+        let boots = children(&self.root().join(folder::SOURCES));
+        boots.iter().flat_map(|boot| children(boot)).collect()
     }
 
     /// Returns the names (hexadecimal digests) of the blobs that the images need.

@@ -8,10 +8,9 @@
 //! ├── blobs/sha256/HEX         manifests, configurations, compressed layers
 //! ├── layers/HEX               record: diff ID -> descriptor of its blob
 //! ├── indexes/HEX              tree index of a layer, by diff ID
-//! ├── folders/MAP/HEX/fs       unpacked layer, by id map and diff ID
-//! │              └── boot      the boot in which it was published, or "synced"
+//! ├── folders/BOOT/MAP/HEX/    unpacked layer, by boot of the machine, id map and diff ID
 //! ├── cache-mounts/MAP/HEX-N/  a cache mount, by id map and identity; its own flock'd `lock`
-//! ├── sources/HEX/fs           fetched files, by what they are; `boot` beside it as above
+//! ├── sources/BOOT/HEX/        fetched files, by boot and by what they are
 //! ├── source-records/HEX       record: URL -> validators and key of the folder
 //! ├── cache/HEX                record: key of a step -> diff IDs
 //! ├── images/HEX               record: image name -> descriptor, by the digest of the name
@@ -19,8 +18,8 @@
 //! ```
 //!
 //! Everything is published by rename, complete or not at all. Blobs are synced before; records
-//! carry their own digest, so that one torn by a power cut is no record; a folder counts only in
-//! the boot in which it was published, or after [`Store::sync`]. A kill at any moment leaves
+//! carry their own digest, so that one torn by a power cut is no record; an unpacked layer counts
+//! only in the boot in which it was made. A kill at any moment leaves
 //! garbage below `tmp`, which the next [`Store::open`] removes.
 
 mod blob;

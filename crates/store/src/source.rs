@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xbuild_model::Digest;
 
-use crate::folder::folder_at;
+use crate::folder::{self, SOURCES};
 use crate::{Store, StoreError};
 
 /// What is known of a source that was fetched before.
@@ -22,19 +22,14 @@ pub struct SourceRecord {
 impl Store {
     /// Returns the folder of fetched files with that key, if it is there.
     pub fn source_folder(&self, key: &Digest) -> Option<PathBuf> {
-        let home = self.source_home(key);
-        let folder = folder_at(&home)?;
-        // The time of last use. Of no account if it fails.
-        let _ = std::fs::File::open(&home)
-            .and_then(|home| home.set_modified(std::time::SystemTime::now()));
-        Some(folder)
+        Some(self.source_path(key)).filter(|path| path.is_dir())
     }
 
     /// Publishes `content`, a folder below a [`crate::TempFolder`] of this store, under a key that
     /// says what is in it, and returns its new path. If somebody else was first theirs is kept and
     /// returned, and `content` stays where it is.
     pub fn publish_source(&self, content: &Path, key: &Digest) -> Result<PathBuf, StoreError> {
-        self.publish_at(content, self.source_home(key))
+        folder::publish(content, self.source_path(key))
     }
 
     /// Returns what is known of the source with that key.
@@ -47,7 +42,7 @@ impl Store {
         self.write_record("source-records", key, record)
     }
 
-    fn source_home(&self, key: &Digest) -> PathBuf {
-        self.root().join("sources").join(key.hex())
+    fn source_path(&self, key: &Digest) -> PathBuf {
+        self.root().join(SOURCES).join(self.boot()).join(key.hex())
     }
 }

@@ -4,14 +4,13 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, DiffId, Digest};
 
 use crate::temp::{self, Session};
-use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, record};
+use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, folder, record};
 
 const VERSION: &str = "1";
 const FOLDERS: &[&str] = &[
@@ -37,7 +36,7 @@ pub struct Store {
     lock: File,
     session: Session,
     counter: AtomicU64,
-    pub(crate) unsynced: Mutex<Vec<PathBuf>>,
+    boot: String,
 }
 
 impl Store {
@@ -56,13 +55,10 @@ impl Store {
             .map_err(|errno| StoreError::io("lock", &path)(errno.into()))?;
         temp::sweep(&root.join("tmp"));
         let session = Session::start(&root.join("tmp"))?;
-        Ok(Self {
-            root: root.to_owned(),
-            lock,
-            session,
-            counter: AtomicU64::new(0),
-            unsynced: Mutex::new(Vec::new()),
-        })
+        let boot = folder::boot_id()?;
+        let store = Self { root: root.to_owned(), lock, session, counter: AtomicU64::new(0), boot };
+        store.retire_folders();
+        Ok(store)
     }
 
     /// Returns the folder of the store.
@@ -172,20 +168,16 @@ impl Store {
         Ok(file)
     }
 
-    /// Makes what was published in this session survive a power cut.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        let markers: Vec<PathBuf> =
-            self.unsynced.lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default();
-        if markers.is_empty() {
-            return Ok(());
+    /// Moves unpacked layers of other boots out of the way, to be removed like any leftover.
+    fn retire_folders(&self) {
+        for path in folder::stale(&self.root, &self.boot) {
+            // Another build may have been faster.
+            let _ = fs::rename(&path, self.temp_path("stale"));
         }
-        let folder = File::open(&self.root).map_err(StoreError::io("open", &self.root))?;
-        rustix::fs::syncfs(&folder)
-            .map_err(|errno| StoreError::io("sync", &self.root)(errno.into()))?;
-        for marker in markers {
-            fs::write(&marker, crate::folder::SYNCED).map_err(StoreError::io("write", &marker))?;
-        }
-        Ok(())
+    }
+
+    pub(crate) fn boot(&self) -> &str {
+        &self.boot
     }
 
     pub(crate) fn lock_file(&self) -> &File {

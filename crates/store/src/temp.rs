@@ -81,10 +81,19 @@ fn remove(path: &Path) {
     }
 }
 
+/// A folder that no open store owns. It is locked: a store that is just being opened has its
+/// folder for a moment before its lock, and must not get the lock of one that is taken away.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
 /// Returns the folders below `tmp` that no open store owns.
-pub(crate) fn abandoned(tmp: &Path) -> Vec<PathBuf> {
+pub(crate) fn abandoned(tmp: &Path) -> Vec<Abandoned> {
     let entries = fs::read_dir(tmp).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| try_lock(path).is_some()).collect()
+    let lock = |path: PathBuf| try_lock(&path).map(|_lock| Abandoned { path, _lock });
+    entries.filter_map(|entry| lock(entry.path())).collect()
 }
 
 /// A folder for work in progress, removed on drop as far as the plain user can.

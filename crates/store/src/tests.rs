@@ -73,21 +73,14 @@ fn the_second_of_two_equal_folders_is_dropped() {
 }
 
 #[test]
-fn a_folder_of_another_boot_counts_only_when_synced() {
-    let (_folder, store) = store();
-    let layer = DiffId(Digest::of(b"tar"));
-    let publish = |store: &Store| {
-        let temp = store.temp_dir("unpack").unwrap();
-        let content = temp.path().join("fs");
-        fs::create_dir(&content).unwrap();
-        store.publish_folder(&content, "map", &layer).unwrap()
-    };
-    let marker = publish(&store).parent().unwrap().join("boot");
-    fs::write(&marker, "another boot").unwrap();
-    assert_eq!(store.folder("map", &layer), None);
-    publish(&store);
-    store.sync().unwrap();
-    assert_eq!(fs::read_to_string(&marker).unwrap(), "synced");
+fn folders_of_another_boot_are_retired() {
+    let (folder, store) = store();
+    let stale = folder.path().join("folders/0000-1111/map/layer");
+    fs::create_dir_all(&stale).unwrap();
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert!(!stale.exists());
+    assert_eq!(store.usage().last().unwrap().count, 0);
 }
 
 #[test]

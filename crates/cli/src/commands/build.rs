@@ -61,17 +61,8 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         IsolationArg::None => refuse_run(&graph, &source).map(|()| Vec::new())?,
         _ => preflight::check(&graph)?,
     };
-    let sandbox = Sandbox {
-        isolation: match args.isolation {
-            IsolationArg::Auto => Isolation::Auto,
-            IsolationArg::UsernsRange => Isolation::UsernsRange,
-            IsolationArg::UsernsSingle => Isolation::UsernsSingle,
-            IsolationArg::None => Isolation::None,
-        },
-        emulators: &emulators,
-        network: options.plan.network,
-    };
-    let namespace = wiring::namespace(&sandbox)?;
+    let (isolation, network) = (isolation(args.isolation), options.plan.network);
+    let namespace = wiring::namespace(&Sandbox { isolation, emulators: &emulators, network })?;
     let contexts = contexts::open(&graph, &options.contexts, (&main.folder, ignore), &*fetcher)?;
     let engine = wiring::engine(&store, &client, namespace.clone(), contexts, fetcher, epoch, mode);
     let stages =
@@ -95,11 +86,19 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         Exporter { store: &store, client: &client, engine: &engine, images: &images, mode };
     let assembled = exporter.assemble(&options.annotations)?;
     exporter.write(&assembled, &options.outputs, &options.names, options.push)?;
-    store.sync().map_err(|error| Problem::of(FailureKind::Internal, &error))?;
     let result = BuildResult { assembled: &assembled, names: &options.names, pushed: options.push };
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
     let to_stdout = !options.outputs.iter().any(Output::is_stdout);
     result.print(args.quiet, to_stdout)
+}
+
+fn isolation(arg: IsolationArg) -> Isolation {
+    match arg {
+        IsolationArg::Auto => Isolation::Auto,
+        IsolationArg::UsernsRange => Isolation::UsernsRange,
+        IsolationArg::UsernsSingle => Isolation::UsernsSingle,
+        IsolationArg::None => Isolation::None,
+    }
 }
 
 fn is_run(vertex: &Vertex) -> bool {

@@ -1,4 +1,5 @@
 //! What can be typed after `xbuild build`.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

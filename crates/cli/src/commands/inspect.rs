@@ -1,4 +1,5 @@
 //! `xbuild inspect`: what an image or image index consists of.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::fmt::Write as _;
 

@@ -176,7 +176,8 @@ impl RunError {
             Self::Exit { .. }
             | Self::NotInPath { .. }
             | Self::Execute { .. }
-            | Self::NoInterpreter { .. } => FailureKind::Step,
+            | Self::NoInterpreter { .. }
+            | Self::Format { .. } => FailureKind::Step,
             Self::User { .. }
             | Self::WorkingDirectory { .. }
             | Self::ImageFile { .. }

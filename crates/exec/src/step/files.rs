@@ -75,22 +75,25 @@ fn resolver_configuration() -> Result<Vec<u8>, RunError> {
 
 /// Returns the list of hosts: this one, and those that the request adds.
 fn hosts(spec: &Spec) -> Result<String, RunError> {
+    check(&spec.hostname, "host name", &spec.hostname)?;
     let mut text = format!(
         "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
         spec.hostname
     );
     for (name, address) in &spec.extra_hosts {
         for word in [name, address] {
-            // Anything else could smuggle in other lines.
-            if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control()) {
-                return Err(RunError::Invalid {
-                    what: "extra host".to_owned(),
-                    value: format!("{name}:{address}"),
-                });
-            }
+            check(word, "extra host", &format!("{name}:{address}"))?;
         }
         // Writing to a text cannot fail.
         let _ = writeln!(text, "{address}\t{name}");
     }
     Ok(text)
+}
+
+/// Refuses what could smuggle other lines into the list.
+fn check(word: &str, what: &str, value: &str) -> Result<(), RunError> {
+    if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(RunError::Invalid { what: what.to_owned(), value: value.to_owned() });
+    }
+    Ok(())
 }

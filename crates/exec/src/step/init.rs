@@ -50,8 +50,12 @@ fn run(
     rustix::process::umask(Mode::empty());
     sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))?;
     let (command, who) = build_root(spec, events)?;
-    rustix::system::sethostname(spec.hostname.as_bytes())
-        .map_err(RunError::setup("set the host name"))?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| match errno {
+        Errno::INVAL => {
+            RunError::Invalid { what: "host name".to_owned(), value: spec.hostname.clone() }
+        }
+        errno => RunError::setup("set the host name")(errno),
+    })?;
     // Some containers' filters let one through but not the other. Nothing depends on this one.
     let _ = rustix::system::setdomainname(b"(none)");
     if spec.isolated {

@@ -8,6 +8,9 @@ use crate::error::RunError;
 /// billion that some machines have. Soft for programs that use `select`, hard as on most hosts.
 const OPEN_FILES: (u64, u64) = (1024, 524_288);
 
+/// Core files: none unless the command wants them.
+const NO_CORE: (Resource, u64, u64) = (Resource::Core, 0, UNLIMITED);
+
 /// The value that stands for "no limit" in a request, as the kernel has it.
 const UNLIMITED: u64 = u64::MAX;
 
@@ -29,16 +32,18 @@ const NAMES: &[(&str, Resource)] = &[
     ("stack", Resource::Stack),
 ];
 
-/// Sets the limits that every step has, then those asked for: (name, soft, hard).
+/// Sets the limits that every step has, unless others are asked for: (name, soft, hard).
 pub(super) fn apply(wanted: &[(String, u64, u64)]) -> Result<(), RunError> {
-    let hard = getrlimit(Resource::Nofile).maximum.map_or(OPEN_FILES.1, |m| m.min(OPEN_FILES.1));
-    let files = Rlimit { current: Some(OPEN_FILES.0.min(hard)), maximum: Some(hard) };
-    setrlimit(Resource::Nofile, files).map_err(RunError::setup("limit the open files"))?;
+    for (resource, soft, hard) in [(Resource::Nofile, OPEN_FILES.0, OPEN_FILES.1), NO_CORE] {
+        let most = getrlimit(resource).maximum.map_or(hard, |most| most.min(hard));
+        let limit = Rlimit { current: Some(soft.min(most)), maximum: limit(most) };
+        if wanted.iter().all(|(name, ..)| find(name).ok() != Some(resource)) {
+            setrlimit(resource, limit).map_err(RunError::setup("limit resources"))?;
+        }
+    }
     for (name, soft, hard) in wanted {
-        let resource = find(name)?;
-        let value = |limit: u64| Some(limit).filter(|limit| *limit != UNLIMITED);
-        let limit = Rlimit { current: value(*soft), maximum: value(*hard) };
-        setrlimit(resource, limit).map_err(|errno| RunError::Limit {
+        let value = Rlimit { current: limit(*soft), maximum: limit(*hard) };
+        setrlimit(find(name)?, value).map_err(|errno| RunError::Limit {
             name: name.clone(),
             soft: *soft,
             hard: *hard,
@@ -46,6 +51,10 @@ pub(super) fn apply(wanted: &[(String, u64, u64)]) -> Result<(), RunError> {
         })?;
     }
     Ok(())
+}
+
+fn limit(value: u64) -> Option<u64> {
+    Some(value).filter(|value| *value != UNLIMITED)
 }
 
 fn find(name: &str) -> Result<Resource, RunError> {

@@ -86,7 +86,7 @@ fn missing_programs_are_named(fixture: &Fixture) -> Result<(), String> {
             FailureKind::Step,
             "cannot execute /bin/no-interpreter: the interpreter",
         ),
-        ("nonsense", FailureKind::Environment, "cannot execute /bin/nonsense: exec format error"),
+        ("nonsense", FailureKind::Step, "cannot execute /bin/nonsense: exec format error"),
         ("/etc", FailureKind::Step, "cannot execute /etc: Permission denied"),
     ] {
         let (found, text) = error_of(fixture, &exec(&[program, "x"]));
@@ -255,6 +255,8 @@ fn limits(fixture: &Fixture) -> Result<(), String> {
     let script = "ulimit -S -n; ulimit -H -n; ulimit -c";
     let (out, _) = fixture.run(&limited(&[("nofile", 333, 444)], script)).unwrap();
     assert_eq!(out, "333\n444\n0");
+    let (out, _) = fixture.run(&limited(&[("core", 7 << 10, 8 << 10)], "ulimit -c")).unwrap();
+    assert_eq!(out, "14");
     assert!(fixture.sh("ulimit -S -n").parse::<u64>().unwrap() <= 1024);
     let (kind, text) = error_of(fixture, &limited(&[("nofile", 1, u64::MAX - 1)], "true"));
     assert_eq!(kind, FailureKind::Environment);
