@@ -1,4 +1,5 @@
 //! What is built from: what can be typed to say it, and what that means.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
