@@ -21,7 +21,7 @@ pub struct Graph {
     pub vertices: Vec<Vertex>,
     /// **Shape**: one for each platform, in the order asked for; at least one.
     pub outputs: Vec<Output>,
-    /// What has no effect. What is unwise in the file is [`crate::lint`]'s to say.
+    /// What has no effect. What is unwise in the file is [`crate::lint()`]'s to say.
     pub warnings: Vec<Warning>,
     /// `SOURCE_DATE_EPOCH` as a build argument or as a global ARG with a default gives it, not
     /// checked: seconds since 1970 where it can be read as such. The client's environment, which

@@ -20,7 +20,7 @@ use crate::reach::{Findings, Names};
 /// `ignored` tells whether the ignore file excludes a path, as COPY names it, from the main
 /// context.
 ///
-/// What is wrong is left to [`crate::plan`] to say, and nothing is asked for: what stands on a
+/// What is wrong is left to [`crate::plan()`] to say, and nothing is asked for: what stands on a
 /// base image that is not among `images` is not looked at by rules that would have to know it.
 ///
 /// **Shape**: rules about FROM look at all stages, others at those that the target needs

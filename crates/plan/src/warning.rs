@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Something in the options that has no effect. What is unwise in the file is
-/// [`crate::lint`]'s to say.
+/// [`crate::lint()`]'s to say.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
