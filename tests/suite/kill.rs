@@ -1,6 +1,7 @@
 //! A build that is killed leaves nothing running or mounted, and nothing that the next one minds.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -127,6 +128,56 @@ fn a_killed_build_leaves_nothing() {
         assert!(!image.files().contains_key("many"));
         no_work_is_left(&place);
     }
+}
+
+#[test]
+fn a_build_that_is_told_to_end_ends_by_that_signal() {
+    if !can_run() {
+        return;
+    }
+    let before = host_state();
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("Dockerfile", "FROM busybox\nRUN sleep 1000 & sleep 1000\n");
+        let mark = Mark::new();
+        let mut build = mark.start(&place, &[]);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !mark.bearers().iter().any(|(_, line)| line.starts_with("sleep 1000")) {
+            assert!(Instant::now() < deadline, "the step does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Not SIGINT, which a shell that starts the tests in the background has them ignore.
+        tool("kill", ["-TERM", &build.id().to_string()]);
+        assert_eq!(build.wait().unwrap().signal(), Some(15), "as {user:?}");
+        mark.wait();
+        assert_eq!(host_state(), before);
+    }
+}
+
+#[test]
+fn the_first_process_of_a_container_can_be_ended() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let mut command = place.command("unshare");
+    command.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child"]);
+    command.arg(place.path().join("xbuild")).args(["build", "-"]);
+    let mut outside = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", outside.id());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // It waits for its standard input, and may not have come so far yet.
+    let status = loop {
+        if let Some(status) = outside.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        if let Some(child) = fs::read_to_string(&children).unwrap_or_default().split(' ').next() {
+            let _ = Command::new("kill").args(["-TERM", child]).stderr(Stdio::null()).status();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(143));
 }
 
 #[test]

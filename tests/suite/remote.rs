@@ -258,6 +258,37 @@ fn contexts_are_repositories() {
 }
 
 #[test]
+fn contexts_have_a_time() {
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=context"];
+    let place = Place::new(User::Me);
+    let created = |image: &Image| image.config["created"].as_str().unwrap().to_owned();
+    let server = FileServer::start();
+    let text = "FROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL epoch=$SOURCE_DATE_EPOCH\nCOPY . /\n";
+    server.put("/Dockerfile", "\"1\"", DATE, text);
+    server.put("/c.tar", "\"2\"", DATE, tar(&[("Dockerfile", text)]));
+    for name in ["/Dockerfile", "/c.tar"] {
+        let found = image(&place, &[&epoch[..], &[&server.url(name)]].concat(), b"");
+        assert_eq!(created(&found), "1994-11-06T08:49:37Z");
+        assert_eq!(found.config["config"]["Labels"]["epoch"], "784111777");
+    }
+    place.write("Dockerfile", format!("ARG SOURCE_DATE_EPOCH=context\n{text}"));
+    let context = place.context().display().to_string();
+    for args in [&epoch[..], &[]] {
+        let finished = run(&place, &[args, &[&context]].concat(), b"").ok();
+        assert!(finished.stderr.contains("SOURCE_DATE_EPOCH=context has no effect"));
+    }
+    if can_use("git") {
+        let server = GitServer::start(place.path());
+        server.commit(&[("sub/Dockerfile", text)]);
+        let url = format!("{}#:sub", server.url());
+        for _ in 0..2 {
+            let found = image(&place, &[&epoch[..], &[&url]].concat(), b"");
+            assert_eq!(created(&found), "2001-09-09T01:46:40Z");
+        }
+    }
+}
+
+#[test]
 fn contexts_come_from_standard_input() {
     let dockerfile = "FROM scratch\nCOPY f /\n";
     let archive = tar(&[("Dockerfile", dockerfile), ("f", "text"), (".dockerignore", "f")]);

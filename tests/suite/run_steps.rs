@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::harness::{Finished, Place, User, can_emulate, can_run, found_in_path, host_state};
-use crate::image::Image;
+use crate::image::{self, Image};
 
 /// Builds a Dockerfile as a user and returns the image.
 #[track_caller]
@@ -224,6 +224,33 @@ fn users_of_the_image_are_used() {
 }
 
 #[test]
+fn the_sandbox_is_lifted_for_steps_that_ask_and_builds_that_grant_it() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write(
+            "Dockerfile",
+            "FROM busybox\n\
+             RUN --security=insecure grep -e CapEff -e Seccomp: /proc/self/status > /insecure \
+             && mkdir -p /mnt && mount -t tmpfs none /mnt && echo x > /mnt/x\n\
+             RUN --security=sandbox grep CapEff /proc/self/status > /sandbox; ! mount -t tmpfs none /mnt\n",
+        );
+        let refused = ["Dockerfile:2", "--security=insecure", "--allow security.insecure"];
+        place.build(&[]).fails(1, &refused);
+        place.build(&["--allow", "network.host"]).fails(1, &refused);
+        let before = host_state();
+        let image = place.image(&["--allow", "security.insecure", "--allow=network.host"]);
+        assert_eq!(host_state(), before);
+        let status = image.text("insecure");
+        assert!(status.contains("CapEff:\t000001ff") && status.contains("Seccomp:\t0"), "{status}");
+        assert!(image.text("sandbox").contains("a80425fb"));
+        assert!(!image.files().contains_key("mnt/x"));
+    }
+}
+
+#[test]
 fn all_forms_of_commands_run() {
     if !can_run() {
         return;
@@ -273,12 +300,13 @@ fn failures_say_which_and_why() {
     for user in User::all() {
         failure(user, "FROM busybox\nRUN echo out; echo err >&2; exit 37\n")
             .fails(3, &[" out", " err", "exit code 37", " --> Dockerfile:2", "> RUN echo out"]);
-        failure(user, "FROM busybox\nRUN kill -9 $$\n").fails(3, &["SIGKILL", "137"]);
+        failure(user, "FROM busybox\nRUN kill -9 $$\n")
+            .fails(3, &["SIGKILL", "137", "hint: ", "memory"]);
         failure(user, "FROM busybox\nRUN [\"no-such-program\"]\n")
             .fails(3, &["no-such-program", "PATH"]);
         failure(user, "FROM busybox\nRUN [\"/no/such/program\"]\n").fails(3, &["/no/such/program"]);
         failure(user, "FROM busybox\nRUN no-such-program\n")
-            .fails(3, &["exit code 127", "no-such-program"]);
+            .fails(3, &["exit code 127", "no-such-program", "hint: ", "PATH"]);
         failure(user, "FROM scratch\nRUN true\n").fails(3, &["/bin/sh"]);
         failure(user, "FROM busybox\nUSER nobody-knows\nRUN true\n").fails(1, &["nobody-knows"]);
     }
@@ -356,6 +384,36 @@ fn processes_in_the_background_end_with_their_step() {
 }
 
 #[test]
+fn proxies_of_the_client_configuration_are_build_arguments() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let docker = place.path().join("home/.docker");
+    fs::create_dir_all(&docker).unwrap();
+    let set = |text: &str| fs::write(docker.join("config.json"), text).unwrap();
+    place.write("Dockerfile", "FROM busybox\nRUN env | grep -i _proxy= | sort > /proxies\n");
+    set(r#"{"proxies": {"default": {"httpProxy": "http://u:SECRET@p:1", "noProxy": "h"}}}"#);
+    let layout = place.out("image");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let finished = place.build(&["--build-arg", "no_proxy=mine", "--output", &output]).ok();
+    assert!(!finished.stderr.contains("SECRET"), "{}", finished.stderr);
+    let image = image::read(&layout).remove(0);
+    assert_eq!(
+        image.text("proxies"),
+        "HTTP_PROXY=http://u:SECRET@p:1\nNO_PROXY=mine\nhttp_proxy=http://u:SECRET@p:1\n\
+         no_proxy=mine"
+    );
+    assert!(!image.config.to_string().contains("SECRET"));
+    // They are in no key.
+    set(r#"{"proxies": {"default": {"httpProxy": "http://other"}}}"#);
+    assert_eq!(place.build(&[]).ok().steps(), (1, 0));
+    set(r#"{"proxies": {"default": {"httpProxy": SECRET}}}"#);
+    let finished = place.build(&[]).fails(1, &["config.json: malformed at line 1"]);
+    assert!(!finished.stderr.contains("SECRET"), "{}", finished.stderr);
+}
+
+#[test]
 fn a_platform_without_emulator_is_refused_before_the_first_step() {
     // riscv64: few hosts have an entry of their own for it.
     let entry = fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten();
@@ -374,6 +432,39 @@ fn a_platform_without_emulator_is_refused_before_the_first_step() {
             Finished::run(command).fails(5, &["linux/riscv64", "qemu-riscv64", "qemu-user-static"]);
         assert_eq!(finished.steps(), (0, 0), "{}", finished.stderr);
         assert!(!finished.stderr.contains("#1"), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn what_is_cached_needs_no_emulator() {
+    if !can_run() || !can_emulate() {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write(
+            "Dockerfile",
+            "FROM busybox\nRUN echo one > /one\nWORKDIR /w\nCOPY f .\nRUN echo two > two\n",
+        );
+        place.write("f", "text");
+        let args = ["--platform", "linux/s390x,linux/ppc64le"];
+        place.build(&args).ok();
+        let path = path_without_emulators(&place);
+        let again = |more: &[&str]| {
+            let mut command = place.xbuild(place.build_args(&[&args, more].concat()));
+            command.env("PATH", &path);
+            Finished::run(command)
+        };
+        assert_eq!(again(&[]).ok().steps(), (8, 0));
+        place.write("f", "changed");
+        for more in [&[][..], &["--no-cache"]] {
+            let finished = again(more);
+            // A host may run them by itself.
+            if finished.status != 0 {
+                let finished = finished.fails(5, &["qemu-s390x", "qemu-ppc64le"]);
+                assert_eq!(finished.steps(), (0, 0));
+            }
+        }
     }
 }
 
@@ -407,5 +498,9 @@ fn foreign_programs_run_without_touching_the_host() {
         );
         assert_eq!(images[1].text("piped"), "PPC64LE");
         assert_eq!(images[1].text("entries"), "", "the emulator does not show");
+        place.write("Dockerfile", "FROM busybox\nRUN kill -11 $$\n");
+        let crashed = place.build(&["--platform", "linux/s390x"]);
+        crashed.fails(3, &["SIGSEGV", "hint: ", "QEMU"]);
+        place.build(&[]).fails(3, &["SIGSEGV"]);
     }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod check_report;
 mod commands;
 mod contexts;
+mod docker_config;
 mod dockerfile_file;
 mod environment;
 mod export;
@@ -31,5 +32,6 @@ fn main() -> ExitCode {
     if let Some(status) = xbuild_exec::role(&tasks::all()) {
         return status;
     }
+    xbuild_exec::end_by_signals();
     arguments::run()
 }

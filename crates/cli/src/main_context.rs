@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ pub(crate) struct MainContext {
     pub(crate) folder: PathBuf,
     /// The Dockerfile, and the ignore file that is to be heeded.
     pub(crate) file: DockerfileFile,
+    /// When it was made, in seconds since 1970, if it comes from somewhere that says so: the time
+    /// of a commit, or that of a file of a web server.
+    pub(crate) modified: Option<u64>,
     /// Removed at the end.
     _temp: Option<TempFolder>,
 }
@@ -37,6 +41,7 @@ pub(crate) struct MainContext {
 struct Opened {
     folder: PathBuf,
     kind: Kind,
+    modified: Option<u64>,
     temp: Option<TempFolder>,
 }
 
@@ -64,9 +69,9 @@ impl MainContext {
                 "standard input cannot be both the build context and the Dockerfile",
             ));
         }
-        let Opened { folder, kind, temp } = match place {
+        let Opened { folder, kind, modified, temp } = match place {
             ContextPlace::Folder(path) => {
-                Opened { folder: path.clone(), kind: Kind::Local, temp: None }
+                Opened { folder: path.clone(), kind: Kind::Local, modified: None, temp: None }
             }
             ContextPlace::Archive(path) => {
                 let mut input = File::open(path)
@@ -111,7 +116,7 @@ impl MainContext {
             }
             (_, file, _) => dockerfile_file::read_foreign(file, &folder)?,
         };
-        Ok(Self { folder, file, _temp: temp })
+        Ok(Self { folder, file, modified, _temp: temp })
     }
 }
 
@@ -139,7 +144,7 @@ fn stream(input: impl Read + Send, name: &str, elsewhere: &Elsewhere) -> Result<
         .map_err(|error| Problem::input(format!("cannot read {name}: {error}")))?;
     let temp = temp_dir(elsewhere)?;
     let kind = Kind::Dockerfile { name: "-".to_owned(), text };
-    Ok(Opened { folder: temp.path().to_owned(), kind, temp: Some(temp) })
+    Ok(Opened { folder: temp.path().to_owned(), kind, modified: None, temp: Some(temp) })
 }
 
 /// Returns the first bytes of a stream.
@@ -163,7 +168,7 @@ fn unpack(input: impl Read + Send, name: &str, elsewhere: &Elsewhere) -> Result<
     context_tar::unpack(input, &root).map_err(|error| {
         Problem::of(FailureKind::User, &error).during(&format!("the build context {name}"))
     })?;
-    Ok(Opened { folder, kind: Kind::Foreign, temp: Some(temp) })
+    Ok(Opened { folder, kind: Kind::Foreign, modified: None, temp: Some(temp) })
 }
 
 fn temp_dir(elsewhere: &Elsewhere) -> Result<TempFolder, Problem> {
@@ -174,20 +179,28 @@ fn temp_dir(elsewhere: &Elsewhere) -> Result<TempFolder, Problem> {
 fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, Problem> {
     let fetched = fetch(source, elsewhere)?;
     let RemoteSource::Http(http) = source else {
-        return Ok(Opened { folder: fetched, kind: Kind::Foreign, temp: None });
+        let modified = modified(&fetched)?;
+        return Ok(Opened { folder: fetched, kind: Kind::Foreign, modified, temp: None });
     };
     let path = fetched.join(FILE_NAME);
     let input =
         File::open(&path).map_err(|error| Problem::file("read the download", &path, &error))?;
     let name = http.url.split('?').next().unwrap_or_default().to_owned();
-    let opened = stream(input, &name, elsewhere)?;
+    let opened = Opened { modified: modified(&path)?, ..stream(input, &name, elsewhere)? };
     Ok(match opened.kind {
         // As in the reference the file is all that is in its context.
         Kind::Dockerfile { text, .. } => {
-            Opened { folder: fetched, kind: Kind::Dockerfile { name, text }, temp: None }
+            Opened { folder: fetched, kind: Kind::Dockerfile { name, text }, temp: None, ..opened }
         }
         _ => opened,
     })
+}
+
+/// Returns the time of what was fetched; `None` for 1970, which stands for a server that says
+/// nothing.
+fn modified(path: &Path) -> Result<Option<u64>, Problem> {
+    let meta = path.metadata().map_err(|error| Problem::file("read", path, &error))?;
+    Ok(u64::try_from(meta.mtime()).ok().filter(|time| *time > 0))
 }
 
 fn download(url: &str, elsewhere: &Elsewhere) -> Result<Vec<u8>, Problem> {

@@ -1,4 +1,4 @@
-//! What is known before the first step: can every RUN of the plan be run here?
+//! What is known before the first step: can every RUN that is not in the cache be run here?
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,18 +8,36 @@ use xbuild_exec::binfmt::Registration;
 use xbuild_exec::emulator::Emulator;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::{FailureKind, Platform};
-use xbuild_plan::{Graph, Op};
+use xbuild_plan::{Graph, Op, VertexId};
 
 use crate::report::Problem;
 
 /// Returns the emulators that the RUN steps of the graph need, each once; none for a graph
 /// without RUN, for which nothing is tried out.
 ///
+/// Where they cannot all be run, `to_do` is asked which vertices are not in the cache, and only
+/// those count.
+///
 /// **Errors** — what this machine lacks, for each platform, before anything was done.
-pub(crate) fn check(graph: &Graph) -> Result<Vec<Emulator>, Problem> {
-    let is_run = |op: &Op| matches!(op, Op::Run { .. });
-    let steps = graph.vertices.iter().filter(|vertex| is_run(&vertex.op));
-    let platforms: BTreeSet<&Platform> = steps.map(|vertex| &vertex.platform).collect();
+pub(crate) fn check(
+    graph: &Graph,
+    to_do: impl FnOnce() -> Result<Vec<VertexId>, Problem>,
+) -> Result<Vec<Emulator>, Problem> {
+    let every = graph.iter().map(|(id, _)| id).collect();
+    match for_platforms(&platforms(graph, every)) {
+        Ok(emulators) => Ok(emulators),
+        Err(_) => for_platforms(&platforms(graph, to_do()?)),
+    }
+}
+
+/// Returns the platforms of the RUN steps among `vertices`.
+fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
+    let vertices = vertices.into_iter().map(|id| graph.vertex(id));
+    let steps = vertices.filter(|vertex| matches!(vertex.op, Op::Run { .. }));
+    steps.map(|vertex| &vertex.platform).collect()
+}
+
+fn for_platforms(platforms: &BTreeSet<&Platform>) -> Result<Vec<Emulator>, Problem> {
     if platforms.is_empty() {
         return Ok(Vec::new());
     }
@@ -47,7 +65,7 @@ pub(crate) fn check(graph: &Graph) -> Result<Vec<Emulator>, Problem> {
         return Err(problem);
     }
     capabilities
-        .emulators_for(platforms)
+        .emulators_for(platforms.iter().copied())
         .map_err(|(platform, gap)| lacking(&format!("cannot run {platform} programs"), &gap))
 }
 

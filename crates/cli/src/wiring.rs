@@ -1,7 +1,6 @@
 //! Joins the stages: each is given what it needs of the others as a trait of `model`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use xbuild_snapshot::{Context, Engine, EngineOptions, Mtime};
 use xbuild_source::{FetchOptions, FetchWarning, Fetcher};
 use xbuild_store::{Leftover, Store};
 
+use crate::docker_config::{self, ConfigText};
 use crate::progress::ProgressMode;
 use crate::report::{Problem, note, printable};
 use crate::{environment, preflight};
@@ -67,17 +67,8 @@ pub(crate) fn client(store: Option<&Arc<Store>>) -> Result<Client, Problem> {
 }
 
 fn credentials() -> Result<Credentials, Problem> {
-    let Some(path) = environment::docker_config().map(|folder| folder.join("config.json")) else {
+    let Some(ConfigText { path, text }) = docker_config::read()? else {
         return Ok(Credentials::default());
-    };
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            return Ok(Credentials::default());
-        }
-        Err(error) => return Err(Problem::file("read", &path, &error)),
     };
     let folders = std::env::split_paths(&preflight::search_path()).collect();
     Credentials::from_docker_config(&text)

@@ -35,6 +35,7 @@
 mod agent;
 pub mod arch;
 pub mod binfmt;
+mod container;
 mod diagnose;
 pub mod emulator;
 mod error;
@@ -53,6 +54,7 @@ mod tasks;
 mod tiny_elf;
 mod wire;
 
+pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::role;
 pub use idmap::{IdMap, Isolation};

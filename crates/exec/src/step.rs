@@ -29,11 +29,12 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::WaitOptions;
 use serde::{Deserialize, Serialize};
-use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Script};
+use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Script, Security};
 use xbuild_model::seam::{Output, RootDirs};
 use xbuild_model::{Platform, StepFailure};
 
 use crate::agent::Lent;
+use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::output::Lines;
 use crate::parent::Parent;
@@ -54,6 +55,7 @@ struct Spec {
     platform: String,
     /// Whether the step has a network namespace of its own, with a loopback interface only.
     isolated: bool,
+    security: Security,
     hostname: String,
     extra_hosts: Vec<(String, String)>,
     ulimits: Vec<(String, u64, u64)>,
@@ -112,8 +114,17 @@ pub(crate) fn run(
     }
     match outcome.result? {
         Exit::Code(0) => Ok(()),
-        exit => Err(RunError::Exit { exit }.into()),
+        exit => {
+            let emulated = !runs_on_cpu(&request.platform);
+            Err(RunError::Exit { exit, emulated }.into())
+        }
     }
+}
+
+/// Returns whether programs of the platform are for this machine's CPU, at least in a 32-bit mode.
+fn runs_on_cpu(platform: &Platform) -> bool {
+    let (host, arch) = (Arch::host(), Arch::of(platform));
+    arch == host || arch == host.and_then(Arch::compat)
 }
 
 fn spec(
@@ -137,6 +148,7 @@ fn spec(
         user: request.user.clone(),
         platform: request.platform.to_string(),
         isolated: network == Network::None,
+        security: request.security,
         hostname: request.hostname.clone(),
         extra_hosts: request.extra_hosts.clone(),
         ulimits: request.ulimits.clone(),
@@ -232,13 +244,18 @@ fn run_in_namespaces(
         what: "platform".to_owned(),
         value: spec.platform.clone(),
     })?;
-    let filter = seccomp::program(&platform)
-        .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+    let filter = match spec.security {
+        Security::Sandbox => Some(
+            seccomp::program(&platform)
+                .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?,
+        ),
+        Security::Insecure => None,
+    };
     enter_namespaces(spec.isolated)?;
     let (events, events_end) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
     let pid = match sys::fork().map_err(RunError::setup("fork"))? {
-        Fork::Child => init::main(spec, &filter, [stdout, stderr], events, events_end),
+        Fork::Child => init::main(spec, filter.as_ref(), [stdout, stderr], events, events_end),
         Fork::Parent(pid) => pid,
     };
     drop((stdout, stderr, events_end));

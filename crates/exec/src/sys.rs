@@ -49,6 +49,24 @@ pub(crate) fn reset_signals() {
     }
 }
 
+/// Ends the process at once by SIGHUP, SIGINT and SIGTERM, with 128 and the number as its status,
+/// unless whoever started it has it ignore them. What is started from here on does not inherit it.
+pub(crate) fn exit_on_signals() {
+    extern "C" fn exit(signal: libc::c_int) {
+        // SAFETY: `_exit` may be called in a signal handler.
+        unsafe { libc::_exit(128 + signal) };
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+        let handler = exit as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: the handler calls nothing but `_exit`; no other handler is installed.
+        unsafe {
+            if libc::signal(signal, handler) == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
+    }
+}
+
 /// Lets the kernel reap children by itself: their exit status is not wanted.
 pub(crate) fn ignore_children() {
     // SAFETY: no handler is installed.

@@ -12,7 +12,7 @@ use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor};
 use xbuild_exec::{Isolation, Options, Parent, Tasks};
 use xbuild_model::Platform;
-use xbuild_model::run::{Network, RunRequest};
+use xbuild_model::run::{Network, RunRequest, Security};
 use xbuild_model::seam::{Output, RootDirs, Runner};
 
 /// Collects the lines of standard output.
@@ -100,6 +100,7 @@ fn check(parent: &Parent, root: &Path, platform: &Platform) {
         user: String::new(),
         platform: platform.clone(),
         network: Network::None,
+        security: Security::Sandbox,
         hostname: "buildkitsandbox".to_owned(),
         extra_hosts: Vec::new(),
         ulimits: Vec::new(),

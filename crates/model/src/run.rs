@@ -19,6 +19,8 @@ pub struct RunRequest {
     pub platform: Platform,
     /// The network.
     pub network: Network,
+    /// What the command may do.
+    pub security: Security,
     /// The host name.
     pub hostname: String,
     /// Lines for `/etc/hosts`: (name, address).
@@ -214,6 +216,15 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+}
+
+/// What a command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Security {
+    /// What builds need: few capabilities, a system call filter, parts of `/proc` hidden.
+    Sandbox,
+    /// All that the build's user namespace can give. Only for builds that were granted it.
+    Insecure,
 }
 
 /// How a command ended that did not succeed.

@@ -11,6 +11,8 @@ use crate::variables::{Expander, Variables};
 
 /// The build argument that sets the time of everything made.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// The value of it that stands for the time of the main context.
+const CONTEXT: &str = "context";
 /// The build argument that sets the host name of RUN.
 pub(crate) const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
@@ -28,7 +30,28 @@ const PLATFORM_SUFFIXES: [&str; 5] = ["PLATFORM", "OS", "OSVERSION", "ARCH", "VA
 pub(crate) type Given<'a> = HashMap<&'a str, &'a str>;
 
 pub(crate) fn given(options: &PlanOptions) -> Given<'_> {
-    options.build_args.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    let pairs = options.build_args.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut given: Given<'_> = pairs.collect();
+    if given.get(SOURCE_DATE_EPOCH) == Some(&CONTEXT) {
+        match options.context_epoch.as_deref() {
+            Some(time) => given.insert(SOURCE_DATE_EPOCH, time),
+            None => given.remove(SOURCE_DATE_EPOCH),
+        };
+    }
+    given
+}
+
+/// Returns whether the time of the main context is asked for and nobody knows it.
+pub(crate) fn lacks_context_epoch(dockerfile: &Dockerfile, options: &PlanOptions) -> bool {
+    let last = options.build_args.iter().rfind(|(name, _)| name == SOURCE_DATE_EPOCH);
+    let mut declared = dockerfile.globals.iter().flat_map(|arg| &arg.value.declarations);
+    let asked = match last {
+        Some((_, value)) => value == CONTEXT,
+        None => declared.any(|declaration| {
+            declaration.name == SOURCE_DATE_EPOCH && declaration.default.as_deref() == Some(CONTEXT)
+        }),
+    };
+    asked && options.context_epoch.is_none()
 }
 
 /// Returns what FROM lines see for one platform: platform variables, then global ARGs.
@@ -64,7 +87,11 @@ pub(crate) fn globals(
         for declaration in &arg.value.declarations {
             let expander =
                 Expander { variables: &variables, escape: dockerfile.escape, span: &arg.span };
-            if let Some(value) = own_value(declaration, &given, &expander)? {
+            let value = own_value(declaration, &given, &expander)?;
+            let is_context = declaration.name == SOURCE_DATE_EPOCH
+                && value.as_deref().is_some_and(|value| value == CONTEXT);
+            let value = if is_context { options.context_epoch.clone() } else { value };
+            if let Some(value) = value {
                 variables.set_checked(&declaration.name, &value, &arg.span)?;
             }
         }

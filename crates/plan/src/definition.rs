@@ -5,7 +5,9 @@
 
 use xbuild_model::file_op::{CopyRequest, FileOp, InlineFile, MakeDir, RemoteFiles};
 use xbuild_model::remote::{GitSource, HttpSource, RemoteSource};
-use xbuild_model::run::{Mount, MountKind, MountSource, Network, RunRequest, Script, Sharing};
+use xbuild_model::run::{
+    Mount, MountKind, MountSource, Network, RunRequest, Script, Security, Sharing,
+};
 use xbuild_model::{Digest, ResolvedImage};
 
 use crate::graph::{Op, Origin};
@@ -96,6 +98,7 @@ impl Encoder {
             user,
             platform,
             network,
+            security,
             hostname,
             extra_hosts,
             ulimits,
@@ -136,6 +139,12 @@ impl Encoder {
         // A step without mounts has the key that it had before there were any.
         if !mounts.is_empty() {
             self.list(mounts, Self::mount);
+        }
+        match security {
+            // The key that it had before there was a choice.
+            Security::Sandbox => {}
+            // No list of mounts begins like this: the number stands where its length would.
+            Security::Insecure => self.number(u64::MAX),
         }
     }
 

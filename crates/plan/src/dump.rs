@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use xbuild_model::file_op::{CopyRequest, FileOp};
 use xbuild_model::image::ImageConfig;
-use xbuild_model::run::{Mount, MountKind, MountSource, Network, RunRequest};
+use xbuild_model::run::{Mount, MountKind, MountSource, Network, RunRequest, Security};
 
 use crate::graph::{Graph, Op, Origin, Output, Vertex, VertexId};
 use crate::options::DEFAULT_HOSTNAME;
@@ -80,6 +80,9 @@ fn write_run(to: &mut String, request: &RunRequest) -> fmt::Result {
         Network::Default => {}
         Network::None => write!(to, " network=none")?,
         Network::Host => write!(to, " network=host")?,
+    }
+    if request.security == Security::Insecure {
+        write!(to, " security=insecure")?;
     }
     if request.hostname != DEFAULT_HOSTNAME {
         write!(to, " hostname={}", request.hostname)?;

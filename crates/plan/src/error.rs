@@ -165,9 +165,9 @@ pub enum PlanErrorKind {
     /// Something that is known and not there yet.
     #[error("{feature} is not implemented yet")]
     NotImplemented { feature: String },
-    /// A RUN asks for all capabilities.
+    /// A RUN asks for all capabilities, which were not granted.
     #[error(
-        "RUN --security=insecure needs the entitlement security.insecure, which xbuild cannot grant"
+        "RUN --security=insecure needs the entitlement security.insecure (--allow security.insecure)"
     )]
     Insecure,
     /// An exec form has no program.

@@ -19,6 +19,9 @@ pub struct PlanOptions {
     pub build_platform: Platform,
     /// `--build-arg`: name and value; the last of a name counts.
     pub build_args: Vec<(String, String)>,
+    /// When the main context was made, in seconds since 1970: what the value `context` of
+    /// `SOURCE_DATE_EPOCH` stands for. `None` where nobody knows; it is then as if not given.
+    pub context_epoch: Option<String>,
     /// `--target`: the name of the last stage to build; the last of the file if `None`.
     pub target: Option<String>,
     /// Plan all stages above the target, too, needed or not: to check a file, not to build it.
@@ -29,6 +32,8 @@ pub struct PlanOptions {
     pub contexts: BTreeMap<String, NamedContext>,
     /// The network of a RUN that does not say.
     pub network: Network,
+    /// Whether RUN `--security=insecure` was granted (`--allow security.insecure`).
+    pub allow_insecure: bool,
     /// `--add-host`: name and address.
     pub extra_hosts: Vec<(String, String)>,
     /// `--ulimit`: name, soft, hard.
@@ -55,11 +60,13 @@ impl PlanOptions {
             platforms: vec![platform.clone()],
             build_platform: platform,
             build_args: Vec::new(),
+            context_epoch: None,
             target: None,
             every_stage: false,
             labels: Vec::new(),
             contexts: BTreeMap::new(),
             network: Network::Default,
+            allow_insecure: false,
             extra_hosts: Vec::new(),
             ulimits: Vec::new(),
             shm_size: DEFAULT_SHM_SIZE,

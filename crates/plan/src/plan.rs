@@ -67,7 +67,7 @@ pub fn plan(
     Ok(Planned::Ready(Graph {
         vertices: builder.finish(),
         outputs,
-        warnings: unused_arguments(dockerfile, options, &reached),
+        warnings: warnings(dockerfile, options, &reached),
         source_date_epoch: source_date_epoch(options, &reached),
     }))
 }
@@ -178,11 +178,7 @@ fn outputs(
     if errors.is_empty() { Ok(outputs) } else { Err(errors) }
 }
 
-fn unused_arguments(
-    dockerfile: &Dockerfile,
-    options: &PlanOptions,
-    goals: &[Goal],
-) -> Vec<Warning> {
+fn warnings(dockerfile: &Dockerfile, options: &PlanOptions, goals: &[Goal]) -> Vec<Warning> {
     let mut declared = HashSet::new();
     for stage in goals.iter().flat_map(|goal| goal.stages.values()) {
         for instruction in &stage.instructions {
@@ -193,7 +189,11 @@ fn unused_arguments(
     }
     let names = arguments::unused(dockerfile, options, &declared);
     let warning = |name: &str| Warning::UnusedBuildArg { name: name.to_owned() };
-    names.into_iter().map(warning).collect()
+    let mut warnings: Vec<Warning> = names.into_iter().map(warning).collect();
+    if arguments::lacks_context_epoch(dockerfile, options) {
+        warnings.push(Warning::UnknownContextEpoch);
+    }
+    warnings
 }
 
 fn source_date_epoch(options: &PlanOptions, goals: &[Goal]) -> Option<String> {

@@ -1,7 +1,7 @@
 //! RUN: what is started, and with what around it.
 
 use xbuild_dockerfile::{Keyword, Network, Run, RunBody, Security, Span};
-use xbuild_model::run::{Network as RunNetwork, RunRequest, Script};
+use xbuild_model::run::{Network as RunNetwork, RunRequest, Script, Security as RunSecurity};
 
 use crate::arguments::{self, Given, SANDBOX_HOSTNAME};
 use crate::error::{PlanError, PlanErrorKind};
@@ -19,6 +19,7 @@ const SCRIPTS: &str = "/dev/pipes";
 #[derive(Clone, Debug)]
 pub(crate) struct RunDefaults {
     network: RunNetwork,
+    allow_insecure: bool,
     extra_hosts: Vec<(String, String)>,
     ulimits: Vec<(String, u64, u64)>,
     shm_size: u64,
@@ -31,6 +32,7 @@ impl RunDefaults {
         let hostname = given.get(SANDBOX_HOSTNAME).copied().or(options.hostname.as_deref());
         RunDefaults {
             network: options.network,
+            allow_insecure: options.allow_insecure,
             extra_hosts: options.extra_hosts.clone(),
             ulimits: options.ulimits.clone(),
             shm_size: options.shm_size,
@@ -54,9 +56,11 @@ pub(crate) fn request(
         let feature = format!("RUN --device={}", device.name);
         return error(PlanErrorKind::NotImplemented { feature });
     }
-    if run.security == Some(Security::Insecure) {
-        return error(PlanErrorKind::Insecure);
-    }
+    let security = match run.security {
+        None | Some(Security::Sandbox) => RunSecurity::Sandbox,
+        Some(Security::Insecure) if defaults.allow_insecure => RunSecurity::Insecure,
+        Some(Security::Insecure) => return error(PlanErrorKind::Insecure),
+    };
     let mut scripts = Vec::new();
     let argv = match run.body() {
         RunBody::Exec(arguments) => arguments.to_vec(),
@@ -82,6 +86,7 @@ pub(crate) fn request(
             Some(Network::None) => RunNetwork::None,
             Some(Network::Host) => RunNetwork::Host,
         },
+        security,
         hostname: defaults.hostname.clone(),
         extra_hosts: defaults.extra_hosts.clone(),
         ulimits: defaults.ulimits.clone(),

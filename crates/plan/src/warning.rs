@@ -12,6 +12,8 @@ pub enum Warning {
         /// Its name.
         name: String,
     },
+    /// `SOURCE_DATE_EPOCH=context`, and the main context has no time of its own.
+    UnknownContextEpoch,
 }
 
 impl fmt::Display for Warning {
@@ -20,6 +22,10 @@ impl fmt::Display for Warning {
             Warning::UnusedBuildArg { name } => {
                 write!(f, "build argument {name:?} is not declared by any ARG")
             }
+            Warning::UnknownContextEpoch => f.write_str(
+                "SOURCE_DATE_EPOCH=context has no effect: only commits of repositories, and URLs \
+                 whose server sends Last-Modified, have a time",
+            ),
         }
     }
 }

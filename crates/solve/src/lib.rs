@@ -9,6 +9,7 @@
 mod error;
 mod event;
 mod finish;
+mod foresight;
 mod mounts;
 mod options;
 mod schedule;
@@ -17,6 +18,7 @@ mod step;
 pub use error::{MountFailure, SolveError};
 pub use event::{Event, Events};
 pub use finish::BuiltImage;
+pub use foresight::to_do;
 pub use options::{SolveOptions, Stages};
 pub use schedule::solve;
 

@@ -47,6 +47,49 @@ impl Output for Lines<'_> {
 }
 
 impl Step<'_> {
+    /// Returns the layers that the vertex would come to, if that takes nothing but looking them
+    /// up; `input` gives those of its inputs.
+    ///
+    /// Nothing is pulled: where the layers below a COPY were never read, nothing on them is known.
+    pub(crate) fn foresee(&self, input: impl Fn(VertexId) -> Option<Chain>) -> Option<Chain> {
+        let vertex = self.graph.vertex(self.id);
+        let found = |parent: &Chain, key: &Digest| {
+            let added = self.cached(key).ok()??.added;
+            Some(Chain(parent.0.iter().cloned().chain(added.0).collect()))
+        };
+        match &vertex.op {
+            Op::Scratch | Op::Image(_) => Some(self.perform(|_| Chain::default()).ok()?.chain),
+            Op::Run { parent, sources, .. } => {
+                let sources = sources.iter().map(|id| input(*id)).collect::<Option<Vec<_>>>()?;
+                let parent = input(*parent)?;
+                found(&parent, &run_key(vertex, &parent, &sources))
+            }
+            Op::Files { parent, op, origin, independent } => {
+                let parent = input(*parent)?;
+                let origin = match origin {
+                    Some(Origin::Vertex(id)) => Some(CopyOrigin::Layers(input(*id)?)),
+                    Some(Origin::Context(name)) => Some(CopyOrigin::Context(name.clone())),
+                    None => None,
+                };
+                let below = if *independent { Chain::default() } else { parent.clone() };
+                let read = |layer| matches!(self.stages.store.index(layer), Ok(Some(_)));
+                let from = match &origin {
+                    Some(CopyOrigin::Layers(chain)) => chain.0.as_slice(),
+                    _ => &[],
+                };
+                if !below.0.iter().chain(from).all(read) {
+                    return None;
+                }
+                // What fails here fails again where it is told.
+                let selection = self.stages.snapshots.select(&below, op, origin.as_ref()).ok()?;
+                if selection.is_empty() {
+                    return Some(parent);
+                }
+                found(&parent, &files_key(vertex, &below, selection.key()))
+            }
+        }
+    }
+
     /// Returns the result of the vertex; `input` gives those of its inputs.
     pub(crate) fn perform(&self, input: impl Fn(VertexId) -> Chain) -> Result<Done, StepFailure> {
         let vertex = self.graph.vertex(self.id);
@@ -73,10 +116,7 @@ impl Step<'_> {
                     self.events.event(self.id, Event::Cached);
                     return Ok(Done { chain: parent, ..Done::default() });
                 }
-                // The layers below are part of the key although the selection was worked out
-                // against them: modification times are in no key, so that equal files copied
-                // onto something else must not bring theirs along.
-                let key = cache_key(vertex, &[below.id().as_ref(), Some(selection.key())]);
+                let key = files_key(vertex, &below, selection.key());
                 self.look_up(&key, &parent, vertex, || selection.commit(vertex.needs_folder))
             }
         }
@@ -89,10 +129,7 @@ impl Step<'_> {
         request: &RunRequest,
         sources: &[Chain],
     ) -> Result<Done, StepFailure> {
-        let inputs: Vec<Option<Digest>> =
-            std::iter::once(&parent).chain(sources).map(Chain::id).collect();
-        let inputs: Vec<Option<&Digest>> = inputs.iter().map(Option::as_ref).collect();
-        let key = cache_key(vertex, &inputs);
+        let key = run_key(vertex, &parent, sources);
         self.look_up(&key, &parent, vertex, || {
             let workspace = self.stages.snapshots.prepare(&parent)?;
             // Last, because others may wait for the cache folders from here on.
@@ -150,6 +187,23 @@ impl Step<'_> {
 
 fn internal(error: xbuild_store::StoreError) -> StepFailure {
     StepFailure::new(FailureKind::Internal, error)
+}
+
+/// Returns the key of a RUN on the layers `parent`.
+fn run_key(vertex: &Vertex, parent: &Chain, sources: &[Chain]) -> Digest {
+    let inputs: Vec<Option<Digest>> =
+        std::iter::once(parent).chain(sources).map(Chain::id).collect();
+    let inputs: Vec<Option<&Digest>> = inputs.iter().map(Option::as_ref).collect();
+    cache_key(vertex, &inputs)
+}
+
+/// Returns the key of a COPY, ADD or WORKDIR that writes `selection`.
+///
+/// The layers below are part of the key although the selection was worked out against them:
+/// modification times are in no key, so that equal files copied onto something else must not bring
+/// theirs along.
+fn files_key(vertex: &Vertex, below: &Chain, selection: &Digest) -> Digest {
+    cache_key(vertex, &[below.id().as_ref(), Some(selection)])
 }
 
 /// Returns the key of a result: what the step says, and the results it depends on.

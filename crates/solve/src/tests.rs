@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use xbuild_model::file_op::{CopyOrigin, FileOp, MakeDir};
 use xbuild_model::run::{
     Mount, MountKind, MountSource, Network, ReadyMount, ReadySource, RunRequest, SecretBytes,
-    Sharing,
+    Security, Sharing,
 };
 use xbuild_model::seam::{
     CacheFolder, CacheRequest, Output as Lines, RootDirs, Runner, Secrets, Selection, Snapshots,
@@ -190,6 +190,7 @@ fn run(command: &str, parent: usize) -> Vertex {
         user: String::new(),
         platform: platform(),
         network: Network::Default,
+        security: Security::Sandbox,
         hostname: String::new(),
         extra_hosts: Vec::new(),
         ulimits: Vec::new(),
@@ -260,6 +261,30 @@ fn a_second_build_does_nothing_and_makes_the_same_image() {
     assert_eq!(second.unwrap(), first);
     let (log, _) = build(&store, steps(), &[], options(true));
     assert_eq!(log, ["one", "copy", "two"]);
+}
+
+#[test]
+fn what_is_to_do_is_known_beforehand() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let to_do = |contents: &[(&str, &'static str)], no_cache| {
+        let contents = contents.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
+        let fake = Fake { contents, ..Fake::default() };
+        let stages = Stages { store: &store, snapshots: &fake, runner: &fake, secrets: &fake };
+        let left = crate::to_do(&graph(steps()), &stages, &options(no_cache));
+        assert_eq!(fake.log.lock().unwrap().as_slice(), [""; 0]);
+        left.into_iter().map(|id| id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(to_do(&[], false), [1, 2, 3]);
+    let (_, image) = build(&store, steps(), &[], options(false));
+    // The layer below the folder was never read: perhaps it is there already.
+    assert_eq!(to_do(&[], false), [2, 3]);
+    for layer in &image.unwrap().layers.0 {
+        store.put_index(layer, b"").unwrap();
+    }
+    assert_eq!(to_do(&[], false), [0; 0]);
+    assert_eq!(to_do(&[("/d", "changed")], false), [2, 3]);
+    assert_eq!(to_do(&[], true), [1, 2, 3]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use xbuild_exec::Isolation;
+use xbuild_exec::emulator::Emulator;
 use xbuild_model::FailureKind;
 use xbuild_plan::{Graph, Images, Op, Vertex, Warning};
 use xbuild_solve::{SolveOptions, Stages};
@@ -28,7 +29,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         Call::Build => {}
         Call::Check(format) => return check::check(&args.input, &args.store, format),
     }
-    let options = BuildOptions::new(&args)?;
+    let mut options = BuildOptions::new(&args)?;
     let secrets = Arc::new(GivenSecrets::read(&args.secret, &args.ssh)?);
     let root = environment::store_root(&args.store)?;
     let store = wiring::store(&root)?;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let elsewhere = Elsewhere { store: store.clone(), fetcher: fetcher.clone() };
     let main = &options.contexts[""];
     let main = MainContext::open(main, args.input.file.as_deref(), &|| Ok(elsewhere.clone()))?;
+    options.plan.context_epoch = main.modified.map(|time| time.to_string());
     let file = &main.file;
     let source = String::from_utf8_lossy(&file.text).into_owned();
     let dockerfile = planning::parse(&file.name, &file.text, &source)?;
@@ -57,17 +59,30 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
             |warning: &Warning| note(format_args!("warning: {}", printable(&warning.to_string())));
         graph.warnings.iter().for_each(warn);
     }
+    let solve_options = SolveOptions { jobs: options.jobs, no_cache: args.no_cache, epoch };
+    let (isolation, network) = (isolation(args.isolation), options.plan.network);
+    // The engine and the namespace, which starts nothing before it is used.
+    let engine = |emulators: &[Emulator], mode| {
+        let namespace = wiring::namespace(&Sandbox { isolation, emulators, network })?;
+        let main = (main.folder.as_path(), ignore);
+        let contexts = contexts::open(&graph, &options.contexts, main, &*fetcher)?;
+        let (parent, sources) = (namespace.clone(), fetcher.clone());
+        let engine = wiring::engine(&store, &client, parent, contexts, sources, epoch, mode);
+        Ok((engine, namespace))
+    };
+    let to_do = || {
+        let (engine, namespace) = engine(&[], ProgressMode::None)?;
+        let stages =
+            Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
+        Ok(xbuild_solve::to_do(&graph, &stages, &solve_options))
+    };
     let emulators = match args.isolation {
         IsolationArg::None => refuse_run(&graph, &source).map(|()| Vec::new())?,
-        _ => preflight::check(&graph)?,
+        _ => preflight::check(&graph, to_do)?,
     };
-    let (isolation, network) = (isolation(args.isolation), options.plan.network);
-    let namespace = wiring::namespace(&Sandbox { isolation, emulators: &emulators, network })?;
-    let contexts = contexts::open(&graph, &options.contexts, (&main.folder, ignore), &*fetcher)?;
-    let engine = wiring::engine(&store, &client, namespace.clone(), contexts, fetcher, epoch, mode);
+    let (engine, namespace) = engine(&emulators, mode)?;
     let stages =
         Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
-    let solve_options = SolveOptions { jobs: options.jobs, no_cache: args.no_cache, epoch };
     let progress = Progress::new(&graph, mode);
     let images =
         xbuild_solve::solve(&graph, &stages, &solve_options, &progress).map_err(|error| {

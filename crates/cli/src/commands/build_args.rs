@@ -74,6 +74,9 @@ pub(crate) struct BuildArgs {
     /// The network of RUN steps
     #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
     pub(super) network: NetworkArg,
+    /// Grant what RUN steps ask for (repeatable)
+    #[arg(long, value_enum, value_name = "ENTITLEMENT", help_heading = "Steps")]
+    pub(super) allow: Vec<Entitlement>,
     /// Add a line to /etc/hosts of RUN steps: NAME:ADDRESS or NAME=ADDRESS (repeatable)
     #[arg(long, value_name = "HOST", help_heading = "Steps")]
     pub(super) add_host: Vec<String>,
@@ -150,9 +153,20 @@ pub(crate) enum NetworkArg {
     Host,
 }
 
+/// What a build can be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Entitlement {
+    /// RUN --network=host, which needs no grant here
+    #[value(name = "network.host")]
+    NetworkHost,
+    /// RUN --security=insecure: all capabilities in the build's user namespace, no system call
+    /// filter, nothing of /proc hidden or read-only
+    #[value(name = "security.insecure")]
+    SecurityInsecure,
+}
+
 /// Options of `docker buildx build` that are not implemented, and why or what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("allow", "no entitlements exist yet"),
     ("attest", "attestations are not made yet"),
     ("builder", "there are no builder instances: xbuild itself builds"),
     ("cache-from", "the cache is local only"),

@@ -7,7 +7,7 @@ use xbuild_model::Reference;
 use xbuild_model::run::Network;
 use xbuild_plan::PlanOptions;
 
-use super::build_args::{BuildArgs, NetworkArg};
+use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{InputOptions, key_values};
 use crate::annotations::Annotations;
 use crate::contexts::ContextPlace;
@@ -34,7 +34,7 @@ pub(super) struct BuildOptions {
 }
 
 impl BuildOptions {
-    /// Works out what was meant. Looks at the environment and whether folders exist, nothing else.
+    /// Works out what was meant. Looks at what [`InputOptions::new`] looks at, nothing else.
     pub(super) fn new(args: &BuildArgs) -> Result<Self, Problem> {
         let InputOptions { plan, contexts } = InputOptions::new(&args.input)?;
         let outputs: Vec<Output> =
@@ -61,6 +61,7 @@ impl BuildOptions {
                 NetworkArg::None => Network::None,
                 NetworkArg::Host => Network::Host,
             },
+            allow_insecure: args.allow.contains(&Entitlement::SecurityInsecure),
             extra_hosts: args
                 .add_host
                 .iter()

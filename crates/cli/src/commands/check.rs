@@ -45,6 +45,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Problem> {
 pub(crate) fn check(input: &InputArgs, store: &StoreArgs, format: Format) -> Result<(), Problem> {
     let InputOptions { mut plan, contexts } = InputOptions::new(input)?;
     plan.every_stage = plan.target.is_none();
+    // Nothing is run.
+    plan.allow_insecure = true;
     // Only for contexts that are no folders: nothing else is kept.
     let elsewhere = || {
         let store = wiring::store(&environment::store_root(store)?)?;
@@ -53,6 +55,7 @@ pub(crate) fn check(input: &InputArgs, store: &StoreArgs, format: Format) -> Res
         Ok(Elsewhere { store, fetcher })
     };
     let main = MainContext::open(&contexts[""], input.file.as_deref(), &elsewhere)?;
+    plan.context_epoch = main.modified.map(|time| time.to_string());
     let file = &main.file;
     let source = String::from_utf8_lossy(&file.text).into_owned();
     let (warnings, problem) = match planning::parse(&file.name, &file.text, &source) {

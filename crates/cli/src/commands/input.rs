@@ -8,6 +8,7 @@ use xbuild_model::{Platform, RemoteSource};
 use xbuild_plan::{NamedContext, PlanOptions};
 
 use crate::contexts::ContextPlace;
+use crate::docker_config;
 use crate::environment;
 use crate::report::Problem;
 
@@ -22,7 +23,8 @@ pub(crate) struct InputArgs {
     /// The Dockerfile: a file, a URL, or - for standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE", help_heading = "Input")]
     pub(super) file: Option<PathBuf>,
-    /// Set a build argument; without a value, to that of the environment variable (repeatable)
+    /// Set a build argument; without a value, to that of the environment variable (repeatable).
+    /// SOURCE_DATE_EPOCH=context takes the time of a commit or a web server's file
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
     pub(super) build_arg: Vec<String>,
     /// A further context: NAME= and DIR, oci-layout://DIR[:TAG], docker-image://REF, a git
@@ -50,9 +52,11 @@ pub(super) struct InputOptions {
 }
 
 impl InputOptions {
-    /// Works out what was meant. Looks at the environment and whether folders exist, nothing else.
+    /// Works out what was meant. Looks at the environment, Docker's configuration and whether
+    /// folders exist, nothing else.
     pub(super) fn new(args: &InputArgs) -> Result<Self, Problem> {
-        let build_args = build_args(&args.build_arg);
+        let mut build_args = build_args(&args.build_arg);
+        add_proxies(&mut build_args, docker_config::proxy_args()?);
         let mut main = ContextPlace::main(&args.context)?;
         if let ContextPlace::Remote(RemoteSource::Git(git)) = &mut main
             && keeps_git_dir(&build_args)
@@ -147,6 +151,16 @@ fn build_args(values: &[String]) -> Vec<(String, String)> {
     list
 }
 
+/// Adds proxies that were not given in either case.
+fn add_proxies(build_args: &mut Vec<(String, String)>, proxies: Vec<(String, String)>) {
+    for (name, value) in proxies {
+        if build_args.iter().all(|(given, _)| !given.eq_ignore_ascii_case(&name)) {
+            build_args.push((name.to_ascii_lowercase(), value.clone()));
+            build_args.push((name, value));
+        }
+    }
+}
+
 pub(super) fn key_values(
     option: &str,
     values: &[String],
@@ -164,6 +178,15 @@ pub(super) fn key_values(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_given_go_before_those_of_the_configuration() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut args = vec![pair("http_proxy", "")];
+        add_proxies(&mut args, vec![pair("HTTP_PROXY", "a"), pair("NO_PROXY", "b")]);
+        let all = [pair("http_proxy", ""), pair("no_proxy", "b"), pair("NO_PROXY", "b")];
+        assert_eq!(args, all);
+    }
 
     #[test]
     fn refuses_foreign_systems() {

@@ -16,6 +16,8 @@ pub enum RunError {
     Exit {
         /// How it ended.
         exit: Exit,
+        /// Whether its programs are of another architecture than this machine.
+        emulated: bool,
     },
     /// A program without `/` in its name is in none of the folders of `PATH`.
     #[error("{program}: not found in PATH ({path})")]
@@ -192,6 +194,7 @@ impl RunError {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Exit { exit, emulated } => exit_hint(*exit, *emulated).map(str::to_owned),
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
             }
@@ -256,6 +259,34 @@ fn describe_exit(exit: Exit) -> String {
     }
 }
 
+/// Returns what an exit is often due to. A shell whose last command was killed by a signal ends with
+/// 128 and the signal's number.
+fn exit_hint(exit: Exit, emulated: bool) -> Option<&'static str> {
+    let code = match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal,
+    };
+    match (code, code - 128) {
+        (126, _) => Some(
+            "126 is a shell's code for what it cannot execute: a file without execute permission, \
+             or a program of another platform",
+        ),
+        (127, _) => Some(
+            "127 is a shell's code for a command that it cannot find: install it in the image, or \
+             add its folder to PATH",
+        ),
+        (_, libc::SIGKILL) => Some(
+            "this is often a lack of memory: give the build more, or let it do fewer steps at a \
+             time (--jobs)",
+        ),
+        (_, libc::SIGILL | libc::SIGSEGV) if emulated => Some(
+            "this may be the emulator's fault: try a newer QEMU, or run the command on this \
+             machine's own platform (FROM --platform=$BUILDPLATFORM) and compile for the other one",
+        ),
+        _ => None,
+    }
+}
+
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         libc::SIGHUP => "SIGHUP",
@@ -291,8 +322,28 @@ mod tests {
             (Exit::Signal(9), "the command was killed by SIGKILL (exit code 137)"),
             (Exit::Signal(40), "the command was killed by signal 40 (exit code 168)"),
         ] {
-            assert_eq!(RunError::Exit { exit }.to_string(), text);
+            assert_eq!(RunError::Exit { exit, emulated: false }.to_string(), text);
         }
+    }
+
+    #[test]
+    fn says_what_an_exit_is_often_due_to() {
+        let hint = |exit, emulated| RunError::Exit { exit, emulated }.hint().unwrap_or_default();
+        for (exit, word) in [
+            (Exit::Code(126), "execute permission"),
+            (Exit::Code(127), "PATH"),
+            (Exit::Code(137), "memory"),
+            (Exit::Signal(libc::SIGKILL), "memory"),
+        ] {
+            assert!(hint(exit, false).contains(word), "{exit:?}");
+            assert_eq!(hint(exit, true), hint(exit, false));
+        }
+        let crashes = [libc::SIGILL, libc::SIGSEGV];
+        for exit in crashes.into_iter().flat_map(|s| [Exit::Code(128 + s), Exit::Signal(s)]) {
+            assert_eq!(hint(exit, false), "", "{exit:?}");
+            assert!(hint(exit, true).contains("QEMU"), "{exit:?}");
+        }
+        assert_eq!(hint(Exit::Code(1), true), "");
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub(super) fn become_command(
     command: &Command,
     spec: &Spec,
     who: &User,
-    filter: &Filter,
+    filter: Option<&Filter>,
     output: [OwnedFd; 2],
 ) -> RunError {
     match prepare(spec, who, filter, output) {
@@ -121,7 +121,7 @@ pub(super) fn become_command(
 fn prepare(
     spec: &Spec,
     who: &User,
-    filter: &Filter,
+    filter: Option<&Filter>,
     [stdout, stderr]: [OwnedFd; 2],
 ) -> Result<(), RunError> {
     // No terminal: what the command pushes into one, the user's shell would read.
@@ -141,9 +141,11 @@ fn prepare(
     limits::apply(&spec.ulimits)?;
     enter_working_directory(&spec.cwd)?;
     sys::reset_signals();
-    seccomp::install(filter)
-        .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
-    user::become_user(&spec.user, who, spec.single)?;
+    if let Some(filter) = filter {
+        seccomp::install(filter)
+            .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+    }
+    user::become_user(&spec.user, who, spec.single, spec.security)?;
     sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))
 }
 

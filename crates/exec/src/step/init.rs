@@ -8,7 +8,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 use rustix::thread::CapabilitySet;
 use xbuild_model::passwd::User;
-use xbuild_model::run::Exit;
+use xbuild_model::run::{Exit, Security};
 
 use super::command::{self, Command};
 use super::mounts::{self, Blank};
@@ -24,7 +24,7 @@ use crate::sys::{self, Fork};
 /// inherited.
 pub(super) fn main(
     spec: &Spec,
-    filter: &Filter,
+    filter: Option<&Filter>,
     output: [OwnedFd; 2],
     reader: OwnedFd,
     events: OwnedFd,
@@ -40,7 +40,7 @@ pub(super) fn main(
 
 fn run(
     spec: &Spec,
-    filter: &Filter,
+    filter: Option<&Filter>,
     [stdout, stderr]: [OwnedFd; 2],
     events: &OwnedFd,
 ) -> Result<Exit, RunError> {
@@ -97,8 +97,12 @@ fn build_root(spec: &Spec, events: &OwnedFd) -> Result<(Command, User), RunError
     let command = Command::new(spec, &who.home)?;
     let blank = Blank::new(&root.staging).map_err(RunError::setup("make a file"))?;
     devices::mount_dev(&root, spec.shm_size, spec.single)?;
-    mounts::mount_proc(&root, &blank, &mut |note| Event::Note(note.to_owned()).send(events))?;
-    mounts::mount_sys(&root, &blank, spec.isolated)?;
+    let masks = match spec.security {
+        Security::Sandbox => Some(&blank),
+        Security::Insecure => None,
+    };
+    mounts::mount_proc(&root, masks, &mut |note| Event::Note(note.to_owned()).send(events))?;
+    mounts::mount_sys(&root, &blank, masks, spec.isolated)?;
     let mut stubs = Recorder::default();
     files::bind_all(&root, spec, &mut stubs)?;
     run_mounts::mount_all(&root, spec, &mut stubs, &mut |event| event.send(events))?;

@@ -134,15 +134,18 @@ pub(super) fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
 }
 
 /// Mounts `/proc`. Where the kernel refuses a new one, because the one around us is partly hidden,
-/// that one is used; `note` is told.
+/// that one is used; `note` is told. Without `masks` nothing is hidden or read-only, and nothing but
+/// a new one will do: what may look into all processes must not be shown those of other steps.
 pub(super) fn mount_proc(
     root: &Root,
-    blank: &Blank,
+    masks: Option<&Blank>,
     note: &mut dyn FnMut(&str),
 ) -> Result<(), RunError> {
     let target = top_folder(root, "proc")?;
     let proc = match create(c"proc", &[], INERT) {
-        Err(RunError::Mount { source, .. }) if source.number() == libc::EPERM => {
+        Err(RunError::Mount { source, .. })
+            if source.number() == libc::EPERM && masks.is_some() =>
+        {
             note(
                 "/proc shows the processes around xbuild, not only the step's: this container \
                  hides parts of its /proc, so that the kernel refuses a new one",
@@ -153,6 +156,7 @@ pub(super) fn mount_proc(
         created => created?,
     };
     attach(&proc, target).map_err(RunError::mount("/proc"))?;
+    let Some(blank) = masks else { return Ok(()) };
     mask(&proc, MASKED_IN_PROC, blank).map_err(RunError::mount("a mask over /proc"))?;
     for path in READ_ONLY_IN_PROC {
         freeze(&proc, path).map_err(RunError::mount(&format!("/proc/{path} read-only")))?;
@@ -161,8 +165,13 @@ pub(super) fn mount_proc(
 }
 
 /// Mounts `/sys`, read-only throughout. `isolated` tells whether the network namespace, whose
-/// devices it shows, is the step's own.
-pub(super) fn mount_sys(root: &Root, blank: &Blank, isolated: bool) -> Result<(), RunError> {
+/// devices it shows, is the step's own. Without `masks` nothing is hidden.
+pub(super) fn mount_sys(
+    root: &Root,
+    blank: &Blank,
+    masks: Option<&Blank>,
+    isolated: bool,
+) -> Result<(), RunError> {
     let target = top_folder(root, "sys")?;
     let own = if isolated { create(c"sysfs", &[], READ_ONLY).ok() } else { None };
     let sys = match own {
@@ -174,7 +183,9 @@ pub(super) fn mount_sys(root: &Root, blank: &Blank, isolated: bool) -> Result<()
     };
     restrict(&sys, READ_ONLY, true).map_err(RunError::mount("/sys read-only"))?;
     attach(&sys, target).map_err(RunError::mount("/sys"))?;
-    mask(&sys, MASKED_IN_SYS, blank).map_err(RunError::mount("a mask over /sys"))?;
+    if let Some(blank) = masks {
+        mask(&sys, MASKED_IN_SYS, blank).map_err(RunError::mount("a mask over /sys"))?;
+    }
     if let Some(target) =
         open_below(&sys, "fs/cgroup").map_err(RunError::mount("/sys/fs/cgroup"))?
     {

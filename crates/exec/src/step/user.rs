@@ -7,6 +7,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use xbuild_model::passwd::{self, User};
+use xbuild_model::run::Security;
 
 use super::root::Root;
 use crate::error::RunError;
@@ -77,18 +78,26 @@ fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
     }
 }
 
-/// Makes the calling process one of the user, with no more rights than that.
+/// Makes the calling process one of the user, with no more rights than that. Root of an insecure
+/// step keeps all of them.
 ///
 /// With a single id there are no supplementary groups: the right to set them was the price of the
 /// map.
-pub(super) fn become_user(user: &str, who: &User, single: bool) -> Result<(), RunError> {
+pub(super) fn become_user(
+    user: &str,
+    who: &User,
+    single: bool,
+    security: Security,
+) -> Result<(), RunError> {
     let failed = |what: &'static str| {
         move |errno: Errno| match errno {
             Errno::INVAL => unmapped(user, who, "the id lies outside of the range of ids"),
             errno => RunError::setup(what)(errno),
         }
     };
-    limit_capabilities().map_err(RunError::setup("drop capabilities"))?;
+    if security == Security::Sandbox {
+        limit_capabilities().map_err(RunError::setup("drop capabilities"))?;
+    }
     if !single {
         let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         rustix::thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
@@ -97,7 +106,7 @@ pub(super) fn become_user(user: &str, who: &User, single: bool) -> Result<(), Ru
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("set the group"))?;
     // Takes all capabilities away unless it is root again.
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the user"))?;
-    if who.uid == 0 {
+    if who.uid == 0 && security == Security::Sandbox {
         drop_to(CAPABILITIES).map_err(RunError::setup("drop capabilities"))?;
     }
     Ok(())

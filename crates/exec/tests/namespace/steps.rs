@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use xbuild_exec::Isolation;
 use xbuild_model::FailureKind;
-use xbuild_model::run::{Network, RunRequest, Script};
+use xbuild_model::run::{Network, RunRequest, Script, Security};
 use xbuild_model::seam::{Namespace, RootDirs, Runner};
 
 use crate::support::{Capture, Case, Fixture, HOLD, exec, in_words, parent, shell};
@@ -17,6 +17,10 @@ pub const ALL: &[(&str, Case)] = &[
     ("missing_programs_are_named", missing_programs_are_named),
     ("environment_is_exact", environment_is_exact),
     ("capabilities_are_dockers", capabilities_are_dockers),
+    (
+        "insecure_steps_have_it_all_but_the_namespaces",
+        insecure_steps_have_it_all_but_the_namespaces,
+    ),
     ("other_users", other_users),
     ("own_processes_only", own_processes_only),
     ("leftovers_are_killed", leftovers_are_killed),
@@ -120,6 +124,43 @@ fn capabilities_are_dockers(fixture: &Fixture) -> Result<(), String> {
     own_proc(fixture)?;
     // Pid 1 has none left.
     assert_eq!(fixture.sh("grep CapEff /proc/1/status"), "CapEff:\t0000000000000000");
+    Ok(())
+}
+
+fn insecure_steps_have_it_all_but_the_namespaces(fixture: &Fixture) -> Result<(), String> {
+    let script = "grep -e ^Cap -e Seccomp: /proc/self/status; cat /proc/sys/kernel/cap_last_cap; \
+                  grep -c -e ' /proc/' -e ' /sys/firmware' /proc/self/mountinfo; \
+                  busybox mount -t tmpfs none /tmp && ls /tmp; \
+                  busybox unshare -m true && echo unshared; ls /proc | grep -c '^[0-9]'; \
+                  readlink /proc/1/exe /proc/1/cwd /proc/1/root; cat /proc/1/environ; true";
+    let insecure = |user: &str, script: &str| {
+        let user = user.to_owned();
+        fixture.run(&RunRequest { user, security: Security::Insecure, ..shell(script) })
+    };
+    if own_proc(fixture).is_err() {
+        // That of the container around would show other steps to it.
+        let error = insecure("", "true").unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Environment);
+        return own_proc(fixture);
+    }
+    let (out, _) = insecure("", script).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    let last: u32 = lines[6].parse().unwrap();
+    let (all, none) = (format!("{:016x}", (1_u64 << (last + 1)) - 1), "0".repeat(16));
+    let capabilities =
+        [("Inh", &none), ("Prm", &all), ("Eff", &all), ("Bnd", &all), ("Amb", &none)];
+    let capabilities = capabilities.map(|(set, value)| format!("Cap{set}:\t{value}"));
+    assert_eq!(lines[..5], capabilities);
+    let inherited = std::fs::read_to_string("/proc/self/status").unwrap();
+    assert!(inherited.lines().any(|line| line == lines[5]), "{}", lines[5]);
+    assert_eq!(lines[7..9], ["0", "unshared"], "{out}");
+    assert!(lines[9].parse::<u32>().unwrap() < 10 && lines.len() == 10, "{out}");
+    if !fixture.parent.single_id().unwrap() {
+        let (out, _) = insecure("app", "grep -e CapEff -e CapBnd /proc/self/status").unwrap();
+        assert_eq!(out, format!("CapEff:\t{none}\nCapBnd:\t{all}"));
+    }
+    // The next step is none of them.
+    assert!(fixture.sh("grep CapEff /proc/self/status").ends_with("a80425fb"));
     Ok(())
 }
 

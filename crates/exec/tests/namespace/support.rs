@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_exec::{Isolation, Options, Parent};
-use xbuild_model::run::{Network, ReadyMount, RunRequest};
+use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
 use xbuild_model::seam::{Namespace, Output, RootDirs, Runner};
 use xbuild_model::{Platform, StepFailure};
 
@@ -226,6 +226,7 @@ pub fn exec(argv: &[&str]) -> RunRequest {
         user: String::new(),
         platform: Platform::host(),
         network: Network::Default,
+        security: Security::Sandbox,
         hostname: "buildhost".into(),
         extra_hosts: Vec::new(),
         ulimits: Vec::new(),

@@ -50,8 +50,8 @@ fn errors_say_what_where_and_what_to_do() {
         ),
         (
             "FROM a\nRUN --security=insecure x\n",
-            "Dockerfile:2: RUN --security=insecure needs the \
-          entitlement security.insecure",
+            "Dockerfile:2: RUN --security=insecure needs the entitlement security.insecure \
+             (--allow security.insecure)",
         ),
         ("FROM a\nCOPY https://u:p@r.example/f /\n", "for COPY: \"https://r.example/f\" (use ADD)"),
         ("FROM a\nCOPY git@r.example:f /\n", "git repository for COPY: \"git@r.example:f\""),

@@ -1,7 +1,11 @@
 //! Graphs as people read them.
 
+use std::collections::HashSet;
+
+use xbuild_model::run::Security;
+
 use super::{graph, options, rounds};
-use crate::{NamedContext, Op, PlanOptions};
+use crate::{NamedContext, Op, PlanErrors, PlanOptions};
 
 #[test]
 fn a_native_build_stage_is_shared_by_the_targets() {
@@ -304,6 +308,30 @@ RUN --mount=type=secret,id=one --mount=type=secret,target=/x/two,required \\
     options.contexts.insert("other".to_owned(), NamedContext::Folder);
     options.build_args.push(("BUILDKIT_CACHE_MOUNT_NS".to_owned(), "ns".to_owned()));
     insta::assert_snapshot!(graph(text, &options).dump());
+}
+
+#[test]
+fn insecure_steps_need_the_grant_and_have_keys_of_their_own() {
+    let mut options = options(&["linux/amd64"]);
+    let run = |options: &PlanOptions, flag: &str| {
+        let graph = rounds(&format!("FROM busybox\nRUN {flag} a\n"), options)?.0;
+        let last = graph.vertices.last().unwrap();
+        let Op::Run { request, .. } = &last.op else { panic!("{}", graph.dump()) };
+        Ok::<_, PlanErrors>((request.security, last.key.clone()))
+    };
+    let plain = run(&options, "").unwrap();
+    assert_eq!(plain.0, Security::Sandbox);
+    assert_eq!(run(&options, "--security=sandbox").unwrap(), plain);
+    assert!(run(&options, "--security=insecure").is_err());
+    options.allow_insecure = true;
+    // The grant is for those who ask for it.
+    assert_eq!(run(&options, "").unwrap(), plain);
+    let mounted = run(&options, "--mount=type=tmpfs,target=/t").unwrap();
+    let insecure = run(&options, "--security=insecure").unwrap();
+    let both = run(&options, "--security=insecure --mount=type=tmpfs,target=/t").unwrap();
+    assert_eq!((insecure.0, both.0), (Security::Insecure, Security::Insecure));
+    let keys = HashSet::from([plain.1, mounted.1, insecure.1, both.1]);
+    assert_eq!(keys.len(), 4);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which value a variable has where.
 
 use super::{graph, options};
-use crate::{Op, PlanOptions};
+use crate::{Graph, Op, PlanOptions, Warning};
 
 /// Returns the labels of the first output, `name=value`.
 fn labels(text: &str, options: &PlanOptions) -> String {
@@ -157,4 +157,27 @@ fn the_epoch_of_a_build() {
     assert_eq!(epoch(global, &[]).as_deref(), Some("1"));
     assert_eq!(epoch(global, &[("SOURCE_DATE_EPOCH", "2")]).as_deref(), Some("2"));
     assert_eq!(epoch("FROM scratch\nARG SOURCE_DATE_EPOCH=1\n", &[]), None);
+}
+
+#[test]
+fn the_epoch_of_the_context() {
+    let by_file = "ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nARG SOURCE_DATE_EPOCH\n\
+                   ENV E=$SOURCE_DATE_EPOCH\n";
+    let by_option = "FROM scratch\nARG SOURCE_DATE_EPOCH\nENV E=$SOURCE_DATE_EPOCH\n";
+    for (text, args) in [(by_file, vec![]), (by_option, vec![("SOURCE_DATE_EPOCH", "context")])] {
+        let mut options = with_args(&args);
+        let unknown = graph(text, &options);
+        assert_eq!(unknown.source_date_epoch, None);
+        assert_eq!(unknown.warnings, [Warning::UnknownContextEpoch]);
+        options.context_epoch = Some("5".to_owned());
+        let known = graph(text, &options);
+        assert_eq!(known.source_date_epoch.as_deref(), Some("5"));
+        assert_eq!(known.warnings, []);
+        let env = |graph: &Graph| graph.outputs[0].config.config.env.clone();
+        assert!(env(&known).contains(&"E=5".to_owned()), "{:?}", env(&known));
+        assert!(env(&unknown).contains(&"E=".to_owned()), "{:?}", env(&unknown));
+    }
+    // Said otherwise on the command line.
+    let plain = graph(by_file, &with_args(&[("SOURCE_DATE_EPOCH", "7")]));
+    assert_eq!((plain.source_date_epoch.as_deref(), plain.warnings.len()), (Some("7"), 0));
 }

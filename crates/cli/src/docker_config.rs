@@ -1,0 +1,109 @@
+//! Docker's client configuration, `config.json`: where it is, and what it says of proxies. What it
+//! says of registries is read by `registry`.
+//!
+//! **Source** — docker CLI reference § Use a proxy server with the Docker CLI.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::environment;
+use crate::report::Problem;
+
+/// The daemon that a client without `DOCKER_HOST` has.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+/// The proxies for all daemons that have none of their own.
+const DEFAULT_PROXIES: &str = "default";
+
+/// The file.
+pub(crate) struct ConfigText {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// Reads the file; `None` if there is none.
+pub(crate) fn read() -> Result<Option<ConfigText>, Problem> {
+    let Some(path) = environment::docker_config().map(|folder| folder.join("config.json")) else {
+        return Ok(None);
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(ConfigText { path, text })),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(Problem::file("read", &path, &error)),
+    }
+}
+
+/// Returns the build arguments that the file's `proxies` stand for: those of the daemon that
+/// `DOCKER_HOST` names, else the default ones.
+pub(crate) fn proxy_args() -> Result<Vec<(String, String)>, Problem> {
+    let Some(ConfigText { path, text }) = read()? else { return Ok(Vec::new()) };
+    let host = environment::variable("DOCKER_HOST");
+    parse(&text, host.as_deref().unwrap_or(DEFAULT_HOST)).map_err(|error| {
+        // The parser's own message may quote the text, which may hold passwords.
+        let (line, column) = (error.line(), error.column());
+        let path = path.display();
+        Problem::input(format!("{path}: malformed at line {line}, column {column}"))
+    })
+}
+
+#[derive(Deserialize)]
+struct ConfigFile {
+    #[serde(default)]
+    proxies: Option<BTreeMap<String, Proxies>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Proxies {
+    http_proxy: Option<String>,
+    https_proxy: Option<String>,
+    ftp_proxy: Option<String>,
+    no_proxy: Option<String>,
+    all_proxy: Option<String>,
+}
+
+fn parse(text: &str, host: &str) -> serde_json::Result<Vec<(String, String)>> {
+    let file: ConfigFile = serde_json::from_str(text)?;
+    let mut all = file.proxies.unwrap_or_default();
+    let Proxies { http_proxy, https_proxy, ftp_proxy, no_proxy, all_proxy } =
+        all.remove(host).or_else(|| all.remove(DEFAULT_PROXIES)).unwrap_or_default();
+    let pairs = [
+        ("HTTP_PROXY", http_proxy),
+        ("HTTPS_PROXY", https_proxy),
+        ("FTP_PROXY", ftp_proxy),
+        ("NO_PROXY", no_proxy),
+        ("ALL_PROXY", all_proxy),
+    ];
+    let set = |(name, value): (&str, Option<String>)| {
+        Some((name.to_owned(), value.filter(|value| !value.is_empty())?))
+    };
+    Ok(pairs.into_iter().filter_map(set).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_has_its_own_proxies_or_the_default_ones() {
+        let text = r#"{"auths": {}, "proxies": {
+            "default": {"httpProxy": "http://a", "noProxy": "b,c", "allProxy": "", "other": 1},
+            "tcp://h:1": {"httpsProxy": "http://d", "ftpProxy": null, "allProxy": "socks5://e"}}}"#;
+        let of = |host| {
+            let list = parse(text, host).unwrap();
+            list.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(DEFAULT_HOST), ["HTTP_PROXY=http://a", "NO_PROXY=b,c"]);
+        assert_eq!(of("tcp://h:1"), ["HTTPS_PROXY=http://d", "ALL_PROXY=socks5://e"]);
+        assert!(parse("{}", DEFAULT_HOST).unwrap().is_empty());
+        assert!(parse(r#"{"proxies": null}"#, DEFAULT_HOST).unwrap().is_empty());
+        assert!(parse(r#"{"proxies": {"default": {"httpProxy": 1}}}"#, DEFAULT_HOST).is_err());
+    }
+}
