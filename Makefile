@@ -22,7 +22,7 @@ test: fixtures ## unit, golden and property tests and the suite, also as ordinar
 	$(CARGO) test --workspace
 
 test-rootless: fixtures ## the suite with skips for missing kernel features turned into failures
-	XBUILD_REQUIRE=userns,overlay,qemu,registry,skopeo,umoci,strace $(CARGO) test --package xbuild --test suite
+	XBUILD_REQUIRE=userns,overlay,qemu,registry,skopeo,umoci,strace,git,ssh-agent,ssh-keygen $(CARGO) test --package xbuild --test suite
 
 lint: ## format, clippy, rustdoc
 	$(CARGO) fmt --all --check
@@ -42,4 +42,4 @@ install-tools: ## what the tests need beside Rust, from Debian's or Ubuntu's pac
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd \
-	strace debian-archive-keyring gcc libc6-dev make openssh-client
+	strace debian-archive-keyring gcc libc6-dev make openssh-client git
