@@ -151,7 +151,8 @@ impl Exporter<'_> {
         Ok(())
     }
 
-    /// Keeps the result in the store, with all its blobs, under its names.
+    /// Keeps the result in the store under its names. Layers of base images that nothing needed
+    /// stay where they are.
     fn keep(&self, assembled: &Assembled, names: &[Reference]) -> Result<(), Problem> {
         let failed = |error: xbuild_store::StoreError| Problem::of(FailureKind::Internal, &error);
         for image in &assembled.images {
