@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::listener::Listener;
 use crate::wire::{Request, Response};
 
 /// A web server. It ends with this value.
 #[derive(Debug)]
 pub struct FileServer {
-    address: SocketAddr,
+    listener: Listener,
     state: Arc<State>,
 }
 
@@ -20,32 +20,20 @@ struct State {
     /// Answers by path and query; the last of several stays.
     answers: Mutex<BTreeMap<String, Vec<Response>>>,
     log: Mutex<Vec<Request>>,
-    stopped: AtomicBool,
 }
 
 impl FileServer {
     /// Starts a server without files on a free port.
     pub fn start() -> Self {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if shared.stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || shared.serve(stream));
-            }
-        });
-        Self { address, state }
+        let listener = Listener::start(move |stream, _| shared.serve(stream));
+        Self { listener, state }
     }
 
     /// Returns the URL of a path, which begins with a slash.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.listener.address())
     }
 
     /// Answers requests of a path with these, one after the other; the last one from then on.
@@ -65,14 +53,6 @@ impl FileServer {
     /// Returns the requests so far.
     pub fn log(&self) -> Vec<Request> {
         self.state.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for FileServer {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::Relaxed);
-        // The thread waits for a connection to notice.
-        let _ = TcpStream::connect(self.address);
     }
 }
 

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use xbuild_model::Digest;
 
+use crate::listener::Listener;
 use crate::wire::{Request, Response};
 
 /// What goes wrong with requests of a kind.
@@ -62,7 +62,7 @@ pub enum Login {
 /// A registry. It ends with this value.
 #[derive(Debug)]
 pub struct Registry {
-    address: SocketAddr,
+    listener: Listener,
     state: Arc<State>,
 }
 
@@ -72,7 +72,6 @@ struct State {
     log: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
     login: Mutex<Option<Login>>,
-    stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -95,26 +94,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Registry {
     /// Starts a registry without content on a free port.
     pub fn start() -> Self {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if shared.stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || shared.serve(stream, address));
-            }
-        });
-        Self { address, state }
+        let listener = Listener::start(move |stream, address| shared.serve(stream, address));
+        Self { listener, state }
     }
 
     /// Returns host and port, as in a reference.
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.listener.address().to_string()
     }
 
     /// Makes requests fail; faults that were added first come first.
@@ -178,14 +166,6 @@ impl Registry {
     pub fn count(&self, method: &str, part: &str) -> usize {
         let log = lock(&self.state.log);
         log.iter().filter(|r| r.method == method && r.target.contains(part)).count()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts; it is gone already if this fails.
-        let _ = TcpStream::connect(self.address);
     }
 }
 

@@ -1,0 +1,46 @@
+//! A loopback port on which connections are served, each in a thread of its own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A port that is listened on until this value is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Listener {
+    /// Starts listening on a free port; `serve` is given each connection, and the address.
+    pub(crate) fn start(serve: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static) -> Self {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (serve, seen) = (Arc::new(serve), Arc::clone(&stopped));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if seen.load(Ordering::Relaxed) {
+                    return;
+                }
+                let serve = Arc::clone(&serve);
+                std::thread::spawn(move || serve(stream, address));
+            }
+        });
+        Self { address, stopped }
+    }
+
+    /// Returns where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts; it is gone already if this fails.
+        let _ = TcpStream::connect(self.address);
+    }
+}
