@@ -8,7 +8,7 @@ use xbuild_exec::binfmt::Registration;
 use xbuild_exec::emulator::Emulator;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::{FailureKind, Platform};
-use xbuild_plan::{Graph, Op, VertexId};
+use xbuild_plan::{Graph, VertexId};
 
 use crate::report::Problem;
 
@@ -33,7 +33,7 @@ pub(crate) fn check(
 /// Returns the platforms of the RUN steps among `vertices`.
 fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
     let vertices = vertices.into_iter().map(|id| graph.vertex(id));
-    let steps = vertices.filter(|vertex| matches!(vertex.op, Op::Run { .. }));
+    let steps = vertices.filter(|vertex| vertex.op.is_run());
     steps.map(|vertex| &vertex.platform).collect()
 }
 

@@ -65,12 +65,6 @@ impl Reference {
         }
     }
 
-    /// Returns the reference of another manifest of the same repository.
-    #[must_use]
-    pub fn with_digest(&self, digest: Digest) -> Self {
-        Self { digest: Some(digest), tag: None, ..self.clone() }
-    }
-
     /// Returns whether the registry is this machine: plain HTTP is the default there.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.registry)

@@ -97,7 +97,7 @@ impl Builder {
         }
         for index in (0..vertices.len()).rev() {
             let stood_upon = vertices[index].needs_folder;
-            let runs = matches!(vertices[index].op, Op::Run { .. });
+            let runs = vertices[index].op.is_run();
             if let (true, Some(parent)) = (stood_upon || runs, vertices[index].op.parent()) {
                 vertices[parent.0].needs_folder = true;
             }

@@ -97,6 +97,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// Returns whether a command runs.
+    pub fn is_run(&self) -> bool {
+        matches!(self, Op::Run { .. })
+    }
+
     /// Returns the vertex whose layers are below the one that this makes.
     pub fn parent(&self) -> Option<VertexId> {
         match self {

@@ -39,7 +39,7 @@ use xbuild_store::Store;
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
-use crate::{LayerIndex, LayerReader, Mtime, Tree, remove};
+use crate::{LayerIndex, LayerReader, Mtime, Tree};
 
 use parallel::KeyedLocks;
 
@@ -166,11 +166,6 @@ impl Engine {
     /// Returns the contents of the layers of a stack, for [`crate::flatten`].
     pub fn layer_source(&self, chain: &Chain) -> Arc<dyn LayerSource> {
         Arc::new(selection::Layers { shared: Arc::clone(&self.0), chain: chain.clone() })
-    }
-
-    /// Removes folder trees of the store, those of other owners too.
-    pub fn remove(&self, paths: &[PathBuf]) -> Result<(), StepFailure> {
-        remove::trees(&*self.0.namespace, paths)
     }
 }
 

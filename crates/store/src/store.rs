@@ -158,16 +158,6 @@ impl Store {
         Ok(TempFolder::new(path))
     }
 
-    /// Makes a file without a name, for data that need not outlive the process.
-    pub fn temp_file(&self) -> Result<File, StoreError> {
-        let path = self.temp_path("file");
-        let open =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = open.map_err(StoreError::io("create", &path))?;
-        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        Ok(file)
-    }
-
     /// Moves unpacked layers of other boots out of the way, to be removed like any leftover.
     fn retire_folders(&self) {
         for path in folder::stale(&self.root, &self.boot) {

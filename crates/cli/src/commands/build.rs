@@ -5,7 +5,7 @@ use std::sync::Arc;
 use xbuild_exec::Isolation;
 use xbuild_exec::emulator::Emulator;
 use xbuild_model::FailureKind;
-use xbuild_plan::{Graph, Images, Op, Vertex, Warning};
+use xbuild_plan::{Graph, Images, Warning};
 use xbuild_solve::{SolveOptions, Stages};
 
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
@@ -91,7 +91,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
                 .at(&error.span, &source)
                 .with_log(progress.tail(&error.label))
         })?;
-    if graph.vertices.iter().any(is_run) {
+    if graph.vertices.iter().any(|vertex| vertex.op.is_run()) {
         // What killed builds left behind may take a namespace to remove: steps need one anyhow.
         if let Err(failure) = wiring::remove_leftovers_in(&namespace, &store.leftovers()) {
             note(format_args!("warning: leftovers of a killed build stay: {failure}"));
@@ -116,13 +116,9 @@ fn isolation(arg: IsolationArg) -> Isolation {
     }
 }
 
-fn is_run(vertex: &Vertex) -> bool {
-    matches!(vertex.op, Op::Run { .. })
-}
-
 /// Refuses a plan with RUN steps where there is nowhere to run them.
 fn refuse_run(graph: &Graph, source: &str) -> Result<(), Problem> {
-    let run = graph.vertices.iter().find(|vertex| is_run(vertex));
+    let run = graph.vertices.iter().find(|vertex| vertex.op.is_run());
     match run {
         None => Ok(()),
         Some(vertex) => Err(Problem::failure(
