@@ -1,11 +1,11 @@
 //! Compressing a layer on several cores, to the same bytes whatever their number.
 //!
-//! The input is cut into blocks of one size. Each is deflated on its own, with the end of the
-//! block before as its dictionary, and brought to a byte boundary by a sync flush; put one after
-//! the other they are a single deflate stream, in a single gzip member. What comes out depends on
-//! the input and on the version of the deflate library, and on nothing else.
+//! The input is cut into blocks of one size, and each becomes a gzip member of its own: members
+//! put one after the other are one gzip file. What comes out depends on the input, the level and
+//! the version of the deflate library, and on nothing else. Each member says how long it is, in
+//! a field that other programs pass over, so that a reader can find the next one unread.
 //!
-//! **Source** — RFC 1951, RFC 1952; the scheme is that of pigz.
+//! **Source** — RFC 1951; RFC 1952 § 2.2 (members), § 2.3.1.1 (extra field).
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -15,25 +15,53 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use libdeflater::{CompressionError, CompressionLvl, Compressor, crc32};
 
-/// Bytes of a block. Smaller ones cost size (a flush and a cold start each), larger ones memory
-/// (two times this for each block in flight) and parallelism in small layers. **Changing it
-/// changes the digest of every layer.**
+/// Bytes of a block. Smaller ones cost size (matches end at a block), larger ones memory (two
+/// times this for each block in flight) and parallelism in small layers. **Changing it changes
+/// the digest of every layer.**
 const BLOCK: usize = 1 << 20;
-
-/// Bytes of history that deflate can refer to.
-const WINDOW: usize = 32 << 10;
-
-/// The compression level: the usual trade of size for time. **Changing it changes the digest of
-/// every layer.**
-const LEVEL: u32 = 6;
 
 /// Threads of one writer at most: bounds memory.
 const MAX_THREADS: usize = 8;
 
-/// The header: no name, no time, an unknown operating system.
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// A member up to its length: deflate, an extra field, no name, no time, an unknown operating
+/// system; then the field's length, the identifier of its one part and the length of that.
+const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'X', b'B', 4, 0];
+
+/// Bytes of a member before its deflate stream: the header and the member's length.
+const HEADER_SIZE: usize = HEADER.len() + 4;
+
+/// Bytes of a member after its deflate stream: checksum and size of what it holds.
+const TRAILER_SIZE: usize = 8;
+
+/// How hard to try: 0 stores, 9 is the smallest and slowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Level(u8);
+
+impl Level {
+    /// Returns the level `number`; `None` above 9.
+    pub fn new(number: u8) -> Option<Self> {
+        (number <= 9).then_some(Self(number))
+    }
+
+    /// Returns the number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    fn of_library(self) -> CompressionLvl {
+        CompressionLvl::new(self.0.into()).expect("the library has the levels 0 to 12")
+    }
+}
+
+impl Default for Level {
+    /// 3: several times as fast as zlib's 6, and 2 to 5 % larger; see
+    /// `docs/decisions/0006-deflate.md`. **Changing it changes the digest of every layer.**
+    fn default() -> Self {
+        Self(3)
+    }
+}
 
 /// Compresses what is written to it.
 ///
@@ -42,61 +70,46 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 #[derive(Debug)]
 pub struct GzipWriter<W> {
     output: W,
-    /// The block being filled. A full one waits for more: the last is compressed differently.
+    level: Level,
+    /// The block being filled. A full one waits for more: an empty member at the end would be
+    /// waste.
     block: Vec<u8>,
-    previous: Option<Arc<Vec<u8>>>,
     pool: Pool,
     /// Blocks being compressed, the first of them next in the output.
-    pending: VecDeque<Receiver<io::Result<Compressed>>>,
-    crc: Crc,
-    started: bool,
-}
-
-/// A compressed block, and the checksum of what it holds.
-#[derive(Debug)]
-struct Compressed {
-    bytes: Vec<u8>,
-    crc: Crc,
+    pending: VecDeque<Receiver<io::Result<Vec<u8>>>>,
 }
 
 /// A block to compress.
 #[derive(Debug)]
 struct Job {
-    block: Arc<Vec<u8>>,
-    previous: Option<Arc<Vec<u8>>>,
-    last: bool,
-    reply: Sender<io::Result<Compressed>>,
+    block: Vec<u8>,
+    reply: Sender<io::Result<Vec<u8>>>,
 }
 
 impl<W: Write> GzipWriter<W> {
     /// Compresses to `output` on as many threads as there are cores.
-    pub fn new(output: W) -> Self {
+    pub fn new(output: W, level: Level) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with_threads(output, cores)
+        Self::with_threads(output, level, cores)
     }
 
-    fn with_threads(output: W, threads: usize) -> Self {
+    fn with_threads(output: W, level: Level, threads: usize) -> Self {
         Self {
             output,
+            level,
             block: Vec::new(),
-            previous: None,
-            pool: Pool::new(threads.clamp(1, MAX_THREADS)),
+            pool: Pool::new(level, threads.clamp(1, MAX_THREADS)),
             pending: VecDeque::new(),
-            crc: Crc::new(),
-            started: false,
         }
     }
 
     /// Compresses what is left and returns the output, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
-        let last = mem::take(&mut self.block);
-        let last = compress(&last, self.previous.take().as_ref(), true)?;
+        let last = member(&mut Compressor::new(self.level.of_library()), &self.block)?;
         while !self.pending.is_empty() {
             self.write_first()?;
         }
-        self.write_compressed(&last)?;
-        self.output.write_all(&self.crc.sum().to_le_bytes())?;
-        self.output.write_all(&self.crc.amount().to_le_bytes())?;
+        self.output.write_all(&last)?;
         Ok(self.output)
     }
 
@@ -105,10 +118,9 @@ impl<W: Write> GzipWriter<W> {
         if self.pending.len() >= 2 * self.pool.threads {
             self.write_first()?;
         }
-        let block = Arc::new(mem::replace(&mut self.block, Vec::with_capacity(BLOCK)));
-        let previous = self.previous.replace(Arc::clone(&block));
+        let block = mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
         let (reply, result) = mpsc::channel();
-        self.pool.send(Job { block, previous, last: false, reply })?;
+        self.pool.send(Job { block, reply })?;
         self.pending.push_back(result);
         Ok(())
     }
@@ -116,18 +128,10 @@ impl<W: Write> GzipWriter<W> {
     /// Waits for the first pending block and writes it.
     fn write_first(&mut self) -> io::Result<()> {
         if let Some(result) = self.pending.pop_front() {
-            let compressed = result.recv().map_err(|_| io::Error::other("compression died"))??;
-            self.write_compressed(&compressed)?;
+            let member = result.recv().map_err(|_| io::Error::other("compression died"))??;
+            self.output.write_all(&member)?;
         }
         Ok(())
-    }
-
-    fn write_compressed(&mut self, compressed: &Compressed) -> io::Result<()> {
-        if !mem::replace(&mut self.started, true) {
-            self.output.write_all(&HEADER)?;
-        }
-        self.crc.combine(&compressed.crc);
-        self.output.write_all(&compressed.bytes)
     }
 }
 
@@ -150,6 +154,7 @@ impl<W: Write> Write for GzipWriter<W> {
 /// Threads that compress blocks; they end when the pool is dropped.
 #[derive(Debug)]
 struct Pool {
+    level: Level,
     threads: usize,
     started: usize,
     jobs: Sender<Job>,
@@ -157,61 +162,58 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(threads: usize) -> Self {
+    fn new(level: Level, threads: usize) -> Self {
         let (jobs, queue) = mpsc::channel();
-        Self { threads, started: 0, jobs, queue: Arc::new(Mutex::new(queue)) }
+        Self { level, threads, started: 0, jobs, queue: Arc::new(Mutex::new(queue)) }
     }
 
     fn send(&mut self, job: Job) -> io::Result<()> {
         if self.started < self.threads {
-            let queue = Arc::clone(&self.queue);
-            thread::Builder::new().name("gzip".to_owned()).spawn(move || work(&queue))?;
+            let (queue, level) = (Arc::clone(&self.queue), self.level);
+            thread::Builder::new().name("gzip".to_owned()).spawn(move || work(&queue, level))?;
             self.started += 1;
         }
         self.jobs.send(job).map_err(|_| io::Error::other("compression died"))
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
+fn work(queue: &Mutex<Receiver<Job>>, level: Level) {
+    let mut compressor = Compressor::new(level.of_library());
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { block, previous, last, reply }) = job else { return };
-        let compressed = compress(&block, previous.as_ref(), last);
+        let Ok(Job { block, reply }) = job else { return };
         // Nobody waits any more if writing has failed.
-        let _ = reply.send(compressed);
+        let _ = reply.send(member(&mut compressor, &block));
     }
 }
 
-fn compress(block: &[u8], previous: Option<&Arc<Vec<u8>>>, last: bool) -> io::Result<Compressed> {
-    // Each block has a state of its own: one that was reset does not give the same bytes as a new
-    // one, and which blocks a thread gets is chance.
-    let mut state = Compress::new(Compression::new(LEVEL), false);
-    if let Some(previous) = previous {
-        state.set_dictionary(&previous[previous.len().saturating_sub(WINDOW)..])?;
-    }
-    // Room for a block that does not compress: five bytes for each 16 KiB and some more.
-    let mut bytes = Vec::with_capacity(block.len() + block.len() / 1024 + 1024);
-    let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
-    loop {
-        let read = usize::try_from(state.total_in()).unwrap_or(usize::MAX).min(block.len());
-        let status = state.compress_vec(&block[read..], &mut bytes, flush)?;
-        // A flush is complete when there is room left after it.
-        let flushed = bytes.len() < bytes.capacity() && state.total_in() == block.len() as u64;
-        if if last { status == Status::StreamEnd } else { flushed } {
-            break;
+/// Returns the member that holds `block`. What the compressor did before does not matter.
+fn member(compressor: &mut Compressor, block: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; HEADER_SIZE + compressor.deflate_compress_bound(block.len())];
+    let size = match compressor.deflate_compress(block, &mut bytes[HEADER_SIZE..]) {
+        Ok(size) => size,
+        Err(CompressionError::InsufficientSpace) => {
+            return Err(io::Error::other("a block grew beyond its bound"));
         }
-        bytes.reserve(WINDOW);
-    }
-    let mut crc = Crc::new();
-    crc.update(block);
-    Ok(Compressed { bytes, crc })
+    };
+    bytes.truncate(HEADER_SIZE + size);
+    bytes.extend_from_slice(&crc32(block).to_le_bytes());
+    bytes.extend_from_slice(&number(block.len())?.to_le_bytes());
+    let length = number(HEADER_SIZE + size + TRAILER_SIZE)?;
+    bytes[..HEADER.len()].copy_from_slice(&HEADER);
+    bytes[HEADER.len()..HEADER_SIZE].copy_from_slice(&length.to_le_bytes());
+    Ok(bytes)
+}
+
+fn number(size: usize) -> io::Result<u32> {
+    u32::try_from(size).map_err(io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
-    use flate2::bufread::GzDecoder;
+    use flate2::bufread::MultiGzDecoder;
 
     use super::*;
 
@@ -228,7 +230,7 @@ mod tests {
     }
 
     fn gzip(bytes: &[u8], threads: usize, piece: usize) -> Vec<u8> {
-        let mut writer = GzipWriter::with_threads(Vec::new(), threads);
+        let mut writer = GzipWriter::with_threads(Vec::new(), Level::default(), threads);
         for piece in bytes.chunks(piece) {
             writer.write_all(piece).unwrap();
         }
@@ -236,16 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn one_member_holds_everything() {
+    fn the_members_hold_everything() {
         for length in [0, 1, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 5 * BLOCK + 17] {
             let bytes = sample(length);
             let compressed = gzip(&bytes, 2, 100_000);
-            assert_eq!(compressed[..10], HEADER);
-            let mut rest = &compressed[..];
+            assert_eq!(compressed[..HEADER.len()], HEADER);
             let mut back = Vec::new();
-            GzDecoder::new(&mut rest).read_to_end(&mut back).unwrap();
+            MultiGzDecoder::new(&compressed[..]).read_to_end(&mut back).unwrap();
             assert!(back == bytes, "{length}");
-            assert!(rest.is_empty(), "{length}");
+            let mut lengths = Vec::new();
+            let mut rest = &compressed[..];
+            while !rest.is_empty() {
+                let length = rest[HEADER.len()..HEADER_SIZE].try_into().unwrap();
+                lengths.push(u32::from_le_bytes(length));
+                rest = &rest[u32::from_le_bytes(length) as usize..];
+            }
+            assert_eq!(lengths.len(), length.div_ceil(BLOCK).max(1));
         }
     }
 
@@ -259,13 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn blocks_refer_to_those_before() {
-        let half = sample(WINDOW / 2);
-        let mut bytes = vec![0; BLOCK - half.len()];
-        bytes.extend_from_slice(&half);
-        let alone = gzip(&bytes, 1, BLOCK).len();
-        bytes.extend_from_slice(&half);
-        assert!(gzip(&bytes, 1, BLOCK).len() < alone + 500);
+    fn a_higher_level_is_smaller() {
+        let bytes = sample(3 * BLOCK);
+        let size = |level| {
+            let mut writer = GzipWriter::new(Vec::new(), Level::new(level).unwrap());
+            writer.write_all(&bytes).unwrap();
+            writer.finish().unwrap().len()
+        };
+        assert!(size(0) > bytes.len());
+        assert!(size(9) < size(3) && size(3) < size(0));
+        assert_eq!(Level::new(10), None);
     }
 
     #[test]
@@ -282,7 +293,7 @@ mod tests {
         let compressed = gzip(&bytes, 2, BLOCK);
         assert!(compressed.len() < bytes.len() + bytes.len() / 1000);
         let mut back = Vec::new();
-        GzDecoder::new(&compressed[..]).read_to_end(&mut back).unwrap();
+        MultiGzDecoder::new(&compressed[..]).read_to_end(&mut back).unwrap();
         assert!(back == bytes);
     }
 
@@ -297,7 +308,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut writer = GzipWriter::with_threads(Full, 2);
+        let mut writer = GzipWriter::with_threads(Full, Level::default(), 2);
         let written = writer.write_all(&sample(20 * BLOCK));
         let error = written.and_then(|()| writer.finish().map(|_| ())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -14,7 +14,7 @@ use xbuild_model::{Descriptor, DiffId, Digest};
 use xbuild_store::{BlobWriter, Store};
 use zstd::stream::write::Encoder as ZstdEncoder;
 
-use crate::gzip::GzipWriter;
+use crate::gzip::{GzipWriter, Level};
 use crate::{LayerError, LayerIndex, index};
 
 /// Bytes that are passed on at a time.
@@ -63,7 +63,7 @@ impl<'s> LayerSink<'s> {
         let blob = store.blob_writer()?;
         let encoder = match compression {
             Compression::None => Encoder::None(blob),
-            Compression::Gzip => Encoder::Gzip(GzipWriter::new(blob)),
+            Compression::Gzip => Encoder::Gzip(GzipWriter::new(blob, Level::default())),
             Compression::Zstd => {
                 let encoder = ZstdEncoder::new(blob, ZSTD_LEVEL);
                 Encoder::Zstd(encoder.map_err(LayerError::from_write)?)
