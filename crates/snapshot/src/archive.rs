@@ -13,7 +13,7 @@ use std::io::{Cursor, Read};
 use xbuild_model::manifest::Compression;
 
 use crate::context::{Context, ContextFile};
-use crate::copy::{Content, EntrySink, NewDir, SourceTree, Stage, Staged};
+use crate::copy::{Content, EntrySink, NewDir, Stage, Staged};
 use crate::path::{self, DotDot};
 use crate::{
     ContentHash, CopyError, Entry, Kind, LayerError, Meta, Mtime, RawEntry, ShownPath, TarFault,
@@ -117,9 +117,8 @@ impl Archive {
     /// Returns the archive that the regular file `path` is, `None` if it is none: its first
     /// header cannot be read. Whatever is wrong after that is an error once it is unpacked.
     pub(crate) fn detect(context: &Context, path: &[u8]) -> Result<Option<Self>, CopyError> {
-        let fetched = context.fetch(path)?;
-        let Content::Context(file) = fetched.content else { return Ok(None) };
-        let archive = Self { path: path.to_vec(), file, hash: fetched.hash };
+        let (file, hashed) = context.read(path)?;
+        let archive = Self { path: path.to_vec(), file, hash: hashed.hash };
         let first = match archive.open(context) {
             Ok(mut reader) => reader.next(),
             Err(CopyError::Archive { source, .. }) => Err(source),
@@ -260,7 +259,7 @@ impl Archive {
             if raw.kind != entry.kind {
                 return Err(changed());
             }
-            sink.put(&entry, &mut reader)?;
+            sink.put(&entry, &mut reader, None)?;
         }
         context.reopen(&self.file).map(drop)
     }

@@ -3,6 +3,8 @@
 //! Owners mean nothing and become 0:0; modes and times are kept. What the ignore file excludes
 //! does not exist, whoever asks, and by whatever link.
 
+mod hashes;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,12 +14,17 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
+use xbuild_model::Digest;
 
 use crate::copy::{Content, Fetched, SourceFile, SourceTree};
 use crate::path;
 use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
 use crate::{ContentHash, CopyError, Kind, Meta, ShownPath, capability};
+
+pub(crate) use hashes::{Hashed, Stamp};
+
+use hashes::Hashes;
 
 /// Bytes read at once while hashing.
 const BUFFER: usize = 128 * 1024;
@@ -29,28 +36,14 @@ pub struct Context {
     /// Which one it is of those that a step copies from: 0 for the one that is built.
     number: usize,
     rules: IgnoreRules,
-    /// Hashes of files, valid as long as the stamp of the file is the same.
-    hashes: Mutex<HashMap<Vec<u8>, (Stamp, Hashed)>>,
+    hashes: Mutex<Hashes>,
+    /// Whether the hashes of earlier processes were taken in.
+    is_restored: Mutex<bool>,
     /// Excluded folders, and whether they hold something that is not.
     revealed: Mutex<HashMap<Vec<u8>, bool>>,
 }
 
-/// What changes when somebody writes to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    id: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-#[derive(Debug, Clone)]
-struct Hashed {
-    hash: ContentHash,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// A regular file of a context as it was when it was hashed.
+/// A regular file of a context as it was when it was looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct ContextFile {
     context: usize,
@@ -59,6 +52,16 @@ pub(crate) struct ContextFile {
 }
 
 impl ContextFile {
+    /// Returns the path from the root of the context.
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Returns the size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
     /// Returns the number of the context that the file is in, see [`Context::numbered`].
     pub(crate) fn context(&self) -> usize {
         self.context
@@ -83,8 +86,55 @@ impl Context {
             number: 0,
             rules: rules.unwrap_or_default(),
             hashes: Mutex::default(),
+            is_restored: Mutex::default(),
             revealed: Mutex::default(),
         })
+    }
+
+    /// Takes in the hashes of files that `load` gives, what [`Context::hashes`] returned in
+    /// another process; asks for them once.
+    pub(crate) fn restore_hashes<E>(
+        &self,
+        load: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<(), E> {
+        let mut is_restored = lock(&self.is_restored);
+        if !*is_restored {
+            if let Some(bytes) = load()? {
+                lock(&self.hashes).restore(&bytes);
+            }
+            *is_restored = true;
+        }
+        Ok(())
+    }
+
+    /// Returns the hashes of files that should be remembered, `None` if nothing is new.
+    pub(crate) fn hashes(&self) -> Option<Vec<u8>> {
+        lock(&self.hashes).encode()
+    }
+
+    /// Returns what the hashes of the files of this folder are kept under.
+    pub(crate) fn identity(&self) -> Result<Digest, CopyError> {
+        let stat = self.root.stat(b"").map_err(CopyError::read(b""))?;
+        Ok(Digest::of(format!("{} {}", stat.dev, stat.ino).as_bytes()))
+    }
+
+    /// Reads a regular file to its end and returns it as it is now, with what it holds.
+    ///
+    /// **Errors** — [`CopyError::Changed`] if it was written to meanwhile.
+    pub(crate) fn read(&self, path: &[u8]) -> Result<(ContextFile, Hashed), CopyError> {
+        let begun = hashes::now();
+        let file = self.root.open_file(path).map_err(CopyError::read(path))?;
+        let stamp = stamp(&file, path)?;
+        let known = lock(&self.hashes).get(&stamp);
+        let hashed = match known {
+            Some(hashed) => hashed,
+            None => {
+                let hashed = hash(&file, path, &stamp)?;
+                lock(&self.hashes).put(stamp, hashed.clone(), begun);
+                hashed
+            }
+        };
+        Ok((ContextFile { context: self.number, path: path.to_vec(), stamp }, hashed))
     }
 
     /// Opens a file that was hashed before. Reading it to the end fails if it is no longer what
@@ -160,7 +210,8 @@ impl Context {
         };
         let id = (stat.is_file() && stat.nlink > 1).then_some((stat.dev, stat.ino));
         let meta = Meta { mode: stat.mode, uid: 0, gid: 0, mtime: stat.mtime, xattrs: Vec::new() };
-        Ok(SourceFile { kind, meta, id })
+        let stamp = stat.is_file().then(|| Stamp::of(stat));
+        Ok(SourceFile { kind, meta, id, stamp })
     }
 }
 
@@ -206,41 +257,22 @@ impl SourceTree for Context {
         Ok(files)
     }
 
-    fn fetch(&self, path: &[u8]) -> Result<Fetched, CopyError> {
-        let fail = CopyError::read(path);
-        let file = match self.root.open_file(path) {
-            Ok(file) => file,
-            Err(error) if self.root.stat(path).is_ok_and(|s| s.kind == FileType::Socket) => {
-                drop(error);
-                return Ok(Fetched {
-                    size: 0,
-                    hash: ContentHash(Sha256::digest(b"").into()),
-                    content: Content::Inline([].into()),
-                    xattrs: Vec::new(),
-                });
-            }
-            Err(error) => return Err(fail(error)),
+    fn fetch(&self, path: &[u8], file: &SourceFile) -> Result<Fetched, CopyError> {
+        let Some(stamp) = file.stamp else {
+            // A socket, which is an empty file.
+            return Ok(Fetched {
+                size: 0,
+                hash: Some(ContentHash(Sha256::digest(b"").into())),
+                content: Content::Inline([].into()),
+                xattrs: Vec::new(),
+            });
         };
-        let stamp = Stamp::of(&file).map_err(CopyError::read(path))?;
-        let known = lock(&self.hashes).get(path).filter(|known| known.0 == stamp).cloned();
-        let hashed = match known {
-            Some((_, hashed)) => hashed,
-            None => {
-                let hashed = hash(&file, path, &stamp)?;
-                lock(&self.hashes).insert(path.to_vec(), (stamp, hashed.clone()));
-                hashed
-            }
+        let (hash, xattrs) = match lock(&self.hashes).get(&stamp) {
+            Some(Hashed { hash, xattrs }) => (Some(hash), xattrs),
+            None => (None, Vec::new()),
         };
-        Ok(Fetched {
-            size: stamp.size,
-            hash: hashed.hash,
-            content: Content::Context(ContextFile {
-                context: self.number,
-                path: path.to_vec(),
-                stamp,
-            }),
-            xattrs: hashed.xattrs,
-        })
+        let file = ContextFile { context: self.number, path: path.to_vec(), stamp };
+        Ok(Fetched { size: stamp.size, hash, content: Content::Context(file), xattrs })
     }
 
     fn place(&self) -> &'static str {
@@ -251,9 +283,10 @@ impl SourceTree for Context {
 /// Reads a file to its end.
 ///
 /// **Errors** — [`CopyError::Changed`] if it was written to meanwhile.
-fn hash(file: &File, path: &[u8], stamp: &Stamp) -> Result<Hashed, CopyError> {
+fn hash(file: &File, path: &[u8], expected: &Stamp) -> Result<Hashed, CopyError> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; BUFFER];
+    // Most files are small, and there are many.
+    let mut buffer = vec![0; usize::try_from(expected.size).unwrap_or(BUFFER).clamp(1, BUFFER)];
     let mut total = 0;
     loop {
         let mut input = file;
@@ -267,8 +300,7 @@ fn hash(file: &File, path: &[u8], stamp: &Stamp) -> Result<Hashed, CopyError> {
             Err(error) => return Err(CopyError::read(path)(error)),
         }
     }
-    let now = Stamp::of(file).map_err(CopyError::read(path))?;
-    if now != *stamp || total != stamp.size {
+    if stamp(file, path)? != *expected || total != expected.size {
         return Err(CopyError::Changed { path: ShownPath(path.to_vec()) });
     }
     let capability = xattr(file.as_fd(), CAPABILITY)
@@ -281,18 +313,10 @@ fn hash(file: &File, path: &[u8], stamp: &Stamp) -> Result<Hashed, CopyError> {
 /// The one attribute that is asked for; [`capability::NAME`] as text.
 const CAPABILITY: &str = "security.capability";
 
-impl Stamp {
-    // The casts are between integer types that differ by architecture.
-    #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
-    fn of(file: &File) -> io::Result<Self> {
-        let stat = rustix::fs::fstat(file)?;
-        Ok(Self {
-            id: (stat.st_dev as u64, stat.st_ino as u64),
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        })
-    }
+/// Returns the stamp of an open file; `path` is what it was opened as.
+fn stamp(file: &File, path: &[u8]) -> Result<Stamp, CopyError> {
+    let stat = rustix::fs::fstat(file).map_err(|errno| CopyError::read(path)(errno.into()))?;
+    Ok(Stamp::of(&stat.into()))
 }
 
 /// A file that is read for the second time.
@@ -307,8 +331,7 @@ impl Reopened {
     /// reading, since it may have happened meanwhile.
     pub(crate) fn check(&self) -> Result<(), CopyError> {
         let path = &self.expected.path;
-        let now = Stamp::of(&self.file).map_err(CopyError::read(path))?;
-        if now == self.expected.stamp {
+        if stamp(&self.file, path)? == self.expected.stamp {
             Ok(())
         } else {
             Err(CopyError::Changed { path: ShownPath(path.clone()) })

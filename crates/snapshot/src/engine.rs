@@ -17,7 +17,6 @@ mod cache_mount;
 mod folders;
 mod layers;
 mod owners;
-mod parallel;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -41,7 +40,7 @@ use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
 use crate::{LayerIndex, LayerReader, Mtime, Tree};
 
-use parallel::KeyedLocks;
+use crate::parallel::KeyedLocks;
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]

@@ -12,7 +12,9 @@ use rustix::io::Errno;
 
 use crate::copy::{EntrySink, LayerSource, Origin, Outline, Sources};
 use crate::root::Root;
-use crate::{Change, CopyError, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability};
+use crate::{
+    Change, ContentHash, CopyError, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
+};
 
 /// Mode of files and folders while they are being written.
 const PRIVATE_FILE: u32 = 0o600;
@@ -199,7 +201,12 @@ fn is_refused(error: &io::Error) -> bool {
 }
 
 impl EntrySink for FolderWriter {
-    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), CopyError> {
+    fn put(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Read,
+        _: Option<ContentHash>,
+    ) -> Result<(), CopyError> {
         self.write(entry, contents).map_err(fail(&entry.path))
     }
 

@@ -19,6 +19,8 @@ mod error;
 pub mod flatten;
 pub mod gzip;
 mod index;
+mod indexed_write;
+mod parallel;
 pub mod path;
 mod pattern;
 pub mod remove;
@@ -39,6 +41,7 @@ pub use error::{
     TarFault, TaskError, UnpackError,
 };
 pub use index::{ContentHash, LayerIndex, index_layer};
+pub use indexed_write::IndexedWriter;
 pub use pattern::{IgnoreRules, PatternError};
 pub use root::Root;
 pub use sink::{LayerSink, SinkResult};

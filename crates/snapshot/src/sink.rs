@@ -37,6 +37,7 @@ pub struct LayerSink<'s> {
     /// Copies of the stream go to these. Started with the second chunk: small layers need no
     /// threads.
     index: Option<Consumer<LayerIndex>>,
+    is_indexed: bool,
     tee: Option<Consumer<()>>,
     tee_output: Option<Box<dyn Write + Send>>,
 }
@@ -76,16 +77,33 @@ impl<'s> LayerSink<'s> {
             hash: Sha256::new(),
             encoder,
             index: None,
+            is_indexed: false,
             tee: None,
             tee_output: tee,
         })
+    }
+
+    /// Leaves the index to the writer, who ends the layer with [`LayerSink::finish_indexed`].
+    #[must_use]
+    pub fn indexed_elsewhere(mut self) -> Self {
+        self.is_indexed = true;
+        self
     }
 
     /// Publishes the blob, the record of the layer and its index, and returns them.
     ///
     /// **Errors** — those of [`crate::LayerReader`], if what was written is no layer; of the store; and
     /// [`LayerError::Write`] if the tee failed. Nothing refers to what was stored then.
-    pub fn finish(mut self) -> Result<SinkResult, LayerError> {
+    pub fn finish(self) -> Result<SinkResult, LayerError> {
+        self.end(None)
+    }
+
+    /// Does the same for a layer whose index is known already.
+    pub fn finish_indexed(self, index: LayerIndex) -> Result<SinkResult, LayerError> {
+        self.end(Some(index))
+    }
+
+    fn end(mut self, known: Option<LayerIndex>) -> Result<SinkResult, LayerError> {
         let last = mem::take(&mut self.chunk);
         self.hash.update(&last);
         self.encoder.write_all(&last).map_err(LayerError::from_write)?;
@@ -96,9 +114,10 @@ impl<'s> LayerSink<'s> {
             let written = output.write_all(&last).and_then(|()| output.flush());
             written.map_err(LayerError::from_write)?;
         }
-        let index = match self.index.take() {
-            Some(index) => index.join()?,
-            None => index::read_tar(&last[..])?,
+        let index = match (known, self.index.take()) {
+            (Some(index), _) => index,
+            (None, Some(index)) => index.join()?,
+            (None, None) => index::read_tar(&last[..])?,
         };
         let (digest, size) = self.encoder.finish()?.commit(None)?;
         let diff_id = DiffId(Digest::from_sha256(self.hash.finalize().into()));
@@ -117,7 +136,7 @@ impl<'s> LayerSink<'s> {
         if let Some(output) = self.tee_output.take() {
             self.tee = Some(Consumer::start("tee", move |chunks| copy(chunks, output))?);
         }
-        if self.index.is_none() {
+        if self.index.is_none() && !self.is_indexed {
             self.index = Some(Consumer::start("layer-index", index::read_tar)?);
         }
         // Their threads work while this one hashes and compresses.

@@ -35,6 +35,7 @@ const KINDS: &[(&str, &str)] = &[
     ("blobs", "blobs/sha256"),
     ("layer records", "layers"),
     ("tree indexes", "indexes"),
+    ("file hashes", "file-hashes"),
     ("cached steps", "cache"),
     ("images", "images"),
     ("source records", "source-records"),

@@ -17,6 +17,7 @@ const FOLDERS: &[&str] = &[
     "blobs/sha256",
     "layers",
     "indexes",
+    "file-hashes",
     "folders",
     "cache",
     "cache-mounts",
@@ -121,6 +122,17 @@ impl Store {
     /// Keeps the tree index of a layer.
     pub fn put_index(&self, layer: &DiffId, index: &[u8]) -> Result<(), StoreError> {
         self.publish("indexes", &layer.0, &record::seal(index))
+    }
+
+    /// Returns what is remembered of the files of the folder `key`, in the form in which it was
+    /// given.
+    pub fn file_hashes(&self, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_file("file-hashes", key)?.and_then(record::unseal))
+    }
+
+    /// Remembers something of the files of the folder `key`.
+    pub fn put_file_hashes(&self, key: &Digest, hashes: &[u8]) -> Result<(), StoreError> {
+        self.publish("file-hashes", key, &record::seal(hashes))
     }
 
     /// Returns the result of the step with this key, if one is recorded.

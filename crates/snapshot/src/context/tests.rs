@@ -48,7 +48,7 @@ fn a_link_in_a_path_is_not_followed() {
     make_files(outside.path(), "f f - - secret");
     std::fs::rename(made.dir.path().join("d"), made.dir.path().join("was")).unwrap();
     symlink(outside.path(), made.dir.path().join("d")).unwrap();
-    assert!(made.context.fetch(b"d/f").is_err());
+    assert!(made.context.read(b"d/f").is_err());
     assert!(made.context.list(b"d").is_err());
     assert!(made.context.look(b"d/f").is_err());
 }
@@ -56,13 +56,22 @@ fn a_link_in_a_path_is_not_followed() {
 #[test]
 fn a_file_is_hashed_once_as_long_as_it_stays() {
     let made = folder("f f - - one", "");
-    let first = made.context.fetch(b"f").unwrap();
-    assert_eq!(first.hash.0, <[u8; 32]>::from(Sha256::digest(b"one")));
+    let hash = |context: &Context| context.read(b"f").unwrap().1.hash.0;
+    let found = |context: &Context| {
+        let file = context.look(b"f").unwrap().unwrap();
+        context.fetch(b"f", &file).unwrap().hash
+    };
+    assert_eq!(found(&made.context), None);
+    assert_eq!(hash(&made.context), <[u8; 32]>::from(Sha256::digest(b"one")));
     // Without the memory of the first time, this would be another hash.
-    made.context.hashes.lock().unwrap().get_mut(&b"f"[..]).unwrap().1.hash.0 = [7; 32];
-    assert_eq!(made.context.fetch(b"f").unwrap().hash.0, [7; 32]);
+    let (file, mut hashed) = made.context.read(b"f").unwrap();
+    hashed.hash.0 = [7; 32];
+    made.context.hashes.lock().unwrap().put(file.stamp, hashed, hashes::now());
+    assert_eq!(hash(&made.context), [7; 32]);
+    assert_eq!(found(&made.context), Some(ContentHash([7; 32])));
     make_files(made.dir.path(), "f f - - two");
-    assert_eq!(made.context.fetch(b"f").unwrap().hash.0, <[u8; 32]>::from(Sha256::digest(b"two")));
+    assert_eq!(found(&made.context), None);
+    assert_eq!(hash(&made.context), <[u8; 32]>::from(Sha256::digest(b"two")));
 }
 
 #[test]

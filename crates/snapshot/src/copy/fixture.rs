@@ -15,8 +15,8 @@ use xbuild_model::file_op::{CopyRequest, FileOp};
 
 use super::{CopyEnv, LayerSource, Origin, Prepared, select};
 use crate::{
-    Change, Context, CopyError, Entry, IgnoreRules, Kind, LayerReader, LayerWriter, Meta, Mtime,
-    Tree, index_layer,
+    Change, Context, CopyError, Entry, IgnoreRules, IndexedWriter, Kind, LayerReader, LayerWriter,
+    Meta, Mtime, Tree, index, index_layer,
 };
 
 /// The time of what is made and not copied.
@@ -211,9 +211,11 @@ pub(crate) fn prepare(
 
 /// Returns the layer of a step.
 pub(crate) fn write(prepared: &Prepared) -> Result<Vec<u8>, CopyError> {
-    let mut writer = LayerWriter::new(Vec::new());
+    let mut writer = IndexedWriter::new(Vec::new());
     prepared.write(&mut writer)?;
-    Ok(writer.finish()?)
+    let (layer, index) = writer.finish()?;
+    assert_eq!(index, index::read_tar(&layer[..])?);
+    Ok(layer)
 }
 
 /// Returns what a COPY of a context writes, or the error as it is shown.

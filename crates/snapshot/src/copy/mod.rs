@@ -23,7 +23,7 @@ use xbuild_model::{Digest, StepFailure};
 
 use crate::context::Context;
 use crate::path::{self, DotDot};
-use crate::{CopyError, LayerReader, LayerWriter, Mtime, Tree};
+use crate::{CopyError, IndexedWriter, LayerReader, Mtime, Tree};
 
 pub(crate) use origin::{Fetched, FileId, SourceFile, SourceTree};
 pub(crate) use outline::{EntrySink, Outline, Sources};
@@ -41,6 +41,16 @@ pub enum Origin {
         /// Their contents.
         source: Arc<dyn LayerSource>,
     },
+}
+
+impl Origin {
+    /// Returns the folder, if it is one.
+    pub(crate) fn context(&self) -> Option<&Arc<Context>> {
+        match self {
+            Self::Context(context) => Some(context),
+            Self::Layers { .. } => None,
+        }
+    }
 }
 
 /// Gives the contents of the layers of one stack.
@@ -116,7 +126,7 @@ impl Prepared {
     /// Writes the entries of the layer; the caller finishes the writer.
     ///
     /// **Errors** — [`CopyError::Changed`] if a source was written to since it was selected.
-    pub fn write<W: Write>(&self, writer: &mut LayerWriter<W>) -> Result<(), CopyError> {
+    pub fn write<W: Write>(&self, writer: &mut IndexedWriter<W>) -> Result<(), CopyError> {
         self.outline.write(&self.sources, writer)
     }
 }
@@ -149,7 +159,8 @@ pub fn select(
         FileOp::MakeDir(request) => make_dir(env, request, &mut stage, &mut warnings)?,
         FileOp::Pick { path } => transfer::pick(env, path, &mut stage)?,
     }
-    let outline = stage.finish();
+    let mut outline = stage.finish();
+    outline.hash_contents(&sources)?;
     let key = outline.key(&sources);
     Ok(Prepared { outline, key, sources, warnings })
 }

@@ -1,6 +1,7 @@
 //! The trees that files are copied from.
 
 use super::stage::{Content, resolve};
+use crate::context::Stamp;
 use crate::path;
 use crate::pattern::Glob;
 use crate::{ContentHash, CopyError, Kind, Meta, Node, Tree};
@@ -17,15 +18,18 @@ pub(crate) struct SourceFile {
     pub(crate) meta: Meta,
     /// Of a regular file that may have other names: which one it is.
     pub(crate) id: Option<FileId>,
+    /// Of a regular file of a context: as it was when it was looked at.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// The contents of a regular file of an origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {
     pub(crate) size: u64,
-    pub(crate) hash: ContentHash,
+    /// `None` if the file was never read.
+    pub(crate) hash: Option<ContentHash>,
     pub(crate) content: Content,
-    /// All extended attributes that a layer may carry.
+    /// All extended attributes that a layer may carry, as far as they are known without reading.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -38,9 +42,9 @@ pub(crate) trait SourceTree {
     /// Returns what the folder `path` holds, by name ascending.
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, SourceFile)>, CopyError>;
 
-    /// Returns where the contents of the regular file `path` are. Reads it, if its hash is not
-    /// known.
-    fn fetch(&self, path: &[u8]) -> Result<Fetched, CopyError>;
+    /// Returns where the contents of the regular file `path` are, and what is known of them;
+    /// `file` is what was found there.
+    fn fetch(&self, path: &[u8], file: &SourceFile) -> Result<Fetched, CopyError>;
 
     /// Returns what the tree is, for messages.
     fn place(&self) -> &'static str;
@@ -65,11 +69,11 @@ impl SourceTree for Tree {
         Ok(self.children(path).map(|(name, node)| (name.to_vec(), source_file(node))).collect())
     }
 
-    fn fetch(&self, path: &[u8]) -> Result<Fetched, CopyError> {
+    fn fetch(&self, path: &[u8], _: &SourceFile) -> Result<Fetched, CopyError> {
         let found = self.lookup(path).and_then(|node| match (&node.kind, node.content) {
             (Kind::File { size }, Some(hash)) => Some(Fetched {
                 size: *size,
-                hash,
+                hash: Some(hash),
                 content: Content::Layer { number: node.layer, position: node.position? },
                 xattrs: crate::capability::exported(&node.meta.xattrs),
             }),
@@ -91,7 +95,7 @@ fn source_file(node: &Node) -> SourceFile {
         Kind::File { .. } => node.position.map(|position| (node.layer.into(), position.into())),
         _ => None,
     };
-    SourceFile { kind: node.kind.clone(), meta: node.meta.clone(), id }
+    SourceFile { kind: node.kind.clone(), meta: node.meta.clone(), id, stamp: None }
 }
 
 /// Returns the paths that a source stands for: those that match, in the order of a walk, or the

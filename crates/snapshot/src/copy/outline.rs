@@ -10,20 +10,33 @@ use xbuild_model::Digest;
 use super::stage::{Content, Staged};
 use super::{LayerSource, Origin};
 use crate::archive::Archive;
-use crate::context::{Context, ContextFile};
-use crate::{Change, ContentHash, CopyError, Entry, Kind, LayerWriter, Tree};
+use crate::context::{Context, ContextFile, Hashed};
+use crate::{
+    Change, ContentHash, CopyError, Entry, IndexedWriter, Kind, LayerWriter, Tree, parallel,
+};
 
 /// Takes entries with their contents: a layer, or a folder.
 pub(crate) trait EntrySink {
-    /// Takes a file; `contents` are those of a regular one, and empty for all others.
-    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), CopyError>;
+    /// Takes a file; `contents` are those of a regular one, and empty for all others. `hash` is
+    /// that of the contents, if it is known.
+    fn put(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Read,
+        hash: Option<ContentHash>,
+    ) -> Result<(), CopyError>;
 
     /// Takes a [`Change::Whiteout`] or [`Change::Opaque`].
     fn mark(&mut self, change: &Change) -> Result<(), CopyError>;
 }
 
 impl<W: Write> EntrySink for LayerWriter<W> {
-    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), CopyError> {
+    fn put(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Read,
+        _: Option<ContentHash>,
+    ) -> Result<(), CopyError> {
         Ok(LayerWriter::put(self, entry, contents)?)
     }
 
@@ -34,6 +47,21 @@ impl<W: Write> EntrySink for LayerWriter<W> {
             Change::Put(entry) => LayerWriter::put(self, entry, &mut std::io::empty())?,
         }
         Ok(())
+    }
+}
+
+impl<W: Write> EntrySink for IndexedWriter<W> {
+    fn put(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Read,
+        hash: Option<ContentHash>,
+    ) -> Result<(), CopyError> {
+        Ok(IndexedWriter::put(self, entry, contents, hash)?)
+    }
+
+    fn mark(&mut self, change: &Change) -> Result<(), CopyError> {
+        Ok(IndexedWriter::mark(self, change)?)
     }
 }
 
@@ -116,6 +144,45 @@ impl Outline {
         Self::new(Vec::new(), files)
     }
 
+    /// Reads the files of contexts that were never read, on all cores, to know their contents.
+    ///
+    /// A file that was written to since it was found is taken as it is now.
+    pub(super) fn hash_contents(&mut self, sources: &Sources) -> Result<(), CopyError> {
+        let unknown = self.files.iter_mut().map(|planned| &mut planned.file);
+        let unknown = unknown.filter(|file| file.hash.is_none()).filter_map(Unread::of).collect();
+        parallel::each_core(unknown, |unread: Unread<'_>| {
+            let (file, Hashed { hash, xattrs }) =
+                sources.context(unread.file).read(unread.file.path())?;
+            *unread.kind = Kind::File { size: file.size() };
+            *unread.hash = Some(hash);
+            *unread.xattrs = xattrs;
+            *unread.file = file;
+            Ok::<_, CopyError>(())
+        })?;
+        self.share_attributes();
+        Ok(())
+    }
+
+    /// Gives further names of a file the attributes of the first.
+    fn share_attributes(&mut self) {
+        let mut of_files = BTreeMap::new();
+        for Planned { path, file } in &self.files {
+            if !file.meta.xattrs.is_empty() {
+                of_files.insert(path.clone(), file.meta.xattrs.clone());
+            }
+        }
+        if of_files.is_empty() {
+            return;
+        }
+        for Planned { file, .. } in &mut self.files {
+            if let Kind::HardLink { target } = &file.kind
+                && let Some(xattrs) = of_files.get(target)
+            {
+                file.meta.xattrs.clone_from(xattrs);
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.marks.is_empty()
     }
@@ -182,17 +249,18 @@ impl Outline {
         let is_file = |planned: &&Planned| matches!(planned.file.kind, Kind::File { .. });
         let is_link = |planned: &&Planned| matches!(planned.file.kind, Kind::HardLink { .. });
         for planned in self.files.iter().filter(|planned| !is_file(planned) && !is_link(planned)) {
-            sink.put(&planned.entry(), nothing)?;
+            sink.put(&planned.entry(), nothing, None)?;
         }
         let mut in_layers: Wanted<'_, u32> = BTreeMap::new();
         let mut in_archives: Wanted<'_, usize> = BTreeMap::new();
         for planned in self.files.iter().filter(is_file) {
+            let hash = planned.file.hash;
             match &planned.file.content {
-                Content::None => sink.put(&planned.entry(), nothing)?,
-                Content::Inline(bytes) => sink.put(&planned.entry(), &mut &bytes[..])?,
+                Content::None => sink.put(&planned.entry(), nothing, hash)?,
+                Content::Inline(bytes) => sink.put(&planned.entry(), &mut &bytes[..], hash)?,
                 Content::Context(file) => {
                     let mut contents = sources.context(file).reopen(file)?;
-                    let result = sink.put(&planned.entry(), &mut contents);
+                    let result = sink.put(&planned.entry(), &mut contents, hash);
                     // A file that changed is the better explanation of what failed.
                     contents.check()?;
                     result?;
@@ -221,9 +289,26 @@ impl Outline {
             archive.write(sources.context(archive.file()), wanted.collect(), sink)?;
         }
         for planned in self.files.iter().filter(is_link) {
-            sink.put(&planned.entry(), nothing)?;
+            sink.put(&planned.entry(), nothing, None)?;
         }
         Ok(())
+    }
+}
+
+/// What is found out about a file of a context by reading it.
+struct Unread<'a> {
+    file: &'a mut ContextFile,
+    kind: &'a mut Kind,
+    hash: &'a mut Option<ContentHash>,
+    xattrs: &'a mut Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<'a> Unread<'a> {
+    fn of(staged: &'a mut Staged) -> Option<Self> {
+        let Staged { kind, meta, content: Content::Context(file), hash } = staged else {
+            return None;
+        };
+        Some(Self { file, kind, hash, xattrs: &mut meta.xattrs })
     }
 }
 
@@ -253,7 +338,7 @@ fn write_from_layer(
         let Some(planned) = files.pop() else { continue };
         match change {
             Change::Put(found) if found.kind == planned.file.kind => {
-                sink.put(&planned.entry(), &mut reader)?;
+                sink.put(&planned.entry(), &mut reader, planned.file.hash)?;
             }
             _ => return Err(changed),
         }

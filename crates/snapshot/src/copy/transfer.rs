@@ -357,7 +357,7 @@ impl Transfer<'_, '_> {
                 return Ok(());
             }
         }
-        let fetched = tree.fetch(from)?;
+        let fetched = tree.fetch(from, file)?;
         meta.xattrs = fetched.xattrs;
         if let Some(id) = file.id {
             links.insert(id, to.clone());
@@ -368,7 +368,7 @@ impl Transfer<'_, '_> {
                 kind: Kind::File { size: fetched.size },
                 meta,
                 content: fetched.content,
-                hash: Some(fetched.hash),
+                hash: fetched.hash,
             },
         )
     }
@@ -398,6 +398,7 @@ impl Transfer<'_, '_> {
             kind: Kind::File { size: contents.len() as u64 },
             meta: Meta { mode: INLINE_MODE, mtime: self.default_mtime, ..Meta::default() },
             id: None,
+            stamp: None,
         };
         let staged = Staged {
             meta: self.meta(&source),

@@ -20,7 +20,8 @@ use xbuild_model::seam::PendingTask;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::TempFolder;
 
-use super::{Shared, parallel};
+use super::Shared;
+use crate::parallel;
 use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
 use crate::{
     Change, EngineError, Kind, LayerError, LayerIndex, Meta, TaskError, Tree, path, remove,

@@ -8,8 +8,9 @@ use xbuild_model::manifest::Compression;
 use xbuild_model::{Chain, Descriptor, DiffId, ImageLayer};
 use xbuild_store::BlobWriter;
 
-use super::{LayerBlob, Shared, parallel};
+use super::{LayerBlob, Shared};
 use crate::decode::decompress;
+use crate::parallel;
 use crate::{EngineError, LayerError, LayerIndex, LayerReader, Tree, index_layer};
 
 /// Where the uncompressed bytes of a layer go while it is read.

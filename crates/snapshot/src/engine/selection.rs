@@ -13,7 +13,7 @@ use super::Shared;
 use crate::context::Context;
 use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
 use crate::{
-    Change, CopyError, EngineError, Kind, LayerError, LayerReader, LayerSink, LayerWriter,
+    Change, CopyError, EngineError, IndexedWriter, Kind, LayerError, LayerReader, LayerSink,
     SinkResult,
 };
 
@@ -27,8 +27,11 @@ pub(super) fn select(
     let has_parent = !parent.0.is_empty() && copy::needs_parent(op);
     let tree = if has_parent { Some(shared.tree(parent)?) } else { None };
     let origin = origin.map(|origin| open(shared, origin)).transpose()?;
-    let read_file = |path: &[u8]| Ok(read_file(shared, parent, path)?);
     let remotes = fetch(shared, op)?;
+    let contexts = origin.iter().filter_map(Origin::context).chain(&remotes);
+    let contexts: Vec<Arc<Context>> = contexts.cloned().collect();
+    contexts.iter().try_for_each(|context| recall(shared, context))?;
+    let read_file = |path: &[u8]| Ok(read_file(shared, parent, path)?);
     let env = CopyEnv {
         origin,
         remotes: &remotes,
@@ -36,8 +39,24 @@ pub(super) fn select(
         read_file: &read_file,
     };
     let prepared = copy::select(&env, tree.as_ref(), op).map_err(failure)?;
+    contexts.iter().try_for_each(|context| remember(shared, context))?;
     prepared.warnings().iter().for_each(|warning| (shared.options.on_warning)(warning));
     Ok(Chosen { shared: shared.clone(), parent: parent.clone(), prepared })
+}
+
+/// Takes in what earlier builds have found in the files of a folder.
+fn recall(shared: &Shared, context: &Context) -> Result<(), EngineError> {
+    context.restore_hashes(|| {
+        let key = context.identity().map_err(failure)?;
+        Ok(shared.store.file_hashes(&key)?)
+    })
+}
+
+/// Keeps what was found in the files of a folder for later builds.
+fn remember(shared: &Shared, context: &Context) -> Result<(), EngineError> {
+    let Some(hashes) = context.hashes() else { return Ok(()) };
+    let key = context.identity().map_err(failure)?;
+    Ok(shared.store.put_file_hashes(&key, &hashes)?)
 }
 
 /// Fetches what a step takes from elsewhere.
@@ -129,9 +148,10 @@ impl Chosen {
     /// Writes the layer, whose bytes also go to `tee`.
     fn write(&self, tee: Option<Box<dyn Write + Send>>) -> Result<SinkResult, EngineError> {
         let sink = LayerSink::new(&self.shared.store, self.shared.options.compression, tee)?;
-        let mut writer = LayerWriter::new(sink);
+        let mut writer = IndexedWriter::new(sink.indexed_elsewhere());
         self.prepared.write(&mut writer).map_err(failure)?;
-        Ok(writer.finish()?.finish()?)
+        let (sink, index) = writer.finish()?;
+        Ok(sink.finish_indexed(index)?)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Stat {
     pub size: u64,
     /// The modification time.
     pub mtime: Mtime,
+    /// When it was last changed in any way: kept by the kernel, nobody can set it.
+    pub ctime: Mtime,
     /// The device that holds it.
     pub dev: u64,
     /// Its number there.
@@ -58,6 +60,7 @@ impl From<rustix::fs::Stat> for Stat {
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: Mtime { secs: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+            ctime: Mtime { secs: stat.st_ctime as i64, nanos: stat.st_ctime_nsec as u32 },
             dev: stat.st_dev as u64,
             ino: stat.st_ino as u64,
             nlink: stat.st_nlink as u64,

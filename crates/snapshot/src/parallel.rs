@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 /// How many layers are pulled and unpacked at the same time: registries limit the connections of
 /// a client, and more than this gains nothing on a disk.
@@ -13,19 +15,35 @@ const AT_ONCE: usize = 3;
 /// items.
 ///
 /// **Errors** — one of those of `work`; no further item is begun after it.
-pub(super) fn each<T: Send, R: Send, E: Send>(
+pub(crate) fn each<T: Send, R: Send, E: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    if items.len() < 2 {
+    each_of(items, AT_ONCE, work)
+}
+
+/// Does the same, with as many at a time as there are cores: for work that is not waiting.
+pub(crate) fn each_core<T: Send, R: Send, E: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    each_of(items, thread::available_parallelism().map_or(1, NonZero::get), work)
+}
+
+fn each_of<T: Send, R: Send, E: Send>(
+    items: Vec<T>,
+    at_once: usize,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    if items.len() < 2 || at_once < 2 {
         return items.into_iter().map(work).collect();
     }
     let count = items.len();
     let queue = Mutex::new(items.into_iter().enumerate());
     let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<Result<R, E>>>>());
     let failed = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(count) {
+    thread::scope(|scope| {
+        for _ in 0..at_once.min(count) {
             scope.spawn(|| {
                 while !failed.load(Ordering::Relaxed) {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -45,7 +63,7 @@ pub(super) fn each<T: Send, R: Send, E: Send>(
 }
 
 /// A lock for each of many things.
-pub(super) struct KeyedLocks<K>(Mutex<HashMap<K, Arc<Mutex<()>>>>);
+pub(crate) struct KeyedLocks<K>(Mutex<HashMap<K, Arc<Mutex<()>>>>);
 
 impl<K> Default for KeyedLocks<K> {
     fn default() -> Self {
@@ -55,7 +73,7 @@ impl<K> Default for KeyedLocks<K> {
 
 impl<K: Hash + Eq + Clone> KeyedLocks<K> {
     /// Does `work` while nobody else works on `key`.
-    pub(super) fn with<T>(&self, key: &K, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn with<T>(&self, key: &K, work: impl FnOnce() -> T) -> T {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             locks.entry(key.clone()).or_default().clone()

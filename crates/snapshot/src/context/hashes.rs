@@ -1,0 +1,184 @@
+//! Hashes of files that are remembered, from one build to the next.
+//!
+//! A file is known by what changes when somebody writes to it. Time stamps are only as fine as the
+//! file system and the kernel's clock tick: a file that was changed just before it was read may be
+//! changed again without its stamp telling. So such a file is not remembered beyond the process.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::root::Stat;
+use crate::{ContentHash, Mtime};
+
+/// How old a time stamp must be to be trusted. The coarsest file systems count in 2 seconds.
+const RACY: Duration = Duration::from_secs(2);
+
+/// Files that are remembered although they were not seen, beside as many as were: other steps and
+/// ignore files look at other parts of a context.
+const UNSEEN: usize = 10_000;
+
+/// The first byte of what is kept. Changes with the encoding.
+const VERSION: u8 = 1;
+
+/// What changes when somebody writes to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// Device and inode.
+    pub(super) id: (u64, u64),
+    /// Bytes.
+    pub(super) size: u64,
+    modified: Mtime,
+    changed: Mtime,
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &Stat) -> Self {
+        let Stat { dev, ino, size, mtime, ctime, .. } = *stat;
+        Self { id: (dev, ino), size, modified: mtime, changed: ctime }
+    }
+
+    /// Returns whether any change after `time` gives another stamp.
+    fn is_settled(&self, time: Mtime) -> bool {
+        let limit = i128::from(time.secs) - i128::from(RACY.as_secs());
+        i128::from(self.changed.secs.max(self.modified.secs)) < limit
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hashed {
+    pub(crate) hash: ContentHash,
+    /// All extended attributes that a layer may carry.
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A file as it was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Known {
+    stamp: Stamp,
+    hashed: Hashed,
+    #[serde(skip)]
+    seen: bool,
+    /// Whether it may be remembered when the process is gone.
+    settled: bool,
+}
+
+/// The hashes of the files of one folder, by device and inode.
+#[derive(Debug, Default)]
+pub(super) struct Hashes {
+    known: HashMap<(u64, u64), Known>,
+    is_changed: bool,
+}
+
+impl Hashes {
+    /// Returns what the file holds, if it is known to be as it was.
+    pub(super) fn get(&mut self, stamp: &Stamp) -> Option<Hashed> {
+        let known = self.known.get_mut(&stamp.id).filter(|known| known.stamp == *stamp)?;
+        known.seen = true;
+        Some(known.hashed.clone())
+    }
+
+    /// Remembers a file that was read from `begun` on.
+    pub(super) fn put(&mut self, stamp: Stamp, hashed: Hashed, begun: Mtime) {
+        let settled = stamp.is_settled(begun);
+        self.is_changed |= settled;
+        self.known.insert(stamp.id, Known { stamp, hashed, seen: true, settled });
+    }
+
+    /// Takes in what [`Hashes::encode`] made; what cannot be read is nothing.
+    pub(super) fn restore(&mut self, bytes: &[u8]) {
+        let Some((&VERSION, bytes)) = bytes.split_first() else { return };
+        let Ok(list) = postcard::from_bytes::<Vec<Known>>(bytes) else { return };
+        self.known.reserve(list.len());
+        for known in list {
+            self.known.entry(known.stamp.id).or_insert(known);
+        }
+    }
+
+    /// Returns what should be kept, `None` if that is what was restored.
+    pub(super) fn encode(&mut self) -> Option<Vec<u8>> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        let seen = self.known.values().filter(|known| known.seen).count();
+        let mut unseen = seen + UNSEEN;
+        let mut kept: Vec<&Known> = self.known.values().filter(|known| known.settled).collect();
+        kept.sort_unstable_by_key(|known| known.stamp.id);
+        kept.retain(|known| {
+            if !known.seen {
+                unseen = unseen.saturating_sub(1);
+            }
+            known.seen || unseen > 0
+        });
+        let encoded = postcard::to_extend(&kept, vec![VERSION]);
+        Some(encoded.expect("plain values always have an encoding"))
+    }
+}
+
+/// Returns the time by this machine's clock.
+pub(super) fn now() -> Mtime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Mtime { secs: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanos: now.subsec_nanos() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(ino: u64, secs: i64) -> Stamp {
+        let time = Mtime { secs, nanos: 5 };
+        Stamp { id: (1, ino), size: 3, modified: Mtime { secs: 0, nanos: 0 }, changed: time }
+    }
+
+    fn hashed(byte: u8) -> Hashed {
+        Hashed { hash: ContentHash([byte; 32]), xattrs: vec![(b"n".to_vec(), b"v".to_vec())] }
+    }
+
+    fn restored(bytes: &[u8]) -> Hashes {
+        let mut hashes = Hashes::default();
+        hashes.restore(bytes);
+        hashes
+    }
+
+    #[test]
+    fn what_was_read_long_after_its_last_change_is_kept() {
+        let mut hashes = Hashes::default();
+        hashes.put(stamp(1, 100), hashed(1), Mtime { secs: 103, nanos: 0 });
+        // It may change once more in the same tick.
+        hashes.put(stamp(2, 100), hashed(2), Mtime { secs: 102, nanos: 0 });
+        assert!(hashes.get(&stamp(2, 100)).is_some());
+        let mut next = restored(&hashes.encode().unwrap());
+        assert_eq!(next.get(&stamp(1, 100)).unwrap().hash, ContentHash([1; 32]));
+        assert_eq!(next.get(&stamp(1, 100)).unwrap().xattrs, hashed(1).xattrs);
+        assert!(next.get(&stamp(1, 101)).is_none());
+        assert!(next.get(&stamp(2, 100)).is_none());
+        assert!(next.encode().is_none(), "nothing is new");
+    }
+
+    #[test]
+    fn files_that_are_not_seen_are_forgotten_at_some_time() {
+        let late = Mtime { secs: 1000, nanos: 0 };
+        let mut hashes = Hashes::default();
+        for ino in 0..3 * UNSEEN as u64 {
+            hashes.put(stamp(ino, 1), hashed(0), late);
+        }
+        let mut next = restored(&hashes.encode().unwrap());
+        next.put(stamp(u64::MAX, 1), hashed(1), late);
+        let mut last = restored(&next.encode().unwrap());
+        assert!(last.known.len() <= UNSEEN + 2, "{}", last.known.len());
+        assert!(last.get(&stamp(u64::MAX, 1)).is_some());
+    }
+
+    #[test]
+    fn garbage_is_nothing() {
+        let mut hashes = Hashes::default();
+        hashes.put(stamp(1, 1), hashed(1), Mtime { secs: 1000, nanos: 0 });
+        let bytes = hashes.encode().unwrap();
+        for length in 0..bytes.len() {
+            assert!(restored(&bytes[..length]).known.is_empty());
+        }
+        assert!(restored(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]).known.is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! Writing a layer and its index at once, without reading the layer again.
+
+use std::io::{self, Read, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::whiteout::{self, Role};
+use crate::{Change, ContentHash, Entry, Kind, LayerError, LayerIndex, LayerWriter, Meta, Mtime};
+use crate::{capability, path};
+
+/// Writes a layer as [`LayerWriter`] does, and remembers what a reader of it will find.
+#[derive(Debug)]
+pub struct IndexedWriter<W> {
+    writer: LayerWriter<W>,
+    changes: Vec<(Change, Option<ContentHash>)>,
+}
+
+impl<W: Write> IndexedWriter<W> {
+    /// Writes to `output`, in many small pieces.
+    pub fn new(output: W) -> Self {
+        Self { writer: LayerWriter::new(output), changes: Vec::new() }
+    }
+
+    /// Writes an entry, see [`LayerWriter::put`]. Contents whose `hash` is not known are hashed
+    /// on the way; one that is given is believed.
+    pub fn put(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Read,
+        hash: Option<ContentHash>,
+    ) -> Result<(), LayerError> {
+        let hash = match (&entry.kind, hash) {
+            (Kind::File { .. }, None) => {
+                let mut contents = Hashing { contents, hash: Sha256::new() };
+                self.writer.put(entry, &mut contents)?;
+                Some(ContentHash(contents.hash.finalize().into()))
+            }
+            (Kind::File { .. }, hash) => {
+                self.writer.put(entry, contents)?;
+                hash
+            }
+            _ => {
+                self.writer.put(entry, contents)?;
+                None
+            }
+        };
+        self.changes.push(match whiteout::role(&entry.path) {
+            Ok(Role::Whiteout { folder, name }) => {
+                (Change::Whiteout(path::join(folder, name)), None)
+            }
+            Ok(Role::Opaque { folder }) => (Change::Opaque(folder.to_vec()), None),
+            Ok(Role::Ignored) => return Ok(()),
+            Ok(Role::Plain) | Err(_) => (Change::Put(as_read(entry)), hash),
+        });
+        Ok(())
+    }
+
+    /// Writes a [`Change::Whiteout`] or [`Change::Opaque`], or an entry without contents.
+    pub fn mark(&mut self, change: &Change) -> Result<(), LayerError> {
+        match change {
+            Change::Whiteout(path) => self.writer.whiteout(path)?,
+            Change::Opaque(path) => self.writer.opaque(path)?,
+            Change::Put(entry) => return self.put(entry, &mut io::empty(), None),
+        }
+        self.changes.push((change.clone(), None));
+        Ok(())
+    }
+
+    /// Ends the layer and returns the output, flushed, and the index of what was written.
+    pub fn finish(self) -> Result<(W, LayerIndex), LayerError> {
+        Ok((self.writer.finish()?, LayerIndex::new(self.changes)?))
+    }
+}
+
+/// Returns what a reader finds where the entry was written.
+fn as_read(entry: &Entry) -> Entry {
+    let Meta { mode, uid, gid, mtime, xattrs } = &entry.meta;
+    let meta = Meta {
+        mode: mode & 0o7777,
+        uid: *uid,
+        gid: *gid,
+        mtime: Mtime { secs: mtime.secs.max(-i64::MAX), nanos: 0 },
+        xattrs: capability::exported(xattrs),
+    };
+    Entry { path: entry.path.clone(), kind: entry.kind.clone(), meta }
+}
+
+/// Hashes what is read through it.
+struct Hashing<'a> {
+    contents: &'a mut dyn Read,
+    hash: Sha256,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.contents.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index;
+
+    #[test]
+    fn the_index_is_that_of_a_reader() {
+        let mut writer = IndexedWriter::new(Vec::new());
+        let meta = Meta {
+            mode: 0o104_755,
+            uid: 5,
+            gid: 3_000_000,
+            mtime: Mtime { secs: -7, nanos: 99 },
+            xattrs: vec![(b"user.gone".to_vec(), b"1".to_vec())],
+        };
+        let long = [&b"d/"[..], &[b'x'; 200]].concat();
+        for (path, kind, mut contents, hash) in [
+            (&b"d"[..], Kind::Dir, &b""[..], None),
+            (&long, Kind::File { size: 5 }, b"hello", None),
+            (
+                b"known",
+                Kind::File { size: 2 },
+                b"it",
+                Some(ContentHash(Sha256::digest(b"it").into())),
+            ),
+            (b"h", Kind::HardLink { target: long.clone() }, b"", None),
+            (b"s", Kind::Symlink { target: b"d".to_vec() }, b"", None),
+            (b"c", Kind::CharDevice { major: 1, minor: 3 }, b"", None),
+            (b"p", Kind::Fifo, b"", None),
+            (b"d/.wh.name", Kind::File { size: 0 }, b"", None),
+        ] {
+            let entry = Entry { path: path.to_vec(), kind, meta: meta.clone() };
+            writer.put(&entry, &mut contents, hash).unwrap();
+        }
+        writer.mark(&Change::Whiteout(b"gone".to_vec())).unwrap();
+        writer.mark(&Change::Opaque(b"d".to_vec())).unwrap();
+        let (tar, index) = writer.finish().unwrap();
+        assert_eq!(index, index::read_tar(&tar[..]).unwrap());
+    }
+}
