@@ -21,6 +21,7 @@ pub mod gzip;
 mod index;
 pub mod path;
 mod pattern;
+mod read_ahead;
 pub mod remove;
 pub mod root;
 mod sink;
