@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use xbuild_model::{Descriptor, DiffId, Digest, FailureKind, Reference, StepFailure};
+use xbuild_model::{Descriptor, DiffId, Digest, FailureKind, ImageLayer, Reference, StepFailure};
 use xbuild_registry::{
     AssembleOptions, Assembled, Client, LayoutContent, Push, PushEvent, PushSource, assemble,
 };
@@ -197,8 +197,8 @@ impl Exporter<'_> {
             .map_err(|error| Problem::step(&StepFailure::from(error)).during("pushing"))
     }
 
-    /// Returns where the layers are, by digest.
-    fn sources(&self) -> HashMap<Digest, LayerBlob> {
+    /// Returns where the layers are, by digest, and the base image that each is of.
+    fn sources(&self) -> HashMap<Digest, (LayerBlob, Option<ImageLayer>)> {
         let layers = self.images.iter().flat_map(|image| &image.layers.0);
         layers
             .filter_map(|layer| {
@@ -207,26 +207,33 @@ impl Exporter<'_> {
                     LayerBlob::Stored(descriptor) => descriptor.digest.clone(),
                     LayerBlob::Remote(layer) => layer.descriptor.digest.clone(),
                 };
-                Some((digest, blob))
+                let base = self.engine.origin(layer);
+                let base = base.filter(|base| base.descriptor.digest == digest);
+                Some((digest, (blob, base)))
             })
             .collect()
     }
 
     fn source(
         &self,
-        sources: &HashMap<Digest, LayerBlob>,
+        sources: &HashMap<Digest, (LayerBlob, Option<ImageLayer>)>,
         descriptor: &Descriptor,
     ) -> Result<PushSource, StepFailure> {
         let gone = || {
             let text = format!("the blob {} is gone from the store", descriptor.digest);
             StepFailure::new(FailureKind::Internal, io::Error::other(text))
         };
-        match sources.get(&descriptor.digest).ok_or_else(gone)? {
+        let (blob, base) = sources.get(&descriptor.digest).ok_or_else(gone)?;
+        match blob {
             LayerBlob::Remote(layer) => Ok(PushSource::Remote(layer.clone())),
             LayerBlob::Stored(stored) => {
                 let file = self.store.open_blob(&stored.digest);
                 let file = file.map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
-                file.map(PushSource::Local).ok_or_else(gone)
+                let file = file.ok_or_else(gone)?;
+                Ok(match base {
+                    Some(base) => PushSource::Pulled(file, base.clone()),
+                    None => PushSource::Local(file),
+                })
             }
         }
     }

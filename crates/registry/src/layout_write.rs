@@ -171,7 +171,7 @@ impl LayoutContent<'_> {
         let mut wrong = Ok(());
         let source = self.source(descriptor)?;
         let copied = publish(path, |file| {
-            if let PushSource::Local(local) = &source {
+            if let Some(local) = source.file() {
                 // File to file: the kernel copies, or shares the blocks.
                 let mut local = local.try_clone()?;
                 io::Seek::rewind(&mut local)?;

@@ -27,12 +27,32 @@ use crate::upload::{Mount, UploadError, Uploads};
 
 /// Where the bytes of a layer are.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, never kept")]
 pub enum PushSource {
     /// In a file of their own, from its first byte on.
     Local(File),
     /// Where the base image came from.
     Remote(ImageLayer),
+    /// In a file, pulled from where the base image came from: a registry that has it already need
+    /// not be sent it.
+    Pulled(File, ImageLayer),
+}
+
+impl PushSource {
+    /// Returns the file that holds the bytes, if they are here.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match self {
+            Self::Local(file) | Self::Pulled(file, _) => Some(file),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// Returns the layer of the base image that this is, if it is one.
+    fn base(&self) -> Option<&ImageLayer> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(layer) | Self::Pulled(_, layer) => Some(layer),
+        }
+    }
 }
 
 /// Says where the bytes of a layer are. Asked only for layers that the target does not have.
@@ -262,13 +282,10 @@ impl Destination<'_> {
     /// Returns a repository of this registry that has the blob: one that was pushed to just now,
     /// else the one that the base image was pulled from.
     fn mountable<'b>(&'b self, source: Option<&'b PushSource>) -> Option<&'b str> {
-        let base = match source {
-            Some(PushSource::Remote(layer)) => match &layer.source {
-                BlobSource::Registry { registry, repository } => Some((registry, repository)),
-                BlobSource::Layout { .. } => None,
-            },
-            _ => None,
-        };
+        let base = source.and_then(PushSource::base).and_then(|layer| match &layer.source {
+            BlobSource::Registry { registry, repository } => Some((registry, repository)),
+            BlobSource::Layout { .. } => None,
+        });
         let base = base
             .filter(|(registry, _)| *registry == self.reference.registry())
             .map(|(_, repository)| repository.as_str())
@@ -288,7 +305,7 @@ impl Destination<'_> {
             return Ok(Box::new(io::Cursor::new(bytes[start..].to_vec())));
         }
         match source {
-            Some(PushSource::Local(file)) => {
+            Some(PushSource::Local(file) | PushSource::Pulled(file, _)) => {
                 Ok(Box::new(FileFrom { file: file.try_clone()?, position: offset }))
             }
             Some(PushSource::Remote(layer)) => match &layer.source {
@@ -365,7 +382,9 @@ pub(crate) fn open_source(
     blobs: &dyn Blobs,
 ) -> Result<Box<dyn Read + Send>, StepFailure> {
     match source {
-        PushSource::Local(file) => Ok(Box::new(FileFrom { file, position: 0 })),
+        PushSource::Local(file) | PushSource::Pulled(file, _) => {
+            Ok(Box::new(FileFrom { file, position: 0 }))
+        }
         PushSource::Remote(layer) => blobs.open(&layer),
     }
 }

@@ -154,6 +154,11 @@ impl Engine {
         Ok(self.0.blob(layer)?)
     }
 
+    /// Returns the layer of a resolved image that has this layer, whether or not it was pulled.
+    pub fn origin(&self, layer: &DiffId) -> Option<ImageLayer> {
+        self.0.known(|known| known.remote.get(layer).cloned())
+    }
+
     /// Opens a layer for reading, pulling it if its blob is not in the store.
     pub fn read_layer(
         &self,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use xbuild_model::{DiffId, Digest};
 
+use crate::read_ahead::read_ahead;
 use crate::{Change, EntryFault, IndexFault, Kind, LayerError, LayerReader, Tree};
 
 /// The first byte of a stored index. Changes with the encoding and with what the tar reader makes
@@ -89,11 +90,19 @@ impl LayerIndex {
 }
 
 /// Reads an uncompressed layer to the very end of the stream and returns its diff ID and index.
-/// All that is read also goes to `tee`, such as the pipe of an unpacking process.
+/// All that is read also goes to `tee`, such as the pipe of an unpacking process. `tar` is read, and
+/// so decompressed, on a thread of its own.
 ///
 /// **Errors** — as [`LayerReader::next`]; [`LayerError::Write`] if `tee` fails.
 pub fn index_layer(
-    tar: impl Read,
+    tar: impl Read + Send,
+    tee: Option<Box<dyn Write + Send>>,
+) -> Result<(DiffId, LayerIndex), LayerError> {
+    read_ahead(tar, |tar| index_read(tar, tee))
+}
+
+fn index_read(
+    tar: &mut dyn Read,
     tee: Option<Box<dyn Write + Send>>,
 ) -> Result<(DiffId, LayerIndex), LayerError> {
     let mut tap = Tap { input: tar, hash: Sha256::new(), tee, tee_error: None };

@@ -23,6 +23,7 @@ mod indexed_write;
 mod parallel;
 pub mod path;
 mod pattern;
+mod read_ahead;
 pub mod remove;
 pub mod root;
 mod sink;

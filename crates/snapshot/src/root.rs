@@ -138,6 +138,15 @@ impl Root {
         })
     }
 
+    /// Returns whether files in this folder get the very mode that they are made with: there is no
+    /// umask and no default access list. Where it cannot be told, they do not.
+    pub fn keeps_modes(&self) -> bool {
+        let mode = Mode::from_raw_mode(0o777);
+        let made = self.beneath(b".", OFlags::TMPFILE | OFlags::WRONLY, mode);
+        let stat = made.and_then(rustix::fs::fstat);
+        stat.is_ok_and(|stat| Stat::from(stat).mode & 0o7777 == 0o777)
+    }
+
     /// Makes the folder `path`. The process's umask applies to `mode`.
     pub fn mkdir(&self, path: &[u8], mode: u32) -> io::Result<()> {
         self.last(path, |dir, name| rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode)))

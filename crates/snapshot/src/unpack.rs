@@ -9,10 +9,11 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -26,6 +27,9 @@ pub(crate) const OPAQUE: &str = "user.overlay.opaque";
 /// Bytes copied at a time. Large enough that a system call costs little, and a run of zeros of
 /// this length becomes a hole.
 const BUFFER: usize = 64 << 10;
+
+/// Folders that are kept open at most: images with more of them list the files of one together.
+const MAX_OPENED: usize = 512;
 
 /// How to unpack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,7 +95,12 @@ pub(crate) struct Unpacker<'r> {
     /// Who owns what this process makes.
     own_ids: (u32, u32),
     /// The folder of the last entry: archives list a folder's files together.
-    current: Option<(Vec<u8>, Root)>,
+    current: Option<(Vec<u8>, Rc<Root>)>,
+    /// Folders that were opened before, up to [`MAX_OPENED`].
+    opened: HashMap<Vec<u8>, Rc<Root>>,
+    max_opened: usize,
+    /// Whether a file has the mode that it was made with.
+    keeps_modes: bool,
     /// What folders are to be at the end, when nothing is written into them any more; those that
     /// the layer does not mention with the metadata of [`implied`].
     folders: BTreeMap<Vec<u8>, Meta>,
@@ -111,6 +120,9 @@ impl<'r> Unpacker<'r> {
             options,
             own_ids: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             current: None,
+            opened: HashMap::new(),
+            max_opened: max_opened(),
+            keeps_modes: root.keeps_modes(),
             folders: BTreeMap::new(),
             whiteouts: BTreeSet::new(),
             skipped: BTreeSet::new(),
@@ -173,7 +185,10 @@ impl<'r> Unpacker<'r> {
             made => made.map(|()| Made::Other),
         };
         match &entry.kind {
-            Kind::File { .. } => here.create_new(name, 0o600).map(Made::File),
+            Kind::File { .. } => {
+                let mode = self.first_mode(&entry.meta).unwrap_or(0o600);
+                here.create_new(name, mode).map(Made::File)
+            }
             Kind::Symlink { target } => here.symlink(target, name).map(|()| Made::Other),
             Kind::Fifo => here
                 .mknod(name, FileType::Fifo, entry.meta.mode & 0o7777, (0, 0))
@@ -257,6 +272,7 @@ impl<'r> Unpacker<'r> {
     /// Removes what this layer put at `path`, which is `name` in the current folder.
     fn remove(&mut self, path: &[u8], name: &[u8]) -> io::Result<()> {
         self.here().remove_tree(name)?;
+        self.opened.clear();
         self.skipped.remove(path);
         if self.folders.remove(path).is_some() {
             let below = [path, b"/"].concat();
@@ -279,6 +295,10 @@ impl<'r> Unpacker<'r> {
         if self.current.as_ref().is_some_and(|(path, _)| path == parent) {
             return Ok(());
         }
+        if let Some(opened) = self.opened.get(parent) {
+            self.current = Some((parent.to_vec(), Rc::clone(opened)));
+            return Ok(());
+        }
         let opened = match self.root.dir(parent) {
             // A file or a symbolic link in the way goes, as the missing part comes.
             Err(error) if absent(&error) || is_link(&error) => {
@@ -287,12 +307,17 @@ impl<'r> Unpacker<'r> {
             }
             opened => opened?,
         };
+        if self.opened.len() >= self.max_opened {
+            self.opened.clear();
+        }
+        let opened = Rc::new(opened);
+        self.opened.insert(parent.to_vec(), Rc::clone(&opened));
         self.current = Some((parent.to_vec(), opened));
         Ok(())
     }
 
     fn here(&self) -> &Root {
-        self.current.as_ref().map_or(self.root, |(_, folder)| folder)
+        self.current.as_ref().map_or(self.root, |(_, folder)| folder.as_ref())
     }
 
     /// Gives a regular file its owner, mode, attributes and time, in the order in which the one
@@ -301,7 +326,9 @@ impl<'r> Unpacker<'r> {
         if let Some(owner) = self.owner(meta) {
             give(file, owner)?;
         }
-        rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode & 0o7777))?;
+        if self.first_mode(meta).is_none() {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode & 0o7777))?;
+        }
         for (name, value) in capability::exported(&meta.xattrs) {
             match rustix::fs::fsetxattr(file, &name[..], &value, XattrFlags::empty()) {
                 // A file system without attributes, or a namespace that may not set them: the
@@ -325,6 +352,14 @@ impl<'r> Unpacker<'r> {
         here.set_mtime(name, meta.mtime)
     }
 
+    /// Returns the mode to make a file with, `None` if it must be set afterwards: a change of owner
+    /// and every write take set-id bits away.
+    fn first_mode(&self, meta: &Meta) -> Option<u32> {
+        let mode = meta.mode & 0o7777;
+        let is_final = self.keeps_modes && mode & 0o7000 == 0 && self.owner(meta).is_none();
+        is_final.then_some(mode)
+    }
+
     /// Returns to whom a file must be given, `None` if it is theirs.
     fn owner(&self, meta: &Meta) -> Option<(u32, u32)> {
         let ids = (meta.uid, meta.gid);
@@ -339,6 +374,13 @@ impl<'r> Unpacker<'r> {
         }
         Ok(Unpacked { skipped_devices: self.skipped.len() as u64 })
     }
+}
+
+/// Returns how many folders to keep open: at most half of what this process may open.
+fn max_opened() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (limit / 2).clamp(1, MAX_OPENED)
 }
 
 /// What became of an entry.

@@ -2,12 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::panic;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
 use crate::{Store, StoreError};
+
+/// Bytes after which a sync is started in the background.
+const WRITEBACK: usize = 32 << 20;
 
 /// A blob in the making. Dropping it discards it.
 #[derive(Debug)]
@@ -17,11 +22,19 @@ pub struct BlobWriter<'a> {
     path: PathBuf,
     hash: Sha256,
     size: u64,
+    writeback: Writeback,
 }
 
 impl<'a> BlobWriter<'a> {
     pub(crate) fn new(store: &'a Store, file: File, path: PathBuf) -> Self {
-        Self { store, file: Some(file), path, hash: Sha256::new(), size: 0 }
+        Self {
+            store,
+            file: Some(file),
+            path,
+            hash: Sha256::new(),
+            size: 0,
+            writeback: Writeback::default(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -53,7 +66,8 @@ impl<'a> BlobWriter<'a> {
                     .and_then(|file| file.set_modified(std::time::SystemTime::now()));
                 let _ = fs::remove_file(&self.path);
             } else {
-                file.sync_data().map_err(StoreError::io("sync", &self.path))?;
+                let synced = self.writeback.join().and_then(|()| file.sync_data());
+                synced.map_err(StoreError::io("sync", &self.path))?;
                 fs::rename(&self.path, &target).map_err(StoreError::io("publish", target))?;
             }
         }
@@ -67,11 +81,46 @@ impl Write for BlobWriter<'_> {
         let written = file.write(bytes)?;
         self.hash.update(&bytes[..written]);
         self.size += written as u64;
+        self.writeback.wrote(file, written)?;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Has the kernel write a large blob to the disk while more of it comes: at the end there is little
+/// left to wait for.
+#[derive(Debug, Default)]
+struct Writeback {
+    pending: usize,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Writeback {
+    /// Counts bytes that were written, and starts to sync them when they are many.
+    ///
+    /// **Errors** — those of the sync before: the kernel tells each of them once, so none may be lost.
+    fn wrote(&mut self, file: &File, count: usize) -> io::Result<()> {
+        self.pending += count;
+        let is_busy = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        if self.pending < WRITEBACK || is_busy {
+            return Ok(());
+        }
+        self.join()?;
+        self.pending = 0;
+        // Only a head start: without a thread for it, the sync at the end does all.
+        let Ok(file) = file.try_clone() else { return Ok(()) };
+        let sync = move || file.sync_data();
+        self.thread = thread::Builder::new().name("writeback".to_owned()).spawn(sync).ok();
+        Ok(())
+    }
+
+    /// Waits for the sync that was started last.
+    fn join(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
 }
 

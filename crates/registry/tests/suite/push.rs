@@ -108,6 +108,38 @@ fn mounts_the_base_of_the_same_registry() {
     assert_eq!(registry.count("GET", "/v2/base/blobs/"), 1, "the configuration alone");
 }
 
+/// Pulled or not, the base is in the registry.
+#[test]
+fn mounts_a_base_that_was_pulled() {
+    let registry = Registry::start();
+    let (built, source) = on_base(&registry, b"base layer");
+    let (mounted, sent) = (Mutex::new(0), Mutex::new(0));
+    let push = Push {
+        targets: &[reference(&registry, "app:1")],
+        by_digest: false,
+        assembled: &built.assembled,
+        layers: &|wanted| {
+            Ok(match source(wanted) {
+                PushSource::Remote(layer) => {
+                    PushSource::Pulled(crate::fixture::file(b"base layer"), layer)
+                }
+                other => other,
+            })
+        },
+        progress: &|event| match event {
+            PushEvent::Finished { how: BlobOutcome::Mounted, .. } => *mounted.lock().unwrap() += 1,
+            PushEvent::Finished { blob, how: BlobOutcome::Uploaded, .. }
+                if blob.digest == Digest::of(b"base layer") =>
+            {
+                *sent.lock().unwrap() += 1;
+            }
+            _ => {}
+        },
+    };
+    client().push(&push).unwrap();
+    assert_eq!((mounted.into_inner().unwrap(), sent.into_inner().unwrap()), (1, 0));
+}
+
 #[test]
 fn sends_the_base_where_it_cannot_be_mounted() {
     // Another registry; one that begins an upload instead; one that refuses.
