@@ -504,3 +504,17 @@ fn foreign_programs_run_without_touching_the_host() {
         place.build(&[]).fails(3, &["SIGSEGV"]);
     }
 }
+
+#[test]
+fn many_layers_stack() {
+    const LAYERS: usize = 150;
+    if !can_run() {
+        return;
+    }
+    let copies: String = (0..LAYERS).map(|n| format!("COPY Dockerfile /{n}\n")).collect();
+    let look = format!("RUN for n in $(seq 0 {}); do test -s /$n || exit 1; done", LAYERS - 1);
+    let dockerfile = format!("FROM busybox\n{copies}{look} && echo > /found\n");
+    for user in User::all() {
+        has_lines(&image(user, &dockerfile), -1, &["file 644 0:0 found"]);
+    }
+}

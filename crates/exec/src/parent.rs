@@ -9,9 +9,9 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::pipe::PipeFlags;
-use xbuild_model::StepFailure;
 use xbuild_model::run::{Network, ReadyMount, RunRequest};
 use xbuild_model::seam::{Namespace, Output, PendingTask, RootDirs, Runner};
+use xbuild_model::{Platform, StepFailure};
 
 use crate::binfmt::Registration;
 use crate::error::{Errno, SandboxError};
@@ -219,6 +219,10 @@ impl Runner for Parent {
         output: &dyn Output,
     ) -> Result<(), StepFailure> {
         step::run(self, self.network, root, request, mounts, output)
+    }
+
+    fn is_emulated(&self, platform: &Platform) -> bool {
+        !step::runs_on_cpu(platform)
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) fn run(
 }
 
 /// Returns whether programs of the platform are for this machine's CPU, at least in a 32-bit mode.
-fn runs_on_cpu(platform: &Platform) -> bool {
+pub(crate) fn runs_on_cpu(platform: &Platform) -> bool {
     let (host, arch) = (Arch::host(), Arch::of(platform));
     arch == host || arch == host.and_then(Arch::compat)
 }

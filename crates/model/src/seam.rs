@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::file_op::{CopyOrigin, FileOp};
 use crate::remote::RemoteSource;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
-use crate::{Chain, DiffId, Digest, ImageLayer, StepFailure};
+use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure};
 
 /// Gives the bytes of blobs that are somewhere else. Implemented by `registry`.
 pub trait Blobs: Send + Sync {
@@ -142,6 +142,9 @@ pub trait Runner: Send + Sync {
         mounts: &[ReadyMount],
         output: &dyn Output,
     ) -> Result<(), StepFailure>;
+
+    /// Returns whether programs of the platform take an emulator here, which makes for long steps.
+    fn is_emulated(&self, platform: &Platform) -> bool;
 }
 
 /// Takes the output of a command.

@@ -1,11 +1,14 @@
 //! The order of the work: a vertex is ready when its inputs are done, and as many as may be are
 //! under way at a time.
+//!
+//! Emulated steps take ten times as long as others, so they come last among what is ready, and
+//! one job is kept from them as long as there is work that waits for none of them.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use xbuild_model::{Chain, StepFailure};
-use xbuild_plan::{Graph, VertexId};
+use xbuild_plan::{Graph, Vertex, VertexId};
 
 use crate::error::SolveError;
 use crate::event::Events;
@@ -23,7 +26,9 @@ pub fn solve(
     options: &SolveOptions,
     events: &dyn Events,
 ) -> Result<Vec<BuiltImage>, Box<SolveError>> {
-    let schedule = Schedule::new(graph);
+    let emulated =
+        |vertex: &Vertex| vertex.op.is_run() && stages.runner.is_emulated(&vertex.platform);
+    let schedule = Schedule::new(graph, options.jobs.get(), emulated);
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.get().min(graph.vertices.len()) {
             scope.spawn(|| {
@@ -66,6 +71,21 @@ struct Schedule {
     state: Mutex<State>,
     changed: Condvar,
     users: Vec<Vec<VertexId>>,
+    /// By vertex.
+    speeds: Vec<Speed>,
+    /// How many emulated steps may be under way while native work is left.
+    emulated_limit: usize,
+}
+
+/// How a vertex stands to emulated steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    /// Neither it nor anything that it stands on is emulated.
+    Native,
+    /// It stands on something that is.
+    Mixed,
+    /// It is.
+    Emulated,
 }
 
 struct State {
@@ -75,25 +95,52 @@ struct State {
     missing: Vec<usize>,
     /// Vertices that can be begun: the first of the file first.
     ready: BTreeSet<VertexId>,
+    /// Emulated ones that can be begun.
+    ready_emulated: BTreeSet<VertexId>,
+    /// How many emulated ones are under way.
+    emulated: usize,
     /// How many vertices are not done.
     left: usize,
+    /// How many of them are [`Speed::Native`].
+    native_left: usize,
     failure: Option<(VertexId, StepFailure)>,
 }
 
 impl Schedule {
-    fn new(graph: &Graph) -> Self {
+    fn new(graph: &Graph, jobs: usize, emulated: impl Fn(&Vertex) -> bool) -> Self {
         let count = graph.vertices.len();
         let mut users = vec![Vec::new(); count];
         let mut missing = vec![0; count];
+        let mut speeds: Vec<Speed> = Vec::with_capacity(count);
         for (id, vertex) in graph.iter() {
             // A vertex may be both parent and origin: it is waited for once.
             let inputs: BTreeSet<VertexId> = vertex.op.inputs().collect();
             missing[id.0] = inputs.len();
             inputs.iter().for_each(|input| users[input.0].push(id));
+            // Inputs come before their users.
+            let native = inputs.iter().all(|input| speeds[input.0] == Speed::Native);
+            speeds.push(match emulated(vertex) {
+                true => Speed::Emulated,
+                false if native => Speed::Native,
+                false => Speed::Mixed,
+            });
         }
-        let ready = graph.iter().map(|(id, _)| id).filter(|id| missing[id.0] == 0).collect();
-        let state = State { done: vec![None; count], missing, ready, left: count, failure: None };
-        Self { state: Mutex::new(state), changed: Condvar::new(), users }
+        let mut state = State {
+            done: vec![None; count],
+            missing,
+            ready: BTreeSet::new(),
+            ready_emulated: BTreeSet::new(),
+            emulated: 0,
+            left: count,
+            native_left: speeds.iter().filter(|speed| **speed == Speed::Native).count(),
+            failure: None,
+        };
+        for (id, _) in graph.iter().filter(|(id, _)| state.missing[id.0] == 0).collect::<Vec<_>>() {
+            state.add_ready(id, speeds[id.0]);
+        }
+        let emulated_limit = jobs.saturating_sub(1).max(1);
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self { state, changed, users, speeds, emulated_limit }
     }
 
     /// Waits for a vertex that is ready; `None` when there is nothing more to begin.
@@ -106,6 +153,12 @@ impl Schedule {
             if let Some(id) = state.ready.pop_first() {
                 return Some(id);
             }
+            if (state.native_left == 0 || state.emulated < self.emulated_limit)
+                && let Some(id) = state.ready_emulated.pop_first()
+            {
+                state.emulated += 1;
+                return Some(id);
+            }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -113,13 +166,18 @@ impl Schedule {
     fn put(&self, id: VertexId, result: Result<Done, StepFailure>) {
         let mut state = self.lock();
         state.left = state.left.saturating_sub(1);
+        match self.speeds[id.0] {
+            Speed::Native => state.native_left -= 1,
+            Speed::Mixed => {}
+            Speed::Emulated => state.emulated -= 1,
+        }
         match result {
             Ok(done) => {
                 state.done[id.0] = Some(done);
                 for user in &self.users[id.0] {
                     state.missing[user.0] -= 1;
                     if state.missing[user.0] == 0 {
-                        state.ready.insert(*user);
+                        state.add_ready(*user, self.speeds[user.0]);
                     }
                 }
             }
@@ -137,5 +195,67 @@ impl Schedule {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic of another thread is passed on by the scope; the state itself stays whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add_ready(&mut self, id: VertexId, speed: Speed) {
+        let ready = match speed {
+            Speed::Native | Speed::Mixed => &mut self.ready,
+            Speed::Emulated => &mut self.ready_emulated,
+        };
+        ready.insert(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{graph, run, vertex};
+    use xbuild_plan::Op;
+
+    /// Two chains on one base: `slow` emulated steps, then a native one; and two native steps.
+    fn schedule(jobs: usize) -> Schedule {
+        let labels = ["slow 1", "slow 2", "on slow", "native 1", "native 2"];
+        let parents = [0, 0, 2, 0, 4];
+        let steps = labels.iter().zip(parents).map(|(label, parent)| run(label, parent));
+        let graph = graph(std::iter::once(vertex("base", Op::Scratch)).chain(steps).collect());
+        Schedule::new(&graph, jobs, |vertex| vertex.label.starts_with("slow"))
+    }
+
+    fn done(schedule: &Schedule, id: usize) {
+        schedule.put(VertexId(id), Ok(Done::default()));
+    }
+
+    #[test]
+    fn one_job_does_native_work_first() {
+        let schedule = schedule(1);
+        let order: Vec<usize> = std::iter::from_fn(|| schedule.take().map(|id| id.0))
+            .inspect(|id| done(&schedule, *id))
+            .collect();
+        assert_eq!(order, [0, 4, 5, 1, 2, 3]);
+    }
+
+    #[test]
+    fn emulated_steps_leave_a_job_to_native_work() {
+        let schedule = schedule(2);
+        assert_eq!(schedule.take(), Some(VertexId(0)));
+        done(&schedule, 0);
+        assert_eq!(schedule.take(), Some(VertexId(4)));
+        assert_eq!(schedule.take(), Some(VertexId(1)));
+        // The second emulated step is ready, but so will be the native one.
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| schedule.take());
+            done(&schedule, 4);
+            assert_eq!(next.join().unwrap(), Some(VertexId(5)));
+        });
+        // No native work is left that does not wait for an emulated step.
+        done(&schedule, 5);
+        assert_eq!(schedule.take(), Some(VertexId(2)));
+        done(&schedule, 2);
+        assert_eq!(schedule.take(), Some(VertexId(3)));
+        done(&schedule, 1);
+        done(&schedule, 3);
+        assert_eq!(schedule.take(), None);
     }
 }

@@ -161,6 +161,10 @@ impl Runner for Fake {
         }
         Ok(())
     }
+
+    fn is_emulated(&self, platform: &Platform) -> bool {
+        platform.architecture() != "amd64"
+    }
 }
 
 impl Events for Fake {
@@ -175,14 +179,14 @@ fn platform() -> Platform {
     Platform::new("linux", "amd64", None)
 }
 
-fn vertex(label: &str, op: Op) -> Vertex {
+pub(crate) fn vertex(label: &str, op: Op) -> Vertex {
     let definition = Digest::of(label.as_bytes());
     let span = Span::new(&"Dockerfile".into(), 1, 1);
     let (key, label) = (definition.clone(), label.to_owned());
     Vertex { key, definition, span, label, platform: platform(), op, needs_folder: true }
 }
 
-fn run(command: &str, parent: usize) -> Vertex {
+pub(crate) fn run(command: &str, parent: usize) -> Vertex {
     let request = RunRequest {
         argv: vec![command.to_owned()],
         env: Vec::new(),
@@ -208,7 +212,7 @@ fn make_dir(path: &str, parent: usize) -> Vertex {
     vertex(path, Op::Files { parent, op, origin: None, independent: false })
 }
 
-fn graph(vertices: Vec<Vertex>) -> Graph {
+pub(crate) fn graph(vertices: Vec<Vertex>) -> Graph {
     let history = (1..vertices.len()).map(|index| PlannedHistory {
         created_by: vertices[index].label.clone(),
         comment: String::new(),
