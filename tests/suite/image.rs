@@ -29,11 +29,11 @@ pub(crate) struct Image {
 pub(crate) struct Entry {
     /// Without slashes at its ends; empty for the root folder.
     pub(crate) path: String,
-    /// One of `file dir symlink link fifo`, or `other`.
+    /// One of `file dir symlink link fifo char block`, or `other`.
     pub(crate) kind: &'static str,
     pub(crate) mode: u32,
     pub(crate) owner: (u64, u64),
-    /// What a symbolic or hard link says.
+    /// What a symbolic or hard link says; of a device its numbers.
     pub(crate) link: String,
     pub(crate) content: Vec<u8>,
 }
@@ -169,7 +169,7 @@ pub(crate) fn entries(tar: &[u8]) -> Vec<Entry> {
 fn read_entry(mut entry: tar::Entry<'_, &[u8]>) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let path = text(&entry.path_bytes());
-    let link = entry.link_name_bytes().map(|link| text(&link)).unwrap_or_default();
+    let mut link = entry.link_name_bytes().map(|link| text(&link)).unwrap_or_default();
     let header = entry.header();
     let kind = match header.entry_type() {
         tar::EntryType::Regular => "file",
@@ -177,8 +177,14 @@ fn read_entry(mut entry: tar::Entry<'_, &[u8]>) -> Entry {
         tar::EntryType::Symlink => "symlink",
         tar::EntryType::Link => "link",
         tar::EntryType::Fifo => "fifo",
+        tar::EntryType::Char => "char",
+        tar::EntryType::Block => "block",
         _ => "other",
     };
+    if matches!(kind, "char" | "block") {
+        let number = |number: std::io::Result<Option<u32>>| number.unwrap().unwrap();
+        link = format!("{}:{}", number(header.device_major()), number(header.device_minor()));
+    }
     let (mode, owner) = (header.mode().unwrap(), (header.uid().unwrap(), header.gid().unwrap()));
     let mut content = Vec::new();
     entry.read_to_end(&mut content).unwrap();

@@ -64,6 +64,62 @@ fn what_changed_is_the_layer() {
 }
 
 #[test]
+fn devices_are_in_the_layer() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let image = image(
+            user,
+            "FROM busybox AS first\n\
+             RUN mkdir /d && mknod -m 666 /d/null c 1 3 && mknod -m 600 /d/blk b 7 0 && ln /d/blk /d/twin \
+             && mknod /d/gone c 5 1 && test -f /d/null && ! mknod /d/null c 1 3 && ! mknod /d/white c 0 0\n\
+             RUN rm /d/gone && chmod 640 /d/null && mv /d/blk /d/moved\n\
+             FROM busybox\n\
+             COPY --from=first /d /d\n\
+             RUN chmod 600 /d/null && mv /d/null /null && rm /d/moved\n",
+        );
+        has_lines(
+            &image,
+            -2,
+            &[
+                "dir 755 0:0 d",
+                "block 600 0:0 d/moved -> 7:0",
+                "char 640 0:0 d/null -> 1:3",
+                "block 600 0:0 d/twin -> 7:0",
+            ],
+        );
+        has_lines(
+            &image,
+            -1,
+            &[
+                "dir 755 0:0 d",
+                "file 0 0:0 d/.wh.moved",
+                "file 0 0:0 d/.wh.null",
+                "char 600 0:0 null -> 1:3",
+            ],
+        );
+    }
+}
+
+#[test]
+fn only_root_makes_devices() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all().into_iter().filter(|user| !matches!(user, User::Single)) {
+        let image = image(
+            user,
+            "FROM busybox\n\
+             RUN mkdir -m 777 /d && mknod -m 666 /d/null c 1 3\n\
+             USER 1000\n\
+             RUN ! mknod /d/mine c 1 3 && echo x > /d/file && chmod 600 /d/file\n",
+        );
+        has_lines(&image, -1, &["dir 777 0:0 d", "file 600 1000:0 d/file"]);
+    }
+}
+
+#[test]
 fn what_is_gone_is_whited_out() {
     if !can_run() {
         return;

@@ -1,7 +1,6 @@
 //! The system call filter of a RUN step.
 //!
-//! [`program`] works everything out ahead of time, so that [`install`] is one system call that
-//! allocates nothing: it is made in a process that was forked, just before the capabilities are
+//! [`program`] works everything out ahead of time, so that [`install`] is one system call: it is made in a process that was forked, just before the capabilities are
 //! cut. Installing needs `CAP_SYS_ADMIN` in the process's user namespace, and then no
 //! `no_new_privs`, which would break `sudo` in a build.
 //!
@@ -11,10 +10,16 @@
 //! carry a bit that puts them beyond the newest known number, so that they do not exist. Programs
 //! under an emulator are filtered by the calls of the emulator.
 //!
-//! Source: `seccomp(2)`; the container default profile as Docker and containerd ship it.
+//! Some calls are answered by a supervisor, a process outside of the filter's reach: `notice`
+//! has what the two say to each other.
+//!
+//! Source: `seccomp(2)`, `seccomp_unotify(2)`; the container default profile as Docker and containerd ship it.
 
 mod bpf;
+pub(crate) mod notice;
 mod policy;
+
+use std::os::fd::OwnedFd;
 
 use xbuild_model::Platform;
 
@@ -51,12 +56,21 @@ pub fn program(platform: &Platform) -> Result<Filter, SeccompError> {
     Ok(Filter { instructions: bpf::assemble(&tables) })
 }
 
-/// Puts the calling thread, and all that it starts, under the filter for good.
+/// Puts the calling thread, and all that it starts, under the filter for good. Returns where the
+/// supervisor hears of calls; `None` if there cannot be one, and the kernel gets these calls too:
+/// something that this process runs in may supervise it already.
 ///
-/// **Errors** — [`SeccompError::Install`], with the kernel's reason. Does not allocate unless it
-/// fails.
-pub fn install(filter: &Filter) -> Result<(), SeccompError> {
-    sys::set_seccomp_filter(&filter.instructions).map_err(|source| SeccompError::Install { source })
+/// **Errors** — [`SeccompError::Install`], with the kernel's reason.
+pub fn install(filter: &Filter) -> Result<Option<OwnedFd>, SeccompError> {
+    match sys::set_supervised_filter(&filter.instructions) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL)) => {
+            sys::set_seccomp_filter(&bpf::unsupervised(&filter.instructions))
+                .map(|()| None)
+                .map_err(|source| SeccompError::Install { source })
+        }
+        Err(source) => Err(SeccompError::Install { source }),
+    }
 }
 
 #[cfg(test)]

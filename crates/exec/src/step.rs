@@ -2,7 +2,8 @@
 //! output and result.
 //!
 //! The main process ([`run`]) sends the request as a task and reads output. The task's process
-//! ([`run_task`]) makes the namespaces, waits, and cleans up. Its child is pid 1 of the step
+//! ([`run_task`]) makes the namespaces, waits, and cleans up; meanwhile it answers what the step must
+//! not ask of the kernel itself ([`supervisor`]). Its child is pid 1 of the step
 //! ([`init`]): it builds the root file system ([`root`], [`mounts`], [`files`], [`run_mounts`]),
 //! starts the command ([`command`]) and reaps.
 
@@ -17,11 +18,10 @@ mod root;
 mod run_mounts;
 mod secrets;
 mod stubs;
+mod supervisor;
 mod user;
 mod walk;
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
@@ -39,7 +39,7 @@ use crate::error::{RunError, SandboxError};
 use crate::output::Lines;
 use crate::parent::Parent;
 use crate::sys::{self, Fork};
-use crate::{namespace, seccomp};
+use crate::{namespace, seccomp, wire};
 
 /// The name of the task.
 pub(crate) const TASK: &str = "exec.run";
@@ -254,13 +254,16 @@ fn run_in_namespaces(
     enter_namespaces(spec.isolated)?;
     let (events, events_end) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
+    let (channel, channel_end) = wire::pair().map_err(RunError::setup("socketpair"))?;
     let pid = match sys::fork().map_err(RunError::setup("fork"))? {
-        Fork::Child => init::main(spec, filter.as_ref(), [stdout, stderr], events, events_end),
+        Fork::Child => {
+            let output = [stdout, stderr];
+            init::main(spec, filter.as_ref(), channel_end, output, events, events_end)
+        }
         Fork::Parent(pid) => pid,
     };
-    drop((stdout, stderr, events_end));
-    let mut text = Vec::new();
-    File::from(events).read_to_end(&mut text).map_err(RunError::setup("read from the step"))?;
+    drop((stdout, stderr, events_end, channel_end));
+    let text = supervisor::attend(spec, events, channel)?;
     retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))
         .map_err(RunError::setup("wait for the step"))?;
     let mut result = Err(RunError::Killed);

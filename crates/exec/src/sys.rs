@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::process::Pid;
 
@@ -181,6 +181,87 @@ pub(crate) fn set_seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Puts the calling thread under a filter program whose calls for a supervisor arrive at the
+/// returned descriptor, which is closed when another program is executed.
+pub(crate) fn set_supervised_filter(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let len =
+        u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // A signal shall not start a call again that the supervisor is at: it might be done already.
+    // Kernels before 5.19 do not know that.
+    let steady = listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let install = |flags: libc::c_ulong| {
+        // SAFETY: as above; what is returned is a new descriptor that nobody else owns.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                &raw const program,
+            )
+        };
+        let fd = libc::c_int::try_from(result).unwrap_or(-1);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: see above.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    match install(steady) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install(listener),
+        installed => installed,
+    }
+}
+
+/// Takes the next call from a listener that has one.
+pub(crate) fn receive_notice(listener: impl AsFd) -> io::Result<libc::seccomp_notif> {
+    // SAFETY: plain data for which all zeroes is a value, as the kernel demands; it writes no more
+    // than this structure.
+    unsafe {
+        let mut notice: libc::seccomp_notif = std::mem::zeroed();
+        let fd = listener.as_fd().as_raw_fd();
+        match libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut notice) {
+            0 => Ok(notice),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Returns whether the caller of a notice still waits for the answer.
+pub(crate) fn is_waiting(listener: impl AsFd, id: u64) -> bool {
+    // SAFETY: the kernel reads the number only.
+    let result = unsafe {
+        let fd = listener.as_fd().as_raw_fd();
+        libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id)
+    };
+    result == 0
+}
+
+/// Answers a notice: the call returns 0, or fails with an error number.
+pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) -> io::Result<()> {
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -errno.unwrap_or(0), flags: 0 };
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads this structure.
+    let result = unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut answer) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has the calling thread, which must be allowed to, reach for files as this user and group.
+pub(crate) fn set_file_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: these take numbers only. They tell the former id, never whether they worked: an
+    // invalid one changes nothing and so asks.
+    let (uid_now, gid_now) = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX))
+    };
+    if (uid_now.cast_unsigned(), gid_now.cast_unsigned()) == (uid, gid) {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(libc::EPERM))
 }
 
 /// Forks a child that runs `child` and exits with what it returns.

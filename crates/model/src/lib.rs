@@ -4,6 +4,7 @@
 //! Everything here is a plain value or a trait; nothing does I/O. Sources: OCI image-spec 1.1,
 //! OCI distribution-spec 1.1, and containerd's platform normalisation rules.
 
+pub mod device;
 pub mod digest;
 pub mod failure;
 pub mod file_op;

@@ -122,8 +122,9 @@ pub struct RootDirs {
     pub lowers: Vec<PathBuf>,
     /// Where changes go.
     pub upper: PathBuf,
-    /// overlayfs's work folder, on the file system of `upper`. The runner may make folders beside
-    /// it whose names begin with its own; they go with it.
+    /// overlayfs's work folder, on the file system of `upper`. The runner may make folders and files
+    /// beside it whose names begin with its own, such as the list of [`crate::device::LIST_SUFFIX`];
+    /// they go with it.
     pub work: PathBuf,
 }
 

@@ -5,17 +5,20 @@
 //! change is left out. Folders above a change are written too, changed or not: tools that unpack
 //! each layer by itself would otherwise invent their owners and modes.
 
+mod devices;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
 use std::vec;
 
 use rustix::fs::FileType;
+use xbuild_model::device::{Device, DeviceKind};
 
+use self::devices::{Devices, device_of};
 use crate::root::{Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 use crate::{DiffError, Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
@@ -37,20 +40,26 @@ pub struct DiffOptions {
     pub root: (u32, u32, u32),
     /// Paths that are no part of the layer, with all that is below them.
     pub skip: Vec<Vec<u8>>,
+    /// The devices that the command made. A stand-in for any other that is not in `lowers` either
+    /// is just a file.
+    pub devices: BTreeSet<Device>,
 }
 
 /// Writes what `upper` changes on top of `lowers`, the newest first, as a layer.
 ///
 /// **Shape** — depth first, names in byte order; folders before what is in them, and their opaque
 /// mark right after them. The first name of a file with several is the file, the others are links.
-/// Sockets are left out: nobody listens.
+/// Sockets are left out: nobody listens. What stands in for a device is the device; the attribute
+/// is taken from files that only claim it.
 pub fn diff<W: Write>(
     upper: &Root,
     lowers: &[Root],
     out: &mut LayerWriter<W>,
     options: &DiffOptions,
 ) -> Result<(), DiffError> {
-    let mut walk = Walk { lowers, out, options, frames: Vec::new(), links: HashMap::new() };
+    let devices = Devices::new(&options.devices, lowers);
+    let mut walk =
+        Walk { lowers, out, options, devices, frames: Vec::new(), links: HashMap::new() };
     let fault = |path: &[u8], source| DiffError::Entry { path: ShownPath(path.to_vec()), source };
     let top = upper.try_clone().map_err(|source| fault(b"", source))?;
     walk.root(upper)?;
@@ -71,6 +80,7 @@ struct Walk<'a, W> {
     lowers: &'a [Root],
     out: &'a mut LayerWriter<W>,
     options: &'a DiffOptions,
+    devices: Devices<'a>,
     /// The folders from the root to where the walk is.
     frames: Vec<Frame>,
     /// The first name of each file with several, by device and inode.
@@ -159,7 +169,13 @@ impl<W: Write> Walk<'_, W> {
                     && xattr(file.as_fd(), WHITEOUT)
                         .map_err(|errno| fault(errno.into()))?
                         .is_some();
-                if is_whiteout { self.removed(&path, &item) } else { self.file(path, file, &item) }
+                if is_whiteout {
+                    return self.removed(&path, &item);
+                }
+                match self.devices.claimed(&file).map_err(fault)? {
+                    Some(device) => self.device(path, device, &item),
+                    None => self.file(path, file, &item),
+                }
             }
             _ => {
                 let kind = kind(&frame.folder, &item).map_err(fault)?;
@@ -214,6 +230,29 @@ impl<W: Write> Walk<'_, W> {
             capability.map(|value| (capability::NAME.to_vec(), value)).into_iter().collect();
         let kind = Kind::File { size: item.stat.size };
         self.put(path, kind, item, capability::exported(&xattrs), &mut &file)
+    }
+
+    fn device(&mut self, path: Vec<u8>, device: Device, item: &Item) -> Result<(), DiffError> {
+        let Device { kind, major, minor } = device;
+        let kind = match kind {
+            DeviceKind::Char => Kind::CharDevice { major, minor },
+            DeviceKind::Block => Kind::BlockDevice { major, minor },
+        };
+        if let Some(target) = self.earlier_name(&path, item) {
+            return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
+        }
+        let same = || match &item.lower.found {
+            Some((number, lower)) if same_meta(lower, &item.stat) => {
+                let lower = self.lowers[*number].open_file(&path)?;
+                Ok(device_of(&lower)? == Some(device))
+            }
+            _ => Ok(false),
+        };
+        let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
+        if item.stat.nlink == 1 && same().map_err(fault)? {
+            return Ok(());
+        }
+        self.put(path, kind, item, Vec::new(), &mut io::empty())
     }
 
     fn special(&mut self, path: Vec<u8>, kind: Kind, item: &Item) -> Result<(), DiffError> {
@@ -275,7 +314,7 @@ impl<W: Write> Walk<'_, W> {
             return Ok(false);
         }
         let lower = self.lowers[*number].open_file(path)?;
-        if xattr(lower.as_fd(), CAPABILITY)? != *capability {
+        if xattr(lower.as_fd(), CAPABILITY)? != *capability || device_of(&lower)?.is_some() {
             return Ok(false);
         }
         same_contents(file, &lower, item.stat.size)

@@ -3,6 +3,7 @@
 //! The folder holds *only* this layer: whiteouts become overlayfs's own marks. What the layer says
 //! twice is settled as [`crate::Tree::apply`] does: the last entry of a path wins, whiteouts hide
 //! only what other layers have, missing parents come into being, and whatever is in their way goes.
+//! Device nodes are stand-ins ([`xbuild_model::device`]): commands cannot make the real ones either.
 //! Folders that the layer does not mention get mode 0755 and owner root here; the engine
 //! gives them what the layers below say.
 
@@ -17,6 +18,7 @@ use std::rc::Rc;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
+use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 
 use crate::root::{Root, absent, timestamps};
 use crate::{Change, Entry, Kind, LayerReader, Meta, ShownPath, UnpackError, capability, path};
@@ -41,8 +43,8 @@ pub struct UnpackOptions {
 /// What became of a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Device nodes that could not be made, which takes real privilege. They are in the layer's
-    /// index all the same, and so in the image.
+    /// Device nodes that nothing could stand in for, as the file system has no attributes. They are
+    /// in the layer's index all the same, and so in the image.
     pub skipped_devices: u64,
 }
 
@@ -106,7 +108,7 @@ pub(crate) struct Unpacker<'r> {
     folders: BTreeMap<Vec<u8>, Meta>,
     /// Paths with a whiteout in this layer: a folder put there is opaque.
     whiteouts: BTreeSet<Vec<u8>>,
-    /// Device nodes that could not be made, and links to them.
+    /// Device nodes that nothing stands in for, and links to them.
     skipped: BTreeSet<Vec<u8>>,
     buffer: Vec<u8>,
 }
@@ -164,6 +166,7 @@ impl<'r> Unpacker<'r> {
                 copy(contents, &file, &mut self.buffer)?;
                 self.dress_file(file.as_fd(), &entry.meta)
             }
+            Made::Device(file) => self.dress_file(file.as_fd(), &entry.meta),
             Made::Other => self.dress_other(name, entry),
             Made::Skipped => {
                 self.skipped.insert(entry.path.clone());
@@ -175,15 +178,7 @@ impl<'r> Unpacker<'r> {
     /// Makes anything but folders and hard links in the current folder.
     fn make(&self, entry: &Entry, name: &[u8]) -> io::Result<Made> {
         let here = self.here();
-        let device = |kind, major, minor| match here.mknod(
-            name,
-            kind,
-            entry.meta.mode & 0o7777,
-            (major, minor),
-        ) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Made::Skipped),
-            made => made.map(|()| Made::Other),
-        };
+        let device = |kind, major, minor| stand_in(here, name, Device { kind, major, minor });
         match &entry.kind {
             Kind::File { .. } => {
                 let mode = self.first_mode(&entry.meta).unwrap_or(0o600);
@@ -193,8 +188,8 @@ impl<'r> Unpacker<'r> {
             Kind::Fifo => here
                 .mknod(name, FileType::Fifo, entry.meta.mode & 0o7777, (0, 0))
                 .map(|()| Made::Other),
-            &Kind::CharDevice { major, minor } => device(FileType::CharacterDevice, major, minor),
-            &Kind::BlockDevice { major, minor } => device(FileType::BlockDevice, major, minor),
+            &Kind::CharDevice { major, minor } => device(DeviceKind::Char, major, minor),
+            &Kind::BlockDevice { major, minor } => device(DeviceKind::Block, major, minor),
             Kind::Dir | Kind::HardLink { .. } => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -386,8 +381,22 @@ fn max_opened() -> usize {
 /// What became of an entry.
 enum Made {
     File(File),
+    /// A stand-in for a device.
+    Device(File),
     Other,
     Skipped,
+}
+
+/// Makes what stands in for a device.
+fn stand_in(here: &Root, name: &[u8], device: Device) -> io::Result<Made> {
+    let file = here.create_new(name, 0o600)?;
+    let value = device.to_string();
+    match rustix::fs::fsetxattr(&file, ATTRIBUTE, value.as_bytes(), XattrFlags::empty()) {
+        Ok(()) => Ok(Made::Device(file)),
+        // Without attributes it would be an empty file, which the image does not have.
+        Err(Errno::OPNOTSUPP | Errno::PERM) => here.unlink(name).map(|()| Made::Skipped),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Returns the metadata of a folder that a layer does not mention but that something lies in.

@@ -42,6 +42,10 @@ pub(super) enum Check {
     Ioctl,
     /// `socket` of one of [`FAMILIES`], or netlink with one of [`NETLINK_PROTOCOLS`].
     Socket,
+    /// `mknod`: device nodes are for the supervisor.
+    Mknod,
+    /// `mknodat`, likewise: its arguments are one further to the right.
+    Mknodat,
 }
 
 /// The verdicts on the calls of one architecture.
@@ -116,6 +120,18 @@ pub(super) fn tables(host: Arch, guest: Option<Arch>) -> Option<[Table; 2]> {
     }
 }
 
+/// Returns the name of a call, of any architecture that there is a table for.
+pub(super) fn name(audit_arch: u32, number: u32) -> Option<&'static str> {
+    let number = number as usize;
+    match audit_arch {
+        AUDIT_ARCH_X86_64 => x86_64::Sysno::new(number).map(|call| call.name()),
+        AUDIT_ARCH_I386 => x86::Sysno::new(number).map(|call| call.name()),
+        AUDIT_ARCH_AARCH64 => aarch64::Sysno::new(number).map(|call| call.name()),
+        AUDIT_ARCH_ARM => arm::Sysno::new(number).map(|call| call.name()),
+        _ => None,
+    }
+}
+
 fn table(audit_arch: u32, name: impl Fn(usize) -> Option<&'static str>) -> Table {
     let mut allowed: Vec<&str> = ALLOWED.iter().flat_map(|line| line.split(' ')).collect();
     allowed.sort_unstable();
@@ -124,6 +140,8 @@ fn table(audit_arch: u32, name: impl Fn(usize) -> Option<&'static str>) -> Table
         "personality" => Verdict::Check(Check::Personality),
         "ioctl" => Verdict::Check(Check::Ioctl),
         "socket" => Verdict::Check(Check::Socket),
+        "mknod" => Verdict::Check(Check::Mknod),
+        "mknodat" => Verdict::Check(Check::Mknodat),
         // Its flags are behind a pointer; without it libraries use `clone`.
         "clone3" => Verdict::Unknown,
         name if allowed.binary_search(&name).is_ok() => Verdict::Allow,
@@ -152,7 +170,7 @@ const ALLOWED: &[&str] = &[
     "access faccessat faccessat2 stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat",
     "statx statfs statfs64 fstatfs fstatfs64 statmount listmount name_to_handle_at getdents",
     "getdents64 readlink readlinkat link linkat symlink symlinkat unlink unlinkat rename renameat",
-    "renameat2 mkdir mkdirat rmdir mknod mknodat chdir fchdir getcwd chroot umask chmod fchmod",
+    "renameat2 mkdir mkdirat rmdir chdir fchdir getcwd chroot umask chmod fchmod",
     "fchmodat fchmodat2 chown chown32 fchown fchown32 fchownat lchown lchown32 utime utimes",
     "futimesat utimensat utimensat_time64 getxattr lgetxattr fgetxattr getxattrat setxattr",
     "lsetxattr fsetxattr setxattrat listxattr llistxattr flistxattr listxattrat removexattr",

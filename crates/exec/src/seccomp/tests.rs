@@ -166,6 +166,43 @@ fn arguments_count_by_their_low_half() {
 }
 
 #[test]
+fn device_nodes_are_for_the_supervisor() {
+    const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    let garbage = 0xdead_beef_0000_0000u64;
+    for host in [Arch::Amd64, Arch::Arm64] {
+        let program = assembled(host, host);
+        for table in policy::tables(host, Some(host)).unwrap() {
+            let number = |name| (0..400).find(|n| policy::name(table.audit_arch, *n) == Some(name));
+            let calls = [(number("mknod"), 0), (number("mknodat"), 1)];
+            assert!(calls[1].0.is_some());
+            for (number, shift) in calls.into_iter().filter_map(|(n, shift)| Some((n?, shift))) {
+                for (mode, device, expected) in [
+                    (0o020_666, 0x103, NOTIFY),
+                    (0o060_600, 0x700, NOTIFY),
+                    (0o060_600, 0, NOTIFY),
+                    // What overlayfs refuses and all others allow.
+                    (0o020_000, 0, ALLOW),
+                    (0o010_644, 0x103, ALLOW),
+                    (0o100_644, 0x103, ALLOW),
+                    (0o140_644, 0, ALLOW),
+                    (0o644, 0x103, ALLOW),
+                ] {
+                    for high in [0, garbage] {
+                        let mut args = [0; 6];
+                        args[shift + 1] = high | mode;
+                        args[shift + 2] = high | device;
+                        let got = run(&program, table.audit_arch, number, args);
+                        assert_eq!(got, expected, "{mode:o} {device:x}");
+                        let alone = bpf::unsupervised(&program);
+                        assert_eq!(run(&alone, table.audit_arch, number, args), ALLOW);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn socketcall_is_for_32_bit_x86_steps_only() {
     let socketcall = syscalls::x86::Sysno::socketcall.id() as u32;
     for (guest, expected) in [(Arch::I386, ALLOW), (Arch::Amd64, REFUSED), (Arch::Arm64, REFUSED)] {
@@ -210,7 +247,7 @@ fn under_filter(guest: Arch, child: impl FnOnce() -> i32) -> i32 {
     let filter = program(&Platform::new("linux", guest.oci_name(), None)).unwrap();
     let pid = sys::fork_bare(|| {
         match rustix::thread::set_no_new_privs(true).map(|()| install(&filter)) {
-            Ok(Ok(())) => child(),
+            Ok(Ok(_)) => child(),
             _ => 99,
         }
     });

@@ -1,7 +1,7 @@
 //! The command's process, from the fork to the moment when it becomes the command.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use xbuild_model::passwd::User;
 use super::{Spec, limits, user};
 use crate::error::RunError;
 use crate::seccomp::{self, Filter};
-use crate::{namespace, sys};
+use crate::{namespace, sys, wire};
 
 /// What the command is executed with: no allocation of it is left to the last moment.
 #[derive(Debug)]
@@ -110,9 +110,10 @@ pub(super) fn become_command(
     spec: &Spec,
     who: &User,
     filter: Option<&Filter>,
+    supervisor: OwnedFd,
     output: [OwnedFd; 2],
 ) -> RunError {
-    match prepare(spec, who, filter, output) {
+    match prepare(spec, who, filter, supervisor, output) {
         Ok(()) => command.execute(&spec.platform),
         Err(error) => error,
     }
@@ -122,6 +123,7 @@ fn prepare(
     spec: &Spec,
     who: &User,
     filter: Option<&Filter>,
+    supervisor: OwnedFd,
     [stdout, stderr]: [OwnedFd; 2],
 ) -> Result<(), RunError> {
     // No terminal: what the command pushes into one, the user's shell would read.
@@ -142,8 +144,12 @@ fn prepare(
     enter_working_directory(&spec.cwd)?;
     sys::reset_signals();
     if let Some(filter) = filter {
-        seccomp::install(filter)
+        let listener = seccomp::install(filter)
             .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+        if let Some(listener) = listener {
+            wire::send(supervisor, b"listener", &[listener.as_fd()])
+                .map_err(RunError::setup("hand the listener over"))?;
+        }
     }
     user::become_user(&spec.user, who, spec.single, spec.security)?;
     sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))

@@ -21,16 +21,17 @@ use crate::seccomp::Filter;
 use crate::sys::{self, Fork};
 
 /// What pid 1 does; it ends with the command. `reader` is the other end of `events`, which it
-/// inherited.
+/// inherited. `supervisor` is who answers the calls that the filter keeps from the kernel.
 pub(super) fn main(
     spec: &Spec,
     filter: Option<&Filter>,
+    supervisor: OwnedFd,
     output: [OwnedFd; 2],
     reader: OwnedFd,
     events: OwnedFd,
 ) -> ! {
     drop(reader);
-    match run(spec, filter, output, &events) {
+    match run(spec, filter, supervisor, output, &events) {
         Ok(exit) => Event::Ended(exit).send(&events),
         Err(error) => Event::Failed(error).send(&events),
     }
@@ -41,11 +42,12 @@ pub(super) fn main(
 fn run(
     spec: &Spec,
     filter: Option<&Filter>,
+    supervisor: OwnedFd,
     [stdout, stderr]: [OwnedFd; 2],
     events: &OwnedFd,
 ) -> Result<Exit, RunError> {
     die_with_reader(events)?;
-    sys::close_all_but(&[stdout.as_fd(), stderr.as_fd(), events.as_fd()])
+    sys::close_all_but(&[stdout.as_fd(), stderr.as_fd(), events.as_fd(), supervisor.as_fd()])
         .map_err(RunError::setup("close descriptors"))?;
     rustix::process::umask(Mode::empty());
     sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))?;
@@ -65,12 +67,12 @@ fn run(
         Fork::Parent(pid) => pid,
         Fork::Child => {
             let output = [stdout, stderr];
-            let error = command::become_command(&command, spec, &who, filter, output);
+            let error = command::become_command(&command, spec, &who, filter, supervisor, output);
             Event::Failed(error).send(events);
             sys::exit_now(127)
         }
     };
-    drop((stdout, stderr));
+    drop((stdout, stderr, supervisor));
     renounce().map_err(RunError::setup("drop capabilities"))?;
     reap(pid)
 }

@@ -13,8 +13,8 @@ use super::root::Root;
 use crate::error::RunError;
 
 /// What root of a container may do: the list that Docker has, so that commands find what they are
-/// used to. All of it counts for the ids of the build's user namespace only; device files cannot
-/// be made and raw sockets of the host not be opened there, whatever the list says.
+/// used to. All of it counts for the ids of the build's user namespace only; raw sockets of the host
+/// cannot be opened there, whatever the list says, and device nodes are the supervisor's.
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)

@@ -1,3 +1,5 @@
+use xbuild_model::device::ATTRIBUTE;
+
 use super::*;
 use crate::unpack::tests::{layer, listing, options};
 use crate::unpack::unpack;
@@ -25,7 +27,8 @@ fn stack(layers: &[&[&str]]) -> Stack {
 impl Stack {
     fn diff(&self) -> Vec<u8> {
         let root = self.roots[0].stat(b"").unwrap();
-        let options = DiffOptions { root: (root.mode, root.uid, root.gid), skip: Vec::new() };
+        let options =
+            DiffOptions { root: (root.mode, root.uid, root.gid), ..DiffOptions::default() };
         let mut writer = LayerWriter::new(Vec::new());
         diff(&self.roots[0], &self.roots[1..], &mut writer, &options).unwrap();
         writer.finish().unwrap()
@@ -127,7 +130,11 @@ fn sockets_and_skipped_paths_are_left_out() {
     let stack = stack(&[&["d a 755", "f a/f 1", "f ab 1"]]);
     stack.roots[0].mknod(b"socket", FileType::Socket, 0o600, (0, 0)).unwrap();
     let root = stack.roots[0].stat(b"").unwrap();
-    let options = DiffOptions { root: (root.mode, root.uid, root.gid), skip: vec![b"a".to_vec()] };
+    let options = DiffOptions {
+        root: (root.mode, root.uid, root.gid),
+        skip: vec![b"a".to_vec()],
+        ..DiffOptions::default()
+    };
     let mut writer = LayerWriter::new(Vec::new());
     diff(&stack.roots[0], &[], &mut writer, &options).unwrap();
     assert_eq!(changes(&writer.finish().unwrap()), ["ab"]);
@@ -137,7 +144,7 @@ fn sockets_and_skipped_paths_are_left_out() {
 fn the_root_is_written_if_its_mode_changed() {
     let stack = stack(&[&["f a 1"]]);
     let root = stack.roots[0].stat(b"").unwrap();
-    let options = DiffOptions { root: (0o700, root.uid, root.gid), skip: Vec::new() };
+    let options = DiffOptions { root: (0o700, root.uid, root.gid), ..DiffOptions::default() };
     let mut writer = LayerWriter::new(Vec::new());
     diff(&stack.roots[0], &[], &mut writer, &options).unwrap();
     assert_eq!(changes(&writer.finish().unwrap()), ["/", "a"]);
@@ -237,4 +244,73 @@ fn an_upper_folder_serves_as_a_lower_one() {
     let script = "test ! -e f; test \"$(ls d)\" = new; echo 3 > d/newer; rm d/new";
     assert!(run_on_overlay(&second, script));
     assert_eq!(changes(&second.diff()), ["d/", "-d/new", "d/newer"]);
+}
+
+/// Makes an upper file that claims to be a device.
+fn claim(stack: &Stack, path: &[u8], value: &[u8]) {
+    drop(stack.roots[0].create_new(path, 0o644).unwrap());
+    stack.roots[0].set_xattr(path, ATTRIBUTE, value).unwrap();
+    stack.roots[0].set_mtime(path, crate::Mtime { secs: 1000, nanos: 0 }).unwrap();
+}
+
+/// The devices, and empty files, of what a command that made `made` left.
+fn devices_of(stack: &Stack, made: &[&[u8]]) -> Vec<String> {
+    let root = stack.roots[0].stat(b"").unwrap();
+    let options = DiffOptions {
+        root: (root.mode, root.uid, root.gid),
+        devices: made.iter().map(|text| Device::parse(text).unwrap()).collect(),
+        ..DiffOptions::default()
+    };
+    let mut writer = LayerWriter::new(Vec::new());
+    diff(&stack.roots[0], &stack.roots[1..], &mut writer, &options).unwrap();
+    let bytes = writer.finish().unwrap();
+    let mut reader = LayerReader::new(&bytes[..]);
+    let mut found = Vec::new();
+    while let Some(change) = reader.next().unwrap() {
+        let Change::Put(entry) = change else { panic!("{change:?}") };
+        assert!(entry.meta.xattrs.is_empty());
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
+        found.push(match entry.kind {
+            Kind::CharDevice { major, minor } => format!("{path} c {major} {minor}"),
+            Kind::BlockDevice { major, minor } => format!("{path} b {major} {minor}"),
+            Kind::HardLink { target } => format!("{path} {}", String::from_utf8_lossy(&target)),
+            _ => path,
+        });
+    }
+    found
+}
+
+#[test]
+fn stand_ins_are_devices() {
+    let stack = stack(&[&[], &[]]);
+    claim(&stack, b"block", b"b 7 0");
+    claim(&stack, b"char", b"c 5 1");
+    stack.roots[0].link(b"char", b"twin").unwrap();
+    let expected = ["block b 7 0", "char c 5 1", "twin char"];
+    assert_eq!(devices_of(&stack, &[b"b 7 0", b"c 5 1"]), expected);
+}
+
+#[test]
+fn false_claims_are_files_for_good() {
+    let stack = stack(&[&[], &["f plain"]]);
+    let claims = [&b"c 1 3"[..], b"b 8 0", b"c 1", b"", b"c 5 1\n", b"c 05 1"];
+    for (number, value) in claims.iter().enumerate() {
+        claim(&stack, format!("{number}").as_bytes(), value);
+    }
+    assert_eq!(devices_of(&stack, &[b"c 5 1"]), ["0", "1", "2", "3", "4", "5"]);
+    // The next step finds them below, whatever it makes itself.
+    assert_eq!(devices_of(&stack, &[b"b 8 0", b"c 1 3"]), ["0", "1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn devices_of_the_layers_below_stay_devices() {
+    let stack = stack(&[&[], &["c moved", "c same", "c mode", "c file", "c folder/other"]]);
+    for path in [&b"same"[..], b"mode", b"new"] {
+        claim(&stack, path, b"c 1 3");
+    }
+    stack.roots[0].chmod(b"mode", 0o600).unwrap();
+    // Empty, of the same mode and time.
+    drop(stack.roots[0].create_new(b"file", 0o644).unwrap());
+    stack.roots[0].set_mtime(b"file", crate::Mtime { secs: 1000, nanos: 0 }).unwrap();
+    assert_eq!(devices_of(&stack, &[]), ["file", "mode c 1 3", "new c 1 3"]);
 }

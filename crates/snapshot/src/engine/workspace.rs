@@ -4,8 +4,10 @@ use std::fs::{File, Permissions};
 use std::io::{self, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use xbuild_model::device::LIST_SUFFIX;
 use xbuild_model::seam::{RootDirs, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
@@ -65,6 +67,7 @@ impl Writable {
             root_mode: self.root_mode,
             root_owner: self.root_owner,
             skip: Vec::new(),
+            devices: self.devices(),
         };
         let (read, write) = pipe()?;
         let mut sink = LayerSink::new(&shared.store, shared.options.compression, None)?;
@@ -86,6 +89,13 @@ impl Writable {
         // overlayfs has copied folders up with all that the layers below say about them.
         shared.publish_new(&self.scratch, &made.diff_id, &index, &tree, true)?;
         Ok(made.diff_id)
+    }
+
+    /// Returns where the runner lists the devices that the command made.
+    fn devices(&self) -> PathBuf {
+        let mut path = self.dirs.work.clone().into_os_string();
+        path.push(LIST_SUFFIX);
+        path.into()
     }
 
     /// Copies the layer from the task to the sink.

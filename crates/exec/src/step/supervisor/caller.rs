@@ -1,0 +1,160 @@
+//! Who makes a call, from where, and on which path.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::thread::CapabilitySet;
+
+use crate::seccomp::notice::Mknod;
+
+/// The longest path with its NUL: the kernel's own limit.
+const PATH_LIMIT: usize = 4096;
+
+/// A thread of the step, as it was when it made its call.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub root: OwnedFd,
+    /// What a relative path starts from.
+    pub start: OwnedFd,
+    pub path: CString,
+    pub umask: Mode,
+    /// As whom it reaches for files.
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub capabilities: CapabilitySet,
+}
+
+impl Caller {
+    /// Reads what there is to know about the thread. Whether it was that thread must be asked
+    /// afterwards.
+    ///
+    /// **Errors** — what the call shall fail with.
+    pub fn read(proc: BorrowedFd<'_>, thread: u32, call: &Mknod) -> Result<Self, Errno> {
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let refused = |_| Errno::PERM;
+        // From here on there is no mistaking it for another with the same number.
+        let thread = rustix::fs::openat(proc, thread.to_string(), folder, Mode::empty());
+        let thread = thread.map_err(refused)?;
+        let status = read(&thread, "status").map_err(refused)?;
+        let status = Status::parse(&status).ok_or(Errno::PERM)?;
+        let path = read_path(&thread, call.path)?;
+        let open = |name: &str| rustix::fs::openat(&thread, name, folder, Mode::empty());
+        let start = match call.folder {
+            Some(number) if !path.as_bytes().starts_with(b"/") => open(&format!("fd/{number}"))
+                .map_err(|errno| match errno {
+                    Errno::NOENT => Errno::BADF,
+                    errno => errno,
+                })?,
+            // An absolute path needs none.
+            _ => open("cwd").map_err(refused)?,
+        };
+        let root = open("root").map_err(refused)?;
+        let Status { umask, uid, gid, groups, capabilities } = status;
+        Ok(Self { root, start, path, umask, uid, gid, groups, capabilities })
+    }
+}
+
+fn open_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn read(folder: &OwnedFd, name: &str) -> Result<String, Errno> {
+    let mut text = Vec::new();
+    File::from(open_file(folder, name)?)
+        .read_to_end(&mut text)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Reads a path from the thread's memory, as the kernel reads those of calls.
+fn read_path(thread: &OwnedFd, address: u64) -> Result<CString, Errno> {
+    let memory = open_file(thread, "mem").map_err(|_| Errno::PERM)?;
+    let mut bytes = vec![0; PATH_LIMIT];
+    let mut length = 0;
+    while length < PATH_LIMIT {
+        let at = address.checked_add(length as u64).ok_or(Errno::FAULT)?;
+        // Reads up to the end of what is mapped, and nothing beyond.
+        let read = retry_on_intr(|| rustix::io::pread(memory.as_fd(), &mut bytes[length..], at));
+        let read = match read {
+            Ok(0) | Err(_) => return Err(Errno::FAULT),
+            Ok(read) => read,
+        };
+        let end = bytes[length..length + read].iter().position(|byte| *byte == 0);
+        if let Some(end) = end {
+            bytes.truncate(length + end);
+            let path = CString::new(bytes).map_err(|_| Errno::FAULT)?;
+            return if path.is_empty() { Err(Errno::NOENT) } else { Ok(path) };
+        }
+        length += read;
+    }
+    Err(Errno::NAMETOOLONG)
+}
+
+/// What `/proc/PID/status` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    umask: Mode,
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    capabilities: CapabilitySet,
+}
+
+impl Status {
+    /// **Source** — `proc_pid_status(5)`.
+    fn parse(text: &str) -> Option<Self> {
+        let field =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        // Real, effective, saved, of the file system.
+        let id = |name: &str| field(name)?.split('\t').nth(3)?.parse().ok();
+        let groups = field("Groups")?.split_ascii_whitespace();
+        let capabilities = u64::from_str_radix(field("CapEff")?, 16).ok()?;
+        Some(Self {
+            umask: Mode::from_raw_mode(u32::from_str_radix(field("Umask")?, 8).ok()?),
+            uid: id("Uid")?,
+            gid: id("Gid")?,
+            groups: groups.map(|gid| gid.parse().ok()).collect::<Option<_>>()?,
+            capabilities: CapabilitySet::from_bits_retain(capabilities),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tsh\\nUid:\t9\t9\t9\t9\nUmask:\t0027\nState:\tS (sleeping)\n\
+        Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nCapEff:\t0000000008000001\n";
+
+    #[test]
+    fn status_is_read() {
+        let capabilities = CapabilitySet::CHOWN | CapabilitySet::MKNOD;
+        let umask = Mode::from_raw_mode(0o027);
+        let expected = Status { umask, uid: 4, gid: 8, groups: vec![10, 20], capabilities };
+        assert_eq!(Status::parse(STATUS), Some(expected));
+        assert!(Status::parse(&STATUS.replace("10 20 ", "")).unwrap().groups.is_empty());
+        for name in ["Umask", "Uid", "Gid", "Groups", "CapEff"] {
+            let without: Vec<&str> =
+                STATUS.lines().filter(|line| !line.starts_with(name)).collect();
+            assert_eq!(Status::parse(&without.join("\n")), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_are_read_from_memory() {
+        let own = rustix::fs::open("/proc/self", OFlags::PATH, Mode::empty()).unwrap();
+        let read = |bytes: &[u8]| read_path(&own, bytes.as_ptr() as u64);
+        assert_eq!(read(b"/d/null\0rest").as_deref(), Ok(c"/d/null"));
+        assert_eq!(read(b"\0"), Err(Errno::NOENT));
+        assert_eq!(read(&[b'a'; PATH_LIMIT]), Err(Errno::NAMETOOLONG));
+        let longest = [[b'a'; PATH_LIMIT - 1].as_slice(), b"\0"].concat();
+        assert_eq!(read(&longest).unwrap().as_bytes().len(), PATH_LIMIT - 1);
+        assert_eq!(read_path(&own, 0), Err(Errno::FAULT));
+        assert_eq!(read_path(&own, u64::MAX - 1), Err(Errno::FAULT));
+    }
+}

@@ -1,0 +1,87 @@
+//! Acting as somebody else, for the time of one call.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use rustix::thread::{CapabilitySets, Gid};
+
+use super::caller::Caller;
+use crate::sys;
+
+/// What this process is when it is itself: root of the build's user namespace, with all rights
+/// there.
+pub(super) struct Guise {
+    root: OwnedFd,
+    folder: OwnedFd,
+    capabilities: CapabilitySets,
+    /// Who ends this process by ending.
+    parent: Option<Pid>,
+    /// Whether there is a single id, and so no setting of groups.
+    single: bool,
+}
+
+impl Guise {
+    pub fn new(single: bool) -> Result<Self, Errno> {
+        let open = |path: &str| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty())
+        };
+        Ok(Self {
+            root: open("/")?,
+            folder: open(".")?,
+            capabilities: rustix::thread::capabilities(None)?,
+            parent: rustix::process::getppid(),
+            single,
+        })
+    }
+
+    /// Resolves paths, and reaches for files, as the caller would. After an error only
+    /// [`take_off`](Self::take_off) makes sense.
+    pub fn wear(&self, caller: &Caller) -> Result<(), Errno> {
+        rustix::process::umask(caller.umask);
+        enter(&caller.root, &caller.start)?;
+        if !self.single {
+            let groups: Vec<Gid> = caller.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+            rustix::thread::set_thread_groups(&groups)?;
+        }
+        sys::set_file_ids(caller.uid, caller.gid).map_err(|_| Errno::PERM)?;
+        self.limit_rights(caller)
+    }
+
+    /// Leaves no right that the caller lacks.
+    pub fn limit_rights(&self, caller: &Caller) -> Result<(), Errno> {
+        let effective = caller.capabilities & self.capabilities.permitted;
+        rustix::thread::set_capabilities(None, CapabilitySets { effective, ..self.capabilities })
+    }
+
+    /// Has all rights again, but still the caller's ids and place.
+    pub fn regain_rights(&self) -> Result<(), Errno> {
+        let effective = self.capabilities.permitted;
+        rustix::thread::set_capabilities(None, CapabilitySets { effective, ..self.capabilities })
+    }
+
+    /// Is itself again.
+    ///
+    /// **Errors** — leave the process as something in between, which must end.
+    pub fn take_off(&self) -> Result<(), Errno> {
+        self.regain_rights()?;
+        sys::set_file_ids(0, 0).map_err(|_| Errno::PERM)?;
+        if !self.single {
+            rustix::thread::set_thread_groups(&[])?;
+        }
+        enter(&self.root, &self.folder)?;
+        rustix::process::umask(Mode::empty());
+        // Changing ids undid it.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() == self.parent { Ok(()) } else { Err(Errno::SRCH) }
+    }
+}
+
+/// Makes `root` the root of this process, and `folder` its working directory.
+fn enter(root: &OwnedFd, folder: &OwnedFd) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(".")?;
+    rustix::process::fchdir(folder)
+}

@@ -1,0 +1,140 @@
+//! The cases about device nodes, which a supervisor makes.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use xbuild_model::device::{ATTRIBUTE, LIST_SUFFIX};
+use xbuild_model::run::{RunRequest, Security};
+use xbuild_model::seam::{Namespace, Runner};
+
+use crate::support::{Capture, Case, Fixture, shell};
+
+pub const ALL: &[(&str, Case)] = &[
+    ("nodes_are_files_with_an_attribute", nodes_are_files_with_an_attribute),
+    ("nodes_fail_as_mknod_does", nodes_fail_as_mknod_does),
+    ("nodes_are_made_from_where_the_caller_is", nodes_are_made_from_where_the_caller_is),
+    ("nodes_need_the_rights_of_the_caller", nodes_need_the_rights_of_the_caller),
+    ("nodes_of_insecure_steps_are_refused", nodes_of_insecure_steps_are_refused),
+    ("nodes_end_with_the_step", nodes_end_with_the_step),
+];
+
+const MKNOD: &str = "mknod() { busybox mknod \"$@\"; }; ";
+
+/// Returns attribute, mode, owner and size of a file of the last step.
+fn node(fixture: &Fixture, path: &str) -> (String, u32, u64) {
+    let path = fixture.upper().join(path);
+    let meta = std::fs::symlink_metadata(&path).unwrap();
+    assert!(meta.is_file(), "{path:?}");
+    let mut value = vec![0; 64];
+    let length = rustix::fs::lgetxattr(&path, ATTRIBUTE, &mut value[..]).unwrap_or(0);
+    value.truncate(length);
+    (String::from_utf8(value).unwrap(), meta.mode() & 0o7777, meta.size())
+}
+
+fn list(fixture: &Fixture) -> PathBuf {
+    let upper = fixture.upper().display().to_string();
+    PathBuf::from(upper.replace("upper-", "work-") + LIST_SUFFIX)
+}
+
+fn nodes_are_files_with_an_attribute(fixture: &Fixture) -> Result<(), String> {
+    let script = "mkdir /d; cd /d; mknod -m 666 null c 1 3; mknod blk b 7 0; umask 077; \
+                  mknod big b 259 65537; mknod pipe p; stat -c '%F %u:%g' null; [ -p pipe ]";
+    let out = fixture.sh(&format!("set -e; {MKNOD}{script}"));
+    assert_eq!(out, "regular empty file 0:0");
+    assert_eq!(node(fixture, "d/null"), ("c 1 3".to_owned(), 0o666, 0));
+    assert_eq!(node(fixture, "d/blk"), ("b 7 0".to_owned(), 0o644, 0));
+    assert_eq!(node(fixture, "d/big"), ("b 259 65537".to_owned(), 0o600, 0));
+    let list = std::fs::read_to_string(list(fixture)).unwrap();
+    assert_eq!(list, "c 1 3\nb 7 0\nb 259 65537\n");
+    Ok(())
+}
+
+fn nodes_fail_as_mknod_does(fixture: &Fixture) -> Result<(), String> {
+    let script = "touch /file; ln -s nowhere /link; mkdir /dir; long=$(yes a | head -300 | tr -d '\\n'); \
+                  for path in /file /link /dir /dir/ /file/x /none/x /new/ / /proc/x /sys/x /$long; do \
+                  mknod $path c 1 3 2>&1 && echo made; done; mknod /white c 0 0 2>&1; ls /dir; \
+                  cat /link 2>&1; [ ! -e /new ]; echo $?";
+    let out = fixture.sh(&format!("{MKNOD}{script}"));
+    let reasons: Vec<&str> =
+        out.lines().map(|line| line.rsplit(": ").next().unwrap_or(line)).collect();
+    let exists = "File exists";
+    let expected = [
+        exists,
+        exists,
+        exists,
+        exists,
+        "Not a directory",
+        "No such file or directory",
+        "No such file or directory",
+        exists,
+        "No such file or directory",
+        "Read-only file system",
+        "File name too long",
+        "Operation not permitted",
+        "No such file or directory",
+        "0",
+    ];
+    assert_eq!(reasons, expected, "{out}");
+    assert_eq!(std::fs::read_to_string(list(fixture)).unwrap(), "");
+    Ok(())
+}
+
+fn nodes_are_made_from_where_the_caller_is(fixture: &Fixture) -> Result<(), String> {
+    let script = "mkdir -p /jail/bin /jail/a /jail/etc /out; cp /bin/busybox /jail/bin; ln -s /a /jail/abs; \
+                  ln -s ../../../a /jail/up; ln -s / /jail/root; \
+                  busybox chroot /jail /bin/busybox sh -c 'cd /a; m() { busybox mknod $1 c 1 3; }; \
+                  PATH=/bin; m here; m /abs/abs; m /up/up; m ../../../over; m /root/root'; \
+                  cd /out; mknod relative c 1 3; cd /; \
+                  for path in /jail/a/here /jail/a/abs /jail/a/up /jail/over /jail/root/x /out/relative; \
+                  do [ -f $path ] && echo $path; done; ls /over /here 2> /dev/null";
+    let out = fixture.run(&shell(&format!("{MKNOD}{script}; true"))).unwrap().0;
+    assert_eq!(out, "/jail/a/here\n/jail/a/abs\n/jail/a/up\n/jail/over\n/out/relative");
+    // The process that makes them is itself again, mount points and all.
+    assert_eq!(node(fixture, "jail/a/here").0, "c 1 3");
+    assert!(!fixture.upper().join("etc/resolv.conf").exists());
+    Ok(())
+}
+
+fn nodes_need_the_rights_of_the_caller(fixture: &Fixture) -> Result<(), String> {
+    if fixture.parent.single_id().unwrap() {
+        return Err("there are no other users".to_owned());
+    }
+    let root = fixture.root();
+    fixture.sh_in(&root, "mkdir -m 777 /open; mkdir -m 700 /shut");
+    let script = "mknod /open/x c 1 3 2>&1; mknod /shut/x c 1 3 2>&1; mknod /open/p p && echo pipe";
+    let request = RunRequest { user: "app".to_owned(), ..shell(&format!("{MKNOD}{script}")) };
+    let output = Capture::default();
+    // Overlay mounts want a new work folder.
+    let again = xbuild_model::seam::RootDirs {
+        lowers: [vec![root.upper.clone()], root.lowers.clone()].concat(),
+        ..fixture.root()
+    };
+    fixture.parent.run(&again, &request, &[], &output).unwrap();
+    let out = output.text(false);
+    let reasons: Vec<&str> =
+        out.lines().map(|line| line.rsplit(": ").next().unwrap_or(line)).collect();
+    assert_eq!(reasons, ["Operation not permitted", "Permission denied", "pipe"]);
+    Ok(())
+}
+
+fn nodes_of_insecure_steps_are_refused(fixture: &Fixture) -> Result<(), String> {
+    let request = RunRequest {
+        security: Security::Insecure,
+        ..shell(&format!("{MKNOD} mknod /x c 1 3 2>&1; true"))
+    };
+    match fixture.run(&request) {
+        Ok((out, _)) => assert!(out.ends_with("Operation not permitted"), "{out}"),
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(())
+}
+
+fn nodes_end_with_the_step(fixture: &Fixture) -> Result<(), String> {
+    // Some still call while their first process ends.
+    let script = "for i in 1 2 3 4; do (n=0; while :; do n=$((n + 1)); mknod /$i-$n c 1 3; done) & done; \
+                  sleep 0.2; echo end";
+    for _ in 0..5 {
+        assert_eq!(fixture.sh(&format!("{MKNOD}{script}")), "end");
+    }
+    Ok(())
+}

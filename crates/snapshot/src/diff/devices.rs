@@ -1,0 +1,78 @@
+//! Which files stand in for devices, and which only claim to.
+//!
+//! Whoever may write to a file may give it the attribute, also users who in a real system could
+//! make no device. So only devices count that the command's root was seen to make, or that the
+//! layers below have already.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+
+use rustix::io::Errno;
+use xbuild_model::device::{ATTRIBUTE, Device};
+
+use crate::path;
+use crate::root::{Root, xattr};
+
+/// The devices that may be in an upper folder.
+pub(super) struct Devices<'a> {
+    made: &'a BTreeSet<Device>,
+    lowers: &'a [Root],
+    /// Those of the lower folders, found out when it first matters.
+    below: Option<BTreeSet<Device>>,
+}
+
+impl<'a> Devices<'a> {
+    pub fn new(made: &'a BTreeSet<Device>, lowers: &'a [Root]) -> Self {
+        Self { made, lowers, below: None }
+    }
+
+    /// Returns the device that a file of the upper folder stands in for. A false claim is removed:
+    /// the folder will be a lower one, of which all claims count.
+    pub fn claimed(&mut self, file: &File) -> io::Result<Option<Device>> {
+        let Some(value) = xattr(file.as_fd(), ATTRIBUTE)? else { return Ok(None) };
+        if let Some(device) = Device::parse(&value)
+            && (self.made.contains(&device) || self.is_below(&device)?)
+        {
+            return Ok(Some(device));
+        }
+        match rustix::fs::fremovexattr(file, ATTRIBUTE) {
+            Ok(()) | Err(Errno::NODATA) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn is_below(&mut self, device: &Device) -> io::Result<bool> {
+        if self.below.is_none() {
+            let mut found = BTreeSet::new();
+            for lower in self.lowers {
+                collect(lower, &mut found)?;
+            }
+            self.below = Some(found);
+        }
+        Ok(self.below.as_ref().is_some_and(|below| below.contains(device)))
+    }
+}
+
+/// Returns the device that a file of a lower folder stands in for.
+pub(super) fn device_of(file: &File) -> io::Result<Option<Device>> {
+    Ok(xattr(file.as_fd(), ATTRIBUTE)?.and_then(|value| Device::parse(&value)))
+}
+
+/// Adds all devices of a lower folder.
+fn collect(lower: &Root, found: &mut BTreeSet<Device>) -> io::Result<()> {
+    let mut todo = vec![Vec::new()];
+    while let Some(at) = todo.pop() {
+        let folder = lower.dir(&at)?;
+        for entry in folder.read_dir(b"")? {
+            let stat = folder.stat(&entry.name)?;
+            if stat.is_dir() {
+                todo.push(path::join(&at, &entry.name));
+            } else if stat.is_file() {
+                found.extend(device_of(&folder.open_file(&entry.name)?)?);
+            }
+        }
+    }
+    Ok(())
+}
