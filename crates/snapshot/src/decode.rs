@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut writer = GzipWriter::new(Vec::new());
+        let mut writer = GzipWriter::new(Vec::new(), 6);
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }

@@ -14,6 +14,7 @@
 //! over its bytes.
 
 mod cache_mount;
+mod encoded;
 mod folders;
 mod layers;
 mod owners;
@@ -30,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp};
-use xbuild_model::manifest::Compression;
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Sources, Workspace,
 };
@@ -39,7 +39,7 @@ use xbuild_store::Store;
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
-use crate::{LayerIndex, LayerReader, Mtime, Tree};
+use crate::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
 
 use parallel::KeyedLocks;
 
@@ -57,18 +57,18 @@ pub struct EngineOptions {
     /// The modification time of what COPY and WORKDIR make and do not copy.
     pub default_mtime: Mtime,
     /// How new layers are compressed.
-    pub compression: Compression,
+    pub encoding: Encoding,
     /// Takes what the user should know about a COPY or ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
 }
 
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contexts, sources: _, default_mtime, compression, on_warning: _ } = self;
+        let Self { contexts, sources: _, default_mtime, encoding, on_warning: _ } = self;
         f.debug_struct("EngineOptions")
             .field("contexts", contexts)
             .field("default_mtime", default_mtime)
-            .field("compression", compression)
+            .field("encoding", encoding)
             .finish_non_exhaustive()
     }
 }
@@ -80,7 +80,7 @@ impl Default for EngineOptions {
             contexts: BTreeMap::new(),
             sources: None,
             default_mtime: Mtime::default(),
-            compression: Compression::Gzip,
+            encoding: Encoding::default(),
             on_warning: Arc::new(|_| {}),
         }
     }
@@ -153,6 +153,21 @@ impl Engine {
     /// **Errors** — [`crate::EngineError::UnknownLayer`].
     pub fn blob(&self, layer: &DiffId) -> Result<LayerBlob, StepFailure> {
         Ok(self.0.blob(layer)?)
+    }
+
+    /// Returns the blobs of layers for an image whose layers are to be in `encoding`, made now
+    /// where they are not in the store; in the order of `layers`.
+    ///
+    /// Layers of base images stay as they are, unless `force`; then they are pulled, too.
+    ///
+    /// **Errors** — [`crate::EngineError`]; what was made until then stays in the store.
+    pub fn encoded(
+        &self,
+        layers: Vec<DiffId>,
+        encoding: Encoding,
+        force: bool,
+    ) -> Result<Vec<LayerBlob>, StepFailure> {
+        Ok(encoded::blobs(&self.0, layers, encoding, force)?)
     }
 
     /// Opens a layer for reading, pulling it if its blob is not in the store.

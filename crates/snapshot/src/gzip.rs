@@ -25,9 +25,9 @@ const BLOCK: usize = 1 << 20;
 /// Bytes of history that deflate can refer to.
 const WINDOW: usize = 32 << 10;
 
-/// The compression level: the usual trade of size for time. **Changing it changes the digest of
-/// every layer.**
-const LEVEL: u32 = 6;
+/// The compression level unless one is asked for: the usual trade of size for time. **Changing it
+/// changes the digest of every layer.**
+pub(crate) const LEVEL: u32 = 6;
 
 /// Threads of one writer at most: bounds memory.
 const MAX_THREADS: usize = 8;
@@ -42,6 +42,7 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 #[derive(Debug)]
 pub struct GzipWriter<W> {
     output: W,
+    level: u32,
     /// The block being filled. A full one waits for more: the last is compressed differently.
     block: Vec<u8>,
     previous: Option<Arc<Vec<u8>>>,
@@ -64,20 +65,22 @@ struct Compressed {
 struct Job {
     block: Arc<Vec<u8>>,
     previous: Option<Arc<Vec<u8>>>,
+    level: u32,
     last: bool,
     reply: Sender<io::Result<Compressed>>,
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// Compresses to `output` on as many threads as there are cores.
-    pub fn new(output: W) -> Self {
+    /// Compresses to `output` on as many threads as there are cores; `level` is from 0 to 9.
+    pub fn new(output: W, level: u32) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with_threads(output, cores)
+        Self::with_threads(output, level, cores)
     }
 
-    fn with_threads(output: W, threads: usize) -> Self {
+    fn with_threads(output: W, level: u32, threads: usize) -> Self {
         Self {
             output,
+            level,
             block: Vec::new(),
             previous: None,
             pool: Pool::new(threads.clamp(1, MAX_THREADS)),
@@ -90,7 +93,7 @@ impl<W: Write> GzipWriter<W> {
     /// Compresses what is left and returns the output, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
         let last = mem::take(&mut self.block);
-        let last = compress(&last, self.previous.take().as_ref(), true)?;
+        let last = compress(&last, self.previous.take().as_ref(), self.level, true)?;
         while !self.pending.is_empty() {
             self.write_first()?;
         }
@@ -108,7 +111,7 @@ impl<W: Write> GzipWriter<W> {
         let block = Arc::new(mem::replace(&mut self.block, Vec::with_capacity(BLOCK)));
         let previous = self.previous.replace(Arc::clone(&block));
         let (reply, result) = mpsc::channel();
-        self.pool.send(Job { block, previous, last: false, reply })?;
+        self.pool.send(Job { block, previous, level: self.level, last: false, reply })?;
         self.pending.push_back(result);
         Ok(())
     }
@@ -175,17 +178,22 @@ impl Pool {
 fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { block, previous, last, reply }) = job else { return };
-        let compressed = compress(&block, previous.as_ref(), last);
+        let Ok(Job { block, previous, level, last, reply }) = job else { return };
+        let compressed = compress(&block, previous.as_ref(), level, last);
         // Nobody waits any more if writing has failed.
         let _ = reply.send(compressed);
     }
 }
 
-fn compress(block: &[u8], previous: Option<&Arc<Vec<u8>>>, last: bool) -> io::Result<Compressed> {
+fn compress(
+    block: &[u8],
+    previous: Option<&Arc<Vec<u8>>>,
+    level: u32,
+    last: bool,
+) -> io::Result<Compressed> {
     // Each block has a state of its own: one that was reset does not give the same bytes as a new
     // one, and which blocks a thread gets is chance.
-    let mut state = Compress::new(Compression::new(LEVEL), false);
+    let mut state = Compress::new(Compression::new(level), false);
     if let Some(previous) = previous {
         state.set_dictionary(&previous[previous.len().saturating_sub(WINDOW)..])?;
     }
@@ -228,7 +236,7 @@ mod tests {
     }
 
     fn gzip(bytes: &[u8], threads: usize, piece: usize) -> Vec<u8> {
-        let mut writer = GzipWriter::with_threads(Vec::new(), threads);
+        let mut writer = GzipWriter::with_threads(Vec::new(), LEVEL, threads);
         for piece in bytes.chunks(piece) {
             writer.write_all(piece).unwrap();
         }
@@ -297,7 +305,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut writer = GzipWriter::with_threads(Full, 2);
+        let mut writer = GzipWriter::with_threads(Full, LEVEL, 2);
         let written = writer.write_all(&sample(20 * BLOCK));
         let error = written.and_then(|()| writer.finish().map(|_| ())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
