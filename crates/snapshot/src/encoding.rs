@@ -136,6 +136,9 @@ fn zstd_writer<W: Write>(
     let mut writer = ZstdWriter::new(output, i32::try_from(level).unwrap_or_default())?;
     if level >= LARGE_WINDOWS {
         writer.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+        // The tables would be made for the large window: 700 MB for each thread.
+        writer.set_parameter(CParameter::ChainLog(WINDOW_LOG + 1))?;
+        writer.set_parameter(CParameter::HashLog(WINDOW_LOG - 1))?;
     }
     writer.set_parameter(CParameter::NbWorkers(threads.max(1)))?;
     writer.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
