@@ -15,6 +15,8 @@ mod cache;
 mod cache_mounts;
 #[path = "suite/command_line.rs"]
 mod command_line;
+#[path = "suite/compression.rs"]
+mod compression;
 #[path = "suite/debian.rs"]
 mod debian;
 #[path = "suite/harness.rs"]

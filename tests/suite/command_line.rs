@@ -86,7 +86,7 @@ fn values_without_meaning_are_refused_by_name() {
         ("--label", "=a", "--label"),
         ("--network", "moon", "--network"),
         ("--output", "type=docker,dest=a", "type=docker"),
-        ("--output", "type=oci,dest=a,compression=zstd", "compression"),
+        ("--output", "type=oci,dest=a,compression=lz4", "compression"),
         ("--platform", "windows/amd64", "windows/amd64"),
         ("--progress", "rawjson", "--progress"),
         ("--shm-size", "a", "--shm-size"),

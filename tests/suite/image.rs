@@ -153,9 +153,14 @@ fn read_image(layout: &Path, descriptor: &Value) -> Image {
 }
 
 fn read_layer(layout: &Path, descriptor: &Value, diff_id: &Value) -> Vec<Entry> {
-    assert_eq!(descriptor["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
-    let mut tar = Vec::new();
-    MultiGzDecoder::new(&*blob(layout, descriptor)).read_to_end(&mut tar).unwrap();
+    let (blob, mut tar) = (blob(layout, descriptor), Vec::new());
+    let kind = descriptor["mediaType"].as_str().unwrap();
+    match kind.strip_prefix("application/vnd.oci.image.layer.v1.") {
+        Some("tar+gzip") => MultiGzDecoder::new(&*blob).read_to_end(&mut tar).map(drop).unwrap(),
+        Some("tar+zstd") => tar = zstd::stream::decode_all(&*blob).unwrap(),
+        Some("tar") => tar = blob,
+        _ => panic!("{kind} is no layer"),
+    }
     assert_eq!(&digest(&tar), diff_id.as_str().unwrap());
     entries(&tar)
 }

@@ -1,6 +1,6 @@
 //! Where the result of a build goes: layouts, archives, folders, the store, registries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -16,9 +16,22 @@ use xbuild_solve::BuiltImage;
 use xbuild_store::{ImageRecord, Store};
 
 use crate::annotations::Annotations;
-use crate::output::Output;
+use crate::output::{LayerForm, Target};
 use crate::progress::ProgressMode;
 use crate::report::{Problem, note, printable};
+use crate::variant::Variant;
+
+/// Images in one form, and where their layers are, by digest.
+struct Made {
+    assembled: Assembled,
+    sources: HashMap<Digest, Source>,
+}
+
+/// Where a layer is, and the base image that it is of.
+struct Source {
+    blob: LayerBlob,
+    base: Option<ImageLayer>,
+}
 
 /// What is needed to write a result somewhere.
 #[derive(Clone, Copy)]
@@ -32,85 +45,102 @@ pub(crate) struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
-    /// Makes the manifests, and the index of several platforms.
-    pub(crate) fn assemble(&self, annotations: &Annotations) -> Result<Assembled, Problem> {
+    /// Writes the result in all its forms to all outputs, then pushes it if that is asked for.
+    /// Returns the images of the first form.
+    pub(crate) fn write(
+        &self,
+        variants: &[Variant],
+        annotations: &Annotations,
+        push: bool,
+    ) -> Result<Assembled, Problem> {
+        let all_names: Vec<Reference> =
+            variants.iter().flat_map(|variant| variant.names.clone()).collect();
+        let mut main = None;
+        for variant in variants {
+            let made = self.make(variant.layers, annotations)?;
+            for target in &variant.targets {
+                self.write_one(&made, target, &all_names)?;
+            }
+            let no_output = variants.iter().all(|variant| variant.targets.is_empty());
+            let is_image = |target: &Target| matches!(target, Target::Image { .. });
+            let keep = no_output || variant.targets.iter().any(is_image);
+            if keep && !variant.names.is_empty() {
+                self.keep(&made.assembled, &variant.names)?;
+            } else if no_output && self.mode != ProgressMode::None {
+                note(
+                    "warning: the result is only cached: name it with --tag, or choose an --output",
+                );
+            }
+            if push && !variant.names.is_empty() {
+                self.push(&made, &variant.names)?;
+            }
+            if main.is_some() && self.mode != ProgressMode::None {
+                let digest = &made.assembled.root().0.digest;
+                note(format_args!("{:<16} {digest}", variant.layers.encoding));
+            }
+            main.get_or_insert(made.assembled);
+        }
+        main.ok_or_else(|| {
+            Problem::failure(FailureKind::Internal, "an image is made in one form at least")
+        })
+    }
+
+    /// Makes the layers, the manifests, and the index of several platforms.
+    fn make(&self, form: LayerForm, annotations: &Annotations) -> Result<Made, Problem> {
         let platforms: Vec<_> = self.images.iter().map(|image| image.platform.clone()).collect();
         if platforms.len() == 1 && annotations.need_index() {
             return Err(Problem::command_line(
                 "--annotation: a single platform makes no index that could be annotated",
             ));
         }
-        let mut built = Vec::new();
-        for image in self.images {
-            let layers: Result<Vec<Descriptor>, Problem> =
-                image.layers.0.iter().map(|layer| self.descriptor(layer)).collect();
-            built.push(xbuild_registry::BuiltImage {
-                platform: image.platform.clone(),
-                config: image.config.clone(),
-                layers: layers?,
-                annotations: annotations.manifest(&image.platform),
-                descriptor_annotations: annotations.descriptor(&image.platform),
-            });
-        }
+        let layers: BTreeSet<&DiffId> =
+            self.images.iter().flat_map(|image| &image.layers.0).collect();
+        let layers: Vec<DiffId> = layers.into_iter().cloned().collect();
+        let blobs = self.engine.encoded(layers.clone(), form.encoding, form.force);
+        let blobs = blobs.map_err(|failure| Problem::step(&failure).during("exporting"))?;
+        let blobs: HashMap<DiffId, LayerBlob> = layers.into_iter().zip(blobs).collect();
+        let built = self.images.iter().map(|image| xbuild_registry::BuiltImage {
+            platform: image.platform.clone(),
+            config: image.config.clone(),
+            layers: image.layers.0.iter().map(|layer| descriptor(&blobs[layer])).collect(),
+            annotations: annotations.manifest(&image.platform),
+            descriptor_annotations: annotations.descriptor(&image.platform),
+        });
         let options = AssembleOptions {
             index_annotations: annotations.index.clone(),
             index_descriptor_annotations: annotations.index_descriptor.clone(),
             always_index: false,
         };
-        assemble(&platforms, built, &options)
-            .map_err(|error| Problem::of(FailureKind::Internal, &error))
+        let assembled = assemble(&platforms, built.collect(), &options)
+            .map_err(|error| Problem::of(FailureKind::Internal, &error))?;
+        let sources = blobs.into_iter().map(|(layer, blob)| {
+            let digest = descriptor(&blob).digest;
+            let base = self.engine.origin(&layer);
+            let base = base.filter(|base| base.descriptor.digest == digest);
+            (digest, Source { blob, base })
+        });
+        let sources = sources.collect();
+        Ok(Made { assembled, sources })
     }
 
-    fn descriptor(&self, layer: &DiffId) -> Result<Descriptor, Problem> {
-        match self.engine.blob(layer).map_err(|failure| Problem::step(&failure))? {
-            LayerBlob::Stored(descriptor) => Ok(descriptor),
-            LayerBlob::Remote(layer) => Ok(layer.descriptor),
-        }
-    }
-
-    /// Writes the result to all outputs, then pushes it if that is asked for.
-    pub(crate) fn write(
-        &self,
-        assembled: &Assembled,
-        outputs: &[Output],
-        names: &[Reference],
-        push: bool,
-    ) -> Result<(), Problem> {
-        for output in outputs {
-            self.write_one(assembled, output, names)?;
-        }
-        let keep = outputs.is_empty() || outputs.iter().any(|o| matches!(o, Output::Image { .. }));
-        if keep && !names.is_empty() {
-            self.keep(assembled, names)?;
-        } else if outputs.is_empty() && self.mode != ProgressMode::None {
-            note("warning: the result is only cached: name it with --tag, or choose an --output");
-        }
-        if push { self.push(assembled, names) } else { Ok(()) }
-    }
-
-    fn write_one(
-        &self,
-        assembled: &Assembled,
-        output: &Output,
-        names: &[Reference],
-    ) -> Result<(), Problem> {
-        let sources = self.sources();
-        let layers = |descriptor: &Descriptor| self.source(&sources, descriptor);
+    fn write_one(&self, made: &Made, output: &Target, names: &[Reference]) -> Result<(), Problem> {
+        let Made { assembled, sources } = made;
+        let layers = |descriptor: &Descriptor| self.source(sources, descriptor);
         let content = LayoutContent { assembled, names, layers: &layers, blobs: self.client };
         let failed = |failure: StepFailure| Problem::step(&failure).during("exporting");
         match output {
-            Output::OciFolder(path) => content.write_folder(path).map_err(|e| failed(e.into())),
-            Output::OciTar(path) => to_file(path.as_deref(), |out| {
+            Target::OciFolder(path) => content.write_folder(path).map_err(|e| failed(e.into())),
+            Target::OciTar(path) => to_file(path.as_deref(), |out| {
                 content.write_tar(out).map_err(|error| failed(error.into()))
             }),
-            Output::Tar(path) => match self.images {
+            Target::Tar(path) => match self.images {
                 [image] => to_file(path.as_deref(), |out| self.write_tar(image, out)),
                 _ => Err(Problem::command_line(
                     "--output type=tar of several platforms is not implemented yet: use type=local",
                 )),
             },
-            Output::Local(path) => self.write_folders(path),
-            Output::Image { .. } | Output::CacheOnly => Ok(()),
+            Target::Local(path) => self.write_folders(path),
+            Target::Image { .. } | Target::CacheOnly => Ok(()),
         }
     }
 
@@ -168,9 +198,9 @@ impl Exporter<'_> {
         Ok(())
     }
 
-    fn push(&self, assembled: &Assembled, names: &[Reference]) -> Result<(), Problem> {
-        let sources = self.sources();
-        let layers = |descriptor: &Descriptor| self.source(&sources, descriptor);
+    fn push(&self, made: &Made, names: &[Reference]) -> Result<(), Problem> {
+        let Made { assembled, sources } = made;
+        let layers = |descriptor: &Descriptor| self.source(sources, descriptor);
         let progress = |event: PushEvent<'_>| {
             if self.mode == ProgressMode::None {
                 return;
@@ -197,33 +227,16 @@ impl Exporter<'_> {
             .map_err(|error| Problem::step(&StepFailure::from(error)).during("pushing"))
     }
 
-    /// Returns where the layers are, by digest, and the base image that each is of.
-    fn sources(&self) -> HashMap<Digest, (LayerBlob, Option<ImageLayer>)> {
-        let layers = self.images.iter().flat_map(|image| &image.layers.0);
-        layers
-            .filter_map(|layer| {
-                let blob = self.engine.blob(layer).ok()?;
-                let digest = match &blob {
-                    LayerBlob::Stored(descriptor) => descriptor.digest.clone(),
-                    LayerBlob::Remote(layer) => layer.descriptor.digest.clone(),
-                };
-                let base = self.engine.origin(layer);
-                let base = base.filter(|base| base.descriptor.digest == digest);
-                Some((digest, (blob, base)))
-            })
-            .collect()
-    }
-
     fn source(
         &self,
-        sources: &HashMap<Digest, (LayerBlob, Option<ImageLayer>)>,
+        sources: &HashMap<Digest, Source>,
         descriptor: &Descriptor,
     ) -> Result<PushSource, StepFailure> {
         let gone = || {
             let text = format!("the blob {} is gone from the store", descriptor.digest);
             StepFailure::new(FailureKind::Internal, io::Error::other(text))
         };
-        let (blob, base) = sources.get(&descriptor.digest).ok_or_else(gone)?;
+        let Source { blob, base } = sources.get(&descriptor.digest).ok_or_else(gone)?;
         match blob {
             LayerBlob::Remote(layer) => Ok(PushSource::Remote(layer.clone())),
             LayerBlob::Stored(stored) => {
@@ -236,6 +249,14 @@ impl Exporter<'_> {
                 })
             }
         }
+    }
+}
+
+/// Returns the descriptor of a blob, wherever it is.
+fn descriptor(blob: &LayerBlob) -> Descriptor {
+    match blob {
+        LayerBlob::Stored(descriptor) => descriptor.clone(),
+        LayerBlob::Remote(layer) => layer.descriptor.clone(),
     }
 }
 

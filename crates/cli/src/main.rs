@@ -23,6 +23,7 @@ mod report;
 mod result;
 mod secrets;
 mod tasks;
+mod variant;
 mod wiring;
 
 use std::process::ExitCode;

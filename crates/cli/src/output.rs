@@ -2,11 +2,32 @@
 
 use std::path::PathBuf;
 
+use xbuild_model::manifest::Compression;
+use xbuild_snapshot::Encoding;
+
 use crate::report::Problem;
+
+/// Where a result goes, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// Where it goes.
+    pub(crate) target: Target,
+    /// How the layers of the image are compressed.
+    pub(crate) layers: LayerForm,
+}
+
+/// How the layers of an image are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LayerForm {
+    /// That of new layers.
+    pub(crate) encoding: Encoding,
+    /// Whether layers of base images are compressed like that, too, instead of staying as they are.
+    pub(crate) force: bool,
+}
 
 /// Where a result goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Output {
+pub(crate) enum Target {
     /// An OCI layout: a tar file, `None` for standard output, or a folder.
     OciTar(Option<PathBuf>),
     /// An OCI layout as a folder.
@@ -29,7 +50,7 @@ pub(crate) enum Output {
 impl Output {
     /// Returns whether the result goes to standard output.
     pub(crate) fn is_stdout(&self) -> bool {
-        matches!(self, Self::OciTar(None) | Self::Tar(None))
+        matches!(self.target, Target::OciTar(None) | Target::Tar(None))
     }
 }
 
@@ -39,38 +60,43 @@ impl Output {
 /// alone, or `-` for a tar file on standard output.
 pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
     if text == "-" {
-        return Ok(Output::Tar(None));
+        return Ok(Output { target: Target::Tar(None), layers: LayerForm::default() });
     }
     if !text.contains('=') {
-        return Ok(Output::Local(PathBuf::from(text)));
+        let target = Target::Local(PathBuf::from(text));
+        return Ok(Output { target, layers: LayerForm::default() });
     }
     let mut attributes = Attributes::parse(text)?;
     let kind = attributes.take("type").unwrap_or_default();
-    let output = match kind.as_str() {
+    let layers = match kind.as_str() {
+        "oci" | "image" | "registry" => attributes.layer_form()?,
+        _ => LayerForm::default(),
+    };
+    let target = match kind.as_str() {
         "oci" => {
             let folder = attributes.flag("tar")? == Some(false);
             match (attributes.dest(), folder) {
-                (Some(Some(dest)), true) => Output::OciFolder(dest),
+                (Some(Some(dest)), true) => Target::OciFolder(dest),
                 (_, true) => return Err(attributes.fail("tar=false needs dest=FOLDER")),
-                (Some(dest), false) => Output::OciTar(dest),
+                (Some(dest), false) => Target::OciTar(dest),
                 (None, false) => return Err(attributes.fail("type=oci needs dest=FILE or dest=-")),
             }
         }
         "tar" => match attributes.dest() {
-            Some(dest) => Output::Tar(dest),
+            Some(dest) => Target::Tar(dest),
             None => return Err(attributes.fail("type=tar needs dest=FILE or dest=-")),
         },
         "local" => match attributes.dest().flatten() {
-            Some(dest) => Output::Local(dest),
+            Some(dest) => Target::Local(dest),
             None => return Err(attributes.fail("type=local needs dest=FOLDER")),
         },
         "image" | "registry" => {
             let names = attributes.take("name").unwrap_or_default();
             let push = attributes.flag("push")?.unwrap_or(kind == "registry");
             let names = names.split(',').filter(|name| !name.is_empty());
-            Output::Image { names: names.map(str::to_owned).collect(), push }
+            Target::Image { names: names.map(str::to_owned).collect(), push }
         }
-        "cacheonly" => Output::CacheOnly,
+        "cacheonly" => Target::CacheOnly,
         "docker" => {
             return Err(attributes
                 .fail("type=docker is not implemented yet: use type=oci, which Docker can load"));
@@ -79,7 +105,7 @@ pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
         _ => return Err(attributes.fail("the type is one of oci, tar, local, image, registry")),
     };
     attributes.finish()?;
-    Ok(output)
+    Ok(Output { target, layers })
 }
 
 /// The comma-separated `key=value` list; a part in double quotes may hold commas.
@@ -121,6 +147,37 @@ impl<'a> Attributes<'a> {
         self.take("dest").map(|dest| (dest != "-").then(|| PathBuf::from(dest)))
     }
 
+    /// Takes what says how layers are compressed.
+    ///
+    /// **Source** — BuildKit, `docs/exporters`: `compression`, `compression-level`,
+    /// `force-compression`.
+    fn layer_form(&mut self) -> Result<LayerForm, Problem> {
+        let compression = match self.take("compression").as_deref() {
+            None | Some("gzip") => Compression::Gzip,
+            Some("zstd") => Compression::Zstd,
+            Some("uncompressed") => Compression::None,
+            Some("estargz") => {
+                return Err(self.fail(
+                    "compression=estargz is not implemented: use gzip, which whoever reads \
+                     estargz reads, or zstd",
+                ));
+            }
+            Some(_) => return Err(self.fail("compression is gzip, zstd or uncompressed")),
+        };
+        let level = self.take("compression-level");
+        let levels = match compression {
+            Compression::Gzip => "compression-level of gzip is 0 to 9",
+            Compression::Zstd => "compression-level of zstd is 0 to 22",
+            Compression::None => "compression-level has no meaning with compression=uncompressed",
+        };
+        let level = level.map(|level| level.parse().map_err(|_| self.fail(levels))).transpose()?;
+        let encoding = Encoding::new(compression, level).ok_or_else(|| self.fail(levels))?;
+        if compression == Compression::Zstd && self.flag("oci-mediatypes")? == Some(false) {
+            return Err(self.fail("Docker's media types know no zstd: leave out oci-mediatypes"));
+        }
+        Ok(LayerForm { encoding, force: self.flag("force-compression")?.unwrap_or(false) })
+    }
+
     fn fail(&self, reason: &str) -> Problem {
         Problem::command_line(format!("invalid --output {:?}: {reason}", self.text))
     }
@@ -128,6 +185,9 @@ impl<'a> Attributes<'a> {
     fn finish(self) -> Result<(), Problem> {
         match self.list.first() {
             None => Ok(()),
+            Some((key, _)) if key.contains("compression") => {
+                Err(self.fail(&format!("{key}= is for type=image, registry and oci")))
+            }
             Some((key, _)) => Err(self.fail(&format!("{key}= is unknown or not implemented yet"))),
         }
     }
@@ -158,27 +218,44 @@ mod tests {
     fn reads_what_buildx_reads() {
         let path = |text: &str| PathBuf::from(text);
         for (text, expected) in [
-            ("-", Output::Tar(None)),
-            ("out", Output::Local(path("out"))),
-            ("type=local,dest=out", Output::Local(path("out"))),
-            ("type=tar,dest=-", Output::Tar(None)),
-            ("type=oci,dest=a.tar", Output::OciTar(Some(path("a.tar")))),
-            ("type=oci,\"dest=a,b\",tar=false", Output::OciFolder(path("a,b"))),
-            ("type=image", Output::Image { names: vec![], push: false }),
+            ("-", Target::Tar(None)),
+            ("out", Target::Local(path("out"))),
+            ("type=local,dest=out", Target::Local(path("out"))),
+            ("type=tar,dest=-", Target::Tar(None)),
+            ("type=oci,dest=a.tar", Target::OciTar(Some(path("a.tar")))),
+            ("type=oci,\"dest=a,b\",tar=false", Target::OciFolder(path("a,b"))),
+            ("type=image", Target::Image { names: vec![], push: false }),
             (
                 "type=registry,\"name=r.example/a,r.example/b\"",
-                Output::Image {
+                Target::Image {
                     names: vec!["r.example/a".into(), "r.example/b".into()],
                     push: true,
                 },
             ),
             (
                 "type=image,name=a:1,push=true",
-                Output::Image { names: vec!["a:1".into()], push: true },
+                Target::Image { names: vec!["a:1".into()], push: true },
             ),
-            ("type=cacheonly", Output::CacheOnly),
+            ("type=cacheonly", Target::CacheOnly),
         ] {
+            let layers = LayerForm::default();
+            let expected = Output { target: expected, layers };
             assert_eq!(parse(text).ok(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_how_layers_are_compressed() {
+        let form = |text: &str| parse(&format!("type=image,{text}")).unwrap().layers;
+        let new = |compression, level| Encoding::new(compression, level).unwrap();
+        for (text, encoding, force) in [
+            ("compression=gzip", Encoding::default(), false),
+            ("compression-level=9", new(Compression::Gzip, Some(9)), false),
+            ("compression=zstd,force-compression=true", new(Compression::Zstd, None), true),
+            ("compression=zstd,compression-level=22", new(Compression::Zstd, Some(22)), false),
+            ("compression=uncompressed", new(Compression::None, None), false),
+        ] {
+            assert_eq!(form(text), LayerForm { encoding, force }, "{text}");
         }
     }
 
@@ -186,7 +263,15 @@ mod tests {
     fn refuses_by_name() {
         for (text, word) in [
             ("type=oci", "dest"),
-            ("type=oci,dest=a,compression=zstd", "compression"),
+            ("type=oci,dest=a,compression=estargz", "use gzip"),
+            ("type=oci,dest=a,compression=lz4", "compression is gzip"),
+            ("type=oci,dest=a,compression-level=10", "0 to 9"),
+            ("type=image,compression=zstd,compression-level=-1", "0 to 22"),
+            ("type=image,compression=uncompressed,compression-level=0", "no meaning"),
+            ("type=image,compression=zstd,oci-mediatypes=false", "oci-mediatypes"),
+            ("type=image,force-compression=maybe", "force-compression"),
+            ("type=tar,dest=a,compression=gzip", "type=image, registry and oci"),
+            ("type=local,dest=a,force-compression=true", "type=image, registry and oci"),
             ("type=docker,dest=a", "type=docker"),
             ("type=nonsense", "type"),
             ("dest=a", "type="),

@@ -13,7 +13,7 @@ use xbuild_model::seam::{Namespace, Secrets, Sources};
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache, Proxies};
 use xbuild_snapshot::copy::CopyWarning;
-use xbuild_snapshot::{Context, Engine, EngineOptions, Mtime};
+use xbuild_snapshot::{Context, Encoding, Engine, EngineOptions, Mtime};
 use xbuild_source::{FetchOptions, FetchWarning, Fetcher};
 use xbuild_store::{Leftover, Store};
 
@@ -123,24 +123,31 @@ pub(crate) fn fetcher(
     Arc::new(Fetcher::new(Arc::clone(store), client.clone(), options))
 }
 
+/// What the layer engine of a build is told.
+pub(crate) struct EngineSetup {
+    pub(crate) contexts: BTreeMap<String, Arc<Context>>,
+    pub(crate) sources: Arc<dyn Sources>,
+    pub(crate) encoding: Encoding,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) mode: ProgressMode,
+}
+
 /// Returns the layer engine of a build. Without an epoch, what has no time of its own has now's.
 pub(crate) fn engine(
     store: &Arc<Store>,
     client: &Client,
     namespace: Arc<dyn Namespace>,
-    contexts: BTreeMap<String, Arc<Context>>,
-    sources: Arc<dyn Sources>,
-    epoch: Option<u64>,
-    mode: ProgressMode,
+    setup: EngineSetup,
 ) -> Engine {
+    let EngineSetup { contexts, sources, encoding, epoch, mode } = setup;
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let secs = i64::try_from(epoch.unwrap_or_else(now)).unwrap_or(i64::MAX);
     let options = EngineOptions {
         contexts,
         sources: Some(sources),
         default_mtime: Mtime { secs, nanos: 0 },
+        encoding,
         on_warning: Arc::new(move |warning| warn(mode, warning)),
-        ..EngineOptions::default()
     };
     Engine::new(Arc::clone(store), Arc::new(client.clone()), namespace, options)
 }

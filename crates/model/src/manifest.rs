@@ -34,7 +34,7 @@ pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// How a layer's blob is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// A plain tar stream.
     None,

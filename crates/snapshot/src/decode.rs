@@ -161,12 +161,12 @@ impl<R> fmt::Debug for VerifyingReader<R> {
 mod tests {
     use std::io::Write;
 
-    use crate::gzip::{GzipWriter, Level};
+    use crate::gzip::{GzipWriter, LEVEL};
 
     use super::*;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut writer = GzipWriter::new(Vec::new(), Level::default());
+        let mut writer = GzipWriter::new(Vec::new(), LEVEL);
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }

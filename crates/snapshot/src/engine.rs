@@ -14,6 +14,7 @@
 //! over its bytes.
 
 mod cache_mount;
+mod encoded;
 mod folders;
 mod layers;
 mod owners;
@@ -29,7 +30,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp};
-use xbuild_model::manifest::Compression;
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Sources, Workspace,
 };
@@ -38,7 +38,7 @@ use xbuild_store::Store;
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
-use crate::{LayerIndex, LayerReader, Mtime, Tree};
+use crate::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
 
 use crate::parallel::KeyedLocks;
 
@@ -56,18 +56,18 @@ pub struct EngineOptions {
     /// The modification time of what COPY and WORKDIR make and do not copy.
     pub default_mtime: Mtime,
     /// How new layers are compressed.
-    pub compression: Compression,
+    pub encoding: Encoding,
     /// Takes what the user should know about a COPY or ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
 }
 
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contexts, sources: _, default_mtime, compression, on_warning: _ } = self;
+        let Self { contexts, sources: _, default_mtime, encoding, on_warning: _ } = self;
         f.debug_struct("EngineOptions")
             .field("contexts", contexts)
             .field("default_mtime", default_mtime)
-            .field("compression", compression)
+            .field("encoding", encoding)
             .finish_non_exhaustive()
     }
 }
@@ -79,7 +79,7 @@ impl Default for EngineOptions {
             contexts: BTreeMap::new(),
             sources: None,
             default_mtime: Mtime::default(),
-            compression: Compression::Gzip,
+            encoding: Encoding::default(),
             on_warning: Arc::new(|_| {}),
         }
     }
@@ -157,6 +157,21 @@ impl Engine {
     /// Returns the layer of a resolved image that has this layer, whether or not it was pulled.
     pub fn origin(&self, layer: &DiffId) -> Option<ImageLayer> {
         self.0.known(|known| known.remote.get(layer).cloned())
+    }
+
+    /// Returns the blobs of layers for an image whose layers are to be in `encoding`, made now
+    /// where they are not in the store; in the order of `layers`.
+    ///
+    /// Layers of base images stay as they are, unless `force`; then they are pulled, too.
+    ///
+    /// **Errors** — [`crate::EngineError`]; what was made until then stays in the store.
+    pub fn encoded(
+        &self,
+        layers: Vec<DiffId>,
+        encoding: Encoding,
+        force: bool,
+    ) -> Result<Vec<LayerBlob>, StepFailure> {
+        Ok(encoded::blobs(&self.0, layers, encoding, force)?)
     }
 
     /// Opens a layer for reading, pulling it if its blob is not in the store.

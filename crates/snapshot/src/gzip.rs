@@ -35,33 +35,9 @@ const HEADER_SIZE: usize = HEADER.len() + 4;
 /// Bytes of a member after its deflate stream: checksum and size of what it holds.
 const TRAILER_SIZE: usize = 8;
 
-/// How hard to try: 0 stores, 9 is the smallest and slowest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Level(u8);
-
-impl Level {
-    /// Returns the level `number`; `None` above 9.
-    pub fn new(number: u8) -> Option<Self> {
-        (number <= 9).then_some(Self(number))
-    }
-
-    /// Returns the number.
-    pub fn number(self) -> u8 {
-        self.0
-    }
-
-    fn of_library(self) -> CompressionLvl {
-        CompressionLvl::new(self.0.into()).expect("the library has the levels 0 to 12")
-    }
-}
-
-impl Default for Level {
-    /// 3: several times as fast as zlib's 6, and 2 to 5 % larger; see
-    /// `docs/decisions/0006-deflate.md`. **Changing it changes the digest of every layer.**
-    fn default() -> Self {
-        Self(3)
-    }
-}
+/// The compression level unless one is asked for: several times as fast as zlib's 6, and 2 to 5 %
+/// larger; see `docs/decisions/0006-deflate.md`. **Changing it changes the digest of every layer.**
+pub(crate) const LEVEL: u32 = 3;
 
 /// Compresses what is written to it.
 ///
@@ -70,7 +46,7 @@ impl Default for Level {
 #[derive(Debug)]
 pub struct GzipWriter<W> {
     output: W,
-    level: Level,
+    level: u32,
     /// The block being filled. A full one waits for more: an empty member at the end would be
     /// waste.
     block: Vec<u8>,
@@ -87,13 +63,14 @@ struct Job {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// Compresses to `output` on as many threads as there are cores.
-    pub fn new(output: W, level: Level) -> Self {
+    /// Compresses to `output` on as many threads as there are cores; `level` is from 0, which
+    /// stores, to 9.
+    pub fn new(output: W, level: u32) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Self::with_threads(output, level, cores)
     }
 
-    fn with_threads(output: W, level: Level, threads: usize) -> Self {
+    fn with_threads(output: W, level: u32, threads: usize) -> Self {
         Self {
             output,
             level,
@@ -105,7 +82,7 @@ impl<W: Write> GzipWriter<W> {
 
     /// Compresses what is left and returns the output, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
-        let last = member(&mut Compressor::new(self.level.of_library()), &self.block)?;
+        let last = member(&mut Compressor::new(library(self.level)), &self.block)?;
         while !self.pending.is_empty() {
             self.write_first()?;
         }
@@ -154,7 +131,7 @@ impl<W: Write> Write for GzipWriter<W> {
 /// Threads that compress blocks; they end when the pool is dropped.
 #[derive(Debug)]
 struct Pool {
-    level: Level,
+    level: u32,
     threads: usize,
     started: usize,
     jobs: Sender<Job>,
@@ -162,7 +139,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(level: Level, threads: usize) -> Self {
+    fn new(level: u32, threads: usize) -> Self {
         let (jobs, queue) = mpsc::channel();
         Self { level, threads, started: 0, jobs, queue: Arc::new(Mutex::new(queue)) }
     }
@@ -177,14 +154,19 @@ impl Pool {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, level: Level) {
-    let mut compressor = Compressor::new(level.of_library());
+fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
+    let mut compressor = Compressor::new(library(level));
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, reply }) = job else { return };
         // Nobody waits any more if writing has failed.
         let _ = reply.send(member(&mut compressor, &block));
     }
+}
+
+fn library(level: u32) -> CompressionLvl {
+    let level = i32::try_from(level.min(9)).unwrap_or_default();
+    CompressionLvl::new(level).expect("the library has the levels 0 to 12")
 }
 
 /// Returns the member that holds `block`. What the compressor did before does not matter.
@@ -230,7 +212,7 @@ mod tests {
     }
 
     fn gzip(bytes: &[u8], threads: usize, piece: usize) -> Vec<u8> {
-        let mut writer = GzipWriter::with_threads(Vec::new(), Level::default(), threads);
+        let mut writer = GzipWriter::with_threads(Vec::new(), LEVEL, threads);
         for piece in bytes.chunks(piece) {
             writer.write_all(piece).unwrap();
         }
@@ -270,13 +252,12 @@ mod tests {
     fn a_higher_level_is_smaller() {
         let bytes = sample(3 * BLOCK);
         let size = |level| {
-            let mut writer = GzipWriter::new(Vec::new(), Level::new(level).unwrap());
+            let mut writer = GzipWriter::new(Vec::new(), level);
             writer.write_all(&bytes).unwrap();
             writer.finish().unwrap().len()
         };
         assert!(size(0) > bytes.len());
         assert!(size(9) < size(3) && size(3) < size(0));
-        assert_eq!(Level::new(10), None);
     }
 
     #[test]
@@ -308,7 +289,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut writer = GzipWriter::with_threads(Full, Level::default(), 2);
+        let mut writer = GzipWriter::with_threads(Full, LEVEL, 2);
         let written = writer.write_all(&sample(20 * BLOCK));
         let error = written.and_then(|()| writer.finish().map(|_| ())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -13,6 +13,7 @@ pub mod context_tar;
 pub mod copy;
 pub mod decode;
 pub mod diff;
+pub mod encoding;
 pub mod engine;
 mod entry;
 mod error;
@@ -35,6 +36,7 @@ pub mod unpack;
 mod whiteout;
 
 pub use context::Context;
+pub use encoding::Encoding;
 pub use engine::{Engine, EngineOptions, LayerBlob};
 pub use entry::{Change, Entry, Kind, Meta, Mtime};
 pub use error::{

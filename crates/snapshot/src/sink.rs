@@ -9,12 +9,10 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
-use xbuild_model::manifest::Compression;
 use xbuild_model::{Descriptor, DiffId, Digest};
 use xbuild_store::{BlobWriter, Store};
-use zstd::stream::write::Encoder as ZstdEncoder;
 
-use crate::gzip::{GzipWriter, Level};
+use crate::encoding::{Encoder, Encoding};
 use crate::{LayerError, LayerIndex, index};
 
 /// Bytes that are passed on at a time.
@@ -23,17 +21,14 @@ const CHUNK: usize = 256 << 10;
 /// Chunks that may wait for a slower consumer: 2 MiB of memory.
 const QUEUE: usize = 8;
 
-/// The zstd level: that of its own tools.
-const ZSTD_LEVEL: i32 = 3;
-
 /// Takes the uncompressed tar stream of a layer, once. It hashes, compresses, indexes and stores
 /// it on the way, each on threads of its own. Dropping it publishes nothing.
 pub struct LayerSink<'s> {
     store: &'s Store,
-    compression: Compression,
+    encoding: Encoding,
     chunk: Vec<u8>,
     hash: Sha256,
-    encoder: Encoder<'s>,
+    encoder: Encoder<BlobWriter<'s>>,
     /// Copies of the stream go to these. Started with the second chunk: small layers need no
     /// threads.
     index: Option<Consumer<LayerIndex>>,
@@ -58,21 +53,14 @@ impl<'s> LayerSink<'s> {
     /// pipe of an unpacking process; that is dropped after the last byte.
     pub fn new(
         store: &'s Store,
-        compression: Compression,
+        encoding: Encoding,
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<Self, LayerError> {
         let blob = store.blob_writer()?;
-        let encoder = match compression {
-            Compression::None => Encoder::None(blob),
-            Compression::Gzip => Encoder::Gzip(GzipWriter::new(blob, Level::default())),
-            Compression::Zstd => {
-                let encoder = ZstdEncoder::new(blob, ZSTD_LEVEL);
-                Encoder::Zstd(encoder.map_err(LayerError::from_write)?)
-            }
-        };
+        let encoder = Encoder::new(blob, encoding).map_err(LayerError::from_write)?;
         Ok(Self {
             store,
-            compression,
+            encoding,
             chunk: Vec::new(),
             hash: Sha256::new(),
             encoder,
@@ -119,14 +107,16 @@ impl<'s> LayerSink<'s> {
             (None, Some(index)) => index.join()?,
             (None, None) => index::read_tar(&last[..])?,
         };
-        let (digest, size) = self.encoder.finish()?.commit(None)?;
+        let (digest, size) = self.encoder.finish().map_err(LayerError::from_write)?.commit(None)?;
         let diff_id = DiffId(Digest::from_sha256(self.hash.finalize().into()));
-        let descriptor = Descriptor::new(self.compression.oci_media_type(), digest, size);
+        let descriptor =
+            Descriptor::new(self.encoding.compression().oci_media_type(), digest, size);
         if let Some(tee) = self.tee {
             tee.join()?;
         }
         self.store.put_index(&diff_id, &index.encode())?;
         self.store.put_layer(&diff_id, &descriptor)?;
+        self.store.put_encoded(&diff_id, &self.encoding.to_string(), &descriptor)?;
         Ok(SinkResult { diff_id, descriptor, index })
     }
 
@@ -165,7 +155,7 @@ impl Write for LayerSink<'_> {
 
 impl fmt::Debug for LayerSink<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayerSink").field("compression", &self.compression).finish_non_exhaustive()
+        f.debug_struct("LayerSink").field("encoding", &self.encoding).finish_non_exhaustive()
     }
 }
 
@@ -174,31 +164,6 @@ fn copy(mut chunks: Chunks, mut output: Box<dyn Write + Send>) -> Result<(), Lay
         output.write_all(&chunk).map_err(LayerError::from_write)?;
     }
     output.flush().map_err(LayerError::from_write)
-}
-
-/// What the blob is written through.
-enum Encoder<'s> {
-    None(BlobWriter<'s>),
-    Gzip(GzipWriter<BlobWriter<'s>>),
-    Zstd(ZstdEncoder<'static, BlobWriter<'s>>),
-}
-
-impl<'s> Encoder<'s> {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::None(writer) => writer.write_all(bytes),
-            Self::Gzip(writer) => writer.write_all(bytes),
-            Self::Zstd(writer) => writer.write_all(bytes),
-        }
-    }
-
-    fn finish(self) -> Result<BlobWriter<'s>, LayerError> {
-        match self {
-            Self::None(writer) => Ok(writer),
-            Self::Gzip(writer) => writer.finish().map_err(LayerError::from_write),
-            Self::Zstd(writer) => writer.finish().map_err(LayerError::from_write),
-        }
-    }
 }
 
 /// A thread that takes a copy of the stream.

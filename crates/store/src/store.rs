@@ -114,25 +114,47 @@ impl Store {
         self.write_record("layers", &layer.0, blob)
     }
 
+    /// Returns the descriptor of the blob that holds a layer in the encoding of that name, if the
+    /// blob is here.
+    pub fn encoded(
+        &self,
+        layer: &DiffId,
+        encoding: &str,
+    ) -> Result<Option<Descriptor>, StoreError> {
+        let found: Option<Descriptor> = self.read_record_at(&self.encoded_path(layer, encoding))?;
+        Ok(found.filter(|descriptor| self.has_blob(descriptor)))
+    }
+
+    /// Records which blob holds a layer in the encoding of that name, which is letters, digits and
+    /// hyphens. The blob must be here.
+    pub fn put_encoded(
+        &self,
+        layer: &DiffId,
+        encoding: &str,
+        blob: &Descriptor,
+    ) -> Result<(), StoreError> {
+        self.write_record_at(self.encoded_path(layer, encoding), blob)
+    }
+
     /// Returns the tree index of a layer, in the form in which it was given.
     pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read_file("indexes", &layer.0)?.and_then(record::unseal))
+        Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
     }
 
     /// Keeps the tree index of a layer.
     pub fn put_index(&self, layer: &DiffId, index: &[u8]) -> Result<(), StoreError> {
-        self.publish("indexes", &layer.0, &record::seal(index))
+        self.publish(self.path("indexes", &layer.0), &record::seal(index))
     }
 
     /// Returns what is remembered of the files of the folder `key`, in the form in which it was
     /// given.
     pub fn file_hashes(&self, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read_file("file-hashes", key)?.and_then(record::unseal))
+        Ok(self.read_file(&self.path("file-hashes", key))?.and_then(record::unseal))
     }
 
     /// Remembers something of the files of the folder `key`.
     pub fn put_file_hashes(&self, key: &Digest, hashes: &[u8]) -> Result<(), StoreError> {
-        self.publish("file-hashes", key, &record::seal(hashes))
+        self.publish(self.path("file-hashes", key), &record::seal(hashes))
     }
 
     /// Returns the result of the step with this key, if one is recorded.
@@ -195,14 +217,17 @@ impl Store {
         self.root.join(kind).join(key.hex())
     }
 
-    fn read_file(&self, kind: &str, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(kind, key);
-        let file = match File::open(&path) {
+    fn encoded_path(&self, layer: &DiffId, encoding: &str) -> PathBuf {
+        self.root.join("layers").join(format!("{}.{encoding}", layer.0.hex()))
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(StoreError::io("open", &path))?,
+            file => file.map_err(StoreError::io("open", path))?,
         };
         let mut bytes = Vec::new();
-        file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
         Ok(Some(bytes))
     }
 
@@ -211,7 +236,14 @@ impl Store {
         kind: &str,
         key: &Digest,
     ) -> Result<Option<T>, StoreError> {
-        let sealed = self.read_file(kind, key)?.and_then(record::unseal);
+        self.read_record_at(&self.path(kind, key))
+    }
+
+    fn read_record_at<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &Path,
+    ) -> Result<Option<T>, StoreError> {
+        let sealed = self.read_file(path)?.and_then(record::unseal);
         // What cannot be read is garbage of a crash or of another version: no record.
         Ok(sealed.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
@@ -222,15 +254,22 @@ impl Store {
         key: &Digest,
         value: &impl serde::Serialize,
     ) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(value)
-            .map_err(|error| StoreError::io("encode", self.path(kind, key))(error.into()))?;
-        self.publish(kind, key, &record::seal(&bytes))
+        self.write_record_at(self.path(kind, key), value)
     }
 
-    fn publish(&self, kind: &str, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    fn write_record_at(
+        &self,
+        path: PathBuf,
+        value: &impl serde::Serialize,
+    ) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| StoreError::io("encode", &path)(error.into()))?;
+        self.publish(path, &record::seal(&bytes))
+    }
+
+    fn publish(&self, path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
         let temp = self.temp_path("record");
         fs::write(&temp, bytes).map_err(StoreError::io("write", &temp))?;
-        let path = self.path(kind, key);
         fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
 }

@@ -67,7 +67,9 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         let main = (main.folder.as_path(), ignore);
         let contexts = contexts::open(&graph, &options.contexts, main, &*fetcher)?;
         let (parent, sources) = (namespace.clone(), fetcher.clone());
-        let engine = wiring::engine(&store, &client, parent, contexts, sources, epoch, mode);
+        let encoding = options.variants[0].layers.encoding;
+        let setup = wiring::EngineSetup { contexts, sources, encoding, epoch, mode };
+        let engine = wiring::engine(&store, &client, parent, setup);
         Ok((engine, namespace))
     };
     let to_do = || {
@@ -99,9 +101,8 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     }
     let exporter =
         Exporter { store: &store, client: &client, engine: &engine, images: &images, mode };
-    let assembled = exporter.assemble(&options.annotations)?;
-    exporter.write(&assembled, &options.outputs, &options.names, options.push)?;
-    let result = BuildResult { assembled: &assembled, names: &options.names, pushed: options.push };
+    let main = exporter.write(&options.variants, &options.annotations, options.push)?;
+    let result = BuildResult { assembled: &main, names: &options.names, pushed: options.push };
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
     let to_stdout = !options.outputs.iter().any(Output::is_stdout);
     result.print(args.quiet, to_stdout)

@@ -37,7 +37,9 @@ pub(crate) struct BuildArgs {
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
-    /// Where the result goes: type=oci|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable)
+    /// Where the result goes: type=oci|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable);
+    /// layers of oci, image and registry with compression=gzip|zstd|uncompressed,
+    /// compression-level=N, and those of base images, too, with force-compression=true
     #[arg(short, long, value_name = "OUTPUT", help_heading = "Result")]
     pub(super) output: Vec<String>,
     /// Write the digests to a JSON file

@@ -11,8 +11,9 @@ use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{InputOptions, key_values};
 use crate::annotations::Annotations;
 use crate::contexts::ContextPlace;
-use crate::output::{self, Output};
+use crate::output::{self, Output, Target};
 use crate::report::Problem;
+use crate::variant::{Variant, references, variants};
 
 /// A build, as it was meant.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct BuildOptions {
     pub(super) names: Vec<Reference>,
     /// Where the result goes.
     pub(super) outputs: Vec<Output>,
+    /// The forms that the image is wanted in, the main one first.
+    pub(super) variants: Vec<Variant>,
     /// Whether to push under `names`.
     pub(super) push: bool,
     /// What manifests and index are annotated with.
@@ -39,14 +42,11 @@ impl BuildOptions {
         let InputOptions { plan, contexts } = InputOptions::new(&args.input)?;
         let outputs: Vec<Output> =
             args.output.iter().map(|text| output::parse(text)).collect::<Result<_, _>>()?;
-        let mut names = references(&args.tag)?;
-        for output in &outputs {
-            if let Output::Image { names: more, .. } = output {
-                names.extend(references(more)?);
-            }
-        }
-        let push =
-            args.push || outputs.iter().any(|o| matches!(o, Output::Image { push: true, .. }));
+        let push = args.push
+            || outputs.iter().any(|o| matches!(o.target, Target::Image { push: true, .. }));
+        let variants = variants(references(&args.tag)?, &outputs, args.push)?;
+        let names: Vec<Reference> =
+            variants.iter().flat_map(|variant| variant.names.clone()).collect();
         if push && names.is_empty() {
             return Err(Problem::command_line("--push needs a name for the image")
                 .with_hint("give it one with --tag"));
@@ -80,19 +80,12 @@ impl BuildOptions {
             contexts,
             names,
             outputs,
+            variants,
             push,
             annotations: Annotations::parse(&args.annotation)?,
             jobs: args.jobs.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)),
         })
     }
-}
-
-fn references(names: &[String]) -> Result<Vec<Reference>, Problem> {
-    let parse = |name: &String| {
-        name.parse()
-            .map_err(|error: xbuild_model::ReferenceError| Problem::command_line(error.to_string()))
-    };
-    names.iter().map(parse).collect()
 }
 
 fn extra_host(text: &str) -> Result<(String, String), Problem> {

@@ -129,6 +129,11 @@ impl Shared {
         &self,
         layer: &DiffId,
     ) -> Result<LayerReader<Box<dyn Read + Send>>, EngineError> {
+        Ok(LayerReader::new(self.read_tar(layer)?))
+    }
+
+    /// Opens the tar stream of a layer, pulling it if its blob is not in the store.
+    pub(super) fn read_tar(&self, layer: &DiffId) -> Result<Box<dyn Read + Send>, EngineError> {
         let (descriptor, blob) = match self.stored(layer)? {
             Some(found) => found,
             None => {
@@ -140,8 +145,7 @@ impl Shared {
                     .ok_or_else(|| EngineError::LayerGone { layer: layer.clone() })?
             }
         };
-        let tar = decompress(compression(layer, &descriptor)?, blob).map_err(fault(layer))?;
-        Ok(LayerReader::new(tar))
+        decompress(compression(layer, &descriptor)?, blob).map_err(fault(layer))
     }
 
     /// Opens the blob of a layer if it is in the store.

@@ -147,7 +147,7 @@ pub(super) struct Chosen {
 impl Chosen {
     /// Writes the layer, whose bytes also go to `tee`.
     fn write(&self, tee: Option<Box<dyn Write + Send>>) -> Result<SinkResult, EngineError> {
-        let sink = LayerSink::new(&self.shared.store, self.shared.options.compression, tee)?;
+        let sink = LayerSink::new(&self.shared.store, self.shared.options.encoding, tee)?;
         let mut writer = IndexedWriter::new(sink.indexed_elsewhere());
         self.prepared.write(&mut writer).map_err(failure)?;
         let (sink, index) = writer.finish()?;

@@ -70,7 +70,7 @@ impl Writable {
             devices: self.devices(),
         };
         let (read, write) = pipe()?;
-        let mut sink = LayerSink::new(&shared.store, shared.options.compression, None)?;
+        let mut sink = LayerSink::new(&shared.store, shared.options.encoding, None)?;
         let task = shared.start(DIFF, &request, vec![write])?;
         let copied = self.copy(read, &mut sink);
         // A layer that was cut short must never be finished: the task's word counts.

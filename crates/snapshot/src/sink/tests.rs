@@ -1,6 +1,8 @@
 use std::fs::File;
 use std::sync::Mutex;
 
+use xbuild_model::manifest::Compression;
+
 use super::*;
 use crate::decode::decompress;
 use crate::{Entry, EntryFault, Kind, LayerWriter, Meta};
@@ -57,8 +59,12 @@ fn a_layer_is_hashed_compressed_indexed_and_stored() {
         let tar = layer(size);
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let copy = Copy::default();
-            let mut sink =
-                LayerSink::new(&store, compression, Some(Box::new(copy.clone()))).unwrap();
+            let mut sink = LayerSink::new(
+                &store,
+                Encoding::new(compression, None).unwrap(),
+                Some(Box::new(copy.clone())),
+            )
+            .unwrap();
             tar.chunks(10_000).for_each(|piece| sink.write_all(piece).unwrap());
             let result = sink.finish().unwrap();
 
@@ -88,7 +94,7 @@ fn what_is_no_layer_is_not_published() {
     let mut bad = bad.finish().unwrap();
     bad[0] ^= 1;
     for filler in [0, 5_000_000] {
-        let mut sink = LayerSink::new(&store, Compression::Gzip, None).unwrap();
+        let mut sink = LayerSink::new(&store, Encoding::default(), None).unwrap();
         let written = sink.write_all(&bad).and_then(|()| sink.write_all(&vec![1; filler]));
         let error = match written {
             Ok(()) => sink.finish().unwrap_err(),
@@ -96,7 +102,7 @@ fn what_is_no_layer_is_not_published() {
         };
         assert!(matches!(error, LayerError::Malformed { .. }), "{error}");
     }
-    let mut sink = LayerSink::new(&store, Compression::Gzip, None).unwrap();
+    let mut sink = LayerSink::new(&store, Encoding::default(), None).unwrap();
     let mut tar = layer(10);
     tar[..2].copy_from_slice(b"..");
     let sum: u32 = tar[..148].iter().chain(&tar[156..512]).map(|&byte| u32::from(byte)).sum();
@@ -112,7 +118,9 @@ fn a_broken_tee_fails_the_layer() {
     let (_folder, store) = store();
     for (size, taken) in [(1000, 100), (5_000_000, 100), (20_000_000, 5_000_000)] {
         let tee: Box<dyn Write + Send> = Box::new(Broken(taken));
-        let mut sink = LayerSink::new(&store, Compression::None, Some(tee)).unwrap();
+        let mut sink =
+            LayerSink::new(&store, Encoding::new(Compression::None, None).unwrap(), Some(tee))
+                .unwrap();
         let tar = layer(size);
         let error = match sink.write_all(&tar) {
             Ok(()) => sink.finish().unwrap_err(),
@@ -127,7 +135,7 @@ fn a_broken_tee_fails_the_layer() {
 fn a_dropped_sink_leaves_nothing() {
     let (_folder, store) = store();
     let tar = layer(3_000_000);
-    let mut sink = LayerSink::new(&store, Compression::Gzip, None).unwrap();
+    let mut sink = LayerSink::new(&store, Encoding::default(), None).unwrap();
     sink.write_all(&tar).unwrap();
     drop(sink);
     assert!(store.layer(&DiffId(Digest::of(&tar))).unwrap().is_none());

@@ -1,0 +1,220 @@
+//! How the blobs of layers are compressed: the choice, and the writer that does it.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::thread;
+
+use xbuild_model::manifest::Compression;
+use zstd::stream::raw::CParameter;
+use zstd::stream::write::Encoder as ZstdWriter;
+
+use crate::gzip::{self, GzipWriter};
+
+/// The zstd level unless one is asked for: that of its own tools. **Changing it changes the
+/// digests of zstd layers.**
+const ZSTD_LEVEL: u32 = 3;
+
+/// The highest zstd level.
+const MAX_ZSTD_LEVEL: u32 = 22;
+
+/// The levels from which on zstd would take a larger window than [`WINDOW_LOG`].
+const LARGE_WINDOWS: u32 = 20;
+
+/// The largest window, as a power of two: what RFC 8878 wants every decoder to have room for. It
+/// bounds the memory of each thread of ours, too.
+const WINDOW_LOG: u32 = 23;
+
+/// Bytes that one zstd thread compresses at a time. **Changing it changes the digests of zstd
+/// layers.**
+const ZSTD_JOB: u32 = 8 << 20;
+
+/// Threads of one zstd writer at most: bounds memory.
+const MAX_THREADS: u32 = 8;
+
+/// How the blob of a layer is compressed. The same layer in the same encoding is the same blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Encoding {
+    compression: Compression,
+    level: u32,
+}
+
+impl Default for Encoding {
+    /// gzip at its usual level.
+    fn default() -> Self {
+        Self { compression: Compression::Gzip, level: gzip::LEVEL }
+    }
+}
+
+impl Encoding {
+    /// Returns an encoding, of the usual level without one; `None` if the compression has no such
+    /// level.
+    ///
+    /// gzip has the levels 0 to 9, zstd 1 to 22 and 0 for the usual one, no compression none.
+    pub fn new(compression: Compression, level: Option<u32>) -> Option<Self> {
+        let level = match (compression, level) {
+            (Compression::None, None) => 0,
+            (Compression::Gzip, None) => gzip::LEVEL,
+            (Compression::Gzip, Some(level)) if level <= 9 => level,
+            (Compression::Zstd, None | Some(0)) => ZSTD_LEVEL,
+            (Compression::Zstd, Some(level)) if level <= MAX_ZSTD_LEVEL => level,
+            _ => return None,
+        };
+        Some(Self { compression, level })
+    }
+
+    /// Returns the compression.
+    pub fn compression(self) -> Compression {
+        self.compression
+    }
+}
+
+impl fmt::Display for Encoding {
+    /// Writes the name by which the store knows it: `tar`, `gzip-3`, `zstd-3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.compression {
+            Compression::None => f.write_str("tar"),
+            Compression::Gzip => write!(f, "gzip-{}", self.level),
+            Compression::Zstd => write!(f, "zstd-{}", self.level),
+        }
+    }
+}
+
+/// Compresses what is written to it, to bytes that depend on the input and the encoding only.
+pub(crate) enum Encoder<W: Write> {
+    None(W),
+    Gzip(GzipWriter<W>),
+    Zstd(ZstdWriter<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// Compresses to `output` on several threads.
+    pub(crate) fn new(output: W, encoding: Encoding) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        Ok(match encoding.compression {
+            Compression::None => Self::None(output),
+            Compression::Gzip => Self::Gzip(GzipWriter::new(output, encoding.level)),
+            Compression::Zstd => {
+                let threads = u32::try_from(cores).unwrap_or(MAX_THREADS).min(MAX_THREADS);
+                Self::Zstd(zstd_writer(output, encoding.level, threads)?)
+            }
+        })
+    }
+
+    /// Compresses what is left and returns the output, not flushed.
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(output) => Ok(output),
+            Self::Gzip(writer) => writer.finish(),
+            Self::Zstd(writer) => writer.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(output) => output.write(bytes),
+            Self::Gzip(writer) => writer.write(bytes),
+            Self::Zstd(writer) => writer.write(bytes),
+        }
+    }
+
+    /// Does nothing: what comes out must not depend on when it is asked for.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns a writer of one frame. With one thread and with many the library cuts the input into
+/// the same jobs; without any it would not, so there always is one.
+fn zstd_writer<W: Write>(
+    output: W,
+    level: u32,
+    threads: u32,
+) -> io::Result<ZstdWriter<'static, W>> {
+    let mut writer = ZstdWriter::new(output, i32::try_from(level).unwrap_or_default())?;
+    if level >= LARGE_WINDOWS {
+        writer.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+        // The tables would be made for the large window: 700 MB for each thread.
+        writer.set_parameter(CParameter::ChainLog(WINDOW_LOG + 1))?;
+        writer.set_parameter(CParameter::HashLog(WINDOW_LOG - 1))?;
+    }
+    writer.set_parameter(CParameter::NbWorkers(threads.max(1)))?;
+    writer.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
+    Ok(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::decode::decompress;
+
+    const ALL: [(Compression, Option<u32>); 7] = [
+        (Compression::None, None),
+        (Compression::Gzip, Some(0)),
+        (Compression::Gzip, Some(1)),
+        (Compression::Gzip, Some(9)),
+        (Compression::Zstd, None),
+        (Compression::Zstd, Some(1)),
+        (Compression::Zstd, Some(22)),
+    ];
+
+    /// Text that compresses somewhat.
+    fn sample(length: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut bytes = Vec::with_capacity(length + 16);
+        while bytes.len() < length {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.extend_from_slice(format!("{} ", state >> 20).as_bytes());
+        }
+        bytes.truncate(length);
+        bytes
+    }
+
+    #[test]
+    fn what_is_encoded_can_be_read() {
+        let bytes = sample(1 << 20);
+        for (compression, level) in ALL {
+            let encoding = Encoding::new(compression, level).unwrap();
+            let mut encoder = Encoder::new(Vec::new(), encoding).unwrap();
+            encoder.write_all(&bytes).unwrap();
+            let blob = encoder.finish().unwrap();
+            let mut back = Vec::new();
+            decompress(compression, &blob[..]).unwrap().read_to_end(&mut back).unwrap();
+            assert!(back == bytes, "{encoding}");
+            let is_smaller = blob.len() < bytes.len();
+            assert_eq!(
+                is_smaller,
+                !matches!((compression, level), (_, Some(0)) | (Compression::None, _))
+            );
+        }
+    }
+
+    #[test]
+    fn zstd_does_not_depend_on_threads_or_pieces() {
+        let bytes = sample(18 << 20);
+        let encode = |level, threads, piece| {
+            let mut writer = zstd_writer(Vec::new(), level, threads).unwrap();
+            bytes.chunks(piece).for_each(|piece| writer.write_all(piece).unwrap());
+            writer.finish().unwrap()
+        };
+        let expected = encode(1, 1, 256 << 10);
+        for (threads, piece) in [(0, 100_000), (3, 77_777), (8, bytes.len())] {
+            assert!(encode(1, threads, piece) == expected, "{threads} {piece}");
+        }
+    }
+
+    #[test]
+    fn levels_are_those_of_the_format() {
+        let new = |compression, level| Encoding::new(compression, Some(level));
+        assert_eq!(new(Compression::Gzip, 3), Some(Encoding::default()));
+        assert_eq!(new(Compression::Zstd, 0), Encoding::new(Compression::Zstd, None));
+        assert_eq!(new(Compression::Gzip, 10), None);
+        assert_eq!(new(Compression::Zstd, 23), None);
+        assert_eq!(new(Compression::None, 1), None);
+        assert_eq!(new(Compression::Zstd, 22).unwrap().to_string(), "zstd-22");
+    }
+}

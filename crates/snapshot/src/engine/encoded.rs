@@ -1,0 +1,87 @@
+//! The blobs of layers in the encoding that an output asks for.
+//!
+//! What a step made is known by its diff ID, whatever its blob is compressed with: the same result
+//! serves outputs of all encodings, and each blob is made once.
+
+use std::io::{self, Write};
+
+use sha2::{Digest as _, Sha256};
+use xbuild_model::{Descriptor, DiffId, Digest};
+
+use super::{LayerBlob, Shared};
+use crate::encoding::{Encoder, Encoding};
+use crate::parallel;
+use crate::{EngineError, LayerError};
+
+/// Bytes that are read and hashed at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Returns the blobs of layers, those of base images as they are unless `force`.
+pub(super) fn blobs(
+    shared: &Shared,
+    layers: Vec<DiffId>,
+    encoding: Encoding,
+    force: bool,
+) -> Result<Vec<LayerBlob>, EngineError> {
+    parallel::each(layers, |layer| {
+        let base = shared.known(|known| known.remote.contains_key(&layer));
+        if base && !force {
+            return shared.blob(&layer);
+        }
+        blob(shared, &layer, encoding).map(LayerBlob::Stored)
+    })
+}
+
+/// Returns the blob of a layer in an encoding, made now if it is not in the store.
+fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descriptor, EngineError> {
+    let name = encoding.to_string();
+    if let Some(descriptor) = shared.store.encoded(layer, &name)? {
+        return Ok(descriptor);
+    }
+    // Brings the layer into the store, which takes the lock that is taken below.
+    let tar = shared.read_tar(layer)?;
+    shared.busy.with(layer, || match shared.store.encoded(layer, &name)? {
+        Some(descriptor) => Ok(descriptor),
+        None => {
+            let descriptor = encode(shared, layer, tar, encoding)?;
+            shared.store.put_encoded(layer, &name, &descriptor)?;
+            Ok(descriptor)
+        }
+    })
+}
+
+/// Compresses a layer anew. What is read must still be the layer.
+fn encode(
+    shared: &Shared,
+    layer: &DiffId,
+    mut tar: impl io::Read,
+    encoding: Encoding,
+) -> Result<Descriptor, EngineError> {
+    let fault = |source| EngineError::Layer { layer: layer.clone(), source };
+    let write = |error| fault(LayerError::from_write(error));
+    let mut encoder = Encoder::new(shared.store.blob_writer()?, encoding).map_err(write)?;
+    let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    loop {
+        let count = match tar.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(|error| fault(LayerError::from_read(error)))?,
+        };
+        if count == 0 {
+            break;
+        }
+        hash.update(&chunk[..count]);
+        encoder.write_all(&chunk[..count]).map_err(write)?;
+    }
+    let actual = DiffId(Digest::from_sha256(hash.finalize().into()));
+    let (digest, size) = match encoder.finish().map_err(write)? {
+        blob if actual == *layer => blob.commit(None)?,
+        _ => {
+            let (blob, expected) = match shared.blob(layer)? {
+                LayerBlob::Stored(descriptor) => (descriptor.digest, layer.clone()),
+                LayerBlob::Remote(remote) => (remote.descriptor.digest, layer.clone()),
+            };
+            return Err(EngineError::DiffId { blob, expected, actual });
+        }
+    };
+    Ok(Descriptor::new(encoding.compression().oci_media_type(), digest, size))
+}
