@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::mem;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -9,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
+use crate::publisher::Job;
 use crate::{Store, StoreError};
 
 /// Bytes after which a sync is started in the background.
@@ -41,10 +43,11 @@ impl<'a> BlobWriter<'a> {
         &self.path
     }
 
-    /// Publishes the blob, durably, and returns its digest and its size in bytes.
+    /// Publishes the blob and returns its digest and its size in bytes. It gets its name when it
+    /// is on the disk, see [`Store::settle`].
     ///
     /// **Errors** — [`StoreError::Mismatch`] if it is not what `expected` announces; nothing is
-    /// published then.
+    /// published then. Also that of an earlier blob which could not be published.
     pub fn commit(mut self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), StoreError> {
         let digest = Digest::from_sha256(self.hash.clone().finalize().into());
         let size = self.size;
@@ -60,15 +63,16 @@ impl<'a> BlobWriter<'a> {
         }
         if let Some(file) = self.file.take() {
             let target = self.store.blob_path(&digest);
-            if fs::metadata(&target).is_ok_and(|meta| meta.len() == size) {
+            let (temp, writeback) = (self.path.clone(), mem::take(&mut self.writeback));
+            if self.store.publisher().pending(&target) == Some(size) {
+                let _ = fs::remove_file(&self.path);
+            } else if fs::metadata(&target).is_ok_and(|meta| meta.len() == size) {
                 // Somebody else was first. Renewed, so that pruning sees the use.
                 let _ = File::open(&target)
                     .and_then(|file| file.set_modified(std::time::SystemTime::now()));
                 let _ = fs::remove_file(&self.path);
             } else {
-                let synced = self.writeback.join().and_then(|()| file.sync_data());
-                synced.map_err(StoreError::io("sync", &self.path))?;
-                fs::rename(&self.path, &target).map_err(StoreError::io("publish", target))?;
+                self.store.publisher().publish(Job { file, writeback, temp, target, size })?;
             }
         }
         Ok((digest, size))
@@ -93,7 +97,7 @@ impl Write for BlobWriter<'_> {
 /// Has the kernel write a large blob to the disk while more of it comes: at the end there is little
 /// left to wait for.
 #[derive(Debug, Default)]
-struct Writeback {
+pub(crate) struct Writeback {
     pending: usize,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -118,7 +122,7 @@ impl Writeback {
     }
 
     /// Waits for the sync that was started last.
-    fn join(&mut self) -> io::Result<()> {
+    pub(crate) fn join(&mut self) -> io::Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     }

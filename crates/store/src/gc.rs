@@ -87,6 +87,7 @@ impl Store {
         let busy = || StoreError::Busy { path: self.root().to_owned() };
         rustix::fs::flock(self.lock_file(), FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| busy())?;
+        self.settle()?;
         let kept = if all { HashSet::new() } else { self.reachable() };
         for (_, folder) in KINDS {
             let images = *folder == "images";

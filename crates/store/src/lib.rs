@@ -17,7 +17,8 @@
 //! └── tmp/PID-N/               work of one open store, with its own flock'd `lock`
 //! ```
 //!
-//! Everything is published by rename, complete or not at all. Blobs are synced before; records
+//! Everything is published by rename, complete or not at all. Blobs are synced before, in the
+//! background; records
 //! carry their own digest, so that one torn by a power cut is no record; an unpacked layer counts
 //! only in the boot in which it was made. A kill at any moment leaves
 //! garbage below `tmp`, which the next [`Store::open`] removes.
@@ -27,6 +28,7 @@ mod cache_mount;
 mod error;
 mod folder;
 mod gc;
+mod publisher;
 mod record;
 mod source;
 mod store;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, DiffId, Digest};
 
+use crate::publisher::Publisher;
 use crate::temp::{self, Session};
 use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, folder, record};
 
@@ -33,6 +34,8 @@ const MAX_RECORD: u64 = 1 << 30;
 /// An open store. Holds a shared lock, so that nothing is pruned under a running build.
 #[derive(Debug)]
 pub struct Store {
+    /// The first to be dropped: it may still be at work in the session's folder.
+    publisher: Publisher,
     root: PathBuf,
     lock: File,
     session: Session,
@@ -57,7 +60,14 @@ impl Store {
         temp::sweep(&root.join("tmp"));
         let session = Session::start(&root.join("tmp"))?;
         let boot = folder::boot_id()?;
-        let store = Self { root: root.to_owned(), lock, session, counter: AtomicU64::new(0), boot };
+        let store = Self {
+            root: root.to_owned(),
+            lock,
+            session,
+            counter: AtomicU64::new(0),
+            boot,
+            publisher: Publisher::default(),
+        };
         store.retire_folders();
         Ok(store)
     }
@@ -75,6 +85,7 @@ impl Store {
     /// Opens a blob, `None` if it is not there.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
+        self.publisher.wait(&path)?;
         match File::open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -84,8 +95,19 @@ impl Store {
 
     /// Returns whether the blob is there with its full size.
     pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
-        let meta = fs::metadata(self.blob_path(&descriptor.digest));
+        let path = self.blob_path(&descriptor.digest);
+        if let Some(size) = self.publisher.pending(&path) {
+            return size == descriptor.size;
+        }
+        let meta = fs::metadata(path);
         meta.is_ok_and(|meta| meta.len() == descriptor.size)
+    }
+
+    /// Waits until all blobs that were written are on the disk and have their names.
+    ///
+    /// **Errors** — the first failure; records that name the blob are of no effect then.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.publisher.wait_for_all()
     }
 
     /// Starts a blob.
@@ -198,6 +220,10 @@ impl Store {
             // Another build may have been faster.
             let _ = fs::rename(&path, self.temp_path("stale"));
         }
+    }
+
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     pub(crate) fn boot(&self) -> &str {

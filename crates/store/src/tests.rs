@@ -21,6 +21,7 @@ fn a_blob_is_published_under_its_digest_or_not_at_all() {
     writer.write_all(b"other").unwrap();
     let error = writer.commit(Some((&digest, 5))).unwrap_err();
     assert!(matches!(error, StoreError::Mismatch { .. }));
+    store.settle().unwrap();
     assert_eq!(fs::read_dir(store.root().join("blobs/sha256")).unwrap().count(), 1);
 }
 
@@ -50,6 +51,7 @@ fn the_layer_of_a_missing_blob_is_missing() {
     store.put_blob(b"blob").unwrap();
     store.put_layer(&layer, &Descriptor::of("x", b"blob")).unwrap();
     assert!(store.layer(&layer).unwrap().is_some());
+    store.settle().unwrap();
     fs::remove_file(store.blob_path(&Digest::of(b"blob"))).unwrap();
     assert!(store.layer(&layer).unwrap().is_none());
 }

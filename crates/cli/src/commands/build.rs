@@ -102,6 +102,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let exporter =
         Exporter { store: &store, client: &client, engine: &engine, images: &images, mode };
     let main = exporter.write(&options.variants, &options.annotations, options.push)?;
+    store.settle().map_err(|error| Problem::of(FailureKind::Internal, &error))?;
     let result = BuildResult { assembled: &main, names: &options.names, pushed: options.push };
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
     let to_stdout = !options.outputs.iter().any(Output::is_stdout);
