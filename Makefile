@@ -3,7 +3,7 @@ CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless lint bench fuzz fixtures install-tools
+.PHONY: all help release demo test test-rootless lint bench bench-growth fuzz fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -29,8 +29,11 @@ lint: ## format, clippy, rustdoc
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
-bench: release ## ten tiny RUN steps and a cached rebuild, as ratios to ten bare unshare calls
-	@tests/bench
+bench: release ## xbuild and its peers beside raw pipelines; target/bench/results.md and .svg
+	@python3 tests/bench
+
+bench-growth: release ## how the cost of a build grows with its size; target/bench/growth.md
+	@python3 tests/bench growth
 
 fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done
@@ -41,5 +44,5 @@ fixtures: ## base images and emulators, made once, without root
 install-tools: ## what the tests need beside Rust, from Debian's or Ubuntu's packages (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
-TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd \
+TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
 	strace debian-archive-keyring gcc libc6-dev make openssh-client git
