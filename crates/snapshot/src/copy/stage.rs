@@ -207,6 +207,9 @@ impl<'t> Stage<'t> {
     pub(crate) fn remove(&mut self, path: &[u8]) {
         if self.parent_node(path).is_some() {
             self.masked.insert(path.to_vec());
+        } else if self.masked.is_empty() && !self.files.contains_key(path) {
+            // Unless it was hidden, nothing is below what is not there.
+            return;
         }
         let below = [path, b"/"].concat();
         let mut gone: Vec<Vec<u8>> = self
