@@ -29,11 +29,11 @@ lint: ## format, clippy, rustdoc
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
-bench: release ## xbuild and its peers beside raw pipelines; target/bench/results.md and .svg
-	@python3 tests/bench
+bench: release ## xbuild beside its peers and raw pipelines, into target/bench/results.md; BENCH="--scale 0.1" for a quick try
+	@python3 -B tests/bench table $(BENCH)
 
-bench-growth: release ## how the cost of a build grows with its size; target/bench/growth.md
-	@python3 tests/bench growth
+bench-growth: release ## how time and memory grow with stages, layers, files, sizes and platforms, into target/bench/growth.md
+	@python3 -B tests/bench growth $(BENCH)
 
 fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done

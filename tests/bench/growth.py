@@ -33,8 +33,10 @@ def context_files(folder, count, _base):
     for number in range(count):
         place = folder / f"data/d{number // 1000}"
         if number % 1000 == 0:
-            place.mkdir(parents=True)
-        (place / f"f{number}").write_text(f"{number}\n")
+            place.mkdir(parents=True, exist_ok=True)
+        file = place / f"f{number}"
+        if not file.exists():
+            file.write_text(f"{number}\n")
     return ["FROM scratch", "COPY data /data"]
 
 
@@ -75,20 +77,16 @@ SERIES = [
 
 
 def one(bench, builder, lines_of, size, name):
-    """Returns the Sample of one cold build with an OCI tar as its result."""
-    folder = bench.work / "growing"
-    folder.mkdir()
+    """Returns the Sample of one cold build with an OCI tar as its result. The context grows from size to size."""
+    folder = bench.work / f"growing-{name}"
+    folder.mkdir(exist_ok=True)
     (folder / "file").write_text("a file\n")
-    try:
-        (folder / "Dockerfile").write_text("\n".join(lines_of(folder, size, bench.ref("busybox"))) + "\n")
-        command = builder.command(Job(folder))
-        if name == "platforms":
-            command[2:2] = ["--platform", ",".join(PLATFORMS[:size])]
-        builder.forget()
-        return measure.run(command)
-    finally:
-        shutil.rmtree(folder)
-        (builder.work / "image.tar").unlink(missing_ok=True)
+    (folder / "Dockerfile").write_text("\n".join(lines_of(folder, size, bench.ref("busybox"))) + "\n")
+    command = builder.command(Job(folder))
+    if name == "platforms":
+        command[2:2] = ["--platform", ",".join(PLATFORMS[:size])]
+    builder.forget()
+    return measure.run(command)
 
 
 def scaled(name, sizes, scale):
@@ -112,6 +110,7 @@ def run(bench, names, out):
                 except measure.Failed as error:
                     note = f"{size:,} {unit}: {str(error).splitlines()[-1]}"
                     break
+            shutil.rmtree(bench.work / f"growing-{name}")
             series.append((title, unit, points, note))
     finally:
         builder.close()
