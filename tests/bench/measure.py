@@ -1,5 +1,5 @@
 """Runs a command to its end: how long it took, the processor time of its processes, the largest of them."""
-import os, subprocess, tempfile, time
+import os, signal, subprocess, tempfile, time
 from dataclasses import dataclass
 from statistics import median
 
@@ -30,11 +30,13 @@ def run(command, **more):
     argv = ["sh", "-euc", command] if isinstance(command, str) else [str(part) for part in command]
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **more)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                   start_new_session=True, **more)
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             raise
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
