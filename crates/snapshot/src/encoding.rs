@@ -151,6 +151,7 @@ mod tests {
 
     use super::*;
     use crate::decode::decompress;
+    use crate::gzip::tests::sample;
 
     const ALL: [(Compression, Option<u32>); 7] = [
         (Compression::None, None),
@@ -161,18 +162,6 @@ mod tests {
         (Compression::Zstd, Some(1)),
         (Compression::Zstd, Some(22)),
     ];
-
-    /// Text that compresses somewhat.
-    fn sample(length: usize) -> Vec<u8> {
-        let mut state = 1_u32;
-        let mut bytes = Vec::with_capacity(length + 16);
-        while bytes.len() < length {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            bytes.extend_from_slice(format!("{} ", state >> 20).as_bytes());
-        }
-        bytes.truncate(length);
-        bytes
-    }
 
     #[test]
     fn what_is_encoded_can_be_read() {

@@ -192,7 +192,7 @@ fn number(size: usize) -> io::Result<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Read;
 
     use flate2::bufread::MultiGzDecoder;
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     /// Text that compresses somewhat, without end.
-    fn sample(length: usize) -> Vec<u8> {
+    pub(crate) fn sample(length: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut bytes = Vec::with_capacity(length + 16);
         while bytes.len() < length {
