@@ -1,7 +1,7 @@
 //! Being started a second time: the helper is the same program, told apart by its `argv[0]`.
 //!
-//! It is executed from a sealed copy in memory. Inside of the namespace the calling user is root,
-//! so a command that got hold of the program's file could otherwise overwrite it.
+//! Inside of the namespace the calling user is root, so a command that got hold of the program's file
+//! could overwrite it: the helper is executed from where that is not possible, see [`sealed`].
 
 use std::fs::File;
 use std::io;
@@ -11,9 +11,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::net::SocketType;
 
-use crate::sealed::sealed_copy;
+use crate::idmap::IdMap;
 use crate::tasks::Tasks;
-use crate::{namespace, step};
+use crate::{namespace, sealed};
 
 /// The `argv[0]` of the helper, which process listings show.
 const MARKER: &str = "xbuild-namespace";
@@ -28,13 +28,12 @@ pub fn role(tasks: &Tasks) -> Option<ExitCode> {
     if called != MARKER || socket() != Ok(SocketType::SEQPACKET) {
         return None;
     }
-    let tasks = tasks.clone().with(step::TASK, step::run_task);
-    Some(namespace::serve(&tasks))
+    Some(namespace::serve(tasks))
 }
 
-/// Starts the helper; `socket` becomes its standard input.
-pub(crate) fn start(socket: OwnedFd) -> io::Result<Child> {
-    let program = sealed_copy(c"xbuild", File::open("/proc/self/exe")?)?;
+/// Starts the helper; `socket` becomes its standard input, `map` will be its namespace's.
+pub(crate) fn start(socket: OwnedFd, map: &IdMap) -> io::Result<Child> {
+    let program = sealed::program(File::open("/proc/self/exe")?, map)?;
     // Nothing of the caller's environment: secrets may be in it.
     Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0(MARKER)

@@ -137,6 +137,11 @@ impl IdMap {
         exists_inside(&self.gids, gid)
     }
 
+    /// Returns whether a uid of the namespace around exists inside, under whatever number.
+    pub(crate) fn reaches_uid(&self, uid: u32) -> bool {
+        self.uids.iter().any(|e| Range { start: e.outside, count: e.count }.contains(uid))
+    }
+
     /// Returns a name that is the same for equal maps only, fit for a folder: `range-` or
     /// `single-` and 16 hex digits.
     pub fn name(&self) -> String {

@@ -47,6 +47,7 @@ mod parent;
 pub mod probe;
 mod sealed;
 pub mod seccomp;
+mod spare;
 mod step;
 mod subid;
 mod sys;

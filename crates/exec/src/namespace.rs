@@ -1,9 +1,9 @@
-//! The helper's side: a process that owns the build's user and mount namespaces and forks one
-//! child for each task.
+//! The helper's side: a process that owns the build's user and mount namespaces and forks a
+//! child for each task, before the task comes ([`spare`]).
 //!
 //! ```text
 //! xbuild (namespaces of the host)
-//!   │ socket: set-up, then tasks, each with a pipe for its answer
+//!   │ sockets: set-up, then tasks and steps, each with a pipe for its answer
 //! helper (user and mount namespace of the build, root there)
 //!   ├─ child: a task such as unpacking a layer
 //!   └─ child: a RUN step
@@ -15,28 +15,28 @@
 //! step's processes when their pid 1 does. Nothing is left: mounts go with their namespace.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::retry_on_intr;
 use rustix::mount::MountPropagationFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{Gid, Uid};
 use serde::{Deserialize, Serialize};
+use xbuild_model::Platform;
 
 use crate::arch::Arch;
 use crate::binfmt::{self, PrivateInstance, Registration};
 use crate::error::{Errno, SandboxError};
-use crate::sys::{self, Fork};
+use crate::spare::Kind;
 use crate::tasks::Tasks;
-use crate::wire;
+use crate::{seccomp, spare, sys, wire};
 
 /// What the two sides say to each other before the first task.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
-    /// To the helper: what is wanted. One descriptor for each emulator comes along.
+    /// To the helper: what is wanted. The socket for steps comes along, and a descriptor for each
+    /// emulator.
     Setup {
         /// The process id of the main process.
         parent: u32,
@@ -75,10 +75,11 @@ pub(crate) fn serve(tasks: &Tasks) -> ExitCode {
         return ExitCode::FAILURE;
     }
     sys::ignore_children();
-    while let Ok(Some((name, fds))) = wire::receive(&socket) {
-        start_task(tasks, &name, fds);
-    }
-    drop(setup);
+    // Inherited by the processes of steps. What is wrong with it they will find out, too.
+    let _ = seccomp::program(&Platform::host());
+    let Setup { steps, single, emulators } = setup;
+    spare::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { single })]);
+    drop(emulators);
     ExitCode::SUCCESS
 }
 
@@ -112,11 +113,25 @@ fn failed<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> SandboxError {
     move |source| SandboxError::Setup { attempt: attempt.to_owned(), source: source.into() }
 }
 
-/// Becomes root of new namespaces. What is returned must live as long as they are used.
-fn set_up(socket: &OwnedFd) -> Result<Option<PrivateInstance>, SandboxError> {
-    let (Message::Setup { parent, single, emulators }, fds) = hear(socket)? else {
+/// What the helper works with.
+struct Setup {
+    /// Where steps come from.
+    steps: OwnedFd,
+    /// Whether there is only one id.
+    single: bool,
+    /// Must live as long as the namespaces are used.
+    emulators: Option<PrivateInstance>,
+}
+
+/// Becomes root of new namespaces.
+fn set_up(socket: &OwnedFd) -> Result<Setup, SandboxError> {
+    let (Message::Setup { parent, single, emulators }, mut fds) = hear(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the set-up".to_owned() });
     };
+    if fds.is_empty() {
+        return Err(SandboxError::Protocol { what: "expected a socket for steps".to_owned() });
+    }
+    let steps = fds.remove(0);
     die_with(parent)?;
     // A terminal's signals are for the main process, which ends us by ending.
     rustix::process::setsid().map_err(failed("setsid"))?;
@@ -138,7 +153,7 @@ fn set_up(socket: &OwnedFd) -> Result<Option<PrivateInstance>, SandboxError> {
         .map_err(failed("prctl"))?;
     die_with(parent)?;
     rustix::process::umask(Mode::empty());
-    register(&emulators, fds)
+    Ok(Setup { steps, single, emulators: register(&emulators, fds)? })
 }
 
 /// Has the kernel end the command before anything else if memory runs out. Never makes that less
@@ -158,7 +173,7 @@ fn unshare_failed(namespace: &str) -> impl FnOnce(io::Error) -> SandboxError {
 }
 
 /// Makes the kernel kill this process when its parent ends. Changing credentials undoes it.
-fn die_with(parent: u32) -> Result<(), SandboxError> {
+pub(crate) fn die_with(parent: u32) -> Result<(), SandboxError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(failed("prctl"))?;
     // The parent may be gone since before the line above.
@@ -199,61 +214,4 @@ fn register(
 pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// Forks a child for a task. A failure to do so is the task's answer.
-///
-/// Of the descriptors the first takes the answer and the second has the request.
-fn start_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) {
-    if fds.is_empty() {
-        return;
-    }
-    let answer = fds.remove(0);
-    let helper = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
-    match sys::fork() {
-        Ok(Fork::Parent(_)) => {}
-        Ok(Fork::Child) => {
-            let work = AssertUnwindSafe(|| do_task(tasks, name, helper, &answer, fds));
-            let result = catch_unwind(work).unwrap_or_else(|_| Err("panicked".to_owned()));
-            reply(&answer, &result);
-            sys::exit_now(0)
-        }
-        Err(error) => reply(&answer, &Err(format!("cannot start a process: {error}"))),
-    }
-}
-
-/// Does a task, in its own process.
-fn do_task(
-    tasks: &Tasks,
-    name: &[u8],
-    helper: u32,
-    answer: &OwnedFd,
-    mut fds: Vec<OwnedFd>,
-) -> Result<Vec<u8>, String> {
-    die_with(helper).map_err(|error| in_words(&error))?;
-    sys::watch_children();
-    let keep: Vec<BorrowedFd<'_>> = fds.iter().chain([answer]).map(AsFd::as_fd).collect();
-    sys::close_all_but(&keep).map_err(|error| format!("cannot close descriptors: {error}"))?;
-    let name = String::from_utf8_lossy(name);
-    let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
-    if fds.is_empty() {
-        return Err("the request is missing".to_owned());
-    }
-    let request = wire::read_payload(fds.remove(0));
-    task(&request.map_err(|error| format!("cannot read the request: {error}"))?, fds)
-}
-
-fn reply(answer: &OwnedFd, result: &Result<Vec<u8>, String>) {
-    let (kind, bytes) = match result {
-        Ok(bytes) => (ANSWER, bytes.as_slice()),
-        Err(message) => (REFUSAL, message.as_bytes()),
-    };
-    let mut rest = &[&[kind], bytes].concat()[..];
-    while !rest.is_empty() {
-        match retry_on_intr(|| rustix::io::write(answer, rest)) {
-            Ok(written) => rest = &rest[written..],
-            // Nobody waits for the answer.
-            Err(_) => return,
-        }
-    }
 }

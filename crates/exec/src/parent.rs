@@ -49,8 +49,15 @@ pub struct Parent {
 #[derive(Debug)]
 struct Helper {
     /// `None` only while this is dropped.
-    socket: Option<OwnedFd>,
+    sockets: Option<Sockets>,
     keeper: Option<JoinHandle<()>>,
+}
+
+/// Where work is sent.
+#[derive(Debug)]
+struct Sockets {
+    tasks: OwnedFd,
+    steps: OwnedFd,
 }
 
 impl Parent {
@@ -76,10 +83,10 @@ impl Parent {
     }
 
     /// Starts the helper, if it is not running yet.
-    fn socket(&self) -> Result<BorrowedFd<'_>, SandboxError> {
+    fn sockets(&self) -> Result<&Sockets, SandboxError> {
         let start = || Helper::start(self.id_map()?, self.take_emulators());
         let helper = self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?;
-        helper.socket.as_ref().map(AsFd::as_fd).ok_or(SandboxError::Gone)
+        helper.sockets.as_ref().ok_or(SandboxError::Gone)
     }
 
     fn take_emulators(&self) -> Vec<Registration> {
@@ -100,7 +107,8 @@ impl Parent {
         request: &[u8],
         fds: &[OwnedFd],
     ) -> Result<Answer, SandboxError> {
-        let socket = self.socket()?;
+        let sockets = self.sockets()?;
+        let socket = if name == step::TASK { &sockets.steps } else { &sockets.tasks };
         let failed = |error: io::Error| SandboxError::Start {
             attempt: format!("the task {name}"),
             source: error.into(),
@@ -126,11 +134,13 @@ impl Helper {
                 source: Errno::from(error),
             }
         };
-        let (ours, theirs) = wire::pair().map_err(failed("socketpair"))?;
+        let (tasks, theirs) = wire::pair().map_err(failed("socketpair"))?;
+        let (steps, their_steps) = wire::pair().map_err(failed("socketpair"))?;
         let (tell, told) = mpsc::channel();
         // The kernel ends the helper together with the *thread* that started it, so that must be
         // one that stays.
-        let keep = move || match helper::start(theirs) {
+        let kept = map.clone();
+        let keep = move || match helper::start(theirs, &kept) {
             Ok(mut child) => {
                 let heard = tell.send(Ok(child.id()));
                 // It ends by itself when the socket is closed. How is of no interest: whoever
@@ -144,12 +154,13 @@ impl Helper {
             .name("namespace-keeper".to_owned())
             .spawn(keep)
             .map_err(failed("a thread"))?;
-        let helper = Self { socket: Some(ours), keeper: Some(keeper) };
+        let sockets = Sockets { tasks, steps };
+        let helper = Self { sockets: Some(sockets), keeper: Some(keeper) };
         let pid = told
             .recv()
             .map_err(|_| SandboxError::Gone)?
-            .map_err(failed("executing a copy of xbuild"))?;
-        helper.set_up(pid, map, emulators)?;
+            .map_err(failed("executing xbuild again"))?;
+        helper.set_up(pid, map, &their_steps, emulators)?;
         Ok(helper)
     }
 
@@ -157,9 +168,10 @@ impl Helper {
         &self,
         pid: u32,
         map: &IdMap,
+        steps: &OwnedFd,
         emulators: Vec<Registration>,
     ) -> Result<(), SandboxError> {
-        let socket = self.socket.as_ref().ok_or(SandboxError::Gone)?;
+        let socket = &self.sockets.as_ref().ok_or(SandboxError::Gone)?.tasks;
         let setup = Message::Setup {
             parent: std::process::id(),
             single: map.is_single(),
@@ -167,7 +179,8 @@ impl Helper {
         };
         let bytes = serde_json::to_vec(&setup)
             .map_err(|error| SandboxError::Protocol { what: error.to_string() })?;
-        let fds: Vec<_> = emulators.iter().map(|e| e.interpreter.as_fd()).collect();
+        let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());
+        let fds: Vec<_> = std::iter::once(steps.as_fd()).chain(interpreters).collect();
         wire::send(socket, &bytes, &fds).map_err(|_| SandboxError::Gone)?;
         let (Message::Unshared, _) = namespace::hear(socket)? else {
             return Err(SandboxError::Protocol { what: "expected the new namespace".to_owned() });
@@ -183,7 +196,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        drop(self.socket.take());
+        drop(self.sockets.take());
         if let Some(keeper) = self.keeper.take() {
             // The thread only waits for the helper; it cannot panic.
             let _ = keeper.join();

@@ -1,11 +1,56 @@
-//! Programs in memory that nobody can change any more.
+//! Programs that what runs in the build's namespace cannot change.
+//!
+//! Inside of the namespace the calling user is root, and whoever has a process look at its own
+//! program (`/proc/self/exe`) holds a way to open it, for writing too.
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags};
+
+use crate::idmap::IdMap;
+use crate::sys;
+
+/// Returns what `program` can be executed from without it being at the mercy of a namespace with
+/// this map: the file itself where nobody inside may write to it, else the file through a mount that
+/// is read-only, else, without the right to mount, a copy in memory, which takes longest.
+///
+/// The descriptor must be closed before anything runs inside: from then on the mount is no part
+/// of any namespace and cannot be changed, though the process executed from it keeps it.
+pub(crate) fn program(program: File, map: &IdMap) -> io::Result<OwnedFd> {
+    let stat = program.metadata()?;
+    if is_out_of_reach(stat.uid(), stat.mode(), map) {
+        return Ok(program.into());
+    }
+    read_only(&program).or_else(|_| sealed_copy(c"xbuild", program))
+}
+
+/// Returns whether nobody in a namespace with this map may write to a file, or allow himself to:
+/// its owner does not exist there, and nobody but the owner may write. Where a file has an access
+/// list, the group's bits in its mode are what the list allows at most.
+///
+/// **Source** — `user_namespaces(7)` § Capabilities; `acl(5)` § Correspondence between ACL entries
+/// and file permission bits.
+fn is_out_of_reach(owner: u32, mode: u32, map: &IdMap) -> bool {
+    mode & 0o022 == 0 && !map.reaches_uid(owner)
+}
+
+/// Returns the file as seen through a read-only mount of it that is attached nowhere.
+///
+/// **Errors** — `EPERM` for whoever may not mount, and those of kernels before 5.12.
+fn read_only(file: &File) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(file, "", flags)?;
+    let attributes = u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
+    sys::set_mount_attributes(&mount, attributes, false)?;
+    Ok(mount)
+}
 
 /// Copies a file from its current position on into a sealed, executable memory file.
 ///
@@ -31,18 +76,90 @@ pub(crate) fn sealed_copy(name: &CStr, mut source: File) -> io::Result<OwnedFd> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::idmap::{Caller, Isolation};
+    use crate::subid::Range;
 
-    #[test]
-    fn a_sealed_copy_runs_and_cannot_be_written() {
-        let copy = sealed_copy(c"true", File::open("/bin/true").unwrap()).unwrap();
-        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    fn assert_runs_and_cannot_be_written(program: &OwnedFd) {
+        let path = format!("/proc/self/fd/{}", program.as_raw_fd());
         assert!(std::process::Command::new(&path).status().unwrap().success());
         for flags in [OFlags::WRONLY, OFlags::RDWR | OFlags::TRUNC] {
             if let Ok(file) = rustix::fs::open(&*path, flags, Mode::empty()) {
                 assert!(rustix::io::write(&file, b"x").is_err());
             }
         }
+    }
+
+    /// Returns a program that the caller may write to.
+    fn own_program() -> (tempfile::TempDir, File) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("true");
+        std::fs::copy("/bin/true", &path).unwrap();
+        (dir, File::open(path).unwrap())
+    }
+
+    #[test]
+    fn a_sealed_copy_runs_and_cannot_be_written() {
+        let copy = sealed_copy(c"true", File::open("/bin/true").unwrap()).unwrap();
+        assert_runs_and_cannot_be_written(&copy);
         let length = File::from(copy).metadata().unwrap().len();
         assert_eq!(length, std::fs::metadata("/bin/true").unwrap().len());
+    }
+
+    #[test]
+    fn a_read_only_mount_runs_and_cannot_be_written() {
+        let (dir, file) = own_program();
+        match read_only(&file) {
+            Ok(mount) => {
+                assert_runs_and_cannot_be_written(&mount);
+                // Only the way through the mount is barred.
+                std::fs::OpenOptions::new().write(true).open(dir.path().join("true")).unwrap();
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+                println!("skipped: needs the right to mount");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_of_somebody_inside_is_not_executed_itself() {
+        let (_dir, file) = own_program();
+        let uid = file.metadata().unwrap().uid();
+        let map = IdMap::choose(Isolation::UsernsSingle, &caller(uid)).unwrap();
+        assert_runs_and_cannot_be_written(&program(file, &map).unwrap());
+    }
+
+    fn caller(uid: u32) -> Caller {
+        Caller {
+            uid,
+            gid: uid,
+            name: None,
+            may_map: uid == 0,
+            no_new_privs: false,
+            uids: vec![Range { start: 0, count: u32::MAX }],
+            gids: vec![Range { start: 0, count: u32::MAX }],
+            subuids: vec![Range { start: 100_000, count: 65_536 }],
+            subgids: vec![Range { start: 100_000, count: 65_536 }],
+            newuidmap: Some("/usr/bin/newuidmap".into()),
+            newgidmap: Some("/usr/bin/newgidmap".into()),
+        }
+    }
+
+    #[test]
+    fn tells_what_somebody_inside_could_write_to() {
+        let of_user = IdMap::choose(Isolation::Auto, &caller(1000)).unwrap();
+        let root = Caller { subuids: vec![], ..caller(0) };
+        let of_root = IdMap::choose(Isolation::Auto, &root).unwrap();
+        for (owner, mode, map, expected) in [
+            (0, 0o100_755, &of_user, true),
+            (0, 0o100_775, &of_user, false),
+            (0, 0o100_757, &of_user, false),
+            (1000, 0o100_555, &of_user, false),
+            (100_001, 0o100_755, &of_user, false),
+            (1001, 0o100_755, &of_user, true),
+            (0, 0o100_755, &of_root, false),
+        ] {
+            assert_eq!(is_out_of_reach(owner, mode, map), expected, "{owner} {mode:o} {map:?}");
+        }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod notice;
 mod policy;
 
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 
 use xbuild_model::Platform;
 
@@ -30,7 +31,7 @@ use crate::sys;
 /// A program ready to be installed.
 #[derive(Clone)]
 pub struct Filter {
-    instructions: Vec<libc::sock_filter>,
+    instructions: Arc<[libc::sock_filter]>,
 }
 
 impl std::fmt::Debug for Filter {
@@ -43,17 +44,31 @@ impl std::fmt::Debug for Filter {
 ///
 /// The platform matters for one call: `socketcall`, through which 32-bit x86 programs open their
 /// sockets, hides the address family behind a pointer where no filter can see it. Only steps of
-/// `linux/386` get it; elsewhere it would be a way around the rules for `socket`.
+/// `linux/386` get it; elsewhere it would be a way around the rules for `socket`. All other
+/// platforms have the same filter, which is worked out once.
 ///
 /// **Errors** — [`SeccompError::UnsupportedHost`] where the host's call numbers are not known.
 pub fn program(platform: &Platform) -> Result<Filter, SeccompError> {
+    static USUAL: OnceLock<Filter> = OnceLock::new();
+    let guest = Arch::of(platform);
+    if guest == Some(Arch::I386) {
+        return assemble(guest);
+    }
+    if let Some(filter) = USUAL.get() {
+        return Ok(filter.clone());
+    }
+    let filter = assemble(guest)?;
+    Ok(USUAL.get_or_init(|| filter).clone())
+}
+
+fn assemble(guest: Option<Arch>) -> Result<Filter, SeccompError> {
     let host = Arch::host().ok_or_else(|| SeccompError::UnsupportedHost {
         architecture: std::env::consts::ARCH.to_owned(),
     })?;
-    let tables = policy::tables(host, Arch::of(platform)).ok_or_else(|| {
-        SeccompError::UnsupportedHost { architecture: host.oci_name().to_owned() }
+    let tables = policy::tables(host, guest).ok_or_else(|| SeccompError::UnsupportedHost {
+        architecture: host.oci_name().to_owned(),
     })?;
-    Ok(Filter { instructions: bpf::assemble(&tables) })
+    Ok(Filter { instructions: bpf::assemble(&tables).into() })
 }
 
 /// Puts the calling thread, and all that it starts, under the filter for good. Returns where the

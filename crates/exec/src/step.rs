@@ -2,15 +2,17 @@
 //! output and result.
 //!
 //! The main process ([`run`]) sends the request as a task and reads output. The task's process
-//! ([`run_task`]) makes the namespaces, waits, and cleans up; meanwhile it answers what the step must
+//! ([`Standby`]) makes the namespaces, waits, and cleans up; meanwhile it answers what the step must
 //! not ask of the kernel itself ([`supervisor`]). Its child is pid 1 of the step
-//! ([`init`]): it builds the root file system ([`root`], [`mounts`], [`files`], [`run_mounts`]),
-//! starts the command ([`command`]) and reaps.
+//! ([`init`]): it builds the root file system ([`kit`], [`root`], [`files`], [`run_mounts`]),
+//! starts the command ([`command`]) and reaps. Both are there, with all that does not depend on
+//! the request, before it comes.
 
 mod command;
 mod devices;
 mod files;
 mod init;
+mod kit;
 mod limits;
 mod mounts;
 mod overlay;
@@ -22,12 +24,12 @@ mod supervisor;
 mod user;
 mod walk;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
 use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Script, Security};
 use xbuild_model::seam::{Output, RootDirs};
@@ -38,10 +40,11 @@ use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::output::Lines;
 use crate::parent::Parent;
+use crate::seccomp::{self, Filter};
 use crate::sys::{self, Fork};
-use crate::{namespace, seccomp, wire};
+use crate::{namespace, wire};
 
-/// The name of the task.
+/// The name of the task, which has processes and a socket of its own.
 pub(crate) const TASK: &str = "exec.run";
 
 /// What the task's process has to know: the request as it travels.
@@ -223,70 +226,111 @@ fn read_output(stdout: OwnedFd, stderr: OwnedFd, output: &dyn Output) -> Result<
     Ok(())
 }
 
-/// The task: runs a step in a process that was forked for it.
-pub(crate) fn run_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
-    let spec: Spec = serde_json::from_slice(request).map_err(|error| error.to_string())?;
-    let mut notes = Vec::new();
-    let result = run_in_namespaces(&spec, fds, &mut notes);
-    serde_json::to_vec(&Outcome { result, notes }).map_err(|error| error.to_string())
+impl Spec {
+    /// Reads the file that was sent.
+    fn read(request: Option<&OwnedFd>) -> Result<Self, RunError> {
+        let invalid = |value: String| RunError::Invalid { what: "request".to_owned(), value };
+        let request = request.ok_or_else(|| invalid("nothing".to_owned()))?;
+        let bytes = request.try_clone().and_then(wire::read_payload);
+        let bytes = bytes.map_err(RunError::setup("read the request"))?;
+        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))
+    }
+
+    /// Returns the filter of the step's system calls, if it has one.
+    fn filter(&self) -> Result<Option<Filter>, RunError> {
+        if self.security == Security::Insecure {
+            return Ok(None);
+        }
+        let platform: Platform = self.platform.parse().map_err(|_| RunError::Invalid {
+            what: "platform".to_owned(),
+            value: self.platform.clone(),
+        })?;
+        let filter = seccomp::program(&platform)
+            .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+        Ok(Some(filter))
+    }
 }
 
-fn run_in_namespaces(
-    spec: &Spec,
-    fds: Vec<OwnedFd>,
-    notes: &mut Vec<String>,
-) -> Result<Exit, RunError> {
-    let Ok([stdout, stderr]) = <[OwnedFd; 2]>::try_from(fds) else {
-        return Err(RunError::Invalid { what: "request".into(), value: "no pipes".into() });
-    };
-    // Built here: between fork and exec there is better not much that can fail.
-    let platform: Platform = spec.platform.parse().map_err(|_| RunError::Invalid {
-        what: "platform".to_owned(),
-        value: spec.platform.clone(),
-    })?;
-    let filter = match spec.security {
-        Security::Sandbox => Some(
-            seccomp::program(&platform)
-                .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?,
-        ),
-        Security::Insecure => None,
-    };
-    enter_namespaces(spec.isolated)?;
-    let (events, events_end) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
-    let (channel, channel_end) = wire::pair().map_err(RunError::setup("socketpair"))?;
-    let pid = match sys::fork().map_err(RunError::setup("fork"))? {
-        Fork::Child => {
-            let output = [stdout, stderr];
-            init::main(spec, filter.as_ref(), channel_end, output, events, events_end)
-        }
-        Fork::Parent(pid) => pid,
-    };
-    drop((stdout, stderr, events_end, channel_end));
-    let text = supervisor::attend(spec, events, channel)?;
-    retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))
-        .map_err(RunError::setup("wait for the step"))?;
-    let mut result = Err(RunError::Killed);
-    for line in text.split(|b| *b == b'\n') {
-        match serde_json::from_slice(line) {
-            Ok(Event::Stubs(stubs)) => stubs.remove(&spec.root.upper)?,
-            Ok(Event::Note(note)) => notes.push(note),
-            Ok(Event::Ended(exit)) if matches!(result, Err(RunError::Killed)) => result = Ok(exit),
-            Ok(Event::Failed(error)) => result = Err(error),
-            // The first process was killed while it wrote this.
-            Ok(Event::Ended(_)) | Err(_) => {}
-        }
-    }
-    result
+/// A step that waits for its request: its namespaces and its pid 1 are there.
+#[derive(Debug)]
+pub(crate) struct Standby(Result<Processes, RunError>);
+
+#[derive(Debug)]
+struct Processes {
+    init: Pid,
+    /// What pid 1 tells.
+    events: OwnedFd,
+    /// Takes the request, brings the listener for system calls.
+    channel: OwnedFd,
 }
 
-/// Makes the namespaces of a step, apart from the mount namespace, which pid 1 makes for itself:
-/// this process stays where the folders' paths are good.
-fn enter_namespaces(isolated: bool) -> Result<(), RunError> {
-    let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if isolated {
-        flags |= libc::CLONE_NEWNET;
+impl Standby {
+    /// Makes one, in the process that will be the step's task; `single` tells whether the build's
+    /// namespace has one id. What fails is told to whoever asks for the step.
+    pub(crate) fn new(single: bool) -> Self {
+        Self(Processes::start(single))
     }
+
+    /// Returns the descriptors that it needs.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let processes = self.0.as_ref().ok().into_iter();
+        processes.flat_map(|p| [p.events.as_fd(), p.channel.as_fd()]).collect()
+    }
+
+    /// Runs the step that a request asks for: a file with the [`Spec`], and two pipes for output.
+    pub(crate) fn run(self, fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+        let mut notes = Vec::new();
+        let result = self.0.and_then(|processes| processes.run(fds, &mut notes));
+        serde_json::to_vec(&Outcome { result, notes }).map_err(|error| error.to_string())
+    }
+}
+
+impl Processes {
+    fn start(single: bool) -> Result<Self, RunError> {
+        enter_namespaces()?;
+        let (events, events_end) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
+        let (channel, channel_end) = wire::pair().map_err(RunError::setup("socketpair"))?;
+        match sys::fork().map_err(RunError::setup("fork"))? {
+            Fork::Child => init::main(single, channel_end, events, events_end),
+            Fork::Parent(init) => Ok(Self { init, events, channel }),
+        }
+    }
+
+    fn run(self, fds: Vec<OwnedFd>, notes: &mut Vec<String>) -> Result<Exit, RunError> {
+        let Self { init, events, channel } = self;
+        // Before pid 1 does, with whom this process shares the place in the file.
+        let spec = Spec::read(fds.first())?;
+        let sent: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        // If it is not there any more it has told why.
+        let _ = wire::send(&channel, b"step", &sent);
+        drop(sent);
+        // Whoever reads the output waits for the last of these to be closed.
+        drop(fds);
+        let text = supervisor::attend(&spec, events, channel)?;
+        retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
+            .map_err(RunError::setup("wait for the step"))?;
+        let mut result = Err(RunError::Killed);
+        for line in text.split(|b| *b == b'\n') {
+            match serde_json::from_slice(line) {
+                Ok(Event::Stubs(stubs)) => stubs.remove(&spec.root.upper)?,
+                Ok(Event::Note(note)) => notes.push(note),
+                Ok(Event::Ended(exit)) if matches!(result, Err(RunError::Killed)) => {
+                    result = Ok(exit);
+                }
+                Ok(Event::Failed(error)) => result = Err(error),
+                // The first process was killed while it wrote this.
+                Ok(Event::Ended(_)) | Err(_) => {}
+            }
+        }
+        result
+    }
+}
+
+/// Makes the namespaces of a step, apart from the mount and network namespaces, which pid 1 makes
+/// for itself: this process stays where the folders' paths are good.
+fn enter_namespaces() -> Result<(), RunError> {
+    let flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     sys::unshare(flags).map_err(RunError::setup("unshare"))?;
     match sys::unshare(libc::CLONE_NEWCGROUP) {
         // The kernel has no cgroups at all.

@@ -6,8 +6,7 @@ use rustix::fs::{CWD, Dev, FileType, Mode, major, minor};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mounts::{self, attach, clone_of, create, open_path};
-use super::root::Root;
+use super::mounts::{self, INERT, attach, clone_of, create, open_path};
 use crate::error::RunError;
 
 /// The devices and their numbers. Only root of the machine can make device files, so the host's
@@ -34,9 +33,11 @@ const TTY_GROUP: &str = "5";
 
 const WHAT: &str = "/dev";
 
-/// Mounts `/dev` with what belongs below it.
-pub(super) fn mount_dev(root: &Root, shm_size: u64, single: bool) -> Result<(), RunError> {
-    let target = mounts::top_folder(root, "dev")?;
+/// Bytes of `/dev/shm` unless a step wants another size.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// Mounts `/dev` with what belongs below it at `target` and returns it.
+pub(super) fn mount_dev(target: OwnedFd, single: bool) -> Result<OwnedFd, RunError> {
     let dev = create(
         c"tmpfs",
         &[(c"size", Some("64m")), (c"mode", Some("0755"))],
@@ -49,22 +50,34 @@ pub(super) fn mount_dev(root: &Root, shm_size: u64, single: bool) -> Result<(), 
     for (name, target) in LINKS {
         rustix::fs::symlinkat(*target, &dev, *name).map_err(RunError::mount(WHAT))?;
     }
-    let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let inert = quiet | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let quiet = INERT.difference(MountAttrFlags::MOUNT_ATTR_NODEV);
     let mut pts =
         vec![(c"newinstance", None), (c"ptmxmode", Some("0666")), (c"mode", Some("0620"))];
     if !single {
         pts.push((c"gid", Some(TTY_GROUP)));
     }
     mount_below(&dev, "pts", create(c"devpts", &pts, quiet)?)?;
-    let size = shm_size.to_string();
-    let shm = [(c"size", Some(&*size)), (c"mode", Some("1777"))];
-    mount_below(&dev, "shm", create(c"tmpfs", &shm, inert)?)?;
-    match create(c"mqueue", &[], inert) {
+    mount_below(&dev, "shm", shm(SHM_SIZE)?)?;
+    match create(c"mqueue", &[], INERT) {
         // A kernel without message queues.
-        Err(RunError::Mount { source, .. }) if source.number() == libc::ENODEV => Ok(()),
-        queues => mount_below(&dev, "mqueue", queues?),
+        Err(RunError::Mount { source, .. }) if source.number() == libc::ENODEV => {}
+        queues => mount_below(&dev, "mqueue", queues?)?,
     }
+    Ok(dev)
+}
+
+/// Gives a `/dev` that nobody has used yet a `shm` of this size in bytes.
+pub(super) fn resize_shm(dev: &OwnedFd, size: u64) -> Result<(), RunError> {
+    if size == SHM_SIZE {
+        return Ok(());
+    }
+    let place = open_path(dev, "shm").map_err(RunError::mount("/dev/shm"))?;
+    attach(shm(size)?, place).map_err(RunError::mount("/dev/shm"))
+}
+
+fn shm(size: u64) -> Result<OwnedFd, RunError> {
+    let size = size.to_string();
+    create(c"tmpfs", &[(c"size", Some(&*size)), (c"mode", Some("1777"))], INERT)
 }
 
 fn mount_below(dev: &OwnedFd, name: &str, mount: OwnedFd) -> Result<(), RunError> {

@@ -1,6 +1,8 @@
-//! Pid 1 of a step: builds the root file system, starts the command and reaps.
+//! Pid 1 of a step: makes what every step has, waits for the request, builds the root file system,
+//! starts the command and reaps.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
@@ -8,50 +10,51 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 use rustix::thread::CapabilitySet;
 use xbuild_model::passwd::User;
-use xbuild_model::run::{Exit, Security};
+use xbuild_model::run::Exit;
 
 use super::command::{self, Command};
-use super::mounts::{self, Blank};
+use super::kit::Kit;
 use super::root::Root;
 use super::stubs::Recorder;
 use super::walk::{self, Missing};
-use super::{Event, Spec, devices, files, run_mounts, user};
+use super::{Event, Spec, files, run_mounts, user};
 use crate::error::RunError;
-use crate::seccomp::Filter;
 use crate::sys::{self, Fork};
+use crate::wire;
 
 /// What pid 1 does; it ends with the command. `reader` is the other end of `events`, which it
-/// inherited. `supervisor` is who answers the calls that the filter keeps from the kernel.
-pub(super) fn main(
-    spec: &Spec,
-    filter: Option<&Filter>,
-    supervisor: OwnedFd,
-    output: [OwnedFd; 2],
-    reader: OwnedFd,
-    events: OwnedFd,
-) -> ! {
+/// inherited. `supervisor` brings the request, and is who answers the calls that the filter keeps
+/// from the kernel. `single` tells whether the namespace has one id.
+pub(super) fn main(single: bool, supervisor: OwnedFd, reader: OwnedFd, events: OwnedFd) -> ! {
     drop(reader);
-    match run(spec, filter, supervisor, output, &events) {
-        Ok(exit) => Event::Ended(exit).send(&events),
-        Err(error) => Event::Failed(error).send(&events),
+    // What unwinds must not go on as the process that this one was forked from.
+    match catch_unwind(AssertUnwindSafe(|| run(single, supervisor, &events))) {
+        Ok(Ok(exit)) => Event::Ended(exit).send(&events),
+        Ok(Err(error)) => Event::Failed(error).send(&events),
+        Err(_) => {}
     }
     // With this process the kernel ends all that the command left running.
     sys::exit_now(0)
 }
 
-fn run(
-    spec: &Spec,
-    filter: Option<&Filter>,
-    supervisor: OwnedFd,
-    [stdout, stderr]: [OwnedFd; 2],
-    events: &OwnedFd,
-) -> Result<Exit, RunError> {
+fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError> {
     die_with_reader(events)?;
-    sys::close_all_but(&[stdout.as_fd(), stderr.as_fd(), events.as_fd(), supervisor.as_fd()])
+    sys::close_all_but(&[events.as_fd(), supervisor.as_fd()])
         .map_err(RunError::setup("close descriptors"))?;
     rustix::process::umask(Mode::empty());
     sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))?;
-    let (command, who) = build_root(spec, events)?;
+    let kit = Kit::new(single)?;
+    let request = wire::receive(&supervisor).map_err(RunError::setup("wait for the request"))?;
+    let (_, fds) = request.ok_or(RunError::Killed)?;
+    let spec = Spec::read(fds.first())?;
+    let [_, stdout, stderr] = <[OwnedFd; 3]>::try_from(fds)
+        .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipes".into() })?;
+    let filter = spec.filter()?;
+    if spec.isolated {
+        sys::unshare(libc::CLONE_NEWNET)
+            .map_err(RunError::setup("unshare the network namespace"))?;
+    }
+    let (command, who) = build_root(&spec, kit, events)?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| match errno {
         Errno::INVAL => {
             RunError::Invalid { what: "host name".to_owned(), value: spec.hostname.clone() }
@@ -67,7 +70,8 @@ fn run(
         Fork::Parent(pid) => pid,
         Fork::Child => {
             let output = [stdout, stderr];
-            let error = command::become_command(&command, spec, &who, filter, supervisor, output);
+            let filter = filter.as_ref();
+            let error = command::become_command(&command, &spec, &who, filter, supervisor, output);
             Event::Failed(error).send(events);
             sys::exit_now(127)
         }
@@ -89,22 +93,16 @@ fn die_with_reader(events: &OwnedFd) -> Result<(), RunError> {
 }
 
 /// Mounts everything and makes it the root of this process. Returns what to execute there, as whom.
-fn build_root(spec: &Spec, events: &OwnedFd) -> Result<(Command, User), RunError> {
-    let root = Root::mount(&spec.root)?;
+fn build_root(spec: &Spec, kit: Kit, events: &OwnedFd) -> Result<(Command, User), RunError> {
+    let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;
+    let root = Root::mount(&spec.root, staging)?;
     // Before anything is mounted over the image's own files.
     let who = user::look_up(&root, &spec.user)?;
     if spec.single {
         user::check_single(&spec.user, &who)?;
     }
     let command = Command::new(spec, &who.home)?;
-    let blank = Blank::new(&root.staging).map_err(RunError::setup("make a file"))?;
-    devices::mount_dev(&root, spec.shm_size, spec.single)?;
-    let masks = match spec.security {
-        Security::Sandbox => Some(&blank),
-        Security::Insecure => None,
-    };
-    mounts::mount_proc(&root, masks, &mut |note| Event::Note(note.to_owned()).send(events))?;
-    mounts::mount_sys(&root, &blank, masks, spec.isolated)?;
+    kit.furnish(&root, spec, &mut |event| event.send(events))?;
     let mut stubs = Recorder::default();
     files::bind_all(&root, spec, &mut stubs)?;
     run_mounts::mount_all(&root, spec, &mut stubs, &mut |event| event.send(events))?;

@@ -14,7 +14,7 @@ use crate::error::RunError;
 use crate::sys;
 
 /// Without set-user-ID programs, device files and programs at all.
-const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+pub(super) const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
@@ -133,22 +133,22 @@ pub(super) fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
     }
 }
 
-/// Mounts `/proc`. Where the kernel refuses a new one, because the one around us is partly hidden,
-/// that one is used; `note` is told. Without `masks` nothing is hidden or read-only, and nothing but
+/// Mounts `/proc` at `target` and returns it. Where the kernel refuses a new one, because the one around us is partly hidden,
+/// that one is used, which is added to `notes`. Without `masks` nothing is hidden or read-only, and nothing but
 /// a new one will do: what may look into all processes must not be shown those of other steps.
 pub(super) fn mount_proc(
-    root: &Root,
+    target: OwnedFd,
     masks: Option<&Blank>,
-    note: &mut dyn FnMut(&str),
-) -> Result<(), RunError> {
-    let target = top_folder(root, "proc")?;
+    notes: &mut Vec<String>,
+) -> Result<OwnedFd, RunError> {
     let proc = match create(c"proc", &[], INERT) {
         Err(RunError::Mount { source, .. })
             if source.number() == libc::EPERM && masks.is_some() =>
         {
-            note(
+            notes.push(
                 "/proc shows the processes around xbuild, not only the step's: this container \
-                 hides parts of its /proc, so that the kernel refuses a new one",
+                 hides parts of its /proc, so that the kernel refuses a new one"
+                    .to_owned(),
             );
             let outer = open_path(CWD, "/proc").map_err(RunError::mount("/proc"))?;
             clone_of(outer, true).map_err(RunError::mount("/proc"))?
@@ -156,39 +156,39 @@ pub(super) fn mount_proc(
         created => created?,
     };
     attach(&proc, target).map_err(RunError::mount("/proc"))?;
-    let Some(blank) = masks else { return Ok(()) };
+    let Some(blank) = masks else { return Ok(proc) };
     mask(&proc, MASKED_IN_PROC, blank).map_err(RunError::mount("a mask over /proc"))?;
     for path in READ_ONLY_IN_PROC {
         freeze(&proc, path).map_err(RunError::mount(&format!("/proc/{path} read-only")))?;
     }
-    Ok(())
+    Ok(proc)
 }
 
-/// Mounts `/sys`, read-only throughout. `isolated` tells whether the network namespace, whose
-/// devices it shows, is the step's own. Without `masks` nothing is hidden.
+/// Returns a second mount of `outer`, the host's `/sys`, read-only throughout.
+pub(super) fn copy_sys(outer: &OwnedFd) -> Result<OwnedFd, RunError> {
+    let sys = clone_of(outer, true).map_err(RunError::mount("/sys"))?;
+    restrict(&sys, READ_ONLY, true).map_err(RunError::mount("/sys read-only"))?;
+    Ok(sys)
+}
+
+/// Returns a `/sys` that shows the devices of this process's network namespace, read-only; `None`
+/// where the kernel refuses one.
+pub(super) fn own_sys() -> Option<OwnedFd> {
+    create(c"sysfs", &[], READ_ONLY).ok()
+}
+
+/// Mounts `sys` at `target`. Without `masks` nothing is hidden.
 pub(super) fn mount_sys(
-    root: &Root,
+    sys: &OwnedFd,
+    target: OwnedFd,
     blank: &Blank,
     masks: Option<&Blank>,
-    isolated: bool,
 ) -> Result<(), RunError> {
-    let target = top_folder(root, "sys")?;
-    let own = if isolated { create(c"sysfs", &[], READ_ONLY).ok() } else { None };
-    let sys = match own {
-        Some(own) => own,
-        None => {
-            let outer = open_path(CWD, "/sys").map_err(RunError::mount("/sys"))?;
-            clone_of(outer, true).map_err(RunError::mount("/sys"))?
-        }
-    };
-    restrict(&sys, READ_ONLY, true).map_err(RunError::mount("/sys read-only"))?;
-    attach(&sys, target).map_err(RunError::mount("/sys"))?;
+    attach(sys, target).map_err(RunError::mount("/sys"))?;
     if let Some(blank) = masks {
-        mask(&sys, MASKED_IN_SYS, blank).map_err(RunError::mount("a mask over /sys"))?;
+        mask(sys, MASKED_IN_SYS, blank).map_err(RunError::mount("a mask over /sys"))?;
     }
-    if let Some(target) =
-        open_below(&sys, "fs/cgroup").map_err(RunError::mount("/sys/fs/cgroup"))?
-    {
+    if let Some(target) = open_below(sys, "fs/cgroup").map_err(RunError::mount("/sys/fs/cgroup"))? {
         // What the step sees of control groups begins at its own, or is nothing.
         let groups = match create(c"cgroup2", &[], READ_ONLY) {
             Ok(groups) => groups,

@@ -5,18 +5,14 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, UnmountFlags};
+use rustix::mount::UnmountFlags;
 use xbuild_model::seam::RootDirs;
 
-use super::mounts;
 use super::overlay::{self, Changes};
 use crate::error::RunError;
 
 /// What the mount is called in error messages.
 const WHAT: &str = "the root file system (overlay)";
-
-/// The room for generated files: lists of hosts, scripts.
-const STAGING_SIZE: &str = "64m";
 
 /// A step's root file system, mounted but not yet the root of this process.
 #[derive(Debug)]
@@ -25,25 +21,16 @@ pub(super) struct Root {
     pub fd: OwnedFd,
     /// The folder of changes.
     pub upper: OwnedFd,
-    /// A folder in memory for files of ours that get bound into the root. It is mounted in the
-    /// host's tree, as seen by this process, and goes with that.
+    /// A folder in memory for files of ours that get bound into the root.
     pub staging: OwnedFd,
 }
 
 impl Root {
-    /// Mounts the layers.
-    pub fn mount(dirs: &RootDirs) -> Result<Self, RunError> {
-        // Opened first: the staging folder may hide them.
+    /// Mounts the layers in a folder below `staging`, which is in memory.
+    pub fn mount(dirs: &RootDirs, staging: OwnedFd) -> Result<Self, RunError> {
         let mut lowers =
             dirs.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
         let changes = Changes { upper: open(&dirs.upper)?, work: open(&dirs.work)? };
-        let staging = mounts::create(
-            c"tmpfs",
-            &[(c"size", Some(STAGING_SIZE)), (c"mode", Some("0700"))],
-            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-        )?;
-        // Over a folder that is sure to exist; the descriptors still mean what is below.
-        mounts::attach(&staging, &changes.upper).map_err(RunError::mount("the staging folder"))?;
         let failed = || RunError::setup("make a folder");
         if lowers.is_empty() {
             // overlayfs wants at least one.

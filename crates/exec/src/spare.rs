@@ -1,0 +1,172 @@
+//! Processes that wait for work: forked, and for steps set up, before there is any.
+//!
+//! A lane is a socket that tasks of one kind come through. One process always waits at it. Once that
+//! has a task the helper forks the next one, while the task is done.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::PipeFlags;
+
+use crate::namespace::{ANSWER, REFUSAL, die_with};
+use crate::step::Standby;
+use crate::sys::{self, Fork};
+use crate::tasks::Tasks;
+use crate::wire;
+
+/// What the processes of a lane do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind<'a> {
+    /// Any of these tasks.
+    Task(&'a Tasks),
+    /// One RUN step; `single` tells whether the namespace has one id.
+    Step { single: bool },
+}
+
+#[derive(Debug)]
+struct Lane<'a> {
+    socket: OwnedFd,
+    kind: Kind<'a>,
+    /// Closed at the other end as soon as the process that waits has a task, or is gone; `None` if
+    /// there is no such process.
+    spare: Option<OwnedFd>,
+}
+
+/// Serves lanes until the first one's socket is closed at the other end.
+///
+/// Of the descriptors of a message the first takes the answer and the second has the request.
+pub(crate) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
+    let lane = |(socket, kind)| Lane { socket, kind, spare: None };
+    let mut lanes: Vec<Lane<'_>> = lanes.into_iter().map(lane).collect();
+    loop {
+        for lane in &mut lanes {
+            if lane.spare.is_none() && !lane.fork() {
+                return;
+            }
+        }
+        match wait(&lanes) {
+            Ok(Some(taken)) => {
+                for (lane, taken) in lanes.iter_mut().zip(taken) {
+                    lane.spare = lane.spare.take().filter(|_| !taken);
+                }
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// Waits until a process has got a task. Returns for each lane whether its process has, `None`
+/// when the first lane is closed.
+fn wait(lanes: &[Lane<'_>]) -> Result<Option<Vec<bool>>, Errno> {
+    let spares = lanes.iter().filter_map(|lane| lane.spare.as_ref());
+    let mut polled: Vec<PollFd<'_>> =
+        spares.map(|spare| PollFd::new(spare, PollFlags::IN)).collect();
+    let first = lanes.first().ok_or(Errno::INVAL)?;
+    // Not to read from it, only to see it close.
+    polled.push(PollFd::new(&first.socket, PollFlags::empty()));
+    retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
+    let mut events = polled.iter().map(PollFd::revents);
+    let taken = lanes
+        .iter()
+        .map(|lane| lane.spare.is_some() && events.next().is_some_and(|event| !event.is_empty()));
+    let taken = taken.collect();
+    Ok(events.next().is_some_and(|event| event.is_empty()).then_some(taken))
+}
+
+impl Lane<'_> {
+    /// Forks the process that waits. If that fails, the next task is refused with the reason, and
+    /// there still is none; returns `false` if there is no next task.
+    fn fork(&mut self) -> bool {
+        let helper = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+        let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from);
+        let forked = pipe.and_then(|(taken, end)| Ok((taken, end, sys::fork()?)));
+        match forked {
+            Ok((taken, _, Fork::Parent(_))) => {
+                self.spare = Some(taken);
+                true
+            }
+            Ok((_, end, Fork::Child)) => self.work(helper, end),
+            Err(error) => {
+                let Ok(Some((_, fds))) = wire::receive(&self.socket) else { return false };
+                if let Some(answer) = fds.into_iter().next() {
+                    reply(answer, &Err(format!("cannot start a process: {error}")));
+                }
+                true
+            }
+        }
+    }
+
+    /// Waits for a task and does it, in a process of its own that ends with it. `waiting` is closed
+    /// when it has the task.
+    fn work(&self, helper: u32, waiting: OwnedFd) -> ! {
+        // If the helper is gone there is nobody to tell.
+        if die_with(helper).is_err() {
+            sys::exit_now(1);
+        }
+        sys::watch_children();
+        let prepared = catch_unwind(AssertUnwindSafe(|| match self.kind {
+            Kind::Task(tasks) => Prepared::Task(tasks),
+            Kind::Step { single } => Prepared::Step(Standby::new(single)),
+        }));
+        let Ok(Some((name, mut fds))) = wire::receive(&self.socket) else { sys::exit_now(0) };
+        drop(waiting);
+        if fds.is_empty() {
+            sys::exit_now(1);
+        }
+        let answer = fds.remove(0);
+        let work = AssertUnwindSafe(|| match prepared {
+            Ok(Prepared::Task(tasks)) => {
+                close_all_but(&fds, &answer, &[])?;
+                do_task(tasks, &name, fds)
+            }
+            Ok(Prepared::Step(step)) => {
+                close_all_but(&fds, &answer, &step.descriptors())?;
+                step.run(fds)
+            }
+            Err(_) => Err("panicked".to_owned()),
+        });
+        let result = catch_unwind(work).unwrap_or_else(|_| Err("panicked".to_owned()));
+        // The answer ends here, not when the process has: its memory takes a while to be given back.
+        reply(answer, &result);
+        sys::exit_now(0)
+    }
+}
+
+/// What a process has while it waits.
+enum Prepared<'a> {
+    Task(&'a Tasks),
+    Step(Standby),
+}
+
+fn close_all_but(fds: &[OwnedFd], answer: &OwnedFd, more: &[BorrowedFd<'_>]) -> Result<(), String> {
+    let kept = fds.iter().chain([answer]).map(AsFd::as_fd).chain(more.iter().copied());
+    sys::close_all_but(&kept.collect::<Vec<_>>())
+        .map_err(|error| format!("cannot close descriptors: {error}"))
+}
+
+fn do_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+    let name = String::from_utf8_lossy(name);
+    let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
+    if fds.is_empty() {
+        return Err("the request is missing".to_owned());
+    }
+    let request = wire::read_payload(fds.remove(0));
+    task(&request.map_err(|error| format!("cannot read the request: {error}"))?, fds)
+}
+
+fn reply(answer: OwnedFd, result: &Result<Vec<u8>, String>) {
+    let (kind, bytes) = match result {
+        Ok(bytes) => (ANSWER, bytes.as_slice()),
+        Err(message) => (REFUSAL, message.as_bytes()),
+    };
+    let mut rest = &[&[kind], bytes].concat()[..];
+    while !rest.is_empty() {
+        match retry_on_intr(|| rustix::io::write(&answer, rest)) {
+            Ok(written) => rest = &rest[written..],
+            // Nobody waits for the answer.
+            Err(_) => return,
+        }
+    }
+}
