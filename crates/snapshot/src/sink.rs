@@ -115,8 +115,7 @@ impl<'s> LayerSink<'s> {
             tee.join()?;
         }
         self.store.put_index(&diff_id, &index.encode())?;
-        self.store.put_layer(&diff_id, &descriptor)?;
-        self.store.put_encoded(&diff_id, &self.encoding.to_string(), &descriptor)?;
+        self.store.put_layer(&diff_id, &descriptor, Some(&self.encoding.to_string()))?;
         Ok(SinkResult { diff_id, descriptor, index })
     }
 

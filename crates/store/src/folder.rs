@@ -37,7 +37,8 @@ impl Store {
         publish(content, self.folder_path(map, layer))
     }
 
-    fn folder_path(&self, map: &str, layer: &DiffId) -> PathBuf {
+    /// Returns where the folder of an unpacked layer is, whether or not it is there.
+    pub fn folder_path(&self, map: &str, layer: &DiffId) -> PathBuf {
         self.root().join(FOLDERS).join(self.boot()).join(map).join(layer.0.hex())
     }
 }

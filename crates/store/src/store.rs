@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, DiffId, Digest};
 
 use crate::publisher::Publisher;
+use crate::record::LayerRecord;
 use crate::temp::{self, Session};
 use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, folder, record};
 
@@ -127,13 +128,20 @@ impl Store {
 
     /// Returns the descriptor of the blob that holds a layer, if the blob is here.
     pub fn layer(&self, layer: &DiffId) -> Result<Option<Descriptor>, StoreError> {
-        let found: Option<Descriptor> = self.read_record("layers", &layer.0)?;
-        Ok(found.filter(|descriptor| self.has_blob(descriptor)))
+        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
+        Ok(found.map(|record| record.blob).filter(|blob| self.has_blob(blob)))
     }
 
-    /// Records which blob holds a layer. The blob must be here.
-    pub fn put_layer(&self, layer: &DiffId, blob: &Descriptor) -> Result<(), StoreError> {
-        self.write_record("layers", &layer.0, blob)
+    /// Records which blob holds a layer, and in the encoding of which name if that is known. The
+    /// blob must be here.
+    pub fn put_layer(
+        &self,
+        layer: &DiffId,
+        blob: &Descriptor,
+        encoding: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (blob, encoding) = (blob.clone(), encoding.map(str::to_owned));
+        self.write_record("layers", &layer.0, &LayerRecord { blob, encoding })
     }
 
     /// Returns the descriptor of the blob that holds a layer in the encoding of that name, if the
@@ -143,8 +151,13 @@ impl Store {
         layer: &DiffId,
         encoding: &str,
     ) -> Result<Option<Descriptor>, StoreError> {
-        let found: Option<Descriptor> = self.read_record_at(&self.encoded_path(layer, encoding))?;
-        Ok(found.filter(|descriptor| self.has_blob(descriptor)))
+        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
+        let found = found.filter(|record| record.encoding.as_deref() == Some(encoding));
+        let found = match found {
+            Some(record) => Some(record.blob),
+            None => self.read_record_at(&self.encoded_path(layer, encoding))?,
+        };
+        Ok(found.filter(|blob| self.has_blob(blob)))
     }
 
     /// Records which blob holds a layer in the encoding of that name, which is letters, digits and

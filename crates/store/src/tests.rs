@@ -49,11 +49,31 @@ fn the_layer_of_a_missing_blob_is_missing() {
     let (_folder, store) = store();
     let layer = DiffId(Digest::of(b"tar"));
     store.put_blob(b"blob").unwrap();
-    store.put_layer(&layer, &Descriptor::of("x", b"blob")).unwrap();
+    store.put_layer(&layer, &Descriptor::of("x", b"blob"), None).unwrap();
     assert!(store.layer(&layer).unwrap().is_some());
     store.settle().unwrap();
     fs::remove_file(store.blob_path(&Digest::of(b"blob"))).unwrap();
     assert!(store.layer(&layer).unwrap().is_none());
+}
+
+#[test]
+fn a_layer_is_found_by_the_encoding_it_was_made_in() {
+    let (_folder, store) = store();
+    let layer = DiffId(Digest::of(b"tar"));
+    for blob in [b"first", b"other"] {
+        store.put_blob(blob).unwrap();
+    }
+    let (first, other) = (Descriptor::of("x", b"first"), Descriptor::of("x", b"other"));
+    store.put_layer(&layer, &first, Some("gzip-3")).unwrap();
+    assert_eq!(store.layer(&layer).unwrap().as_ref(), Some(&first));
+    assert_eq!(store.encoded(&layer, "gzip-3").unwrap().as_ref(), Some(&first));
+    assert_eq!(store.encoded(&layer, "tar").unwrap(), None);
+    store.put_encoded(&layer, "tar", &other).unwrap();
+    assert_eq!(store.encoded(&layer, "tar").unwrap(), Some(other));
+    assert_eq!(store.layer(&layer).unwrap().as_ref(), Some(&first));
+    // A blob that came from elsewhere is of no encoding of ours.
+    store.put_layer(&layer, &first, None).unwrap();
+    assert_eq!(store.encoded(&layer, "gzip-3").unwrap(), None);
 }
 
 #[test]
