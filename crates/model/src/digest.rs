@@ -40,12 +40,9 @@ impl Digest {
 
     /// Returns the 64 hexadecimal digits, without the algorithm: a safe file name.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
     }
 
     /// Returns the first 12 hexadecimal digits, for display.
@@ -134,10 +131,19 @@ impl Chain {
     ///
     /// **Source** — OCI image-spec `config.md` § Layer ChainID.
     pub fn id(&self) -> Option<Digest> {
-        let (first, rest) = self.0.split_first()?;
-        Some(rest.iter().fold(first.0.clone(), |below, diff_id| {
-            Digest::of(format!("{below} {diff_id}").as_bytes())
-        }))
+        self.ids().last()
+    }
+
+    /// Returns the ids of the stacks of its first layer, its first two, and so on up to the whole.
+    pub fn ids(&self) -> impl Iterator<Item = Digest> {
+        self.0.iter().scan(None, |below: &mut Option<Digest>, layer| {
+            let id = match below {
+                None => layer.0.clone(),
+                Some(below) => Digest::of(format!("{below} {layer}").as_bytes()),
+            };
+            *below = Some(id.clone());
+            Some(id)
+        })
     }
 
     /// Returns this stack with one more layer on top.
@@ -167,6 +173,8 @@ mod tests {
         let one = Chain(vec![layer("a")]);
         assert_eq!(one.id(), Some(layer("a").0));
         let expected = Digest::of(format!("{} {}", layer("a"), layer("b")).as_bytes());
-        assert_eq!(one.with(layer("b")).id(), Some(expected));
+        let two = one.with(layer("b"));
+        assert_eq!(two.id().as_ref(), Some(&expected));
+        assert_eq!(two.ids().collect::<Vec<_>>(), [layer("a").0, expected]);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::num::NonZero;
-use std::thread;
 
 use xbuild_model::manifest::Compression;
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder as ZstdWriter;
 
 use crate::gzip::{self, GzipWriter};
+use crate::parallel;
 
 /// The zstd level unless one is asked for: that of its own tools. **Changing it changes the
 /// digests of zstd layers.**
@@ -90,12 +89,12 @@ pub(crate) enum Encoder<W: Write> {
 impl<W: Write> Encoder<W> {
     /// Compresses to `output` on several threads.
     pub(crate) fn new(output: W, encoding: Encoding) -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Ok(match encoding.compression {
             Compression::None => Self::None(output),
             Compression::Gzip => Self::Gzip(GzipWriter::new(output, encoding.level)),
             Compression::Zstd => {
-                let threads = u32::try_from(cores).unwrap_or(MAX_THREADS).min(MAX_THREADS);
+                let threads =
+                    u32::try_from(parallel::cores()).unwrap_or(MAX_THREADS).min(MAX_THREADS);
                 Self::Zstd(zstd_writer(output, encoding.level, threads)?)
             }
         })

@@ -33,7 +33,7 @@ use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Sources, Workspace,
 };
-use xbuild_model::{Chain, Descriptor, DiffId, ImageLayer, StepFailure};
+use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, StepFailure};
 use xbuild_store::Store;
 
 use crate::context::Context;
@@ -41,6 +41,7 @@ use crate::copy::{CopyWarning, LayerSource};
 use crate::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
 
 use crate::parallel::KeyedLocks;
+use crate::remove::Sweeper;
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]
@@ -96,6 +97,8 @@ pub enum LayerBlob {
 
 /// What all handles share.
 struct Shared {
+    /// The first to be dropped: it may still be at work in the store.
+    sweeper: Sweeper,
     store: Arc<Store>,
     blobs: Arc<dyn Blobs>,
     namespace: Arc<dyn Namespace>,
@@ -111,7 +114,10 @@ struct Known {
     /// Layers of resolved images.
     remote: HashMap<DiffId, ImageLayer>,
     indexes: HashMap<DiffId, Arc<LayerIndex>>,
-    trees: HashMap<Chain, Tree>,
+    /// By the stack's chain ID.
+    trees: HashMap<Digest, Tree>,
+    /// What the top layers of stacks add to an overlay mount, by chain ID; only what is there.
+    tops: HashMap<Digest, folders::Top>,
 }
 
 impl fmt::Debug for Shared {
@@ -138,7 +144,8 @@ impl Engine {
     ) -> Self {
         let known = Mutex::default();
         let busy = KeyedLocks::default();
-        Self(Arc::new(Shared { store, blobs, namespace, options, known, busy }))
+        let sweeper = Sweeper::new(Arc::clone(&namespace));
+        Self(Arc::new(Shared { sweeper, store, blobs, namespace, options, known, busy }))
     }
 
     /// Returns the merged tree of a stack of layers; those that were never indexed are read, and

@@ -10,12 +10,13 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
-use std::num::NonZero;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use libdeflater::{CompressionError, CompressionLvl, Compressor, crc32};
+
+use crate::parallel;
 
 /// Bytes of a block. Smaller ones cost size (matches end at a block), larger ones memory (two
 /// times this for each block in flight) and parallelism in small layers. **Changing it changes
@@ -66,8 +67,7 @@ impl<W: Write> GzipWriter<W> {
     /// Compresses to `output` on as many threads as there are cores; `level` is from 0, which
     /// stores, to 9.
     pub fn new(output: W, level: u32) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with_threads(output, level, cores)
+        Self::with_threads(output, level, parallel::cores())
     }
 
     fn with_threads(output: W, level: u32, threads: usize) -> Self {

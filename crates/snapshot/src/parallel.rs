@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 /// How many layers are pulled and unpacked at the same time: registries limit the connections of
@@ -27,7 +27,14 @@ pub(crate) fn each_core<T: Send, R: Send, E: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    each_of(items, thread::available_parallelism().map_or(1, NonZero::get), work)
+    each_of(items, cores(), work)
+}
+
+/// Returns how many threads can compute at the same time; found out once, since that takes a dozen
+/// system calls.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 fn each_of<T: Send, R: Send, E: Send>(

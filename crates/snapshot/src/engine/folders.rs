@@ -6,7 +6,7 @@
 //! the diff ID if the tree knows nothing better than the default, and otherwise under a name
 //! derived from the diff ID and what the tree says ([`folder_name`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
@@ -23,9 +23,7 @@ use xbuild_store::TempFolder;
 use super::Shared;
 use crate::parallel;
 use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
-use crate::{
-    Change, EngineError, Kind, LayerError, LayerIndex, Meta, TaskError, Tree, path, remove,
-};
+use crate::{Change, EngineError, Kind, LayerError, LayerIndex, Meta, TaskError, Tree, path};
 
 /// Bytes of the pipes that layers go through: the most that a plain user gets. Larger than the
 /// default, so that the two sides take turns less often.
@@ -34,30 +32,34 @@ const PIPE: usize = 1 << 20;
 /// A folder in the making, below a temporary folder of the store. Dropping it removes what has
 /// not been published.
 pub(super) struct Scratch {
-    temp: TempFolder,
+    /// `None` only while this is dropped.
+    temp: Option<TempFolder>,
+    path: PathBuf,
     shared: Arc<Shared>,
 }
 
 impl Scratch {
     pub(super) fn new(shared: &Arc<Shared>, purpose: &str) -> Result<Self, EngineError> {
-        let scratch = Self { temp: shared.store.temp_dir(purpose)?, shared: shared.clone() };
+        let temp = shared.store.temp_dir(purpose)?;
+        let path = temp.path().to_owned();
+        let scratch = Self { temp: Some(temp), path, shared: shared.clone() };
         make_dir(&scratch.content())?;
         Ok(scratch)
     }
 
     /// Returns the temporary folder itself.
     pub(super) fn path(&self) -> &Path {
-        self.temp.path()
+        &self.path
     }
 
     /// Returns the folder to fill and to publish.
     pub(super) fn content(&self) -> PathBuf {
-        self.temp.path().join("fs")
+        self.path.join("fs")
     }
 
     /// Makes a further folder beside it.
     pub(super) fn beside(&self, name: &str) -> Result<PathBuf, EngineError> {
-        let path = self.temp.path().join(name);
+        let path = self.path.join(name);
         make_dir(&path)?;
         Ok(path)
     }
@@ -71,67 +73,106 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // If it fails the folder stays, as if this process had been killed: the next one to prune
-        // the store removes it.
-        let _ = remove::trees(&*self.shared.namespace, &[self.temp.path().to_owned()]);
+        if let Some(temp) = self.temp.take() {
+            self.shared.sweeper.remove(temp);
+        }
     }
+}
+
+/// Paths of folders and what they are like.
+type Dirs = Vec<(Vec<u8>, Meta)>;
+
+/// What the top layer of a stack adds to an overlay mount.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Top {
+    /// The name of its folder, `None` if it has no files.
+    folder: Option<DiffId>,
+    /// Whether nothing below it can be seen.
+    hides_all: bool,
 }
 
 /// A layer on its way to a folder.
 struct Item {
     layer: DiffId,
     name: DiffId,
-    dirs: Vec<(Vec<u8>, Meta)>,
+    dirs: Dirs,
     scratch: Option<Scratch>,
 }
 
 impl Shared {
     /// Returns the folders of the layers of a stack, the newest first, each unpacked now if it was
     /// not. Empty layers have none, and a layer that stands in the stack twice has one.
+    ///
+    /// What is known of the lower part of the stack is not looked at again: while the store is
+    /// open nobody removes folders from it.
     pub(super) fn folders(self: &Arc<Self>, chain: &Chain) -> Result<Vec<PathBuf>, EngineError> {
         let map = self.namespace.map_name()?;
+        let layers = &chain.0;
+        let ids: Vec<Digest> = chain.ids().collect();
+        let known: Vec<Option<Top>> =
+            self.known(|known| ids.iter().map(|id| known.tops.get(id).cloned()).collect());
+        let new = layers.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let mut scratches = self.look_first(new.map(|(layer, _)| layer), &map)?;
+        let (mut names, mut items, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, known) in known.into_iter().enumerate() {
+            let (top, dirs) = match known {
+                Some(top) => (top, None),
+                None => self.top(&layers[..=position], &ids[..=position])?,
+            };
+            if top.hides_all {
+                (names, items, found) = (Vec::new(), Vec::new(), Vec::new());
+            }
+            if let (Some(name), Some(dirs)) = (&top.folder, dirs) {
+                let layer = layers[position].clone();
+                let scratch = scratches.remove(&layer);
+                items.push(Item { layer, name: name.clone(), dirs, scratch });
+            }
+            names.extend(top.folder.clone());
+            found.push((ids[position].clone(), top));
+        }
+        items.retain(|item| self.store.folder(&map, &item.name).is_none());
+        parallel::each(items, |item| self.settle(item, &map))?;
+        self.known(|known| known.tops.extend(found));
+        // overlayfs refuses the same folder twice; the newest hides what the other one shows.
+        let mut seen = HashSet::new();
+        names.reverse();
+        names.retain(|name| seen.insert(name.clone()));
+        Ok(names.iter().map(|name| self.store.folder_path(&map, name)).collect())
+    }
+
+    /// Makes layers ready. Returns the folders of those that need something from the layers below.
+    fn look_first<'l>(
+        self: &Arc<Self>,
+        layers: impl Iterator<Item = &'l DiffId>,
+        map: &str,
+    ) -> Result<HashMap<DiffId, Scratch>, EngineError> {
         let mut unready = BTreeSet::new();
-        for layer in &chain.0 {
-            if !self.is_ready(layer, &map)? {
+        for layer in layers {
+            if !self.is_ready(layer, map)? {
                 unready.insert(layer.clone());
             }
         }
         let pulled = parallel::each(unready.into_iter().collect(), |layer| {
-            let scratch = self.busy.with(&layer, || self.first_look(&layer, &map))?;
+            let scratch = self.busy.with(&layer, || self.first_look(&layer, map))?;
             Ok::<_, EngineError>((layer, scratch))
         })?;
-        let mut scratches: Vec<_> =
-            pulled.into_iter().filter_map(|(layer, scratch)| Some((layer, scratch?))).collect();
-        let mut items = Vec::new();
-        for (count, layer) in (1..).zip(&chain.0) {
-            let index = self.index(layer)?;
-            if index.changes().is_empty() {
-                continue;
-            }
-            if hides_all(&index) {
-                items.clear();
-            }
-            let dirs = match implied(&index) {
-                none if none.is_empty() => Vec::new(),
-                implied => better_known(implied, &self.tree(&Chain(chain.0[..count].to_vec()))?),
-            };
-            let at = scratches.iter().position(|(owner, _)| owner == layer);
-            let scratch = at.map(|at| scratches.swap_remove(at).1);
-            let name = folder_name(layer, &dirs);
-            items.push(Item { layer: layer.clone(), name, dirs, scratch });
+        Ok(pulled.into_iter().filter_map(|(layer, scratch)| Some((layer, scratch?))).collect())
+    }
+
+    /// Returns what the last of the layers adds, and what its folder's implied folders are like;
+    /// `ids` are the chain IDs of the stacks.
+    fn top(&self, layers: &[DiffId], ids: &[Digest]) -> Result<(Top, Option<Dirs>), EngineError> {
+        let Some(layer) = layers.last() else { return Ok((Top::default(), None)) };
+        let index = self.index(layer)?;
+        if index.changes().is_empty() {
+            return Ok((Top::default(), None));
         }
-        // overlayfs refuses the same folder twice; the newest hides what the other one shows.
-        let mut seen = BTreeSet::new();
-        let mut names: Vec<_> = items.iter().rev().map(|item| item.name.clone()).collect();
-        names.retain(|name| seen.insert(name.clone()));
-        items.retain(|item| self.store.folder(&map, &item.name).is_none());
-        parallel::each(items, |item| self.settle(item, &map))?;
-        let folder = |name: &DiffId| {
-            self.store
-                .folder(&map, name)
-                .ok_or_else(|| EngineError::LayerGone { layer: name.clone() })
+        let dirs = match implied(&index) {
+            none if none.is_empty() => Vec::new(),
+            implied => better_known(implied, &self.tree_of(layers, ids)?),
         };
-        names.iter().map(folder).collect()
+        let folder = Some(folder_name(layer, &dirs));
+        Ok((Top { folder, hides_all: hides_all(&index) }, Some(dirs)))
     }
 
     /// Returns whether a layer is indexed, and unpacked if that needs nothing but the layer.
@@ -222,11 +263,7 @@ impl Shared {
     }
 
     /// Gives folders below `folder` their metadata.
-    pub(super) fn dress(
-        &self,
-        folder: &Path,
-        dirs: Vec<(Vec<u8>, Meta)>,
-    ) -> Result<(), EngineError> {
+    pub(super) fn dress(&self, folder: &Path, dirs: Dirs) -> Result<(), EngineError> {
         if dirs.is_empty() {
             return Ok(());
         }
@@ -306,7 +343,7 @@ fn implied(index: &LayerIndex) -> BTreeSet<&[u8]> {
 
 /// Returns those of the implied folders of a layer for which the tree with that layer on top has
 /// something else than the default, and what.
-fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Vec<(Vec<u8>, Meta)> {
+fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Dirs {
     let default = Meta { mode: 0o755, ..Meta::default() };
     let known = implied.into_iter().filter_map(|path| {
         let node = tree.lookup(path).filter(|node| node.is_folder())?;

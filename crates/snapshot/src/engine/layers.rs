@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use xbuild_model::manifest::Compression;
-use xbuild_model::{Chain, Descriptor, DiffId, ImageLayer};
+use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer};
 use xbuild_store::BlobWriter;
 
-use super::{LayerBlob, Shared};
+use super::{Known, LayerBlob, Shared};
 use crate::decode::decompress;
 use crate::parallel;
 use crate::{EngineError, LayerError, LayerIndex, LayerReader, Tree, index_layer};
@@ -19,20 +19,22 @@ pub(super) type Tee = Option<Box<dyn Write + Send>>;
 impl Shared {
     /// Returns the merged tree of a stack of layers. Layers are numbered by their place in it.
     pub(super) fn tree(&self, chain: &Chain) -> Result<Tree, EngineError> {
-        let Chain(layers) = chain;
-        let known = |count: usize| {
-            let below = Chain(layers[..count].to_vec());
-            self.known(|known| known.trees.get(&below).cloned())
+        self.tree_of(&chain.0, &chain.ids().collect::<Vec<_>>())
+    }
+
+    /// Does the same for layers whose stacks, of each length from one on, have these chain IDs.
+    pub(super) fn tree_of(&self, layers: &[DiffId], ids: &[Digest]) -> Result<Tree, EngineError> {
+        let known = |known: &mut Known| {
+            let found = ids.iter().enumerate().rev();
+            let mut found =
+                found.filter_map(|(at, id)| Some((at + 1, known.trees.get(id)?.clone())));
+            found.next()
         };
-        let (count, mut tree) = (1..=layers.len())
-            .rev()
-            .find_map(|count| known(count).map(|tree| (count, tree)))
-            .unwrap_or_else(|| (0, Tree::empty()));
+        let (count, mut tree) = self.known(known).unwrap_or_else(|| (0, Tree::empty()));
         let indexes = parallel::each(layers[count..].to_vec(), |layer| self.index(&layer))?;
         for (number, index) in (count..).zip(indexes) {
             tree = tree.apply(u32::try_from(number).unwrap_or(u32::MAX), &index);
-            let below = Chain(layers[..=number].to_vec());
-            self.known(|known| known.trees.insert(below, tree.clone()));
+            self.known(|known| known.trees.insert(ids[number].clone(), tree.clone()));
         }
         Ok(tree)
     }
@@ -93,7 +95,7 @@ impl Shared {
             return Err(EngineError::DiffId { blob, expected, actual });
         }
         self.store.put_index(layer, &index.encode())?;
-        self.store.put_layer(layer, &descriptor)?;
+        self.store.put_layer(layer, &descriptor, None)?;
         Ok(self.remember(layer, index))
     }
 

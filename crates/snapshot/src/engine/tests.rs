@@ -259,6 +259,8 @@ fn a_workspace_that_is_dropped_leaves_nothing() {
     upper.create_new(b"shut/file", 0o600).unwrap();
     upper.chmod(b"shut", 0).unwrap();
     drop(workspace);
+    // It is removed on a thread.
+    drop(setup.engine);
     assert!(!dirs.upper.parent().unwrap().exists());
 }
 
