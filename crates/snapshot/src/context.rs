@@ -278,6 +278,10 @@ impl SourceTree for Context {
     fn place(&self) -> &'static str {
         "the build context"
     }
+
+    fn is_on_disk(&self) -> bool {
+        true
+    }
 }
 
 /// Reads a file to its end.

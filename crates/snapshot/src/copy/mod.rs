@@ -8,6 +8,7 @@
 //! **Source** — Dockerfile reference § COPY, ADD, WORKDIR; where it is silent, what BuildKit
 //! (2026-08) does, see the conformance cases.
 
+mod ahead;
 mod chmod;
 mod origin;
 mod outline;

@@ -35,7 +35,7 @@ pub(crate) struct Fetched {
 
 /// A tree of files to copy from. Paths have the form of [`crate::Entry::path`], and only the last
 /// part may be a symbolic link, which is not followed.
-pub(crate) trait SourceTree {
+pub(crate) trait SourceTree: Sync {
     /// Returns what is at `path`.
     fn look(&self, path: &[u8]) -> Result<Option<SourceFile>, CopyError>;
 
@@ -48,6 +48,9 @@ pub(crate) trait SourceTree {
 
     /// Returns what the tree is, for messages.
     fn place(&self) -> &'static str;
+
+    /// Returns whether listing a folder means to ask a file system.
+    fn is_on_disk(&self) -> bool;
 
     /// Returns `path` with all symbolic links followed as if the tree were all there is.
     fn follow(&self, path: &[u8]) -> Result<Vec<u8>, CopyError> {
@@ -87,6 +90,10 @@ impl SourceTree for Tree {
 
     fn place(&self) -> &'static str {
         "the image or stage"
+    }
+
+    fn is_on_disk(&self) -> bool {
+        false
     }
 }
 

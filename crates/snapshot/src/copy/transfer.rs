@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use xbuild_model::file_op::{CopyRequest, InlineFile, PICKED, RemoteFiles};
 use xbuild_model::remote::RemoteSource;
 
+use super::ahead::{self, Lister};
 use super::chmod::ModeChange;
 use super::origin::{expand, not_found};
 use super::stage::{Content, NewDir, Staged};
@@ -251,10 +252,8 @@ impl Transfer<'_, '_> {
         to: Vec<u8>,
         include: Option<&PatternList>,
     ) -> Result<bool, CopyError> {
-        // The names that files with several of them were staged under.
-        let mut links = HashMap::new();
         if file.kind != Kind::Dir {
-            self.put(tree, &from, &file, to, &mut links)?;
+            self.put(tree, &from, &file, to, &mut HashMap::new())?;
             return Ok(true);
         }
         match self.stage.look(&to) {
@@ -266,18 +265,34 @@ impl Transfer<'_, '_> {
             Some((Kind::Dir, _)) | None => {}
             Some(_) => return Err(CopyError::OverFile { path: ShownPath(to) }),
         }
+        ahead::with(tree, |lister| {
+            let children = lister.list(&from)?.into_iter();
+            let top = Frame {
+                from,
+                below: Vec::new(),
+                to,
+                file,
+                staged: true,
+                included: Matched::default(),
+                excluded: Matched::default(),
+                children,
+            };
+            self.walk_folder(tree, lister, top, include)
+        })
+    }
+
+    /// Copies all that is in a folder; returns whether anything was.
+    fn walk_folder(
+        &mut self,
+        tree: &dyn SourceTree,
+        lister: &mut Lister<'_, '_>,
+        top: Frame,
+        include: Option<&PatternList>,
+    ) -> Result<bool, CopyError> {
         let mut found = include.is_none();
-        let children = tree.list(&from)?.into_iter();
-        let mut stack = vec![Frame {
-            from,
-            below: Vec::new(),
-            to,
-            file,
-            staged: true,
-            included: Matched::default(),
-            excluded: Matched::default(),
-            children,
-        }];
+        // The names that files with several of them were staged under.
+        let mut links = HashMap::new();
+        let mut stack = vec![top];
         while let Some(frame) = stack.last_mut() {
             let Some((name, file)) = frame.children.next() else {
                 stack.pop();
@@ -306,7 +321,7 @@ impl Transfer<'_, '_> {
                 self.put(tree, &from, &file, to.clone(), &mut links)?;
             }
             if is_entered {
-                let children = tree.list(&from)?.into_iter();
+                let children = lister.list(&from)?.into_iter();
                 let staged = is_wanted;
                 stack.push(Frame { from, below, to, file, staged, included, excluded, children });
             }
