@@ -84,7 +84,7 @@ impl<'t> Stage<'t> {
 
     /// Returns what is at `path`, links not followed. The root always is a folder.
     pub(crate) fn look(&self, path: &[u8]) -> Option<(&Kind, &Meta)> {
-        if let Some(file) = self.files.get(path) {
+        if let Some(file) = self.staged(path) {
             return Some((&file.kind, &file.meta));
         }
         let node = self.parent_node(path)?;
@@ -200,14 +200,16 @@ impl<'t> Stage<'t> {
 
     /// Returns the staged file at `path`, but not what the image below has there.
     pub(crate) fn staged(&self, path: &[u8]) -> Option<&Staged> {
-        self.files.get(path)
+        // A walk stages mostly in order, and asks for what comes next: one comparison tells.
+        let (last, _) = self.files.last_key_value()?;
+        if **last < *path { None } else { self.files.get(path) }
     }
 
     /// Removes what is at `path`, with all below it.
     pub(crate) fn remove(&mut self, path: &[u8]) {
         if self.parent_node(path).is_some() {
             self.masked.insert(path.to_vec());
-        } else if self.masked.is_empty() && !self.files.contains_key(path) {
+        } else if self.masked.is_empty() && self.staged(path).is_none() {
             // Unless it was hidden, nothing is below what is not there.
             return;
         }
@@ -285,9 +287,17 @@ impl<'t> Stage<'t> {
     /// unpacks the layer by itself would make them, with other modes and owners, and they would
     /// hide those below.
     fn repeat_folders(&mut self) {
+        if self.parent.is_none() {
+            return;
+        }
         let mut repeated = BTreeMap::new();
+        let mut done: &[u8] = b"";
         for path in self.files.keys().chain(&self.masked) {
             let mut at = path::parent(path);
+            if at == done {
+                continue;
+            }
+            done = at;
             while !at.is_empty() && !self.files.contains_key(at) && !repeated.contains_key(at) {
                 if let Some(node) = self.parent_node(at) {
                     let dir = Staged::without_content(Kind::Dir, node.meta.clone());
