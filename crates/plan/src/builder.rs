@@ -6,7 +6,7 @@ use xbuild_dockerfile::Span;
 use xbuild_model::{Digest, Platform};
 
 use crate::definition;
-use crate::graph::{Op, Vertex, VertexId};
+use crate::graph::{Op, Position, Vertex, VertexId};
 
 /// What progress shows of a vertex, in parts.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Label {
     pub(crate) step: Option<(usize, usize)>,
     /// The instruction.
     pub(crate) text: String,
+    /// Where the step stands; not shown.
+    pub(crate) position: Position,
 }
 
 impl Label {
@@ -76,16 +78,17 @@ impl Builder {
         }
         let id = VertexId(self.vertices.len());
         self.ids.insert(key.clone(), id);
-        self.labels.push(label);
         self.vertices.push(Vertex {
             key,
             definition,
             span: span.clone(),
             label: String::new(),
             platform: platform.clone(),
+            position: label.position.clone(),
             op,
             needs_folder: false,
         });
+        self.labels.push(label);
         id
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn of(op: &Op) -> Digest {
     match op {
         Op::Scratch => encoder.number(0),
         Op::Image(image) => encoder.image(image),
-        Op::Run { parent: _, request, sources: _ } => encoder.run(request),
+        Op::Run { parent: _, request, sources: _, arguments: _ } => encoder.run(request),
         Op::Files { parent: _, op, origin, independent } => {
             encoder.number(3);
             encoder.flag(*independent);

@@ -45,7 +45,7 @@ fn write_op(to: &mut String, vertex: &Vertex) -> fmt::Result {
             let count = image.layers.len();
             writeln!(to, "    image {} {}, layers: {count}", image.name, image.platform)
         }
-        Op::Run { parent, request, sources } => {
+        Op::Run { parent, request, sources, arguments: _ } => {
             writeln!(to, "    run on {}: {:?}", parent.0, request.argv)?;
             write_run(to, request)?;
             request.mounts.iter().try_for_each(|mount| write_mount(to, mount, sources))

@@ -59,11 +59,26 @@ pub struct Vertex {
     pub label: String,
     /// The platform of the stage: that of FROM `--platform`, else the one asked for.
     pub platform: Platform,
+    /// Where it stands: of the first platform, if several share it.
+    pub position: Position,
     /// What to do.
     pub op: Op,
     /// Whether a RUN stands on the layers of this vertex or mounts them, so that they will be
     /// unpacked.
     pub needs_folder: bool,
+}
+
+/// Where a step stands in its file: what it is known by from one build to the next, whatever it
+/// says. Part of no key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The name of the stage, `stage-N` if it has none; empty for what is in no stage, such as
+    /// the sources of mounts.
+    pub stage: String,
+    /// The number of the step in the stage, 1-based; 0 for what is in no stage.
+    pub step: usize,
+    /// The platform asked for; `None` for what is in no stage.
+    pub target: Option<Platform>,
 }
 
 /// What a vertex does.
@@ -81,6 +96,8 @@ pub enum Op {
         request: RunRequest,
         /// Whose files its mounts have: what `MountSource::input` counts; each once.
         sources: Vec<VertexId>,
+        /// The names of the request's variables that come from ARG. Part of no key.
+        arguments: Vec<String>,
     },
     /// Files are copied or a folder is made.
     Files {

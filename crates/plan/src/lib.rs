@@ -31,7 +31,7 @@ mod variables;
 mod warning;
 
 pub use error::{MountError, PlanError, PlanErrorKind, PlanErrors};
-pub use graph::{Graph, Op, Origin, Output, PlannedHistory, Vertex, VertexId};
+pub use graph::{Graph, Op, Origin, Output, PlannedHistory, Position, Vertex, VertexId};
 pub use history::HISTORY_COMMENT;
 pub use lint::lint;
 pub use options::{

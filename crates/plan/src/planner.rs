@@ -11,7 +11,7 @@ use crate::arguments::Given;
 use crate::builder::{Builder, Label};
 use crate::config;
 use crate::error::{PlanError, PlanErrorKind, PlanErrors};
-use crate::graph::{Op, Origin, VertexId};
+use crate::graph::{Op, Origin, Position, VertexId};
 use crate::history;
 use crate::paths;
 use crate::reach::{Names, Place, Reached, copy_from};
@@ -209,7 +209,8 @@ impl Planner<'_> {
                 let created_by = run::created_by(state, &request);
                 let mounts = self.mounts(state, run, steps.index, place, done)?;
                 let sources = run::add_mounts(&mut request, mounts);
-                let op = Op::Run { parent: state.vertex, request, sources };
+                let arguments = run::arguments(state);
+                let op = Op::Run { parent: state.vertex, request, sources, arguments };
                 let label = self.label(steps, run.original.clone());
                 self.push(state, op, span, label, created_by);
             }
@@ -342,17 +343,20 @@ impl Planner<'_> {
     fn label(&self, steps: &mut Steps, text: String) -> Label {
         let stages = &self.names.dockerfile.stages;
         let name = stages[steps.index].from.name.clone();
-        let number = || (stages.len() > 1).then(|| format!("stage-{}", steps.index));
-        let stage = name.or_else(number);
+        let is_shown = stages.len() > 1 || name.is_some();
+        let stage = name.unwrap_or_else(|| format!("stage-{}", steps.index));
+        let position =
+            Position { stage: stage.clone(), step: steps.next, target: Some(self.target.clone()) };
         let step = Some((steps.next, steps.total));
         steps.next += 1;
         let shown = self.several || steps.platform != *self.target;
         Label {
             platform: shown.then(|| steps.platform.clone()),
             target: self.several.then(|| self.target.clone()),
-            stage,
+            stage: is_shown.then_some(stage),
             step,
             text,
+            position,
         }
     }
 }

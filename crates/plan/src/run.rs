@@ -110,6 +110,12 @@ pub(crate) fn add_mounts(request: &mut RunRequest, mounts: Mounts) -> Vec<Vertex
     mounts.sources
 }
 
+/// Returns the names of the variables that have their values from ARG.
+pub(crate) fn arguments(state: &State) -> Vec<String> {
+    let from_arg = |name: &&String| state.variables.get(name) != state.env.get(name);
+    state.arguments.iter().filter(from_arg).cloned().collect()
+}
+
 /// Returns the history of a RUN.
 pub(crate) fn created_by(state: &State, request: &RunRequest) -> String {
     let value = |name: &String| state.variables.get(name).unwrap_or_default().to_owned();

@@ -100,7 +100,7 @@ impl Step<'_> {
                 let layers = image.layers.iter().map(|layer| layer.diff_id.clone());
                 Ok(Done { chain: Chain(layers.collect()), ..Done::default() })
             }
-            Op::Run { parent, request, sources } => {
+            Op::Run { parent, request, sources, arguments: _ } => {
                 let sources: Vec<Chain> = sources.iter().map(|id| input(*id)).collect();
                 self.run(vertex, input(*parent), request, &sources)
             }

@@ -15,7 +15,7 @@ use xbuild_model::seam::{
 use xbuild_model::{
     Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure,
 };
-use xbuild_plan::{Graph, Op, Output, PlannedHistory, Span, Vertex, VertexId};
+use xbuild_plan::{Graph, Op, Output, PlannedHistory, Position, Span, Vertex, VertexId};
 use xbuild_store::Store;
 
 use crate::{Event, Events, SolveOptions, Stages, solve};
@@ -183,7 +183,8 @@ pub(crate) fn vertex(label: &str, op: Op) -> Vertex {
     let definition = Digest::of(label.as_bytes());
     let span = Span::new(&"Dockerfile".into(), 1, 1);
     let (key, label) = (definition.clone(), label.to_owned());
-    Vertex { key, definition, span, label, platform: platform(), op, needs_folder: true }
+    let position = Position::default();
+    Vertex { key, definition, span, label, platform: platform(), position, op, needs_folder: true }
 }
 
 pub(crate) fn run(command: &str, parent: usize) -> Vertex {
@@ -203,7 +204,8 @@ pub(crate) fn run(command: &str, parent: usize) -> Vertex {
         mounts: Vec::new(),
         unkeyed_env: Vec::new(),
     };
-    vertex(command, Op::Run { parent: VertexId(parent), request, sources: Vec::new() })
+    let (sources, arguments) = (Vec::new(), Vec::new());
+    vertex(command, Op::Run { parent: VertexId(parent), request, sources, arguments })
 }
 
 fn make_dir(path: &str, parent: usize) -> Vertex {

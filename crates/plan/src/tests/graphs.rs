@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use xbuild_model::run::Security;
 
 use super::{graph, options, rounds};
-use crate::{NamedContext, Op, PlanErrors, PlanOptions};
+use crate::{NamedContext, Op, PlanErrors, PlanOptions, Position};
 
 #[test]
 fn a_native_build_stage_is_shared_by_the_targets() {
@@ -352,4 +352,30 @@ RUN --mount=from=used,target=/m --mount=from=0,target=/n c
         graph.vertices.iter().any(|vertex| vertex.label.contains(label) && vertex.needs_folder)
     };
     assert!(needed("RUN b") && needed("FROM 0"), "{}", graph.dump());
+}
+
+#[test]
+fn a_step_keeps_its_position_whatever_it_says_and_whoever_else_is_built() {
+    let positions = |text: &str, platforms: &[&str]| {
+        let graph = graph(text, &options(platforms));
+        let positions = graph.vertices.iter().map(|vertex| {
+            let Position { stage, step, target } = &vertex.position;
+            let target = target.as_ref().map_or("-".to_owned(), ToString::to_string);
+            format!("{stage} {step} {target} on {}", vertex.platform)
+        });
+        positions.collect::<Vec<_>>()
+    };
+    let one = "FROM busybox\nRUN one\nENV A=b\nCOPY a b\n";
+    let arm =
+        ["stage-0 1", "stage-0 2", "stage-0 3"].map(|p| format!("{p} linux/arm64 on linux/arm64"));
+    assert_eq!(positions(one, &["linux/arm64"]), arm);
+    assert_eq!(positions("FROM busybox\nRUN two\nCOPY c d\n", &["linux/arm64"]), arm);
+    assert_eq!(positions(one, &["linux/amd64", "linux/arm64"])[3..], arm);
+    // What is done once for several is the first one's.
+    let cross = "FROM --platform=$BUILDPLATFORM busybox AS b\nRUN x\nARG TARGETARCH\nRUN y\n";
+    let expected = ["b 1 linux/arm64", "b 2 linux/arm64", "b 3 linux/arm64", "b 3 linux/386"];
+    let expected = expected.map(|position| format!("{position} on linux/amd64"));
+    assert_eq!(positions(cross, &["linux/arm64", "linux/386"]), expected);
+    let mounting = "FROM busybox\nRUN --mount=target=/in,source=in x\n";
+    assert_eq!(positions(mounting, &["linux/amd64"])[1..3], [" 0 - on linux/amd64"; 2]);
 }

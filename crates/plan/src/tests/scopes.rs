@@ -181,3 +181,19 @@ fn the_epoch_of_the_context() {
     let plain = graph(by_file, &with_args(&[("SOURCE_DATE_EPOCH", "7")]));
     assert_eq!((plain.source_date_epoch.as_deref(), plain.warnings.len()), (Some("7"), 0));
 }
+
+#[test]
+fn a_command_knows_which_of_its_variables_are_arguments() {
+    for (lines, args, expected) in [
+        ("ARG A=1 B\nENV C=2\nRUN x", &[][..], &["A"][..]),
+        ("ARG A B\nRUN x", &[("B", "1")], &["B"]),
+        // The last of ENV and ARG wins.
+        ("ARG A=1\nENV A=2\nRUN x", &[], &[]),
+        ("ENV A=2\nARG A=1\nRUN x", &[], &["A"]),
+        ("ARG TARGETARCH\nRUN x", &[], &["TARGETARCH"]),
+    ] {
+        let graph = graph(&format!("FROM busybox\n{lines}"), &with_args(args));
+        let Op::Run { arguments, .. } = &graph.vertices[1].op else { panic!("{}", graph.dump()) };
+        assert_eq!(arguments, expected, "{lines}");
+    }
+}
