@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, Digest};
@@ -31,12 +31,23 @@ pub struct Leftover {
     pub path: PathBuf,
 }
 
+/// What steps were when they last ran, below the store.
+const LAST_SEEN: &str = "last-seen";
+
+/// Bytes of [`LAST_SEEN`] that pruning leaves, so that the builds after it can say that results
+/// were pruned. A usual record has 1 KiB: these are some thousand steps.
+const KEPT_SEEN: u64 = 4 << 20;
+
+/// How old they may be: who comes back after a month does not ask what has changed.
+const KEPT_SEEN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 const KINDS: &[(&str, &str)] = &[
     ("blobs", "blobs/sha256"),
     ("layer records", "layers"),
     ("tree indexes", "indexes"),
     ("file hashes", "file-hashes"),
     ("cached steps", "cache"),
+    ("steps last seen", LAST_SEEN),
     ("images", "images"),
     ("source records", "source-records"),
 ];
@@ -80,7 +91,9 @@ impl Store {
     }
 
     /// Removes what no image in the store refers to, and the folders of cache mounts; with `all` the
-    /// images as well. Returns the folders to remove from inside a user namespace, already moved out of the way.
+    /// images as well. What steps were when they last ran stays for a month, as far as it is
+    /// small, unless `all` is said. Returns the folders to remove from inside a user namespace,
+    /// already moved out of the way.
     ///
     /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.
     pub fn prune(&self, all: bool) -> Result<Vec<Leftover>, StoreError> {
@@ -89,12 +102,13 @@ impl Store {
             .map_err(|_| busy())?;
         self.settle()?;
         let kept = if all { HashSet::new() } else { self.reachable() };
+        let seen = if all { HashSet::new() } else { self.recently_seen() };
         for (_, folder) in KINDS {
-            let images = *folder == "images";
             for path in children(&self.root().join(folder)) {
-                let keep = match folder {
-                    _ if images => !all,
-                    &"blobs/sha256" => kept.contains(&file_name(&path)),
+                let keep = match *folder {
+                    "images" => !all,
+                    "blobs/sha256" => kept.contains(&file_name(&path)),
+                    LAST_SEEN => seen.contains(&path),
                     _ => false,
                 };
                 if !keep {
@@ -119,6 +133,24 @@ impl Store {
         leftovers.extend(self.leftovers());
         rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
         Ok(leftovers)
+    }
+
+    /// Returns the files of [`LAST_SEEN`] that pruning leaves: the newest.
+    fn recently_seen(&self) -> HashSet<PathBuf> {
+        let oldest = SystemTime::now().checked_sub(KEPT_SEEN_FOR);
+        let files = children(&self.root().join(LAST_SEEN)).into_iter().filter_map(|path| {
+            let meta = fs::metadata(&path).ok()?;
+            Some((meta.modified().ok()?, meta.len(), path))
+        });
+        let mut files: Vec<_> = files.filter(|(time, ..)| Some(*time) >= oldest).collect();
+        files.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
+        let mut left = KEPT_SEEN;
+        let fitting = files.into_iter().take_while(|(_, size, _)| {
+            let rest = left.checked_sub(*size);
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        });
+        fitting.map(|(.., path)| path).collect()
     }
 
     /// Returns all unpacked layers.

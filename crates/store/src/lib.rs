@@ -13,13 +13,15 @@
 //! ├── sources/BOOT/HEX/        fetched files, by boot and by what they are
 //! ├── source-records/HEX       record: URL -> validators and key of the folder
 //! ├── cache/HEX                record: key of a step -> diff IDs
+//! ├── last-seen/HEX            what a step was when it last ran, by the place of the step
 //! ├── images/HEX               record: image name -> descriptor, by the digest of the name
 //! └── tmp/PID-N/               work of one open store, with its own flock'd `lock`
 //! ```
 //!
 //! Everything is published by rename, complete or not at all. Blobs are synced before, in the
 //! background; records
-//! carry their own digest, so that one torn by a power cut is no record; an unpacked layer counts
+//! carry their own digest, so that one torn by a power cut is no record (those of `last-seen` are
+//! written in place: only messages depend on them); an unpacked layer counts
 //! only in the boot in which it was made. A kill at any moment leaves
 //! garbage below `tmp`, which the next [`Store::open`] removes.
 

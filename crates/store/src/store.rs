@@ -24,6 +24,7 @@ const FOLDERS: &[&str] = &[
     "cache",
     "cache-mounts",
     "images",
+    "last-seen",
     "sources",
     "source-records",
     "tmp",
@@ -207,6 +208,19 @@ impl Store {
         self.write_record("cache", key, record)
     }
 
+    /// Returns what is remembered of the step that stood in the place `key` when it last ran, in
+    /// the form in which it was given.
+    pub fn last_seen(&self, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_file(&self.path("last-seen", key))?.and_then(record::unseal))
+    }
+
+    /// Remembers something of the step in the place `key`, which ran. Only messages depend on it:
+    /// if two builds write at the same time nothing may be remembered.
+    pub fn put_last_seen(&self, key: &Digest, step: &[u8]) -> Result<(), StoreError> {
+        let path = self.path("last-seen", key);
+        overwrite(&path, &record::seal(step)).map_err(StoreError::io("write", path))
+    }
+
     /// Gives the image `record.name` its content; whatever had that name loses it.
     pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
         self.write_record("images", &Digest::of(record.name.as_bytes()), record)
@@ -311,6 +325,18 @@ impl Store {
         fs::write(&temp, bytes).map_err(StoreError::io("write", &temp))?;
         fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
+}
+
+/// Gives a file its contents where it is. A new file and a rename take a journalling file system
+/// up to a hundred times as long, for each step that runs again; but what is torn by a crash or by
+/// another writer is lost.
+fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let before = file.metadata()?.len();
+    file.write_all(bytes)?;
+    let length = bytes.len() as u64;
+    if before > length { file.set_len(length) } else { Ok(()) }
 }
 
 fn make_folders(root: &Path) -> Result<(), StoreError> {

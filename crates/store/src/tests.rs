@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Write;
+use std::time::{Duration, SystemTime};
 
 use xbuild_model::{Descriptor, DiffId, Digest};
 
@@ -162,4 +163,42 @@ fn a_fetched_source_stays_until_it_is_pruned() {
     assert_eq!(store.prune(false).unwrap(), []);
     assert_eq!(store.source_folder(&folder), None);
     assert_eq!(store.source_record(&key).unwrap(), None);
+}
+
+#[test]
+fn what_a_step_was_is_written_over_what_it_was_before() {
+    let (_folder, store) = store();
+    let key = Digest::of(b"place");
+    assert_eq!(store.last_seen(&key).unwrap(), None);
+    for text in ["first", "a longer one", "short"] {
+        store.put_last_seen(&key, text.as_bytes()).unwrap();
+        assert_eq!(store.last_seen(&key).unwrap(), Some(text.as_bytes().to_vec()));
+    }
+    let path = store.root().join("last-seen").join(key.hex());
+    let mut torn = fs::read(&path).unwrap();
+    torn.pop();
+    fs::write(&path, torn).unwrap();
+    assert_eq!(store.last_seen(&key).unwrap(), None);
+}
+
+#[test]
+fn what_steps_were_outlives_a_prune_while_it_is_new_and_small() {
+    let (_folder, store) = store();
+    let keys: Vec<Digest> = (0..4).map(|number| Digest::of(&[number])).collect();
+    for (key, size) in keys.iter().zip([1, 1, 3 << 20, 3 << 20]) {
+        store.put_last_seen(key, &vec![b'x'; size]).unwrap();
+    }
+    let path = |key: &Digest| store.root().join("last-seen").join(key.hex());
+    let hours_ago = |key, hours: u64| {
+        let time = SystemTime::now() - Duration::from_secs(hours * 60 * 60);
+        fs::File::open(path(key)).unwrap().set_modified(time).unwrap();
+    };
+    hours_ago(&keys[1], 31 * 24);
+    hours_ago(&keys[2], 1);
+    hours_ago(&keys[3], 2);
+    store.prune(false).unwrap();
+    let is_left = |key: &Digest| store.last_seen(key).unwrap().is_some();
+    assert_eq!(keys.iter().map(is_left).collect::<Vec<_>>(), [true, false, true, false]);
+    store.prune(true).unwrap();
+    assert!(!is_left(&keys[0]));
 }
