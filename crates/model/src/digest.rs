@@ -45,6 +45,12 @@ impl Digest {
         digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
     }
 
+    /// Returns the first 8 bytes as a number: for comparing where a false match does no harm.
+    pub fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// Returns the first 12 hexadecimal digits, for display.
     pub fn short(&self) -> String {
         self.hex()[..12].to_owned()
@@ -164,6 +170,12 @@ mod tests {
         for bad in ["", "sha256:", "sha256:../../x", "sha512:00", &upper, &format!("{digest}0")] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_the_beginning() {
+        let digest = Digest::of(b"a");
+        assert_eq!(format!("{:016x}", digest.prefix()), digest.hex()[..16]);
     }
 
     #[test]

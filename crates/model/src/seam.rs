@@ -101,6 +101,15 @@ pub trait Selection: Send {
     /// Returns whether there is nothing to write, so that no layer is made.
     fn is_empty(&self) -> bool;
 
+    /// Calls `visit` for what is written and is no folder, to find out later what has changed:
+    /// with a name and the first 8 bytes of a hash of kind, mode, contents, attributes and link
+    /// target; not of owner and times.
+    ///
+    /// **Shape** — what comes from a build context has its path there, also an archive that is
+    /// unpacked, which is visited once for each of its files; all else has its path in the image,
+    /// with a leading slash. In no order.
+    fn files(&self, visit: &mut dyn FnMut(&[u8], u64));
+
     /// Writes the layer and returns its diff ID. With `folder` set the layer is unpacked while it
     /// is written, because a RUN will stand on it.
     fn commit(self: Box<Self>, folder: bool) -> Result<DiffId, StepFailure>;

@@ -42,6 +42,10 @@ impl Selection for Selected {
         self.2
     }
 
+    fn files(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        visit(b"file", self.0.prefix());
+    }
+
     fn commit(self: Box<Self>, _folder: bool) -> Result<DiffId, StepFailure> {
         self.1.lock().unwrap().push("copy".to_owned());
         Ok(DiffId(self.0))

@@ -10,6 +10,7 @@
 
 mod ahead;
 mod chmod;
+mod listing;
 mod origin;
 mod outline;
 mod owner;
@@ -117,6 +118,12 @@ impl Prepared {
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.outline.is_empty()
+    }
+
+    /// Calls `visit` for what is written and is no folder, see
+    /// [`xbuild_model::seam::Selection::files`].
+    pub fn files(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        listing::visit(self.outline.files(), &self.sources, visit);
     }
 
     /// Returns what the user should know.

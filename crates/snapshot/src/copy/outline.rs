@@ -183,6 +183,11 @@ impl Outline {
         }
     }
 
+    /// Returns what is written, by path ascending.
+    pub(super) fn files(&self) -> &[Planned] {
+        &self.files
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.marks.is_empty()
     }

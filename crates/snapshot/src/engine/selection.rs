@@ -164,6 +164,10 @@ impl Selection for Chosen {
         self.prepared.is_empty()
     }
 
+    fn files(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        self.prepared.files(visit);
+    }
+
     fn commit(self: Box<Self>, folder: bool) -> Result<DiffId, StepFailure> {
         let shared = &self.shared;
         if !folder {
