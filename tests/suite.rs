@@ -33,6 +33,8 @@ mod lint;
 mod main_job;
 #[path = "suite/mounts.rs"]
 mod mounts;
+#[path = "suite/reasons.rs"]
+mod reasons;
 #[path = "suite/remote.rs"]
 mod remote;
 #[path = "suite/run_steps.rs"]

@@ -19,6 +19,8 @@ mod output;
 mod planning;
 mod preflight;
 mod progress;
+mod project;
+mod reasons;
 mod report;
 mod result;
 mod secrets;

@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use xbuild_plan::{Graph, VertexId};
 use xbuild_solve::{Event, Events};
 
+use crate::reasons;
 use crate::report::printable;
 
 /// How progress is shown.
@@ -17,7 +18,7 @@ use crate::report::printable;
 pub(crate) enum ProgressMode {
     /// tty on a terminal, else plain
     Auto,
-    /// Every line of output, for logs
+    /// Every line of output and why each step runs, for logs
     Plain,
     /// A line for each step under way
     Tty,
@@ -85,7 +86,9 @@ impl Progress {
         let number = id.0 + 1;
         let label = &self.labels[id.0];
         let text = match event {
-            Event::Started => format!("#{number} {label}"),
+            Event::Started(reasons) => {
+                format!("#{number} {label}\n#{number} WHY {}", reasons::text(reasons))
+            }
             Event::Line { line, .. } => {
                 let since =
                     state.started.get(&id).map_or(0.0, |start| start.elapsed().as_secs_f64());
@@ -109,7 +112,7 @@ impl Progress {
             let _ = screen.println(text);
         };
         match event {
-            Event::Started => {
+            Event::Started(reasons) => {
                 let bar = screen.add(ProgressBar::new_spinner());
                 if let Ok(style) =
                     ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")
@@ -117,6 +120,8 @@ impl Progress {
                     bar.set_style(style);
                 }
                 bar.set_prefix(label.clone());
+                // Until there is output to show.
+                bar.set_message(reasons::text(reasons));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 state.bars.insert(id, bar);
             }
@@ -136,7 +141,7 @@ impl Events for Progress {
     fn event(&self, vertex: VertexId, event: Event<'_>) {
         let mut state = self.lock();
         match event {
-            Event::Started => {
+            Event::Started(_) => {
                 state.started.insert(vertex, Instant::now());
             }
             Event::Line { line, .. } => {

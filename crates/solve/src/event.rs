@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use xbuild_plan::VertexId;
 
+use crate::reason::Reason;
+
 /// Something happened to a vertex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Work on it began. Comes at most once, before the others.
-    Started,
+    /// Work on it began, for these reasons: at least one, the most telling first. Comes at most
+    /// once, before the others.
+    Started(&'a [Reason]),
     /// Its command wrote a line, given without its line end; any bytes.
     Line {
         /// Whether it came from standard error.

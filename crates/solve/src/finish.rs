@@ -28,7 +28,7 @@ pub(crate) fn images(
 
 fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> BuiltImage {
     let result = |id: xbuild_plan::VertexId| done.get(id.0).and_then(Option::as_ref);
-    let layers = result(output.vertex).map(|done| done.chain.clone()).unwrap_or_default();
+    let layers = result(output.vertex).map(|done| done.layers.chain.clone()).unwrap_or_default();
     let mut config = output.config.clone();
     config.history = output.base_history.clone();
     // An entry without a step of its own has the time of the entry before it. So an image made

@@ -4,6 +4,7 @@ use xbuild_model::Chain;
 use xbuild_plan::{Graph, VertexId};
 
 use crate::event::{Event, Events};
+use crate::memory::Memory;
 use crate::options::{SolveOptions, Stages};
 use crate::step::Step;
 
@@ -15,8 +16,9 @@ use crate::step::Step;
 /// **Shape** — inputs before their users; empty if [`crate::solve()`] would do nothing.
 pub fn to_do(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> Vec<VertexId> {
     let mut chains: Vec<Option<Chain>> = Vec::with_capacity(graph.vertices.len());
+    let memory = Memory::new(graph, stages.store, &options.project);
     for (id, _) in graph.iter() {
-        let step = Step { graph, stages, options, events: &Nobody, id };
+        let step = Step { graph, stages, options, events: &Nobody, memory: &memory, id };
         let chain = step.foresee(|input| chains[input.0].clone());
         chains.push(chain);
     }

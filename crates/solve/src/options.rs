@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
+use xbuild_model::Digest;
 use xbuild_model::seam::{Runner, Secrets, Snapshots};
 use xbuild_store::Store;
 
@@ -27,8 +28,11 @@ impl fmt::Debug for Stages<'_> {
 }
 
 /// How to solve.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SolveOptions {
+    /// A digest of what names the Dockerfile and the main build context: with its place in them a
+    /// step is known from build to build.
+    pub project: Digest,
     /// How many steps may be under way at a time.
     pub jobs: NonZeroUsize,
     /// Whether every step is done even if its result is known; the new results are remembered.

@@ -7,14 +7,15 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use xbuild_model::{Chain, StepFailure};
+use xbuild_model::StepFailure;
 use xbuild_plan::{Graph, Vertex, VertexId};
 
 use crate::error::SolveError;
 use crate::event::Events;
 use crate::finish::{self, BuiltImage};
+use crate::memory::Memory;
 use crate::options::{SolveOptions, Stages};
-use crate::step::{Done, Step};
+use crate::step::{Done, Layers, Step};
 
 /// Solves the graph and returns an image for each of its outputs, in their order.
 ///
@@ -29,13 +30,14 @@ pub fn solve(
     let emulated =
         |vertex: &Vertex| vertex.op.is_run() && stages.runner.is_emulated(&vertex.platform);
     let schedule = Schedule::new(graph, options.jobs.get(), emulated);
+    let memory = Memory::new(graph, stages.store, &options.project);
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.get().min(graph.vertices.len()) {
             scope.spawn(|| {
                 let _release = ReleaseOnPanic(&schedule);
                 while let Some(id) = schedule.take() {
-                    let step = Step { graph, stages, options, events, id };
-                    schedule.put(id, step.perform(|input| schedule.chain(input)));
+                    let step = Step { graph, stages, options, events, memory: &memory, id };
+                    schedule.put(id, step.perform(|input| schedule.result(input)));
                 }
             });
         }
@@ -188,8 +190,8 @@ impl Schedule {
         self.changed.notify_all();
     }
 
-    fn chain(&self, id: VertexId) -> Chain {
-        self.lock().done[id.0].as_ref().map(|done| done.chain.clone()).unwrap_or_default()
+    fn result(&self, id: VertexId) -> Layers {
+        self.lock().done[id.0].as_ref().map(|done| done.layers.clone()).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

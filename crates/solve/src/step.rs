@@ -2,26 +2,47 @@
 
 use std::time::Instant;
 
-use xbuild_model::file_op::CopyOrigin;
+use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::run::RunRequest;
 use xbuild_model::seam::Output;
-use xbuild_model::{Chain, Digest, FailureKind, StepFailure};
+use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 use xbuild_plan::{Graph, Op, Origin, Vertex, VertexId};
 use xbuild_store::CacheRecord;
 
+use crate::compare;
 use crate::event::{Event, Events};
+use crate::memory::{Last, Memory};
 use crate::mounts::{Ready, with_env};
 use crate::options::{SolveOptions, Stages};
+use crate::reason::{Reason, StepKind};
+use crate::seen::{self, Ground, Seen};
 
 /// The result of a vertex.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Done {
     /// The layers of the parent and those that the vertex added.
-    pub(crate) chain: Chain,
+    pub(crate) layers: Layers,
     /// How many of them it added.
     pub(crate) added: usize,
     /// When it was done, RFC 3339; `None` for what no step made.
     pub(crate) created: Option<String>,
+}
+
+/// Layers, and what is known of where they come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layers {
+    pub(crate) chain: Chain,
+    /// How many of them, from the first, are the base image's.
+    base: usize,
+    /// The last step that ran for a reason of its own: that the layers are others than last time
+    /// is due to it.
+    changed_by: Option<VertexId>,
+}
+
+impl Layers {
+    fn ground(&self) -> Ground<'_> {
+        Ground { chain: &self.chain, base: self.base }
+    }
 }
 
 /// What is needed to do a vertex whose inputs are done.
@@ -31,6 +52,7 @@ pub(crate) struct Step<'a> {
     pub(crate) stages: &'a Stages<'a>,
     pub(crate) options: &'a SolveOptions,
     pub(crate) events: &'a dyn Events,
+    pub(crate) memory: &'a Memory<'a>,
     pub(crate) id: VertexId,
 }
 
@@ -58,7 +80,9 @@ impl Step<'_> {
             Some(Chain(parent.0.iter().cloned().chain(added.0).collect()))
         };
         match &vertex.op {
-            Op::Scratch | Op::Image(_) => Some(self.perform(|_| Chain::default()).ok()?.chain),
+            Op::Scratch | Op::Image(_) => {
+                Some(self.perform(|_| Layers::default()).ok()?.layers.chain)
+            }
             Op::Run { parent, sources, .. } => {
                 let sources = sources.iter().map(|id| input(*id)).collect::<Option<Vec<_>>>()?;
                 let parent = input(*parent)?;
@@ -91,47 +115,44 @@ impl Step<'_> {
     }
 
     /// Returns the result of the vertex; `input` gives those of its inputs.
-    pub(crate) fn perform(&self, input: impl Fn(VertexId) -> Chain) -> Result<Done, StepFailure> {
+    pub(crate) fn perform(&self, input: impl Fn(VertexId) -> Layers) -> Result<Done, StepFailure> {
         let vertex = self.graph.vertex(self.id);
         match &vertex.op {
             Op::Scratch => Ok(Done::default()),
             Op::Image(image) => {
                 self.stages.snapshots.add_image(&image.layers);
-                let layers = image.layers.iter().map(|layer| layer.diff_id.clone());
-                Ok(Done { chain: Chain(layers.collect()), ..Done::default() })
+                let chain = Chain(image.layers.iter().map(|layer| layer.diff_id.clone()).collect());
+                let layers = Layers { base: chain.0.len(), chain, changed_by: None };
+                Ok(Done { layers, ..Done::default() })
             }
-            Op::Run { parent, request, sources, arguments: _ } => {
-                let sources: Vec<Chain> = sources.iter().map(|id| input(*id)).collect();
-                self.run(vertex, input(*parent), request, &sources)
+            Op::Run { parent, request, sources, arguments } => {
+                let sources: Vec<Chain> = sources.iter().map(|id| input(*id).chain).collect();
+                self.run(input(*parent), request, arguments, &sources)
             }
             Op::Files { parent, op, origin, independent } => {
-                let parent = input(*parent);
                 let origin = origin.as_ref().map(|origin| match origin {
                     Origin::Context(name) => CopyOrigin::Context(name.clone()),
-                    Origin::Vertex(id) => CopyOrigin::Layers(input(*id)),
+                    Origin::Vertex(id) => CopyOrigin::Layers(input(*id).chain),
                 });
-                let below = if *independent { Chain::default() } else { parent.clone() };
-                let selection = self.stages.snapshots.select(&below, op, origin.as_ref())?;
-                if selection.is_empty() {
-                    self.events.event(self.id, Event::Cached);
-                    return Ok(Done { chain: parent, ..Done::default() });
-                }
-                let key = files_key(vertex, &below, selection.key());
-                self.look_up(&key, &parent, vertex, || selection.commit(vertex.needs_folder))
+                self.files(input(*parent), op, origin.as_ref(), *independent)
             }
         }
     }
 
     fn run(
         &self,
-        vertex: &Vertex,
-        parent: Chain,
+        parent: Layers,
         request: &RunRequest,
+        arguments: &[String],
         sources: &[Chain],
     ) -> Result<Done, StepFailure> {
-        let key = run_key(vertex, &parent, sources);
-        self.look_up(&key, &parent, vertex, || {
-            let workspace = self.stages.snapshots.prepare(&parent)?;
+        let key = run_key(self.graph.vertex(self.id), &parent.chain, sources);
+        if let Some(record) = self.cached(&key)? {
+            return Ok(self.found(record, parent));
+        }
+        let seen = Seen::of_run(request, arguments, &parent.ground(), sources);
+        self.make(&key, parent, StepKind::Run, seen, |parent| {
+            let workspace = self.stages.snapshots.prepare(parent)?;
             // Last, because others may wait for the cache folders from here on.
             let ready = Ready::new(self.stages, request, sources)?;
             let output = Lines { events: self.events, id: self.id };
@@ -142,36 +163,78 @@ impl Step<'_> {
         })
     }
 
-    /// Returns the result remembered under `key`, else makes it and remembers it.
-    fn look_up(
+    fn files(
+        &self,
+        parent: Layers,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+        independent: bool,
+    ) -> Result<Done, StepFailure> {
+        let vertex = self.graph.vertex(self.id);
+        let below = if independent { Chain::default() } else { parent.chain.clone() };
+        let selection = self.stages.snapshots.select(&below, op, origin)?;
+        if selection.is_empty() {
+            self.events.event(self.id, Event::Cached);
+            return Ok(Done { layers: parent, ..Done::default() });
+        }
+        let key = files_key(vertex, &below, selection.key());
+        if let Some(record) = self.cached(&key)? {
+            return Ok(self.found(record, parent));
+        }
+        let ground = parent.ground();
+        let seen = Seen::of_files(vertex, op, (!independent).then_some(&ground), &*selection);
+        let kind = seen::kind(vertex, op);
+        self.make(&key, parent, kind, seen, |_| selection.commit(vertex.needs_folder))
+    }
+
+    /// Returns the result that is recorded.
+    fn found(&self, record: CacheRecord, parent: Layers) -> Done {
+        self.events.event(self.id, Event::Cached);
+        let changed_by = parent.changed_by;
+        done(record, parent, changed_by)
+    }
+
+    /// Makes the result and remembers it under `key`; `seen` is what the step is made of.
+    fn make(
         &self,
         key: &Digest,
-        parent: &Chain,
-        vertex: &Vertex,
-        make: impl FnOnce() -> Result<xbuild_model::DiffId, StepFailure>,
+        parent: Layers,
+        kind: StepKind,
+        mut seen: Seen,
+        make: impl FnOnce(&Chain) -> Result<DiffId, StepFailure>,
     ) -> Result<Done, StepFailure> {
-        let done = |record: CacheRecord| Done {
-            added: record.added.0.len(),
-            chain: Chain(parent.0.iter().cloned().chain(record.added.0).collect()),
-            created: Some(record.created),
+        let vertex = self.graph.vertex(self.id);
+        let (reasons, old) = if self.options.no_cache {
+            (vec![Reason::NoCache], None)
+        } else {
+            match self.memory.last(vertex, &seen).map_err(internal)? {
+                Last::Never => (vec![Reason::FirstTime], None),
+                Last::New => (vec![Reason::NewInstruction], None),
+                Last::Was(old) => {
+                    (compare::reasons(&old, &seen, kind, parent.changed_by), Some(old))
+                }
+            }
         };
-        if let Some(record) = self.cached(key)? {
-            self.events.event(self.id, Event::Cached);
-            return Ok(done(record));
-        }
-        self.events.event(self.id, Event::Started);
+        self.events.event(self.id, Event::Started(&reasons));
         let start = Instant::now();
-        let made = make().inspect_err(|_| {
+        let made = make(&parent.chain).inspect_err(|_| {
             self.events.event(self.id, Event::Failed(start.elapsed()));
         })?;
+        let is_other = seen.has_made(&made, old.as_ref());
         let record = CacheRecord {
             added: Chain(vec![made]),
             created: self.options.now(),
             description: vertex.label.clone(),
         };
         self.stages.store.put_cached(key, &record).map_err(internal)?;
+        self.memory.keep(vertex, &seen).map_err(internal)?;
         self.events.event(self.id, Event::Done(start.elapsed()));
-        Ok(done(record))
+        let changed_by = match &*reasons {
+            _ if !is_other => parent.changed_by,
+            [Reason::LayersBelow { by: Some(by) }] => Some(*by),
+            _ => Some(self.id),
+        };
+        Ok(done(record, parent, changed_by))
     }
 
     fn cached(&self, key: &Digest) -> Result<Option<CacheRecord>, StepFailure> {
@@ -183,6 +246,14 @@ impl Step<'_> {
             record.added.0.iter().all(|layer| self.stages.snapshots.has_layer(layer))
         }))
     }
+}
+
+/// Returns the result of a step that added the layers of `record`.
+fn done(record: CacheRecord, parent: Layers, changed_by: Option<VertexId>) -> Done {
+    let Layers { mut chain, base, .. } = parent;
+    let added = record.added.0.len();
+    chain.0.extend(record.added.0);
+    Done { layers: Layers { chain, base, changed_by }, added, created: Some(record.created) }
 }
 
 fn internal(error: xbuild_store::StoreError) -> StepFailure {

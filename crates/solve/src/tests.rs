@@ -1,3 +1,5 @@
+mod reasons;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -235,7 +237,12 @@ pub(crate) fn graph(vertices: Vec<Vertex>) -> Graph {
 }
 
 fn options(no_cache: bool) -> SolveOptions {
-    SolveOptions { jobs: NonZeroUsize::new(2).unwrap(), no_cache, epoch: None }
+    SolveOptions {
+        jobs: NonZeroUsize::new(2).unwrap(),
+        no_cache,
+        epoch: None,
+        project: Digest::of(b"project"),
+    }
 }
 
 /// Solves with a store and returns what was done, and the first image.

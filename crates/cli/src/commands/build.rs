@@ -21,7 +21,7 @@ use crate::report::{Problem, note, printable};
 use crate::result::BuildResult;
 use crate::secrets::GivenSecrets;
 use crate::wiring::{self, Sandbox};
-use crate::{contexts, environment, linting, preflight};
+use crate::{contexts, environment, linting, preflight, project};
 
 /// Builds what the arguments say.
 pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
@@ -37,8 +37,8 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let mode = if args.quiet { ProgressMode::None } else { args.progress };
     let fetcher = wiring::fetcher(&store, &client, Some(secrets.clone()), mode);
     let elsewhere = Elsewhere { store: store.clone(), fetcher: fetcher.clone() };
-    let main = &options.contexts[""];
-    let main = MainContext::open(main, args.input.file.as_deref(), &|| Ok(elsewhere.clone()))?;
+    let place = &options.contexts[""];
+    let main = MainContext::open(place, args.input.file.as_deref(), &|| Ok(elsewhere.clone()))?;
     options.plan.context_epoch = main.modified.map(|time| time.to_string());
     let file = &main.file;
     let source = String::from_utf8_lossy(&file.text).into_owned();
@@ -59,7 +59,12 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
             |warning: &Warning| note(format_args!("warning: {}", printable(&warning.to_string())));
         graph.warnings.iter().for_each(warn);
     }
-    let solve_options = SolveOptions { jobs: options.jobs, no_cache: args.no_cache, epoch };
+    let solve_options = SolveOptions {
+        project: project::digest(place, args.input.file.is_some(), &file.name),
+        jobs: options.jobs,
+        no_cache: args.no_cache,
+        epoch,
+    };
     let (isolation, network) = (isolation(args.isolation), options.plan.network);
     // The engine and the namespace, which starts nothing before it is used.
     let engine = |emulators: &[Emulator], mode| {

@@ -1,0 +1,117 @@
+//! Why a step runs, in words.
+
+use xbuild_solve::{Change, FileChanges, Reason, Setting, StepKind};
+
+use crate::report::printable;
+
+/// How many names are listed; of the others only the number is told.
+const LISTED: usize = 3;
+
+/// Characters of a text at most: names are as long as somebody likes.
+const LENGTH: usize = 300;
+
+/// Returns why a step runs, as one line.
+pub(crate) fn text(reasons: &[Reason]) -> String {
+    let list: Vec<String> = reasons.iter().map(one).collect();
+    printable(&list.join("; ")).replace('\n', " ").chars().take(LENGTH).collect()
+}
+
+fn one(reason: &Reason) -> String {
+    match reason {
+        Reason::FirstTime => "first time".to_owned(),
+        Reason::NoCache => "--no-cache".to_owned(),
+        Reason::ResultGone => "result is gone from the store".to_owned(),
+        Reason::NewInstruction => "instruction is new here".to_owned(),
+        Reason::Command => "RUN command changed".to_owned(),
+        Reason::Instruction(kind) => format!("{} instruction changed", keyword(*kind)),
+        Reason::Arguments(names) => format!("ARG {} changed", some(names)),
+        Reason::Environment(names) => format!("ENV {} changed", some(names)),
+        Reason::Setting(setting) => format!("{} changed", name(*setting)),
+        Reason::MountSources(targets) => format!("files mounted at {} changed", some(targets)),
+        Reason::Source { kind, changes: None } => format!("{} source changed", keyword(*kind)),
+        Reason::Source { kind, changes: Some(FileChanges { first, change, more }) } => {
+            let change = match change {
+                Change::Added => " (new)",
+                Change::Removed => " (removed)",
+                Change::Changed => "",
+            };
+            format!("{} source changed: {first}{change}{}", keyword(*kind), and_more(*more))
+        }
+        Reason::Base => "base changed".to_owned(),
+        // The number that progress gives to the step.
+        Reason::LayersBelow { by: Some(step) } => {
+            format!("layers below changed by #{}", step.0 + 1)
+        }
+        Reason::LayersBelow { by: None } => "layers below changed".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn some(names: &[String]) -> String {
+    let listed = names.len().min(LISTED);
+    format!("{}{}", names[..listed].join(", "), and_more(names.len() - listed))
+}
+
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more") }
+}
+
+fn keyword(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Run => "RUN",
+        StepKind::Copy => "COPY",
+        StepKind::Add => "ADD",
+        StepKind::Workdir => "WORKDIR",
+        StepKind::Mount => "mount",
+    }
+}
+
+fn name(setting: Setting) -> &'static str {
+    match setting {
+        Setting::User => "USER",
+        Setting::WorkingFolder => "WORKDIR",
+        Setting::Network => "network",
+        Setting::Security => "security",
+        Setting::Hosts => "host names",
+        Setting::Limits => "limits",
+        Setting::Platform => "platform",
+        Setting::Mounts => "mounts",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xbuild_plan::VertexId;
+
+    #[test]
+    fn reasons_are_one_line() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+        let source = |change, more| {
+            let changes = Some(FileChanges { first: "a/b".to_owned(), change, more });
+            Reason::Source { kind: StepKind::Copy, changes }
+        };
+        for (reasons, expected) in [
+            (vec![Reason::Arguments(names(&["X"]))], "ARG X changed"),
+            (vec![Reason::Environment(names(&["A", "B", "C"]))], "ENV A, B, C changed"),
+            (
+                vec![Reason::Arguments(names(&["A", "B", "C", "D", "E"]))],
+                "ARG A, B, C and 2 more changed",
+            ),
+            (vec![source(Change::Changed, 0)], "COPY source changed: a/b"),
+            (vec![source(Change::Added, 3)], "COPY source changed: a/b (new) and 3 more"),
+            (vec![source(Change::Removed, 0)], "COPY source changed: a/b (removed)"),
+            (
+                vec![Reason::Command, Reason::LayersBelow { by: Some(VertexId(3)) }],
+                "RUN command changed; layers below changed by #4",
+            ),
+            (
+                vec![Reason::MountSources(names(&["/a\n\u{1b}[1mb"])), Reason::Base],
+                "files mounted at /a b changed; base changed",
+            ),
+        ] {
+            assert_eq!(text(&reasons), expected);
+        }
+        assert_eq!(text(&[Reason::Arguments(names(&[&"x".repeat(1000)]))]).len(), LENGTH);
+    }
+}

@@ -1,0 +1,120 @@
+//! What the steps of a build were when they last ran.
+//!
+//! A step is known by its place: Dockerfile and context, stage, number in the stage, platforms. A
+//! line that is inserted or taken out moves all steps after it; so where another step stood in a
+//! place, the one that says the same is looked for in what was in and after that place.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use xbuild_model::Digest;
+use xbuild_plan::{Graph, Position, Vertex};
+use xbuild_store::{Store, StoreError};
+
+use crate::file_hashes::LIMIT;
+use crate::seen::{Says, Seen};
+
+/// How many steps are looked through for one that has moved, as long as they have no more files
+/// than [`LIMIT`] together: stages are shorter, and each step is a small file.
+const SEARCHED: usize = 64;
+
+/// The steps of earlier builds, read as they are asked for.
+pub(crate) struct Memory<'a> {
+    graph: &'a Graph,
+    store: &'a Store,
+    /// What names the Dockerfile and the context.
+    project: &'a Digest,
+    /// The stages in which a step stands where another stood.
+    stages: Mutex<HashMap<Digest, Stage>>,
+}
+
+/// A stage with lines that moved.
+struct Stage {
+    /// What was in and after the first place in which another step stood, read before it was
+    /// forgotten.
+    before: HashMap<Says, Seen>,
+    /// What its steps say now.
+    now: HashSet<Says>,
+}
+
+/// What is known of a step.
+pub(crate) enum Last {
+    /// Nothing: no step ran in its place.
+    Never,
+    /// What stood in its place still stands in the stage, somewhere else; it did not.
+    New,
+    /// It was this when it last ran, or this was in its place.
+    Was(Seen),
+}
+
+impl<'a> Memory<'a> {
+    pub(crate) fn new(graph: &'a Graph, store: &'a Store, project: &'a Digest) -> Self {
+        Self { graph, store, project, stages: Mutex::default() }
+    }
+
+    /// Returns what is known of the step `vertex`, which is `now`.
+    pub(crate) fn last(&self, vertex: &Vertex, now: &Seen) -> Result<Last, StoreError> {
+        let own = self.read(vertex, vertex.position.step)?;
+        let (is_own, says) = (own.as_ref().is_some_and(|own| own.says() == now.says()), now.says());
+        if is_own || vertex.position.step == 0 {
+            return Ok(own.map_or(Last::Never, Last::Was));
+        }
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = self.place(vertex, 0);
+        if let (false, Some(own)) = (stages.contains_key(&key), &own) {
+            stages.insert(key.clone(), self.stage(vertex, own)?);
+        }
+        let Some(stage) = stages.get_mut(&key) else { return Ok(Last::Never) };
+        Ok(match (stage.before.remove(&says), own) {
+            (Some(moved), _) => Last::Was(moved),
+            (None, Some(own)) if stage.now.contains(&own.says()) => Last::New,
+            (None, Some(own)) => Last::Was(own),
+            (None, None) => Last::Never,
+        })
+    }
+
+    /// Returns the stage of `vertex`, in whose place `own` stood.
+    fn stage(&self, vertex: &Vertex, own: &Seen) -> Result<Stage, StoreError> {
+        let step = vertex.position.step;
+        let mut before = HashMap::from([(own.says(), own.clone())]);
+        let mut files = own.files().len();
+        for next in step + 1..step + SEARCHED {
+            let Some(seen) = self.read(vertex, next)? else { break };
+            files += seen.files().len();
+            if files > LIMIT {
+                break;
+            }
+            before.entry(seen.says()).or_insert(seen);
+        }
+        let Position { stage, target, .. } = &vertex.position;
+        let is_here = |other: &&Vertex| {
+            let Position { stage: of, target: wanted, .. } = &other.position;
+            (of, wanted, &other.platform) == (stage, target, &vertex.platform)
+        };
+        let here = self.graph.vertices.iter().filter(is_here);
+        Ok(Stage { before, now: here.filter_map(Says::of).collect() })
+    }
+
+    /// Remembers a step that ran.
+    pub(crate) fn keep(&self, vertex: &Vertex, now: &Seen) -> Result<(), StoreError> {
+        self.store.put_last_seen(&self.place(vertex, vertex.position.step), &now.encode())
+    }
+
+    fn read(&self, vertex: &Vertex, step: usize) -> Result<Option<Seen>, StoreError> {
+        let bytes = self.store.last_seen(&self.place(vertex, step))?;
+        Ok(bytes.and_then(|bytes| Seen::decode(&bytes)))
+    }
+
+    /// Returns what the place with that number in the vertex's stage is remembered by; 0 is the
+    /// stage itself, or a vertex that is in none.
+    fn place(&self, vertex: &Vertex, step: usize) -> Digest {
+        let Position { stage, step: own, target } = &vertex.position;
+        let target = target.as_ref().map_or_else(String::new, ToString::to_string);
+        // What is in no stage is known by what it is.
+        let own = if *own == 0 { vertex.definition.to_string() } else { String::new() };
+        let (project, platform) = (self.project, &vertex.platform);
+        let text =
+            format!("xbuild place 1\n{project}\n{stage}\n{step}\n{platform}\n{target}\n{own}");
+        Digest::of(text.as_bytes())
+    }
+}

@@ -1,0 +1,133 @@
+//! Why steps run, as plain progress says it.
+
+use std::fs;
+
+use crate::harness::{Finished, Place, User, can_run};
+
+const DOCKERFILE: &str = "\
+ARG BASE=busybox
+FROM $BASE
+COPY src /src/
+ARG X=1
+ARG Y=s3cret-1
+RUN echo $X > /x
+RUN --mount=source=in,target=/in cat /in > /copy
+";
+
+fn place(user: User) -> Place {
+    let place = Place::new(user);
+    place.write("Dockerfile", DOCKERFILE).write("src/a", "a\n").write("src/b", "b\n");
+    place.write("in", "in\n");
+    place
+}
+
+/// Returns why each step ran, `STEP: REASONS`, sorted: a mounted file has no place in the order.
+fn reasons(finished: &Finished) -> Vec<String> {
+    let lines = || finished.stderr.lines();
+    let reason = |line: &str| {
+        let (number, reason) = line.split_once(" WHY ")?;
+        let label = lines().find_map(|line| line.strip_prefix(number)?.strip_prefix(' '))?;
+        let step = label.split("] ").last()?.split_whitespace().take(2).collect::<Vec<_>>();
+        Some(format!("{}: {reason}", step.join(" ")))
+    };
+    let mut reasons: Vec<String> = lines().filter_map(reason).collect();
+    reasons.sort();
+    reasons
+}
+
+#[test]
+fn each_step_says_why_it_runs() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        let place = place(user);
+        let build = |args: &[&str]| reasons(&place.build(args).ok());
+        let all = |reason: &str| {
+            ["COPY src", "RUN --mount=source=in,target=/in", "RUN echo", "mount source"]
+                .map(|step| format!("{step}: {reason}"))
+        };
+        assert_eq!(build(&[]).len(), 4);
+        assert_eq!(build(&[]), [""; 0]);
+        assert_eq!(build(&["--no-cache"]), all("--no-cache"));
+
+        let arguments = ["--build-arg", "X=2", "--build-arg", "Y=s3cret-2"];
+        let expected = [
+            "RUN --mount=source=in,target=/in: ARG X, Y changed; layers below changed by #3",
+            "RUN echo: ARG X, Y changed",
+        ];
+        assert_eq!(build(&arguments), expected);
+
+        place.write("src/b", "other\n");
+        let because = "layers below changed by #2";
+        assert_eq!(
+            build(&arguments),
+            [
+                "COPY src: COPY source changed: src/b".to_owned(),
+                format!("RUN --mount=source=in,target=/in: {because}"),
+                format!("RUN echo: {because}"),
+            ]
+        );
+        fs::remove_file(place.context().join("src/b")).unwrap();
+        place.write("src/c", "c\n");
+        assert_eq!(
+            build(&arguments)[0],
+            "COPY src: COPY source changed: src/b (removed) and 1 more"
+        );
+        place.write("in", "other\n");
+        assert_eq!(
+            build(&arguments),
+            [
+                "RUN --mount=source=in,target=/in: files mounted at /in changed",
+                "mount source: mount source changed: in",
+            ]
+        );
+        let changed = DOCKERFILE.replace("echo $X", "echo $X$Y");
+        place.write("Dockerfile", &changed);
+        assert_eq!(build(&arguments)[1], "RUN echo: RUN command changed");
+        // A line more is a reason for those below it, but they are still the same steps.
+        place.write("Dockerfile", changed.replace("RUN echo", "RUN true\nRUN echo"));
+        let because = "layers below changed by #3";
+        assert_eq!(
+            build(&arguments),
+            [
+                format!("RUN --mount=source=in,target=/in: {because}"),
+                format!("RUN echo: {because}"),
+                "RUN true: instruction is new here".to_owned(),
+            ]
+        );
+
+        Finished::run(place.xbuild(["prune"])).ok();
+        let gone = build(&arguments);
+        assert_eq!(gone[0], "COPY src: result is gone from the store");
+        Finished::run(place.xbuild(["prune", "--all"])).ok();
+        assert_eq!(build(&arguments)[0], "COPY src: first time");
+
+        // What is kept of it are names and hashes.
+        let records = fs::read_dir(place.store().join("last-seen")).unwrap();
+        let records = records.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+        let records: String = records.collect();
+        assert!(records.contains("src/a") && !records.contains("s3cret"), "{records}");
+    }
+}
+
+#[test]
+fn another_base_is_told_of_all_steps() {
+    let place = Place::new(User::Me);
+    place.write("a", "a\n").write("Dockerfile", "FROM busybox\nCOPY a /below\n");
+    let layout = place.out("other").display().to_string();
+    place.build(&["--output", &format!("type=oci,tar=false,dest={layout}")]).ok();
+    place.write("Dockerfile", "ARG BASE=busybox\nFROM $BASE\nCOPY a /a\nCOPY a /b\n");
+    let build = |args: &[&str]| reasons(&place.build(args).ok());
+    build(&[]);
+    let other = format!("other=oci-layout://{layout}");
+    let args = ["--build-context", other.as_str(), "--build-arg", "BASE=other"];
+    assert_eq!(build(&args), ["COPY a: base changed"; 2]);
+    // By another name it is the same build; another Dockerfile is not.
+    place.write("a", "b\n").write("Dockerfile.other", "FROM busybox\nCOPY a /a\n");
+    let file = place.context().join("Dockerfile");
+    let named = build(&[&args[..], &["--file", file.to_str().unwrap()]].concat());
+    assert_eq!(named[0], "COPY a: COPY source changed: a");
+    let other = place.context().join("Dockerfile.other");
+    assert_eq!(build(&["--file", other.to_str().unwrap()]), ["COPY a: first time"]);
+}
