@@ -218,7 +218,7 @@ impl Snapshots for Engine {
     }
 
     fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure> {
-        Ok(self.0.folders(chain)?)
+        Ok(self.0.lowers(chain)?.folders)
     }
 
     fn cache_folder(

@@ -114,7 +114,7 @@ impl<'s> LayerSink<'s> {
         if let Some(tee) = self.tee {
             tee.join()?;
         }
-        self.store.put_index(&diff_id, &index.encode())?;
+        self.store.put_index(&diff_id, |output| index.encode(output))?;
         self.store.put_layer(&diff_id, &descriptor, Some(&self.encoding.to_string()))?;
         Ok(SinkResult { diff_id, descriptor, index })
     }

@@ -1,6 +1,9 @@
 //! Records: small documents that say what belongs together.
 
+use std::io::{self, BufWriter, Seek, Write};
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use xbuild_model::{Chain, Descriptor, Digest};
 
 /// What a step resulted in.
@@ -43,6 +46,42 @@ pub(crate) fn seal(bytes: &[u8]) -> Vec<u8> {
     sealed
 }
 
+/// Writes to an empty file what [`seal`] returns for the bytes that `write` writes, without holding
+/// them.
+pub(crate) fn seal_to(
+    file: &mut (impl Write + Seek),
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    file.write_all(&[b' '; DIGEST_LENGTH])?;
+    file.write_all(b"\n")?;
+    let mut output = BufWriter::with_capacity(BUFFER, Hashed { output: file, hash: Sha256::new() });
+    write(&mut output)?;
+    let Hashed { output: file, hash } = output.into_inner()?;
+    file.rewind()?;
+    file.write_all(Digest::from_sha256(hash.finalize().into()).hex().as_bytes())
+}
+
+/// Bytes that are hashed and written at a time.
+const BUFFER: usize = 64 << 10;
+
+/// Hashes what goes to `output`.
+struct Hashed<W> {
+    output: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
 /// Returns what was sealed, `None` if it is not whole.
 pub(crate) fn unseal(mut sealed: Vec<u8>) -> Option<Vec<u8>> {
     let bytes = sealed.get(DIGEST_LENGTH + 1..)?;
@@ -51,4 +90,23 @@ pub(crate) fn unseal(mut sealed: Vec<u8>) -> Option<Vec<u8>> {
     }
     sealed.drain(..=DIGEST_LENGTH);
     Some(sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_in_pieces_is_sealed_alike() {
+        for length in [0, 1, BUFFER, 3 * BUFFER + 7] {
+            let bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let mut file = io::Cursor::new(Vec::new());
+            seal_to(&mut file, |output| {
+                bytes.chunks(1000).try_for_each(|piece| output.write_all(piece))
+            })
+            .unwrap();
+            assert_eq!(file.get_ref(), &seal(&bytes), "{length}");
+            assert_eq!(unseal(file.into_inner()), Some(bytes));
+        }
+    }
 }

@@ -177,9 +177,16 @@ impl Store {
         Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
     }
 
-    /// Keeps the tree index of a layer.
-    pub fn put_index(&self, layer: &DiffId, index: &[u8]) -> Result<(), StoreError> {
-        self.publish(self.path("indexes", &layer.0), &record::seal(index))
+    /// Keeps the tree index of a layer, as `write` writes it: it may be large.
+    pub fn put_index(
+        &self,
+        layer: &DiffId,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let (temp, path) = (self.temp_path("record"), self.path("indexes", &layer.0));
+        let written = File::create(&temp).and_then(|mut file| record::seal_to(&mut file, write));
+        written.map_err(StoreError::io("write", &temp))?;
+        fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
 
     /// Returns what is remembered of the files of the folder `key`, in the form in which it was

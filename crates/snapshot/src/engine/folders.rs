@@ -89,6 +89,27 @@ pub(super) struct Top {
     folder: Option<DiffId>,
     /// Whether nothing below it can be seen.
     hides_all: bool,
+    /// What it says of the root folder, if it does.
+    root: Option<Meta>,
+}
+
+/// What an overlay mount of a stack is made of.
+pub(super) struct Lowers {
+    /// The newest first.
+    pub(super) folders: Vec<PathBuf>,
+    /// What the root folder is like.
+    pub(super) root: Meta,
+}
+
+impl Top {
+    /// Returns what a layer adds that is not empty, and whose implied folders are like this.
+    fn of(layer: &DiffId, index: &LayerIndex, dirs: &[(Vec<u8>, Meta)]) -> Self {
+        let root = index.changes().iter().rev().find_map(|(change, _)| match change {
+            Change::Put(entry) if entry.path.is_empty() => Some(entry.meta.clone()),
+            _ => None,
+        });
+        Self { folder: Some(folder_name(layer, dirs)), hides_all: hides_all(index), root }
+    }
 }
 
 /// A layer on its way to a folder.
@@ -105,7 +126,7 @@ impl Shared {
     ///
     /// What is known of the lower part of the stack is not looked at again: while the store is
     /// open nobody removes folders from it.
-    pub(super) fn folders(self: &Arc<Self>, chain: &Chain) -> Result<Vec<PathBuf>, EngineError> {
+    pub(super) fn lowers(self: &Arc<Self>, chain: &Chain) -> Result<Lowers, EngineError> {
         let map = self.namespace.map_name()?;
         let layers = &chain.0;
         let ids: Vec<Digest> = chain.ids().collect();
@@ -114,6 +135,7 @@ impl Shared {
         let new = layers.iter().zip(&known).filter(|(_, known)| known.is_none());
         let mut scratches = self.look_first(new.map(|(layer, _)| layer), &map)?;
         let (mut names, mut items, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let mut root = Tree::empty().root().meta.clone();
         for (position, known) in known.into_iter().enumerate() {
             let (top, dirs) = match known {
                 Some(top) => (top, None),
@@ -128,6 +150,9 @@ impl Shared {
                 items.push(Item { layer, name: name.clone(), dirs, scratch });
             }
             names.extend(top.folder.clone());
+            if let Some(meta) = &top.root {
+                root.clone_from(meta);
+            }
             found.push((ids[position].clone(), top));
         }
         items.retain(|item| self.store.folder(&map, &item.name).is_none());
@@ -137,7 +162,8 @@ impl Shared {
         let mut seen = HashSet::new();
         names.reverse();
         names.retain(|name| seen.insert(name.clone()));
-        Ok(names.iter().map(|name| self.store.folder_path(&map, name)).collect())
+        let folders = names.iter().map(|name| self.store.folder_path(&map, name)).collect();
+        Ok(Lowers { folders, root })
     }
 
     /// Makes layers ready. Returns the folders of those that need something from the layers below.
@@ -171,8 +197,7 @@ impl Shared {
             none if none.is_empty() => Vec::new(),
             implied => better_known(implied, &self.tree_of(layers, ids)?),
         };
-        let folder = Some(folder_name(layer, &dirs));
-        Ok((Top { folder, hides_all: hides_all(&index) }, Some(dirs)))
+        Ok((Top::of(layer, &index, &dirs), Some(dirs)))
     }
 
     /// Returns whether a layer is indexed, and unpacked if that needs nothing but the layer.
@@ -217,25 +242,33 @@ impl Shared {
         })
     }
 
-    /// Publishes the folder of a layer that has just been made on top of `parent`.
+    /// Publishes the folder of a layer that has just been made on top of `parent`. `is_dressed` tells
+    /// whether its implied folders are as the layers below say.
     pub(super) fn publish_new(
         &self,
         scratch: &Scratch,
+        parent: &Chain,
         layer: &DiffId,
         index: &LayerIndex,
-        tree: &Tree,
         is_dressed: bool,
     ) -> Result<(), EngineError> {
-        if index.changes().is_empty() {
-            return Ok(());
+        let chain = parent.with(layer.clone());
+        let ids: Vec<Digest> = chain.ids().collect();
+        let mut top = Top::default();
+        if !index.changes().is_empty() {
+            let map = self.namespace.map_name()?;
+            let dirs = match implied(index) {
+                none if none.is_empty() => Vec::new(),
+                implied => better_known(implied, &self.tree_of(&chain.0, &ids)?),
+            };
+            top = Top::of(layer, index, &dirs);
+            if !is_dressed {
+                self.dress(&scratch.content(), dirs)?;
+            }
+            scratch.publish(&map, top.folder.as_ref().unwrap_or(layer))?;
         }
-        let map = self.namespace.map_name()?;
-        let dirs = better_known(implied(index), tree);
-        let name = folder_name(layer, &dirs);
-        if !is_dressed {
-            self.dress(&scratch.content(), dirs)?;
-        }
-        scratch.publish(&map, &name)
+        self.known(|known| known.tops.extend(ids.into_iter().last().map(|id| (id, top))));
+        Ok(())
     }
 
     /// Unpacks the tar stream that `run` writes. Returns what `run` does, and the folder.

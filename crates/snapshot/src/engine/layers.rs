@@ -94,7 +94,7 @@ impl Shared {
             let (blob, expected) = (descriptor.digest, layer.clone());
             return Err(EngineError::DiffId { blob, expected, actual });
         }
-        self.store.put_index(layer, &index.encode())?;
+        self.store.put_index(layer, |output| index.encode(output))?;
         self.store.put_layer(layer, &descriptor, None)?;
         Ok(self.remember(layer, index))
     }

@@ -177,8 +177,7 @@ impl Selection for Chosen {
         }
         let (made, scratch) = shared.unpack(|tee| self.write(Some(tee)))?;
         let index = shared.remember(&made.diff_id, made.index);
-        let tree = shared.tree(&self.parent.with(made.diff_id.clone()))?;
-        shared.publish_new(&scratch, &made.diff_id, &index, &tree, false)?;
+        shared.publish_new(&scratch, &self.parent, &made.diff_id, &index, false)?;
         Ok(made.diff_id)
     }
 }

@@ -11,7 +11,7 @@ use xbuild_model::device::LIST_SUFFIX;
 use xbuild_model::seam::{RootDirs, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
-use super::folders::{Scratch, pipe};
+use super::folders::{Lowers, Scratch, pipe};
 use super::{Shared, owners};
 use crate::tasks::{DIFF, DiffRequest};
 use crate::{EngineError, LayerError, LayerSink, LayerWriter, Meta, Tree};
@@ -24,7 +24,6 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct Writable {
     shared: Arc<Shared>,
     parent: Chain,
-    tree: Tree,
     dirs: RootDirs,
     /// The mode of the root folder at first.
     root_mode: u32,
@@ -35,11 +34,10 @@ pub(super) struct Writable {
 
 impl Writable {
     pub(super) fn prepare(shared: &Arc<Shared>, parent: &Chain) -> Result<Self, EngineError> {
-        let lowers = shared.folders(parent)?;
-        let tree = shared.tree(parent)?;
+        let Lowers { folders: lowers, root } = shared.lowers(parent)?;
         let scratch = Scratch::new(shared, "workspace")?;
         let (upper, work) = (scratch.content(), scratch.beside("work")?);
-        let meta = Meta { xattrs: Vec::new(), ..tree.root().meta.clone() };
+        let meta = Meta { xattrs: Vec::new(), ..root };
         let root_mode = meta.mode;
         // Id 0 of the namespace is this process's own, and the only one where there is one.
         let is_own = shared.namespace.single_id()? || (meta.uid, meta.gid) == (0, 0);
@@ -56,7 +54,7 @@ impl Writable {
         }
         let dirs = RootDirs { lowers, upper, work };
         let (shared, parent) = (shared.clone(), parent.clone());
-        Ok(Self { shared, parent, tree, dirs, root_mode, root_owner, scratch })
+        Ok(Self { shared, parent, dirs, root_mode, root_owner, scratch })
     }
 
     fn finish(self) -> Result<DiffId, EngineError> {
@@ -69,10 +67,12 @@ impl Writable {
             skip: Vec::new(),
             devices: self.devices(),
         };
+        let below =
+            if shared.namespace.single_id()? { Some(shared.tree(&self.parent)?) } else { None };
         let (read, write) = pipe()?;
         let mut sink = LayerSink::new(&shared.store, shared.options.encoding, None)?;
         let task = shared.start(DIFF, &request, vec![write])?;
-        let copied = self.copy(read, &mut sink);
+        let copied = copy(read, &mut sink, below.as_ref());
         // A layer that was cut short must never be finished: the task's word counts.
         match (copied, task.wait()) {
             (Ok(()), Ok(_)) => {}
@@ -84,10 +84,8 @@ impl Writable {
         }
         let made = sink.finish()?;
         let index = shared.remember(&made.diff_id, made.index);
-        let chain = self.parent.with(made.diff_id.clone());
-        let tree = shared.tree(&chain)?;
         // overlayfs has copied folders up with all that the layers below say about them.
-        shared.publish_new(&self.scratch, &made.diff_id, &index, &tree, true)?;
+        shared.publish_new(&self.scratch, &self.parent, &made.diff_id, &index, true)?;
         Ok(made.diff_id)
     }
 
@@ -97,28 +95,28 @@ impl Writable {
         path.push(LIST_SUFFIX);
         path.into()
     }
+}
 
-    /// Copies the layer from the task to the sink.
-    fn copy(&self, pipe: OwnedFd, sink: &mut LayerSink<'_>) -> Result<(), LayerError> {
-        let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
-        let is_single = self.shared.namespace.single_id().unwrap_or(false);
-        if is_single {
-            let mut out = LayerWriter::new(sink);
-            owners::restore(&mut pipe, &self.tree, &mut out)?;
-            out.finish()?;
-            return Ok(());
-        }
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let count = match pipe.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(LayerError::Read { source }),
-            };
-            io::Write::write_all(sink, &buffer[..count])
-                .map_err(|source| LayerError::Write { source })?;
-        }
+/// Copies the layer from the task to the sink; where one id only exists, with the owners that the
+/// files had `below`.
+fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>, below: Option<&Tree>) -> Result<(), LayerError> {
+    let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
+    if let Some(tree) = below {
+        let mut out = LayerWriter::new(sink);
+        owners::restore(&mut pipe, tree, &mut out)?;
+        out.finish()?;
+        return Ok(());
+    }
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = match pipe.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(LayerError::Read { source }),
+        };
+        io::Write::write_all(sink, &buffer[..count])
+            .map_err(|source| LayerError::Write { source })?;
     }
 }
 
