@@ -33,6 +33,8 @@ mod lint;
 mod main_job;
 #[path = "suite/mounts.rs"]
 mod mounts;
+#[path = "suite/push_ahead.rs"]
+mod push_ahead;
 #[path = "suite/reasons.rs"]
 mod reasons;
 #[path = "suite/remote.rs"]

@@ -20,6 +20,7 @@ mod planning;
 mod preflight;
 mod progress;
 mod project;
+mod push_ahead;
 mod reasons;
 mod report;
 mod result;

@@ -15,7 +15,7 @@ use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache, Proxies
 use xbuild_snapshot::copy::CopyWarning;
 use xbuild_snapshot::{Context, Encoding, Engine, EngineOptions, Mtime};
 use xbuild_source::{FetchOptions, FetchWarning, Fetcher};
-use xbuild_store::{Leftover, Store};
+use xbuild_store::{GrowingBlob, Leftover, Store};
 
 use crate::docker_config::{self, ConfigText};
 use crate::progress::ProgressMode;
@@ -130,6 +130,8 @@ pub(crate) struct EngineSetup {
     pub(crate) encoding: Encoding,
     pub(crate) epoch: Option<u64>,
     pub(crate) mode: ProgressMode,
+    /// Gets the layers of the result as they are made.
+    pub(crate) on_blob: Option<Arc<dyn Fn(GrowingBlob) + Send + Sync>>,
 }
 
 /// Returns the layer engine of a build. Without an epoch, what has no time of its own has now's.
@@ -139,7 +141,7 @@ pub(crate) fn engine(
     namespace: Arc<dyn Namespace>,
     setup: EngineSetup,
 ) -> Engine {
-    let EngineSetup { contexts, sources, encoding, epoch, mode } = setup;
+    let EngineSetup { contexts, sources, encoding, epoch, mode, on_blob } = setup;
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let secs = i64::try_from(epoch.unwrap_or_else(now)).unwrap_or(i64::MAX);
     let options = EngineOptions {
@@ -147,6 +149,7 @@ pub(crate) fn engine(
         sources: Some(sources),
         default_mtime: Mtime { secs, nanos: 0 },
         encoding,
+        on_blob,
         on_warning: Arc::new(move |warning| warn(mode, warning)),
     };
     Engine::new(Arc::clone(store), Arc::new(client.clone()), namespace, options)

@@ -92,6 +92,15 @@ pub trait Secrets: Send + Sync {
     fn agent(&self, id: &str) -> Result<Option<PathBuf>, StepFailure>;
 }
 
+/// What a new layer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Purpose {
+    /// A RUN will stand on it: it is to be unpacked while it is written.
+    pub folder: bool,
+    /// It is a layer of an image that the build makes.
+    pub result: bool,
+}
+
 /// What a COPY, ADD or WORKDIR is about to write.
 pub trait Selection: Send {
     /// Returns the content key: names, kinds, modes, owners, bytes and links of what is written,
@@ -110,9 +119,8 @@ pub trait Selection: Send {
     /// with a leading slash. In no order.
     fn files(&self, visit: &mut dyn FnMut(&[u8], u64));
 
-    /// Writes the layer and returns its diff ID. With `folder` set the layer is unpacked while it
-    /// is written, because a RUN will stand on it.
-    fn commit(self: Box<Self>, folder: bool) -> Result<DiffId, StepFailure>;
+    /// Writes the layer and returns its diff ID.
+    fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure>;
 }
 
 /// A writable root file system. Dropping it throws its changes away.
@@ -120,8 +128,8 @@ pub trait Workspace: Send {
     /// Returns the folders to mount.
     fn root(&self) -> &RootDirs;
 
-    /// Turns what was written into a layer.
-    fn commit(self: Box<Self>) -> Result<DiffId, StepFailure>;
+    /// Turns what was written into a layer. It is unpacked in any case.
+    fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure>;
 }
 
 /// The folders of an overlay mount.

@@ -87,18 +87,27 @@ impl Builder {
             position: label.position.clone(),
             op,
             needs_folder: false,
+            is_in_output: false,
         });
         self.labels.push(label);
         id
     }
 
-    /// Returns the vertices, inputs before users.
-    pub(crate) fn finish(self) -> Vec<Vertex> {
+    /// Returns the vertices, inputs before users; `outputs` are those of the images.
+    pub(crate) fn finish(self, outputs: impl Iterator<Item = VertexId>) -> Vec<Vertex> {
         let mut vertices = self.vertices;
         for (vertex, label) in vertices.iter_mut().zip(&self.labels) {
             vertex.label = label.render();
         }
+        for VertexId(output) in outputs {
+            vertices[output].is_in_output = true;
+        }
         for index in (0..vertices.len()).rev() {
+            if let (true, Some(parent)) =
+                (vertices[index].is_in_output, vertices[index].op.parent())
+            {
+                vertices[parent.0].is_in_output = true;
+            }
             let stood_upon = vertices[index].needs_folder;
             let runs = vertices[index].op.is_run();
             if let (true, Some(parent)) = (stood_upon || runs, vertices[index].op.parent()) {

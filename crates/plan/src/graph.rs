@@ -66,6 +66,9 @@ pub struct Vertex {
     /// Whether a RUN stands on the layers of this vertex or mounts them, so that they will be
     /// unpacked.
     pub needs_folder: bool,
+    /// Whether its layers are layers of an output, rather than of a stage that files are copied
+    /// from.
+    pub is_in_output: bool,
 }
 
 /// Where a step stands in its file: what it is known by from one build to the next, whatever it

@@ -65,7 +65,7 @@ pub fn plan(
         PlanErrors::of(errors).expect("a platform without an output has an error")
     })?;
     Ok(Planned::Ready(Graph {
-        vertices: builder.finish(),
+        vertices: builder.finish(outputs.iter().map(|output| output.vertex)),
         outputs,
         warnings: warnings(dockerfile, options, &reached),
         source_date_epoch: source_date_epoch(options, &reached),

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `client` | [`Client`]: resolve, inspect, open blobs |
 //! | `resolve`, `inspect`, `document` | from bytes to an image, for registries and layouts alike |
-//! | `push`, `upload` | [`Push`]: blobs, manifests, tags |
+//! | `push`, `push_ahead`, `upload` | [`Push`]: blobs, manifests, tags |
 //! | `assemble` | [`assemble()`]: built images to manifests and index, without I/O |
 //! | `download` | [`Client::download`]: files of web servers |
 //! | `layout`, `layout_write` | [`Layout`], [`LayoutContent`] |
@@ -37,6 +37,7 @@ mod options;
 mod origin;
 mod parallel;
 mod push;
+mod push_ahead;
 mod resolve;
 mod retry;
 mod token;

@@ -363,9 +363,9 @@ impl Destination<'_> {
 
 /// Reads a file from a position of its own: several readers of one open file do not disturb each
 /// other.
-struct FileFrom {
-    file: File,
-    position: u64,
+pub(crate) struct FileFrom {
+    pub(crate) file: File,
+    pub(crate) position: u64,
 }
 
 impl Read for FileFrom {

@@ -124,6 +124,33 @@ impl Uploads<'_> {
         }
     }
 
+    /// Uploads a blob whose size and digest are known only when all its bytes are: `digest` is
+    /// asked then. Not tried again.
+    ///
+    /// The body of the PATCH has no length, as container engines have always sent it.
+    pub(crate) fn upload_unknown(
+        &self,
+        open: &OpenAt<'_>,
+        digest: &dyn Fn() -> Option<Digest>,
+    ) -> Result<(), UploadError> {
+        let begun = self.begin().map_err(UploadError::Request)?;
+        let sent = self.stream(Method::PATCH, begun.clone(), None, (0, None), open, &|_| {});
+        let finished = sent.and_then(|response| {
+            let digest =
+                digest().ok_or_else(|| UploadError::Source(io::ErrorKind::UnexpectedEof.into()))?;
+            let mut url = self.session(&response).map_err(UploadError::Request)?;
+            url.query_pairs_mut().append_pair("digest", &digest.to_string());
+            self.stream(Method::PUT, url, None, (0, Some(0)), open, &|_| {}).map(drop)
+        });
+        finished.inspect_err(|_| self.cancel(begun))
+    }
+
+    /// Has the registry forget an upload. It forgets abandoned ones some day by itself.
+    fn cancel(&self, url: Url) {
+        let scope = Scope::push(self.repository);
+        let _ = self.inner.call(&Call::new(self.endpoint, &scope, Method::DELETE, url));
+    }
+
     /// Begins an upload and returns its URL.
     fn begin(&self) -> Result<Url, RequestError> {
         let scope = Scope::push(self.repository);
@@ -181,22 +208,22 @@ impl Uploads<'_> {
         if offset > 0 {
             let range = format!("{offset}-{}", blob.size - 1);
             let range = HeaderValue::try_from(range).expect("numbers are ASCII");
-            let rest = (offset, blob.size - offset);
+            let rest = (offset, Some(blob.size - offset));
             let response = self.stream(Method::PATCH, url, Some(range), rest, open, sent)?;
             url = self.session(&response).map_err(UploadError::Request)?;
         }
         url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
-        let rest = if offset > 0 { (blob.size, 0) } else { (0, blob.size) };
+        let rest = if offset > 0 { (blob.size, Some(0)) } else { (0, Some(blob.size)) };
         self.stream(Method::PUT, url, None, rest, open, sent).map(drop)
     }
 
-    /// Sends one request with `length` bytes of the blob, from `offset` on, as its body.
+    /// Sends one request with `length` bytes of the blob, or all, from `offset` on, as its body.
     fn stream(
         &self,
         method: Method,
         url: Url,
         range: Option<HeaderValue>,
-        (offset, length): (u64, u64),
+        (offset, length): (u64, Option<u64>),
         open: &OpenAt<'_>,
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<Response, UploadError> {
@@ -207,7 +234,7 @@ impl Uploads<'_> {
             let mut call = Call::new(self.endpoint, &scope, method, url);
             call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             call.headers.extend(range.map(|range| (CONTENT_RANGE, range)));
-            if length > 0 {
+            if length != Some(0) {
                 call.payload = Payload::Stream(&make);
             }
             self.inner.call(&call)
@@ -219,11 +246,12 @@ impl Uploads<'_> {
     }
 }
 
-/// Starts a thread that reads the bytes, and returns the body that they come out of.
+/// Starts a thread that reads the bytes, and returns the body that they come out of. Without a
+/// length that is all there are.
 fn feed<'scope, 'env>(
     threads: &'scope ThreadScope<'scope, 'env>,
     open: &'scope OpenAt<'scope>,
-    (offset, length): (u64, u64),
+    (offset, length): (u64, Option<u64>),
     sent: &'scope (dyn Fn(u64) + Sync),
     source_error: &'scope Mutex<Option<io::Error>>,
 ) -> Upload {
@@ -240,23 +268,26 @@ fn feed<'scope, 'env>(
     Upload { body: reqwest::Body::wrap(body), progress }
 }
 
-/// Reads `length` bytes into the channel; ends quietly when nobody wants them any more.
+/// Reads `length` bytes, or all, into the channel; ends quietly when nobody wants them any more.
 fn pump(
     open: &OpenAt<'_>,
     offset: u64,
-    length: u64,
+    length: Option<u64>,
     sent: &(dyn Fn(u64) + Sync),
     sender: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
     let mut reader = open(offset)?;
-    let mut remaining = length;
+    let mut remaining = length.unwrap_or(u64::MAX);
     while remaining > 0 {
         let size = remaining.min(CHUNK as u64);
         let mut chunk = Vec::with_capacity(CHUNK);
         reader.by_ref().take(size).read_to_end(&mut chunk)?;
         let got = chunk.len() as u64;
-        if got < size {
+        if got < size && length.is_some() {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if got == 0 {
+            return Ok(());
         }
         if sender.blocking_send(Ok(chunk.into())).is_err() {
             return Ok(());
@@ -267,10 +298,11 @@ fn pump(
     Ok(())
 }
 
-/// A body of known length that another thread fills.
+/// A body that another thread fills.
 struct FedBody {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
-    remaining: u64,
+    /// Bytes still to come, if that is known.
+    remaining: Option<u64>,
     progress: Arc<Progress>,
 }
 
@@ -283,22 +315,25 @@ impl http_body::Body for FedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.receiver.poll_recv(context).map(|chunk| {
-            let chunk = chunk?;
+            let Some(chunk) = chunk else {
+                self.progress.complete.store(true, Ordering::Relaxed);
+                return None;
+            };
             Some(chunk.map(|chunk| {
                 let length = chunk.len() as u64;
-                self.remaining = self.remaining.saturating_sub(length);
+                self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(length));
                 self.progress.sent.fetch_add(length, Ordering::Relaxed);
-                self.progress.complete.store(self.remaining == 0, Ordering::Relaxed);
+                self.progress.complete.store(self.is_end_stream(), Ordering::Relaxed);
                 Frame::data(chunk)
             }))
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining)
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

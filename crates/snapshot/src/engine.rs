@@ -25,20 +25,20 @@ mod workspace;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
-    Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Sources, Workspace,
+    Blobs, CacheFolder, CacheRequest, Namespace, Purpose, Selection, Snapshots, Sources, Workspace,
 };
 use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, StepFailure};
-use xbuild_store::Store;
+use xbuild_store::{GrowingBlob, Store};
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
-use crate::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
+use crate::{Encoding, LayerError, LayerIndex, LayerReader, LayerSink, Mtime, Tree};
 
 use crate::parallel::KeyedLocks;
 use crate::remove::Sweeper;
@@ -58,13 +58,16 @@ pub struct EngineOptions {
     pub default_mtime: Mtime,
     /// How new layers are compressed.
     pub encoding: Encoding,
+    /// Takes a reader of the blob of each new layer of a result, when it is begun.
+    pub on_blob: Option<Arc<dyn Fn(GrowingBlob) + Send + Sync>>,
     /// Takes what the user should know about a COPY or ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
 }
 
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contexts, sources: _, default_mtime, encoding, on_warning: _ } = self;
+        let Self { contexts, sources: _, default_mtime, encoding, on_blob: _, on_warning: _ } =
+            self;
         f.debug_struct("EngineOptions")
             .field("contexts", contexts)
             .field("default_mtime", default_mtime)
@@ -81,6 +84,7 @@ impl Default for EngineOptions {
             sources: None,
             default_mtime: Mtime::default(),
             encoding: Encoding::default(),
+            on_blob: None,
             on_warning: Arc::new(|_| {}),
         }
     }
@@ -131,6 +135,23 @@ impl Shared {
     /// poisoned lock protects is whole too.
     fn known<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
         work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Shared {
+    /// Begins a new layer. Its bytes also go to `tee`.
+    fn begin_layer(
+        &self,
+        purpose: Purpose,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> Result<LayerSink<'_>, LayerError> {
+        let encoding = self.options.encoding;
+        match &self.options.on_blob {
+            Some(watch) if purpose.result => {
+                LayerSink::watched(&self.store, encoding, tee, &**watch)
+            }
+            _ => LayerSink::new(&self.store, encoding, tee),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::{Descriptor, DiffId, Digest};
-use xbuild_store::{BlobWriter, Store};
+use xbuild_store::{BlobWriter, GrowingBlob, Store};
 
 use crate::encoding::{Encoder, Encoding};
 use crate::{LayerError, LayerIndex, index};
@@ -56,7 +56,27 @@ impl<'s> LayerSink<'s> {
         encoding: Encoding,
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<Self, LayerError> {
-        let blob = store.blob_writer()?;
+        Self::of_blob(store, store.blob_writer()?, encoding, tee)
+    }
+
+    /// Does the same; `watch` gets a reader of the blob.
+    pub fn watched(
+        store: &'s Store,
+        encoding: Encoding,
+        tee: Option<Box<dyn Write + Send>>,
+        watch: &dyn Fn(GrowingBlob),
+    ) -> Result<Self, LayerError> {
+        let mut blob = store.blob_writer()?;
+        watch(blob.watch()?);
+        Self::of_blob(store, blob, encoding, tee)
+    }
+
+    fn of_blob(
+        store: &'s Store,
+        blob: BlobWriter<'s>,
+        encoding: Encoding,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> Result<Self, LayerError> {
         let encoder = Encoder::new(blob, encoding).map_err(LayerError::from_write)?;
         Ok(Self {
             store,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::run::RunRequest;
-use xbuild_model::seam::Output;
+use xbuild_model::seam::{Output, Purpose};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 use xbuild_plan::{Graph, Op, Origin, Vertex, VertexId};
 use xbuild_store::CacheRecord;
@@ -159,7 +159,7 @@ impl Step<'_> {
             let request = with_env(request, &ready.env);
             self.stages.runner.run(workspace.root(), &request, &ready.mounts, &output)?;
             drop(ready);
-            workspace.commit()
+            workspace.commit(purpose(self.graph.vertex(self.id)))
         })
     }
 
@@ -184,7 +184,7 @@ impl Step<'_> {
         let ground = parent.ground();
         let seen = Seen::of_files(vertex, op, (!independent).then_some(&ground), &*selection);
         let kind = seen::kind(vertex, op);
-        self.make(&key, parent, kind, seen, |_| selection.commit(vertex.needs_folder))
+        self.make(&key, parent, kind, seen, |_| selection.commit(purpose(vertex)))
     }
 
     /// Returns the result that is recorded.
@@ -254,6 +254,11 @@ fn done(record: CacheRecord, parent: Layers, changed_by: Option<VertexId>) -> Do
     let added = record.added.0.len();
     chain.0.extend(record.added.0);
     Done { layers: Layers { chain, base, changed_by }, added, created: Some(record.created) }
+}
+
+/// Returns what the layer of a vertex is for.
+fn purpose(vertex: &Vertex) -> Purpose {
+    Purpose { folder: vertex.needs_folder, result: vertex.is_in_output }
 }
 
 fn internal(error: xbuild_store::StoreError) -> StepFailure {

@@ -11,8 +11,8 @@ use xbuild_model::run::{
     Security, Sharing,
 };
 use xbuild_model::seam::{
-    CacheFolder, CacheRequest, Output as Lines, RootDirs, Runner, Secrets, Selection, Snapshots,
-    Workspace,
+    CacheFolder, CacheRequest, Output as Lines, Purpose, RootDirs, Runner, Secrets, Selection,
+    Snapshots, Workspace,
 };
 use xbuild_model::{
     Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure,
@@ -48,7 +48,7 @@ impl Selection for Selected {
         visit(b"file", self.0.prefix());
     }
 
-    fn commit(self: Box<Self>, _folder: bool) -> Result<DiffId, StepFailure> {
+    fn commit(self: Box<Self>, _purpose: Purpose) -> Result<DiffId, StepFailure> {
         self.1.lock().unwrap().push("copy".to_owned());
         Ok(DiffId(self.0))
     }
@@ -61,7 +61,7 @@ impl Workspace for Root {
         &self.0
     }
 
-    fn commit(self: Box<Self>) -> Result<DiffId, StepFailure> {
+    fn commit(self: Box<Self>, _purpose: Purpose) -> Result<DiffId, StepFailure> {
         let below = self.1.id().map(|id| id.hex()).unwrap_or_default();
         Ok(DiffId(Digest::of(format!("run on {below}").as_bytes())))
     }
@@ -190,7 +190,17 @@ pub(crate) fn vertex(label: &str, op: Op) -> Vertex {
     let span = Span::new(&"Dockerfile".into(), 1, 1);
     let (key, label) = (definition.clone(), label.to_owned());
     let position = Position::default();
-    Vertex { key, definition, span, label, platform: platform(), position, op, needs_folder: true }
+    Vertex {
+        key,
+        definition,
+        span,
+        label,
+        platform: platform(),
+        position,
+        op,
+        needs_folder: true,
+        is_in_output: true,
+    }
 }
 
 pub(crate) fn run(command: &str, parent: usize) -> Vertex {

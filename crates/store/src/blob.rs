@@ -5,13 +5,15 @@ use std::io::{self, Write};
 use std::mem;
 use std::panic;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
+use crate::growing::Growth;
 use crate::publisher::Job;
-use crate::{Store, StoreError};
+use crate::{GrowingBlob, Store, StoreError};
 
 /// Bytes after which a sync is started in the background.
 const WRITEBACK: usize = 32 << 20;
@@ -25,6 +27,8 @@ pub struct BlobWriter<'a> {
     hash: Sha256,
     size: u64,
     writeback: Writeback,
+    /// Whoever reads along.
+    growth: Option<Arc<Growth>>,
 }
 
 impl<'a> BlobWriter<'a> {
@@ -36,7 +40,15 @@ impl<'a> BlobWriter<'a> {
             hash: Sha256::new(),
             size: 0,
             writeback: Writeback::default(),
+            growth: None,
         }
+    }
+
+    /// Returns what reads the blob while it is written.
+    pub fn watch(&mut self) -> Result<GrowingBlob, StoreError> {
+        let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
+        let growth = self.growth.get_or_insert_default();
+        Ok(GrowingBlob::new(file, Arc::clone(growth)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -75,6 +87,9 @@ impl<'a> BlobWriter<'a> {
                 self.store.publisher().publish(Job { file, writeback, temp, target, size })?;
             }
         }
+        if let Some(growth) = self.growth.take() {
+            growth.end(Some(&digest));
+        }
         Ok((digest, size))
     }
 }
@@ -85,6 +100,9 @@ impl Write for BlobWriter<'_> {
         let written = file.write(bytes)?;
         self.hash.update(&bytes[..written]);
         self.size += written as u64;
+        if let Some(growth) = &self.growth {
+            growth.wrote(written);
+        }
         self.writeback.wrote(file, written)?;
         Ok(written)
     }
@@ -130,6 +148,9 @@ impl Writeback {
 
 impl Drop for BlobWriter<'_> {
     fn drop(&mut self) {
+        if let Some(growth) = self.growth.take() {
+            growth.end(None);
+        }
         if self.file.is_some() {
             // If it fails the next session sweeps it up.
             let _ = fs::remove_file(&self.path);

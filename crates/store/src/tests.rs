@@ -1,10 +1,10 @@
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime};
 
 use xbuild_model::{Descriptor, DiffId, Digest};
 
-use crate::{CacheRecord, ImageRecord, SourceRecord, Store, StoreError};
+use crate::{CacheRecord, GrowingBlob, ImageRecord, SourceRecord, Store, StoreError};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -55,6 +55,37 @@ fn the_layer_of_a_missing_blob_is_missing() {
     store.settle().unwrap();
     fs::remove_file(store.blob_path(&Digest::of(b"blob"))).unwrap();
     assert!(store.layer(&layer).unwrap().is_none());
+}
+
+#[test]
+fn a_blob_is_read_while_it_is_written() {
+    let (_folder, store) = store();
+    let mut writer = store.blob_writer().unwrap();
+    let mut reader = writer.watch().unwrap();
+    let bytes = |reader: &mut GrowingBlob| {
+        let mut bytes = [0; 3];
+        reader.read_exact(&mut bytes).map(|()| bytes)
+    };
+    writer.write_all(b"onetwo").unwrap();
+    assert_eq!(reader.wait_for(6).unwrap(), None);
+    assert_eq!(bytes(&mut reader).unwrap(), *b"one");
+    let late = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).map(|_| (rest, reader.wait_for(100).unwrap()))
+    });
+    writer.write_all(b"end").unwrap();
+    let (digest, size) = writer.commit(None).unwrap();
+    assert_eq!(late.join().unwrap().unwrap(), (b"twoend".to_vec(), Some((digest, size))));
+
+    let mut writer = store.blob_writer().unwrap();
+    let mut reader = writer.watch().unwrap();
+    let mut again = reader.again().unwrap();
+    writer.write_all(b"one").unwrap();
+    assert_eq!(bytes(&mut reader).unwrap(), *b"one");
+    drop(writer);
+    for reader in [&mut reader, &mut again] {
+        assert_eq!(bytes(reader).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }
 
 #[test]

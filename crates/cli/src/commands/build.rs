@@ -17,6 +17,7 @@ use crate::main_context::{Elsewhere, MainContext};
 use crate::output::Output;
 use crate::planning::{self, Unplanned};
 use crate::progress::{Progress, ProgressMode};
+use crate::push_ahead::PushAhead;
 use crate::report::{Problem, note, printable};
 use crate::result::BuildResult;
 use crate::secrets::GivenSecrets;
@@ -66,6 +67,9 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         epoch,
     };
     let (isolation, network) = (isolation(args.isolation), options.plan.network);
+    // The main form is the one that the engine makes.
+    let target = options.variants[0].names.first().filter(|_| options.push);
+    let push_ahead = target.map(|target| PushAhead::new(&client, target));
     // The engine and the namespace, which starts nothing before it is used.
     let engine = |emulators: &[Emulator], mode| {
         let namespace = wiring::namespace(&Sandbox { isolation, emulators, network })?;
@@ -73,7 +77,8 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         let contexts = contexts::open(&graph, &options.contexts, main, &*fetcher)?;
         let (parent, sources) = (namespace.clone(), fetcher.clone());
         let encoding = options.variants[0].layers.encoding;
-        let setup = wiring::EngineSetup { contexts, sources, encoding, epoch, mode };
+        let on_blob = push_ahead.as_ref().map(PushAhead::sink);
+        let setup = wiring::EngineSetup { contexts, sources, encoding, epoch, mode, on_blob };
         let engine = wiring::engine(&store, &client, parent, setup);
         Ok((engine, namespace))
     };
@@ -103,6 +108,9 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         if let Err(failure) = wiring::remove_leftovers_in(&namespace, &store.leftovers()) {
             note(format_args!("warning: leftovers of a killed build stay: {failure}"));
         }
+    }
+    if let Some(ahead) = push_ahead {
+        ahead.finish();
     }
     let exporter =
         Exporter { store: &store, client: &client, engine: &engine, images: &images, mode };

@@ -210,6 +210,11 @@ COPY --from=busybox:3 / /
     let graph = graph(text, &options(&["linux/amd64"]));
     let folders: Vec<(String, bool)> =
         graph.vertices.iter().map(|v| (v.label.clone(), v.needs_folder)).collect();
+    let in_output = graph.vertices.iter().filter(|vertex| vertex.is_in_output);
+    let in_output: Vec<&str> = in_output.map(|vertex| &*vertex.label).collect();
+    let steps = ["FROM busybox:2", "COPY --from=b / /", "COPY --from=busybox:3 / /"];
+    let expected = steps.iter().zip(1..).map(|(step, n)| format!("[stage-2 {n}/3] {step}"));
+    assert_eq!(in_output, expected.collect::<Vec<_>>());
     let expected = [
         ("[a 1/3] FROM busybox", true),
         ("[a 2/3] RUN one", true),

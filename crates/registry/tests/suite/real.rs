@@ -102,6 +102,40 @@ fn pushes_pulls_and_mounts() {
     assert_eq!(read_layer(&pushed, &image, 0).unwrap(), big);
 }
 
+#[test]
+fn takes_blobs_ahead_of_their_image() {
+    let Some(registry) = RealRegistry::start() else { return };
+    let client = client();
+    let big: Vec<u8> = (0..5_000_000u32).map(|i| (i % 239) as u8).collect();
+    let built = build(&["linux/amd64"], &[&big, b"small"]);
+    let target = registry.reference("app:1");
+    let layers = built.assembled.layers();
+    let largest = layers.iter().max_by_key(|layer| layer.size).unwrap();
+    let stream = |digest: Option<xbuild_model::Digest>| {
+        let PushSource::Local(file) = built.local(largest).unwrap() else { panic!() };
+        client.push_stream(&target, Box::new(file), &|| digest.clone())
+    };
+    assert!(!stream(None), "given up");
+    assert!(!stream(Some(xbuild_model::Digest::of(b"something else"))));
+    let how = |wanted: &str| {
+        let outcomes = std::sync::Mutex::new(Vec::new());
+        let push = Push {
+            targets: std::slice::from_ref(&target),
+            by_digest: false,
+            assembled: &built.assembled,
+            layers: &|wanted| built.local(wanted),
+            progress: &|event| outcomes.lock().unwrap().push(format!("{event:?}")),
+        };
+        client.push(&push).unwrap();
+        let outcomes = outcomes.into_inner().unwrap();
+        outcomes.iter().filter(|event| event.contains(&format!("how: {wanted}"))).count()
+    };
+    assert!(stream(Some(largest.digest.clone())));
+    // The layer is there; the others and the configuration are not.
+    assert_eq!(how("Uploaded"), layers.len());
+    assert_eq!(how("Present"), layers.len() + 1);
+}
+
 /// Passes connections on to `host`; the first one that sends a long request is cut in its middle.
 fn cutting_proxy(host: String) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
-use xbuild_model::seam::Selection;
+use xbuild_model::seam::{Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
 use super::Shared;
 use crate::context::Context;
 use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
 use crate::{
-    Change, CopyError, EngineError, IndexedWriter, Kind, LayerError, LayerReader, LayerSink,
-    SinkResult,
+    Change, CopyError, EngineError, IndexedWriter, Kind, LayerError, LayerReader, SinkResult,
 };
 
 /// Works out what a step writes.
@@ -146,8 +145,12 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// Writes the layer, whose bytes also go to `tee`.
-    fn write(&self, tee: Option<Box<dyn Write + Send>>) -> Result<SinkResult, EngineError> {
-        let sink = LayerSink::new(&self.shared.store, self.shared.options.encoding, tee)?;
+    fn write(
+        &self,
+        purpose: Purpose,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> Result<SinkResult, EngineError> {
+        let sink = self.shared.begin_layer(purpose, tee)?;
         let mut writer = IndexedWriter::new(sink.indexed_elsewhere());
         self.prepared.write(&mut writer).map_err(failure)?;
         let (sink, index) = writer.finish()?;
@@ -168,14 +171,14 @@ impl Selection for Chosen {
         self.prepared.files(visit);
     }
 
-    fn commit(self: Box<Self>, folder: bool) -> Result<DiffId, StepFailure> {
+    fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {
         let shared = &self.shared;
-        if !folder {
-            let made = self.write(None)?;
+        if !purpose.folder {
+            let made = self.write(purpose, None)?;
             shared.remember(&made.diff_id, made.index);
             return Ok(made.diff_id);
         }
-        let (made, scratch) = shared.unpack(|tee| self.write(Some(tee)))?;
+        let (made, scratch) = shared.unpack(|tee| self.write(purpose, Some(tee)))?;
         let index = shared.remember(&made.diff_id, made.index);
         shared.publish_new(&scratch, &self.parent, &made.diff_id, &index, false)?;
         Ok(made.diff_id)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP};
-use xbuild_model::seam::PendingTask;
+use xbuild_model::seam::{PendingTask, Purpose};
 use xbuild_model::{BlobSource, Digest, FailureKind};
 
 use crate::unpack::tests::{layer, listing};
@@ -234,7 +234,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     upper.create_new(b"new", 0o600).unwrap();
     upper.mknod(b"gone", rustix::fs::FileType::CharacterDevice, 0, (0, 0)).unwrap();
     let before = upper.stat(b"new").unwrap().ino;
-    let made = workspace.commit().unwrap();
+    let made = workspace.commit(Purpose::default()).unwrap();
     let chain = chain.with(made.clone());
     let tree = setup.engine.tree(&chain).unwrap();
     let names: Vec<_> = tree.children(b"").map(|(name, _)| name).collect();
@@ -268,7 +268,7 @@ fn a_workspace_that_is_dropped_leaves_nothing() {
 fn empty_and_repeated_layers_have_no_folder_of_their_own() {
     let setup = setup();
     let workspace = setup.engine.prepare(&Chain::default()).unwrap();
-    let empty = workspace.commit().unwrap();
+    let empty = workspace.commit(Purpose::default()).unwrap();
     let image = setup.image(&[&["f a 1"], &["f b 1"]]);
     let [a, b] = &image.0[..] else { panic!() };
     let chain = Chain([a, &empty, b, a, &empty].map(Clone::clone).to_vec());
@@ -296,7 +296,7 @@ fn the_root_folder_is_as_the_tree_says() {
     let stat = upper.stat(b"").unwrap();
     assert_eq!((stat.mode, stat.mtime.secs), (0o711, 1000));
     upper.chmod(b"", 0o555).unwrap();
-    let made = workspace.commit().unwrap();
+    let made = workspace.commit(Purpose::default()).unwrap();
     let [Change::Put(entry)] = &setup.changes(&made)[..] else { panic!() };
     assert_eq!((&entry.path[..], entry.meta.mode), (&b""[..], 0o555));
 }
@@ -318,7 +318,7 @@ fn with_a_single_id_files_keep_their_owners() {
         upper.create_new(name.as_bytes(), 0o600).unwrap();
     }
     upper.link(b"f", b"link").unwrap();
-    let made = workspace.commit().unwrap();
+    let made = workspace.commit(Purpose::default()).unwrap();
     let owners: Vec<_> = setup
         .changes(&made)
         .into_iter()
@@ -342,7 +342,7 @@ fn a_selection_becomes_a_layer_with_or_without_folder() {
         let op = FileOp::MakeDir(MakeDir { path: "/a/b/c".to_owned(), user: String::new() });
         let selection = setup.engine.select(&chain, &op, None).unwrap();
         assert!(!selection.is_empty());
-        let made = selection.commit(folder).unwrap();
+        let made = selection.commit(Purpose { folder, result: false }).unwrap();
         let chain = chain.with(made.clone());
         assert!(setup.engine.select(&chain, &op, None).unwrap().is_empty());
         let opened = setup.opened();

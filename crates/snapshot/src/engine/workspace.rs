@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use xbuild_model::device::LIST_SUFFIX;
-use xbuild_model::seam::{RootDirs, Workspace};
+use xbuild_model::seam::{Purpose, RootDirs, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
 use super::folders::{Lowers, Scratch, pipe};
@@ -57,7 +57,7 @@ impl Writable {
         Ok(Self { shared, parent, dirs, root_mode, root_owner, scratch })
     }
 
-    fn finish(self) -> Result<DiffId, EngineError> {
+    fn finish(self, purpose: Purpose) -> Result<DiffId, EngineError> {
         let shared = &self.shared;
         let request = DiffRequest {
             upper: self.dirs.upper.clone(),
@@ -70,7 +70,7 @@ impl Writable {
         let below =
             if shared.namespace.single_id()? { Some(shared.tree(&self.parent)?) } else { None };
         let (read, write) = pipe()?;
-        let mut sink = LayerSink::new(&shared.store, shared.options.encoding, None)?;
+        let mut sink = shared.begin_layer(purpose, None)?;
         let task = shared.start(DIFF, &request, vec![write])?;
         let copied = copy(read, &mut sink, below.as_ref());
         // A layer that was cut short must never be finished: the task's word counts.
@@ -125,7 +125,7 @@ impl Workspace for Writable {
         &self.dirs
     }
 
-    fn commit(self: Box<Self>) -> Result<DiffId, StepFailure> {
-        Ok(self.finish()?)
+    fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {
+        Ok(self.finish(purpose)?)
     }
 }
