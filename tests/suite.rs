@@ -19,6 +19,8 @@ mod command_line;
 mod compression;
 #[path = "suite/debian.rs"]
 mod debian;
+#[path = "suite/digests.rs"]
+mod digests;
 #[path = "suite/harness.rs"]
 mod harness;
 #[path = "suite/image.rs"]
