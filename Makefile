@@ -3,7 +3,7 @@ CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless lint bench bench-growth fuzz fixtures install-tools
+.PHONY: all help release demo test test-rootless lint bench bench-growth bench-micro fuzz fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -34,6 +34,9 @@ bench: release ## xbuild beside its peers and raw pipelines, into target/bench/r
 
 bench-growth: release ## how time and memory grow with stages, layers, files, sizes and platforms, into target/bench/growth.md
 	@python3 -B tests/bench growth $(BENCH)
+
+bench-micro: ## bytes a second of tar, index, diff, hash, compressors and Dockerfiles, without a build; BENCH=tar for some
+	@$(CARGO) bench --package xbuild-dockerfile --package xbuild-snapshot --bench parse --bench layers -- $(BENCH)
 
 fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done
