@@ -33,6 +33,9 @@ struct State {
     expected: Vec<Vec<u8>>,
     /// Those that the thread has begun, `None` while it is at one.
     begun: HashMap<Vec<u8>, Option<Listed>>,
+    /// Whether one of the two waits for the other: to wake somebody costs more than to list a
+    /// small folder.
+    is_awaited: bool,
     is_over: bool,
 }
 
@@ -79,9 +82,9 @@ impl Lister<'_, '_> {
         let count = {
             let mut state = self.ahead.lock();
             state.expected.extend(folders);
+            self.ahead.wake(&mut state);
             state.expected.len()
         };
-        self.ahead.changed.notify_all();
         if count >= WORTH && !self.has_thread {
             let ahead = self.ahead;
             let thread = thread::Builder::new().name("list".to_owned());
@@ -97,15 +100,35 @@ impl Ahead<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes whoever waits.
+    fn wake(&self, state: &mut State) {
+        if std::mem::take(&mut state.is_awaited) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until `is_ready`, which only the other one can bring about.
+    fn wait<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        is_ready: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'s, State> {
+        while !is_ready(&state) {
+            state.is_awaited = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
     /// Returns what a folder holds, waiting for the thread if that is at it.
     fn take(&self, folder: &[u8]) -> Listed {
         let mut state = self.lock();
         if state.begun.contains_key(folder) {
-            let is_open = |state: &mut State| matches!(state.begun.get(folder), Some(None));
-            state = self.changed.wait_while(state, is_open).unwrap_or_else(PoisonError::into_inner);
+            let is_listed = |state: &State| !matches!(state.begun.get(folder), Some(None));
+            state = self.wait(state, is_listed);
             let listed = state.begun.remove(folder).flatten();
+            self.wake(&mut state);
             drop(state);
-            self.changed.notify_all();
             if let Some(listed) = listed {
                 return listed;
             }
@@ -123,10 +146,10 @@ impl Ahead<'_> {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            let idle = |state: &mut State| {
-                !state.is_over && (state.expected.is_empty() || state.begun.len() >= READY)
+            let is_ready = |state: &State| {
+                state.is_over || (!state.expected.is_empty() && state.begun.len() < READY)
             };
-            state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait(state, is_ready);
             if state.is_over {
                 return;
             }
@@ -136,7 +159,7 @@ impl Ahead<'_> {
             let listed = self.tree.list(&folder);
             state = self.lock();
             state.begun.insert(folder, Some(listed));
-            self.changed.notify_all();
+            self.wake(&mut state);
         }
     }
 }
