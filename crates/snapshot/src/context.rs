@@ -22,7 +22,7 @@ use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
 use crate::{ContentHash, CopyError, Kind, Meta, ShownPath, capability};
 
-pub(crate) use hashes::{Hashed, Stamp};
+pub(crate) use hashes::{Hashed, Kept, Stamp};
 
 use hashes::Hashes;
 
@@ -91,8 +91,8 @@ impl Context {
         })
     }
 
-    /// Takes in the hashes of files that `load` gives, what [`Context::hashes`] returned in
-    /// another process; asks for them once.
+    /// Takes in the hashes of files that `load` gives, what [`Context::keep_hashes`] gave in another
+    /// process; asks for them once.
     pub(crate) fn restore_hashes<E>(
         &self,
         load: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
@@ -107,9 +107,12 @@ impl Context {
         Ok(())
     }
 
-    /// Returns the hashes of files that should be remembered, `None` if nothing is new.
-    pub(crate) fn hashes(&self) -> Option<Vec<u8>> {
-        lock(&self.hashes).encode()
+    /// Has `keep` remember the hashes of files, unless nothing is new.
+    pub(crate) fn keep_hashes<E>(
+        &self,
+        keep: impl FnOnce(&Kept<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        lock(&self.hashes).kept().map_or(Ok(()), |kept| keep(&kept))
     }
 
     /// Returns what the hashes of the files of this folder are kept under.

@@ -183,10 +183,7 @@ impl Store {
         layer: &DiffId,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let (temp, path) = (self.temp_path("record"), self.path("indexes", &layer.0));
-        let written = File::create(&temp).and_then(|mut file| record::seal_to(&mut file, write));
-        written.map_err(StoreError::io("write", &temp))?;
-        fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
+        self.publish_written(self.path("indexes", &layer.0), write)
     }
 
     /// Returns what is remembered of the files of the folder `key`, in the form in which it was
@@ -195,9 +192,13 @@ impl Store {
         Ok(self.read_file(&self.path("file-hashes", key))?.and_then(record::unseal))
     }
 
-    /// Remembers something of the files of the folder `key`.
-    pub fn put_file_hashes(&self, key: &Digest, hashes: &[u8]) -> Result<(), StoreError> {
-        self.publish(self.path("file-hashes", key), &record::seal(hashes))
+    /// Remembers something of the files of the folder `key`, as `write` writes it: it may be large.
+    pub fn put_file_hashes(
+        &self,
+        key: &Digest,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.publish_written(self.path("file-hashes", key), write)
     }
 
     /// Returns the result of the step with this key, if one is recorded.
@@ -325,6 +326,18 @@ impl Store {
         let bytes = serde_json::to_vec(value)
             .map_err(|error| StoreError::io("encode", &path)(error.into()))?;
         self.publish(path, &record::seal(&bytes))
+    }
+
+    /// Publishes what `write` writes, sealed.
+    fn publish_written(
+        &self,
+        path: PathBuf,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let temp = self.temp_path("record");
+        let written = File::create(&temp).and_then(|mut file| record::seal_to(&mut file, write));
+        written.map_err(StoreError::io("write", &temp))?;
+        fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
 
     fn publish(&self, path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 //! changed again without its stamp telling. So such a file is not remembered beyond the process.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -68,14 +69,27 @@ struct Known {
 /// The hashes of the files of one folder, by device and inode.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
-    known: HashMap<(u64, u64), Known>,
+    /// Those of earlier processes, ascending. Most of a large folder: a table would take twice as
+    /// much memory.
+    restored: Vec<Known>,
+    /// Those that were found in this process, which count first.
+    fresh: HashMap<(u64, u64), Known>,
     is_changed: bool,
 }
 
 impl Hashes {
     /// Returns what the file holds, if it is known to be as it was.
     pub(super) fn get(&mut self, stamp: &Stamp) -> Option<Hashed> {
-        let known = self.known.get_mut(&stamp.id).filter(|known| known.stamp == *stamp)?;
+        let known = match self.fresh.get_mut(&stamp.id) {
+            Some(known) => known,
+            None => {
+                let at = self.restored.binary_search_by_key(&stamp.id, |known| known.stamp.id);
+                &mut self.restored[at.ok()?]
+            }
+        };
+        if known.stamp != *stamp {
+            return None;
+        }
         known.seen = true;
         Some(known.hashed.clone())
     }
@@ -84,27 +98,26 @@ impl Hashes {
     pub(super) fn put(&mut self, stamp: Stamp, hashed: Hashed, begun: Mtime) {
         let settled = stamp.is_settled(begun);
         self.is_changed |= settled;
-        self.known.insert(stamp.id, Known { stamp, hashed, seen: true, settled });
+        self.fresh.insert(stamp.id, Known { stamp, hashed, seen: true, settled });
     }
 
     /// Takes in what [`Hashes::encode`] made; what cannot be read is nothing.
     pub(super) fn restore(&mut self, bytes: &[u8]) {
         let Some((&VERSION, bytes)) = bytes.split_first() else { return };
-        let Ok(list) = postcard::from_bytes::<Vec<Known>>(bytes) else { return };
-        self.known.reserve(list.len());
-        for known in list {
-            self.known.entry(known.stamp.id).or_insert(known);
-        }
+        let Ok(list) = postcard::from_bytes(bytes) else { return };
+        self.restored = list;
+        self.restored.sort_by_key(|known| known.stamp.id);
     }
 
     /// Returns what should be kept, `None` if that is what was restored.
-    pub(super) fn encode(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn kept(&mut self) -> Option<Kept<'_>> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        let seen = self.known.values().filter(|known| known.seen).count();
-        let mut unseen = seen + UNSEEN;
-        let mut kept: Vec<&Known> = self.known.values().filter(|known| known.settled).collect();
+        let old = self.restored.iter().filter(|known| !self.fresh.contains_key(&known.stamp.id));
+        let mut kept: Vec<&Known> = old.chain(self.fresh.values()).collect();
+        let mut unseen = kept.iter().filter(|known| known.seen).count() + UNSEEN;
+        kept.retain(|known| known.settled);
         kept.sort_unstable_by_key(|known| known.stamp.id);
         kept.retain(|known| {
             if !known.seen {
@@ -112,8 +125,20 @@ impl Hashes {
             }
             known.seen || unseen > 0
         });
-        let encoded = postcard::to_extend(&kept, vec![VERSION]);
-        Some(encoded.expect("plain values always have an encoding"))
+        Some(Kept(kept))
+    }
+}
+
+/// What should be kept of the hashes of a folder.
+#[derive(Debug)]
+pub(crate) struct Kept<'a>(Vec<&'a Known>);
+
+impl Kept<'_> {
+    /// Writes the form that [`Hashes::restore`] takes.
+    pub(crate) fn write(&self, mut output: impl Write) -> io::Result<()> {
+        output.write_all(&[VERSION])?;
+        // Plain values always have an encoding: it is the output that fails.
+        postcard::to_io(&self.0, output).map(drop).map_err(io::Error::other)
     }
 }
 
@@ -136,6 +161,12 @@ mod tests {
         Hashed { hash: ContentHash([byte; 32]), xattrs: vec![(b"n".to_vec(), b"v".to_vec())] }
     }
 
+    fn encoded(hashes: &mut Hashes) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        hashes.kept()?.write(&mut bytes).unwrap();
+        Some(bytes)
+    }
+
     fn restored(bytes: &[u8]) -> Hashes {
         let mut hashes = Hashes::default();
         hashes.restore(bytes);
@@ -149,12 +180,12 @@ mod tests {
         // It may change once more in the same tick.
         hashes.put(stamp(2, 100), hashed(2), Mtime { secs: 102, nanos: 0 });
         assert!(hashes.get(&stamp(2, 100)).is_some());
-        let mut next = restored(&hashes.encode().unwrap());
+        let mut next = restored(&encoded(&mut hashes).unwrap());
         assert_eq!(next.get(&stamp(1, 100)).unwrap().hash, ContentHash([1; 32]));
         assert_eq!(next.get(&stamp(1, 100)).unwrap().xattrs, hashed(1).xattrs);
         assert!(next.get(&stamp(1, 101)).is_none());
         assert!(next.get(&stamp(2, 100)).is_none());
-        assert!(next.encode().is_none(), "nothing is new");
+        assert!(encoded(&mut next).is_none(), "nothing is new");
     }
 
     #[test]
@@ -164,10 +195,10 @@ mod tests {
         for ino in 0..3 * UNSEEN as u64 {
             hashes.put(stamp(ino, 1), hashed(0), late);
         }
-        let mut next = restored(&hashes.encode().unwrap());
+        let mut next = restored(&encoded(&mut hashes).unwrap());
         next.put(stamp(u64::MAX, 1), hashed(1), late);
-        let mut last = restored(&next.encode().unwrap());
-        assert!(last.known.len() <= UNSEEN + 2, "{}", last.known.len());
+        let mut last = restored(&encoded(&mut next).unwrap());
+        assert!(last.restored.len() <= UNSEEN + 2, "{}", last.restored.len());
         assert!(last.get(&stamp(u64::MAX, 1)).is_some());
     }
 
@@ -175,10 +206,10 @@ mod tests {
     fn garbage_is_nothing() {
         let mut hashes = Hashes::default();
         hashes.put(stamp(1, 1), hashed(1), Mtime { secs: 1000, nanos: 0 });
-        let bytes = hashes.encode().unwrap();
+        let bytes = encoded(&mut hashes).unwrap();
         for length in 0..bytes.len() {
-            assert!(restored(&bytes[..length]).known.is_empty());
+            assert!(restored(&bytes[..length]).restored.is_empty());
         }
-        assert!(restored(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]).known.is_empty());
+        assert!(restored(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]).restored.is_empty());
     }
 }

@@ -53,9 +53,10 @@ fn recall(shared: &Shared, context: &Context) -> Result<(), EngineError> {
 
 /// Keeps what was found in the files of a folder for later builds.
 fn remember(shared: &Shared, context: &Context) -> Result<(), EngineError> {
-    let Some(hashes) = context.hashes() else { return Ok(()) };
-    let key = context.identity().map_err(failure)?;
-    Ok(shared.store.put_file_hashes(&key, &hashes)?)
+    context.keep_hashes(|kept| {
+        let key = context.identity().map_err(failure)?;
+        Ok(shared.store.put_file_hashes(&key, |output| kept.write(output))?)
+    })
 }
 
 /// Fetches what a step takes from elsewhere.
