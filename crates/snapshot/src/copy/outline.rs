@@ -15,6 +15,9 @@ use crate::{
     Change, ContentHash, CopyError, Entry, IndexedWriter, Kind, LayerWriter, Tree, parallel,
 };
 
+/// Files that a thread reads before it asks for more: most are small.
+const GROUP: usize = 16;
+
 /// Takes entries with their contents: a layer, or a folder.
 pub(crate) trait EntrySink {
     /// Takes a file; `contents` are those of a regular one, and empty for all others. `hash` is
@@ -149,15 +152,23 @@ impl Outline {
     /// A file that was written to since it was found is taken as it is now.
     pub(super) fn hash_contents(&mut self, sources: &Sources) -> Result<(), CopyError> {
         let unknown = self.files.iter_mut().map(|planned| &mut planned.file);
-        let unknown = unknown.filter(|file| file.hash.is_none()).filter_map(Unread::of).collect();
-        parallel::each_core(unknown, |unread: Unread<'_>| {
-            let (file, Hashed { hash, xattrs }) =
-                sources.context(unread.file).read(unread.file.path())?;
-            *unread.kind = Kind::File { size: file.size() };
-            *unread.hash = Some(hash);
-            *unread.xattrs = xattrs;
-            *unread.file = file;
-            Ok::<_, CopyError>(())
+        let mut groups: Vec<Vec<Unread<'_>>> = Vec::new();
+        for unread in unknown.filter(|file| file.hash.is_none()).filter_map(Unread::of) {
+            match groups.last_mut() {
+                Some(group) if group.len() < GROUP => group.push(unread),
+                _ => groups.push(vec![unread]),
+            }
+        }
+        parallel::each_core(groups, |group| {
+            group.into_iter().try_for_each(|unread| {
+                let (file, Hashed { hash, xattrs }) =
+                    sources.context(unread.file).read(unread.file.path())?;
+                *unread.kind = Kind::File { size: file.size() };
+                *unread.hash = Some(hash);
+                *unread.xattrs = xattrs;
+                *unread.file = file;
+                Ok::<_, CopyError>(())
+            })
         })?;
         self.share_attributes();
         Ok(())
