@@ -101,7 +101,7 @@ impl Hashes {
         self.fresh.insert(stamp.id, Known { stamp, hashed, seen: true, settled });
     }
 
-    /// Takes in what [`Hashes::encode`] made; what cannot be read is nothing.
+    /// Takes in what [`Kept::write`] wrote; what cannot be read is nothing.
     pub(super) fn restore(&mut self, bytes: &[u8]) {
         let Some((&VERSION, bytes)) = bytes.split_first() else { return };
         let Ok(list) = postcard::from_bytes(bytes) else { return };
