@@ -41,6 +41,7 @@ pub mod emulator;
 mod error;
 mod helper;
 mod idmap;
+mod mount;
 mod namespace;
 mod output;
 mod parent;

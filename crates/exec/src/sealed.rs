@@ -10,10 +10,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
-use rustix::mount::{MountAttrFlags, OpenTreeFlags};
+use rustix::mount::MountAttrFlags;
 
 use crate::idmap::IdMap;
-use crate::sys;
+use crate::mount;
 
 /// Returns what `program` can be executed from without it being at the mercy of a namespace with
 /// this map: the file itself where nobody inside may write to it, else the file through a mount that
@@ -43,12 +43,8 @@ fn is_out_of_reach(owner: u32, mode: u32, map: &IdMap) -> bool {
 ///
 /// **Errors** — `EPERM` for whoever may not mount, and those of kernels before 5.12.
 fn read_only(file: &File) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let mount = rustix::mount::open_tree(file, "", flags)?;
-    let attributes = u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
-    sys::set_mount_attributes(&mount, attributes, false)?;
+    let mount = mount::clone_of(file, false)?;
+    mount::restrict(&mount, MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
     Ok(mount)
 }
 

@@ -6,8 +6,9 @@ use rustix::fs::{CWD, Dev, FileType, Mode, major, minor};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mounts::{self, INERT, attach, clone_of, create, open_path};
+use super::mounts::{self, INERT, attach, create, open_path};
 use crate::error::RunError;
+use crate::mount::clone_of;
 
 /// The devices and their numbers. Only root of the machine can make device files, so the host's
 /// are bound.

@@ -14,6 +14,7 @@ use super::root::Root;
 use super::stubs::Recorder;
 use super::walk::{self, Missing};
 use crate::error::RunError;
+use crate::mount;
 
 /// The most bytes of the host's resolver configuration that are taken over.
 const RESOLV_LIMIT: u64 = 1 << 20;
@@ -49,11 +50,11 @@ fn bind_file(
         file.write_all(contents)?;
         // A program that is open for writing cannot be executed.
         drop(file);
-        let mount = mounts::clone_of(mounts::open_path(&root.staging, name)?, false)?;
+        let mount = mount::clone_of(mounts::open_path(&root.staging, name)?, false)?;
         let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
             | MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV;
-        mounts::restrict(&mount, attributes, false)?;
+        mount::restrict(&mount, attributes, false)?;
         Ok(mounts::attach(mount, place.fd)?)
     };
     bind().map_err(RunError::mount(path))

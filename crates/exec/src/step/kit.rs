@@ -54,8 +54,7 @@ impl Kit {
         Ok(Self { staging, blank, dev, proc, sys, open_sys, notes })
     }
 
-    /// Moves the parts into the root of a step; what it must have different is made for it. Returns
-    /// the folder for generated files.
+    /// Moves the parts into the root of a step; what it must have different is made for it.
     pub fn furnish(
         self,
         root: &Root,

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 use rustix::path::Arg;
 
 use super::root::Root;
 use crate::error::RunError;
-use crate::sys;
+use crate::mount::{clone_of, restrict};
 
 /// Without set-user-ID programs, device files and programs at all.
 pub(super) const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -86,26 +86,6 @@ pub(super) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
 pub(super) fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", target, "", flags)
-}
-
-/// Returns a second mount of what `source` is, mounted nowhere yet.
-pub(super) fn clone_of(source: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    rustix::mount::open_tree(source, "", flags)
-}
-
-/// Adds attributes to a mount.
-pub(super) fn restrict(
-    mount: impl AsFd,
-    attributes: MountAttrFlags,
-    recursive: bool,
-) -> Result<(), std::io::Error> {
-    sys::set_mount_attributes(mount, u64::from(attributes.bits()), recursive)
 }
 
 /// Returns the folder `name` at the top of the image, made if there is none. It stays in the

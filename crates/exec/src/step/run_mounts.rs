@@ -19,6 +19,7 @@ use super::stubs::Recorder;
 use super::walk::{self, Missing};
 use super::{Event, Spec, mounts};
 use crate::error::RunError;
+use crate::mount;
 
 /// No set-user-ID programs and no device files, but programs: tools come this way.
 const PLAIN: MountAttrFlags =
@@ -99,8 +100,8 @@ impl Step<'_> {
             }
         };
         let copy = || -> Result<OwnedFd, std::io::Error> {
-            let mount = mounts::clone_of(found, false)?;
-            mounts::restrict(&mount, attributes, false)?;
+            let mount = mount::clone_of(found, false)?;
+            mount::restrict(&mount, attributes, false)?;
             Ok(mount)
         };
         copy().map_err(RunError::mount(target))
