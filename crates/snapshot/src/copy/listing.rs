@@ -3,9 +3,9 @@
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
-use super::outline::{Planned, Sources};
+use super::outline::{Key, Planned, Sources};
 use super::stage::{Content, Staged};
-use crate::{ContentHash, Kind};
+use crate::Kind;
 
 /// Calls `visit` for each file that is no folder, see [`xbuild_model::seam::Selection::files`].
 pub(super) fn visit(files: &[Planned], sources: &Sources, visit: &mut dyn FnMut(&[u8], u64)) {
@@ -28,35 +28,13 @@ pub(super) fn visit(files: &[Planned], sources: &Sources, visit: &mut dyn FnMut(
 /// Returns a short hash of a file. Owners are left out: names of them are looked up in the layers
 /// below, which is no change of the file.
 fn hash(file: &Staged, sources: &Sources) -> u64 {
-    let mut hash = Sha256::new();
-    hash.update(file.meta.mode.to_le_bytes());
-    let mut field = |tag: u8, bytes: &[u8]| {
-        hash.update([tag]);
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    for (name, value) in &file.meta.xattrs {
-        field(b'x', name);
-        field(b'v', value);
+    let mut key = Key(Sha256::new());
+    key.numbers([file.meta.mode, 0, 0]);
+    key.file(file);
+    if let Content::Archive { number, .. } = file.content {
+        key.field(b'a', &sources.archives[number].hash().0);
     }
-    match &file.kind {
-        Kind::Dir => field(b'd', b""),
-        Kind::File { size } => field(b'r', &size.to_le_bytes()),
-        Kind::Symlink { target } => field(b's', target),
-        Kind::HardLink { target } => field(b'l', target),
-        Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-            field(b'n', &[major.to_le_bytes(), minor.to_le_bytes()].concat());
-        }
-        Kind::Fifo => field(b'p', b""),
-    }
-    let archive = match file.content {
-        Content::Archive { number, .. } => Some(sources.archives[number].hash()),
-        _ => None,
-    };
-    if let Some(ContentHash(contents)) = archive.or(file.hash.as_ref()) {
-        field(b'h', contents);
-    }
-    Digest::from_sha256(hash.finalize().into()).prefix()
+    Digest::from_sha256(key.0.finalize().into()).prefix()
 }
 
 #[cfg(test)]

@@ -218,30 +218,7 @@ impl Outline {
         for Planned { path, file } in &self.files {
             key.field(b'f', path);
             key.numbers([file.meta.mode, file.meta.uid, file.meta.gid]);
-            for (name, value) in &file.meta.xattrs {
-                key.field(b'x', name);
-                key.field(b'v', value);
-            }
-            match &file.kind {
-                Kind::Dir => key.field(b'd', b""),
-                Kind::File { size } => {
-                    key.field(b'r', &size.to_le_bytes());
-                    if let Some(ContentHash(hash)) = &file.hash {
-                        key.field(b'h', hash);
-                    }
-                }
-                Kind::Symlink { target } => key.field(b's', target),
-                Kind::HardLink { target } => key.field(b'l', target),
-                Kind::CharDevice { major, minor } => {
-                    key.field(b'c', b"");
-                    key.numbers([*major, *minor, 0]);
-                }
-                Kind::BlockDevice { major, minor } => {
-                    key.field(b'b', b"");
-                    key.numbers([*major, *minor, 0]);
-                }
-                Kind::Fifo => key.field(b'p', b""),
-            }
+            key.file(file);
             if let Content::Archive { number, position } = file.content {
                 key.field(b'a', &sources.archives[number].hash().0);
                 key.numbers([position, 0, 0]);
@@ -364,16 +341,44 @@ fn write_from_layer(
 }
 
 /// A key in the making: fields with a tag and their length, so that none runs into the next.
-struct Key(Sha256);
+pub(super) struct Key(pub(super) Sha256);
 
 impl Key {
-    fn field(&mut self, tag: u8, bytes: &[u8]) {
+    /// Adds what a file is and holds, and its attributes; neither mode nor owner.
+    pub(super) fn file(&mut self, file: &Staged) {
+        for (name, value) in &file.meta.xattrs {
+            self.field(b'x', name);
+            self.field(b'v', value);
+        }
+        match &file.kind {
+            Kind::Dir => self.field(b'd', b""),
+            Kind::File { size } => {
+                self.field(b'r', &size.to_le_bytes());
+                if let Some(ContentHash(hash)) = &file.hash {
+                    self.field(b'h', hash);
+                }
+            }
+            Kind::Symlink { target } => self.field(b's', target),
+            Kind::HardLink { target } => self.field(b'l', target),
+            Kind::CharDevice { major, minor } => {
+                self.field(b'c', b"");
+                self.numbers([*major, *minor, 0]);
+            }
+            Kind::BlockDevice { major, minor } => {
+                self.field(b'b', b"");
+                self.numbers([*major, *minor, 0]);
+            }
+            Kind::Fifo => self.field(b'p', b""),
+        }
+    }
+
+    pub(super) fn field(&mut self, tag: u8, bytes: &[u8]) {
         self.0.update([tag]);
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
     }
 
-    fn numbers(&mut self, numbers: [u32; 3]) {
+    pub(super) fn numbers(&mut self, numbers: [u32; 3]) {
         numbers.iter().for_each(|number| self.0.update(number.to_le_bytes()));
     }
 }
