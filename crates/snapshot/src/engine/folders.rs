@@ -249,23 +249,16 @@ impl Shared {
         scratch: &Scratch,
         parent: &Chain,
         layer: &DiffId,
-        index: &LayerIndex,
         is_dressed: bool,
     ) -> Result<(), EngineError> {
         let chain = parent.with(layer.clone());
         let ids: Vec<Digest> = chain.ids().collect();
-        let mut top = Top::default();
-        if !index.changes().is_empty() {
-            let map = self.namespace.map_name()?;
-            let dirs = match implied(index) {
-                none if none.is_empty() => Vec::new(),
-                implied => better_known(implied, &self.tree_of(&chain.0, &ids)?),
-            };
-            top = Top::of(layer, index, &dirs);
+        let (top, dirs) = self.top(&chain.0, &ids)?;
+        if let (Some(name), Some(dirs)) = (&top.folder, dirs) {
             if !is_dressed {
                 self.dress(&scratch.content(), dirs)?;
             }
-            scratch.publish(&map, top.folder.as_ref().unwrap_or(layer))?;
+            scratch.publish(&self.namespace.map_name()?, name)?;
         }
         self.known(|known| known.tops.extend(ids.into_iter().last().map(|id| (id, top))));
         Ok(())

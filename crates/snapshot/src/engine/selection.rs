@@ -180,8 +180,8 @@ impl Selection for Chosen {
             return Ok(made.diff_id);
         }
         let (made, scratch) = shared.unpack(|tee| self.write(purpose, Some(tee)))?;
-        let index = shared.remember(&made.diff_id, made.index);
-        shared.publish_new(&scratch, &self.parent, &made.diff_id, &index, false)?;
+        shared.remember(&made.diff_id, made.index);
+        shared.publish_new(&scratch, &self.parent, &made.diff_id, false)?;
         Ok(made.diff_id)
     }
 }

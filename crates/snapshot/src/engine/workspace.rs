@@ -83,9 +83,9 @@ impl Writable {
             (_, Err(failure)) => return Err(failure.into()),
         }
         let made = sink.finish()?;
-        let index = shared.remember(&made.diff_id, made.index);
+        shared.remember(&made.diff_id, made.index);
         // overlayfs has copied folders up with all that the layers below say about them.
-        shared.publish_new(&self.scratch, &self.parent, &made.diff_id, &index, true)?;
+        shared.publish_new(&self.scratch, &self.parent, &made.diff_id, true)?;
         Ok(made.diff_id)
     }
 
