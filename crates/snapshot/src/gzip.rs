@@ -162,12 +162,12 @@ fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, reply }) = job else { return };
         let is_hole = block.len() == BLOCK && block.iter().all(|byte| *byte == 0);
-        let member = match zeros.as_ref().filter(|_| is_hole) {
-            Some(zeros) => Ok(zeros.clone()),
-            None => member(&mut compressor, &block),
+        let member = match &zeros {
+            Some(zeros) if is_hole => Ok(zeros.clone()),
+            _ => member(&mut compressor, &block),
         };
-        if let (true, None, Ok(member)) = (is_hole, &zeros, &member) {
-            zeros = Some(member.clone());
+        if is_hole && zeros.is_none() {
+            zeros = member.as_ref().ok().cloned();
         }
         // Nobody waits any more if writing has failed.
         let _ = reply.send(member);
