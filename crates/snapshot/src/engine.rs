@@ -34,14 +34,14 @@ use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Purpose, Selection, Snapshots, Sources, Workspace,
 };
 use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, StepFailure};
-use xbuild_store::{GrowingBlob, Store};
+use xbuild_store::{Background, GrowingBlob, Store, TempFolder};
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
 use crate::{Encoding, LayerError, LayerIndex, LayerReader, LayerSink, Mtime, Tree};
 
 use crate::parallel::KeyedLocks;
-use crate::remove::Sweeper;
+use crate::remove;
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ pub enum LayerBlob {
 /// What all handles share.
 struct Shared {
     /// The first to be dropped: it may still be at work in the store.
-    sweeper: Sweeper,
+    sweeper: Background<TempFolder>,
     store: Arc<Store>,
     blobs: Arc<dyn Blobs>,
     namespace: Arc<dyn Namespace>,
@@ -165,7 +165,7 @@ impl Engine {
     ) -> Self {
         let known = Mutex::default();
         let busy = KeyedLocks::default();
-        let sweeper = Sweeper::new(Arc::clone(&namespace));
+        let sweeper = remove::sweeper(Arc::clone(&namespace));
         Self(Arc::new(Shared { sweeper, store, blobs, namespace, options, known, busy }))
     }
 

@@ -25,6 +25,7 @@
 //! only in the boot in which it was made. A kill at any moment leaves
 //! garbage below `tmp`, which the next [`Store::open`] removes.
 
+mod background;
 mod blob;
 mod cache_mount;
 mod error;
@@ -39,6 +40,7 @@ mod temp;
 #[cfg(test)]
 mod tests;
 
+pub use background::Background;
 pub use blob::BlobWriter;
 pub use cache_mount::{CacheMount, CacheMountInfo, CacheMountSlot};
 pub use error::StoreError;

@@ -7,18 +7,27 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
-use crate::StoreError;
 use crate::blob::Writeback;
+use crate::{Background, StoreError};
 
 /// Publishes blobs, one after the other. Dropping it waits for those that are on their way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Publisher {
     shared: Arc<Shared>,
-    worker: Mutex<Option<Worker>>,
+    jobs: Background<Job>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        let shared = Arc::<Shared>::default();
+        let jobs = Background::new("publish", {
+            let shared = Arc::clone(&shared);
+            move |job| shared.perform(job)
+        });
+        Self { shared, jobs }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -33,12 +42,6 @@ struct State {
     pending: HashMap<PathBuf, u64>,
     /// The first failure that nobody was told of.
     failure: Option<StoreError>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    jobs: Sender<Job>,
-    thread: JoinHandle<()>,
 }
 
 /// A blob that is written and has no name yet.
@@ -79,18 +82,7 @@ impl Publisher {
             }
             state.pending.insert(job.target.clone(), job.size);
         }
-        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if worker.is_none() {
-            *worker = Worker::start(&self.shared);
-        }
-        let rejected = match &*worker {
-            Some(worker) => worker.jobs.send(job).err().map(|mpsc::SendError(job)| job),
-            None => Some(job),
-        };
-        // Without a thread for it, here and now.
-        if let Some(job) = rejected {
-            self.shared.perform(job);
-        }
+        self.jobs.send(job);
         Ok(())
     }
 
@@ -136,27 +128,6 @@ impl Shared {
         match state.unwrap_or_else(PoisonError::into_inner).failure.take() {
             Some(failure) => Err(failure),
             None => Ok(()),
-        }
-    }
-}
-
-impl Worker {
-    fn start(shared: &Arc<Shared>) -> Option<Self> {
-        let (jobs, queue) = mpsc::channel();
-        let shared = Arc::clone(shared);
-        let work = move || queue.into_iter().for_each(|job| shared.perform(job));
-        let thread = thread::Builder::new().name("publish".to_owned()).spawn(work).ok()?;
-        Some(Self { jobs, thread })
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Worker { jobs, thread }) = worker {
-            drop(jobs);
-            // A panic was printed; whoever waited has been told.
-            let _ = thread.join();
         }
     }
 }

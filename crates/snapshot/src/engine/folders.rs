@@ -74,7 +74,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some(temp) = self.temp.take() {
-            self.shared.sweeper.remove(temp);
+            self.shared.sweeper.send(temp);
         }
     }
 }

@@ -1,0 +1,69 @@
+//! Work that nobody waits for, on a thread.
+
+use std::fmt;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// Does jobs one after the other, on a thread that the first of them starts. Dropping it waits for
+/// those that are left.
+pub struct Background<J> {
+    perform: Arc<dyn Fn(J) + Send + Sync>,
+    /// The name of the thread.
+    name: &'static str,
+    worker: Mutex<Option<Worker<J>>>,
+}
+
+#[derive(Debug)]
+struct Worker<J> {
+    jobs: Sender<J>,
+    thread: JoinHandle<()>,
+}
+
+impl<J> fmt::Debug for Background<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Background").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<J: Send + 'static> Background<J> {
+    /// Makes one whose jobs are done by `perform`, on a thread called `name`.
+    pub fn new(name: &'static str, perform: impl Fn(J) + Send + Sync + 'static) -> Self {
+        Self { perform: Arc::new(perform), name, worker: Mutex::new(None) }
+    }
+
+    /// Has a job done, soon.
+    pub fn send(&self, job: J) {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if worker.is_none() {
+            *worker = self.start();
+        }
+        let rejected = match &*worker {
+            Some(worker) => worker.jobs.send(job).err().map(|mpsc::SendError(job)| job),
+            None => Some(job),
+        };
+        // Without a thread for it, here and now.
+        if let Some(job) = rejected {
+            (self.perform)(job);
+        }
+    }
+
+    fn start(&self) -> Option<Worker<J>> {
+        let (jobs, queue) = mpsc::channel::<J>();
+        let perform = Arc::clone(&self.perform);
+        let work = move || queue.into_iter().for_each(|job| perform(job));
+        let thread = thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
+        Some(Worker { jobs, thread })
+    }
+}
+
+impl<J> Drop for Background<J> {
+    fn drop(&mut self) {
+        let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Worker { jobs, thread }) = worker {
+            drop(jobs);
+            // If it panicked, that was printed.
+            let _ = thread.join();
+        }
+    }
+}
