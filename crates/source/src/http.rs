@@ -1,16 +1,15 @@
 //! Files of web servers.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 use xbuild_model::remote::HttpSource;
 use xbuild_registry::{DownloadRequest, Downloaded, Validators};
-use xbuild_store::SourceRecord;
+use xbuild_store::{Hashed, SourceRecord};
 
 use crate::error::{FetchError, io as io_error};
 use crate::fetcher::Fetcher;
@@ -49,11 +48,12 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
     fs::create_dir(&content).map_err(io_error("make", &content))?;
     let path = content.join(name);
     let failed = |source| FetchError::Download { url: url.clone(), source };
-    let came = fetcher.client.download(&request, || Hashing::create(&path)).map_err(failed)?;
+    let came =
+        fetcher.client.download(&request, || create(&path).map(Hashed::new)).map_err(failed)?;
     let Some(Downloaded { file, validators }) = came else {
         return known.ok_or_else(|| FetchError::NotModified { url: url.clone() });
     };
-    let digest = Digest::from_sha256(file.hash.finalize().into());
+    let (file, digest) = file.finish();
     if let Some(expected) = checksum
         && *expected != digest
     {
@@ -63,8 +63,8 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
     // As in the reference: a server that knows no time gives 1970.
     let modified = validators.modified().unwrap_or(0);
     let dress = || {
-        file.file.set_permissions(fs::Permissions::from_mode(MODE))?;
-        file.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified))
+        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified))
     };
     dress().map_err(io_error("finish", &path))?;
     let folder_key = Digest::of(format!("http file 1\n{name}\n{digest}\n{modified}").as_bytes());
@@ -74,28 +74,7 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
     Ok(folder)
 }
 
-/// A file that is hashed while it is written.
-struct Hashing {
-    file: File,
-    hash: Sha256,
-}
-
-impl Hashing {
-    fn create(path: &PathBuf) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(MODE).open(path)?;
-        Ok(Self { file, hash: Sha256::new() })
-    }
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+/// Makes the file, or makes it empty.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)
 }

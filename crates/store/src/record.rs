@@ -3,8 +3,9 @@
 use std::io::{self, BufWriter, Seek, Write};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use xbuild_model::{Chain, Descriptor, Digest};
+
+use crate::Hashed;
 
 /// What a step resulted in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,33 +55,15 @@ pub(crate) fn seal_to(
 ) -> io::Result<()> {
     file.write_all(&[b' '; DIGEST_LENGTH])?;
     file.write_all(b"\n")?;
-    let mut output = BufWriter::with_capacity(BUFFER, Hashed { output: file, hash: Sha256::new() });
+    let mut output = BufWriter::with_capacity(BUFFER, Hashed::new(file));
     write(&mut output)?;
-    let Hashed { output: file, hash } = output.into_inner()?;
+    let (file, digest) = output.into_inner()?.finish();
     file.rewind()?;
-    file.write_all(Digest::from_sha256(hash.finalize().into()).hex().as_bytes())
+    file.write_all(digest.hex().as_bytes())
 }
 
 /// Bytes that are hashed and written at a time.
 const BUFFER: usize = 64 << 10;
-
-/// Hashes what goes to `output`.
-struct Hashed<W> {
-    output: W,
-    hash: Sha256,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.output.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
-    }
-}
 
 /// Returns what was sealed, `None` if it is not whole.
 pub(crate) fn unseal(mut sealed: Vec<u8>) -> Option<Vec<u8>> {
