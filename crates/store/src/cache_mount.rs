@@ -12,7 +12,6 @@
 //! rename. What a step that was killed left in it stays: it is the step's own business.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -110,19 +109,27 @@ impl Store {
         number: u32,
     ) -> Result<bool, StoreError> {
         let home = self.cache_mount_home(map, key, number);
-        if home.join(CONTENT).is_dir() {
-            return Ok(true);
+        if !home.exists() {
+            return Ok(false);
         }
-        if home.exists() {
-            // Left by a power cut: out of the way with it.
-            let stale = self.temp_path("stale");
-            match fs::rename(&home, &stale) {
-                // Another build was first.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                moved => moved.map_err(StoreError::io("move", &home))?,
-            }
+        // It appears complete: the content is there by now unless a power cut took it.
+        if !home.join(CONTENT).is_dir() {
+            self.clear_away_half(&home)?;
         }
-        Ok(false)
+        Ok(home.exists())
+    }
+
+    /// Moves a cache folder without content out of the way.
+    fn clear_away_half(&self, home: &Path) -> Result<(), StoreError> {
+        // One at a time: whoever else does it may publish a whole one in its place.
+        let map = home.parent().unwrap_or(home);
+        let lock = File::open(map).map_err(StoreError::io("open", map))?;
+        retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))
+            .map_err(|errno| StoreError::io("lock", map)(errno.into()))?;
+        if home.exists() && !home.join(CONTENT).is_dir() {
+            fs::rename(home, self.temp_path("stale")).map_err(StoreError::io("move", home))?;
+        }
+        Ok(())
     }
 
     /// Publishes `home`, a [`crate::TempFolder`] of this store with a folder `fs` in it, as a cache
@@ -179,6 +186,7 @@ fn info(home: &Path) -> CacheMountInfo {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -247,6 +255,31 @@ mod tests {
         let leftovers = store.prune(false).unwrap();
         assert!(leftovers.iter().any(|leftover| leftover.path.join("fs/file").exists()));
         assert_eq!((count(&store), hold(&store, &key, Sharing::Shared).unwrap_err()), (0, 0));
+    }
+
+    #[test]
+    fn is_left_where_it_appears_while_others_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = [(); 2].map(|()| Store::open(folder.path()).unwrap());
+        let published = AtomicU32::new(0);
+        let rounds = 0..500_u32;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in rounds.clone() {
+                    let key = Digest::of(&round.to_le_bytes());
+                    let seen = || other.has_cache_mount("map", &key, 0).unwrap();
+                    while !seen() && published.load(Ordering::SeqCst) <= round {}
+                }
+            });
+            for round in rounds.clone() {
+                publish(&one, &Digest::of(&round.to_le_bytes()), 0, "new");
+                published.store(round + 1, Ordering::SeqCst);
+            }
+        });
+        for round in rounds {
+            let key = Digest::of(&round.to_le_bytes());
+            assert!(hold(&one, &key, Sharing::Private).is_ok(), "round {round}");
+        }
     }
 
     #[test]
