@@ -7,6 +7,8 @@
 //!
 //! **Source** — RFC 1951; RFC 1952 § 2.2 (members), § 2.3.1.1 (extra field).
 
+mod member;
+
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
@@ -14,9 +16,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use libdeflater::{CompressionError, CompressionLvl, Compressor, crc32};
-
 use crate::parallel;
+
+use member::Members;
 
 /// Bytes of a block. Smaller ones cost size (matches end at a block), larger ones memory (two
 /// times this for each block in flight) and parallelism in small layers. **Changing it changes
@@ -26,18 +28,8 @@ const BLOCK: usize = 1 << 20;
 /// Threads of one writer at most: bounds memory.
 const MAX_THREADS: usize = 8;
 
-/// A member up to its length: deflate, an extra field, no name, no time, an unknown operating
-/// system; then the field's length, the identifier of its one part and the length of that.
-const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'X', b'B', 4, 0];
-
-/// Bytes of a member before its deflate stream: the header and the member's length.
-const HEADER_SIZE: usize = HEADER.len() + 4;
-
-/// Bytes of a member after its deflate stream: checksum and size of what it holds.
-const TRAILER_SIZE: usize = 8;
-
-/// The compression level unless one is asked for: several times as fast as zlib's 6, and 2 to 5 %
-/// larger; see `docs/decisions/0006-deflate.md`. **Changing it changes the digest of every layer.**
+/// The compression level unless one is asked for, see `docs/decisions/0006-deflate.md`.
+/// **Changing it changes the digest of every layer.**
 pub(crate) const LEVEL: u32 = 3;
 
 /// Compresses what is written to it.
@@ -82,7 +74,7 @@ impl<W: Write> GzipWriter<W> {
 
     /// Compresses what is left and returns the output, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
-        let last = member(&mut Compressor::new(library(self.level)), &self.block)?;
+        let last = Members::new(self.level).make(&self.block)?;
         while !self.pending.is_empty() {
             self.write_first()?;
         }
@@ -155,50 +147,13 @@ impl Pool {
 }
 
 fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
-    let mut compressor = Compressor::new(library(level));
-    // What a full block of zeros comes to: sparse files have many.
-    let mut zeros: Option<Vec<u8>> = None;
+    let mut members = Members::new(level);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, reply }) = job else { return };
-        let is_hole = block.len() == BLOCK && block.iter().all(|byte| *byte == 0);
-        let member = match &zeros {
-            Some(zeros) if is_hole => Ok(zeros.clone()),
-            _ => member(&mut compressor, &block),
-        };
-        if is_hole && zeros.is_none() {
-            zeros = member.as_ref().ok().cloned();
-        }
         // Nobody waits any more if writing has failed.
-        let _ = reply.send(member);
+        let _ = reply.send(members.make(&block));
     }
-}
-
-fn library(level: u32) -> CompressionLvl {
-    let level = i32::try_from(level.min(9)).unwrap_or_default();
-    CompressionLvl::new(level).expect("the library has the levels 0 to 12")
-}
-
-/// Returns the member that holds `block`. What the compressor did before does not matter.
-fn member(compressor: &mut Compressor, block: &[u8]) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; HEADER_SIZE + compressor.deflate_compress_bound(block.len())];
-    let size = match compressor.deflate_compress(block, &mut bytes[HEADER_SIZE..]) {
-        Ok(size) => size,
-        Err(CompressionError::InsufficientSpace) => {
-            return Err(io::Error::other("a block grew beyond its bound"));
-        }
-    };
-    bytes.truncate(HEADER_SIZE + size);
-    bytes.extend_from_slice(&crc32(block).to_le_bytes());
-    bytes.extend_from_slice(&number(block.len())?.to_le_bytes());
-    let length = number(HEADER_SIZE + size + TRAILER_SIZE)?;
-    bytes[..HEADER.len()].copy_from_slice(&HEADER);
-    bytes[HEADER.len()..HEADER_SIZE].copy_from_slice(&length.to_le_bytes());
-    Ok(bytes)
-}
-
-fn number(size: usize) -> io::Result<u32> {
-    u32::try_from(size).map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -207,6 +162,7 @@ pub(crate) mod tests {
 
     use flate2::bufread::MultiGzDecoder;
 
+    use super::member::{HEADER, HEADER_SIZE};
     use super::*;
 
     /// Text that compresses somewhat, without end.
@@ -227,7 +183,7 @@ pub(crate) mod tests {
         bytes[3 * BLOCK + 1] = 1;
         let mut expected = Vec::new();
         for block in bytes.chunks(BLOCK) {
-            expected.extend(member(&mut Compressor::new(library(LEVEL)), block).unwrap());
+            expected.extend(Members::new(LEVEL).make(block).unwrap());
         }
         for threads in [1, 3] {
             assert!(gzip(&bytes, threads, 300_000) == expected, "{threads}");

@@ -1,0 +1,136 @@
+//! A block of a layer as a gzip member.
+
+use std::io;
+
+use libdeflater::{CompressionError, CompressionLvl, Compressor, crc32};
+
+use super::{BLOCK, LEVEL};
+
+/// A member up to its length: deflate, an extra field, no name, no time, an unknown operating
+/// system; then the field's length, the identifier of its one part and the length of that.
+pub(super) const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'X', b'B', 4, 0];
+
+/// Bytes of a member before its deflate stream: the header and the member's length.
+pub(super) const HEADER_SIZE: usize = HEADER.len() + 4;
+
+/// Bytes of a member after its deflate stream: checksum and size of what it holds.
+const TRAILER_SIZE: usize = 8;
+
+/// The library's level that takes over blocks from [`LEVEL`]: nearly twice as fast. **Changing it
+/// or what follows changes the digests of layers.**
+const FAST: u32 = 1;
+
+/// Bytes in the middle of a block on which the two levels are compared.
+const SAMPLE: usize = 16 << 10;
+
+/// How much larger the sample may become by [`FAST`], in percent.
+const TOLERANCE: usize = 3;
+
+/// Makes members. What it made before does not matter to what it makes.
+pub(super) struct Members {
+    level: u32,
+    compressor: Compressor,
+    fast: Compressor,
+    /// What a full block of zeros comes to: sparse files have many.
+    hole: Option<Vec<u8>>,
+}
+
+impl Members {
+    /// Makes members of a level from 0, which stores, to 9.
+    pub(super) fn new(level: u32) -> Self {
+        Self { level, compressor: compressor(level), fast: compressor(FAST), hole: None }
+    }
+
+    /// Returns the member that holds `block`.
+    pub(super) fn make(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
+        let is_hole = block.len() == BLOCK && block.iter().all(|byte| *byte == 0);
+        if is_hole && let Some(hole) = &self.hole {
+            return Ok(hole.clone());
+        }
+        let member = self.compress(block)?;
+        if is_hole {
+            self.hole = Some(member.clone());
+        }
+        Ok(member)
+    }
+
+    fn compress(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
+        let is_fast = self.level == LEVEL && self.is_for_fast(block)?;
+        let compressor = if is_fast { &mut self.fast } else { &mut self.compressor };
+        let mut bytes = vec![0; HEADER_SIZE + compressor.deflate_compress_bound(block.len())];
+        let size = deflate(compressor, block, &mut bytes[HEADER_SIZE..])?;
+        bytes.truncate(HEADER_SIZE + size);
+        bytes.extend_from_slice(&crc32(block).to_le_bytes());
+        bytes.extend_from_slice(&number(block.len())?.to_le_bytes());
+        let length = number(HEADER_SIZE + size + TRAILER_SIZE)?;
+        bytes[..HEADER.len()].copy_from_slice(&HEADER);
+        bytes[HEADER.len()..HEADER_SIZE].copy_from_slice(&length.to_le_bytes());
+        Ok(bytes)
+    }
+
+    /// Returns whether the fast level makes a block hardly larger, as far as a sample tells.
+    fn is_for_fast(&mut self, block: &[u8]) -> io::Result<bool> {
+        let middle = block.len() / 2;
+        let Some(sample) = block.get(middle..middle + SAMPLE) else { return Ok(false) };
+        let mut output = vec![0; self.compressor.deflate_compress_bound(SAMPLE)];
+        let usual = deflate(&mut self.compressor, sample, &mut output)?;
+        let fast = deflate(&mut self.fast, sample, &mut output)?;
+        Ok(fast * 100 <= usual * (100 + TOLERANCE))
+    }
+}
+
+fn compressor(level: u32) -> Compressor {
+    let level = i32::try_from(level.min(9)).unwrap_or_default();
+    Compressor::new(CompressionLvl::new(level).expect("the library has the levels 0 to 12"))
+}
+
+/// Compresses to `output`, which has room for anything that comes out, and returns the size.
+fn deflate(compressor: &mut Compressor, input: &[u8], output: &mut [u8]) -> io::Result<usize> {
+    compressor.deflate_compress(input, output).map_err(|error| match error {
+        CompressionError::InsufficientSpace => io::Error::other("a block grew beyond its bound"),
+    })
+}
+
+fn number(size: usize) -> io::Result<u32> {
+    u32::try_from(size).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of 4 to 8 bytes that differ little, as in a table of a program: worth a longer search.
+    fn table() -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut bytes = Vec::new();
+        while bytes.len() < BLOCK {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.extend_from_slice(&(state >> 24).to_le_bytes());
+            bytes.extend_from_slice(&[0, (state >> 30) as u8, 1]);
+        }
+        bytes.truncate(BLOCK);
+        bytes
+    }
+
+    fn size(level: u32, block: &[u8]) -> usize {
+        let mut output = vec![0; 2 * BLOCK];
+        HEADER_SIZE + TRAILER_SIZE + deflate(&mut compressor(level), block, &mut output).unwrap()
+    }
+
+    #[test]
+    fn the_fast_level_takes_what_it_makes_hardly_larger() {
+        let noise: Vec<u8> = {
+            let mut state = 1_u64;
+            let next = |_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            };
+            (0..BLOCK).map(next).collect()
+        };
+        let mut members = Members::new(LEVEL);
+        for (block, level) in [(noise, FAST), (table(), LEVEL)] {
+            assert_ne!(size(FAST, &block), size(LEVEL, &block));
+            assert_eq!(members.make(&block).unwrap().len(), size(level, &block));
+        }
+    }
+}
