@@ -24,6 +24,15 @@ pub trait Snapshots: Send + Sync {
     /// Makes the layers of an image known; nothing is pulled until something needs its bytes.
     fn add_image(&self, layers: &[ImageLayer]);
 
+    /// Returns the content key that [`select`](Self::select) would come to, if that can be told
+    /// without working it out: because all that the step looks at is as it was.
+    fn recall(
+        &self,
+        parent: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<Option<Digest>, StepFailure>;
+
     /// Works out what a COPY, ADD or WORKDIR on top of `parent` would write, reading only what is
     /// needed for that: the origin's files are hashed, the layers below are indexed.
     fn select(

@@ -16,7 +16,7 @@ use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
-use crate::copy::{Content, Fetched, SourceFile, SourceTree};
+use crate::copy::{Content, Fetched, Listing, SourceFile, SourceTree};
 use crate::path;
 use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
@@ -113,6 +113,12 @@ impl Context {
         keep: impl FnOnce(&Kept<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         lock(&self.hashes).kept().map_or(Ok(()), |kept| keep(&kept))
+    }
+
+    /// Returns whether any change to the file would give it another stamp; not if it was never
+    /// read.
+    pub(crate) fn is_settled(&self, file: &ContextFile) -> bool {
+        lock(&self.hashes).is_settled(&file.stamp)
     }
 
     /// Returns what the hashes of the files of this folder are kept under.
@@ -233,7 +239,7 @@ impl SourceTree for Context {
         Self::source_file(&self.root, path, path, &stat).map(Some)
     }
 
-    fn list(&self, folder: &[u8]) -> Result<Vec<(Vec<u8>, SourceFile)>, CopyError> {
+    fn list(&self, folder: &[u8]) -> Result<Listing, CopyError> {
         let at = self.root.dir(folder).map_err(CopyError::read(folder))?;
         let above = match folder {
             b"" => Matched::default(),

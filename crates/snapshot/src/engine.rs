@@ -18,6 +18,7 @@ mod encoded;
 mod folders;
 mod layers;
 mod owners;
+mod recalled;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -223,6 +224,15 @@ impl Snapshots for Engine {
                 known.remote.entry(layer.diff_id.clone()).or_insert_with(|| layer.clone());
             }
         });
+    }
+
+    fn recall(
+        &self,
+        parent: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<Option<Digest>, StepFailure> {
+        Ok(recalled::content(&self.0, parent, op, origin)?)
     }
 
     fn select(

@@ -172,6 +172,9 @@ impl Step<'_> {
     ) -> Result<Done, StepFailure> {
         let vertex = self.graph.vertex(self.id);
         let below = if independent { Chain::default() } else { parent.chain.clone() };
+        if let Some(record) = self.recalled(&below, op, origin)? {
+            return Ok(self.found(record, parent));
+        }
         let selection = self.stages.snapshots.select(&below, op, origin)?;
         if selection.is_empty() {
             self.events.event(self.id, Event::Cached);
@@ -185,6 +188,22 @@ impl Step<'_> {
         let seen = Seen::of_files(vertex, op, (!independent).then_some(&ground), &*selection);
         let kind = seen::kind(vertex, op);
         self.make(&key, parent, kind, seen, |_| selection.commit(purpose(vertex)))
+    }
+
+    /// Returns the cached result of a step that finds everything as it was.
+    fn recalled(
+        &self,
+        below: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<Option<CacheRecord>, StepFailure> {
+        if self.options.no_cache {
+            return Ok(None);
+        }
+        match self.stages.snapshots.recall(below, op, origin)? {
+            Some(content) => self.cached(&files_key(self.graph.vertex(self.id), below, &content)),
+            None => Ok(None),
+        }
     }
 
     /// Returns the result that is recorded.

@@ -30,6 +30,8 @@ struct Fake {
     log: Log,
     /// Contents by folder that WORKDIR asks for: stands in for a build context.
     contents: BTreeMap<String, &'static str>,
+    /// The same, for folders that it is told of without looking.
+    recalled: BTreeMap<String, &'static str>,
     token: Option<&'static [u8]>,
 }
 
@@ -69,6 +71,17 @@ impl Workspace for Root {
 
 impl Snapshots for Fake {
     fn add_image(&self, _layers: &[ImageLayer]) {}
+
+    fn recall(
+        &self,
+        _parent: &Chain,
+        op: &FileOp,
+        _origin: Option<&CopyOrigin>,
+    ) -> Result<Option<Digest>, StepFailure> {
+        let FileOp::MakeDir(MakeDir { path, .. }) = op else { return Ok(None) };
+        let key = |contents| Digest::of(format!("{path} {contents}").as_bytes());
+        Ok(self.recalled.get(path).map(key))
+    }
 
     fn select(
         &self,
@@ -288,6 +301,25 @@ fn a_second_build_does_nothing_and_makes_the_same_image() {
     assert_eq!(second.unwrap(), first);
     let (log, _) = build(&store, steps(), &[], options(true));
     assert_eq!(log, ["one", "copy", "two"]);
+}
+
+/// What would be selected does not matter then.
+#[test]
+fn what_is_recalled_is_not_selected() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    build(&store, steps(), &[], options(false)).1.unwrap();
+    let again = |recalled: &'static str, no_cache| {
+        let place = |text| BTreeMap::from([("/d".to_owned(), text)]);
+        let (contents, recalled) = (place("other"), place(recalled));
+        let fake = Fake { contents, recalled, ..Fake::default() };
+        let stages = Stages { store: &store, snapshots: &fake, runner: &fake, secrets: &fake };
+        solve(&graph(steps()), &stages, &options(no_cache), &fake).unwrap();
+        fake.log.lock().unwrap().clone()
+    };
+    assert_eq!(again("nothing", false), ["cached 1", "cached 2", "cached 3"]);
+    assert_eq!(again("unheard of", false), ["cached 1", "copy", "two"]);
+    assert_eq!(again("nothing", true), ["one", "copy", "two"]);
 }
 
 #[test]

@@ -46,6 +46,7 @@ const KINDS: &[(&str, &str)] = &[
     ("layer records", "layers"),
     ("tree indexes", "indexes"),
     ("file hashes", "file-hashes"),
+    ("selections", "selections"),
     ("cached steps", "cache"),
     ("steps last seen", LAST_SEEN),
     ("images", "images"),

@@ -48,7 +48,7 @@ pub use error::StoreError;
 pub use gc::{Leftover, Usage};
 pub use growing::GrowingBlob;
 pub use hashed::Hashed;
-pub use record::{CacheRecord, ImageRecord};
+pub use record::{CacheRecord, ImageRecord, SelectionRecord};
 pub use source::SourceRecord;
 pub use store::Store;
 pub use temp::TempFolder;

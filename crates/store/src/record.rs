@@ -18,6 +18,15 @@ pub struct CacheRecord {
     pub description: String,
 }
 
+/// What a COPY came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectionRecord {
+    /// A hash of all that it looked at.
+    pub survey: Digest,
+    /// The content key of what it wrote.
+    pub content: Digest,
+}
+
 /// Which blob holds a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LayerRecord {

@@ -12,7 +12,9 @@ use xbuild_model::{Descriptor, DiffId, Digest};
 use crate::publisher::Publisher;
 use crate::record::LayerRecord;
 use crate::temp::{self, Session};
-use crate::{BlobWriter, CacheRecord, ImageRecord, StoreError, TempFolder, folder, record};
+use crate::{
+    BlobWriter, CacheRecord, ImageRecord, SelectionRecord, StoreError, TempFolder, folder, record,
+};
 
 const VERSION: &str = "1";
 const FOLDERS: &[&str] = &[
@@ -25,6 +27,7 @@ const FOLDERS: &[&str] = &[
     "cache-mounts",
     "images",
     "last-seen",
+    "selections",
     "sources",
     "source-records",
     "tmp",
@@ -199,6 +202,16 @@ impl Store {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         self.publish_written(self.path("file-hashes", key), write)
+    }
+
+    /// Returns what the COPY `key` came to when it last was looked at, if that is recorded.
+    pub fn selection(&self, key: &Digest) -> Result<Option<SelectionRecord>, StoreError> {
+        self.read_record("selections", key)
+    }
+
+    /// Records what a COPY came to.
+    pub fn put_selection(&self, key: &Digest, record: &SelectionRecord) -> Result<(), StoreError> {
+        self.write_record("selections", key, record)
     }
 
     /// Returns the result of the step with this key, if one is recorded.

@@ -80,6 +80,17 @@ pub(super) struct Hashes {
 impl Hashes {
     /// Returns what the file holds, if it is known to be as it was.
     pub(super) fn get(&mut self, stamp: &Stamp) -> Option<Hashed> {
+        let known = self.find(stamp)?;
+        known.seen = true;
+        Some(known.hashed.clone())
+    }
+
+    /// Returns whether the file is known, and any change would give it another stamp.
+    pub(super) fn is_settled(&mut self, stamp: &Stamp) -> bool {
+        self.find(stamp).is_some_and(|known| known.settled)
+    }
+
+    fn find(&mut self, stamp: &Stamp) -> Option<&mut Known> {
         let known = match self.fresh.get_mut(&stamp.id) {
             Some(known) => known,
             None => {
@@ -87,11 +98,7 @@ impl Hashes {
                 &mut self.restored[at.ok()?]
             }
         };
-        if known.stamp != *stamp {
-            return None;
-        }
-        known.seen = true;
-        Some(known.hashed.clone())
+        (known.stamp == *stamp).then_some(known)
     }
 
     /// Remembers a file that was read from `begun` on.

@@ -15,6 +15,7 @@ mod origin;
 mod outline;
 mod owner;
 mod stage;
+mod survey;
 mod transfer;
 
 use std::io::{Read, Write};
@@ -30,6 +31,9 @@ use crate::{CopyError, IndexedWriter, LayerReader, Mtime, Tree};
 pub(crate) use origin::{Fetched, FileId, SourceFile, SourceTree};
 pub(crate) use outline::{EntrySink, Outline, Sources};
 pub(crate) use stage::{Content, NewDir, Stage, Staged};
+pub(crate) use survey::Listing;
+
+use survey::Survey;
 
 /// The files that a request copies from.
 #[derive(Debug, Clone)]
@@ -107,12 +111,19 @@ pub struct Prepared {
     key: Digest,
     sources: Sources,
     warnings: Vec<CopyWarning>,
+    survey: Option<Digest>,
 }
 
 impl Prepared {
     /// Returns the content key, see [`xbuild_model::seam::Selection::key`].
     pub fn key(&self) -> &Digest {
         &self.key
+    }
+
+    /// Returns the hash that [`survey`] returns as long as this is what would be prepared, if there
+    /// is one that is worth keeping.
+    pub(crate) fn survey(&self) -> Option<&Digest> {
+        self.survey.as_ref()
     }
 
     /// Returns whether there is nothing to write.
@@ -148,6 +159,19 @@ pub fn needs_parent(op: &FileOp) -> bool {
     }
 }
 
+/// Returns a hash of all that a step would look at in its context, if one says it all; only file
+/// systems are asked, no file is read.
+///
+/// **Errors** — some of those of [`select`].
+pub(crate) fn survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, CopyError> {
+    match op {
+        FileOp::Copy(request) if survey::covers(request) => {
+            survey::take(context, request).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Works out what a step writes on top of `parent`, `None` for nothing (`FROM scratch`).
 ///
 /// The files of a context that are needed are read once, to hash them.
@@ -160,9 +184,10 @@ pub fn select(
     let mut stage = Stage::new(parent);
     let mut sources = Sources::new(env.origin.as_ref(), env.remotes);
     let mut warnings = Vec::new();
+    let mut survey = None;
     match op {
         FileOp::Copy(request) => {
-            transfer::copy(env, request, &mut stage, &mut sources, &mut warnings)?;
+            survey = transfer::copy(env, request, &mut stage, &mut sources, &mut warnings)?;
         }
         FileOp::MakeDir(request) => make_dir(env, request, &mut stage, &mut warnings)?,
         FileOp::Pick { path } => transfer::pick(env, path, &mut stage)?,
@@ -170,7 +195,9 @@ pub fn select(
     let mut outline = stage.finish();
     outline.hash_contents(&sources)?;
     let key = outline.key(&sources);
-    Ok(Prepared { outline, key, sources, warnings })
+    let is_worth = |survey: &Survey| survey.files() >= survey::WORTH && warnings.is_empty();
+    let survey = survey.filter(is_worth).filter(|_| outline.is_settled(&sources));
+    Ok(Prepared { outline, key, sources, warnings, survey: survey.map(Survey::finish) })
 }
 
 /// Makes the folder of a WORKDIR. Owned by USER, as measured, unlike what COPY makes. So are the

@@ -194,6 +194,14 @@ impl Outline {
         }
     }
 
+    /// Returns whether the stamps of all files of contexts tell of any change to them.
+    pub(super) fn is_settled(&self, sources: &Sources) -> bool {
+        self.files.iter().all(|planned| match &planned.file.content {
+            Content::Context(file) => sources.context(file).is_settled(file),
+            _ => true,
+        })
+    }
+
     /// Returns what is written, by path ascending.
     pub(super) fn files(&self) -> &[Planned] {
         &self.files

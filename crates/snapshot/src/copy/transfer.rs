@@ -11,6 +11,7 @@ use super::ahead::{self, Lister};
 use super::chmod::ModeChange;
 use super::origin::{expand, not_found};
 use super::stage::{Content, NewDir, Staged};
+use super::survey::{self, Listing, Survey};
 use super::{CopyEnv, CopyWarning, FileId, Origin, SourceFile, SourceTree, Sources, Stage, owner};
 use crate::archive::Archive;
 use crate::context::Context;
@@ -31,16 +32,18 @@ struct Transfer<'s, 't> {
     mode: Option<ModeChange>,
     exclude: PatternList,
     default_mtime: Mtime,
+    /// Of what is looked at, if it says all.
+    survey: Option<Survey>,
 }
 
-/// Stages all that a COPY or ADD writes.
+/// Stages all that a COPY or ADD writes; returns the survey of it, if there is one.
 pub(super) fn copy(
     env: &CopyEnv<'_>,
     request: &CopyRequest,
     stage: &mut Stage<'_>,
     sources: &mut Sources,
     warnings: &mut Vec<CopyWarning>,
-) -> Result<(), CopyError> {
+) -> Result<Option<Survey>, CopyError> {
     let mode = request.chmod.as_deref().map(ModeChange::parse).transpose()?;
     let owner = match request.chown.as_deref() {
         None => None,
@@ -50,6 +53,7 @@ pub(super) fn copy(
     let exclude = PatternList::new(&request.exclude)
         .map_err(|source| CopyError::Pattern { place: "--exclude", source })?;
     let dest = request.dest.as_bytes();
+    let is_context = matches!(env.origin, Some(Origin::Context(_)));
     let mut transfer = Transfer {
         stage,
         dest: path::clean(dest, DotDot::Clamp).map_err(CopyError::path(dest))?,
@@ -58,6 +62,7 @@ pub(super) fn copy(
         mode,
         exclude,
         default_mtime: env.default_mtime,
+        survey: (is_context && survey::covers(request)).then(Survey::new),
     };
     let mut remotes = request.remotes.iter().zip(env.remotes).peekable();
     for (index, source) in request.sources.iter().enumerate() {
@@ -89,7 +94,8 @@ pub(super) fn copy(
         }
     }
     remotes.try_for_each(|(remote, files)| transfer.remote(remote, files, sources))?;
-    request.inline.iter().try_for_each(|file| transfer.inline(file))
+    request.inline.iter().try_for_each(|file| transfer.inline(file))?;
+    Ok(transfer.survey)
 }
 
 /// Stages one file or folder of the origin, with its own mode, under a fixed name.
@@ -119,6 +125,7 @@ pub(super) fn pick(
         mode: None,
         exclude: PatternList::default(),
         default_mtime: env.default_mtime,
+        survey: None,
     };
     let to = path(PICKED)?;
     let from = tree.follow(&path(wanted)?)?;
@@ -178,6 +185,9 @@ impl Transfer<'_, '_> {
         for matched in expand(tree, &start)? {
             let path = tree.follow(&matched)?;
             let file = tree.look(&path)?.ok_or_else(|| not_found(tree, written.as_bytes()))?;
+            if let Some(survey) = &mut self.survey {
+                survey.source(&matched, &path, &file);
+            }
             let is_regular = matches!(file.kind, Kind::File { .. });
             if is_regular && unpack(self, &path)? {
                 is_found = true;
@@ -266,7 +276,7 @@ impl Transfer<'_, '_> {
             Some(_) => return Err(CopyError::OverFile { path: ShownPath(to) }),
         }
         ahead::with(tree, |lister| {
-            let children = lister.list(&from)?.into_iter();
+            let children = self.list(lister, &from)?.into_iter();
             let top = Frame {
                 from,
                 below: Vec::new(),
@@ -279,6 +289,14 @@ impl Transfer<'_, '_> {
             };
             self.walk_folder(tree, lister, top, include)
         })
+    }
+
+    fn list(&mut self, lister: &mut Lister<'_, '_>, folder: &[u8]) -> Result<Listing, CopyError> {
+        let files = lister.list(folder)?;
+        if let Some(survey) = &mut self.survey {
+            survey.folder(folder, &files);
+        }
+        Ok(files)
     }
 
     /// Copies all that is in a folder; returns whether anything was.
@@ -321,7 +339,7 @@ impl Transfer<'_, '_> {
                 self.put(tree, &from, &file, to.clone(), &mut links)?;
             }
             if is_entered {
-                let children = lister.list(&from)?.into_iter();
+                let children = self.list(lister, &from)?.into_iter();
                 let staged = is_wanted;
                 stack.push(Frame { from, below, to, file, staged, included, excluded, children });
             }

@@ -9,7 +9,7 @@ use xbuild_model::passwd::MAX_SIZE;
 use xbuild_model::seam::{Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
-use super::Shared;
+use super::{Shared, recalled};
 use crate::context::Context;
 use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
 use crate::{
@@ -23,6 +23,7 @@ pub(super) fn select(
     op: &FileOp,
     origin: Option<&CopyOrigin>,
 ) -> Result<Chosen, EngineError> {
+    let place = origin.and_then(|origin| recalled::Place::of(shared, parent, op, origin));
     let has_parent = !parent.0.is_empty() && copy::needs_parent(op);
     let tree = if has_parent { Some(shared.tree(parent)?) } else { None };
     let origin = origin.map(|origin| open(shared, origin)).transpose()?;
@@ -39,6 +40,9 @@ pub(super) fn select(
     };
     let prepared = copy::select(&env, tree.as_ref(), op).map_err(failure)?;
     contexts.iter().try_for_each(|context| remember(shared, context))?;
+    if let Some(place) = place {
+        place.keep(&prepared)?;
+    }
     prepared.warnings().iter().for_each(|warning| (shared.options.on_warning)(warning));
     Ok(Chosen { shared: shared.clone(), parent: parent.clone(), prepared })
 }

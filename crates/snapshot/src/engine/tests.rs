@@ -76,11 +76,20 @@ pub(super) struct Setup {
 }
 
 pub(super) fn setup_with(single: bool) -> Setup {
+    setup_of(single, EngineOptions::default())
+}
+
+/// Makes an engine with a build context.
+pub(super) fn setup_in(context: Arc<Context>) -> Setup {
+    let contexts = [(String::new(), context)].into();
+    setup_of(true, EngineOptions { contexts, ..EngineOptions::default() })
+}
+
+fn setup_of(single: bool, options: EngineOptions) -> Setup {
     let temp = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(&temp.path().join("store")).unwrap());
     let origin = Arc::new(Origin::default());
-    let engine =
-        Engine::new(store, origin.clone(), Arc::new(Here { single }), EngineOptions::default());
+    let engine = Engine::new(store, origin.clone(), Arc::new(Here { single }), options);
     Setup { engine, origin, _temp: temp }
 }
 

@@ -1,0 +1,122 @@
+//! What a COPY came to, remembered from one build to the next.
+
+use xbuild_model::file_op::{CopyOrigin, FileOp};
+use xbuild_model::{Chain, Digest};
+use xbuild_store::SelectionRecord;
+
+use super::Shared;
+use crate::EngineError;
+use crate::context::Context;
+use crate::copy::{self, Prepared};
+
+/// A COPY from a build context, as it is remembered.
+pub(super) struct Place<'s> {
+    shared: &'s Shared,
+    context: &'s Context,
+    key: Digest,
+}
+
+/// Returns the content key of a step that looks at what it looked at before.
+pub(super) fn content(
+    shared: &Shared,
+    parent: &Chain,
+    op: &FileOp,
+    origin: Option<&CopyOrigin>,
+) -> Result<Option<Digest>, EngineError> {
+    let place = origin.and_then(|origin| Place::of(shared, parent, op, origin));
+    let Some(place) = place else { return Ok(None) };
+    let Some(record) = shared.store.selection(&place.key)? else { return Ok(None) };
+    // What fails here fails again where it is told.
+    let survey = copy::survey(place.context, op).ok().flatten();
+    Ok((survey == Some(record.survey)).then_some(record.content))
+}
+
+impl<'s> Place<'s> {
+    /// Returns the place of a step, if it has one.
+    pub(super) fn of(
+        shared: &'s Shared,
+        parent: &Chain,
+        op: &FileOp,
+        origin: &CopyOrigin,
+    ) -> Option<Self> {
+        let CopyOrigin::Context(name) = origin else { return None };
+        let context = shared.options.contexts.get(name)?;
+        // Everything but the context that the content key depends on.
+        let below = copy::needs_parent(op).then_some(parent);
+        let step = postcard::to_allocvec(&("selection 1", context.identity().ok()?, below, op));
+        Some(Self { shared, context, key: Digest::of(&step.ok()?) })
+    }
+
+    /// Remembers what the step came to, if a later build could tell that it is the same.
+    pub(super) fn keep(&self, prepared: &Prepared) -> Result<(), EngineError> {
+        if prepared.is_empty() {
+            return Ok(());
+        }
+        let Some(survey) = prepared.survey() else { return Ok(()) };
+        let record = SelectionRecord { survey: survey.clone(), content: prepared.key().clone() };
+        Ok(self.shared.store.put_selection(&self.key, &record)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use xbuild_model::seam::{Purpose, Snapshots as _};
+
+    use super::super::tests::{Setup, setup_in};
+    use super::*;
+    use crate::copy::fixture::{folder, make_files, request};
+
+    const FROM: CopyOrigin = CopyOrigin::Context(String::new());
+
+    fn recall(setup: &Setup, op: &FileOp) -> Option<Digest> {
+        setup.engine.recall(&Chain::default(), op, Some(&FROM)).unwrap()
+    }
+
+    fn select(setup: &Setup, op: &FileOp) -> Digest {
+        setup.engine.select(&Chain::default(), op, Some(&FROM)).unwrap().key().clone()
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_not_worked_out_again() {
+        let files: String = (0..600).map(|n| format!("f d{}/f{n} 0644 - {n}\n", n % 40)).collect();
+        let folder = folder(&files, "");
+        let setup = setup_in(folder.context.clone());
+        let op = |line: &str| FileOp::Copy(request(line));
+        let all = op("COPY . /to/");
+        assert_eq!(recall(&setup, &all), None);
+        select(&setup, &all);
+        assert_eq!(recall(&setup, &all), None, "the stamps do not tell of a change yet");
+        sleep(Duration::from_millis(3100));
+        // In this process the files stay what was read too early.
+        let context = Arc::new(Context::open(folder.dir.path(), None).unwrap());
+        let setup = setup_in(context);
+        let key = select(&setup, &all);
+        assert_eq!(recall(&setup, &all), Some(key.clone()));
+        assert_eq!(recall(&setup, &op("COPY . /other/")), None);
+        assert_eq!(recall(&setup, &op("COPY --chown=7 . /to/")), None);
+
+        let file = folder.dir.path().join("d3/f3");
+        let time = fs::metadata(&file).unwrap().modified().unwrap();
+        make_files(folder.dir.path(), "f d3/f3 0644 - X");
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        assert_eq!(recall(&setup, &all), None);
+        let selection = setup.engine.select(&Chain::default(), &all, Some(&FROM)).unwrap();
+        assert_ne!(*selection.key(), key);
+        selection.commit(Purpose::default()).unwrap();
+    }
+
+    #[test]
+    fn a_few_files_are_not_worth_a_record() {
+        let folder = folder("f a 0644 - A", "");
+        sleep(Duration::from_millis(3100));
+        let setup = setup_in(folder.context.clone());
+        let op = FileOp::Copy(request("COPY . /to/"));
+        select(&setup, &op);
+        assert_eq!(recall(&setup, &op), None);
+    }
+}
