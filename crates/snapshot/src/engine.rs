@@ -213,7 +213,7 @@ impl Engine {
 
     /// Returns the contents of the layers of a stack, for [`crate::flatten`].
     pub fn layer_source(&self, chain: &Chain) -> Arc<dyn LayerSource> {
-        Arc::new(selection::Layers { shared: Arc::clone(&self.0), chain: chain.clone() })
+        Arc::new(selection::Layers::new(Arc::clone(&self.0), chain.clone()))
     }
 }
 

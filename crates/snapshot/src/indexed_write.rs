@@ -31,9 +31,9 @@ impl<W: Write> IndexedWriter<W> {
     ) -> Result<(), LayerError> {
         let hash = match (&entry.kind, hash) {
             (Kind::File { .. }, None) => {
-                let mut contents = Hashing { contents, hash: Sha256::new() };
+                let mut contents = Hashing::new(contents);
                 self.writer.put(entry, &mut contents)?;
-                Some(ContentHash(contents.hash.finalize().into()))
+                Some(contents.finish())
             }
             (Kind::File { .. }, hash) => {
                 self.writer.put(entry, contents)?;
@@ -86,12 +86,23 @@ fn as_read(entry: &Entry) -> Entry {
 }
 
 /// Hashes what is read through it.
-struct Hashing<'a> {
-    contents: &'a mut dyn Read,
+pub(crate) struct Hashing<R> {
+    contents: R,
     hash: Sha256,
 }
 
-impl Read for Hashing<'_> {
+impl<R: Read> Hashing<R> {
+    pub(crate) fn new(contents: R) -> Self {
+        Self { contents, hash: Sha256::new() }
+    }
+
+    /// Returns the hash of what was read.
+    pub(crate) fn finish(self) -> ContentHash {
+        ContentHash(self.hash.finalize().into())
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.contents.read(buffer)?;
         self.hash.update(&buffer[..count]);

@@ -5,6 +5,7 @@
 //! (whiteout), `o PATH` (opaque). Owners are `uid:gid`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Cursor, Read};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -66,6 +67,10 @@ pub(crate) struct Layers(pub(crate) Vec<Vec<u8>>);
 impl LayerSource for Layers {
     fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure> {
         Ok(LayerReader::new(Box::new(Cursor::new(self.0[number as usize].clone()))))
+    }
+
+    fn open_file(&self, _: u32, _: u32) -> Option<File> {
+        None
     }
 }
 

@@ -3,14 +3,14 @@
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
-use super::outline::{Key, Planned, Sources};
+use super::outline::{Key, Outline, Sources};
 use super::stage::{Content, Staged};
 use crate::Kind;
 
 /// Calls `visit` for each file that is no folder, see [`xbuild_model::seam::Selection::files`].
-pub(super) fn visit(files: &[Planned], sources: &Sources, visit: &mut dyn FnMut(&[u8], u64)) {
+pub(super) fn visit(outline: &Outline, sources: &Sources, visit: &mut dyn FnMut(&[u8], u64)) {
     let mut in_image = Vec::new();
-    for Planned { path, file } in files.iter().filter(|planned| planned.file.kind != Kind::Dir) {
+    for (path, file) in outline.files().filter(|(_, file)| file.kind != Kind::Dir) {
         let name = match &file.content {
             Content::Context(found) => found.path(),
             Content::Archive { number, .. } => sources.archives[*number].file().path(),

@@ -18,6 +18,7 @@ mod stage;
 mod survey;
 mod transfer;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -63,6 +64,10 @@ impl Origin {
 pub trait LayerSource: Send + Sync + std::fmt::Debug {
     /// Opens the layer that [`Tree::apply`] was given with this number.
     fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure>;
+
+    /// Opens the regular file at a position of that layer, if it need not be read for that. The
+    /// file may turn out to be another one.
+    fn open_file(&self, number: u32, position: u32) -> Option<File>;
 }
 
 /// What a selection needs beside the request.
@@ -134,7 +139,7 @@ impl Prepared {
     /// Calls `visit` for what is written and is no folder, see
     /// [`xbuild_model::seam::Selection::files`].
     pub fn files(&self, visit: &mut dyn FnMut(&[u8], u64)) {
-        listing::visit(self.outline.files(), &self.sources, visit);
+        listing::visit(&self.outline, &self.sources, visit);
     }
 
     /// Returns what the user should know.

@@ -11,8 +11,10 @@ use super::stage::{Content, Staged};
 use super::{LayerSource, Origin};
 use crate::archive::Archive;
 use crate::context::{Context, ContextFile, Hashed};
+use crate::indexed_write::Hashing;
 use crate::{
-    Change, ContentHash, CopyError, Entry, IndexedWriter, Kind, LayerWriter, Tree, parallel,
+    Change, ContentHash, CopyError, Entry, IndexedWriter, Kind, LayerError, LayerWriter, Tree,
+    parallel,
 };
 
 /// Files that a thread reads before it asks for more: most are small.
@@ -99,36 +101,37 @@ impl Sources {
 }
 
 /// A file to write.
-#[derive(Debug)]
-pub(crate) struct Planned {
-    pub(crate) path: Vec<u8>,
-    pub(crate) file: Staged,
+#[derive(Debug, Clone, Copy)]
+struct Planned<'a> {
+    path: &'a [u8],
+    file: &'a Staged,
 }
 
-impl Planned {
+impl Planned<'_> {
     fn entry(&self) -> Entry {
-        let Staged { kind, meta, .. } = &self.file;
-        Entry { path: self.path.clone(), kind: kind.clone(), meta: meta.clone() }
+        let Staged { kind, meta, .. } = self.file;
+        Entry { path: self.path.to_vec(), kind: kind.clone(), meta: meta.clone() }
     }
 }
 
-/// All that is written, by path.
+/// All that is written.
 #[derive(Debug)]
 pub(crate) struct Outline {
     marks: Vec<Change>,
-    files: Vec<Planned>,
+    /// By path.
+    files: BTreeMap<Vec<u8>, Staged>,
 }
 
 impl Outline {
-    /// Makes an outline of whiteouts and of files by path ascending.
-    pub(super) fn new(marks: Vec<Change>, files: Vec<Planned>) -> Self {
+    /// Makes an outline of whiteouts and of files by path.
+    pub(super) fn new(marks: Vec<Change>, files: BTreeMap<Vec<u8>, Staged>) -> Self {
         Self { marks, files }
     }
 
     /// Returns what writes a whole tree anew.
     pub(crate) fn of_tree(tree: &Tree) -> Self {
         let mut first_names: BTreeMap<(u32, u32), Vec<u8>> = BTreeMap::new();
-        let mut files = Vec::new();
+        let mut files = BTreeMap::new();
         for (path, node) in tree.walk(b"").filter(|(path, _)| !path.is_empty()) {
             let mut file = Staged::without_content(node.kind.clone(), node.meta.clone());
             if let (Kind::File { .. }, Some(position)) = (&node.kind, node.position) {
@@ -142,7 +145,7 @@ impl Outline {
                     }
                 }
             }
-            files.push(Planned { path, file });
+            files.insert(path, file);
         }
         Self::new(Vec::new(), files)
     }
@@ -151,9 +154,9 @@ impl Outline {
     ///
     /// A file that was written to since it was found is taken as it is now.
     pub(super) fn hash_contents(&mut self, sources: &Sources) -> Result<(), CopyError> {
-        let unknown = self.files.iter_mut().map(|planned| &mut planned.file);
         let mut groups: Vec<Vec<Unread<'_>>> = Vec::new();
-        for unread in unknown.filter(|file| file.hash.is_none()).filter_map(Unread::of) {
+        let files = self.files.values_mut();
+        for unread in files.filter(|file| file.hash.is_none()).filter_map(Unread::of) {
             match groups.last_mut() {
                 Some(group) if group.len() < GROUP => group.push(unread),
                 _ => groups.push(vec![unread]),
@@ -177,7 +180,7 @@ impl Outline {
     /// Gives further names of a file the attributes of the first.
     fn share_attributes(&mut self) {
         let mut of_files = BTreeMap::new();
-        for Planned { path, file } in &self.files {
+        for (path, file) in &self.files {
             if !file.meta.xattrs.is_empty() {
                 of_files.insert(path.clone(), file.meta.xattrs.clone());
             }
@@ -185,7 +188,7 @@ impl Outline {
         if of_files.is_empty() {
             return;
         }
-        for Planned { file, .. } in &mut self.files {
+        for file in self.files.values_mut() {
             if let Kind::HardLink { target } = &file.kind
                 && let Some(xattrs) = of_files.get(target)
             {
@@ -196,15 +199,19 @@ impl Outline {
 
     /// Returns whether the stamps of all files of contexts tell of any change to them.
     pub(super) fn is_settled(&self, sources: &Sources) -> bool {
-        self.files.iter().all(|planned| match &planned.file.content {
+        self.files.values().all(|file| match &file.content {
             Content::Context(file) => sources.context(file).is_settled(file),
             _ => true,
         })
     }
 
     /// Returns what is written, by path ascending.
-    pub(super) fn files(&self) -> &[Planned] {
-        &self.files
+    pub(super) fn files(&self) -> impl Iterator<Item = (&[u8], &Staged)> {
+        self.files.iter().map(|(path, file)| (path.as_slice(), file))
+    }
+
+    fn planned(&self) -> impl Iterator<Item = Planned<'_>> {
+        self.files().map(|(path, file)| Planned { path, file })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -223,7 +230,7 @@ impl Outline {
                 Change::Put(_) => {}
             }
         }
-        for Planned { path, file } in &self.files {
+        for (path, file) in self.files() {
             key.field(b'f', path);
             key.numbers([file.meta.mode, file.meta.uid, file.meta.gid]);
             key.file(file);
@@ -247,14 +254,14 @@ impl Outline {
             sink.mark(mark)?;
         }
         let nothing = &mut std::io::empty();
-        let is_file = |planned: &&Planned| matches!(planned.file.kind, Kind::File { .. });
-        let is_link = |planned: &&Planned| matches!(planned.file.kind, Kind::HardLink { .. });
-        for planned in self.files.iter().filter(|planned| !is_file(planned) && !is_link(planned)) {
+        let is_file = |planned: &Planned<'_>| matches!(planned.file.kind, Kind::File { .. });
+        let is_link = |planned: &Planned<'_>| matches!(planned.file.kind, Kind::HardLink { .. });
+        for planned in self.planned().filter(|planned| !is_file(planned) && !is_link(planned)) {
             sink.put(&planned.entry(), nothing, None)?;
         }
         let mut in_layers: Wanted<'_, u32> = BTreeMap::new();
         let mut in_archives: Wanted<'_, usize> = BTreeMap::new();
-        for planned in self.files.iter().filter(is_file) {
+        for planned in self.planned().filter(is_file) {
             let hash = planned.file.hash;
             match &planned.file.content {
                 Content::None => sink.put(&planned.entry(), nothing, hash)?,
@@ -289,7 +296,7 @@ impl Outline {
             let archive = &sources.archives[number];
             archive.write(sources.context(archive.file()), wanted.collect(), sink)?;
         }
-        for planned in self.files.iter().filter(is_link) {
+        for planned in self.planned().filter(is_link) {
             sink.put(&planned.entry(), nothing, None)?;
         }
         Ok(())
@@ -314,19 +321,39 @@ impl<'a> Unread<'a> {
 }
 
 /// What is wanted of each layer or archive: by position, the files that get those contents.
-type Wanted<'a, N> = BTreeMap<N, BTreeMap<u32, Vec<&'a Planned>>>;
+type Wanted<'a, N> = BTreeMap<N, BTreeMap<u32, Vec<Planned<'a>>>>;
 
-/// Reads a layer once and writes one file for each position. A file that is wanted in several
-/// places is written once each time.
+/// Writes one file for each position of a layer, which is read at most once: not for files that can
+/// be opened by themselves. A file that is wanted in several places is written once each time.
 fn write_from_layer(
     number: u32,
-    wanted: &mut BTreeMap<u32, Vec<&Planned>>,
+    wanted: &mut BTreeMap<u32, Vec<Planned<'_>>>,
     layers: &dyn LayerSource,
     sink: &mut dyn EntrySink,
 ) -> Result<(), CopyError> {
-    let mut reader = layers.open_layer(number).map_err(|source| CopyError::Layers { source })?;
+    let mut reader = None;
     let mut next = 0;
     for (&position, files) in wanted.iter_mut() {
+        let Some(planned) = files.pop() else { continue };
+        if let Some(hash) = planned.file.hash
+            && let Some(file) = layers.open_file(number, position)
+        {
+            let mut contents = Hashing::new(file);
+            match sink.put(&planned.entry(), &mut contents, Some(hash)) {
+                Ok(()) if contents.finish() == hash => continue,
+                Ok(()) | Err(CopyError::Layer(LayerError::SizeChanged { .. })) => {
+                    return Err(CopyError::FolderChanged { number, position });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let reader = match &mut reader {
+            Some(reader) => reader,
+            None => {
+                let opened = layers.open_layer(number);
+                reader.insert(opened.map_err(|source| CopyError::Layers { source })?)
+            }
+        };
         let changed = CopyError::LayerChanged { number, position };
         let change = loop {
             match reader.next()? {
@@ -336,10 +363,9 @@ fn write_from_layer(
             }
         };
         next += 1;
-        let Some(planned) = files.pop() else { continue };
         match change {
             Change::Put(found) if found.kind == planned.file.kind => {
-                sink.put(&planned.entry(), &mut reader, planned.file.hash)?;
+                sink.put(&planned.entry(), reader, planned.file.hash)?;
             }
             _ => return Err(changed),
         }

@@ -5,7 +5,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Outline;
-use super::outline::Planned;
 use crate::context::ContextFile;
 use crate::path::{self, MAX_LINKS};
 use crate::whiteout::{self, Role};
@@ -327,8 +326,7 @@ impl<'t> Stage<'t> {
                 None => marks.push(Change::Whiteout(path.clone())),
             }
         }
-        let files = self.files.into_iter().map(|(path, file)| Planned { path, file }).collect();
-        Outline::new(marks, files)
+        Outline::new(marks, self.files)
     }
 }
 

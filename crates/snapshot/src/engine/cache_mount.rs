@@ -101,7 +101,7 @@ fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, Eng
 fn seeded(shared: &Arc<Shared>, chain: &Chain, path: &str) -> Result<(Scratch, Meta), EngineError> {
     let tree = shared.tree(chain)?;
     let (below, meta) = folder(&tree, path).map_err(selection::failure)?;
-    let source = Arc::new(selection::Layers { shared: shared.clone(), chain: chain.clone() });
+    let source = Arc::new(selection::Layers::new(shared.clone(), chain.clone()));
     let ((), scratch) = shared.unpack(|pipe| {
         let mut writer = LayerWriter::new(pipe);
         flatten::to_tar(&below, source, &mut writer).map_err(selection::failure)?;

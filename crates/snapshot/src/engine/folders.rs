@@ -166,6 +166,16 @@ impl Shared {
         Ok(Lowers { folders, root })
     }
 
+    /// Returns the folder of a layer of a stack if it is unpacked. In it are the layer's files; what
+    /// folders are like that the layer does not mention is of no account.
+    pub(super) fn unpacked(&self, chain: &Chain, number: usize) -> Option<PathBuf> {
+        let map = self.namespace.map_name().ok()?;
+        let id = chain.ids().nth(number)?;
+        let top = self.known(|known| known.tops.get(&id).cloned());
+        let names = top.and_then(|top| top.folder).into_iter().chain([chain.0[number].clone()]);
+        names.filter_map(|name| self.store.folder(&map, &name)).next()
+    }
+
     /// Makes layers ready. Returns the folders of those that need something from the layers below.
     fn look_first<'l>(
         self: &Arc<Self>,

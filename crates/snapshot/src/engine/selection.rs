@@ -1,8 +1,10 @@
 //! What a COPY, ADD or WORKDIR writes, and the layer that it becomes.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
@@ -13,7 +15,8 @@ use super::{Shared, recalled};
 use crate::context::Context;
 use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
 use crate::{
-    Change, CopyError, EngineError, IndexedWriter, Kind, LayerError, LayerReader, SinkResult,
+    Change, CopyError, EngineError, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader, Root,
+    SinkResult,
 };
 
 /// Works out what a step writes.
@@ -84,7 +87,7 @@ fn open(shared: &Arc<Shared>, origin: &CopyOrigin) -> Result<Origin, EngineError
             Ok(Origin::Context(context))
         }
         CopyOrigin::Layers(chain) => {
-            let source = Arc::new(Layers { shared: shared.clone(), chain: chain.clone() });
+            let source = Arc::new(Layers::new(shared.clone(), chain.clone()));
             Ok(Origin::Layers { tree: shared.tree(chain)?, source })
         }
     }
@@ -123,8 +126,35 @@ fn read_file(shared: &Shared, chain: &Chain, path: &[u8]) -> Result<Option<Vec<u
 
 /// The layers of a stack, by number.
 pub(super) struct Layers {
-    pub(super) shared: Arc<Shared>,
-    pub(super) chain: Chain,
+    shared: Arc<Shared>,
+    chain: Chain,
+    /// Those that are unpacked, as far as somebody has asked.
+    unpacked: Mutex<HashMap<u32, Option<Arc<Unpacked>>>>,
+}
+
+/// A layer that is unpacked.
+struct Unpacked {
+    folder: Root,
+    index: Arc<LayerIndex>,
+}
+
+impl Layers {
+    pub(super) fn new(shared: Arc<Shared>, chain: Chain) -> Self {
+        Self { shared, chain, unpacked: Mutex::default() }
+    }
+
+    fn unpacked(&self, number: u32) -> Option<Arc<Unpacked>> {
+        // Nobody panics while holding it.
+        let mut known = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(number).or_insert_with(|| self.find_unpacked(number)).clone()
+    }
+
+    fn find_unpacked(&self, number: u32) -> Option<Arc<Unpacked>> {
+        let folder = self.shared.unpacked(&self.chain, number as usize)?;
+        let folder = Root::open(&folder).ok()?;
+        let index = self.shared.known_index(self.chain.0.get(number as usize)?).ok()??;
+        Some(Arc::new(Unpacked { folder, index }))
+    }
 }
 
 impl fmt::Debug for Layers {
@@ -138,6 +168,15 @@ impl LayerSource for Layers {
         let layer = self.chain.0.get(number as usize);
         let layer = layer.ok_or(EngineError::NoSuchLayer { number })?;
         Ok(self.shared.read_layer(layer)?)
+    }
+
+    fn open_file(&self, number: u32, position: u32) -> Option<File> {
+        let unpacked = self.unpacked(number)?;
+        match unpacked.index.changes().get(position as usize)? {
+            // Files of other owners may be closed to this process.
+            (Change::Put(entry), _) => unpacked.folder.open_file(&entry.path).ok(),
+            _ => None,
+        }
     }
 }
 
@@ -199,8 +238,69 @@ pub(super) fn failure(error: CopyError) -> EngineError {
             LayerError::SizeChanged { .. } | LayerError::Contents { .. } | LayerError::Entry { .. },
         ) => FailureKind::User,
         CopyError::Layer(source) => return source.into(),
-        CopyError::LayerChanged { .. } | CopyError::Export { .. } => FailureKind::Internal,
+        CopyError::LayerChanged { .. }
+        | CopyError::FolderChanged { .. }
+        | CopyError::Export { .. } => FailureKind::Internal,
         _ => FailureKind::User,
     };
     StepFailure::new(kind, error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use xbuild_model::seam::Snapshots as _;
+
+    use super::super::tests::{Setup, message, setup};
+    use super::*;
+    use crate::copy::fixture::request;
+
+    /// Returns the layer of a copy of three files, one of them under two names.
+    fn copy(setup: &Setup, chain: &Chain) -> Result<DiffId, String> {
+        let op = FileOp::Copy(request("COPY b d c b2 /to/"));
+        let from = CopyOrigin::Layers(chain.clone());
+        let selection = setup.engine.select(&Chain::default(), &op, Some(&from)).unwrap();
+        selection.commit(Purpose::default()).map_err(|failure| message(&failure))
+    }
+
+    fn image(setup: &Setup) -> Chain {
+        setup.image(&[&["f a 1", "f b 2", "d d 755", "f d/x 3", "h b2 b"], &["f c 4", "f d/y 5"]])
+    }
+
+    /// Makes one in whose store the layers are unpacked; returns the folder of the first, too.
+    fn unpacked() -> (Setup, Chain, PathBuf) {
+        let setup = setup();
+        let chain = image(&setup);
+        let lowers = setup.engine.lowers(&chain).unwrap();
+        (setup, chain, lowers[1].clone())
+    }
+
+    #[test]
+    fn files_of_unpacked_layers_come_from_there() {
+        let packed = setup();
+        let expected = copy(&packed, &image(&packed)).unwrap();
+        let (setup, chain, first) = unpacked();
+        // Whoever needs the layers themselves has to pull them again.
+        let store = &setup.engine.0.store;
+        store.settle().unwrap();
+        let blobs = store.root().join("blobs/sha256");
+        fs::remove_dir_all(&blobs).unwrap();
+        fs::create_dir(&blobs).unwrap();
+        let pulled = setup.opened();
+        assert_eq!((copy(&setup, &chain).unwrap(), setup.opened()), (expected.clone(), pulled));
+        fs::remove_file(first.join("d/x")).unwrap();
+        assert_eq!((copy(&setup, &chain).unwrap(), setup.opened()), (expected, pulled + 1));
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_changed_is_an_error() {
+        for text in ["9", "", "22"] {
+            let (setup, chain, first) = unpacked();
+            fs::write(first.join("b"), text).unwrap();
+            let error = copy(&setup, &chain).unwrap_err();
+            assert!(error.contains("unpacked layer 0"), "{error}");
+        }
+    }
 }

@@ -116,7 +116,7 @@ impl Setup {
         ImageLayer { diff_id: DiffId(Digest::of(tar)), descriptor, source }
     }
 
-    fn opened(&self) -> u32 {
+    pub(super) fn opened(&self) -> u32 {
         self.origin.opened.load(Ordering::Relaxed)
     }
 

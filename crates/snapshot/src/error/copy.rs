@@ -154,6 +154,17 @@ pub enum CopyError {
         /// The position of the file in the layer.
         position: u32,
     },
+    /// A file of an unpacked layer is not what the layer has.
+    #[error(
+        "the unpacked layer {number} in the store has another file than the layer at position {position}: \
+         somebody has changed the store; `xbuild prune` removes what is unpacked"
+    )]
+    FolderChanged {
+        /// The number of the layer in its stack.
+        number: u32,
+        /// The position of the file in the layer.
+        position: u32,
+    },
     /// The layer cannot be written.
     #[error(transparent)]
     Layer(#[from] LayerError),
