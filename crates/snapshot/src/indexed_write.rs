@@ -16,9 +16,9 @@ pub struct IndexedWriter<W> {
 }
 
 impl<W: Write> IndexedWriter<W> {
-    /// Writes to `output`, in many small pieces.
-    pub fn new(output: W) -> Self {
-        Self { writer: LayerWriter::new(output), changes: Vec::new() }
+    /// Writes to `output`, in many small pieces; about `count` entries.
+    pub fn new(output: W, count: usize) -> Self {
+        Self { writer: LayerWriter::new(output), changes: Vec::with_capacity(count) }
     }
 
     /// Writes an entry, see [`LayerWriter::put`]. Contents whose `hash` is not known are hashed
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_index_is_that_of_a_reader() {
-        let mut writer = IndexedWriter::new(Vec::new());
+        let mut writer = IndexedWriter::new(Vec::new(), 0);
         let meta = Meta {
             mode: 0o104_755,
             uid: 5,

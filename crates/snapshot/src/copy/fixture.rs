@@ -216,7 +216,7 @@ pub(crate) fn prepare(
 
 /// Returns the layer of a step.
 pub(crate) fn write(prepared: &Prepared) -> Result<Vec<u8>, CopyError> {
-    let mut writer = IndexedWriter::new(Vec::new());
+    let mut writer = IndexedWriter::new(Vec::new(), 0);
     prepared.write(&mut writer)?;
     let (layer, index) = writer.finish()?;
     assert_eq!(index, index::read_tar(&layer[..])?);

@@ -136,6 +136,11 @@ impl Prepared {
         self.outline.is_empty()
     }
 
+    /// Returns how many entries are written.
+    pub(crate) fn len(&self) -> usize {
+        self.outline.len()
+    }
+
     /// Calls `visit` for what is written and is no folder, see
     /// [`xbuild_model::seam::Selection::files`].
     pub fn files(&self, visit: &mut dyn FnMut(&[u8], u64)) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
-use super::stage::{Content, Staged};
+use super::stage::{Content, Files, Staged};
 use super::{LayerSource, Origin};
 use crate::archive::Archive;
 use crate::context::{Context, ContextFile, Hashed};
@@ -118,20 +118,19 @@ impl Planned<'_> {
 #[derive(Debug)]
 pub(crate) struct Outline {
     marks: Vec<Change>,
-    /// By path.
-    files: BTreeMap<Vec<u8>, Staged>,
+    files: Files,
 }
 
 impl Outline {
     /// Makes an outline of whiteouts and of files by path.
-    pub(super) fn new(marks: Vec<Change>, files: BTreeMap<Vec<u8>, Staged>) -> Self {
+    pub(super) fn new(marks: Vec<Change>, files: Files) -> Self {
         Self { marks, files }
     }
 
     /// Returns what writes a whole tree anew.
     pub(crate) fn of_tree(tree: &Tree) -> Self {
         let mut first_names: BTreeMap<(u32, u32), Vec<u8>> = BTreeMap::new();
-        let mut files = BTreeMap::new();
+        let mut files = Files::new();
         for (path, node) in tree.walk(b"").filter(|(path, _)| !path.is_empty()) {
             let mut file = Staged::without_content(node.kind.clone(), node.meta.clone());
             if let (Kind::File { .. }, Some(position)) = (&node.kind, node.position) {
@@ -145,7 +144,7 @@ impl Outline {
                     }
                 }
             }
-            files.insert(path, file);
+            files.insert(path, Box::new(file));
         }
         Self::new(Vec::new(), files)
     }
@@ -156,7 +155,8 @@ impl Outline {
     pub(super) fn hash_contents(&mut self, sources: &Sources) -> Result<(), CopyError> {
         let mut groups: Vec<Vec<Unread<'_>>> = Vec::new();
         let files = self.files.values_mut();
-        for unread in files.filter(|file| file.hash.is_none()).filter_map(Unread::of) {
+        let unknown = files.filter(|file| file.hash.is_none());
+        for unread in unknown.filter_map(|file| Unread::of(file)) {
             match groups.last_mut() {
                 Some(group) if group.len() < GROUP => group.push(unread),
                 _ => groups.push(vec![unread]),
@@ -207,7 +207,7 @@ impl Outline {
 
     /// Returns what is written, by path ascending.
     pub(super) fn files(&self) -> impl Iterator<Item = (&[u8], &Staged)> {
-        self.files.iter().map(|(path, file)| (path.as_slice(), file))
+        self.files.iter().map(|(path, file)| (path.as_slice(), &**file))
     }
 
     fn planned(&self) -> impl Iterator<Item = Planned<'_>> {
@@ -215,7 +215,12 @@ impl Outline {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.marks.is_empty()
+        self.len() == 0
+    }
+
+    /// Returns how many entries are written.
+    pub(crate) fn len(&self) -> usize {
+        self.marks.len() + self.files.len()
     }
 
     /// Returns the key of what is written where: everything but modification times, and contents

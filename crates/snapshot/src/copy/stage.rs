@@ -57,6 +57,9 @@ impl Staged {
     }
 }
 
+/// Files by path. Nodes of the map are half empty as a rule: there may be a million of them.
+pub(super) type Files = BTreeMap<Vec<u8>, Box<Staged>>;
+
 /// How folders are that are made because something goes into them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewDir {
@@ -69,7 +72,7 @@ pub(crate) struct NewDir {
 #[derive(Debug)]
 pub(crate) struct Stage<'t> {
     parent: Option<&'t Tree>,
-    files: BTreeMap<Vec<u8>, Staged>,
+    files: Files,
     /// Paths at and below which nothing of the image below is left.
     masked: BTreeSet<Vec<u8>>,
     /// The further names of a staged regular file.
@@ -176,7 +179,7 @@ impl<'t> Stage<'t> {
     /// Gives the staged regular file `target` the further name `path`; the root of all its names
     /// may be another. Returns false if there is no such file.
     pub(crate) fn link(&mut self, path: Vec<u8>, target: &[u8]) -> Result<bool, CopyError> {
-        let target = match self.files.get(target) {
+        let target = match self.files.get(target).map(|file| &**file) {
             Some(Staged { kind: Kind::HardLink { target }, .. }) => target.clone(),
             Some(Staged { kind: Kind::File { .. }, .. }) => target.to_vec(),
             _ => return Ok(false),
@@ -201,7 +204,7 @@ impl<'t> Stage<'t> {
     pub(crate) fn staged(&self, path: &[u8]) -> Option<&Staged> {
         // A walk stages mostly in order, and asks for what comes next: one comparison tells.
         let (last, _) = self.files.last_key_value()?;
-        if **last < *path { None } else { self.files.get(path) }
+        if **last < *path { None } else { self.files.get(path).map(|file| &**file) }
     }
 
     /// Removes what is at `path`, with all below it.
@@ -223,7 +226,7 @@ impl<'t> Stage<'t> {
         gone.push(path.to_vec());
         let mut orphaned = Vec::new();
         for path in gone {
-            match self.files.remove(&path) {
+            match self.files.remove(&path).map(|file| *file) {
                 Some(Staged { kind: Kind::HardLink { target }, .. }) => {
                     if let Some(names) = self.links.get_mut(&target) {
                         names.remove(&path);
@@ -247,7 +250,7 @@ impl<'t> Stage<'t> {
                 link.kind = Kind::HardLink { target: heir.clone() };
             }
         }
-        self.files.insert(heir.clone(), file);
+        self.files.insert(heir.clone(), Box::new(file));
         self.links.insert(heir, names);
     }
 
@@ -278,7 +281,7 @@ impl<'t> Stage<'t> {
 
     fn insert(&mut self, path: Vec<u8>, file: Staged) -> Result<(), CopyError> {
         path::check(&path).map_err(CopyError::path(&path))?;
-        self.files.insert(path, file);
+        self.files.insert(path, Box::new(file));
         Ok(())
     }
 
@@ -300,7 +303,7 @@ impl<'t> Stage<'t> {
             while !at.is_empty() && !self.files.contains_key(at) && !repeated.contains_key(at) {
                 if let Some(node) = self.parent_node(at) {
                     let dir = Staged::without_content(Kind::Dir, node.meta.clone());
-                    repeated.insert(at.to_vec(), dir);
+                    repeated.insert(at.to_vec(), Box::new(dir));
                 }
                 at = path::parent(at);
             }

@@ -195,7 +195,7 @@ impl Chosen {
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<SinkResult, EngineError> {
         let sink = self.shared.begin_layer(purpose, tee)?;
-        let mut writer = IndexedWriter::new(sink.indexed_elsewhere());
+        let mut writer = IndexedWriter::new(sink.indexed_elsewhere(), self.prepared.len());
         self.prepared.write(&mut writer).map_err(failure)?;
         let (sink, index) = writer.finish()?;
         Ok(sink.finish_indexed(index)?)
