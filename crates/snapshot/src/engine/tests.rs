@@ -254,6 +254,8 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     let next = setup.engine.prepare(&chain).unwrap();
     let lower = Root::open(&next.root().lowers[0]).unwrap();
     assert_eq!(lower.stat(b"new").unwrap().ino, before);
+    // What is left is removed on a thread.
+    drop((next, setup.engine));
     assert!(!dirs.work.exists());
 }
 
