@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -17,7 +18,8 @@ use crate::binfmt::Registration;
 use crate::error::{Errno, SandboxError};
 use crate::idmap::{Caller, IdMap, Isolation};
 use crate::namespace::{self, Message};
-use crate::{helper, step, wire};
+use crate::step::{self, join};
+use crate::{helper, wire};
 
 /// What the namespace of a build shall be like.
 #[derive(Debug)]
@@ -220,6 +222,14 @@ impl Namespace for Parent {
 
     fn single_id(&self) -> Result<bool, StepFailure> {
         Ok(self.id_map()?.is_single())
+    }
+
+    fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure> {
+        let request = join::Request { lowers: lowers.to_vec(), point: point.to_owned() };
+        let bytes = serde_json::to_vec(&request)
+            .map_err(|error| SandboxError::Protocol { what: error.to_string() })?;
+        self.start_task(join::TASK, &bytes, &[])?.receive()?;
+        Ok(())
     }
 }
 

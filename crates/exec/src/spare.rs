@@ -11,7 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 
 use crate::namespace::{ANSWER, REFUSAL, die_with};
-use crate::step::Standby;
+use crate::step::{Standby, join};
 use crate::sys::{self, Fork};
 use crate::tasks::Tasks;
 use crate::wire;
@@ -147,13 +147,17 @@ fn close_all_but(fds: &[OwnedFd], answer: &OwnedFd, more: &[BorrowedFd<'_>]) -> 
 }
 
 fn do_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
-    let name = String::from_utf8_lossy(name);
-    let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
     if fds.is_empty() {
         return Err("the request is missing".to_owned());
     }
-    let request = wire::read_payload(fds.remove(0));
-    task(&request.map_err(|error| format!("cannot read the request: {error}"))?, fds)
+    let request = wire::read_payload(fds.remove(0))
+        .map_err(|error| format!("cannot read the request: {error}"))?;
+    let name = String::from_utf8_lossy(name);
+    if name == join::TASK {
+        return join::task(&request);
+    }
+    let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
+    task(&request, fds)
 }
 
 fn reply(answer: OwnedFd, result: &Result<Vec<u8>, String>) {

@@ -12,6 +12,7 @@ mod command;
 mod devices;
 mod files;
 mod init;
+pub(crate) mod join;
 mod kit;
 mod limits;
 mod mounts;
@@ -50,6 +51,7 @@ pub(crate) const TASK: &str = "exec.run";
 /// What the task's process has to know: the request as it travels.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Spec {
+    /// With the layers that are not joined only, if any are.
     root: RootDirs,
     argv: Vec<String>,
     env: Vec<(String, String)>,
@@ -144,7 +146,7 @@ fn spec(
         }
     }
     Ok(Spec {
-        root: root.clone(),
+        root: as_mounted(root, request),
         argv: request.argv.clone(),
         env,
         cwd: request.cwd.clone(),
@@ -160,6 +162,19 @@ fn spec(
         mounts: Vec::new(),
         single: parent.id_map()?.is_single(),
     })
+}
+
+/// Returns the folders as they are to be mounted: without those that are joined, or with all and
+/// nothing joined.
+///
+/// Joined layers make inode numbers that programs of 32 bits may not know how to read, and leave
+/// no room for an overlay mount of the step's own, which only steps without a sandbox can make.
+fn as_mounted(root: &RootDirs, request: &RunRequest) -> RootDirs {
+    let is_64_bit = Arch::of(&request.platform).is_some_and(Arch::is_64_bit);
+    let sandboxed = request.security == Security::Sandbox;
+    let joined = root.joined.clone().filter(|_| is_64_bit && sandboxed);
+    let lowers = joined.as_ref().map_or(&root.lowers[..], |joined| joined.rest(&root.lowers));
+    RootDirs { lowers: lowers.to_vec(), joined, upper: root.upper.clone(), work: root.work.clone() }
 }
 
 /// Fills `ready` with the mounts, with sockets of ours in place of those of agents.
@@ -301,10 +316,13 @@ impl Processes {
         let Self { init, events, channel } = self;
         // Before pid 1 does, with whom this process shares the place in the file.
         let spec = Spec::read(fds.first())?;
-        let sent: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let joined =
+            spec.root.joined.as_ref().map(|joined| join::copy(&joined.point)).transpose()?;
+        let sent: Vec<BorrowedFd<'_>> = fds.iter().chain(&joined).map(AsFd::as_fd).collect();
         // If it is not there any more it has told why.
         let _ = wire::send(&channel, b"step", &sent);
         drop(sent);
+        drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
         let text = supervisor::attend(&spec, events, channel)?;

@@ -88,6 +88,7 @@ fn check(parent: &Parent, root: &Path, platform: &Platform) {
     let dir = tempfile::tempdir().unwrap();
     let dirs = RootDirs {
         lowers: vec![root.to_owned()],
+        joined: None,
         upper: dir.path().join("upper"),
         work: dir.path().join("work"),
     };

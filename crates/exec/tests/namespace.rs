@@ -6,6 +6,8 @@
 // The lint knows functions marked as tests only.
 #![allow(clippy::unwrap_used)]
 
+#[path = "namespace/joined.rs"]
+mod joined;
 #[path = "namespace/mounts.rs"]
 mod mounts;
 #[path = "namespace/nodes.rs"]
@@ -27,7 +29,10 @@ const SECOND_RUN: &str = "XBUILD_TEST_SECOND_RUN";
 const NOBODY: u32 = 65534;
 
 fn main() -> ExitCode {
-    let tasks = Tasks::new().with("test.remove", support::remove).with("test.echo", support::echo);
+    let tasks = Tasks::new()
+        .with("test.remove", support::remove)
+        .with("test.echo", support::echo)
+        .with("test.mounts", support::mounts);
     if let Some(code) = role(&tasks) {
         return code;
     }
@@ -35,7 +40,8 @@ fn main() -> ExitCode {
         return support::hold();
     }
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let mut failed = support::run_all(&[steps::ALL, mounts::ALL, nodes::ALL].concat(), &filter);
+    let mut failed =
+        support::run_all(&[steps::ALL, mounts::ALL, nodes::ALL, joined::ALL].concat(), &filter);
     let root = rustix::process::geteuid().is_root();
     if root && std::env::var_os(SECOND_RUN).is_none() {
         println!("\nas an ordinary user:");

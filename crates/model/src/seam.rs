@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::file_op::{CopyOrigin, FileOp};
 use crate::remote::RemoteSource;
@@ -146,12 +146,30 @@ pub trait Workspace: Send {
 pub struct RootDirs {
     /// The unpacked layers, the *newest* first, as overlayfs wants them; may be empty.
     pub lowers: Vec<PathBuf>,
+    /// A mount of the last of them, if there are many.
+    pub joined: Option<Joined>,
     /// Where changes go.
     pub upper: PathBuf,
     /// overlayfs's work folder, on the file system of `upper`. The runner may make folders and files
     /// beside it whose names begin with its own, such as the list of [`crate::device::LIST_SUFFIX`];
     /// they go with it.
     pub work: PathBuf,
+}
+
+/// The lower part of a stack, mounted as one; see [`Namespace::join`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Joined {
+    /// How many of the folders it shows, counted from the *oldest*.
+    pub count: usize,
+    /// Where it is, inside of the build's namespace.
+    pub point: PathBuf,
+}
+
+impl Joined {
+    /// Returns what of a stack is not in it.
+    pub fn rest<'a>(&self, lowers: &'a [PathBuf]) -> &'a [PathBuf] {
+        &lowers[..lowers.len().saturating_sub(self.count)]
+    }
 }
 
 /// Runs commands. Implemented by `exec`.
@@ -201,6 +219,14 @@ pub trait Namespace: Send + Sync {
     /// Returns whether only one user id exists in the namespace, so that files cannot be given
     /// to others and owners are kept in the tree index instead.
     fn single_id(&self) -> Result<bool, StepFailure>;
+
+    /// Mounts unpacked layers, the *newest* first and at least two, read-only at `point`, an empty
+    /// folder of this process's, for as long as that exists: the mount goes when this process
+    /// removes the folder. Only the namespace sees it.
+    ///
+    /// **Errors** — also where the kernel would not take the mount as a layer of another one. In any
+    /// case the folder is to be removed.
+    fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure>;
 }
 
 /// A task that was started.

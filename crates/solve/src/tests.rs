@@ -97,7 +97,7 @@ impl Snapshots for Fake {
 
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
         let empty = PathBuf::new();
-        let root = RootDirs { lowers: Vec::new(), upper: empty.clone(), work: empty };
+        let root = RootDirs { lowers: Vec::new(), joined: None, upper: empty.clone(), work: empty };
         Ok(Box::new(Root(root, parent.clone())))
     }
 

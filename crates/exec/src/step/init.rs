@@ -45,8 +45,9 @@ fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunE
     sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))?;
     let kit = Kit::new(single)?;
     let request = wire::receive(&supervisor).map_err(RunError::setup("wait for the request"))?;
-    let (_, fds) = request.ok_or(RunError::Killed)?;
+    let (_, mut fds) = request.ok_or(RunError::Killed)?;
     let spec = Spec::read(fds.first())?;
+    let joined = if spec.root.joined.is_some() { fds.pop() } else { None };
     let [_, stdout, stderr] = <[OwnedFd; 3]>::try_from(fds)
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipes".into() })?;
     let filter = spec.filter()?;
@@ -54,7 +55,7 @@ fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunE
         sys::unshare(libc::CLONE_NEWNET)
             .map_err(RunError::setup("unshare the network namespace"))?;
     }
-    let (command, who) = build_root(&spec, kit, events)?;
+    let (command, who) = build_root(&spec, joined, kit, events)?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| match errno {
         Errno::INVAL => {
             RunError::Invalid { what: "host name".to_owned(), value: spec.hostname.clone() }
@@ -92,10 +93,16 @@ fn die_with_reader(events: &OwnedFd) -> Result<(), RunError> {
     if polled[0].revents().contains(PollFlags::ERR) { Err(RunError::Killed) } else { Ok(()) }
 }
 
-/// Mounts everything and makes it the root of this process. Returns what to execute there, as whom.
-fn build_root(spec: &Spec, kit: Kit, events: &OwnedFd) -> Result<(Command, User), RunError> {
+/// Mounts everything, `joined` being layers that are mounted already, and makes it the root of this
+/// process. Returns what to execute there, as whom.
+fn build_root(
+    spec: &Spec,
+    joined: Option<OwnedFd>,
+    kit: Kit,
+    events: &OwnedFd,
+) -> Result<(Command, User), RunError> {
     let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;
-    let root = Root::mount(&spec.root, staging)?;
+    let root = Root::mount(&spec.root, joined, staging)?;
     // Before anything is mounted over the image's own files.
     let who = user::look_up(&root, &spec.user)?;
     if spec.single {

@@ -10,6 +10,11 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 use super::mounts;
 use crate::error::RunError;
 
+/// Has all files of a mount on the same device, wherever they come from. The folders are all on one
+/// file system and need no such thing, but a mount in their place is another one. Inode numbers of
+/// the latter then have a bit above the 32nd.
+const XINO: (&CStr, &str) = (c"xino", "on");
+
 /// Where changes go.
 #[derive(Debug)]
 pub(super) struct Changes {
@@ -19,10 +24,26 @@ pub(super) struct Changes {
     pub work: OwnedFd,
 }
 
-/// Mounts folders, the newest first, at `point`; read-only without a place for changes. It takes
-/// at least one folder, and two if it is read-only. `what` names the mount in errors.
+/// What is to be seen.
+#[derive(Debug)]
+pub(super) struct Lowers {
+    /// Folders, the newest first.
+    pub folders: Vec<OwnedFd>,
+    /// An overlay mount of what is below them, see [`super::join`].
+    pub joined: Option<OwnedFd>,
+}
+
+impl Lowers {
+    /// Returns all of them, the newest first.
+    fn all(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.folders.iter().chain(&self.joined)
+    }
+}
+
+/// Mounts folders at `point`; read-only without a place for changes. It takes at least one folder,
+/// and two if it is read-only. `what` names the mount in errors.
 pub(super) fn mount(
-    lowers: &[OwnedFd],
+    lowers: &Lowers,
     changes: Option<&Changes>,
     point: &OwnedFd,
     what: &str,
@@ -36,7 +57,7 @@ pub(super) fn mount(
 /// Mounts overlayfs with one call for each layer, so that there is no limit on their number.
 /// Returns whether the kernel can do that: since 6.8.
 fn mount_by_descriptor(
-    lowers: &[OwnedFd],
+    lowers: &Lowers,
     changes: Option<&Changes>,
     point: &OwnedFd,
     what: &str,
@@ -55,13 +76,16 @@ fn mount_by_descriptor(
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         rustix::mount::fsconfig_set_string(context, key, path)
     };
-    for (index, lower) in lowers.iter().enumerate() {
+    for (index, lower) in lowers.all().enumerate() {
         match set(c"lowerdir+", lower) {
             Err(Errno::INVAL) if index == 0 => return Ok(false),
             result => result.map_err(failed)?,
         }
     }
     rustix::mount::fsconfig_set_flag(context, c"userxattr").map_err(failed)?;
+    if lowers.joined.is_some() {
+        rustix::mount::fsconfig_set_string(context, XINO.0, XINO.1).map_err(failed)?;
+    }
     if let Some(Changes { upper, work }) = changes {
         set(c"upperdir", upper).map_err(failed)?;
         set(c"workdir", work).map_err(failed)?;
@@ -78,17 +102,16 @@ fn mount_by_descriptor(
 
 /// Mounts overlayfs the old way. The text may not be longer than a page: paths are numbers of
 /// descriptors, relative to the folder that lists them, which makes for a thousand layers.
-fn mount_by_text(
-    lowers: &[OwnedFd],
-    changes: Option<&Changes>,
-    point: &OwnedFd,
-) -> Result<(), Errno> {
+fn mount_by_text(lowers: &Lowers, changes: Option<&Changes>, point: &OwnedFd) -> Result<(), Errno> {
     rustix::process::chdir("/proc/self/fd")?;
     let mut options = String::from("userxattr,lowerdir=");
-    for (index, lower) in lowers.iter().enumerate() {
+    for (index, lower) in lowers.all().enumerate() {
         let colon = if index == 0 { "" } else { ":" };
         // Writing to a text cannot fail.
         let _ = write!(options, "{colon}{}", lower.as_raw_fd());
+    }
+    if lowers.joined.is_some() {
+        let _ = write!(options, ",{}={}", XINO.0.to_string_lossy(), XINO.1);
     }
     let target = point.as_raw_fd().to_string();
     let mount = |options: &str| {

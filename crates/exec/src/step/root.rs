@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use xbuild_model::seam::RootDirs;
 
-use super::overlay::{self, Changes};
+use super::mounts;
+use super::overlay::{self, Changes, Lowers};
 use crate::error::RunError;
 
 /// What the mount is called in error messages.
@@ -26,15 +27,25 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Mounts the layers in a folder below `staging`, which is in memory.
-    pub fn mount(dirs: &RootDirs, staging: OwnedFd) -> Result<Self, RunError> {
-        let mut lowers =
-            dirs.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+    /// Mounts the layers in a folder below `staging`, which is in memory. `joined` is a mount of
+    /// layers below those of `dirs`, mounted nowhere yet.
+    pub fn mount(
+        dirs: &RootDirs,
+        joined: Option<OwnedFd>,
+        staging: OwnedFd,
+    ) -> Result<Self, RunError> {
+        let folders = dirs.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
         let changes = Changes { upper: open(&dirs.upper)?, work: open(&dirs.work)? };
         let failed = || RunError::setup("make a folder");
-        if lowers.is_empty() {
+        let mut lowers = Lowers { folders, joined: None };
+        if let Some(joined) = joined {
+            // overlayfs takes what is mounted in this namespace only.
+            let point = make_folder(&staging, "joined").map_err(failed())?;
+            mounts::attach(joined, point).map_err(RunError::mount(WHAT))?;
+            lowers.joined = Some(open_folder(&staging, "joined").map_err(RunError::mount(WHAT))?);
+        } else if lowers.folders.is_empty() {
             // overlayfs wants at least one.
-            lowers.push(make_folder(&staging, "nothing").map_err(failed())?);
+            lowers.folders.push(make_folder(&staging, "nothing").map_err(failed())?);
         }
         let point = make_folder(&staging, "root").map_err(failed())?;
         overlay::mount(&lowers, Some(&changes), &point, WHAT)?;

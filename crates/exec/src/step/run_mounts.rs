@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::{ReadyMount, ReadySource};
 
-use super::overlay::{self, Changes};
+use super::overlay::{self, Changes, Lowers};
 use super::root::{self, Root};
 use super::secrets::Secrets;
 use super::stubs::Recorder;
@@ -145,7 +145,8 @@ impl Step<'_> {
         }
         let changes = if writable { Some(self.changes(number, &folders[0])?) } else { None };
         let point = root::make_folder(&self.root.staging, &name).map_err(failed())?;
-        overlay::mount(&folders, changes.as_ref(), &point, target)?;
+        let lowers = Lowers { folders, joined: None };
+        overlay::mount(&lowers, changes.as_ref(), &point, target)?;
         let top = root::open_folder(&self.root.staging, &name).map_err(RunError::mount(target))?;
         match walk::locate(top.as_fd(), path.as_bytes(), Missing::Fail) {
             Ok(place) => Ok(place.fd),

@@ -53,6 +53,7 @@ pub fn hold() -> ExitCode {
     let (folder, script) = (PathBuf::from(args.next().unwrap()), args.next().unwrap());
     let root = RootDirs {
         lowers: vec![folder.join("layer")],
+        joined: None,
         upper: folder.join("held-upper"),
         work: folder.join("held-work"),
     };
@@ -80,6 +81,14 @@ pub fn echo(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
             Ok(format!("{} {uid} {}", String::from_utf8_lossy(request), fds.len()).into_bytes())
         }
     }
+}
+
+/// The task `test.mounts`: how many overlay mounts there are.
+pub fn mounts(_: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+    let text =
+        std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
+    let count = text.lines().filter(|line| line.contains(" - overlay ")).count();
+    Ok(count.to_string().into_bytes())
 }
 
 /// What a step wrote.
@@ -136,6 +145,7 @@ impl Fixture {
         };
         RootDirs {
             lowers: vec![self.folder.join("layer")],
+            joined: None,
             upper: folder("upper"),
             work: folder("work"),
         }

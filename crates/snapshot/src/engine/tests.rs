@@ -1,6 +1,7 @@
 use super::*;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_model::file_op::MakeDir;
@@ -39,6 +40,10 @@ impl Namespace for Here {
 
     fn single_id(&self) -> Result<bool, StepFailure> {
         Ok(self.single)
+    }
+
+    fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
+        Err(StepFailure::new(FailureKind::Environment, Failed("no mounts here".to_owned())))
     }
 }
 
@@ -385,6 +390,9 @@ fn an_unpacking_that_fails_says_why() {
         }
         fn single_id(&self) -> Result<bool, StepFailure> {
             Ok(true)
+        }
+        fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
+            unreachable!("there is one layer")
         }
     }
     let store = setup.engine.0.store.clone();

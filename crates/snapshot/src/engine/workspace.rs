@@ -52,7 +52,7 @@ impl Writable {
         } else {
             shared.dress(&upper, vec![(Vec::new(), meta)])?;
         }
-        let dirs = RootDirs { lowers, upper, work };
+        let dirs = RootDirs { lowers, joined: None, upper, work };
         let (shared, parent) = (shared.clone(), parent.clone());
         Ok(Self { shared, parent, dirs, root_mode, root_owner, scratch })
     }
