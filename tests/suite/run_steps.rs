@@ -574,3 +574,56 @@ fn many_layers_stack() {
         has_lines(&image(user, &dockerfile), -1, &["file 644 0:0 found"]);
     }
 }
+
+/// What is done to the layers below, and what then is to be seen of them.
+const CHANGES: [&str; 3] = [
+    "rm /w/a/gone && rm -r /w/opaque && mkdir /w/opaque && echo new > /w/opaque/new \
+     && rm -r /w/replaced && echo file > /w/replaced",
+    "chmod 600 /w/twin && echo more >> /w/other && mv /w/folder /w/moved && rm /w/opaque/new \
+     && rm /w/replaced && mkdir -p /w/replaced/again && chmod 700 /w/a && ln /w/a/kept /w/link \
+     && rm -r /w/hidden/deeper && touch -h /w/symlink && chmod 644 /w/null",
+    "rm -r /w/moved && mv /w/a /w/b && rm /w/link && test ! -e /w/hidden/deeper && rmdir /w/opaque \
+     && cat /w/other > /w/copy && all=$(find /w | sort) \
+     && stat -c '%n %F %a %u %g %h' $all > /w/facts",
+];
+
+/// A stack of those changes with as many further layers between them.
+fn changes_between(layers: usize) -> String {
+    let mut number = 0;
+    let mut fill = || {
+        number += 1;
+        (0..layers).map(|n| format!("COPY Dockerfile /fill/{number}/{n}\n")).collect::<String>()
+    };
+    let touch = "find /w -exec touch -h -d @1600000000 {} +";
+    let mut text = format!(
+        "FROM busybox\nRUN mkdir -p /w/a /w/opaque/old /w/replaced/old /w/folder/in /w/hidden/deeper \
+         && echo > /w/a/gone && echo > /w/a/kept && echo > /w/one && ln /w/one /w/twin \
+         && echo > /w/other && echo > /w/folder/in/file && ln -s a /w/symlink \
+         && mknod /w/null c 1 3 && {touch}\n"
+    );
+    for change in CHANGES {
+        let step = format!("{}RUN {change} && {touch}\n", fill());
+        text.push_str(&step);
+    }
+    text
+}
+
+/// Builds that and returns the layers that are not only there to make the stack deep.
+fn layers_of_changes(user: User, between: usize) -> Vec<(String, Vec<String>)> {
+    let place = Place::new(user);
+    let image = place.write("Dockerfile", changes_between(between)).image(&[]);
+    assert_eq!(fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
+    let ids = image.config["rootfs"]["diff_ids"].as_array().unwrap().iter();
+    let layers = ids.enumerate().map(|(number, id)| (id.to_string(), image.lines(number as isize)));
+    layers.filter(|(_, lines)| lines.iter().all(|line| !line.contains(" fill"))).collect()
+}
+
+#[test]
+fn deep_stacks_give_the_same_layers() {
+    if !can_run() {
+        return;
+    }
+    for user in User::all() {
+        assert_eq!(layers_of_changes(user, 40), layers_of_changes(user, 0));
+    }
+}

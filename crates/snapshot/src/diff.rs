@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::vec;
 
 use rustix::fs::FileType;
@@ -43,6 +44,9 @@ pub struct DiffOptions {
     /// The devices that the command made. A stand-in for any other that is not in `lowers` either
     /// is just a file.
     pub devices: BTreeSet<Device>,
+    /// Folders that one of `lowers` shows together. Devices are also looked for in what they hide
+    /// from each other.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// Writes what `upper` changes on top of `lowers`, the newest first, as a layer.
@@ -57,7 +61,7 @@ pub fn diff<W: Write>(
     out: &mut LayerWriter<W>,
     options: &DiffOptions,
 ) -> Result<(), DiffError> {
-    let devices = Devices::new(&options.devices, lowers);
+    let devices = Devices::new(&options.devices, lowers, &options.hidden);
     let mut walk =
         Walk { lowers, out, options, devices, frames: Vec::new(), links: HashMap::new() };
     let fault = |path: &[u8], source| DiffError::Entry { path: ShownPath(path.to_vec()), source };

@@ -16,6 +16,7 @@
 mod cache_mount;
 mod encoded;
 mod folders;
+mod joined;
 mod layers;
 mod owners;
 mod recalled;
@@ -111,6 +112,7 @@ struct Shared {
     known: Mutex<Known>,
     /// Held per layer while it is read or unpacked: whoever else needs it waits for the result.
     busy: KeyedLocks<DiffId>,
+    parts: joined::Parts,
 }
 
 /// What has been found out in this process.
@@ -166,8 +168,9 @@ impl Engine {
     ) -> Self {
         let known = Mutex::default();
         let busy = KeyedLocks::default();
+        let parts = joined::Parts::default();
         let sweeper = remove::sweeper(Arc::clone(&namespace));
-        Self(Arc::new(Shared { sweeper, store, blobs, namespace, options, known, busy }))
+        Self(Arc::new(Shared { sweeper, store, blobs, namespace, options, known, busy, parts }))
     }
 
     /// Returns the merged tree of a stack of layers; those that were never indexed are read, and

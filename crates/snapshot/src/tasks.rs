@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::device::Device;
+use xbuild_model::seam::Joined;
 
 use crate::diff::{DiffOptions, diff};
 use crate::root::Root;
@@ -72,6 +73,8 @@ pub struct DiffRequest {
     pub upper: PathBuf,
     /// The lower folders, the newest first.
     pub lowers: Vec<PathBuf>,
+    /// A mount of the last of them, if there are many.
+    pub joined: Option<Joined>,
     /// The mode that the upper folder had at first.
     pub root_mode: u32,
     /// Its owner at first, `None` for the one who does the task.
@@ -117,7 +120,13 @@ pub fn dress_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
 pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
     let request: DiffRequest = serde_json::from_slice(request)?;
     let upper = open(&request.upper)?;
-    let lowers = request.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+    let (shown, hidden) = match &request.joined {
+        Some(joined) => request.lowers.split_at(joined.rest(&request.lowers).len()),
+        None => (&request.lowers[..], &[][..]),
+    };
+    let points = request.joined.iter().map(|joined| &joined.point);
+    let lowers =
+        shown.iter().chain(points).map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
     let pipe = BufWriter::with_capacity(BUFFER, File::from(pipe(fds)?));
     let mut writer = LayerWriter::new(pipe);
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -125,7 +134,7 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
     let devices =
         read_devices(&request.devices).map_err(folder("read the list of", &request.devices))?;
     let root = (request.root_mode, owner.0, owner.1);
-    let options = DiffOptions { root, skip: request.skip, devices };
+    let options = DiffOptions { root, skip: request.skip, devices, hidden: hidden.to_vec() };
     diff(&upper, &lowers, &mut writer, &options)?;
     let mut pipe = writer.finish().map_err(crate::DiffError::from)?;
     let mut reset = || -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use xbuild_model::device::{ATTRIBUTE, Device};
@@ -19,13 +20,14 @@ use crate::root::{Root, xattr};
 pub(super) struct Devices<'a> {
     made: &'a BTreeSet<Device>,
     lowers: &'a [Root],
+    hidden: &'a [PathBuf],
     /// Those of the lower folders, found out when it first matters.
     below: Option<BTreeSet<Device>>,
 }
 
 impl<'a> Devices<'a> {
-    pub fn new(made: &'a BTreeSet<Device>, lowers: &'a [Root]) -> Self {
-        Self { made, lowers, below: None }
+    pub fn new(made: &'a BTreeSet<Device>, lowers: &'a [Root], hidden: &'a [PathBuf]) -> Self {
+        Self { made, lowers, hidden, below: None }
     }
 
     /// Returns the device that a file of the upper folder stands in for. A false claim is removed:
@@ -48,6 +50,9 @@ impl<'a> Devices<'a> {
             let mut found = BTreeSet::new();
             for lower in self.lowers {
                 collect(lower, &mut found)?;
+            }
+            for path in self.hidden {
+                collect(&Root::open(path)?, &mut found)?;
             }
             self.below = Some(found);
         }

@@ -314,3 +314,21 @@ fn devices_of_the_layers_below_stay_devices() {
     stack.roots[0].set_mtime(b"file", crate::Mtime { secs: 1000, nanos: 0 }).unwrap();
     assert_eq!(devices_of(&stack, &[]), ["file", "mode c 1 3", "new c 1 3"]);
 }
+
+#[test]
+fn devices_that_are_hidden_below_count_too() {
+    let stack = stack(&[&[], &[], &["c device"]]);
+    claim(&stack, b"file", b"c 1 3");
+    let root = stack.roots[0].stat(b"").unwrap();
+    let options = DiffOptions {
+        root: (root.mode, root.uid, root.gid),
+        hidden: vec![stack._temp.path().join("2")],
+        ..DiffOptions::default()
+    };
+    let mut writer = LayerWriter::new(Vec::new());
+    diff(&stack.roots[0], &stack.roots[1..2], &mut writer, &options).unwrap();
+    let bytes = writer.finish().unwrap();
+    let change = LayerReader::new(&bytes[..]).next().unwrap();
+    let Some(Change::Put(entry)) = change else { panic!("{change:?}") };
+    assert_eq!(entry.kind, Kind::CharDevice { major: 1, minor: 3 });
+}

@@ -12,6 +12,7 @@ use xbuild_model::seam::{Purpose, RootDirs, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
 use super::folders::{Lowers, Scratch, pipe};
+use super::joined::Part;
 use super::{Shared, owners};
 use crate::tasks::{DIFF, DiffRequest};
 use crate::{EngineError, LayerError, LayerSink, LayerWriter, Meta, Tree};
@@ -25,6 +26,8 @@ pub(super) struct Writable {
     shared: Arc<Shared>,
     parent: Chain,
     dirs: RootDirs,
+    /// What [`RootDirs::joined`] names.
+    _part: Option<Arc<Part>>,
     /// The mode of the root folder at first.
     root_mode: u32,
     /// Its owner at first, `None` for this process's own id.
@@ -52,9 +55,11 @@ impl Writable {
         } else {
             shared.dress(&upper, vec![(Vec::new(), meta)])?;
         }
-        let dirs = RootDirs { lowers, joined: None, upper, work };
+        let part = shared.parts.of(&lowers, &*shared.namespace, &shared.store);
+        let joined = part.as_ref().map(|part| part.joined());
+        let dirs = RootDirs { lowers, joined, upper, work };
         let (shared, parent) = (shared.clone(), parent.clone());
-        Ok(Self { shared, parent, dirs, root_mode, root_owner, scratch })
+        Ok(Self { shared, parent, dirs, _part: part, root_mode, root_owner, scratch })
     }
 
     fn finish(self, purpose: Purpose) -> Result<DiffId, EngineError> {
@@ -62,6 +67,7 @@ impl Writable {
         let request = DiffRequest {
             upper: self.dirs.upper.clone(),
             lowers: self.dirs.lowers.clone(),
+            joined: self.dirs.joined.clone(),
             root_mode: self.root_mode,
             root_owner: self.root_owner,
             skip: Vec::new(),
