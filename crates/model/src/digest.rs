@@ -40,9 +40,19 @@ impl Digest {
 
     /// Returns the 64 hexadecimal digits, without the algorithm: a safe file name.
     pub fn hex(&self) -> String {
+        self.with_hex(str::to_owned)
+    }
+
+    /// Calls a function with the hexadecimal digits. Builds of many layers write them millions of
+    /// times.
+    fn with_hex<T>(&self, work: impl FnOnce(&str) -> T) -> T {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        work(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
     }
 
     /// Returns the first 8 bytes as a number: for comparing where a false match does no harm.
@@ -59,7 +69,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str("sha256:")?;
+        self.with_hex(|hex| f.write_str(hex))
     }
 }
 

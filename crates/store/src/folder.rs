@@ -39,7 +39,9 @@ impl Store {
 
     /// Returns where the folder of an unpacked layer is, whether or not it is there.
     pub fn folder_path(&self, map: &str, layer: &DiffId) -> PathBuf {
-        self.root().join(FOLDERS).join(self.boot()).join(map).join(layer.0.hex())
+        let mut path = self.root().join(FOLDERS);
+        path.extend([self.boot(), map, &layer.0.hex()]);
+        path
     }
 }
 
