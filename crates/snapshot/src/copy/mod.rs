@@ -125,7 +125,7 @@ impl Prepared {
         &self.key
     }
 
-    /// Returns the hash that [`survey`] returns as long as this is what would be prepared, if there
+    /// Returns the hash that [`survey()`] returns as long as this is what would be prepared, if there
     /// is one that is worth keeping.
     pub(crate) fn survey(&self) -> Option<&Digest> {
         self.survey.as_ref()
