@@ -31,6 +31,8 @@ pub(super) struct Members {
     level: u32,
     compressor: Compressor,
     fast: Compressor,
+    /// Room for a block in the making.
+    buffer: Vec<u8>,
     /// What a full block of zeros comes to: sparse files have many.
     hole: Option<Vec<u8>>,
 }
@@ -38,7 +40,8 @@ pub(super) struct Members {
 impl Members {
     /// Makes members of a level from 0, which stores, to 9.
     pub(super) fn new(level: u32) -> Self {
-        Self { level, compressor: compressor(level), fast: compressor(FAST), hole: None }
+        let (compressor, fast) = (compressor(level), compressor(FAST));
+        Self { level, compressor, fast, buffer: Vec::new(), hole: None }
     }
 
     /// Returns the member that holds `block`.
@@ -57,14 +60,14 @@ impl Members {
     fn compress(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
         let is_fast = self.level == LEVEL && self.is_for_fast(block)?;
         let compressor = if is_fast { &mut self.fast } else { &mut self.compressor };
-        let mut bytes = vec![0; HEADER_SIZE + compressor.deflate_compress_bound(block.len())];
-        let size = deflate(compressor, block, &mut bytes[HEADER_SIZE..])?;
-        bytes.truncate(HEADER_SIZE + size);
+        let size = deflate(compressor, block, &mut self.buffer)?;
+        let length = HEADER_SIZE + size + TRAILER_SIZE;
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(&HEADER);
+        bytes.extend_from_slice(&number(length)?.to_le_bytes());
+        bytes.extend_from_slice(&self.buffer[..size]);
         bytes.extend_from_slice(&crc32(block).to_le_bytes());
         bytes.extend_from_slice(&number(block.len())?.to_le_bytes());
-        let length = number(HEADER_SIZE + size + TRAILER_SIZE)?;
-        bytes[..HEADER.len()].copy_from_slice(&HEADER);
-        bytes[HEADER.len()..HEADER_SIZE].copy_from_slice(&length.to_le_bytes());
         Ok(bytes)
     }
 
@@ -72,9 +75,8 @@ impl Members {
     fn is_for_fast(&mut self, block: &[u8]) -> io::Result<bool> {
         let middle = block.len() / 2;
         let Some(sample) = block.get(middle..middle + SAMPLE) else { return Ok(false) };
-        let mut output = vec![0; self.compressor.deflate_compress_bound(SAMPLE)];
-        let usual = deflate(&mut self.compressor, sample, &mut output)?;
-        let fast = deflate(&mut self.fast, sample, &mut output)?;
+        let usual = deflate(&mut self.compressor, sample, &mut self.buffer)?;
+        let fast = deflate(&mut self.fast, sample, &mut self.buffer)?;
         Ok(fast * 100 <= usual * (100 + TOLERANCE))
     }
 }
@@ -84,8 +86,12 @@ fn compressor(level: u32) -> Compressor {
     Compressor::new(CompressionLvl::new(level).expect("the library has the levels 0 to 12"))
 }
 
-/// Compresses to `output`, which has room for anything that comes out, and returns the size.
-fn deflate(compressor: &mut Compressor, input: &[u8], output: &mut [u8]) -> io::Result<usize> {
+/// Compresses to `output`, which grows as needed, and returns the size.
+fn deflate(compressor: &mut Compressor, input: &[u8], output: &mut Vec<u8>) -> io::Result<usize> {
+    let bound = compressor.deflate_compress_bound(input.len());
+    if output.len() < bound {
+        output.resize(bound, 0);
+    }
     compressor.deflate_compress(input, output).map_err(|error| match error {
         CompressionError::InsufficientSpace => io::Error::other("a block grew beyond its bound"),
     })
@@ -113,8 +119,8 @@ mod tests {
     }
 
     fn size(level: u32, block: &[u8]) -> usize {
-        let mut output = vec![0; 2 * BLOCK];
-        HEADER_SIZE + TRAILER_SIZE + deflate(&mut compressor(level), block, &mut output).unwrap()
+        let size = deflate(&mut compressor(level), block, &mut Vec::new()).unwrap();
+        HEADER_SIZE + size + TRAILER_SIZE
     }
 
     #[test]
