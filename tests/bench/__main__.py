@@ -21,6 +21,8 @@ def arguments():
     parser.add_argument("--rows", nargs="+", default=[], metavar="NAME",
                         help=f"only these, of the table\n{' '.join(names)}\nor of growth\n{' '.join(series)}")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the inputs, 0.1 for a quick try (1)")
+    parser.add_argument("--work", type=pathlib.Path, default=OUT, metavar="FOLDER",
+                        help="where stores, results and the registry are (target/bench); one in memory leaves the disk out")
     given = parser.parse_args()
     unknown = set(given.rows) - set(names if given.what == "table" else series)
     if unknown or given.runs < 1 or given.scale <= 0:
@@ -33,7 +35,7 @@ def main():
     # As an exception, so that everything is cleaned up after.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     OUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=OUT) as work:
+    with tempfile.TemporaryDirectory(dir=given.work) as work:
         work = pathlib.Path(work)
         registry = Registry(work / "registry")
         try:

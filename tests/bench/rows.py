@@ -89,12 +89,19 @@ def base_link(bench):
 
 
 def whole_context(bench):
-    """Returns a folder with the context and a Dockerfile; the files are linked, not copied."""
+    """Returns a folder with the context and a Dockerfile; the files are linked if that is possible."""
     folder = bench.work / "contexts/context"
     if not folder.exists():
-        shutil.copytree(bench.context(), folder, copy_function=os.link)
+        shutil.copytree(bench.context(), folder, copy_function=link_or_copy)
         (folder / "Dockerfile").write_text("FROM scratch\nCOPY data /data\n")
     return folder
+
+
+def link_or_copy(source, target):
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def bare(_bench):
