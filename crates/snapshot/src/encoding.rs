@@ -14,6 +14,9 @@ use crate::parallel;
 /// digests of zstd layers.**
 const ZSTD_LEVEL: u32 = 3;
 
+/// The zstd level of layers that are in no image.
+const PASSING_LEVEL: u32 = 1;
+
 /// The highest zstd level.
 const MAX_ZSTD_LEVEL: u32 = 22;
 
@@ -60,6 +63,12 @@ impl Encoding {
             _ => return None,
         };
         Some(Self { compression, level })
+    }
+
+    /// Returns the encoding of layers that nobody but this store is to have: two to three times as
+    /// fast as the usual one, and smaller.
+    pub(crate) fn passing() -> Self {
+        Self { compression: Compression::Zstd, level: PASSING_LEVEL }
     }
 
     /// Returns the compression.

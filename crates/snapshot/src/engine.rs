@@ -58,7 +58,7 @@ pub struct EngineOptions {
     pub sources: Option<Arc<dyn Sources>>,
     /// The modification time of what COPY and WORKDIR make and do not copy.
     pub default_mtime: Mtime,
-    /// How new layers are compressed.
+    /// How new layers of images are compressed.
     pub encoding: Encoding,
     /// Takes a reader of the blob of each new layer of a result, when it is begun.
     pub on_blob: Option<Arc<dyn Fn(GrowingBlob) + Send + Sync>>,
@@ -148,12 +148,13 @@ impl Shared {
         purpose: Purpose,
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<LayerSink<'_>, LayerError> {
+        if !purpose.result {
+            return LayerSink::new(&self.store, Encoding::passing(), tee);
+        }
         let encoding = self.options.encoding;
         match &self.options.on_blob {
-            Some(watch) if purpose.result => {
-                LayerSink::watched(&self.store, encoding, tee, &**watch)
-            }
-            _ => LayerSink::new(&self.store, encoding, tee),
+            Some(watch) => LayerSink::watched(&self.store, encoding, tee, &**watch),
+            None => LayerSink::new(&self.store, encoding, tee),
         }
     }
 }

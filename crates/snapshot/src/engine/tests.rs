@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_model::file_op::MakeDir;
-use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP};
+use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use xbuild_model::seam::{PendingTask, Purpose};
 use xbuild_model::{BlobSource, Digest, FailureKind};
 
@@ -248,7 +248,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     upper.create_new(b"new", 0o600).unwrap();
     upper.mknod(b"gone", rustix::fs::FileType::CharacterDevice, 0, (0, 0)).unwrap();
     let before = upper.stat(b"new").unwrap().ino;
-    let made = workspace.commit(Purpose::default()).unwrap();
+    let made = workspace.commit(Purpose { result: true, ..Purpose::default() }).unwrap();
     let chain = chain.with(made.clone());
     let tree = setup.engine.tree(&chain).unwrap();
     let names: Vec<_> = tree.children(b"").map(|(name, _)| name).collect();
@@ -348,6 +348,27 @@ fn with_a_single_id_files_keep_their_owners() {
     // A file in place of the folder is a new one.
     let expected = [("d", 0, 0), ("f", 12, 34), ("link", 12, 34), ("new", 0, 0)];
     assert_eq!(owners, expected.map(|(path, uid, gid)| (path.to_owned(), uid, gid)));
+}
+
+/// Where an image has them all the same, they are compressed for it then.
+#[test]
+fn layers_of_no_image_are_compressed_in_less_time() {
+    let layer = |result| {
+        let setup = setup();
+        let workspace = setup.engine.prepare(&Chain::default()).unwrap();
+        let upper = Root::open(&workspace.root().upper).unwrap();
+        upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 100_000]).unwrap();
+        upper.set_mtime(b"new", crate::Mtime { secs: 1, nanos: 0 }).unwrap();
+        let made = workspace.commit(Purpose { result, ..Purpose::default() }).unwrap();
+        let LayerBlob::Stored(blob) = setup.engine.blob(&made).unwrap() else { panic!() };
+        let encoded = setup.engine.encoded(vec![made], Encoding::default(), false).unwrap();
+        let [LayerBlob::Stored(encoded)] = &encoded[..] else { panic!("{encoded:?}") };
+        (blob, encoded.clone())
+    };
+    let ((passing, encoded), (result, same)) = (layer(false), layer(true));
+    assert_eq!(passing.media_type, OCI_LAYER_ZSTD);
+    assert_eq!((&encoded, &result), (&same, &same));
+    assert_eq!(result.media_type, OCI_LAYER_GZIP);
 }
 
 #[test]
