@@ -19,6 +19,7 @@ mod folders;
 mod joined;
 mod layers;
 mod owners;
+mod packer;
 mod recalled;
 mod selection;
 #[cfg(test)]
@@ -36,14 +37,19 @@ use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Purpose, Selection, Snapshots, Sources, Workspace,
 };
 use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, StepFailure};
-use xbuild_store::{Background, GrowingBlob, Store, TempFolder};
+use xbuild_store::{Background, Store, TempFolder};
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
-use crate::{Encoding, LayerError, LayerIndex, LayerReader, LayerSink, Mtime, Tree};
+use crate::{
+    Encoding, EngineError, LayerError, LayerIndex, LayerReader, LayerSink, Mtime, SinkBlob,
+    SinkResult, Tree,
+};
 
 use crate::parallel::KeyedLocks;
 use crate::remove;
+
+use packer::{Job, Packer, Watch};
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]
@@ -61,7 +67,7 @@ pub struct EngineOptions {
     /// How new layers of images are compressed.
     pub encoding: Encoding,
     /// Takes a reader of the blob of each new layer of a result, when it is begun.
-    pub on_blob: Option<Arc<dyn Fn(GrowingBlob) + Send + Sync>>,
+    pub on_blob: Option<packer::Watch>,
     /// Takes what the user should know about a COPY or ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
 }
@@ -103,7 +109,8 @@ pub enum LayerBlob {
 
 /// What all handles share.
 struct Shared {
-    /// The first to be dropped: it may still be at work in the store.
+    /// The first to be dropped, both: they may still be at work in the store.
+    packer: Packer,
     sweeper: Background<TempFolder>,
     store: Arc<Store>,
     blobs: Arc<dyn Blobs>,
@@ -148,13 +155,32 @@ impl Shared {
         purpose: Purpose,
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<LayerSink<'_>, LayerError> {
-        if !purpose.result {
-            return LayerSink::new(&self.store, Encoding::passing(), tee);
-        }
-        let encoding = self.options.encoding;
-        match &self.options.on_blob {
+        let (encoding, watch) = self.blob_for(purpose);
+        match watch {
+            // What stands on it shall not wait for the compressor.
+            _ if purpose.folder => Ok(LayerSink::spooled(&self.store, tee)),
             Some(watch) => LayerSink::watched(&self.store, encoding, tee, &**watch),
             None => LayerSink::new(&self.store, encoding, tee),
+        }
+    }
+
+    /// Keeps what became of a new layer.
+    fn end_layer(&self, purpose: Purpose, made: SinkResult) -> Result<DiffId, EngineError> {
+        let SinkResult { diff_id: layer, blob, index } = made;
+        self.remember(&layer, index);
+        if let SinkBlob::Spooled(spool) = blob {
+            let (encoding, watch) = self.blob_for(purpose);
+            let watch = watch.cloned();
+            self.packer.send(Job { layer: layer.clone(), spool, encoding, watch })?;
+        }
+        Ok(layer)
+    }
+
+    /// Returns what the blob of a new layer is to be like, and who reads along.
+    fn blob_for(&self, purpose: Purpose) -> (Encoding, Option<&Watch>) {
+        match purpose.result {
+            true => (self.options.encoding, self.options.on_blob.as_ref()),
+            false => (Encoding::passing(), None),
         }
     }
 }
@@ -170,8 +196,26 @@ impl Engine {
         let known = Mutex::default();
         let busy = KeyedLocks::default();
         let parts = joined::Parts::default();
+        let packer = Packer::new(Arc::clone(&store));
         let sweeper = remove::sweeper(Arc::clone(&namespace));
-        Self(Arc::new(Shared { sweeper, store, blobs, namespace, options, known, busy, parts }))
+        Self(Arc::new(Shared {
+            packer,
+            sweeper,
+            store,
+            blobs,
+            namespace,
+            options,
+            known,
+            busy,
+            parts,
+        }))
+    }
+
+    /// Waits until all layers that were made are in the store.
+    ///
+    /// **Errors** — the first failure.
+    pub fn settle(&self) -> Result<(), StepFailure> {
+        Ok(self.0.packer.wait_for_all()?)
     }
 
     /// Returns the merged tree of a stack of layers; those that were never indexed are read, and
@@ -264,6 +308,6 @@ impl Snapshots for Engine {
     }
 
     fn has_layer(&self, layer: &DiffId) -> bool {
-        self.0.blob(layer).is_ok()
+        self.0.packer.is_pending(layer) || self.0.blob(layer).is_ok()
     }
 }

@@ -47,7 +47,7 @@ pub use index::{ContentHash, LayerIndex, index_layer};
 pub use indexed_write::IndexedWriter;
 pub use pattern::{IgnoreRules, PatternError};
 pub use root::Root;
-pub use sink::{LayerSink, SinkResult};
+pub use sink::{LayerSink, SinkBlob, SinkResult, Spool};
 pub use tar_read::{LayerReader, RawEntry, TarReader};
 pub use tar_write::LayerWriter;
 pub use tree::{Node, Resolved, Tree, Walk};

@@ -1,7 +1,8 @@
 //! Where each new layer goes: one stream of bytes becomes a blob, a diff ID and an index.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::mem;
 use std::panic;
 use std::sync::Arc;
@@ -25,10 +26,9 @@ const QUEUE: usize = 8;
 /// it on the way, each on threads of its own. Dropping it publishes nothing.
 pub struct LayerSink<'s> {
     store: &'s Store,
-    encoding: Encoding,
     chunk: Vec<u8>,
     hash: Sha256,
-    encoder: Encoder<BlobWriter<'s>>,
+    target: Target<'s>,
     /// Copies of the stream go to these. Started with the second chunk: small layers need no
     /// threads.
     index: Option<Consumer<LayerIndex>>,
@@ -37,15 +37,61 @@ pub struct LayerSink<'s> {
     tee_output: Option<Box<dyn Write + Send>>,
 }
 
-/// A layer in the store.
-#[derive(Debug, Clone)]
+/// Where the bytes go that the blob is made of.
+enum Target<'s> {
+    Blob(Encoding, Box<Encoder<BlobWriter<'s>>>),
+    /// To a file that is made with the second chunk.
+    Spool(Option<File>),
+}
+
+/// A layer that was taken.
+#[derive(Debug)]
 pub struct SinkResult {
     /// The digest of the tar stream.
     pub diff_id: DiffId,
-    /// The compressed blob.
-    pub descriptor: Descriptor,
+    /// What has become of its bytes.
+    pub blob: SinkBlob,
     /// What the layer holds.
     pub index: LayerIndex,
+}
+
+/// What has become of the bytes of a layer.
+#[derive(Debug)]
+pub enum SinkBlob {
+    /// They are a compressed blob in the store.
+    Stored(Box<Descriptor>),
+    /// They are still to become one; nothing says yet that the store has the layer.
+    Spooled(Spool),
+}
+
+/// The uncompressed bytes of a layer, until they are compressed.
+#[derive(Debug)]
+pub enum Spool {
+    /// Of a small one.
+    Memory(Arc<Vec<u8>>),
+    /// A file without a name, at its beginning.
+    File(File),
+}
+
+impl Spool {
+    /// Writes all of it.
+    pub(crate) fn write_to(self, output: &mut impl Write) -> Result<(), LayerError> {
+        let mut file = match self {
+            Self::Memory(bytes) => {
+                return output.write_all(&bytes).map_err(LayerError::from_write);
+            }
+            Self::File(file) => file,
+        };
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count = match file.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(LayerError::from_read)?,
+            };
+            output.write_all(&chunk[..count]).map_err(LayerError::from_write)?;
+        }
+    }
 }
 
 impl<'s> LayerSink<'s> {
@@ -78,17 +124,29 @@ impl<'s> LayerSink<'s> {
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<Self, LayerError> {
         let encoder = Encoder::new(blob, encoding).map_err(LayerError::from_write)?;
-        Ok(Self {
+        Ok(Self::with_target(store, Target::Blob(encoding, Box::new(encoder)), tee))
+    }
+
+    /// Begins a layer that is compressed later.
+    pub fn spooled(store: &'s Store, tee: Option<Box<dyn Write + Send>>) -> Self {
+        Self::with_target(store, Target::Spool(None), tee)
+    }
+
+    fn with_target(
+        store: &'s Store,
+        target: Target<'s>,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> Self {
+        Self {
             store,
-            encoding,
             chunk: Vec::new(),
             hash: Sha256::new(),
-            encoder,
+            target,
             index: None,
             is_indexed: false,
             tee: None,
             tee_output: tee,
-        })
+        }
     }
 
     /// Leaves the index to the writer, who ends the layer with [`LayerSink::finish_indexed`].
@@ -98,7 +156,8 @@ impl<'s> LayerSink<'s> {
         self
     }
 
-    /// Publishes the blob, the record of the layer and its index, and returns them.
+    /// Publishes the blob, unless it is made later, the record of the layer and its index, and returns
+    /// them.
     ///
     /// **Errors** — those of [`crate::LayerReader`], if what was written is no layer; of the store; and
     /// [`LayerError::Write`] if the tee failed. Nothing refers to what was stored then.
@@ -114,7 +173,11 @@ impl<'s> LayerSink<'s> {
     fn end(mut self, known: Option<LayerIndex>) -> Result<SinkResult, LayerError> {
         let last = mem::take(&mut self.chunk);
         self.hash.update(&last);
-        self.encoder.write_all(&last).map_err(LayerError::from_write)?;
+        match &mut self.target {
+            Target::Blob(_, encoder) => encoder.write_all(&last).map_err(LayerError::from_write)?,
+            Target::Spool(Some(file)) => file.write_all(&last).map_err(LayerError::from_write)?,
+            Target::Spool(None) => {}
+        }
         let last = Arc::new(last);
         send(&mut self.index, &last)?;
         send(&mut self.tee, &last)?;
@@ -127,16 +190,25 @@ impl<'s> LayerSink<'s> {
             (None, Some(index)) => index.join()?,
             (None, None) => index::read_tar(&last[..])?,
         };
-        let (digest, size) = self.encoder.finish().map_err(LayerError::from_write)?.commit(None)?;
         let diff_id = DiffId(Digest::from_sha256(self.hash.finalize().into()));
-        let descriptor =
-            Descriptor::new(self.encoding.compression().oci_media_type(), digest, size);
+        let (blob, encoding) = match self.target {
+            Target::Blob(encoding, encoder) => {
+                (SinkBlob::Stored(Box::new(commit(encoding, *encoder)?)), Some(encoding))
+            }
+            Target::Spool(None) => (SinkBlob::Spooled(Spool::Memory(last)), None),
+            Target::Spool(Some(mut file)) => {
+                file.rewind().map_err(LayerError::from_write)?;
+                (SinkBlob::Spooled(Spool::File(file)), None)
+            }
+        };
         if let Some(tee) = self.tee {
             tee.join()?;
         }
         self.store.put_index(&diff_id, |output| index.encode(output))?;
-        self.store.put_layer(&diff_id, &descriptor, Some(&self.encoding.to_string()))?;
-        Ok(SinkResult { diff_id, descriptor, index })
+        if let (SinkBlob::Stored(descriptor), Some(encoding)) = (&blob, encoding) {
+            self.store.put_layer(&diff_id, descriptor, Some(&encoding.to_string()))?;
+        }
+        Ok(SinkResult { diff_id, blob, index })
     }
 
     /// Passes the full chunk on to everyone.
@@ -152,7 +224,12 @@ impl<'s> LayerSink<'s> {
         send(&mut self.index, &chunk)?;
         send(&mut self.tee, &chunk)?;
         self.hash.update(&chunk[..]);
-        self.encoder.write_all(&chunk).map_err(LayerError::from_write)
+        let written = match &mut self.target {
+            Target::Blob(_, encoder) => encoder.write_all(&chunk),
+            Target::Spool(Some(file)) => file.write_all(&chunk),
+            Target::Spool(file) => file.insert(self.store.temp_file()?).write_all(&chunk),
+        };
+        written.map_err(LayerError::from_write)
     }
 }
 
@@ -174,8 +251,17 @@ impl Write for LayerSink<'_> {
 
 impl fmt::Debug for LayerSink<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayerSink").field("encoding", &self.encoding).finish_non_exhaustive()
+        f.debug_struct("LayerSink").field("store", &self.store).finish_non_exhaustive()
     }
+}
+
+/// Publishes a blob.
+pub(crate) fn commit(
+    encoding: Encoding,
+    encoder: Encoder<BlobWriter<'_>>,
+) -> Result<Descriptor, LayerError> {
+    let (digest, size) = encoder.finish().map_err(LayerError::from_write)?.commit(None)?;
+    Ok(Descriptor::new(encoding.compression().oci_media_type(), digest, size))
 }
 
 fn copy(mut chunks: Chunks, mut output: Box<dyn Write + Send>) -> Result<(), LayerError> {

@@ -252,6 +252,16 @@ impl Store {
         self.read_record("images", &Digest::of(name.as_bytes()))
     }
 
+    /// Makes an empty file for work in progress, to write and to read; it has no name any more.
+    pub fn temp_file(&self) -> Result<File, StoreError> {
+        let path = self.temp_path("spool");
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(StoreError::io("create", &path))?;
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        Ok(file)
+    }
+
     /// Makes an empty folder for work in progress.
     pub fn temp_dir(&self, purpose: &str) -> Result<TempFolder, StoreError> {
         let path = self.temp_path(purpose);

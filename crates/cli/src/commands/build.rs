@@ -109,6 +109,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
             note(format_args!("warning: leftovers of a killed build stay: {failure}"));
         }
     }
+    engine.settle().map_err(|failure| Problem::of(failure.kind(), &failure))?;
     if let Some(ahead) = push_ahead {
         ahead.finish();
     }

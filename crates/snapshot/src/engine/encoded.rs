@@ -35,6 +35,7 @@ pub(super) fn blobs(
 /// Returns the blob of a layer in an encoding, made now if it is not in the store.
 fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descriptor, EngineError> {
     let name = encoding.to_string();
+    shared.packer.wait(layer)?;
     if let Some(descriptor) = shared.store.encoded(layer, &name)? {
         return Ok(descriptor);
     }

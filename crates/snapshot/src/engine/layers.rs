@@ -120,6 +120,7 @@ impl Shared {
 
     /// Returns where the blob of a layer is.
     pub(super) fn blob(&self, layer: &DiffId) -> Result<LayerBlob, EngineError> {
+        self.packer.wait(layer)?;
         match self.store.layer(layer)? {
             Some(descriptor) => Ok(LayerBlob::Stored(descriptor)),
             None => self.remote(layer).map(LayerBlob::Remote),
@@ -152,6 +153,7 @@ impl Shared {
 
     /// Opens the blob of a layer if it is in the store.
     fn stored(&self, layer: &DiffId) -> Result<Option<(Descriptor, File)>, EngineError> {
+        self.packer.wait(layer)?;
         let descriptor = match self.store.layer(layer)? {
             Some(descriptor) => descriptor,
             // A blob that came under another layer's name, or whose record was lost.

@@ -218,14 +218,12 @@ impl Selection for Chosen {
     fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {
         let shared = &self.shared;
         if !purpose.folder {
-            let made = self.write(purpose, None)?;
-            shared.remember(&made.diff_id, made.index);
-            return Ok(made.diff_id);
+            return Ok(shared.end_layer(purpose, self.write(purpose, None)?)?);
         }
         let (made, scratch) = shared.unpack(|tee| self.write(purpose, Some(tee)))?;
-        shared.remember(&made.diff_id, made.index);
-        shared.publish_new(&scratch, &self.parent, &made.diff_id, false)?;
-        Ok(made.diff_id)
+        let layer = shared.end_layer(purpose, made)?;
+        shared.publish_new(&scratch, &self.parent, &layer, false)?;
+        Ok(layer)
     }
 }
 

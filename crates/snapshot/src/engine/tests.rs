@@ -350,6 +350,29 @@ fn with_a_single_id_files_keep_their_owners() {
     assert_eq!(owners, expected.map(|(path, uid, gid)| (path.to_owned(), uid, gid)));
 }
 
+/// Nobody who stands on it needs the blob.
+#[test]
+fn a_folder_does_not_wait_for_the_blob() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let on_blob: super::packer::Watch = Arc::new(move |_| wait.lock().unwrap().recv().unwrap());
+    let setup =
+        setup_of(true, EngineOptions { on_blob: Some(on_blob), ..EngineOptions::default() });
+    let workspace = setup.engine.prepare(&Chain::default()).unwrap();
+    let upper = Root::open(&workspace.root().upper).unwrap();
+    upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 2_000_000]).unwrap();
+    let made = workspace.commit(Purpose { folder: true, result: true }).unwrap();
+    let chain = Chain(vec![made.clone()]);
+    assert!(setup.engine.has_layer(&made));
+    assert!(setup.engine.tree(&chain).unwrap().lookup(b"new").is_some());
+    assert_eq!(setup.engine.prepare(&chain).unwrap().root().lowers.len(), 1);
+    assert_eq!(setup.engine.0.store.layer(&made).unwrap(), None);
+    go.send(()).unwrap();
+    setup.engine.settle().unwrap();
+    assert!(setup.engine.0.store.layer(&made).unwrap().is_some());
+    assert_eq!(setup.changes(&made).len(), 1);
+}
+
 /// Where an image has them all the same, they are compressed for it then.
 #[test]
 fn layers_of_no_image_are_compressed_in_less_time() {

@@ -88,11 +88,10 @@ impl Writable {
             }
             (_, Err(failure)) => return Err(failure.into()),
         }
-        let made = sink.finish()?;
-        shared.remember(&made.diff_id, made.index);
+        let layer = shared.end_layer(purpose, sink.finish()?)?;
         // overlayfs has copied folders up with all that the layers below say about them.
-        shared.publish_new(&self.scratch, &self.parent, &made.diff_id, true)?;
-        Ok(made.diff_id)
+        shared.publish_new(&self.scratch, &self.parent, &layer, true)?;
+        Ok(layer)
     }
 
     /// Returns where the runner lists the devices that the command made.

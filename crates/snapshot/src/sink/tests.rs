@@ -69,16 +69,17 @@ fn a_layer_is_hashed_compressed_indexed_and_stored() {
             let result = sink.finish().unwrap();
 
             assert_eq!(result.diff_id, DiffId(Digest::of(&tar)));
+            let SinkBlob::Stored(descriptor) = result.blob else { panic!("{result:?}") };
             assert!(*copy.0.lock().unwrap() == tar);
-            assert_eq!(store.layer(&result.diff_id).unwrap(), Some(result.descriptor.clone()));
+            assert_eq!(store.layer(&result.diff_id).unwrap(), Some(*descriptor.clone()));
             let index = store.index(&result.diff_id).unwrap().unwrap();
             assert_eq!(LayerIndex::decode(&index).unwrap(), result.index);
             let (diff_id, index) = crate::index_layer(&tar[..], None).unwrap();
             assert_eq!((diff_id, index), (result.diff_id, result.index));
 
-            let blob: File = store.open_blob(&result.descriptor.digest).unwrap().unwrap();
-            assert_eq!(blob.metadata().unwrap().len(), result.descriptor.size);
-            assert_eq!(result.descriptor.media_type, compression.oci_media_type());
+            let blob: File = store.open_blob(&descriptor.digest).unwrap().unwrap();
+            assert_eq!(blob.metadata().unwrap().len(), descriptor.size);
+            assert_eq!(descriptor.media_type, compression.oci_media_type());
             let mut back = Vec::new();
             decompress(compression, blob).unwrap().read_to_end(&mut back).unwrap();
             assert!(back == tar);
@@ -139,4 +140,26 @@ fn a_dropped_sink_leaves_nothing() {
     sink.write_all(&tar).unwrap();
     drop(sink);
     assert!(store.layer(&DiffId(Digest::of(&tar))).unwrap().is_none());
+}
+
+#[test]
+fn what_is_compressed_later_is_kept_as_it_is() {
+    let (folder, store) = store();
+    for size in [0, 1000, CHUNK, 5_000_000] {
+        let tar = layer(size);
+        let copy = Copy::default();
+        let mut sink = LayerSink::spooled(&store, Some(Box::new(copy.clone())));
+        tar.chunks(10_000).for_each(|piece| sink.write_all(piece).unwrap());
+        let result = sink.finish().unwrap();
+        assert_eq!(result.diff_id, DiffId(Digest::of(&tar)));
+        assert_eq!(store.layer(&result.diff_id).unwrap(), None);
+        assert!(store.index(&result.diff_id).unwrap().is_some());
+        let SinkBlob::Spooled(spool) = result.blob else { panic!("{:?}", result.blob) };
+        let mut bytes = Vec::new();
+        spool.write_to(&mut bytes).unwrap();
+        assert!(bytes == tar && *copy.0.lock().unwrap() == tar, "{size}");
+    }
+    let session = std::fs::read_dir(folder.path().join("tmp")).unwrap().next().unwrap().unwrap();
+    let names = std::fs::read_dir(session.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["lock"]);
 }
