@@ -132,8 +132,8 @@ impl Context {
     /// **Errors** — [`CopyError::Changed`] if it was written to meanwhile.
     pub(crate) fn read(&self, path: &[u8]) -> Result<(ContextFile, Hashed), CopyError> {
         let begun = hashes::now();
-        let file = self.root.open_file(path).map_err(CopyError::read(path))?;
-        let stamp = stamp(&file, path)?;
+        let opened = self.root.open_file_with_stat(path).map_err(CopyError::read(path));
+        let (file, stamp) = opened.map(|(file, stat)| (file, Stamp::of(&stat)))?;
         let known = lock(&self.hashes).get(&stamp);
         let hashed = match known {
             Some(hashed) => hashed,
@@ -149,10 +149,12 @@ impl Context {
     /// Opens a file that was hashed before. Reading it to the end fails if it is no longer what
     /// it was.
     pub(crate) fn reopen(&self, file: &ContextFile) -> Result<Reopened, CopyError> {
-        let opened = self.root.open_file(&file.path).map_err(CopyError::read(&file.path))?;
-        let reopened = Reopened { file: opened, expected: file.clone() };
-        reopened.check()?;
-        Ok(reopened)
+        let path = &file.path;
+        let (opened, stat) = self.root.open_file_with_stat(path).map_err(CopyError::read(path))?;
+        if Stamp::of(&stat) != file.stamp {
+            return Err(CopyError::Changed { path: ShownPath(path.clone()) });
+        }
+        Ok(Reopened { file: opened, expected: file.clone() })
     }
 
     /// Returns whether an excluded folder holds something that a `!` pattern brings back.
@@ -301,7 +303,8 @@ fn hash(file: &File, path: &[u8], expected: &Stamp) -> Result<Hashed, CopyError>
     // Most files are small, and there are many.
     let mut buffer = vec![0; usize::try_from(expected.size).unwrap_or(BUFFER).clamp(1, BUFFER)];
     let mut total = 0;
-    loop {
+    // What comes beyond would give the file another stamp; but some say 0 whatever they hold.
+    while total == 0 || total < expected.size {
         let mut input = file;
         match input.read(&mut buffer) {
             Ok(0) => break,
@@ -340,8 +343,8 @@ pub(crate) struct Reopened {
 }
 
 impl Reopened {
-    /// Checks that nobody has written to the file since it was hashed. Called again after the
-    /// reading, since it may have happened meanwhile.
+    /// Checks that nobody has written to the file since it was hashed. Called after the reading,
+    /// since it may have happened meanwhile.
     pub(crate) fn check(&self) -> Result<(), CopyError> {
         let path = &self.expected.path;
         if stamp(&self.file, path)? == self.expected.stamp {

@@ -119,13 +119,19 @@ impl Root {
     ///
     /// **Errors** — `EINVAL` for anything but a regular file; opening it has then had no effect.
     pub fn open_file(&self, path: &[u8]) -> io::Result<File> {
+        self.open_file_with_stat(path).map(|(file, _)| file)
+    }
+
+    /// Does the same, and returns what the file is.
+    pub fn open_file_with_stat(&self, path: &[u8]) -> io::Result<(File, Stat)> {
         // Without NONBLOCK a named pipe would block here; on a regular file it means nothing.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = self.beneath(path, flags, Mode::empty())?;
-        if !Stat::from(rustix::fs::fstat(&fd)?).is_file() {
+        let stat = Stat::from(rustix::fs::fstat(&fd)?);
+        if !stat.is_file() {
             return Err(Errno::INVAL.into());
         }
-        Ok(File::from(fd))
+        Ok((File::from(fd), stat))
     }
 
     /// Makes the regular file `path`, which must not exist, and opens it for writing. The process's
