@@ -4,44 +4,33 @@
 //! step begins meanwhile. Whoever asks this store for a blob that is on its way waits for it; to
 //! other processes, and after a kill, it is not there.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::blob::Writeback;
-use crate::{Background, StoreError};
+use crate::{Background, Pending, StoreError};
 
 /// Publishes blobs, one after the other. Dropping it waits for those that are on their way.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    shared: Arc<Shared>,
+    /// Sizes in bytes of the blobs that are on their way, by path.
+    pending: Arc<Pending<PathBuf, u64, StoreError>>,
     jobs: Background<Job>,
 }
 
 impl Default for Publisher {
     fn default() -> Self {
-        let shared = Arc::<Shared>::default();
+        let pending = Arc::<Pending<_, _, _>>::default();
         let jobs = Background::new("publish", {
-            let shared = Arc::clone(&shared);
-            move |job| shared.perform(job)
+            let pending = Arc::clone(&pending);
+            move |job: Job| {
+                let target = job.target.clone();
+                pending.end(&target, job.publish());
+            }
         });
-        Self { shared, jobs }
+        Self { pending, jobs }
     }
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Sizes in bytes of the blobs that are on their way, by path.
-    pending: HashMap<PathBuf, u64>,
-    /// The first failure that nobody was told of.
-    failure: Option<StoreError>,
 }
 
 /// A blob that is written and has no name yet.
@@ -74,13 +63,9 @@ impl Publisher {
     ///
     /// **Errors** — that of an earlier blob, if nobody was told of it yet.
     pub(crate) fn publish(&self, job: Job) -> Result<(), StoreError> {
-        {
-            let mut state = self.shared.lock();
-            if let Some(failure) = state.failure.take() {
-                let _ = fs::remove_file(&job.temp);
-                return Err(failure);
-            }
-            state.pending.insert(job.target.clone(), job.size);
+        if let Err(failure) = self.pending.begin(job.target.clone(), job.size, usize::MAX) {
+            let _ = fs::remove_file(&job.temp);
+            return Err(failure);
         }
         self.jobs.send(job);
         Ok(())
@@ -88,47 +73,21 @@ impl Publisher {
 
     /// Returns the size of a blob that is on its way.
     pub(crate) fn pending(&self, target: &Path) -> Option<u64> {
-        self.shared.lock().pending.get(target).copied()
+        self.pending.get(target)
     }
 
     /// Waits for a blob, if it is on its way.
     ///
     /// **Errors** — the first failure of all that were on their way.
     pub(crate) fn wait(&self, target: &Path) -> Result<(), StoreError> {
-        self.shared.wait_while(|state| state.pending.contains_key(target))
+        self.pending.wait(target)
     }
 
     /// Waits for all blobs that are on their way.
     ///
     /// **Errors** — the first failure.
     pub(crate) fn wait_for_all(&self) -> Result<(), StoreError> {
-        self.shared.wait_while(|state| !state.pending.is_empty())
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn perform(&self, job: Job) {
-        let target = job.target.clone();
-        let result = job.publish();
-        let mut state = self.lock();
-        state.pending.remove(&target);
-        if let Err(failure) = result {
-            state.failure.get_or_insert(failure);
-        }
-        self.changed.notify_all();
-    }
-
-    fn wait_while(&self, busy: impl Fn(&State) -> bool) -> Result<(), StoreError> {
-        let state = self.changed.wait_while(self.lock(), |state| busy(state));
-        match state.unwrap_or_else(PoisonError::into_inner).failure.take() {
-            Some(failure) => Err(failure),
-            None => Ok(()),
-        }
+        self.pending.wait_for_all()
     }
 }
 

@@ -4,11 +4,10 @@
 //! that, on a thread. Whoever asks for the blob in this process waits for it; to other processes,
 //! and after a kill, the layer is not there, and its step not in the cache.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use xbuild_model::DiffId;
-use xbuild_store::{Background, GrowingBlob, Store};
+use xbuild_store::{Background, GrowingBlob, Pending, Store};
 
 use crate::encoding::Encoder;
 use crate::sink::{self, Spool};
@@ -22,21 +21,8 @@ pub(super) type Watch = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
 
 /// Compresses layers, one after the other. Dropping it waits for those that are left.
 pub(super) struct Packer {
-    state: Arc<State>,
+    pending: Arc<Pending<DiffId, (), EngineError>>,
     jobs: Background<Job>,
-}
-
-#[derive(Default)]
-struct State {
-    pending: Mutex<Pending>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Pending {
-    layers: HashSet<DiffId>,
-    /// The first failure that nobody was told of.
-    failure: Option<EngineError>,
 }
 
 /// A layer to compress.
@@ -49,31 +35,25 @@ pub(super) struct Job {
 
 impl Packer {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        let state = Arc::<State>::default();
+        let pending = Arc::<Pending<_, _, _>>::default();
         let jobs = Background::new("pack", {
-            let state = Arc::clone(&state);
+            let pending = Arc::clone(&pending);
             move |job: Job| {
                 let layer = job.layer.clone();
                 let packed = pack(&store, job);
-                let mut pending = state.lock();
-                pending.layers.remove(&layer);
-                if let Err(source) = packed {
-                    pending.failure.get_or_insert(EngineError::Layer { layer, source });
-                }
-                state.changed.notify_all();
+                let fault = |source| EngineError::Layer { layer: layer.clone(), source };
+                pending.end(&layer, packed.map_err(fault));
             }
         });
-        Self { state, jobs }
+        Self { pending, jobs }
     }
 
     /// Has a layer compressed.
     ///
     /// **Errors** — that of an earlier layer, if nobody was told of it yet.
     pub(super) fn send(&self, job: Job) -> Result<(), EngineError> {
-        let mut pending = self.state.wait_while(|pending| pending.layers.len() >= WAITING)?;
         // Equal layers are one.
-        if pending.layers.insert(job.layer.clone()) {
-            drop(pending);
+        if self.pending.begin(job.layer.clone(), (), WAITING)? {
             self.jobs.send(job);
         }
         Ok(())
@@ -81,40 +61,21 @@ impl Packer {
 
     /// Returns whether a layer is on its way.
     pub(super) fn is_pending(&self, layer: &DiffId) -> bool {
-        self.state.lock().layers.contains(layer)
+        self.pending.get(layer).is_some()
     }
 
     /// Waits for a layer, if it is on its way.
     ///
     /// **Errors** — the first failure of all that were on their way.
     pub(super) fn wait(&self, layer: &DiffId) -> Result<(), EngineError> {
-        self.state.wait_while(|pending| pending.layers.contains(layer)).map(drop)
+        self.pending.wait(layer)
     }
 
     /// Waits for all layers.
     ///
     /// **Errors** — the first failure.
     pub(super) fn wait_for_all(&self) -> Result<(), EngineError> {
-        self.state.wait_while(|pending| !pending.layers.is_empty()).map(drop)
-    }
-}
-
-impl State {
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Nobody panics while holding it.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_while(
-        &self,
-        busy: impl Fn(&Pending) -> bool,
-    ) -> Result<MutexGuard<'_, Pending>, EngineError> {
-        let pending = self.changed.wait_while(self.lock(), |pending| busy(pending));
-        let mut pending = pending.unwrap_or_else(PoisonError::into_inner);
-        match pending.failure.take() {
-            Some(failure) => Err(failure),
-            None => Ok(pending),
-        }
+        self.pending.wait_for_all()
     }
 }
 
@@ -137,7 +98,7 @@ fn pack(store: &Store, job: Job) -> Result<(), LayerError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
     use std::time::Duration;
 
     use xbuild_model::Digest;

@@ -1,0 +1,90 @@
+//! Work that is under way, for those who may have to wait for it.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Things that are being made, each with what is known of it, and the first failure that nobody was
+/// told of.
+#[derive(Debug)]
+pub struct Pending<K, V, E> {
+    state: Mutex<State<K, V, E>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<K, V, E> {
+    pending: HashMap<K, V>,
+    failure: Option<E>,
+}
+
+impl<K, V, E> Default for Pending<K, V, E> {
+    fn default() -> Self {
+        let state = State { pending: HashMap::new(), failure: None };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
+impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
+    /// Says that something is under way, when fewer than `limit` others are; returns whether it was
+    /// not yet.
+    ///
+    /// **Errors** — the failure that nobody was told of.
+    pub fn begin(&self, key: K, value: V, limit: usize) -> Result<bool, E> {
+        let mut state = self.wait_while(|pending| pending.len() >= limit)?;
+        Ok(state.pending.insert(key, value).is_none())
+    }
+
+    /// Says that it is there, or has failed.
+    pub fn end(&self, key: &K, result: Result<(), E>) {
+        let mut state = self.lock();
+        state.pending.remove(key);
+        if let Err(failure) = result {
+            state.failure.get_or_insert(failure);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Returns what is known of something that is under way.
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.lock().pending.get(key).cloned()
+    }
+
+    /// Waits for something, if it is under way.
+    ///
+    /// **Errors** — the failure that nobody was told of, whatever it is of.
+    pub fn wait<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Result<(), E>
+    where
+        K: Borrow<Q>,
+    {
+        self.wait_while(|pending| pending.contains_key(key)).map(drop)
+    }
+
+    /// Waits for everything that is under way.
+    ///
+    /// **Errors** — the failure that nobody was told of.
+    pub fn wait_for_all(&self) -> Result<(), E> {
+        self.wait_while(|pending| !pending.is_empty()).map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K, V, E>> {
+        // Nobody panics while holding it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(
+        &self,
+        is_busy: impl Fn(&HashMap<K, V>) -> bool,
+    ) -> Result<MutexGuard<'_, State<K, V, E>>, E> {
+        let state = self.changed.wait_while(self.lock(), |state| is_busy(&state.pending));
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        match state.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(state),
+        }
+    }
+}
