@@ -44,6 +44,18 @@ enum Target<'s> {
     Spool(Option<File>),
 }
 
+impl Target<'_> {
+    /// Takes bytes, unless they are all of a layer that is compressed later.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        let written = match self {
+            Self::Blob(_, encoder) => encoder.write_all(bytes),
+            Self::Spool(Some(file)) => file.write_all(bytes),
+            Self::Spool(None) => Ok(()),
+        };
+        written.map_err(LayerError::from_write)
+    }
+}
+
 /// A layer that was taken.
 #[derive(Debug)]
 pub struct SinkResult {
@@ -76,21 +88,23 @@ pub enum Spool {
 impl Spool {
     /// Writes all of it.
     pub(crate) fn write_to(self, output: &mut impl Write) -> Result<(), LayerError> {
-        let mut file = match self {
-            Self::Memory(bytes) => {
-                return output.write_all(&bytes).map_err(LayerError::from_write);
-            }
-            Self::File(file) => file,
-        };
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let count = match file.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read.map_err(LayerError::from_read)?,
-            };
-            output.write_all(&chunk[..count]).map_err(LayerError::from_write)?;
+        match self {
+            Self::Memory(bytes) => output.write_all(&bytes).map_err(LayerError::from_write),
+            Self::File(mut file) => pump(&mut file, output),
         }
+    }
+}
+
+/// Reads to the end and writes it all, and tells which of the two has failed.
+pub(crate) fn pump(input: &mut impl Read, output: &mut impl Write) -> Result<(), LayerError> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let count = match input.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(LayerError::from_read)?,
+        };
+        output.write_all(&chunk[..count]).map_err(LayerError::from_write)?;
     }
 }
 
@@ -173,11 +187,7 @@ impl<'s> LayerSink<'s> {
     fn end(mut self, known: Option<LayerIndex>) -> Result<SinkResult, LayerError> {
         let last = mem::take(&mut self.chunk);
         self.hash.update(&last);
-        match &mut self.target {
-            Target::Blob(_, encoder) => encoder.write_all(&last).map_err(LayerError::from_write)?,
-            Target::Spool(Some(file)) => file.write_all(&last).map_err(LayerError::from_write)?,
-            Target::Spool(None) => {}
-        }
+        self.target.put(&last)?;
         let last = Arc::new(last);
         send(&mut self.index, &last)?;
         send(&mut self.tee, &last)?;
@@ -224,12 +234,10 @@ impl<'s> LayerSink<'s> {
         send(&mut self.index, &chunk)?;
         send(&mut self.tee, &chunk)?;
         self.hash.update(&chunk[..]);
-        let written = match &mut self.target {
-            Target::Blob(_, encoder) => encoder.write_all(&chunk),
-            Target::Spool(Some(file)) => file.write_all(&chunk),
-            Target::Spool(file) => file.insert(self.store.temp_file()?).write_all(&chunk),
-        };
-        written.map_err(LayerError::from_write)
+        if let Target::Spool(file @ None) = &mut self.target {
+            *file = Some(self.store.temp_file()?);
+        }
+        self.target.put(&chunk)
     }
 }
 

@@ -3,18 +3,15 @@
 //! What a step made is known by its diff ID, whatever its blob is compressed with: the same result
 //! serves outputs of all encodings, and each blob is made once.
 
-use std::io::{self, Write};
+use std::io;
 
-use sha2::{Digest as _, Sha256};
-use xbuild_model::{Descriptor, DiffId, Digest};
+use xbuild_model::{Descriptor, DiffId};
+use xbuild_store::Hashed;
 
 use super::{LayerBlob, Shared};
 use crate::encoding::{Encoder, Encoding};
 use crate::parallel;
-use crate::{EngineError, LayerError};
-
-/// Bytes that are read and hashed at a time.
-const CHUNK: usize = 256 << 10;
+use crate::{EngineError, LayerError, sink};
 
 /// Returns the blobs of layers, those of base images as they are unless `force`.
 pub(super) fn blobs(
@@ -60,20 +57,11 @@ fn encode(
 ) -> Result<Descriptor, EngineError> {
     let fault = |source| EngineError::Layer { layer: layer.clone(), source };
     let write = |error| fault(LayerError::from_write(error));
-    let mut encoder = Encoder::new(shared.store.blob_writer()?, encoding).map_err(write)?;
-    let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
-    loop {
-        let count = match tar.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(|error| fault(LayerError::from_read(error)))?,
-        };
-        if count == 0 {
-            break;
-        }
-        hash.update(&chunk[..count]);
-        encoder.write_all(&chunk[..count]).map_err(write)?;
-    }
-    let actual = DiffId(Digest::from_sha256(hash.finalize().into()));
+    let encoder = Encoder::new(shared.store.blob_writer()?, encoding).map_err(write)?;
+    let mut output = Hashed::new(encoder);
+    sink::pump(&mut tar, &mut output).map_err(fault)?;
+    let (encoder, digest) = output.finish();
+    let actual = DiffId(digest);
     let (digest, size) = match encoder.finish().map_err(write)? {
         blob if actual == *layer => blob.commit(None)?,
         _ => {
