@@ -9,13 +9,6 @@ use crate::EngineError;
 use crate::context::Context;
 use crate::copy::{self, Prepared};
 
-/// A COPY from a build context, as it is remembered.
-pub(super) struct Place<'s> {
-    shared: &'s Shared,
-    context: &'s Context,
-    key: Digest,
-}
-
 /// Returns the content key of a step that looks at what it looked at before.
 pub(super) fn content(
     shared: &Shared,
@@ -23,39 +16,41 @@ pub(super) fn content(
     op: &FileOp,
     origin: Option<&CopyOrigin>,
 ) -> Result<Option<Digest>, EngineError> {
-    let place = origin.and_then(|origin| Place::of(shared, parent, op, origin));
-    let Some(place) = place else { return Ok(None) };
-    let Some(record) = shared.store.selection(&place.key)? else { return Ok(None) };
+    let Some((context, key)) = place(shared, parent, op, origin) else { return Ok(None) };
+    let Some(record) = shared.store.selection(&key)? else { return Ok(None) };
     // What fails here fails again where it is told.
-    let survey = copy::survey(place.context, op).ok().flatten();
+    let survey = copy::survey(context, op).ok().flatten();
     Ok((survey == Some(record.survey)).then_some(record.content))
 }
 
-impl<'s> Place<'s> {
-    /// Returns the place of a step, if it has one.
-    pub(super) fn of(
-        shared: &'s Shared,
-        parent: &Chain,
-        op: &FileOp,
-        origin: &CopyOrigin,
-    ) -> Option<Self> {
-        let CopyOrigin::Context(name) = origin else { return None };
-        let context = shared.options.contexts.get(name)?;
-        // Everything but the context that the content key depends on.
-        let below = copy::needs_parent(op).then_some(parent);
-        let step = postcard::to_allocvec(&("selection 1", context.identity().ok()?, below, op));
-        Some(Self { shared, context, key: Digest::of(&step.ok()?) })
-    }
+/// Remembers what a step came to, if a later build could tell that it is the same.
+pub(super) fn keep(
+    shared: &Shared,
+    parent: &Chain,
+    op: &FileOp,
+    origin: Option<&CopyOrigin>,
+    prepared: &Prepared,
+) -> Result<(), EngineError> {
+    let survey = prepared.survey().filter(|_| !prepared.is_empty());
+    let Some(survey) = survey else { return Ok(()) };
+    let Some((_, key)) = place(shared, parent, op, origin) else { return Ok(()) };
+    let record = SelectionRecord { survey: survey.clone(), content: prepared.key().clone() };
+    Ok(shared.store.put_selection(&key, &record)?)
+}
 
-    /// Remembers what the step came to, if a later build could tell that it is the same.
-    pub(super) fn keep(&self, prepared: &Prepared) -> Result<(), EngineError> {
-        if prepared.is_empty() {
-            return Ok(());
-        }
-        let Some(survey) = prepared.survey() else { return Ok(()) };
-        let record = SelectionRecord { survey: survey.clone(), content: prepared.key().clone() };
-        Ok(self.shared.store.put_selection(&self.key, &record)?)
-    }
+/// Returns the context that a step copies from, and what it is remembered under: everything but
+/// the files of the context that its content key depends on.
+fn place<'s>(
+    shared: &'s Shared,
+    parent: &Chain,
+    op: &FileOp,
+    origin: Option<&CopyOrigin>,
+) -> Option<(&'s Context, Digest)> {
+    let CopyOrigin::Context(name) = origin? else { return None };
+    let context = shared.options.contexts.get(name)?;
+    let below = copy::needs_parent(op).then_some(parent);
+    let step = postcard::to_allocvec(&("selection 1", context.identity().ok()?, below, op));
+    Some((context, Digest::of(&step.ok()?)))
 }
 
 #[cfg(test)]

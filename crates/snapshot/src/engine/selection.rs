@@ -26,26 +26,23 @@ pub(super) fn select(
     op: &FileOp,
     origin: Option<&CopyOrigin>,
 ) -> Result<Chosen, EngineError> {
-    let place = origin.and_then(|origin| recalled::Place::of(shared, parent, op, origin));
     let has_parent = !parent.0.is_empty() && copy::needs_parent(op);
     let tree = if has_parent { Some(shared.tree(parent)?) } else { None };
-    let origin = origin.map(|origin| open(shared, origin)).transpose()?;
+    let opened = origin.map(|origin| open(shared, origin)).transpose()?;
     let remotes = fetch(shared, op)?;
-    let contexts = origin.iter().filter_map(Origin::context).chain(&remotes);
+    let contexts = opened.iter().filter_map(Origin::context).chain(&remotes);
     let contexts: Vec<Arc<Context>> = contexts.cloned().collect();
     contexts.iter().try_for_each(|context| recall(shared, context))?;
     let read_file = |path: &[u8]| Ok(read_file(shared, parent, path)?);
     let env = CopyEnv {
-        origin,
+        origin: opened,
         remotes: &remotes,
         default_mtime: shared.options.default_mtime,
         read_file: &read_file,
     };
     let prepared = copy::select(&env, tree.as_ref(), op).map_err(failure)?;
     contexts.iter().try_for_each(|context| remember(shared, context))?;
-    if let Some(place) = place {
-        place.keep(&prepared)?;
-    }
+    recalled::keep(shared, parent, op, origin, &prepared)?;
     prepared.warnings().iter().for_each(|warning| (shared.options.on_warning)(warning));
     Ok(Chosen { shared: shared.clone(), parent: parent.clone(), prepared })
 }
