@@ -3,8 +3,8 @@
 //! [`Parent`] is the build's user namespace: it implements the seams `Runner` and `Namespace`. What
 //! runs inside of it is the same program, started again: [`role`] must be the first call of `main`.
 //!
-//! Where to look: `parent` and `namespace` are the two ends of the socket between the processes,
-//! `idmap` decides which ids exist, `step` is one RUN. [`seccomp`] filters the system calls of
+//! Where to look: `host` and `helper` are the two ends of the socket between the processes,
+//! `idmap` decides which ids exist, `step` is one RUN, `supervisor` watches it. [`seccomp`] filters the system calls of
 //! steps; [`emulator`] and [`binfmt`] make foreign programs run, [`probe`] tells what works here.
 //!
 //! # Example
@@ -32,7 +32,6 @@
 //! }
 //! ```
 
-mod agent;
 pub mod arch;
 pub mod binfmt;
 mod container;
@@ -40,25 +39,22 @@ mod diagnose;
 pub mod emulator;
 mod error;
 mod helper;
+mod host;
 mod idmap;
 mod mount;
-mod namespace;
-mod output;
-mod parent;
 pub mod probe;
 mod sealed;
 pub mod seccomp;
-mod spare;
 mod step;
 mod subid;
+mod supervisor;
 mod sys;
-mod tasks;
 mod tiny_elf;
 mod wire;
 
 pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
-pub use helper::role;
+pub use helper::role::role;
+pub use helper::tasks::{TaskFn, Tasks};
+pub use host::sandbox::{Options, Parent};
 pub use idmap::{IdMap, Isolation};
-pub use parent::{Options, Parent};
-pub use tasks::{TaskFn, Tasks};

@@ -7,14 +7,16 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use xbuild_model::passwd::User;
 
-use super::{Spec, limits, user};
+use super::standby::Spec;
+use super::{limits, user};
 use crate::error::RunError;
+use crate::helper::serve;
 use crate::seccomp::{self, Filter};
-use crate::{namespace, sys, wire};
+use crate::{sys, wire};
 
 /// What the command is executed with: no allocation of it is left to the last moment.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(crate) struct Command {
     /// Where the program may be: one path, or one in each folder of `PATH`.
     candidates: Vec<CString>,
     argv: Vec<CString>,
@@ -105,7 +107,7 @@ fn exists(path: &CStr) -> bool {
 
 /// Turns this process, a fresh child of pid 1, into the command. Returns only if that is not
 /// possible, with the reason.
-pub(super) fn become_command(
+pub(crate) fn become_command(
     command: &Command,
     spec: &Spec,
     who: &User,
@@ -145,7 +147,7 @@ fn prepare(
     sys::reset_signals();
     if let Some(filter) = filter {
         let listener = seccomp::install(filter)
-            .map_err(|error| RunError::Filter { reason: namespace::in_words(&error) })?;
+            .map_err(|error| RunError::Filter { reason: serve::in_words(&error) })?;
         if let Some(listener) = listener {
             wire::send(supervisor, b"listener", &[listener.as_fd()])
                 .map_err(RunError::setup("hand the listener over"))?;

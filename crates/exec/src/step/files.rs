@@ -8,10 +8,10 @@ use std::os::fd::AsFd;
 
 use rustix::mount::MountAttrFlags;
 
-use super::Spec;
-use super::mounts;
-use super::root::Root;
-use super::stubs::Recorder;
+use super::standby::Spec;
+use super::userns::mounts;
+use super::userns::root::Root;
+use super::userns::stubs::Recorder;
 use super::walk::{self, Missing};
 use crate::error::RunError;
 use crate::mount;
@@ -20,7 +20,7 @@ use crate::mount;
 const RESOLV_LIMIT: u64 = 1 << 20;
 
 /// Binds all of them. What is to be undone later goes to `recorder`.
-pub(super) fn bind_all(root: &Root, spec: &Spec, recorder: &mut Recorder) -> Result<(), RunError> {
+pub(crate) fn bind_all(root: &Root, spec: &Spec, recorder: &mut Recorder) -> Result<(), RunError> {
     let mut number = 0;
     let mut bind = |path: &str, contents: &[u8], mode: u32| {
         number += 1;

@@ -13,11 +13,13 @@ use xbuild_model::passwd::User;
 use xbuild_model::run::Exit;
 
 use super::command::{self, Command};
-use super::kit::Kit;
-use super::root::Root;
-use super::stubs::Recorder;
+use super::standby::{Event, Spec};
+use super::userns::kit::Kit;
+use super::userns::root::Root;
+use super::userns::run_mounts;
+use super::userns::stubs::Recorder;
 use super::walk::{self, Missing};
-use super::{Event, Spec, files, run_mounts, user};
+use super::{files, user};
 use crate::error::RunError;
 use crate::sys::{self, Fork};
 use crate::wire;
@@ -25,7 +27,7 @@ use crate::wire;
 /// What pid 1 does; it ends with the command. `reader` is the other end of `events`, which it
 /// inherited. `supervisor` brings the request, and is who answers the calls that the filter keeps
 /// from the kernel. `single` tells whether the namespace has one id.
-pub(super) fn main(single: bool, supervisor: OwnedFd, reader: OwnedFd, events: OwnedFd) -> ! {
+pub(crate) fn main(single: bool, supervisor: OwnedFd, reader: OwnedFd, events: OwnedFd) -> ! {
     drop(reader);
     // What unwinds must not go on as the process that this one was forked from.
     match catch_unwind(AssertUnwindSafe(|| run(single, supervisor, &events))) {

@@ -9,7 +9,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use xbuild_model::passwd::{self, User};
 use xbuild_model::run::Security;
 
-use super::root::Root;
+use super::userns::root::Root;
 use crate::error::RunError;
 
 /// What root of a container may do: the list that Docker has, so that commands find what they are
@@ -31,7 +31,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Looks `USER` up in the image's own files, before anything is mounted over them.
-pub(super) fn look_up(root: &Root, user: &str) -> Result<User, RunError> {
+pub(crate) fn look_up(root: &Root, user: &str) -> Result<User, RunError> {
     let (users, groups) = (read(root, "etc/passwd")?, read(root, "etc/group")?);
     passwd::look_up_user(user, &users, &groups)
         .map_err(|error| RunError::User { user: user.to_owned(), reason: error.to_string() })
@@ -62,7 +62,7 @@ fn read(root: &Root, path: &str) -> Result<String, RunError> {
 }
 
 /// Refuses a user who does not exist in a namespace of a single id.
-pub(super) fn check_single(user: &str, who: &User) -> Result<(), RunError> {
+pub(crate) fn check_single(user: &str, who: &User) -> Result<(), RunError> {
     if who.uid == 0 && who.gid == 0 {
         return Ok(());
     }
@@ -83,7 +83,7 @@ fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
 ///
 /// With a single id there are no supplementary groups: the right to set them was the price of the
 /// map.
-pub(super) fn become_user(
+pub(crate) fn become_user(
     user: &str,
     who: &User,
     single: bool,
@@ -129,7 +129,7 @@ fn limit_capabilities() -> Result<(), Errno> {
 }
 
 /// Leaves the process with these capabilities at most, none of them inheritable.
-pub(super) fn drop_to(kept: CapabilitySet) -> Result<(), Errno> {
+pub(crate) fn drop_to(kept: CapabilitySet) -> Result<(), Errno> {
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)

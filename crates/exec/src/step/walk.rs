@@ -15,7 +15,7 @@ const LINK_LIMIT: usize = 40;
 
 /// What to do about names that do not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(crate) enum Missing {
     /// It is an error.
     Fail,
     /// All are made, as folders.
@@ -26,7 +26,7 @@ pub(super) enum Missing {
 
 /// A file that was found or made.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// An `O_PATH` descriptor of it.
     pub fd: OwnedFd,
     /// What was made, the outermost first.
@@ -35,7 +35,7 @@ pub(super) struct Place {
 
 /// A file or folder that was made.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(crate) struct Made {
     /// Its path below the root: without links, dots and leading slash.
     pub path: Vec<u8>,
     /// Whether it is a folder.
@@ -56,7 +56,7 @@ struct Walk<'a> {
 /// Looks up `path` below `root`; a leading slash makes no difference.
 ///
 /// What is made belongs to the caller, folders with mode 0755, files with 0644 (less the umask).
-pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
+pub(crate) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
     let mut walk =
         Walk { root, trail: Vec::new(), todo: parts(path).collect(), links: 0, made: Vec::new() };
     while let Some(name) = walk.todo.pop_front() {
@@ -147,7 +147,7 @@ fn make(folder: BorrowedFd<'_>, name: &[u8], is_folder: bool) -> Result<(), Errn
 }
 
 /// Returns when a file was last modified.
-pub(super) fn mtime(stat: &Stat) -> Timespec {
+pub(crate) fn mtime(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }
 

@@ -38,7 +38,7 @@ const WHAT: &str = "/dev";
 const SHM_SIZE: u64 = 64 << 20;
 
 /// Mounts `/dev` with what belongs below it at `target` and returns it.
-pub(super) fn mount_dev(target: OwnedFd, single: bool) -> Result<OwnedFd, RunError> {
+pub(crate) fn mount_dev(target: OwnedFd, single: bool) -> Result<OwnedFd, RunError> {
     let dev = create(
         c"tmpfs",
         &[(c"size", Some("64m")), (c"mode", Some("0755"))],
@@ -68,7 +68,7 @@ pub(super) fn mount_dev(target: OwnedFd, single: bool) -> Result<OwnedFd, RunErr
 }
 
 /// Gives a `/dev` that nobody has used yet a `shm` of this size in bytes.
-pub(super) fn resize_shm(dev: &OwnedFd, size: u64) -> Result<(), RunError> {
+pub(crate) fn resize_shm(dev: &OwnedFd, size: u64) -> Result<(), RunError> {
     if size == SHM_SIZE {
         return Ok(());
     }

@@ -10,10 +10,11 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 
-use crate::namespace::{ANSWER, REFUSAL, die_with};
-use crate::step::{Standby, join};
+use super::join;
+use super::serve::{ANSWER, REFUSAL, die_with};
+use super::tasks::Tasks;
+use crate::step::standby::Standby;
 use crate::sys::{self, Fork};
-use crate::tasks::Tasks;
 use crate::wire;
 
 /// What the processes of a lane do.

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use rustix::mount::UnmountFlags;
 use serde::{Deserialize, Serialize};
 
-use super::overlay::{self, Lowers};
-use super::root;
+use super::serve;
 use crate::error::RunError;
-use crate::{mount, namespace};
+use crate::mount;
+use crate::step::userns::overlay::{self, Lowers};
+use crate::step::userns::root;
 
 /// The name of the task, which is done in the build's mount namespace.
 pub(crate) const TASK: &str = "exec.join";
@@ -32,7 +33,7 @@ pub(crate) struct Request {
 /// Does the task.
 pub(crate) fn task(request: &[u8]) -> Result<Vec<u8>, String> {
     let request = serde_json::from_slice(request).map_err(|error| error.to_string())?;
-    join(&request).map_err(|error| namespace::in_words(&error))?;
+    join(&request).map_err(|error| serve::in_words(&error))?;
     Ok(Vec::new())
 }
 
@@ -50,6 +51,6 @@ fn join(Request { lowers, point }: &Request) -> Result<(), RunError> {
 
 /// Returns a second mount of what is joined at `point`, mounted nowhere yet: only what is in a
 /// step's own namespace can be a layer there.
-pub(super) fn copy(point: &Path) -> Result<OwnedFd, RunError> {
+pub(crate) fn copy(point: &Path) -> Result<OwnedFd, RunError> {
     mount::clone_of(root::open(point)?, false).map_err(RunError::mount(WHAT))
 }

@@ -17,7 +17,7 @@ const WHAT: &str = "the root file system (overlay)";
 
 /// A step's root file system, mounted but not yet the root of this process.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     /// Its root folder.
     pub fd: OwnedFd,
     /// The folder of changes.
@@ -72,20 +72,20 @@ impl Root {
 }
 
 /// Opens a folder by a path that is to be trusted.
-pub(super) fn open(path: &Path) -> Result<OwnedFd, RunError> {
+pub(crate) fn open(path: &Path) -> Result<OwnedFd, RunError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(RunError::setup(&format!("open the folder {}", path.display())))
 }
 
 /// Makes a folder in one of ours.
-pub(super) fn make_folder(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn make_folder(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     open_folder(parent, name)
 }
 
 /// Opens a folder in one of ours: what is mounted there, if anything is.
-pub(super) fn open_folder(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_folder(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }

@@ -12,7 +12,7 @@ use crate::sys;
 
 /// What this process is when it is itself: root of the build's user namespace, with all rights
 /// there.
-pub(super) struct Guise {
+pub(crate) struct Guise {
     root: OwnedFd,
     folder: OwnedFd,
     capabilities: CapabilitySets,

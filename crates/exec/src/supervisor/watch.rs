@@ -9,9 +9,6 @@
 //!
 //! **Source** — `seccomp_unotify(2)`.
 
-mod caller;
-mod guise;
-
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,11 +20,11 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::CapabilitySet;
 use xbuild_model::device::{self, DeviceKind};
 
-use self::caller::Caller;
-use self::guise::Guise;
-use super::Spec;
+use super::caller::Caller;
+use super::guise::Guise;
 use crate::error::RunError;
 use crate::seccomp::notice::{self, Mknod};
+use crate::step::standby::Spec;
 use crate::wire;
 
 /// Bytes of events read at a time.
@@ -37,7 +34,7 @@ const WHAT: &str = "attend to the step";
 
 /// Answers the step's calls until `events` ends, and returns what came through it. `channel` brings
 /// the listener, if there is one.
-pub(super) fn attend(spec: &Spec, events: OwnedFd, channel: OwnedFd) -> Result<Vec<u8>, RunError> {
+pub(crate) fn attend(spec: &Spec, events: OwnedFd, channel: OwnedFd) -> Result<Vec<u8>, RunError> {
     let (mut text, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     let mut line = Line::Channel(channel);
     let mut supervisor = None;

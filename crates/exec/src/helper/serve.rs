@@ -1,5 +1,5 @@
 //! The helper's side: a process that owns the build's user and mount namespaces and forks a
-//! child for each task, before the task comes ([`spare`]).
+//! child for each task, before the task comes ([`lanes`]).
 //!
 //! ```text
 //! xbuild (namespaces of the host)
@@ -25,12 +25,12 @@ use rustix::thread::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 use xbuild_model::Platform;
 
+use super::lanes::{self, Kind};
+use super::tasks::Tasks;
 use crate::arch::Arch;
 use crate::binfmt::{self, PrivateInstance, Registration};
 use crate::error::{Errno, SandboxError};
-use crate::spare::Kind;
-use crate::tasks::Tasks;
-use crate::{seccomp, spare, sys, wire};
+use crate::{seccomp, sys, wire};
 
 /// What the two sides say to each other before the first task.
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub(crate) fn serve(tasks: &Tasks) -> ExitCode {
     // Inherited by the processes of steps. What is wrong with it they will find out, too.
     let _ = seccomp::program(&Platform::host());
     let Setup { steps, single, emulators } = setup;
-    spare::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { single })]);
+    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { single })]);
     drop(emulators);
     ExitCode::SUCCESS
 }

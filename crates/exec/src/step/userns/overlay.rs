@@ -17,7 +17,7 @@ const XINO: (&CStr, &str) = (c"xino", "on");
 
 /// Where changes go.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     /// The folder that takes them.
     pub upper: OwnedFd,
     /// overlayfs's own, beside it.
@@ -26,10 +26,10 @@ pub(super) struct Changes {
 
 /// What is to be seen.
 #[derive(Debug)]
-pub(super) struct Lowers {
+pub(crate) struct Lowers {
     /// Folders, the newest first.
     pub folders: Vec<OwnedFd>,
-    /// An overlay mount of what is below them, see [`super::join`].
+    /// An overlay mount of what is below them, see [`crate::helper::join`].
     pub joined: Option<OwnedFd>,
 }
 
@@ -42,7 +42,7 @@ impl Lowers {
 
 /// Mounts folders at `point`; read-only without a place for changes. It takes at least one folder,
 /// and two if it is read-only. `what` names the mount in errors.
-pub(super) fn mount(
+pub(crate) fn mount(
     lowers: &Lowers,
     changes: Option<&Changes>,
     point: &OwnedFd,

@@ -11,12 +11,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::walk::{self, Made, Missing};
 use crate::error::RunError;
+use crate::step::walk::{self, Made, Missing};
 
 /// What was made for a step.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Stubs {
+pub(crate) struct Stubs {
     /// The files and folders, outer ones first.
     made: Vec<Stub>,
     /// The folders that were copied up because of it, outer ones first.
@@ -41,7 +41,7 @@ struct Parent {
 
 /// Notes what is made.
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     made: Vec<(Vec<u8>, bool)>,
 }
 

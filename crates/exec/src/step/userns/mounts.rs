@@ -14,7 +14,7 @@ use crate::error::RunError;
 use crate::mount::{clone_of, restrict};
 
 /// Without set-user-ID programs, device files and programs at all.
-pub(super) const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+pub(crate) const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
@@ -47,7 +47,7 @@ const READ_ONLY_IN_PROC: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"]
 const MASKED_IN_SYS: &[&str] = &["firmware", "devices/virtual/powercap"];
 
 /// Makes a file system that is mounted nowhere yet.
-pub(super) fn create(
+pub(crate) fn create(
     kind: &CStr,
     options: &[(&CStr, Option<&str>)],
     attributes: MountAttrFlags,
@@ -73,7 +73,7 @@ pub(super) fn create(
 }
 
 /// Returns what the kernel has to say about a file system that it would not make.
-pub(super) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
+pub(crate) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
     let mut lines = Vec::new();
     let mut buffer = [0; 1024];
     while let Ok(read @ 1..) = rustix::io::read(context, &mut buffer) {
@@ -83,14 +83,14 @@ pub(super) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
 }
 
 /// Mounts what `mount` holds over `target`.
-pub(super) fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
+pub(crate) fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", target, "", flags)
 }
 
 /// Returns the folder `name` at the top of the image, made if there is none. It stays in the
 /// image, as builders before us have it.
-pub(super) fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
+pub(crate) fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
     let failed = |errno: Errno| RunError::ImageFile {
         path: format!("/{name}"),
         reason: match errno {
@@ -116,7 +116,7 @@ pub(super) fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
 /// Mounts `/proc` at `target` and returns it. Where the kernel refuses a new one, because the one around us is partly hidden,
 /// that one is used, which is added to `notes`. Without `masks` nothing is hidden or read-only, and nothing but
 /// a new one will do: what may look into all processes must not be shown those of other steps.
-pub(super) fn mount_proc(
+pub(crate) fn mount_proc(
     target: OwnedFd,
     masks: Option<&Blank>,
     notes: &mut Vec<String>,
@@ -145,7 +145,7 @@ pub(super) fn mount_proc(
 }
 
 /// Returns a second mount of `outer`, the host's `/sys`, read-only throughout.
-pub(super) fn copy_sys(outer: &OwnedFd) -> Result<OwnedFd, RunError> {
+pub(crate) fn copy_sys(outer: &OwnedFd) -> Result<OwnedFd, RunError> {
     let sys = clone_of(outer, true).map_err(RunError::mount("/sys"))?;
     restrict(&sys, READ_ONLY, true).map_err(RunError::mount("/sys read-only"))?;
     Ok(sys)
@@ -153,12 +153,12 @@ pub(super) fn copy_sys(outer: &OwnedFd) -> Result<OwnedFd, RunError> {
 
 /// Returns a `/sys` that shows the devices of this process's network namespace, read-only; `None`
 /// where the kernel refuses one.
-pub(super) fn own_sys() -> Option<OwnedFd> {
+pub(crate) fn own_sys() -> Option<OwnedFd> {
     create(c"sysfs", &[], READ_ONLY).ok()
 }
 
 /// Mounts `sys` at `target`. Without `masks` nothing is hidden.
-pub(super) fn mount_sys(
+pub(crate) fn mount_sys(
     sys: &OwnedFd,
     target: OwnedFd,
     blank: &Blank,
@@ -181,7 +181,7 @@ pub(super) fn mount_sys(
 
 /// What is put over things that shall not be seen.
 #[derive(Debug)]
-pub(super) struct Blank {
+pub(crate) struct Blank {
     file: OwnedFd,
     folder: OwnedFd,
 }
@@ -227,7 +227,7 @@ fn freeze(mount: &OwnedFd, path: &str) -> Result<(), std::io::Error> {
 }
 
 /// Opens a file as a place, without following a link.
-pub(super) fn open_path(folder: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_path(folder: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
@@ -244,7 +244,7 @@ fn open_below(mount: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
 }
 
 /// Makes a file in `folder`; it must not exist.
-pub(super) fn make_file(folder: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
+pub(crate) fn make_file(folder: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o600))?;
     // Whatever the umask says.

@@ -7,17 +7,18 @@ use rustix::fs::CWD;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::Security;
 
+use super::dev;
 use super::mounts::{self, Blank};
 use super::root::{Root, make_folder};
-use super::{Event, Spec, devices};
 use crate::error::RunError;
+use crate::step::standby::{Event, Spec};
 
 /// The room for generated files: lists of hosts, scripts.
 const STAGING_SIZE: &str = "64m";
 
 /// The parts, mounted in a folder in memory.
 #[derive(Debug)]
-pub(super) struct Kit {
+pub(crate) struct Kit {
     /// The folder. It lies over the host's `/sys`, as seen by this process, and goes with that:
     /// a place that is sure to exist, and where nothing is that a step is given by its path.
     staging: OwnedFd,
@@ -47,7 +48,7 @@ impl Kit {
         let failed = || RunError::setup("make a folder");
         let place = |name: &str| make_folder(&staging, name).map_err(failed());
         let blank = Blank::new(&staging).map_err(RunError::setup("make a file"))?;
-        let dev = devices::mount_dev(place("dev")?, single)?;
+        let dev = dev::mount_dev(place("dev")?, single)?;
         let mut notes = Vec::new();
         let proc = mounts::mount_proc(place("proc")?, Some(&blank), &mut notes)?;
         mounts::mount_sys(&sys, place("sys")?, &blank, Some(&blank))?;
@@ -68,7 +69,7 @@ impl Kit {
             let target = mounts::top_folder(root, name)?;
             mounts::attach(part, target).map_err(RunError::mount(&format!("/{name}")))
         };
-        devices::resize_shm(&dev, spec.shm_size)?;
+        dev::resize_shm(&dev, spec.shm_size)?;
         move_to(&dev, "dev")?;
         let masks = match spec.security {
             Security::Sandbox => Some(&blank),

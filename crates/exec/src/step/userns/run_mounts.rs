@@ -12,14 +12,15 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::{ReadyMount, ReadySource};
 
+use super::mounts;
 use super::overlay::{self, Changes, Lowers};
 use super::root::{self, Root};
 use super::secrets::Secrets;
 use super::stubs::Recorder;
-use super::walk::{self, Missing};
-use super::{Event, Spec, mounts};
 use crate::error::RunError;
 use crate::mount;
+use crate::step::standby::{Event, Spec};
+use crate::step::walk::{self, Missing};
 
 /// No set-user-ID programs and no device files, but programs: tools come this way.
 const PLAIN: MountAttrFlags =
@@ -32,7 +33,7 @@ const READ_ONLY: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY)
 const TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts all of them, outer targets first.
-pub(super) fn mount_all(
+pub(crate) fn mount_all(
     root: &Root,
     spec: &Spec,
     recorder: &mut Recorder,

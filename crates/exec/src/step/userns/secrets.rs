@@ -8,13 +8,14 @@ use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
+use super::mounts;
 use super::root::{make_folder, open_folder};
-use super::{Event, mounts};
 use crate::error::RunError;
+use crate::step::standby::Event;
 
 /// The folder of a step's secrets, and what it is called below the staging folder.
 #[derive(Debug)]
-pub(super) struct Secrets(OwnedFd);
+pub(crate) struct Secrets(OwnedFd);
 
 const FOLDER: &str = "secrets";
 

@@ -16,10 +16,11 @@ use xbuild_model::{Platform, StepFailure};
 
 use crate::binfmt::Registration;
 use crate::error::{Errno, SandboxError};
+use crate::helper::serve::{self, Message};
+use crate::helper::{join, role};
 use crate::idmap::{Caller, IdMap, Isolation};
-use crate::namespace::{self, Message};
-use crate::step::{self, join};
-use crate::{helper, wire};
+use crate::step::standby;
+use crate::wire;
 
 /// What the namespace of a build shall be like.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Parent {
         fds: &[OwnedFd],
     ) -> Result<Answer, SandboxError> {
         let sockets = self.sockets()?;
-        let socket = if name == step::TASK { &sockets.steps } else { &sockets.tasks };
+        let socket = if name == standby::TASK { &sockets.steps } else { &sockets.tasks };
         let failed = |error: io::Error| SandboxError::Start {
             attempt: format!("the task {name}"),
             source: error.into(),
@@ -142,7 +143,7 @@ impl Helper {
         // The kernel ends the helper together with the *thread* that started it, so that must be
         // one that stays.
         let kept = map.clone();
-        let keep = move || match helper::start(theirs, &kept) {
+        let keep = move || match role::start(theirs, &kept) {
             Ok(mut child) => {
                 let heard = tell.send(Ok(child.id()));
                 // It ends by itself when the socket is closed. How is of no interest: whoever
@@ -184,12 +185,12 @@ impl Helper {
         let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());
         let fds: Vec<_> = std::iter::once(steps.as_fd()).chain(interpreters).collect();
         wire::send(socket, &bytes, &fds).map_err(|_| SandboxError::Gone)?;
-        let (Message::Unshared, _) = namespace::hear(socket)? else {
+        let (Message::Unshared, _) = serve::hear(socket)? else {
             return Err(SandboxError::Protocol { what: "expected the new namespace".to_owned() });
         };
         map.write(pid)?;
-        namespace::say(socket, &Message::Mapped)?;
-        match namespace::hear(socket)? {
+        serve::say(socket, &Message::Mapped)?;
+        match serve::hear(socket)? {
             (Message::Ready, _) => Ok(()),
             _ => Err(SandboxError::Protocol { what: "expected the end of the set-up".to_owned() }),
         }
@@ -241,11 +242,11 @@ impl Runner for Parent {
         mounts: &[ReadyMount],
         output: &dyn Output,
     ) -> Result<(), StepFailure> {
-        step::run(self, self.network, root, request, mounts, output)
+        standby::run(self, self.network, root, request, mounts, output)
     }
 
     fn is_emulated(&self, platform: &Platform) -> bool {
-        !step::runs_on_cpu(platform)
+        !standby::runs_on_cpu(platform)
     }
 }
 
@@ -266,7 +267,7 @@ impl Answer {
         })?;
         match bytes.split_first() {
             None => Err(SandboxError::TaskDied { task }),
-            Some((&namespace::ANSWER, answer)) => Ok(answer.to_vec()),
+            Some((&serve::ANSWER, answer)) => Ok(answer.to_vec()),
             Some((_, message)) => {
                 Err(SandboxError::Task { task, message: String::from_utf8_lossy(message).into() })
             }
