@@ -17,8 +17,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-solve", &["xbuild-plan", "xbuild-model", "xbuild-store"]),
     ("xbuild-testkit", &["xbuild-model"]),
     (
+        "xbuild-build",
+        &[
+            "xbuild-dockerfile",
+            "xbuild-exec",
+            "xbuild-model",
+            "xbuild-plan",
+            "xbuild-registry",
+            "xbuild-snapshot",
+            "xbuild-solve",
+            "xbuild-source",
+            "xbuild-store",
+        ],
+    ),
+    (
         "xbuild",
         &[
+            "xbuild-build",
             "xbuild-dockerfile",
             "xbuild-exec",
             "xbuild-model",

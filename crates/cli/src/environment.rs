@@ -1,8 +1,11 @@
 //! What the process was given: the one place that reads environment variables and home folders.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use crate::arguments::StoreArgs;
+use xbuild_build::machine::Machine;
+use xbuild_registry::Proxies;
+
 use crate::report::Problem;
 
 /// Returns an environment variable, `None` if it is unset, empty or not text.
@@ -10,25 +13,58 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Returns the folder of the store: `--root`, `$XDG_DATA_HOME/xbuild`, `~/.local/share/xbuild`.
-pub(crate) fn store_root(args: &StoreArgs) -> Result<PathBuf, Problem> {
-    if let Some(root) = &args.root {
-        return std::path::absolute(root).map_err(|error| Problem::file("resolve", root, &error));
-    }
-    let data = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = data.or_else(|| Some(home()?.join(".local/share")));
-    data.map(|data| data.join("xbuild")).ok_or_else(|| {
-        Problem::command_line("there is no home folder to keep the store in")
-            .with_hint("name a folder with --root or XBUILD_ROOT")
+/// Returns this machine; `root` is what `--root` says.
+pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
+    /// What git is given of the environment.
+    const GIT: &[&str] = &[
+        "http_proxy",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
+        "SSH_AUTH_SOCK",
+    ];
+    let proxy = |upper: &str, lower: &str| variable(lower).or_else(|| variable(upper));
+    let pair = |name: &&str| Some(((*name).to_owned(), variable(name)?));
+    Ok(Machine {
+        store: store_root(root)?,
+        search_path: search_path(),
+        proxies: Proxies {
+            http: proxy("HTTP_PROXY", "http_proxy"),
+            https: proxy("HTTPS_PROXY", "https_proxy"),
+            bypass: proxy("NO_PROXY", "no_proxy").unwrap_or_default(),
+        },
+        docker_config: docker_config(),
+        ssh_agent: variable("SSH_AUTH_SOCK").map(PathBuf::from),
+        git_environment: GIT.iter().filter_map(pair).collect(),
     })
 }
 
+/// Returns the folder of the store: `--root`, `$XDG_DATA_HOME/xbuild`, `~/.local/share/xbuild`.
+fn store_root(root: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
+    if let Some(root) = root {
+        let absolute = std::path::absolute(root);
+        return absolute.map(Some).map_err(|error| Problem::file("resolve", root, &error));
+    }
+    let data = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(home()?.join(".local/share")));
+    Ok(data.map(|data| data.join("xbuild")))
+}
+
+/// Returns where programs of the host are looked for.
+pub(crate) fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
 /// Returns the home folder.
-pub(crate) fn home() -> Option<PathBuf> {
+fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Returns the folder of Docker's client configuration.
+/// Returns Docker's client configuration, which need not exist.
 pub(crate) fn docker_config() -> Option<PathBuf> {
-    variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home()?.join(".docker")))
+    let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
+    folder.or_else(|| Some(home()?.join(".docker"))).map(|folder| folder.join("config.json"))
 }

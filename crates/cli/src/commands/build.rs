@@ -2,27 +2,30 @@
 
 use std::sync::Arc;
 
+use xbuild_build::events::Events;
+use xbuild_build::export::Exporter;
+use xbuild_build::main_context::{Elsewhere, MainContext};
+use xbuild_build::output::Output;
+use xbuild_build::planning::{self, Unplanned};
+use xbuild_build::push_ahead::PushAhead;
+use xbuild_build::secrets::GivenSecrets;
+use xbuild_build::wiring::{self, Sandbox};
+use xbuild_build::{contexts, linting, preflight, project};
 use xbuild_exec::Isolation;
 use xbuild_exec::emulator::Emulator;
 use xbuild_model::FailureKind;
-use xbuild_plan::{Graph, Images, Warning};
+use xbuild_plan::{Graph, Images};
 use xbuild_solve::{SolveOptions, Stages};
 
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
 use super::build_args::{Call, IsolationArg};
 use super::build_options::BuildOptions;
 use super::check;
-use crate::export::Exporter;
-use crate::main_context::{Elsewhere, MainContext};
-use crate::output::Output;
-use crate::planning::{self, Unplanned};
+use crate::console::Console;
+use crate::environment;
 use crate::progress::{Progress, ProgressMode};
-use crate::push_ahead::PushAhead;
-use crate::report::{Problem, note, printable};
+use crate::report::{Problem, note};
 use crate::result::BuildResult;
-use crate::secrets::GivenSecrets;
-use crate::wiring::{self, Sandbox};
-use crate::{contexts, environment, linting, preflight, project};
 
 /// Builds what the arguments say.
 pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
@@ -31,12 +34,15 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         Call::Check(format) => return check::check(&args.input, &args.store, format),
     }
     let mut options = BuildOptions::new(&args)?;
-    let secrets = Arc::new(GivenSecrets::read(&args.secret, &args.ssh)?);
-    let root = environment::store_root(&args.store)?;
-    let store = wiring::store(&root)?;
-    let client = wiring::client(Some(&store))?;
+    let machine = environment::machine(args.store.root.as_deref())?;
     let mode = if args.quiet { ProgressMode::None } else { args.progress };
-    let fetcher = wiring::fetcher(&store, &client, Some(secrets.clone()), mode);
+    let console = Arc::new(Console { quiet: mode == ProgressMode::None });
+    let secrets = GivenSecrets::read(&args.secret, &args.ssh, &machine, &*console)?;
+    let secrets = Arc::new(secrets);
+    let store = wiring::store(machine.store_root()?)?;
+    let client = wiring::client(&machine, Some(&store))?;
+    let given = Some(secrets.clone() as _);
+    let fetcher = wiring::fetcher(&machine, &store, &client, given, console.clone());
     let elsewhere = Elsewhere { store: store.clone(), fetcher: fetcher.clone() };
     let place = &options.contexts[""];
     let main = MainContext::open(place, args.input.file.as_deref(), &|| Ok(elsewhere.clone()))?;
@@ -49,17 +55,11 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let graph = planning::plan(&dockerfile, &options.plan, &client, &source, &mut images);
     let ignore = file.ignore.as_deref();
     let warnings = linting::all(&dockerfile, &options.plan, &images, &checks, ignore)?;
-    if mode != ProgressMode::None {
-        linting::show(&warnings, &source);
-    }
+    console.diagnostics(&warnings, &source);
     let graph = graph.map_err(Unplanned::into_problem)?;
     linting::fail(&checks, &warnings)?;
     let epoch = epoch(&graph)?;
-    if mode != ProgressMode::None {
-        let warn =
-            |warning: &Warning| note(format_args!("warning: {}", printable(&warning.to_string())));
-        graph.warnings.iter().for_each(warn);
-    }
+    graph.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
     let solve_options = SolveOptions {
         project: project::digest(place, args.input.file.is_some(), &file.name),
         jobs: options.jobs,
@@ -71,28 +71,33 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let target = options.variants[0].names.first().filter(|_| options.push);
     let push_ahead = target.map(|target| PushAhead::new(&client, target));
     // The engine and the namespace, which starts nothing before it is used.
-    let engine = |emulators: &[Emulator], mode| {
-        let namespace = wiring::namespace(&Sandbox { isolation, emulators, network })?;
+    let engine = |emulators: &[Emulator], events: Arc<Console>| {
+        let namespace = wiring::namespace(&Sandbox {
+            isolation,
+            emulators,
+            network,
+            search_path: &machine.search_path,
+        })?;
         let main = (main.folder.as_path(), ignore);
         let contexts = contexts::open(&graph, &options.contexts, main, &*fetcher)?;
         let (parent, sources) = (namespace.clone(), fetcher.clone());
         let encoding = options.variants[0].layers.encoding;
         let on_blob = push_ahead.as_ref().map(PushAhead::sink);
-        let setup = wiring::EngineSetup { contexts, sources, encoding, epoch, mode, on_blob };
+        let setup = wiring::EngineSetup { contexts, sources, encoding, epoch, events, on_blob };
         let engine = wiring::engine(&store, &client, parent, setup);
         Ok((engine, namespace))
     };
     let to_do = || {
-        let (engine, namespace) = engine(&[], ProgressMode::None)?;
+        let (engine, namespace) = engine(&[], Arc::new(Console { quiet: true }))?;
         let stages =
             Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
         Ok(xbuild_solve::to_do(&graph, &stages, &solve_options))
     };
     let emulators = match args.isolation {
         IsolationArg::None => refuse_run(&graph, &source).map(|()| Vec::new())?,
-        _ => preflight::check(&graph, to_do)?,
+        _ => preflight::check(&graph, &machine.search_path, to_do)?,
     };
-    let (engine, namespace) = engine(&emulators, mode)?;
+    let (engine, namespace) = engine(&emulators, console.clone())?;
     let stages =
         Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
     let progress = Progress::new(&graph, mode);
@@ -113,8 +118,13 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     if let Some(ahead) = push_ahead {
         ahead.finish();
     }
-    let exporter =
-        Exporter { store: &store, client: &client, engine: &engine, images: &images, mode };
+    let exporter = Exporter {
+        store: &store,
+        client: &client,
+        engine: &engine,
+        images: &images,
+        events: &*console,
+    };
     let main = exporter.write(&options.variants, &options.annotations, options.push)?;
     store.settle().map_err(|error| Problem::of(FailureKind::Internal, &error))?;
     let result = BuildResult { assembled: &main, names: &options.names, pushed: options.push };

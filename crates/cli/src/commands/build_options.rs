@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use xbuild_build::annotations::Annotations;
+use xbuild_build::contexts::ContextPlace;
+use xbuild_build::output::{self, Output, Target};
+use xbuild_build::variant::{Variant, references, variants};
 use xbuild_model::Reference;
 use xbuild_model::run::Network;
 use xbuild_plan::PlanOptions;
 
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{InputOptions, key_values};
-use crate::annotations::Annotations;
-use crate::contexts::ContextPlace;
-use crate::output::{self, Output, Target};
 use crate::report::Problem;
-use crate::variant::{Variant, references, variants};
 
 /// A build, as it was meant.
 #[derive(Debug)]

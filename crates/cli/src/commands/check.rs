@@ -1,17 +1,21 @@
 //! `xbuild check`: what is wrong or unwise in a Dockerfile, without building it.
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
+use xbuild_build::machine::Machine;
+use xbuild_build::main_context::{Elsewhere, MainContext};
+use xbuild_build::planning::{self, Unplanned};
+use xbuild_build::{linting, wiring};
 use xbuild_dockerfile::{Diagnostics, Dockerfile};
 use xbuild_plan::{Images, PlanOptions};
 
 use super::input::{InputArgs, InputOptions};
 use crate::arguments::StoreArgs;
 use crate::check_report::Findings;
-use crate::main_context::{Elsewhere, MainContext};
-use crate::planning::{self, Unplanned};
-use crate::progress::ProgressMode;
+use crate::console::Console;
+use crate::environment;
 use crate::report::{self, Problem, note};
-use crate::{environment, linting, wiring};
 
 /// The arguments of `xbuild check`.
 #[derive(Debug, clap::Args)]
@@ -47,11 +51,13 @@ pub(crate) fn check(input: &InputArgs, store: &StoreArgs, format: Format) -> Res
     plan.every_stage = plan.target.is_none();
     // Nothing is run.
     plan.allow_insecure = true;
+    let machine = environment::machine(store.root.as_deref())?;
     // Only for contexts that are no folders: nothing else is kept.
     let elsewhere = || {
-        let store = wiring::store(&environment::store_root(store)?)?;
-        let fetcher =
-            wiring::fetcher(&store, &wiring::client(Some(&store))?, None, ProgressMode::None);
+        let store = wiring::store(machine.store_root()?)?;
+        let client = wiring::client(&machine, Some(&store))?;
+        let events = Arc::new(Console { quiet: true });
+        let fetcher = wiring::fetcher(&machine, &store, &client, None, events);
         Ok(Elsewhere { store, fetcher })
     };
     let main = MainContext::open(&contexts[""], input.file.as_deref(), &elsewhere)?;
@@ -59,7 +65,7 @@ pub(crate) fn check(input: &InputArgs, store: &StoreArgs, format: Format) -> Res
     let file = &main.file;
     let source = String::from_utf8_lossy(&file.text).into_owned();
     let (warnings, problem) = match planning::parse(&file.name, &file.text, &source) {
-        Ok(dockerfile) => inspect(&dockerfile, &plan, &source, file.ignore.as_deref())?,
+        Ok(dockerfile) => inspect(&machine, &dockerfile, &plan, &source, file.ignore.as_deref())?,
         Err(problem) => (Diagnostics::default(), Some(problem)),
     };
     let findings = Findings {
@@ -83,13 +89,14 @@ pub(crate) fn check(input: &InputArgs, store: &StoreArgs, format: Format) -> Res
 
 /// Returns what is unwise and what is wrong.
 fn inspect(
+    machine: &Machine,
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     source: &str,
     ignore: Option<&[u8]>,
 ) -> Result<(Diagnostics, Option<Problem>), Problem> {
     let checks = linting::checks(dockerfile, options)?;
-    let client = wiring::client(None)?;
+    let client = wiring::client(machine, None)?;
     let mut images = Images::default();
     let problem = match planning::plan(dockerfile, options, &client, source, &mut images) {
         Ok(_) => None,

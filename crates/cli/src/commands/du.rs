@@ -22,8 +22,9 @@ pub(crate) struct DuArgs {
 
 /// Prints a table of the store's contents.
 pub(crate) fn run(args: &DuArgs) -> Result<(), Problem> {
-    let root = environment::store_root(&args.store)?;
-    let store = Store::open(&root).map_err(|error| Problem::of(FailureKind::Internal, &error))?;
+    let machine = environment::machine(args.store.root.as_deref())?;
+    let root = machine.store_root()?;
+    let store = Store::open(root).map_err(|error| Problem::of(FailureKind::Internal, &error))?;
     let mut text = format!("store: {}\n", root.display());
     let mut total = 0;
     let _ = writeln!(text, "{:<18} {:>8} {:>10}  LAST USED", "KIND", "COUNT", "SIZE");

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use xbuild_build::contexts::ContextPlace;
+use xbuild_build::docker_config;
 use xbuild_model::{Platform, RemoteSource};
 use xbuild_plan::{NamedContext, PlanOptions};
 
-use crate::contexts::ContextPlace;
-use crate::docker_config;
 use crate::environment;
 use crate::report::Problem;
 
@@ -56,7 +56,10 @@ impl InputOptions {
     /// folders exist, nothing else.
     pub(super) fn new(args: &InputArgs) -> Result<Self, Problem> {
         let mut build_args = build_args(&args.build_arg);
-        add_proxies(&mut build_args, docker_config::proxy_args()?);
+        let config = environment::docker_config();
+        let host = environment::variable("DOCKER_HOST");
+        let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref())?;
+        add_proxies(&mut build_args, proxies);
         let mut main = ContextPlace::main(&args.context)?;
         if let ContextPlace::Remote(RemoteSource::Git(git)) = &mut main
             && keeps_git_dir(&build_args)

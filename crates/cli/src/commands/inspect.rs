@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
+use xbuild_build::import;
 use xbuild_model::{Descriptor, Platform};
 use xbuild_registry::{InspectedImage, Inspection};
 
 use super::du::size;
-use crate::import;
+use crate::environment;
 use crate::report::{self, Problem, printable};
 
 /// The arguments of `xbuild inspect`.
@@ -36,7 +37,7 @@ enum Format {
 
 /// Reads the documents of an image, no layer, and prints them.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Problem> {
-    let inspection = import::inspect(&args.image)?;
+    let inspection = import::inspect(&environment::machine(None)?, &args.image)?;
     if args.raw {
         return report::to_stdout(&inspection.bytes);
     }

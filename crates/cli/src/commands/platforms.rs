@@ -6,7 +6,7 @@ use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::Platform;
 
-use crate::preflight;
+use crate::environment;
 use crate::report::{self, Problem};
 
 /// The arguments of `xbuild platforms`.
@@ -30,7 +30,7 @@ const PLATFORMS: &[&str] = &[
 
 /// Prints a line for each platform, then what would have to be there for more.
 pub(crate) fn run(_args: &PlatformsArgs) -> Result<(), Problem> {
-    let capabilities = Capabilities::probe(&Arch::ALL, &preflight::search_path());
+    let capabilities = Capabilities::probe(&Arch::ALL, &environment::search_path());
     let mut text = String::from("PLATFORM         RUN STEPS\n");
     let mut missing: Vec<Gap> = Vec::new();
     let mut lacks = |gap: &Gap| {

@@ -1,5 +1,6 @@
 //! `xbuild prune`: removes cached results.
 
+use xbuild_build::wiring;
 use xbuild_model::FailureKind;
 use xbuild_store::Store;
 
@@ -7,7 +8,6 @@ use super::du;
 use crate::arguments::StoreArgs;
 use crate::environment;
 use crate::report::{self, Problem};
-use crate::wiring;
 
 /// The arguments of `xbuild prune`.
 #[derive(Debug, clap::Args)]
@@ -21,10 +21,10 @@ pub(crate) struct PruneArgs {
 
 /// Removes what no image needs (cache mounts too), or everything.
 pub(crate) fn run(args: &PruneArgs) -> Result<(), Problem> {
-    let root = environment::store_root(&args.store)?;
+    let machine = environment::machine(args.store.root.as_deref())?;
     let internal =
         |error: &(dyn std::error::Error + 'static)| Problem::of(FailureKind::Internal, error);
-    let store = Store::open(&root).map_err(|error| internal(&error))?;
+    let store = Store::open(machine.store_root()?).map_err(|error| internal(&error))?;
     let total = |store: &Store| store.usage().iter().map(|usage| usage.bytes).sum::<u64>();
     let before = total(&store);
     let leftovers = store.prune(args.all).map_err(|error| match error {
@@ -34,6 +34,6 @@ pub(crate) fn run(args: &PruneArgs) -> Result<(), Problem> {
         error => internal(&error),
     })?;
     let freed = before.saturating_sub(total(&store));
-    wiring::remove_leftovers(&leftovers)?;
+    wiring::remove_leftovers(&machine, &leftovers)?;
     report::to_stdout(format!("removed {}\n", du::size(freed)).as_bytes())
 }

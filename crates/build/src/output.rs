@@ -5,29 +5,29 @@ use std::path::PathBuf;
 use xbuild_model::manifest::Compression;
 use xbuild_snapshot::Encoding;
 
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// Where a result goes, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Output {
+pub struct Output {
     /// Where it goes.
-    pub(crate) target: Target,
+    pub target: Target,
     /// How the layers of the image are compressed.
-    pub(crate) layers: LayerForm,
+    pub layers: LayerForm,
 }
 
 /// How the layers of an image are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct LayerForm {
+pub struct LayerForm {
     /// That of new layers.
-    pub(crate) encoding: Encoding,
+    pub encoding: Encoding,
     /// Whether layers of base images are compressed like that, too, instead of staying as they are.
-    pub(crate) force: bool,
+    pub force: bool,
 }
 
 /// Where a result goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
     /// An OCI layout: a tar file, `None` for standard output, or a folder.
     OciTar(Option<PathBuf>),
     /// An OCI layout as a folder.
@@ -49,7 +49,7 @@ pub(crate) enum Target {
 
 impl Output {
     /// Returns whether the result goes to standard output.
-    pub(crate) fn is_stdout(&self) -> bool {
+    pub fn is_stdout(&self) -> bool {
         matches!(self.target, Target::OciTar(None) | Target::Tar(None))
     }
 }
@@ -58,7 +58,7 @@ impl Output {
 ///
 /// **Source** — `docker buildx build` reference, § --output: `type=..,key=value,..`, or a folder
 /// alone, or `-` for a tar file on standard output.
-pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
+pub fn parse(text: &str) -> Result<Output, Problem> {
     if text == "-" {
         return Ok(Output { target: Target::Tar(None), layers: LayerForm::default() });
     }
@@ -194,7 +194,7 @@ impl<'a> Attributes<'a> {
 }
 
 /// Splits a line of comma-separated values; a part in double quotes may hold commas.
-pub(crate) fn split_csv(text: &str) -> Vec<String> {
+pub fn split_csv(text: &str) -> Vec<String> {
     let (mut parts, mut quoted) = (vec![String::new()], false);
     for c in text.chars() {
         match c {

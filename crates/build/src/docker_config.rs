@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::environment;
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// The daemon that a client without `DOCKER_HOST` has.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -19,33 +18,36 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 const DEFAULT_PROXIES: &str = "default";
 
 /// The file.
-pub(crate) struct ConfigText {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+#[derive(Debug)]
+pub struct ConfigText {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
 }
 
 /// Reads the file; `None` if there is none.
-pub(crate) fn read() -> Result<Option<ConfigText>, Problem> {
-    let Some(path) = environment::docker_config().map(|folder| folder.join("config.json")) else {
-        return Ok(None);
-    };
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(ConfigText { path, text })),
+pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, Problem> {
+    let Some(path) = path else { return Ok(None) };
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(ConfigText { path: path.to_owned(), text })),
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
             Ok(None)
         }
-        Err(error) => Err(Problem::file("read", &path, &error)),
+        Err(error) => Err(Problem::file("read", path, &error)),
     }
 }
 
-/// Returns the build arguments that the file's `proxies` stand for: those of the daemon that
-/// `DOCKER_HOST` names, else the default ones.
-pub(crate) fn proxy_args() -> Result<Vec<(String, String)>, Problem> {
-    let Some(ConfigText { path, text }) = read()? else { return Ok(Vec::new()) };
-    let host = environment::variable("DOCKER_HOST");
-    parse(&text, host.as_deref().unwrap_or(DEFAULT_HOST)).map_err(|error| {
+/// Returns the build arguments that the file's `proxies` stand for: those of the daemon
+/// `host`, which `DOCKER_HOST` names, else the default ones.
+pub fn proxy_args(
+    path: Option<&Path>,
+    host: Option<&str>,
+) -> Result<Vec<(String, String)>, Problem> {
+    let Some(ConfigText { path, text }) = read(path)? else { return Ok(Vec::new()) };
+    parse(&text, host.unwrap_or(DEFAULT_HOST)).map_err(|error| {
         // The parser's own message may quote the text, which may hold passwords.
         let (line, column) = (error.line(), error.column());
         let path = path.display();

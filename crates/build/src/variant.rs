@@ -4,17 +4,17 @@
 use xbuild_model::Reference;
 
 use crate::output::{LayerForm, Output, Target};
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// An image in one form.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Variant {
+pub struct Variant {
     /// How its layers are compressed.
-    pub(crate) layers: LayerForm,
+    pub layers: LayerForm,
     /// The names that it gets.
-    pub(crate) names: Vec<Reference>,
+    pub names: Vec<Reference>,
     /// Where it goes.
-    pub(crate) targets: Vec<Target>,
+    pub targets: Vec<Target>,
 }
 
 /// Returns the forms that an image is wanted in. The first is the main one: the result of the build,
@@ -22,7 +22,7 @@ pub(crate) struct Variant {
 /// `type=oci`, unless the image is pushed without an output saying so.
 ///
 /// **Errors** — outputs that would put different images under the same names.
-pub(crate) fn variants(
+pub fn variants(
     tags: Vec<Reference>,
     outputs: &[Output],
     push: bool,
@@ -63,7 +63,7 @@ pub(crate) fn variants(
 }
 
 /// Reads the names of an image.
-pub(crate) fn references(names: &[String]) -> Result<Vec<Reference>, Problem> {
+pub fn references(names: &[String]) -> Result<Vec<Reference>, Problem> {
     let parse = |name: &String| {
         name.parse()
             .map_err(|error: xbuild_model::ReferenceError| Problem::command_line(error.to_string()))

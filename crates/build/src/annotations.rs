@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use xbuild_model::Platform;
 
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// Annotations by the document that carries them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Annotations {
+pub struct Annotations {
     /// Of manifests: name, value, and the platform if it is for one only.
     manifests: Vec<Annotation>,
     /// Of the manifests' descriptors in the index.
     descriptors: Vec<Annotation>,
     /// Of the index.
-    pub(crate) index: BTreeMap<String, String>,
+    pub index: BTreeMap<String, String>,
     /// Of the index's descriptor in an OCI layout.
-    pub(crate) index_descriptor: BTreeMap<String, String>,
+    pub index_descriptor: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Annotations {
     ///
     /// **Source** — `docker buildx build` reference, § --annotation:
     /// `[TYPE[,TYPE..][[PLATFORM]]:]NAME=VALUE`, the type `manifest` unless given.
-    pub(crate) fn parse(values: &[String]) -> Result<Self, Problem> {
+    pub fn parse(values: &[String]) -> Result<Self, Problem> {
         let mut annotations = Self::default();
         for text in values {
             annotations.add(text).map_err(|reason| {
@@ -74,17 +74,17 @@ impl Annotations {
     }
 
     /// Returns what the manifest for `platform` carries.
-    pub(crate) fn manifest(&self, platform: &Platform) -> BTreeMap<String, String> {
+    pub fn manifest(&self, platform: &Platform) -> BTreeMap<String, String> {
         select(&self.manifests, platform)
     }
 
     /// Returns what the descriptor of the manifest for `platform` carries.
-    pub(crate) fn descriptor(&self, platform: &Platform) -> BTreeMap<String, String> {
+    pub fn descriptor(&self, platform: &Platform) -> BTreeMap<String, String> {
         select(&self.descriptors, platform)
     }
 
     /// Returns whether something is for an index.
-    pub(crate) fn need_index(&self) -> bool {
+    pub fn need_index(&self) -> bool {
         !self.index.is_empty() || !self.index_descriptor.is_empty() || !self.descriptors.is_empty()
     }
 }

@@ -7,16 +7,13 @@ use xbuild_model::FailureKind;
 use xbuild_plan::{Images, PlanOptions};
 use xbuild_snapshot::IgnoreRules;
 
-use crate::report::{self, Problem, note};
+use crate::problem::Problem;
 
 /// The build argument that goes before `# check=`.
 const CHECK: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
-/// How many warnings a build shows; `xbuild check` shows them all.
-const MAX_SHOWN: usize = 20;
-
 /// Returns which rules are on.
-pub(crate) fn checks(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Checks, Problem> {
+pub fn checks(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Checks, Problem> {
     match options.build_args.iter().rfind(|(name, _)| name == CHECK) {
         None => Ok(Checks::of(dockerfile)),
         Some((_, value)) => Checks::parse(value).map_err(|error| {
@@ -26,7 +23,7 @@ pub(crate) fn checks(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<C
 }
 
 /// Applies all rules. `ignore` is the text of the ignore file.
-pub(crate) fn all(
+pub fn all(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     images: &Images,
@@ -43,19 +40,8 @@ pub(crate) fn all(
     Ok(of_text.into_iter().chain(of_plan).collect())
 }
 
-/// Shows the warnings of a build on standard error.
-pub(crate) fn show(warnings: &Diagnostics, source: &str) {
-    let lines: Vec<&str> = source.lines().collect();
-    for warning in warnings.iter().take(MAX_SHOWN) {
-        note(report::warning(warning, &lines));
-    }
-    if let Some(more) = warnings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
-        note(format_args!("warning: {more} more; xbuild check shows them all"));
-    }
-}
-
 /// Fails a build that has warnings where `# check=error=true` asks for it.
-pub(crate) fn fail(checks: &Checks, warnings: &Diagnostics) -> Result<(), Problem> {
+pub fn fail(checks: &Checks, warnings: &Diagnostics) -> Result<(), Problem> {
     if !checks.fails_build() || warnings.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! What is known before the first step: can every RUN that is not in the cache be run here?
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 
 use xbuild_exec::arch::Arch;
 use xbuild_exec::binfmt::Registration;
@@ -10,7 +10,7 @@ use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::{FailureKind, Platform};
 use xbuild_plan::{Graph, VertexId};
 
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// Returns the emulators that the RUN steps of the graph need, each once; none for a graph
 /// without RUN, for which nothing is tried out.
@@ -19,14 +19,15 @@ use crate::report::Problem;
 /// those count.
 ///
 /// **Errors** — what this machine lacks, for each platform, before anything was done.
-pub(crate) fn check(
+pub fn check(
     graph: &Graph,
+    search_path: &OsStr,
     to_do: impl FnOnce() -> Result<Vec<VertexId>, Problem>,
 ) -> Result<Vec<Emulator>, Problem> {
     let every = graph.iter().map(|(id, _)| id).collect();
-    match for_platforms(&platforms(graph, every)) {
+    match for_platforms(&platforms(graph, every), search_path) {
         Ok(emulators) => Ok(emulators),
-        Err(_) => for_platforms(&platforms(graph, to_do()?)),
+        Err(_) => for_platforms(&platforms(graph, to_do()?), search_path),
     }
 }
 
@@ -37,14 +38,17 @@ fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
     steps.map(|vertex| &vertex.platform).collect()
 }
 
-fn for_platforms(platforms: &BTreeSet<&Platform>) -> Result<Vec<Emulator>, Problem> {
+fn for_platforms(
+    platforms: &BTreeSet<&Platform>,
+    search_path: &OsStr,
+) -> Result<Vec<Emulator>, Problem> {
     if platforms.is_empty() {
         return Ok(Vec::new());
     }
     let architectures: BTreeSet<Arch> =
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
-    let capabilities = Capabilities::probe(&architectures, &search_path());
+    let capabilities = Capabilities::probe(&architectures, search_path);
     let needed = [
         ("RUN steps need user namespaces", &capabilities.user_namespaces),
         ("RUN steps need overlay mounts in user namespaces", &capabilities.overlay),
@@ -70,16 +74,11 @@ fn for_platforms(platforms: &BTreeSet<&Platform>) -> Result<Vec<Emulator>, Probl
 }
 
 /// Returns the emulators loaded, ready to be registered.
-pub(crate) fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, Problem> {
+pub fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, Problem> {
     let load = |emulator: &Emulator| {
         emulator.registration().map_err(|error| Problem::of(FailureKind::Environment, &error))
     };
     emulators.iter().map(load).collect()
-}
-
-/// Returns where programs of the host are looked for.
-pub(crate) fn search_path() -> OsString {
-    std::env::var_os("PATH").unwrap_or_default()
 }
 
 fn lacking(what: &str, gap: &Gap) -> Problem {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use xbuild_model::{FailureKind, Platform, Reference, ResolvedImage};
 use xbuild_registry::{Client, Inspection, Layout, PullError};
 
-use crate::report::Problem;
+use crate::machine::Machine;
+use crate::problem::Problem;
 use crate::wiring;
 
 /// Where an image is.
@@ -36,11 +37,7 @@ fn place(name: &str) -> Result<Place, Problem> {
 }
 
 /// Resolves an image for a platform.
-pub(crate) fn resolve(
-    client: &Client,
-    name: &str,
-    platform: &Platform,
-) -> Result<ResolvedImage, Problem> {
+pub fn resolve(client: &Client, name: &str, platform: &Platform) -> Result<ResolvedImage, Problem> {
     match place(name)? {
         Place::Registry(reference) => client.resolve(&reference, platform).map_err(remote),
         Place::Layout(path, tag) => {
@@ -52,9 +49,11 @@ pub(crate) fn resolve(
 }
 
 /// Reads the documents of an image.
-pub(crate) fn inspect(name: &str) -> Result<Inspection, Problem> {
+pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, Problem> {
     match place(name)? {
-        Place::Registry(reference) => wiring::client(None)?.inspect(&reference).map_err(remote),
+        Place::Registry(reference) => {
+            wiring::client(machine, None)?.inspect(&reference).map_err(remote)
+        }
         Place::Layout(path, tag) => {
             let layout =
                 Layout::open(&path).map_err(|error| Problem::of(FailureKind::User, &error))?;

@@ -5,6 +5,7 @@
 //! it serves for as long as the command lives that it was given, which waits for our end of a
 //! pipe.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -17,9 +18,8 @@ use xbuild_model::run::SecretBytes;
 use xbuild_model::{FailureKind, StepFailure};
 
 use super::read_bounded;
-use crate::environment;
-use crate::preflight::search_path;
-use crate::report::Problem;
+use crate::machine::Machine;
+use crate::problem::Problem;
 
 /// The largest key in bytes; the largest RSA keys in use have a tenth of it.
 const MAX_KEY: u64 = 100 << 10;
@@ -32,7 +32,7 @@ pub(super) enum Agent {
     /// With somebody else's agent.
     Socket(PathBuf),
     /// With us; the agent that serves them is started once.
-    Keys { keys: Vec<Key>, started: Mutex<Option<Started>> },
+    Keys { keys: Vec<Key>, search_path: OsString, started: Mutex<Option<Started>> },
 }
 
 /// A private key.
@@ -47,16 +47,16 @@ impl Agent {
     /// any other id, is the agent of `SSH_AUTH_SOCK`.
     ///
     /// **Source** — `docker buildx build` reference, § --ssh.
-    pub(super) fn parse(text: &str) -> Result<(String, Self), Problem> {
+    pub(super) fn parse(text: &str, machine: &Machine) -> Result<(String, Self), Problem> {
         let fail =
             |reason: String| Problem::command_line(format!("invalid --ssh {text:?}: {reason}"));
         let (id, paths) = text.split_once('=').unwrap_or((text, ""));
         let id = if id.is_empty() { "default" } else { id };
         let paths: Vec<PathBuf> =
             paths.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
-        let paths = match (paths.is_empty(), environment::variable("SSH_AUTH_SOCK")) {
+        let paths = match (paths.is_empty(), &machine.ssh_agent) {
             (false, _) => paths,
-            (true, Some(socket)) => vec![socket.into()],
+            (true, Some(socket)) => vec![socket.clone()],
             (true, None) => {
                 return Err(fail("SSH_AUTH_SOCK is not set".to_owned())
                     .with_hint(format!("start an agent, or name a key: --ssh {id}=FILE")));
@@ -80,7 +80,7 @@ impl Agent {
             );
         }
         for program in ["ssh-agent", "ssh-add"] {
-            if !is_installed(program) {
+            if !is_installed(program, &machine.search_path) {
                 return Err(Problem::failure(
                     FailureKind::Environment,
                     format!("--ssh {id}: the program {program}, which serves keys, is missing"),
@@ -88,21 +88,22 @@ impl Agent {
                 .with_hint("install openssh-client, or give the socket of an agent"));
             }
         }
-        Ok((id.to_owned(), Self::Keys { keys, started: Mutex::new(None) }))
+        let search_path = machine.search_path.clone();
+        Ok((id.to_owned(), Self::Keys { keys, search_path, started: Mutex::new(None) }))
     }
 
     /// Returns the socket, and starts the agent if nobody has yet.
     ///
     /// **Errors** — kind `User` if a key cannot be used, `Environment` if no agent starts.
     pub(super) fn socket(&self) -> Result<PathBuf, StepFailure> {
-        let (keys, started) = match self {
+        let (keys, search_path, started) = match self {
             Self::Socket(path) => return Ok(path.clone()),
-            Self::Keys { keys, started } => (keys, started),
+            Self::Keys { keys, search_path, started } => (keys, search_path, started),
         };
         let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
         let agent = match started.take() {
             Some(agent) => agent,
-            None => Started::new(keys)?,
+            None => Started::new(keys, search_path)?,
         };
         let socket = agent.socket();
         *started = Some(agent);
@@ -162,11 +163,11 @@ pub(super) struct Started {
 }
 
 impl Started {
-    fn new(keys: &[Key]) -> Result<Self, AgentError> {
+    fn new(keys: &[Key], search_path: &OsStr) -> Result<Self, AgentError> {
         // Nobody else may enter the folder.
         let folder = tempfile::Builder::new().prefix("xbuild-ssh-").tempdir();
         let folder = folder.map_err(AgentError::Start)?;
-        let mut command = program("ssh-agent");
+        let mut command = program("ssh-agent", search_path);
         command.arg("-a").arg(folder.path().join(SOCKET)).args(["sh", "-c", WAITER]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let waiter = command.spawn().map_err(AgentError::Start)?;
@@ -179,7 +180,7 @@ impl Started {
         if started.agent.is_none() {
             return Err(AgentError::Ended { output: started.errors() });
         }
-        keys.iter().try_for_each(|key| started.add(key))?;
+        keys.iter().try_for_each(|key| started.add(key, search_path))?;
         Ok(started)
     }
 
@@ -199,8 +200,8 @@ impl Started {
     }
 
     /// Hands a key to the agent: through a pipe, so that no mode of its file is too open.
-    fn add(&self, key: &Key) -> Result<(), AgentError> {
-        let mut command = program("ssh-add");
+    fn add(&self, key: &Key, search_path: &OsStr) -> Result<(), AgentError> {
+        let mut command = program("ssh-add", search_path);
         command.args(["-q", "-"]).env("SSH_AUTH_SOCK", self.socket());
         // A passphrase cannot be asked for: several steps may be under way, or nobody be there.
         command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
@@ -234,19 +235,30 @@ impl Drop for Started {
 const SOCKET: &str = "agent";
 
 /// Returns a command with nothing of our environment but where programs are.
-fn program(name: &str) -> Command {
+fn program(name: &str, search_path: &OsStr) -> Command {
     let mut command = Command::new(name);
-    command.env_clear().env("PATH", search_path());
+    command.env_clear().env("PATH", search_path);
     command
 }
 
-fn is_installed(program: &str) -> bool {
-    std::env::split_paths(&search_path()).any(|folder| folder.join(program).is_file())
+fn is_installed(program: &str, search_path: &OsStr) -> bool {
+    std::env::split_paths(search_path).any(|folder| folder.join(program).is_file())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            store: None,
+            search_path: std::env::var_os("PATH").unwrap_or_default(),
+            proxies: Default::default(),
+            docker_config: None,
+            ssh_agent: None,
+            git_environment: Vec::new(),
+        }
+    }
 
     #[test]
     fn tells_sockets_from_keys() {
@@ -254,7 +266,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         fs::write(path("text"), "no key").unwrap();
-        let (id, agent) = Agent::parse(&format!("={}", path("socket"))).unwrap();
+        let (id, agent) = Agent::parse(&format!("={}", path("socket")), &machine()).unwrap();
         assert_eq!(id, "default");
         assert!(matches!(agent, Agent::Socket(_)));
         for (text, word) in [
@@ -262,14 +274,17 @@ mod tests {
             (format!("a={}", path("text")), "is no private key"),
             (format!("a={}", path("none")), "cannot use"),
         ] {
-            let problem = Agent::parse(&text).unwrap_err();
+            let problem = Agent::parse(&text, &machine()).unwrap_err();
             assert!(problem.message().contains(word), "{}", problem.message());
         }
     }
 
     #[test]
     fn keys_are_served_until_the_end() {
-        if !["ssh-agent", "ssh-add", "ssh-keygen"].into_iter().all(is_installed) {
+        if !["ssh-agent", "ssh-add", "ssh-keygen"]
+            .into_iter()
+            .all(|name| is_installed(name, &machine().search_path))
+        {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -282,11 +297,15 @@ mod tests {
         generate(&path, "");
         // Too open for ssh-add itself, as keys in a checkout are.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        let (id, agent) = Agent::parse(&format!("deploy={}", path.display())).unwrap();
+        let (id, agent) = Agent::parse(&format!("deploy={}", path.display()), &machine()).unwrap();
         assert_eq!(id, "deploy");
         let socket = agent.socket().unwrap();
         assert_eq!(agent.socket().unwrap(), socket, "one agent serves all steps");
-        let list = program("ssh-add").arg("-L").env("SSH_AUTH_SOCK", &socket).output().unwrap();
+        let list = program("ssh-add", &machine().search_path)
+            .arg("-L")
+            .env("SSH_AUTH_SOCK", &socket)
+            .output()
+            .unwrap();
         let public = fs::read_to_string(path.with_extension("pub")).unwrap();
         let words = |text: &str| text.split(' ').nth(1).map(str::to_owned);
         assert_eq!(words(&String::from_utf8(list.stdout).unwrap()), words(&public));
@@ -295,7 +314,7 @@ mod tests {
 
         let locked = folder.path().join("locked");
         generate(&locked, "passphrase");
-        let (_, agent) = Agent::parse(&format!("a={}", locked.display())).unwrap();
+        let (_, agent) = Agent::parse(&format!("a={}", locked.display()), &machine()).unwrap();
         let failure = agent.socket().unwrap_err();
         assert_eq!(failure.kind(), FailureKind::User);
         assert!(failure.hint().unwrap().contains("passphrase"));

@@ -25,7 +25,7 @@ const WAITING: usize = 64;
 /// Sends layers to a repository. Those of a build that fails in the end are of no image: registries
 /// remove such blobs.
 #[derive(Debug)]
-pub(crate) struct PushAhead {
+pub struct PushAhead {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -46,7 +46,7 @@ struct State {
 
 impl PushAhead {
     /// Makes one that sends to the repository of `target`.
-    pub(crate) fn new(client: &Client, target: &Reference) -> Self {
+    pub fn new(client: &Client, target: &Reference) -> Self {
         let (client, target) = (client.clone(), target.clone());
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { client, target, state, changed });
@@ -60,7 +60,7 @@ impl PushAhead {
     }
 
     /// Returns what takes blobs to send.
-    pub(crate) fn sink(&self) -> Arc<dyn Fn(GrowingBlob) + Send + Sync> {
+    pub fn sink(&self) -> Arc<dyn Fn(GrowingBlob) + Send + Sync> {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |blob| {
             let mut state = shared.lock();
@@ -73,7 +73,7 @@ impl PushAhead {
     }
 
     /// Waits for what is under way; what has not begun is left to the push.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_all();
         for thread in self.threads {

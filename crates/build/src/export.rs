@@ -16,9 +16,9 @@ use xbuild_solve::BuiltImage;
 use xbuild_store::{ImageRecord, Store};
 
 use crate::annotations::Annotations;
+use crate::events::Events;
 use crate::output::{LayerForm, Target};
-use crate::progress::ProgressMode;
-use crate::report::{Problem, note, printable};
+use crate::problem::{Problem, printable};
 use crate::variant::Variant;
 
 /// Images in one form, and where their layers are, by digest.
@@ -35,19 +35,24 @@ struct Source {
 
 /// What is needed to write a result somewhere.
 #[derive(Clone, Copy)]
-pub(crate) struct Exporter<'a> {
-    pub(crate) store: &'a Arc<Store>,
-    pub(crate) client: &'a Client,
-    pub(crate) engine: &'a Engine,
-    pub(crate) images: &'a [BuiltImage],
-    /// Whether nothing is said but errors.
-    pub(crate) mode: ProgressMode,
+#[allow(missing_debug_implementations, reason = "it is used up at once")]
+pub struct Exporter<'a> {
+    /// Where blobs and names are kept.
+    pub store: &'a Arc<Store>,
+    /// What pushes.
+    pub client: &'a Client,
+    /// What has the layers.
+    pub engine: &'a Engine,
+    /// The result, an image for each platform.
+    pub images: &'a [BuiltImage],
+    /// Takes what was done.
+    pub events: &'a dyn Events,
 }
 
 impl Exporter<'_> {
     /// Writes the result in all its forms to all outputs, then pushes it if that is asked for.
     /// Returns the images of the first form.
-    pub(crate) fn write(
+    pub fn write(
         &self,
         variants: &[Variant],
         annotations: &Annotations,
@@ -66,17 +71,17 @@ impl Exporter<'_> {
             let keep = no_output || variant.targets.iter().any(is_image);
             if keep && !variant.names.is_empty() {
                 self.keep(&made.assembled, &variant.names)?;
-            } else if no_output && self.mode != ProgressMode::None {
-                note(
-                    "warning: the result is only cached: name it with --tag, or choose an --output",
+            } else if no_output {
+                self.events.warning(
+                    "the result is only cached: name it with --tag, or choose an --output",
                 );
             }
             if push && !variant.names.is_empty() {
                 self.push(&made, &variant.names)?;
             }
-            if main.is_some() && self.mode != ProgressMode::None {
+            if main.is_some() {
                 let digest = &made.assembled.root().0.digest;
-                note(format_args!("{:<16} {digest}", variant.layers.encoding));
+                self.events.note(&format!("{:<16} {digest}", variant.layers.encoding));
             }
             main.get_or_insert(made.assembled);
         }
@@ -167,14 +172,14 @@ impl Exporter<'_> {
             let source = self.engine.layer_source(&image.layers);
             let skipped = flatten::to_folder(&tree, source, &folder)
                 .map_err(|error| Problem::of(FailureKind::User, &error).during("exporting"))?;
-            for skipped in skipped.iter().filter(|_| self.mode != ProgressMode::None) {
+            for skipped in skipped {
                 let what = match skipped.what {
                     SkippedPart::Device => "the device",
                     _ => "the capabilities of",
                 };
                 let path = printable(&skipped.path.to_string());
-                note(format_args!(
-                    "warning: {what} {path} cannot be made by an ordinary user: left out"
+                self.events.warning(&format!(
+                    "{what} {path} cannot be made by an ordinary user: left out"
                 ));
             }
         }
@@ -201,19 +206,15 @@ impl Exporter<'_> {
     fn push(&self, made: &Made, names: &[Reference]) -> Result<(), Problem> {
         let Made { assembled, sources } = made;
         let layers = |descriptor: &Descriptor| self.source(sources, descriptor);
-        let progress = |event: PushEvent<'_>| {
-            if self.mode == ProgressMode::None {
-                return;
+        let progress = |event: PushEvent<'_>| match event {
+            PushEvent::Finished { repository, blob, how } => {
+                let blob = blob.digest.short();
+                self.events.note(&format!("push {repository}: blob {blob} {how:?}"));
             }
-            match event {
-                PushEvent::Finished { repository, blob, how } => {
-                    note(format_args!("push {repository}: blob {} {how:?}", blob.digest.short()));
-                }
-                PushEvent::Tagged { reference, digest } => {
-                    note(format_args!("push {reference}: {digest}"));
-                }
-                _ => {}
+            PushEvent::Tagged { reference, digest } => {
+                self.events.note(&format!("push {reference}: {digest}"));
             }
+            _ => {}
         };
         let push = Push {
             targets: names,

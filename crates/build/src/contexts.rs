@@ -14,14 +14,14 @@ use xbuild_plan::{Graph, Op, Origin};
 use xbuild_snapshot::{Context, IgnoreRules};
 
 use crate::dockerfile_file;
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// The name of a file that is a context; BuildKit's.
-pub(crate) const FILE_NAME: &str = "context";
+pub const FILE_NAME: &str = "context";
 
 /// Where a build context is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ContextPlace {
+pub enum ContextPlace {
     /// A folder on this machine; absolute.
     Folder(PathBuf),
     /// A tar archive on this machine.
@@ -34,7 +34,7 @@ pub(crate) enum ContextPlace {
 
 impl ContextPlace {
     /// Reads what the main context is. Looks whether there is such a file, nothing else.
-    pub(crate) fn main(path: &Path) -> Result<Self, Problem> {
+    pub fn main(path: &Path) -> Result<Self, Problem> {
         if path == OsStr::new("-") {
             return Ok(Self::Stdin);
         }
@@ -52,7 +52,7 @@ impl ContextPlace {
     }
 
     /// Reads what a named context is, if it is no image.
-    pub(crate) fn named(name: &str, text: &str) -> Result<Self, Problem> {
+    pub fn named(name: &str, text: &str) -> Result<Self, Problem> {
         let path = Path::new(text);
         let found = if fs::metadata(path).is_ok() { None } else { remote(path)? };
         match found {
@@ -90,7 +90,7 @@ fn is_missing(error: &io::Error) -> bool {
 /// Opens the contexts that the steps of a graph copy from: the main one, which is the folder
 /// `main`, with the ignore file that goes with the Dockerfile; named folders with their own; and
 /// those elsewhere, fetched now, without.
-pub(crate) fn open(
+pub fn open(
     graph: &Graph,
     named: &BTreeMap<String, ContextPlace>,
     main: (&Path, Option<&[u8]>),

@@ -11,7 +11,7 @@ use crate::contexts::ContextPlace;
 /// tells whether somebody named that, `name` is what it is called.
 ///
 /// Neither who asks for a context that is elsewhere, nor which version of it, is part of it.
-pub(crate) fn digest(context: &ContextPlace, is_given: bool, name: &str) -> Digest {
+pub fn digest(context: &ContextPlace, is_given: bool, name: &str) -> Digest {
     let context = match context {
         ContextPlace::Folder(path) | ContextPlace::Archive(path) => absolute(path),
         ContextPlace::Stdin => PathBuf::from("-"),

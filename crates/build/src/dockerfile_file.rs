@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use xbuild_snapshot::Root;
 
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -20,18 +20,18 @@ const NAMES: &[&str] = &["Dockerfile", "dockerfile", "Containerfile"];
 
 /// A Dockerfile as it was found.
 #[derive(Debug)]
-pub(crate) struct DockerfileFile {
+pub struct DockerfileFile {
     /// As the user knows it.
-    pub(crate) name: String,
+    pub name: String,
     /// Its contents.
-    pub(crate) text: Vec<u8>,
+    pub text: Vec<u8>,
     /// The contents of the ignore file that goes with it: `NAME.dockerignore` beside it, else
     /// `.dockerignore` in the context.
-    pub(crate) ignore: Option<Vec<u8>>,
+    pub ignore: Option<Vec<u8>>,
 }
 
 /// Reads the Dockerfile `file`, or the default one of the context, and its ignore file.
-pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
+pub fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
     let path = match file {
         Some(path) => path.to_owned(),
         None => default(context)?,
@@ -60,7 +60,7 @@ pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile
 /// Reads the Dockerfile `file`, or the default one, of a context that somebody else has filled:
 /// symbolic links in it do not lead out of it. Ignore files of such contexts are not heeded, as
 /// in the reference.
-pub(crate) fn read_foreign(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
+pub fn read_foreign(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
     let open = |name: &OsStr| -> io::Result<fs::File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(Root::open(context)?.open_in_root(name.as_bytes(), flags)?.into())
@@ -84,13 +84,13 @@ pub(crate) fn read_foreign(file: Option<&Path>, context: &Path) -> Result<Docker
 }
 
 /// Reads a Dockerfile from standard input.
-pub(crate) fn read_stdin() -> Result<Vec<u8>, Problem> {
+pub fn read_stdin() -> Result<Vec<u8>, Problem> {
     bounded(io::stdin().lock())
         .map_err(|error| Problem::input(format!("cannot read standard input: {error}")))
 }
 
 /// Returns the contents of `.dockerignore` in a context.
-pub(crate) fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, Problem> {
+pub fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, Problem> {
     optional(&context.join(".dockerignore"))
 }
 
@@ -128,7 +128,7 @@ fn read_file(file: fs::File) -> io::Result<Vec<u8>> {
 }
 
 /// Reads to the end.
-pub(crate) fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
+pub fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     if input.take(MAX_SIZE + 1).read_to_end(&mut text)? as u64 > MAX_SIZE {
         return Err(io::Error::other(format!("larger than {MAX_SIZE} bytes")));

@@ -13,8 +13,10 @@ use xbuild_model::StepFailure;
 use xbuild_model::run::SecretBytes;
 use xbuild_model::seam::Secrets;
 
+use crate::events::Events;
+use crate::machine::Machine;
 use crate::output::split_csv;
-use crate::report::{Problem, note, printable};
+use crate::problem::Problem;
 use agent::Agent;
 
 /// The largest secret in bytes: BuildKit's, so that what is built here is built there. It bounds
@@ -23,7 +25,7 @@ const MAX_SECRET: u64 = 500 << 10;
 
 /// The secrets and agents of a build. What agents had to be started ends with this.
 #[derive(Debug)]
-pub(crate) struct GivenSecrets {
+pub struct GivenSecrets {
     secrets: BTreeMap<String, SecretBytes>,
     agents: BTreeMap<String, Agent>,
 }
@@ -31,15 +33,20 @@ pub(crate) struct GivenSecrets {
 impl GivenSecrets {
     /// Reads the secrets; of two with the same id the last counts. Keys are read, too, but no
     /// agent is started before a step needs it.
-    pub(crate) fn read(secrets: &[String], agents: &[String]) -> Result<Self, Problem> {
+    pub fn read(
+        secrets: &[String],
+        agents: &[String],
+        machine: &Machine,
+        events: &dyn Events,
+    ) -> Result<Self, Problem> {
         let mut given = Self { secrets: BTreeMap::new(), agents: BTreeMap::new() };
         for text in secrets {
             let SecretArg { id, place } = SecretArg::parse(text, is_set)?;
-            let value = place.read(&id)?;
+            let value = place.read(&id, events)?;
             given.secrets.insert(id, value);
         }
         for text in agents {
-            let (id, agent) = Agent::parse(text)?;
+            let (id, agent) = Agent::parse(text, machine)?;
             if given.agents.insert(id.clone(), agent).is_some() {
                 return Err(Problem::command_line(format!("--ssh {id} is given twice")));
             }
@@ -128,7 +135,7 @@ impl SecretArg {
 }
 
 impl SecretPlace {
-    fn read(&self, id: &str) -> Result<SecretBytes, Problem> {
+    fn read(&self, id: &str, events: &dyn Events) -> Result<SecretBytes, Problem> {
         let bytes = match self {
             Self::File(path) => read_bounded(path, MAX_SECRET).map_err(|error| {
                 let path = path.display();
@@ -138,7 +145,7 @@ impl SecretPlace {
                 let value = std::env::var_os(name);
                 if value.is_none() {
                     let text = format!("the secret {id:?} is empty: the variable {name} is unset");
-                    note(format_args!("warning: {}", printable(&text)));
+                    events.warning(&text);
                 }
                 value.map(OsString::into_vec).unwrap_or_default()
             }
@@ -169,6 +176,13 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Silent;
+
+    impl Events for Silent {
+        fn warning(&self, _: &str) {}
+        fn note(&self, _: &str) {}
+    }
 
     #[test]
     fn reads_what_buildx_reads() {
@@ -205,12 +219,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let place = SecretPlace::File(path.clone());
-        assert!(place.read("id").unwrap_err().message().contains("\"id\""));
+        assert!(place.read("id", &Silent).unwrap_err().message().contains("\"id\""));
         std::fs::write(&path, b"\xff\0\n").unwrap();
-        assert_eq!(place.read("id").unwrap().0, b"\xff\0\n");
+        assert_eq!(place.read("id", &Silent).unwrap().0, b"\xff\0\n");
         std::fs::write(&path, vec![b'x'; MAX_SECRET as usize]).unwrap();
-        assert_eq!(place.read("id").unwrap().0.len(), 500 << 10);
+        assert_eq!(place.read("id", &Silent).unwrap().0.len(), 500 << 10);
         std::fs::write(&path, vec![b'x'; MAX_SECRET as usize + 1]).unwrap();
-        assert!(place.read("id").unwrap_err().message().contains("larger than 500 KiB"));
+        assert!(place.read("id", &Silent).unwrap_err().message().contains("larger than 500 KiB"));
     }
 }

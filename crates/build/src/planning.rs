@@ -5,11 +5,11 @@ use xbuild_plan::{Graph, ImageRequest, Images, PlanErrors, PlanOptions, Planned}
 use xbuild_registry::Client;
 
 use crate::import;
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// Why there is no graph.
 #[derive(Debug)]
-pub(crate) enum Unplanned {
+pub enum Unplanned {
     /// The file is wrong.
     File(Problem),
     /// A base image cannot be had.
@@ -17,7 +17,8 @@ pub(crate) enum Unplanned {
 }
 
 impl Unplanned {
-    pub(crate) fn into_problem(self) -> Problem {
+    /// Returns the reason.
+    pub fn into_problem(self) -> Problem {
         match self {
             Self::File(problem) | Self::Image(problem) => problem,
         }
@@ -25,7 +26,7 @@ impl Unplanned {
 }
 
 /// Reads a Dockerfile; `name` is what to call it, `source` its text as far as it is text.
-pub(crate) fn parse(name: &str, text: &[u8], source: &str) -> Result<Dockerfile, Problem> {
+pub fn parse(name: &str, text: &[u8], source: &str) -> Result<Dockerfile, Problem> {
     xbuild_dockerfile::parse(name, text).map_err(|errors| {
         let problems = errors.iter().map(|error| {
             let problem = Problem::input(error.to_string()).at(&error.span, source);
@@ -40,7 +41,7 @@ pub(crate) fn parse(name: &str, text: &[u8], source: &str) -> Result<Dockerfile,
 
 /// Plans, resolving base images until the plan needs no more. Those that were resolved are added
 /// to `images`, also if there is no plan in the end.
-pub(crate) fn plan(
+pub fn plan(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     client: &Client,
@@ -63,7 +64,7 @@ pub(crate) fn plan(
 }
 
 /// Returns errors of a plan as people read them.
-pub(crate) fn problem(errors: &PlanErrors, source: &str) -> Problem {
+pub fn problem(errors: &PlanErrors, source: &str) -> Problem {
     let problems = errors.iter().map(|error| {
         let mut problem = Problem::of_input(error);
         if let Some(span) = &error.span {

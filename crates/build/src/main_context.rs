@@ -14,25 +14,27 @@ use xbuild_store::{Store, TempFolder};
 
 use crate::contexts::{ContextPlace, FILE_NAME};
 use crate::dockerfile_file::{self, DockerfileFile};
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// What fetches and keeps contexts that are no folders.
 #[derive(Debug, Clone)]
-pub(crate) struct Elsewhere {
-    pub(crate) store: Arc<Store>,
-    pub(crate) fetcher: Arc<Fetcher>,
+pub struct Elsewhere {
+    /// Where they are kept.
+    pub store: Arc<Store>,
+    /// What fetches them.
+    pub fetcher: Arc<Fetcher>,
 }
 
 /// The main context.
 #[derive(Debug)]
-pub(crate) struct MainContext {
+pub struct MainContext {
     /// Its folder.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// The Dockerfile, and the ignore file that is to be heeded.
-    pub(crate) file: DockerfileFile,
+    pub file: DockerfileFile,
     /// When it was made, in seconds since 1970, if it comes from somewhere that says so: the time
     /// of a commit, or that of a file of a web server.
-    pub(crate) modified: Option<u64>,
+    pub modified: Option<u64>,
     /// Removed at the end.
     _temp: Option<TempFolder>,
 }
@@ -58,7 +60,7 @@ enum Kind {
 impl MainContext {
     /// Makes the context a folder and reads the Dockerfile. `elsewhere` is called only for what
     /// is not in a folder of this machine.
-    pub(crate) fn open(
+    pub fn open(
         place: &ContextPlace,
         file: Option<&Path>,
         elsewhere: &dyn Fn() -> Result<Elsewhere, Problem>,
