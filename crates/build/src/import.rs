@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use xbuild_model::{FailureKind, Platform, Reference, ResolvedImage};
-use xbuild_registry::{Client, Inspection, Layout, PullError};
+use xbuild_registry::{Client, Inspection, Layout, LayoutError, PullError, ResolveError};
 
 use crate::machine::Machine;
 use crate::problem::Problem;
@@ -41,8 +41,7 @@ pub fn resolve(client: &Client, name: &str, platform: &Platform) -> Result<Resol
     match place(name)? {
         Place::Registry(reference) => client.resolve(&reference, platform).map_err(remote),
         Place::Layout(path, tag) => {
-            let layout =
-                Layout::open(&path).map_err(|error| Problem::of(FailureKind::User, &error))?;
+            let layout = Layout::open(&path).map_err(local)?;
             layout.resolve(tag.as_deref(), platform).map_err(local)
         }
     }
@@ -55,8 +54,7 @@ pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, Problem> {
             wiring::client(machine, None)?.inspect(&reference).map_err(remote)
         }
         Place::Layout(path, tag) => {
-            let layout =
-                Layout::open(&path).map_err(|error| Problem::of(FailureKind::User, &error))?;
+            let layout = Layout::open(&path).map_err(local)?;
             layout.inspect(tag.as_deref()).map_err(local)
         }
     }
@@ -65,13 +63,13 @@ pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, Problem> {
 fn remote(error: PullError) -> Problem {
     let kind = match error {
         // The registry did its part: the Dockerfile or the command line asks for too much.
-        PullError::NoPlatform { .. } => FailureKind::User,
+        PullError::Image { source: ResolveError::NoPlatform { .. } } => FailureKind::User,
         _ => FailureKind::Remote,
     };
     Problem::of(kind, &error)
 }
 
-fn local(error: PullError) -> Problem {
+fn local(error: LayoutError) -> Problem {
     Problem::of(FailureKind::User, &error)
 }
 

@@ -22,7 +22,7 @@ use xbuild_model::{
 use crate::blob_read::BlobReader;
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use crate::endpoint::Endpoint;
-use crate::error::{DocumentError, PullError, RequestError};
+use crate::error::{DocumentError, PullError, RequestError, ResolveError};
 use crate::http::{Call, Http};
 use crate::inspect::{Inspection, inspect};
 use crate::layout::Layout;
@@ -99,8 +99,7 @@ impl Client {
     ///
     /// An image that is not in an index is taken whatever its platform; the result says which.
     ///
-    /// **Errors** — [`PullError::NotFound`], [`PullError::NoPlatform`], [`PullError::Document`]
-    /// and [`PullError::Request`].
+    /// **Errors** — [`PullError::NotFound`], [`PullError::Image`] and [`PullError::Request`].
     pub fn resolve(
         &self,
         reference: &Reference,
@@ -297,7 +296,8 @@ impl Repository<'_> {
 
     fn invalid(&self, what: &'static str, digest: &Digest, source: DocumentError) -> PullError {
         let source = Box::new(source);
-        PullError::Document { name: self.name.clone(), what, digest: digest.clone(), source }
+        ResolveError::Document { name: self.name.clone(), what, digest: digest.clone(), source }
+            .into()
     }
 
     /// Gets the root and works out what it is. The digest is that of the bytes: what a header
@@ -325,6 +325,8 @@ impl Repository<'_> {
 }
 
 impl Documents for Repository<'_> {
+    type Error = PullError;
+
     fn name(&self) -> &str {
         &self.name
     }

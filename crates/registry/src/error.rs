@@ -325,25 +325,10 @@ pub enum DocumentError {
     },
 }
 
-/// Why an image, or a blob of it, could not be read.
+/// Why documents that were read do not give an image for a platform.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PullError {
-    /// The registry has no such image, or does not show it.
-    #[error("{name}: not found")]
-    NotFound {
-        /// The image.
-        name: String,
-    },
-    /// A request failed.
-    #[error("cannot pull {name}")]
-    Request {
-        /// The image, or blob and repository.
-        name: String,
-        /// The cause.
-        #[source]
-        source: RequestError,
-    },
+pub enum ResolveError {
     /// A document of the image is wrong.
     #[error("{name}: {what} {digest} is not valid")]
     Document {
@@ -367,6 +352,34 @@ pub enum PullError {
         /// What there is, joined by commas.
         available: String,
     },
+}
+
+/// Why an image, or a blob of it, could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The registry has no such image, or does not show it.
+    #[error("{name}: not found")]
+    NotFound {
+        /// The image.
+        name: String,
+    },
+    /// A request failed.
+    #[error("cannot pull {name}")]
+    Request {
+        /// The image, or blob and repository.
+        name: String,
+        /// The cause.
+        #[source]
+        source: RequestError,
+    },
+    /// The documents of the image are wrong, or it is not for the platform.
+    #[error(transparent)]
+    Image {
+        /// The cause.
+        #[from]
+        source: ResolveError,
+    },
     /// A blob has more or fewer bytes than its descriptor says.
     #[error("blob {digest} of {name} has not the {size} bytes that the manifest says")]
     BlobSize {
@@ -376,13 +389,6 @@ pub enum PullError {
         digest: Digest,
         /// From the descriptor, in bytes.
         size: u64,
-    },
-    /// The image is in an OCI layout that cannot be read.
-    #[error(transparent)]
-    Layout {
-        /// The cause.
-        #[from]
-        source: LayoutError,
     },
 }
 
@@ -395,13 +401,11 @@ impl PullError {
 
 impl From<PullError> for StepFailure {
     fn from(error: PullError) -> Self {
-        let (kind, hint) = match &error {
-            PullError::Layout { .. } => (FailureKind::User, None),
-            PullError::Request { source, .. } => (FailureKind::Remote, hint(source)),
-            _ => (FailureKind::Remote, None),
+        let hint = match &error {
+            PullError::Request { source, .. } => hint(source),
+            _ => None,
         };
-        let failure = Self::new(kind, error);
-        hint.into_iter().fold(failure, StepFailure::with_hint)
+        hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)
     }
 }
 
@@ -526,6 +530,13 @@ pub enum LayoutError {
         name: String,
         /// What there is.
         available: String,
+    },
+    /// The documents of the image are wrong, or it is not for the platform.
+    #[error(transparent)]
+    Image {
+        /// The cause.
+        #[from]
+        source: ResolveError,
     },
     /// A layer that was to be written could not be had.
     #[error("layer {digest} is not at hand")]

@@ -4,7 +4,6 @@ use xbuild_model::manifest::{DOCKER_INDEX, OCI_INDEX};
 use xbuild_model::{Descriptor, ImageConfig, Index, Manifest};
 
 use crate::document::{Document, is_image};
-use crate::error::PullError;
 use crate::resolve::{Documents, config, parse};
 
 /// A manifest or index, with what it points to.
@@ -34,7 +33,7 @@ pub struct InspectedImage {
 }
 
 /// Reads all manifests and configurations, and no layer.
-pub(crate) fn inspect(documents: &dyn Documents) -> Result<Inspection, PullError> {
+pub(crate) fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
     let (root, bytes) = documents.root()?;
     let mut inspection = Inspection {
         name: documents.name().to_owned(),
@@ -60,11 +59,11 @@ pub(crate) fn inspect(documents: &dyn Documents) -> Result<Inspection, PullError
     Ok(inspection)
 }
 
-fn image(
-    documents: &dyn Documents,
+fn image<D: Documents>(
+    documents: &D,
     descriptor: Descriptor,
     manifest: Manifest,
-) -> Result<InspectedImage, PullError> {
+) -> Result<InspectedImage, D::Error> {
     // Attestations have the configuration of an image, but layers of their own.
     let is_image = is_image(&manifest) && !crate::resolve::is_attestation(&descriptor);
     let config = match is_image {

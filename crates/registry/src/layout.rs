@@ -22,7 +22,7 @@ use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImag
 
 use crate::detail::printable;
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
-use crate::error::{DocumentError, LayoutError, PullError, ValidateError};
+use crate::error::{DocumentError, LayoutError, ResolveError, ValidateError};
 use crate::inspect::{Inspection, inspect};
 use crate::resolve::{Documents, resolve};
 use crate::validate::{Validated, validate};
@@ -86,19 +86,19 @@ impl Layout {
     /// `name` is a tag or a digest; without one it is the only image, or the one with the tag
     /// `latest`.
     ///
-    /// **Errors** — those of [`crate::Client::resolve`], and [`LayoutError::NoImage`].
+    /// **Errors** — [`LayoutError::NoImage`], [`LayoutError::Image`], and those of reading.
     pub fn resolve(
         &self,
         name: Option<&str>,
         platform: &Platform,
-    ) -> Result<ResolvedImage, PullError> {
+    ) -> Result<ResolvedImage, LayoutError> {
         resolve(&self.named(name)?, platform)
     }
 
     /// Returns the documents of the image of a name: index, manifests, configurations.
     ///
     /// **Errors** — those of [`Layout::resolve`].
-    pub fn inspect(&self, name: Option<&str>) -> Result<Inspection, PullError> {
+    pub fn inspect(&self, name: Option<&str>) -> Result<Inspection, LayoutError> {
         inspect(&self.named(name)?)
     }
 
@@ -251,12 +251,14 @@ impl NamedImage<'_> {
         what: &'static str,
         descriptor: &Descriptor,
         limit: u64,
-    ) -> Result<Bytes, PullError> {
-        let invalid = |source: DocumentError| PullError::Document {
-            name: self.name.clone(),
-            what,
-            digest: descriptor.digest.clone(),
-            source: Box::new(source),
+    ) -> Result<Bytes, LayoutError> {
+        let invalid = |source: DocumentError| {
+            LayoutError::from(ResolveError::Document {
+                name: self.name.clone(),
+                what,
+                digest: descriptor.digest.clone(),
+                source: Box::new(source),
+            })
         };
         check_limit(descriptor, limit).map_err(invalid)?;
         let relative = format!("blobs/sha256/{}", descriptor.digest.hex());
@@ -267,6 +269,8 @@ impl NamedImage<'_> {
 }
 
 impl Documents for NamedImage<'_> {
+    type Error = LayoutError;
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -275,16 +279,16 @@ impl Documents for NamedImage<'_> {
         BlobSource::Layout { path: self.layout.path.clone() }
     }
 
-    fn root(&self) -> Result<(Descriptor, Bytes), PullError> {
+    fn root(&self) -> Result<(Descriptor, Bytes), LayoutError> {
         let bytes = self.manifest(&self.root)?;
         Ok((self.root.clone(), bytes))
     }
 
-    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, LayoutError> {
         self.document("manifest", descriptor, MAX_MANIFEST)
     }
 
-    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, LayoutError> {
         self.document("configuration", descriptor, MAX_CONFIG)
     }
 }

@@ -54,7 +54,7 @@ pub use detail::Detail;
 pub use download::{DownloadRequest, Downloaded, Validators};
 pub use error::{
     AssembleError, CredentialsError, DocumentError, DownloadError, LayoutError, PullError,
-    PushError, RequestError, ValidateError,
+    PushError, RequestError, ResolveError, ValidateError,
 };
 pub use inspect::{InspectedImage, Inspection};
 pub use layout::Layout;

@@ -9,7 +9,7 @@ use xbuild_model::{
 };
 
 use crate::document::{Document, is_image, parse_config};
-use crate::error::{DocumentError, PullError};
+use crate::error::{DocumentError, ResolveError};
 
 /// How deep indexes may be nested: the root, and those that it names.
 const MAX_NESTING: usize = 2;
@@ -20,6 +20,9 @@ const MAX_UNNAMED: usize = 16;
 /// A place that manifests are read from: a repository or a layout. Whatever it returns was
 /// checked against size and digest.
 pub(crate) trait Documents {
+    /// Why a document could not be read, or is not an image's.
+    type Error: From<ResolveError>;
+
     /// Returns what was asked for, for display.
     fn name(&self) -> &str;
 
@@ -28,23 +31,23 @@ pub(crate) trait Documents {
 
     /// Returns the manifest or index that was asked for; its descriptor has the media type that
     /// the document was found to be of.
-    fn root(&self) -> Result<(Descriptor, Bytes), PullError>;
+    fn root(&self) -> Result<(Descriptor, Bytes), Self::Error>;
 
     /// Returns a manifest or index.
-    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, PullError>;
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, Self::Error>;
 
     /// Returns a configuration.
-    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, PullError>;
+    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, Self::Error>;
 }
 
 /// Resolves the root of `documents` for a platform.
 ///
 /// An index must have an image that serves for the platform. An image without an index is taken
 /// whatever its platform, which the result tells.
-pub(crate) fn resolve(
-    documents: &dyn Documents,
+pub(crate) fn resolve<D: Documents>(
+    documents: &D,
     platform: &Platform,
-) -> Result<ResolvedImage, PullError> {
+) -> Result<ResolvedImage, D::Error> {
     let (root, bytes) = documents.root()?;
     match parse(documents, &root, &bytes)? {
         Document::Manifest(manifest) => {
@@ -55,7 +58,7 @@ pub(crate) fn resolve(
         Document::Index(index) => {
             let mut candidates = Vec::new();
             collect(documents, &root, &index, 1, &mut candidates)?;
-            let chosen = choose(&candidates, platform).ok_or_else(|| PullError::NoPlatform {
+            let chosen = choose(&candidates, platform).ok_or_else(|| ResolveError::NoPlatform {
                 name: documents.name().to_owned(),
                 platform: platform.clone(),
                 available: list(&candidates),
@@ -81,16 +84,16 @@ struct Candidate {
 }
 
 /// Adds the images of an index, and of those in it, to `candidates`.
-fn collect(
-    documents: &dyn Documents,
+fn collect<D: Documents>(
+    documents: &D,
     descriptor: &Descriptor,
     index: &Index,
     depth: usize,
     candidates: &mut Vec<Candidate>,
-) -> Result<(), PullError> {
+) -> Result<(), D::Error> {
     if depth > MAX_NESTING {
         let source = DocumentError::Nesting { limit: MAX_NESTING };
-        return Err(invalid(documents, "index", descriptor, source));
+        return Err(invalid(documents, "index", descriptor, source).into());
     }
     let mut unnamed = 0;
     for entry in index.manifests.iter().filter(|entry| !is_attestation(entry)) {
@@ -142,10 +145,10 @@ fn list(candidates: &[Candidate]) -> String {
 /// Checks that an image is of the system and processor that its index entry says. Variants are
 /// not compared: many configurations leave theirs out.
 fn check_platform(
-    documents: &dyn Documents,
+    documents: &impl Documents,
     chosen: &Candidate,
     config: &ImageConfig,
-) -> Result<(), PullError> {
+) -> Result<(), ResolveError> {
     let index = &chosen.platform;
     match platform_of(config) {
         Some(own) if (own.os(), own.architecture()) != (index.os(), index.architecture()) => {
@@ -164,7 +167,7 @@ pub(crate) fn platform_of(config: &ImageConfig) -> Option<Platform> {
 }
 
 fn image(
-    documents: &dyn Documents,
+    documents: &impl Documents,
     descriptor: Descriptor,
     manifest: Manifest,
     config: ImageConfig,
@@ -188,54 +191,54 @@ fn image(
 }
 
 /// Reads a manifest that an index, or nobody, said to be one.
-pub(crate) fn read_manifest(
-    documents: &dyn Documents,
+pub(crate) fn read_manifest<D: Documents>(
+    documents: &D,
     descriptor: &Descriptor,
-) -> Result<Manifest, PullError> {
+) -> Result<Manifest, D::Error> {
     let bytes = documents.manifest(descriptor)?;
     match parse(documents, descriptor, &bytes)? {
         Document::Manifest(manifest) => Ok(manifest),
         // The media type of the descriptor was not an index's: `parse` refuses this.
         Document::Index(_) => {
             let source = DocumentError::NotAnImage { what: "an index".to_owned() };
-            Err(invalid(documents, "manifest", descriptor, source))
+            Err(invalid(documents, "manifest", descriptor, source).into())
         }
     }
 }
 
 /// Reads the configuration of an image.
-pub(crate) fn config(
-    documents: &dyn Documents,
+pub(crate) fn config<D: Documents>(
+    documents: &D,
     descriptor: &Descriptor,
     manifest: &Manifest,
-) -> Result<ImageConfig, PullError> {
+) -> Result<ImageConfig, D::Error> {
     if !is_image(manifest) {
         let what = crate::detail::printable(&manifest.config.media_type, 100);
         let source = DocumentError::NotAnImage { what };
-        return Err(invalid(documents, "manifest", descriptor, source));
+        return Err(invalid(documents, "manifest", descriptor, source).into());
     }
     let bytes = documents.config(&manifest.config)?;
     parse_config(manifest, &bytes)
-        .map_err(|source| invalid(documents, "configuration", &manifest.config, source))
+        .map_err(|source| invalid(documents, "configuration", &manifest.config, source).into())
 }
 
 pub(crate) fn parse(
-    documents: &dyn Documents,
+    documents: &impl Documents,
     descriptor: &Descriptor,
     bytes: &[u8],
-) -> Result<Document, PullError> {
+) -> Result<Document, ResolveError> {
     Document::parse(Some(&descriptor.media_type), bytes)
         .map(|(document, _)| document)
         .map_err(|source| invalid(documents, "manifest", descriptor, source))
 }
 
 fn invalid(
-    documents: &dyn Documents,
+    documents: &impl Documents,
     what: &'static str,
     descriptor: &Descriptor,
     source: DocumentError,
-) -> PullError {
+) -> ResolveError {
     let name = documents.name().to_owned();
     let (digest, source) = (descriptor.digest.clone(), Box::new(source));
-    PullError::Document { name, what, digest, source }
+    ResolveError::Document { name, what, digest, source }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use xbuild_model::manifest::REF_NAME;
 use xbuild_model::{BlobSource, Reference};
-use xbuild_registry::{Layout, LayoutContent, LayoutError, PullError};
+use xbuild_registry::{Layout, LayoutContent, LayoutError, ResolveError};
 use xbuild_testkit::registry::Registry;
 
 use crate::fixture::{Built, build, chain, client, platform, put_image, read_layer, reference};
@@ -45,7 +45,8 @@ fn what_is_written_is_valid_and_found() {
     let error = layout.resolve(None, &platform("linux/amd64")).unwrap_err();
     assert!(error.to_string().contains("it has 1, 2"), "{error}");
     let error = layout.resolve(Some("1"), &platform("linux/s390x")).unwrap_err();
-    assert!(matches!(error, PullError::NoPlatform { .. }), "{error}");
+    let LayoutError::Image { source } = error else { panic!("{error}") };
+    assert!(matches!(source, ResolveError::NoPlatform { .. }), "{source}");
     assert_eq!(layout.inspect(Some("1")).unwrap().images.len(), 2);
 }
 

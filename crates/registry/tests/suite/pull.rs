@@ -7,7 +7,7 @@ use xbuild_model::manifest::{
     DOCKER_CONFIG, DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, OCI_INDEX,
 };
 use xbuild_model::{Descriptor, Digest};
-use xbuild_registry::{DocumentCache, PullError};
+use xbuild_registry::{DocumentCache, PullError, ResolveError};
 use xbuild_testkit::registry::Registry;
 
 use crate::fixture::{chain, client, platform, put_image, put_index, read_layer, reference};
@@ -48,7 +48,8 @@ fn picks_the_best_image_of_an_index() {
     assert!(text.starts_with("no match for platform linux/mips64le in 127.0.0.1:"), "{text}");
     assert!(text.contains("linux/386, linux/amd64, linux/arm/v6"), "{text}");
     let error = client.resolve(&reference, &platform("linux/arm/v5")).unwrap_err();
-    assert!(matches!(error, PullError::NoPlatform { .. }), "{error}");
+    let PullError::Image { source } = error else { panic!("{error}") };
+    assert!(matches!(source, ResolveError::NoPlatform { .. }), "{source}");
 }
 
 #[test]
