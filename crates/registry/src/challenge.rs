@@ -4,7 +4,7 @@
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
-use crate::detail::printable;
+use crate::printable::printable;
 
 /// A challenge that can be met.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,8 @@
-//! Text of servers and files, made fit to be shown.
+//! Text of a server about a failure, made fit to be shown.
 
 use std::fmt;
+
+use crate::printable::printable;
 
 /// What a server said about a failure: at most 300 characters, control characters escaped.
 ///
@@ -43,18 +45,6 @@ impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }
-}
-
-/// Returns at most `limit` characters of `text`, those that steer a terminal escaped.
-pub(crate) fn printable(text: &str, limit: usize) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-    };
-    text.chars()
-        .take(limit)
-        .map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use xbuild_model::manifest::{
 };
 use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest};
 
-use crate::detail::printable;
 use crate::error::DocumentError;
+use crate::printable::printable;
 
 /// How many bytes a manifest or index may have. **Source** — OCI distribution-spec § Pushing
 /// Manifests: registries must accept 4 MiB and need not accept more.

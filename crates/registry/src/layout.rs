@@ -20,10 +20,10 @@ use serde::Deserialize;
 use xbuild_model::manifest::{OCI_INDEX, REF_NAME};
 use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImage};
 
-use crate::detail::printable;
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use crate::error::{DocumentError, LayoutError, ResolveError, ValidateError};
 use crate::inspect::{Inspection, inspect};
+use crate::printable::printable;
 use crate::resolve::{Documents, resolve};
 use crate::validate::{Validated, validate};
 

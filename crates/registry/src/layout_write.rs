@@ -16,9 +16,9 @@ use xbuild_model::{Descriptor, Digest, Index, Reference};
 
 use crate::assemble::Assembled;
 use crate::error::LayoutError;
+use crate::layer_source::{LayerSource, PushSource, open_source};
 use crate::layout::{IMAGE_NAME, Layout, empty_index};
 use crate::parallel::for_each;
-use crate::push::{LayerSource, PushSource, open_source};
 
 /// The content of `oci-layout`.
 const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;

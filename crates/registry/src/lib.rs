@@ -16,7 +16,8 @@
 //! | `validate` | [`validate()`]: the oracle of the tests |
 //! | `http`, `transport`, `token`, `challenge`, `origin`, `endpoint`, `retry` | one request |
 //! | `credentials`, `helper` | [`Credentials`] |
-//! | `error`, `detail` | what goes wrong, and how it is shown |
+//! | `layer_source` | where the bytes of layers are |
+//! | `error`, `detail`, `printable` | what goes wrong, and how it is shown |
 
 mod assemble;
 mod blob_read;
@@ -31,11 +32,13 @@ mod error;
 mod helper;
 mod http;
 mod inspect;
+mod layer_source;
 mod layout;
 mod layout_write;
 mod options;
 mod origin;
 mod parallel;
+mod printable;
 mod push;
 mod push_ahead;
 mod resolve;
@@ -57,8 +60,9 @@ pub use error::{
     PushError, RequestError, ResolveError, ValidateError,
 };
 pub use inspect::{InspectedImage, Inspection};
+pub use layer_source::{LayerSource, PushSource};
 pub use layout::Layout;
 pub use layout_write::LayoutContent;
 pub use options::{ClientOptions, Proxies, Retries, Timeouts};
-pub use push::{BlobOutcome, LayerSource, Push, PushEvent, PushSource};
+pub use push::{BlobOutcome, Push, PushEvent};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

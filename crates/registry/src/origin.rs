@@ -85,7 +85,7 @@ pub(crate) fn redact(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let text = format!("{}://{host}{port}{}", url.scheme(), url.path());
-    crate::detail::printable(&text, 300)
+    crate::printable::printable(&text, 300)
 }
 
 #[cfg(test)]

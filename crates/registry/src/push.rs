@@ -4,59 +4,24 @@
 //! goes to. **Source** — OCI distribution-spec § Push.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use xbuild_model::seam::Blobs;
-use xbuild_model::{BlobSource, Descriptor, Digest, ImageLayer, Reference, StepFailure};
+use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
 
 use crate::assemble::Assembled;
 use crate::client::Client;
-use crate::detail::printable;
 use crate::endpoint::Endpoint;
 use crate::error::{PushError, RequestError};
 use crate::http::{Call, Payload};
+use crate::layer_source::{FileFrom, LayerSource, PushSource};
 use crate::layout::Layout;
 use crate::parallel::for_each;
+use crate::printable::printable;
 use crate::token::Scope;
 use crate::upload::{Mount, UploadError, Uploads};
-
-/// Where the bytes of a layer are.
-#[derive(Debug)]
-pub enum PushSource {
-    /// In a file of their own, from its first byte on.
-    Local(File),
-    /// Where the base image came from.
-    Remote(ImageLayer),
-    /// In a file, pulled from where the base image came from: a registry that has it already need
-    /// not be sent it.
-    Pulled(File, ImageLayer),
-}
-
-impl PushSource {
-    /// Returns the file that holds the bytes, if they are here.
-    pub(crate) fn file(&self) -> Option<&File> {
-        match self {
-            Self::Local(file) | Self::Pulled(file, _) => Some(file),
-            Self::Remote(_) => None,
-        }
-    }
-
-    /// Returns the layer of the base image that this is, if it is one.
-    fn base(&self) -> Option<&ImageLayer> {
-        match self {
-            Self::Local(_) => None,
-            Self::Remote(layer) | Self::Pulled(_, layer) => Some(layer),
-        }
-    }
-}
-
-/// Says where the bytes of a layer are. Asked only for layers that the target does not have.
-pub type LayerSource<'a> = dyn Fn(&Descriptor) -> Result<PushSource, StepFailure> + Sync + 'a;
 
 /// What to push, and where to.
 pub struct Push<'a> {
@@ -358,33 +323,5 @@ impl Destination<'_> {
 
     fn failed(&self, what: String, source: RequestError) -> PushError {
         PushError::Request { what, repository: self.name.clone(), source: Box::new(source) }
-    }
-}
-
-/// Reads a file from a position of its own: several readers of one open file do not disturb each
-/// other.
-pub(crate) struct FileFrom {
-    pub(crate) file: File,
-    pub(crate) position: u64,
-}
-
-impl Read for FileFrom {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(buffer, self.position)?;
-        self.position += length as u64;
-        Ok(length)
-    }
-}
-
-/// Opens what a [`LayerSource`] named, from its first byte.
-pub(crate) fn open_source(
-    source: PushSource,
-    blobs: &dyn Blobs,
-) -> Result<Box<dyn Read + Send>, StepFailure> {
-    match source {
-        PushSource::Local(file) | PushSource::Pulled(file, _) => {
-            Ok(Box::new(FileFrom { file, position: 0 }))
-        }
-        PushSource::Remote(layer) => blobs.open(&layer),
     }
 }

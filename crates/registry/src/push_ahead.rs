@@ -11,7 +11,7 @@ use xbuild_model::{Descriptor, Digest, Reference};
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::push::FileFrom;
+use crate::layer_source::FileFrom;
 use crate::upload::{UploadError, Uploads};
 
 impl Client {

@@ -139,7 +139,7 @@ fn list(candidates: &[Candidate]) -> String {
         }
     }
     let text = if names.is_empty() { "no platform".to_owned() } else { names.join(", ") };
-    crate::detail::printable(&text, 1000)
+    crate::printable::printable(&text, 1000)
 }
 
 /// Checks that an image is of the system and processor that its index entry says. Variants are
@@ -213,7 +213,7 @@ pub(crate) fn config<D: Documents>(
     manifest: &Manifest,
 ) -> Result<ImageConfig, D::Error> {
     if !is_image(manifest) {
-        let what = crate::detail::printable(&manifest.config.media_type, 100);
+        let what = crate::printable::printable(&manifest.config.media_type, 100);
         let source = DocumentError::NotAnImage { what };
         return Err(invalid(documents, "manifest", descriptor, source).into());
     }

@@ -268,8 +268,9 @@ fn check_realm(endpoint: &Endpoint, realm: &str) -> Result<Url, RequestError> {
         target,
         reason,
     };
-    let url = Url::parse(realm)
-        .map_err(|_| forbidden(crate::detail::printable(realm, 100), "the realm is not a URL"))?;
+    let url = Url::parse(realm).map_err(|_| {
+        forbidden(crate::printable::printable(realm, 100), "the realm is not a URL")
+    })?;
     let origin =
         endpoint.origin().may_lead_to(&url).map_err(|reason| forbidden(redact(&url), reason))?;
     // From here on the registry is one of plain HTTP, or the realm is HTTPS.
