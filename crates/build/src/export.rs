@@ -6,10 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use xbuild_image::{AssembleOptions, Assembled, LayoutContent, PushSource, assemble};
 use xbuild_model::{Descriptor, DiffId, Digest, FailureKind, ImageLayer, Reference, StepFailure};
-use xbuild_registry::{
-    AssembleOptions, Assembled, Client, LayoutContent, Push, PushEvent, PushSource, assemble,
-};
+use xbuild_registry::{Client, Push, PushEvent};
 use xbuild_snapshot::flatten::{self, SkippedPart};
 use xbuild_snapshot::{Engine, LayerBlob, LayerWriter};
 use xbuild_solve::BuiltImage;
@@ -104,7 +103,7 @@ impl Exporter<'_> {
         let blobs = self.engine.encoded(layers.clone(), form.encoding, form.force);
         let blobs = blobs.map_err(|failure| Problem::step(&failure).during("exporting"))?;
         let blobs: HashMap<DiffId, LayerBlob> = layers.into_iter().zip(blobs).collect();
-        let built = self.images.iter().map(|image| xbuild_registry::BuiltImage {
+        let built = self.images.iter().map(|image| xbuild_image::BuiltImage {
             platform: image.platform.clone(),
             config: image.config.clone(),
             layers: image.layers.0.iter().map(|layer| descriptor(&blobs[layer])).collect(),

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use xbuild_image::{Inspection, Layout, LayoutError, ResolveError};
 use xbuild_model::{FailureKind, Platform, Reference, ResolvedImage};
-use xbuild_registry::{Client, Inspection, Layout, LayoutError, PullError, ResolveError};
+use xbuild_registry::{Client, PullError};
 
 use crate::machine::Machine;
 use crate::problem::Problem;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use xbuild_image::Assembled;
 use xbuild_model::{Descriptor, Reference};
-use xbuild_registry::Assembled;
 
 use crate::report::{self, Problem};
 

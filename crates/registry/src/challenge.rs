@@ -3,8 +3,7 @@
 //! **Source** — RFC 9110 § 11.6.1; distribution, token authentication specification.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
-
-use crate::printable::printable;
+use xbuild_image::printable::printable;
 
 /// A challenge that can be met.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,8 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use tokio::runtime::Runtime;
+use xbuild_image::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
+use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, inspect, resolve};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
@@ -20,14 +22,10 @@ use xbuild_model::{
 };
 
 use crate::blob_read::BlobReader;
-use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use crate::endpoint::Endpoint;
-use crate::error::{DocumentError, PullError, RequestError, ResolveError};
+use crate::error::{PullError, RequestError};
 use crate::http::{Call, Http};
-use crate::inspect::{Inspection, inspect};
-use crate::layout::Layout;
 use crate::options::ClientOptions;
-use crate::resolve::{Documents, resolve};
 use crate::token::Scope;
 
 /// Threads for connections. They only move bytes, hashing and compression happen elsewhere: two

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::printable::printable;
+use xbuild_image::printable::printable;
 
 /// What a server said about a failure: at most 300 characters, control characters escaped.
 ///

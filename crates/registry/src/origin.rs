@@ -4,6 +4,7 @@
 //! an upload's `Location`, the realm of a challenge — is followed without them, or not at all.
 
 use reqwest::Url;
+use xbuild_image::printable::printable;
 use xbuild_model::reference::is_loopback;
 
 /// Scheme, host and port.
@@ -85,7 +86,7 @@ pub(crate) fn redact(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let text = format!("{}://{host}{port}{}", url.scheme(), url.path());
-    crate::printable::printable(&text, 300)
+    printable(&text, 300)
 }
 
 #[cfg(test)]

@@ -9,17 +9,15 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use xbuild_image::parallel::for_each;
+use xbuild_image::printable::printable;
+use xbuild_image::{Assembled, FileFrom, LayerSource, Layout, PushSource};
 use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
 
-use crate::assemble::Assembled;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{PushError, RequestError};
 use crate::http::{Call, Payload};
-use crate::layer_source::{FileFrom, LayerSource, PushSource};
-use crate::layout::Layout;
-use crate::parallel::for_each;
-use crate::printable::printable;
 use crate::token::Scope;
 use crate::upload::{Mount, UploadError, Uploads};
 

@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
+use xbuild_image::FileFrom;
 use xbuild_model::{Descriptor, Digest, Reference};
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::layer_source::FileFrom;
 use crate::upload::{UploadError, Uploads};
 
 impl Client {

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Url};
 use serde::Deserialize;
+use xbuild_image::printable::printable;
 
 use crate::challenge::Challenge;
 use crate::credentials::Credential;
@@ -268,9 +269,8 @@ fn check_realm(endpoint: &Endpoint, realm: &str) -> Result<Url, RequestError> {
         target,
         reason,
     };
-    let url = Url::parse(realm).map_err(|_| {
-        forbidden(crate::printable::printable(realm, 100), "the realm is not a URL")
-    })?;
+    let url = Url::parse(realm)
+        .map_err(|_| forbidden(printable(realm, 100), "the realm is not a URL"))?;
     let origin =
         endpoint.origin().may_lead_to(&url).map_err(|reason| forbidden(redact(&url), reason))?;
     // From here on the registry is one of plain HTTP, or the realm is HTTPS.

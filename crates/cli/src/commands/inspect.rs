@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use xbuild_build::import;
+use xbuild_image::{InspectedImage, Inspection};
 use xbuild_model::{Descriptor, Platform};
-use xbuild_registry::{InspectedImage, Inspection};
 
 use super::du::size;
 use crate::environment;

@@ -5,14 +5,12 @@ use std::io::{Read, Seek, Write};
 use std::time::Duration;
 
 use serde_json::json;
+use xbuild_image::{AssembleOptions, Assembled, BuiltImage, PushSource, assemble};
 use xbuild_model::manifest::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 use xbuild_model::{
     Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, ResolvedImage, StepFailure,
 };
-use xbuild_registry::{
-    AssembleOptions, Assembled, BuiltImage, Client, ClientOptions, Credentials, Push, PushError,
-    PushSource, Retries, Timeouts, assemble,
-};
+use xbuild_registry::{Client, ClientOptions, Credentials, Push, PushError, Retries, Timeouts};
 use xbuild_testkit::registry::Registry;
 
 /// Options with which failures do not take long.

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use xbuild_image::{Layout, LayoutContent, LayoutError, ResolveError};
 use xbuild_model::manifest::REF_NAME;
 use xbuild_model::{BlobSource, Reference};
-use xbuild_registry::{Layout, LayoutContent, LayoutError, ResolveError};
 use xbuild_testkit::registry::Registry;
 
 use crate::fixture::{Built, build, chain, client, platform, put_image, read_layer, reference};
@@ -125,7 +125,7 @@ fn layers_elsewhere_are_fetched_and_checked() {
         layer.descriptor.digest = registry
             .put_blob("base", if wanted.size == 4 { b"base" } else { b"something else goes." });
         layer.descriptor.size = wanted.size;
-        Ok(xbuild_registry::PushSource::Remote(layer))
+        Ok(xbuild_image::PushSource::Remote(layer))
     };
     let content =
         LayoutContent { assembled: &built.assembled, names: &[], layers: &layers, blobs: &client };

@@ -3,11 +3,12 @@
 use std::sync::Mutex;
 
 use serde_json::json;
+use xbuild_image::ResolveError;
 use xbuild_model::manifest::{
     DOCKER_CONFIG, DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, OCI_INDEX,
 };
 use xbuild_model::{Descriptor, Digest};
-use xbuild_registry::{DocumentCache, PullError, ResolveError};
+use xbuild_registry::{DocumentCache, PullError};
 use xbuild_testkit::registry::Registry;
 
 use crate::fixture::{chain, client, platform, put_image, put_index, read_layer, reference};

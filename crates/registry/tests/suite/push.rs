@@ -2,9 +2,10 @@
 
 use std::sync::Mutex;
 
+use xbuild_image::PushSource;
 use xbuild_model::manifest::{OCI_INDEX, OCI_LAYER};
 use xbuild_model::{Descriptor, Digest, Platform};
-use xbuild_registry::{BlobOutcome, Push, PushEvent, PushSource};
+use xbuild_registry::{BlobOutcome, Push, PushEvent};
 use xbuild_testkit::registry::{Action, Fault, Registry};
 use xbuild_testkit::wire::Response;
 

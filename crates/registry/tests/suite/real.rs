@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use xbuild_image::PushSource;
 use xbuild_model::Reference;
-use xbuild_registry::{Push, PushSource};
+use xbuild_registry::Push;
 
 use crate::fixture::{build, client, platform, read_layer};
 

@@ -13,15 +13,17 @@ use crate::printable::printable;
 
 /// How many bytes a manifest or index may have. **Source** — OCI distribution-spec § Pushing
 /// Manifests: registries must accept 4 MiB and need not accept more.
-pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
+pub const MAX_MANIFEST: u64 = 4 << 20;
 /// How many bytes a configuration may have. The largest in use have some 100 KiB.
-pub(crate) const MAX_CONFIG: u64 = 8 << 20;
+pub const MAX_CONFIG: u64 = 8 << 20;
 
 /// What a registry serves under `/manifests/`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, never kept")]
-pub(crate) enum Document {
+pub enum Document {
+    /// An index, or Docker's manifest list.
     Index(Index),
+    /// The manifest of one image, or of an artifact.
     Manifest(Manifest),
 }
 
@@ -48,7 +50,7 @@ impl Document {
     /// `claimed` is the media type of the header or descriptor that led to it. A document that is
     /// both index and manifest, or another than is claimed, is refused: two readers of it could
     /// see two images.
-    pub(crate) fn parse(
+    pub fn parse(
         claimed: Option<&str>,
         bytes: &[u8],
     ) -> Result<(Self, &'static str), DocumentError> {
@@ -116,7 +118,7 @@ fn known_type(media_type: &str, shape: Kind) -> Result<&'static str, DocumentErr
 }
 
 /// Checks that a document may be read at all: its size is known before its bytes are.
-pub(crate) fn check_limit(descriptor: &Descriptor, limit: u64) -> Result<(), DocumentError> {
+pub fn check_limit(descriptor: &Descriptor, limit: u64) -> Result<(), DocumentError> {
     if descriptor.size > limit {
         return Err(DocumentError::TooLarge { size: descriptor.size, limit });
     }
@@ -124,7 +126,7 @@ pub(crate) fn check_limit(descriptor: &Descriptor, limit: u64) -> Result<(), Doc
 }
 
 /// Checks that `bytes` are what the descriptor says.
-pub(crate) fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), DocumentError> {
+pub fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), DocumentError> {
     let actual = bytes.len() as u64;
     if actual != descriptor.size {
         return Err(DocumentError::Size { expected: descriptor.size, actual });

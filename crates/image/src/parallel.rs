@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Does `work` on each item, `jobs` at a time, and returns the first error; after it nothing new
 /// is begun.
-pub(crate) fn for_each<T: Sync, E: Send>(
+pub fn for_each<T: Sync, E: Send>(
     jobs: usize,
     items: &[T],
     work: impl Fn(&T) -> Result<(), E> + Sync,

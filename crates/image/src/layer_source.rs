@@ -29,7 +29,7 @@ impl PushSource {
     }
 
     /// Returns the layer of the base image that this is, if it is one.
-    pub(crate) fn base(&self) -> Option<&ImageLayer> {
+    pub fn base(&self) -> Option<&ImageLayer> {
         match self {
             Self::Local(_) => None,
             Self::Remote(layer) | Self::Pulled(_, layer) => Some(layer),
@@ -42,9 +42,12 @@ pub type LayerSource<'a> = dyn Fn(&Descriptor) -> Result<PushSource, StepFailure
 
 /// Reads a file from a position of its own: several readers of one open file do not disturb each
 /// other.
-pub(crate) struct FileFrom {
-    pub(crate) file: File,
-    pub(crate) position: u64,
+#[derive(Debug)]
+pub struct FileFrom {
+    /// The file.
+    pub file: File,
+    /// Where the next byte is read.
+    pub position: u64,
 }
 
 impl Read for FileFrom {

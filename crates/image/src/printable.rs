@@ -1,7 +1,7 @@
 //! Text of servers and files, made fit to be shown.
 
 /// Returns at most `limit` characters of `text`, those that steer a terminal escaped.
-pub(crate) fn printable(text: &str, limit: usize) -> String {
+pub fn printable(text: &str, limit: usize) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')

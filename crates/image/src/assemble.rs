@@ -96,7 +96,7 @@ impl Assembled {
 ///
 /// ```
 /// use xbuild_model::ImageConfig;
-/// use xbuild_registry::{AssembleOptions, BuiltImage, assemble};
+/// use xbuild_image::{AssembleOptions, BuiltImage, assemble};
 ///
 /// let image = |name: &str| BuiltImage {
 ///     platform: name.parse().unwrap(),
@@ -109,7 +109,7 @@ impl Assembled {
 /// let images = vec![image("linux/arm64"), image("linux/s390x")];
 /// let assembled = assemble(&platforms, images, &AssembleOptions::default())?;
 /// assert_eq!(assembled.images[0].platform, platforms[0]);
-/// # Ok::<(), xbuild_registry::AssembleError>(())
+/// # Ok::<(), xbuild_image::AssembleError>(())
 /// ```
 pub fn assemble(
     platforms: &[Platform],

@@ -19,7 +19,7 @@ const MAX_UNNAMED: usize = 16;
 
 /// A place that manifests are read from: a repository or a layout. Whatever it returns was
 /// checked against size and digest.
-pub(crate) trait Documents {
+pub trait Documents {
     /// Why a document could not be read, or is not an image's.
     type Error: From<ResolveError>;
 
@@ -44,7 +44,7 @@ pub(crate) trait Documents {
 ///
 /// An index must have an image that serves for the platform. An image without an index is taken
 /// whatever its platform, which the result tells.
-pub(crate) fn resolve<D: Documents>(
+pub fn resolve<D: Documents>(
     documents: &D,
     platform: &Platform,
 ) -> Result<ResolvedImage, D::Error> {

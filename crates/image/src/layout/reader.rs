@@ -1,13 +1,4 @@
 //! Reading an OCI layout.
-//!
-//! ```text
-//! oci-layout          {"imageLayoutVersion": "1.0.0"}
-//! index.json          the images; the annotation org.opencontainers.image.ref.name is the tag
-//! blobs/sha256/HEX    manifests, configurations, layers
-//! ```
-//!
-//! Nothing in it is trusted: no link is followed, only regular files are opened, and sizes are
-//! compared before anything is read. **Source** — OCI image-spec `image-layout.md`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,25 +8,24 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, openat};
 use serde::Deserialize;
-use xbuild_model::manifest::{OCI_INDEX, REF_NAME};
+use xbuild_model::manifest::REF_NAME;
 use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImage};
 
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use crate::error::{DocumentError, LayoutError, ResolveError, ValidateError};
 use crate::inspect::{Inspection, inspect};
+use crate::layout::{IMAGE_NAME, empty_index};
 use crate::printable::printable;
 use crate::resolve::{Documents, resolve};
 use crate::validate::{Validated, validate};
 
-/// The annotation that containerd keeps the whole reference under.
-pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// How many bytes of `oci-layout` are read: it holds a version.
 const MAX_MARKER: u64 = 4 << 10;
 
 /// An OCI layout.
 ///
 /// ```no_run
-/// use xbuild_registry::Layout;
+/// use xbuild_image::Layout;
 ///
 /// let layout = Layout::open("images/base".as_ref())?;
 /// let image = layout.resolve(Some("latest"), &"linux/arm64".parse()?)?;
@@ -218,16 +208,6 @@ impl Layout {
             Ok(_) => Ok(bytes),
             Err(source) => Err(LayoutError::Io { path, source }),
         }
-    }
-}
-
-/// Returns an index without entries.
-pub(crate) fn empty_index() -> Index {
-    Index {
-        schema_version: 2,
-        media_type: Some(OCI_INDEX.to_owned()),
-        manifests: Vec::new(),
-        annotations: Default::default(),
     }
 }
 

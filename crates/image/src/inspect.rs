@@ -33,7 +33,7 @@ pub struct InspectedImage {
 }
 
 /// Reads all manifests and configurations, and no layer.
-pub(crate) fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
+pub fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
     let (root, bytes) = documents.root()?;
     let mut inspection = Inspection {
         name: documents.name().to_owned(),

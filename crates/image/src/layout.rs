@@ -1,0 +1,32 @@
+//! OCI layouts: an image as a folder or as a tar archive.
+//!
+//! ```text
+//! oci-layout          {"imageLayoutVersion": "1.0.0"}
+//! index.json          the images; the annotation org.opencontainers.image.ref.name is the tag
+//! blobs/sha256/HEX    manifests, configurations, layers
+//! ```
+//!
+//! Nothing in it is trusted: no link is followed, only regular files are opened, and sizes are
+//! compared before anything is read. **Source** — OCI image-spec `image-layout.md`.
+
+mod reader;
+mod writer;
+
+use xbuild_model::Index;
+use xbuild_model::manifest::OCI_INDEX;
+
+pub use reader::Layout;
+pub use writer::LayoutContent;
+
+/// The annotation that containerd keeps the whole reference under.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Returns an index without entries.
+fn empty_index() -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(OCI_INDEX.to_owned()),
+        manifests: Vec::new(),
+        annotations: Default::default(),
+    }
+}
