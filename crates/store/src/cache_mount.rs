@@ -22,7 +22,7 @@ use xbuild_model::Digest;
 use xbuild_model::run::Sharing;
 
 use crate::folder::rename_new;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, gc};
 
 /// The folder below the store's.
 pub(crate) const FOLDER: &str = "cache-mounts";
@@ -166,8 +166,9 @@ impl Store {
 
     /// Returns where all of them are.
     pub(crate) fn cache_mount_homes(&self) -> Vec<PathBuf> {
-        let maps = crate::gc::children(&self.root().join(FOLDER));
-        maps.iter().flat_map(|map| crate::gc::children(map)).collect()
+        let maps = gc::children(&self.root().join(FOLDER));
+        let homes = maps.iter().flat_map(|map| gc::children(map));
+        homes.filter(|home| gc::is_key(&gc::file_name(home))).collect()
     }
 
     fn cache_mount_home(&self, map: &str, key: &Digest, number: u32) -> PathBuf {
@@ -179,7 +180,7 @@ fn info(home: &Path) -> CacheMountInfo {
     let name = fs::read(home.join(ID)).unwrap_or_default();
     CacheMountInfo {
         id: String::from_utf8_lossy(&name[..name.len().min(MAX_ID)]).into_owned(),
-        bytes: crate::gc::usage("", vec![home.to_owned()]).bytes,
+        bytes: gc::usage("", vec![home.to_owned()]).bytes,
         last_used: fs::metadata(home.join(LOCK)).and_then(|meta| meta.modified()).ok(),
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use xbuild_model::Digest;
+use xbuild_model::{Digest, FailureKind};
 
 /// A failure of the store. Nothing that was published before is touched by it.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,36 @@ pub enum StoreError {
         /// What is understood.
         expected: &'static str,
     },
+    /// The folder holds things that xbuild did not put there.
+    #[error("the folder {path:?} is not empty and no store: {name:?} is in it")]
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+        /// One of its entries.
+        name: String,
+    },
+    /// Another user owns the store, or a folder of it, and could put any result into it.
+    #[error("{path:?} in the store belongs to user {owner}, and user {user} builds")]
+    Owner {
+        /// The store or a folder in it.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The effective user of this process.
+        user: u32,
+    },
+    /// Other users may write to the store, and could put any result into it.
+    #[error("other users may write to {path:?} in the store")]
+    Writable {
+        /// The store or a folder in it.
+        path: PathBuf,
+    },
+    /// A link, or something else, stands where the store has a folder.
+    #[error("{path:?} in the store is no folder")]
+    NotAFolder {
+        /// What is in the way.
+        path: PathBuf,
+    },
     /// The bytes written are not those that were announced.
     #[error(
         "expected {expected} with {expected_size} bytes, got {actual} with {actual_size} bytes"
@@ -53,6 +83,36 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns whose business the failure is: the user's if the folder should not be used, else
+    /// the disk's.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::NotAStore { .. }
+            | Self::Owner { .. }
+            | Self::Writable { .. }
+            | Self::NotAFolder { .. } => FailureKind::User,
+            _ => FailureKind::Internal,
+        }
+    }
+
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotAStore { .. } => Some("give --root a new or an empty folder"),
+            Self::Owner { .. } => {
+                Some("each user has a store of their own: give --root another folder")
+            }
+            Self::Writable { .. } => Some(
+                "builds would trust what others put there: give --root another folder, or close \
+                 this one with chmod go-w after a look at what is in it",
+            ),
+            Self::NotAFolder { .. } => {
+                Some("remove it; to keep the store elsewhere name that place with --root")
+            }
+            _ => None,
+        }
+    }
+
     /// Returns a function that makes an I/O error of what an operation on `path` returned.
     pub(crate) fn io(
         action: &'static str,

@@ -3,6 +3,7 @@
 //! They are written without syncing, because syncing them would cost more than making them anew.
 //! So they count only in the boot in which they were made: the path names it.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -74,16 +75,22 @@ pub(crate) fn boot_id() -> Result<String, StoreError> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = fs::read_to_string(path).map_err(StoreError::io("read", path))?;
     let id = text.trim();
-    let valid = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    valid.then(|| id.to_owned()).ok_or_else(|| {
+    is_boot_id(id).then(|| id.to_owned()).ok_or_else(|| {
         StoreError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, "no boot id"))
     })
 }
 
-/// Returns what was published in other boots.
+/// Returns whether a name is that of a boot: a UUID.
+fn is_boot_id(name: &str) -> bool {
+    let groups = name.split('-').map(str::len);
+    let is_hex = |b: u8| b.is_ascii_hexdigit() || b == b'-';
+    groups.eq([8, 4, 4, 4, 12]) && name.bytes().all(is_hex)
+}
+
+/// Returns the folders of other boots: unpacked layers and fetched sources.
 pub(crate) fn stale(root: &Path, boot: &str) -> Vec<PathBuf> {
-    let kinds = [FOLDERS, SOURCES].into_iter();
-    let entries =
-        kinds.flat_map(|kind| fs::read_dir(root.join(kind)).into_iter().flatten().flatten());
-    entries.filter(|entry| entry.file_name() != boot).map(|entry| entry.path()).collect()
+    let folders = [FOLDERS, SOURCES].map(|kind| fs::read_dir(root.join(kind)));
+    let entries = folders.into_iter().flatten().flatten().flatten();
+    let is_stale = |name: &OsStr| name.to_str().is_some_and(|n| n != boot && is_boot_id(n));
+    entries.filter(|entry| is_stale(&entry.file_name())).map(|entry| entry.path()).collect()
 }

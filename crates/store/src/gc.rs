@@ -112,7 +112,7 @@ impl Store {
                     LAST_SEEN => seen.contains(&path),
                     _ => false,
                 };
-                if !keep {
+                if !keep && is_key(&file_name(&path)) {
                     fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
                 }
             }
@@ -158,13 +158,14 @@ impl Store {
     fn folders(&self) -> Vec<PathBuf> {
         let boots = children(&self.root().join(folder::FOLDERS));
         let maps = boots.iter().flat_map(|boot| children(boot));
-        maps.flat_map(|map| children(&map)).collect()
+        maps.flat_map(|map| children(&map)).filter(|path| is_key(&file_name(path))).collect()
     }
 
     /// Returns all fetched sources.
     fn sources(&self) -> Vec<PathBuf> {
         let boots = children(&self.root().join(folder::SOURCES));
-        boots.iter().flat_map(|boot| children(boot)).collect()
+        let folders = boots.iter().flat_map(|boot| children(boot));
+        folders.filter(|path| is_key(&file_name(path))).collect()
     }
 
     /// Returns the names (hexadecimal digests) of the blobs that the images need.
@@ -216,7 +217,14 @@ pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     list
 }
 
-fn file_name(path: &Path) -> String {
+/// Returns whether a name is one that the store gives: `HEX`, `HEX.ENCODING` or `HEX-N`.
+pub(crate) fn is_key(name: &str) -> bool {
+    let (key, rest) = name.split_at_checked(64).unwrap_or((name, ""));
+    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    key.len() == 64 && key.bytes().all(is_hex) && (rest.is_empty() || rest.starts_with(['.', '-']))
+}
+
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

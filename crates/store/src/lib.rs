@@ -33,6 +33,7 @@ mod folder;
 mod gc;
 mod growing;
 mod hashed;
+mod home;
 mod pending;
 mod publisher;
 mod record;

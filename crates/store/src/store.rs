@@ -13,25 +13,9 @@ use crate::publisher::Publisher;
 use crate::record::LayerRecord;
 use crate::temp::{self, Session};
 use crate::{
-    BlobWriter, CacheRecord, ImageRecord, SelectionRecord, StoreError, TempFolder, folder, record,
+    BlobWriter, CacheRecord, ImageRecord, SelectionRecord, StoreError, TempFolder, folder, home,
+    record,
 };
-
-const VERSION: &str = "1";
-const FOLDERS: &[&str] = &[
-    "blobs/sha256",
-    "layers",
-    "indexes",
-    "file-hashes",
-    "folders",
-    "cache",
-    "cache-mounts",
-    "images",
-    "last-seen",
-    "selections",
-    "sources",
-    "source-records",
-    "tmp",
-];
 
 /// The largest record or index that is read, in bytes: one million files make about 200 MiB.
 const MAX_RECORD: u64 = 1 << 30;
@@ -52,16 +36,12 @@ impl Store {
     /// Opens the store in the folder `root`, made if it is missing, and removes what killed
     /// builds left in it.
     ///
-    /// **Errors** — [`StoreError::Version`] if the store has another format; [`StoreError::Busy`]
-    /// never: it waits for a running prune.
+    /// **Errors** — those of a folder that is no store or cannot be trusted, which stays as it is;
+    /// [`StoreError::Busy`] never: it waits for a running prune.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        make_folders(root)?;
-        check_version(root)?;
-        let path = root.join("lock");
-        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        let lock = lock.map_err(StoreError::io("open", &path))?;
+        let lock = home::open(root)?;
         rustix::fs::flock(&lock, FlockOperation::LockShared)
-            .map_err(|errno| StoreError::io("lock", &path)(errno.into()))?;
+            .map_err(|errno| StoreError::io("lock", root.join(home::LOCK))(errno.into()))?;
         temp::sweep(&root.join("tmp"));
         let session = Session::start(&root.join("tmp"))?;
         let boot = folder::boot_id()?;
@@ -380,37 +360,6 @@ fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     let length = bytes.len() as u64;
     if before > length { file.set_len(length) } else { Ok(()) }
-}
-
-fn make_folders(root: &Path) -> Result<(), StoreError> {
-    for folder in FOLDERS {
-        let path = root.join(folder);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(StoreError::io("make folder", &path))?;
-    }
-    Ok(())
-}
-
-fn check_version(root: &Path) -> Result<(), StoreError> {
-    let path = root.join("version");
-    match fs::read_to_string(&path) {
-        Ok(text) if text.trim_end() == VERSION => Ok(()),
-        Ok(text) => Err(StoreError::Version {
-            path: root.to_owned(),
-            found: text.trim_end().chars().take(40).collect(),
-            expected: VERSION,
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Renamed into place: a concurrent first build must never see an empty file.
-            let temp = root.join(format!("version.{}", std::process::id()));
-            fs::write(&temp, format!("{VERSION}\n")).map_err(StoreError::io("write", &temp))?;
-            fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
-        }
-        Err(error) => Err(StoreError::io("read", path)(error)),
-    }
 }
 
 fn touch(path: &Path) -> io::Result<()> {

@@ -1,11 +1,12 @@
 //! Work in progress: a folder for each open store, swept up when its owner is gone.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{self, FlockOperation, Mode, OFlags};
 
 use crate::StoreError;
 
@@ -29,7 +30,7 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(StoreError::io("make folder", &path))?,
             }
-            if let Some(lock) = try_lock(&path) {
+            if let Some(lock) = try_lock(&path, true) {
                 return Ok(Self { path, _lock: lock });
             }
             // A sweeper came between the two calls.
@@ -47,37 +48,56 @@ impl Drop for Session {
     }
 }
 
-/// Takes the lock of a session's folder, `None` if somebody has it or the folder is gone.
-fn try_lock(folder: &Path) -> Option<File> {
-    let path = folder.join(LOCK);
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).ok()?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+/// Takes the lock of a session's folder, `None` if somebody has it or the folder is gone. The lock
+/// file is made only if the session is `new`.
+fn try_lock(folder: &Path, new: bool) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = fs::open(folder, flags, Mode::empty()).ok()?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = if new { flags | OFlags::CREATE | OFlags::EXCL } else { flags };
+    let mode = Mode::from_raw_mode(0o600);
+    let file = fs::openat(&folder, LOCK, flags | OFlags::CLOEXEC, mode).ok()?;
+    fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     // The folder may have been swept between opening and locking.
-    folder.join(LOCK).exists().then_some(file)
+    fs::accessat(&folder, LOCK, fs::Access::EXISTS, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(File::from(file))
 }
 
-/// Removes the folders of sessions that ended without doing so. What belongs to other owners
-/// (files of a user namespace) stays for [`crate::Store::leftovers`].
+/// Returns the folders of sessions: those whose names are `PID-N`.
+fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_session = move |name: &OsStr| {
+        let parts = name.to_str().and_then(|name| name.split_once('-'));
+        parts.is_some_and(|(pid, number)| is_number(pid) && is_number(number))
+    };
+    let entries = std::fs::read_dir(tmp).into_iter().flatten().flatten();
+    entries.filter(move |entry| is_session(&entry.file_name())).map(|entry| entry.path())
+}
+
+/// Removes the folders of sessions that ended without doing so. Files of other owners, which only
+/// a user namespace can remove, stay for [`crate::Store::leftovers`].
 pub(crate) fn sweep(tmp: &Path) {
-    for entry in fs::read_dir(tmp).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if let Some(_lock) = try_lock(&path) {
-            remove(&path);
+    for path in sessions(tmp) {
+        match try_lock(&path, false) {
+            Some(_lock) => remove(&path),
+            // A session that was killed before it had a lock, or one that is about to make it and
+            // will make another folder. Fails for all others.
+            None => drop(std::fs::remove_dir(&path)),
         }
     }
 }
 
 /// Removes a folder as far as the plain user can, the lock file last.
 fn remove(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
         let inner = entry.path();
         if entry.file_name() != LOCK {
-            let _ = fs::remove_dir_all(&inner).or_else(|_| fs::remove_file(&inner));
+            let _ = std::fs::remove_dir_all(&inner).or_else(|_| std::fs::remove_file(&inner));
         }
     }
-    let only_lock = fs::read_dir(path).is_ok_and(|entries| entries.count() <= 1);
+    let only_lock = std::fs::read_dir(path).is_ok_and(|entries| entries.count() <= 1);
     if only_lock {
-        let _ = fs::remove_dir_all(path);
+        let _ = std::fs::remove_dir_all(path);
     }
 }
 
@@ -91,9 +111,8 @@ pub(crate) struct Abandoned {
 
 /// Returns the folders below `tmp` that no open store owns.
 pub(crate) fn abandoned(tmp: &Path) -> Vec<Abandoned> {
-    let entries = fs::read_dir(tmp).into_iter().flatten().flatten();
-    let lock = |path: PathBuf| try_lock(&path).map(|_lock| Abandoned { path, _lock });
-    entries.filter_map(|entry| lock(entry.path())).collect()
+    let lock = |path: PathBuf| try_lock(&path, false).map(|_lock| Abandoned { path, _lock });
+    sessions(tmp).filter_map(lock).collect()
 }
 
 /// A folder for work in progress, removed on drop as far as the plain user can.
@@ -115,6 +134,6 @@ impl TempFolder {
 
 impl Drop for TempFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

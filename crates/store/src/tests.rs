@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use xbuild_model::{Descriptor, DiffId, Digest};
@@ -129,7 +130,7 @@ fn the_second_of_two_equal_folders_is_dropped() {
 #[test]
 fn folders_of_another_boot_are_retired() {
     let (folder, store) = store();
-    let stale = folder.path().join("folders/0000-1111/map/layer");
+    let stale = folder.path().join("folders/01234567-89ab-cdef-0123-456789abcdef/map/layer");
     fs::create_dir_all(&stale).unwrap();
     drop(store);
     let store = Store::open(folder.path()).unwrap();
@@ -142,6 +143,7 @@ fn the_work_of_a_dead_session_is_swept_up() {
     let (folder, store) = store();
     let dead = folder.path().join("tmp/1-1");
     fs::create_dir_all(dead.join("unpack-0/deep")).unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
     let other = Store::open(folder.path()).unwrap();
     assert!(!dead.exists());
     assert!(store.temp_dir("x").unwrap().path().exists());
@@ -165,6 +167,116 @@ fn pruning_waits_for_nobody_and_keeps_images() {
     store.prune(true).unwrap();
     assert!(!store.has_blob(&target));
     assert!(store.image("a:1").unwrap().is_none());
+}
+
+/// Puts a file with known contents below `folder` and returns its path.
+fn precious(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "precious").unwrap();
+    path
+}
+
+#[test]
+fn a_folder_with_other_things_is_no_store_and_stays_as_it_is() {
+    for name in ["tmp/1-0/lock", "folders/mine/notes", "sources/notes", "layers/notes", "notes"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = precious(folder.path(), name);
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::NotAStore { .. }), "{name}: {error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(file).unwrap(), "precious");
+    }
+}
+
+#[test]
+fn an_empty_version_heals_where_nothing_else_is() {
+    let (folder, store) = store();
+    drop(store);
+    let version = folder.path().join("version");
+    fs::write(&version, "").unwrap();
+    drop(Store::open(folder.path()).unwrap());
+    assert_eq!(fs::read_to_string(&version).unwrap(), "1\n");
+    fs::write(&version, "").unwrap();
+    precious(folder.path(), "notes");
+    assert!(matches!(Store::open(folder.path()), Err(StoreError::NotAStore { .. })));
+}
+
+#[test]
+fn sweeping_and_pruning_leave_what_the_store_did_not_name() {
+    let (folder, store) = store();
+    let files = [
+        "tmp/notes",
+        "tmp/mine/lock",
+        "tmp/1-0/notes",
+        "folders/mine/map/notes",
+        "sources/mine/notes",
+        "layers/notes",
+        "cache/0123",
+        "blobs/sha256/notes",
+        "cache-mounts/map/mine/fs/notes",
+    ];
+    let files = files.map(|name| precious(folder.path(), name));
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.leftovers(), []);
+    assert_eq!(store.prune(true).unwrap(), []);
+    for file in files {
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious", "{file:?}");
+    }
+}
+
+#[test]
+fn links_in_a_store_are_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    let file = precious(outside.path(), "0-0/notes");
+    precious(outside.path(), "0-0/lock");
+    for name in ["tmp", "layers", "folders", "blobs", "blobs/sha256"] {
+        let (folder, store) = store();
+        drop(store);
+        let path = folder.path().join(name);
+        fs::remove_dir_all(&path).unwrap();
+        symlink(outside.path(), &path).unwrap();
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::NotAFolder { .. }), "{name}: {error}");
+    }
+    let (folder, store) = store();
+    symlink(outside.path().join("0-0"), folder.path().join("tmp/1-0")).unwrap();
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.leftovers(), []);
+    assert_eq!(fs::read_to_string(file).unwrap(), "precious");
+}
+
+#[test]
+fn a_store_that_others_may_write_to_is_refused() {
+    let open_up = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, mode) in [("", 0o777), ("", 0o770), ("cache", 0o702), ("tmp", 0o720)] {
+        let (folder, store) = store();
+        drop(store);
+        open_up(&folder.path().join(name), mode);
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Writable { .. }), "{name} {mode:o}: {error}");
+    }
+    // A folder that is adopted is as open as the umask has it.
+    let folder = tempfile::tempdir().unwrap();
+    open_up(folder.path(), 0o775);
+    drop(Store::open(folder.path()).unwrap());
+    assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o755);
+}
+
+#[test]
+fn many_first_builds_make_one_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("new/store");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| drop(Store::open(&root).unwrap()));
+        }
+    });
+    assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "1\n");
 }
 
 #[test]
