@@ -112,14 +112,14 @@ pub enum FetchError {
         actual: String,
     },
     /// The folder in the repository is not there, or a part of it is no real folder.
-    #[error("{remote} has no folder {path:?} at {commit}")]
+    #[error("{remote} has no folder {path:?} at {name}")]
     NoFolder {
         /// The repository.
         remote: String,
         /// The folder.
         path: String,
-        /// The commit.
-        commit: String,
+        /// The reference, as it was asked for.
+        name: String,
     },
     /// A repository of this machine.
     #[error("repositories of this machine are not fetched: {remote}")]

@@ -15,27 +15,46 @@ use crate::login;
 /// What servers say that do not give single commits: then more has to be fetched.
 const REFUSALS: &[&str] = &["unadvertised", "not our ref", "shallow", "couldn't find remote ref"];
 
-/// What a reference was found to be.
+/// The commit that a reference names.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
-    /// All digits of the commit.
+    /// All digits of the commit, or of a tag object that leads to it.
     commit: String,
-    /// The full name of the reference, if it has one.
+    /// All digits of the object of an annotated tag.
+    tag: Option<String>,
+    /// The full name of the reference, if it has one; that of a branch instead of `HEAD`.
     name: Option<String>,
+}
+
+impl Found {
+    /// Returns what the reference itself holds.
+    fn object(&self) -> &str {
+        self.tag.as_deref().unwrap_or(&self.commit)
+    }
+
+    fn is(&self, checksum: &str) -> bool {
+        self.commit.starts_with(checksum) || self.object().starts_with(checksum)
+    }
 }
 
 /// Returns the folder with the files of the commit.
 pub(crate) fn fetch(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
-    let folder = files(fetcher, source)?;
+    let root = files(fetcher, source)?;
     if let Some(warn) = &fetcher.options.on_warning
         && source.submodules.is_none()
-        && folder.join(".gitmodules").symlink_metadata().is_ok()
+        && root.join(".gitmodules").symlink_metadata().is_ok()
     {
         warn(&FetchWarning::Submodules { remote: source.remote.clone() });
     }
-    Ok(folder)
+    let Some(path) = &source.subdir else { return Ok(root) };
+    checkout::folder(&root, path).ok_or_else(|| FetchError::NoFolder {
+        remote: source.remote.clone(),
+        path: path.clone(),
+        name: source.reference.clone().unwrap_or_else(|| "HEAD".to_owned()),
+    })
 }
 
+/// Returns the folder with all files of the commit.
 fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
     let remote = &source.remote;
     if !fetcher.options.allow_files && (remote.starts_with("file:") || remote.starts_with('/')) {
@@ -45,28 +64,24 @@ fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
     let home = temp.path().join("home");
     fs::create_dir(&home).map_err(io("make", &home))?;
     let authorization = login::git(fetcher, source)?;
-    let found = match source.reference.as_deref().filter(|name| is_commit(name)) {
-        Some(commit) => Found { commit: commit.to_ascii_lowercase(), name: None },
+    let found = match source.reference.as_deref().filter(|name| is_object(name)) {
+        Some(id) => Found { commit: id.to_ascii_lowercase(), tag: None, name: None },
         None => {
             let git = Git::new(fetcher, remote, authorization.clone(), &home)?;
             resolve(&git, remote, source.reference.as_deref())?
         }
     };
-    let commit = &found.commit;
-    if let Some(expected) = &source.checksum
-        && !commit.starts_with(expected.as_str())
-    {
-        let (remote, expected, actual) = (remote.clone(), expected.clone(), commit.clone());
-        return Err(FetchError::Commit { remote, expected, actual });
+    let checksum = source.checksum.as_deref();
+    let is_expected = checksum.is_none_or(|expected| found.is(expected));
+    if !is_expected && found.name.is_some() {
+        return Err(mismatch(source, &found.commit));
     }
-    let subdir = source.subdir.as_deref();
     // A folder of a repository is no repository.
-    let keep = source.keep_git_dir == Some(true) && subdir.is_none();
+    let keep = source.keep_git_dir == Some(true) && source.subdir.is_none();
     let submodules = source.submodules == Some(true);
-    let key =
-        format!("git 1\n{commit}\n{keep}\n{submodules}\n{}\n{remote}", subdir.unwrap_or_default());
-    let key = Digest::of(key.as_bytes());
-    if let Some(folder) = fetcher.store.source_folder(&key) {
+    let key = key(remote, &found, keep, submodules);
+    // The id of a tag does not tell the commit that a checksum may name.
+    if let Some(folder) = fetcher.store.source_folder(&key).filter(|_| is_expected) {
         return Ok(folder);
     }
     let work = temp.path().join("fs");
@@ -75,26 +90,37 @@ fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
     let repository = if keep { work.join(".git") } else { temp.path().join("git") };
     git.place(repository, work.clone());
     check_out(&git, remote, &found, keep, submodules)?;
-    let time = commit_time(&git, remote, commit)?;
-    let missing = || FetchError::NoFolder {
-        remote: remote.clone(),
-        path: subdir.unwrap_or_default().to_owned(),
-        commit: commit.clone(),
-    };
-    let content = match subdir {
-        None => work,
-        Some(path) => checkout::folder(&work, path).ok_or_else(missing)?,
-    };
-    checkout::level(&content, time, keep).map_err(io("finish the files of", &content))?;
-    Ok(fetcher.store.publish_source(&content, &key)?)
+    let (commit, time) = commit_and_time(&git, remote)?;
+    if checksum.is_some_and(|expected| !found.is(expected) && !commit.starts_with(expected)) {
+        return Err(mismatch(source, &commit));
+    }
+    checkout::level(&work, time, keep).map_err(io("finish the files of", &work))?;
+    Ok(fetcher.store.publish_source(&work, &key)?)
+}
+
+/// Returns the key of a folder of files; of a repository that is kept its references are a part.
+fn key(remote: &str, found: &Found, keep: bool, submodules: bool) -> Digest {
+    let reference = found.name.as_deref().filter(|_| keep).unwrap_or_default();
+    let object = if keep { found.object() } else { &found.commit };
+    let key = format!("git 2\n{object}\n{keep}\n{submodules}\n{reference}\n{remote}");
+    Digest::of(key.as_bytes())
+}
+
+fn mismatch(source: &GitSource, commit: &str) -> FetchError {
+    FetchError::Commit {
+        remote: source.remote.clone(),
+        expected: source.checksum.clone().unwrap_or_default(),
+        actual: commit.to_owned(),
+    }
 }
 
 /// Returns the commit that a name stands for.
 fn resolve(git: &Git<'_>, remote: &str, name: Option<&str>) -> Result<Found, FetchError> {
-    let mut args = vec!["--quiet".to_owned(), "--".to_owned(), remote.to_owned()];
+    let mut args = vec!["--quiet".to_owned(), "--symref".to_owned()];
+    args.extend(["--".to_owned(), remote.to_owned()]);
     match name {
         None => args.push("HEAD".to_owned()),
-        // The commit of a tag with a message of its own has ^{} behind its name.
+        // The commit of an annotated tag has ^{} behind its name.
         Some(name) => args.extend([name.to_owned(), format!("{name}^{{}}")]),
     }
     let answer = git.run("ls-remote", args)?;
@@ -104,30 +130,34 @@ fn resolve(git: &Git<'_>, remote: &str, name: Option<&str>) -> Result<Found, Fet
         remote: remote.to_owned(),
         name: name.unwrap_or("HEAD").to_owned(),
     })?;
-    if is_commit(&found.commit) { Ok(found) } else { Err(wrong()) }
+    if is_object(&found.commit) && is_object(found.object()) { Ok(found) } else { Err(wrong()) }
 }
 
-/// Picks the reference meant from those that a remote has.
+/// Picks a reference from those of a remote: the full name, else a branch, else a tag.
 ///
-/// **Source** — `gitrevisions(7)`, for the order.
+/// **Source** — `git-checkout(1)`, which prefers branches to tags, as BuildKit does.
 fn choose(answer: &str, name: Option<&str>) -> Option<Found> {
     let lines: Vec<(&str, &str)> =
         answer.lines().filter_map(|line| line.split_once('\t')).collect();
-    let commit_of = |full: &str| {
-        let peeled = format!("{full}^{{}}");
-        let find = |wanted: &str| lines.iter().find(|(_, found)| *found == wanted);
-        find(&peeled).or_else(|| find(full)).map(|(commit, _)| (*commit).to_owned())
+    let object_of = |wanted: &str| {
+        let is_id = |id: &str| !id.starts_with("ref: ");
+        let line = lines.iter().find(|(id, found)| *found == wanted && is_id(id));
+        line.map(|(id, _)| (*id).to_owned())
     };
-    let candidates = match name {
-        None => vec!["HEAD".to_owned()],
-        Some(name) => ["", "refs/", "refs/tags/", "refs/heads/"]
-            .map(|prefix| format!("{prefix}{name}"))
-            .into(),
+    let found = |full: String| {
+        let object = object_of(&full)?;
+        // `ref: refs/heads/main` says what HEAD stands for.
+        let branch = lines.iter().find(|(_, name)| *name == full);
+        let branch = branch.and_then(|(to, _)| to.strip_prefix("ref: ")).map(str::to_owned);
+        let name = Some(branch.unwrap_or_else(|| full.clone()));
+        Some(match object_of(&format!("{full}^{{}}")) {
+            Some(commit) => Found { commit, tag: Some(object), name },
+            None => Found { commit: object, tag: None, name },
+        })
     };
-    candidates.into_iter().find_map(|full| {
-        let commit = commit_of(&full)?;
-        Some(Found { commit, name: Some(full) })
-    })
+    let Some(name) = name else { return found("HEAD".to_owned()) };
+    let prefixes = ["", "refs/", "refs/heads/", "refs/tags/"];
+    prefixes.into_iter().find_map(|prefix| found(format!("{prefix}{name}")))
 }
 
 /// Fetches a commit into a new repository and writes its files.
@@ -141,9 +171,14 @@ fn check_out(
     let commit = found.commit.as_str();
     let format = if commit.len() == 64 { "sha256" } else { "sha1" };
     git.run("init", ["--quiet", "--template=", &format!("--object-format={format}")])?;
-    get(git, remote, found)?;
+    let wanted = if keep { found.object() } else { commit };
+    get(git, remote, wanted, found.name.as_deref())?;
     if keep {
         git.run("remote", ["add", "--", "origin", remote])?;
+        // `git describe` and the like look for the reference that was asked for.
+        if let Some(name) = found.name.as_deref().filter(|name| name.starts_with("refs/")) {
+            git.run("update-ref", ["--", name, wanted])?;
+        }
     }
     git.run("checkout", ["--quiet", "--force", "--detach", commit, "--"])?;
     if submodules {
@@ -153,22 +188,20 @@ fn check_out(
     Ok(())
 }
 
-/// Fetches a commit: alone, else with its reference, else with everything.
-fn get(git: &Git<'_>, remote: &str, found: &Found) -> Result<(), FetchError> {
+/// Fetches an object that leads to a commit: alone, else with its reference, else with everything.
+fn get(git: &Git<'_>, remote: &str, id: &str, name: Option<&str>) -> Result<(), FetchError> {
     const QUIET: &[&str] = &["--quiet", "--no-tags", "--no-recurse-submodules"];
     const SHALLOW: &[&str] = &["--depth=1"];
     const ALL: &[&str] = &["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
-    let name = found.name.as_deref();
-    let mut attempts = vec![(SHALLOW, vec![found.commit.as_str()])];
+    let mut attempts = vec![(SHALLOW, vec![id])];
     attempts.extend(name.map(|name| (SHALLOW, vec![name])));
     attempts.push((&[], ALL.to_vec()));
     let mut refused = None;
     for (depth, what) in attempts {
         match git.run("fetch", [QUIET, depth, &["--", remote], &what].concat()) {
             Ok(_) => {
-                // What the reference names may have changed since it was looked up.
-                let object = format!("{}^{{commit}}", found.commit);
-                if git.run("cat-file", ["-e", &object]).is_ok() {
+                // The reference may have changed since it was looked up.
+                if git.run("cat-file", ["-e", &format!("{id}^{{commit}}")]).is_ok() {
                     return Ok(());
                 }
             }
@@ -178,7 +211,7 @@ fn get(git: &Git<'_>, remote: &str, found: &Found) -> Result<(), FetchError> {
     }
     Err(refused.filter(|_| name.is_some()).unwrap_or_else(|| FetchError::NoReference {
         remote: remote.to_owned(),
-        name: found.commit.clone(),
+        name: id.to_owned(),
     }))
 }
 
@@ -188,16 +221,18 @@ fn is_refusal(error: &FetchError) -> bool {
     REFUSALS.iter().any(|refusal| said.contains(refusal))
 }
 
-/// Returns when a commit was made, in seconds since 1970.
-fn commit_time(git: &Git<'_>, remote: &str, commit: &str) -> Result<u64, FetchError> {
+/// Returns the commit that was checked out, and when it was made, in seconds since 1970.
+fn commit_and_time(git: &Git<'_>, remote: &str) -> Result<(String, u64), FetchError> {
     let answer =
-        git.run("show", ["--no-patch", "--no-show-signature", "--format=%ct", commit, "--"])?;
+        git.run("show", ["--no-patch", "--no-show-signature", "--format=%H %ct", "HEAD", "--"])?;
     let text = String::from_utf8_lossy(&answer);
-    let wrong = |_| FetchError::Answer { action: "show", remote: remote.to_owned() };
-    text.trim().parse().map_err(wrong)
+    let wrong = || FetchError::Answer { action: "show", remote: remote.to_owned() };
+    let (commit, time) = text.trim().split_once(' ').ok_or_else(wrong)?;
+    Ok((commit.to_owned(), time.parse().map_err(|_| wrong())?))
 }
 
-fn is_commit(name: &str) -> bool {
+/// Returns whether a name is the id of an object, in full.
+fn is_object(name: &str) -> bool {
     matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

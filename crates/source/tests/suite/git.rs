@@ -64,6 +64,50 @@ fn a_checksum_is_the_beginning_of_the_commit() {
 }
 
 #[test]
+fn a_branch_comes_before_a_tag_of_its_name() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    repository.commit("f", "tag");
+    repository.git(&["tag", "same"]);
+    repository.git(&["checkout", "--quiet", "-b", "same"]);
+    repository.commit("f", "branch");
+    for (reference, expected) in
+        [("same", "branch"), ("refs/tags/same", "tag"), ("refs/heads/same", "branch")]
+    {
+        let source = GitSource { reference: Some(reference.to_owned()), ..repository.source() };
+        assert_eq!(fetch(&place, source).unwrap(), text(&[("f", expected)]), "{reference}");
+    }
+}
+
+#[test]
+fn an_annotated_tag_has_two_ids() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    let commit = repository.commit("f", "one");
+    repository.git(&["tag", "--annotate", "--message", "m", "v1"]);
+    let tag = repository.git(&["rev-parse", "v1"]);
+    repository.commit("f", "two");
+    assert_ne!(tag, commit);
+    let one = text(&[("f", "one")]);
+    for reference in ["v1", &tag, &commit] {
+        let source = GitSource { reference: Some(reference.to_owned()), ..repository.source() };
+        assert_eq!(fetch(&place, source.clone()).unwrap(), one, "{reference}");
+        for checksum in [&*commit, &commit[..12]] {
+            let source = source.clone().with_checksum(checksum).unwrap();
+            assert_eq!(fetch(&place, source).unwrap(), one, "{reference} {checksum}");
+        }
+        let with_tag = source.clone().with_checksum(&tag).unwrap();
+        match reference == commit {
+            true => assert!(matches!(fetch(&place, with_tag), Err(FetchError::Commit { .. }))),
+            false => assert_eq!(fetch(&place, with_tag).unwrap(), one, "{reference}"),
+        }
+        let other = source.with_checksum(&"f".repeat(40)).unwrap();
+        let error = fetch(&place, other).unwrap_err();
+        assert!(matches!(error, FetchError::Commit { .. }), "{reference}: {error}");
+    }
+}
+
+#[test]
 fn a_folder_is_a_real_one() {
     let place = Place::new();
     let repository = place.repository("r");
@@ -82,14 +126,41 @@ fn a_folder_is_a_real_one() {
 fn the_repository_itself_is_kept_if_asked() {
     let place = Place::new();
     let repository = place.repository("r");
-    repository.commit("f", "one");
+    let first = repository.commit("f", "one");
     let kept = GitSource { keep_git_dir: Some(true), ..repository.source() };
     let folder = place.fetcher().folder(&RemoteSource::Git(kept)).unwrap();
     let copy = Repository { path: folder };
     assert_eq!(copy.git(&["-c", "safe.directory=*", "status", "--porcelain"]), "");
     assert_eq!(copy.git(&["config", "remote.origin.url"]), repository.source().remote);
     assert!(!copy.path.join(".git/hooks").exists());
-    assert_eq!(fetch(&place, repository.source()).unwrap(), text(&[("f", "one")]));
+    assert_eq!(copy.git(&["-c", "safe.directory=*", "show-ref", "--heads", "--hash"]), first);
+    repository.git(&["tag", "--annotate", "--message", "m", "v1"]);
+    repository.git(&["tag", "light"]);
+    repository.commit("f", "two");
+    for (reference, describe) in [("v1", "v1"), ("light", "light")] {
+        let kept = GitSource {
+            keep_git_dir: Some(true),
+            reference: Some(reference.to_owned()),
+            ..repository.source()
+        };
+        let copy = Repository { path: place.fetcher().folder(&RemoteSource::Git(kept)).unwrap() };
+        let described = copy.git(&["-c", "safe.directory=*", "describe", "--tags"]);
+        assert_eq!(described, describe);
+    }
+    assert_eq!(fetch(&place, repository.source()).unwrap(), text(&[("f", "two")]));
+}
+
+/// Returns the warnings that come of fetching a source.
+fn warnings(place: &Place, source: GitSource) -> Vec<FetchWarning> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let fetcher = place.fetcher_with(FetchOptions {
+        allow_files: true,
+        on_warning: Some(Arc::new(move |it| sender.lock().unwrap().send(it.clone()).unwrap())),
+        ..options()
+    });
+    fetcher.folder(&RemoteSource::Git(source)).unwrap();
+    receiver.try_iter().collect()
 }
 
 #[test]
@@ -103,16 +174,15 @@ fn submodules_come_if_asked() {
     let names = |source| -> Vec<String> {
         fetch(&place, source).unwrap().into_iter().map(|(name, _)| name).collect()
     };
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let sender = std::sync::Mutex::new(sender);
-    let told = place.fetcher_with(FetchOptions {
-        allow_files: true,
-        on_warning: Some(Arc::new(move |it| sender.lock().unwrap().send(it.clone()).unwrap())),
-        ..options()
-    });
-    told.folder(&RemoteSource::Git(outer.source())).unwrap();
-    let remote = outer.source().remote;
-    assert_eq!(receiver.try_recv(), Ok(FetchWarning::Submodules { remote }));
+    let warned = [FetchWarning::Submodules { remote: outer.source().remote }];
+    assert_eq!(warnings(&place, outer.source()), warned);
+    // Also where the file is above the folder, and where all of it is in the store already.
+    outer.commit("inner/f", "text");
+    let inner = GitSource { subdir: Some("inner".to_owned()), ..outer.source() };
+    for _ in 0..2 {
+        assert_eq!(warnings(&place, inner.clone()), warned);
+    }
+    outer.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     assert_eq!(names(outer.source()), [".gitmodules", "o"]);
     let with = GitSource { submodules: Some(true), ..outer.source() };
     assert_eq!(names(with.clone()), [".gitmodules", "o", "sub/i"]);
