@@ -8,6 +8,7 @@ use std::path::Path;
 use xbuild_dockerfile::Diagnostic;
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_plan::Span;
+use xbuild_store::StoreError;
 
 /// Whose business a problem is; decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,12 @@ impl Problem {
     /// Makes a problem with an input of an error of a library, with its causes.
     pub fn of_input(error: &(dyn Error + 'static)) -> Self {
         Self::of(FailureKind::User, error)
+    }
+
+    /// Makes a problem of a store that cannot be used.
+    pub fn store(error: &StoreError) -> Self {
+        let problem = Self::of(error.kind(), error);
+        error.hint().into_iter().fold(problem, Self::with_hint)
     }
 
     /// Makes a problem that has been shown already, as part of a result.

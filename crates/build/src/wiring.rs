@@ -11,7 +11,7 @@ use xbuild_exec::emulator::Emulator;
 use xbuild_exec::{Isolation, Options, Parent};
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, Secrets, Sources};
-use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_model::{Digest, StepFailure};
 use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache};
 use xbuild_snapshot::copy::CopyWarning;
 use xbuild_snapshot::{Context, Encoding, Engine, EngineOptions, Mtime};
@@ -26,7 +26,7 @@ use crate::problem::Problem;
 
 /// Opens the store.
 pub fn store(root: &Path) -> Result<Arc<Store>, Problem> {
-    let store = Store::open(root).map_err(|error| Problem::of(FailureKind::Internal, &error))?;
+    let store = Store::open(root).map_err(|error| Problem::store(&error))?;
     Ok(Arc::new(store))
 }
 

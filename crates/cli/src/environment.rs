@@ -30,6 +30,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
     let pair = |name: &&str| Some(((*name).to_owned(), variable(name)?));
     Ok(Machine {
         store: store_root(root)?,
+        store_is_named: root.is_some(),
         search_path: search_path(),
         proxies: Proxies {
             http: proxy("HTTP_PROXY", "http_proxy"),

@@ -90,7 +90,8 @@ impl StoreError {
             Self::NotAStore { .. }
             | Self::Owner { .. }
             | Self::Writable { .. }
-            | Self::NotAFolder { .. } => FailureKind::User,
+            | Self::NotAFolder { .. }
+            | Self::Busy { .. } => FailureKind::User,
             _ => FailureKind::Internal,
         }
     }
@@ -109,6 +110,7 @@ impl StoreError {
             Self::NotAFolder { .. } => {
                 Some("remove it; to keep the store elsewhere name that place with --root")
             }
+            Self::Busy { .. } => Some("try again when it has ended"),
             _ => None,
         }
     }

@@ -251,6 +251,7 @@ mod tests {
 
     fn machine() -> Machine {
         Machine {
+            store_is_named: true,
             store: None,
             search_path: std::env::var_os("PATH").unwrap_or_default(),
             proxies: Default::default(),

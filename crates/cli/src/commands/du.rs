@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use xbuild_model::FailureKind;
 use xbuild_store::Store;
 
 use crate::arguments::StoreArgs;
@@ -24,7 +23,7 @@ pub(crate) struct DuArgs {
 pub(crate) fn run(args: &DuArgs) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let root = machine.store_root()?;
-    let store = Store::open(root).map_err(|error| Problem::of(FailureKind::Internal, &error))?;
+    let store = Store::open(root).map_err(|error| Problem::store(&error))?;
     let mut text = format!("store: {}\n", root.display());
     let mut total = 0;
     let _ = writeln!(text, "{:<18} {:>8} {:>10}  LAST USED", "KIND", "COUNT", "SIZE");

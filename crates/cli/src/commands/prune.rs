@@ -1,8 +1,7 @@
 //! `xbuild prune`: removes cached results.
 
 use xbuild_build::wiring;
-use xbuild_model::FailureKind;
-use xbuild_store::Store;
+use xbuild_store::{Store, StoreError};
 
 use super::du;
 use crate::arguments::StoreArgs;
@@ -22,17 +21,11 @@ pub(crate) struct PruneArgs {
 /// Removes what no image needs (cache mounts too), or everything.
 pub(crate) fn run(args: &PruneArgs) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let internal =
-        |error: &(dyn std::error::Error + 'static)| Problem::of(FailureKind::Internal, error);
-    let store = Store::open(machine.store_root()?).map_err(|error| internal(&error))?;
+    let failed = |error: StoreError| Problem::store(&error);
+    let store = Store::open(machine.store_root()?).map_err(failed)?;
     let total = |store: &Store| store.usage().iter().map(|usage| usage.bytes).sum::<u64>();
     let before = total(&store);
-    let leftovers = store.prune(args.all).map_err(|error| match error {
-        error @ xbuild_store::StoreError::Busy { .. } => {
-            Problem::input(error.to_string()).with_hint("try again when it has ended")
-        }
-        error => internal(&error),
-    })?;
+    let leftovers = store.prune(args.all).map_err(failed)?;
     let freed = before.saturating_sub(total(&store));
     wiring::remove_leftovers(&machine, &leftovers)?;
     report::to_stdout(format!("removed {}\n", du::size(freed)).as_bytes())
