@@ -8,11 +8,11 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response};
 use xbuild_model::Descriptor;
 
+use crate::auth::token::Scope;
 use crate::client::Inner;
 use crate::endpoint::Endpoint;
 use crate::error::{PullError, RequestError};
-use crate::http::Call;
-use crate::token::Scope;
+use crate::request::Call;
 
 /// After how many bytes without a failure earlier ones are forgotten.
 const FORGIVEN_AFTER: u64 = 1 << 20;
@@ -89,7 +89,7 @@ impl BlobReader {
                 return self.connect();
             }
             _ => {
-                let url = crate::origin::redact(response.url());
+                let url = crate::http::origin::redact(response.url());
                 let header = "Content-Range";
                 return Err(self.failed(RequestError::Header { url, header }));
             }

@@ -21,12 +21,12 @@ use xbuild_model::{
     BlobSource, Descriptor, Digest, ImageLayer, Platform, Reference, ResolvedImage, StepFailure,
 };
 
+use crate::auth::token::Scope;
 use crate::blob_read::BlobReader;
 use crate::endpoint::Endpoint;
 use crate::error::{PullError, RequestError};
-use crate::http::{Call, Http};
 use crate::options::ClientOptions;
-use crate::token::Scope;
+use crate::request::{Call, Http};
 
 /// Threads for connections. They only move bytes, hashing and compression happen elsewhere: two
 /// keep a slow TLS stream from holding up the others.

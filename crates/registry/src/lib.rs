@@ -6,36 +6,31 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `client` | [`Client`]: resolve, inspect, open blobs |
+//! | `client`, `blob_read` | [`Client`]: resolve, inspect, open blobs |
 //! | `push`, `push_ahead`, `upload` | [`Push`]: blobs, manifests, tags |
-//! | `download` | [`Client::download`]: files of web servers |
-//! | `http`, `transport`, `token`, `challenge`, `origin`, `endpoint`, `retry` | one request |
-//! | `credentials`, `helper` | [`Credentials`] |
+//! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
+//! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
+//! | `http` | one HTTP exchange, and [`Client::download`]: files of web servers |
+//! | `options` | [`ClientOptions`] |
 //! | `error`, `detail` | what goes wrong, and how it is shown |
 
+mod auth;
 mod blob_read;
-mod challenge;
 mod client;
-mod credentials;
 mod detail;
-mod download;
 mod endpoint;
 mod error;
-mod helper;
 mod http;
 mod options;
-mod origin;
 mod push;
 mod push_ahead;
-mod retry;
-mod token;
-mod transport;
+mod request;
 mod upload;
 
+pub use auth::credentials::{Credential, Credentials, Secret};
 pub use client::{Client, DocumentCache};
-pub use credentials::{Credential, Credentials, Secret};
 pub use detail::Detail;
-pub use download::{DownloadRequest, Downloaded, Validators};
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};
+pub use http::download::{DownloadRequest, Downloaded, Validators};
 pub use options::{ClientOptions, Proxies, Retries, Timeouts};
 pub use push::{BlobOutcome, Push, PushEvent};

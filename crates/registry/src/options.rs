@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::credentials::Credentials;
+use crate::auth::credentials::Credentials;
 
 /// Options of a [`crate::Client`]. The defaults suit a public registry without a login.
 #[derive(Debug, Clone)]

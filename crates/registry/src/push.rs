@@ -14,11 +14,11 @@ use xbuild_image::printable::printable;
 use xbuild_image::{Assembled, FileFrom, LayerSource, Layout, PushSource};
 use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
 
+use crate::auth::token::Scope;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{PushError, RequestError};
-use crate::http::{Call, Payload};
-use crate::token::Scope;
+use crate::request::{Call, Payload};
 use crate::upload::{Mount, UploadError, Uploads};
 
 /// What to push, and where to.

@@ -17,13 +17,13 @@ use reqwest::{Method, Response, Url};
 use tokio::sync::mpsc;
 use xbuild_model::{Descriptor, Digest};
 
+use crate::auth::token::Scope;
 use crate::client::Inner;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::http::{Call, Payload, Upload, location};
-use crate::origin::redact;
-use crate::token::Scope;
-use crate::transport::Progress;
+use crate::http::origin::redact;
+use crate::http::transport::Progress;
+use crate::request::{Call, Payload, Upload, location};
 
 /// How many bytes are read at a time, and how many of such chunks wait to be sent: enough to keep
 /// a fast connection busy, and less than a MiB of memory for each upload.

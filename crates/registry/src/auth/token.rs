@@ -15,14 +15,14 @@ use reqwest::{Method, Request, Url};
 use serde::Deserialize;
 use xbuild_image::printable::printable;
 
-use crate::challenge::Challenge;
-use crate::credentials::Credential;
+use crate::auth::challenge::Challenge;
+use crate::auth::credentials::Credential;
 use crate::detail::Detail;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
+use crate::http::origin::{Origin, redact};
+use crate::http::transport::Transport;
 use crate::options::ClientOptions;
-use crate::origin::{Origin, redact};
-use crate::transport::Transport;
 
 /// How many bytes of a token server's answer are read.
 const MAX_TOKEN: u64 = 64 << 10;

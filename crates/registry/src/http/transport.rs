@@ -1,6 +1,6 @@
 //! One HTTP exchange: connections, TLS, proxies, and the bounds on time and size.
 //!
-//! Redirects are not followed here and nothing is retried: see [`crate::http`].
+//! Redirects are not followed here and nothing is retried: see [`crate::request`].
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +15,9 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::detail::Detail;
 use crate::error::RequestError;
+use crate::http::origin::redact;
+use crate::http::retry::retry_after;
 use crate::options::{ClientOptions, Proxies};
-use crate::origin::redact;
-use crate::retry::retry_after;
 
 /// How many bytes of the body of a failure are read.
 pub(crate) const MAX_ERROR: u64 = 64 << 10;

@@ -15,8 +15,8 @@ use reqwest::{Method, Request, Response, Url};
 
 use crate::client::{Client, Inner};
 use crate::error::{DownloadError, RequestError};
-use crate::http::{MAX_REDIRECTS, location};
-use crate::origin::{Origin, redact};
+use crate::http::origin::{Origin, redact};
+use crate::request::{MAX_REDIRECTS, location};
 
 /// The longest validator that is kept, in bytes: longer ones are no use to anybody.
 const MAX_VALIDATOR: usize = 1024;

@@ -11,8 +11,8 @@ use base64::Engine as _;
 use serde::Deserialize;
 use xbuild_model::reference::DOCKER_HUB;
 
+use crate::auth::credential_helper;
 use crate::error::CredentialsError;
-use crate::helper;
 
 /// The key that Docker keeps the credentials of its own registry under.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -132,7 +132,7 @@ impl Credentials {
         let helpers: BTreeMap<_, _> =
             file.helpers.into_iter().map(|(key, name)| (split_key(&key).0, name)).collect();
         let store = Some(file.store).filter(|name| !name.is_empty());
-        helpers.values().chain(&store).try_for_each(|name| helper::check_name(name))?;
+        helpers.values().chain(&store).try_for_each(|name| credential_helper::check_name(name))?;
         Ok(Self { entries, helpers, store, search_path: Vec::new() })
     }
 
@@ -161,7 +161,7 @@ impl Credentials {
     ) -> Result<Option<Credential>, CredentialsError> {
         let host = canonical_host(registry);
         if let Some(name) = self.helpers.get(&host) {
-            return helper::get(name, server_key(&host, registry), &self.search_path);
+            return credential_helper::get(name, server_key(&host, registry), &self.search_path);
         }
         let below = |path: &str| {
             path.is_empty()
@@ -171,7 +171,9 @@ impl Credentials {
             return Ok(Some(entry.credential.clone()));
         }
         match &self.store {
-            Some(name) => helper::get(name, server_key(&host, registry), &self.search_path),
+            Some(name) => {
+                credential_helper::get(name, server_key(&host, registry), &self.search_path)
+            }
             None => Ok(None),
         }
     }

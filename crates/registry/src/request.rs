@@ -1,0 +1,191 @@
+//! One request of the distribution API: authentication, redirects, and attempts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, Request, Response, Url};
+
+use crate::auth::token::{Authorizer, Scope, denied};
+use crate::endpoint::Endpoint;
+use crate::error::RequestError;
+use crate::http::origin::{Origin, redact};
+use crate::http::retry::Gate;
+use crate::http::transport::{Progress, Transport};
+use crate::options::ClientOptions;
+
+/// How many redirects are followed: a content delivery network needs one or two.
+pub(crate) const MAX_REDIRECTS: u32 = 10;
+
+/// A request.
+pub(crate) struct Call<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) scope: &'a Scope,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload<'a>,
+    /// Statuses that are answers and no failures, besides 200 to 299.
+    pub(crate) accept: &'a [u16],
+}
+
+/// The body of a request.
+pub(crate) enum Payload<'a> {
+    Empty,
+    Bytes(Bytes),
+    /// Makes the body anew for each time it has to be sent. Not retried by [`Http::call`].
+    Stream(&'a (dyn Fn() -> Upload + Sync)),
+}
+
+/// A body that is sent as it is read.
+pub(crate) struct Upload {
+    pub(crate) body: reqwest::Body,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl<'a> Call<'a> {
+    /// Returns a request without body and headers.
+    pub(crate) fn new(endpoint: &'a Endpoint, scope: &'a Scope, method: Method, url: Url) -> Self {
+        let headers = HeaderMap::new();
+        Self { endpoint, scope, method, url, headers, payload: Payload::Empty, accept: &[] }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    options: Arc<ClientOptions>,
+    pub(crate) transport: Arc<Transport>,
+    authorizer: Authorizer,
+    gate: Gate,
+}
+
+impl Http {
+    pub(crate) fn new(options: Arc<ClientOptions>) -> Self {
+        let transport = Arc::new(Transport::new(Arc::clone(&options)));
+        let authorizer = Authorizer::new(Arc::clone(&options), Arc::clone(&transport));
+        Self { options, transport, authorizer, gate: Gate::default() }
+    }
+
+    /// Makes a request until it has an answer that is no failure, or one that will not change.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+        let mut failures = 0;
+        loop {
+            let error = match self.attempt(call).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            failures += 1;
+            let once = matches!(call.payload, Payload::Stream(_));
+            if once || !error.is_retryable() || failures >= self.options.retries.attempts {
+                return Err(error);
+            }
+            self.wait(call.endpoint, failures, &error).await;
+        }
+    }
+
+    /// Waits as long as is fit after `failures` failures in a row. A registry that limits the
+    /// rate holds back all other requests to it as well.
+    pub(crate) async fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
+        let delay = self.options.retries.delay(failures, error.retry_after());
+        if error.status() == Some(429) {
+            self.gate.close(endpoint.origin(), delay);
+        }
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Makes a request once, with the redirects and the one renewal of a token that it needs.
+    async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+        let endpoint = call.endpoint;
+        self.gate.pass(endpoint.origin()).await;
+        let mut url = call.url.clone();
+        let mut origin = self.target(endpoint.origin(), &call.url, &url)?;
+        let mut authorization = None;
+        if origin == *endpoint.origin() {
+            authorization = self.authorizer.header(endpoint, call.scope).await?;
+        }
+        let mut challenged = false;
+        let mut redirects = 0;
+        loop {
+            // Credentials belong to the registry: nobody else sees or asks for them.
+            let own = origin == *endpoint.origin();
+            let header = authorization.as_ref().filter(|_| own);
+            let response = self.exchange(call, &url, header).await?;
+            let status = response.status().as_u16();
+            match status {
+                200..=299 => return Ok(response),
+                _ if call.accept.contains(&status) => return Ok(response),
+                301 | 302 | 303 | 307 | 308 if is_safe(&call.method) => {
+                    let next = location(&response)?;
+                    redirects += 1;
+                    if redirects > MAX_REDIRECTS {
+                        let (url, target) = (redact(&url), redact(&next));
+                        let reason = "too many redirects";
+                        return Err(RequestError::Target { url, target, reason });
+                    }
+                    origin = self.target(&origin, &url, &next)?;
+                    url = next;
+                }
+                401 if own && !challenged => {
+                    challenged = true;
+                    let answer = response.headers();
+                    authorization = self
+                        .authorizer
+                        .challenged(endpoint, call.scope, authorization.as_ref(), answer, &url)
+                        .await?;
+                    if authorization.is_none() {
+                        let detail = self.transport.detail(response).await;
+                        return Err(denied(endpoint, call.scope, status, detail));
+                    }
+                }
+                401 | 403 if own => {
+                    let detail = self.transport.detail(response).await;
+                    return Err(denied(endpoint, call.scope, status, detail));
+                }
+                _ => return Err(self.transport.refusal(response).await),
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, RequestError> {
+        let mut request = Request::new(call.method.clone(), url.clone());
+        request.headers_mut().extend(call.headers.clone());
+        request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value.clone())));
+        let mut progress = None;
+        match &call.payload {
+            Payload::Empty if is_safe(&call.method) => {}
+            Payload::Empty => *request.body_mut() = Some(Bytes::new().into()),
+            Payload::Bytes(bytes) => *request.body_mut() = Some(bytes.clone().into()),
+            Payload::Stream(make) => {
+                let upload = make();
+                *request.body_mut() = Some(upload.body);
+                progress = Some(upload.progress);
+            }
+        }
+        self.transport.send(request, progress.as_deref()).await
+    }
+
+    /// Checks that `from`, the origin of `url`, may send us to `target`.
+    fn target(&self, from: &Origin, url: &Url, target: &Url) -> Result<Origin, RequestError> {
+        from.may_lead_to(target).map_err(|reason| RequestError::Target {
+            url: redact(url),
+            target: redact(target),
+            reason,
+        })
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Returns where the `Location` header of an answer points; it may be relative to the request.
+pub(crate) fn location(response: &Response) -> Result<Url, RequestError> {
+    let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    text.and_then(|text| response.url().join(text).ok())
+        .ok_or_else(|| RequestError::Header { url: redact(response.url()), header: "Location" })
+}
