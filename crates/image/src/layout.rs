@@ -12,21 +12,5 @@
 mod reader;
 mod writer;
 
-use xbuild_model::Index;
-use xbuild_model::manifest::OCI_INDEX;
-
 pub use reader::Layout;
 pub use writer::LayoutContent;
-
-/// The annotation that containerd keeps the whole reference under.
-const IMAGE_NAME: &str = "io.containerd.image.name";
-
-/// Returns an index without entries.
-fn empty_index() -> Index {
-    Index {
-        schema_version: 2,
-        media_type: Some(OCI_INDEX.to_owned()),
-        manifests: Vec::new(),
-        annotations: Default::default(),
-    }
-}

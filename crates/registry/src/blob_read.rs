@@ -9,7 +9,7 @@ use reqwest::{Method, Response};
 use xbuild_model::Descriptor;
 
 use crate::auth::token::Scope;
-use crate::client::Inner;
+use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::{PullError, RequestError};
 use crate::request::Call;
@@ -22,7 +22,7 @@ const FORGIVEN_AFTER: u64 = 1 << 20;
 /// When the connection breaks, the rest is asked for again. The size is checked, the digest is
 /// not: that is up to whoever has all the bytes.
 pub(crate) struct BlobReader {
-    inner: Arc<Inner>,
+    connections: Arc<Connections>,
     endpoint: Endpoint,
     repository: String,
     descriptor: Descriptor,
@@ -43,14 +43,14 @@ pub(crate) struct BlobReader {
 impl BlobReader {
     /// Asks for the blob; returns once the server has begun to answer.
     pub(crate) fn open(
-        inner: Arc<Inner>,
+        connections: Arc<Connections>,
         endpoint: Endpoint,
         repository: &str,
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<Self, PullError> {
         let mut reader = Self {
-            inner,
+            connections,
             endpoint,
             repository: repository.to_owned(),
             descriptor: descriptor.clone(),
@@ -76,7 +76,7 @@ impl BlobReader {
             let range = HeaderValue::try_from(format!("bytes={offset}-"));
             call.headers.insert(RANGE, range.expect("a number is ASCII"));
         }
-        let response = self.inner.call(&call).map_err(|source| self.failed(source))?;
+        let response = self.connections.call(&call).map_err(|source| self.failed(source))?;
         let begins_at = match response.status().as_u16() {
             206 => content_range(&response),
             _ => Some(0),
@@ -89,7 +89,7 @@ impl BlobReader {
                 return self.connect();
             }
             _ => {
-                let url = crate::http::origin::redact(response.url());
+                let url = crate::transport::origin::redact(response.url());
                 let header = "Content-Range";
                 return Err(self.failed(RequestError::Header { url, header }));
             }
@@ -109,7 +109,7 @@ impl BlobReader {
                 self.connect()?;
             }
             let response = self.response.as_mut().expect("connect sets it");
-            match self.inner.chunk(response) {
+            match self.connections.chunk(response) {
                 Ok(Some(mut chunk)) => {
                     let known = self.discard.min(chunk.len() as u64);
                     self.discard -= known;
@@ -152,10 +152,10 @@ impl BlobReader {
         }
         self.since_failure = 0;
         self.failures += 1;
-        if !source.is_retryable() || self.failures >= self.inner.options.retries.attempts {
+        if !source.is_retryable() || self.failures >= self.connections.options.retries.attempts {
             return Err(self.failed(source));
         }
-        self.inner.wait(&self.endpoint, self.failures, &source);
+        self.connections.wait(&self.endpoint, self.failures, &source);
         Ok(())
     }
 

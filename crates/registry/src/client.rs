@@ -1,18 +1,14 @@
-//! The client: what other crates talk to.
-//!
-//! Its methods block. Connections live on a small runtime of their own, started with the first
-//! request; a build that needs no registry starts no thread here.
+//! The client: what other crates talk to. Its methods block, and a build that needs no registry
+//! starts no thread here.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::io::Read;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Response};
-use tokio::runtime::Runtime;
 use xbuild_image::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, inspect, resolve};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
@@ -23,14 +19,11 @@ use xbuild_model::{
 
 use crate::auth::token::Scope;
 use crate::blob_read::BlobReader;
+use crate::connections::Connections;
 use crate::endpoint::Endpoint;
-use crate::error::{PullError, RequestError};
+use crate::error::PullError;
 use crate::options::ClientOptions;
-use crate::request::{Call, Http};
-
-/// Threads for connections. They only move bytes, hashing and compression happen elsewhere: two
-/// keep a slow TLS stream from holding up the others.
-const WORKERS: usize = 2;
+use crate::request::Call;
 
 /// Keeps manifests and configurations between runs, by digest.
 ///
@@ -58,32 +51,25 @@ pub trait DocumentCache: Send + Sync + fmt::Debug {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) connections: Arc<Connections>,
+    known: Arc<Known>,
     cache: Option<Arc<dyn DocumentCache>>,
 }
 
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) options: Arc<ClientOptions>,
-    pub(crate) http: Http,
-    runtime: OnceLock<Runtime>,
+/// What was read by this client and its clones.
+#[derive(Debug, Default)]
+struct Known {
     /// What the tags were found to name.
     roots: Mutex<HashMap<Reference, (Descriptor, Bytes)>>,
+    /// Registry, repository and digest -> document.
     documents: Mutex<HashMap<(String, String, Digest), Bytes>>,
 }
 
 impl Client {
     /// Returns a client. Nothing is connected, read or started yet.
     pub fn new(options: ClientOptions) -> Self {
-        let options = Arc::new(options);
-        let inner = Inner {
-            http: Http::new(Arc::clone(&options)),
-            options,
-            runtime: OnceLock::new(),
-            roots: Mutex::default(),
-            documents: Mutex::default(),
-        };
-        Self { inner: Arc::new(inner), cache: None }
+        let connections = Arc::new(Connections::new(options));
+        Self { connections, known: Arc::default(), cache: None }
     }
 
     /// Uses `cache` for manifests and configurations.
@@ -121,15 +107,15 @@ impl Client {
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<BlobReader, PullError> {
-        let endpoint = Endpoint::of(registry, &self.inner.options).map_err(|source| {
+        let endpoint = Endpoint::of(registry, &self.connections.options).map_err(|source| {
             PullError::Request { name: format!("{registry}/{repository}"), source }
         })?;
-        BlobReader::open(Arc::clone(&self.inner), endpoint, repository, descriptor, offset)
+        BlobReader::open(Arc::clone(&self.connections), endpoint, repository, descriptor, offset)
     }
 
     fn repository<'a>(&'a self, reference: &'a Reference) -> Result<Repository<'a>, PullError> {
         let name = reference.to_string();
-        match Endpoint::of(reference.registry(), &self.inner.options) {
+        match Endpoint::of(reference.registry(), &self.connections.options) {
             Ok(endpoint) => Ok(Repository { client: self, reference, endpoint, name }),
             Err(source) => Err(PullError::Request { name, source }),
         }
@@ -146,72 +132,6 @@ impl Blobs for Client {
             BlobSource::Layout { path } => {
                 Ok(Box::new(Layout::open(path)?.open_blob(&layer.descriptor)?))
             }
-        }
-    }
-}
-
-impl Inner {
-    /// Makes a request; see [`Http::call`].
-    pub(crate) fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
-        self.block_on(self.http.call(call))?
-    }
-
-    /// Waits before another attempt; see [`Http::wait`].
-    pub(crate) fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
-        // Without a runtime there was no request whose failure could be waited for.
-        let _ = self.block_on(self.http.wait(endpoint, failures, error));
-    }
-
-    /// Returns the next bytes of a body, `None` at its end.
-    pub(crate) fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, RequestError> {
-        self.block_on(self.http.transport.chunk(response))?
-    }
-
-    /// Makes a request and returns headers and body, which has at most `limit` bytes. A body that
-    /// breaks off is asked for again.
-    pub(crate) fn fetch(
-        &self,
-        call: &Call<'_>,
-        limit: u64,
-    ) -> Result<(HeaderMap, Bytes), RequestError> {
-        let mut failures = 0;
-        loop {
-            let answer = self.block_on(async {
-                let response = self.http.call(call).await?;
-                let headers = response.headers().clone();
-                Ok((headers, self.http.transport.body(response, limit).await?))
-            })?;
-            match answer {
-                Err(error @ (RequestError::Broken { .. } | RequestError::Stalled { .. }))
-                    if failures + 1 < self.options.retries.attempts =>
-                {
-                    failures += 1;
-                    self.wait(call.endpoint, failures, &error);
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime.block_on(future));
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name("xbuild-net")
-            .enable_all()
-            .build()
-            .map_err(|_| RequestError::Setup { what: "threads" })?;
-        Ok(self.runtime.get_or_init(|| runtime).block_on(future))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Idle connections and a name that is still being looked up hold nobody up.
-            runtime.shutdown_background();
         }
     }
 }
@@ -242,7 +162,7 @@ impl Repository<'_> {
     }
 
     fn fetch(&self, call: &Call<'_>, limit: u64) -> Result<(HeaderMap, Bytes), PullError> {
-        self.client.inner.fetch(call, limit).map_err(|source| {
+        self.client.connections.fetch(call, limit).map_err(|source| {
             let name = self.name.clone();
             match source.status() {
                 Some(404) => PullError::NotFound { name },
@@ -266,7 +186,7 @@ impl Repository<'_> {
             self.reference.repository().to_owned(),
             descriptor.digest.clone(),
         );
-        let documents = &self.client.inner.documents;
+        let documents = &self.client.known.documents;
         let known = documents.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(bytes) = known.or_else(|| self.cached(&descriptor.digest)) {
             // A cache may be damaged: then the registry is asked.
@@ -337,7 +257,7 @@ impl Documents for Repository<'_> {
     }
 
     fn root(&self) -> Result<(Descriptor, Bytes), PullError> {
-        let roots = &self.client.inner.roots;
+        let roots = &self.client.known.roots;
         let known =
             roots.lock().unwrap_or_else(PoisonError::into_inner).get(self.reference).cloned();
         if let Some(root) = known {

@@ -5,8 +5,8 @@ use xbuild_model::Digest;
 use xbuild_model::reference::{DOCKER_HUB, is_loopback};
 
 use crate::error::RequestError;
-use crate::http::origin::Origin;
 use crate::options::ClientOptions;
+use crate::transport::origin::Origin;
 
 /// The host that serves Docker's registry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";

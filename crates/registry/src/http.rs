@@ -1,7 +1,4 @@
-//! HTTP, whatever the server: one exchange, its bounds, where it may lead, waiting between
-//! attempts, and files of web servers.
+//! Files of web servers, which ADD and build contexts name by URL.
 
 pub(crate) mod download;
-pub(crate) mod origin;
-pub(crate) mod retry;
-pub(crate) mod transport;
+pub(crate) mod validators;

@@ -157,7 +157,7 @@ impl Client {
             }
             let name = format!("{}/{}", target.registry(), target.repository());
             let endpoint =
-                Endpoint::of(target.registry(), &self.inner.options).map_err(|source| {
+                Endpoint::of(target.registry(), &self.connections.options).map_err(|source| {
                     PushError::Request {
                         what: "anything".to_owned(),
                         repository: name.clone(),
@@ -191,7 +191,7 @@ impl Destination<'_> {
         }
         // The largest first, so that no thread is left alone with it at the end.
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.descriptor.size));
-        for_each(self.client.inner.options.jobs, &blobs, |blob| self.push_blob(push, blob))
+        for_each(self.client.connections.options.jobs, &blobs, |blob| self.push_blob(push, blob))
     }
 
     fn push_blob(&self, push: &Push<'_>, blob: &Blob<'_>) -> Result<(), PushError> {
@@ -206,7 +206,7 @@ impl Destination<'_> {
         let descriptor = blob.descriptor;
         let failed = |source| self.failed(format!("blob {}", descriptor.digest), source);
         let uploads = Uploads {
-            inner: &self.client.inner,
+            connections: &self.client.connections,
             endpoint: &self.endpoint,
             repository: self.reference.repository(),
         };
@@ -301,7 +301,8 @@ impl Destination<'_> {
         call.headers.extend(media_type.ok().map(|value| (CONTENT_TYPE, value)));
         call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
         let what = if by.contains(':') { format!("manifest {by}") } else { format!("tag {by}") };
-        let answer = self.client.inner.call(&call).map_err(|source| self.failed(what, source))?;
+        let answer =
+            self.client.connections.call(&call).map_err(|source| self.failed(what, source))?;
         let stored = answer.headers().get("docker-content-digest").and_then(|v| v.to_str().ok());
         match stored {
             Some(stored) if stored != descriptor.digest.to_string() => {

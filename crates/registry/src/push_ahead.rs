@@ -51,10 +51,10 @@ impl Client {
         target: &Reference,
         send: impl FnOnce(&Uploads<'_>) -> Result<(), UploadError>,
     ) -> bool {
-        let Ok(endpoint) = Endpoint::of(target.registry(), &self.inner.options) else {
+        let Ok(endpoint) = Endpoint::of(target.registry(), &self.connections.options) else {
             return false;
         };
         let repository = target.repository();
-        send(&Uploads { inner: &self.inner, endpoint: &endpoint, repository }).is_ok()
+        send(&Uploads { connections: &self.connections, endpoint: &endpoint, repository }).is_ok()
     }
 }

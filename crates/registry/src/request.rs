@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 
 use crate::auth::token::{Authorizer, Scope, denied};
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::http::origin::{Origin, redact};
-use crate::http::retry::Gate;
-use crate::http::transport::{Progress, Transport};
 use crate::options::ClientOptions;
-
-/// How many redirects are followed: a content delivery network needs one or two.
-pub(crate) const MAX_REDIRECTS: u32 = 10;
+use crate::transport::exchange::{Progress, Transport};
+use crate::transport::origin::{Origin, redact};
+use crate::transport::redirect::{MAX_REDIRECTS, location};
+use crate::transport::retry::Gate;
 
 /// A request.
 pub(crate) struct Call<'a> {
@@ -33,7 +31,7 @@ pub(crate) struct Call<'a> {
 pub(crate) enum Payload<'a> {
     Empty,
     Bytes(Bytes),
-    /// Makes the body anew for each time it has to be sent. Not retried by [`Http::call`].
+    /// Makes the body anew for each time it has to be sent. Not retried by [`Requests::call`].
     Stream(&'a (dyn Fn() -> Upload + Sync)),
 }
 
@@ -52,14 +50,14 @@ impl<'a> Call<'a> {
 }
 
 #[derive(Debug)]
-pub(crate) struct Http {
+pub(crate) struct Requests {
     options: Arc<ClientOptions>,
     pub(crate) transport: Arc<Transport>,
     authorizer: Authorizer,
     gate: Gate,
 }
 
-impl Http {
+impl Requests {
     pub(crate) fn new(options: Arc<ClientOptions>) -> Self {
         let transport = Arc::new(Transport::new(Arc::clone(&options)));
         let authorizer = Authorizer::new(Arc::clone(&options), Arc::clone(&transport));
@@ -181,11 +179,4 @@ impl Http {
 
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// Returns where the `Location` header of an answer points; it may be relative to the request.
-pub(crate) fn location(response: &Response) -> Result<Url, RequestError> {
-    let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    text.and_then(|text| response.url().join(text).ok())
-        .ok_or_else(|| RequestError::Header { url: redact(response.url()), header: "Location" })
 }

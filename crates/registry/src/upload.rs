@@ -18,12 +18,13 @@ use tokio::sync::mpsc;
 use xbuild_model::{Descriptor, Digest};
 
 use crate::auth::token::Scope;
-use crate::client::Inner;
+use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::http::origin::redact;
-use crate::http::transport::Progress;
-use crate::request::{Call, Payload, Upload, location};
+use crate::request::{Call, Payload, Upload};
+use crate::transport::exchange::Progress;
+use crate::transport::origin::redact;
+use crate::transport::redirect::location;
 
 /// How many bytes are read at a time, and how many of such chunks wait to be sent: enough to keep
 /// a fast connection busy, and less than a MiB of memory for each upload.
@@ -32,7 +33,7 @@ const CHUNKS_AHEAD: usize = 2;
 
 /// A repository that blobs are put into.
 pub(crate) struct Uploads<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) connections: &'a Connections,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) repository: &'a str,
 }
@@ -61,7 +62,7 @@ impl Uploads<'_> {
     pub(crate) fn has(&self, blob: &Descriptor) -> Result<bool, RequestError> {
         let scope = Scope::push(self.repository);
         let url = self.endpoint.blob(self.repository, &blob.digest);
-        match self.inner.call(&Call::new(self.endpoint, &scope, Method::HEAD, url)) {
+        match self.connections.call(&Call::new(self.endpoint, &scope, Method::HEAD, url)) {
             Ok(response) => {
                 let length = response.headers().get(CONTENT_LENGTH);
                 let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -77,7 +78,7 @@ impl Uploads<'_> {
         let scope = Scope::mount(self.repository, from);
         let mut url = self.endpoint.uploads(self.repository);
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
-        match self.inner.call(&Call::new(self.endpoint, &scope, Method::POST, url)) {
+        match self.connections.call(&Call::new(self.endpoint, &scope, Method::POST, url)) {
             Ok(response) if response.status().as_u16() == 201 => Ok(Mount::Done),
             Ok(response) => Ok(Mount::Session(self.session(&response)?)),
             // Whoever may push here may yet not read there, and not every registry mounts.
@@ -112,10 +113,12 @@ impl Uploads<'_> {
             failures += 1;
             // An upload that the registry has forgotten, or counts otherwise, is begun anew.
             let lost = matches!(error.status(), Some(404 | 416));
-            if !(lost || error.is_retryable()) || failures >= self.inner.options.retries.attempts {
+            if !(lost || error.is_retryable())
+                || failures >= self.connections.options.retries.attempts
+            {
                 return Err(UploadError::Request(error));
             }
-            self.inner.wait(self.endpoint, failures, &error);
+            self.connections.wait(self.endpoint, failures, &error);
             let resumed = if lost { None } else { self.resume(&url) };
             (offset, session) = match resumed {
                 Some((offset, url)) if offset < blob.size => (offset, Some(url)),
@@ -148,14 +151,15 @@ impl Uploads<'_> {
     /// Has the registry forget an upload. It forgets abandoned ones some day by itself.
     fn cancel(&self, url: Url) {
         let scope = Scope::push(self.repository);
-        let _ = self.inner.call(&Call::new(self.endpoint, &scope, Method::DELETE, url));
+        let _ = self.connections.call(&Call::new(self.endpoint, &scope, Method::DELETE, url));
     }
 
     /// Begins an upload and returns its URL.
     fn begin(&self) -> Result<Url, RequestError> {
         let scope = Scope::push(self.repository);
         let url = self.endpoint.uploads(self.repository);
-        let response = self.inner.call(&Call::new(self.endpoint, &scope, Method::POST, url))?;
+        let response =
+            self.connections.call(&Call::new(self.endpoint, &scope, Method::POST, url))?;
         self.session(&response)
     }
 
@@ -186,7 +190,7 @@ impl Uploads<'_> {
         let scope = Scope::push(self.repository);
         let call = Call::new(self.endpoint, &scope, Method::GET, url.clone());
         // A registry that cannot tell costs one upload from the start, not the push.
-        let response = self.inner.call(&call).ok()?;
+        let response = self.connections.call(&call).ok()?;
         let range = response.headers().get(RANGE)?.to_str().ok()?;
         let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
         // "0-0" is one byte by the letter, and none at all from some registries.
@@ -237,7 +241,7 @@ impl Uploads<'_> {
             if length != Some(0) {
                 call.payload = Payload::Stream(&make);
             }
-            self.inner.call(&call)
+            self.connections.call(&call)
         });
         match source_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(UploadError::Source(error)),

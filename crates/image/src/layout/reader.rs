@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, openat};
 use serde::Deserialize;
-use xbuild_model::manifest::REF_NAME;
+use xbuild_model::manifest::{OCI_INDEX, REF_NAME};
 use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImage};
 
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use crate::error::{DocumentError, LayoutError, ResolveError, ValidateError};
 use crate::inspect::{Inspection, inspect};
-use crate::layout::{IMAGE_NAME, empty_index};
 use crate::printable::printable;
 use crate::resolve::{Documents, resolve};
 use crate::validate::{Validated, validate};
 
+/// The annotation that containerd keeps the whole reference under.
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// How many bytes of `oci-layout` are read: it holds a version.
 const MAX_MARKER: u64 = 4 << 10;
 
@@ -208,6 +209,16 @@ impl Layout {
             Ok(_) => Ok(bytes),
             Err(source) => Err(LayoutError::Io { path, source }),
         }
+    }
+}
+
+/// Returns an index without entries.
+pub(super) fn empty_index() -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(OCI_INDEX.to_owned()),
+        manifests: Vec::new(),
+        annotations: Default::default(),
     }
 }
 

@@ -17,7 +17,7 @@ use xbuild_model::{Descriptor, Digest, Index, Reference};
 use crate::assemble::Assembled;
 use crate::error::LayoutError;
 use crate::layer_source::{LayerSource, PushSource, open_source};
-use crate::layout::{IMAGE_NAME, Layout, empty_index};
+use crate::layout::reader::{IMAGE_NAME, Layout, empty_index};
 use crate::parallel::for_each;
 
 /// The content of `oci-layout`.

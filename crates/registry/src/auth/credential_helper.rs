@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::auth::credentials::{Credential, Secret};
+use crate::auth::credential::{Credential, Secret};
 use crate::error::CredentialsError;
 
 /// How long a helper may take. Some unlock a keychain or ask a cloud for a token; none needs

@@ -4,61 +4,18 @@
 //! there. **Source** — docker CLI reference § docker login; `containers-auth.json(5)`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use serde::Deserialize;
 use xbuild_model::reference::DOCKER_HUB;
 
+use crate::auth::credential::{Credential, Secret};
 use crate::auth::credential_helper;
 use crate::error::CredentialsError;
 
 /// The key that Docker keeps the credentials of its own registry under.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-
-/// A secret text. Its `Debug` form shows nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// What one registry knows us by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// User name and password.
-    Basic {
-        /// The user.
-        user: String,
-        /// The password, or a token in its place.
-        password: Secret,
-    },
-    /// An OAuth refresh token, to be exchanged at the registry's token server.
-    Identity {
-        /// The token.
-        token: Secret,
-    },
-    /// A token that is sent as it is.
-    Bearer {
-        /// The token.
-        token: Secret,
-    },
-}
 
 /// All credentials, and the helpers that know more.
 ///
@@ -182,10 +139,10 @@ impl Credentials {
 impl Auth {
     fn credential(self, key: &str) -> Result<Option<Credential>, CredentialsError> {
         if !self.registrytoken.is_empty() {
-            return Ok(Some(Credential::Bearer { token: Secret(self.registrytoken) }));
+            return Ok(Some(Credential::Bearer { token: Secret::new(self.registrytoken) }));
         }
         if !self.identitytoken.is_empty() {
-            return Ok(Some(Credential::Identity { token: Secret(self.identitytoken) }));
+            return Ok(Some(Credential::Identity { token: Secret::new(self.identitytoken) }));
         }
         let (user, password) = if self.auth.is_empty() {
             (self.username, self.password)
@@ -201,7 +158,7 @@ impl Auth {
             (user.to_owned(), password.trim_matches('\0').to_owned())
         };
         let known = !user.is_empty();
-        Ok(known.then_some(Credential::Basic { user, password: Secret(password) }))
+        Ok(known.then_some(Credential::Basic { user, password: Secret::new(password) }))
     }
 }
 

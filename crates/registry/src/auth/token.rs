@@ -16,13 +16,13 @@ use serde::Deserialize;
 use xbuild_image::printable::printable;
 
 use crate::auth::challenge::Challenge;
-use crate::auth::credentials::Credential;
+use crate::auth::credential::Credential;
 use crate::detail::Detail;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::http::origin::{Origin, redact};
-use crate::http::transport::Transport;
 use crate::options::ClientOptions;
+use crate::transport::exchange::Transport;
+use crate::transport::origin::{Origin, redact};
 
 /// How many bytes of a token server's answer are read.
 const MAX_TOKEN: u64 = 64 << 10;

@@ -3,23 +3,19 @@
 //! The rules of the transport hold: no credentials of registries are sent, redirects are counted
 //! and never lead from `https` to `http` or to this machine, silence ends a connection.
 //!
-//! **Source** — RFC 9110 § 13 Conditional Requests, § 15.4 Redirection, § 5.6.7 Date/Time Formats.
+//! **Source** — RFC 9110 § 13 Conditional Requests, § 15.4 Redirection.
 
 use std::io::{self, Write};
 
-use reqwest::header::{
-    AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED,
-};
+use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use reqwest::{Method, Request, Response, Url};
 
-use crate::client::{Client, Inner};
+use crate::client::Client;
+use crate::connections::Connections;
 use crate::error::{DownloadError, RequestError};
-use crate::http::origin::{Origin, redact};
-use crate::request::{MAX_REDIRECTS, location};
-
-/// The longest validator that is kept, in bytes: longer ones are no use to anybody.
-const MAX_VALIDATOR: usize = 1024;
+use crate::http::validators::Validators;
+use crate::transport::origin::{Origin, redact};
+use crate::transport::redirect::{MAX_REDIRECTS, location};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -38,15 +34,6 @@ impl std::fmt::Debug for DownloadRequest<'_> {
     }
 }
 
-/// What a server said about a version of a file, to be asked whether there is another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Validators {
-    /// The `ETag` header.
-    pub etag: Option<String>,
-    /// The `Last-Modified` header.
-    pub last_modified: Option<String>,
-}
-
 /// A file that came.
 #[derive(Debug)]
 pub struct Downloaded<W> {
@@ -54,27 +41,6 @@ pub struct Downloaded<W> {
     pub file: W,
     /// What the server said about it.
     pub validators: Validators,
-}
-
-impl Validators {
-    /// Returns whether there is anything to ask a server with.
-    pub fn is_empty(&self) -> bool {
-        self.etag.is_none() && self.last_modified.is_none()
-    }
-
-    /// Returns when the file was last changed, in seconds since 1970, if the server says so in
-    /// the form that all servers use.
-    pub fn modified(&self) -> Option<u64> {
-        parse_date(self.last_modified.as_deref()?)
-    }
-
-    fn of(headers: &HeaderMap) -> Self {
-        let text = |name: HeaderName| {
-            let text = headers.get(name)?.to_str().ok()?;
-            (!text.is_empty() && text.len() <= MAX_VALIDATOR).then(|| text.to_owned())
-        };
-        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
-    }
 }
 
 impl Client {
@@ -88,10 +54,10 @@ impl Client {
         request: &DownloadRequest<'_>,
         mut create: impl FnMut() -> io::Result<W>,
     ) -> Result<Option<Downloaded<W>>, DownloadError> {
-        let retries = self.inner.options.retries;
+        let retries = self.connections.options.retries;
         let mut failures = 0;
         loop {
-            let source = match attempt(&self.inner, request, &mut create) {
+            let source = match attempt(&self.connections, request, &mut create) {
                 Err(DownloadError::Request { source }) => source,
                 other => return other,
             };
@@ -105,18 +71,19 @@ impl Client {
 }
 
 fn attempt<W: Write>(
-    inner: &Inner,
+    connections: &Connections,
     request: &DownloadRequest<'_>,
     create: &mut impl FnMut() -> io::Result<W>,
 ) -> Result<Option<Downloaded<W>>, DownloadError> {
     let failed = |source| DownloadError::Request { source };
-    let mut response = inner.block_on(send(inner, request)).and_then(|r| r).map_err(failed)?;
+    let mut response =
+        connections.block_on(send(connections, request)).and_then(|r| r).map_err(failed)?;
     if response.status().as_u16() == 304 {
         return Ok(None);
     }
     let write = |source| DownloadError::Write { source };
     let mut file = create().map_err(write)?;
-    while let Some(chunk) = inner.chunk(&mut response).map_err(failed)? {
+    while let Some(chunk) = connections.chunk(&mut response).map_err(failed)? {
         file.write_all(&chunk).map_err(write)?;
     }
     file.flush().map_err(write)?;
@@ -124,8 +91,11 @@ fn attempt<W: Write>(
 }
 
 /// Sends the request and follows redirects.
-async fn send(inner: &Inner, request: &DownloadRequest<'_>) -> Result<Response, RequestError> {
-    let transport = &inner.http.transport;
+async fn send(
+    connections: &Connections,
+    request: &DownloadRequest<'_>,
+) -> Result<Response, RequestError> {
+    let transport = &connections.requests.transport;
     let setup = || RequestError::Setup { what: "the URL" };
     let mut url = Url::parse(request.url).map_err(|_| setup())?;
     let own = Origin::of(&url).ok_or_else(setup)?;
@@ -165,57 +135,6 @@ async fn send(inner: &Inner, request: &DownloadRequest<'_>) -> Result<Response, 
                 url = next;
             }
             _ => return Err(transport.refusal(response).await),
-        }
-    }
-}
-
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`; nothing before 1970.
-fn parse_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let words: Vec<&str> = text.split(' ').collect();
-    let [_, day, month, year, time, "GMT"] = words[..] else { return None };
-    let number = |text: &str| text.parse::<u64>().ok();
-    let (day, year) = (number(day)?, number(year)?);
-    let month = MONTHS.iter().position(|name| *name == month)?;
-    let time: Vec<u64> = time.split(':').map(number).collect::<Option<_>>()?;
-    let [hour, minute, second] = time[..] else { return None };
-    if !(1970..=9999).contains(&year)
-        || !(1..=31).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 60
-    {
-        return None;
-    }
-    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
-    let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month];
-    let leap_day = if month > 1 { leap_days(year) - leap_days(year - 1) } else { 0 };
-    let years = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969);
-    let days = years + before + leap_day + day - 1;
-    Some(days * 86400 + hour * 3600 + minute * 60 + second)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_dates() {
-        for (text, expected) in [
-            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Sat, 29 Feb 2020 23:59:59 GMT", Some(1_583_020_799)),
-            ("Sun, 01 Mar 2020 00:00:00 GMT", Some(1_583_020_800)),
-            ("Tue, 01 Mar 2100 00:00:00 GMT", Some(4_107_542_400)),
-            ("Sun, 06 Nov 1994 08:49:37", None),
-            ("Sun, 06 Nov 1994 25:49:37 GMT", None),
-            ("Sun, 99 Nov 1994 08:49:37 GMT", None),
-            ("Sun, 06 Foo 1994 08:49:37 GMT", None),
-            ("Wed, 31 Dec 1969 23:59:59 GMT", None),
-            ("yesterday", None),
-        ] {
-            assert_eq!(parse_date(text), expected, "{text}");
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use crate::http::origin::Origin;
 use crate::options::Retries;
+use crate::transport::origin::Origin;
 
 impl Retries {
     /// Returns how long to wait after `failures` failures in a row (at least one).

@@ -15,9 +15,9 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::detail::Detail;
 use crate::error::RequestError;
-use crate::http::origin::redact;
-use crate::http::retry::retry_after;
 use crate::options::{ClientOptions, Proxies};
+use crate::transport::origin::redact;
+use crate::transport::retry::retry_after;
 
 /// How many bytes of the body of a failure are read.
 pub(crate) const MAX_ERROR: u64 = 64 << 10;

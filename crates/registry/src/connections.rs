@@ -1,0 +1,99 @@
+//! Connections for callers that block: a small runtime of their own, started with the first
+//! request.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use reqwest::Response;
+use reqwest::header::HeaderMap;
+use tokio::runtime::Runtime;
+
+use crate::endpoint::Endpoint;
+use crate::error::RequestError;
+use crate::options::ClientOptions;
+use crate::request::{Call, Requests};
+
+/// Threads for connections. They only move bytes, hashing and compression happen elsewhere: two
+/// keep a slow TLS stream from holding up the others.
+const WORKERS: usize = 2;
+
+/// Requests, and the runtime that they are made on.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    pub(crate) options: Arc<ClientOptions>,
+    pub(crate) requests: Requests,
+    runtime: OnceLock<Runtime>,
+}
+
+impl Connections {
+    /// Returns connections of which none is open yet.
+    pub(crate) fn new(options: ClientOptions) -> Self {
+        let options = Arc::new(options);
+        Self { requests: Requests::new(Arc::clone(&options)), options, runtime: OnceLock::new() }
+    }
+
+    /// Makes a request; see [`Requests::call`].
+    pub(crate) fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+        self.block_on(self.requests.call(call))?
+    }
+
+    /// Waits before another attempt; see [`Requests::wait`].
+    pub(crate) fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
+        // Without a runtime there was no request whose failure could be waited for.
+        let _ = self.block_on(self.requests.wait(endpoint, failures, error));
+    }
+
+    /// Returns the next bytes of a body, `None` at its end.
+    pub(crate) fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, RequestError> {
+        self.block_on(self.requests.transport.chunk(response))?
+    }
+
+    /// Makes a request and returns headers and body, which has at most `limit` bytes. A body that
+    /// breaks off is asked for again.
+    pub(crate) fn fetch(
+        &self,
+        call: &Call<'_>,
+        limit: u64,
+    ) -> Result<(HeaderMap, Bytes), RequestError> {
+        let mut failures = 0;
+        loop {
+            let answer = self.block_on(async {
+                let response = self.requests.call(call).await?;
+                let headers = response.headers().clone();
+                Ok((headers, self.requests.transport.body(response, limit).await?))
+            })?;
+            match answer {
+                Err(error @ (RequestError::Broken { .. } | RequestError::Stalled { .. }))
+                    if failures + 1 < self.options.retries.attempts =>
+                {
+                    failures += 1;
+                    self.wait(call.endpoint, failures, &error);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime.block_on(future));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("xbuild-net")
+            .enable_all()
+            .build()
+            .map_err(|_| RequestError::Setup { what: "threads" })?;
+        Ok(self.runtime.get_or_init(|| runtime).block_on(future))
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Idle connections and a name that is still being looked up hold nobody up.
+            runtime.shutdown_background();
+        }
+    }
+}
