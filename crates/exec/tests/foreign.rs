@@ -12,8 +12,9 @@ use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor};
 use xbuild_exec::{Isolation, Options, Parent, Tasks};
 use xbuild_model::Platform;
+use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Security};
-use xbuild_model::seam::{Output, RootDirs, Runner};
+use xbuild_model::seam::{Output, Runner};
 
 /// Collects the lines of standard output.
 #[derive(Default)]
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
 
 fn check(parent: &Parent, root: &Path, platform: &Platform) {
     let dir = tempfile::tempdir().unwrap();
-    let dirs = RootDirs {
+    let dirs = Overlay {
         lowers: vec![root.to_owned()],
         joined: None,
         upper: dir.path().join("upper"),
@@ -111,7 +112,7 @@ fn check(parent: &Parent, root: &Path, platform: &Platform) {
         unkeyed_env: Vec::new(),
     };
     let lines = Lines::default();
-    let result = parent.run(&dirs, &request, &[], &lines);
+    let result = parent.run(&RootFs::Overlay(dirs.clone()), &request, &[], &lines);
     let lines = lines.0.into_inner().unwrap();
     assert!(result.is_ok(), "{platform}: {result:?}");
     assert_eq!(lines[1..], *EXPECTED, "{platform}");

@@ -15,6 +15,7 @@ pub mod platform;
 pub mod reference;
 pub mod remote;
 pub mod resolved;
+pub mod rootfs;
 pub mod run;
 pub mod seam;
 

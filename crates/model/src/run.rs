@@ -143,7 +143,7 @@ pub enum ReadySource {
     /// A path within a stack of unpacked layers, the newest first. It is looked up in the stack
     /// itself: links in it do not lead out of it.
     Layers {
-        /// The folders, as in [`crate::seam::RootDirs::lowers`].
+        /// The folders, as in [`crate::rootfs::Overlay::lowers`].
         lowers: Vec<std::path::PathBuf>,
         /// The path in them, absolute.
         path: String,

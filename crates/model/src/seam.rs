@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::file_op::{CopyOrigin, FileOp};
 use crate::remote::RemoteSource;
+use crate::rootfs::RootFs;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
 use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure};
 
@@ -135,41 +136,10 @@ pub trait Selection: Send {
 /// A writable root file system. Dropping it throws its changes away.
 pub trait Workspace: Send {
     /// Returns the folders to mount.
-    fn root(&self) -> &RootDirs;
+    fn root(&self) -> &RootFs;
 
     /// Turns what was written into a layer. It is unpacked in any case.
     fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure>;
-}
-
-/// The folders of an overlay mount.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct RootDirs {
-    /// The unpacked layers, the *newest* first, as overlayfs wants them; may be empty.
-    pub lowers: Vec<PathBuf>,
-    /// A mount of the last of them, if there are many.
-    pub joined: Option<Joined>,
-    /// Where changes go.
-    pub upper: PathBuf,
-    /// overlayfs's work folder, on the file system of `upper`. The runner may make folders and files
-    /// beside it whose names begin with its own, such as the list of [`crate::device::LIST_SUFFIX`];
-    /// they go with it.
-    pub work: PathBuf,
-}
-
-/// The lower part of a stack, mounted as one; see [`Namespace::join`].
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Joined {
-    /// How many of the folders it shows, counted from the *oldest*.
-    pub count: usize,
-    /// Where it is, inside of the build's namespace.
-    pub point: PathBuf,
-}
-
-impl Joined {
-    /// Returns what of a stack is not in it.
-    pub fn rest<'a>(&self, lowers: &'a [PathBuf]) -> &'a [PathBuf] {
-        &lowers[..lowers.len().saturating_sub(self.count)]
-    }
 }
 
 /// Runs commands. Implemented by `exec`.
@@ -182,7 +152,7 @@ pub trait Runner: Send + Sync {
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
     fn run(
         &self,
-        root: &RootDirs,
+        root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &dyn Output,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::device::Device;
-use xbuild_model::seam::Joined;
+use xbuild_model::rootfs::Joined;
 
 use crate::diff::{DiffOptions, diff};
 use crate::root::Root;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp, MakeDir};
+use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{
     Mount, MountKind, MountSource, Network, ReadyMount, ReadySource, RunRequest, SecretBytes,
     Security, Sharing,
 };
 use xbuild_model::seam::{
-    CacheFolder, CacheRequest, Output as Lines, Purpose, RootDirs, Runner, Secrets, Selection,
-    Snapshots, Workspace,
+    CacheFolder, CacheRequest, Output as Lines, Purpose, Runner, Secrets, Selection, Snapshots,
+    Workspace,
 };
 use xbuild_model::{
     Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure,
@@ -56,10 +57,10 @@ impl Selection for Selected {
     }
 }
 
-struct Root(RootDirs, Chain);
+struct Root(RootFs, Chain);
 
 impl Workspace for Root {
-    fn root(&self) -> &RootDirs {
+    fn root(&self) -> &RootFs {
         &self.0
     }
 
@@ -97,7 +98,12 @@ impl Snapshots for Fake {
 
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
         let empty = PathBuf::new();
-        let root = RootDirs { lowers: Vec::new(), joined: None, upper: empty.clone(), work: empty };
+        let root = RootFs::Overlay(Overlay {
+            lowers: Vec::new(),
+            joined: None,
+            upper: empty.clone(),
+            work: empty,
+        });
         Ok(Box::new(Root(root, parent.clone())))
     }
 
@@ -150,7 +156,7 @@ impl Secrets for Fake {
 impl Runner for Fake {
     fn run(
         &self,
-        _root: &RootDirs,
+        _root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &dyn Lines,

@@ -10,8 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::pipe::PipeFlags;
+use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Network, ReadyMount, RunRequest};
-use xbuild_model::seam::{Namespace, Output, PendingTask, RootDirs, Runner};
+use xbuild_model::seam::{Namespace, Output, PendingTask, Runner};
 use xbuild_model::{Platform, StepFailure};
 
 use crate::binfmt::Registration;
@@ -237,7 +238,7 @@ impl Namespace for Parent {
 impl Runner for Parent {
     fn run(
         &self,
-        root: &RootDirs,
+        root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &dyn Output,

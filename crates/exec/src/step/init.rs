@@ -10,6 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 use rustix::thread::CapabilitySet;
 use xbuild_model::passwd::User;
+use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::Exit;
 
 use super::command::{self, Command};
@@ -49,7 +50,8 @@ fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunE
     let request = wire::receive(&supervisor).map_err(RunError::setup("wait for the request"))?;
     let (_, mut fds) = request.ok_or(RunError::Killed)?;
     let spec = Spec::read(fds.first())?;
-    let joined = if spec.root.joined.is_some() { fds.pop() } else { None };
+    let RootFs::Overlay(dirs) = &spec.root;
+    let joined = if dirs.joined.is_some() { fds.pop() } else { None };
     let [_, stdout, stderr] = <[OwnedFd; 3]>::try_from(fds)
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipes".into() })?;
     let filter = spec.filter()?;
@@ -103,8 +105,9 @@ fn build_root(
     kit: Kit,
     events: &OwnedFd,
 ) -> Result<(Command, User), RunError> {
+    let RootFs::Overlay(dirs) = &spec.root;
     let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;
-    let root = Root::mount(&spec.root, joined, staging)?;
+    let root = Root::mount(dirs, joined, staging)?;
     // Before anything is mounted over the image's own files.
     let who = user::look_up(&root, &spec.user)?;
     if spec.single {

@@ -14,8 +14,9 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
+use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Script, Security};
-use xbuild_model::seam::{Output, RootDirs};
+use xbuild_model::seam::Output;
 use xbuild_model::{Platform, StepFailure};
 
 use super::init;
@@ -38,7 +39,7 @@ pub(crate) const TASK: &str = "exec.run";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Spec {
     /// With the layers that are not joined only, if any are.
-    pub(crate) root: RootDirs,
+    pub(crate) root: RootFs,
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: String,
@@ -81,7 +82,7 @@ struct Outcome {
 pub(crate) fn run(
     parent: &Parent,
     network: Network,
-    root: &RootDirs,
+    root: &RootFs,
     request: &RunRequest,
     mounts: &[ReadyMount],
     output: &dyn Output,
@@ -121,7 +122,7 @@ pub(crate) fn runs_on_cpu(platform: &Platform) -> bool {
 fn spec(
     parent: &Parent,
     network: Network,
-    root: &RootDirs,
+    root: &RootFs,
     request: &RunRequest,
 ) -> Result<Spec, StepFailure> {
     let network = if request.network == Network::Default { network } else { request.network };
@@ -155,21 +156,28 @@ fn spec(
 ///
 /// Joined layers make inode numbers that programs of 32 bits may not know how to read, and leave
 /// no room for an overlay mount of the step's own, which only steps without a sandbox can make.
-fn as_mounted(root: &RootDirs, request: &RunRequest) -> RootDirs {
+fn as_mounted(root: &RootFs, request: &RunRequest) -> RootFs {
+    let RootFs::Overlay(dirs) = root;
     let is_64_bit = Arch::of(&request.platform).is_some_and(Arch::is_64_bit);
     let sandboxed = request.security == Security::Sandbox;
-    let joined = root.joined.clone().filter(|_| is_64_bit && sandboxed);
-    let lowers = joined.as_ref().map_or(&root.lowers[..], |joined| joined.rest(&root.lowers));
-    RootDirs { lowers: lowers.to_vec(), joined, upper: root.upper.clone(), work: root.work.clone() }
+    let joined = dirs.joined.clone().filter(|_| is_64_bit && sandboxed);
+    let lowers = joined.as_ref().map_or(&dirs.lowers[..], |joined| joined.rest(&dirs.lowers));
+    RootFs::Overlay(Overlay {
+        lowers: lowers.to_vec(),
+        joined,
+        upper: dirs.upper.clone(),
+        work: dirs.work.clone(),
+    })
 }
 
 /// Fills `ready` with the mounts, with sockets of ours in place of those of agents.
 fn lend_agents(
-    root: &RootDirs,
+    root: &RootFs,
     mounts: &[ReadyMount],
     ready: &mut Vec<ReadyMount>,
 ) -> Result<Vec<Lent>, RunError> {
-    let mut home = root.work.clone().into_os_string();
+    let RootFs::Overlay(dirs) = root;
+    let mut home = dirs.work.clone().into_os_string();
     home.push("-agents");
     let mut agents = Vec::new();
     for (number, mount) in mounts.iter().enumerate() {
@@ -302,8 +310,8 @@ impl Processes {
         let Self { init, events, channel } = self;
         // Before pid 1 does, with whom this process shares the place in the file.
         let spec = Spec::read(fds.first())?;
-        let joined =
-            spec.root.joined.as_ref().map(|joined| join::copy(&joined.point)).transpose()?;
+        let RootFs::Overlay(dirs) = &spec.root;
+        let joined = dirs.joined.as_ref().map(|joined| join::copy(&joined.point)).transpose()?;
         let sent: Vec<BorrowedFd<'_>> = fds.iter().chain(&joined).map(AsFd::as_fd).collect();
         // If it is not there any more it has told why.
         let _ = wire::send(&channel, b"step", &sent);
@@ -317,7 +325,7 @@ impl Processes {
         let mut result = Err(RunError::Killed);
         for line in text.split(|b| *b == b'\n') {
             match serde_json::from_slice(line) {
-                Ok(Event::Stubs(stubs)) => stubs.remove(&spec.root.upper)?,
+                Ok(Event::Stubs(stubs)) => stubs.remove(&dirs.upper)?,
                 Ok(Event::Note(note)) => notes.push(note),
                 Ok(Event::Ended(exit)) if matches!(result, Err(RunError::Killed)) => {
                     result = Ok(exit);

@@ -19,6 +19,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::CapabilitySet;
 use xbuild_model::device::{self, DeviceKind};
+use xbuild_model::rootfs::RootFs;
 
 use super::caller::Caller;
 use super::guise::Guise;
@@ -103,7 +104,8 @@ struct Supervisor {
 impl Supervisor {
     fn new(spec: &Spec) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut list = spec.root.work.clone().into_os_string();
+        let RootFs::Overlay(dirs) = &spec.root;
+        let mut list = dirs.work.clone().into_os_string();
         list.push(device::LIST_SUFFIX);
         let list = rustix::fs::open(
             PathBuf::from(list),

@@ -4,8 +4,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use xbuild_model::rootfs::{Joined, Overlay};
 use xbuild_model::run::{RunRequest, Security};
-use xbuild_model::seam::{Joined, Namespace, RootDirs, Runner};
+use xbuild_model::seam::Namespace;
 
 use crate::support::{Capture, Case, Fixture, shell};
 
@@ -100,17 +101,17 @@ fn mounts(fixture: &Fixture) -> usize {
 }
 
 /// Returns how many layers a step's root file system is mounted of, where the kernel tells.
-fn layers_of(fixture: &Fixture, root: &RootDirs, request: &RunRequest) -> usize {
+fn layers_of(fixture: &Fixture, root: &Overlay, request: &RunRequest) -> usize {
     let output = Capture::default();
     let script = "grep ' / overlay ' /proc/mounts | tr , '\\n' | grep -c '^lowerdir+=' || true";
     let request = RunRequest { argv: shell(script).argv, ..request.clone() };
-    fixture.parent.run(root, &request, &[], &output).unwrap();
+    fixture.run_in(root, &request, &[], &output).unwrap();
     output.text(false).parse().unwrap()
 }
 
 fn joined_layers_look_the_same(fixture: &Fixture) -> Result<(), String> {
     let lowers = stack(fixture, 40);
-    let plain = RootDirs { lowers: lowers.clone(), ..fixture.root() };
+    let plain = Overlay { lowers: lowers.clone(), ..fixture.root() };
     let expected = fixture.sh_in(&plain, LOOK_AND_CHANGE);
     let changes = fixture.changes();
     for text in ["one device", "twins", "folder/middle", "top of layer 39"] {
@@ -119,7 +120,7 @@ fn joined_layers_look_the_same(fixture: &Fixture) -> Result<(), String> {
     assert!(!expected.contains("folder/old") && !expected.contains("other number"), "{expected}");
     for count in [2, 30, 41] {
         let (joined, _folder) = join(fixture, &lowers, count);
-        let root = RootDirs { lowers: lowers.clone(), joined: Some(joined), ..fixture.root() };
+        let root = Overlay { lowers: lowers.clone(), joined: Some(joined), ..fixture.root() };
         assert_eq!(fixture.sh_in(&root, LOOK_AND_CHANGE), expected, "{count} joined");
         assert_eq!(fixture.changes(), changes, "{count} joined");
     }
@@ -129,7 +130,7 @@ fn joined_layers_look_the_same(fixture: &Fixture) -> Result<(), String> {
 fn joined_layers_are_as_many_as_you_like(fixture: &Fixture) -> Result<(), String> {
     let lowers = stack(fixture, 800);
     let (joined, _folder) = join(fixture, &lowers, 480);
-    let root = RootDirs { lowers, joined: Some(joined), ..fixture.root() };
+    let root = Overlay { lowers, joined: Some(joined), ..fixture.root() };
     assert_eq!(
         fixture.sh_in(&root, "cat /files/top; ls /files | wc -l"),
         "files/top of layer 799\n807"
@@ -141,7 +142,7 @@ fn joined_layers_are_not_for_all_steps(fixture: &Fixture) -> Result<(), String> 
     let lowers = stack(fixture, 20);
     let root = |joined: Option<&Joined>| {
         let (lowers, joined) = (lowers.clone(), joined.cloned());
-        RootDirs { lowers, joined, ..fixture.root() }
+        Overlay { lowers, joined, ..fixture.root() }
     };
     let (joined, _folder) = join(fixture, &lowers, 15);
     let usual = shell("");
@@ -163,7 +164,7 @@ fn steps_share_joined_layers(fixture: &Fixture) -> Result<(), String> {
     std::thread::scope(|scope| {
         for number in 0..8 {
             let root =
-                RootDirs { lowers: lowers.clone(), joined: Some(joined.clone()), ..fixture.root() };
+                Overlay { lowers: lowers.clone(), joined: Some(joined.clone()), ..fixture.root() };
             scope.spawn(move || {
                 let script =
                     format!("rm /files/kept; echo {number} > /files/top; sleep 0.2; cat /files/*");
@@ -181,7 +182,7 @@ fn joined_layers_go_with_their_folder(fixture: &Fixture) -> Result<(), String> {
     let before = mounts(fixture);
     let (joined, folder) = join(fixture, &lowers, 32);
     assert_eq!(mounts(fixture), before + 1);
-    let root = RootDirs { lowers, joined: Some(joined), ..fixture.root() };
+    let root = Overlay { lowers, joined: Some(joined), ..fixture.root() };
     std::thread::scope(|scope| {
         let step = scope.spawn(|| fixture.sh_in(&root, "sleep 1; cat /files/kept"));
         std::thread::sleep(std::time::Duration::from_millis(500));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xbuild_model::FailureKind;
 use xbuild_model::run::{ReadyMount, ReadySource, SecretBytes};
-use xbuild_model::seam::{Namespace, Runner};
+use xbuild_model::seam::Namespace;
 
 use crate::support::{Capture, Case, Fixture, in_words, shell};
 
@@ -283,14 +283,14 @@ fn mount_points_in_a_moving_folder(fixture: &Fixture) -> Result<(), String> {
                 host.display()
             );
             let mounts = [folder("/c", &cache)];
-            fixture.parent.run(&roots, &shell(&script), &mounts, &Capture::default()).unwrap();
+            fixture.run_in(&roots, &shell(&script), &mounts, &Capture::default()).unwrap();
             done.store(true, Ordering::Relaxed);
         });
         for _ in 0..60 {
             // What is found or made is a matter of luck, where is not.
             let output = Capture::default();
             let mounts = [folder("/c", &cache), tmpfs("/c/sub/made/x")];
-            let _ = fixture.parent.run(&fixture.root(), &shell("true"), &mounts, &output);
+            let _ = fixture.run_in(&fixture.root(), &shell("true"), &mounts, &output);
         }
         assert!(!done.load(Ordering::Relaxed));
         fs::write(&stop, "").unwrap();

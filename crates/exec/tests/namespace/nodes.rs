@@ -4,8 +4,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use xbuild_model::device::{ATTRIBUTE, LIST_SUFFIX};
+use xbuild_model::rootfs::Overlay;
 use xbuild_model::run::{RunRequest, Security};
-use xbuild_model::seam::{Namespace, Runner};
+use xbuild_model::seam::Namespace;
 
 use crate::support::{Capture, Case, Fixture, shell};
 
@@ -105,11 +106,11 @@ fn nodes_need_the_rights_of_the_caller(fixture: &Fixture) -> Result<(), String> 
     let request = RunRequest { user: "app".to_owned(), ..shell(&format!("{MKNOD}{script}")) };
     let output = Capture::default();
     // Overlay mounts want a new work folder.
-    let again = xbuild_model::seam::RootDirs {
+    let again = Overlay {
         lowers: [vec![root.upper.clone()], root.lowers.clone()].concat(),
         ..fixture.root()
     };
-    fixture.parent.run(&again, &request, &[], &output).unwrap();
+    fixture.run_in(&again, &request, &[], &output).unwrap();
     let out = output.text(false);
     let reasons: Vec<&str> =
         out.lines().map(|line| line.rsplit(": ").next().unwrap_or(line)).collect();

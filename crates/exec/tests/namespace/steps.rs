@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use xbuild_exec::Isolation;
 use xbuild_model::FailureKind;
+use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Script, Security};
-use xbuild_model::seam::{Namespace, RootDirs, Runner};
+use xbuild_model::seam::{Namespace, Runner};
 
 use crate::support::{Capture, Case, Fixture, HOLD, exec, in_words, parent, shell};
 
@@ -189,10 +190,10 @@ fn other_users(fixture: &Fixture) -> Result<(), String> {
     let script = "/special/su -c true root 2>&1 | grep -q 'must be suid' || echo special";
     fixture.sh("mkdir /special; cp /bin/busybox /special/su; chmod 4755 /special/su");
     let again =
-        RootDirs { lowers: vec![fixture.upper(), fixture.folder.join("layer")], ..fixture.root() };
+        Overlay { lowers: vec![fixture.upper(), fixture.folder.join("layer")], ..fixture.root() };
     let output = Capture::default();
     let request = RunRequest { user: "app".into(), ..shell(script) };
-    fixture.parent.run(&again, &request, &[], &output).unwrap();
+    fixture.run_in(&again, &request, &[], &output).unwrap();
     assert_eq!(output.text(false), "special");
     Ok(())
 }
@@ -360,10 +361,10 @@ fn mount_points_on_links(fixture: &Fixture) -> Result<(), String> {
 }
 
 fn scratch_keeps_dev_proc_sys(fixture: &Fixture) -> Result<(), String> {
-    let root = RootDirs { lowers: Vec::new(), ..fixture.root() };
+    let root = Overlay { lowers: Vec::new(), ..fixture.root() };
     std::fs::copy("/bin/busybox", root.upper.join("busybox")).unwrap();
     let output = Capture::default();
-    fixture.parent.run(&root, &exec(&["/busybox", "touch", "/mark"]), &[], &output).unwrap();
+    fixture.run_in(&root, &exec(&["/busybox", "touch", "/mark"]), &[], &output).unwrap();
     assert_eq!(fixture.changes(), ["busybox", "dev", "mark", "proc", "sys"]);
     Ok(())
 }
@@ -424,12 +425,9 @@ fn many_layers(fixture: &Fixture) -> Result<(), String> {
         lowers.insert(0, folder);
     }
     lowers.push(fixture.folder.join("layer"));
-    let root = RootDirs { lowers, ..fixture.root() };
+    let root = Overlay { lowers, ..fixture.root() };
     let output = Capture::default();
-    fixture
-        .parent
-        .run(&root, &shell("cat /top; echo; ls / | grep -c file-"), &[], &output)
-        .unwrap();
+    fixture.run_in(&root, &shell("cat /top; echo; ls / | grep -c file-"), &[], &output).unwrap();
     assert_eq!(output.text(false), "299\n300");
     Ok(())
 }
@@ -441,7 +439,7 @@ fn many_steps_at_once(fixture: &Fixture) -> Result<(), String> {
             scope.spawn(move || {
                 let script = format!("sleep 0.2; echo {number} > /number; cat /number");
                 let output = Capture::default();
-                fixture.parent.run(&root, &shell(&script), &[], &output).unwrap();
+                fixture.run_in(&root, &shell(&script), &[], &output).unwrap();
                 assert_eq!(output.text(false), number.to_string());
             });
         }
@@ -450,15 +448,12 @@ fn many_steps_at_once(fixture: &Fixture) -> Result<(), String> {
 }
 
 fn steps_in_a_row(fixture: &Fixture) -> Result<(), String> {
-    let roots: Vec<RootDirs> = (0..10).map(|_| fixture.root()).collect();
+    let roots: Vec<Overlay> = (0..10).map(|_| fixture.root()).collect();
     let start = Instant::now();
     fixture.parent.start("test.echo", Vec::new(), Vec::new()).unwrap().wait().unwrap();
     let started = start.elapsed();
     for root in &roots {
-        fixture
-            .parent
-            .run(root, &exec(&["/bin/busybox", "true"]), &[], &Capture::default())
-            .unwrap();
+        fixture.run_in(root, &exec(&["/bin/busybox", "true"]), &[], &Capture::default()).unwrap();
     }
     println!("  {started:?} to start, then {:?} for ten steps", start.elapsed() - started);
     Ok(())
@@ -492,7 +487,9 @@ fn tasks_answer(fixture: &Fixture) -> Result<(), String> {
 
 fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     let none = parent(Isolation::None);
-    let error = none.run(&fixture.root(), &shell("true"), &[], &Capture::default()).unwrap_err();
+    let error = none
+        .run(&RootFs::Overlay(fixture.root()), &shell("true"), &[], &Capture::default())
+        .unwrap_err();
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
     let single = parent(Isolation::UsernsSingle);
@@ -500,7 +497,9 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     assert!(single.map_name().unwrap().starts_with("single-"));
     let root = fixture.root();
     let output = Capture::default();
-    single.run(&root, &shell("id -u; cat /proc/self/uid_map"), &[], &output).unwrap();
+    single
+        .run(&RootFs::Overlay(root), &shell("id -u; cat /proc/self/uid_map"), &[], &output)
+        .unwrap();
     assert!(output.text(false).starts_with("0\n         0 "), "{}", output.text(false));
     Ok(())
 }
@@ -523,7 +522,7 @@ fn killing_xbuild_ends_everything(fixture: &Fixture) -> Result<(), String> {
 fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     let mark = format!("2{:06}.5", std::process::id());
     let other = parent(Isolation::Auto);
-    let root = fixture.root();
+    let root = RootFs::Overlay(fixture.root());
     std::thread::scope(|scope| {
         let (other, root) = (&other, &root);
         let script = format!("sleep {mark}; true");
@@ -535,7 +534,9 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
         assert_eq!(error.kind(), FailureKind::Internal, "{error}");
     });
     wait_until(|| sleeping(&mark) == 0);
-    let error = other.run(&fixture.root(), &shell("true"), &[], &Capture::default()).unwrap_err();
+    let error = other
+        .run(&RootFs::Overlay(fixture.root()), &shell("true"), &[], &Capture::default())
+        .unwrap_err();
     assert_eq!(error.to_string(), "the namespace helper ended unexpectedly");
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_exec::{Isolation, Options, Parent};
+use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
-use xbuild_model::seam::{Namespace, Output, RootDirs, Runner};
+use xbuild_model::seam::{Namespace, Output, Runner};
 use xbuild_model::{Platform, StepFailure};
 
 const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
@@ -51,7 +52,7 @@ pub const HOLD: &str = "--hold";
 pub fn hold() -> ExitCode {
     let mut args = std::env::args().skip(2);
     let (folder, script) = (PathBuf::from(args.next().unwrap()), args.next().unwrap());
-    let root = RootDirs {
+    let root = Overlay {
         lowers: vec![folder.join("layer")],
         joined: None,
         upper: folder.join("held-upper"),
@@ -59,6 +60,7 @@ pub fn hold() -> ExitCode {
     };
     std::fs::create_dir(&root.upper).unwrap();
     std::fs::create_dir(&root.work).unwrap();
+    let root = RootFs::Overlay(root);
     let result = parent(Isolation::Auto).run(&root, &shell(&script), &[], &Capture::default());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -136,14 +138,14 @@ impl Fixture {
     }
 
     /// Makes a root file system on the layer; overlayfs wants new folders each time.
-    pub fn root(&self) -> RootDirs {
+    pub fn root(&self) -> Overlay {
         let number = self.roots.fetch_add(1, Ordering::Relaxed) + 1;
         let folder = |name: &str| {
             let path = self.folder.join(format!("{name}-{number}"));
             std::fs::create_dir(&path).unwrap();
             path
         };
-        RootDirs {
+        Overlay {
             lowers: vec![self.folder.join("layer")],
             joined: None,
             upper: folder("upper"),
@@ -156,17 +158,28 @@ impl Fixture {
         self.folder.join(format!("upper-{}", self.roots.load(Ordering::Relaxed)))
     }
 
+    /// Runs a request on a certain root file system.
+    pub fn run_in(
+        &self,
+        root: &Overlay,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        output: &Capture,
+    ) -> Result<(), StepFailure> {
+        self.parent.run(&RootFs::Overlay(root.clone()), request, mounts, output)
+    }
+
     /// Runs a request; returns standard output and standard error.
     pub fn run(&self, request: &RunRequest) -> Result<(String, String), StepFailure> {
         let output = Capture::default();
-        self.parent.run(&self.root(), request, &[], &output)?;
+        self.run_in(&self.root(), request, &[], &output)?;
         Ok((output.text(false), output.text(true)))
     }
 
     /// Runs a script with mounts; returns its standard output.
     pub fn mounted(&self, mounts: &[ReadyMount], script: &str) -> Result<String, StepFailure> {
         let output = Capture::default();
-        let result = self.parent.run(&self.root(), &shell(script), mounts, &output);
+        let result = self.run_in(&self.root(), &shell(script), mounts, &output);
         result.map(|()| output.text(false)).inspect_err(|_| println!("{}", output.text(true)))
     }
 
@@ -176,9 +189,9 @@ impl Fixture {
     }
 
     /// The same on a certain root file system.
-    pub fn sh_in(&self, root: &RootDirs, script: &str) -> String {
+    pub fn sh_in(&self, root: &Overlay, script: &str) -> String {
         let output = Capture::default();
-        let result = self.parent.run(root, &shell(script), &[], &output);
+        let result = self.run_in(root, &shell(script), &[], &output);
         if let Err(error) = result {
             panic!("{script}: {}\n{}", in_words(&error), output.text(true));
         }

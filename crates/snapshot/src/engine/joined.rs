@@ -8,7 +8,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use xbuild_model::seam::{self, Namespace};
+use xbuild_model::rootfs::Joined;
+use xbuild_model::seam::Namespace;
 use xbuild_store::{Store, TempFolder};
 
 /// The depth from which on stacks are deep. Others are mounted as they are.
@@ -37,8 +38,8 @@ pub(super) struct Part {
 
 impl Part {
     /// Returns what those that mount it have to know.
-    pub(super) fn joined(&self) -> seam::Joined {
-        seam::Joined { count: self.lowers.len(), point: self.point.path().to_owned() }
+    pub(super) fn joined(&self) -> Joined {
+        Joined { count: self.lowers.len(), point: self.point.path().to_owned() }
     }
 }
 

@@ -6,11 +6,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
-use xbuild_model::seam::{PendingTask, Purpose};
+use xbuild_model::rootfs::{Overlay, RootFs};
+use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Digest, FailureKind};
 
 use crate::unpack::tests::{layer, listing};
 use crate::{Change, Root, tasks};
+
+/// Returns the folders of a workspace.
+fn overlay(workspace: &dyn Workspace) -> &Overlay {
+    let RootFs::Overlay(overlay) = workspace.root();
+    overlay
+}
 
 /// Does the tasks in this process. An ordinary user has a single id.
 struct Here {
@@ -167,7 +174,7 @@ fn many_need_a_layer_at_the_same_time() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let workspace = setup.engine.prepare(&chain).unwrap();
-                assert_eq!(workspace.root().lowers.len(), 5);
+                assert_eq!(overlay(&*workspace).lowers.len(), 5);
             });
         }
     });
@@ -224,7 +231,7 @@ fn folders_that_a_layer_does_not_mention_are_as_the_layers_below_say() {
     let chain =
         setup.image(&[&["d tmp 1777", "d a 700", "d a/b 711"], &["f tmp/x 1", "f a/b/c/d 1"]]);
     let workspace = setup.engine.prepare(&chain).unwrap();
-    let [upper, lower] = &workspace.root().lowers[..] else { panic!() };
+    let [upper, lower] = &overlay(&*workspace).lowers[..] else { panic!() };
     let upper = Root::open(upper).unwrap();
     assert_eq!(
         listing(&upper),
@@ -233,7 +240,7 @@ fn folders_that_a_layer_does_not_mention_are_as_the_layers_below_say() {
     assert_eq!(listing(&Root::open(lower).unwrap()), ["a/ 700", "a/b/ 711", "tmp/ 1777"]);
     // The same layer on top of another one is another folder.
     let alone = setup.engine.prepare(&Chain(vec![chain.0[1].clone()])).unwrap();
-    let alone = Root::open(&alone.root().lowers[0]).unwrap();
+    let alone = Root::open(&overlay(&*alone).lowers[0]).unwrap();
     assert_eq!(alone.stat(b"tmp").unwrap().mode, 0o755);
 }
 
@@ -242,7 +249,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     let setup = setup();
     let chain = setup.image(&[&["f kept 1", "f gone 1", "d d 755"]]);
     let workspace = setup.engine.prepare(&chain).unwrap();
-    let dirs = workspace.root().clone();
+    let dirs = overlay(&*workspace).clone();
     assert_eq!(dirs.lowers.len(), 1);
     let upper = Root::open(&dirs.upper).unwrap();
     upper.create_new(b"new", 0o600).unwrap();
@@ -257,7 +264,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     assert_eq!(descriptor.media_type, OCI_LAYER_GZIP);
     // The upper folder itself is the next lower one.
     let next = setup.engine.prepare(&chain).unwrap();
-    let lower = Root::open(&next.root().lowers[0]).unwrap();
+    let lower = Root::open(&overlay(&*next).lowers[0]).unwrap();
     assert_eq!(lower.stat(b"new").unwrap().ino, before);
     // What is left is removed on a thread.
     drop((next, setup.engine));
@@ -268,7 +275,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
 fn a_workspace_that_is_dropped_leaves_nothing() {
     let setup = setup();
     let workspace = setup.engine.prepare(&Chain::default()).unwrap();
-    let dirs = workspace.root().clone();
+    let dirs = overlay(&*workspace).clone();
     assert!(dirs.lowers.is_empty());
     let upper = Root::open(&dirs.upper).unwrap();
     upper.mkdir(b"shut", 0o755).unwrap();
@@ -289,7 +296,7 @@ fn empty_and_repeated_layers_have_no_folder_of_their_own() {
     let [a, b] = &image.0[..] else { panic!() };
     let chain = Chain([a, &empty, b, a, &empty].map(Clone::clone).to_vec());
     let workspace = setup.engine.prepare(&chain).unwrap();
-    let lowers = &workspace.root().lowers;
+    let lowers = &overlay(&*workspace).lowers;
     assert_eq!(lowers.len(), 2);
     assert!(Root::open(&lowers[0]).unwrap().stat(b"a").is_ok());
     assert!(Root::open(&lowers[1]).unwrap().stat(b"b").is_ok());
@@ -300,7 +307,7 @@ fn an_opaque_root_hides_all_layers_below() {
     let setup = setup();
     let chain = setup.image(&[&["f a 1"], &["o", "f b 1"], &["f c 1"]]);
     let workspace = setup.engine.prepare(&chain).unwrap();
-    assert_eq!(workspace.root().lowers.len(), 2);
+    assert_eq!(overlay(&*workspace).lowers.len(), 2);
 }
 
 #[test]
@@ -308,7 +315,7 @@ fn the_root_folder_is_as_the_tree_says() {
     let setup = setup();
     let chain = setup.image(&[&["d  711", "f a 1"]]);
     let workspace = setup.engine.prepare(&chain).unwrap();
-    let upper = Root::open(&workspace.root().upper).unwrap();
+    let upper = Root::open(&overlay(&*workspace).upper).unwrap();
     let stat = upper.stat(b"").unwrap();
     assert_eq!((stat.mode, stat.mtime.secs), (0o711, 1000));
     upper.chmod(b"", 0o555).unwrap();
@@ -329,7 +336,7 @@ fn with_a_single_id_files_keep_their_owners() {
     let image = setup.publish(&writer.finish().unwrap());
     setup.engine.add_image(std::slice::from_ref(&image));
     let workspace = setup.engine.prepare(&Chain(vec![image.diff_id])).unwrap();
-    let upper = Root::open(&workspace.root().upper).unwrap();
+    let upper = Root::open(&overlay(&*workspace).upper).unwrap();
     for name in ["f", "new", "d"] {
         upper.create_new(name.as_bytes(), 0o600).unwrap();
     }
@@ -359,13 +366,13 @@ fn a_folder_does_not_wait_for_the_blob() {
     let setup =
         setup_of(true, EngineOptions { on_blob: Some(on_blob), ..EngineOptions::default() });
     let workspace = setup.engine.prepare(&Chain::default()).unwrap();
-    let upper = Root::open(&workspace.root().upper).unwrap();
+    let upper = Root::open(&overlay(&*workspace).upper).unwrap();
     upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 2_000_000]).unwrap();
     let made = workspace.commit(Purpose { folder: true, result: true }).unwrap();
     let chain = Chain(vec![made.clone()]);
     assert!(setup.engine.has_layer(&made));
     assert!(setup.engine.tree(&chain).unwrap().lookup(b"new").is_some());
-    assert_eq!(setup.engine.prepare(&chain).unwrap().root().lowers.len(), 1);
+    assert_eq!(overlay(&*setup.engine.prepare(&chain).unwrap()).lowers.len(), 1);
     assert_eq!(setup.engine.0.store.layer(&made).unwrap(), None);
     go.send(()).unwrap();
     setup.engine.settle().unwrap();
@@ -379,7 +386,7 @@ fn layers_of_no_image_are_compressed_in_less_time() {
     let layer = |result| {
         let setup = setup();
         let workspace = setup.engine.prepare(&Chain::default()).unwrap();
-        let upper = Root::open(&workspace.root().upper).unwrap();
+        let upper = Root::open(&overlay(&*workspace).upper).unwrap();
         upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 100_000]).unwrap();
         upper.set_mtime(b"new", crate::Mtime { secs: 1, nanos: 0 }).unwrap();
         let made = workspace.commit(Purpose { result, ..Purpose::default() }).unwrap();
@@ -407,7 +414,7 @@ fn a_selection_becomes_a_layer_with_or_without_folder() {
         assert!(setup.engine.select(&chain, &op, None).unwrap().is_empty());
         let opened = setup.opened();
         let workspace = setup.engine.prepare(&chain).unwrap();
-        let top = Root::open(&workspace.root().lowers[0]).unwrap();
+        let top = Root::open(&overlay(&*workspace).lowers[0]).unwrap();
         assert_eq!(listing(&top), ["a/ 700", "a/b/ 755", "a/b/c/ 755"]);
         assert_eq!(setup.opened(), opened);
     }

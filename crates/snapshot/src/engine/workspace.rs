@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use xbuild_model::device::LIST_SUFFIX;
-use xbuild_model::seam::{Purpose, RootDirs, Workspace};
+use xbuild_model::rootfs::{Overlay, RootFs};
+use xbuild_model::seam::{Purpose, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
 use super::folders::{Lowers, Scratch, pipe};
@@ -25,8 +26,8 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct Writable {
     shared: Arc<Shared>,
     parent: Chain,
-    dirs: RootDirs,
-    /// What [`RootDirs::joined`] names.
+    root: RootFs,
+    /// The mount that [`Overlay::joined`] names.
     _part: Option<Arc<Part>>,
     /// The mode of the root folder at first.
     root_mode: u32,
@@ -57,17 +58,18 @@ impl Writable {
         }
         let part = shared.parts.of(&lowers, &*shared.namespace, &shared.store);
         let joined = part.as_ref().map(|part| part.joined());
-        let dirs = RootDirs { lowers, joined, upper, work };
+        let root = RootFs::Overlay(Overlay { lowers, joined, upper, work });
         let (shared, parent) = (shared.clone(), parent.clone());
-        Ok(Self { shared, parent, dirs, _part: part, root_mode, root_owner, scratch })
+        Ok(Self { shared, parent, root, _part: part, root_mode, root_owner, scratch })
     }
 
     fn finish(self, purpose: Purpose) -> Result<DiffId, EngineError> {
         let shared = &self.shared;
+        let RootFs::Overlay(dirs) = &self.root;
         let request = DiffRequest {
-            upper: self.dirs.upper.clone(),
-            lowers: self.dirs.lowers.clone(),
-            joined: self.dirs.joined.clone(),
+            upper: dirs.upper.clone(),
+            lowers: dirs.lowers.clone(),
+            joined: dirs.joined.clone(),
             root_mode: self.root_mode,
             root_owner: self.root_owner,
             skip: Vec::new(),
@@ -96,7 +98,8 @@ impl Writable {
 
     /// Returns where the runner lists the devices that the command made.
     fn devices(&self) -> PathBuf {
-        let mut path = self.dirs.work.clone().into_os_string();
+        let RootFs::Overlay(dirs) = &self.root;
+        let mut path = dirs.work.clone().into_os_string();
         path.push(LIST_SUFFIX);
         path.into()
     }
@@ -126,8 +129,8 @@ fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>, below: Option<&Tree>) -> Result
 }
 
 impl Workspace for Writable {
-    fn root(&self) -> &RootDirs {
-        &self.dirs
+    fn root(&self) -> &RootFs {
+        &self.root
     }
 
     fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
-use xbuild_model::seam::RootDirs;
+use xbuild_model::rootfs::Overlay;
 
 use super::mounts;
 use super::overlay::{self, Changes, Lowers};
@@ -30,7 +30,7 @@ impl Root {
     /// Mounts the layers in a folder below `staging`, which is in memory. `joined` is a mount of
     /// layers below those of `dirs`, mounted nowhere yet.
     pub fn mount(
-        dirs: &RootDirs,
+        dirs: &Overlay,
         joined: Option<OwnedFd>,
         staging: OwnedFd,
     ) -> Result<Self, RunError> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, PROC_SUPER_MAGIC, Stat, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
+use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{ReadyMount, ReadySource};
 
 use super::mounts;
@@ -163,7 +164,8 @@ impl Step<'_> {
     /// the disk, for there may be many. They go with those.
     fn changes(&self, number: usize, like: &OwnedFd) -> Result<Changes, RunError> {
         let make = || -> Result<Changes, std::io::Error> {
-            let mut home = self.spec.root.work.clone().into_os_string();
+            let RootFs::Overlay(dirs) = &self.spec.root;
+            let mut home = dirs.work.clone().into_os_string();
             home.push(format!("-mount-{number}"));
             rustix::fs::mkdir(&home, Mode::from_raw_mode(0o700))?;
             let home = mounts::open_path(CWD, home)?;
