@@ -3,16 +3,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The extended attribute of a stand-in: the text of a [`Device`].
 pub const ATTRIBUTE: &str = "user.xbuild.device";
 
-/// What is added to the path of a step's work folder to name the list of the devices that the step
-/// made: a [`Device`] in each line. Nothing but this list tells them from what an ordinary user
-/// of the step wrote into the attribute.
-pub const LIST_SUFFIX: &str = "-devices";
-
 /// Which of the two kinds a device is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DeviceKind {
     /// A character device.
     Char,
@@ -29,7 +26,7 @@ pub enum DeviceKind {
 /// assert_eq!(null.to_string(), "c 1 3");
 /// assert_eq!(Device::parse(b"c 1 3"), Some(null));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Device {
     /// Character or block.
     pub kind: DeviceKind,

@@ -12,6 +12,7 @@ pub mod image;
 pub mod manifest;
 pub mod passwd;
 pub mod platform;
+pub mod records;
 pub mod reference;
 pub mod remote;
 pub mod resolved;

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::file_op::{CopyOrigin, FileOp};
+use crate::records::Records;
 use crate::remote::RemoteSource;
 use crate::rootfs::RootFs;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
@@ -138,8 +139,9 @@ pub trait Workspace: Send {
     /// Returns the folders to mount.
     fn root(&self) -> &RootFs;
 
-    /// Turns what was written into a layer. It is unpacked in any case.
-    fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure>;
+    /// Makes a layer of the changed files, with the records of the command that changed them. The
+    /// layer is unpacked in any case.
+    fn commit(self: Box<Self>, records: Records, purpose: Purpose) -> Result<DiffId, StepFailure>;
 }
 
 /// Runs commands. Implemented by `exec`.
@@ -147,7 +149,7 @@ pub trait Runner: Send + Sync {
     /// Runs a command on the root file system, with `mounts` in place of those that the request
     /// names, and waits for it. A mount whose target is below another one's comes after it, in
     /// whatever order they are given. Each line of output, without its line end, goes to `output`
-    /// as it comes.
+    /// as it comes. Returns the records that the step's layer needs.
     ///
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
     fn run(
@@ -156,7 +158,7 @@ pub trait Runner: Send + Sync {
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &dyn Output,
-    ) -> Result<(), StepFailure>;
+    ) -> Result<Records, StepFailure>;
 
     /// Returns whether programs of the platform take an emulator here, which makes for long steps.
     fn is_emulated(&self, platform: &Platform) -> bool;

@@ -4,14 +4,13 @@
 //! Requests are JSON; folders are named by their trusted paths in the store, everything below them
 //! is reached through [`Root`]. Layers come and go through a pipe that is sent along.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xbuild_model::device::Device;
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::Joined;
 
 use crate::diff::{DiffOptions, diff};
@@ -81,9 +80,8 @@ pub struct DiffRequest {
     pub root_owner: Option<(u32, u32)>,
     /// Paths to leave out.
     pub skip: Vec<Vec<u8>>,
-    /// The list of the devices that the command made ([`xbuild_model::device::LIST_SUFFIX`]); it
-    /// made none if there is no such file.
-    pub devices: PathBuf,
+    /// The records of the command.
+    pub records: Records,
 }
 
 /// See [`REMOVE`].
@@ -131,10 +129,13 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
     let mut writer = LayerWriter::new(pipe);
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let owner = request.root_owner.unwrap_or(own);
-    let devices =
-        read_devices(&request.devices).map_err(folder("read the list of", &request.devices))?;
     let root = (request.root_mode, owner.0, owner.1);
-    let options = DiffOptions { root, skip: request.skip, devices, hidden: hidden.to_vec() };
+    let options = DiffOptions {
+        root,
+        skip: request.skip,
+        devices: request.records.devices,
+        hidden: hidden.to_vec(),
+    };
     diff(&upper, &lowers, &mut writer, &options)?;
     let mut pipe = writer.finish().map_err(crate::DiffError::from)?;
     let mut reset = || -> io::Result<()> {
@@ -144,15 +145,6 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
     };
     reset().map_err(folder("finish with", &request.upper))?;
     Ok(Vec::new())
-}
-
-/// Reads a list of devices.
-fn read_devices(path: &Path) -> io::Result<BTreeSet<Device>> {
-    let text = match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        text => text?,
-    };
-    Ok(text.split(|&byte| byte == b'\n').filter_map(Device::parse).collect())
 }
 
 /// Does [`REMOVE`].

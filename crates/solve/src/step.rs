@@ -157,9 +157,10 @@ impl Step<'_> {
             let ready = Ready::new(self.stages, request, sources)?;
             let output = Lines { events: self.events, id: self.id };
             let request = with_env(request, &ready.env);
-            self.stages.runner.run(workspace.root(), &request, &ready.mounts, &output)?;
+            let records =
+                self.stages.runner.run(workspace.root(), &request, &ready.mounts, &output)?;
             drop(ready);
-            workspace.commit(purpose(self.graph.vertex(self.id)))
+            workspace.commit(records, purpose(self.graph.vertex(self.id)))
         })
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp, MakeDir};
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{
     Mount, MountKind, MountSource, Network, ReadyMount, ReadySource, RunRequest, SecretBytes,
@@ -64,7 +65,11 @@ impl Workspace for Root {
         &self.0
     }
 
-    fn commit(self: Box<Self>, _purpose: Purpose) -> Result<DiffId, StepFailure> {
+    fn commit(
+        self: Box<Self>,
+        _records: Records,
+        _purpose: Purpose,
+    ) -> Result<DiffId, StepFailure> {
         let below = self.1.id().map(|id| id.hex()).unwrap_or_default();
         Ok(DiffId(Digest::of(format!("run on {below}").as_bytes())))
     }
@@ -160,7 +165,7 @@ impl Runner for Fake {
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &dyn Lines,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<Records, StepFailure> {
         let mut line = request.argv.join(" ");
         for (name, value) in &request.env {
             line.push_str(&format!(" {name}={value}"));
@@ -184,7 +189,7 @@ impl Runner for Fake {
         if request.argv[0] == "fail" {
             return Err(StepFailure::new(FailureKind::Step, std::io::Error::other("it failed")));
         }
-        Ok(())
+        Ok(Records::default())
     }
 
     fn is_emulated(&self, platform: &Platform) -> bool {

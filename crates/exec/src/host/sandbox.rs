@@ -10,6 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::pipe::PipeFlags;
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Network, ReadyMount, RunRequest};
 use xbuild_model::seam::{Namespace, Output, PendingTask, Runner};
@@ -242,7 +243,7 @@ impl Runner for Parent {
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &dyn Output,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<Records, StepFailure> {
         standby::run(self, self.network, root, request, mounts, output)
     }
 

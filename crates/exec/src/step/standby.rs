@@ -14,6 +14,7 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Script, Security};
 use xbuild_model::seam::Output;
@@ -75,6 +76,7 @@ pub(crate) enum Event {
 #[derive(Debug, Serialize, Deserialize)]
 struct Outcome {
     result: Result<Exit, RunError>,
+    records: Records,
     notes: Vec<String>,
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn run(
     request: &RunRequest,
     mounts: &[ReadyMount],
     output: &dyn Output,
-) -> Result<(), StepFailure> {
+) -> Result<Records, StepFailure> {
     let mut spec = spec(parent, network, root, request)?;
     // Until the command has ended.
     let _agents = lend_agents(root, mounts, &mut spec.mounts)?;
@@ -105,7 +107,7 @@ pub(crate) fn run(
         output.line(true, note.as_bytes());
     }
     match outcome.result? {
-        Exit::Code(0) => Ok(()),
+        Exit::Code(0) => Ok(outcome.records),
         exit => {
             let emulated = !runs_on_cpu(&request.platform);
             Err(RunError::Exit { exit, emulated }.into())
@@ -288,9 +290,9 @@ impl Standby {
 
     /// Runs the step that a request asks for: a file with the [`Spec`], and two pipes for output.
     pub(crate) fn run(self, fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
-        let mut notes = Vec::new();
-        let result = self.0.and_then(|processes| processes.run(fds, &mut notes));
-        serde_json::to_vec(&Outcome { result, notes }).map_err(|error| error.to_string())
+        let (mut records, mut notes) = (Records::default(), Vec::new());
+        let result = self.0.and_then(|processes| processes.run(fds, &mut records, &mut notes));
+        serde_json::to_vec(&Outcome { result, records, notes }).map_err(|error| error.to_string())
     }
 }
 
@@ -306,7 +308,12 @@ impl Processes {
         }
     }
 
-    fn run(self, fds: Vec<OwnedFd>, notes: &mut Vec<String>) -> Result<Exit, RunError> {
+    fn run(
+        self,
+        fds: Vec<OwnedFd>,
+        records: &mut Records,
+        notes: &mut Vec<String>,
+    ) -> Result<Exit, RunError> {
         let Self { init, events, channel } = self;
         // Before pid 1 does, with whom this process shares the place in the file.
         let spec = Spec::read(fds.first())?;
@@ -319,7 +326,7 @@ impl Processes {
         drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
-        let text = watch::attend(&spec, events, channel)?;
+        let text = watch::attend(&spec, events, channel, records)?;
         retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
             .map_err(RunError::setup("wait for the step"))?;
         let mut result = Err(RunError::Killed);

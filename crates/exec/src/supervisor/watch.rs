@@ -9,17 +9,14 @@
 //!
 //! **Source** — `seccomp_unotify(2)`.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::CapabilitySet;
 use xbuild_model::device::{self, DeviceKind};
-use xbuild_model::rootfs::RootFs;
+use xbuild_model::records::Records;
 
 use super::caller::Caller;
 use super::guise::Guise;
@@ -31,11 +28,19 @@ use crate::wire;
 /// Bytes of events read at a time.
 const BUFFER: usize = 4 << 10;
 
+/// The most different devices of a step: far more than `MAKEDEV` makes, and little memory.
+const DEVICE_LIMIT: usize = 1 << 16;
+
 const WHAT: &str = "attend to the step";
 
 /// Answers the step's calls until `events` ends, and returns what came through it. `channel` brings
-/// the listener, if there is one.
-pub(crate) fn attend(spec: &Spec, events: OwnedFd, channel: OwnedFd) -> Result<Vec<u8>, RunError> {
+/// the listener, if there is one; `records` takes the devices that are made.
+pub(crate) fn attend(
+    spec: &Spec,
+    events: OwnedFd,
+    channel: OwnedFd,
+    records: &mut Records,
+) -> Result<Vec<u8>, RunError> {
     let (mut text, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     let mut line = Line::Channel(channel);
     let mut supervisor = None;
@@ -54,7 +59,7 @@ pub(crate) fn attend(spec: &Spec, events: OwnedFd, channel: OwnedFd) -> Result<V
                         supervisor = Some(Supervisor::new(spec).map_err(RunError::setup(WHAT))?);
                     }
                     if let Some(supervisor) = &supervisor {
-                        supervisor.serve(&listener).map_err(RunError::setup(WHAT))?;
+                        supervisor.serve(&listener, records).map_err(RunError::setup(WHAT))?;
                     }
                     Line::Listener(listener)
                 }
@@ -97,32 +102,21 @@ struct Supervisor {
     /// This process's own `/proc`.
     proc: OwnedFd,
     guise: Guise,
-    /// Takes a line for each device, see [`device::LIST_SUFFIX`].
-    list: File,
 }
 
 impl Supervisor {
     fn new(spec: &Spec) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let RootFs::Overlay(dirs) = &spec.root;
-        let mut list = dirs.work.clone().into_os_string();
-        list.push(device::LIST_SUFFIX);
-        let list = rustix::fs::open(
-            PathBuf::from(list),
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC,
-            Mode::from_raw_mode(0o600),
-        )?;
         Ok(Self {
             proc: rustix::fs::open("/proc", flags, Mode::empty())?,
             guise: Guise::new(spec.single)?,
-            list: list.into(),
         })
     }
 
     /// Answers one call.
     ///
     /// **Errors** — only for what leaves this process unfit to go on.
-    fn serve(&self, listener: &OwnedFd) -> Result<(), Errno> {
+    fn serve(&self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
         let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let Some(notice) = notice::receive(listener).map_err(fault)? else { return Ok(()) };
         let caller = match notice.call {
@@ -134,7 +128,7 @@ impl Supervisor {
             return Ok(());
         }
         let result = match (caller, notice.call) {
-            (Ok(caller), Some(call)) => self.make(&caller, &call)?,
+            (Ok(caller), Some(call)) => self.make(&caller, &call, records)?,
             (Err(errno), _) => Err(errno),
             (_, None) => Err(Errno::PERM),
         };
@@ -143,14 +137,24 @@ impl Supervisor {
 
     /// Does what the call asks for. The outer result is about this process, the inner one for the
     /// caller.
-    fn make(&self, caller: &Caller, call: &Mknod) -> Result<Result<(), Errno>, Errno> {
+    fn make(
+        &self,
+        caller: &Caller,
+        call: &Mknod,
+        records: &mut Records,
+    ) -> Result<Result<(), Errno>, Errno> {
         let worn = self.guise.wear(caller);
-        let made = worn.and_then(|()| self.make_as_caller(caller, call));
+        let made = worn.and_then(|()| self.make_as_caller(caller, call, records));
         self.guise.take_off()?;
         Ok(made)
     }
 
-    fn make_as_caller(&self, caller: &Caller, call: &Mknod) -> Result<(), Errno> {
+    fn make_as_caller(
+        &self,
+        caller: &Caller,
+        call: &Mknod,
+        records: &mut Records,
+    ) -> Result<(), Errno> {
         let kind = match call.device.kind {
             DeviceKind::Char => FileType::CharacterDevice,
             DeviceKind::Block => FileType::BlockDevice,
@@ -162,8 +166,10 @@ impl Supervisor {
             Err(Errno::PERM) if caller.capabilities.contains(CapabilitySet::MKNOD) => {}
             result => return result,
         }
-        // First, as nothing without a line in it counts.
-        writeln!(&self.list, "{}", call.device).map_err(|_| Errno::NOSPC)?;
+        if records.devices.len() == DEVICE_LIMIT && !records.devices.contains(&call.device) {
+            return Err(Errno::NOSPC);
+        }
+        records.devices.insert(call.device);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, &*caller.path, flags, mode)?;

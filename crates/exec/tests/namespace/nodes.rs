@@ -1,9 +1,9 @@
 //! The cases about device nodes, which a supervisor makes.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
-use xbuild_model::device::{ATTRIBUTE, LIST_SUFFIX};
+use xbuild_model::device::{ATTRIBUTE, Device};
 use xbuild_model::rootfs::Overlay;
 use xbuild_model::run::{RunRequest, Security};
 use xbuild_model::seam::Namespace;
@@ -17,6 +17,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("nodes_need_the_rights_of_the_caller", nodes_need_the_rights_of_the_caller),
     ("nodes_of_insecure_steps_are_refused", nodes_of_insecure_steps_are_refused),
     ("nodes_end_with_the_step", nodes_end_with_the_step),
+    ("records_are_of_one_step", records_are_of_one_step),
 ];
 
 const MKNOD: &str = "mknod() { busybox mknod \"$@\"; }; ";
@@ -32,21 +33,27 @@ fn node(fixture: &Fixture, path: &str) -> (String, u32, u64) {
     (String::from_utf8(value).unwrap(), meta.mode() & 0o7777, meta.size())
 }
 
-fn list(fixture: &Fixture) -> PathBuf {
-    let upper = fixture.upper().display().to_string();
-    PathBuf::from(upper.replace("upper-", "work-") + LIST_SUFFIX)
+/// Runs a script that must succeed; returns its standard output and the recorded devices.
+fn run(fixture: &Fixture, script: &str) -> (String, BTreeSet<Device>) {
+    let output = Capture::default();
+    let script = format!("{MKNOD}{script}");
+    let records = fixture.run_in(&fixture.root(), &shell(&script), &[], &output).unwrap();
+    (output.text(false), records.devices)
+}
+
+fn devices(texts: &[&str]) -> BTreeSet<Device> {
+    texts.iter().map(|text| Device::parse(text.as_bytes()).unwrap()).collect()
 }
 
 fn nodes_are_files_with_an_attribute(fixture: &Fixture) -> Result<(), String> {
-    let script = "mkdir /d; cd /d; mknod -m 666 null c 1 3; mknod blk b 7 0; umask 077; \
+    let script = "set -e; mkdir /d; cd /d; mknod -m 666 null c 1 3; mknod blk b 7 0; umask 077; \
                   mknod big b 259 65537; mknod pipe p; stat -c '%F %u:%g' null; [ -p pipe ]";
-    let out = fixture.sh(&format!("set -e; {MKNOD}{script}"));
+    let (out, recorded) = run(fixture, script);
     assert_eq!(out, "regular empty file 0:0");
     assert_eq!(node(fixture, "d/null"), ("c 1 3".to_owned(), 0o666, 0));
     assert_eq!(node(fixture, "d/blk"), ("b 7 0".to_owned(), 0o644, 0));
     assert_eq!(node(fixture, "d/big"), ("b 259 65537".to_owned(), 0o600, 0));
-    let list = std::fs::read_to_string(list(fixture)).unwrap();
-    assert_eq!(list, "c 1 3\nb 7 0\nb 259 65537\n");
+    assert_eq!(recorded, devices(&["c 1 3", "b 7 0", "b 259 65537"]));
     Ok(())
 }
 
@@ -55,7 +62,7 @@ fn nodes_fail_as_mknod_does(fixture: &Fixture) -> Result<(), String> {
                   for path in /file /link /dir /dir/ /file/x /none/x /new/ / /proc/x /sys/x /$long; do \
                   mknod $path c 1 3 2>&1 && echo made; done; mknod /white c 0 0 2>&1; ls /dir; \
                   cat /link 2>&1; [ ! -e /new ]; echo $?";
-    let out = fixture.sh(&format!("{MKNOD}{script}"));
+    let (out, recorded) = run(fixture, script);
     let reasons: Vec<&str> =
         out.lines().map(|line| line.rsplit(": ").next().unwrap_or(line)).collect();
     let exists = "File exists";
@@ -76,7 +83,7 @@ fn nodes_fail_as_mknod_does(fixture: &Fixture) -> Result<(), String> {
         "0",
     ];
     assert_eq!(reasons, expected, "{out}");
-    assert_eq!(std::fs::read_to_string(list(fixture)).unwrap(), "");
+    assert_eq!(recorded, BTreeSet::new());
     Ok(())
 }
 
@@ -137,5 +144,21 @@ fn nodes_end_with_the_step(fixture: &Fixture) -> Result<(), String> {
     for _ in 0..5 {
         assert_eq!(fixture.sh(&format!("{MKNOD}{script}")), "end");
     }
+    Ok(())
+}
+
+fn records_are_of_one_step(fixture: &Fixture) -> Result<(), String> {
+    let (_, recorded) = run(fixture, "mknod /a c 1 3; mknod /b c 1 3; mknod /c c 1 5");
+    assert_eq!(recorded, devices(&["c 1 3", "c 1 5"]));
+    // A file that claims to be a device is no record, and neither is one that was made before.
+    let below = fixture.upper();
+    std::fs::write(below.join("claim"), "").unwrap();
+    let value = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(below.join("claim"), ATTRIBUTE, b"c 1 9", value).unwrap();
+    let lowers = vec![below, fixture.folder.join("layer")];
+    let root = Overlay { lowers, ..fixture.root() };
+    let request = shell(&format!("{MKNOD} mv /a /moved; cp -p /claim /copy; mknod /d b 7 1"));
+    let records = fixture.run_in(&root, &request, &[], &Capture::default()).unwrap();
+    assert_eq!(records.devices, devices(&["b 7 1"]));
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_exec::{Isolation, Options, Parent};
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
 use xbuild_model::seam::{Namespace, Output, Runner};
@@ -165,7 +166,7 @@ impl Fixture {
         request: &RunRequest,
         mounts: &[ReadyMount],
         output: &Capture,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<Records, StepFailure> {
         self.parent.run(&RootFs::Overlay(root.clone()), request, mounts, output)
     }
 
@@ -180,7 +181,7 @@ impl Fixture {
     pub fn mounted(&self, mounts: &[ReadyMount], script: &str) -> Result<String, StepFailure> {
         let output = Capture::default();
         let result = self.run_in(&self.root(), &shell(script), mounts, &output);
-        result.map(|()| output.text(false)).inspect_err(|_| println!("{}", output.text(true)))
+        result.map(|_| output.text(false)).inspect_err(|_| println!("{}", output.text(true)))
     }
 
     /// Runs a script that must succeed; returns its standard output.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Digest, FailureKind};
@@ -255,7 +256,9 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     upper.create_new(b"new", 0o600).unwrap();
     upper.mknod(b"gone", rustix::fs::FileType::CharacterDevice, 0, (0, 0)).unwrap();
     let before = upper.stat(b"new").unwrap().ino;
-    let made = workspace.commit(Purpose { result: true, ..Purpose::default() }).unwrap();
+    let made = workspace
+        .commit(Records::default(), Purpose { result: true, ..Purpose::default() })
+        .unwrap();
     let chain = chain.with(made.clone());
     let tree = setup.engine.tree(&chain).unwrap();
     let names: Vec<_> = tree.children(b"").map(|(name, _)| name).collect();
@@ -291,7 +294,7 @@ fn a_workspace_that_is_dropped_leaves_nothing() {
 fn empty_and_repeated_layers_have_no_folder_of_their_own() {
     let setup = setup();
     let workspace = setup.engine.prepare(&Chain::default()).unwrap();
-    let empty = workspace.commit(Purpose::default()).unwrap();
+    let empty = workspace.commit(Records::default(), Purpose::default()).unwrap();
     let image = setup.image(&[&["f a 1"], &["f b 1"]]);
     let [a, b] = &image.0[..] else { panic!() };
     let chain = Chain([a, &empty, b, a, &empty].map(Clone::clone).to_vec());
@@ -319,7 +322,7 @@ fn the_root_folder_is_as_the_tree_says() {
     let stat = upper.stat(b"").unwrap();
     assert_eq!((stat.mode, stat.mtime.secs), (0o711, 1000));
     upper.chmod(b"", 0o555).unwrap();
-    let made = workspace.commit(Purpose::default()).unwrap();
+    let made = workspace.commit(Records::default(), Purpose::default()).unwrap();
     let [Change::Put(entry)] = &setup.changes(&made)[..] else { panic!() };
     assert_eq!((&entry.path[..], entry.meta.mode), (&b""[..], 0o555));
 }
@@ -341,7 +344,7 @@ fn with_a_single_id_files_keep_their_owners() {
         upper.create_new(name.as_bytes(), 0o600).unwrap();
     }
     upper.link(b"f", b"link").unwrap();
-    let made = workspace.commit(Purpose::default()).unwrap();
+    let made = workspace.commit(Records::default(), Purpose::default()).unwrap();
     let owners: Vec<_> = setup
         .changes(&made)
         .into_iter()
@@ -368,7 +371,8 @@ fn a_folder_does_not_wait_for_the_blob() {
     let workspace = setup.engine.prepare(&Chain::default()).unwrap();
     let upper = Root::open(&overlay(&*workspace).upper).unwrap();
     upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 2_000_000]).unwrap();
-    let made = workspace.commit(Purpose { folder: true, result: true }).unwrap();
+    let made =
+        workspace.commit(Records::default(), Purpose { folder: true, result: true }).unwrap();
     let chain = Chain(vec![made.clone()]);
     assert!(setup.engine.has_layer(&made));
     assert!(setup.engine.tree(&chain).unwrap().lookup(b"new").is_some());
@@ -389,7 +393,8 @@ fn layers_of_no_image_are_compressed_in_less_time() {
         let upper = Root::open(&overlay(&*workspace).upper).unwrap();
         upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 100_000]).unwrap();
         upper.set_mtime(b"new", crate::Mtime { secs: 1, nanos: 0 }).unwrap();
-        let made = workspace.commit(Purpose { result, ..Purpose::default() }).unwrap();
+        let made =
+            workspace.commit(Records::default(), Purpose { result, ..Purpose::default() }).unwrap();
         let LayerBlob::Stored(blob) = setup.engine.blob(&made).unwrap() else { panic!() };
         let encoded = setup.engine.encoded(vec![made], Encoding::default(), false).unwrap();
         let [LayerBlob::Stored(encoded)] = &encoded[..] else { panic!("{encoded:?}") };

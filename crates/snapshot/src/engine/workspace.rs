@@ -4,10 +4,9 @@ use std::fs::{File, Permissions};
 use std::io::{self, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use xbuild_model::device::LIST_SUFFIX;
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
@@ -63,7 +62,7 @@ impl Writable {
         Ok(Self { shared, parent, root, _part: part, root_mode, root_owner, scratch })
     }
 
-    fn finish(self, purpose: Purpose) -> Result<DiffId, EngineError> {
+    fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
         let shared = &self.shared;
         let RootFs::Overlay(dirs) = &self.root;
         let request = DiffRequest {
@@ -73,7 +72,7 @@ impl Writable {
             root_mode: self.root_mode,
             root_owner: self.root_owner,
             skip: Vec::new(),
-            devices: self.devices(),
+            records,
         };
         let below =
             if shared.namespace.single_id()? { Some(shared.tree(&self.parent)?) } else { None };
@@ -94,14 +93,6 @@ impl Writable {
         // overlayfs has copied folders up with all that the layers below say about them.
         shared.publish_new(&self.scratch, &self.parent, &layer, true)?;
         Ok(layer)
-    }
-
-    /// Returns where the runner lists the devices that the command made.
-    fn devices(&self) -> PathBuf {
-        let RootFs::Overlay(dirs) = &self.root;
-        let mut path = dirs.work.clone().into_os_string();
-        path.push(LIST_SUFFIX);
-        path.into()
     }
 }
 
@@ -133,7 +124,7 @@ impl Workspace for Writable {
         &self.root
     }
 
-    fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {
-        Ok(self.finish(purpose)?)
+    fn commit(self: Box<Self>, records: Records, purpose: Purpose) -> Result<DiffId, StepFailure> {
+        Ok(self.finish(records, purpose)?)
     }
 }
