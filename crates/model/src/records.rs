@@ -18,3 +18,12 @@ pub struct Records {
     /// in the layers below: any user of the step can write the attribute.
     pub devices: BTreeSet<Device>,
 }
+
+/// Where the owners of files are kept, in the build's namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owners {
+    /// On disk: the namespace has a range of ids, and a file belongs to its owner.
+    Real,
+    /// In the tree index: the namespace has one id, and it owns all files on disk.
+    Recorded,
+}

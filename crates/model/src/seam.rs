@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::file_op::{CopyOrigin, FileOp};
-use crate::records::Records;
+use crate::records::{Owners, Records};
 use crate::remote::RemoteSource;
 use crate::rootfs::RootFs;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
@@ -188,9 +188,8 @@ pub trait Namespace: Send + Sync {
     /// cannot be used under another.
     fn map_name(&self) -> Result<String, StepFailure>;
 
-    /// Returns whether only one user id exists in the namespace, so that files cannot be given
-    /// to others and owners are kept in the tree index instead.
-    fn single_id(&self) -> Result<bool, StepFailure>;
+    /// Returns where the owners of files are kept.
+    fn owners(&self) -> Result<Owners, StepFailure>;
 
     /// Mounts unpacked layers, the *newest* first and at least two, read-only at `point`, an empty
     /// folder of this process's, for as long as that exists: the mount goes when this process

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::pipe::PipeFlags;
-use xbuild_model::records::Records;
+use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Network, ReadyMount, RunRequest};
 use xbuild_model::seam::{Namespace, Output, PendingTask, Runner};
@@ -223,8 +223,8 @@ impl Namespace for Parent {
         Ok(self.id_map()?.name())
     }
 
-    fn single_id(&self) -> Result<bool, StepFailure> {
-        Ok(self.id_map()?.is_single())
+    fn owners(&self) -> Result<Owners, StepFailure> {
+        Ok(if self.id_map()?.is_single() { Owners::Recorded } else { Owners::Real })
     }
 
     fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure> {

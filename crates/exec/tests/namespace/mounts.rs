@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xbuild_model::FailureKind;
 use xbuild_model::run::{ReadyMount, ReadySource, SecretBytes};
-use xbuild_model::seam::Namespace;
 
 use crate::support::{Capture, Case, Fixture, in_words, shell};
 
@@ -195,7 +194,7 @@ fn mounted_secrets(fixture: &Fixture) -> Result<(), String> {
                   grep -E 'token|passwd' /proc/self/mountinfo | grep -c 'ro,nosuid,nodev,noexec'; \
                   grep -E 'token|passwd' /proc/self/mountinfo | grep -c ' - ramfs '";
     let out = fixture.mounted(&mounts, script).unwrap();
-    let owner = if fixture.parent.single_id().unwrap() { "0:0" } else { "1234:2345" };
+    let owner = if fixture.single_id() { "0:0" } else { "1234:2345" };
     assert_eq!(
         out,
         format!("regular file 400 0:0 6\nregular file 444 {owner} 6\nhiddenrefused\nbusy\n3\n3")
@@ -218,7 +217,7 @@ fn mounted_agents(fixture: &Fixture) -> Result<(), String> {
     let script = "stat -c '%F %a %u:%g' /run/a/agent.0 /tmp/b; chmod 777 /tmp/b 2> /dev/null; \
                   stat -c %a /tmp/b";
     let out = fixture.mounted(&mounts, script).unwrap();
-    let owner = if fixture.parent.single_id().unwrap() { "0:0" } else { "1234:2345" };
+    let owner = if fixture.single_id() { "0:0" } else { "1234:2345" };
     assert_eq!(out, format!("socket 600 0:0\nsocket 666 {owner}\n666"));
     assert_eq!(fixture.changes(), USUAL);
     let after = fs::metadata(&agent).unwrap();

@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use xbuild_model::device::{ATTRIBUTE, Device};
 use xbuild_model::rootfs::Overlay;
 use xbuild_model::run::{RunRequest, Security};
-use xbuild_model::seam::Namespace;
 
 use crate::support::{Capture, Case, Fixture, shell};
 
@@ -104,7 +103,7 @@ fn nodes_are_made_from_where_the_caller_is(fixture: &Fixture) -> Result<(), Stri
 }
 
 fn nodes_need_the_rights_of_the_caller(fixture: &Fixture) -> Result<(), String> {
-    if fixture.parent.single_id().unwrap() {
+    if fixture.single_id() {
         return Err("there are no other users".to_owned());
     }
     let root = fixture.root();

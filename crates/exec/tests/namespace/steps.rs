@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use xbuild_exec::Isolation;
 use xbuild_model::FailureKind;
+use xbuild_model::records::Owners;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Script, Security};
 use xbuild_model::seam::{Namespace, Runner};
@@ -57,7 +58,7 @@ fn error_of(fixture: &Fixture, request: &RunRequest) -> (FailureKind, String) {
 
 fn says_hello(fixture: &Fixture) -> Result<(), String> {
     let (out, err) = fixture.run(&shell("echo hello; echo error >&2; id -u; id -G")).unwrap();
-    let groups = if fixture.parent.single_id().unwrap() { "0 65534" } else { "0" };
+    let groups = if fixture.single_id() { "0 65534" } else { "0" };
     assert!(out == format!("hello\n0\n{groups}") || out == "hello\n0\n0", "{out}");
     assert!(err == "error" || err.starts_with("error\n/proc shows the processes around"), "{err}");
     Ok(())
@@ -156,7 +157,7 @@ fn insecure_steps_have_it_all_but_the_namespaces(fixture: &Fixture) -> Result<()
     assert!(inherited.lines().any(|line| line == lines[5]), "{}", lines[5]);
     assert_eq!(lines[7..9], ["0", "unshared"], "{out}");
     assert!(lines[9].parse::<u32>().unwrap() < 10 && lines.len() == 10, "{out}");
-    if !fixture.parent.single_id().unwrap() {
+    if !fixture.single_id() {
         let (out, _) = insecure("app", "grep -e CapEff -e CapBnd /proc/self/status").unwrap();
         assert_eq!(out, format!("CapEff:\t{none}\nCapBnd:\t{all}"));
     }
@@ -172,7 +173,7 @@ fn other_users(fixture: &Fixture) -> Result<(), String> {
     let error = as_user("stranger", "true").unwrap_err();
     assert_eq!(error.kind(), FailureKind::User);
     assert!(error.to_string().contains("stranger"), "{error}");
-    if fixture.parent.single_id().unwrap() {
+    if fixture.single_id() {
         let error = as_user("app", "true").unwrap_err();
         assert_eq!(error.kind(), FailureKind::Environment);
         assert!(error.to_string().contains("uid 1234, gid 2345"), "{error}");
@@ -493,7 +494,7 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
     let single = parent(Isolation::UsernsSingle);
-    assert!(single.single_id().unwrap());
+    assert_eq!(single.owners().unwrap(), Owners::Recorded);
     assert!(single.map_name().unwrap().starts_with("single-"));
     let root = fixture.root();
     let output = Capture::default();

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_exec::{Isolation, Options, Parent};
-use xbuild_model::records::Records;
+use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
 use xbuild_model::seam::{Namespace, Output, Runner};
@@ -157,6 +157,11 @@ impl Fixture {
     /// Returns the folder of changes of the root file system that was made last.
     pub fn upper(&self) -> PathBuf {
         self.folder.join(format!("upper-{}", self.roots.load(Ordering::Relaxed)))
+    }
+
+    /// Returns whether root is the only user that exists in the namespace.
+    pub fn single_id(&self) -> bool {
+        self.parent.owners().unwrap() == Owners::Recorded
     }
 
     /// Runs a request on a certain root file system.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
+use xbuild_model::records::Owners;
 use xbuild_model::seam::{CacheFolder, CacheRequest};
 use xbuild_model::{Chain, DiffId, Digest};
 use xbuild_store::{CacheMount, CacheMountSlot};
@@ -85,7 +86,8 @@ fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, Eng
         Some((chain, path)) => seeded(shared, chain, path)?,
     };
     // Id 0 of the namespace is this process's own, and the only one where there is one.
-    if shared.namespace.single_id()? || (meta.uid, meta.gid) == (0, 0) {
+    let recorded = shared.namespace.owners()? == Owners::Recorded;
+    if recorded || (meta.uid, meta.gid) == (0, 0) {
         std::fs::set_permissions(scratch.content(), Permissions::from_mode(meta.mode))
             .map_err(|source| EngineError::Io { action: "set up the cache folder", source })?;
         return Ok(scratch);

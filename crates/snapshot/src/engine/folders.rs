@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use rustix::pipe::PipeFlags;
 use sha2::{Digest as _, Sha256};
+use xbuild_model::records::Owners;
 use xbuild_model::seam::PendingTask;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::TempFolder;
@@ -280,7 +281,7 @@ impl Shared {
         run: impl FnOnce(Box<dyn Write + Send>) -> Result<T, EngineError>,
     ) -> Result<(T, Scratch), EngineError> {
         let scratch = Scratch::new(self, "layer")?;
-        let single_id = self.namespace.single_id()?;
+        let single_id = self.namespace.owners()? == Owners::Recorded;
         let request = UnpackRequest { folder: scratch.content(), single_id };
         let (read, write) = pipe()?;
         let task = self.start(UNPACK, &request, vec![read])?;
@@ -303,7 +304,7 @@ impl Shared {
         if dirs.is_empty() {
             return Ok(());
         }
-        let single_id = self.namespace.single_id()?;
+        let single_id = self.namespace.owners()? == Owners::Recorded;
         let request = DressRequest { folder: folder.to_owned(), single_id, dirs };
         self.start(DRESS, &request, Vec::new())?.wait()?;
         Ok(())

@@ -103,6 +103,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::path::Path;
 
+    use xbuild_model::records::Owners;
     use xbuild_model::seam::PendingTask;
     use xbuild_model::{FailureKind, StepFailure};
 
@@ -129,7 +130,7 @@ mod tests {
             unreachable!("no folder")
         }
 
-        fn single_id(&self) -> Result<bool, StepFailure> {
+        fn owners(&self) -> Result<Owners, StepFailure> {
             unreachable!("no folder")
         }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
-use xbuild_model::records::Records;
+use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Digest, FailureKind};
@@ -46,8 +46,8 @@ impl Namespace for Here {
         Ok("map".to_owned())
     }
 
-    fn single_id(&self) -> Result<bool, StepFailure> {
-        Ok(self.single)
+    fn owners(&self) -> Result<Owners, StepFailure> {
+        Ok(if self.single { Owners::Recorded } else { Owners::Real })
     }
 
     fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
@@ -444,8 +444,8 @@ fn an_unpacking_that_fails_says_why() {
         fn map_name(&self) -> Result<String, StepFailure> {
             Ok("map".to_owned())
         }
-        fn single_id(&self) -> Result<bool, StepFailure> {
-            Ok(true)
+        fn owners(&self) -> Result<Owners, StepFailure> {
+            Ok(Owners::Recorded)
         }
         fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
             unreachable!("there is one layer")

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use xbuild_model::records::Records;
+use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
@@ -43,7 +43,8 @@ impl Writable {
         let meta = Meta { xattrs: Vec::new(), ..root };
         let root_mode = meta.mode;
         // Id 0 of the namespace is this process's own, and the only one where there is one.
-        let is_own = shared.namespace.single_id()? || (meta.uid, meta.gid) == (0, 0);
+        let recorded = shared.namespace.owners()? == Owners::Recorded;
+        let is_own = recorded || (meta.uid, meta.gid) == (0, 0);
         let root_owner = (!is_own).then_some((meta.uid, meta.gid));
         if is_own {
             let set = || -> io::Result<()> {
@@ -74,8 +75,10 @@ impl Writable {
             skip: Vec::new(),
             records,
         };
-        let below =
-            if shared.namespace.single_id()? { Some(shared.tree(&self.parent)?) } else { None };
+        let below = match shared.namespace.owners()? {
+            Owners::Real => None,
+            Owners::Recorded => Some(shared.tree(&self.parent)?),
+        };
         let (read, write) = pipe()?;
         let mut sink = shared.begin_layer(purpose, None)?;
         let task = shared.start(DIFF, &request, vec![write])?;
@@ -96,8 +99,8 @@ impl Writable {
     }
 }
 
-/// Copies the layer from the task to the sink; where one id only exists, with the owners that the
-/// files had `below`.
+/// Copies the layer from the task to the sink, with the owners that the files have `below` where
+/// owners are recorded.
 fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>, below: Option<&Tree>) -> Result<(), LayerError> {
     let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
     if let Some(tree) = below {
