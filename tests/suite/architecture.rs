@@ -1,7 +1,14 @@
-//! The direction of the pipeline: which crate may use which.
+//! The direction of the pipeline: which crate may use which, and how the files within a crate may
+//! use each other.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
+mod circles;
+mod code;
+mod page;
+mod reach;
+mod sizes;
+mod source;
+mod uses;
+mod workspace;
 
 /// For each crate the crates of ours that it may use. A new arrow is a change here and in
 /// `docs/architecture.md`.
@@ -50,34 +57,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-fn metadata() -> serde_json::Value {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Returns for each package of the workspace what it depends on; development dependencies only
-/// if `dev` is set.
-fn dependencies(dev: bool) -> BTreeMap<String, BTreeSet<String>> {
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let metadata = metadata();
-    let packages = metadata["packages"].as_array().unwrap().iter();
-    packages
-        .map(|package| {
-            let list = package["dependencies"].as_array().unwrap().iter();
-            let wanted = list.filter(|d| (d["kind"] == "dev") == dev);
-            (text(&package["name"]), wanted.map(|d| text(&d["name"])).collect())
-        })
-        .collect()
-}
-
 #[test]
 fn crates_use_only_what_the_table_allows() {
-    for (name, used) in dependencies(false) {
+    for (name, used) in workspace::dependencies() {
         let allowed = ARROWS.iter().find(|(package, _)| *package == name);
         let (_, allowed) = allowed.unwrap_or_else(|| panic!("{name} is not in the table"));
         for other in used.iter().filter(|other| other.starts_with("xbuild")) {
@@ -88,14 +70,14 @@ fn crates_use_only_what_the_table_allows() {
 
 #[test]
 fn nothing_but_tests_uses_the_testkit() {
-    for (name, used) in dependencies(false) {
+    for (name, used) in workspace::dependencies() {
         assert!(!used.contains("xbuild-testkit"), "{name}");
     }
 }
 
 #[test]
 fn only_the_registry_is_asynchronous() {
-    for (name, used) in dependencies(false) {
+    for (name, used) in workspace::dependencies() {
         let asynchronous = ["tokio", "reqwest", "oci-client"];
         if name != "xbuild-registry" {
             assert!(!asynchronous.iter().any(|other| used.contains(*other)), "{name}");
