@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-image", &["xbuild-model"]),
     ("xbuild-registry", &["xbuild-image", "xbuild-model"]),
     ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store"]),
-    ("xbuild-solve", &["xbuild-plan", "xbuild-model", "xbuild-store"]),
+    ("xbuild-solve", &["xbuild-plan", "xbuild-model"]),
     ("xbuild-testkit", &["xbuild-model"]),
     (
         "xbuild-build",

@@ -19,6 +19,7 @@ pub mod resolved;
 pub mod rootfs;
 pub mod run;
 pub mod seam;
+pub mod step;
 
 pub use digest::{Chain, DiffId, Digest, DigestError};
 pub use failure::{FailureKind, StepFailure};
@@ -28,3 +29,4 @@ pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use remote::RemoteSource;
 pub use resolved::{BlobSource, ImageLayer, ResolvedImage};
+pub use step::StepRecord;

@@ -10,7 +10,7 @@ use crate::records::{Owners, Records};
 use crate::remote::RemoteSource;
 use crate::rootfs::RootFs;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
-use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure};
+use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure, StepRecord};
 
 /// Gives the bytes of blobs that are somewhere else. Implemented by `registry`.
 pub trait Blobs: Send + Sync {
@@ -19,6 +19,43 @@ pub trait Blobs: Send + Sync {
     /// The reader retries and resumes by itself. It is *not* verified: whoever reads compares
     /// digest and size before anything is published.
     fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure>;
+}
+
+/// Remembers the results of steps. Implemented by `store`; a registry can be another cache.
+///
+/// A key says everything that a result depends on ([`StepRecord`] is the value), so an answer never
+/// expires and it does not matter which build recorded it.
+pub trait StepCache: Send + Sync {
+    /// Returns the results recorded under `keys`.
+    ///
+    /// Keys that are known at the same time are asked for together, so that an implementation
+    /// with round trips needs one for all of them. An answer moves no layer: the layers of a result
+    /// may be elsewhere, as long as [`Snapshots::has_layer`] knows where. A cache of such
+    /// layers makes their origins known ([`Snapshots::add_image`]) before it answers.
+    ///
+    /// **Shape** — as many answers as keys, in their order; `None` for a key without a result.
+    ///
+    /// **Errors** — only if the cache cannot tell. A record that is damaged, or that another version
+    /// wrote, is a miss.
+    fn find(&self, keys: &[Digest]) -> Result<Vec<Option<StepRecord>>, StepFailure>;
+
+    /// Records the result of a step under its key. Its layers are known to [`Snapshots`].
+    ///
+    /// **Errors** — the result is not recorded. A cache that a build can do without reports its
+    /// failures by itself and returns none.
+    fn remember(&self, key: &Digest, result: &StepRecord) -> Result<(), StepFailure>;
+}
+
+/// Keeps what each step was made of when it last ran, so that a step that runs again can say why.
+/// Implemented by `store`. Only messages depend on it.
+pub trait LastRuns: Send + Sync {
+    /// Returns the bytes that were kept for the step in the place `place`; `None` if there are none,
+    /// or if they are damaged.
+    fn last_run(&self, place: &Digest) -> Result<Option<Vec<u8>>, StepFailure>;
+
+    /// Keeps bytes for the step in the place `place`, instead of those that it had. They may
+    /// be lost if two builds do so at the same time.
+    fn keep_run(&self, place: &Digest, step: &[u8]) -> Result<(), StepFailure>;
 }
 
 /// Makes layers. Implemented by `snapshot`.
@@ -34,6 +71,15 @@ pub trait Snapshots: Send + Sync {
         op: &FileOp,
         origin: Option<&CopyOrigin>,
     ) -> Result<Option<Digest>, StepFailure>;
+
+    /// Returns whether [`select`](Self::select) would pull nothing: whether every layer that it
+    /// would look at was indexed before.
+    fn selects_without_pulling(
+        &self,
+        parent: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<bool, StepFailure>;
 
     /// Works out what a COPY, ADD or WORKDIR on top of `parent` would write, reading only what is
     /// needed for that: the origin's files are hashed, the layers below are indexed.

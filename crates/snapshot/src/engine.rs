@@ -283,6 +283,15 @@ impl Snapshots for Engine {
         Ok(recalled::content(&self.0, parent, op, origin)?)
     }
 
+    fn selects_without_pulling(
+        &self,
+        parent: &Chain,
+        op: &FileOp,
+        origin: Option<&CopyOrigin>,
+    ) -> Result<bool, StepFailure> {
+        Ok(selection::is_indexed(&self.0, parent, op, origin)?)
+    }
+
     fn select(
         &self,
         parent: &Chain,

@@ -4,7 +4,7 @@ use xbuild_model::{Chain, History, ImageConfig, Platform};
 use xbuild_plan::{Graph, Output};
 
 use crate::options::SolveOptions;
-use crate::step::Done;
+use crate::result::Done;
 
 /// An image that was built, ready to be assembled.
 #[derive(Debug, Clone, PartialEq)]

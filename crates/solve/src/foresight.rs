@@ -1,12 +1,11 @@
 //! What a build would have to do, found out without doing any of it.
 
-use xbuild_model::Chain;
-use xbuild_plan::{Graph, VertexId};
+use xbuild_model::StepFailure;
+use xbuild_plan::{Graph, Vertex, VertexId};
 
-use crate::event::{Event, Events};
-use crate::memory::Memory;
+use crate::lookup::{Found, Lookup, Work};
 use crate::options::{SolveOptions, Stages};
-use crate::step::Step;
+use crate::result::Layers;
 
 /// Returns the vertices whose results are not in the cache, or not known to be: those on top of
 /// another one that is to be done, or on layers that were never read.
@@ -15,19 +14,30 @@ use crate::step::Step;
 ///
 /// **Shape** — inputs before their users; empty if [`crate::solve()`] would do nothing.
 pub fn to_do(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> Vec<VertexId> {
-    let mut chains: Vec<Option<Chain>> = Vec::with_capacity(graph.vertices.len());
-    let memory = Memory::new(graph, stages.store, &options.project);
-    for (id, _) in graph.iter() {
-        let step = Step { graph, stages, options, events: &Nobody, memory: &memory, id };
-        let chain = step.foresee(|input| chains[input.0].clone());
-        chains.push(chain);
+    let lookup = Lookup { stages, options };
+    let mut known: Vec<Option<Layers>> = Vec::with_capacity(graph.vertices.len());
+    for (_, vertex) in graph.iter() {
+        let inputs_are_known = vertex.op.inputs().all(|input| known[input.0].is_some());
+        let input = |input: VertexId| known[input.0].clone().unwrap_or_default();
+        // A failure is told where the step is performed: it fails there again.
+        let layers = inputs_are_known.then(|| foresee(lookup, vertex, input).ok().flatten());
+        known.push(layers.flatten());
     }
-    graph.iter().map(|(id, _)| id).filter(|id| chains[id.0].is_none()).collect()
+    graph.iter().map(|(id, _)| id).filter(|id| known[id.0].is_none()).collect()
 }
 
-/// Takes no notice.
-struct Nobody;
-
-impl Events for Nobody {
-    fn event(&self, _vertex: VertexId, _event: Event<'_>) {}
+/// Returns the layers that a vertex comes to, if looking them up suffices.
+fn foresee(
+    lookup: Lookup<'_>,
+    vertex: &Vertex,
+    input: impl Fn(VertexId) -> Layers,
+) -> Result<Option<Layers>, StepFailure> {
+    let work = Work::of(vertex, input);
+    if !lookup.pulls_nothing(&work)? {
+        return Ok(None);
+    }
+    Ok(match lookup.find(vertex, work)? {
+        Found::Given(done) | Found::Cached(done) => Some(done.layers),
+        Found::ToRun(..) | Found::ToWrite(..) => None,
+    })
 }

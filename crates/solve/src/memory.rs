@@ -7,9 +7,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use xbuild_model::Digest;
+use xbuild_model::seam::LastRuns;
+use xbuild_model::{Digest, StepFailure};
 use xbuild_plan::{Graph, Position, Vertex};
-use xbuild_store::{Store, StoreError};
 
 use crate::file_hashes::LIMIT;
 use crate::seen::{Says, Seen};
@@ -21,7 +21,7 @@ const SEARCHED: usize = 64;
 /// The steps of earlier builds, read as they are asked for.
 pub(crate) struct Memory<'a> {
     graph: &'a Graph,
-    store: &'a Store,
+    runs: &'a dyn LastRuns,
     /// What names the Dockerfile and the context.
     project: &'a Digest,
     /// The stages in which a step stands where another stood.
@@ -48,12 +48,12 @@ pub(crate) enum Last {
 }
 
 impl<'a> Memory<'a> {
-    pub(crate) fn new(graph: &'a Graph, store: &'a Store, project: &'a Digest) -> Self {
-        Self { graph, store, project, stages: Mutex::default() }
+    pub(crate) fn new(graph: &'a Graph, runs: &'a dyn LastRuns, project: &'a Digest) -> Self {
+        Self { graph, runs, project, stages: Mutex::default() }
     }
 
     /// Returns what is known of the step `vertex`, which is `now`.
-    pub(crate) fn last(&self, vertex: &Vertex, now: &Seen) -> Result<Last, StoreError> {
+    pub(crate) fn last(&self, vertex: &Vertex, now: &Seen) -> Result<Last, StepFailure> {
         let own = self.read(vertex, vertex.position.step)?;
         let (is_own, says) = (own.as_ref().is_some_and(|own| own.says() == now.says()), now.says());
         if is_own || vertex.position.step == 0 {
@@ -74,7 +74,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Returns the stage of `vertex`, in whose place `own` stood.
-    fn stage(&self, vertex: &Vertex, own: &Seen) -> Result<Stage, StoreError> {
+    fn stage(&self, vertex: &Vertex, own: &Seen) -> Result<Stage, StepFailure> {
         let step = vertex.position.step;
         let mut before = HashMap::from([(own.says(), own.clone())]);
         let mut files = own.files().len();
@@ -96,12 +96,12 @@ impl<'a> Memory<'a> {
     }
 
     /// Remembers a step that ran.
-    pub(crate) fn keep(&self, vertex: &Vertex, now: &Seen) -> Result<(), StoreError> {
-        self.store.put_last_seen(&self.place(vertex, vertex.position.step), &now.encode())
+    pub(crate) fn keep(&self, vertex: &Vertex, now: &Seen) -> Result<(), StepFailure> {
+        self.runs.keep_run(&self.place(vertex, vertex.position.step), &now.encode())
     }
 
-    fn read(&self, vertex: &Vertex, step: usize) -> Result<Option<Seen>, StoreError> {
-        let bytes = self.store.last_seen(&self.place(vertex, step))?;
+    fn read(&self, vertex: &Vertex, step: usize) -> Result<Option<Seen>, StepFailure> {
+        let bytes = self.runs.last_run(&self.place(vertex, step))?;
         Ok(bytes.and_then(|bytes| Seen::decode(&bytes)))
     }
 

@@ -5,14 +5,15 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
 use xbuild_model::Digest;
-use xbuild_model::seam::{Runner, Secrets, Snapshots};
-use xbuild_store::Store;
+use xbuild_model::seam::{LastRuns, Runner, Secrets, Snapshots, StepCache};
 
 /// The stages that do the work.
 #[derive(Clone, Copy)]
 pub struct Stages<'a> {
-    /// Where results are remembered.
-    pub store: &'a Store,
+    /// Remembers the results of steps.
+    pub cache: &'a dyn StepCache,
+    /// Keeps what steps were made of when they last ran.
+    pub last_runs: &'a dyn LastRuns,
     /// Makes layers.
     pub snapshots: &'a dyn Snapshots,
     /// Runs commands.
@@ -23,7 +24,7 @@ pub struct Stages<'a> {
 
 impl fmt::Debug for Stages<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stages").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Stages").finish_non_exhaustive()
     }
 }
 

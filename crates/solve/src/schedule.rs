@@ -13,9 +13,11 @@ use xbuild_plan::{Graph, Vertex, VertexId};
 use crate::error::SolveError;
 use crate::event::Events;
 use crate::finish::{self, BuiltImage};
+use crate::lookup::Lookup;
 use crate::memory::Memory;
 use crate::options::{SolveOptions, Stages};
-use crate::step::{Done, Layers, Step};
+use crate::result::{Done, Layers};
+use crate::step::Step;
 
 /// Solves the graph and returns an image for each of its outputs, in their order.
 ///
@@ -30,13 +32,15 @@ pub fn solve(
     let emulated =
         |vertex: &Vertex| vertex.op.is_run() && stages.runner.is_emulated(&vertex.platform);
     let schedule = Schedule::new(graph, options.jobs.get(), emulated);
-    let memory = Memory::new(graph, stages.store, &options.project);
+    let memory = Memory::new(graph, stages.last_runs, &options.project);
+    let lookup = Lookup { stages, options };
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.get().min(graph.vertices.len()) {
             scope.spawn(|| {
                 let _release = ReleaseOnPanic(&schedule);
                 while let Some(id) = schedule.take() {
-                    let step = Step { graph, stages, options, events, memory: &memory, id };
+                    let vertex = graph.vertex(id);
+                    let step = Step { vertex, id, lookup, events, memory: &memory };
                     schedule.put(id, step.perform(|input| schedule.result(input)));
                 }
             });

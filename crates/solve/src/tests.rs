@@ -1,8 +1,9 @@
 mod reasons;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use xbuild_model::file_op::{CopyOrigin, FileOp, MakeDir};
@@ -13,19 +14,53 @@ use xbuild_model::run::{
     Security, Sharing,
 };
 use xbuild_model::seam::{
-    CacheFolder, CacheRequest, Output as Lines, Purpose, Runner, Secrets, Selection, Snapshots,
-    Workspace,
+    CacheFolder, CacheRequest, LastRuns, Output as Lines, Purpose, Runner, Secrets, Selection,
+    Snapshots, StepCache, Workspace,
 };
 use xbuild_model::{
-    Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure,
+    Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure, StepRecord,
 };
 use xbuild_plan::{Graph, Op, Output, PlannedHistory, Position, Span, Vertex, VertexId};
-use xbuild_store::Store;
 
 use crate::{Event, Events, SolveOptions, Stages, solve};
 
 /// What a build did, in order.
 type Log = Arc<Mutex<Vec<String>>>;
+
+/// A cache in memory.
+#[derive(Default)]
+struct Results {
+    steps: Mutex<HashMap<Digest, StepRecord>>,
+    runs: Mutex<HashMap<Digest, Vec<u8>>>,
+    /// Whether nothing can be told about runs.
+    has_lost_runs: AtomicBool,
+}
+
+impl StepCache for Results {
+    fn find(&self, keys: &[Digest]) -> Result<Vec<Option<StepRecord>>, StepFailure> {
+        let steps = self.steps.lock().unwrap();
+        Ok(keys.iter().map(|key| steps.get(key).cloned()).collect())
+    }
+
+    fn remember(&self, key: &Digest, result: &StepRecord) -> Result<(), StepFailure> {
+        self.steps.lock().unwrap().insert(key.clone(), result.clone());
+        Ok(())
+    }
+}
+
+impl LastRuns for Results {
+    fn last_run(&self, place: &Digest) -> Result<Option<Vec<u8>>, StepFailure> {
+        if self.has_lost_runs.load(Ordering::Relaxed) {
+            return Err(StepFailure::new(FailureKind::Internal, std::io::Error::other("lost")));
+        }
+        Ok(self.runs.lock().unwrap().get(place).cloned())
+    }
+
+    fn keep_run(&self, place: &Digest, step: &[u8]) -> Result<(), StepFailure> {
+        self.runs.lock().unwrap().insert(place.clone(), step.to_vec());
+        Ok(())
+    }
+}
 
 #[derive(Default)]
 struct Fake {
@@ -35,6 +70,20 @@ struct Fake {
     /// The same, for folders that it is told of without looking.
     recalled: BTreeMap<String, &'static str>,
     token: Option<&'static [u8]>,
+    /// Whether layers were read before.
+    is_indexed: bool,
+}
+
+impl Fake {
+    fn with(contents: &[(&str, &'static str)]) -> Self {
+        let contents = contents.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
+        Self { contents, ..Self::default() }
+    }
+
+    fn stages<'a>(&'a self, results: &'a Results) -> Stages<'a> {
+        let (cache, last_runs) = (results, results);
+        Stages { cache, last_runs, snapshots: self, runner: self, secrets: self }
+    }
 }
 
 struct Selected(Digest, Log, bool);
@@ -87,6 +136,15 @@ impl Snapshots for Fake {
         let FileOp::MakeDir(MakeDir { path, .. }) = op else { return Ok(None) };
         let key = |contents| Digest::of(format!("{path} {contents}").as_bytes());
         Ok(self.recalled.get(path).map(key))
+    }
+
+    fn selects_without_pulling(
+        &self,
+        parent: &Chain,
+        _op: &FileOp,
+        _origin: Option<&CopyOrigin>,
+    ) -> Result<bool, StepFailure> {
+        Ok(self.is_indexed || parent.0.is_empty())
     }
 
     fn select(
@@ -279,17 +337,15 @@ fn options(no_cache: bool) -> SolveOptions {
     }
 }
 
-/// Solves with a store and returns what was done, and the first image.
+/// Solves with a cache and returns what was done, and the first image.
 fn build(
-    store: &Store,
+    results: &Results,
     vertices: Vec<Vertex>,
     contents: &[(&str, &'static str)],
     options: SolveOptions,
 ) -> (Vec<String>, Result<crate::BuiltImage, Box<crate::SolveError>>) {
-    let contents = contents.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
-    let fake = Fake { contents, ..Fake::default() };
-    let stages = Stages { store, snapshots: &fake, runner: &fake, secrets: &fake };
-    let result = solve(&graph(vertices), &stages, &options, &fake);
+    let fake = Fake::with(contents);
+    let result = solve(&graph(vertices), &fake.stages(results), &options, &fake);
     let log = fake.log.lock().unwrap().clone();
     (log, result.map(|mut images| images.remove(0)))
 }
@@ -300,31 +356,29 @@ fn steps() -> Vec<Vertex> {
 
 #[test]
 fn a_second_build_does_nothing_and_makes_the_same_image() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let (log, first) = build(&store, steps(), &[], options(false));
+    let results = Results::default();
+    let (log, first) = build(&results, steps(), &[], options(false));
     assert_eq!(log, ["one", "copy", "two"]);
     let first = first.unwrap();
     assert_eq!(first.layers.0.len(), 3);
     assert_eq!(first.config.rootfs.diff_ids, first.layers.0);
-    let (log, second) = build(&store, steps(), &[], options(false));
+    let (log, second) = build(&results, steps(), &[], options(false));
     assert_eq!(log, ["cached 1", "cached 2", "cached 3"]);
     assert_eq!(second.unwrap(), first);
-    let (log, _) = build(&store, steps(), &[], options(true));
+    let (log, _) = build(&results, steps(), &[], options(true));
     assert_eq!(log, ["one", "copy", "two"]);
 }
 
 /// What would be selected does not matter then.
 #[test]
 fn what_is_recalled_is_not_selected() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    build(&store, steps(), &[], options(false)).1.unwrap();
+    let results = Results::default();
+    build(&results, steps(), &[], options(false)).1.unwrap();
     let again = |recalled: &'static str, no_cache| {
         let place = |text| BTreeMap::from([("/d".to_owned(), text)]);
         let (contents, recalled) = (place("other"), place(recalled));
         let fake = Fake { contents, recalled, ..Fake::default() };
-        let stages = Stages { store: &store, snapshots: &fake, runner: &fake, secrets: &fake };
+        let stages = fake.stages(&results);
         solve(&graph(steps()), &stages, &options(no_cache), &fake).unwrap();
         fake.log.lock().unwrap().clone()
     };
@@ -335,42 +389,34 @@ fn what_is_recalled_is_not_selected() {
 
 #[test]
 fn what_is_to_do_is_known_beforehand() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let to_do = |contents: &[(&str, &'static str)], no_cache| {
-        let contents = contents.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
-        let fake = Fake { contents, ..Fake::default() };
-        let stages = Stages { store: &store, snapshots: &fake, runner: &fake, secrets: &fake };
-        let left = crate::to_do(&graph(steps()), &stages, &options(no_cache));
+    let results = Results::default();
+    let to_do = |is_indexed, contents: &[(&str, &'static str)], no_cache| {
+        let fake = Fake { is_indexed, ..Fake::with(contents) };
+        let left = crate::to_do(&graph(steps()), &fake.stages(&results), &options(no_cache));
         assert_eq!(fake.log.lock().unwrap().as_slice(), [""; 0]);
         left.into_iter().map(|id| id.0).collect::<Vec<_>>()
     };
-    assert_eq!(to_do(&[], false), [1, 2, 3]);
-    let (_, image) = build(&store, steps(), &[], options(false));
+    assert_eq!(to_do(true, &[], false), [1, 2, 3]);
+    build(&results, steps(), &[], options(false)).1.unwrap();
     // The layer below the folder was never read: perhaps it is there already.
-    assert_eq!(to_do(&[], false), [2, 3]);
-    for layer in &image.unwrap().layers.0 {
-        store.put_index(layer, |_| Ok(())).unwrap();
-    }
-    assert_eq!(to_do(&[], false), [0; 0]);
-    assert_eq!(to_do(&[("/d", "changed")], false), [2, 3]);
-    assert_eq!(to_do(&[], true), [1, 2, 3]);
+    assert_eq!(to_do(false, &[], false), [2, 3]);
+    assert_eq!(to_do(true, &[], false), [0; 0]);
+    assert_eq!(to_do(true, &[("/d", "changed")], false), [2, 3]);
+    assert_eq!(to_do(true, &[], true), [1, 2, 3]);
 }
 
 #[test]
 fn a_changed_source_reruns_from_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    build(&store, steps(), &[], options(false)).1.unwrap();
-    let (log, _) = build(&store, steps(), &[("/d", "changed")], options(false));
+    let results = Results::default();
+    build(&results, steps(), &[], options(false)).1.unwrap();
+    let (log, _) = build(&results, steps(), &[("/d", "changed")], options(false));
     assert_eq!(log, ["cached 1", "copy", "two"]);
 }
 
 #[test]
 fn a_folder_that_exists_makes_no_layer() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let (log, image) = build(&store, steps(), &[("/d", "exists")], options(false));
+    let results = Results::default();
+    let (log, image) = build(&results, steps(), &[("/d", "exists")], options(false));
     assert_eq!(log, ["one", "cached 2", "two"]);
     let image = image.unwrap();
     assert_eq!(image.layers.0.len(), 2);
@@ -380,10 +426,9 @@ fn a_folder_that_exists_makes_no_layer() {
 
 #[test]
 fn the_first_failure_ends_the_build_and_names_its_step() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let results = Results::default();
     let vertices = vec![vertex("scratch", Op::Scratch), run("fail", 0), run("after", 1)];
-    let (log, result) = build(&store, vertices, &[], options(false));
+    let (log, result) = build(&results, vertices, &[], options(false));
     assert_eq!(log, ["fail"]);
     let error = result.unwrap_err();
     assert_eq!((error.label.as_str(), error.failure.kind()), ("fail", FailureKind::Step));
@@ -391,10 +436,9 @@ fn the_first_failure_ends_the_build_and_names_its_step() {
 
 #[test]
 fn an_epoch_is_the_time_of_all_that_is_new() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let results = Results::default();
     let epoch = SolveOptions { epoch: Some(1_000_000_000), ..options(false) };
-    let image = build(&store, steps(), &[], epoch).1.unwrap();
+    let image = build(&results, steps(), &[], epoch).1.unwrap();
     assert_eq!(image.config.created.as_deref(), Some("2001-09-09T01:46:40Z"));
     let same = |entry: &xbuild_model::History| entry.created == image.config.created;
     assert!(image.config.history.iter().all(same));
@@ -428,26 +472,24 @@ fn cache(id: &str, sharing: Sharing, seed: Option<MountSource>) -> MountKind {
 
 #[test]
 fn the_files_of_a_mount_are_part_of_the_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let results = Results::default();
     let vertices = || {
         let bind = MountKind::Bind { source: source("/x"), writable: false };
         let mounting = run_with(vec![("/in", bind)], &[1]);
         vec![vertex("scratch", Op::Scratch), make_dir("/d", 0), mounting]
     };
-    let (log, result) = build(&store, vertices(), &[], options(false));
+    let (log, result) = build(&results, vertices(), &[], options(false));
     result.unwrap();
     assert!(log[1].starts_with("with mounts V=plain /in=") && log[1].ends_with(":/x"), "{log:?}");
-    let (log, _) = build(&store, vertices(), &[], options(false));
+    let (log, _) = build(&results, vertices(), &[], options(false));
     assert_eq!(log, ["cached 1", "cached 2"]);
-    let (log, _) = build(&store, vertices(), &[("/d", "changed")], options(false));
+    let (log, _) = build(&results, vertices(), &[("/d", "changed")], options(false));
     assert_eq!(log.len(), 2, "{log:?}");
 }
 
 #[test]
 fn cache_folders_are_held_in_the_order_of_their_names_and_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let results = Results::default();
     let mounts = vec![
         ("/b", cache("b", Sharing::Locked, None)),
         ("/a", cache("a", Sharing::Private, None)),
@@ -455,7 +497,7 @@ fn cache_folders_are_held_in_the_order_of_their_names_and_once() {
         ("/s", cache("a", Sharing::Shared, Some(source("/x")))),
     ];
     let vertices = vec![vertex("scratch", Op::Scratch), make_dir("/d", 0), run_with(mounts, &[1])];
-    let (log, result) = build(&store, vertices, &[], options(false));
+    let (log, result) = build(&results, vertices, &[], options(false));
     result.unwrap();
     assert_eq!(log[1], "Private a");
     assert!(log[2].starts_with("Shared a (from ") && log[2].ends_with(":/x)"), "{log:?}");
@@ -466,11 +508,10 @@ fn cache_folders_are_held_in_the_order_of_their_names_and_once() {
 
 #[test]
 fn secrets_are_for_the_command_and_no_part_of_the_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let results = Results::default();
     let build = |mounts, token, no_cache| {
         let fake = Fake { token, ..Fake::default() };
-        let stages = Stages { store: &store, snapshots: &fake, runner: &fake, secrets: &fake };
+        let stages = fake.stages(&results);
         let vertices = vec![vertex("scratch", Op::Scratch), run_with(mounts, &[])];
         let result = solve(&graph(vertices), &stages, &options(no_cache), &fake);
         let log = fake.log.lock().unwrap().clone();

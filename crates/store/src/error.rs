@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use xbuild_model::{Digest, FailureKind};
+use xbuild_model::{Digest, FailureKind, StepFailure};
 
 /// A failure of the store. Nothing that was published before is touched by it.
 #[derive(Debug, thiserror::Error)]
@@ -122,5 +122,11 @@ impl StoreError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<StoreError> for StepFailure {
+    fn from(error: StoreError) -> Self {
+        StepFailure::new(error.kind(), error)
     }
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
-use xbuild_model::{Descriptor, Digest};
+use xbuild_model::{Descriptor, Digest, StepRecord};
 
-use crate::{CacheRecord, ImageRecord, Store, StoreError, folder, record, temp};
+use crate::{ImageRecord, Store, StoreError, folder, record, temp};
 
 /// One kind of content and what it takes up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// Returns the cached steps with the time of their last use, the newest first.
-    pub fn cached_steps(&self) -> Vec<(CacheRecord, SystemTime)> {
+    pub fn cached_steps(&self) -> Vec<(StepRecord, SystemTime)> {
         let mut steps: Vec<_> = children(&self.root().join("cache"))
             .into_iter()
             .filter_map(|path| {

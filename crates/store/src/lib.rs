@@ -38,6 +38,7 @@ mod pending;
 mod publisher;
 mod record;
 mod source;
+mod steps;
 mod store;
 mod temp;
 #[cfg(test)]
@@ -51,7 +52,7 @@ pub use gc::{Leftover, Usage};
 pub use growing::GrowingBlob;
 pub use hashed::Hashed;
 pub use pending::Pending;
-pub use record::{CacheRecord, ImageRecord, SelectionRecord};
+pub use record::{ImageRecord, SelectionRecord};
 pub use source::SourceRecord;
 pub use store::Store;
 pub use temp::TempFolder;

@@ -3,20 +3,9 @@
 use std::io::{self, BufWriter, Seek, Write};
 
 use serde::{Deserialize, Serialize};
-use xbuild_model::{Chain, Descriptor, Digest};
+use xbuild_model::{Descriptor, Digest};
 
 use crate::Hashed;
-
-/// What a step resulted in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheRecord {
-    /// The layers that the step added, usually one; none for a WORKDIR that existed.
-    pub added: Chain,
-    /// When the step ran, RFC 3339: the image made from a hit is the image made by the run.
-    pub created: String,
-    /// The step, for `xbuild du`.
-    pub description: String,
-}
 
 /// What a COPY came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,8 +13,7 @@ use crate::publisher::Publisher;
 use crate::record::LayerRecord;
 use crate::temp::{self, Session};
 use crate::{
-    BlobWriter, CacheRecord, ImageRecord, SelectionRecord, StoreError, TempFolder, folder, home,
-    record,
+    BlobWriter, ImageRecord, SelectionRecord, StoreError, TempFolder, folder, home, record,
 };
 
 /// The largest record or index that is read, in bytes: one million files make about 200 MiB.
@@ -194,34 +193,6 @@ impl Store {
         self.write_record("selections", key, record)
     }
 
-    /// Returns the result of the step with this key, if one is recorded.
-    pub fn cached(&self, key: &Digest) -> Result<Option<CacheRecord>, StoreError> {
-        let found = self.read_record("cache", key)?;
-        if found.is_some() {
-            // The time of last use, for pruning. Of no account if it fails.
-            let _ = touch(&self.path("cache", key));
-        }
-        Ok(found)
-    }
-
-    /// Records the result of a step.
-    pub fn put_cached(&self, key: &Digest, record: &CacheRecord) -> Result<(), StoreError> {
-        self.write_record("cache", key, record)
-    }
-
-    /// Returns what is remembered of the step that stood in the place `key` when it last ran, in
-    /// the form in which it was given.
-    pub fn last_seen(&self, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read_file(&self.path("last-seen", key))?.and_then(record::unseal))
-    }
-
-    /// Remembers something of the step in the place `key`, which ran. Only messages depend on it:
-    /// if two builds write at the same time nothing may be remembered.
-    pub fn put_last_seen(&self, key: &Digest, step: &[u8]) -> Result<(), StoreError> {
-        let path = self.path("last-seen", key);
-        overwrite(&path, &record::seal(step)).map_err(StoreError::io("write", path))
-    }
-
     /// Gives the image `record.name` its content; whatever had that name loses it.
     pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
         self.write_record("images", &Digest::of(record.name.as_bytes()), record)
@@ -277,7 +248,7 @@ impl Store {
         self.session.path().join(format!("{purpose}-{number}"))
     }
 
-    fn path(&self, kind: &str, key: &Digest) -> PathBuf {
+    pub(crate) fn path(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join(kind).join(key.hex())
     }
 
@@ -285,7 +256,7 @@ impl Store {
         self.root.join("layers").join(format!("{}.{encoding}", layer.0.hex()))
     }
 
-    fn read_file(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn read_file(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(StoreError::io("open", path))?,
@@ -348,20 +319,4 @@ impl Store {
         fs::write(&temp, bytes).map_err(StoreError::io("write", &temp))?;
         fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
-}
-
-/// Gives a file its contents where it is. A new file and a rename take a journalling file system
-/// up to a hundred times as long, for each step that runs again; but what is torn by a crash or by
-/// another writer is lost.
-fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let before = file.metadata()?.len();
-    file.write_all(bytes)?;
-    let length = bytes.len() as u64;
-    if before > length { file.set_len(length) } else { Ok(()) }
-}
-
-fn touch(path: &Path) -> io::Result<()> {
-    File::open(path)?.set_modified(std::time::SystemTime::now())
 }

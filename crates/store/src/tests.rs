@@ -3,9 +3,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
-use xbuild_model::{Descriptor, DiffId, Digest};
+use xbuild_model::seam::StepCache as _;
+use xbuild_model::{Descriptor, DiffId, Digest, StepRecord};
 
-use crate::{CacheRecord, GrowingBlob, ImageRecord, SourceRecord, Store, StoreError};
+use crate::{GrowingBlob, ImageRecord, SourceRecord, Store, StoreError};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -27,15 +28,28 @@ fn a_blob_is_published_under_its_digest_or_not_at_all() {
     assert_eq!(fs::read_dir(store.root().join("blobs/sha256")).unwrap().count(), 1);
 }
 
+fn step_record() -> StepRecord {
+    StepRecord {
+        added: Default::default(),
+        created: "2026-01-01T00:00:00Z".into(),
+        description: "RUN x".into(),
+    }
+}
+
+#[test]
+fn steps_are_found_in_the_order_of_the_keys() {
+    let (_folder, store) = store();
+    let [known, unknown] = [Digest::of(b"known"), Digest::of(b"unknown")];
+    store.remember(&known, &step_record()).unwrap();
+    let found = store.find(&[unknown, known.clone(), known]).unwrap();
+    assert_eq!(found, [None, Some(step_record()), Some(step_record())]);
+}
+
 #[test]
 fn a_torn_record_is_no_record() {
     let (_folder, store) = store();
     let key = Digest::of(b"key");
-    let record = CacheRecord {
-        added: Default::default(),
-        created: "2026-01-01T00:00:00Z".into(),
-        description: "RUN x".into(),
-    };
+    let record = step_record();
     store.put_cached(&key, &record).unwrap();
     assert_eq!(store.cached(&key).unwrap(), Some(record));
     let path = store.root().join("cache").join(key.hex());

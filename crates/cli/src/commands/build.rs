@@ -89,8 +89,13 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     };
     let to_do = || {
         let (engine, namespace) = engine(&[], Arc::new(Console { quiet: true }))?;
-        let stages =
-            Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
+        let stages = Stages {
+            cache: &*store,
+            last_runs: &*store,
+            snapshots: &engine,
+            runner: &*namespace,
+            secrets: &*secrets,
+        };
         Ok(xbuild_solve::to_do(&graph, &stages, &solve_options))
     };
     let emulators = match args.isolation {
@@ -98,8 +103,13 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
         _ => preflight::check(&graph, &machine.search_path, to_do)?,
     };
     let (engine, namespace) = engine(&emulators, console.clone())?;
-    let stages =
-        Stages { store: &store, snapshots: &engine, runner: &*namespace, secrets: &*secrets };
+    let stages = Stages {
+        cache: &*store,
+        last_runs: &*store,
+        snapshots: &engine,
+        runner: &*namespace,
+        secrets: &*secrets,
+    };
     let progress = Progress::new(&graph, mode);
     let images =
         xbuild_solve::solve(&graph, &stages, &solve_options, &progress).map_err(|error| {

@@ -19,6 +19,26 @@ use crate::{
     SinkResult,
 };
 
+/// Returns whether [`select`] would read no layer that was never read before.
+pub(super) fn is_indexed(
+    shared: &Shared,
+    parent: &Chain,
+    op: &FileOp,
+    origin: Option<&CopyOrigin>,
+) -> Result<bool, EngineError> {
+    let below = if copy::needs_parent(op) { parent.0.as_slice() } else { &[] };
+    let from = match origin {
+        Some(CopyOrigin::Layers(chain)) => chain.0.as_slice(),
+        _ => &[],
+    };
+    for layer in below.iter().chain(from) {
+        if shared.known_index(layer)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Works out what a step writes.
 pub(super) fn select(
     shared: &Arc<Shared>,

@@ -168,6 +168,22 @@ fn a_layer_is_pulled_once_and_only_when_needed() {
 }
 
 #[test]
+fn a_step_is_selected_without_pulling_once_the_layers_below_were_indexed() {
+    let setup = setup();
+    let chain = setup.image(&[&["d a 755"], &["f b 1"]]);
+    let op = FileOp::MakeDir(MakeDir { path: "/a".to_owned(), user: String::new() });
+    let is_free = |below: &Chain, origin: Option<&CopyOrigin>| {
+        setup.engine.selects_without_pulling(below, &op, origin).unwrap()
+    };
+    let from = CopyOrigin::Layers(chain.clone());
+    assert!(is_free(&Chain::default(), None));
+    assert!(!is_free(&chain, None) && !is_free(&Chain::default(), Some(&from)));
+    assert_eq!(setup.opened(), 0);
+    setup.engine.tree(&chain).unwrap();
+    assert!(is_free(&chain, None) && is_free(&Chain::default(), Some(&from)));
+}
+
+#[test]
 fn many_need_a_layer_at_the_same_time() {
     let setup = setup();
     let chain = setup.image(&[&["f a 1"], &["f d/b 1"], &["d d 711"], &["f d/c 1"], &["w a"]]);

@@ -1,6 +1,5 @@
 //! Why steps run.
 
-use std::fs;
 use std::sync::{Arc, Mutex};
 
 use xbuild_model::run::Script;
@@ -21,19 +20,13 @@ impl Events for Told {
     }
 }
 
-/// A store, and what fills in for the world around it.
+/// A cache, and fakes of the world around it.
+#[derive(Default)]
 struct Place {
-    _folder: tempfile::TempDir,
-    store: Store,
+    results: Results,
 }
 
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        Self { _folder: folder, store }
-    }
-
     /// Builds the steps of one stage, each in the place of its number, and returns which ran and
     /// why, by number; the error in place of that of the step that failed.
     fn try_build(
@@ -46,10 +39,9 @@ impl Place {
             vertex.position = Position { stage: "s".to_owned(), step, target: Some(platform()) };
             vertex.definition = Digest::of(format!("{:?}", vertex.op).as_bytes());
         }
-        let contents = contents.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
-        let fake = Fake { contents, ..Fake::default() };
-        let stages = Stages { store: &self.store, snapshots: &fake, runner: &fake, secrets: &fake };
+        let fake = Fake::with(contents);
         let told = Told::default();
+        let stages = fake.stages(&self.results);
         let result = solve(&graph(vertices), &stages, &options(no_cache), &told);
         result.map_err(|error| error.failure.to_string())?;
         Ok(told.0.into_inner().unwrap())
@@ -59,9 +51,13 @@ impl Place {
         self.try_build(vertices, &[], false).unwrap()
     }
 
-    fn records(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.store.root().join("last-seen")).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect()
+    fn lose_results(&self) {
+        self.results.steps.lock().unwrap().clear();
+    }
+
+    /// Returns the records of the steps that ran.
+    fn runs(&self) -> Vec<(Digest, Vec<u8>)> {
+        self.results.runs.lock().unwrap().clone().into_iter().collect()
     }
 }
 
@@ -154,7 +150,7 @@ fn what_a_command_says_and_sees() {
         ),
     ];
     for (change, expected) in cases {
-        let place = Place::new();
+        let place = Place::default();
         let first = place.build(vec![scratch(), command(|_| {})]);
         assert_eq!(first, [(1, vec![Reason::FirstTime])]);
         let other = command(change);
@@ -165,7 +161,7 @@ fn what_a_command_says_and_sees() {
 
 #[test]
 fn a_variable_that_an_argument_gave_is_told_once() {
-    let place = Place::new();
+    let place = Place::default();
     place.build(vec![scratch(), command(|_| {})]);
     let mut other = command(|request| set(request, "A", "2"));
     if let Op::Run { arguments, .. } = &mut other.op {
@@ -176,7 +172,7 @@ fn a_variable_that_an_argument_gave_is_told_once() {
 
 #[test]
 fn a_change_is_told_where_it_is_and_where_it_leads() {
-    let place = Place::new();
+    let place = Place::default();
     let steps = || vec![scratch(), make_dir("/d", 0), run("two", 1), run("three", 2)];
     place.build(steps());
     let below = || vec![Reason::LayersBelow { by: Some(VertexId(1)) }];
@@ -194,7 +190,7 @@ fn a_change_is_told_where_it_is_and_where_it_leads() {
 
 #[test]
 fn mounted_files_are_a_reason() {
-    let place = Place::new();
+    let place = Place::default();
     let steps = || {
         let bind = MountKind::Bind { source: source("/x"), writable: false };
         vec![scratch(), make_dir("/d", 0), run_with(vec![("/in", bind)], &[1])]
@@ -206,7 +202,7 @@ fn mounted_files_are_a_reason() {
 
 #[test]
 fn another_base_is_a_reason_for_all_that_stands_on_it() {
-    let place = Place::new();
+    let place = Place::default();
     let steps = |base| {
         let mut linked = make_dir("/d", 1);
         if let Op::Files { independent, .. } = &mut linked.op {
@@ -221,13 +217,11 @@ fn another_base_is_a_reason_for_all_that_stands_on_it() {
 
 #[test]
 fn no_cache_and_lost_results_are_reasons() {
-    let place = Place::new();
+    let place = Place::default();
     let steps = || vec![scratch(), command(|_| {})];
     let first = place.try_build(steps(), &[], true).unwrap();
     assert_eq!(first, [(1, vec![Reason::NoCache])]);
-    for file in fs::read_dir(place.store.root().join("cache")).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
+    place.lose_results();
     assert_eq!(place.build(steps()), [(1, vec![Reason::ResultGone])]);
     // What an uncached build has seen is known, too.
     let other = || vec![scratch(), command(|request| set(request, "A", "2"))];
@@ -238,16 +232,16 @@ fn no_cache_and_lost_results_are_reasons() {
 
 #[test]
 fn a_step_that_failed_has_not_been_seen() {
-    let place = Place::new();
+    let place = Place::default();
     let failing = || vec![scratch(), run("fail", 0)];
     assert_eq!(place.try_build(failing(), &[], false).unwrap_err(), "it failed");
-    assert!(place.records().is_empty());
+    assert!(place.runs().is_empty());
     assert_eq!(place.build(vec![scratch(), run("one", 0)]), [(1, vec![Reason::FirstTime])]);
 }
 
 #[test]
 fn steps_are_known_again_where_lines_come_and_go() {
-    let place = Place::new();
+    let place = Place::default();
     let steps = |words: &[&str]| {
         let runs = words.iter().enumerate().map(|(below, word)| match *word {
             "dir" => make_dir("/dir", below),
@@ -264,9 +258,7 @@ fn steps_are_known_again_where_lines_come_and_go() {
     let inserted = place.build(steps(&["zero", "one", "dir", "two", "three"]));
     assert_eq!(inserted[..2], [(1, new()), (2, below(1))]);
     // All results are gone, so that each step is looked for.
-    for file in fs::read_dir(place.store.root().join("cache")).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
+    place.lose_results();
     let gone = || vec![Reason::ResultGone];
     let removed = place.build(steps(&["zero", "one", "three"]));
     // The two made the layers that they had made before: the change is not due to them.
@@ -276,35 +268,29 @@ fn steps_are_known_again_where_lines_come_and_go() {
 
 #[test]
 fn a_cached_build_looks_at_no_record() {
-    let place = Place::new();
+    let place = Place::default();
     let steps = || vec![scratch(), command(|_| {}), make_dir("/d", 1)];
     place.build(steps());
-    // Nothing can be read from a folder, nor renamed to it.
-    for record in place.records() {
-        fs::remove_file(&record).unwrap();
-        fs::create_dir_all(record.join("x")).unwrap();
-    }
+    place.results.has_lost_runs.store(true, Ordering::Relaxed);
     assert_eq!(place.build(steps()), []);
     assert!(place.try_build(steps(), &[("/d", "changed")], false).is_err());
 }
 
 #[test]
 fn what_is_not_understood_was_not_seen() {
-    let place = Place::new();
+    let place = Place::default();
     place.build(vec![scratch(), command(|_| {})]);
-    let [record] = &place.records()[..] else { panic!("{:?}", place.records()) };
-    let key = record.file_name().unwrap().to_str().unwrap();
-    let key: Digest = format!("sha256:{key}").parse().unwrap();
-    place.store.put_last_seen(&key, b"{\"of another version\":1}").unwrap();
+    let [(key, _)] = &place.runs()[..] else { panic!("{:?}", place.runs()) };
+    place.results.keep_run(key, b"{\"of another version\":1}").unwrap();
     let again = place.build(vec![scratch(), command(|request| set(request, "A", "2"))]);
     assert_eq!(again, [(1, vec![Reason::FirstTime])]);
 }
 
 #[test]
 fn a_record_has_names_but_no_values() {
-    let place = Place::new();
+    let place = Place::default();
     place.build(vec![scratch(), command(|_| {})]);
-    let text: String =
-        place.records().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let runs = place.runs().into_iter().map(|(_, record)| String::from_utf8(record).unwrap());
+    let text: String = runs.collect();
     assert!(text.contains("\"A\"") && !text.contains("s3cret"), "{text}");
 }

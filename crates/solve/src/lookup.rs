@@ -1,0 +1,162 @@
+//! Finding the result of a vertex without doing its work.
+
+use std::slice;
+
+use xbuild_model::file_op::{CopyOrigin, FileOp};
+use xbuild_model::run::RunRequest;
+use xbuild_model::seam::Selection;
+use xbuild_model::{Chain, Digest, StepFailure, StepRecord};
+use xbuild_plan::{Op, Origin, Vertex, VertexId};
+
+use crate::key;
+use crate::options::{SolveOptions, Stages};
+use crate::result::{Done, Layers};
+
+/// The work of a vertex, with the results of its inputs in place of their ids.
+pub(crate) enum Work<'a> {
+    /// None: these layers are given.
+    Given(Layers),
+    Run(RunWork<'a>),
+    Files(FilesWork<'a>),
+}
+
+/// A command on top of layers.
+pub(crate) struct RunWork<'a> {
+    pub(crate) parent: Layers,
+    pub(crate) request: &'a RunRequest,
+    /// The names of the request's variables that come from ARG.
+    pub(crate) arguments: &'a [String],
+    /// The layers that the mounts of the request count.
+    pub(crate) sources: Vec<Chain>,
+}
+
+/// A COPY, ADD or WORKDIR.
+pub(crate) struct FilesWork<'a> {
+    pub(crate) parent: Layers,
+    pub(crate) op: &'a FileOp,
+    pub(crate) origin: Option<CopyOrigin>,
+    /// Whether it does not depend on the layers below.
+    pub(crate) independent: bool,
+}
+
+/// The answer to the question for a result.
+pub(crate) enum Found<'a> {
+    /// No step is needed for it.
+    Given(Done),
+    /// It is in the cache, or the step has nothing to write.
+    Cached(Done),
+    /// The command has to run; its result will have this key.
+    ToRun(Digest, RunWork<'a>),
+    /// The selection has to be written; the result will have this key.
+    ToWrite(Digest, FilesWork<'a>, Box<dyn Selection>),
+}
+
+/// Looks results up.
+#[derive(Clone, Copy)]
+pub(crate) struct Lookup<'a> {
+    pub(crate) stages: &'a Stages<'a>,
+    pub(crate) options: &'a SolveOptions,
+}
+
+impl<'a> Work<'a> {
+    /// Returns the work of a vertex; `input` returns the results of its inputs.
+    pub(crate) fn of(vertex: &'a Vertex, input: impl Fn(VertexId) -> Layers) -> Self {
+        match &vertex.op {
+            Op::Scratch => Self::Given(Layers::default()),
+            Op::Image(image) => {
+                let chain = Chain(image.layers.iter().map(|layer| layer.diff_id.clone()).collect());
+                Self::Given(Layers { base: chain.0.len(), chain, changed_by: None })
+            }
+            Op::Run { parent, request, sources, arguments } => {
+                let sources = sources.iter().map(|id| input(*id).chain).collect();
+                Self::Run(RunWork { parent: input(*parent), request, arguments, sources })
+            }
+            Op::Files { parent, op, origin, independent } => {
+                let origin = origin.as_ref().map(|origin| match origin {
+                    Origin::Context(name) => CopyOrigin::Context(name.clone()),
+                    Origin::Vertex(id) => CopyOrigin::Layers(input(*id).chain),
+                });
+                let independent = *independent;
+                Self::Files(FilesWork { parent: input(*parent), op, origin, independent })
+            }
+        }
+    }
+}
+
+impl FilesWork<'_> {
+    /// Returns the layers that the files are selected against.
+    fn below(&self) -> Chain {
+        if self.independent { Chain::default() } else { self.parent.chain.clone() }
+    }
+}
+
+impl Lookup<'_> {
+    /// Returns the result of a vertex, or the work that is left to do and the key of its result.
+    ///
+    /// The sources of a COPY are read for that, those of an ADD fetched, and layers that are looked
+    /// at pulled.
+    pub(crate) fn find<'w>(
+        &self,
+        vertex: &Vertex,
+        work: Work<'w>,
+    ) -> Result<Found<'w>, StepFailure> {
+        match work {
+            Work::Given(layers) => {
+                if let Op::Image(image) = &vertex.op {
+                    self.stages.snapshots.add_image(&image.layers);
+                }
+                Ok(Found::Given(Done::unchanged(layers)))
+            }
+            Work::Run(work) => {
+                let key = key::of_run(vertex, &work.parent.chain, &work.sources);
+                Ok(match self.cached(&key)? {
+                    Some(record) => Found::Cached(Done::of_step(record, work.parent)),
+                    None => Found::ToRun(key, work),
+                })
+            }
+            Work::Files(work) => self.find_files(vertex, work),
+        }
+    }
+
+    /// Returns whether [`find`](Self::find) would pull no layer.
+    pub(crate) fn pulls_nothing(&self, work: &Work<'_>) -> Result<bool, StepFailure> {
+        let Work::Files(work) = work else { return Ok(true) };
+        let snapshots = self.stages.snapshots;
+        snapshots.selects_without_pulling(&work.below(), work.op, work.origin.as_ref())
+    }
+
+    fn find_files<'w>(
+        &self,
+        vertex: &Vertex,
+        work: FilesWork<'w>,
+    ) -> Result<Found<'w>, StepFailure> {
+        let (below, origin) = (work.below(), work.origin.as_ref());
+        let snapshots = self.stages.snapshots;
+        if !self.options.no_cache
+            && let Some(content) = snapshots.recall(&below, work.op, origin)?
+            && let Some(record) = self.cached(&key::of_files(vertex, &below, &content))?
+        {
+            return Ok(Found::Cached(Done::of_step(record, work.parent)));
+        }
+        let selection = snapshots.select(&below, work.op, origin)?;
+        if selection.is_empty() {
+            return Ok(Found::Cached(Done::unchanged(work.parent)));
+        }
+        let key = key::of_files(vertex, &below, selection.key());
+        Ok(match self.cached(&key)? {
+            Some(record) => Found::Cached(Done::of_step(record, work.parent)),
+            None => Found::ToWrite(key, work, selection),
+        })
+    }
+
+    /// Returns the result that is recorded under `key`, if its layers can still be used.
+    fn cached(&self, key: &Digest) -> Result<Option<StepRecord>, StepFailure> {
+        if self.options.no_cache {
+            return Ok(None);
+        }
+        let found = self.stages.cache.find(slice::from_ref(key))?.pop().flatten();
+        Ok(found.filter(|record| {
+            record.added.0.iter().all(|layer| self.stages.snapshots.has_layer(layer))
+        }))
+    }
+}
