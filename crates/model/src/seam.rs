@@ -107,11 +107,11 @@ pub trait Snapshots: Send + Sync {
     fn has_layer(&self, layer: &DiffId) -> bool;
 }
 
-/// A cache folder that is wanted.
+/// The cache folder that a step asks for.
 #[derive(Debug, Clone)]
 pub struct CacheRequest<'a> {
     /// Its name; together with owner and mode its identity.
-    pub id: &'a str,
+    pub id: String,
     /// How it is shared.
     pub sharing: Sharing,
     /// The mode of a new one.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xbuild_model::run::{MountKind, MountSource, ReadyMount, ReadySource, RunRequest, Sharing};
+use xbuild_model::run::{MountKind, MountSource, ReadyMount, ReadySource, RunRequest};
 use xbuild_model::seam::{CacheFolder, CacheRequest};
 use xbuild_model::{Chain, FailureKind, StepFailure};
 
@@ -33,7 +33,8 @@ impl Ready {
         let mut secrets = Vec::new();
         for mount in &request.mounts {
             secrets.push(ready.secret(stages, &mount.kind)?);
-            if let Some(cache) = Cache::of(&mount.kind, sources) {
+            // The first mount of a name decides how the folder is shared.
+            if let Some(cache) = cache_request(&mount.kind, sources) {
                 caches.entry(cache.id.clone()).or_insert(cache);
             }
         }
@@ -41,7 +42,7 @@ impl Ready {
         // would otherwise wait for each other.
         let mut folders = BTreeMap::new();
         for (id, cache) in caches {
-            let folder = stages.snapshots.cache_folder(&cache.request())?;
+            let folder = stages.snapshots.cache_folder(&cache)?;
             folders.insert(id, folder.path().to_owned());
             ready._folders.push(folder);
         }
@@ -53,7 +54,7 @@ impl Ready {
                     writable: *writable,
                 },
                 MountKind::Cache { read_only, .. } => {
-                    let cache = Cache::of(&mount.kind, sources);
+                    let cache = cache_request(&mount.kind, sources);
                     let path = cache.and_then(|cache| folders.get(&cache.id)).cloned();
                     let path = path.expect("every cache of the request was asked for above");
                     ReadySource::Folder { path, read_only: *read_only }
@@ -117,45 +118,23 @@ pub(crate) fn with_env(request: &RunRequest, env: &[(String, String)]) -> RunReq
     request
 }
 
-/// A cache folder that a step wants. The first of a name decides how it is shared.
-struct Cache<'a> {
-    /// The name, of seeded folders with what they are seeded from: another seed is another folder.
-    id: String,
-    sharing: Sharing,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    seed: Option<(&'a Chain, &'a str)>,
-}
-
-impl<'a> Cache<'a> {
-    fn of(kind: &'a MountKind, sources: &'a [Chain]) -> Option<Self> {
-        let MountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: _ } = kind else {
-            return None;
-        };
-        let seed = seed.as_ref().map(|seed| (chain(seed, sources), seed.path.as_str()));
-        // Nothing is what a new folder has anyway.
-        let seed = seed.filter(|(chain, path)| !chain.0.is_empty() || *path != "/");
-        let id = match &seed {
-            None => id.clone(),
-            Some((chain, path)) => {
-                let layers = chain.id().map(|id| id.hex()).unwrap_or_default();
-                format!("{id} (from {layers}:{path})")
-            }
-        };
-        Some(Cache { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid, seed })
-    }
-
-    fn request(&self) -> CacheRequest<'_> {
-        CacheRequest {
-            id: &self.id,
-            sharing: self.sharing,
-            mode: self.mode,
-            uid: self.uid,
-            gid: self.gid,
-            seed: self.seed,
+/// Returns what a cache mount asks for; `None` for other mounts. The name of a seeded folder
+/// includes its seed: another seed is another folder.
+fn cache_request<'a>(kind: &'a MountKind, sources: &'a [Chain]) -> Option<CacheRequest<'a>> {
+    let MountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: _ } = kind else {
+        return None;
+    };
+    let seed = seed.as_ref().map(|seed| (chain(seed, sources), seed.path.as_str()));
+    // A seed without layers is an empty folder, as a new one is anyway.
+    let seed = seed.filter(|(chain, path)| !chain.0.is_empty() || *path != "/");
+    let id = match &seed {
+        None => id.clone(),
+        Some((chain, path)) => {
+            let layers = chain.id().map(|id| id.hex()).unwrap_or_default();
+            format!("{id} (from {layers}:{path})")
         }
-    }
+    };
+    Some(CacheRequest { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid, seed })
 }
 
 /// Returns the layers that a source is in.

@@ -179,7 +179,7 @@ impl Snapshots for Fake {
         request: &CacheRequest<'_>,
     ) -> Result<Box<dyn CacheFolder>, StepFailure> {
         self.log.lock().unwrap().push(format!("{:?} {}", request.sharing, request.id));
-        Ok(Box::new(Folder(PathBuf::from(request.id), Arc::clone(&self.log))))
+        Ok(Box::new(Folder(PathBuf::from(&request.id), Arc::clone(&self.log))))
     }
 
     fn has_layer(&self, _layer: &DiffId) -> bool {

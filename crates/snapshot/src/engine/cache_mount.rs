@@ -46,7 +46,7 @@ pub(super) fn hold(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<H
                 &map,
                 &key,
                 number,
-                request.id,
+                &request.id,
             )?)
         })?;
     }
@@ -94,7 +94,7 @@ fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, Eng
     }
     let (uid, gid) = (meta.uid, meta.gid);
     shared.dress(&scratch.content(), vec![(Vec::new(), meta)]).map_err(|error| {
-        EngineError::CacheOwner { id: request.id.to_owned(), uid, gid, source: error.into() }
+        EngineError::CacheOwner { id: request.id.clone(), uid, gid, source: error.into() }
     })?;
     Ok(scratch)
 }
@@ -145,8 +145,8 @@ mod tests {
     use crate::Root;
     use crate::unpack::tests::listing;
 
-    fn request(id: &str) -> CacheRequest<'_> {
-        let sharing = Sharing::Shared;
+    fn request(id: &str) -> CacheRequest<'static> {
+        let (id, sharing) = (id.to_owned(), Sharing::Shared);
         CacheRequest { id, sharing, mode: 0o755, uid: 0, gid: 0, seed: None }
     }
 
