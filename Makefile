@@ -3,7 +3,7 @@ CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless lint bench bench-growth bench-micro fuzz fixtures install-tools
+.PHONY: all help release demo test test-rootless lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -40,6 +40,10 @@ bench-micro: ## bytes a second of tar, index, diff, hash, compressors and Docker
 
 fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done
+
+record-digests: release ## records the digests of the demo and of the conformance cases anew, after a change that is meant to change them
+	XBUILD_RECORD=1 $(CARGO) test --package xbuild --test suite -- demo
+	.ci/conformance target/release/xbuild --record
 
 fixtures: ## base images and emulators, made once, without root
 	@fixtures/base-images busybox >/dev/null && fixtures/base-images emulators >/dev/null

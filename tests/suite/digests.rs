@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Finished, Place, User, can_run, need, tool};
+use crate::harness::{Finished, Place, User, cached, can_emulate, can_run, need, tool};
 use crate::image;
 
 /// Everything that makes a layer, and commands that look at what could differ. All that they make
@@ -218,5 +218,42 @@ fn do_not_depend_on_the_number_of_cores_however_layers_are_compressed() {
             digest(User::Me, shell, &context, &[&args[..], &[jobs]].concat(), attributes)
         };
         assert_eq!(build(ONE_CORE, "1"), build("", "2"), "{attributes}");
+    }
+}
+
+/// The result of `make demo` is the one in `fixtures/demo/digest`. `make record-digests` writes that
+/// file anew, after a change that is meant to change digests.
+#[test]
+fn of_the_demo_are_as_recorded() {
+    if !can_run() || !can_emulate() {
+        return;
+    }
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
+    let place = Place::new(User::Single);
+    for name in ["Dockerfile", ".dockerignore", "src/greet.in"] {
+        place.write(name, fs::read(demo.join(name)).unwrap());
+    }
+    let layout = place.out("image");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let platforms = "linux/amd64,linux/arm64,linux/arm/v7,linux/s390x";
+    let mut command = place.xbuild(place.build_args(&["--platform", platforms, "-o", &output]));
+    command.env("SOURCE_DATE_EPOCH", "1600000000");
+    Finished::run(command).ok();
+
+    // The digest itself says when its RUNs wrote their files.
+    let timeless = "fixtures/timeless.py";
+    let digests = tool("python3", [Path::new(timeless), &layout]);
+    let timeless = digests.split_whitespace().nth(1).unwrap();
+    let base = fs::read_to_string(cached("busybox").join("index.json")).unwrap();
+    let base: serde_json::Value = serde_json::from_str(&base).unwrap();
+    let base = base["manifests"][0]["digest"].as_str().unwrap();
+    if std::env::var_os("XBUILD_RECORD").is_some() {
+        fs::write(demo.join("digest"), format!("{base} {timeless}\n")).unwrap();
+    }
+    let recorded = fs::read_to_string(demo.join("digest")).unwrap();
+    let (recorded_base, recorded) = recorded.trim_end().split_once(' ').unwrap();
+    // Another Debian has another busybox.
+    if need("recorded base", || base == recorded_base, "the base image of fixtures/demo/digest") {
+        assert_eq!(timeless, recorded);
     }
 }
