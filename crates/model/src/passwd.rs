@@ -16,7 +16,7 @@ pub struct User {
     pub uid: u32,
     /// The primary group.
     pub gid: u32,
-    /// Supplementary groups, ascending, without the primary one.
+    /// Supplementary groups, ascending, the primary one among them.
     pub groups: Vec<u32>,
     /// The home folder, `/` if the passwd file names none.
     pub home: String,
@@ -119,9 +119,10 @@ pub fn look_up_user(spec: &str, passwd: &str, group: &str) -> Result<User, UserE
             (gid, group_entries(group).filter(|g| member(g.2)).map(|g| g.1).collect())
         }
     };
+    // A set-group-ID program must not escape what a file denies to the primary group.
+    groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
-    groups.retain(|g| *g != gid);
     Ok(User { uid, gid, groups, home })
 }
 
@@ -141,20 +142,21 @@ mod tests {
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1234:2345::/home/app:/bin/sh\n4294967296:x:0:0::/:\n1000:x:0:0::/:\n";
-    const GROUP: &str = "root:x:0:\nstaff:x:50:app\nappgrp:x:2345:\nbig:x:60:other,app\n";
+    const GROUP: &str =
+        "root:x:0:\nstaff:x:50:app\nappgrp:x:2345:\nbig:x:60:other,app\nwheel:x:10:root,other\n";
 
     #[test]
     fn finds_users() {
         for (spec, uid, gid, groups, home) in [
-            ("", 0, 0, vec![], "/root"),
-            ("app", 1234, 2345, vec![50, 60], "/home/app"),
-            ("1234", 1234, 2345, vec![50, 60], "/home/app"),
-            ("app:staff", 1234, 50, vec![], "/home/app"),
-            ("77", 77, 0, vec![], "/"),
-            ("77:88", 77, 88, vec![], "/"),
-            ("1000", 1000, 0, vec![], "/"),
-            ("app:", 1234, 2345, vec![50, 60], "/home/app"),
-            (":staff", 0, 50, vec![], "/root"),
+            ("", 0, 0, vec![0, 10], "/root"),
+            ("app", 1234, 2345, vec![50, 60, 2345], "/home/app"),
+            ("1234", 1234, 2345, vec![50, 60, 2345], "/home/app"),
+            ("app:staff", 1234, 50, vec![50], "/home/app"),
+            ("77", 77, 0, vec![0], "/"),
+            ("77:88", 77, 88, vec![88], "/"),
+            ("1000", 1000, 0, vec![0], "/"),
+            ("app:", 1234, 2345, vec![50, 60, 2345], "/home/app"),
+            (":staff", 0, 50, vec![50], "/root"),
         ] {
             let user = look_up_user(spec, PASSWD, GROUP).unwrap();
             assert_eq!(

@@ -187,6 +187,10 @@ fn other_users(fixture: &Fixture) -> Result<(), String> {
     assert_eq!(out, "4321:0:0 /\nCapEff:\t0000000000000000\nx");
     let (out, _) = as_user("app:77", "id -G; touch /tmp/mine || echo refused").unwrap();
     assert_eq!(out, "77\nrefused");
+    for (user, expected) in [("app", "50 2345"), ("4321", "0"), ("app:77", "77"), ("root", "0")] {
+        let (out, _) = as_user(user, "grep Groups: /proc/self/status").unwrap();
+        assert_eq!(out.trim_end(), format!("Groups:\t{expected}"), "{user}");
+    }
     // Set-user-ID programs work: no_new_privs is off.
     let script = "/special/su -c true root 2>&1 | grep -q 'must be suid' || echo special";
     fixture.sh("mkdir /special; cp /bin/busybox /special/su; chmod 4755 /special/su");
