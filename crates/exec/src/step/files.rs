@@ -1,5 +1,8 @@
 //! Files that exist only while the command runs: the resolver's configuration, the list of hosts,
-//! scripts. They are bound read-only, over mount points that go again.
+//! scripts. They are mounted over files of the image, or over mount points that go again.
+//!
+//! The step may write to `/etc/hosts` and `/etc/resolv.conf`, as `chmod -R g=u /etc` does: these are
+//! copies of its own, and its changes are thrown away with them.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -22,39 +25,48 @@ const RESOLV_LIMIT: u64 = 1 << 20;
 /// Binds all of them. What is to be undone later goes to `recorder`.
 pub(crate) fn bind_all(root: &Root, spec: &Spec, recorder: &mut Recorder) -> Result<(), RunError> {
     let mut number = 0;
-    let mut bind = |path: &str, contents: &[u8], mode: u32| {
+    let own = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let read_only = own | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let mut bind = |path: &str, contents: &[u8], mode: u32, attributes: MountAttrFlags| {
         number += 1;
-        bind_file(root, recorder, &format!("file-{number}"), path, contents, mode)
+        let file = Generated { name: format!("file-{number}"), contents, mode, attributes };
+        bind_file(root, recorder, path, &file)
     };
     let resolv = if spec.isolated { Vec::new() } else { resolver_configuration()? };
-    bind("/etc/resolv.conf", &resolv, 0o644)?;
-    bind("/etc/hosts", hosts(spec)?.as_bytes(), 0o644)?;
+    bind("/etc/resolv.conf", &resolv, 0o644, own)?;
+    bind("/etc/hosts", hosts(spec)?.as_bytes(), 0o644, own)?;
     for script in &spec.scripts {
-        bind(&script.path, script.contents.as_bytes(), script.mode & 0o777)?;
+        bind(&script.path, script.contents.as_bytes(), script.mode & 0o777, read_only)?;
     }
     Ok(())
+}
+
+/// A file to be made in memory and mounted.
+struct Generated<'a> {
+    /// Its name in the staging folder.
+    name: String,
+    contents: &'a [u8],
+    mode: u32,
+    /// Of the mount.
+    attributes: MountAttrFlags,
 }
 
 fn bind_file(
     root: &Root,
     recorder: &mut Recorder,
-    name: &str,
     path: &str,
-    contents: &[u8],
-    mode: u32,
+    generated: &Generated<'_>,
 ) -> Result<(), RunError> {
+    let Generated { name, contents, mode, attributes } = generated;
     let mut bind = || -> Result<(), std::io::Error> {
         let place = walk::locate(root.fd.as_fd(), path.as_bytes(), Missing::MakeFile)?;
         recorder.add(root.fd.as_fd(), place.made)?;
-        let mut file = File::from(mounts::make_file(&root.staging, name, mode)?);
+        let mut file = File::from(mounts::make_file(&root.staging, name, *mode)?);
         file.write_all(contents)?;
         // A program that is open for writing cannot be executed.
         drop(file);
         let mount = mount::clone_of(mounts::open_path(&root.staging, name)?, false)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV;
-        mount::restrict(&mount, attributes, false)?;
+        mount::restrict(&mount, *attributes, false)?;
         Ok(mounts::attach(mount, place.fd)?)
     };
     bind().map_err(RunError::mount(path))

@@ -200,6 +200,14 @@ fn mounted_secrets(fixture: &Fixture) -> Result<(), String> {
         format!("regular file 400 0:0 6\nregular file 444 {owner} 6\nhiddenrefused\nbusy\n3\n3")
     );
     assert_eq!(fixture.changes(), USUAL);
+    let run = "/s > /dev/null 2>&1; echo $?";
+    for (mode, status) in [(0o500, "0"), (0o400, "126")] {
+        let mut program = secret("/s", mode, 0, 0);
+        if let ReadySource::Secret { contents, .. } = &mut program.source {
+            contents.0 = b"#!/bin/sh\n".to_vec();
+        }
+        assert_eq!(fixture.mounted(&[program], run).unwrap(), status, "{mode:o}");
+    }
     let (kind, text) = error_of(fixture, &[secret("/s", 0o400, 0, u32::MAX)]);
     assert_eq!(kind, FailureKind::Environment);
     assert!(text.starts_with("cannot give /s to 0:4294967295"), "{text}");

@@ -268,14 +268,20 @@ fn devices(fixture: &Fixture) -> Result<(), String> {
 fn names_of_hosts(fixture: &Fixture) -> Result<(), String> {
     let request = RunRequest {
         extra_hosts: vec![("six.example".into(), "2001:db8::6".into())],
-        ..shell("hostname; cat /etc/hosts; echo x >> /etc/hosts || echo read-only")
+        ..shell(
+            "hostname; cat /etc/hosts; mkdir -p /etc; chmod -R g=u /etc && echo y >> /etc/hosts && \
+             tail -n 1 /etc/hosts; stat -c %a /etc/hosts /etc/resolv.conf",
+        )
     };
     let (out, _) = fixture.run(&request).unwrap();
     assert_eq!(
         out,
         "buildhost\n127.0.0.1\tlocalhost buildhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-         2001:db8::6\tsix.example\nread-only"
+         2001:db8::6\tsix.example\ny\n664\n664"
     );
+    // The next step has its own, and the layer has neither.
+    assert!(!fixture.sh("cat /etc/hosts; stat -c %a /etc/hosts").contains("y\n"));
+    assert!(!fixture.changes().iter().any(|path| path.ends_with("hosts")));
     let request = RunRequest { extra_hosts: vec![("a b".into(), "::1".into())], ..shell("true") };
     assert_eq!(error_of(fixture, &request).0, FailureKind::User);
     let (_, text) = error_of(fixture, &shell("rm /etc/resolv.conf"));

@@ -92,7 +92,8 @@ impl Step<'_> {
                 let Some(secrets) = &self.secrets else { unreachable!("made above") };
                 let found = secrets.put(number, &contents.0, *mode, owner);
                 let inert = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-                (found.map_err(owner_error(target, owner))?, inert)
+                let attributes = if mode & 0o111 == 0 { inert } else { READ_ONLY };
+                (found.map_err(owner_error(target, owner))?, attributes)
             }
             ReadySource::Socket { path, mode, uid, gid } => {
                 let owner = self.owner(target, *uid, *gid)?;

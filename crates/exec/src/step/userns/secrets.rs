@@ -22,9 +22,8 @@ const FOLDER: &str = "secrets";
 impl Secrets {
     /// Mounts the memory, where no process but ours can reach it.
     pub fn mount(staging: &OwnedFd, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
-        let inert = MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        // A secret whose mode has an x bit may be a program: each file's own mount decides.
+        let inert = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let mode = [(c"mode", Some("0700"))];
         let memory = match mounts::create(c"ramfs", &mode, inert) {
             Ok(memory) => memory,
