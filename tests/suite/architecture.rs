@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "xbuild-build",
             "xbuild-dockerfile",
             "xbuild-exec",
+            "xbuild-files",
             "xbuild-image",
             "xbuild-model",
             "xbuild-plan",

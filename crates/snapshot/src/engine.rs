@@ -154,7 +154,7 @@ impl Shared {
         &self,
         purpose: Purpose,
         tee: Option<Box<dyn Write + Send>>,
-    ) -> Result<LayerSink<'_>, LayerError> {
+    ) -> Result<LayerSink<'_>, EngineError> {
         let (encoding, watch) = self.blob_for(purpose);
         match watch {
             // What stands on it shall not wait for the compressor.

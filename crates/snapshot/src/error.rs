@@ -10,7 +10,6 @@ use std::fmt;
 use std::io;
 
 use xbuild_model::{Digest, DigestError};
-use xbuild_store::StoreError;
 
 /// A path out of an archive, shown escaped and shortened: it may hold anything.
 #[derive(Clone, PartialEq, Eq)]
@@ -94,13 +93,6 @@ pub enum LayerError {
     Index {
         /// What is wrong.
         fault: IndexFault,
-    },
-    /// The store failed.
-    #[error("cannot keep the layer")]
-    Store {
-        /// Why it failed.
-        #[from]
-        source: StoreError,
     },
     /// A digest in a record is malformed.
     #[error("malformed digest")]

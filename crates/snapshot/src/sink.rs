@@ -14,7 +14,7 @@ use xbuild_model::{Descriptor, DiffId, Digest};
 use xbuild_store::{BlobWriter, GrowingBlob, Store};
 
 use crate::encoding::{Encoder, Encoding};
-use crate::{LayerError, LayerIndex, index};
+use crate::{EngineError, LayerError, LayerIndex, index};
 
 /// Bytes that are passed on at a time.
 const CHUNK: usize = 256 << 10;
@@ -115,7 +115,7 @@ impl<'s> LayerSink<'s> {
         store: &'s Store,
         encoding: Encoding,
         tee: Option<Box<dyn Write + Send>>,
-    ) -> Result<Self, LayerError> {
+    ) -> Result<Self, EngineError> {
         Self::of_blob(store, store.blob_writer()?, encoding, tee)
     }
 
@@ -125,7 +125,7 @@ impl<'s> LayerSink<'s> {
         encoding: Encoding,
         tee: Option<Box<dyn Write + Send>>,
         watch: &dyn Fn(GrowingBlob),
-    ) -> Result<Self, LayerError> {
+    ) -> Result<Self, EngineError> {
         let mut blob = store.blob_writer()?;
         watch(blob.watch()?);
         Self::of_blob(store, blob, encoding, tee)
@@ -136,7 +136,7 @@ impl<'s> LayerSink<'s> {
         blob: BlobWriter<'s>,
         encoding: Encoding,
         tee: Option<Box<dyn Write + Send>>,
-    ) -> Result<Self, LayerError> {
+    ) -> Result<Self, EngineError> {
         let encoder = Encoder::new(blob, encoding).map_err(LayerError::from_write)?;
         Ok(Self::with_target(store, Target::Blob(encoding, Box::new(encoder)), tee))
     }
@@ -173,18 +173,19 @@ impl<'s> LayerSink<'s> {
     /// Publishes the blob, unless it is made later, the record of the layer and its index, and returns
     /// them.
     ///
-    /// **Errors** — those of [`crate::LayerReader`], if what was written is no layer; of the store; and
-    /// [`LayerError::Write`] if the tee failed. Nothing refers to what was stored then.
-    pub fn finish(self) -> Result<SinkResult, LayerError> {
+    /// **Errors** — [`EngineError::NewLayer`] with the error of [`crate::LayerReader`] if what was
+    /// written is no layer, or with [`LayerError::Write`] if the tee failed; those of the store.
+    /// Nothing refers to what was stored then.
+    pub fn finish(self) -> Result<SinkResult, EngineError> {
         self.end(None)
     }
 
     /// Does the same for a layer whose index is known already.
-    pub fn finish_indexed(self, index: LayerIndex) -> Result<SinkResult, LayerError> {
+    pub fn finish_indexed(self, index: LayerIndex) -> Result<SinkResult, EngineError> {
         self.end(Some(index))
     }
 
-    fn end(mut self, known: Option<LayerIndex>) -> Result<SinkResult, LayerError> {
+    fn end(mut self, known: Option<LayerIndex>) -> Result<SinkResult, EngineError> {
         let last = mem::take(&mut self.chunk);
         self.hash.update(&last);
         self.target.put(&last)?;
@@ -235,7 +236,8 @@ impl<'s> LayerSink<'s> {
         send(&mut self.tee, &chunk)?;
         self.hash.update(&chunk[..]);
         if let Target::Spool(file @ None) = &mut self.target {
-            *file = Some(self.store.temp_file()?);
+            let made = self.store.temp_file().map_err(io::Error::other);
+            *file = Some(made.map_err(LayerError::from_write)?);
         }
         self.target.put(&chunk)
     }
@@ -267,7 +269,7 @@ impl fmt::Debug for LayerSink<'_> {
 pub(crate) fn commit(
     encoding: Encoding,
     encoder: Encoder<BlobWriter<'_>>,
-) -> Result<Descriptor, LayerError> {
+) -> Result<Descriptor, EngineError> {
     let (digest, size) = encoder.finish().map_err(LayerError::from_write)?.commit(None)?;
     Ok(Descriptor::new(encoding.compression().oci_media_type(), digest, size))
 }

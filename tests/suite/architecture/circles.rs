@@ -13,6 +13,7 @@ const WITH_CIRCLES: &[&str] = &[
     "xbuild_build",
     "xbuild_dockerfile",
     "xbuild_exec",
+    "xbuild_files",
     "xbuild_model",
     "xbuild_plan",
     "xbuild_snapshot",

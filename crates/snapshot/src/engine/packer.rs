@@ -40,9 +40,8 @@ impl Packer {
             let pending = Arc::clone(&pending);
             move |job: Job| {
                 let layer = job.layer.clone();
-                let packed = pack(&store, job);
-                let fault = |source| EngineError::Layer { layer: layer.clone(), source };
-                pending.end(&layer, packed.map_err(fault));
+                let packed = pack(&store, job).map_err(|error| named(&layer, error));
+                pending.end(&layer, packed);
             }
         });
         Self { pending, jobs }
@@ -79,7 +78,17 @@ impl Packer {
     }
 }
 
-fn pack(store: &Store, job: Job) -> Result<(), LayerError> {
+/// Says which layer an error is about.
+fn named(layer: &DiffId, error: EngineError) -> EngineError {
+    let layer = layer.clone();
+    match error {
+        EngineError::NewLayer { source } => EngineError::Layer { layer, source },
+        EngineError::Store(source) => EngineError::KeepLayer { layer, source },
+        error => error,
+    }
+}
+
+fn pack(store: &Store, job: Job) -> Result<(), EngineError> {
     let Job { layer, spool, encoding, watch } = job;
     let name = encoding.to_string();
     if store.encoded(&layer, &name)?.is_some() {
@@ -170,7 +179,7 @@ mod tests {
         std::fs::remove_dir_all(session.path()).unwrap();
         packer.send(job("lost", None)).unwrap();
         let error = packer.wait_for_all().unwrap_err();
-        assert!(matches!(error, EngineError::Layer { .. }), "{error}");
+        assert!(matches!(error, EngineError::KeepLayer { .. }), "{error}");
         packer.wait_for_all().unwrap();
     }
 }

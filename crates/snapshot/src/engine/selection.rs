@@ -215,7 +215,7 @@ impl Chosen {
         let mut writer = IndexedWriter::new(sink.indexed_elsewhere(), self.prepared.len());
         self.prepared.write(&mut writer).map_err(failure)?;
         let (sink, index) = writer.finish()?;
-        Ok(sink.finish_indexed(index)?)
+        sink.finish_indexed(index)
     }
 }
 

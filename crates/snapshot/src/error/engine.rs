@@ -155,8 +155,17 @@ pub enum EngineError {
     #[error("cannot make the layer")]
     NewLayer {
         /// Why.
-        #[from]
+        #[source]
         source: LayerError,
+    },
+    /// A layer that was made cannot be kept.
+    #[error("cannot keep layer {layer}")]
+    KeepLayer {
+        /// The layer.
+        layer: DiffId,
+        /// Why.
+        #[source]
+        source: StoreError,
     },
     /// The store failed.
     #[error(transparent)]
@@ -186,6 +195,21 @@ pub enum EngineError {
     /// Another stage failed.
     #[error(transparent)]
     Stage(#[from] StepFailure),
+}
+
+impl From<LayerError> for EngineError {
+    /// Takes an error of a layer in the making. A failure of the store comes through a writer as
+    /// an error of the output, and is the store's here.
+    fn from(error: LayerError) -> Self {
+        let LayerError::Write { source } = error else { return Self::NewLayer { source: error } };
+        match LayerError::from_write(source) {
+            LayerError::Write { source } => match source.downcast::<StoreError>() {
+                Ok(error) => Self::Store(error),
+                Err(source) => Self::NewLayer { source: LayerError::Write { source } },
+            },
+            source => Self::NewLayer { source },
+        }
+    }
 }
 
 impl From<EngineError> for StepFailure {

@@ -99,9 +99,10 @@ fn what_is_no_layer_is_not_published() {
         let written = sink.write_all(&bad).and_then(|()| sink.write_all(&vec![1; filler]));
         let error = match written {
             Ok(()) => sink.finish().unwrap_err(),
-            Err(error) => LayerError::from_write(error),
+            Err(error) => LayerError::from_write(error).into(),
         };
-        assert!(matches!(error, LayerError::Malformed { .. }), "{error}");
+        let EngineError::NewLayer { source } = error else { panic!("{error}") };
+        assert!(matches!(source, LayerError::Malformed { .. }), "{source}");
     }
     let mut sink = LayerSink::new(&store, Encoding::default(), None).unwrap();
     let mut tar = layer(10);
@@ -110,7 +111,8 @@ fn what_is_no_layer_is_not_published() {
     tar[148..154].copy_from_slice(format!("{:06o}", sum + 256).as_bytes());
     sink.write_all(&tar).unwrap();
     let error = sink.finish().unwrap_err();
-    assert!(matches!(error, LayerError::Entry { fault: EntryFault::Climbs, .. }), "{error}");
+    let EngineError::NewLayer { source } = error else { panic!("{error}") };
+    assert!(matches!(source, LayerError::Entry { fault: EntryFault::Climbs, .. }), "{source}");
 }
 
 /// Row 28 of the threat table: a reader that fails blocks nobody.
@@ -125,9 +127,10 @@ fn a_broken_tee_fails_the_layer() {
         let tar = layer(size);
         let error = match sink.write_all(&tar) {
             Ok(()) => sink.finish().unwrap_err(),
-            Err(error) => LayerError::from_write(error),
+            Err(error) => LayerError::from_write(error).into(),
         };
-        assert!(matches!(error, LayerError::Write { .. }), "{error}");
+        let EngineError::NewLayer { source } = error else { panic!("{error}") };
+        assert!(matches!(source, LayerError::Write { .. }), "{source}");
         assert!(store.layer(&DiffId(Digest::of(&tar))).unwrap().is_none());
     }
 }
