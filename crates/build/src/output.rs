@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use xbuild_layer::Encoding;
 use xbuild_model::manifest::Compression;
-use xbuild_snapshot::Encoding;
 
 use crate::problem::Problem;
 

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use tempfile::TempDir;
+use xbuild_layer::decode::decompress;
+use xbuild_layer::gzip::GzipWriter;
+use xbuild_layer::{
+    Encoding, Entry, Kind, LayerIndex, LayerReader, LayerWriter, Meta, Mtime, Tree, index_layer,
+};
 use xbuild_model::Digest;
 use xbuild_model::manifest::Compression;
-use xbuild_snapshot::decode::decompress;
 use xbuild_snapshot::diff::{DiffOptions, diff};
-use xbuild_snapshot::gzip::GzipWriter;
 use xbuild_snapshot::unpack::{UnpackOptions, unpack};
-use xbuild_snapshot::{
-    Encoding, Entry, Kind, LayerIndex, LayerReader, LayerSink, LayerWriter, Meta, Mtime, Root,
-    Tree, index_layer,
-};
+use xbuild_snapshot::{LayerSink, Root};
 use xbuild_store::Store;
 
 /// Files of the layer; with their sizes about 17 MiB, more than all caches of a core hold.

@@ -10,15 +10,16 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
+use xbuild_layer::path::{self, DotDot};
+use xbuild_layer::{
+    ContentHash, Entry, Kind, LayerError, Meta, Mtime, RawEntry, ShownPath, TarFault, TarReader,
+    capability, decode,
+};
 use xbuild_model::manifest::Compression;
 
+use crate::CopyError;
 use crate::context::{Context, ContextFile};
 use crate::copy::{Content, EntrySink, NewDir, Stage, Staged};
-use crate::path::{self, DotDot};
-use crate::{
-    ContentHash, CopyError, Entry, Kind, LayerError, Meta, Mtime, RawEntry, ShownPath, TarFault,
-    TarReader, capability, decode,
-};
 
 /// Mode of folders that the archive needs and has no entries for.
 const IMPLIED_MODE: u32 = 0o755;

@@ -14,13 +14,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::{ContentHash, Kind, Meta, ShownPath, capability, path};
 use xbuild_model::Digest;
 
+use crate::CopyError;
 use crate::copy::{Content, Fetched, Listing, SourceFile, SourceTree};
-use crate::path;
 use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
-use crate::{ContentHash, CopyError, Kind, Meta, ShownPath, capability};
 
 pub(crate) use hashes::{Hashed, Kept, Stamp};
 

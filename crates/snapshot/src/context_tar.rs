@@ -7,9 +7,11 @@
 
 use std::io::Read;
 
-use crate::path::{self, DotDot};
+use xbuild_layer::path::{self, DotDot};
+use xbuild_layer::{Change, Entry, Kind, LayerError, Meta, ShownPath};
+
 use crate::unpack::{UnpackOptions, Unpacker};
-use crate::{Change, Entry, Kind, LayerError, Meta, Root, ShownPath, UnpackError, archive};
+use crate::{Root, UnpackError, archive};
 
 /// How many bytes tell an archive from a Dockerfile: a header of tar and what may follow it.
 pub const SNIFFED: usize = 1024;

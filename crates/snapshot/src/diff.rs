@@ -17,12 +17,13 @@ use std::path::PathBuf;
 use std::vec;
 
 use rustix::fs::FileType;
+use xbuild_layer::{Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
 use xbuild_model::device::{Device, DeviceKind};
 
 use self::devices::{Devices, device_of};
+use crate::DiffError;
 use crate::root::{Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
-use crate::{DiffError, Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
 
 /// How overlayfs marks a removed file where it cannot make a device node: on an empty file.
 const WHITEOUT: &str = "user.overlay.whiteout";

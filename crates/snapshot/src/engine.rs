@@ -24,6 +24,7 @@ mod recalled;
 mod selection;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod workspace;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xbuild_layer::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Purpose, Selection, Snapshots, Sources, Workspace,
@@ -41,15 +43,12 @@ use xbuild_store::{Background, Store, TempFolder};
 
 use crate::context::Context;
 use crate::copy::{CopyWarning, LayerSource};
-use crate::{
-    Encoding, EngineError, LayerError, LayerIndex, LayerReader, LayerSink, Mtime, SinkBlob,
-    SinkResult, Tree,
-};
+use crate::{EngineError, LayerSink, SinkBlob, SinkResult};
 
-use crate::parallel::KeyedLocks;
 use crate::remove;
 
 use packer::{Job, Packer, Watch};
+use turns::KeyedLocks;
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use xbuild_layer::{
+    Change, ContentHash, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
+};
 
+use crate::CopyError;
 use crate::copy::{EntrySink, LayerSource, Origin, Outline, Sources};
 use crate::root::Root;
-use crate::{
-    Change, ContentHash, CopyError, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
-};
 
 /// Mode of files and folders while they are being written.
 const PRIVATE_FILE: u32 = 0o600;

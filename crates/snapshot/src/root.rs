@@ -28,8 +28,8 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+use xbuild_layer::Mtime;
 
-use crate::entry::Mtime;
 pub use stat::{DirEntry, Stat};
 
 /// The largest extended attribute that is read, in bytes: the kernel's own limit.

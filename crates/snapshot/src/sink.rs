@@ -10,11 +10,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::{Encoder, Encoding, LayerError, LayerIndex};
 use xbuild_model::{Descriptor, DiffId, Digest};
 use xbuild_store::{BlobWriter, GrowingBlob, Store};
 
-use crate::encoding::{Encoder, Encoding};
-use crate::{EngineError, LayerError, LayerIndex, index};
+use crate::EngineError;
 
 /// Bytes that are passed on at a time.
 const CHUNK: usize = 256 << 10;
@@ -173,7 +173,7 @@ impl<'s> LayerSink<'s> {
     /// Publishes the blob, unless it is made later, the record of the layer and its index, and returns
     /// them.
     ///
-    /// **Errors** — [`EngineError::NewLayer`] with the error of [`crate::LayerReader`] if what was
+    /// **Errors** — [`EngineError::NewLayer`] with the error of [`xbuild_layer::LayerReader`] if what was
     /// written is no layer, or with [`LayerError::Write`] if the tee failed; those of the store.
     /// Nothing refers to what was stored then.
     pub fn finish(self) -> Result<SinkResult, EngineError> {
@@ -199,7 +199,7 @@ impl<'s> LayerSink<'s> {
         let index = match (known, self.index.take()) {
             (Some(index), _) => index,
             (None, Some(index)) => index.join()?,
-            (None, None) => index::read_tar(&last[..])?,
+            (None, None) => LayerIndex::of_tar(&last[..])?,
         };
         let diff_id = DiffId(Digest::from_sha256(self.hash.finalize().into()));
         let (blob, encoding) = match self.target {
@@ -229,7 +229,7 @@ impl<'s> LayerSink<'s> {
             self.tee = Some(Consumer::start("tee", move |chunks| copy(chunks, output))?);
         }
         if self.index.is_none() && !self.is_indexed {
-            self.index = Some(Consumer::start("layer-index", index::read_tar)?);
+            self.index = Some(Consumer::start("layer-index", LayerIndex::of_tar)?);
         }
         // Their threads work while this one hashes and compresses.
         send(&mut self.index, &chunk)?;

@@ -10,13 +10,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xbuild_layer::{LayerReader, LayerWriter, Meta};
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::Joined;
 
+use crate::TaskError;
 use crate::diff::{DiffOptions, diff};
 use crate::root::Root;
 use crate::unpack::{UnpackOptions, dress_folder, unpack};
-use crate::{LayerReader, LayerWriter, Meta, TaskError};
 
 /// Unpacks a layer, read from the pipe, into an empty folder. Request: [`UnpackRequest`].
 pub const UNPACK: &str = "snapshot.unpack";

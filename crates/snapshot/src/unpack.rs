@@ -1,7 +1,7 @@
 //! Unpacking a layer into a folder that overlayfs can use as one of its lower folders.
 //!
 //! The folder holds *only* this layer: whiteouts become overlayfs's own marks. What the layer says
-//! twice is settled as [`crate::Tree::apply`] does: the last entry of a path wins, whiteouts hide
+//! twice is settled as [`xbuild_layer::Tree::apply`] does: the last entry of a path wins, whiteouts hide
 //! only what other layers have, missing parents come into being, and whatever is in their way goes.
 //! Device nodes are stand-ins ([`xbuild_model::device`]): commands cannot make the real ones either.
 //! Folders that the layer does not mention get mode 0755 and owner root here; the engine
@@ -18,10 +18,11 @@ use std::rc::Rc;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
+use xbuild_layer::{Change, Entry, Kind, LayerReader, Meta, ShownPath, capability, path};
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 
+use crate::UnpackError;
 use crate::root::{Root, absent, timestamps};
-use crate::{Change, Entry, Kind, LayerReader, Meta, ShownPath, UnpackError, capability, path};
 
 /// The attribute by which overlayfs, mounted with `userxattr`, knows an opaque folder.
 pub(crate) const OPAQUE: &str = "user.overlay.opaque";

@@ -14,6 +14,7 @@ const WITH_CIRCLES: &[&str] = &[
     "xbuild_dockerfile",
     "xbuild_exec",
     "xbuild_files",
+    "xbuild_layer",
     "xbuild_model",
     "xbuild_plan",
     "xbuild_snapshot",

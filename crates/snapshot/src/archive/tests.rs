@@ -1,10 +1,11 @@
 use std::io::Write as _;
 
+use xbuild_layer::{Change, LayerReader, Mtime};
 use xbuild_model::file_op::FileOp;
 
+use crate::CopyError;
 use crate::copy::fixture::{Folder, MADE, describe, folder, lines, prepare, request, run, write};
 use crate::copy::{Origin, Prepared};
-use crate::{Change, CopyError, LayerReader, Mtime};
 
 /// Returns a tar archive of (type flag, name, link target, contents), owned by 3:4.
 ///

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use xbuild_layer::{ContentHash, Mtime};
 
 use crate::root::Stat;
-use crate::{ContentHash, Mtime};
 
 /// How old a time stamp must be to be trusted. The coarsest file systems count in 2 seconds.
 const RACY: Duration = Duration::from_secs(2);

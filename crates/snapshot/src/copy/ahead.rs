@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
+use xbuild_layer::{Kind, path};
+
 use super::{SourceFile, SourceTree};
-use crate::path;
-use crate::{CopyError, Kind};
+use crate::CopyError;
 
 /// What a folder holds, see [`SourceTree::list`].
 type Listed = Result<Vec<(Vec<u8>, SourceFile)>, CopyError>;
@@ -168,9 +169,10 @@ impl Ahead<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use xbuild_layer::{Meta, ShownPath};
+
     use super::*;
     use crate::copy::Fetched;
-    use crate::{Meta, ShownPath};
 
     /// A tree of folders; those with `!` in their name cannot be read.
     #[derive(Debug)]

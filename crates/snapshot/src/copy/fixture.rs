@@ -11,14 +11,14 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
+use xbuild_layer::{
+    Change, Entry, IndexedWriter, Kind, LayerReader, LayerWriter, Meta, Mtime, Tree, index_layer,
+};
 use xbuild_model::StepFailure;
 use xbuild_model::file_op::{CopyRequest, FileOp};
 
 use super::{CopyEnv, LayerSource, Origin, Prepared, select};
-use crate::{
-    Change, Context, CopyError, Entry, IgnoreRules, IndexedWriter, Kind, LayerReader, LayerWriter,
-    Meta, Mtime, Tree, index, index_layer,
-};
+use crate::{Context, CopyError, IgnoreRules};
 
 /// The time of what is made and not copied.
 pub(crate) const MADE: Mtime = Mtime { secs: 777, nanos: 0 };
@@ -219,7 +219,7 @@ pub(crate) fn write(prepared: &Prepared) -> Result<Vec<u8>, CopyError> {
     let mut writer = IndexedWriter::new(Vec::new(), 0);
     prepared.write(&mut writer)?;
     let (layer, index) = writer.finish()?;
-    assert_eq!(index, index::read_tar(&layer[..])?);
+    assert_eq!(index, xbuild_layer::LayerIndex::of_tar(&layer[..])?);
     Ok(layer)
 }
 

@@ -1,11 +1,11 @@
 //! What is written, file by file, for comparing it with what was written another time.
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::Kind;
 use xbuild_model::Digest;
 
 use super::outline::{Key, Outline, Sources};
 use super::stage::{Content, Staged};
-use crate::Kind;
 
 /// Calls `visit` for each file that is no folder, see [`xbuild_model::seam::Selection::files`].
 pub(super) fn visit(outline: &Outline, sources: &Sources, visit: &mut dyn FnMut(&[u8], u64)) {

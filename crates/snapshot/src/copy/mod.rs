@@ -22,12 +22,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use xbuild_layer::path::{self, DotDot};
+use xbuild_layer::{IndexedWriter, LayerReader, Mtime, Tree};
 use xbuild_model::file_op::{FileOp, MakeDir};
 use xbuild_model::{Digest, StepFailure};
 
+use crate::CopyError;
 use crate::context::Context;
-use crate::path::{self, DotDot};
-use crate::{CopyError, IndexedWriter, LayerReader, Mtime, Tree};
 
 pub(crate) use origin::{Fetched, FileId, SourceFile, SourceTree};
 pub(crate) use outline::{EntrySink, Outline, Sources};

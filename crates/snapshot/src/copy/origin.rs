@@ -1,10 +1,11 @@
 //! The trees that files are copied from.
 
+use xbuild_layer::{ContentHash, Kind, Meta, Node, Tree, path};
+
 use super::stage::{Content, resolve};
+use crate::CopyError;
 use crate::context::Stamp;
-use crate::path;
 use crate::pattern::Glob;
-use crate::{ContentHash, CopyError, Kind, Meta, Node, Tree};
 
 /// Tells files apart that may have several names: two numbers that are unique in the tree.
 pub(crate) type FileId = (u64, u64);
@@ -33,7 +34,7 @@ pub(crate) struct Fetched {
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A tree of files to copy from. Paths have the form of [`crate::Entry::path`], and only the last
+/// A tree of files to copy from. Paths have the form of [`xbuild_layer::Entry::path`], and only the last
 /// part may be a symbolic link, which is not followed.
 pub(crate) trait SourceTree: Sync {
     /// Returns what is at `path`.
@@ -78,12 +79,12 @@ impl SourceTree for Tree {
                 size: *size,
                 hash: Some(hash),
                 content: Content::Layer { number: node.layer, position: node.position? },
-                xattrs: crate::capability::exported(&node.meta.xattrs),
+                xattrs: xbuild_layer::capability::exported(&node.meta.xattrs),
             }),
             _ => None,
         });
         found.ok_or_else(|| CopyError::NotFound {
-            path: crate::ShownPath(path.to_vec()),
+            path: xbuild_layer::ShownPath(path.to_vec()),
             place: self.place(),
         })
     }
@@ -140,5 +141,5 @@ pub(super) fn expand(tree: &dyn SourceTree, source: &[u8]) -> Result<Vec<Vec<u8>
 
 /// Makes the error about a source that does not exist.
 pub(super) fn not_found(tree: &dyn SourceTree, source: &[u8]) -> CopyError {
-    CopyError::NotFound { path: crate::ShownPath(source.to_vec()), place: tree.place() }
+    CopyError::NotFound { path: xbuild_layer::ShownPath(source.to_vec()), place: tree.place() }
 }

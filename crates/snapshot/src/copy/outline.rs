@@ -5,17 +5,17 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::{
+    Change, ContentHash, Entry, Hashing, IndexedWriter, Kind, LayerError, LayerWriter, Tree,
+    parallel,
+};
 use xbuild_model::Digest;
 
 use super::stage::{Content, Files, Staged};
 use super::{LayerSource, Origin};
+use crate::CopyError;
 use crate::archive::Archive;
 use crate::context::{Context, ContextFile, Hashed};
-use crate::indexed_write::Hashing;
-use crate::{
-    Change, ContentHash, CopyError, Entry, IndexedWriter, Kind, LayerError, LayerWriter, Tree,
-    parallel,
-};
 
 /// Files that a thread reads before it asks for more: most are small.
 const GROUP: usize = 16;
@@ -162,7 +162,7 @@ impl Outline {
                 _ => groups.push(vec![unread]),
             }
         }
-        parallel::each_core(groups, |group| {
+        parallel::each(groups, parallel::cores(), |group| {
             group.into_iter().try_for_each(|unread| {
                 let (file, Hashed { hash, xattrs }) =
                     sources.context(unread.file).read(unread.file.path())?;

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::Outline;
-use crate::context::ContextFile;
-use crate::path::{self, MAX_LINKS};
-use crate::whiteout::{self, Role};
-use crate::{
-    Change, ContentHash, CopyError, EntryFault, Kind, Meta, Mtime, ResolveError, ShownPath, Tree,
+use xbuild_layer::path::{self, MAX_LINKS};
+use xbuild_layer::whiteout::{self, Role};
+use xbuild_layer::{
+    Change, ContentHash, EntryFault, Kind, Meta, Mtime, ResolveError, ShownPath, Tree,
 };
+
+use super::Outline;
+use crate::CopyError;
+use crate::context::ContextFile;
 
 /// Where the contents of a regular file are.
 #[derive(Debug, Clone)]
@@ -99,7 +101,7 @@ impl<'t> Stage<'t> {
     }
 
     /// Returns what the image below has at `path`, if it is still there.
-    fn parent_node(&self, path: &[u8]) -> Option<&'t crate::Node> {
+    fn parent_node(&self, path: &[u8]) -> Option<&'t xbuild_layer::Node> {
         let node = self.parent?.lookup(path)?;
         (!self.is_masked(path)).then_some(node)
     }

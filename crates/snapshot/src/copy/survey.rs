@@ -8,14 +8,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::path::{self, DotDot};
+use xbuild_layer::{Kind, parallel};
 use xbuild_model::Digest;
 use xbuild_model::file_op::CopyRequest;
 
 use super::origin::{expand, not_found};
 use super::{SourceFile, SourceTree};
+use crate::CopyError;
 use crate::context::Context;
-use crate::path::{self, DotDot};
-use crate::{CopyError, Kind, parallel};
 
 /// Files from which on a survey is worth keeping: fewer are staged in the time that its record
 /// takes.
@@ -207,12 +208,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use xbuild_layer::Mtime;
     use xbuild_model::file_op::FileOp;
 
     use super::super::fixture::{Folder, folder, make_files, read_file, request};
     use super::super::{CopyEnv, Origin, Sources, Stage, transfer};
     use super::*;
-    use crate::Mtime;
 
     /// Returns the survey that comes of staging what a request copies.
     fn staged(folder: &Folder, line: &str) -> Option<Digest> {

@@ -1,3 +1,4 @@
+use xbuild_layer::Change;
 use xbuild_model::file_op::{CopyRequest, FileOp, InlineFile, MakeDir};
 
 use super::fixture::{
@@ -5,7 +6,6 @@ use super::fixture::{
     tree, write,
 };
 use super::*;
-use crate::Change;
 
 /// Files of the context of most tests.
 const FILES: &str = "
@@ -392,13 +392,14 @@ fn times_are_kept() {
     // The folder of the origin is gone by now: it was read when it was selected.
     assert!(prepare(None, Some(origin), &op).is_err());
     let layer = write(&prepared).unwrap();
-    let mut reader = crate::LayerReader::new(&layer[..]);
+    let mut reader = xbuild_layer::LayerReader::new(&layer[..]);
     while let Some(Change::Put(entry)) = reader.next().unwrap() {
         assert_eq!(entry.meta.mtime, Mtime { secs: 4242, nanos: 0 });
     }
     let op = FileOp::MakeDir(MakeDir { path: "/w".to_owned(), user: String::new() });
     let layer = write(&prepare(None, None, &op).unwrap()).unwrap();
-    let Some(Change::Put(entry)) = crate::LayerReader::new(&layer[..]).next().unwrap() else {
+    let Some(Change::Put(entry)) = xbuild_layer::LayerReader::new(&layer[..]).next().unwrap()
+    else {
         panic!("no entry");
     };
     assert_eq!(entry.meta.mtime, MADE);

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::path::{self, DotDot};
+use xbuild_layer::{ContentHash, Kind, Meta, Mtime, ShownPath};
 use xbuild_model::file_op::{CopyRequest, InlineFile, PICKED, RemoteFiles};
 use xbuild_model::remote::RemoteSource;
 
@@ -13,11 +15,10 @@ use super::origin::{expand, not_found};
 use super::stage::{Content, NewDir, Staged};
 use super::survey::{self, Listing, Survey};
 use super::{CopyEnv, CopyWarning, FileId, Origin, SourceFile, SourceTree, Sources, Stage, owner};
+use crate::CopyError;
 use crate::archive::Archive;
 use crate::context::Context;
-use crate::path::{self, DotDot};
 use crate::pattern::{Glob, Matched, PatternList};
-use crate::{ContentHash, CopyError, Kind, Meta, Mtime, ShownPath};
 
 /// Mode of an inline file.
 const INLINE_MODE: u32 = 0o644;
@@ -414,7 +415,7 @@ impl Transfer<'_, '_> {
             (kind, Some(change)) => change.apply(file.meta.mode, *kind == Kind::Dir),
             (_, None) => file.meta.mode,
         };
-        let xattrs = crate::capability::exported(&file.meta.xattrs);
+        let xattrs = xbuild_layer::capability::exported(&file.meta.xattrs);
         Meta { mode, uid, gid, mtime: file.meta.mtime, xattrs }
     }
 

@@ -11,9 +11,9 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
+use xbuild_layer::path;
 use xbuild_model::device::{ATTRIBUTE, Device};
 
-use crate::path;
 use crate::root::{Root, xattr};
 
 /// The devices that may be in an upper folder.

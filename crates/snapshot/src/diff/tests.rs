@@ -1,9 +1,9 @@
+use xbuild_layer::{Change, LayerReader};
 use xbuild_model::device::ATTRIBUTE;
 
 use super::*;
 use crate::unpack::tests::{layer, listing, options};
 use crate::unpack::unpack;
-use crate::{Change, LayerReader};
 
 /// Folders as overlayfs would have them: the upper one first, then the lower ones, newest first.
 struct Stack {
@@ -250,7 +250,7 @@ fn an_upper_folder_serves_as_a_lower_one() {
 fn claim(stack: &Stack, path: &[u8], value: &[u8]) {
     drop(stack.roots[0].create_new(path, 0o644).unwrap());
     stack.roots[0].set_xattr(path, ATTRIBUTE, value).unwrap();
-    stack.roots[0].set_mtime(path, crate::Mtime { secs: 1000, nanos: 0 }).unwrap();
+    stack.roots[0].set_mtime(path, xbuild_layer::Mtime { secs: 1000, nanos: 0 }).unwrap();
 }
 
 /// The devices, and empty files, of what a command that made `made` left.
@@ -311,7 +311,7 @@ fn devices_of_the_layers_below_stay_devices() {
     stack.roots[0].chmod(b"mode", 0o600).unwrap();
     // Empty, of the same mode and time.
     drop(stack.roots[0].create_new(b"file", 0o644).unwrap());
-    stack.roots[0].set_mtime(b"file", crate::Mtime { secs: 1000, nanos: 0 }).unwrap();
+    stack.roots[0].set_mtime(b"file", xbuild_layer::Mtime { secs: 1000, nanos: 0 }).unwrap();
     assert_eq!(devices_of(&stack, &[]), ["file", "mode c 1 3", "new c 1 3"]);
 }
 

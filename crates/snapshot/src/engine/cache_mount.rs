@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::{LayerError, LayerWriter, Meta, Mtime, ShownPath, Tree};
 use xbuild_model::records::Owners;
 use xbuild_model::seam::{CacheFolder, CacheRequest};
 use xbuild_model::{Chain, DiffId, Digest};
@@ -15,9 +16,7 @@ use xbuild_store::{CacheMount, CacheMountSlot};
 
 use super::folders::Scratch;
 use super::{Shared, selection};
-use crate::{
-    CopyError, EngineError, LayerError, LayerWriter, Meta, Mtime, ShownPath, Tree, flatten,
-};
+use crate::{CopyError, EngineError, flatten};
 
 /// A cache folder in use.
 pub(super) struct Held(CacheMount);

@@ -5,13 +5,13 @@
 
 use std::io;
 
+use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::{Descriptor, DiffId};
 use xbuild_store::Hashed;
 
+use super::turns;
 use super::{LayerBlob, Shared};
-use crate::encoding::{Encoder, Encoding};
-use crate::parallel;
-use crate::{EngineError, LayerError, sink};
+use crate::{EngineError, sink};
 
 /// Returns the blobs of layers, those of base images as they are unless `force`.
 pub(super) fn blobs(
@@ -20,7 +20,7 @@ pub(super) fn blobs(
     encoding: Encoding,
     force: bool,
 ) -> Result<Vec<LayerBlob>, EngineError> {
-    parallel::each(layers, |layer| {
+    turns::each(layers, |layer| {
         let base = shared.known(|known| known.remote.contains_key(&layer));
         if base && !force {
             return shared.blob(&layer);

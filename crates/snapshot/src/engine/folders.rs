@@ -16,15 +16,16 @@ use std::sync::Arc;
 
 use rustix::pipe::PipeFlags;
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::{Change, Kind, LayerError, LayerIndex, Meta, Tree, path};
 use xbuild_model::records::Owners;
 use xbuild_model::seam::PendingTask;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::TempFolder;
 
 use super::Shared;
-use crate::parallel;
+use super::turns;
 use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
-use crate::{Change, EngineError, Kind, LayerError, LayerIndex, Meta, TaskError, Tree, path};
+use crate::{EngineError, TaskError};
 
 /// Bytes of the pipes that layers go through: the most that a plain user gets. Larger than the
 /// default, so that the two sides take turns less often.
@@ -157,7 +158,7 @@ impl Shared {
             found.push((ids[position].clone(), top));
         }
         items.retain(|item| self.store.folder(&map, &item.name).is_none());
-        parallel::each(items, |item| self.settle(item, &map))?;
+        turns::each(items, |item| self.settle(item, &map))?;
         self.known(|known| known.tops.extend(found));
         // overlayfs refuses the same folder twice; the newest hides what the other one shows.
         let mut seen = HashSet::new();
@@ -189,7 +190,7 @@ impl Shared {
                 unready.insert(layer.clone());
             }
         }
-        let pulled = parallel::each(unready.into_iter().collect(), |layer| {
+        let pulled = turns::each(unready.into_iter().collect(), |layer| {
             let scratch = self.busy.with(&layer, || self.first_look(&layer, map))?;
             Ok::<_, EngineError>((layer, scratch))
         })?;

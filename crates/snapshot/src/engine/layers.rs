@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use xbuild_layer::decode::decompress;
+use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
 use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer};
 use xbuild_store::BlobWriter;
 
+use super::turns;
 use super::{Known, LayerBlob, Shared};
-use crate::decode::decompress;
-use crate::parallel;
-use crate::{EngineError, LayerError, LayerIndex, LayerReader, Tree, index_layer};
+use crate::EngineError;
 
 /// Where the uncompressed bytes of a layer go while it is read.
 pub(super) type Tee = Option<Box<dyn Write + Send>>;
@@ -31,7 +32,7 @@ impl Shared {
             found.next()
         };
         let (count, mut tree) = self.known(known).unwrap_or_else(|| (0, Tree::empty()));
-        let indexes = parallel::each(layers[count..].to_vec(), |layer| self.index(&layer))?;
+        let indexes = turns::each(layers[count..].to_vec(), |layer| self.index(&layer))?;
         for (number, index) in (count..).zip(indexes) {
             tree = tree.apply(u32::try_from(number).unwrap_or(u32::MAX), &index);
             self.known(|known| known.trees.insert(ids[number].clone(), tree.clone()));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::mem::discriminant;
 
-use crate::{Change, Entry, Kind, LayerError, LayerReader, LayerWriter, Tree};
+use xbuild_layer::{Change, Entry, Kind, LayerError, LayerReader, LayerWriter, Tree};
 
 /// Copies the layer `tar`, made by a command on top of `parent`, with owners put right.
 pub(super) fn restore<R: Read, W: Write>(

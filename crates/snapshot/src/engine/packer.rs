@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
+use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::DiffId;
 use xbuild_store::{Background, GrowingBlob, Pending, Store};
 
-use crate::encoding::Encoder;
+use crate::EngineError;
 use crate::sink::{self, Spool};
-use crate::{Encoding, EngineError, LayerError};
 
 /// Layers that may wait, uncompressed; the step after that waits, too.
 const WAITING: usize = 4;

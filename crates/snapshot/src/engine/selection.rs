@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xbuild_layer::{Change, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader};
 use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
 use xbuild_model::seam::{Purpose, Selection};
@@ -14,10 +15,7 @@ use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 use super::{Shared, recalled};
 use crate::context::Context;
 use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
-use crate::{
-    Change, CopyError, EngineError, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader, Root,
-    SinkResult,
-};
+use crate::{CopyError, EngineError, Root, SinkResult};
 
 /// Returns whether [`select`] would read no layer that was never read before.
 pub(super) fn is_indexed(
@@ -121,7 +119,7 @@ fn read_file(shared: &Shared, chain: &Chain, path: &[u8]) -> Result<Option<Vec<u
     };
     if *size > MAX_SIZE {
         return Err(EngineError::FileTooLarge {
-            path: crate::ShownPath(found.path),
+            path: xbuild_layer::ShownPath(found.path),
             limit: MAX_SIZE,
         });
     }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use xbuild_layer::Change;
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use xbuild_model::records::{Owners, Records};
@@ -12,7 +13,7 @@ use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Digest, FailureKind};
 
 use crate::unpack::tests::{layer, listing};
-use crate::{Change, Root, tasks};
+use crate::{Root, tasks};
 
 /// Returns the folders of a workspace.
 fn overlay(workspace: &dyn Workspace) -> &Overlay {
@@ -346,10 +347,12 @@ fn the_root_folder_is_as_the_tree_says() {
 #[test]
 fn with_a_single_id_files_keep_their_owners() {
     let setup = setup_with(true);
-    let mut writer = crate::LayerWriter::new(Vec::new());
-    for (path, kind) in [("f", crate::Kind::File { size: 0 }), ("d", crate::Kind::Dir)] {
-        let meta = crate::Meta { mode: 0o755, uid: 12, gid: 34, ..Default::default() };
-        let entry = crate::Entry { path: path.into(), kind, meta };
+    let mut writer = xbuild_layer::LayerWriter::new(Vec::new());
+    for (path, kind) in
+        [("f", xbuild_layer::Kind::File { size: 0 }), ("d", xbuild_layer::Kind::Dir)]
+    {
+        let meta = xbuild_layer::Meta { mode: 0o755, uid: 12, gid: 34, ..Default::default() };
+        let entry = xbuild_layer::Entry { path: path.into(), kind, meta };
         writer.put(&entry, &mut io::empty()).unwrap();
     }
     let image = setup.publish(&writer.finish().unwrap());
@@ -408,7 +411,7 @@ fn layers_of_no_image_are_compressed_in_less_time() {
         let workspace = setup.engine.prepare(&Chain::default()).unwrap();
         let upper = Root::open(&overlay(&*workspace).upper).unwrap();
         upper.create_new(b"new", 0o600).unwrap().write_all(&[7; 100_000]).unwrap();
-        upper.set_mtime(b"new", crate::Mtime { secs: 1, nanos: 0 }).unwrap();
+        upper.set_mtime(b"new", xbuild_layer::Mtime { secs: 1, nanos: 0 }).unwrap();
         let made =
             workspace.commit(Records::default(), Purpose { result, ..Purpose::default() }).unwrap();
         let LayerBlob::Stored(blob) = setup.engine.blob(&made).unwrap() else { panic!() };

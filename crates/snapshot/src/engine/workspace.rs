@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
+use xbuild_layer::{LayerError, LayerWriter, Meta, Tree};
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
@@ -15,7 +16,7 @@ use super::folders::{Lowers, Scratch, pipe};
 use super::joined::Part;
 use super::{Shared, owners};
 use crate::tasks::{DIFF, DiffRequest};
-use crate::{EngineError, LayerError, LayerSink, LayerWriter, Meta, Tree};
+use crate::{EngineError, LayerSink};
 
 /// Bytes taken from the pipe at a time.
 const BUFFER: usize = 256 << 10;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use xbuild_model::StepFailure;
 use xbuild_model::passwd::UserError;
 
-use super::{EntryFault, LayerError, ResolveError, ShownPath};
 use crate::pattern::PatternError;
+use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 
 /// A failure to work out or write what a COPY, ADD, WORKDIR or an export of files makes.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use xbuild_model::{DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::StoreError;
 
-use super::{LayerError, ShownPath};
+use xbuild_layer::{LayerError, ShownPath};
 
 /// A failure to unpack a layer; the folder is left as far as it came.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,7 @@
 //! What the kernel tells about files and names.
 
 use rustix::fs::FileType;
-
-use crate::entry::Mtime;
+use xbuild_layer::Mtime;
 
 /// What `stat` tells about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 use std::fs::File;
 use std::sync::Mutex;
 
+use xbuild_layer::decode::decompress;
+use xbuild_layer::{Entry, EntryFault, Kind, LayerWriter, Meta};
 use xbuild_model::manifest::Compression;
 
 use super::*;
-use crate::decode::decompress;
-use crate::{Entry, EntryFault, Kind, LayerWriter, Meta};
 
 /// A tee whose bytes can be looked at.
 #[derive(Clone, Default)]
@@ -74,7 +74,7 @@ fn a_layer_is_hashed_compressed_indexed_and_stored() {
             assert_eq!(store.layer(&result.diff_id).unwrap(), Some(*descriptor.clone()));
             let index = store.index(&result.diff_id).unwrap().unwrap();
             assert_eq!(LayerIndex::decode(&index).unwrap(), result.index);
-            let (diff_id, index) = crate::index_layer(&tar[..], None).unwrap();
+            let (diff_id, index) = xbuild_layer::index_layer(&tar[..], None).unwrap();
             assert_eq!((diff_id, index), (result.diff_id, result.index));
 
             let blob: File = store.open_blob(&descriptor.digest).unwrap().unwrap();

@@ -1,5 +1,6 @@
+use xbuild_layer::{LayerWriter, Mtime};
+
 use super::*;
-use crate::{LayerWriter, Mtime};
 
 /// A layer in short: `d path mode`, `f path contents`, `l path target`, `h path target`,
 /// `p path` (pipe), `c path` (device), `w path` (whiteout), `o path` (opaque).

@@ -67,7 +67,7 @@ impl Encoding {
 
     /// Returns the encoding of layers that nobody but this store is to have: two to three times as
     /// fast as the usual one, and smaller.
-    pub(crate) fn passing() -> Self {
+    pub fn passing() -> Self {
         Self { compression: Compression::Zstd, level: PASSING_LEVEL }
     }
 
@@ -89,7 +89,10 @@ impl fmt::Display for Encoding {
 }
 
 /// Compresses what is written to it, to bytes that depend on the input and the encoding only.
-pub(crate) enum Encoder<W: Write> {
+pub struct Encoder<W: Write>(Writer<W>);
+
+/// The writer of each compression.
+enum Writer<W: Write> {
     None(W),
     Gzip(GzipWriter<W>),
     Zstd(ZstdWriter<'static, W>),
@@ -97,34 +100,45 @@ pub(crate) enum Encoder<W: Write> {
 
 impl<W: Write> Encoder<W> {
     /// Compresses to `output` on several threads.
-    pub(crate) fn new(output: W, encoding: Encoding) -> io::Result<Self> {
-        Ok(match encoding.compression {
-            Compression::None => Self::None(output),
-            Compression::Gzip => Self::Gzip(GzipWriter::new(output, encoding.level)),
+    pub fn new(output: W, encoding: Encoding) -> io::Result<Self> {
+        Ok(Self(match encoding.compression {
+            Compression::None => Writer::None(output),
+            Compression::Gzip => Writer::Gzip(GzipWriter::new(output, encoding.level)),
             Compression::Zstd => {
                 let threads =
                     u32::try_from(parallel::cores()).unwrap_or(MAX_THREADS).min(MAX_THREADS);
-                Self::Zstd(zstd_writer(output, encoding.level, threads)?)
+                Writer::Zstd(zstd_writer(output, encoding.level, threads)?)
             }
-        })
+        }))
     }
 
     /// Compresses what is left and returns the output, not flushed.
-    pub(crate) fn finish(self) -> io::Result<W> {
-        match self {
-            Self::None(output) => Ok(output),
-            Self::Gzip(writer) => writer.finish(),
-            Self::Zstd(writer) => writer.finish(),
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Writer::None(output) => Ok(output),
+            Writer::Gzip(writer) => writer.finish(),
+            Writer::Zstd(writer) => writer.finish(),
         }
+    }
+}
+
+impl<W: Write> fmt::Debug for Encoder<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compression = match &self.0 {
+            Writer::None(_) => Compression::None,
+            Writer::Gzip(_) => Compression::Gzip,
+            Writer::Zstd(_) => Compression::Zstd,
+        };
+        f.debug_tuple("Encoder").field(&compression).finish()
     }
 }
 
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::None(output) => output.write(bytes),
-            Self::Gzip(writer) => writer.write(bytes),
-            Self::Zstd(writer) => writer.write(bytes),
+        match &mut self.0 {
+            Writer::None(output) => output.write(bytes),
+            Writer::Gzip(writer) => writer.write(bytes),
+            Writer::Zstd(writer) => writer.write(bytes),
         }
     }
 

@@ -19,7 +19,7 @@ const IMPLIED_MODE: u32 = 0o755;
 /// **Source** — OCI image-spec `layer.md` § Applying Changesets.
 ///
 /// ```
-/// use xbuild_snapshot::{Entry, Kind, LayerError, LayerWriter, Meta, Tree, index_layer};
+/// use xbuild_layer::{Entry, Kind, LayerError, LayerWriter, Meta, Tree, index_layer};
 ///
 /// let mut lower = LayerWriter::new(Vec::new());
 /// for (path, kind) in [("etc", Kind::Dir), ("etc/motd", Kind::File { size: 5 })] {

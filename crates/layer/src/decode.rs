@@ -48,7 +48,7 @@ pub fn decompress<'r>(
 }
 
 /// Returns what `decoder` makes of a blob, bounded like [`decompress`].
-pub(crate) fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
+pub fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
     blob: R,
     decoder: impl FnOnce(BufReader<Counted<R>>) -> Result<D, LayerError>,
 ) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
@@ -59,7 +59,8 @@ pub(crate) fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
 }
 
 /// Counts the bytes that a decoder takes.
-pub(crate) struct Counted<R> {
+#[derive(Debug)]
+pub struct Counted<R> {
     blob: R,
     taken: Arc<AtomicU64>,
 }

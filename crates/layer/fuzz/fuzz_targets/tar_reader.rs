@@ -13,7 +13,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use xbuild_snapshot::{Change, Kind, LayerIndex, LayerReader, LayerWriter, TarReader, Tree, path};
+use xbuild_layer::{Change, Kind, LayerIndex, LayerReader, LayerWriter, TarReader, Tree, path};
 
 /// Files are read and written again up to this size; holes can make them huge.
 const MAX_FILE: u64 = 1 << 20;

@@ -1,11 +1,5 @@
 //! What can go wrong with layers.
 
-mod copy;
-mod engine;
-
-pub use copy::CopyError;
-pub use engine::{DiffError, EngineError, TaskError, UnpackError};
-
 use std::fmt;
 use std::io;
 
@@ -273,7 +267,8 @@ pub enum ResolveError {
 }
 
 impl LayerError {
-    pub(crate) fn entry(path: &[u8], fault: EntryFault) -> Self {
+    /// Makes an error about an entry.
+    pub fn entry(path: &[u8], fault: EntryFault) -> Self {
         Self::Entry { path: ShownPath(path.to_vec()), fault }
     }
 
@@ -282,7 +277,7 @@ impl LayerError {
     }
 
     /// Makes an error of one that a writer returned: its own if it came from one of this crate.
-    pub(crate) fn from_write(source: io::Error) -> Self {
+    pub fn from_write(source: io::Error) -> Self {
         match source.downcast::<LayerError>() {
             Ok(error) => error,
             Err(source) => Self::Write { source },
@@ -290,7 +285,7 @@ impl LayerError {
     }
 
     /// Makes an error of one that a reader returned: its own if it came from one of this crate.
-    pub(crate) fn from_read(source: io::Error) -> Self {
+    pub fn from_read(source: io::Error) -> Self {
         match source.downcast::<LayerError>() {
             Ok(error) => error,
             Err(source) => Self::Read { source },

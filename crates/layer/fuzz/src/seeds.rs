@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use xbuild_snapshot::{Entry, Kind, LayerWriter, Meta, Mtime};
+use xbuild_layer::{Entry, Kind, LayerWriter, Meta, Mtime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::args_os().nth(1).ok_or("usage: seeds FOLDER")?);

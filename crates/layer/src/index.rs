@@ -45,6 +45,14 @@ impl LayerIndex {
         Ok(Self { changes })
     }
 
+    /// Reads an uncompressed layer to the very end of the stream and returns its index.
+    pub fn of_tar(tar: impl Read) -> Result<Self, LayerError> {
+        let mut layer = LayerReader::new(tar);
+        let index = Self::read(&mut layer)?;
+        layer.finish()?;
+        Ok(index)
+    }
+
     /// Reads the rest of a layer and returns its index.
     pub fn read<R: Read>(layer: &mut LayerReader<R>) -> Result<Self, LayerError> {
         let mut buffer = vec![0; BUFFER];
@@ -107,7 +115,7 @@ fn index_read(
     tee: Option<Box<dyn Write + Send>>,
 ) -> Result<(DiffId, LayerIndex), LayerError> {
     let mut tap = Tap { input: tar, hash: Sha256::new(), tee, tee_error: None };
-    let result = read_tar(&mut tap);
+    let result = LayerIndex::of_tar(&mut tap);
     if let Some(source) = tap.tee_error {
         return Err(LayerError::Write { source });
     }
@@ -116,14 +124,6 @@ fn index_read(
         tee.flush().map_err(|source| LayerError::Write { source })?;
     }
     Ok((DiffId(Digest::from_sha256(tap.hash.finalize().into())), index))
-}
-
-/// Reads an uncompressed layer to the very end of the stream.
-pub(crate) fn read_tar(tar: impl Read) -> Result<LayerIndex, LayerError> {
-    let mut layer = LayerReader::new(tar);
-    let index = LayerIndex::read(&mut layer)?;
-    layer.finish()?;
-    Ok(index)
 }
 
 fn hash_contents(contents: &mut impl Read, buffer: &mut [u8]) -> Result<ContentHash, LayerError> {
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_index_survives_the_store() {
-        let index = read_tar(&sample()[..]).unwrap();
+        let index = LayerIndex::of_tar(&sample()[..]).unwrap();
         assert_eq!(index.changes().len(), 6);
         let hash = Digest::of(b"hello");
         let content = index.changes()[1].1.unwrap();
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn other_bytes_are_no_index() {
-        let encoded = encoded(&read_tar(&sample()[..]).unwrap());
+        let encoded = encoded(&LayerIndex::of_tar(&sample()[..]).unwrap());
         for length in 0..encoded.len() {
             let result = LayerIndex::decode(&encoded[..length]);
             assert!(matches!(result, Err(LayerError::Index { fault: IndexFault::Damaged })));

@@ -17,13 +17,21 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What an entry of a layer means by its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Role<'p> {
+pub enum Role<'p> {
     /// A file.
     Plain,
     /// Hides `name` in `folder`.
-    Whiteout { folder: &'p [u8], name: &'p [u8] },
+    Whiteout {
+        /// The folder.
+        folder: &'p [u8],
+        /// The name of the file that is hidden.
+        name: &'p [u8],
+    },
     /// Hides what is in `folder`.
-    Opaque { folder: &'p [u8] },
+    Opaque {
+        /// The folder.
+        folder: &'p [u8],
+    },
     /// State of aufs, which means nothing to anyone else.
     Ignored,
 }
@@ -32,7 +40,7 @@ pub(crate) enum Role<'p> {
 ///
 /// **Errors** — [`EntryFault::Whiteout`] for a whiteout of nothing, of `.` or `..`, and for a
 /// whiteout that has something in it.
-pub(crate) fn role(path: &[u8]) -> Result<Role<'_>, EntryFault> {
+pub fn role(path: &[u8]) -> Result<Role<'_>, EntryFault> {
     let (folder, name) = path::split(path);
     for part in path::parts(folder) {
         if part.starts_with(AUFS_PREFIX) && part != OPAQUE {
@@ -53,18 +61,18 @@ pub(crate) fn role(path: &[u8]) -> Result<Role<'_>, EntryFault> {
 }
 
 /// Returns whether a part of the clean path has the prefix of whiteouts.
-pub(crate) fn is_reserved(path: &[u8]) -> bool {
+pub fn is_reserved(path: &[u8]) -> bool {
     path::parts(path).any(|part| part.starts_with(PREFIX))
 }
 
 /// Returns the path of the entry that hides the clean `path`.
-pub(crate) fn whiteout_path(path: &[u8]) -> Vec<u8> {
+pub fn whiteout_path(path: &[u8]) -> Vec<u8> {
     let (folder, name) = path::split(path);
     path::join(folder, &[PREFIX, name].concat())
 }
 
 /// Returns the path of the entry that makes the folder at the clean `path` opaque.
-pub(crate) fn opaque_path(path: &[u8]) -> Vec<u8> {
+pub fn opaque_path(path: &[u8]) -> Vec<u8> {
     path::join(path, OPAQUE)
 }
 

@@ -86,18 +86,20 @@ fn as_read(entry: &Entry) -> Entry {
 }
 
 /// Hashes what is read through it.
-pub(crate) struct Hashing<R> {
+#[derive(Debug)]
+pub struct Hashing<R> {
     contents: R,
     hash: Sha256,
 }
 
 impl<R: Read> Hashing<R> {
-    pub(crate) fn new(contents: R) -> Self {
+    /// Hashes what is read from `contents`.
+    pub fn new(contents: R) -> Self {
         Self { contents, hash: Sha256::new() }
     }
 
     /// Returns the hash of what was read.
-    pub(crate) fn finish(self) -> ContentHash {
+    pub fn finish(self) -> ContentHash {
         ContentHash(self.hash.finalize().into())
     }
 }
@@ -113,7 +115,6 @@ impl<R: Read> Read for Hashing<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index;
 
     #[test]
     fn the_index_is_that_of_a_reader() {
@@ -147,6 +148,6 @@ mod tests {
         writer.mark(&Change::Whiteout(b"gone".to_vec())).unwrap();
         writer.mark(&Change::Opaque(b"d".to_vec())).unwrap();
         let (tar, index) = writer.finish().unwrap();
-        assert_eq!(index, index::read_tar(&tar[..]).unwrap());
+        assert_eq!(index, LayerIndex::of_tar(&tar[..]).unwrap());
     }
 }

@@ -1,0 +1,32 @@
+//! Layers as bytes: tar streams and their compressions, what a layer holds, and the merged tree of
+//! a stack of layers.
+//!
+//! Everything that becomes a layer is a sequence of [`Change`]s: read strictly by [`LayerReader`],
+//! written by [`LayerWriter`], kept without file contents in a [`LayerIndex`], and merged into a
+//! [`Tree`]. Nothing here opens a file. Sources: OCI image-spec 1.1 `layer.md`, POSIX.1-2017 `pax`,
+//! the GNU tar manual, RFC 1951, RFC 1952 and RFC 8878.
+
+pub mod capability;
+pub mod decode;
+mod encoding;
+mod entry;
+mod error;
+pub mod gzip;
+mod index;
+mod indexed_write;
+pub mod parallel;
+pub mod path;
+mod read_ahead;
+mod tar_read;
+mod tar_write;
+mod tree;
+pub mod whiteout;
+
+pub use encoding::{Encoder, Encoding};
+pub use entry::{Change, Entry, Kind, Meta, Mtime};
+pub use error::{EntryFault, IndexFault, LayerError, ResolveError, ShownPath, TarFault};
+pub use index::{ContentHash, LayerIndex, index_layer};
+pub use indexed_write::{Hashing, IndexedWriter};
+pub use tar_read::{LayerReader, RawEntry, TarReader};
+pub use tar_write::LayerWriter;
+pub use tree::{Node, Resolved, Tree, Walk};
