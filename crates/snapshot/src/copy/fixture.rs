@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
 use std::sync::Arc;
 
 use xbuild_layer::{
     Change, Entry, IndexedWriter, Kind, LayerReader, LayerWriter, Meta, Mtime, Tree, index_layer,
 };
 use xbuild_model::StepFailure;
-use xbuild_model::file_op::{CopyRequest, FileOp};
+use xbuild_model::file_op::FileOp;
+pub(crate) use xbuild_testkit::folders::make_files;
+pub(crate) use xbuild_testkit::requests::copy as request;
 
 use super::{CopyEnv, LayerSource, Origin, Prepared, select};
 use crate::{Context, CopyError, IgnoreRules};
@@ -125,31 +125,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Makes files below a folder: modes are kept, owners are not.
-pub(crate) fn make_files(root: &Path, description: &str) {
-    let mut modes = Vec::new();
-    for line in description.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let fields: Vec<&str> = line.splitn(5, ' ').collect();
-        let path = root.join(fields[1]);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-        match fields[0] {
-            "d" => std::fs::create_dir_all(&path).unwrap(),
-            "f" => std::fs::write(&path, field(4)).unwrap(),
-            "l" => symlink(field(2), &path).unwrap(),
-            "h" => std::fs::hard_link(root.join(field(2)), &path).unwrap(),
-            other => panic!("no kind of file here: {other}"),
-        }
-        if let ("d" | "f", Ok(mode)) = (fields[0], u32::from_str_radix(field(2), 8)) {
-            modes.push((path, mode));
-        }
-    }
-    // Afterwards: a folder without write permission could not be filled.
-    for (path, mode) in modes {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-}
-
 /// A context folder, removed when dropped.
 pub(crate) struct Folder {
     pub(crate) dir: tempfile::TempDir,
@@ -163,36 +138,6 @@ pub(crate) fn folder(files: &str, ignore: &str) -> Folder {
     let rules = IgnoreRules::parse(ignore.as_bytes()).unwrap();
     let context = Arc::new(Context::open(dir.path(), Some(rules)).unwrap());
     Folder { dir, context }
-}
-
-/// Parses `COPY [--flag..] sources.. dest` and ADD.
-pub(crate) fn request(line: &str) -> CopyRequest {
-    let mut words: Vec<&str> = line.split(' ').collect();
-    let is_add = words.remove(0) == "ADD";
-    let mut request = CopyRequest {
-        sources: Vec::new(),
-        remotes: Vec::new(),
-        inline: Vec::new(),
-        dest: words.pop().unwrap().to_owned(),
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: is_add.then_some(true),
-    };
-    for word in words {
-        match word.split_once('=') {
-            Some(("--chown", value)) => request.chown = Some(value.to_owned()),
-            Some(("--chmod", value)) => request.chmod = Some(value.to_owned()),
-            Some(("--exclude", value)) => request.exclude.push(value.to_owned()),
-            Some(("--unpack", value)) => request.unpack = Some(value == "true"),
-            _ if word == "--link" => request.link = true,
-            _ if word == "--parents" => request.parents = true,
-            _ => request.sources.push(word.to_owned()),
-        }
-    }
-    request
 }
 
 /// The passwd and group file of every image here.

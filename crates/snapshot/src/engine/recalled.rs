@@ -61,12 +61,23 @@ mod tests {
     use std::time::Duration;
 
     use xbuild_model::seam::{Purpose, Snapshots as _};
+    use xbuild_testkit::folders::make_files;
+    use xbuild_testkit::requests::copy as request;
 
     use super::super::tests::{Setup, setup_in};
     use super::*;
-    use crate::copy::fixture::{folder, make_files, request};
 
     const FROM: CopyOrigin = CopyOrigin::Context(String::new());
+
+    fn folder(files: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        make_files(folder.path(), files);
+        folder
+    }
+
+    fn context(folder: &tempfile::TempDir) -> Arc<Context> {
+        Arc::new(Context::open(folder.path(), None).unwrap())
+    }
 
     fn recall(setup: &Setup, op: &FileOp) -> Option<Digest> {
         setup.engine.recall(&Chain::default(), op, Some(&FROM)).unwrap()
@@ -79,8 +90,8 @@ mod tests {
     #[test]
     fn what_is_as_it_was_is_not_worked_out_again() {
         let files: String = (0..600).map(|n| format!("f d{}/f{n} 0644 - {n}\n", n % 40)).collect();
-        let folder = folder(&files, "");
-        let setup = setup_in(folder.context.clone());
+        let folder = folder(&files);
+        let setup = setup_in(context(&folder));
         let op = |line: &str| FileOp::Copy(request(line));
         let all = op("COPY . /to/");
         assert_eq!(recall(&setup, &all), None);
@@ -88,16 +99,15 @@ mod tests {
         assert_eq!(recall(&setup, &all), None, "the stamps do not tell of a change yet");
         sleep(Duration::from_millis(3100));
         // In this process the files stay what was read too early.
-        let context = Arc::new(Context::open(folder.dir.path(), None).unwrap());
-        let setup = setup_in(context);
+        let setup = setup_in(context(&folder));
         let key = select(&setup, &all);
         assert_eq!(recall(&setup, &all), Some(key.clone()));
         assert_eq!(recall(&setup, &op("COPY . /other/")), None);
         assert_eq!(recall(&setup, &op("COPY --chown=7 . /to/")), None);
 
-        let file = folder.dir.path().join("d3/f3");
+        let file = folder.path().join("d3/f3");
         let time = fs::metadata(&file).unwrap().modified().unwrap();
-        make_files(folder.dir.path(), "f d3/f3 0644 - X");
+        make_files(folder.path(), "f d3/f3 0644 - X");
         fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
         assert_eq!(recall(&setup, &all), None);
         let selection = setup.engine.select(&Chain::default(), &all, Some(&FROM)).unwrap();
@@ -107,9 +117,9 @@ mod tests {
 
     #[test]
     fn a_few_files_are_not_worth_a_record() {
-        let folder = folder("f a 0644 - A", "");
+        let folder = folder("f a 0644 - A");
         sleep(Duration::from_millis(3100));
-        let setup = setup_in(folder.context.clone());
+        let setup = setup_in(context(&folder));
         let op = FileOp::Copy(request("COPY . /to/"));
         select(&setup, &op);
         assert_eq!(recall(&setup, &op), None);

@@ -265,10 +265,10 @@ mod tests {
     use std::path::PathBuf;
 
     use xbuild_model::seam::Snapshots as _;
+    use xbuild_testkit::requests::copy as request;
 
     use super::super::tests::{Setup, message, setup};
     use super::*;
-    use crate::copy::fixture::request;
 
     /// Returns the layer of a copy of three files, one of them under two names.
     fn copy(setup: &Setup, chain: &Chain) -> Result<DiffId, String> {

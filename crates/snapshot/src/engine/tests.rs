@@ -11,8 +11,9 @@ use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Digest, FailureKind};
+use xbuild_testkit::folders::listing;
+use xbuild_testkit::layers::layer;
 
-use crate::unpack::tests::{layer, listing};
 use crate::{Root, tasks};
 
 /// Returns the folders of a workspace.
@@ -250,12 +251,11 @@ fn folders_that_a_layer_does_not_mention_are_as_the_layers_below_say() {
         setup.image(&[&["d tmp 1777", "d a 700", "d a/b 711"], &["f tmp/x 1", "f a/b/c/d 1"]]);
     let workspace = setup.engine.prepare(&chain).unwrap();
     let [upper, lower] = &overlay(&*workspace).lowers[..] else { panic!() };
-    let upper = Root::open(upper).unwrap();
     assert_eq!(
-        listing(&upper),
+        listing(upper),
         ["a/ 700", "a/b/ 711", "a/b/c/ 755", "a/b/c/d 644 1", "tmp/ 1777", "tmp/x 644 1"]
     );
-    assert_eq!(listing(&Root::open(lower).unwrap()), ["a/ 700", "a/b/ 711", "tmp/ 1777"]);
+    assert_eq!(listing(lower), ["a/ 700", "a/b/ 711", "tmp/ 1777"]);
     // The same layer on top of another one is another folder.
     let alone = setup.engine.prepare(&Chain(vec![chain.0[1].clone()])).unwrap();
     let alone = Root::open(&overlay(&*alone).lowers[0]).unwrap();
@@ -438,8 +438,8 @@ fn a_selection_becomes_a_layer_with_or_without_folder() {
         assert!(setup.engine.select(&chain, &op, None).unwrap().is_empty());
         let opened = setup.opened();
         let workspace = setup.engine.prepare(&chain).unwrap();
-        let top = Root::open(&overlay(&*workspace).lowers[0]).unwrap();
-        assert_eq!(listing(&top), ["a/ 700", "a/b/ 755", "a/b/c/ 755"]);
+        let top = &overlay(&*workspace).lowers[0];
+        assert_eq!(listing(top), ["a/ 700", "a/b/ 755", "a/b/c/ 755"]);
         assert_eq!(setup.opened(), opened);
     }
 }

@@ -1,79 +1,12 @@
 use xbuild_layer::{LayerWriter, Mtime};
+use xbuild_testkit::folders::listing;
+use xbuild_testkit::layers::layer;
 
 use super::*;
-
-/// A layer in short: `d path mode`, `f path contents`, `l path target`, `h path target`,
-/// `p path` (pipe), `c path` (device), `w path` (whiteout), `o path` (opaque).
-pub(crate) fn layer(lines: &[&str]) -> Vec<u8> {
-    let mut writer = LayerWriter::new(Vec::new());
-    for line in lines {
-        let mut words = line.split(' ');
-        let (what, path) = (words.next().unwrap(), words.next().unwrap_or("").as_bytes());
-        let rest = words.next().unwrap_or("");
-        let mut mode = 0o644;
-        let kind = match what {
-            "d" => {
-                mode = u32::from_str_radix(rest, 8).unwrap_or(0o755);
-                Kind::Dir
-            }
-            "f" => Kind::File { size: rest.len() as u64 },
-            "l" => Kind::Symlink { target: rest.into() },
-            "h" => Kind::HardLink { target: rest.into() },
-            "p" => Kind::Fifo,
-            "c" => Kind::CharDevice { major: 1, minor: 3 },
-            "w" => {
-                writer.whiteout(path).unwrap();
-                continue;
-            }
-            "o" => {
-                writer.opaque(path).unwrap();
-                continue;
-            }
-            _ => panic!("{line}"),
-        };
-        let mtime = Mtime { secs: 1000, nanos: 0 };
-        let meta = Meta { mode, mtime, ..Meta::default() };
-        let entry = Entry { path: path.to_vec(), kind, meta };
-        writer.put(&entry, &mut rest.as_bytes()).unwrap();
-    }
-    writer.finish().unwrap()
-}
 
 /// Ordinary users can give nothing away.
 pub(crate) fn options() -> UnpackOptions {
     UnpackOptions { single_id: !rustix::process::geteuid().is_root() }
-}
-
-/// What is in a folder, a line for each file, sorted.
-pub(crate) fn listing(root: &Root) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut folders = vec![Vec::new()];
-    while let Some(folder) = folders.pop() {
-        for entry in root.read_dir(&folder).unwrap() {
-            let path = path::join(&folder, &entry.name);
-            let stat = root.stat(&path).unwrap();
-            let name = String::from_utf8_lossy(&path).into_owned();
-            lines.push(match stat.kind {
-                FileType::Directory => {
-                    let opaque = root.xattr(&path, OPAQUE).unwrap().is_some();
-                    folders.push(path);
-                    format!("{name}/ {:o}{}", stat.mode, if opaque { " opaque" } else { "" })
-                }
-                FileType::RegularFile => {
-                    let text = io::read_to_string(root.open_file(&path).unwrap()).unwrap();
-                    format!("{name} {:o} {text}", stat.mode)
-                }
-                FileType::Symlink => {
-                    let target = root.readlink(&path).unwrap();
-                    format!("{name} -> {}", String::from_utf8_lossy(&target))
-                }
-                _ if stat.is_whiteout() => format!("{name} gone"),
-                kind => format!("{name} {kind:?}"),
-            });
-        }
-    }
-    lines.sort();
-    lines
 }
 
 fn unpacked(lines: &[&str]) -> (tempfile::TempDir, Root, Result<Unpacked, UnpackError>) {
@@ -92,7 +25,7 @@ fn a_layer_becomes_a_folder() {
         (&["f a/b/c x"][..], &["a/ 755", "a/b/ 755", "a/b/c 644 x"][..]),
         (&["f a/f x", "d a 700"], &["a/ 700", "a/f 644 x"]),
         (&["d a 511", "f a/f x", "d a/b 1777"], &["a/ 511", "a/b/ 1777", "a/f 644 x"]),
-        (&["l l /etc/passwd", "p p"], &["l -> /etc/passwd", "p Fifo"]),
+        (&["l l /etc/passwd", "p p"], &["l -> /etc/passwd", "p pipe"]),
         (
             &["w gone", "w d/gone", "f d/here x"],
             &["d/ 755", "d/gone gone", "d/here 644 x", "gone gone"],
@@ -101,9 +34,9 @@ fn a_layer_becomes_a_folder() {
         (&["f a/x 1", "o a"], &["a/ 755 opaque", "a/x 644 1"]),
         (&["f a 1", "h b a"], &["a 644 1", "b 644 1"]),
     ] {
-        let (_temp, root, result) = unpacked(lines);
+        let (temp, _, result) = unpacked(lines);
         result.unwrap();
-        assert_eq!(listing(&root), expected, "{lines:?}");
+        assert_eq!(listing(&temp.path().join("top")), expected, "{lines:?}");
     }
 }
 
@@ -119,9 +52,9 @@ fn the_last_entry_of_a_path_wins() {
         (&["f a 1", "f b 2", "h b a"], &["a 644 1", "b 644 1"]),
         (&["f a 1", "f a/b 2"], &["a/ 755", "a/b 644 2"]),
     ] {
-        let (_temp, root, result) = unpacked(lines);
+        let (temp, _, result) = unpacked(lines);
         result.unwrap();
-        assert_eq!(listing(&root), expected, "{lines:?}");
+        assert_eq!(listing(&temp.path().join("top")), expected, "{lines:?}");
     }
 }
 
@@ -136,9 +69,9 @@ fn whiteouts_hide_only_other_layers() {
         (&["w a", "w a/b"], &["a/ 755 opaque", "a/b gone"]),
         (&["w a", "w a"], &["a gone"]),
     ] {
-        let (_temp, root, result) = unpacked(lines);
+        let (temp, _, result) = unpacked(lines);
         result.unwrap();
-        assert_eq!(listing(&root), expected, "{lines:?}");
+        assert_eq!(listing(&temp.path().join("top")), expected, "{lines:?}");
     }
 }
 
@@ -245,9 +178,9 @@ fn runs_of_zeros_become_holes() {
 
 #[test]
 fn stand_ins_are_made_for_devices() {
-    let (_temp, root, result) = unpacked(&["c null", "h link null", "f f x", "c f"]);
+    let (temp, root, result) = unpacked(&["c null", "h link null", "f f x", "c f"]);
     assert_eq!(result.unwrap().skipped_devices, 0);
-    assert_eq!(listing(&root), ["f 644 ", "link 644 ", "null 644 "]);
+    assert_eq!(listing(&temp.path().join("top")), ["f 644 ", "link 644 ", "null 644 "]);
     for path in [&b"null"[..], b"link", b"f"] {
         assert_eq!(root.xattr(path, ATTRIBUTE).unwrap().as_deref(), Some(&b"c 1 3"[..]));
     }
