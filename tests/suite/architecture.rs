@@ -18,7 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-plan", &["xbuild-dockerfile", "xbuild-model"]),
     ("xbuild-store", &["xbuild-model"]),
     ("xbuild-layer", &["xbuild-model"]),
-    ("xbuild-snapshot", &["xbuild-layer", "xbuild-model", "xbuild-store"]),
+    ("xbuild-files", &["xbuild-layer", "xbuild-model"]),
+    ("xbuild-snapshot", &["xbuild-files", "xbuild-layer", "xbuild-model", "xbuild-store"]),
     ("xbuild-exec", &["xbuild-model"]),
     ("xbuild-image", &["xbuild-model"]),
     ("xbuild-registry", &["xbuild-image", "xbuild-model"]),
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "xbuild-dockerfile",
             "xbuild-exec",
+            "xbuild-files",
             "xbuild-image",
             "xbuild-layer",
             "xbuild-model",

@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xbuild_files::{Context, IgnoreRules};
 use xbuild_model::FailureKind;
 use xbuild_model::remote::{Asker, RemoteSource};
 use xbuild_model::seam::Sources;
 use xbuild_plan::{Graph, Op, Origin};
-use xbuild_snapshot::{Context, IgnoreRules};
 
 use crate::dockerfile_file;
 use crate::problem::Problem;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use xbuild_snapshot::Root;
+use xbuild_files::Root;
 
 use crate::problem::Problem;
 

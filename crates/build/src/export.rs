@@ -6,11 +6,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use xbuild_files::flatten::{self, SkippedPart};
 use xbuild_image::{AssembleOptions, Assembled, LayoutContent, PushSource, assemble};
 use xbuild_layer::LayerWriter;
 use xbuild_model::{Descriptor, DiffId, Digest, FailureKind, ImageLayer, Reference, StepFailure};
 use xbuild_registry::{Client, Push, PushEvent};
-use xbuild_snapshot::flatten::{self, SkippedPart};
 use xbuild_snapshot::{Engine, LayerBlob};
 use xbuild_solve::BuiltImage;
 use xbuild_store::{ImageRecord, Store};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use xbuild_dockerfile::{Checks, Diagnostics, Dockerfile};
+use xbuild_files::IgnoreRules;
 use xbuild_model::FailureKind;
 use xbuild_plan::{Images, PlanOptions};
-use xbuild_snapshot::IgnoreRules;
 
 use crate::problem::Problem;
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xbuild_files::{Root, context_tar};
 use xbuild_model::FailureKind;
 use xbuild_model::remote::{Asker, RemoteSource, without_user};
-use xbuild_snapshot::{Root, context_tar};
 use xbuild_source::Fetcher;
 use xbuild_store::{Store, TempFolder};
 

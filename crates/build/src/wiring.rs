@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use xbuild_exec::emulator::Emulator;
 use xbuild_exec::{Isolation, Options, Parent};
+use xbuild_files::Context;
+use xbuild_files::copy::CopyWarning;
 use xbuild_layer::{Encoding, Mtime};
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, Secrets, Sources};
 use xbuild_model::{Digest, StepFailure};
 use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache};
-use xbuild_snapshot::copy::CopyWarning;
-use xbuild_snapshot::{Context, Engine, EngineOptions};
+use xbuild_snapshot::{Engine, EngineOptions};
 use xbuild_source::{FetchOptions, FetchWarning, Fetcher};
 use xbuild_store::{GrowingBlob, Leftover, Store};
 

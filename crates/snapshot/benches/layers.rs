@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use tempfile::TempDir;
+use xbuild_files::Root;
+use xbuild_files::diff::{DiffOptions, diff};
+use xbuild_files::unpack::{UnpackOptions, unpack};
 use xbuild_layer::decode::decompress;
 use xbuild_layer::gzip::GzipWriter;
 use xbuild_layer::{
@@ -17,9 +20,7 @@ use xbuild_layer::{
 };
 use xbuild_model::Digest;
 use xbuild_model::manifest::Compression;
-use xbuild_snapshot::diff::{DiffOptions, diff};
-use xbuild_snapshot::unpack::{UnpackOptions, unpack};
-use xbuild_snapshot::{LayerSink, Root};
+use xbuild_snapshot::LayerSink;
 use xbuild_store::Store;
 
 /// Files of the layer; with their sizes about 17 MiB, more than all caches of a core hold.

@@ -33,6 +33,8 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xbuild_files::Context;
+use xbuild_files::copy::{CopyWarning, LayerSource};
 use xbuild_layer::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
@@ -41,8 +43,6 @@ use xbuild_model::seam::{
 use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, StepFailure};
 use xbuild_store::{Background, Store, TempFolder};
 
-use crate::context::Context;
-use crate::copy::{CopyWarning, LayerSource};
 use crate::{EngineError, LayerSink, SinkBlob, SinkResult};
 
 use crate::remove;
@@ -258,7 +258,7 @@ impl Engine {
         Ok(self.0.read_layer(layer)?)
     }
 
-    /// Returns the contents of the layers of a stack, for [`crate::flatten`].
+    /// Returns the contents of the layers of a stack, for [`xbuild_files::flatten`].
     pub fn layer_source(&self, chain: &Chain) -> Arc<dyn LayerSource> {
         Arc::new(selection::Layers::new(Arc::clone(&self.0), chain.clone()))
     }

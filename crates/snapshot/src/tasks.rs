@@ -10,14 +10,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xbuild_files::Root;
+use xbuild_files::diff::{DiffOptions, diff};
+use xbuild_files::unpack::{UnpackOptions, dress_folder, unpack};
 use xbuild_layer::{LayerReader, LayerWriter, Meta};
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::Joined;
 
 use crate::TaskError;
-use crate::diff::{DiffOptions, diff};
-use crate::root::Root;
-use crate::unpack::{UnpackOptions, dress_folder, unpack};
 
 /// Unpacks a layer, read from the pipe, into an empty folder. Request: [`UnpackRequest`].
 pub const UNPACK: &str = "snapshot.unpack";
@@ -138,7 +138,7 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
         hidden: hidden.to_vec(),
     };
     diff(&upper, &lowers, &mut writer, &options)?;
-    let mut pipe = writer.finish().map_err(crate::DiffError::from)?;
+    let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;
     let mut reset = || -> io::Result<()> {
         pipe.flush()?;
         upper.chown(b"", own.0, own.1)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
+use xbuild_files::{CopyError, flatten};
 use xbuild_layer::{LayerError, LayerWriter, Meta, Mtime, ShownPath, Tree};
 use xbuild_model::records::Owners;
 use xbuild_model::seam::{CacheFolder, CacheRequest};
@@ -16,7 +17,7 @@ use xbuild_store::{CacheMount, CacheMountSlot};
 
 use super::folders::Scratch;
 use super::{Shared, selection};
-use crate::{CopyError, EngineError, flatten};
+use crate::EngineError;
 
 /// A cache folder in use.
 pub(super) struct Held(CacheMount);
@@ -135,6 +136,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::path::PathBuf;
 
+    use xbuild_files::Root;
     use xbuild_model::FailureKind;
     use xbuild_model::run::Sharing;
     use xbuild_model::seam::Snapshots as _;
@@ -142,7 +144,6 @@ mod tests {
 
     use super::super::tests::{Setup, message, setup, setup_with};
     use super::*;
-    use crate::Root;
 
     fn request(id: &str) -> CacheRequest<'static> {
         let (id, sharing) = (id.to_owned(), Sharing::Shared);

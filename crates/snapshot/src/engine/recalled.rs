@@ -1,13 +1,13 @@
 //! What a COPY came to, remembered from one build to the next.
 
+use xbuild_files::Context;
+use xbuild_files::copy::{self, Prepared};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::{Chain, Digest};
 use xbuild_store::SelectionRecord;
 
 use super::Shared;
 use crate::EngineError;
-use crate::context::Context;
-use crate::copy::{self, Prepared};
 
 /// Returns the content key of a step that looks at what it looked at before.
 pub(super) fn content(

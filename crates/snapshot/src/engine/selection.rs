@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xbuild_files::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
+use xbuild_files::{Context, CopyError, Root};
 use xbuild_layer::{Change, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader};
 use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
@@ -13,9 +15,7 @@ use xbuild_model::seam::{Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
 use super::{Shared, recalled};
-use crate::context::Context;
-use crate::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
-use crate::{CopyError, EngineError, Root, SinkResult};
+use crate::{EngineError, SinkResult};
 
 /// Returns whether [`select`] would read no layer that was never read before.
 pub(super) fn is_indexed(

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use xbuild_files::Root;
 use xbuild_layer::Change;
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
@@ -14,7 +15,7 @@ use xbuild_model::{BlobSource, Digest, FailureKind};
 use xbuild_testkit::folders::listing;
 use xbuild_testkit::layers::layer;
 
-use crate::{Root, tasks};
+use crate::tasks;
 
 /// Returns the folders of a workspace.
 fn overlay(workspace: &dyn Workspace) -> &Overlay {

@@ -50,7 +50,7 @@ impl Writable {
         if is_own {
             let set = || -> io::Result<()> {
                 std::fs::set_permissions(&upper, Permissions::from_mode(meta.mode))?;
-                crate::root::Root::open(&upper)?.set_mtime(b"", meta.mtime)
+                xbuild_files::Root::open(&upper)?.set_mtime(b"", meta.mtime)
             };
             set()
                 .map_err(|source| EngineError::Io { action: "set up the upper folder", source })?;

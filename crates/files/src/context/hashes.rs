@@ -139,11 +139,11 @@ impl Hashes {
 
 /// What should be kept of the hashes of a folder.
 #[derive(Debug)]
-pub(crate) struct Kept<'a>(Vec<&'a Known>);
+pub struct Kept<'a>(Vec<&'a Known>);
 
 impl Kept<'_> {
     /// Writes the form that [`Hashes::restore`] takes.
-    pub(crate) fn write(&self, mut output: impl Write) -> io::Result<()> {
+    pub fn write(&self, mut output: impl Write) -> io::Result<()> {
         output.write_all(&[VERSION])?;
         // Plain values always have an encoding: it is the output that fails.
         postcard::to_io(&self.0, output).map(drop).map_err(io::Error::other)

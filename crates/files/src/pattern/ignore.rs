@@ -16,7 +16,7 @@ impl IgnoreRules {
     /// **Errors** — the first pattern that is malformed.
     ///
     /// ```
-    /// use xbuild_snapshot::IgnoreRules;
+    /// use xbuild_files::IgnoreRules;
     /// assert!(IgnoreRules::parse(b"node_modules\n!node_modules/keep\n").is_ok());
     /// assert!(IgnoreRules::parse(b"a[\n").is_err());
     /// ```
@@ -36,11 +36,11 @@ impl IgnoreRules {
     /// Errs on the side of no: with a `!` among the rules only the files themselves could tell.
     ///
     /// ```
-    /// use xbuild_snapshot::IgnoreRules;
+    /// use xbuild_files::IgnoreRules;
     /// let rules = IgnoreRules::parse(b"target\n*.log\n")?;
     /// assert!(rules.excludes(b"./target/release") && rules.excludes(b"*.log"));
     /// assert!(!rules.excludes(b".") && !rules.excludes(b"src"));
-    /// # Ok::<(), xbuild_snapshot::PatternError>(())
+    /// # Ok::<(), xbuild_files::PatternError>(())
     /// ```
     pub fn excludes(&self, path: &[u8]) -> bool {
         if self.0.has_exceptions() {

@@ -1,56 +1,12 @@
-//! What can go wrong with unpacking, comparing, tasks and the layer engine.
+//! What can go wrong with tasks and the layer engine.
 
 use std::io;
 use std::path::PathBuf;
 
+use xbuild_files::{DiffError, UnpackError};
+use xbuild_layer::{LayerError, ShownPath};
 use xbuild_model::{DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::StoreError;
-
-use xbuild_layer::{LayerError, ShownPath};
-
-/// A failure to unpack a layer; the folder is left as far as it came.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnpackError {
-    /// The layer cannot be read.
-    #[error("cannot read the layer")]
-    Layer {
-        /// Why.
-        #[from]
-        source: LayerError,
-    },
-    /// A file could not be made.
-    #[error("cannot unpack {path}")]
-    Entry {
-        /// The file.
-        path: ShownPath,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// A failure to find out what a command changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DiffError {
-    /// The layer cannot be written.
-    #[error("cannot write the layer")]
-    Layer {
-        /// Why.
-        #[from]
-        source: LayerError,
-    },
-    /// A file could not be read.
-    #[error("cannot read {path}")]
-    Entry {
-        /// The file.
-        path: ShownPath,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// A failure of a task inside the user namespace. Crosses the process boundary as text.
 #[derive(Debug, thiserror::Error)]

@@ -57,8 +57,9 @@ pub struct Unpacked {
 /// **Errors** — leave a half-filled folder, for the caller to remove.
 ///
 /// ```
-/// use xbuild_snapshot::unpack::{UnpackOptions, unpack};
-/// use xbuild_snapshot::{Entry, Kind, LayerReader, LayerWriter, Meta, Root};
+/// use xbuild_files::unpack::{UnpackOptions, unpack};
+/// use xbuild_files::Root;
+/// use xbuild_layer::{Entry, Kind, LayerReader, LayerWriter, Meta};
 ///
 /// let mut writer = LayerWriter::new(Vec::new());
 /// let kind = Kind::File { size: 5 };
@@ -406,7 +407,7 @@ fn implied() -> Meta {
 }
 
 /// Gives a folder its metadata.
-pub(crate) fn dress_folder(
+pub fn dress_folder(
     root: &Root,
     path: &[u8],
     meta: &Meta,

@@ -20,8 +20,8 @@ pub const SNIFFED: usize = 1024;
 /// archive, compressed or not.
 ///
 /// ```
-/// assert!(!xbuild_snapshot::context_tar::is_archive(b"FROM scratch\n"));
-/// assert!(xbuild_snapshot::context_tar::is_archive(b"\x1f\x8b\x08..."));
+/// assert!(!xbuild_files::context_tar::is_archive(b"FROM scratch\n"));
+/// assert!(xbuild_files::context_tar::is_archive(b"\x1f\x8b\x08..."));
 /// ```
 pub fn is_archive(head: &[u8]) -> bool {
     archive::is_archive(head)

@@ -1,13 +1,13 @@
-//! What can go wrong with COPY, ADD, WORKDIR and exports.
+//! What can go wrong with COPY, ADD, WORKDIR and exports, with unpacking and comparing.
 
 use std::io;
 use std::path::PathBuf;
 
+use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 use xbuild_model::StepFailure;
 use xbuild_model::passwd::UserError;
 
 use crate::pattern::PatternError;
-use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 
 /// A failure to work out or write what a COPY, ADD, WORKDIR or an export of files makes.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +174,50 @@ pub enum CopyError {
         /// The file, below the folder that is written to.
         path: ShownPath,
         /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A failure to unpack a layer; the folder is left as far as it came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// The layer cannot be read.
+    #[error("cannot read the layer")]
+    Layer {
+        /// Why.
+        #[from]
+        source: LayerError,
+    },
+    /// A file could not be made.
+    #[error("cannot unpack {path}")]
+    Entry {
+        /// The file.
+        path: ShownPath,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A failure to find out what a command changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiffError {
+    /// The layer cannot be written.
+    #[error("cannot write the layer")]
+    Layer {
+        /// Why.
+        #[from]
+        source: LayerError,
+    },
+    /// A file could not be read.
+    #[error("cannot read {path}")]
+    Entry {
+        /// The file.
+        path: ShownPath,
+        /// Why.
         #[source]
         source: io::Error,
     },

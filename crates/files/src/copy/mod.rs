@@ -53,7 +53,7 @@ pub enum Origin {
 
 impl Origin {
     /// Returns the folder, if it is one.
-    pub(crate) fn context(&self) -> Option<&Arc<Context>> {
+    pub fn context(&self) -> Option<&Arc<Context>> {
         match self {
             Self::Context(context) => Some(context),
             Self::Layers { .. } => None,
@@ -128,7 +128,7 @@ impl Prepared {
 
     /// Returns the hash that [`survey()`] returns as long as this is what would be prepared, if there
     /// is one that is worth keeping.
-    pub(crate) fn survey(&self) -> Option<&Digest> {
+    pub fn survey(&self) -> Option<&Digest> {
         self.survey.as_ref()
     }
 
@@ -138,7 +138,7 @@ impl Prepared {
     }
 
     /// Returns how many entries are written.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.outline.len()
     }
 
@@ -174,7 +174,7 @@ pub fn needs_parent(op: &FileOp) -> bool {
 /// systems are asked, no file is read.
 ///
 /// **Errors** — some of those of [`select`].
-pub(crate) fn survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, CopyError> {
+pub fn survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, CopyError> {
     match op {
         FileOp::Copy(request) if survey::covers(request) => {
             survey::take(context, request).map(Some)

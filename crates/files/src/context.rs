@@ -22,7 +22,8 @@ use crate::copy::{Content, Fetched, Listing, SourceFile, SourceTree};
 use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
 
-pub(crate) use hashes::{Hashed, Kept, Stamp};
+pub use hashes::Kept;
+pub(crate) use hashes::{Hashed, Stamp};
 
 use hashes::Hashes;
 
@@ -93,7 +94,7 @@ impl Context {
 
     /// Takes in the hashes of files that `load` gives, what [`Context::keep_hashes`] gave in another
     /// process; asks for them once.
-    pub(crate) fn restore_hashes<E>(
+    pub fn restore_hashes<E>(
         &self,
         load: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
     ) -> Result<(), E> {
@@ -108,10 +109,7 @@ impl Context {
     }
 
     /// Has `keep` remember the hashes of files, unless nothing is new.
-    pub(crate) fn keep_hashes<E>(
-        &self,
-        keep: impl FnOnce(&Kept<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn keep_hashes<E>(&self, keep: impl FnOnce(&Kept<'_>) -> Result<(), E>) -> Result<(), E> {
         lock(&self.hashes).kept().map_or(Ok(()), |kept| keep(&kept))
     }
 
@@ -122,7 +120,7 @@ impl Context {
     }
 
     /// Returns what the hashes of the files of this folder are kept under.
-    pub(crate) fn identity(&self) -> Result<Digest, CopyError> {
+    pub fn identity(&self) -> Result<Digest, CopyError> {
         let stat = self.root.stat(b"").map_err(CopyError::read(b""))?;
         Ok(Digest::of(format!("{} {}", stat.dev, stat.ino).as_bytes()))
     }

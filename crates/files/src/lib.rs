@@ -1,0 +1,21 @@
+//! Reaching the files of this machine: contexts that are copied from, what COPY, ADD and WORKDIR
+//! write, folders that layers are unpacked to and compared with.
+//!
+//! Every path of an image, context or stage goes through [`Root`]: descriptors, never joined
+//! strings. What goes into layers and comes out of them are the values of `xbuild_layer`.
+
+mod archive;
+mod context;
+pub mod context_tar;
+pub mod copy;
+pub mod diff;
+mod error;
+pub mod flatten;
+mod pattern;
+pub mod root;
+pub mod unpack;
+
+pub use context::{Context, Kept};
+pub use error::{CopyError, DiffError, UnpackError};
+pub use pattern::{IgnoreRules, PatternError};
+pub use root::Root;
