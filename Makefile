@@ -36,7 +36,8 @@ bench-growth: release ## how time and memory grow with stages, layers, files, si
 	@python3 -B tests/bench growth $(BENCH)
 
 bench-micro: ## bytes a second of tar, index, diff, hash, compressors and Dockerfiles, without a build; BENCH=tar for some
-	@$(CARGO) bench --package xbuild-dockerfile --package xbuild-snapshot --bench parse --bench layers -- $(BENCH)
+	@$(CARGO) bench --package xbuild-dockerfile --package xbuild-layer --package xbuild-files --package xbuild-snapshot \
+		--bench parse --bench layers --bench folders --bench sinks -- $(BENCH)
 
 fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done

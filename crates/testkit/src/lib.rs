@@ -6,4 +6,5 @@ pub mod layers;
 mod listener;
 pub mod registry;
 pub mod requests;
+pub mod sample;
 pub mod wire;
