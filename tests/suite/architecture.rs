@@ -5,6 +5,7 @@ mod circles;
 mod code;
 mod page;
 mod reach;
+mod samples;
 mod sizes;
 mod source;
 mod uses;
