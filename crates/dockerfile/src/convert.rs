@@ -1,93 +1,13 @@
-//! One line, already joined, to one typed instruction.
+//! One line, already taken apart, to one typed instruction.
 
 use crate::duration;
 use crate::error::{ParseErrorKind, excerpt};
-use crate::flags::{self, Flags, Known, Takes};
+use crate::flags::{Flags, Takes};
 use crate::instruction::*;
 use crate::keyword::Keyword;
-use crate::words::{self, Json};
+use crate::line::{self, Line};
+use crate::words;
 use crate::{run, transfer};
-
-/// The parts of an instruction that all of them share.
-#[derive(Debug)]
-pub(crate) struct Line<'a> {
-    pub keyword: Keyword,
-    /// The flags, not yet checked.
-    pub flags: Vec<String>,
-    /// What follows the flags, without blanks at its ends.
-    pub arguments: &'a str,
-    /// The arguments, if they are in exec form.
-    pub json: Option<Vec<String>>,
-    /// All of the line.
-    pub original: &'a str,
-    pub escape: char,
-}
-
-impl<'a> Line<'a> {
-    /// Takes a line apart.
-    ///
-    /// **Errors**: the instruction is unknown, or its JSON array holds something else than
-    /// strings.
-    pub fn read(original: &'a str, escape: char) -> Result<Self, ParseErrorKind> {
-        let (name, rest) = words::split_first(original);
-        let keyword =
-            Keyword::from_word(name).ok_or_else(|| ParseErrorKind::UnknownInstruction {
-                word: excerpt(name),
-                suggestion: Keyword::nearest(name),
-            })?;
-        let (flags, arguments) = flags::extract(rest.unwrap_or_default(), escape);
-        use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
-        let json = match keyword {
-            Add | Cmd | Copy | Entrypoint | Run | Shell | Volume => strings(keyword, arguments)?,
-            _ => None,
-        };
-        Ok(Line { keyword, flags, arguments, json, original, escape })
-    }
-
-    /// Tells whether words of the line can open heredocs.
-    pub fn may_hold_heredocs(&self) -> bool {
-        match self.keyword {
-            Keyword::Add | Keyword::Copy | Keyword::Run => self.json.is_none(),
-            Keyword::Onbuild => Line::read(self.arguments, self.escape)
-                .is_ok_and(|inner| inner.keyword != Keyword::Onbuild && inner.may_hold_heredocs()),
-            _ => false,
-        }
-    }
-
-    /// Checks the flags.
-    pub fn flags(&self, known: Known) -> Result<Flags, ParseErrorKind> {
-        Flags::read(self.keyword, &self.flags, known)
-    }
-
-    /// Returns the arguments as one text.
-    fn one_argument(&self) -> Result<String, ParseErrorKind> {
-        match self.arguments {
-            "" => Err(ParseErrorKind::NotOneArgument { keyword: self.keyword }),
-            argument => Ok(argument.to_owned()),
-        }
-    }
-
-    /// Returns the arguments as a command.
-    pub fn command(&self) -> Command {
-        match &self.json {
-            Some(strings) => Command::Exec(strings.clone()),
-            None => Command::Shell(self.arguments.to_owned()),
-        }
-    }
-
-    fn no_argument(&self) -> ParseErrorKind {
-        ParseErrorKind::NoArgument { keyword: self.keyword }
-    }
-}
-
-/// Reads `text` as an exec form; `None` if it is shell form.
-fn strings(keyword: Keyword, text: &str) -> Result<Option<Vec<String>>, ParseErrorKind> {
-    match words::json(text) {
-        Json::Strings(strings) => Ok(Some(strings)),
-        Json::Others => Err(ParseErrorKind::NotStrings { keyword }),
-        Json::No => Ok(None),
-    }
-}
 
 /// What a FROM says.
 #[derive(Debug)]
@@ -250,7 +170,7 @@ fn healthcheck(line: &Line<'_>) -> Result<Healthcheck, ParseErrorKind> {
         "NONE" if rest.is_empty() => HealthcheckKind::None,
         "NONE" => return Err(ParseErrorKind::HealthcheckNone),
         "CMD" => {
-            let command = match strings(line.keyword, rest)? {
+            let command = match line::strings(line.keyword, rest)? {
                 Some(strings) => Command::Exec(strings),
                 None => Command::Shell(rest.to_owned()),
             };

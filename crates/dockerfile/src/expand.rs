@@ -24,18 +24,8 @@ mod scanner;
 mod tests;
 
 use crate::error::ExpandError;
+pub use scanner::{MAX_DEPTH, MAX_GROWTH, Variables};
 use scanner::{Mode, Scanner, Splitter};
-
-/// The value of a variable, or `None` if it is unset.
-pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
-
-/// How deeply `${a:-${b:-...}}` may nest. The scanner recurses, so this bounds its stack; people
-/// nest three or four.
-pub const MAX_DEPTH: usize = 100;
-
-/// How much longer than the text its expansion may be, in bytes. Without a bound, thirty lines
-/// of `ENV a=$a$a` fill the memory; no argument or variable of a process may have 1 MiB.
-pub const MAX_GROWTH: usize = 16 << 20;
 
 /// A text with its variables replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,12 +5,14 @@
 //! its strings are final. `original` is the instruction on one line, continuations joined and
 //! heredoc bodies left out, as progress and history show it.
 
+mod command;
 mod run;
 
 use std::sync::Arc;
 
 use crate::keyword::Keyword;
 use crate::span::{Span, Spanned};
+pub use command::{Command, Heredoc};
 pub use run::{Device, Mount, MountOption, Network, Run, RunBody, Security};
 
 /// A parsed Dockerfile.
@@ -155,30 +157,6 @@ impl Instruction {
             Instruction::Onbuild(it) => &it.original,
         }
     }
-}
-
-/// A command in one of its two forms; neither is ever expanded by the builder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// One line for the SHELL; may be empty.
-    Shell(String),
-    /// The arguments, decoded from JSON; may be empty.
-    Exec(Vec<String>),
-}
-
-/// A document written into the Dockerfile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heredoc {
-    /// The word that opened it, as written: `<<-"EOF"`.
-    pub word: String,
-    /// The delimiter without its quotes; the name of the file that COPY and ADD make.
-    pub name: String,
-    /// The lines with their line ends (`\r\n` kept), without the terminator. Leading tabs are
-    /// gone if it was opened with `<<-`.
-    pub body: String,
-    /// Whether variables in the body are replaced: the delimiter has no quotes. Of no meaning
-    /// for RUN.
-    pub expand: bool,
 }
 
 /// A source of COPY or ADD.

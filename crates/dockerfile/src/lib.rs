@@ -20,7 +20,6 @@
 //! ```
 
 mod convert;
-mod diagnostic;
 mod directive;
 mod duration;
 mod error;
@@ -29,6 +28,7 @@ mod flags;
 mod heredoc;
 mod instruction;
 mod keyword;
+mod line;
 mod lines;
 mod lint;
 mod parse;
@@ -41,11 +41,10 @@ mod suggest;
 mod transfer;
 mod words;
 
-pub use diagnostic::{Diagnostic, Diagnostics};
 pub use error::{CheckError, ExpandError, ParseError, ParseErrorKind, ParseErrors, PortError};
 pub use instruction::*;
 pub use keyword::Keyword;
-pub use lint::{Checks, Linter, Rule, lint};
+pub use lint::{Checks, Diagnostic, Diagnostics, Linter, Rule, lint};
 pub use parse::{parse, parse_onbuild};
 pub use port::parse_ports;
 pub use print::print;

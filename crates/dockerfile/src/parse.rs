@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::convert::{self, Line};
+use crate::convert;
 use crate::error::{ParseError, ParseErrorKind, ParseErrors};
 use crate::heredoc::Opening;
 use crate::instruction::{Arg, Comment, Directive, Dockerfile, From, Heredoc, Instruction, Stage};
 use crate::keyword::Keyword;
+use crate::line::Line;
 use crate::lines::{Item, Joined, Lines};
 use crate::span::{Span, Spanned};
 

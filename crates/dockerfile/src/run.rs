@@ -1,10 +1,10 @@
 //! RUN and its flags.
 
-use crate::convert::Line;
 use crate::error::{ParseErrorKind, excerpt};
 use crate::flags::Takes;
 use crate::instruction::{Device, Heredoc, Mount, MountOption, Network, Run, Security};
 use crate::keyword::Keyword;
+use crate::line::Line;
 
 /// Reads a RUN.
 pub(crate) fn read(line: &Line<'_>, heredocs: Vec<Heredoc>) -> Result<Run, ParseErrorKind> {

@@ -1,11 +1,11 @@
 //! COPY and ADD.
 
-use crate::convert::Line;
 use crate::error::{ParseErrorKind, excerpt};
 use crate::expand::expand_word;
 use crate::flags::Takes;
 use crate::heredoc::Opening;
 use crate::instruction::{Add, Copy, Heredoc, Source};
+use crate::line::Line;
 use crate::words;
 
 /// Reads a COPY.

@@ -5,8 +5,18 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use super::pattern::Pattern;
-use super::{MAX_DEPTH, MAX_GROWTH, Variables};
 use crate::error::ExpandError;
+
+/// The value of a variable, or `None` if it is unset.
+pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// How deeply `${a:-${b:-...}}` may nest. The scanner recurses, so this bounds its stack; people
+/// nest three or four.
+pub const MAX_DEPTH: usize = 100;
+
+/// How much longer than the text its expansion may be, in bytes. Without a bound, thirty lines
+/// of `ENV a=$a$a` fill the memory; no argument or variable of a process may have 1 MiB.
+pub const MAX_GROWTH: usize = 16 << 20;
 
 /// How text is read.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Command, Heredoc};
+use super::command::{Command, Heredoc};
 
 /// A RUN instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]

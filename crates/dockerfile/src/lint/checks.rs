@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::rule::Rule;
 use crate::error::{CheckError, excerpt};
 use crate::instruction::{Directive, Dockerfile};
-use crate::lint::Rule;
 
 /// Which rules are on, and whether a warning fails a build. The default is all rules but the
 /// experimental ones, and no failure.

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::linter::Linter;
+use super::rule::Rule;
 use crate::flags;
 use crate::instruction::{Dockerfile, Instruction, Stage};
 use crate::keyword::Keyword;
-use crate::lint::{Linter, Rule};
 use crate::span::Span;
 use crate::words;
 

@@ -1,6 +1,6 @@
 //! Warnings as values.
 
-use crate::lint::Rule;
+use super::rule::Rule;
 use crate::span::Span;
 
 /// One warning.
