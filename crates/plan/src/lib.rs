@@ -17,6 +17,7 @@ mod history;
 mod lint;
 mod mount;
 mod options;
+mod origins;
 mod paths;
 mod plan;
 mod planner;

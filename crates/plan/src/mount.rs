@@ -2,7 +2,7 @@
 
 mod options;
 
-use xbuild_dockerfile::{Mount as Written, Run, Span};
+use xbuild_dockerfile::{Run, Span};
 use xbuild_model::file_op::{FileOp, PICKED};
 use xbuild_model::run::{Mount, MountKind, MountSource, Sharing};
 
@@ -11,8 +11,8 @@ use crate::builder::Label;
 use crate::config;
 use crate::error::{MountError, PlanError};
 use crate::graph::{Op, Origin, VertexId};
+use crate::origins::{Origins, everything};
 use crate::paths;
-use crate::planner::{Done, Planner, everything};
 use crate::state::State;
 use options::{Kind, Options, PERMISSIONS};
 
@@ -31,127 +31,111 @@ pub(crate) struct Mounts {
     pub(crate) agent: Option<String>,
 }
 
-/// Returns what `from=` of a mount names, if it does. It does not expand.
-pub(crate) fn mount_from(mount: &Written) -> Option<&str> {
-    let from = mount.options.iter().rfind(|option| option.key == "from")?;
-    from.value.as_deref().filter(|value| !value.is_empty())
+/// Returns the mounts of a RUN of the stage `own`, and adds the vertices that they need.
+///
+/// **Errors**: `Expand`, `Mount`, `LaterStage`, `OwnStage`, `Reference`.
+pub(crate) fn mounts(
+    origins: &mut Origins<'_>,
+    state: &State,
+    run: &Run,
+    own: usize,
+    place: config::Place<'_>,
+) -> Result<Mounts, PlanError> {
+    let span = place.span;
+    let mut reader = Reader { origins, own, span, mounts: Mounts::default() };
+    let mut agents = 0;
+    for written in &run.mounts {
+        let options = Options::read(written, &place.expander(state))?;
+        let kind = reader.kind(&options, place.given.get(CACHE_NAMESPACE).copied())?;
+        let mounts = &mut reader.mounts;
+        let target = match (&options.target, &kind) {
+            (Some(target), _) => target.clone(),
+            (None, MountKind::Secret { env: Some(_), .. }) => {
+                mounts.list.push(Mount { target: String::new(), kind });
+                continue;
+            }
+            (None, MountKind::Secret { id, .. }) => format!("{SECRETS}{}", paths::base(id)),
+            (None, MountKind::Ssh { .. }) => format!("{AGENTS}{agents}"),
+            (None, _) => String::new(),
+        };
+        let joined = paths::join(state.working_dir(), &target);
+        if joined == "/" {
+            return Err(PlanError::new(MountError::RootTarget { written: target }, span));
+        }
+        if options.kind == Kind::Ssh {
+            agents += 1;
+            mounts.agent.get_or_insert_with(|| joined.clone());
+        }
+        mounts.list.push(Mount { target: joined, kind });
+    }
+    Ok(reader.mounts)
 }
 
-impl Planner<'_> {
-    /// Returns the mounts of a RUN of the stage `own`, and adds the vertices that they need.
-    ///
-    /// **Errors**: `Expand`, `Mount`, `LaterStage`, `OwnStage`, `Reference`.
-    pub(crate) fn mounts(
-        &mut self,
-        state: &State,
-        run: &Run,
-        own: usize,
-        place: config::Place<'_>,
-        done: &Done,
-    ) -> Result<Mounts, PlanError> {
-        let mut mounts = Mounts::default();
-        let mut agents = 0;
-        for written in &run.mounts {
-            let options = Options::read(written, &place.expander(state))?;
-            let fail = |error: MountError| PlanError::new(error, place.span);
-            let kind = match options.kind {
-                Kind::Bind => MountKind::Bind {
-                    source: self.source(&options, own, place.span, done, &mut mounts)?,
-                    writable: options.read_only == Some(false),
-                },
-                // Memory that nobody can write to is an empty folder.
-                Kind::Tmpfs if options.read_only == Some(true) => MountKind::Bind {
-                    source: MountSource {
-                        input: mounts.input(self.scratch(self.target, place.span)),
-                        path: "/".to_owned(),
-                    },
-                    writable: false,
-                },
-                Kind::Tmpfs => MountKind::Tmpfs { size: options.size.filter(|size| *size > 0) },
-                Kind::Cache => {
-                    let seed = self.seed(&options, own, place.span, done, &mut mounts)?;
-                    cache(&options, seed, place.given.get(CACHE_NAMESPACE).copied())
-                }
-                Kind::Secret => secret(&options),
-                Kind::Ssh => {
-                    agents += 1;
-                    ssh(&options)
-                }
-            };
-            let target = match (&options.target, &kind) {
-                (Some(target), _) => target.clone(),
-                (None, MountKind::Secret { env: Some(_), .. }) => {
-                    mounts.list.push(Mount { target: String::new(), kind });
-                    continue;
-                }
-                (None, MountKind::Secret { id, .. }) => format!("{SECRETS}{}", paths::base(id)),
-                (None, MountKind::Ssh { .. }) => format!("{AGENTS}{}", agents - 1),
-                (None, _) => String::new(),
-            };
-            let joined = paths::join(state.working_dir(), &target);
-            if joined == "/" {
-                return Err(fail(MountError::RootTarget { written: target }));
+/// Reads the mounts of one RUN.
+struct Reader<'r, 'a> {
+    origins: &'r mut Origins<'a>,
+    /// The stage of the RUN.
+    own: usize,
+    span: &'r Span,
+    mounts: Mounts,
+}
+
+impl Reader<'_, '_> {
+    /// Returns what a mount mounts; `namespace` is put before the ids of cache mounts.
+    fn kind(&mut self, options: &Options, namespace: Option<&str>) -> Result<MountKind, PlanError> {
+        Ok(match options.kind {
+            Kind::Bind => MountKind::Bind {
+                source: self.source(options)?,
+                writable: options.read_only == Some(false),
+            },
+            // Memory that nobody can write to is an empty folder.
+            Kind::Tmpfs if options.read_only == Some(true) => {
+                let scratch = self.origins.scratch(self.origins.target, self.span);
+                let (input, path) = (self.mounts.input(scratch), "/".to_owned());
+                MountKind::Bind { source: MountSource { input, path }, writable: false }
             }
-            if options.kind == Kind::Ssh && mounts.agent.is_none() {
-                mounts.agent = Some(joined.clone());
-            }
-            mounts.list.push(Mount { target: joined, kind });
-        }
-        Ok(mounts)
+            Kind::Tmpfs => MountKind::Tmpfs { size: options.size.filter(|size| *size > 0) },
+            Kind::Cache => cache(options, self.seed(options)?, namespace),
+            Kind::Secret => secret(options),
+            Kind::Ssh => ssh(options),
+        })
     }
 
     /// Returns the files that a mount names.
-    fn source(
-        &mut self,
-        options: &Options,
-        own: usize,
-        span: &Span,
-        done: &Done,
-        mounts: &mut Mounts,
-    ) -> Result<MountSource, PlanError> {
+    fn source(&mut self, options: &Options) -> Result<MountSource, PlanError> {
         let path = paths::join("/", options.source.as_deref().unwrap_or_default());
-        let origin = match &options.from {
-            None => Origin::Context(String::new()),
-            Some(from) => {
-                let place = self.names.mount_source(from, own, span)?;
-                self.origin_of(place, span, done)
-            }
-        };
+        let origin = self.origins.of_mount(options.from.as_deref(), self.own, self.span)?;
         let (vertex, path) = match origin {
             Origin::Vertex(vertex) => (vertex, path),
-            // Only what is mounted is taken from a context, so that a change elsewhere in it
-            // does not repeat the step.
-            context => {
-                let text = match path.as_str() {
-                    "/" => "mount source".to_owned(),
-                    path => format!("mount source {path}"),
-                };
-                let (op, at) = match path == "/" {
-                    true => (FileOp::Copy(everything()), path),
-                    false => (FileOp::Pick { path }, PICKED.to_owned()),
-                };
-                let op = Op::Files {
-                    parent: self.scratch(self.target, span),
-                    op,
-                    origin: Some(context),
-                    independent: false,
-                };
-                let label = Label { text, ..Label::default() };
-                (self.builder.add(op, self.target, span, label), at)
-            }
+            context => self.part_of(context, path),
         };
-        Ok(MountSource { input: mounts.input(vertex), path })
+        Ok(MountSource { input: self.mounts.input(vertex), path })
     }
 
-    /// Returns what a new cache folder is filled with.
-    fn seed(
-        &mut self,
-        options: &Options,
-        own: usize,
-        span: &Span,
-        done: &Done,
-        mounts: &mut Mounts,
-    ) -> Result<Option<MountSource>, PlanError> {
+    /// Returns a vertex with the part of a context that is mounted, and the path of the part in it.
+    /// The rest of the context is left out, so that a change there does not repeat the step.
+    fn part_of(&mut self, context: Origin, path: String) -> (VertexId, String) {
+        let text = match path.as_str() {
+            "/" => "mount source".to_owned(),
+            path => format!("mount source {path}"),
+        };
+        let (op, at) = match path == "/" {
+            true => (everything(), path),
+            false => (FileOp::Pick { path }, PICKED.to_owned()),
+        };
+        let (target, span) = (self.origins.target, self.span);
+        let op = Op::Files {
+            parent: self.origins.scratch(target, span),
+            op,
+            origin: Some(context),
+            independent: false,
+        };
+        let label = Label { text, ..Label::default() };
+        (self.origins.builder.add(op, target, span, label), at)
+    }
+
+    /// Returns the files that a new cache folder is filled with.
+    fn seed(&mut self, options: &Options) -> Result<Option<MountSource>, PlanError> {
         let source = options.source.as_deref().unwrap_or_default();
         let is_whole = paths::join("/", source) == "/";
         if options.from.is_none() {
@@ -159,11 +143,11 @@ impl Planner<'_> {
                 true => Ok(None),
                 false => {
                     let source_path = source.to_owned();
-                    Err(PlanError::new(MountError::EmptySeed { source_path }, span))
+                    Err(PlanError::new(MountError::EmptySeed { source_path }, self.span))
                 }
             };
         }
-        let seed = self.source(options, own, span, done, mounts)?;
+        let seed = self.source(options)?;
         // As measured: with an owner or mode of its own the folder is a new one, and empty.
         Ok(Some(seed).filter(|_| !is_whole || !options.has_owner_or_mode()))
     }

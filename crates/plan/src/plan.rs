@@ -10,6 +10,7 @@ use crate::builder::Builder;
 use crate::error::{PlanError, PlanErrors};
 use crate::graph::{Graph, Output};
 use crate::options::{ImageRequest, Images, PlanOptions, Planned};
+use crate::origins::Origins;
 use crate::planner::{Certainty, Planner};
 use crate::reach::{Findings, Names, Reached};
 use crate::run::RunDefaults;
@@ -158,13 +159,10 @@ fn outputs(
     let (mut outputs, mut errors) = (Vec::new(), Vec::new());
     for goal in goals {
         let planner = Planner {
-            names,
-            target: &goal.platform,
-            several: goals.len() > 1,
+            origins: Origins::new(names, &goal.platform, goals.len() > 1, builder),
             globals: &goal.globals,
             given: &given,
             defaults: &defaults,
-            builder,
             certainty,
             errors: Vec::new(),
         };

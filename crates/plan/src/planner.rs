@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use xbuild_dockerfile::{Copy, ExpandError, Instruction, Span, Spanned, Workdir};
+use xbuild_dockerfile::{ExpandError, Instruction, Span, Spanned, Workdir};
 use xbuild_model::Platform;
-use xbuild_model::file_op::{CopyRequest, FileOp, MakeDir};
+use xbuild_model::file_op::{FileOp, MakeDir};
 
 use crate::arguments::Given;
-use crate::builder::{Builder, Label};
+use crate::builder::Label;
 use crate::config;
 use crate::error::{PlanError, PlanErrorKind, PlanErrors};
-use crate::graph::{Op, Origin, Position, VertexId};
+use crate::graph::{Op, Origin, Position};
 use crate::history;
+use crate::mount;
+use crate::origins::{Origins, everything};
 use crate::paths;
-use crate::reach::{Names, Place, Reached, copy_from};
+use crate::reach::{Place, Reached};
 use crate::run::{self, RunDefaults};
 use crate::state::State;
 use crate::transfer::{self, Transfer};
@@ -23,15 +25,10 @@ use crate::variables::Variables;
 /// Plans the stages of one platform.
 #[derive(Debug)]
 pub(crate) struct Planner<'a> {
-    pub(crate) names: &'a Names<'a>,
-    /// The platform asked for.
-    pub(crate) target: &'a Platform,
-    /// Whether it is one of several.
-    pub(crate) several: bool,
+    pub(crate) origins: Origins<'a>,
     pub(crate) globals: &'a Variables,
     pub(crate) given: &'a Given<'a>,
     pub(crate) defaults: &'a RunDefaults,
-    pub(crate) builder: &'a mut Builder,
     pub(crate) certainty: Certainty,
     /// What is wrong with instructions.
     pub(crate) errors: Vec<PlanError>,
@@ -59,27 +56,17 @@ impl Certainty {
     }
 }
 
-/// The stages that are done.
+/// The states of stages that others begin from, and how many still will. A long chain of stages
+/// hands its one state on; a copy for each stage would take quadratic space.
 #[derive(Debug, Default)]
-pub(crate) struct Done {
-    /// The last vertex of each.
-    vertices: HashMap<usize, VertexId>,
-    /// The stages that others begin from, and how many still will. A long chain of stages hands
-    /// its one state on; a copy for each stage would take quadratic space.
-    bases: HashMap<usize, (State, usize)>,
-}
+struct Bases(HashMap<usize, (State, usize)>);
 
-impl Done {
-    fn vertex(&self, index: usize) -> VertexId {
-        *self.vertices.get(&index).expect("stages above are planned before this one")
-    }
-
-    /// Returns what a stage begins with that begins from the stage `index`.
+impl Bases {
+    /// Returns the first state of a stage that begins from the stage `index`.
     fn child_of(&mut self, index: usize) -> State {
-        let (state, users) =
-            self.bases.remove(&index).expect("bases are kept until their last user");
+        let (state, users) = self.0.remove(&index).expect("bases are kept until their last user");
         if users > 1 {
-            self.bases.insert(index, (state.clone(), users - 1));
+            self.0.insert(index, (state.clone(), users - 1));
         }
         state.child()
     }
@@ -108,16 +95,16 @@ impl Planner<'_> {
                 *users.entry(*below).or_default() += 1;
             }
         }
-        let mut done = Done::default();
+        let mut bases = Bases::default();
         let mut last = None;
         for (&index, stage) in reached {
-            let state = self.stage(index, stage, &mut done);
+            let state = self.stage(index, stage, &mut bases);
             if self.has_enough() {
                 break;
             }
-            done.vertices.insert(index, state.vertex);
+            self.origins.add_stage(index, state.vertex);
             if let Some(&users) = users.get(&index) {
-                done.bases.insert(index, (state, users));
+                bases.0.insert(index, (state, users));
             } else {
                 last = Some(state);
             }
@@ -133,20 +120,20 @@ impl Planner<'_> {
         self.errors.len() >= PlanErrors::LIMIT || self.errors.last().is_some_and(endless)
     }
 
-    fn stage(&mut self, index: usize, reached: &Reached, done: &mut Done) -> State {
+    fn stage(&mut self, index: usize, reached: &Reached, bases: &mut Bases) -> State {
         let mut steps = Steps {
             index,
             platform: reached.platform.clone(),
             next: 1,
             total: step_count(reached),
         };
-        let mut state = self.begin(reached, &mut steps, done);
+        let mut state = self.begin(reached, &mut steps, bases);
         if !reached.replaced {
             state.config.config.on_build.clear();
         }
         steps.platform = state.platform.clone();
         for instruction in &reached.instructions {
-            if let Err(error) = self.instruction(&mut state, instruction, &mut steps, done)
+            if let Err(error) = self.instruction(&mut state, instruction, &mut steps)
                 && self.certainty.holds(&error, &instruction.value)
             {
                 self.errors.push(error);
@@ -159,29 +146,30 @@ impl Planner<'_> {
     }
 
     /// Returns the state of a stage before its first instruction.
-    fn begin(&mut self, reached: &Reached, steps: &mut Steps, done: &mut Done) -> State {
+    fn begin(&mut self, reached: &Reached, steps: &mut Steps, bases: &mut Bases) -> State {
         let platform = &reached.platform;
-        let span = &self.names.dockerfile.stages[steps.index].from.span;
+        let span = &self.origins.names.dockerfile.stages[steps.index].from.span;
         let text = format!("FROM {}", reached.base_name);
         match &reached.base {
-            Place::Stage(below) => done.child_of(*below),
-            Place::Scratch => State::empty(self.scratch(platform, span), platform),
+            Place::Stage(below) => bases.child_of(*below),
+            Place::Scratch => State::empty(self.origins.scratch(platform, span), platform),
             Place::Image(name) => {
-                let image = self.names.image(name, platform);
+                let image = self.origins.names.image(name, platform);
                 let image = image.expect("images are there once the stages are reached");
                 let label = self.label(steps, text);
-                let vertex = self.builder.add(Op::Image(Arc::clone(image)), platform, span, label);
+                let vertex =
+                    self.origins.builder.add(Op::Image(Arc::clone(image)), platform, span, label);
                 State::of_image(vertex, platform, image)
             }
             Place::Folder(name) => {
                 let label = self.label(steps, text.clone());
                 let op = Op::Files {
-                    parent: self.scratch(platform, span),
-                    op: FileOp::Copy(everything()),
+                    parent: self.origins.scratch(platform, span),
+                    op: everything(),
                     origin: Some(Origin::Context(name.clone())),
                     independent: false,
                 };
-                let vertex = self.builder.add(op, platform, span, label);
+                let vertex = self.origins.builder.add(op, platform, span, label);
                 let mut state = State::empty(vertex, platform);
                 state.history.push(history::of_vertex(text, vertex));
                 state
@@ -194,11 +182,10 @@ impl Planner<'_> {
         state: &mut State,
         instruction: &Spanned<Instruction>,
         steps: &mut Steps,
-        done: &Done,
     ) -> Result<(), PlanError> {
         let span = &instruction.span;
         let place = config::Place {
-            escape: self.names.dockerfile.escape,
+            escape: self.origins.names.dockerfile.escape,
             span,
             globals: self.globals,
             given: self.given,
@@ -207,7 +194,7 @@ impl Planner<'_> {
             Instruction::Run(run) => {
                 let mut request = run::request(state, run, span, self.defaults)?;
                 let created_by = run::created_by(state, &request);
-                let mounts = self.mounts(state, run, steps.index, place, done)?;
+                let mounts = mount::mounts(&mut self.origins, state, run, steps.index, place)?;
                 let sources = run::add_mounts(&mut request, mounts);
                 let arguments = run::arguments(state);
                 let op = Op::Run { parent: state.vertex, request, sources, arguments };
@@ -216,7 +203,7 @@ impl Planner<'_> {
             }
             Instruction::Copy(copy) => {
                 let transfer = transfer::copy(state, copy, &place.expander(state))?;
-                let origin = self.origin(copy, steps.index, span, done)?;
+                let origin = self.origins.of_copy(copy, steps.index, span)?;
                 let label = self.label(steps, copy.original.clone());
                 self.transfer(state, transfer, origin, span, label);
             }
@@ -277,38 +264,6 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns where a COPY takes its files from.
-    fn origin(
-        &mut self,
-        copy: &Copy,
-        own: usize,
-        span: &Span,
-        done: &Done,
-    ) -> Result<Origin, PlanError> {
-        let Some(from) = copy_from(copy) else { return Ok(Origin::Context(String::new())) };
-        Ok(self.origin_of(self.names.source(from, own, span)?, span, done))
-    }
-
-    /// Returns where the files of a place are.
-    pub(crate) fn origin_of(&mut self, place: Place, span: &Span, done: &Done) -> Origin {
-        match place {
-            Place::Folder(name) => Origin::Context(name),
-            Place::Scratch => Origin::Vertex(self.scratch(self.target, span)),
-            Place::Stage(index) => Origin::Vertex(done.vertex(index)),
-            Place::Image(name) => {
-                let image = self.names.image(&name, self.target);
-                let image = image.expect("images are there once the stages are reached");
-                let label = Label {
-                    platform: self.several.then(|| self.target.clone()),
-                    text: format!("FROM {name}"),
-                    ..Label::default()
-                };
-                let op = Op::Image(Arc::clone(image));
-                Origin::Vertex(self.builder.add(op, self.target, span, label))
-            }
-        }
-    }
-
     fn transfer(
         &mut self,
         state: &mut State,
@@ -329,30 +284,28 @@ impl Planner<'_> {
 
     /// Adds a vertex on top of the stage.
     fn push(&mut self, state: &mut State, op: Op, span: &Span, label: Label, created_by: String) {
-        let vertex = self.builder.add(op, &state.platform, span, label);
+        let vertex = self.origins.builder.add(op, &state.platform, span, label);
         state.vertex = vertex;
         state.history.push(history::of_vertex(created_by, vertex));
     }
 
-    pub(crate) fn scratch(&mut self, platform: &Platform, span: &Span) -> VertexId {
-        let label = Label { text: "FROM scratch".to_owned(), ..Label::default() };
-        self.builder.add(Op::Scratch, platform, span, label)
-    }
-
     /// Returns the label of the next step.
     fn label(&self, steps: &mut Steps, text: String) -> Label {
-        let stages = &self.names.dockerfile.stages;
+        let stages = &self.origins.names.dockerfile.stages;
         let name = stages[steps.index].from.name.clone();
         let is_shown = stages.len() > 1 || name.is_some();
         let stage = name.unwrap_or_else(|| format!("stage-{}", steps.index));
-        let position =
-            Position { stage: stage.clone(), step: steps.next, target: Some(self.target.clone()) };
+        let position = Position {
+            stage: stage.clone(),
+            step: steps.next,
+            target: Some(self.origins.target.clone()),
+        };
         let step = Some((steps.next, steps.total));
         steps.next += 1;
-        let shown = self.several || steps.platform != *self.target;
+        let shown = self.origins.several || steps.platform != *self.origins.target;
         Label {
             platform: shown.then(|| steps.platform.clone()),
-            target: self.several.then(|| self.target.clone()),
+            target: self.origins.several.then(|| self.origins.target.clone()),
             stage: is_shown.then_some(stage),
             step,
             text,
@@ -375,20 +328,4 @@ fn step_count(reached: &Reached) -> usize {
         )
     };
     usize::from(base) + reached.instructions.iter().filter(makes_layer).count()
-}
-
-/// Returns the copy of a whole context to the root folder.
-pub(crate) fn everything() -> CopyRequest {
-    CopyRequest {
-        sources: vec!["/".to_owned()],
-        remotes: Vec::new(),
-        inline: Vec::new(),
-        dest: "/".to_owned(),
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: None,
-    }
 }

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use xbuild_dockerfile::{
-    Copy, Dockerfile, Instruction, Source, Span, Spanned, Stage, parse_onbuild, suggest,
+    Copy, Dockerfile, Instruction, Mount, Source, Span, Spanned, Stage, parse_onbuild, suggest,
 };
 use xbuild_model::{Platform, Reference, ResolvedImage};
 
 use crate::error::{PlanError, PlanErrorKind};
-use crate::mount::mount_from;
 use crate::options::{ImageRequest, Images, NamedContext, PlanOptions};
 use crate::variables::{Expander, Variables, similar};
 
@@ -397,6 +396,12 @@ fn meant(unset: &[String], globals: &Variables) -> Option<String> {
 pub(crate) fn copy_from(copy: &Copy) -> Option<&str> {
     let has_path = copy.sources.iter().any(|source| matches!(source, Source::Path(_)));
     copy.from.as_deref().filter(|_| has_path)
+}
+
+/// Returns what `from=` of a mount names, if it says so. It does not expand.
+fn mount_from(mount: &Mount) -> Option<&str> {
+    let from = mount.options.iter().rfind(|option| option.key == "from")?;
+    from.value.as_deref().filter(|value| !value.is_empty())
 }
 
 /// Returns the triggers that a stage of this file leaves to its children.
