@@ -1,22 +1,69 @@
-//! Writing a blob: hashed while it is written, published under its digest.
+//! Blobs: hashed while they are written, published under their digests.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
-use std::panic;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
-use xbuild_model::Digest;
+use xbuild_model::{Descriptor, Digest};
 
 use crate::growing::Growth;
 use crate::publisher::Job;
+use crate::writeback::Writeback;
 use crate::{GrowingBlob, Store, StoreError};
 
-/// Bytes after which a sync is started in the background.
-const WRITEBACK: usize = 32 << 20;
+impl Store {
+    /// Returns the path of a blob, whether or not it is there.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root().join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Opens a blob, `None` if it is not there.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let path = self.blob_path(digest);
+        self.publisher().wait(&path)?;
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("open", path)(error)),
+        }
+    }
+
+    /// Returns whether the blob is there with its full size.
+    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        let path = self.blob_path(&descriptor.digest);
+        if let Some(size) = self.publisher().pending(&path) {
+            return size == descriptor.size;
+        }
+        let meta = fs::metadata(path);
+        meta.is_ok_and(|meta| meta.len() == descriptor.size)
+    }
+
+    /// Waits until all blobs that were written are on the disk and have their names.
+    ///
+    /// **Errors** — the first failure; records that name the blob are of no effect then.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.publisher().wait_for_all()
+    }
+
+    /// Starts a blob.
+    pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+        let path = self.temp_path("blob");
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        Ok(BlobWriter::new(self, file.map_err(StoreError::io("create", &path))?, path))
+    }
+
+    /// Stores a small blob and returns its digest.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let mut writer = self.blob_writer()?;
+        let path = writer.path().to_owned();
+        writer.write_all(bytes).map_err(StoreError::io("write", path))?;
+        Ok(writer.commit(None)?.0)
+    }
+}
 
 /// A blob in the making. Dropping it discards it.
 #[derive(Debug)]
@@ -109,40 +156,6 @@ impl Write for BlobWriter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Has the kernel write a large blob to the disk while more of it comes: at the end there is little
-/// left to wait for.
-#[derive(Debug, Default)]
-pub(crate) struct Writeback {
-    pending: usize,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Writeback {
-    /// Counts bytes that were written, and starts to sync them when they are many.
-    ///
-    /// **Errors** — those of the sync before: the kernel tells each of them once, so none may be lost.
-    fn wrote(&mut self, file: &File, count: usize) -> io::Result<()> {
-        self.pending += count;
-        let is_busy = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        if self.pending < WRITEBACK || is_busy {
-            return Ok(());
-        }
-        self.join()?;
-        self.pending = 0;
-        // Only a head start: without a thread for it, the sync at the end does all.
-        let Ok(file) = file.try_clone() else { return Ok(()) };
-        let sync = move || file.sync_data();
-        self.thread = thread::Builder::new().name("writeback".to_owned()).spawn(sync).ok();
-        Ok(())
-    }
-
-    /// Waits for the sync that was started last.
-    pub(crate) fn join(&mut self) -> io::Result<()> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
 }
 

@@ -21,8 +21,10 @@ use rustix::io::{Errno, retry_on_intr};
 use xbuild_model::Digest;
 use xbuild_model::run::Sharing;
 
+use crate::entries::{children, file_name, is_key};
 use crate::folder::rename_new;
-use crate::{Store, StoreError, gc};
+use crate::usage::usage;
+use crate::{Store, StoreError};
 
 /// The folder below the store's.
 pub(crate) const FOLDER: &str = "cache-mounts";
@@ -166,9 +168,9 @@ impl Store {
 
     /// Returns where all of them are.
     pub(crate) fn cache_mount_homes(&self) -> Vec<PathBuf> {
-        let maps = gc::children(&self.root().join(FOLDER));
-        let homes = maps.iter().flat_map(|map| gc::children(map));
-        homes.filter(|home| gc::is_key(&gc::file_name(home))).collect()
+        let maps = children(&self.root().join(FOLDER));
+        let homes = maps.iter().flat_map(|map| children(map));
+        homes.filter(|home| is_key(&file_name(home))).collect()
     }
 
     fn cache_mount_home(&self, map: &str, key: &Digest, number: u32) -> PathBuf {
@@ -180,7 +182,7 @@ fn info(home: &Path) -> CacheMountInfo {
     let name = fs::read(home.join(ID)).unwrap_or_default();
     CacheMountInfo {
         id: String::from_utf8_lossy(&name[..name.len().min(MAX_ID)]).into_owned(),
-        bytes: gc::usage("", vec![home.to_owned()]).bytes,
+        bytes: usage("", vec![home.to_owned()]).bytes,
         last_used: fs::metadata(home.join(LOCK)).and_then(|meta| meta.modified()).ok(),
     }
 }

@@ -1,28 +1,16 @@
 //! What the store takes up, and removing it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, Digest, StepRecord};
 
-use crate::{ImageRecord, Store, StoreError, folder, record, temp};
-
-/// One kind of content and what it takes up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
-    /// `blobs`, `folders` and so on.
-    pub kind: &'static str,
-    /// How many.
-    pub count: u64,
-    /// Bytes on disk (allocated blocks; hard links counted once for each name).
-    pub bytes: u64,
-    /// When one of them was last used, if there is any.
-    pub last_used: Option<SystemTime>,
-}
+use crate::entries::{children, file_name, is_key};
+use crate::usage::{Usage, usage};
+use crate::{ImageRecord, Store, StoreError, boot, record, temp};
 
 /// A folder whose files may belong to ids of a user namespace: the plain user cannot remove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,14 +144,14 @@ impl Store {
 
     /// Returns all unpacked layers.
     fn folders(&self) -> Vec<PathBuf> {
-        let boots = children(&self.root().join(folder::FOLDERS));
+        let boots = children(&self.root().join(boot::FOLDERS));
         let maps = boots.iter().flat_map(|boot| children(boot));
         maps.flat_map(|map| children(&map)).filter(|path| is_key(&file_name(path))).collect()
     }
 
     /// Returns all fetched sources.
     fn sources(&self) -> Vec<PathBuf> {
-        let boots = children(&self.root().join(folder::SOURCES));
+        let boots = children(&self.root().join(boot::SOURCES));
         let folders = boots.iter().flat_map(|boot| children(boot));
         folders.filter(|path| is_key(&file_name(path))).collect()
     }
@@ -208,36 +196,4 @@ impl Store {
             d.config.into_iter().chain(d.layers).chain(d.manifests).map(|d| d.digest).collect()
         })
     }
-}
-
-pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut list: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    list.sort();
-    list
-}
-
-/// Returns whether a name is one that the store gives: `HEX`, `HEX.ENCODING` or `HEX-N`.
-pub(crate) fn is_key(name: &str) -> bool {
-    let (key, rest) = name.split_at_checked(64).unwrap_or((name, ""));
-    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    key.len() == 64 && key.bytes().all(is_hex) && (rest.is_empty() || rest.starts_with(['.', '-']))
-}
-
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-pub(crate) fn usage(kind: &'static str, paths: Vec<PathBuf>) -> Usage {
-    let mut total = Usage { kind, count: paths.len() as u64, bytes: 0, last_used: None };
-    let mut queue: BTreeMap<PathBuf, ()> = paths.into_iter().map(|path| (path, ())).collect();
-    while let Some((path, ())) = queue.pop_first() {
-        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-        total.bytes += meta.blocks() * 512;
-        total.last_used = total.last_used.max(meta.modified().ok());
-        if meta.is_dir() {
-            queue.extend(children(&path).into_iter().map(|path| (path, ())));
-        }
-    }
-    total
 }

@@ -27,13 +27,16 @@
 
 mod background;
 mod blob;
+mod boot;
 mod cache_mount;
+mod entries;
 mod error;
 mod folder;
 mod gc;
 mod growing;
 mod hashed;
 mod home;
+mod layers;
 mod pending;
 mod publisher;
 mod record;
@@ -43,12 +46,14 @@ mod store;
 mod temp;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod writeback;
 
 pub use background::Background;
 pub use blob::BlobWriter;
 pub use cache_mount::{CacheMount, CacheMountInfo, CacheMountSlot};
 pub use error::StoreError;
-pub use gc::{Leftover, Usage};
+pub use gc::Leftover;
 pub use growing::GrowingBlob;
 pub use hashed::Hashed;
 pub use pending::Pending;
@@ -56,3 +61,4 @@ pub use record::{ImageRecord, SelectionRecord};
 pub use source::SourceRecord;
 pub use store::Store;
 pub use temp::TempFolder;
+pub use usage::Usage;

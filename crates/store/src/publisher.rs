@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::blob::Writeback;
+use crate::writeback::Writeback;
 use crate::{Background, Pending, StoreError};
 
 /// Publishes blobs, one after the other. Dropping it waits for those that are on their way.

@@ -16,16 +16,6 @@ pub struct SelectionRecord {
     pub content: Digest,
 }
 
-/// Which blob holds a layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LayerRecord {
-    #[serde(flatten)]
-    pub(crate) blob: Descriptor,
-    /// The name of the blob's encoding, if the blob was made here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) encoding: Option<String>,
-}
-
 /// An image in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageRecord {

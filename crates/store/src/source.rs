@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xbuild_model::Digest;
 
-use crate::folder::{self, SOURCES};
-use crate::{Store, StoreError};
+use crate::boot::SOURCES;
+use crate::{Store, StoreError, folder};
 
 /// What is known of a source that was fetched before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

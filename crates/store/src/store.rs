@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
-use xbuild_model::{Descriptor, DiffId, Digest};
+use xbuild_model::Digest;
 
 use crate::publisher::Publisher;
-use crate::record::LayerRecord;
 use crate::temp::{self, Session};
-use crate::{
-    BlobWriter, ImageRecord, SelectionRecord, StoreError, TempFolder, folder, home, record,
-};
+use crate::{ImageRecord, SelectionRecord, StoreError, TempFolder, boot, home, record};
 
 /// The largest record or index that is read, in bytes: one million files make about 200 MiB.
 const MAX_RECORD: u64 = 1 << 30;
@@ -43,7 +40,7 @@ impl Store {
             .map_err(|errno| StoreError::io("lock", root.join(home::LOCK))(errno.into()))?;
         temp::sweep(&root.join("tmp"));
         let session = Session::start(&root.join("tmp"))?;
-        let boot = folder::boot_id()?;
+        let boot = boot::boot_id()?;
         let store = Self {
             root: root.to_owned(),
             lock,
@@ -59,113 +56,6 @@ impl Store {
     /// Returns the folder of the store.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Returns the path of a blob, whether or not it is there.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
-    }
-
-    /// Opens a blob, `None` if it is not there.
-    pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
-        let path = self.blob_path(digest);
-        self.publisher.wait(&path)?;
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("open", path)(error)),
-        }
-    }
-
-    /// Returns whether the blob is there with its full size.
-    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
-        let path = self.blob_path(&descriptor.digest);
-        if let Some(size) = self.publisher.pending(&path) {
-            return size == descriptor.size;
-        }
-        let meta = fs::metadata(path);
-        meta.is_ok_and(|meta| meta.len() == descriptor.size)
-    }
-
-    /// Waits until all blobs that were written are on the disk and have their names.
-    ///
-    /// **Errors** — the first failure; records that name the blob are of no effect then.
-    pub fn settle(&self) -> Result<(), StoreError> {
-        self.publisher.wait_for_all()
-    }
-
-    /// Starts a blob.
-    pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
-        let path = self.temp_path("blob");
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        Ok(BlobWriter::new(self, file.map_err(StoreError::io("create", &path))?, path))
-    }
-
-    /// Stores a small blob and returns its digest.
-    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
-        let mut writer = self.blob_writer()?;
-        let path = writer.path().to_owned();
-        writer.write_all(bytes).map_err(StoreError::io("write", path))?;
-        Ok(writer.commit(None)?.0)
-    }
-
-    /// Returns the descriptor of the blob that holds a layer, if the blob is here.
-    pub fn layer(&self, layer: &DiffId) -> Result<Option<Descriptor>, StoreError> {
-        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
-        Ok(found.map(|record| record.blob).filter(|blob| self.has_blob(blob)))
-    }
-
-    /// Records which blob holds a layer, and in the encoding of which name if that is known. The
-    /// blob must be here.
-    pub fn put_layer(
-        &self,
-        layer: &DiffId,
-        blob: &Descriptor,
-        encoding: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let (blob, encoding) = (blob.clone(), encoding.map(str::to_owned));
-        self.write_record("layers", &layer.0, &LayerRecord { blob, encoding })
-    }
-
-    /// Returns the descriptor of the blob that holds a layer in the encoding of that name, if the
-    /// blob is here.
-    pub fn encoded(
-        &self,
-        layer: &DiffId,
-        encoding: &str,
-    ) -> Result<Option<Descriptor>, StoreError> {
-        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
-        let found = found.filter(|record| record.encoding.as_deref() == Some(encoding));
-        let found = match found {
-            Some(record) => Some(record.blob),
-            None => self.read_record_at(&self.encoded_path(layer, encoding))?,
-        };
-        Ok(found.filter(|blob| self.has_blob(blob)))
-    }
-
-    /// Records which blob holds a layer in the encoding of that name, which is letters, digits and
-    /// hyphens. The blob must be here.
-    pub fn put_encoded(
-        &self,
-        layer: &DiffId,
-        encoding: &str,
-        blob: &Descriptor,
-    ) -> Result<(), StoreError> {
-        self.write_record_at(self.encoded_path(layer, encoding), blob)
-    }
-
-    /// Returns the tree index of a layer, in the form in which it was given.
-    pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
-    }
-
-    /// Keeps the tree index of a layer, as `write` writes it: it may be large.
-    pub fn put_index(
-        &self,
-        layer: &DiffId,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
-        self.publish_written(self.path("indexes", &layer.0), write)
     }
 
     /// Returns what is remembered of the files of the folder `key`, in the form in which it was
@@ -225,7 +115,7 @@ impl Store {
 
     /// Moves unpacked layers of other boots out of the way, to be removed like any leftover.
     fn retire_folders(&self) {
-        for path in folder::stale(&self.root, &self.boot) {
+        for path in boot::stale(&self.root, &self.boot) {
             // Another build may have been faster.
             let _ = fs::rename(&path, self.temp_path("stale"));
         }
@@ -252,10 +142,6 @@ impl Store {
         self.root.join(kind).join(key.hex())
     }
 
-    fn encoded_path(&self, layer: &DiffId, encoding: &str) -> PathBuf {
-        self.root.join("layers").join(format!("{}.{encoding}", layer.0.hex()))
-    }
-
     pub(crate) fn read_file(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -274,7 +160,7 @@ impl Store {
         self.read_record_at(&self.path(kind, key))
     }
 
-    fn read_record_at<T: serde::de::DeserializeOwned>(
+    pub(crate) fn read_record_at<T: serde::de::DeserializeOwned>(
         &self,
         path: &Path,
     ) -> Result<Option<T>, StoreError> {
@@ -292,7 +178,7 @@ impl Store {
         self.write_record_at(self.path(kind, key), value)
     }
 
-    fn write_record_at(
+    pub(crate) fn write_record_at(
         &self,
         path: PathBuf,
         value: &impl serde::Serialize,
@@ -303,7 +189,7 @@ impl Store {
     }
 
     /// Publishes what `write` writes, sealed.
-    fn publish_written(
+    pub(crate) fn publish_written(
         &self,
         path: PathBuf,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,

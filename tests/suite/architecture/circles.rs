@@ -11,15 +11,12 @@ use super::code::{Code, FileId, code};
 const WITH_CIRCLES: &[&str] = &[
     "xbuild",
     "xbuild_build",
-    "xbuild_dockerfile",
     "xbuild_exec",
     "xbuild_files",
     "xbuild_layer",
     "xbuild_model",
-    "xbuild_plan",
     "xbuild_snapshot",
     "xbuild_source",
-    "xbuild_store",
 ];
 
 #[test]

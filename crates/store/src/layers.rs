@@ -1,0 +1,84 @@
+//! Records of layers: which blob holds a layer, and its tree index.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use xbuild_model::{Descriptor, DiffId};
+
+use crate::{Store, StoreError, record};
+
+/// Which blob holds a layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct LayerRecord {
+    #[serde(flatten)]
+    blob: Descriptor,
+    /// The name of the blob's encoding, if the blob was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<String>,
+}
+
+impl Store {
+    /// Returns the descriptor of the blob that holds a layer, if the blob is here.
+    pub fn layer(&self, layer: &DiffId) -> Result<Option<Descriptor>, StoreError> {
+        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
+        Ok(found.map(|record| record.blob).filter(|blob| self.has_blob(blob)))
+    }
+
+    /// Records which blob holds a layer, and in the encoding of which name if that is known. The
+    /// blob must be here.
+    pub fn put_layer(
+        &self,
+        layer: &DiffId,
+        blob: &Descriptor,
+        encoding: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (blob, encoding) = (blob.clone(), encoding.map(str::to_owned));
+        self.write_record("layers", &layer.0, &LayerRecord { blob, encoding })
+    }
+
+    /// Returns the descriptor of the blob that holds a layer in the encoding of that name, if the
+    /// blob is here.
+    pub fn encoded(
+        &self,
+        layer: &DiffId,
+        encoding: &str,
+    ) -> Result<Option<Descriptor>, StoreError> {
+        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
+        let found = found.filter(|record| record.encoding.as_deref() == Some(encoding));
+        let found = match found {
+            Some(record) => Some(record.blob),
+            None => self.read_record_at(&self.encoded_path(layer, encoding))?,
+        };
+        Ok(found.filter(|blob| self.has_blob(blob)))
+    }
+
+    /// Records which blob holds a layer in the encoding of that name, which is letters, digits and
+    /// hyphens. The blob must be here.
+    pub fn put_encoded(
+        &self,
+        layer: &DiffId,
+        encoding: &str,
+        blob: &Descriptor,
+    ) -> Result<(), StoreError> {
+        self.write_record_at(self.encoded_path(layer, encoding), blob)
+    }
+
+    /// Returns the tree index of a layer, in the form in which it was given.
+    pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
+    }
+
+    /// Keeps the tree index of a layer, as `write` writes it: it may be large.
+    pub fn put_index(
+        &self,
+        layer: &DiffId,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.publish_written(self.path("indexes", &layer.0), write)
+    }
+
+    fn encoded_path(&self, layer: &DiffId, encoding: &str) -> PathBuf {
+        self.root().join("layers").join(format!("{}.{encoding}", layer.0.hex()))
+    }
+}

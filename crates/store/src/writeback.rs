@@ -1,0 +1,43 @@
+//! Syncing a large file while it is written.
+
+use std::fs::File;
+use std::io;
+use std::panic;
+use std::thread::{self, JoinHandle};
+
+/// Bytes after which a sync is started in the background.
+const WRITEBACK: usize = 32 << 20;
+
+/// Has the kernel write a large blob to the disk while more of it comes: at the end there is little
+/// left to wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Writeback {
+    pending: usize,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Writeback {
+    /// Counts bytes that were written, and starts to sync them when they are many.
+    ///
+    /// **Errors** — those of the sync before: the kernel tells each of them once, so none may be lost.
+    pub(crate) fn wrote(&mut self, file: &File, count: usize) -> io::Result<()> {
+        self.pending += count;
+        let is_busy = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        if self.pending < WRITEBACK || is_busy {
+            return Ok(());
+        }
+        self.join()?;
+        self.pending = 0;
+        // Only a head start: without a thread for it, the sync at the end does all.
+        let Ok(file) = file.try_clone() else { return Ok(()) };
+        let sync = move || file.sync_data();
+        self.thread = thread::Builder::new().name("writeback".to_owned()).spawn(sync).ok();
+        Ok(())
+    }
+
+    /// Waits for the sync that was started last.
+    pub(crate) fn join(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    }
+}
