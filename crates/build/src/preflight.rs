@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
+use xbuild_exec::Isolation;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::binfmt::Registration;
 use xbuild_exec::emulator::Emulator;
@@ -49,15 +50,7 @@ fn for_platforms(
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
     let capabilities = Capabilities::probe(&architectures, search_path);
-    let needed = [
-        ("RUN steps need user namespaces", &capabilities.user_namespaces),
-        ("RUN steps need overlay mounts in user namespaces", &capabilities.overlay),
-    ];
-    for (what, result) in needed {
-        if let Err(gap) = result {
-            return Err(lacking(what, gap));
-        }
-    }
+    capabilities.rung(Isolation::Auto).map_err(|error| Problem::step(&error.into()))?;
     let missing =
         platforms.iter().filter_map(|platform| match capabilities.executor_for(platform) {
             Executor::Missing(gap) => {

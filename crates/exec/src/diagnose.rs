@@ -35,7 +35,7 @@ pub(crate) fn refused_namespace(reason: Errno) -> String {
         libc::EINVAL | libc::ENOSYS => {
             "the kernel is built without this kind of namespace".to_owned()
         }
-        _ => "xbuild doctor shows what this machine allows".to_owned(),
+        _ => "xbuild platforms shows what this machine allows".to_owned(),
     }
 }
 

@@ -20,23 +20,30 @@ mod write;
 
 pub(crate) use caller::Caller;
 
-use crate::error::SandboxError;
-use crate::subid::Range;
-
 use std::path::PathBuf;
 
-/// The user's choice of how RUN steps are walled off.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// The best that this machine allows.
-    #[default]
-    Auto,
-    /// A user namespace with a range of ids, or an error.
-    UsernsRange,
-    /// A user namespace with a single id.
-    UsernsSingle,
-    /// No namespace: commands cannot be run.
-    None,
+use xbuild_model::records::Owners;
+
+use crate::gap::Gap;
+use crate::subid::Range;
+
+/// How many ids exist in the build's user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// A range: files and processes can belong to several users.
+    Range,
+    /// One: everything belongs to root, and the groups of processes cannot be set.
+    Single,
+}
+
+impl Ids {
+    /// Returns where the owners of files are kept.
+    pub(crate) fn owners(self) -> Owners {
+        match self {
+            Self::Range => Owners::Real,
+            Self::Single => Owners::Recorded,
+        }
+    }
 }
 
 /// Consecutive ids inside of the namespace and the ids outside that they stand for.
@@ -60,7 +67,7 @@ enum Writer {
 
 /// The ids of the build's user namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdMap {
+pub(crate) struct IdMap {
     uids: Vec<Extent>,
     gids: Vec<Extent>,
     writer: Writer,
@@ -70,27 +77,17 @@ pub struct IdMap {
 const ID_LIMIT: u32 = xbuild_model::passwd::MAX_ID + 1;
 
 impl IdMap {
-    /// Decides what map the caller gets.
-    ///
-    /// **Errors** — [`SandboxError::Disabled`], or [`SandboxError::NoRange`] if a range was
-    /// demanded and cannot be had, with the reason.
-    pub(crate) fn choose(isolation: Isolation, caller: &Caller) -> Result<Self, SandboxError> {
-        let single = || Self {
+    /// Returns the map with the caller's own id alone.
+    pub(crate) fn single(caller: &Caller) -> Self {
+        Self {
             uids: vec![Extent { inside: 0, outside: caller.uid, count: 1 }],
             gids: vec![Extent { inside: 0, outside: caller.gid, count: 1 }],
             writer: Writer::OwnWithoutGroups,
-        };
-        match isolation {
-            Isolation::None => Err(SandboxError::Disabled),
-            Isolation::UsernsSingle => Ok(single()),
-            Isolation::UsernsRange => {
-                Self::range(caller).map_err(|reason| SandboxError::NoRange { reason })
-            }
-            Isolation::Auto => Ok(Self::range(caller).unwrap_or_else(|_| single())),
         }
     }
 
-    fn range(caller: &Caller) -> Result<Self, String> {
+    /// Returns the map with a range of ids, or why the caller cannot have one.
+    pub(crate) fn range(caller: &Caller) -> Result<Self, Gap> {
         let existing = |ranges: &[Range], ids: &[Range]| {
             let exists = |r: &&Range| ids.iter().any(|e| e.covers(r));
             ranges.iter().filter(exists).copied().collect::<Vec<_>>()
@@ -107,13 +104,23 @@ impl IdMap {
         }
         if caller.subuids.is_empty() || caller.subgids.is_empty() {
             let file = if caller.subuids.is_empty() { "/etc/subuid" } else { "/etc/subgid" };
-            return Err(format!("{file} has no range for user {}", caller.describe()));
+            return Err(gap(
+                &format!("{file} has no range for user {}", caller.describe()),
+                "give the user a range of ids: usermod --add-subuids 100000-165535 \
+                 --add-subgids 100000-165535 USER, and install newuidmap (package uidmap)",
+            ));
         }
         if caller.no_new_privs {
-            return Err("no_new_privs is set, which keeps newuidmap from working".to_owned());
+            return Err(gap(
+                "no_new_privs is set, which keeps newuidmap from working",
+                "start xbuild without no_new_privs (allowPrivilegeEscalation: true)",
+            ));
         }
         let (Some(newuidmap), Some(newgidmap)) = (&caller.newuidmap, &caller.newgidmap) else {
-            return Err("newuidmap or newgidmap is not installed".to_owned());
+            return Err(gap(
+                "newuidmap or newgidmap is not installed",
+                "install newuidmap and newgidmap (package uidmap)",
+            ));
         };
         Ok(Self {
             uids: stack(caller.uid, &caller.subuids),
@@ -122,19 +129,12 @@ impl IdMap {
         })
     }
 
-    /// Returns whether only one id exists inside.
-    pub fn is_single(&self) -> bool {
-        self.writer == Writer::OwnWithoutGroups
-    }
-
-    /// Returns whether a uid exists inside.
-    pub fn has_uid(&self, uid: u32) -> bool {
-        exists_inside(&self.uids, uid)
-    }
-
-    /// Returns whether a gid exists inside.
-    pub fn has_gid(&self, gid: u32) -> bool {
-        exists_inside(&self.gids, gid)
+    /// Returns how many ids exist inside.
+    pub(crate) fn ids(&self) -> Ids {
+        match self.writer {
+            Writer::OwnWithoutGroups => Ids::Single,
+            Writer::Own | Writer::Tools { .. } => Ids::Range,
+        }
     }
 
     /// Returns whether a uid of the namespace around exists inside, under whatever number.
@@ -153,12 +153,16 @@ impl IdMap {
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        format!("{}-{hash:016x}", if self.is_single() { "single" } else { "range" })
+        let kind = match self.ids() {
+            Ids::Range => "range",
+            Ids::Single => "single",
+        };
+        format!("{kind}-{hash:016x}")
     }
 }
 
-fn exists_inside(extents: &[Extent], id: u32) -> bool {
-    extents.iter().any(|e| Range { start: e.inside, count: e.count }.contains(id))
+fn gap(why: &str, how_to_get: &str) -> Gap {
+    Gap { why: why.to_owned(), how_to_get: how_to_get.to_owned() }
 }
 
 /// Maps id 0 to the caller's own and the ids above it to the ranges, one after the other.
@@ -202,69 +206,56 @@ mod tests {
     }
 
     fn user() -> Caller {
-        Caller {
-            uid: 1000,
-            gid: 100,
-            name: Some("dev".to_owned()),
-            may_map: false,
-            no_new_privs: false,
-            uids: vec![range(0, u32::MAX)],
-            gids: vec![range(0, u32::MAX)],
-            subuids: vec![range(100_000, 65_536), range(300_000, 5)],
-            subgids: vec![range(200_000, 65_536)],
-            newuidmap: Some("/usr/bin/newuidmap".into()),
-            newgidmap: Some("/usr/bin/newgidmap".into()),
-        }
+        Caller::for_tests()
     }
 
     #[test]
     fn gives_a_user_his_ranges() {
-        let map = IdMap::choose(Isolation::Auto, &user()).unwrap();
-        assert!(!map.is_single());
+        let map = IdMap::range(&user()).unwrap();
+        assert_eq!(map.ids(), Ids::Range);
         assert_eq!(
             map.uids,
             [extent(0, 1000, 1), extent(1, 100_000, 65_536), extent(65_537, 300_000, 5)]
         );
         assert_eq!(map.gids, [extent(0, 100, 1), extent(1, 200_000, 65_536)]);
-        assert!(map.has_uid(65_541) && !map.has_uid(65_542) && !map.has_gid(65_537));
     }
 
     #[test]
-    fn falls_back_to_a_single_id_and_says_why_a_range_cannot_be_had() {
+    fn says_why_a_range_cannot_be_had() {
         for (caller, reason) in [
             (Caller { subuids: vec![], ..user() }, "/etc/subuid has no range for user dev (1000)"),
             (Caller { subgids: vec![], ..user() }, "/etc/subgid has no range for user dev (1000)"),
             (Caller { no_new_privs: true, ..user() }, "no_new_privs"),
             (Caller { newgidmap: None, ..user() }, "not installed"),
         ] {
-            let map = IdMap::choose(Isolation::Auto, &caller).unwrap();
-            assert_eq!((map.uids.clone(), map.is_single()), (vec![extent(0, 1000, 1)], true));
-            let error = IdMap::choose(Isolation::UsernsRange, &caller).unwrap_err();
-            assert!(error.to_string().contains(reason), "{error}");
+            let gap = IdMap::range(&caller).unwrap_err();
+            assert!(gap.why.contains(reason), "{gap}");
+            let map = IdMap::single(&caller);
+            assert_eq!((map.uids.clone(), map.ids()), (vec![extent(0, 1000, 1)], Ids::Single));
         }
     }
 
     #[test]
     fn gives_root_subordinate_ids_or_those_that_exist() {
         let root = Caller { uid: 0, gid: 0, may_map: true, ..user() };
-        let map = IdMap::choose(Isolation::Auto, &root).unwrap();
+        let map = IdMap::range(&root).unwrap();
         assert_eq!((map.uids[1], &map.writer), (extent(1, 100_000, 65_536), &Writer::Own));
         let plain = Caller { subuids: vec![], ..root };
-        let map = IdMap::choose(Isolation::Auto, &plain).unwrap();
+        let map = IdMap::range(&plain).unwrap();
         assert_eq!(map.uids, [extent(0, 0, 1 << 31)]);
         // Root of a container whose user namespace has 65,536 ids: those of the host are no use.
         let inner = Caller { uids: vec![range(0, 65_536)], subuids: user().subuids, ..plain };
-        let map = IdMap::choose(Isolation::Auto, &inner).unwrap();
+        let map = IdMap::range(&inner).unwrap();
         assert_eq!(map.uids, [extent(0, 0, 65_536)]);
         let powerless = Caller { may_map: false, subuids: vec![], ..inner };
-        assert!(IdMap::choose(Isolation::Auto, &powerless).unwrap().is_single());
+        assert!(IdMap::range(&powerless).is_err());
     }
 
     #[test]
     fn names_tell_maps_apart_and_last() {
-        let wide = IdMap::choose(Isolation::Auto, &user()).unwrap();
-        let single = IdMap::choose(Isolation::UsernsSingle, &user()).unwrap();
-        assert_eq!(single.name(), IdMap::choose(Isolation::UsernsSingle, &user()).unwrap().name());
+        let wide = IdMap::range(&user()).unwrap();
+        let single = IdMap::single(&user());
+        assert_eq!(single.name(), IdMap::single(&user()).name());
         assert_ne!(wide.name(), single.name());
         // Folders in stores out there have this name.
         assert_eq!(wide.name(), "range-01ec69df523021c7");

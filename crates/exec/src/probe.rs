@@ -1,78 +1,43 @@
 //! What this machine can do for a build, found out by trying.
 //!
 //! Nothing is left behind: everything is tried in a child process that moves into namespaces of
-//! its own, see `trial`. The answers are for `xbuild platforms` and `xbuild doctor`, and for the
+//! its own, see `trial`. The answers are for `xbuild platforms` and for the
 //! check before the first step: a platform whose programs cannot run is an error there, not an
 //! "exec format error" after half of the build.
 
+mod candidate;
 mod cpu;
+mod executor;
 mod trial;
 mod verdict;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use xbuild_model::Platform;
 
+pub use self::executor::Executor;
+pub use crate::gap::Gap;
+
+use self::executor::Ways;
 use crate::arch::Arch;
 use crate::binfmt;
-use crate::emulator::{self, Emulator};
+use crate::emulator::Emulator;
+use crate::error::SandboxError;
 use crate::idmap::Caller;
-
-/// Why something cannot be done on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// What is missing or refused.
-    pub why: String,
-    /// What would help.
-    pub how_to_get: String,
-}
-
-/// How programs of a platform are run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Executor {
-    /// By the CPU.
-    Native,
-    /// By the CPU, in its 32-bit mode.
-    Compat32,
-    /// By an emulator that is registered for the build only.
-    PrivateBinfmt {
-        /// The emulator.
-        emulator: Emulator,
-    },
-    /// By an emulator that is registered on the host, for all.
-    HostBinfmt {
-        /// The name of the host's entry; unknown if the entries cannot be read from here.
-        entry: Option<String>,
-    },
-    /// Not at all.
-    Missing(Gap),
-}
+use crate::ladder::{self, Choice, Findings, Isolation};
 
 /// What this machine can do.
 #[derive(Debug, Clone)]
 pub struct Capabilities {
-    /// User and mount namespaces: needed by every RUN.
-    pub user_namespaces: Result<(), Gap>,
-    /// Overlay mounts inside of them: needed by every RUN.
-    pub overlay: Result<(), Gap>,
+    /// The facts that the choice of a rung depends on.
+    pub findings: Findings,
     /// A `binfmt_misc` for the build only.
     pub private_binfmt: Result<(), Gap>,
-    /// A range of user and group ids: needed by steps whose files belong to several users.
-    pub id_range: Result<(), Gap>,
     host: Option<Arch>,
     amd64_level: u32,
     ways: BTreeMap<Arch, Ways>,
-}
-
-/// The ways that were found for one architecture.
-#[derive(Debug, Clone)]
-struct Ways {
-    best: Executor,
-    /// Whether the host's own entries would do as well.
-    host_entry: Option<Option<String>>,
 }
 
 impl Capabilities {
@@ -88,25 +53,35 @@ impl Capabilities {
         let subjects: Vec<trial::Subject> = architectures
             .iter()
             .filter(|arch| Some(**arch) != host)
-            .map(|arch| trial::Subject::new(*arch, find_emulator(*arch, search_path, &entries)))
+            .map(|arch| trial::Subject::new(*arch, candidate::find(*arch, search_path, &entries)))
             .collect();
-        let findings = trial::run(&subjects);
+        let seen = trial::run(&subjects);
         let ways = subjects
             .iter()
-            .zip(&findings.outcomes)
+            .zip(&seen.outcomes)
             .map(|(subject, outcome)| {
-                (subject.arch, verdict::ways(host, subject, outcome, &findings, &entries))
+                (subject.arch, verdict::ways(host, subject, outcome, &seen, &entries))
             })
             .collect();
+        let findings = Findings {
+            caller: Caller::current(search_path),
+            user_namespaces: verdict::user_namespaces(&seen),
+            overlay: verdict::overlay(&seen),
+        };
         Self {
-            user_namespaces: verdict::user_namespaces(&findings),
-            overlay: verdict::overlay(&findings),
-            private_binfmt: verdict::private_binfmt(&findings),
-            id_range: verdict::id_range(&Caller::current(search_path)),
+            findings,
+            private_binfmt: verdict::private_binfmt(&seen),
             host,
             amd64_level: cpu::amd64_level(),
             ways,
         }
+    }
+
+    /// Returns the rung and the root file system that RUN steps get here.
+    ///
+    /// **Errors** — those of [`ladder::choose`].
+    pub fn rung(&self, isolation: Isolation) -> Result<Choice, SandboxError> {
+        ladder::choose(isolation, &self.findings)
     }
 
     /// Returns how programs of a platform are run here.
@@ -198,60 +173,6 @@ impl Capabilities {
                 },
             )),
         }
-    }
-}
-
-impl fmt::Display for Gap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.why, self.how_to_get)
-    }
-}
-
-impl fmt::Display for Executor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Executor::Native => f.write_str("native"),
-            Executor::Compat32 => f.write_str("native, 32-bit mode"),
-            Executor::PrivateBinfmt { emulator } => write!(f, "{}", emulator.path.display()),
-            Executor::HostBinfmt { entry: Some(entry) } => write!(f, "the host's {entry}"),
-            Executor::HostBinfmt { entry: None } => f.write_str("the host's emulator"),
-            Executor::Missing(gap) => write!(f, "missing: {}", gap.why),
-        }
-    }
-}
-
-/// An emulator, loaded and ready to be registered, or why there is none.
-type Loaded = Result<(Emulator, std::os::fd::OwnedFd), Gap>;
-
-fn find_emulator(arch: Arch, search_path: &OsStr, entries: &[binfmt::HostEntry]) -> Loaded {
-    let program = crate::tiny_elf::program(arch);
-    let registered: Vec<PathBuf> = entries
-        .iter()
-        .filter(|entry| entry.serves(&program))
-        .map(|entry| entry.interpreter.clone())
-        .collect();
-    let found = emulator::find(arch, search_path, &registered);
-    let loaded = found.and_then(|found| {
-        found.map(|emulator| emulator.load().map(|file| (emulator, file))).transpose()
-    });
-    let how_to_get = || {
-        format!(
-            "install QEMU's static user emulators (package qemu-user-static, or \
-             qemu-user-static-{} where each has its own)",
-            arch.qemu_name()
-        )
-    };
-    match loaded {
-        Ok(Some(loaded)) => Ok(loaded),
-        Ok(None) => Err(Gap {
-            why: format!(
-                "no emulator for {0} programs: neither qemu-{1}-static nor qemu-{1} is in PATH",
-                arch.oci_name(),
-                arch.qemu_name()
-            ),
-            how_to_get: how_to_get(),
-        }),
-        Err(error) => Err(Gap { why: error.to_string(), how_to_get: how_to_get() }),
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn sealed_copy(name: &CStr, mut source: File) -> io::Result<OwnedFd> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idmap::{Caller, Isolation};
+    use crate::idmap::Caller;
     use crate::subid::Range;
 
     fn assert_runs_and_cannot_be_written(program: &OwnedFd) {
@@ -121,31 +121,27 @@ mod tests {
     fn a_program_of_somebody_inside_is_not_executed_itself() {
         let (_dir, file) = own_program();
         let uid = file.metadata().unwrap().uid();
-        let map = IdMap::choose(Isolation::UsernsSingle, &caller(uid)).unwrap();
+        let map = IdMap::single(&caller(uid));
         assert_runs_and_cannot_be_written(&program(file, &map).unwrap());
     }
 
     fn caller(uid: u32) -> Caller {
+        let subids = vec![Range { start: 100_000, count: 65_536 }];
         Caller {
             uid,
             gid: uid,
-            name: None,
             may_map: uid == 0,
-            no_new_privs: false,
-            uids: vec![Range { start: 0, count: u32::MAX }],
-            gids: vec![Range { start: 0, count: u32::MAX }],
-            subuids: vec![Range { start: 100_000, count: 65_536 }],
-            subgids: vec![Range { start: 100_000, count: 65_536 }],
-            newuidmap: Some("/usr/bin/newuidmap".into()),
-            newgidmap: Some("/usr/bin/newgidmap".into()),
+            subuids: subids.clone(),
+            subgids: subids,
+            ..Caller::for_tests()
         }
     }
 
     #[test]
     fn tells_what_somebody_inside_could_write_to() {
-        let of_user = IdMap::choose(Isolation::Auto, &caller(1000)).unwrap();
+        let of_user = IdMap::range(&caller(1000)).unwrap();
         let root = Caller { subuids: vec![], ..caller(0) };
-        let of_root = IdMap::choose(Isolation::Auto, &root).unwrap();
+        let of_root = IdMap::range(&root).unwrap();
         for (owner, mode, map, expected) in [
             (0, 0o100_755, &of_user, true),
             (0, 0o100_775, &of_user, false),

@@ -38,12 +38,8 @@ pub(crate) fn run(_args: &PlatformsArgs) -> Result<(), Problem> {
             missing.push(gap.clone());
         }
     };
-    let sandbox = [
-        ("user namespaces", &capabilities.user_namespaces),
-        ("overlay mounts", &capabilities.overlay),
-        ("private binfmt_misc", &capabilities.private_binfmt),
-    ];
-    let refused = sandbox[..2].iter().find_map(|(_, result)| result.as_ref().err());
+    let needs = capabilities.findings.needs();
+    let refused = needs.iter().find_map(|(_, result)| result.as_ref().err());
     for name in PLATFORMS {
         let Ok(platform) = name.parse::<Platform>() else { continue };
         let how = match (refused, capabilities.executor_for(&platform)) {
@@ -68,7 +64,9 @@ pub(crate) fn run(_args: &PlatformsArgs) -> Result<(), Problem> {
         let _ = writeln!(text, "{name:<16} {how}");
     }
     text.push_str("\nBuilds without RUN steps work for every platform, anywhere.\n\n");
-    for (what, result) in sandbox {
+    let features = needs.map(|(need, result)| (need.to_string(), result));
+    let binfmt = ("private binfmt_misc".to_owned(), &capabilities.private_binfmt);
+    for (what, result) in features.into_iter().chain([binfmt]) {
         match result {
             Ok(()) => {
                 let _ = writeln!(text, "{what}: yes");

@@ -57,6 +57,18 @@ pub enum SandboxError {
     NoRange {
         /// Why not, in words.
         reason: String,
+        /// The remedy.
+        how_to_get: String,
+    },
+    /// This machine lacks something that every RUN needs.
+    #[error("RUN steps need {need}: {why}")]
+    Lacking {
+        /// The need.
+        need: String,
+        /// Why it is not met.
+        why: String,
+        /// The remedy.
+        how_to_get: String,
     },
     /// The helper process could not be prepared or started.
     #[error("cannot start the namespace helper: {attempt}")]
@@ -154,11 +166,9 @@ impl SandboxError {
                  newgidmap are set-user-ID root; --isolation userns-single does without them"
                     .to_owned(),
             ),
-            Self::NoRange { .. } => Some(
-                "give the user a range of ids: usermod --add-subuids 100000-165535 \
-                 --add-subgids 100000-165535 USER, and install newuidmap (package uidmap)"
-                    .to_owned(),
-            ),
+            Self::NoRange { how_to_get, .. } | Self::Lacking { how_to_get, .. } => {
+                Some(how_to_get.clone())
+            }
             Self::Disabled => Some("leave out --isolation none".to_owned()),
             _ => None,
         }

@@ -13,6 +13,7 @@ use rustix::pipe::PipeFlags;
 use super::join;
 use super::serve::{ANSWER, REFUSAL, die_with};
 use super::tasks::Tasks;
+use crate::idmap::Ids;
 use crate::step::standby::Standby;
 use crate::sys::{self, Fork};
 use crate::wire;
@@ -22,8 +23,8 @@ use crate::wire;
 pub(crate) enum Kind<'a> {
     /// Any of these tasks.
     Task(&'a Tasks),
-    /// One RUN step; `single` tells whether the namespace has one id.
-    Step { single: bool },
+    /// One RUN step, in a namespace with these ids.
+    Step { ids: Ids },
 }
 
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl Lane<'_> {
         sys::watch_children();
         let prepared = catch_unwind(AssertUnwindSafe(|| match self.kind {
             Kind::Task(tasks) => Prepared::Task(tasks),
-            Kind::Step { single } => Prepared::Step(Standby::new(single)),
+            Kind::Step { ids } => Prepared::Step(Standby::new(ids)),
         }));
         let Ok(Some((name, mut fds))) = wire::receive(&self.socket) else { sys::exit_now(0) };
         drop(waiting);

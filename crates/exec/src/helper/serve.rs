@@ -30,6 +30,8 @@ use super::tasks::Tasks;
 use crate::arch::Arch;
 use crate::binfmt::{self, PrivateInstance, Registration};
 use crate::error::{Errno, SandboxError};
+use crate::idmap::Ids;
+use crate::ladder::Rung;
 use crate::{seccomp, sys, wire};
 
 /// What the two sides say to each other before the first task.
@@ -40,8 +42,8 @@ pub(crate) enum Message {
     Setup {
         /// The process id of the main process.
         parent: u32,
-        /// Whether only one id will exist.
-        single: bool,
+        /// The ids that will exist.
+        rung: Rung,
         /// The architectures to emulate, in OCI terms.
         emulators: Vec<String>,
     },
@@ -77,8 +79,8 @@ pub(crate) fn serve(tasks: &Tasks) -> ExitCode {
     sys::ignore_children();
     // Inherited by the processes of steps. What is wrong with it they will find out, too.
     let _ = seccomp::program(&Platform::host());
-    let Setup { steps, single, emulators } = setup;
-    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { single })]);
+    let Setup { steps, ids, emulators } = setup;
+    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { ids })]);
     drop(emulators);
     ExitCode::SUCCESS
 }
@@ -117,15 +119,14 @@ fn failed<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> SandboxError {
 struct Setup {
     /// Where steps come from.
     steps: OwnedFd,
-    /// Whether there is only one id.
-    single: bool,
+    ids: Ids,
     /// Must live as long as the namespaces are used.
     emulators: Option<PrivateInstance>,
 }
 
 /// Becomes root of new namespaces.
 fn set_up(socket: &OwnedFd) -> Result<Setup, SandboxError> {
-    let (Message::Setup { parent, single, emulators }, mut fds) = hear(socket)? else {
+    let (Message::Setup { parent, rung, emulators }, mut fds) = hear(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the set-up".to_owned() });
     };
     if fds.is_empty() {
@@ -143,7 +144,7 @@ fn set_up(socket: &OwnedFd) -> Result<Setup, SandboxError> {
     let (Message::Mapped, _) = hear(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the map".to_owned() });
     };
-    become_root(single)?;
+    become_root(rung.ids())?;
     sys::unshare(libc::CLONE_NEWNS).map_err(unshare_failed("mount"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(failed("make all mounts private"))?;
@@ -153,7 +154,7 @@ fn set_up(socket: &OwnedFd) -> Result<Setup, SandboxError> {
         .map_err(failed("prctl"))?;
     die_with(parent)?;
     rustix::process::umask(Mode::empty());
-    Ok(Setup { steps, single, emulators: register(&emulators, fds)? })
+    Ok(Setup { steps, ids: rung.ids(), emulators: register(&emulators, fds)? })
 }
 
 /// Has the kernel end the command before anything else if memory runs out. Never makes that less
@@ -181,9 +182,9 @@ pub(crate) fn die_with(parent: u32) -> Result<(), SandboxError> {
     if now == i32::try_from(parent).ok() { Ok(()) } else { Err(SandboxError::Gone) }
 }
 
-fn become_root(single: bool) -> Result<(), SandboxError> {
+fn become_root(ids: Ids) -> Result<(), SandboxError> {
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
-    if !single {
+    if ids == Ids::Range {
         // With a single id this right had to be given up for the map.
         rustix::thread::set_thread_groups(&[]).map_err(failed("setgroups"))?;
     }

@@ -20,7 +20,7 @@ use crate::binfmt::Registration;
 use crate::error::{Errno, SandboxError};
 use crate::helper::serve::{self, Message};
 use crate::helper::{join, role};
-use crate::idmap::{Caller, IdMap, Isolation};
+use crate::ladder::{self, Choice, Findings, Isolation};
 use crate::step::standby;
 use crate::wire;
 
@@ -46,7 +46,7 @@ pub struct Parent {
     network: Network,
     search_path: OsString,
     emulators: Mutex<Vec<Registration>>,
-    map: OnceLock<Result<IdMap, SandboxError>>,
+    choice: OnceLock<Result<Choice, SandboxError>>,
     helper: OnceLock<Result<Helper, SandboxError>>,
     notes: Mutex<BTreeSet<String>>,
 }
@@ -73,23 +73,23 @@ impl Parent {
             network: options.network,
             search_path: options.search_path,
             emulators: Mutex::new(options.emulators),
-            map: OnceLock::new(),
+            choice: OnceLock::new(),
             helper: OnceLock::new(),
             notes: Mutex::new(BTreeSet::new()),
         }
     }
 
-    /// Returns the id map in use; does not start anything.
+    /// Returns the rung in use; does not start anything.
     ///
-    /// **Errors** — those of [`Isolation`]: none allowed, or no range where one was demanded.
-    pub fn id_map(&self) -> Result<&IdMap, SandboxError> {
-        let choose = || IdMap::choose(self.isolation, &Caller::current(&self.search_path));
-        self.map.get_or_init(choose).as_ref().map_err(Clone::clone)
+    /// **Errors** — those of [`ladder::choose`].
+    fn choice(&self) -> Result<&Choice, SandboxError> {
+        let choose = || ladder::choose(self.isolation, &Findings::untried(&self.search_path));
+        self.choice.get_or_init(choose).as_ref().map_err(Clone::clone)
     }
 
     /// Starts the helper, if it is not running yet.
     fn sockets(&self) -> Result<&Sockets, SandboxError> {
-        let start = || Helper::start(self.id_map()?, self.take_emulators());
+        let start = || Helper::start(self.choice()?, self.take_emulators());
         let helper = self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?;
         helper.sockets.as_ref().ok_or(SandboxError::Gone)
     }
@@ -132,7 +132,7 @@ impl Parent {
 }
 
 impl Helper {
-    fn start(map: &IdMap, emulators: Vec<Registration>) -> Result<Self, SandboxError> {
+    fn start(choice: &Choice, emulators: Vec<Registration>) -> Result<Self, SandboxError> {
         let failed = |attempt: &'static str| {
             move |error: io::Error| SandboxError::Start {
                 attempt: attempt.to_owned(),
@@ -144,7 +144,7 @@ impl Helper {
         let (tell, told) = mpsc::channel();
         // The kernel ends the helper together with the *thread* that started it, so that must be
         // one that stays.
-        let kept = map.clone();
+        let kept = choice.map.clone();
         let keep = move || match role::start(theirs, &kept) {
             Ok(mut child) => {
                 let heard = tell.send(Ok(child.id()));
@@ -165,21 +165,21 @@ impl Helper {
             .recv()
             .map_err(|_| SandboxError::Gone)?
             .map_err(failed("executing xbuild again"))?;
-        helper.set_up(pid, map, &their_steps, emulators)?;
+        helper.set_up(pid, choice, &their_steps, emulators)?;
         Ok(helper)
     }
 
     fn set_up(
         &self,
         pid: u32,
-        map: &IdMap,
+        choice: &Choice,
         steps: &OwnedFd,
         emulators: Vec<Registration>,
     ) -> Result<(), SandboxError> {
         let socket = &self.sockets.as_ref().ok_or(SandboxError::Gone)?.tasks;
         let setup = Message::Setup {
             parent: std::process::id(),
-            single: map.is_single(),
+            rung: choice.rung,
             emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
         };
         let bytes = serde_json::to_vec(&setup)
@@ -190,7 +190,7 @@ impl Helper {
         let (Message::Unshared, _) = serve::hear(socket)? else {
             return Err(SandboxError::Protocol { what: "expected the new namespace".to_owned() });
         };
-        map.write(pid)?;
+        choice.map.write(pid)?;
         serve::say(socket, &Message::Mapped)?;
         match serve::hear(socket)? {
             (Message::Ready, _) => Ok(()),
@@ -220,11 +220,11 @@ impl Namespace for Parent {
     }
 
     fn map_name(&self) -> Result<String, StepFailure> {
-        Ok(self.id_map()?.name())
+        Ok(self.choice()?.map.name())
     }
 
     fn owners(&self) -> Result<Owners, StepFailure> {
-        Ok(if self.id_map()?.is_single() { Owners::Recorded } else { Owners::Real })
+        Ok(self.choice()?.rung.ids().owners())
     }
 
     fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure> {

@@ -61,6 +61,25 @@ impl Caller {
         }
     }
 
+    /// Returns an ordinary user who has ranges of ids.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let range = |start, count| Range { start, count };
+        Self {
+            uid: 1000,
+            gid: 100,
+            name: Some("dev".to_owned()),
+            may_map: false,
+            no_new_privs: false,
+            uids: vec![range(0, u32::MAX)],
+            gids: vec![range(0, u32::MAX)],
+            subuids: vec![range(100_000, 65_536), range(300_000, 5)],
+            subgids: vec![range(200_000, 65_536)],
+            newuidmap: Some("/usr/bin/newuidmap".into()),
+            newgidmap: Some("/usr/bin/newgidmap".into()),
+        }
+    }
+
     /// Returns the user as people know it.
     pub fn describe(&self) -> String {
         match &self.name {

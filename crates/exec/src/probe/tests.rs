@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 
 fn search_path() -> std::ffi::OsString {
@@ -44,7 +46,7 @@ fn a_platform_without_an_emulator_says_what_to_install() {
         Ok(_) => return skip("no-host-binfmt", "the host has emulators registered"),
     };
     assert_eq!(refused, platform);
-    if capabilities.user_namespaces.is_ok() {
+    if capabilities.findings.user_namespaces.is_ok() {
         assert!(gap.why.contains(foreign.qemu_name()), "{gap}");
         assert!(gap.how_to_get.contains("qemu-user-static"), "{gap}");
     }
@@ -64,10 +66,12 @@ fn machine(host: Arch, amd64_level: u32, ways: &[(Arch, Executor, bool)]) -> Cap
         (arch, Ways { best, host_entry: on_host.then(|| Some(arch.oci_name().to_owned())) })
     });
     Capabilities {
-        user_namespaces: Ok(()),
-        overlay: Ok(()),
+        findings: Findings {
+            caller: Caller::for_tests(),
+            user_namespaces: Ok(()),
+            overlay: Ok(()),
+        },
         private_binfmt: Ok(()),
-        id_range: Ok(()),
         host: Some(host),
         amd64_level,
         ways: ways.collect(),

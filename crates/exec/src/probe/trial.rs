@@ -23,7 +23,7 @@ use rustix::mount::{
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
-use super::Loaded;
+use super::candidate::Loaded;
 use crate::arch::Arch;
 use crate::error::EmulationError;
 use crate::{binfmt, sys, tiny_elf};
@@ -86,7 +86,7 @@ pub(super) struct Outcome {
 
 /// What was seen. `None` in an attempt: it was not reached.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(super) struct Seen {
     pub(super) child: io::Result<()>,
     pub(super) user_namespace: Option<Result<(), Errno>>,
     pub(super) id_map: Option<Result<(), Errno>>,
@@ -109,10 +109,10 @@ const ARGUMENTS: [&CStr; 3] = [c"probe", c"one", c"two"];
 const PLACES: [&CStr; 4] = [c"/sys", c"/tmp", c"/mnt", c"/dev"];
 
 /// Makes the experiments. The child and its children are gone when this returns.
-pub(super) fn run(subjects: &[Subject]) -> Findings {
+pub(super) fn run(subjects: &[Subject]) -> Seen {
     let nothing =
         Outcome { by_host: Run::Not, by_cpu: Run::Not, registered: None, emulated: Run::Not };
-    let mut findings = Findings {
+    let mut seen = Seen {
         child: Ok(()),
         user_namespace: None,
         id_map: None,
@@ -121,9 +121,9 @@ pub(super) fn run(subjects: &[Subject]) -> Findings {
         private_binfmt: None,
         outcomes: vec![nothing; subjects.len()],
     };
-    let result = run_child(subjects, &mut |report| findings.note(report));
-    findings.child = result;
-    findings
+    let result = run_child(subjects, &mut |report| seen.note(report));
+    seen.child = result;
+    seen
 }
 
 fn run_child(subjects: &[Subject], note: &mut dyn FnMut(Report)) -> io::Result<()> {
@@ -227,7 +227,7 @@ impl Report {
     }
 }
 
-impl Findings {
+impl Seen {
     fn note(&mut self, Report { what, index, value }: Report) {
         let attempt = || Some(errno(value).map_or(Ok(()), Err));
         match what {

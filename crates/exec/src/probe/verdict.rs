@@ -2,15 +2,14 @@
 
 use rustix::io::Errno;
 
-use super::trial::{Findings, Outcome, Run, Subject};
-use super::{Executor, Gap, Ways};
+use super::executor::{Executor, Ways};
+use super::trial::{Outcome, Run, Seen, Subject};
 use crate::arch::Arch;
 use crate::binfmt::HostEntry;
 use crate::diagnose;
-use crate::error::SandboxError;
-use crate::idmap::{Caller, IdMap, Isolation};
+use crate::gap::Gap;
 
-pub(super) fn user_namespaces(findings: &Findings) -> Result<(), Gap> {
+pub(super) fn user_namespaces(seen: &Seen) -> Result<(), Gap> {
     let gap = |why: &str, errno: Errno| {
         let hint = diagnose::refused_setup(errno.into());
         Gap {
@@ -18,19 +17,19 @@ pub(super) fn user_namespaces(findings: &Findings) -> Result<(), Gap> {
             how_to_get: hint.unwrap_or_else(|| diagnose::refused_namespace(errno.into())),
         }
     };
-    if let Some(Err(errno)) = findings.user_namespace {
+    if let Some(Err(errno)) = seen.user_namespace {
         return Err(Gap {
             why: format!("cannot create a user namespace: {errno}"),
             how_to_get: diagnose::refused_namespace(errno.into()),
         });
     }
-    if let Some(Err(errno)) = findings.id_map {
+    if let Some(Err(errno)) = seen.id_map {
         return Err(gap("cannot map the own id into a user namespace", errno));
     }
-    if let Some(Err(errno)) = findings.mounts {
+    if let Some(Err(errno)) = seen.mounts {
         return Err(gap("cannot mount a file system in a user namespace", errno));
     }
-    match (&findings.child, findings.mounts) {
+    match (&seen.child, seen.mounts) {
         (Ok(()), Some(_)) => Ok(()),
         (child, _) => Err(Gap {
             why: match child {
@@ -42,9 +41,9 @@ pub(super) fn user_namespaces(findings: &Findings) -> Result<(), Gap> {
     }
 }
 
-pub(super) fn overlay(findings: &Findings) -> Result<(), Gap> {
-    user_namespaces(findings)?;
-    match findings.overlay {
+pub(super) fn overlay(seen: &Seen) -> Result<(), Gap> {
+    user_namespaces(seen)?;
+    match seen.overlay {
         Some(Err(errno)) => Err(Gap {
             why: format!("cannot mount overlayfs in a user namespace: {errno}"),
             how_to_get: diagnose::refused_setup(errno.into()).unwrap_or_else(|| {
@@ -55,9 +54,9 @@ pub(super) fn overlay(findings: &Findings) -> Result<(), Gap> {
     }
 }
 
-pub(super) fn private_binfmt(findings: &Findings) -> Result<(), Gap> {
-    user_namespaces(findings)?;
-    match findings.private_binfmt {
+pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
+    user_namespaces(seen)?;
+    match seen.private_binfmt {
         Some(Ok(())) => Ok(()),
         Some(Err(Errno::NODEV)) => Err(Gap {
             why: "the kernel has no binfmt_misc".to_owned(),
@@ -74,27 +73,6 @@ pub(super) fn private_binfmt(findings: &Findings) -> Result<(), Gap> {
     }
 }
 
-pub(super) fn id_range(caller: &Caller) -> Result<(), Gap> {
-    let has_ranges = !caller.subuids.is_empty() && !caller.subgids.is_empty();
-    match IdMap::choose(Isolation::UsernsRange, caller) {
-        Ok(_) => Ok(()),
-        Err(SandboxError::NoRange { ref reason }) if caller.no_new_privs && has_ranges => {
-            Err(Gap {
-                why: reason.clone(),
-                how_to_get: "start xbuild without no_new_privs (allowPrivilegeEscalation: true)"
-                    .to_owned(),
-            })
-        }
-        Err(error) => Err(Gap {
-            how_to_get: error.hint().unwrap_or_default(),
-            why: match error {
-                SandboxError::NoRange { reason } => reason,
-                other => other.to_string(),
-            },
-        }),
-    }
-}
-
 const HOST_REGISTRATION: &str = "use a newer kernel, or have the administrator register emulators \
     with the flag F for the whole machine (packages qemu-user-static and binfmt-support)";
 
@@ -104,14 +82,14 @@ pub(super) fn ways(
     host: Option<Arch>,
     subject: &Subject,
     outcome: &Outcome,
-    findings: &Findings,
+    seen: &Seen,
     entries: &[HostEntry],
 ) -> Ways {
     let entry = entries.iter().find(|entry| entry.serves(&crate::tiny_elf::program(subject.arch)));
     let runs_by_host = outcome.by_host == Run::Well;
     let is_compat = host.and_then(Arch::compat) == Some(subject.arch);
     // Without a private instance to try it in, only the absence of an entry speaks for the CPU.
-    let by_cpu = match findings.private_binfmt {
+    let by_cpu = match seen.private_binfmt {
         Some(Ok(())) => outcome.by_cpu == Run::Well,
         _ => is_compat && runs_by_host && entry.is_none(),
     };
@@ -125,26 +103,21 @@ pub(super) fn ways(
                 Executor::PrivateBinfmt { emulator: emulator.clone() }
             }
             (_, Some(entry)) => Executor::HostBinfmt { entry: entry.clone() },
-            _ => Executor::Missing(missing(subject, outcome, findings, entry)),
+            _ => Executor::Missing(missing(subject, outcome, seen, entry)),
         }
     };
     Ways { best, host_entry }
 }
 
-fn missing(
-    subject: &Subject,
-    outcome: &Outcome,
-    findings: &Findings,
-    entry: Option<&HostEntry>,
-) -> Gap {
-    if let Err(gap) = user_namespaces(findings) {
+fn missing(subject: &Subject, outcome: &Outcome, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
+    if let Err(gap) = user_namespaces(seen) {
         return gap;
     }
     let (emulator, _) = match &subject.emulator {
         Ok(loaded) => loaded,
         Err(gap) => return gap.clone(),
     };
-    if let Err(mut gap) = private_binfmt(findings) {
+    if let Err(mut gap) = private_binfmt(seen) {
         if let Some(entry) = entry.filter(|entry| !entry.is_fixed()) {
             gap.why = format!(
                 "{}; the host's entry {} lacks the flag F, so it does not work in images",

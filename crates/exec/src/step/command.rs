@@ -11,6 +11,7 @@ use super::standby::Spec;
 use super::{limits, user};
 use crate::error::RunError;
 use crate::helper::serve;
+use crate::idmap::Ids;
 use crate::seccomp::{self, Filter};
 use crate::{sys, wire};
 
@@ -110,12 +111,13 @@ fn exists(path: &CStr) -> bool {
 pub(crate) fn become_command(
     command: &Command,
     spec: &Spec,
+    ids: Ids,
     who: &User,
     filter: Option<&Filter>,
     supervisor: OwnedFd,
     output: [OwnedFd; 2],
 ) -> RunError {
-    match prepare(spec, who, filter, supervisor, output) {
+    match prepare(spec, ids, who, filter, supervisor, output) {
         Ok(()) => command.execute(&spec.platform),
         Err(error) => error,
     }
@@ -123,6 +125,7 @@ pub(crate) fn become_command(
 
 fn prepare(
     spec: &Spec,
+    ids: Ids,
     who: &User,
     filter: Option<&Filter>,
     supervisor: OwnedFd,
@@ -153,7 +156,7 @@ fn prepare(
                 .map_err(RunError::setup("hand the listener over"))?;
         }
     }
-    user::become_user(&spec.user, who, spec.single, spec.security)?;
+    user::become_user(&spec.user, who, ids, spec.security)?;
     sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))
 }
 

@@ -22,16 +22,17 @@ use super::userns::stubs::Recorder;
 use super::walk::{self, Missing};
 use super::{files, user};
 use crate::error::RunError;
+use crate::idmap::Ids;
 use crate::sys::{self, Fork};
 use crate::wire;
 
 /// What pid 1 does; it ends with the command. `reader` is the other end of `events`, which it
 /// inherited. `supervisor` brings the request, and is who answers the calls that the filter keeps
-/// from the kernel. `single` tells whether the namespace has one id.
-pub(crate) fn main(single: bool, supervisor: OwnedFd, reader: OwnedFd, events: OwnedFd) -> ! {
+/// from the kernel. `ids` are those of the build's namespace.
+pub(crate) fn main(ids: Ids, supervisor: OwnedFd, reader: OwnedFd, events: OwnedFd) -> ! {
     drop(reader);
     // What unwinds must not go on as the process that this one was forked from.
-    match catch_unwind(AssertUnwindSafe(|| run(single, supervisor, &events))) {
+    match catch_unwind(AssertUnwindSafe(|| run(ids, supervisor, &events))) {
         Ok(Ok(exit)) => Event::Ended(exit).send(&events),
         Ok(Err(error)) => Event::Failed(error).send(&events),
         Err(_) => {}
@@ -40,13 +41,13 @@ pub(crate) fn main(single: bool, supervisor: OwnedFd, reader: OwnedFd, events: O
     sys::exit_now(0)
 }
 
-fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError> {
+fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError> {
     die_with_reader(events)?;
     sys::close_all_but(&[events.as_fd(), supervisor.as_fd()])
         .map_err(RunError::setup("close descriptors"))?;
     rustix::process::umask(Mode::empty());
     sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))?;
-    let kit = Kit::new(single)?;
+    let kit = Kit::new(ids)?;
     let request = wire::receive(&supervisor).map_err(RunError::setup("wait for the request"))?;
     let (_, mut fds) = request.ok_or(RunError::Killed)?;
     let spec = Spec::read(fds.first())?;
@@ -59,7 +60,7 @@ fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunE
         sys::unshare(libc::CLONE_NEWNET)
             .map_err(RunError::setup("unshare the network namespace"))?;
     }
-    let (command, who) = build_root(&spec, joined, kit, events)?;
+    let (command, who) = build_root(&spec, ids, joined, kit, events)?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| match errno {
         Errno::INVAL => {
             RunError::Invalid { what: "host name".to_owned(), value: spec.hostname.clone() }
@@ -76,7 +77,8 @@ fn run(single: bool, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunE
         Fork::Child => {
             let output = [stdout, stderr];
             let filter = filter.as_ref();
-            let error = command::become_command(&command, &spec, &who, filter, supervisor, output);
+            let error =
+                command::become_command(&command, &spec, ids, &who, filter, supervisor, output);
             Event::Failed(error).send(events);
             sys::exit_now(127)
         }
@@ -101,6 +103,7 @@ fn die_with_reader(events: &OwnedFd) -> Result<(), RunError> {
 /// process. Returns what to execute there, as whom.
 fn build_root(
     spec: &Spec,
+    ids: Ids,
     joined: Option<OwnedFd>,
     kit: Kit,
     events: &OwnedFd,
@@ -110,14 +113,12 @@ fn build_root(
     let root = Root::mount(dirs, joined, staging)?;
     // Before anything is mounted over the image's own files.
     let who = user::look_up(&root, &spec.user)?;
-    if spec.single {
-        user::check_single(&spec.user, &who)?;
-    }
+    user::check(&spec.user, &who, ids)?;
     let command = Command::new(spec, &who.home)?;
     kit.furnish(&root, spec, &mut |event| event.send(events))?;
     let mut stubs = Recorder::default();
     files::bind_all(&root, spec, &mut stubs)?;
-    run_mounts::mount_all(&root, spec, &mut stubs, &mut |event| event.send(events))?;
+    run_mounts::mount_all(&root, spec, ids, &mut stubs, &mut |event| event.send(events))?;
     let stubs = stubs
         .finish(root.upper.as_fd())
         .map_err(RunError::setup("look at the mount points that were made"))?;

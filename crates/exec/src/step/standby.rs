@@ -28,6 +28,7 @@ use crate::helper::{join, serve};
 use crate::host::agent::Lent;
 use crate::host::output::Lines;
 use crate::host::sandbox::Parent;
+use crate::idmap::Ids;
 use crate::seccomp::{self, Filter};
 use crate::supervisor::watch;
 use crate::sys::{self, Fork};
@@ -55,8 +56,6 @@ pub(crate) struct Spec {
     pub(crate) shm_size: u64,
     pub(crate) scripts: Vec<Script>,
     pub(crate) mounts: Vec<ReadyMount>,
-    /// Whether the namespace has a single id.
-    pub(crate) single: bool,
 }
 
 /// What pid 1 of the step, and the command's process before it becomes the command, report.
@@ -89,7 +88,7 @@ pub(crate) fn run(
     mounts: &[ReadyMount],
     output: &dyn Output,
 ) -> Result<Records, StepFailure> {
-    let mut spec = spec(parent, network, root, request)?;
+    let mut spec = spec(network, root, request);
     // Until the command has ended.
     let _agents = lend_agents(root, mounts, &mut spec.mounts)?;
     let bytes = serde_json::to_vec(&spec)
@@ -121,12 +120,7 @@ pub(crate) fn runs_on_cpu(platform: &Platform) -> bool {
     arch == host || arch == host.and_then(Arch::compat)
 }
 
-fn spec(
-    parent: &Parent,
-    network: Network,
-    root: &RootFs,
-    request: &RunRequest,
-) -> Result<Spec, StepFailure> {
+fn spec(network: Network, root: &RootFs, request: &RunRequest) -> Spec {
     let network = if request.network == Network::Default { network } else { request.network };
     let mut env = request.env.clone();
     for (name, value) in &request.unkeyed_env {
@@ -134,7 +128,7 @@ fn spec(
             env.push((name.clone(), value.clone()));
         }
     }
-    Ok(Spec {
+    Spec {
         root: as_mounted(root, request),
         argv: request.argv.clone(),
         env,
@@ -149,8 +143,7 @@ fn spec(
         shm_size: request.shm_size,
         scripts: request.scripts.clone(),
         mounts: Vec::new(),
-        single: parent.id_map()?.is_single(),
-    })
+    }
 }
 
 /// Returns the folders as they are to be mounted: without those that are joined, or with all and
@@ -268,6 +261,7 @@ pub(crate) struct Standby(Result<Processes, RunError>);
 
 #[derive(Debug)]
 struct Processes {
+    ids: Ids,
     init: Pid,
     /// What pid 1 tells.
     events: OwnedFd,
@@ -276,10 +270,10 @@ struct Processes {
 }
 
 impl Standby {
-    /// Makes one, in the process that will be the step's task; `single` tells whether the build's
-    /// namespace has one id. What fails is told to whoever asks for the step.
-    pub(crate) fn new(single: bool) -> Self {
-        Self(Processes::start(single))
+    /// Makes one, in the process that will be the step's task; `ids` are those of the
+    /// build's namespace. What fails is told to whoever asks for the step.
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self(Processes::start(ids))
     }
 
     /// Returns the descriptors that it needs.
@@ -297,14 +291,14 @@ impl Standby {
 }
 
 impl Processes {
-    fn start(single: bool) -> Result<Self, RunError> {
+    fn start(ids: Ids) -> Result<Self, RunError> {
         enter_namespaces()?;
         let (events, events_end) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
         let (channel, channel_end) = wire::pair().map_err(RunError::setup("socketpair"))?;
         match sys::fork().map_err(RunError::setup("fork"))? {
-            Fork::Child => init::main(single, channel_end, events, events_end),
-            Fork::Parent(init) => Ok(Self { init, events, channel }),
+            Fork::Child => init::main(ids, channel_end, events, events_end),
+            Fork::Parent(init) => Ok(Self { ids, init, events, channel }),
         }
     }
 
@@ -314,7 +308,7 @@ impl Processes {
         records: &mut Records,
         notes: &mut Vec<String>,
     ) -> Result<Exit, RunError> {
-        let Self { init, events, channel } = self;
+        let Self { ids, init, events, channel } = self;
         // Before pid 1 does, with whom this process shares the place in the file.
         let spec = Spec::read(fds.first())?;
         let RootFs::Overlay(dirs) = &spec.root;
@@ -326,7 +320,7 @@ impl Processes {
         drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
-        let text = watch::attend(&spec, events, channel, records)?;
+        let text = watch::attend(ids, events, channel, records)?;
         retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
             .map_err(RunError::setup("wait for the step"))?;
         let mut result = Err(RunError::Killed);

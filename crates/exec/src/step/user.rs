@@ -11,6 +11,7 @@ use xbuild_model::run::Security;
 
 use super::userns::root::Root;
 use crate::error::RunError;
+use crate::idmap::Ids;
 
 /// What root of a container may do: the list that Docker has, so that commands find what they are
 /// used to. All of it counts for the ids of the build's user namespace only; raw sockets of the host
@@ -61,9 +62,9 @@ fn read(root: &Root, path: &str) -> Result<String, RunError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Refuses a user who does not exist in a namespace of a single id.
-pub(crate) fn check_single(user: &str, who: &User) -> Result<(), RunError> {
-    if who.uid == 0 && who.gid == 0 {
+/// Refuses a user other than root where only root exists.
+pub(crate) fn check(user: &str, who: &User, ids: Ids) -> Result<(), RunError> {
+    if ids == Ids::Range || (who.uid == 0 && who.gid == 0) {
         return Ok(());
     }
     Err(unmapped(user, who, "only root exists in a user namespace with a single id"))
@@ -86,7 +87,7 @@ fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
 pub(crate) fn become_user(
     user: &str,
     who: &User,
-    single: bool,
+    ids: Ids,
     security: Security,
 ) -> Result<(), RunError> {
     let failed = |what: &'static str| {
@@ -98,7 +99,7 @@ pub(crate) fn become_user(
     if security == Security::Sandbox {
         limit_capabilities().map_err(RunError::setup("drop capabilities"))?;
     }
-    if !single {
+    if ids == Ids::Range {
         let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         rustix::thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
     }

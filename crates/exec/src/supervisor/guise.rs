@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal};
 use rustix::thread::{CapabilitySets, Gid};
 
 use super::caller::Caller;
+use crate::idmap::Ids;
 use crate::sys;
 
 /// What this process is when it is itself: root of the build's user namespace, with all rights
@@ -18,12 +19,11 @@ pub(crate) struct Guise {
     capabilities: CapabilitySets,
     /// Who ends this process by ending.
     parent: Option<Pid>,
-    /// Whether there is a single id, and so no setting of groups.
-    single: bool,
+    ids: Ids,
 }
 
 impl Guise {
-    pub fn new(single: bool) -> Result<Self, Errno> {
+    pub fn new(ids: Ids) -> Result<Self, Errno> {
         let open = |path: &str| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty())
@@ -33,7 +33,7 @@ impl Guise {
             folder: open(".")?,
             capabilities: rustix::thread::capabilities(None)?,
             parent: rustix::process::getppid(),
-            single,
+            ids,
         })
     }
 
@@ -42,7 +42,7 @@ impl Guise {
     pub fn wear(&self, caller: &Caller) -> Result<(), Errno> {
         rustix::process::umask(caller.umask);
         enter(&caller.root, &caller.start)?;
-        if !self.single {
+        if self.ids == Ids::Range {
             let groups: Vec<Gid> = caller.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
             rustix::thread::set_thread_groups(&groups)?;
         }
@@ -68,7 +68,7 @@ impl Guise {
     pub fn take_off(&self) -> Result<(), Errno> {
         self.regain_rights()?;
         sys::set_file_ids(0, 0).map_err(|_| Errno::PERM)?;
-        if !self.single {
+        if self.ids == Ids::Range {
             rustix::thread::set_thread_groups(&[])?;
         }
         enter(&self.root, &self.folder)?;

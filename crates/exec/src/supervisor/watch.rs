@@ -21,8 +21,8 @@ use xbuild_model::records::Records;
 use super::caller::Caller;
 use super::guise::Guise;
 use crate::error::RunError;
+use crate::idmap::Ids;
 use crate::seccomp::notice::{self, Mknod};
-use crate::step::standby::Spec;
 use crate::wire;
 
 /// Bytes of events read at a time.
@@ -36,7 +36,7 @@ const WHAT: &str = "attend to the step";
 /// Answers the step's calls until `events` ends, and returns what came through it. `channel` brings
 /// the listener, if there is one; `records` takes the devices that are made.
 pub(crate) fn attend(
-    spec: &Spec,
+    ids: Ids,
     events: OwnedFd,
     channel: OwnedFd,
     records: &mut Records,
@@ -56,7 +56,7 @@ pub(crate) fn attend(
                 }
                 Line::Listener(listener) if call.contains(PollFlags::IN) => {
                     if supervisor.is_none() {
-                        supervisor = Some(Supervisor::new(spec).map_err(RunError::setup(WHAT))?);
+                        supervisor = Some(Supervisor::new(ids).map_err(RunError::setup(WHAT))?);
                     }
                     if let Some(supervisor) = &supervisor {
                         supervisor.serve(&listener, records).map_err(RunError::setup(WHAT))?;
@@ -105,12 +105,9 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(spec: &Spec) -> Result<Self, Errno> {
+    fn new(ids: Ids) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            proc: rustix::fs::open("/proc", flags, Mode::empty())?,
-            guise: Guise::new(spec.single)?,
-        })
+        Ok(Self { proc: rustix::fs::open("/proc", flags, Mode::empty())?, guise: Guise::new(ids)? })
     }
 
     /// Answers one call.

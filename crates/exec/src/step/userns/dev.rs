@@ -8,6 +8,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::mounts::{self, INERT, attach, create, open_path};
 use crate::error::RunError;
+use crate::idmap::Ids;
 use crate::mount::clone_of;
 
 /// The devices and their numbers. Only root of the machine can make device files, so the host's
@@ -38,7 +39,7 @@ const WHAT: &str = "/dev";
 const SHM_SIZE: u64 = 64 << 20;
 
 /// Mounts `/dev` with what belongs below it at `target` and returns it.
-pub(crate) fn mount_dev(target: OwnedFd, single: bool) -> Result<OwnedFd, RunError> {
+pub(crate) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> {
     let dev = create(
         c"tmpfs",
         &[(c"size", Some("64m")), (c"mode", Some("0755"))],
@@ -54,7 +55,7 @@ pub(crate) fn mount_dev(target: OwnedFd, single: bool) -> Result<OwnedFd, RunErr
     let quiet = INERT.difference(MountAttrFlags::MOUNT_ATTR_NODEV);
     let mut pts =
         vec![(c"newinstance", None), (c"ptmxmode", Some("0666")), (c"mode", Some("0620"))];
-    if !single {
+    if ids == Ids::Range {
         pts.push((c"gid", Some(TTY_GROUP)));
     }
     mount_below(&dev, "pts", create(c"devpts", &pts, quiet)?)?;

@@ -11,6 +11,7 @@ use super::dev;
 use super::mounts::{self, Blank};
 use super::root::{Root, make_folder};
 use crate::error::RunError;
+use crate::idmap::Ids;
 use crate::step::standby::{Event, Spec};
 
 /// The room for generated files: lists of hosts, scripts.
@@ -33,9 +34,9 @@ pub(crate) struct Kit {
 }
 
 impl Kit {
-    /// Makes the parts. To be called in a mount and pid namespace of the step's own; `single` tells
-    /// whether one id exists only.
-    pub fn new(single: bool) -> Result<Self, RunError> {
+    /// Makes the parts. To be called in a mount and pid namespace of the step's own, with the `ids`
+    /// of the build's.
+    pub fn new(ids: Ids) -> Result<Self, RunError> {
         let outer = mounts::open_path(CWD, "/sys").map_err(RunError::mount("/sys"))?;
         let open_sys = mounts::copy_sys(&outer)?;
         let sys = mounts::copy_sys(&outer)?;
@@ -48,7 +49,7 @@ impl Kit {
         let failed = || RunError::setup("make a folder");
         let place = |name: &str| make_folder(&staging, name).map_err(failed());
         let blank = Blank::new(&staging).map_err(RunError::setup("make a file"))?;
-        let dev = dev::mount_dev(place("dev")?, single)?;
+        let dev = dev::mount_dev(place("dev")?, ids)?;
         let mut notes = Vec::new();
         let proc = mounts::mount_proc(place("proc")?, Some(&blank), &mut notes)?;
         mounts::mount_sys(&sys, place("sys")?, &blank, Some(&blank))?;

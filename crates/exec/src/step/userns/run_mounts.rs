@@ -19,6 +19,7 @@ use super::root::{self, Root};
 use super::secrets::Secrets;
 use super::stubs::Recorder;
 use crate::error::RunError;
+use crate::idmap::Ids;
 use crate::mount;
 use crate::step::standby::{Event, Spec};
 use crate::step::walk::{self, Missing};
@@ -37,13 +38,14 @@ const TMPFS_MODE: u32 = 0o1777;
 pub(crate) fn mount_all(
     root: &Root,
     spec: &Spec,
+    ids: Ids,
     recorder: &mut Recorder,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), RunError> {
     let mut all: Vec<&ReadyMount> = spec.mounts.iter().collect();
     // A path sorts after those that it lies in. Of equal ones the last covers the others.
     all.sort_by(|a, b| a.target.cmp(&b.target));
-    let mut step = Step { root, spec, secrets: None, tell };
+    let mut step = Step { root, spec, ids, secrets: None, tell };
     for (number, ReadyMount { target, source }) in all.into_iter().enumerate() {
         if let ReadySource::Tmpfs { size } = source {
             let (place, mode) = find_target(root, recorder, target, true)?;
@@ -63,6 +65,7 @@ pub(crate) fn mount_all(
 struct Step<'a> {
     root: &'a Root,
     spec: &'a Spec,
+    ids: Ids,
     secrets: Option<Secrets>,
     tell: &'a mut dyn FnMut(Event),
 }
@@ -116,7 +119,7 @@ impl Step<'_> {
         if uid == u32::MAX || gid == u32::MAX {
             return Err(RunError::MountOwner { target: target.to_owned(), uid, gid });
         }
-        if self.spec.single && (uid, gid) != (0, 0) {
+        if self.ids == Ids::Single && (uid, gid) != (0, 0) {
             (self.tell)(Event::Note(format!(
                 "{target} belongs to root instead of {uid}:{gid}: only root exists in a user \
                  namespace with a single id"
