@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use xbuild_exec::emulator::Emulator;
-use xbuild_exec::{Isolation, Options, Parent};
+use xbuild_exec::{Isolation, Options, Sandbox};
 use xbuild_files::Context;
 use xbuild_files::copy::CopyWarning;
 use xbuild_layer::{Encoding, Mtime};
@@ -74,9 +74,9 @@ fn credentials(machine: &Machine) -> Result<Credentials, Problem> {
         .map_err(|error| Problem::input(format!("{}: {error}", path.display())))
 }
 
-/// What the user namespace of a build shall be like.
+/// The choices that a build makes for its sandbox.
 #[derive(Debug)]
-pub struct Sandbox<'a> {
+pub struct SandboxOptions<'a> {
     /// Which ids it has.
     pub isolation: Isolation,
     /// What runs programs of other processors.
@@ -88,12 +88,12 @@ pub struct Sandbox<'a> {
 }
 
 /// Returns the namespace that a build's steps run in; it is started by the first that needs it.
-pub fn namespace(sandbox: &Sandbox<'_>) -> Result<Arc<Parent>, Problem> {
-    Ok(Arc::new(Parent::new(Options {
-        isolation: sandbox.isolation,
-        emulators: preflight::load(sandbox.emulators)?,
-        network: sandbox.network,
-        search_path: sandbox.search_path.to_owned(),
+pub fn namespace(options: &SandboxOptions<'_>) -> Result<Arc<Sandbox>, Problem> {
+    Ok(Arc::new(Sandbox::new(Options {
+        isolation: options.isolation,
+        emulators: preflight::load(options.emulators)?,
+        network: options.network,
+        search_path: options.search_path.to_owned(),
     })))
 }
 
@@ -180,18 +180,18 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
     if leftovers.is_empty() {
         return Ok(());
     }
-    let sandbox = Sandbox {
+    let options = SandboxOptions {
         isolation: Isolation::Auto,
         emulators: &[],
         network: Network::Default,
         search_path: &machine.search_path,
     };
-    remove_leftovers_in(&*namespace(&sandbox)?, leftovers)
+    remove_leftovers_in(&*namespace(&options)?, leftovers)
         .map_err(|failure| Problem::step(&failure))
 }
 
 /// Removes folders that hold files of other ids, from inside the namespace of a build.
-pub fn remove_leftovers_in(namespace: &Parent, leftovers: &[Leftover]) -> Result<(), StepFailure> {
+pub fn remove_leftovers_in(namespace: &Sandbox, leftovers: &[Leftover]) -> Result<(), StepFailure> {
     let paths: Vec<PathBuf> = leftovers.iter().map(|leftover| leftover.path.clone()).collect();
     xbuild_snapshot::remove::trees(namespace, &paths)
 }

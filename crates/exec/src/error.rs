@@ -8,6 +8,12 @@ use std::io;
 pub use run::RunError;
 pub use sandbox::{Errno, SandboxError};
 
+/// Returns an error with its causes in one line.
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Why a step could not be put under its system call filter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,5 +1,11 @@
-//! The main process's side of the sandbox.
+//! The main process's side of the sandbox: it starts the helper, hands tasks over, and passes the
+//! output of steps on.
 
-pub(crate) mod agent;
-pub(crate) mod output;
-pub(crate) mod sandbox;
+mod agent;
+mod launch;
+mod output;
+mod run;
+mod sandbox;
+mod task;
+
+pub use sandbox::{Options, Sandbox};

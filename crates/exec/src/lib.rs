@@ -1,6 +1,6 @@
 //! Running the commands of a build: user and mount namespaces, the sandbox of a step, emulators.
 //!
-//! [`Parent`] is the build's user namespace: it implements the seams `Runner` and `Namespace`. What
+//! [`Sandbox`] is the build's user namespace: it implements the seams `Runner` and `Namespace`. What
 //! runs inside of it is the same program, started again: [`role`] must be the first call of `main`.
 //!
 //! Where to look: `host` and `helper` are the two ends of the socket between the processes,
@@ -11,7 +11,7 @@
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use xbuild_exec::{Isolation, Options, Parent, Tasks};
+//! use xbuild_exec::{Isolation, Options, Sandbox, Tasks};
 //! use xbuild_model::run::Network;
 //! use xbuild_model::seam::Namespace;
 //!
@@ -20,13 +20,13 @@
 //!     if let Some(code) = xbuild_exec::role(&tasks) {
 //!         return code;
 //!     }
-//!     let parent = Parent::new(Options {
+//!     let sandbox = Sandbox::new(Options {
 //!         isolation: Isolation::Auto,
 //!         emulators: Vec::new(),
 //!         network: Network::Host,
 //!         search_path: "/usr/bin".into(),
 //!     });
-//!     let answer = parent.start("shout", b"hello".to_vec(), Vec::new()).and_then(|task| task.wait());
+//!     let answer = sandbox.start("shout", b"hello".to_vec(), Vec::new()).and_then(|task| task.wait());
 //!     assert_eq!(answer.expect("this machine has user namespaces"), b"HELLO");
 //!     ExitCode::SUCCESS
 //! }
@@ -43,8 +43,10 @@ mod helper;
 mod host;
 mod idmap;
 pub mod ladder;
+mod lifeline;
 mod mount;
 pub mod probe;
+mod protocol;
 mod sealed;
 pub mod seccomp;
 mod step;
@@ -56,7 +58,6 @@ mod wire;
 
 pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
-pub use helper::role::role;
-pub use helper::tasks::{TaskFn, Tasks};
-pub use host::sandbox::{Options, Parent};
+pub use helper::{TaskFn, Tasks, role};
+pub use host::{Options, Sandbox};
 pub use ladder::Isolation;

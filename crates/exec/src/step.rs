@@ -1,10 +1,20 @@
-//! The processes of one RUN step.
+//! One RUN step: the processes from the helper down to the command.
+//!
+//! The process of the task ([`Standby`]) makes the namespaces, waits, and cleans up afterwards;
+//! while the command runs it is the `supervisor` of its system calls. Its child is pid 1 of the
+//! step (`init`): it builds the root file system, starts the command (`command`), and reaps. Both
+//! processes are there before the request comes, with everything that does not depend on it.
+//!
+//! The parts that need a user namespace of the build's are in `userns`: namespaces, mounts, the
+//! root file system. Everything else serves any way of running a step.
 
-pub(crate) mod command;
-pub(crate) mod files;
-pub(crate) mod init;
-pub(crate) mod limits;
-pub(crate) mod standby;
-pub(crate) mod user;
+mod command;
+mod files;
+mod init;
+mod limits;
+mod standby;
+mod user;
 pub(crate) mod userns;
-pub(crate) mod walk;
+mod walk;
+
+pub(crate) use standby::Standby;

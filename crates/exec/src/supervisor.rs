@@ -1,5 +1,7 @@
 //! The process that watches a step from outside.
 
-pub(crate) mod caller;
-pub(crate) mod guise;
-pub(crate) mod watch;
+mod caller;
+mod guise;
+mod watch;
+
+pub(crate) use watch::attend;

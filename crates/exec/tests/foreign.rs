@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor};
-use xbuild_exec::{Isolation, Options, Parent, Tasks};
+use xbuild_exec::{Isolation, Options, Sandbox, Tasks};
 use xbuild_model::Platform;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Security};
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         .iter()
         .map(|emulator| emulator.registration().unwrap())
         .collect();
-    let parent = Parent::new(Options {
+    let sandbox = Sandbox::new(Options {
         isolation: Isolation::Auto,
         emulators,
         network: Network::Host,
@@ -78,14 +78,14 @@ fn main() -> ExitCode {
     // All at once, as a build for many platforms does it.
     std::thread::scope(|scope| {
         for (arch, platform) in &present {
-            let (parent, root) = (&parent, Path::new(&roots).join(arch.oci_name()));
-            scope.spawn(move || check(parent, &root, platform));
+            let (sandbox, root) = (&sandbox, Path::new(&roots).join(arch.oci_name()));
+            scope.spawn(move || check(sandbox, &root, platform));
         }
     });
     ExitCode::SUCCESS
 }
 
-fn check(parent: &Parent, root: &Path, platform: &Platform) {
+fn check(sandbox: &Sandbox, root: &Path, platform: &Platform) {
     let dir = tempfile::tempdir().unwrap();
     let dirs = Overlay {
         lowers: vec![root.to_owned()],
@@ -112,7 +112,7 @@ fn check(parent: &Parent, root: &Path, platform: &Platform) {
         unkeyed_env: Vec::new(),
     };
     let lines = Lines::default();
-    let result = parent.run(&RootFs::Overlay(dirs.clone()), &request, &[], &lines);
+    let result = sandbox.run(&RootFs::Overlay(dirs.clone()), &request, &[], &lines);
     let lines = lines.0.into_inner().unwrap();
     assert!(result.is_ok(), "{platform}: {result:?}");
     assert_eq!(lines[1..], *EXPECTED, "{platform}");

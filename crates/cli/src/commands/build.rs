@@ -9,7 +9,7 @@ use xbuild_build::output::Output;
 use xbuild_build::planning::{self, Unplanned};
 use xbuild_build::push_ahead::PushAhead;
 use xbuild_build::secrets::GivenSecrets;
-use xbuild_build::wiring::{self, Sandbox};
+use xbuild_build::wiring::{self, SandboxOptions};
 use xbuild_build::{contexts, linting, preflight, project};
 use xbuild_exec::Isolation;
 use xbuild_exec::emulator::Emulator;
@@ -72,7 +72,7 @@ pub(crate) fn run(args: BuildArgs) -> Result<(), Problem> {
     let push_ahead = target.map(|target| PushAhead::new(&client, target));
     // The engine and the namespace, which starts nothing before it is used.
     let engine = |emulators: &[Emulator], events: Arc<Console>| {
-        let namespace = wiring::namespace(&Sandbox {
+        let namespace = wiring::namespace(&SandboxOptions {
             isolation,
             emulators,
             network,

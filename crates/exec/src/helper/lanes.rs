@@ -1,7 +1,7 @@
 //! Processes that wait for work: forked, and for steps set up, before there is any.
 //!
 //! A lane is a socket that tasks of one kind come through. One process always waits at it. Once that
-//! has a task the helper forks the next one, while the task is done.
+//! process has a task, the helper forks the next one while the task is done.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,16 +11,16 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 
 use super::join;
-use super::serve::{ANSWER, REFUSAL, die_with};
 use super::tasks::Tasks;
 use crate::idmap::Ids;
-use crate::step::standby::Standby;
+use crate::protocol::{self, Answer};
+use crate::step::Standby;
 use crate::sys::{self, Fork};
-use crate::wire;
+use crate::{lifeline, wire};
 
-/// What the processes of a lane do.
+/// The work of a lane's processes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind<'a> {
+pub(super) enum Kind<'a> {
     /// Any of these tasks.
     Task(&'a Tasks),
     /// One RUN step, in a namespace with these ids.
@@ -38,8 +38,8 @@ struct Lane<'a> {
 
 /// Serves lanes until the first one's socket is closed at the other end.
 ///
-/// Of the descriptors of a message the first takes the answer and the second has the request.
-pub(crate) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
+/// The first descriptor of a message takes the answer, the second one has the request.
+pub(super) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
     let lane = |(socket, kind)| Lane { socket, kind, spare: None };
     let mut lanes: Vec<Lane<'_>> = lanes.into_iter().map(lane).collect();
     loop {
@@ -59,14 +59,14 @@ pub(crate) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
     }
 }
 
-/// Waits until a process has got a task. Returns for each lane whether its process has, `None`
+/// Waits until a process has a task. Returns for each lane whether its process has one, or `None`
 /// when the first lane is closed.
 fn wait(lanes: &[Lane<'_>]) -> Result<Option<Vec<bool>>, Errno> {
     let spares = lanes.iter().filter_map(|lane| lane.spare.as_ref());
     let mut polled: Vec<PollFd<'_>> =
         spares.map(|spare| PollFd::new(spare, PollFlags::IN)).collect();
     let first = lanes.first().ok_or(Errno::INVAL)?;
-    // Not to read from it, only to see it close.
+    // Polled only to see it close.
     polled.push(PollFd::new(&first.socket, PollFlags::empty()));
     retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
     let mut events = polled.iter().map(PollFd::revents);
@@ -79,7 +79,7 @@ fn wait(lanes: &[Lane<'_>]) -> Result<Option<Vec<bool>>, Errno> {
 
 impl Lane<'_> {
     /// Forks the process that waits. If that fails, the next task is refused with the reason, and
-    /// there still is none; returns `false` if there is no next task.
+    /// nobody waits; returns `false` if there is no next task.
     fn fork(&mut self) -> bool {
         let helper = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
         let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from);
@@ -93,7 +93,7 @@ impl Lane<'_> {
             Err(error) => {
                 let Ok(Some((_, fds))) = wire::receive(&self.socket) else { return false };
                 if let Some(answer) = fds.into_iter().next() {
-                    reply(answer, &Err(format!("cannot start a process: {error}")));
+                    Answer(Err(format!("cannot start a process: {error}"))).send(answer);
                 }
                 true
             }
@@ -101,10 +101,10 @@ impl Lane<'_> {
     }
 
     /// Waits for a task and does it, in a process of its own that ends with it. `waiting` is closed
-    /// when it has the task.
+    /// once the task is there.
     fn work(&self, helper: u32, waiting: OwnedFd) -> ! {
         // If the helper is gone there is nobody to tell.
-        if die_with(helper).is_err() {
+        if lifeline::end_with(helper).is_err() {
             sys::exit_now(1);
         }
         sys::watch_children();
@@ -130,13 +130,14 @@ impl Lane<'_> {
             Err(_) => Err("panicked".to_owned()),
         });
         let result = catch_unwind(work).unwrap_or_else(|_| Err("panicked".to_owned()));
-        // The answer ends here, not when the process has: its memory takes a while to be given back.
-        reply(answer, &result);
+        // The answer ends here, not with the process, whose memory takes a while to be given back.
+        Answer(result).send(&answer);
+        drop(answer);
         sys::exit_now(0)
     }
 }
 
-/// What a process has while it waits.
+/// A process's preparations while it waits.
 enum Prepared<'a> {
     Task(&'a Tasks),
     Step(Standby),
@@ -155,24 +156,9 @@ fn do_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) -> Result<Vec<u8>,
     let request = wire::read_payload(fds.remove(0))
         .map_err(|error| format!("cannot read the request: {error}"))?;
     let name = String::from_utf8_lossy(name);
-    if name == join::TASK {
+    if name == protocol::JOIN {
         return join::task(&request);
     }
     let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
     task(&request, fds)
-}
-
-fn reply(answer: OwnedFd, result: &Result<Vec<u8>, String>) {
-    let (kind, bytes) = match result {
-        Ok(bytes) => (ANSWER, bytes.as_slice()),
-        Err(message) => (REFUSAL, message.as_bytes()),
-    };
-    let mut rest = &[&[kind], bytes].concat()[..];
-    while !rest.is_empty() {
-        match retry_on_intr(|| rustix::io::write(&answer, rest)) {
-            Ok(written) => rest = &rest[written..],
-            // Nobody waits for the answer.
-            Err(_) => return,
-        }
-    }
 }

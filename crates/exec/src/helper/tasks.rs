@@ -30,7 +30,7 @@ impl Tasks {
     }
 
     /// Returns the function of that name.
-    pub(crate) fn find(&self, name: &str) -> Option<TaskFn> {
+    pub(super) fn find(&self, name: &str) -> Option<TaskFn> {
         self.functions.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
     }
 }

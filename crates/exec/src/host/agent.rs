@@ -31,7 +31,7 @@ const SIGN_REQUEST: u8 = 13;
 
 /// A socket that leads to an agent, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(super) struct Lent {
     path: PathBuf,
     /// `None` only while this is dropped: closing it ends all threads.
     alive: Option<OwnedFd>,
@@ -41,7 +41,7 @@ pub(crate) struct Lent {
 impl Lent {
     /// Makes the socket `home`/`name` for the agent at `agent`. The folder is made if it is
     /// missing.
-    pub fn start(agent: &Path, home: &Path, name: &str) -> io::Result<Self> {
+    pub(super) fn start(agent: &Path, home: &Path, name: &str) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(home)?;
         // Names of sockets are short; the store's path may be long.
         let folder = File::open(home)?;
@@ -56,7 +56,7 @@ impl Lent {
     }
 
     /// Returns where the socket is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 }

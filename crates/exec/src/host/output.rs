@@ -1,18 +1,77 @@
-//! Cutting what a command writes into lines.
+//! The output of a command: two pipes that are cut into lines.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::{Errno, retry_on_intr};
+use xbuild_model::seam::Output;
+
+use crate::error::SandboxError;
+
+/// Bytes taken from a pipe at a time: as many as a pipe holds.
+const BUFFER: usize = 64 << 10;
 
 /// The most bytes of a line that are kept waiting for its end; longer ones come in pieces.
 const LINE_LIMIT: usize = 64 << 10;
 
+/// Passes the output on until both pipes are closed, in about the order in which it was written.
+pub(super) fn pass_on(
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    output: &dyn Output,
+) -> Result<(), SandboxError> {
+    let failed = |errno: Errno| SandboxError::Protocol {
+        what: format!("cannot read the command's output: {errno}"),
+    };
+    let stream = |pipe, stderr| Stream { pipe, stderr, lines: Lines::default() };
+    let mut streams = vec![stream(stdout, false), stream(stderr, true)];
+    let mut buffer = vec![0; BUFFER];
+    while !streams.is_empty() {
+        let mut polled: Vec<PollFd<'_>> =
+            streams.iter().map(|stream| PollFd::new(&stream.pipe, PollFlags::IN)).collect();
+        retry_on_intr(|| rustix::event::poll(&mut polled, None)).map_err(failed)?;
+        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
+        for (index, _) in ready.iter().enumerate().rev().filter(|(_, ready)| **ready) {
+            if !streams[index].read(&mut buffer, output).map_err(failed)? {
+                streams.remove(index);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Standard output or standard error of a command.
+struct Stream {
+    pipe: OwnedFd,
+    stderr: bool,
+    lines: Lines,
+}
+
+impl Stream {
+    /// Reads once; returns whether there may be more.
+    fn read(&mut self, buffer: &mut [u8], output: &dyn Output) -> Result<bool, Errno> {
+        let mut sink = |line: &[u8]| output.line(self.stderr, line);
+        match retry_on_intr(|| rustix::io::read(&self.pipe, &mut *buffer))? {
+            0 => self.lines.finish(&mut sink),
+            read => {
+                self.lines.push(&buffer[..read], &mut sink);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// A stream of bytes that is cut into lines.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+struct Lines {
     pending: Vec<u8>,
 }
 
 impl Lines {
     /// Takes the next bytes of the stream and gives every line that is complete to `sink`, without
     /// its `\n` or `\r\n`.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    fn push(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
             self.extend(&bytes[..end], sink);
             let line = std::mem::take(&mut self.pending);
@@ -23,7 +82,7 @@ impl Lines {
     }
 
     /// Gives out what is left: a last line without an end.
-    pub fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) {
+    fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) {
         if !self.pending.is_empty() {
             sink(&std::mem::take(&mut self.pending));
         }

@@ -5,19 +5,19 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use xbuild_model::Platform;
 use xbuild_model::passwd::User;
+use xbuild_model::run::RunRequest;
 
-use super::standby::Spec;
 use super::{limits, user};
-use crate::error::RunError;
-use crate::helper::serve;
+use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::seccomp::{self, Filter};
 use crate::{sys, wire};
 
 /// What the command is executed with: no allocation of it is left to the last moment.
 #[derive(Debug)]
-pub(crate) struct Command {
+pub(super) struct Command {
     /// Where the program may be: one path, or one in each folder of `PATH`.
     candidates: Vec<CString>,
     argv: Vec<CString>,
@@ -27,20 +27,20 @@ pub(crate) struct Command {
 
 impl Command {
     /// Works out what to execute, for a user with that home.
-    pub fn new(spec: &Spec, home: &str) -> Result<Self, RunError> {
+    pub(super) fn new(run: &RunRequest, home: &str) -> Result<Self, RunError> {
         let text = |what: &str, value: &str| {
             CString::new(value)
                 .map_err(|_| RunError::Invalid { what: what.to_owned(), value: value.to_owned() })
         };
         let argv =
-            spec.argv.iter().map(|arg| text("argument", arg)).collect::<Result<Vec<_>, _>>()?;
-        let program = spec.argv.first().filter(|program| !program.is_empty());
+            run.argv.iter().map(|arg| text("argument", arg)).collect::<Result<Vec<_>, _>>()?;
+        let program = run.argv.first().filter(|program| !program.is_empty());
         let program = program.ok_or_else(|| RunError::Invalid {
             what: "command".to_owned(),
-            value: format!("{:?}", spec.argv),
+            value: format!("{:?}", run.argv),
         })?;
         let mut env = Vec::new();
-        for (name, value) in &spec.env {
+        for (name, value) in &run.env {
             if name.is_empty() || name.contains('=') {
                 return Err(RunError::Invalid {
                     what: "environment variable".to_owned(),
@@ -49,7 +49,7 @@ impl Command {
             }
             env.push(text("environment variable", &format!("{name}={value}"))?);
         }
-        let value = |name: &str| spec.env.iter().find(|(known, _)| known == name).map(|(_, v)| v);
+        let value = |name: &str| run.env.iter().find(|(known, _)| known == name).map(|(_, v)| v);
         if value("HOME").is_none() {
             env.push(text("home folder", &format!("HOME={home}"))?);
         }
@@ -65,7 +65,7 @@ impl Command {
     }
 
     /// Becomes the command. Returns only if that is not possible, with the reason.
-    fn execute(&self, platform: &str) -> RunError {
+    fn execute(&self, platform: &Platform) -> RunError {
         let mut refusal = None;
         for candidate in &self.candidates {
             let error = sys::execve(candidate, &self.argv, &self.env);
@@ -96,7 +96,7 @@ impl Command {
         let program = shown(candidate);
         match error.raw_os_error() {
             Some(libc::ENOENT) => RunError::NoInterpreter { program },
-            Some(libc::ENOEXEC) => RunError::Format { program, platform: platform.to_owned() },
+            Some(libc::ENOEXEC) => RunError::Format { program, platform: platform.to_string() },
             _ => RunError::Execute { program, source: error.into() },
         }
     }
@@ -106,57 +106,56 @@ fn exists(path: &CStr) -> bool {
     rustix::fs::stat(path).is_ok()
 }
 
+/// Everything that a child of pid 1 needs to become the command.
+pub(super) struct Prepared {
+    pub(super) command: Command,
+    pub(super) who: User,
+    pub(super) ids: Ids,
+    /// `None` for an insecure step.
+    pub(super) filter: Option<Filter>,
+    /// Takes the listener for the calls that the filter keeps from the kernel.
+    pub(super) supervisor: OwnedFd,
+    /// Standard output and standard error.
+    pub(super) output: [OwnedFd; 2],
+}
+
 /// Turns this process, a fresh child of pid 1, into the command. Returns only if that is not
 /// possible, with the reason.
-pub(crate) fn become_command(
-    command: &Command,
-    spec: &Spec,
-    ids: Ids,
-    who: &User,
-    filter: Option<&Filter>,
-    supervisor: OwnedFd,
-    output: [OwnedFd; 2],
-) -> RunError {
-    match prepare(spec, ids, who, filter, supervisor, output) {
-        Ok(()) => command.execute(&spec.platform),
+pub(super) fn become_command(prepared: Prepared, run: &RunRequest) -> RunError {
+    match prepare(&prepared, run) {
+        Ok(()) => prepared.command.execute(&run.platform),
         Err(error) => error,
     }
 }
 
-fn prepare(
-    spec: &Spec,
-    ids: Ids,
-    who: &User,
-    filter: Option<&Filter>,
-    supervisor: OwnedFd,
-    [stdout, stderr]: [OwnedFd; 2],
-) -> Result<(), RunError> {
+fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
+    let Prepared { who, ids, filter, supervisor, output: [stdout, stderr], .. } = prepared;
     // No terminal: what the command pushes into one, the user's shell would read.
     rustix::process::setsid().map_err(RunError::setup("setsid"))?;
     let stdio = || -> Result<(), Errno> {
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
-        for pipe in [&stdout, &stderr] {
+        for pipe in [stdout, stderr] {
             // So that the user can open /dev/stdout.
             rustix::fs::fchown(pipe, Some(Uid::from_raw(who.uid)), None::<Gid>)?;
         }
-        rustix::stdio::dup2_stdout(&stdout)?;
-        rustix::stdio::dup2_stderr(&stderr)
+        rustix::stdio::dup2_stdout(stdout)?;
+        rustix::stdio::dup2_stderr(stderr)
     };
     stdio().map_err(RunError::setup("connect the standard streams"))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    limits::apply(&spec.ulimits)?;
-    enter_working_directory(&spec.cwd)?;
+    limits::apply(&run.ulimits)?;
+    enter_working_directory(&run.cwd)?;
     sys::reset_signals();
     if let Some(filter) = filter {
         let listener = seccomp::install(filter)
-            .map_err(|error| RunError::Filter { reason: serve::in_words(&error) })?;
+            .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
         if let Some(listener) = listener {
             wire::send(supervisor, b"listener", &[listener.as_fd()])
                 .map_err(RunError::setup("hand the listener over"))?;
         }
     }
-    user::become_user(&spec.user, who, ids, spec.security)?;
+    user::become_user(&run.user, who, *ids, run.security)?;
     sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))
 }
 

@@ -33,7 +33,7 @@ const NAMES: &[(&str, Resource)] = &[
 ];
 
 /// Sets the limits that every step has, unless others are asked for: (name, soft, hard).
-pub(crate) fn apply(wanted: &[(String, u64, u64)]) -> Result<(), RunError> {
+pub(super) fn apply(wanted: &[(String, u64, u64)]) -> Result<(), RunError> {
     for (resource, soft, hard) in [(Resource::Nofile, OPEN_FILES.0, OPEN_FILES.1), NO_CORE] {
         let most = getrlimit(resource).maximum.map_or(hard, |most| most.min(hard));
         let limit = Rlimit { current: Some(soft.min(most)), maximum: limit(most) };

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -9,7 +10,6 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use xbuild_model::passwd::{self, User};
 use xbuild_model::run::Security;
 
-use super::userns::root::Root;
 use crate::error::RunError;
 use crate::idmap::Ids;
 
@@ -32,19 +32,19 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Looks `USER` up in the image's own files, before anything is mounted over them.
-pub(crate) fn look_up(root: &Root, user: &str) -> Result<User, RunError> {
+pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError> {
     let (users, groups) = (read(root, "etc/passwd")?, read(root, "etc/group")?);
     passwd::look_up_user(user, &users, &groups)
         .map_err(|error| RunError::User { user: user.to_owned(), reason: error.to_string() })
 }
 
 /// Reads a file of the image; empty if there is none.
-fn read(root: &Root, path: &str) -> Result<String, RunError> {
+fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
     let failed = |reason: String| RunError::ImageFile { path: format!("/{path}"), reason };
     // An image may put anything there: a device, a pipe that never ends, a link to nowhere.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(&root.fd, path, flags, Mode::empty(), resolve) {
+    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         file => File::from(file.map_err(|errno| failed(errno.to_string()))?),
     };
@@ -63,7 +63,7 @@ fn read(root: &Root, path: &str) -> Result<String, RunError> {
 }
 
 /// Refuses a user other than root where only root exists.
-pub(crate) fn check(user: &str, who: &User, ids: Ids) -> Result<(), RunError> {
+pub(super) fn check(user: &str, who: &User, ids: Ids) -> Result<(), RunError> {
     if ids == Ids::Range || (who.uid == 0 && who.gid == 0) {
         return Ok(());
     }
@@ -84,7 +84,7 @@ fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
 ///
 /// With a single id there are no supplementary groups: the right to set them was the price of the
 /// map.
-pub(crate) fn become_user(
+pub(super) fn become_user(
     user: &str,
     who: &User,
     ids: Ids,
@@ -130,7 +130,7 @@ fn limit_capabilities() -> Result<(), Errno> {
 }
 
 /// Leaves the process with these capabilities at most, none of them inheritable.
-pub(crate) fn drop_to(kept: CapabilitySet) -> Result<(), Errno> {
+pub(super) fn drop_to(kept: CapabilitySet) -> Result<(), Errno> {
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)

@@ -1,10 +1,21 @@
-//! The parts of a step that need a user namespace: mounts.
+//! The parts of a step that need a user namespace of the build's: its namespaces, its mounts, its
+//! root file system.
+//!
+//! `kit` makes `/dev`, `/proc` and `/sys` before the request comes, `build` does the rest: it
+//! mounts the layers (`root`, `overlay`), moves the kit in, binds generated files (`bind`), mounts
+//! the step's own mounts (`run_mounts`), and enters. `stubs` removes the traces afterwards.
 
-pub(crate) mod dev;
-pub(crate) mod kit;
+mod bind;
+pub(super) mod build;
+mod dev;
+pub(super) mod kit;
+mod masks;
 pub(crate) mod mounts;
+pub(super) mod namespaces;
 pub(crate) mod overlay;
-pub(crate) mod root;
-pub(crate) mod run_mounts;
-pub(crate) mod secrets;
-pub(crate) mod stubs;
+mod proc;
+mod root;
+mod run_mounts;
+mod secrets;
+pub(super) mod stubs;
+mod sysfs;

@@ -15,7 +15,7 @@ const LINK_LIMIT: usize = 40;
 
 /// What to do about names that do not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub(super) enum Missing {
     /// It is an error.
     Fail,
     /// All are made, as folders.
@@ -26,7 +26,7 @@ pub(crate) enum Missing {
 
 /// A file that was found or made.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     /// An `O_PATH` descriptor of it.
     pub fd: OwnedFd,
     /// What was made, the outermost first.
@@ -35,13 +35,13 @@ pub(crate) struct Place {
 
 /// A file or folder that was made.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(super) struct Made {
     /// Its path below the root: without links, dots and leading slash.
     pub path: Vec<u8>,
     /// Whether it is a folder.
     pub folder: bool,
     /// When the folder around it was last modified before this.
-    pub parent_mtime: Timespec,
+    pub folder_mtime: Timespec,
 }
 
 struct Walk<'a> {
@@ -56,7 +56,7 @@ struct Walk<'a> {
 /// Looks up `path` below `root`; a leading slash makes no difference.
 ///
 /// What is made belongs to the caller, folders with mode 0755, files with 0644 (less the umask).
-pub(crate) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
+pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
     let mut walk =
         Walk { root, trail: Vec::new(), todo: parts(path).collect(), links: 0, made: Vec::new() };
     while let Some(name) = walk.todo.pop_front() {
@@ -79,12 +79,12 @@ impl Walk<'_> {
         let file = match open_at(folder, &name) {
             Err(Errno::NOENT) if missing != Missing::Fail => {
                 let is_folder = missing == Missing::MakeFolder || !self.todo.is_empty();
-                let parent_mtime = mtime(&rustix::fs::fstat(folder)?);
+                let folder_mtime = mtime(&rustix::fs::fstat(folder)?);
                 make(folder, &name, is_folder)?;
                 let file = open_at(folder, &name)?;
                 let mut path = self.path();
                 join(&mut path, &name);
-                self.made.push(Made { path, folder: is_folder, parent_mtime });
+                self.made.push(Made { path, folder: is_folder, folder_mtime });
                 file
             }
             opened => opened?,
@@ -147,7 +147,7 @@ fn make(folder: BorrowedFd<'_>, name: &[u8], is_folder: bool) -> Result<(), Errn
 }
 
 /// Returns when a file was last modified.
-pub(crate) fn mtime(stat: &Stat) -> Timespec {
+pub(super) fn mtime(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }
 

@@ -16,7 +16,7 @@ const PATH_LIMIT: usize = 4096;
 
 /// A thread of the step, as it was when it made its call.
 #[derive(Debug)]
-pub(crate) struct Caller {
+pub(super) struct Caller {
     pub root: OwnedFd,
     /// What a relative path starts from.
     pub start: OwnedFd,

@@ -13,7 +13,7 @@ use crate::sys;
 
 /// What this process is when it is itself: root of the build's user namespace, with all rights
 /// there.
-pub(crate) struct Guise {
+pub(super) struct Guise {
     root: OwnedFd,
     folder: OwnedFd,
     capabilities: CapabilitySets,

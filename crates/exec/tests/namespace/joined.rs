@@ -90,13 +90,13 @@ fn stack(fixture: &Fixture, count: usize) -> Vec<PathBuf> {
 /// Mounts the last of some layers, for as long as the folder exists.
 fn join(fixture: &Fixture, lowers: &[PathBuf], count: usize) -> (Joined, TempDir) {
     let folder = tempfile::tempdir_in(&fixture.folder).unwrap();
-    fixture.parent.join(&lowers[lowers.len() - count..], folder.path()).unwrap();
+    fixture.sandbox.join(&lowers[lowers.len() - count..], folder.path()).unwrap();
     (Joined { count, point: folder.path().to_owned() }, folder)
 }
 
 /// Returns how many overlay mounts the build's namespace has.
 fn mounts(fixture: &Fixture) -> usize {
-    let task = fixture.parent.start("test.mounts", Vec::new(), Vec::new()).unwrap();
+    let task = fixture.sandbox.start("test.mounts", Vec::new(), Vec::new()).unwrap();
     String::from_utf8(task.wait().unwrap()).unwrap().parse().unwrap()
 }
 
@@ -198,7 +198,7 @@ fn joined_layers_must_be_there(fixture: &Fixture) -> Result<(), String> {
     let point = tempfile::tempdir_in(&fixture.folder).unwrap();
     let lowers = vec![fixture.folder.join("layer"), fixture.folder.join("nowhere")];
     let before = mounts(fixture);
-    assert!(fixture.parent.join(&lowers, point.path()).is_err());
+    assert!(fixture.sandbox.join(&lowers, point.path()).is_err());
     assert_eq!(mounts(fixture), before);
     Ok(())
 }

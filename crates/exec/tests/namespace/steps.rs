@@ -11,7 +11,7 @@ use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Script, Security};
 use xbuild_model::seam::{Namespace, Runner};
 
-use crate::support::{Capture, Case, Fixture, HOLD, exec, in_words, parent, shell};
+use crate::support::{Capture, Case, Fixture, HOLD, exec, in_words, sandbox, shell};
 
 pub const ALL: &[(&str, Case)] = &[
     ("says_hello", says_hello),
@@ -461,7 +461,7 @@ fn many_steps_at_once(fixture: &Fixture) -> Result<(), String> {
 fn steps_in_a_row(fixture: &Fixture) -> Result<(), String> {
     let roots: Vec<Overlay> = (0..10).map(|_| fixture.root()).collect();
     let start = Instant::now();
-    fixture.parent.start("test.echo", Vec::new(), Vec::new()).unwrap().wait().unwrap();
+    fixture.sandbox.start("test.echo", Vec::new(), Vec::new()).unwrap().wait().unwrap();
     let started = start.elapsed();
     for root in &roots {
         fixture.run_in(root, &exec(&["/bin/busybox", "true"]), &[], &Capture::default()).unwrap();
@@ -480,7 +480,7 @@ fn long_and_odd_output(fixture: &Fixture) -> Result<(), String> {
 
 fn tasks_answer(fixture: &Fixture) -> Result<(), String> {
     let ask = |request: &[u8]| {
-        let task = fixture.parent.start("test.echo", request.to_vec(), Vec::new());
+        let task = fixture.sandbox.start("test.echo", request.to_vec(), Vec::new());
         task.and_then(|task| task.wait())
     };
     assert_eq!(ask(b"hello").unwrap(), b"hello 0 0");
@@ -490,20 +490,20 @@ fn tasks_answer(fixture: &Fixture) -> Result<(), String> {
     assert!(died.contains("test.echo") && died.contains("crashed"), "{died}");
     let big = vec![b'x'; 3 << 20];
     assert_eq!(ask(&big).unwrap().len(), big.len() + 4);
-    let unknown = fixture.parent.start("test.unknown", Vec::new(), Vec::new()).unwrap().wait();
+    let unknown = fixture.sandbox.start("test.unknown", Vec::new(), Vec::new()).unwrap().wait();
     assert!(unknown.unwrap_err().to_string().contains("there is no task"));
     assert_eq!(ask(b"still there").unwrap(), b"still there 0 0");
     Ok(())
 }
 
 fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
-    let none = parent(Isolation::None);
+    let none = sandbox(Isolation::None);
     let error = none
         .run(&RootFs::Overlay(fixture.root()), &shell("true"), &[], &Capture::default())
         .unwrap_err();
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
-    let single = parent(Isolation::UsernsSingle);
+    let single = sandbox(Isolation::UsernsSingle);
     assert_eq!(single.owners().unwrap(), Owners::Recorded);
     assert!(single.map_name().unwrap().starts_with("single-"));
     let root = fixture.root();
@@ -532,7 +532,7 @@ fn killing_xbuild_ends_everything(fixture: &Fixture) -> Result<(), String> {
 
 fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     let mark = format!("2{:06}.5", std::process::id());
-    let other = parent(Isolation::Auto);
+    let other = sandbox(Isolation::Auto);
     let root = RootFs::Overlay(fixture.root());
     std::thread::scope(|scope| {
         let (other, root) = (&other, &root);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use xbuild_exec::{Isolation, Options, Parent};
+use xbuild_exec::{Isolation, Options, Sandbox};
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
@@ -62,7 +62,7 @@ pub fn hold() -> ExitCode {
     std::fs::create_dir(&root.upper).unwrap();
     std::fs::create_dir(&root.work).unwrap();
     let root = RootFs::Overlay(root);
-    let result = parent(Isolation::Auto).run(&root, &shell(&script), &[], &Capture::default());
+    let result = sandbox(Isolation::Auto).run(&root, &shell(&script), &[], &Capture::default());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -116,7 +116,7 @@ impl Capture {
 
 /// A namespace and a root file system with busybox in it.
 pub struct Fixture {
-    pub parent: Parent,
+    pub sandbox: Sandbox,
     pub folder: PathBuf,
     roots: AtomicU32,
 }
@@ -135,7 +135,7 @@ impl Fixture {
         let passwd = "root:x:0:0::/root:/bin/sh\napp:x:1234:2345::/home/app:/bin/sh\n";
         std::fs::write(layer.join("etc/passwd"), passwd).unwrap();
         std::fs::write(layer.join("etc/group"), "staff:x:50:app\n").unwrap();
-        Self { parent: parent(Isolation::Auto), folder, roots: AtomicU32::new(0) }
+        Self { sandbox: sandbox(Isolation::Auto), folder, roots: AtomicU32::new(0) }
     }
 
     /// Makes a root file system on the layer; overlayfs wants new folders each time.
@@ -161,7 +161,7 @@ impl Fixture {
 
     /// Returns whether root is the only user that exists in the namespace.
     pub fn single_id(&self) -> bool {
-        self.parent.owners().unwrap() == Owners::Recorded
+        self.sandbox.owners().unwrap() == Owners::Recorded
     }
 
     /// Runs a request on a certain root file system.
@@ -172,7 +172,7 @@ impl Fixture {
         mounts: &[ReadyMount],
         output: &Capture,
     ) -> Result<Records, StepFailure> {
-        self.parent.run(&RootFs::Overlay(root.clone()), request, mounts, output)
+        self.sandbox.run(&RootFs::Overlay(root.clone()), request, mounts, output)
     }
 
     /// Runs a request; returns standard output and standard error.
@@ -227,15 +227,15 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let request = self.folder.display().to_string().into_bytes();
         let removed =
-            self.parent.start("test.remove", request, Vec::new()).and_then(|task| task.wait());
+            self.sandbox.start("test.remove", request, Vec::new()).and_then(|task| task.wait());
         if let Err(error) = removed {
             println!("  left behind: {}: {error}", self.folder.display());
         }
     }
 }
 
-pub fn parent(isolation: Isolation) -> Parent {
-    Parent::new(Options {
+pub fn sandbox(isolation: Isolation) -> Sandbox {
+    Sandbox::new(Options {
         isolation,
         emulators: Vec::new(),
         network: Network::Host,

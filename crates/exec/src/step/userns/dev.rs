@@ -39,7 +39,7 @@ const WHAT: &str = "/dev";
 const SHM_SIZE: u64 = 64 << 20;
 
 /// Mounts `/dev` with what belongs below it at `target` and returns it.
-pub(crate) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> {
+pub(super) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> {
     let dev = create(
         c"tmpfs",
         &[(c"size", Some("64m")), (c"mode", Some("0755"))],
@@ -69,7 +69,7 @@ pub(crate) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> 
 }
 
 /// Gives a `/dev` that nobody has used yet a `shm` of this size in bytes.
-pub(crate) fn resize_shm(dev: &OwnedFd, size: u64) -> Result<(), RunError> {
+pub(super) fn resize_shm(dev: &OwnedFd, size: u64) -> Result<(), RunError> {
     if size == SHM_SIZE {
         return Ok(());
     }

@@ -1,18 +1,21 @@
-//! What of a step's root file system is the same for all steps: `/dev`, `/proc`, `/sys` and room for
-//! generated files. It is made before there is a step, while the one before it is at work.
+//! The parts of the root file system that all steps share: `/dev`, `/proc`, `/sys` and room for
+//! generated files. They are made before the step's request comes, while another step is at work.
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::Security;
 
-use super::dev;
-use super::mounts::{self, Blank};
-use super::root::{Root, make_folder};
+use super::masks::Blank;
+use super::mounts::{self, make_folder};
+use super::proc::mount_proc;
+use super::root::Root;
+use super::{dev, sysfs};
 use crate::error::RunError;
 use crate::idmap::Ids;
-use crate::step::standby::{Event, Spec};
+use crate::protocol::StepRequest;
 
 /// The room for generated files: lists of hosts, scripts.
 const STAGING_SIZE: &str = "64m";
@@ -20,8 +23,8 @@ const STAGING_SIZE: &str = "64m";
 /// The parts, mounted in a folder in memory.
 #[derive(Debug)]
 pub(crate) struct Kit {
-    /// The folder. It lies over the host's `/sys`, as seen by this process, and goes with that:
-    /// a place that is sure to exist, and where nothing is that a step is given by its path.
+    /// The folder. It covers the host's `/sys`, as seen by this process, and is unmounted with it:
+    /// that place is sure to exist, and no path that a step is given lies below it.
     staging: OwnedFd,
     blank: Blank,
     dev: OwnedFd,
@@ -29,17 +32,17 @@ pub(crate) struct Kit {
     sys: OwnedFd,
     /// The host's `/sys` with nothing hidden, mounted nowhere.
     open_sys: OwnedFd,
-    /// What the user should know of them.
+    /// Remarks for the user.
     notes: Vec<String>,
 }
 
 impl Kit {
     /// Makes the parts. To be called in a mount and pid namespace of the step's own, with the `ids`
     /// of the build's.
-    pub fn new(ids: Ids) -> Result<Self, RunError> {
+    pub(in crate::step) fn new(ids: Ids) -> Result<Self, RunError> {
         let outer = mounts::open_path(CWD, "/sys").map_err(RunError::mount("/sys"))?;
-        let open_sys = mounts::copy_sys(&outer)?;
-        let sys = mounts::copy_sys(&outer)?;
+        let open_sys = sysfs::copy_sys(&outer)?;
+        let sys = sysfs::copy_sys(&outer)?;
         let staging = mounts::create(
             c"tmpfs",
             &[(c"size", Some(STAGING_SIZE)), (c"mode", Some("0700"))],
@@ -51,50 +54,76 @@ impl Kit {
         let blank = Blank::new(&staging).map_err(RunError::setup("make a file"))?;
         let dev = dev::mount_dev(place("dev")?, ids)?;
         let mut notes = Vec::new();
-        let proc = mounts::mount_proc(place("proc")?, Some(&blank), &mut notes)?;
-        mounts::mount_sys(&sys, place("sys")?, &blank, Some(&blank))?;
+        let proc = mount_proc(place("proc")?, Some(&blank), &mut notes)?;
+        sysfs::mount_sys(&sys, place("sys")?, &blank, Some(&blank))?;
         Ok(Self { staging, blank, dev, proc, sys, open_sys, notes })
     }
 
-    /// Moves the parts into the root of a step; what it must have different is made for it.
-    pub fn furnish(
+    /// Moves the parts into the root of a step. Parts that this step must have different are made
+    /// anew.
+    pub(super) fn furnish(
         self,
         root: &Root,
-        spec: &Spec,
-        tell: &mut dyn FnMut(Event),
+        request: &StepRequest,
+        tell: &mut dyn FnMut(String),
     ) -> Result<(), RunError> {
         let Self { staging, blank, dev, proc, sys, open_sys, notes } = self;
         let place =
             |name: &str| make_folder(&staging, name).map_err(RunError::setup("make a folder"));
         let move_to = |part: &OwnedFd, name: &str| {
-            let target = mounts::top_folder(root, name)?;
+            let target = top_folder(root, name)?;
             mounts::attach(part, target).map_err(RunError::mount(&format!("/{name}")))
         };
-        dev::resize_shm(&dev, spec.shm_size)?;
+        dev::resize_shm(&dev, request.run.shm_size)?;
         move_to(&dev, "dev")?;
-        let masks = match spec.security {
+        let masks = match request.run.security {
             Security::Sandbox => Some(&blank),
             Security::Insecure => None,
         };
         if masks.is_some() {
-            notes.into_iter().for_each(|note| tell(Event::Note(note)));
+            notes.into_iter().for_each(tell);
             move_to(&proc, "proc")?;
         } else {
-            move_to(&mounts::mount_proc(place("open-proc")?, None, &mut Vec::new())?, "proc")?;
+            move_to(&mount_proc(place("open-proc")?, None, &mut Vec::new())?, "proc")?;
         }
-        let own = if spec.isolated { mounts::own_sys() } else { None };
+        let own = if request.is_isolated() { sysfs::own_sys() } else { None };
         match (own, masks) {
             (None, Some(_)) => move_to(&sys, "sys"),
             (own, masks) => {
                 let sys = own.unwrap_or(open_sys);
-                mounts::mount_sys(&sys, place("other-sys")?, &blank, masks)?;
+                sysfs::mount_sys(&sys, place("other-sys")?, &blank, masks)?;
                 move_to(&sys, "sys")
             }
         }
     }
 
     /// Returns the folder in memory.
-    pub fn staging(&self) -> &OwnedFd {
+    pub(super) fn staging(&self) -> &OwnedFd {
         &self.staging
+    }
+}
+
+/// Returns the folder `name` at the top of the image, made if there is none. It stays in the
+/// image, as with other builders.
+fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
+    let failed = |errno: Errno| RunError::ImageFile {
+        path: format!("/{name}"),
+        reason: match errno {
+            // Mounts over the target of a link have turned a container's setup against its host
+            // more than once.
+            Errno::NOTDIR | Errno::LOOP => "it must be a folder, not a link or a file".to_owned(),
+            errno => errno.to_string(),
+        },
+    };
+    let open = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&root.fd, name, flags, Mode::empty())
+    };
+    match open() {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(&root.fd, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
+            open().map_err(failed)
+        }
+        opened => opened.map_err(failed),
     }
 }

@@ -1,35 +1,37 @@
-//! overlayfs: one folder out of several, the mount that everything of images is seen through.
+//! overlayfs: one folder out of several. Files of images are seen through such mounts only.
 
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
 use super::mounts;
 use crate::error::RunError;
+use crate::mount::clone_of;
 
-/// Has all files of a mount on the same device, wherever they come from. The folders are all on one
-/// file system and need no such thing, but a mount in their place is another one. Inode numbers of
-/// the latter then have a bit above the 32nd.
+/// Puts all files of a mount on the same device, whichever layer they come from. Folders need no
+/// such option, since they are all on one file system, but a joined mount is a file system of its
+/// own. Inode numbers of its files then have a bit above the 32nd.
 const XINO: (&CStr, &str) = (c"xino", "on");
 
-/// Where changes go.
+/// The place for changes.
 #[derive(Debug)]
 pub(crate) struct Changes {
     /// The folder that takes them.
     pub upper: OwnedFd,
-    /// overlayfs's own, beside it.
+    /// overlayfs's own folder, beside it.
     pub work: OwnedFd,
 }
 
-/// What is to be seen.
+/// The layers below.
 #[derive(Debug)]
 pub(crate) struct Lowers {
     /// Folders, the newest first.
     pub folders: Vec<OwnedFd>,
-    /// An overlay mount of what is below them, see [`crate::helper::join`].
+    /// An overlay mount of the layers below them, see `helper::join`.
     pub joined: Option<OwnedFd>,
 }
 
@@ -54,6 +56,12 @@ pub(crate) fn mount(
     mount_by_text(lowers, changes, point).map_err(RunError::mount(what))
 }
 
+/// Returns a second mount of the layers that are joined at `point`, mounted nowhere yet: only a
+/// mount in a step's own namespace can be a layer there.
+pub(in crate::step) fn copy(point: &Path) -> Result<OwnedFd, RunError> {
+    clone_of(mounts::open_trusted(point)?, false).map_err(RunError::mount("layers (overlay)"))
+}
+
 /// Mounts overlayfs with one call for each layer, so that there is no limit on their number.
 /// Returns whether the kernel can do that: since 6.8.
 fn mount_by_descriptor(
@@ -71,8 +79,8 @@ fn mount_by_descriptor(
         source: errno.into(),
     };
     let set = |key: &CStr, fd: &OwnedFd| {
-        // By descriptor, so that the names of the store's folders are neither parsed nor shown to
-        // the command in its list of mounts.
+        // By descriptor, so that the names of the store's folders are neither parsed nor shown in
+        // the command's list of mounts.
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         rustix::mount::fsconfig_set_string(context, key, path)
     };
@@ -89,8 +97,8 @@ fn mount_by_descriptor(
     if let Some(Changes { upper, work }) = changes {
         set(c"upperdir", upper).map_err(failed)?;
         set(c"workdir", work).map_err(failed)?;
-        // What the command syncs need not survive a crash: the layer is synced when it is stored.
-        // Older kernels do without.
+        // Changes need not survive a crash, since the layer is synced when it is stored. Older
+        // kernels do without the option.
         let _ = rustix::mount::fsconfig_set_flag(context, c"volatile");
     }
     rustix::mount::fsconfig_create(context).map_err(failed)?;
@@ -100,8 +108,8 @@ fn mount_by_descriptor(
     Ok(true)
 }
 
-/// Mounts overlayfs the old way. The text may not be longer than a page: paths are numbers of
-/// descriptors, relative to the folder that lists them, which makes for a thousand layers.
+/// Mounts overlayfs the old way. The text may not be longer than a page, so paths are numbers of
+/// descriptors, relative to the folder that lists them: that leaves room for a thousand layers.
 fn mount_by_text(lowers: &Lowers, changes: Option<&Changes>, point: &OwnedFd) -> Result<(), Errno> {
     rustix::process::chdir("/proc/self/fd")?;
     let mut options = String::from("userxattr,lowerdir=");

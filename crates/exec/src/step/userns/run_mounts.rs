@@ -1,8 +1,8 @@
-//! What is mounted for this step only (RUN `--mount`): files of stages and contexts, folders that
-//! outlive the step, memory, secrets, agents.
+//! The mounts of one step (RUN `--mount`): files of stages and contexts, folders that outlive the
+//! step, memory, secrets, agents.
 //!
 //! Sources are found below the root that they are given for, targets below the step's root, both
-//! by descriptors that then get mounted: what a name has come to mean meanwhile is of no account.
+//! as descriptors that then get mounted: a name that changes its meaning meanwhile has no effect.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use xbuild_model::run::{ReadyMount, ReadySource};
 
 use super::mounts;
 use super::overlay::{self, Changes, Lowers};
-use super::root::{self, Root};
+use super::root::Root;
 use super::secrets::Secrets;
 use super::stubs::Recorder;
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::mount;
-use crate::step::standby::{Event, Spec};
+use crate::protocol::StepRequest;
 use crate::step::walk::{self, Missing};
 
-/// No set-user-ID programs and no device files, but programs: tools come this way.
+/// No set-user-ID programs and no device files. Programs are allowed: tools come this way.
 const PLAIN: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
@@ -35,17 +35,17 @@ const READ_ONLY: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY)
 const TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts all of them, outer targets first.
-pub(crate) fn mount_all(
+pub(super) fn mount_all(
     root: &Root,
-    spec: &Spec,
+    request: &StepRequest,
     ids: Ids,
     recorder: &mut Recorder,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(String),
 ) -> Result<(), RunError> {
-    let mut all: Vec<&ReadyMount> = spec.mounts.iter().collect();
+    let mut all: Vec<&ReadyMount> = request.mounts.iter().collect();
     // A path sorts after those that it lies in. Of equal ones the last covers the others.
     all.sort_by(|a, b| a.target.cmp(&b.target));
-    let mut step = Step { root, spec, ids, secrets: None, tell };
+    let mut step = Step { root, request, ids, secrets: None, tell };
     for (number, ReadyMount { target, source }) in all.into_iter().enumerate() {
         if let ReadySource::Tmpfs { size } = source {
             let (place, mode) = find_target(root, recorder, target, true)?;
@@ -61,17 +61,17 @@ pub(crate) fn mount_all(
     Ok(())
 }
 
-/// What the mounts of a step have in common.
+/// The mounts of a step while they are made.
 struct Step<'a> {
     root: &'a Root,
-    spec: &'a Spec,
+    request: &'a StepRequest,
     ids: Ids,
     secrets: Option<Secrets>,
-    tell: &'a mut dyn FnMut(Event),
+    tell: &'a mut dyn FnMut(String),
 }
 
 impl Step<'_> {
-    /// Returns what is to be mounted, mounted nowhere yet.
+    /// Returns the source of a mount, mounted nowhere yet.
     fn open_source(
         &mut self,
         number: usize,
@@ -84,9 +84,9 @@ impl Step<'_> {
                 (found, if *writable { PLAIN } else { READ_ONLY })
             }
             ReadySource::Folder { path, read_only } => {
-                (root::open(path)?, if *read_only { READ_ONLY } else { PLAIN })
+                (mounts::open_trusted(path)?, if *read_only { READ_ONLY } else { PLAIN })
             }
-            ReadySource::Tmpfs { .. } => unreachable!("has no source"),
+            ReadySource::Tmpfs { .. } => unreachable!("memory has no source"),
             ReadySource::Secret { contents, mode, uid, gid } => {
                 let owner = self.owner(target, *uid, *gid)?;
                 if self.secrets.is_none() {
@@ -120,10 +120,10 @@ impl Step<'_> {
             return Err(RunError::MountOwner { target: target.to_owned(), uid, gid });
         }
         if self.ids == Ids::Single && (uid, gid) != (0, 0) {
-            (self.tell)(Event::Note(format!(
+            (self.tell)(format!(
                 "{target} belongs to root instead of {uid}:{gid}: only root exists in a user \
                  namespace with a single id"
-            )));
+            ));
             return Ok((0, 0));
         }
         Ok((uid, gid))
@@ -141,19 +141,20 @@ impl Step<'_> {
         let failed = || RunError::setup("make a folder");
         let name = format!("mount-{number}");
         let mut folders =
-            lowers.iter().map(|path| root::open(path)).collect::<Result<Vec<_>, _>>()?;
+            lowers.iter().map(|path| mounts::open_trusted(path)).collect::<Result<Vec<_>, _>>()?;
         // overlayfs wants a layer, and two if nothing is to be written. It is used for a single one
         // as well, which may have marks that only overlayfs understands.
         let needed = if writable { 1 } else { 2 };
         while folders.len() < needed {
             let more = format!("{name}-{}", folders.len());
-            folders.push(root::make_folder(&self.root.staging, &more).map_err(failed())?);
+            folders.push(mounts::make_folder(&self.root.staging, &more).map_err(failed())?);
         }
         let changes = if writable { Some(self.changes(number, &folders[0])?) } else { None };
-        let point = root::make_folder(&self.root.staging, &name).map_err(failed())?;
+        let point = mounts::make_folder(&self.root.staging, &name).map_err(failed())?;
         let lowers = Lowers { folders, joined: None };
         overlay::mount(&lowers, changes.as_ref(), &point, target)?;
-        let top = root::open_folder(&self.root.staging, &name).map_err(RunError::mount(target))?;
+        let top =
+            mounts::open_folder(&self.root.staging, &name).map_err(RunError::mount(target))?;
         match walk::locate(top.as_fd(), path.as_bytes(), Missing::Fail) {
             Ok(place) => Ok(place.fd),
             Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
@@ -168,13 +169,13 @@ impl Step<'_> {
     /// the disk, for there may be many. They go with those.
     fn changes(&self, number: usize, like: &OwnedFd) -> Result<Changes, RunError> {
         let make = || -> Result<Changes, std::io::Error> {
-            let RootFs::Overlay(dirs) = &self.spec.root;
+            let RootFs::Overlay(dirs) = &self.request.root;
             let mut home = dirs.work.clone().into_os_string();
             home.push(format!("-mount-{number}"));
             rustix::fs::mkdir(&home, Mode::from_raw_mode(0o700))?;
             let home = mounts::open_path(CWD, home)?;
-            let upper = root::make_folder(&home, "upper")?;
-            let work = root::make_folder(&home, "work")?;
+            let upper = mounts::make_folder(&home, "upper")?;
+            let work = mounts::make_folder(&home, "work")?;
             // What overlayfs shows as the root of the mount.
             let stat = rustix::fs::fstat(like)?;
             let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));

@@ -8,30 +8,29 @@ use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mounts;
-use super::root::{make_folder, open_folder};
+use super::mounts::{self, make_folder, open_folder};
 use crate::error::RunError;
-use crate::step::standby::Event;
 
-/// The folder of a step's secrets, and what it is called below the staging folder.
+/// The folder of a step's secrets.
 #[derive(Debug)]
-pub(crate) struct Secrets(OwnedFd);
+pub(super) struct Secrets(OwnedFd);
 
+/// Its name below the staging folder.
 const FOLDER: &str = "secrets";
 
 impl Secrets {
     /// Mounts the memory, where no process but ours can reach it.
-    pub fn mount(staging: &OwnedFd, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+    pub(super) fn mount(staging: &OwnedFd, tell: &mut dyn FnMut(String)) -> Result<Self, RunError> {
         // A secret whose mode has an x bit may be a program: each file's own mount decides.
         let inert = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let mode = [(c"mode", Some("0700"))];
         let memory = match mounts::create(c"ramfs", &mode, inert) {
             Ok(memory) => memory,
             Err(_) => {
-                tell(Event::Note(
+                tell(
                     "secrets are in memory that may be swapped to disk: this kernel refuses ramfs"
                         .to_owned(),
-                ));
+                );
                 mounts::create(c"tmpfs", &mode, inert)?
             }
         };
@@ -43,7 +42,7 @@ impl Secrets {
     }
 
     /// Makes a file with a secret; `number` has not been used before.
-    pub fn put(
+    pub(super) fn put(
         &self,
         number: usize,
         contents: &[u8],

@@ -1,0 +1,128 @@
+//! Starting the helper: the same program, executed again with a socket as its standard input.
+//!
+//! Inside of its namespace the calling user is root, so a command that got hold of the program's
+//! file could overwrite it. The helper is therefore executed from where that is not possible, see
+//! [`sealed`].
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use crate::binfmt::Registration;
+use crate::error::{Errno, SandboxError};
+use crate::idmap::IdMap;
+use crate::ladder::Choice;
+use crate::protocol::{self, Message};
+use crate::{sealed, wire};
+
+/// The running helper. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Helper {
+    /// `None` only while this is dropped.
+    sockets: Option<Sockets>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+/// The sockets that take work.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) tasks: OwnedFd,
+    pub(super) steps: OwnedFd,
+}
+
+impl Helper {
+    /// Starts the helper and waits until it takes tasks.
+    pub(super) fn start(choice: &Choice, emulators: &[Registration]) -> Result<Self, SandboxError> {
+        let (tasks, their_tasks) = wire::pair().map_err(failed("socketpair"))?;
+        let (steps, their_steps) = wire::pair().map_err(failed("socketpair"))?;
+        let (keeper, pid) = keep(their_tasks, choice.map.clone())?;
+        let helper = Self { sockets: Some(Sockets { tasks, steps }), keeper: Some(keeper) };
+        set_up(&helper.sockets()?.tasks, pid, choice, &their_steps, emulators)?;
+        Ok(helper)
+    }
+
+    /// Returns the sockets that take work.
+    pub(super) fn sockets(&self) -> Result<&Sockets, SandboxError> {
+        self.sockets.as_ref().ok_or(SandboxError::Gone)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        drop(self.sockets.take());
+        if let Some(keeper) = self.keeper.take() {
+            // The thread only waits for the helper; it cannot panic.
+            let _ = keeper.join();
+        }
+    }
+}
+
+fn failed(attempt: &'static str) -> impl FnOnce(io::Error) -> SandboxError {
+    move |error| SandboxError::Start { attempt: attempt.to_owned(), source: Errno::from(error) }
+}
+
+/// Executes the helper from a thread that stays as long as the helper does: the kernel ends a
+/// process together with the *thread* that started it. Returns the thread and the process's id.
+fn keep(socket: OwnedFd, map: IdMap) -> Result<(JoinHandle<()>, u32), SandboxError> {
+    let (tell, told) = mpsc::channel();
+    let keep = move || match execute(socket, &map) {
+        Ok(mut child) => {
+            let heard = tell.send(Ok(child.id()));
+            // The helper ends by itself when the socket is closed. Its status does not matter:
+            // whoever waits for an answer notices.
+            let ended = child.wait();
+            drop((heard, ended));
+        }
+        Err(error) => drop(tell.send(Err(error))),
+    };
+    let keeper = std::thread::Builder::new()
+        .name("helper-keeper".to_owned())
+        .spawn(keep)
+        .map_err(failed("a thread"))?;
+    let pid =
+        told.recv().map_err(|_| SandboxError::Gone)?.map_err(failed("executing xbuild again"))?;
+    Ok((keeper, pid))
+}
+
+fn execute(socket: OwnedFd, map: &IdMap) -> io::Result<Child> {
+    let program = sealed::program(File::open("/proc/self/exe")?, map)?;
+    // The caller's environment may hold secrets.
+    Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+        .arg0(protocol::HELPER)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        .spawn()
+}
+
+/// Tells the helper its work, and writes its id map in between.
+fn set_up(
+    socket: &OwnedFd,
+    pid: u32,
+    choice: &Choice,
+    steps: &OwnedFd,
+    emulators: &[Registration],
+) -> Result<(), SandboxError> {
+    let setup = Message::Setup(protocol::Setup {
+        main: std::process::id(),
+        rung: choice.rung,
+        emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
+    });
+    let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());
+    let fds: Vec<_> = std::iter::once(steps.as_fd()).chain(interpreters).collect();
+    setup.send(socket, &fds)?;
+    let (Message::Unshared, _) = Message::receive(socket)? else {
+        return Err(SandboxError::Protocol { what: "expected the new namespace".to_owned() });
+    };
+    choice.map.write(pid)?;
+    Message::Mapped.send(socket, &[])?;
+    match Message::receive(socket)? {
+        (Message::Ready, _) => Ok(()),
+        _ => Err(SandboxError::Protocol { what: "expected the end of the set-up".to_owned() }),
+    }
+}

@@ -1,0 +1,159 @@
+//! Running a step: the request goes to the helper, output and result come back.
+
+use std::os::fd::OwnedFd;
+
+use rustix::pipe::PipeFlags;
+use xbuild_model::records::Records;
+use xbuild_model::rootfs::{Overlay, RootFs};
+use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Security};
+use xbuild_model::seam::{Output, Runner};
+use xbuild_model::{Platform, StepFailure};
+
+use super::agent::Lent;
+use super::output;
+use super::sandbox::Sandbox;
+use crate::arch::Arch;
+use crate::error::{RunError, SandboxError};
+use crate::protocol::{self, Outcome, StepRequest};
+
+impl Runner for Sandbox {
+    fn run(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        output: &dyn Output,
+    ) -> Result<Records, StepFailure> {
+        // The agents serve the step until the command has ended.
+        let (mounts, _agents) = lend_agents(root, mounts)?;
+        let request = StepRequest {
+            root: as_mounted(root, request),
+            run: resolved(request, self.network),
+            mounts,
+        };
+        let outcome = exchange(self, &request, output)?;
+        for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
+            output.line(true, note.as_bytes());
+        }
+        match outcome.result? {
+            Exit::Code(0) => Ok(outcome.records),
+            exit => {
+                let emulated = self.is_emulated(&request.run.platform);
+                Err(RunError::Exit { exit, emulated }.into())
+            }
+        }
+    }
+
+    fn is_emulated(&self, platform: &Platform) -> bool {
+        let (host, arch) = (Arch::host(), Arch::of(platform));
+        arch != host && arch != host.and_then(Arch::compat)
+    }
+}
+
+/// Sends the request, passes the output on, and waits for the outcome.
+fn exchange(
+    sandbox: &Sandbox,
+    request: &StepRequest,
+    output: &dyn Output,
+) -> Result<Outcome, SandboxError> {
+    let pipe = || -> Result<(OwnedFd, OwnedFd), SandboxError> {
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })
+    };
+    let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+    let ends = [stdout_end, stderr_end];
+    let pending = sandbox.start_task(protocol::RUN, &protocol::to_json(request)?, &ends)?;
+    // The last copies must be the step's: the pipes end with it.
+    drop(ends);
+    output::pass_on(stdout, stderr, output)?;
+    protocol::from_json(&pending.receive()?)
+}
+
+/// Returns the request with the network chosen, and with all variables in one list.
+fn resolved(request: &RunRequest, default: Network) -> RunRequest {
+    let mut request = request.clone();
+    if request.network == Network::Default {
+        request.network = default;
+    }
+    for (name, value) in std::mem::take(&mut request.unkeyed_env) {
+        if request.env.iter().all(|(known, _)| *known != name) {
+            request.env.push((name, value));
+        }
+    }
+    request
+}
+
+/// Returns the folders as they are to be mounted: without those that are joined, or with all and
+/// nothing joined.
+///
+/// Joined layers make inode numbers that programs of 32 bits may not know how to read, and leave
+/// no room for an overlay mount of the step's own, which only steps without a sandbox can make.
+fn as_mounted(root: &RootFs, request: &RunRequest) -> RootFs {
+    let RootFs::Overlay(dirs) = root;
+    let is_64_bit = Arch::of(&request.platform).is_some_and(Arch::is_64_bit);
+    let sandboxed = request.security == Security::Sandbox;
+    let joined = dirs.joined.clone().filter(|_| is_64_bit && sandboxed);
+    let lowers = joined.as_ref().map_or(&dirs.lowers[..], |joined| joined.rest(&dirs.lowers));
+    RootFs::Overlay(Overlay {
+        lowers: lowers.to_vec(),
+        joined,
+        upper: dirs.upper.clone(),
+        work: dirs.work.clone(),
+    })
+}
+
+/// Returns the mounts, with sockets of ours in place of those of agents.
+fn lend_agents(
+    root: &RootFs,
+    mounts: &[ReadyMount],
+) -> Result<(Vec<ReadyMount>, Vec<Lent>), RunError> {
+    let RootFs::Overlay(dirs) = root;
+    let mut home = dirs.work.clone().into_os_string();
+    home.push("-agents");
+    let (mut mounts, mut agents) = (mounts.to_vec(), Vec::new());
+    for (number, mount) in mounts.iter_mut().enumerate() {
+        if let ReadySource::Socket { path, .. } = &mut mount.source {
+            let lent = Lent::start(path, home.as_ref(), &number.to_string())
+                .map_err(RunError::setup("make a socket for the SSH agent"))?;
+            *path = lent.path().to_owned();
+            agents.push(lent);
+        }
+    }
+    Ok((mounts, agents))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(env: &[(&str, &str)], unkeyed: &[(&str, &str)]) -> RunRequest {
+        let pairs = |list: &[(&str, &str)]| {
+            list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        RunRequest {
+            argv: vec!["true".to_owned()],
+            env: pairs(env),
+            cwd: "/".to_owned(),
+            user: String::new(),
+            platform: Platform::host(),
+            network: Network::Default,
+            security: Security::Sandbox,
+            hostname: "host".to_owned(),
+            extra_hosts: Vec::new(),
+            ulimits: Vec::new(),
+            shm_size: 0,
+            scripts: Vec::new(),
+            mounts: Vec::new(),
+            unkeyed_env: pairs(unkeyed),
+        }
+    }
+
+    #[test]
+    fn variables_of_the_image_win_over_those_of_the_caller() {
+        let run = resolved(&request(&[("a", "1")], &[("a", "2"), ("b", "3")]), Network::None);
+        let expected = request(&[("a", "1"), ("b", "3")], &[]);
+        assert_eq!(run, RunRequest { network: Network::None, ..expected });
+        let host = RunRequest { network: Network::Host, ..request(&[], &[]) };
+        assert_eq!(resolved(&host, Network::None), host);
+    }
+}

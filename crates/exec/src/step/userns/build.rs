@@ -1,0 +1,67 @@
+//! Building the place of a step: from the folders of a request to a root file system that this
+//! process has entered.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use xbuild_model::passwd::User;
+use xbuild_model::rootfs::RootFs;
+
+use super::kit::Kit;
+use super::root::Root;
+use super::stubs::Recorder;
+use super::{bind, namespaces, run_mounts};
+use crate::error::RunError;
+use crate::idmap::Ids;
+use crate::protocol::{Event, StepRequest};
+use crate::step::command::Command;
+use crate::step::walk::{self, Missing};
+use crate::step::{files, user};
+
+/// Mounts everything and makes it the root of this process; `joined` is a mount of the layers that
+/// the request lacks. Returns the command to execute there, and its user.
+pub(crate) fn build(
+    request: &StepRequest,
+    ids: Ids,
+    joined: Option<OwnedFd>,
+    kit: Kit,
+    events: &OwnedFd,
+) -> Result<(Command, User), RunError> {
+    if request.is_isolated() {
+        namespaces::enter_network()?;
+    }
+    let RootFs::Overlay(dirs) = &request.root;
+    let run = &request.run;
+    let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;
+    let root = Root::mount(dirs, joined, staging)?;
+    // Before anything is mounted over the image's own files.
+    let who = user::look_up(root.fd.as_fd(), &run.user)?;
+    user::check(&run.user, &who, ids)?;
+    let command = Command::new(run, &who.home)?;
+    let mut tell = |note: String| Event::Note(note).send(events);
+    kit.furnish(&root, request, &mut tell)?;
+    let mut stubs = Recorder::default();
+    bind::bind_all(&root, &files::generate(run)?, &mut stubs)?;
+    run_mounts::mount_all(&root, request, ids, &mut stubs, &mut tell)?;
+    let stubs = stubs
+        .finish(root.upper.as_fd())
+        .map_err(RunError::setup("look at the mount points that were made"))?;
+    if !stubs.made.is_empty() {
+        Event::Stubs(stubs).send(events);
+    }
+    make_working_directory(&root, &run.cwd)?;
+    root.enter()?;
+    namespaces::set_host_name(&run.hostname)?;
+    Ok((command, who))
+}
+
+/// Makes the working directory if it is missing. It is part of the image from then on.
+fn make_working_directory(root: &Root, path: &str) -> Result<(), RunError> {
+    let failed =
+        |errno: Errno| RunError::WorkingDirectory { path: path.to_owned(), source: errno.into() };
+    if !path.starts_with('/') {
+        return Err(failed(Errno::INVAL));
+    }
+    walk::locate(root.fd.as_fd(), path.as_bytes(), Missing::MakeFolder).map_err(failed)?;
+    Ok(())
+}

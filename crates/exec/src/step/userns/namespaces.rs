@@ -1,0 +1,40 @@
+//! The namespaces of a step, inside the build's user namespace.
+
+use rustix::io::Errno;
+
+use crate::error::RunError;
+use crate::sys;
+
+/// Makes the namespaces of a step, apart from the mount and network namespaces, which pid 1 makes
+/// for itself: the calling process stays where the folders' paths are good.
+pub(crate) fn enter() -> Result<(), RunError> {
+    let flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    sys::unshare(flags).map_err(RunError::setup("unshare"))?;
+    match sys::unshare(libc::CLONE_NEWCGROUP) {
+        // The kernel has no cgroups at all.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        result => result.map_err(RunError::setup("unshare the cgroup namespace")),
+    }
+}
+
+/// Makes the mount namespace.
+pub(crate) fn enter_mounts() -> Result<(), RunError> {
+    sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))
+}
+
+/// Makes a network namespace with a loopback interface only.
+pub(super) fn enter_network() -> Result<(), RunError> {
+    sys::unshare(libc::CLONE_NEWNET).map_err(RunError::setup("unshare the network namespace"))?;
+    sys::loopback_up().map_err(RunError::setup("switch the loopback interface on"))
+}
+
+/// Gives the step its host name.
+pub(super) fn set_host_name(name: &str) -> Result<(), RunError> {
+    rustix::system::sethostname(name.as_bytes()).map_err(|errno| match errno {
+        Errno::INVAL => RunError::Invalid { what: "host name".to_owned(), value: name.to_owned() },
+        errno => RunError::setup("set the host name")(errno),
+    })?;
+    // Some containers' filters let one through but not the other. Nothing depends on this one.
+    let _ = rustix::system::setdomainname(b"(none)");
+    Ok(())
+}
