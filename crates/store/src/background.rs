@@ -5,6 +5,8 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use tracing::Span;
+
 /// Does jobs one after the other, on a thread that the first of them starts. Dropping it waits for
 /// those that are left.
 pub struct Background<J> {
@@ -16,7 +18,8 @@ pub struct Background<J> {
 
 #[derive(Debug)]
 struct Worker<J> {
-    jobs: Sender<J>,
+    /// Each job with the span of who sent it.
+    jobs: Sender<(Span, J)>,
     thread: JoinHandle<()>,
 }
 
@@ -39,7 +42,10 @@ impl<J: Send + 'static> Background<J> {
             *worker = self.start();
         }
         let rejected = match &*worker {
-            Some(worker) => worker.jobs.send(job).err().map(|mpsc::SendError(job)| job),
+            Some(worker) => {
+                let sent = worker.jobs.send((Span::current(), job));
+                sent.err().map(|mpsc::SendError((_, job))| job)
+            }
             None => Some(job),
         };
         // Without a thread for it, here and now.
@@ -49,9 +55,11 @@ impl<J: Send + 'static> Background<J> {
     }
 
     fn start(&self) -> Option<Worker<J>> {
-        let (jobs, queue) = mpsc::channel::<J>();
+        let (jobs, queue) = mpsc::channel::<(Span, J)>();
         let perform = Arc::clone(&self.perform);
-        let work = move || queue.into_iter().for_each(|job| perform(job));
+        let work = move || {
+            queue.into_iter().for_each(|(span, job)| span.in_scope(|| perform(job)));
+        };
         let thread = thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
         Some(Worker { jobs, thread })
     }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use tracing::field::{Empty, display};
+use tracing::{Span, debug_span};
 use xbuild_model::{Descriptor, Digest};
 
 use crate::growing::Growth;
@@ -76,6 +78,7 @@ pub struct BlobWriter<'a> {
     writeback: Writeback,
     /// Whoever reads along.
     growth: Option<Arc<Growth>>,
+    span: Span,
 }
 
 impl<'a> BlobWriter<'a> {
@@ -88,6 +91,7 @@ impl<'a> BlobWriter<'a> {
             size: 0,
             writeback: Writeback::default(),
             growth: None,
+            span: debug_span!("blob", digest = Empty, size = Empty),
         }
     }
 
@@ -108,8 +112,11 @@ impl<'a> BlobWriter<'a> {
     /// **Errors** — [`StoreError::Mismatch`] if it is not what `expected` announces; nothing is
     /// published then. Also that of an earlier blob which could not be published.
     pub fn commit(mut self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), StoreError> {
+        let span = self.span.clone();
+        let _entered = span.enter();
         let digest = Digest::from_sha256(self.hash.clone().finalize().into());
         let size = self.size;
+        span.record("digest", display(&digest)).record("size", size);
         if let Some((expected, expected_size)) = expected
             && (*expected != digest || expected_size != size)
         {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use xbuild_model::seam::StepCache as _;
 use xbuild_model::{Descriptor, DiffId, Digest, StepRecord};
+use xbuild_testkit::spans;
 
 use crate::{GrowingBlob, ImageRecord, SourceRecord, Store, StoreError};
 
@@ -358,4 +359,15 @@ fn what_steps_were_outlives_a_prune_while_it_is_new_and_small() {
     assert_eq!(keys.iter().map(is_left).collect::<Vec<_>>(), [true, false, true, false]);
     store.prune(true).unwrap();
     assert!(!is_left(&keys[0]));
+}
+
+#[test]
+fn a_blob_has_a_span_within_that_of_its_step() {
+    spans::collect();
+    let (_folder, store) = store();
+    tracing::info_span!("step", label = "blob test").in_scope(|| store.put_blob(b"seen")).unwrap();
+    store.settle().unwrap();
+    drop(store);
+    let expected = format!("step label=blob test > blob digest={} size=4", Digest::of(b"seen"));
+    assert!(spans::closed().contains(&expected), "{:#?}", spans::closed());
 }

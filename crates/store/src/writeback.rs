@@ -5,6 +5,8 @@ use std::io;
 use std::panic;
 use std::thread::{self, JoinHandle};
 
+use tracing::Span;
+
 /// Bytes after which a sync is started in the background.
 const WRITEBACK: usize = 32 << 20;
 
@@ -30,7 +32,8 @@ impl Writeback {
         self.pending = 0;
         // Only a head start: without a thread for it, the sync at the end does all.
         let Ok(file) = file.try_clone() else { return Ok(()) };
-        let sync = move || file.sync_data();
+        let span = Span::current();
+        let sync = move || span.in_scope(|| file.sync_data());
         self.thread = thread::Builder::new().name("writeback".to_owned()).spawn(sync).ok();
         Ok(())
     }

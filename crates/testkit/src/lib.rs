@@ -1,4 +1,5 @@
-//! What tests are made of: servers, layers, folders and requests. Nothing outside of tests uses it.
+//! What tests are made of: servers, layers, folders, requests and spans. Nothing outside of tests
+//! uses it.
 
 pub mod files;
 pub mod folders;
@@ -7,4 +8,5 @@ mod listener;
 pub mod registry;
 pub mod requests;
 pub mod sample;
+pub mod spans;
 pub mod wire;
