@@ -24,6 +24,7 @@ mod reason;
 mod result;
 mod schedule;
 mod seen;
+mod spans;
 mod step;
 
 pub use error::{MountFailure, SolveError};

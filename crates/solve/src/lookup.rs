@@ -51,6 +51,17 @@ pub(crate) enum Found<'a> {
     ToWrite(Digest, FilesWork<'a>, Box<dyn Selection>),
 }
 
+impl Found<'_> {
+    /// Returns a word for it, for those who follow a build.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Given(_) => "given",
+            Self::Cached(_) => "cached",
+            Self::ToRun(..) | Self::ToWrite(..) => "run",
+        }
+    }
+}
+
 /// Looks results up.
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup<'a> {

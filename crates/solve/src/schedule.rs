@@ -17,6 +17,7 @@ use crate::lookup::Lookup;
 use crate::memory::Memory;
 use crate::options::{SolveOptions, Stages};
 use crate::result::{Done, Layers};
+use crate::spans::Spans;
 use crate::step::Step;
 
 /// Solves the graph and returns an image for each of its outputs, in their order.
@@ -34,6 +35,7 @@ pub fn solve(
     let schedule = Schedule::new(graph, options.jobs.get(), emulated);
     let memory = Memory::new(graph, stages.last_runs, &options.project);
     let lookup = Lookup { stages, options };
+    let spans = Spans::new(graph);
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.get().min(graph.vertices.len()) {
             scope.spawn(|| {
@@ -41,7 +43,8 @@ pub fn solve(
                 while let Some(id) = schedule.take() {
                     let vertex = graph.vertex(id);
                     let step = Step { vertex, id, lookup, events, memory: &memory };
-                    schedule.put(id, step.perform(|input| schedule.result(input)));
+                    let perform = || step.perform(|input| schedule.result(input));
+                    schedule.put(id, spans.within(vertex, perform));
                 }
             });
         }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tracing::Span;
 use xbuild_model::seam::{Output, Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, StepFailure, StepRecord};
 use xbuild_plan::{Vertex, VertexId};
@@ -40,7 +41,9 @@ impl Output for Lines<'_> {
 impl Step<'_> {
     /// Returns the result of the vertex; `input` returns those of its inputs.
     pub(crate) fn perform(&self, input: impl Fn(VertexId) -> Layers) -> Result<Done, StepFailure> {
-        match self.lookup.find(self.vertex, Work::of(self.vertex, input))? {
+        let found = self.lookup.find(self.vertex, Work::of(self.vertex, input))?;
+        Span::current().record("result", found.name());
+        match found {
             Found::Given(done) => Ok(done),
             Found::Cached(done) => {
                 self.events.event(self.id, Event::Cached);

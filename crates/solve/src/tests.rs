@@ -1,4 +1,5 @@
 mod reasons;
+mod spans;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
