@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-registry", &["xbuild-image", "xbuild-model"]),
     ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store"]),
     ("xbuild-solve", &["xbuild-plan", "xbuild-model"]),
-    ("xbuild-testkit", &["xbuild-layer", "xbuild-model"]),
+    ("xbuild-testkit", &["xbuild-image", "xbuild-layer", "xbuild-model"]),
     (
         "xbuild-build",
         &[

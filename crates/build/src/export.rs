@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use xbuild_files::flatten::{self, SkippedPart};
-use xbuild_image::{AssembleOptions, Assembled, LayoutContent, PushSource, assemble};
+use xbuild_image::{AssembleOptions, Assembled, Built, ImageParts, LayoutContent, assemble};
 use xbuild_layer::LayerWriter;
-use xbuild_model::{Descriptor, DiffId, Digest, FailureKind, ImageLayer, Reference, StepFailure};
+use xbuild_model::{DiffId, Digest, FailureKind, LayerBlob, Reference, StepFailure};
 use xbuild_registry::{Client, Push, PushEvent};
-use xbuild_snapshot::{Engine, LayerBlob};
+use xbuild_snapshot::Engine;
 use xbuild_solve::BuiltImage;
 use xbuild_store::{ImageRecord, Store};
 
@@ -20,18 +20,6 @@ use crate::events::Events;
 use crate::output::{LayerForm, Target};
 use crate::problem::{Problem, printable};
 use crate::variant::Variant;
-
-/// Images in one form, and where their layers are, by digest.
-struct Made {
-    assembled: Assembled,
-    sources: HashMap<Digest, Source>,
-}
-
-/// Where a layer is, and the base image that it is of.
-struct Source {
-    blob: LayerBlob,
-    base: Option<ImageLayer>,
-}
 
 /// What is needed to write a result somewhere.
 #[derive(Clone, Copy)]
@@ -62,28 +50,28 @@ impl Exporter<'_> {
             variants.iter().flat_map(|variant| variant.names.clone()).collect();
         let mut main = None;
         for variant in variants {
-            let made = self.make(variant.layers, annotations)?;
+            let built = self.make(variant.layers, annotations)?;
             for target in &variant.targets {
-                self.write_one(&made, target, &all_names)?;
+                self.write_one(&built, target, &all_names)?;
             }
             let no_output = variants.iter().all(|variant| variant.targets.is_empty());
             let is_image = |target: &Target| matches!(target, Target::Image { .. });
             let keep = no_output || variant.targets.iter().any(is_image);
             if keep && !variant.names.is_empty() {
-                self.keep(&made.assembled, &variant.names)?;
+                self.keep(&built.assembled, &variant.names)?;
             } else if no_output {
                 self.events.warning(
                     "the result is only cached: name it with --tag, or choose an --output",
                 );
             }
             if push && !variant.names.is_empty() {
-                self.push(&made, &variant.names)?;
+                self.push(&built, &variant.names)?;
             }
             if main.is_some() {
-                let digest = &made.assembled.root().0.digest;
+                let digest = &built.assembled.root().0.digest;
                 self.events.note(&format!("{:<16} {digest}", variant.layers.encoding));
             }
-            main.get_or_insert(made.assembled);
+            main.get_or_insert(built.assembled);
         }
         main.ok_or_else(|| {
             Problem::failure(FailureKind::Internal, "an image is made in one form at least")
@@ -91,7 +79,7 @@ impl Exporter<'_> {
     }
 
     /// Makes the layers, the manifests, and the index of several platforms.
-    fn make(&self, form: LayerForm, annotations: &Annotations) -> Result<Made, Problem> {
+    fn make(&self, form: LayerForm, annotations: &Annotations) -> Result<Built<'_>, Problem> {
         let platforms: Vec<_> = self.images.iter().map(|image| image.platform.clone()).collect();
         if platforms.len() == 1 && annotations.need_index() {
             return Err(Problem::command_line(
@@ -104,10 +92,10 @@ impl Exporter<'_> {
         let blobs = self.engine.encoded(layers.clone(), form.encoding, form.force);
         let blobs = blobs.map_err(|failure| Problem::step(&failure).during("exporting"))?;
         let blobs: HashMap<DiffId, LayerBlob> = layers.into_iter().zip(blobs).collect();
-        let built = self.images.iter().map(|image| xbuild_image::BuiltImage {
+        let parts = self.images.iter().map(|image| ImageParts {
             platform: image.platform.clone(),
             config: image.config.clone(),
-            layers: image.layers.0.iter().map(|layer| descriptor(&blobs[layer])).collect(),
+            layers: image.layers.0.iter().map(|layer| blobs[layer].descriptor().clone()).collect(),
             annotations: annotations.manifest(&image.platform),
             descriptor_annotations: annotations.descriptor(&image.platform),
         });
@@ -116,22 +104,22 @@ impl Exporter<'_> {
             index_descriptor_annotations: annotations.index_descriptor.clone(),
             always_index: false,
         };
-        let assembled = assemble(&platforms, built.collect(), &options)
+        let assembled = assemble(&platforms, parts.collect(), &options)
             .map_err(|error| Problem::of(FailureKind::Internal, &error))?;
-        let sources = blobs.into_iter().map(|(layer, blob)| {
-            let digest = descriptor(&blob).digest;
-            let base = self.engine.origin(&layer);
-            let base = base.filter(|base| base.descriptor.digest == digest);
-            (digest, Source { blob, base })
-        });
-        let sources = sources.collect();
-        Ok(Made { assembled, sources })
+        let stored = |digest: &Digest| {
+            let file = self.store.open_blob(digest);
+            file.map_err(|error| StepFailure::new(FailureKind::Internal, error))
+        };
+        Ok(Built::new(assembled, blobs.into_values(), stored, self.client))
     }
 
-    fn write_one(&self, made: &Made, output: &Target, names: &[Reference]) -> Result<(), Problem> {
-        let Made { assembled, sources } = made;
-        let layers = |descriptor: &Descriptor| self.source(sources, descriptor);
-        let content = LayoutContent { assembled, names, layers: &layers, blobs: self.client };
+    fn write_one(
+        &self,
+        built: &Built<'_>,
+        output: &Target,
+        names: &[Reference],
+    ) -> Result<(), Problem> {
+        let content = LayoutContent { built, names };
         let failed = |failure: StepFailure| Problem::step(&failure).during("exporting");
         match output {
             Target::OciFolder(path) => content.write_folder(path).map_err(|e| failed(e.into())),
@@ -203,61 +191,21 @@ impl Exporter<'_> {
         Ok(())
     }
 
-    fn push(&self, made: &Made, names: &[Reference]) -> Result<(), Problem> {
-        let Made { assembled, sources } = made;
-        let layers = |descriptor: &Descriptor| self.source(sources, descriptor);
+    fn push(&self, built: &Built<'_>, names: &[Reference]) -> Result<(), Problem> {
         let progress = |event: PushEvent<'_>| match event {
             PushEvent::Finished { repository, blob, how } => {
                 let blob = blob.digest.short();
-                self.events.note(&format!("push {repository}: blob {blob} {how:?}"));
+                self.events.note(&format!("push {repository}: blob {blob} {how}"));
             }
             PushEvent::Tagged { reference, digest } => {
                 self.events.note(&format!("push {reference}: {digest}"));
             }
             _ => {}
         };
-        let push = Push {
-            targets: names,
-            by_digest: false,
-            assembled,
-            layers: &layers,
-            progress: &progress,
-        };
+        let push = Push { targets: names, by_digest: false, built, progress: &progress };
         self.client
             .push(&push)
             .map_err(|error| Problem::step(&StepFailure::from(error)).during("pushing"))
-    }
-
-    fn source(
-        &self,
-        sources: &HashMap<Digest, Source>,
-        descriptor: &Descriptor,
-    ) -> Result<PushSource, StepFailure> {
-        let gone = || {
-            let text = format!("the blob {} is gone from the store", descriptor.digest);
-            StepFailure::new(FailureKind::Internal, io::Error::other(text))
-        };
-        let Source { blob, base } = sources.get(&descriptor.digest).ok_or_else(gone)?;
-        match blob {
-            LayerBlob::Remote(layer) => Ok(PushSource::Remote(layer.clone())),
-            LayerBlob::Stored(stored) => {
-                let file = self.store.open_blob(&stored.digest);
-                let file = file.map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
-                let file = file.ok_or_else(gone)?;
-                Ok(match base {
-                    Some(base) => PushSource::Pulled(file, base.clone()),
-                    None => PushSource::Local(file),
-                })
-            }
-        }
-    }
-}
-
-/// Returns the descriptor of a blob, wherever it is.
-fn descriptor(blob: &LayerBlob) -> Descriptor {
-    match blob {
-        LayerBlob::Stored(descriptor) => descriptor.clone(),
-        LayerBlob::Remote(layer) => layer.descriptor.clone(),
     }
 }
 

@@ -3,17 +3,17 @@
 //!
 //! **Source** — OCI image-spec `manifest.md`, `image-index.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use xbuild_model::manifest::{Compression, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
-use xbuild_model::{Descriptor, ImageConfig, Index, Manifest, Platform};
+use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform};
 
 use crate::error::AssembleError;
 
-/// An image that was built for one platform.
+/// The parts that an image for one platform is assembled from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BuiltImage {
+pub struct ImageParts {
     /// What it was built for, as it was asked for.
     pub platform: Platform,
     /// The configuration, with diff IDs and history filled in.
@@ -81,11 +81,30 @@ impl Assembled {
         }
     }
 
-    /// Returns the layers of all images, each blob once.
-    pub fn layers(&self) -> Vec<&Descriptor> {
-        let mut seen = std::collections::HashSet::new();
+    /// Returns the layers of all images, then their configurations, each blob once.
+    pub fn blobs(&self) -> Vec<&Descriptor> {
         let layers = self.images.iter().flat_map(|image| &image.layers);
-        layers.filter(|layer| seen.insert(&layer.digest)).collect()
+        let configs = self.images.iter().map(|image| &image.config_descriptor);
+        let mut seen = HashSet::new();
+        layers.chain(configs).filter(|blob| seen.insert(&blob.digest)).collect()
+    }
+
+    /// Returns the manifests, each once, and last the index if there is one.
+    pub fn manifests(&self) -> Vec<&Descriptor> {
+        let manifests = self.images.iter().map(|image| &image.descriptor);
+        let index = self.index.iter().map(|index| &index.descriptor);
+        let mut seen = HashSet::new();
+        manifests.chain(index).filter(|document| seen.insert(&document.digest)).collect()
+    }
+
+    /// Returns the bytes of a configuration, a manifest or the index.
+    pub fn document(&self, digest: &Digest) -> Option<&[u8]> {
+        let images = self.images.iter().flat_map(|image| {
+            [(&image.config_descriptor, &image.config), (&image.descriptor, &image.manifest)]
+        });
+        let index = self.index.iter().map(|index| (&index.descriptor, &index.bytes));
+        let mut all = images.chain(index);
+        all.find(|(descriptor, _)| descriptor.digest == *digest).map(|(_, bytes)| &bytes[..])
     }
 }
 
@@ -96,9 +115,9 @@ impl Assembled {
 ///
 /// ```
 /// use xbuild_model::ImageConfig;
-/// use xbuild_image::{AssembleOptions, BuiltImage, assemble};
+/// use xbuild_image::{AssembleOptions, ImageParts, assemble};
 ///
-/// let image = |name: &str| BuiltImage {
+/// let image = |name: &str| ImageParts {
 ///     platform: name.parse().unwrap(),
 ///     config: ImageConfig { os: "linux".into(), ..ImageConfig::default() },
 ///     layers: Vec::new(),
@@ -113,7 +132,7 @@ impl Assembled {
 /// ```
 pub fn assemble(
     platforms: &[Platform],
-    mut images: Vec<BuiltImage>,
+    mut images: Vec<ImageParts>,
     options: &AssembleOptions,
 ) -> Result<Assembled, AssembleError> {
     let mut assembled = Vec::with_capacity(platforms.len());
@@ -133,7 +152,7 @@ pub fn assemble(
     Ok(Assembled { images: assembled, index })
 }
 
-fn assemble_image(image: BuiltImage) -> Result<AssembledImage, AssembleError> {
+fn assemble_image(image: ImageParts) -> Result<AssembledImage, AssembleError> {
     let platform = image.platform;
     let (layers, diff_ids) = (image.layers.len(), image.config.rootfs.diff_ids.len());
     if layers != diff_ids {
@@ -192,12 +211,12 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use xbuild_model::DiffId;
     use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP};
-    use xbuild_model::{DiffId, Digest};
 
     use super::*;
 
-    fn image(platform: &str, layers: &[&str]) -> BuiltImage {
+    fn image(platform: &str, layers: &[&str]) -> ImageParts {
         let platform: Platform = platform.parse().unwrap();
         let mut config = ImageConfig {
             os: platform.os().to_owned(),
@@ -207,7 +226,7 @@ mod tests {
         let ids = layers.iter().map(|layer| DiffId(Digest::of(layer.as_bytes())));
         config.rootfs.diff_ids = ids.collect();
         let blob = |layer: &&str| Descriptor::of(DOCKER_LAYER_GZIP, layer.as_bytes());
-        BuiltImage {
+        ImageParts {
             platform,
             config,
             layers: layers.iter().map(blob).collect(),

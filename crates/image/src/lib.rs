@@ -9,7 +9,7 @@
 //! | `document` | [`Document`]: bytes to manifests and indexes, with all that can be wrong |
 //! | `resolve`, `inspect` | [`Documents`]: from a name to an image, for registries and layouts alike |
 //! | `assemble` | [`assemble()`]: built images to manifests and index |
-//! | `layer_source` | [`PushSource`]: where the bytes of layers are |
+//! | `built` | [`Built`]: images, and where each of their blobs can be opened |
 //! | `layout` | [`Layout`], [`LayoutContent`]: reading and writing OCI layouts |
 //! | `validate` | [`validate()`]: the oracle of the tests |
 //! | `parallel`, `printable` | work by a few threads; text of others, fit to be shown |
@@ -20,20 +20,20 @@ pub mod parallel;
 pub mod printable;
 
 mod assemble;
+mod built;
 mod error;
 mod inspect;
-mod layer_source;
 mod layout;
 mod resolve;
 mod validate;
 
 pub use assemble::{
-    AssembleOptions, Assembled, AssembledImage, AssembledIndex, BuiltImage, assemble,
+    AssembleOptions, Assembled, AssembledImage, AssembledIndex, ImageParts, assemble,
 };
+pub use built::{Built, FileFrom, FoundBlob, StoredFn};
 pub use document::Document;
 pub use error::{AssembleError, DocumentError, LayoutError, ResolveError, ValidateError};
 pub use inspect::{InspectedImage, Inspection, inspect};
-pub use layer_source::{FileFrom, LayerSource, PushSource};
 pub use layout::{Layout, LayoutContent};
 pub use resolve::{Documents, resolve};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

@@ -28,5 +28,5 @@ pub use manifest::{Descriptor, Index, Manifest};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use remote::RemoteSource;
-pub use resolved::{BlobSource, ImageLayer, ResolvedImage};
+pub use resolved::{BlobSource, ImageLayer, LayerBlob, ResolvedImage};
 pub use step::StepRecord;

@@ -30,6 +30,39 @@ pub struct ImageLayer {
     pub source: BlobSource,
 }
 
+/// The blob of a layer, and where it can be opened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LayerBlob {
+    /// In the store.
+    Stored {
+        /// The blob.
+        descriptor: Descriptor,
+        /// The layer of a base image that has this very blob: the registry that the image came
+        /// from need not be sent it.
+        base: Option<Box<ImageLayer>>,
+    },
+    /// Only where a base image came from: nothing needed its bytes.
+    Remote(ImageLayer),
+}
+
+impl LayerBlob {
+    /// Returns the blob.
+    pub fn descriptor(&self) -> &Descriptor {
+        match self {
+            Self::Stored { descriptor, .. } => descriptor,
+            Self::Remote(layer) => &layer.descriptor,
+        }
+    }
+
+    /// Returns the layer of a base image that has this very blob, if there is one.
+    pub fn base(&self) -> Option<&ImageLayer> {
+        match self {
+            Self::Stored { base, .. } => base.as_deref(),
+            Self::Remote(layer) => Some(layer),
+        }
+    }
+}
+
 /// A resolved image.
 ///
 /// **Shape** — layers oldest first; as many as the configuration has diff IDs (checked when the

@@ -14,11 +14,11 @@ use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure, StepRecord
 
 /// Gives the bytes of blobs that are somewhere else. Implemented by `registry`.
 pub trait Blobs: Send + Sync {
-    /// Opens the blob of `layer` for reading from its first byte to its end.
+    /// Opens the blob of `layer` for reading from byte `offset` to its end.
     ///
     /// The reader retries and resumes by itself. It is *not* verified: whoever reads compares
     /// digest and size before anything is published.
-    fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure>;
+    fn open(&self, layer: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure>;
 }
 
 /// Remembers the results of steps. Implemented by `store`; a registry can be another cache.

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use xbuild_image::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
-use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, inspect, resolve};
+use xbuild_image::{
+    DocumentError, Documents, FileFrom, Inspection, Layout, ResolveError, inspect, resolve,
+};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
@@ -100,7 +102,7 @@ impl Client {
     }
 
     /// Opens a blob of a repository at an offset in bytes; see [`Blobs::open`].
-    pub(crate) fn open_blob(
+    fn open_blob(
         &self,
         registry: &str,
         repository: &str,
@@ -123,14 +125,15 @@ impl Client {
 }
 
 impl Blobs for Client {
-    fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure> {
+    fn open(&self, layer: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
         match &layer.source {
             BlobSource::Registry { registry, repository } => {
-                let reader = self.open_blob(registry, repository, &layer.descriptor, 0)?;
+                let reader = self.open_blob(registry, repository, &layer.descriptor, offset)?;
                 Ok(Box::new(reader))
             }
             BlobSource::Layout { path } => {
-                Ok(Box::new(Layout::open(path)?.open_blob(&layer.descriptor)?))
+                let file = Layout::open(path)?.open_blob(&layer.descriptor)?;
+                Ok(Box::new(FileFrom { file, position: offset }))
             }
         }
     }

@@ -4,15 +4,15 @@
 //! goes to. **Source** — OCI distribution-spec § Push.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use xbuild_image::Built;
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
-use xbuild_image::{Assembled, FileFrom, LayerSource, Layout, PushSource};
-use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
+use xbuild_model::{BlobSource, Descriptor, Digest, ImageLayer, Reference};
 
 use crate::auth::token::Scope;
 use crate::client::Client;
@@ -28,9 +28,7 @@ pub struct Push<'a> {
     /// Leaves the tags alone: the result is to be had by its digest only.
     pub by_digest: bool,
     /// The images.
-    pub assembled: &'a Assembled,
-    /// Where the layers are.
-    pub layers: &'a LayerSource<'a>,
+    pub built: &'a Built<'a>,
     /// Told what happens, from several threads.
     pub progress: &'a (dyn Fn(PushEvent<'_>) + Sync),
 }
@@ -40,7 +38,7 @@ impl fmt::Debug for Push<'_> {
         f.debug_struct("Push")
             .field("targets", &self.targets)
             .field("by_digest", &self.by_digest)
-            .field("root", &self.assembled.root().0.digest)
+            .field("built", &self.built)
             .finish_non_exhaustive()
     }
 }
@@ -101,6 +99,16 @@ pub enum BlobOutcome {
     Uploaded,
 }
 
+impl fmt::Display for BlobOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Present => "was there",
+            Self::Mounted => "was mounted",
+            Self::Uploaded => "was uploaded",
+        })
+    }
+}
+
 /// A repository that is pushed to.
 struct Destination<'a> {
     client: &'a Client,
@@ -111,12 +119,6 @@ struct Destination<'a> {
     siblings: Vec<&'a str>,
 }
 
-/// A blob and where its bytes are, if not with the layers.
-struct Blob<'a> {
-    descriptor: &'a Descriptor,
-    bytes: Option<&'a [u8]>,
-}
-
 impl Client {
     /// Pushes images.
     ///
@@ -124,10 +126,10 @@ impl Client {
     /// it was a tag that failed: those before it in `targets` were.
     pub fn push(&self, push: &Push<'_>) -> Result<(), PushError> {
         let destinations = self.destinations(push)?;
-        let (root, bytes) = push.assembled.root();
+        let (root, bytes) = push.built.assembled.root();
         for destination in &destinations {
             destination.push_blobs(push)?;
-            let images = push.assembled.images.iter();
+            let images = push.built.assembled.images.iter();
             let below_root = images.filter(|image| image.descriptor.digest != root.digest);
             for image in below_root {
                 let by = image.descriptor.digest.to_string();
@@ -180,61 +182,48 @@ fn is_same_repository(a: &Reference, b: &Reference) -> bool {
 
 impl Destination<'_> {
     fn push_blobs(&self, push: &Push<'_>) -> Result<(), PushError> {
-        let layers = push.assembled.layers().into_iter();
-        let mut blobs: Vec<Blob<'_>> =
-            layers.map(|descriptor| Blob { descriptor, bytes: None }).collect();
-        for image in &push.assembled.images {
-            let descriptor = &image.config_descriptor;
-            if blobs.iter().all(|blob| blob.descriptor.digest != descriptor.digest) {
-                blobs.push(Blob { descriptor, bytes: Some(&image.config) });
-            }
-        }
+        let mut blobs = push.built.assembled.blobs();
         // The largest first, so that no thread is left alone with it at the end.
-        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.descriptor.size));
+        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
         for_each(self.client.connections.options.jobs, &blobs, |blob| self.push_blob(push, blob))
     }
 
-    fn push_blob(&self, push: &Push<'_>, blob: &Blob<'_>) -> Result<(), PushError> {
-        let (descriptor, repository) = (blob.descriptor, self.name.as_str());
-        (push.progress)(PushEvent::Started { repository, blob: descriptor });
+    fn push_blob(&self, push: &Push<'_>, blob: &Descriptor) -> Result<(), PushError> {
+        let repository = self.name.as_str();
+        (push.progress)(PushEvent::Started { repository, blob });
         let how = self.place_blob(push, blob)?;
-        (push.progress)(PushEvent::Finished { repository, blob: descriptor, how });
+        (push.progress)(PushEvent::Finished { repository, blob, how });
         Ok(())
     }
 
-    fn place_blob(&self, push: &Push<'_>, blob: &Blob<'_>) -> Result<BlobOutcome, PushError> {
-        let descriptor = blob.descriptor;
-        let failed = |source| self.failed(format!("blob {}", descriptor.digest), source);
+    fn place_blob(&self, push: &Push<'_>, blob: &Descriptor) -> Result<BlobOutcome, PushError> {
+        let failed = |source| self.failed(format!("blob {}", blob.digest), source);
         let uploads = Uploads {
             connections: &self.client.connections,
             endpoint: &self.endpoint,
             repository: self.reference.repository(),
         };
-        if uploads.has(descriptor).map_err(failed)? {
+        if uploads.has(blob).map_err(failed)? {
             return Ok(BlobOutcome::Present);
         }
-        let source = match blob.bytes {
-            Some(_) => None,
-            None => Some((push.layers)(descriptor).map_err(|source| PushError::Layer {
-                digest: descriptor.digest.clone(),
-                source,
-            })?),
-        };
+        let found = push.built.find(blob);
+        let found =
+            found.map_err(|source| PushError::Layer { digest: blob.digest.clone(), source })?;
         let mut session = None;
-        if let Some(from) = self.mountable(source.as_ref()) {
-            match uploads.mount(&descriptor.digest, from).map_err(failed)? {
+        if let Some(from) = self.mountable(push.built.base(blob)) {
+            match uploads.mount(&blob.digest, from).map_err(failed)? {
                 Mount::Done => return Ok(BlobOutcome::Mounted),
                 Mount::Session(url) => session = Some(url),
                 Mount::Refused => {}
             }
         }
-        let open = |offset| self.open(blob, source.as_ref(), offset);
+        let open = |offset| found.open(offset).map_err(io::Error::other);
         let repository = self.name.as_str();
-        let sent = |bytes| (push.progress)(PushEvent::Sent { repository, blob: descriptor, bytes });
-        uploads.upload(descriptor, session, &open, &sent).map_err(|error| match error {
+        let sent = |bytes| (push.progress)(PushEvent::Sent { repository, blob, bytes });
+        uploads.upload(blob, session, &open, &sent).map_err(|error| match error {
             UploadError::Request(source) => failed(source),
             UploadError::Source(source) => PushError::Source {
-                digest: descriptor.digest.clone(),
+                digest: blob.digest.clone(),
                 repository: self.name.clone(),
                 source,
             },
@@ -244,8 +233,8 @@ impl Destination<'_> {
 
     /// Returns a repository of this registry that has the blob: one that was pushed to just now,
     /// else the one that the base image was pulled from.
-    fn mountable<'b>(&'b self, source: Option<&'b PushSource>) -> Option<&'b str> {
-        let base = source.and_then(PushSource::base).and_then(|layer| match &layer.source {
+    fn mountable<'b>(&'b self, base: Option<&'b ImageLayer>) -> Option<&'b str> {
+        let base = base.and_then(|layer| match &layer.source {
             BlobSource::Registry { registry, repository } => Some((registry, repository)),
             BlobSource::Layout { .. } => None,
         });
@@ -254,37 +243,6 @@ impl Destination<'_> {
             .map(|(_, repository)| repository.as_str())
             .filter(|repository| *repository != self.reference.repository());
         self.siblings.first().copied().or(base)
-    }
-
-    /// Opens the bytes of a blob at an offset.
-    fn open(
-        &self,
-        blob: &Blob<'_>,
-        source: Option<&PushSource>,
-        offset: u64,
-    ) -> io::Result<Box<dyn Read + Send>> {
-        if let Some(bytes) = blob.bytes {
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-            return Ok(Box::new(io::Cursor::new(bytes[start..].to_vec())));
-        }
-        match source {
-            Some(PushSource::Local(file) | PushSource::Pulled(file, _)) => {
-                Ok(Box::new(FileFrom { file: file.try_clone()?, position: offset }))
-            }
-            Some(PushSource::Remote(layer)) => match &layer.source {
-                BlobSource::Registry { registry, repository } => {
-                    let blob = &layer.descriptor;
-                    let reader = self.client.open_blob(registry, repository, blob, offset);
-                    Ok(Box::new(reader.map_err(io::Error::other)?))
-                }
-                BlobSource::Layout { path } => {
-                    let layout = Layout::open(path).map_err(io::Error::other)?;
-                    let file = layout.open_blob(&layer.descriptor).map_err(io::Error::other)?;
-                    Ok(Box::new(FileFrom { file, position: offset }))
-                }
-            },
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
     }
 
     fn put_manifest(

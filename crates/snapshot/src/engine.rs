@@ -40,7 +40,7 @@ use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, Namespace, Purpose, Selection, Snapshots, Sources, Workspace,
 };
-use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, StepFailure};
+use xbuild_model::{Chain, DiffId, Digest, ImageLayer, LayerBlob, StepFailure};
 use xbuild_store::{Background, Store, TempFolder};
 
 use crate::{EngineError, LayerSink, SinkBlob, SinkResult};
@@ -95,15 +95,6 @@ impl Default for EngineOptions {
             on_warning: Arc::new(|_| {}),
         }
     }
-}
-
-/// Where the blob of a layer is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LayerBlob {
-    /// In the store.
-    Stored(Descriptor),
-    /// With the image that has it; it was not needed here.
-    Remote(ImageLayer),
 }
 
 /// What all handles share.
@@ -228,11 +219,6 @@ impl Engine {
     /// **Errors** — [`crate::EngineError::UnknownLayer`].
     pub fn blob(&self, layer: &DiffId) -> Result<LayerBlob, StepFailure> {
         Ok(self.0.blob(layer)?)
-    }
-
-    /// Returns the layer of a resolved image that has this layer, whether or not it was pulled.
-    pub fn origin(&self, layer: &DiffId) -> Option<ImageLayer> {
-        self.0.known(|known| known.remote.get(layer).cloned())
     }
 
     /// Returns the blobs of layers for an image whose layers are to be in `encoding`, made now

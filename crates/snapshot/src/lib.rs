@@ -9,6 +9,6 @@ pub mod remove;
 mod sink;
 pub mod tasks;
 
-pub use engine::{Engine, EngineOptions, LayerBlob};
+pub use engine::{Engine, EngineOptions};
 pub use error::{EngineError, TaskError};
 pub use sink::{LayerSink, SinkBlob, SinkResult, Spool};

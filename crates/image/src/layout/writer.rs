@@ -4,19 +4,16 @@
 //! [`crate::layout`] for what is in it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::manifest::REF_NAME;
-use xbuild_model::seam::Blobs;
 use xbuild_model::{Descriptor, Digest, Index, Reference};
 
-use crate::assemble::Assembled;
+use crate::built::{Built, FoundBlob};
 use crate::error::LayoutError;
-use crate::layer_source::{LayerSource, PushSource, open_source};
 use crate::layout::reader::{IMAGE_NAME, Layout, empty_index};
 use crate::parallel::for_each;
 
@@ -25,29 +22,14 @@ const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// How many layers are written into a folder at a time.
 const JOBS: usize = 3;
 
-/// What goes into a layout.
+/// Images to be written as a layout.
+#[derive(Debug)]
 pub struct LayoutContent<'a> {
     /// The images.
-    pub assembled: &'a Assembled,
+    pub built: &'a Built<'a>,
     /// Their names; may be empty.
     pub names: &'a [Reference],
-    /// Where the layers are.
-    pub layers: &'a LayerSource<'a>,
-    /// Reads the layers that are elsewhere.
-    pub blobs: &'a dyn Blobs,
 }
-
-impl fmt::Debug for LayoutContent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayoutContent")
-            .field("root", &self.assembled.root().0.digest)
-            .field("names", &self.names)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A blob to write: its bytes, or nothing for a layer.
-type Entries<'a> = BTreeMap<String, (&'a Descriptor, Option<&'a [u8]>)>;
 
 impl LayoutContent<'_> {
     /// Writes the layout into a folder, which is made if it is not there.
@@ -62,9 +44,7 @@ impl LayoutContent<'_> {
         let old = self.existing(path)?;
         fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
         let entries: Vec<_> = self.entries().into_iter().collect();
-        for_each(JOBS, &entries, |(hex, (descriptor, bytes))| {
-            self.write_blob(&folder.join(hex), descriptor, *bytes)
-        })?;
+        for_each(JOBS, &entries, |(hex, blob)| self.write_blob(&folder.join(hex), blob))?;
         let files = [("oci-layout", MARKER.to_vec()), ("index.json", self.index_json(old))];
         for (name, bytes) in files {
             let path = path.join(name);
@@ -83,16 +63,13 @@ impl LayoutContent<'_> {
             let header = header(tar::EntryType::Directory, 0o755, 0);
             append(&mut tar, header, name, io::empty()).map_err(|source| io(name, source))?;
         }
-        for (hex, (descriptor, bytes)) in self.entries() {
+        for (hex, blob) in self.entries() {
             let name = format!("blobs/sha256/{hex}");
-            let mut reader: Box<dyn Read> = match bytes {
-                Some(bytes) => Box::new(bytes),
-                None => self.open_layer(descriptor)?,
-            };
-            let header = header(tar::EntryType::Regular, 0o644, descriptor.size);
-            let mut checked = Checked::new(&mut reader, descriptor.size);
+            let reader = self.open(&self.find(blob)?, blob)?;
+            let header = header(tar::EntryType::Regular, 0o644, blob.size);
+            let mut checked = Checked::new(reader, blob.size);
             append(&mut tar, header, &name, &mut checked).map_err(|source| io(&name, source))?;
-            checked.finish(&descriptor.digest)?;
+            checked.finish(&blob.digest)?;
         }
         for (name, bytes) in
             [("index.json", self.index_json(None)), ("oci-layout", MARKER.to_vec())]
@@ -105,19 +82,10 @@ impl LayoutContent<'_> {
     }
 
     /// Returns all blobs by their file names.
-    fn entries(&self) -> Entries<'_> {
-        let mut entries = Entries::new();
-        for layer in self.assembled.layers() {
-            entries.insert(layer.digest.hex(), (layer, None));
-        }
-        for image in &self.assembled.images {
-            let (config, manifest) = (&image.config_descriptor, &image.descriptor);
-            entries.insert(config.digest.hex(), (config, Some(&image.config)));
-            entries.insert(manifest.digest.hex(), (manifest, Some(&image.manifest)));
-        }
-        let (root, bytes) = self.assembled.root();
-        entries.insert(root.digest.hex(), (root, Some(bytes)));
-        entries
+    fn entries(&self) -> BTreeMap<String, &Descriptor> {
+        let assembled = &self.built.assembled;
+        let all = assembled.blobs().into_iter().chain(assembled.manifests());
+        all.map(|blob| (blob.digest.hex(), blob)).collect()
     }
 
     /// Returns the index of the layout that is there, `None` if there is nothing.
@@ -131,7 +99,7 @@ impl LayoutContent<'_> {
     }
 
     fn index_json(&self, old: Option<Index>) -> Vec<u8> {
-        let root = self.assembled.root().0;
+        let root = self.built.assembled.root().0;
         let mut ours: Vec<Descriptor> = Vec::new();
         for name in self.names {
             let mut entry = root.clone();
@@ -155,68 +123,46 @@ impl LayoutContent<'_> {
         serde_json::to_vec(&index).expect("an index has string keys only")
     }
 
-    fn write_blob(
-        &self,
-        path: &Path,
-        descriptor: &Descriptor,
-        bytes: Option<&[u8]>,
-    ) -> Result<(), LayoutError> {
+    fn write_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), LayoutError> {
         let io = |source| LayoutError::Io { path: path.to_owned(), source };
-        if fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == descriptor.size) {
+        if fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {
             return Ok(());
         }
-        if let Some(bytes) = bytes {
+        let found = self.find(blob)?;
+        if let FoundBlob::Document(bytes) = found {
             return publish(path, |file| file.write_all(bytes)).map_err(io);
         }
         let mut wrong = Ok(());
-        let source = self.source(descriptor)?;
         let copied = publish(path, |file| {
-            if let Some(local) = source.file() {
+            if let FoundBlob::File(stored) = &found {
                 // File to file: the kernel copies, or shares the blocks.
-                let mut local = local.try_clone()?;
-                io::Seek::rewind(&mut local)?;
-                let length = io::copy(&mut local, file)?;
-                return if length == descriptor.size { Ok(()) } else { Err(wrong_bytes()) };
+                let mut stored = stored.try_clone()?;
+                io::Seek::rewind(&mut stored)?;
+                let length = io::copy(&mut stored, file)?;
+                return if length == blob.size { Ok(()) } else { Err(wrong_bytes()) };
             }
-            let mut reader = match self.open_remote(&source, descriptor) {
-                Ok(reader) => reader,
-                Err(error) => {
-                    wrong = Err(error);
-                    return Err(wrong_bytes());
-                }
-            };
-            let mut checked = Checked::new(&mut reader, descriptor.size);
-            io::copy(&mut checked, file)?;
-            wrong = checked.finish(&descriptor.digest);
+            wrong = self.open(&found, blob).and_then(|reader| {
+                let mut checked = Checked::new(reader, blob.size);
+                io::copy(&mut checked, file).map_err(io)?;
+                checked.finish(&blob.digest)
+            });
             if wrong.is_ok() { Ok(()) } else { Err(wrong_bytes()) }
         });
         wrong.and(copied.map_err(io))
     }
 
-    fn source(&self, descriptor: &Descriptor) -> Result<PushSource, LayoutError> {
-        let digest = || descriptor.digest.clone();
-        (self.layers)(descriptor).map_err(|source| LayoutError::Layer { digest: digest(), source })
+    fn find(&self, blob: &Descriptor) -> Result<FoundBlob<'_>, LayoutError> {
+        let digest = || blob.digest.clone();
+        self.built.find(blob).map_err(|source| LayoutError::Layer { digest: digest(), source })
     }
 
-    fn open_layer(&self, descriptor: &Descriptor) -> Result<Box<dyn Read>, LayoutError> {
-        let source = self.source(descriptor)?;
-        let digest = || descriptor.digest.clone();
-        match open_source(source, self.blobs) {
-            Ok(reader) => Ok(reader),
-            Err(source) => Err(LayoutError::Layer { digest: digest(), source }),
-        }
-    }
-
-    fn open_remote(
+    fn open(
         &self,
-        source: &PushSource,
-        descriptor: &Descriptor,
-    ) -> Result<Box<dyn Read>, LayoutError> {
-        let PushSource::Remote(layer) = source else { return self.open_layer(descriptor) };
-        match self.blobs.open(layer) {
-            Ok(reader) => Ok(reader),
-            Err(source) => Err(LayoutError::Layer { digest: descriptor.digest.clone(), source }),
-        }
+        found: &FoundBlob<'_>,
+        blob: &Descriptor,
+    ) -> Result<Box<dyn Read + Send>, LayoutError> {
+        let digest = || blob.digest.clone();
+        found.open(0).map_err(|source| LayoutError::Layer { digest: digest(), source })
     }
 }
 

@@ -3,11 +3,12 @@
 use xbuild_registry::{
     Client, ClientOptions, Credential, Credentials, PullError, RequestError, Secret,
 };
+use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::{Action, Fault, Login, Registry};
 use xbuild_testkit::wire::Response;
 
 use crate::fixture::{
-    build, chain, client, client_of, options, platform, put_image, read_layer, reference,
+    chain, client, client_of, options, platform, push, put_image, read_layer, reference,
 };
 
 fn user() -> Option<(String, String)> {
@@ -34,7 +35,8 @@ fn gets_tokens_for_exactly_what_it_does() {
     registry.require(Login::Token { realm: None, user: user() });
     let client = client_of(&registry);
     assert_eq!(pull(&client, &registry).unwrap(), b"layer");
-    build(&["linux/amd64"], &[b"x"]).push(&client, &[reference(&registry, "app:1")]).unwrap();
+    push(&Images::new(&["linux/amd64"], &[b"x"]), &client, &[reference(&registry, "app:1")])
+        .unwrap();
     let log = registry.log();
     let tokens: Vec<&str> = log
         .iter()
@@ -98,11 +100,11 @@ fn renews_a_token_that_ended() {
     assert_eq!(pull(&client, &registry).unwrap(), b"layer");
     assert_eq!(registry.count("GET", "/token"), 2);
     // The same in the middle of a push.
-    let built = build(&["linux/amd64"], &[&vec![7; 2_000_000]]);
+    let images = Images::new(&["linux/amd64"], &[&vec![7; 2_000_000]]);
     let answer = Response::new(401)
         .with("www-authenticate", format!(r#"Bearer realm="http://{}/token""#, registry.host()));
     registry.fail(Fault::new("PUT", "/blobs/uploads/", 1, Action::Answer(answer)));
-    built.push(&client, &[reference(&registry, "app:1")]).unwrap();
+    push(&images, &client, &[reference(&registry, "app:1")]).unwrap();
 }
 
 /// Makes the blobs of `registry` redirect to `url`.
@@ -220,7 +222,7 @@ fn token_servers_talk_nonsense() {
 /// security.md 103: uploads that are sent elsewhere.
 #[test]
 fn uploads_elsewhere_get_no_credentials() {
-    let built = build(&["linux/amd64"], &[b"layer"]);
+    let images = Images::new(&["linux/amd64"], &[b"layer"]);
     for (location, expected) in [
         ("http://169.254.169.254/upload", "not followed"),
         ("http://OTHER/upload", "blobs leave the registry by https only"),
@@ -234,7 +236,7 @@ fn uploads_elsewhere_get_no_credentials() {
         pull(&client, &registry).unwrap();
         let answer = Response::new(202).with("location", location);
         registry.fail(Fault::new("POST", "/blobs/uploads/", 9, Action::Answer(answer)));
-        let text = chain(&built.push(&client, &[reference(&registry, "app:1")]).unwrap_err());
+        let text = chain(&push(&images, &client, &[reference(&registry, "app:1")]).unwrap_err());
         assert!(text.contains(expected), "{text}");
         assert!(other.log().is_empty());
     }

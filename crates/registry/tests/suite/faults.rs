@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use xbuild_model::ResolvedImage;
 use xbuild_registry::{Client, ClientOptions, Timeouts};
+use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::{Action, Fault, Registry};
 use xbuild_testkit::wire::Response;
 
-use crate::fixture::{build, chain, client, options, platform, put_image, read_layer, reference};
+use crate::fixture::{chain, client, options, platform, push, put_image, read_layer, reference};
 
 /// A registry with an image whose one layer has some hundred thousand bytes.
 fn base() -> (Registry, Client, ResolvedImage, Vec<u8>) {
@@ -154,7 +155,7 @@ fn names_a_server_that_is_not_there() {
 #[test]
 fn resumes_a_broken_upload() {
     let big = vec![0u8; 3_000_000];
-    let built = build(&["linux/amd64"], &[&big]);
+    let images = Images::new(&["linux/amd64"], &[&big]);
     for keeps_count in [true, false] {
         let registry = Registry::start();
         registry.fail(Fault::new("PUT", "/blobs/uploads/", 1, Action::CutRequest(1_000_000)));
@@ -163,8 +164,8 @@ fn resumes_a_broken_upload() {
             let gone = Action::Answer(Response::new(404));
             registry.fail(Fault::new("GET", "/blobs/uploads/", 9, gone));
         }
-        built.push(&client_jobs(1), &[reference(&registry, "app:1")]).unwrap();
-        for layer in built.assembled.layers() {
+        push(&images, &client_jobs(1), &[reference(&registry, "app:1")]).unwrap();
+        for layer in &images.assembled.images[0].layers {
             assert!(registry.blob("app", &layer.digest).is_some());
         }
         let patches = registry.log().into_iter().filter(|r| r.method == "PATCH");
@@ -183,7 +184,7 @@ fn client_jobs(jobs: usize) -> Client {
 
 #[test]
 fn tries_uploads_and_manifests_again() {
-    let built = build(&["linux/amd64", "linux/arm64"], &[b"shared"]);
+    let images = Images::new(&["linux/amd64", "linux/arm64"], &[b"shared"]);
     let registry = Registry::start();
     let busy = || Action::Answer(Response::new(503));
     for (method, part) in
@@ -191,19 +192,19 @@ fn tries_uploads_and_manifests_again() {
     {
         registry.fail(Fault::new(method, part, 3, busy()));
     }
-    built.push(&client(), &[reference(&registry, "app:1")]).unwrap();
-    assert_eq!(registry.manifest("app", "1").unwrap().1, built.assembled.root().1);
+    push(&images, &client(), &[reference(&registry, "app:1")]).unwrap();
+    assert_eq!(registry.manifest("app", "1").unwrap().1, images.assembled.root().1);
 }
 
 #[test]
 fn a_failed_push_moves_no_tag() {
-    let built = build(&["linux/amd64", "linux/arm64"], &[b"shared"]);
+    let images = Images::new(&["linux/amd64", "linux/arm64"], &[b"shared"]);
     for part in ["/blobs/uploads/", "/manifests/sha256:"] {
         let registry = Registry::start();
         let full = Action::Answer(Response::new(507));
         registry.fail(Fault::new("PUT", part, usize::MAX, full));
         let targets = [reference(&registry, "app:1"), reference(&registry, "app:2")];
-        let text = chain(&built.push(&client(), &targets).unwrap_err());
+        let text = chain(&push(&images, &client(), &targets).unwrap_err());
         assert!(text.contains("507"), "{text}");
         assert_eq!(
             registry.count("PUT", "/manifests/1") + registry.count("PUT", "/manifests/2"),
@@ -214,10 +215,10 @@ fn a_failed_push_moves_no_tag() {
 
 #[test]
 fn notices_a_manifest_stored_under_another_digest() {
-    let built = build(&["linux/amd64"], &[]);
+    let images = Images::new(&["linux/amd64"], &[]);
     let registry = Registry::start();
     let other = Response::new(201).with("docker-content-digest", "sha256:0");
     registry.fail(Fault::new("PUT", "/manifests/", 1, Action::Answer(other)));
-    let error = built.push(&client(), &[reference(&registry, "app:1")]).unwrap_err();
+    let error = push(&images, &client(), &[reference(&registry, "app:1")]).unwrap_err();
     assert!(error.to_string().contains("stored manifest"), "{error}");
 }

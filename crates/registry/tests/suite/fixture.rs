@@ -1,16 +1,13 @@
 //! Images and clients for tests.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::json;
-use xbuild_image::{AssembleOptions, Assembled, BuiltImage, PushSource, assemble};
 use xbuild_model::manifest::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
-use xbuild_model::{
-    Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, ResolvedImage, StepFailure,
-};
+use xbuild_model::{Descriptor, Digest, Platform, Reference, ResolvedImage};
 use xbuild_registry::{Client, ClientOptions, Credentials, Push, PushError, Retries, Timeouts};
+use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::Registry;
 
 /// Options with which failures do not take long.
@@ -96,63 +93,10 @@ pub fn put_index(
     Descriptor::of(OCI_INDEX, index.as_bytes())
 }
 
-/// Images for some platforms, each with the layers given and one of its own.
-pub struct Built {
-    pub assembled: Assembled,
-    pub blobs: Vec<Vec<u8>>,
-}
-
-pub fn build(platforms: &[&str], shared: &[&[u8]]) -> Built {
-    let mut blobs: Vec<Vec<u8>> = shared.iter().map(|bytes| bytes.to_vec()).collect();
-    let image = |name: &&str| {
-        let own = format!("layer of {name}").into_bytes();
-        let layers: Vec<Vec<u8>> = shared.iter().map(|b| b.to_vec()).chain([own.clone()]).collect();
-        blobs.push(own);
-        let platform = platform(name);
-        let mut config = ImageConfig {
-            os: platform.os().to_owned(),
-            architecture: platform.architecture().to_owned(),
-            variant: platform.variant().map(str::to_owned),
-            ..ImageConfig::default()
-        };
-        config.rootfs.diff_ids = layers.iter().map(|l| DiffId(Digest::of(l))).collect();
-        BuiltImage {
-            platform,
-            config,
-            layers: layers.iter().map(|l| Descriptor::of(OCI_LAYER, l)).collect(),
-            annotations: Default::default(),
-            descriptor_annotations: Default::default(),
-        }
-    };
-    let images = platforms.iter().map(image).collect();
-    let order: Vec<Platform> = platforms.iter().map(|name| platform(name)).collect();
-    let assembled = assemble(&order, images, &AssembleOptions::default()).unwrap();
-    Built { assembled, blobs }
-}
-
-impl Built {
-    /// A layer source of files.
-    pub fn local(&self, wanted: &Descriptor) -> Result<PushSource, StepFailure> {
-        let bytes = self.blobs.iter().find(|bytes| Digest::of(bytes) == wanted.digest).unwrap();
-        Ok(PushSource::Local(file(bytes)))
-    }
-
-    pub fn push(&self, client: &Client, targets: &[Reference]) -> Result<(), PushError> {
-        client.push(&Push {
-            targets,
-            by_digest: false,
-            assembled: &self.assembled,
-            layers: &|wanted| self.local(wanted),
-            progress: &|_| {},
-        })
-    }
-}
-
-pub fn file(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
+/// Pushes images whose layers are all at hand.
+pub fn push(images: &Images, client: &Client, targets: &[Reference]) -> Result<(), PushError> {
+    let built = images.built();
+    client.push(&Push { targets, by_digest: false, built: &built, progress: &|_| {} })
 }
 
 /// Reads the layer `number` of an image through the client.
@@ -163,7 +107,7 @@ pub fn read_layer(
 ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     use xbuild_model::seam::Blobs as _;
     let mut bytes = Vec::new();
-    client.open(&image.layers[number])?.read_to_end(&mut bytes)?;
+    client.open(&image.layers[number], 0)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -5,7 +5,6 @@ mod auth;
 mod download;
 mod faults;
 mod fixture;
-mod layouts;
 mod pull;
 mod push;
 mod real;

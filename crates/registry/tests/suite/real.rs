@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use xbuild_image::PushSource;
 use xbuild_model::Reference;
 use xbuild_registry::Push;
+use xbuild_testkit::images::{Images, file};
 
-use crate::fixture::{build, client, platform, read_layer};
+use crate::fixture::{client, platform, push, read_layer};
 
 struct RealRegistry {
     process: Child,
@@ -75,23 +75,19 @@ fn pushes_pulls_and_mounts() {
     let Some(registry) = RealRegistry::start() else { return };
     let client = client();
     let big: Vec<u8> = (0..5_000_000u32).map(|i| (i % 241) as u8).collect();
-    let built = build(&["linux/amd64", "linux/arm64"], &[&big]);
+    let images = Images::new(&["linux/amd64", "linux/arm64"], &[&big]);
     let base = registry.reference("base/image:1");
-    built.push(&client, &[base.clone(), registry.reference("base/image:latest")]).unwrap();
+    push(&images, &client, &[base.clone(), registry.reference("base/image:latest")]).unwrap();
     let image = client.resolve(&base, &platform("linux/arm64")).unwrap();
     assert_eq!(read_layer(&client, &image, 0).unwrap(), big);
-    assert_eq!(client.inspect(&base).unwrap().bytes, built.assembled.root().1);
+    assert_eq!(client.inspect(&base).unwrap().bytes, images.assembled.root().1);
 
-    let on_top = build(&["linux/arm64"], &[&big]);
+    let on_top = Images::new(&["linux/arm64"], &[&big]);
     let outcomes = std::sync::Mutex::new(Vec::new());
     let push = Push {
         targets: &[registry.reference("app:1")],
         by_digest: false,
-        assembled: &on_top.assembled,
-        layers: &|wanted| match image.layers.iter().find(|l| l.descriptor.digest == wanted.digest) {
-            Some(layer) => Ok(PushSource::Remote(layer.clone())),
-            None => on_top.local(wanted),
-        },
+        built: &on_top.on_base(&image, false, &client),
         progress: &|event| outcomes.lock().unwrap().push(format!("{event:?}")),
     };
     client.push(&push).unwrap();
@@ -108,13 +104,11 @@ fn takes_blobs_ahead_of_their_image() {
     let Some(registry) = RealRegistry::start() else { return };
     let client = client();
     let big: Vec<u8> = (0..5_000_000u32).map(|i| (i % 239) as u8).collect();
-    let built = build(&["linux/amd64"], &[&big, b"small"]);
+    let images = Images::new(&["linux/amd64"], &[&big, b"small"]);
     let target = registry.reference("app:1");
-    let layers = built.assembled.layers();
-    let largest = layers.iter().max_by_key(|layer| layer.size).unwrap();
+    let layers = &images.assembled.images[0].layers;
     let stream = |digest: Option<xbuild_model::Digest>| {
-        let PushSource::Local(file) = built.local(largest).unwrap() else { panic!() };
-        client.push_stream(&target, Box::new(file), &|| digest.clone())
+        client.push_stream(&target, Box::new(file(&big).unwrap()), &|| digest.clone())
     };
     assert!(!stream(None), "given up");
     assert!(!stream(Some(xbuild_model::Digest::of(b"something else"))));
@@ -123,15 +117,14 @@ fn takes_blobs_ahead_of_their_image() {
         let push = Push {
             targets: std::slice::from_ref(&target),
             by_digest: false,
-            assembled: &built.assembled,
-            layers: &|wanted| built.local(wanted),
+            built: &images.built(),
             progress: &|event| outcomes.lock().unwrap().push(format!("{event:?}")),
         };
         client.push(&push).unwrap();
         let outcomes = outcomes.into_inner().unwrap();
         outcomes.iter().filter(|event| event.contains(&format!("how: {wanted}"))).count()
     };
-    assert!(stream(Some(largest.digest.clone())));
+    assert!(stream(Some(layers[0].digest.clone())));
     // The layer is there; the others and the configuration are not.
     assert_eq!(how("Uploaded"), layers.len());
     assert_eq!(how("Present"), layers.len() + 1);
@@ -178,9 +171,9 @@ fn survives_a_broken_upload() {
     let Some(registry) = RealRegistry::start() else { return };
     let proxy = cutting_proxy(registry.host.clone());
     let big: Vec<u8> = (0..5_000_000u32).map(|i| (i / 7 % 239) as u8).collect();
-    let built = build(&["linux/amd64"], &[&big]);
+    let images = Images::new(&["linux/amd64"], &[&big]);
     let client = client();
-    built.push(&client, &[format!("{proxy}/app:1").parse().unwrap()]).unwrap();
+    push(&images, &client, &[format!("{proxy}/app:1").parse().unwrap()]).unwrap();
     let image = client.resolve(&registry.reference("app:1"), &platform("linux/amd64")).unwrap();
     assert_eq!(read_layer(&client, &image, 0).unwrap(), big);
 }

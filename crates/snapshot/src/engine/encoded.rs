@@ -6,11 +6,10 @@
 use std::io;
 
 use xbuild_layer::{Encoder, Encoding, LayerError};
-use xbuild_model::{Descriptor, DiffId};
+use xbuild_model::{Descriptor, DiffId, LayerBlob};
 use xbuild_store::Hashed;
 
-use super::turns;
-use super::{LayerBlob, Shared};
+use super::{Shared, turns};
 use crate::{EngineError, sink};
 
 /// Returns the blobs of layers, those of base images as they are unless `force`.
@@ -25,7 +24,8 @@ pub(super) fn blobs(
         if base && !force {
             return shared.blob(&layer);
         }
-        blob(shared, &layer, encoding).map(LayerBlob::Stored)
+        let descriptor = blob(shared, &layer, encoding)?;
+        Ok(shared.stored_blob(&layer, descriptor))
     })
 }
 
@@ -65,10 +65,8 @@ fn encode(
     let (digest, size) = match encoder.finish().map_err(write)? {
         blob if actual == *layer => blob.commit(None)?,
         _ => {
-            let (blob, expected) = match shared.blob(layer)? {
-                LayerBlob::Stored(descriptor) => (descriptor.digest, layer.clone()),
-                LayerBlob::Remote(remote) => (remote.descriptor.digest, layer.clone()),
-            };
+            let blob = shared.blob(layer)?.descriptor().digest.clone();
+            let expected = layer.clone();
             return Err(EngineError::DiffId { blob, expected, actual });
         }
     };

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use xbuild_layer::decode::decompress;
 use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
-use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer};
+use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, LayerBlob};
 use xbuild_store::BlobWriter;
 
-use super::turns;
-use super::{Known, LayerBlob, Shared};
+use super::{Known, Shared, turns};
 use crate::EngineError;
 
 /// Where the uncompressed bytes of a layer go while it is read.
@@ -105,7 +104,7 @@ impl Shared {
         let Descriptor { digest, size, .. } = &remote.descriptor;
         let compression = compression(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced is enough to know that it is wrong.
-        let input = self.blobs.open(remote)?.take(size.saturating_add(1));
+        let input = self.blobs.open(remote, 0)?.take(size.saturating_add(1));
         let mut keep = Keep { input, blob: self.store.blob_writer()?, is_broken: false };
         let found = decompress(compression, &mut keep).and_then(|tar| index_layer(tar, tee));
         if keep.is_broken || matches!(found, Err(LayerError::Write { .. })) {
@@ -123,9 +122,16 @@ impl Shared {
     pub(super) fn blob(&self, layer: &DiffId) -> Result<LayerBlob, EngineError> {
         self.packer.wait(layer)?;
         match self.store.layer(layer)? {
-            Some(descriptor) => Ok(LayerBlob::Stored(descriptor)),
+            Some(descriptor) => Ok(self.stored_blob(layer, descriptor)),
             None => self.remote(layer).map(LayerBlob::Remote),
         }
+    }
+
+    /// Returns a blob of a layer that is in the store, with the base image that has it too.
+    pub(super) fn stored_blob(&self, layer: &DiffId, descriptor: Descriptor) -> LayerBlob {
+        let base = self.known(|known| known.remote.get(layer).cloned());
+        let base = base.filter(|base| base.descriptor.digest == descriptor.digest);
+        LayerBlob::Stored { descriptor, base: base.map(Box::new) }
     }
 
     /// Opens a layer for reading, pulling it if its blob is not in the store.

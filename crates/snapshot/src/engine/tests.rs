@@ -11,7 +11,7 @@ use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{PendingTask, Purpose, Workspace};
-use xbuild_model::{BlobSource, Digest, FailureKind};
+use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind};
 use xbuild_testkit::folders::listing;
 use xbuild_testkit::layers::layer;
 
@@ -73,7 +73,7 @@ struct Origin {
 }
 
 impl Blobs for Origin {
-    fn open(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, StepFailure> {
+    fn open(&self, layer: &ImageLayer, _offset: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
         self.opened.fetch_add(1, Ordering::Relaxed);
         let blobs = self.blobs.lock().unwrap();
         let blob = blobs.get(&layer.descriptor.digest).cloned();
@@ -162,7 +162,9 @@ fn a_layer_is_pulled_once_and_only_when_needed() {
     let lower = Chain(vec![chain.0[0].clone()]);
     assert!(setup.engine.tree(&lower).unwrap().lookup(b"a").is_some());
     assert_eq!(setup.opened(), 1);
-    let LayerBlob::Stored(descriptor) = setup.engine.blob(&chain.0[0]).unwrap() else { panic!() };
+    let LayerBlob::Stored { descriptor, .. } = setup.engine.blob(&chain.0[0]).unwrap() else {
+        panic!()
+    };
     assert_eq!(descriptor.media_type, DOCKER_LAYER_GZIP);
     assert!(setup.engine.tree(&chain).unwrap().lookup(b"b").is_some());
     setup.engine.prepare(&chain).unwrap();
@@ -281,7 +283,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     let tree = setup.engine.tree(&chain).unwrap();
     let names: Vec<_> = tree.children(b"").map(|(name, _)| name).collect();
     assert_eq!(names, [&b"d"[..], b"kept", b"new"]);
-    let LayerBlob::Stored(descriptor) = setup.engine.blob(&made).unwrap() else { panic!() };
+    let LayerBlob::Stored { descriptor, .. } = setup.engine.blob(&made).unwrap() else { panic!() };
     assert_eq!(descriptor.media_type, OCI_LAYER_GZIP);
     // The upper folder itself is the next lower one.
     let next = setup.engine.prepare(&chain).unwrap();
@@ -415,9 +417,13 @@ fn layers_of_no_image_are_compressed_in_less_time() {
         upper.set_mtime(b"new", xbuild_layer::Mtime { secs: 1, nanos: 0 }).unwrap();
         let made =
             workspace.commit(Records::default(), Purpose { result, ..Purpose::default() }).unwrap();
-        let LayerBlob::Stored(blob) = setup.engine.blob(&made).unwrap() else { panic!() };
+        let LayerBlob::Stored { descriptor: blob, .. } = setup.engine.blob(&made).unwrap() else {
+            panic!()
+        };
         let encoded = setup.engine.encoded(vec![made], Encoding::default(), false).unwrap();
-        let [LayerBlob::Stored(encoded)] = &encoded[..] else { panic!("{encoded:?}") };
+        let [LayerBlob::Stored { descriptor: encoded, .. }] = &encoded[..] else {
+            panic!("{encoded:?}")
+        };
         (blob, encoded.clone())
     };
     let ((passing, encoded), (result, same)) = (layer(false), layer(true));

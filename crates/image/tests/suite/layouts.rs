@@ -1,45 +1,68 @@
 //! OCI layouts, written and read.
 
+use std::error::Error;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use xbuild_image::{Layout, LayoutContent, LayoutError, ResolveError};
 use xbuild_model::manifest::REF_NAME;
-use xbuild_model::{BlobSource, Reference};
-use xbuild_testkit::registry::Registry;
+use xbuild_model::seam::Blobs;
+use xbuild_model::{
+    BlobSource, Descriptor, Digest, ImageLayer, LayerBlob, Platform, Reference, StepFailure,
+};
+use xbuild_testkit::images::Images;
 
-use crate::fixture::{Built, build, chain, client, platform, put_image, read_layer, reference};
+fn platform(text: &str) -> Platform {
+    text.parse().unwrap()
+}
 
-fn write(built: &Built, path: &Path, names: &[&str]) -> Result<(), LayoutError> {
+/// An error with all its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+fn write(images: &Images, path: &Path, names: &[&str]) -> Result<(), LayoutError> {
     let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
-    let (client, layers) = (client(), |wanted: &_| built.local(wanted));
-    let content = LayoutContent {
-        assembled: &built.assembled,
-        names: &names,
-        layers: &layers,
-        blobs: &client,
-    };
-    content.write_folder(path)
+    LayoutContent { built: &images.built(), names: &names }.write_folder(path)
+}
+
+/// Reads the first layer of the only image of a layout.
+fn read_layer(path: &Path, platform: &Platform) -> Result<Vec<u8>, Box<dyn Error>> {
+    let layout = Layout::open(path)?;
+    let image = layout.resolve(None, platform)?;
+    let mut bytes = Vec::new();
+    layout.open_blob(&image.layers[0].descriptor)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[test]
 fn what_is_written_is_valid_and_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/layout");
-    let built = build(&["linux/arm64", "linux/amd64"], &[b"shared"]);
-    write(&built, &path, &["r.example/app:1", "r.example/app:2"]).unwrap();
+    let images = Images::new(&["linux/arm64", "linux/amd64"], &[b"shared"]);
+    write(&images, &path, &["r.example/app:1", "r.example/app:2"]).unwrap();
     let layout = Layout::open(&path).unwrap();
     let validated = layout.validate().unwrap();
     assert_eq!(validated.len(), 2);
     assert_eq!(validated[0].images.len(), 2);
-    for name in [Some("1"), Some("2"), Some(&*built.assembled.root().0.digest.to_string())] {
+    for name in [Some("1"), Some("2"), Some(&*images.assembled.root().0.digest.to_string())] {
         let image = layout.resolve(name, &platform("linux/amd64")).unwrap();
         assert_eq!(image.layers[0].source, BlobSource::Layout { path: path.clone() });
-        assert_eq!(read_layer(&client(), &image, 0).unwrap(), b"shared");
+        let mut layer = Vec::new();
+        let blob = &image.layers[0].descriptor;
+        layout.open_blob(blob).unwrap().read_to_end(&mut layer).unwrap();
+        assert_eq!(layer, b"shared");
     }
     // A manifest that only the index names.
-    let arm = built.assembled.images[0].descriptor.digest.to_string();
+    let arm = images.assembled.images[0].descriptor.digest.to_string();
     let image = layout.resolve(Some(&arm), &platform("linux/amd64")).unwrap();
     assert_eq!(image.platform, platform("linux/arm64"));
     let error = layout.resolve(None, &platform("linux/amd64")).unwrap_err();
@@ -53,13 +76,14 @@ fn what_is_written_is_valid_and_found() {
 #[test]
 fn adds_to_a_layout_and_replaces_names() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, two) = (build(&["linux/amd64"], &[b"1"]), build(&["linux/amd64"], &[b"2"]));
+    let image = |layer: &[u8]| Images::new(&["linux/amd64"], &[layer]);
+    let (one, two) = (image(b"1"), image(b"2"));
     write(&one, folder.path(), &["app:1", "app:2"]).unwrap();
     write(&two, folder.path(), &["app:2"]).unwrap();
     let layout = Layout::open(folder.path()).unwrap();
     let tags: Vec<_> =
         layout.index().manifests.iter().map(|m| (&*m.annotations[REF_NAME], &m.digest)).collect();
-    let digest = |built: &Built| built.assembled.root().0.digest.clone();
+    let digest = |images: &Images| images.assembled.root().0.digest.clone();
     assert_eq!(tags, [("1", &digest(&one)), ("2", &digest(&two))]);
     let before = fs::read(folder.path().join("index.json")).unwrap();
     write(&two, folder.path(), &["app:2"]).unwrap();
@@ -73,29 +97,22 @@ fn adds_to_a_layout_and_replaces_names() {
 fn a_folder_of_other_things_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.tex"), "").unwrap();
-    assert!(write(&build(&["linux/amd64"], &[]), folder.path(), &[]).is_err());
+    assert!(write(&Images::new(&["linux/amd64"], &[]), folder.path(), &[]).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
-fn tar(built: &Built) -> Vec<u8> {
-    let client = client();
+fn tar(images: &Images) -> Vec<u8> {
     let names = ["app:1".parse().unwrap()];
     let mut bytes = Vec::new();
-    let content = LayoutContent {
-        assembled: &built.assembled,
-        names: &names,
-        layers: &|wanted| built.local(wanted),
-        blobs: &client,
-    };
-    content.write_tar(&mut bytes).unwrap();
+    LayoutContent { built: &images.built(), names: &names }.write_tar(&mut bytes).unwrap();
     bytes
 }
 
 #[test]
 fn an_archive_is_sorted_and_the_same_every_time() {
-    let built = build(&["linux/amd64", "linux/arm64"], &[b"shared"]);
-    let bytes = tar(&built);
-    assert_eq!(tar(&built), bytes);
+    let images = Images::new(&["linux/amd64", "linux/arm64"], &[b"shared"]);
+    let bytes = tar(&images);
+    assert_eq!(tar(&images), bytes);
     let mut archive = tar::Archive::new(&bytes[..]);
     let names: Vec<_> = archive
         .entries()
@@ -112,44 +129,60 @@ fn an_archive_is_sorted_and_the_same_every_time() {
     Layout::open(folder.path()).unwrap().validate().unwrap();
 }
 
+/// Gives the same bytes for any layer.
+struct Always(&'static [u8]);
+
+impl Blobs for Always {
+    fn open(&self, _: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
+        Ok(Box::new(&self.0[offset as usize..]))
+    }
+}
+
 #[test]
 fn layers_elsewhere_are_fetched_and_checked() {
-    let registry = Registry::start();
-    put_image(&registry, "base", "latest", "linux/amd64", &[b"base"]);
-    let client = client();
-    let base = client.resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
-    let built = build(&["linux/amd64"], &[b"base"]);
-    let layers = |wanted: &xbuild_model::Descriptor| {
-        let mut layer = base.layers[0].clone();
-        // The layer's own blob, or one that is not what it should be.
-        layer.descriptor.digest = registry
-            .put_blob("base", if wanted.size == 4 { b"base" } else { b"something else goes." });
-        layer.descriptor.size = wanted.size;
-        Ok(xbuild_image::PushSource::Remote(layer))
+    let images = Images::new(&["linux/amd64"], &[]);
+    let own = &images.layers[0];
+    let remote = |bytes: &Vec<u8>| {
+        let source = BlobSource::Registry { registry: "r.example".into(), repository: "a".into() };
+        let descriptor = Descriptor::of("application/vnd.oci.image.layer.v1.tar", bytes);
+        let diff_id = xbuild_model::DiffId(Digest::of(bytes));
+        LayerBlob::Remote(ImageLayer { diff_id, descriptor, source })
     };
-    let content =
-        LayoutContent { assembled: &built.assembled, names: &[], layers: &layers, blobs: &client };
+    let write = |bytes: &'static [u8], path: &Path| {
+        let remote_blobs = Always(bytes);
+        let assembled = images.assembled.clone();
+        let built = xbuild_image::Built::new(assembled, [remote(own)], |_| Ok(None), &remote_blobs);
+        let content = LayoutContent { built: &built, names: &[] };
+        content.write_folder(path)?;
+        content.write_tar(Vec::new())
+    };
+    for bytes in [&b"layer of linux/AMD64"[..], b"layer of linux", b"layer of linux/amd64 and more"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(bytes, folder.path()).unwrap_err();
+        assert!(
+            matches!(error, LayoutError::LayerBytes { .. } | LayoutError::Io { .. }),
+            "{}",
+            chain(&error)
+        );
+        assert!(folder.path().join("blobs").exists());
+        assert!(!folder.path().join("index.json").exists());
+    }
     let folder = tempfile::tempdir().unwrap();
-    let error = content.write_folder(folder.path()).unwrap_err();
-    assert!(
-        matches!(error, LayoutError::LayerBytes { .. } | LayoutError::Io { .. }),
-        "{}",
-        chain(&error)
-    );
-    assert!(!folder.path().join("index.json").exists());
-    assert!(content.write_tar(Vec::new()).is_err());
+    write(b"layer of linux/amd64", folder.path()).unwrap();
+    assert_eq!(read_layer(folder.path(), &platform("linux/amd64")).unwrap(), *own);
 }
 
 /// security.md 29, 30 and 35: what a layout may not make us read.
 #[test]
 fn only_regular_files_of_the_right_size_are_read() {
-    let built = build(&["linux/amd64"], &[b"layer"]);
+    let images = Images::new(&["linux/amd64"], &[b"layer"]);
     let amd64 = platform("linux/amd64");
     let secret = tempfile::NamedTempFile::new().unwrap();
     fs::write(secret.path(), b"layer").unwrap();
-    let layer = built.assembled.layers()[0].clone();
+    let layer = images.assembled.blobs()[0].clone();
     let blob = format!("blobs/sha256/{}", layer.digest.hex());
-    let manifest = format!("blobs/sha256/{}", built.assembled.root().0.digest.hex());
+    let manifest = format!("blobs/sha256/{}", images.assembled.root().0.digest.hex());
     type Damage<'a> = &'a dyn Fn(&Path);
     let replace = |name: &str, path: &Path| {
         fs::remove_file(path.join(name)).unwrap();
@@ -179,22 +212,18 @@ fn only_regular_files_of_the_right_size_are_read() {
     ];
     for (what, damage) in cases {
         let folder = tempfile::tempdir().unwrap();
-        write(&built, folder.path(), &[]).unwrap();
+        write(&images, folder.path(), &[]).unwrap();
         damage(folder.path());
-        let read = || -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-            let image = Layout::open(folder.path())?.resolve(None, &amd64)?;
-            read_layer(&client(), &image, 0)
-        };
-        assert!(read().is_err(), "{what}");
+        assert!(read_layer(folder.path(), &amd64).is_err(), "{what}");
     }
 }
 
 #[test]
 fn damage_is_found_by_validation() {
-    let built = build(&["linux/amd64"], &[b"layer"]);
-    let layer = built.assembled.layers()[0].clone();
+    let images = Images::new(&["linux/amd64"], &[b"layer"]);
+    let layer = images.assembled.blobs()[0].clone();
     let folder = tempfile::tempdir().unwrap();
-    write(&built, folder.path(), &[]).unwrap();
+    write(&images, folder.path(), &[]).unwrap();
     fs::write(folder.path().join(format!("blobs/sha256/{}", layer.digest.hex())), "LAYER").unwrap();
     let error = Layout::open(folder.path()).unwrap().validate().unwrap_err();
     assert!(chain(&error).contains("the digest is"), "{}", chain(&error));

@@ -1,0 +1,5 @@
+//! Images on disk: layouts written, read, and checked.
+#![allow(clippy::unwrap_used)]
+
+mod built;
+mod layouts;
