@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 
-use crate::harness::{Finished, Place, User, can_run};
+use crate::harness::{Finished, Need, Place, User, needs, to_layout};
 
 /// Four steps that make layers.
 const DOCKERFILE: &str = "\
@@ -22,9 +22,7 @@ fn place(user: User) -> Place {
 
 #[test]
 fn nothing_is_done_twice() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = place(user);
         let id = place.out("id");
@@ -33,38 +31,39 @@ fn nothing_is_done_twice() {
             (finished.steps(), fs::read_to_string(&id).unwrap())
         };
         let (steps, first) = build(&[]);
-        assert_eq!(steps, (0, 4));
+        assert_eq!(steps, "0 cached, 4 done");
         let (steps, second) = build(&[]);
-        assert_eq!(steps, (4, 0));
+        assert_eq!(steps, "4 cached, 0 done");
         assert_eq!(first, second);
 
         // Another time but the same contents.
         place.touch("source.txt", 1_600_000_000);
-        assert_eq!(build(&[]), ((4, 0), first.clone()));
+        assert_eq!(build(&[]), ("4 cached, 0 done".to_owned(), first.clone()));
         // Another name of the image, a label: no step depends on them.
-        assert_eq!(build(&["-t", "registry.example/other"]), ((4, 0), first.clone()));
-        assert_eq!(build(&["--label", "a=b"]).0, (4, 0));
+        assert_eq!(
+            build(&["-t", "registry.example/other"]),
+            ("4 cached, 0 done".to_owned(), first.clone())
+        );
+        assert_eq!(build(&["--label", "a=b"]).0, "4 cached, 0 done");
 
         place.write("source.txt", "b\n");
         let (steps, changed) = build(&[]);
-        assert_eq!(steps, (2, 2));
+        assert_eq!(steps, "2 cached, 2 done");
         assert_ne!(changed, first);
         place.write("source.txt", "a\n");
-        assert_eq!(build(&[]), ((4, 0), first.clone()));
+        assert_eq!(build(&[]), ("4 cached, 0 done".to_owned(), first.clone()));
 
         let (steps, afresh) = build(&["--no-cache"]);
-        assert_eq!(steps, (0, 4));
+        assert_eq!(steps, "0 cached, 4 done");
         assert_ne!(afresh, first);
         // What was done afresh is what is known from then on.
-        assert_eq!(build(&[]), ((4, 0), afresh));
+        assert_eq!(build(&[]), ("4 cached, 0 done".to_owned(), afresh));
     }
 }
 
 #[test]
 fn a_cache_hit_equals_a_rebuild() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     let place = Place::new(User::Me);
     place.write("source.txt", "a\n").write(
         "Dockerfile",
@@ -78,62 +77,64 @@ fn a_cache_hit_equals_a_rebuild() {
     let first = build(&[]);
     assert_eq!(build(&[]), first);
     assert_eq!(build(&["--no-cache"]), first);
-    Finished::run(place.xbuild(["prune", "--all"])).ok();
+    place.run(["prune", "--all"]).ok();
     assert_eq!(build(&[]), first);
 }
 
 #[test]
 fn the_cache_tells_commands_and_their_surroundings_apart() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     let place = Place::new(User::Me);
     let step = |rest: &str, args: &[&str]| {
         place.write("Dockerfile", format!("FROM busybox\n{rest}"));
         place.build(args).ok().steps()
     };
-    assert_eq!(step("RUN echo a > /a\n", &[]), (0, 1));
-    assert_eq!(step("RUN  echo a  > /a\n", &[]), (0, 1), "another text is another command");
-    assert_eq!(step("ENV A=b\nRUN echo a > /a\n", &[]), (0, 1));
-    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &[]), (0, 1));
-    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &["--build-arg", "A=d"]), (0, 1));
-    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &[]), (1, 0));
+    assert_eq!(step("RUN echo a > /a\n", &[]), "0 cached, 1 done");
+    assert_eq!(
+        step("RUN  echo a  > /a\n", &[]),
+        "0 cached, 1 done",
+        "another text is another command"
+    );
+    assert_eq!(step("ENV A=b\nRUN echo a > /a\n", &[]), "0 cached, 1 done");
+    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &[]), "0 cached, 1 done");
+    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &["--build-arg", "A=d"]), "0 cached, 1 done");
+    assert_eq!(step("ARG A=c\nRUN echo a > /a\n", &[]), "1 cached, 0 done");
     assert_eq!(
         step("LABEL A=b\nRUN echo a > /a\n", &[]),
-        (1, 0),
+        "1 cached, 0 done".to_owned(),
         "a label is not seen by the command"
     );
-    assert_eq!(step("RUN --network=none echo a > /a\n", &[]), (0, 1));
-    assert_eq!(step("RUN echo a > /a\nCMD [\"x\"]\nENV B=c\n", &[]), (1, 0));
+    assert_eq!(step("RUN --network=none echo a > /a\n", &[]), "0 cached, 1 done");
+    assert_eq!(step("RUN echo a > /a\nCMD [\"x\"]\nENV B=c\n", &[]), "1 cached, 0 done");
 }
 
 #[test]
 fn the_store_can_be_seen_and_emptied() {
     for user in User::all() {
         let place = Place::new(user);
-        let run = if can_run() {
+        let run = if Need::Run.is_met() {
             "RUN echo a > /a && mkdir -m 0 /closed && echo b > /closed/b\n"
         } else {
             ""
         };
         place.write("source.txt", "a\n");
         place.write("Dockerfile", format!("FROM busybox\nCOPY source.txt /\n{run}"));
-        let steps = if run.is_empty() { 1 } else { 2 };
-        assert_eq!(place.build(&["-t", "registry.example/a"]).ok().steps(), (0, steps));
+        let steps = if run.is_empty() { "0 cached, 1 done" } else { "0 cached, 2 done" };
+        assert_eq!(place.build(&["-t", "registry.example/a"]).ok().steps(), steps);
 
-        let used = Finished::run(place.xbuild(["du", "--verbose"])).ok().stdout;
+        let used = place.run(["du", "--verbose"]).ok().stdout;
         for word in ["total", "COPY source.txt", &place.store().display().to_string()] {
             assert!(used.contains(word), "{word}: {used}");
         }
-        let sub = Finished::run(place.xbuild(["prune"])).ok().stdout;
+        let sub = place.run(["prune"]).ok().stdout;
         assert!(sub.contains("removed"), "{sub}");
         place.build(&[]).ok();
-        Finished::run(place.xbuild(["prune", "--all"])).ok();
+        place.run(["prune", "--all"]).ok();
         // What is left are the store's own files.
         let left = files_below(&place.store());
         let own = |path: &String| ["version", "lock"].contains(&path.as_str());
         assert!(left.iter().all(own), "{left:?}");
-        assert_eq!(place.build(&[]).ok().steps(), (0, steps));
+        assert_eq!(place.build(&[]).ok().steps(), steps);
     }
 }
 
@@ -155,9 +156,7 @@ fn files_below(folder: &std::path::Path) -> Vec<String> {
 
 #[test]
 fn builds_share_a_store() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
         place.write("source.txt", "a\n");
@@ -170,7 +169,7 @@ fn builds_share_a_store() {
                     format!("FROM busybox\nCOPY source.txt /a\nRUN cat /a > /b\n{own}"),
                 );
                 let file = place.context().join(&name);
-                let layout = format!("type=oci,tar=false,dest={}", place.out(&name).display());
+                let layout = to_layout(&place.out(&name));
                 let args =
                     place.build_args(&["--file", file.to_str().unwrap(), "--output", &layout]);
                 let mut command = place.xbuild(args);

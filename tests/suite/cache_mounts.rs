@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Finished, Place, User, can_run};
+use crate::harness::{Place, User, needs};
 
 /// A Dockerfile with steps that use a cache mount; `number` makes them new ones.
 fn uses(number: usize, options: &str, script: &str) -> String {
@@ -13,33 +13,29 @@ fn uses(number: usize, options: &str, script: &str) -> String {
 
 #[test]
 fn it_outlives_builds_until_it_is_pruned() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
         let count = "ls /c | wc -l > /count && mkdir -m 0 /c/$N && echo number $(cat /count)";
         for number in 0..3 {
             let built = place.write("Dockerfile", uses(number, ",id=kept", count)).build(&[]).ok();
-            assert!(built.stderr.contains(&format!("number {number}")), "{}", built.stderr);
+            built.says(&[&format!("number {number}")]);
         }
         // A step from the cache does not run, whatever became of the folder.
         assert!(!place.build(&[]).ok().stderr.contains("number 2"));
-        let listed = Finished::run(place.xbuild(["du", "--verbose"])).ok().stdout;
+        let listed = place.run(["du", "--verbose"]).ok().stdout;
         assert!(listed.contains("\ncache mounts              1 "), "{listed}");
         assert!(listed.lines().last().unwrap().ends_with("  kept"), "{listed}");
-        Finished::run(place.xbuild(["prune"])).ok();
+        place.run(["prune"]).ok();
         assert_eq!(fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
         let built = place.build(&[]).ok();
-        assert!(built.stderr.contains("number 0"), "{}", built.stderr);
+        built.says(&["number 0"]);
     }
 }
 
 #[test]
 fn it_is_shared_as_told() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     // Two stages that run at the same time; each sees whether the other one is in its folder.
     let meet = "mkdir /c/$T; for i in 1 2 3 4 5; do ls /c; sleep 0.1; done | sort -u | wc -l \
                 | sed s/^/saw/; rmdir /c/$T";
@@ -61,9 +57,7 @@ fn it_is_shared_as_told() {
 
 #[test]
 fn a_kill_lets_go_of_it() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     let place = Place::new(User::Me);
     let options = ",id=busy,sharing=locked";
     place.write("Dockerfile", uses(0, options, "echo half > /c/file; echo begun; sleep 1000"));
@@ -81,14 +75,12 @@ fn a_kill_lets_go_of_it() {
     build.kill().unwrap();
     build.wait().unwrap();
     let built = place.write("Dockerfile", uses(1, options, "cat /c/file")).build(&[]).ok();
-    assert!(built.stderr.contains("half"), "{}", built.stderr);
+    built.says(&["half"]);
 }
 
 #[test]
 fn it_is_filled_from_a_stage_once() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
         let seed = "FROM busybox AS seed\n\

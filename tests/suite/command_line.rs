@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Place, User, can_run, is_root, quiet};
+use crate::harness::{Finished, Need, Place, User, is_root, quiet, to_layout};
 use crate::image;
 
 /// Builds a Dockerfile.
@@ -22,7 +22,7 @@ fn exit_status_tells_whose_business_a_failure_is() {
     build("FROM scratch\n", &["--no-such-option"]).fails(2, &["--no-such-option"]);
     build("FROM scratch\n", &["--platform", "linux/"]).fails(2, &["linux/"]);
     build("FROM scratch\n", &["--push"]).fails(2, &["--push", "--tag"]);
-    if can_run() {
+    if Need::Run.is_met() {
         build("FROM busybox\nRUN exit 7\n", &[]).fails(3, &["exit code 7"]);
     }
     // Nothing listens on port 1.
@@ -96,14 +96,14 @@ fn values_without_meaning_are_refused_by_name() {
         place.build(&[option, value]).fails(2, &[word]);
     }
     for context in ["https://host.example/a.git?depth=1", "git@host.example:a#-x", "ftp://x/y"] {
-        Finished::run(place.xbuild(["build", context])).fails(2, &["error: "]);
+        place.run(["build", context]).fails(2, &["error: "]);
     }
 }
 
 #[test]
 fn contexts_that_cannot_be_read_are_named() {
     let place = Place::new(User::all().into_iter().last().unwrap());
-    let build = |context: &str| Finished::run(place.xbuild(["build", context]));
+    let build = |context: &str| place.run(["build", context]);
     build("absent").fails(1, &["absent", "not found"]);
     build("xbuild").fails(1, &["xbuild", "neither a folder nor a tar archive"]);
     build("context").fails(1, &["no Dockerfile", "--file"]);
@@ -144,7 +144,7 @@ fn quiet_prints_the_digest_alone() {
     let place = Place::new(User::Me);
     place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\n");
     let layout = place.out("image");
-    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let output = to_layout(&layout);
     let id = place.out("id");
     let finished =
         place.build(&["-q", "--output", &output, "--iidfile", id.to_str().unwrap()]).ok();
@@ -162,14 +162,14 @@ fn the_metadata_file_says_what_came_out() {
     let file = place.out("metadata.json");
     let build = |layout: &str, platforms: &str| -> (Value, Value) {
         let layout = place.out(layout);
-        let output = format!("type=oci,tar=false,dest={}", layout.display());
+        let output = to_layout(&layout);
         let args = ["--output", &output, "--platform", platforms, "-t", "registry.example/a:1"];
         let more = ["-t", "registry.example/b:2", "--metadata-file", file.to_str().unwrap()];
         let finished = place.build(&[&args[..], &more].concat()).ok();
         let metadata: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         assert_eq!(metadata["image.name"], "registry.example/a:1,registry.example/b:2");
         for image in image::read(&layout) {
-            assert!(finished.stdout.contains(&image.digest), "{}", finished.stdout);
+            finished.prints(&[&image.digest]);
         }
         let top = fs::read(layout.join("index.json")).unwrap();
         let top: Value = serde_json::from_slice(&top).unwrap();
@@ -208,7 +208,7 @@ fn the_metadata_file_says_what_came_out() {
 #[test]
 fn help_names_every_command_and_option() {
     let place = Place::new(User::Me);
-    let help = |args: &[&str]| Finished::run(place.xbuild(args)).ok().stdout;
+    let help = |args: &[&str]| place.run(args).ok().stdout;
     let top = help(&["--help"]);
     for command in ["build", "platforms", "inspect", "du", "prune", "completions"] {
         assert!(top.contains(&format!("\n  {command} ")), "{command}");
@@ -249,7 +249,7 @@ fn help_names_every_command_and_option() {
 fn completions_are_scripts() {
     let place = Place::new(User::Me);
     for shell in ["bash", "zsh", "fish"] {
-        let script = Finished::run(place.xbuild(["completions", shell])).ok().stdout;
+        let script = place.run(["completions", shell]).ok().stdout;
         assert!(script.contains("metadata-file"), "{shell}");
         if shell == "bash" {
             fs::write(place.out("bash"), script).unwrap();
@@ -285,7 +285,7 @@ fn a_reader_that_went_away_is_no_error() {
     let mut command = place.xbuild(place.build_args(&[]));
     let finished = Finished::of(command.stderr(writer).output().unwrap());
     assert_eq!(finished.status, 0);
-    assert!(finished.stdout.contains("sha256:"), "{}", finished.stdout);
+    finished.prints(&["sha256:"]);
 }
 
 #[test]
@@ -295,9 +295,7 @@ fn inspect_shows_what_is_there() {
     let images = place.images(&["--platform", "linux/amd64,linux/arm/v7"]);
     let layout = fs::read_dir(place.out("")).unwrap().next().unwrap().unwrap().path();
     let name = format!("oci-layout://{}", layout.display());
-    let inspect = |args: &[&str]| {
-        Finished::run(place.xbuild([&["inspect", &name], args].concat())).ok().stdout
-    };
+    let inspect = |args: &[&str]| place.run([&["inspect", &name], args].concat()).ok().stdout;
 
     let raw = inspect(&["--raw"]);
     let top: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
@@ -314,13 +312,13 @@ fn inspect_shows_what_is_there() {
         }
         assert!(text.contains(&image.digest), "{text}");
     }
-    Finished::run(place.xbuild(["inspect", "oci-layout:///absent"])).fails(1, &["/absent"]);
+    place.run(["inspect", "oci-layout:///absent"]).fails(1, &["/absent"]);
 }
 
 #[test]
 fn platforms_names_all_and_says_how() {
     let place = Place::new(User::Me);
-    let table = Finished::run(place.xbuild(["platforms"])).ok().stdout;
+    let table = place.run(["platforms"]).ok().stdout;
     for platform in [
         "linux/amd64",
         "linux/arm64",
@@ -336,7 +334,7 @@ fn platforms_names_all_and_says_how() {
     ] {
         assert!(table.lines().any(|line| line.starts_with(platform)), "{platform}:\n{table}");
     }
-    if can_run() {
+    if Need::Run.is_met() {
         let own = if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "linux/arm64" };
         let line = table.lines().find(|line| line.starts_with(own)).unwrap();
         assert!(line.contains("native"), "{line}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Place, Registry, User, can_use, tool};
+use crate::harness::{Place, Registry, User, needs, to_layout, tool};
 use crate::image::{self, Image};
 
 const PLATFORMS: &str = "--platform=linux/amd64,linux/arm64";
@@ -19,7 +19,7 @@ fn place() -> Place {
 #[track_caller]
 fn images(place: &Place, name: &str, attributes: &str) -> Vec<Image> {
     let layout = place.out(name);
-    let output = format!("type=oci,tar=false,dest={}{attributes}", layout.display());
+    let output = to_layout(&layout) + attributes;
     let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1600000000"];
     place.build(&[&epoch, &[PLATFORMS, "--output", &output][..]].concat()).ok();
     image::read(&layout)
@@ -96,9 +96,7 @@ fn layers_of_bases_are_compressed_anew_on_demand() {
 #[test]
 fn outputs_of_one_build_have_compressions_of_their_own() {
     let place = place();
-    let output = |name: &str, attributes: &str| {
-        format!("type=oci,tar=false,dest={}{attributes}", place.out(name).display())
-    };
+    let output = |name: &str, attributes: &str| to_layout(&place.out(name)) + attributes;
     let (zstd, gzip) = (output("z", ",compression=zstd"), output("g", ""));
     place.build(&["-t", "r.example/a", "--output", &zstd, "--output", &gzip]).ok();
     let read = |name: &str| image::read(&place.out(name)).remove(0);
@@ -110,9 +108,7 @@ fn outputs_of_one_build_have_compressions_of_their_own() {
 
 #[test]
 fn other_tools_take_all_compressions() {
-    if !can_use("skopeo") || !can_use("umoci") {
-        return;
-    }
+    needs!(Tool("skopeo"), Tool("umoci"));
     let place = place();
     for (name, attributes) in [
         ("nine", ",compression-level=9"),
@@ -143,7 +139,8 @@ fn other_tools_take_all_compressions() {
 
 #[test]
 fn registries_take_zstd() {
-    let Some(registry) = Registry::start() else { return };
+    needs!(Registry);
+    let registry = Registry::start();
     let place = place();
     let name = format!("{}/zstd:1", registry.host);
     let output = format!("type=registry,name={name},compression=zstd,force-compression=true");

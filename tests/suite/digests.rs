@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Finished, Place, User, cached, can_emulate, can_run, need, tool};
+use crate::harness::{Finished, Place, User, cached, have, needs, to_layout, tool};
 use crate::image;
 
 /// Everything that makes a layer, and commands that look at what could differ. All that they make
@@ -151,7 +151,7 @@ fn context() -> TempDir {
 fn digest(user: User, shell: &str, context: &TempDir, args: &[&str], attributes: &str) -> String {
     let place = Place::new(user);
     let layout = place.out("image");
-    let output = format!("type=oci,tar=false,dest={}{attributes}", layout.display());
+    let output = to_layout(&layout) + attributes;
     let base = place.base("busybox");
     let mut command = place.command("sh");
     command.args(["-euc", &format!("{shell}\nexec \"$0\" \"$@\"")]);
@@ -168,9 +168,7 @@ fn digest(user: User, shell: &str, context: &TempDir, args: &[&str], attributes:
 
 #[test]
 fn do_not_depend_on_who_builds_or_in_which_surroundings() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     let context = context();
     let expected = digest(User::Me, "", &context, &["--jobs", "4"], "");
     let narrow = format!("{ONE_CORE}\numask 077");
@@ -185,15 +183,9 @@ fn do_not_depend_on_who_builds_or_in_which_surroundings() {
 
 #[test]
 fn do_not_depend_on_the_order_in_which_files_were_made() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run, Tmpfs);
     // Where folders are listed in the order in which they were filled.
     let memory = Path::new("/dev/shm");
-    let is_tmpfs = || tool("stat", ["-f", "-c", "%T", "/dev/shm"]).trim() == "tmpfs";
-    if !need("tmpfs", || memory.is_dir() && is_tmpfs(), "a tmpfs at /dev/shm") {
-        return;
-    }
     let forwards = context_of(memory, things().into_iter());
     let backwards = context_of(memory, things().into_iter().rev());
     let listing = |context: &TempDir| -> Vec<OsString> {
@@ -207,10 +199,7 @@ fn do_not_depend_on_the_order_in_which_files_were_made() {
 
 #[test]
 fn do_not_depend_on_the_number_of_cores_however_layers_are_compressed() {
-    let more_than_one = || std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
-    if !can_run() || !need("cores", more_than_one, "a second processor") {
-        return;
-    }
+    needs!(Run, Cores);
     let context = context();
     let args = ["--target", "files", "--platform", "linux/s390x,linux/amd64", "--jobs"];
     for attributes in ["", ",compression=zstd", ",compression=uncompressed"] {
@@ -225,16 +214,14 @@ fn do_not_depend_on_the_number_of_cores_however_layers_are_compressed() {
 /// file anew, after a change that is meant to change digests.
 #[test]
 fn of_the_demo_are_as_recorded() {
-    if !can_run() || !can_emulate() {
-        return;
-    }
+    needs!(Run, Emulation);
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
     let place = Place::new(User::Single);
     for name in ["Dockerfile", ".dockerignore", "src/greet.in"] {
         place.write(name, fs::read(demo.join(name)).unwrap());
     }
     let layout = place.out("image");
-    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let output = to_layout(&layout);
     let platforms = "linux/amd64,linux/arm64,linux/arm/v7,linux/s390x";
     let mut command = place.xbuild(place.build_args(&["--platform", platforms, "-o", &output]));
     command.env("SOURCE_DATE_EPOCH", "1600000000");
@@ -253,7 +240,7 @@ fn of_the_demo_are_as_recorded() {
     let recorded = fs::read_to_string(demo.join("digest")).unwrap();
     let (recorded_base, recorded) = recorded.trim_end().split_once(' ').unwrap();
     // Another Debian has another busybox.
-    if need("recorded base", || base == recorded_base, "the base image of fixtures/demo/digest") {
+    if have("base", "the base image of fixtures/demo/digest", || base == recorded_base) {
         assert_eq!(timeless, recorded);
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, Registry, User, can_use, need, quiet, tool};
+use crate::harness::{Finished, Place, Registry, User, have, needs, quiet, to_layout, tool};
 use crate::image::{Image, accepted_by_others, read};
 
 const PLATFORMS: &str = "linux/s390x,linux/amd64,linux/arm/v7";
@@ -60,7 +60,7 @@ fn fill(place: &Place) {
 
 /// Returns the arguments that build for all platforms into the layout `name`.
 fn args(place: &Place, name: &str) -> Vec<OsString> {
-    let output = format!("type=oci,tar=false,dest={}", place.out(name).display());
+    let output = to_layout(&place.out(name));
     place.build_args(&["--platform", PLATFORMS, "--output", &output])
 }
 
@@ -101,7 +101,7 @@ fn check_image(image: &Image) {
 fn need_no_namespace_and_no_emulator() {
     let forbid = "echo 0 > /proc/sys/user/max_user_namespaces";
     let works = || quiet("unshare", ["--user", "--map-root-user", "sh", "-euc", forbid]);
-    if !need("userns", works, "user namespaces, to forbid them inside of one") {
+    if !have("userns", "user namespaces, to forbid them inside of one", works) {
         return;
     }
     // That this forbids them.
@@ -124,9 +124,7 @@ fn need_no_namespace_and_no_emulator() {
 
 #[test]
 fn start_no_process() {
-    if !can_use("strace") {
-        return;
-    }
+    needs!(Tool("strace"));
     for user in User::all() {
         let place = Place::new(user);
         fill(&place);
@@ -151,13 +149,11 @@ fn start_no_process() {
 
 #[test]
 fn others_accept_the_images() {
-    if !can_use("skopeo") || !can_use("umoci") {
-        return;
-    }
+    needs!(Tool("skopeo"), Tool("umoci"));
     for user in User::all() {
         let place = Place::new(user);
         fill(&place);
-        Finished::run(place.xbuild(args(&place, "image"))).ok();
+        place.run(args(&place, "image")).ok();
         check(&place, "image");
         let source = format!("oci:{}", place.out("image").display());
         for platform in PLATFORMS.split(',') {
@@ -171,11 +167,9 @@ fn others_accept_the_images() {
 
 #[test]
 fn what_is_not_needed_of_a_base_is_not_pulled() {
-    if !can_use("skopeo") {
-        return;
-    }
+    needs!(Registry, Tool("skopeo"));
     for user in User::all() {
-        let Some(registry) = Registry::start() else { return };
+        let registry = Registry::start();
         let base = registry.push_busybox("base/busybox", &[]);
         let place = Place::new(user);
         let layers: Vec<String> = read(&crate::harness::cached("busybox"))
@@ -274,7 +268,7 @@ fn annotations_and_labels_get_where_they_belong() {
             "--annotation",
             "manifest-descriptor:d=4",
             "--output",
-            &format!("type=oci,tar=false,dest={}", layout.display()),
+            &to_layout(&layout),
         ])
         .ok();
     let images = read(&layout);

@@ -1,7 +1,7 @@
 //! The suite: the real binary, as root and as ordinary users, against real registries, emulators
 //! and image tools.
 //!
-//! What a test needs beyond a plain Linux it asks for with [`harness::need`]: where that is
+//! What a test needs beyond a plain Linux it asks for with [`harness::needs`]: where that is
 //! missing the test is counted as skipped in `target/skipped.log`, or fails if `XBUILD_REQUIRE`
 //! names the feature.
 

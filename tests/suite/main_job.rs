@@ -4,9 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    CREDENTIALS, Finished, Place, Registry, User, can_emulate, can_run, can_use, host_state, tool,
-};
+use crate::harness::{CREDENTIALS, Place, Registry, User, host_state, needs, tool};
 use crate::image::{self, accepted_by_others};
 
 const PLATFORMS: [(&str, &str); 4] = [
@@ -50,11 +48,9 @@ fn raw(reference: &str) -> Vec<u8> {
 
 #[test]
 fn four_platforms_are_built_and_pushed_as_one_index() {
-    if !can_run() || !can_emulate() || !can_use("skopeo") || !can_use("umoci") {
-        return;
-    }
+    needs!(Run, Emulation, Registry, Tool("skopeo"), Tool("umoci"));
     for user in User::all() {
-        let Some(registry) = Registry::start() else { return };
+        let registry = Registry::start();
         let base = registry.push_busybox("base/busybox", &[]);
         let place = Place::new(user);
         place.write("Dockerfile", dockerfile(&base));
@@ -81,7 +77,7 @@ fn four_platforms_are_built_and_pushed_as_one_index() {
         let metadata: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         assert_eq!(metadata["containerimage.digest"], image::digest(&bytes));
         assert_eq!(metadata["image.name"], image);
-        assert!(finished.stdout.contains(&image::digest(&bytes)), "{}", finished.stdout);
+        finished.prints(&[&image::digest(&bytes)]);
 
         let manifests = index["manifests"].as_array().unwrap();
         assert_eq!(manifests.len(), PLATFORMS.len());
@@ -90,7 +86,7 @@ fn four_platforms_are_built_and_pushed_as_one_index() {
             let to = place.out(machine);
             let pulled = accepted_by_others(&format!("docker://{image}"), platform, &to);
             assert_eq!(descriptor["digest"], pulled.digest);
-            assert!(finished.stdout.contains(&pulled.digest), "{}", finished.stdout);
+            finished.prints(&[&pulled.digest]);
             assert!(metadata["containerimage.platforms"].to_string().contains(&pulled.digest));
             assert_eq!(pulled.text("machine"), machine);
             assert_eq!(pulled.text("said"), format!("I am for {platform}"));
@@ -106,7 +102,7 @@ fn four_platforms_are_built_and_pushed_as_one_index() {
         // Again: nothing is done, and nothing that the registry has is sent.
         let already = registry.requests().len();
         let again = place.build(&args).ok();
-        assert_eq!(again.steps().1, 0, "{}", again.stderr);
+        again.did_nothing();
         assert_eq!(raw(&format!("docker://{image}")), bytes);
         let uploads = registry.requests().split_off(already);
         assert!(!uploads.iter().any(|request| request.starts_with("POST")), "{uploads:#?}");
@@ -115,10 +111,8 @@ fn four_platforms_are_built_and_pushed_as_one_index() {
 
 #[test]
 fn a_registry_with_a_password_is_given_it() {
-    if !can_use("skopeo") {
-        return;
-    }
-    let Some(registry) = Registry::with_password() else { return };
+    needs!(Registry, Tool("skopeo"));
+    let registry = Registry::with_password();
     let base = registry.push_busybox("base/busybox", &["--dest-creds", "suite:secret"]);
     for user in User::all() {
         let place = Place::new(user);
@@ -138,7 +132,7 @@ fn a_registry_with_a_password_is_given_it() {
         // suite:wrong
         login("c3VpdGU6d3Jvbmc=");
         let refused = build().fails(4, &[&registry.host]);
-        assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
+        refused.does_not_say("wrong");
         login(CREDENTIALS);
         build().ok();
         let copy = place.out("copy");
@@ -150,7 +144,7 @@ fn a_registry_with_a_password_is_given_it() {
         assert_eq!(images.len(), 2);
         assert_eq!(images[1].text("greeting.txt"), "hello");
 
-        let raw = Finished::run(place.xbuild(["inspect", "--raw", &image])).ok().stdout;
+        let raw = place.run(["inspect", "--raw", &image]).ok().stdout;
         let index: Value = serde_json::from_str(&raw).unwrap();
         assert_eq!(index["manifests"][1]["digest"], images[1].digest);
     }
@@ -158,10 +152,8 @@ fn a_registry_with_a_password_is_given_it() {
 
 #[test]
 fn one_platform_is_a_plain_manifest() {
-    if !can_use("skopeo") {
-        return;
-    }
-    let Some(registry) = Registry::start() else { return };
+    needs!(Registry, Tool("skopeo"));
+    let registry = Registry::start();
     let base = registry.push_busybox("base/busybox", &[]);
     let place = Place::new(User::Me);
     place.write("Dockerfile", format!("FROM {base}\nCOPY Dockerfile /\n"));
@@ -183,7 +175,7 @@ fn one_platform_is_a_plain_manifest() {
     assert_eq!(image.layers.len(), 3);
     // A base that is for another platform than said, one that has not the platform, and none.
     let finished = place.build(&["--platform", "linux/s390x"]).ok();
-    assert!(finished.stderr.contains("InvalidBaseImagePlatform"), "{}", finished.stderr);
+    finished.says(&["InvalidBaseImagePlatform"]);
     place.write("Dockerfile", format!("FROM {base}\nCOPY Dockerfile /\n"));
     place
         .build(&["--platform", "linux/mips64le"])
@@ -194,10 +186,8 @@ fn one_platform_is_a_plain_manifest() {
 
 #[test]
 fn bases_in_the_media_types_of_docker_are_bases() {
-    if !can_use("skopeo") {
-        return;
-    }
-    let Some(registry) = Registry::start() else { return };
+    needs!(Registry, Tool("skopeo"));
+    let registry = Registry::start();
     let base = registry.push_busybox("base/busybox", &["--format", "v2s2"]);
     let index: Value = serde_json::from_slice(&raw(&format!("docker://{base}"))).unwrap();
     assert_eq!(index["mediaType"], "application/vnd.docker.distribution.manifest.list.v2+json");

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Finished, Place, User, can_run, can_use};
+use crate::harness::{Finished, Place, User, needs, to_layout};
 
 /// Builds the context with variables of its own and returns how it ended.
 fn build_with(place: &Place, env: &[(&str, &str)], more: &[&str]) -> Finished {
@@ -42,9 +42,7 @@ fn holders(folder: &Path, needle: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_secret_is_in_its_step_and_nowhere_else() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     let (file, variable) = ("4d2f-canary-of-the-file-9b1c", "77aa-canary-of-the-variable-03de");
     for user in User::all() {
         let place = Place::new(user);
@@ -56,7 +54,7 @@ fn a_secret_is_in_its_step_and_nowhere_else() {
         let by_file = format!("id=token,src={}", source.display());
         let secrets = ["--secret", &by_file, "--secret", "id=key,env=KEY"];
         let layout = place.out("layout");
-        let output = format!("type=oci,tar=false,dest={}", layout.display());
+        let output = to_layout(&layout);
         let args = [&secrets[..], &["--output", &output]].concat();
         place.write(
             "Dockerfile",
@@ -72,11 +70,11 @@ fn a_secret_is_in_its_step_and_nowhere_else() {
         );
         let env = [("KEY", variable)];
         let finished = build_with(&place, &env, &args).ok();
-        assert_eq!(finished.steps(), (0, 2));
+        assert_eq!(finished.steps(), "0 cached, 2 done");
         let mut shown = vec![finished];
         // Another value is no reason to do the step again.
         shown.push(build_with(&place, &[("KEY", "other")], &args).ok());
-        assert_eq!(shown[1].steps(), (2, 0));
+        assert_eq!(shown[1].steps(), "2 cached, 0 done");
         // Nor does it show when the step fails.
         place.write(
             "Dockerfile",
@@ -106,9 +104,7 @@ fn a_secret_is_in_its_step_and_nowhere_else() {
 
 #[test]
 fn what_is_missing_is_named_with_the_way_to_give_it() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     let place = Place::new(User::Me);
     let run = |mount: &str| place.write("Dockerfile", format!("FROM busybox\nRUN {mount} true\n"));
     run("--mount=type=secret,id=token,required").build(&[]).fails(
@@ -148,9 +144,7 @@ fn secrets_and_agents_that_cannot_be_given_are_refused() {
 
 #[test]
 fn only_a_change_of_what_is_mounted_repeats_a_step() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
         place.write(
@@ -184,9 +178,7 @@ fn only_a_change_of_what_is_mounted_repeats_a_step() {
 
 #[test]
 fn writes_to_a_bind_mount_are_thrown_away() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
         place.write("in/file", "kept").write(
@@ -205,9 +197,7 @@ fn writes_to_a_bind_mount_are_thrown_away() {
 
 #[test]
 fn keys_are_served_for_as_long_as_the_build_lasts() {
-    if !can_run() || !can_use("ssh-agent") || !can_use("ssh-keygen") {
-        return;
-    }
+    needs!(Run, Tool("ssh-agent"), Tool("ssh-keygen"));
     let place = Place::new(User::Me);
     let key = place.path().join("key");
     let mut command = Command::new("ssh-keygen");
@@ -226,5 +216,5 @@ fn keys_are_served_for_as_long_as_the_build_lasts() {
     build_with(&place, &env, &["--ssh", &given]).ok();
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "the agent is gone");
     let cached = build_with(&place, &env, &["--ssh", &given]).ok();
-    assert_eq!(cached.steps(), (2, 0));
+    assert_eq!(cached.steps(), "2 cached, 0 done");
 }

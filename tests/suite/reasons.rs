@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Finished, Place, User, can_run};
+use crate::harness::{Finished, Place, User, needs, to_layout};
 
 const DOCKERFILE: &str = "\
 ARG BASE=busybox
@@ -37,9 +37,7 @@ fn reasons(finished: &Finished) -> Vec<String> {
 
 #[test]
 fn each_step_says_why_it_runs() {
-    if !can_run() {
-        return;
-    }
+    needs!(Run);
     for user in User::all() {
         let place = place(user);
         let build = |args: &[&str]| reasons(&place.build(args).ok());
@@ -97,10 +95,10 @@ fn each_step_says_why_it_runs() {
             ]
         );
 
-        Finished::run(place.xbuild(["prune"])).ok();
+        place.run(["prune"]).ok();
         let gone = build(&arguments);
         assert_eq!(gone[0], "COPY src: result is gone from the store");
-        Finished::run(place.xbuild(["prune", "--all"])).ok();
+        place.run(["prune", "--all"]).ok();
         assert_eq!(build(&arguments)[0], "COPY src: first time");
 
         // What is kept of it are names and hashes.
@@ -115,12 +113,12 @@ fn each_step_says_why_it_runs() {
 fn another_base_is_told_of_all_steps() {
     let place = Place::new(User::Me);
     place.write("a", "a\n").write("Dockerfile", "FROM busybox\nCOPY a /below\n");
-    let layout = place.out("other").display().to_string();
-    place.build(&["--output", &format!("type=oci,tar=false,dest={layout}")]).ok();
+    let layout = place.out("other");
+    place.build(&["--output", &to_layout(&layout)]).ok();
     place.write("Dockerfile", "ARG BASE=busybox\nFROM $BASE\nCOPY a /a\nCOPY a /b\n");
     let build = |args: &[&str]| reasons(&place.build(args).ok());
     build(&[]);
-    let other = format!("other=oci-layout://{layout}");
+    let other = format!("other=oci-layout://{}", layout.display());
     let args = ["--build-context", other.as_str(), "--build-arg", "BASE=other"];
     assert_eq!(build(&args), ["COPY a: base changed"; 2]);
     // By another name it is the same build; another Dockerfile is not.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use xbuild_testkit::files::FileServer;
 use xbuild_testkit::wire::Response;
 
-use crate::harness::{Finished, Place, User, can_use, tool};
+use crate::harness::{Finished, Need, Place, User, needs, to_layout, tool};
 use crate::image::{self, Image};
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -30,8 +30,7 @@ fn run(place: &Place, args: &[&str], stdin: &[u8]) -> Finished {
 fn image(place: &Place, args: &[&str], stdin: &[u8]) -> Image {
     let layout = place.out("image");
     let _ = fs::remove_dir_all(&layout);
-    let output = format!("type=oci,tar=false,dest={}", layout.display());
-    run(place, &[&["--output", &output], args].concat(), stdin).ok();
+    run(place, &[&["--output", &to_layout(&layout)], args].concat(), stdin).ok();
     image::read(&layout).remove(0)
 }
 
@@ -147,8 +146,7 @@ fn add_takes_files_from_urls() {
         assert_eq!(image.text("u/inside"), "x");
         // Nothing has changed: all of it is cached, and no file comes again.
         let before = server.log().len();
-        let (cached, done) = place.build(&[]).ok().steps();
-        assert_eq!((cached, done), (4, 0));
+        assert_eq!(place.build(&[]).ok().steps(), "4 cached, 0 done");
         let log = server.log().split_off(before);
         assert!(log.iter().all(|request| request.header("if-none-match").is_some()), "{log:?}");
         assert_eq!(log.len(), 2);
@@ -180,15 +178,13 @@ fn a_checksum_is_checked_before_anything_is_used() {
     let url = server.url("/f").replace("//", "//me:SECRET@");
     place.write("Dockerfile", format!("FROM scratch\nADD {url} /g\n"));
     let finished = place.build(&[]).ok();
-    assert!(!finished.stderr.contains("SECRET"), "{}", finished.stderr);
+    finished.does_not_say("SECRET");
     assert!(!place.image(&[]).config.to_string().contains("SECRET"));
 }
 
 #[test]
 fn add_takes_commits_of_repositories() {
-    if !can_use("git") {
-        return;
-    }
+    needs!(Tool("git"));
     for user in User::all() {
         let place = Place::new(user);
         let server = GitServer::start(place.path());
@@ -212,7 +208,7 @@ fn add_takes_commits_of_repositories() {
             ]
         );
         assert_eq!((image.text("all/f"), image.text("sub/g")), ("one".into(), "two".into()));
-        assert_eq!(place.build(&[]).ok().steps(), (2, 0));
+        assert_eq!(place.build(&[]).ok().steps(), "2 cached, 0 done");
         let add = |line: &str| place.write("Dockerfile", format!("FROM scratch\nADD {line} /r\n"));
         add(&format!("--keep-git-dir --checksum={} {url}#v1", &commit[..12]));
         assert_eq!(place.image(&[]).text("r/.git/HEAD"), commit);
@@ -227,9 +223,7 @@ fn add_takes_commits_of_repositories() {
 
 #[test]
 fn contexts_are_repositories() {
-    if !can_use("git") {
-        return;
-    }
+    needs!(Tool("git"));
     let place = Place::new(User::Me);
     let server = GitServer::start(place.path());
     let text = "FROM scratch\nCOPY . /\n";
@@ -277,7 +271,7 @@ fn contexts_have_a_time() {
         let finished = run(&place, &[args, &[&context]].concat(), b"").ok();
         assert!(finished.stderr.contains("SOURCE_DATE_EPOCH=context has no effect"));
     }
-    if can_use("git") {
+    if Need::Tool("git").is_met() {
         let server = GitServer::start(place.path());
         server.commit(&[("sub/Dockerfile", text)]);
         let url = format!("{}#:sub", server.url());

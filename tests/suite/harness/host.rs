@@ -1,0 +1,16 @@
+//! The machine, which a build must leave as it was.
+
+use std::fs;
+
+/// Returns what the host's binfmt_misc holds, and what is mounted: both must not change.
+pub(crate) fn host_state() -> String {
+    let mut entries: Vec<String> = fs::read_dir("/proc/sys/fs/binfmt_misc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| fs::read_to_string(entry.path()).unwrap_or_default())
+        .collect();
+    entries.sort();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    format!("{}\n{mounts}", entries.join("\n"))
+}

@@ -1,0 +1,109 @@
+//! What a test needs beyond a plain Linux. A test that lacks it is counted as skipped in
+//! `target/skipped.log`, or fails if `XBUILD_REQUIRE` names it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+
+use super::place::cached;
+use super::tools::{in_path, quiet, tool};
+use super::user::User;
+
+/// Ends the test, as skipped, unless this machine has all that is named:
+/// `needs!(Run, Emulation, Tool("skopeo"))`. The names are those of [`Need`].
+macro_rules! needs {
+    ($($need:ident $(($name:literal))?),+) => {
+        if !($($crate::harness::Need::$need $(($name))? .is_met())&&+) {
+            return;
+        }
+    };
+}
+pub(crate) use needs;
+
+/// Something that not every machine has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
+    /// RUN steps: user namespaces, and overlayfs in them.
+    Run,
+    /// Foreign programs: an emulator, and a kernel with binfmt_misc for each user namespace.
+    Emulation,
+    /// A user with a range of ids.
+    Range,
+    /// Debian's `docker-registry`.
+    Registry,
+    /// A base image with apt, which takes minutes to make.
+    Debian,
+    /// A folder in memory, where files are listed in the order in which they were made.
+    Tmpfs,
+    /// More than one processor.
+    Cores,
+    /// A program in PATH.
+    Tool(&'static str),
+}
+
+impl Need {
+    /// Returns whether this machine has it. If not, that is a skip.
+    pub(crate) fn is_met(self) -> bool {
+        match self {
+            Self::Run => {
+                have("userns", "user namespaces", || in_namespace("true"))
+                    && have("overlay", "overlayfs in a user namespace", mounts_overlays)
+            }
+            Self::Emulation => have("qemu", "qemu-user-static and Linux 6.7", || {
+                (in_path("qemu-aarch64-static") || cached("emulators").exists())
+                    && in_namespace("mount -t binfmt_misc none /proc/sys/fs/binfmt_misc")
+            }),
+            Self::Range => have("range", "subordinate ids", || {
+                User::all().iter().any(|user| *user != User::Single)
+            }),
+            Self::Registry => have("registry", "docker-registry", || in_path("docker-registry")),
+            Self::Debian => have("debian", "fixtures/base-images debian", || {
+                cached("debian").join("index.json").exists()
+            }),
+            Self::Tmpfs => have("tmpfs", "a tmpfs at /dev/shm", || {
+                Path::new("/dev/shm").is_dir()
+                    && tool("stat", ["-f", "-c", "%T", "/dev/shm"]).trim() == "tmpfs"
+            }),
+            Self::Cores => have("cores", "a second processor", || {
+                std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+            }),
+            Self::Tool(name) => have(name, name, || in_path(name)),
+        }
+    }
+}
+
+/// Returns what `check` says. If that is no, the test is counted as skipped for want of `what`, or
+/// fails if `XBUILD_REQUIRE` names the feature.
+pub(crate) fn have(feature: &str, what: &str, check: impl FnOnce() -> bool) -> bool {
+    if check() {
+        return true;
+    }
+    let required = std::env::var("XBUILD_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name == feature), "{feature} is required: {what}");
+    static LOG: Mutex<()> = Mutex::new(());
+    let _guard = LOG.lock();
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/skipped.log");
+    if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(log) {
+        writeln!(file, "{test}: {what}").unwrap();
+    }
+    eprintln!("skipped {test}: {what} is missing");
+    false
+}
+
+/// Returns whether a command succeeds as root of a user and mount namespace of its own.
+fn in_namespace(script: &str) -> bool {
+    quiet("unshare", ["--user", "--map-root-user", "--mount", "sh", "-euc", script])
+}
+
+fn mounts_overlays() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = "lowerdir=l,upperdir=u,workdir=w,userxattr";
+        let mount = format!("mkdir l u w m && mount -t overlay -o {options} none m && umount m");
+        // overlayfs leaves a folder that an ordinary user cannot look into.
+        in_namespace(&format!("cd {} && {mount} && rm -r l u w m", folder.path().display()))
+    })
+}

@@ -1,0 +1,229 @@
+//! A folder with a build context, a user, and a home and a store of that user's own.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::finished::Finished;
+use super::tools::{found_in_path, tool};
+use super::user::{User, ids_of};
+use crate::image::{self, Image};
+
+/// When the files of every build context were changed, so that the same files give the same
+/// layers in every [`Place`]: 2020-06-01, in seconds since the epoch.
+const CHANGED: u64 = 1_590_969_600;
+
+/// A folder to build in, removed at the end.
+#[derive(Debug)]
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+    pub(crate) user: User,
+}
+
+impl Place {
+    pub(crate) fn new(user: User) -> Self {
+        let folder = tempfile::Builder::new().prefix("xbuild-suite-").tempdir().unwrap();
+        let place = Self { folder, user };
+        open_up(place.path(), 0o755);
+        // The checkout may be where an ordinary user cannot read.
+        link_or_copy(Path::new(env!("CARGO_BIN_EXE_xbuild")), &place.path().join("xbuild"));
+        if cached("emulators").exists() {
+            link_folder(&cached("emulators"), &place.path().join("emulators"), 0o755);
+        }
+        for (name, mode) in [("home", 0o755), ("context", 0o755), ("out", 0o777)] {
+            fs::create_dir(place.path().join(name)).unwrap();
+            open_up(&place.path().join(name), mode);
+        }
+        if let Some(name) = user.name() {
+            let (user, group) = ids_of(name);
+            chown(place.path().join("home"), Some(user), Some(group)).unwrap();
+        }
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns a path below `out`, where the builder may write.
+    pub(crate) fn out(&self, name: &str) -> PathBuf {
+        self.path().join("out").join(name)
+    }
+
+    /// Returns the folder that is built.
+    pub(crate) fn context(&self) -> PathBuf {
+        self.path().join("context")
+    }
+
+    /// Returns the folder of the store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path().join("home/data/xbuild")
+    }
+
+    /// Writes a file of the build context, last changed at a fixed time.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.context().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        self.touch(name, CHANGED)
+    }
+
+    /// Writes the Dockerfile. Its lines may be indented like the test around them: the indentation
+    /// of the first one is left out of all.
+    pub(crate) fn dockerfile(&self, text: &str) -> &Self {
+        let text = text.strip_prefix('\n').unwrap_or(text);
+        let indentation = text.len() - text.trim_start_matches(' ').len();
+        let line = |line: &str| {
+            let indentation = indentation.min(line.len() - line.trim_start_matches(' ').len());
+            format!("{}\n", &line[indentation..])
+        };
+        self.write("Dockerfile", text.lines().map(line).collect::<String>())
+    }
+
+    /// Sets when a file of the build context, and the folders above it, were last changed, in
+    /// seconds since the epoch.
+    pub(crate) fn touch(&self, name: &str, time: u64) -> &Self {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
+        for path in Path::new(name).ancestors() {
+            let file = fs::File::open(self.context().join(path)).unwrap();
+            file.set_modified(time).unwrap();
+        }
+        self
+    }
+
+    /// Returns `NAME=oci-layout://..` with a base image that `fixtures/base-images` made, put
+    /// where the user can read it.
+    pub(crate) fn base(&self, name: &str) -> String {
+        let to = self.path().join("bases").join(name);
+        if !to.exists() {
+            assert!(cached(name).exists(), "fixtures/base-images {name} makes what is missing");
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            link_folder(&cached(name), &to, 0o644);
+        }
+        format!("{name}=oci-layout://{}", to.display())
+    }
+
+    /// Returns a command that runs as the user of this place.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let home = self.path().join("home");
+        let mut command = match self.user.name() {
+            None => Command::new(program),
+            Some(name) => {
+                // By its path: a test may give the command a PATH of its own.
+                let mut command = Command::new(found_in_path("setpriv"));
+                command.args([
+                    "--reuid",
+                    name,
+                    "--regid",
+                    &ids_of(name).1.to_string(),
+                    "--init-groups",
+                ]);
+                command.args(["--inh-caps", "-all"]).arg(program);
+                command
+            }
+        };
+        command.env_clear().env("PATH", self.search_path());
+        command.env("HOME", &home).env("XDG_DATA_HOME", home.join("data"));
+        command.current_dir(self.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Returns the command `xbuild ARGS`.
+    pub(crate) fn xbuild<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.command(self.path().join("xbuild"));
+        command.args(args);
+        command
+    }
+
+    fn search_path(&self) -> OsString {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let emulators = self.path().join("emulators");
+        std::env::join_paths(std::env::split_paths(&path).chain([emulators])).unwrap()
+    }
+
+    /// Returns the arguments that build the context with the base image at hand, `more` among
+    /// them.
+    pub(crate) fn build_args(&self, more: &[&str]) -> Vec<OsString> {
+        let base = self.base("busybox");
+        let args = ["build", "--progress", "plain", "--build-context", &base];
+        let args = args.iter().chain(more).map(OsString::from);
+        args.chain([self.context().into_os_string()]).collect()
+    }
+
+    /// Runs `xbuild ARGS`.
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Finished {
+        Finished::run(self.xbuild(args))
+    }
+
+    /// Builds the context with the base image at hand.
+    pub(crate) fn build(&self, more: &[&str]) -> Finished {
+        self.run(self.build_args(more))
+    }
+
+    /// Builds the context, which must succeed, and returns the images that came out, verified.
+    #[track_caller]
+    pub(crate) fn images(&self, more: &[&str]) -> Vec<Image> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let layout = self.out(&format!("image-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        self.build(&[more, &["--output", &to_layout(&layout)]].concat()).ok();
+        image::read(&layout)
+    }
+
+    /// Builds the context for one platform, which must succeed, and returns the image.
+    #[track_caller]
+    pub(crate) fn image(&self, more: &[&str]) -> Image {
+        let mut images = self.images(more);
+        assert_eq!(images.len(), 1);
+        images.remove(0)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Files of subordinate ids are removed by their owner's namespace.
+        let _ = self.xbuild(["prune", "--all"]).output();
+    }
+}
+
+/// Returns the value of `--output` for an OCI layout in a new folder.
+pub(crate) fn to_layout(folder: &Path) -> String {
+    format!("type=oci,tar=false,dest={}", folder.display())
+}
+
+/// Returns where `fixtures/base-images` puts what it makes.
+pub(crate) fn cached(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/.cache").join(name)
+}
+
+fn open_up(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Puts the files of a folder into a new one, with `mode`, readable for everybody.
+fn link_folder(from: &Path, to: &Path, mode: u32) {
+    fs::create_dir(to).unwrap();
+    open_up(to, 0o755);
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            link_folder(&entry.path(), &target, mode);
+        } else {
+            link_or_copy(&entry.path(), &target);
+            open_up(&target, mode);
+        }
+    }
+}
+
+/// Makes a hard link, or a copy where that cannot be.
+fn link_or_copy(from: &Path, to: &Path) {
+    if fs::hard_link(from, to).is_err() {
+        // By another process: a program that a thread of ours has open for writing while another
+        // thread starts a process cannot be executed.
+        tool("cp", [from, to]);
+    }
+}

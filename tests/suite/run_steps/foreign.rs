@@ -1,0 +1,116 @@
+//! Programs for other processors: with an emulator of their own, or refused before anything starts.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use crate::harness::{Finished, Place, User, found_in_path, host_state, needs};
+
+#[test]
+fn foreign_programs_run_without_touching_the_host() {
+    needs!(Run, Emulation);
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            r"
+            FROM busybox
+            ARG TARGETPLATFORM
+            RUN uname -m > /machine && echo $TARGETPLATFORM > /platform \
+             && sh -c 'exec cat /machine' | tr a-z A-Z > /piped; \
+                ls /proc/sys/fs/binfmt_misc > /entries
+            ",
+        );
+        let before = host_state();
+        let images = place.images(&["--platform", "linux/s390x,linux/ppc64le,linux/arm64"]);
+        assert_eq!(host_state(), before);
+        let expected =
+            [("linux/s390x", "s390x"), ("linux/ppc64le", "ppc64le"), ("linux/arm64", "aarch64")];
+        assert_eq!(images.len(), expected.len());
+        for (image, (platform, machine)) in images.iter().zip(expected) {
+            assert_eq!(image.text("platform"), platform);
+            assert_eq!(image.text("machine"), machine);
+        }
+        assert_eq!(images[1].text("piped"), "PPC64LE");
+        assert_eq!(images[1].text("entries"), "", "the emulator does not show");
+        place.dockerfile("FROM busybox\nRUN kill -11 $$\n");
+        let crashed = place.build(&["--platform", "linux/s390x"]);
+        crashed.fails(3, &["SIGSEGV", "hint: ", "QEMU"]);
+        place.build(&[]).fails(3, &["SIGSEGV"]);
+    }
+}
+
+#[test]
+fn a_platform_without_emulator_is_refused_before_the_first_step() {
+    needs!(Run);
+    // riscv64: few hosts have an entry of their own for it.
+    let entries = fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    if names.any(|name| name.contains("riscv64")) {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            r"
+            FROM --platform=$BUILDPLATFORM busybox AS native
+            RUN echo started > /a
+            FROM scratch
+            COPY --from=native / /
+            RUN true
+            ",
+        );
+        let args = place.build_args(&["--platform", "linux/amd64,linux/riscv64"]);
+        let mut command = place.xbuild(args);
+        command.env("PATH", path_without_emulators(&place));
+        let words = ["linux/riscv64", "qemu-riscv64", "qemu-user-static"];
+        let finished = Finished::run(command).fails(5, &words);
+        assert_eq!(finished.steps(), "0 cached, 0 done", "{}", finished.stderr);
+        finished.does_not_say("#1");
+    }
+}
+
+#[test]
+fn what_is_cached_needs_no_emulator() {
+    needs!(Run, Emulation);
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            r"
+            FROM busybox
+            RUN echo one > /one
+            WORKDIR /w
+            COPY f .
+            RUN echo two > two
+            ",
+        );
+        place.write("f", "text");
+        let args = ["--platform", "linux/s390x,linux/ppc64le"];
+        place.build(&args).ok();
+        let path = path_without_emulators(&place);
+        let again = |more: &[&str]| {
+            let mut command = place.xbuild(place.build_args(&[&args, more].concat()));
+            command.env("PATH", &path);
+            Finished::run(command)
+        };
+        assert_eq!(again(&[]).ok().steps(), "8 cached, 0 done");
+        place.write("f", "changed");
+        for more in [&[][..], &["--no-cache"]] {
+            let finished = again(more);
+            // A host may run them by itself.
+            if finished.status != 0 {
+                let finished = finished.fails(5, &["qemu-s390x", "qemu-ppc64le"]);
+                assert_eq!(finished.steps(), "0 cached, 0 done");
+            }
+        }
+    }
+}
+
+/// Makes a folder for PATH with nothing but the tools that map ids.
+fn path_without_emulators(place: &Place) -> PathBuf {
+    let folder = place.path().join("tools");
+    fs::create_dir(&folder).unwrap();
+    for tool in ["newuidmap", "newgidmap"] {
+        symlink(found_in_path(tool), folder.join(tool)).unwrap();
+    }
+    folder
+}
