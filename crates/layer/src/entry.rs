@@ -88,3 +88,7 @@ pub enum Change {
     /// What lower layers have *below* this folder is gone.
     Opaque(Vec<u8>),
 }
+
+/// The SHA-256 of a regular file's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContentHash(pub [u8; 32]);

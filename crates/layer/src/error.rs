@@ -188,10 +188,10 @@ pub enum EntryFault {
     #[error("the name climbs out with \"..\"")]
     Climbs,
     /// The path has too many bytes.
-    #[error("the path has more than {} bytes", crate::path::MAX_PATH)]
+    #[error("the path has more than {} bytes", crate::limits::MAX_PATH)]
     PathTooLong,
     /// A part of the path has too many bytes.
-    #[error("a part of the path has more than {} bytes", crate::path::MAX_PART)]
+    #[error("a part of the path has more than {} bytes", crate::limits::MAX_PART)]
     PartTooLong,
     /// A NUL byte in a path or target.
     #[error("the name holds a NUL byte")]

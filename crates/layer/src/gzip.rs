@@ -18,19 +18,11 @@ use std::thread;
 
 use crate::parallel;
 
-use member::Members;
-
-/// Bytes of a block. Smaller ones cost size (matches end at a block), larger ones memory (two
-/// times this for each block in flight) and parallelism in small layers. **Changing it changes
-/// the digest of every layer.**
-const BLOCK: usize = 1 << 20;
+pub(crate) use member::LEVEL;
+use member::{BLOCK, Members};
 
 /// Threads of one writer at most: bounds memory.
 const MAX_THREADS: usize = 8;
-
-/// The compression level unless one is asked for, see `docs/decisions/0006-deflate.md`.
-/// **Changing it changes the digest of every layer.**
-pub(crate) const LEVEL: u32 = 3;
 
 /// Compresses what is written to it.
 ///

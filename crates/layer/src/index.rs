@@ -2,12 +2,11 @@
 
 use std::io::{self, Read, Write};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use xbuild_model::{DiffId, Digest};
 
 use crate::read_ahead::read_ahead;
-use crate::{Change, EntryFault, IndexFault, Kind, LayerError, LayerReader, Tree};
+use crate::{Change, ContentHash, EntryFault, IndexFault, Kind, LayerError, LayerReader, Tree};
 
 /// The first byte of a stored index. Changes with the encoding and with what the tar reader makes
 /// of an archive; indexes of other versions are made again from the layer.
@@ -15,10 +14,6 @@ const VERSION: u8 = 1;
 
 /// Bytes read from files at a time, to be hashed.
 const BUFFER: usize = 128 << 10;
-
-/// The SHA-256 of a regular file's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ContentHash(pub [u8; 32]);
 
 /// The changes of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +90,19 @@ impl LayerIndex {
             Some(_) => Err(index(IndexFault::Version)),
             None => Err(index(IndexFault::Damaged)),
         }
+    }
+}
+
+impl Tree {
+    /// Returns the tree with a layer on top of it. `layer` is the number by which its nodes refer
+    /// to it; it must not be in use in this tree.
+    ///
+    /// Whiteouts hide what this tree has, never what the layer itself puts, wherever they stand in
+    /// it. Folders merge, anything else replaces. Missing parents come into being; whatever is in
+    /// their way goes.
+    pub fn apply(&self, layer: u32, index: &LayerIndex) -> Tree {
+        // An index has no dangling links: it is checked when it is made.
+        self.merge(layer, index.changes()).0
     }
 }
 

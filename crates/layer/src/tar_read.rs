@@ -3,6 +3,7 @@
 mod contents;
 mod header;
 mod links;
+mod numbers;
 mod pax;
 mod raw;
 mod sparse;

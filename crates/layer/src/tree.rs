@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::path::{self, MAX_LINKS, MAX_PART, MAX_PATH};
-use crate::{Change, ContentHash, Entry, Kind, LayerIndex, Meta, ResolveError, ShownPath};
+use crate::{Change, ContentHash, Entry, Kind, Meta, ResolveError, ShownPath};
 
 /// The mode of a folder that no layer mentions but that something lies in.
 const IMPLIED_MODE: u32 = 0o755;
@@ -53,7 +53,7 @@ pub struct Node {
     /// The number of the layer that has it, as given to [`Tree::apply`]. Of a folder in several
     /// layers: the newest.
     pub layer: u32,
-    /// The place of the change that put it in [`LayerIndex::changes`] of that layer; of a hard
+    /// The place of the change that put it in [`crate::LayerIndex::changes`] of that layer; of a hard
     /// link, of the change that put its target. `None` for a folder that no layer mentions.
     pub position: Option<u32>,
     /// The hash of the contents of a regular file.
@@ -87,17 +87,6 @@ impl Tree {
     /// Returns a tree with nothing but its root folder, mode 0755 and owned by root.
     pub fn empty() -> Self {
         Self { root: Arc::new(Node::implied(0)) }
-    }
-
-    /// Returns the tree with a layer on top of it. `layer` is the number by which its nodes refer
-    /// to it; it must not be in use in this tree.
-    ///
-    /// Whiteouts hide what this tree has, never what the layer itself puts, wherever they stand in
-    /// it. Folders merge, anything else replaces. Missing parents come into being; whatever is in
-    /// their way goes.
-    pub fn apply(&self, layer: u32, index: &LayerIndex) -> Tree {
-        // An index has no dangling links: it is checked when it is made.
-        self.merge(layer, index.changes()).0
     }
 
     /// Like [`Tree::apply`]; also returns the position of the first hard link that names no

@@ -13,7 +13,6 @@ const WITH_CIRCLES: &[&str] = &[
     "xbuild_build",
     "xbuild_exec",
     "xbuild_files",
-    "xbuild_layer",
     "xbuild_model",
     "xbuild_snapshot",
     "xbuild_source",

@@ -4,7 +4,14 @@ use std::io;
 
 use libdeflater::{CompressionError, CompressionLvl, Compressor, crc32};
 
-use super::{BLOCK, LEVEL};
+/// Bytes of a block. Smaller ones cost size (matches end at a block), larger ones memory (two
+/// times this for each block in flight) and parallelism in small layers. **Changing it changes
+/// the digest of every layer.**
+pub(super) const BLOCK: usize = 1 << 20;
+
+/// The compression level unless one is asked for, see `docs/decisions/0006-deflate.md`.
+/// **Changing it changes the digest of every layer.**
+pub(crate) const LEVEL: u32 = 3;
 
 /// A member up to its length: deflate, an extra field, no name, no time, an unknown operating
 /// system; then the field's length, the identifier of its one part and the length of that.

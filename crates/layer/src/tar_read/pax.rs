@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use crate::{Mtime, TarFault};
 
+use super::numbers::unsigned;
 use super::sparse::SparseRecords;
 
 /// Bytes of an extended attribute's name (XATTR_NAME_MAX) and value (XATTR_SIZE_MAX).
@@ -112,18 +113,6 @@ fn record(body: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let equals = record.iter().position(|&byte| byte == b'=')?;
     let (key, value) = (&record[..equals], &record[equals + 1..]);
     (!key.is_empty() && !key.contains(&0)).then_some(((key, value), rest))
-}
-
-/// Reads decimal digits, and nothing else, of a number that fits in 63 bits.
-pub(super) fn unsigned(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    let number = digits.iter().try_fold(0_u64, |value, &digit| match digit {
-        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
-        _ => None,
-    })?;
-    i64::try_from(number).is_ok().then_some(number)
 }
 
 /// Reads seconds since the epoch with a sign and a fraction, of which nine digits count.

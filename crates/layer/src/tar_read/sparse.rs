@@ -4,8 +4,8 @@
 
 use crate::TarFault;
 
-use super::header::{BLOCK, number};
-use super::pax::unsigned;
+use super::header::BLOCK;
+use super::numbers::{number, unsigned};
 
 /// Segments of one file: a map of 1 MiB, far beyond what file systems fragment into; bounds
 /// memory.

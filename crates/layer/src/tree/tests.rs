@@ -1,4 +1,5 @@
 use super::*;
+use crate::LayerIndex;
 use crate::Mtime;
 
 fn meta(mode: u32) -> Meta {
