@@ -18,12 +18,13 @@ use xbuild_layer::{ContentHash, Kind, Meta, ShownPath, capability, path};
 use xbuild_model::Digest;
 
 use crate::CopyError;
-use crate::copy::{Content, Fetched, Listing, SourceFile, SourceTree};
 use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
+use crate::source::{Content, Fetched, Listing, SourceFile, SourceTree};
+use crate::stamp::{ContextFile, Stamp};
 
+pub(crate) use hashes::Hashed;
 pub use hashes::Kept;
-pub(crate) use hashes::{Hashed, Stamp};
 
 use hashes::Hashes;
 
@@ -42,31 +43,6 @@ pub struct Context {
     is_restored: Mutex<bool>,
     /// Excluded folders, and whether they hold something that is not.
     revealed: Mutex<HashMap<Vec<u8>, bool>>,
-}
-
-/// A regular file of a context as it was when it was looked at.
-#[derive(Debug, Clone)]
-pub(crate) struct ContextFile {
-    context: usize,
-    path: Vec<u8>,
-    stamp: Stamp,
-}
-
-impl ContextFile {
-    /// Returns the path from the root of the context.
-    pub(crate) fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    /// Returns the size in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.stamp.size
-    }
-
-    /// Returns the number of the context that the file is in, see [`Context::numbered`].
-    pub(crate) fn context(&self) -> usize {
-        self.context
-    }
 }
 
 impl Context {

@@ -7,8 +7,6 @@ use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 use xbuild_model::StepFailure;
 use xbuild_model::passwd::UserError;
 
-use crate::pattern::PatternError;
-
 /// A failure to work out or write what a COPY, ADD, WORKDIR or an export of files makes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -221,6 +219,27 @@ pub enum DiffError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Why a pattern cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatternError {
+    /// A class without end or with an empty range, or a lone backslash at the end.
+    #[error("syntax error in pattern {pattern:?}")]
+    Syntax {
+        /// The pattern, shortened, bytes that are no UTF-8 replaced.
+        pattern: String,
+    },
+    /// A `!` with nothing behind it.
+    #[error("a \"!\" without a pattern")]
+    LoneNegation,
+}
+
+impl PatternError {
+    pub(crate) fn syntax(pattern: &[u8]) -> Self {
+        Self::Syntax { pattern: String::from_utf8_lossy(pattern).chars().take(200).collect() }
+    }
 }
 
 impl CopyError {

@@ -12,10 +12,13 @@ pub mod diff;
 mod error;
 pub mod flatten;
 mod pattern;
+mod resolve;
 pub mod root;
+mod source;
+mod stamp;
 pub mod unpack;
 
 pub use context::{Context, Kept};
-pub use error::{CopyError, DiffError, UnpackError};
-pub use pattern::{IgnoreRules, PatternError};
+pub use error::{CopyError, DiffError, PatternError, UnpackError};
+pub use pattern::IgnoreRules;
 pub use root::Root;

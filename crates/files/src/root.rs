@@ -13,6 +13,7 @@
 //! **Source** — `openat2(2)`; kernels and sandboxes without it get a walk by hand.
 
 mod hand;
+mod opened;
 mod remove;
 mod stat;
 #[cfg(test)]
@@ -30,10 +31,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use xbuild_layer::Mtime;
 
+pub(crate) use opened::xattr;
+use opened::{chmod_handle, list};
 pub use stat::{DirEntry, Stat};
-
-/// The largest extended attribute that is read, in bytes: the kernel's own limit.
-const MAX_XATTR: usize = 64 * 1024;
 
 /// How often `openat2` is tried again when the tree changed under it.
 const MAX_RACES: u32 = 64;
@@ -379,48 +379,6 @@ pub(crate) fn absent(error: &io::Error) -> bool {
 pub(crate) fn timestamps(mtime: Mtime) -> Timestamps {
     let time = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
     Timestamps { last_access: time, last_modification: time }
-}
-
-/// Reads an extended attribute of an opened file.
-pub(crate) fn xattr(fd: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<Vec<u8>>> {
-    // Nearly all files have none: the size is enough.
-    let size = match rustix::fs::fgetxattr_query(fd, name) {
-        Ok(size) => size.min(MAX_XATTR),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
-        Err(errno) => return Err(errno),
-    };
-    let mut value = vec![0; size];
-    let got = rustix::fs::fgetxattr(fd, name, &mut value[..])?;
-    value.truncate(got);
-    Ok(Some(value))
-}
-
-/// Lists an opened folder.
-fn list(fd: OwnedFd) -> rustix::io::Result<Vec<DirEntry>> {
-    let mut entries = Vec::new();
-    let mut buffer = Vec::with_capacity(32 * 1024);
-    let mut raw = rustix::fs::RawDir::new(fd, buffer.spare_capacity_mut());
-    while let Some(entry) = raw.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            let kind = entry.file_type();
-            let maybe_dir = matches!(kind, FileType::Directory | FileType::Unknown);
-            entries.push(DirEntry { name: name.to_vec(), maybe_dir });
-        }
-    }
-    Ok(entries)
-}
-
-/// Sets the permission bits of the file that an `O_PATH` handle holds.
-fn chmod_handle(handle: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
-    use std::os::fd::AsRawFd as _;
-    if Stat::from(rustix::fs::fstat(handle)?).kind == FileType::Symlink {
-        return Err(Errno::LOOP);
-    }
-    // fchmod(2) refuses such handles, and fchmodat2(2) is too new; this link names the very file.
-    let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    rustix::fs::chmod(link, Mode::from_raw_mode(mode))
 }
 
 /// Calls again as long as the kernel says that the tree changed under it.

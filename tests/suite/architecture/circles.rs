@@ -12,7 +12,6 @@ const WITH_CIRCLES: &[&str] = &[
     "xbuild",
     "xbuild_build",
     "xbuild_exec",
-    "xbuild_files",
     "xbuild_model",
     "xbuild_snapshot",
     "xbuild_source",

@@ -6,15 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use xbuild_layer::{ContentHash, Mtime};
 
-use crate::root::Stat;
-
-/// How old a time stamp must be to be trusted. The coarsest file systems count in 2 seconds.
-const RACY: Duration = Duration::from_secs(2);
+use crate::stamp::Stamp;
 
 /// Files that are remembered although they were not seen, beside as many as were: other steps and
 /// ignore files look at other parts of a context.
@@ -22,30 +19,6 @@ const UNSEEN: usize = 10_000;
 
 /// The first byte of what is kept. Changes with the encoding.
 const VERSION: u8 = 1;
-
-/// What changes when somebody writes to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
-    /// Device and inode.
-    pub(super) id: (u64, u64),
-    /// Bytes.
-    pub(super) size: u64,
-    modified: Mtime,
-    changed: Mtime,
-}
-
-impl Stamp {
-    pub(super) fn of(stat: &Stat) -> Self {
-        let Stat { dev, ino, size, mtime, ctime, .. } = *stat;
-        Self { id: (dev, ino), size, modified: mtime, changed: ctime }
-    }
-
-    /// Returns whether any change after `time` gives another stamp.
-    fn is_settled(&self, time: Mtime) -> bool {
-        let limit = i128::from(time.secs) - i128::from(RACY.as_secs());
-        i128::from(self.changed.secs.max(self.modified.secs)) < limit
-    }
-}
 
 /// What a file holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

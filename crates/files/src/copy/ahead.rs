@@ -9,11 +9,11 @@ use std::thread::{self, Scope};
 
 use xbuild_layer::{Kind, path};
 
-use super::{SourceFile, SourceTree};
 use crate::CopyError;
+use crate::source::{Listing, SourceTree};
 
 /// What a folder holds, see [`SourceTree::list`].
-type Listed = Result<Vec<(Vec<u8>, SourceFile)>, CopyError>;
+type Listed = Result<Listing, CopyError>;
 
 /// Folders that must be known before a thread is worth it.
 const WORTH: usize = 16;
@@ -77,7 +77,7 @@ impl Lister<'_, '_> {
     }
 
     /// Has the folders in a folder listed.
-    fn expect(&mut self, folder: &[u8], files: &[(Vec<u8>, SourceFile)]) {
+    fn expect(&mut self, folder: &[u8], files: &Listing) {
         let folders = files.iter().filter(|(_, file)| file.kind == Kind::Dir);
         let folders = folders.map(|(name, _)| path::join(folder, name)).rev();
         let count = {
@@ -172,7 +172,7 @@ mod tests {
     use xbuild_layer::{Meta, ShownPath};
 
     use super::*;
-    use crate::copy::Fetched;
+    use crate::source::{Fetched, SourceFile};
 
     /// A tree of folders; those with `!` in their name cannot be read.
     #[derive(Debug)]

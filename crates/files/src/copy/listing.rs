@@ -4,8 +4,11 @@ use sha2::{Digest as _, Sha256};
 use xbuild_layer::Kind;
 use xbuild_model::Digest;
 
-use super::outline::{Key, Outline, Sources};
-use super::stage::{Content, Staged};
+use super::key::Key;
+use super::outline::Outline;
+use super::sources::Sources;
+use super::staged::Staged;
+use crate::source::Content;
 
 /// Calls `visit` for each file that is no folder, see [`xbuild_model::seam::Selection::files`].
 pub(super) fn visit(outline: &Outline, sources: &Sources, visit: &mut dyn FnMut(&[u8], u64)) {

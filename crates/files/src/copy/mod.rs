@@ -9,106 +9,40 @@
 //! (2026-08) does, see the conformance cases.
 
 mod ahead;
+mod archive;
 mod chmod;
+mod env;
+mod key;
 mod listing;
 mod origin;
 mod outline;
 mod owner;
+mod sink;
+mod sources;
 mod stage;
+mod staged;
 mod survey;
 mod transfer;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::sync::Arc;
+use std::io::Write;
 
 use xbuild_layer::path::{self, DotDot};
-use xbuild_layer::{IndexedWriter, LayerReader, Mtime, Tree};
+use xbuild_layer::{IndexedWriter, Tree};
+use xbuild_model::Digest;
 use xbuild_model::file_op::{FileOp, MakeDir};
-use xbuild_model::{Digest, StepFailure};
 
 use crate::CopyError;
 use crate::context::Context;
 
-pub(crate) use origin::{Fetched, FileId, SourceFile, SourceTree};
-pub(crate) use outline::{EntrySink, Outline, Sources};
-pub(crate) use stage::{Content, NewDir, Stage, Staged};
-pub(crate) use survey::Listing;
+pub use env::{CopyEnv, CopyWarning, ReadFile};
+pub use origin::{LayerSource, Origin};
+pub(crate) use outline::Outline;
+pub(crate) use sink::EntrySink;
+pub(crate) use sources::Sources;
 
+use stage::Stage;
+use staged::NewDir;
 use survey::Survey;
-
-/// The files that a request copies from.
-#[derive(Debug, Clone)]
-pub enum Origin {
-    /// A folder of this machine.
-    Context(Arc<Context>),
-    /// A stack of layers.
-    Layers {
-        /// What they hold together.
-        tree: Tree,
-        /// Their contents.
-        source: Arc<dyn LayerSource>,
-    },
-}
-
-impl Origin {
-    /// Returns the folder, if it is one.
-    pub fn context(&self) -> Option<&Arc<Context>> {
-        match self {
-            Self::Context(context) => Some(context),
-            Self::Layers { .. } => None,
-        }
-    }
-}
-
-/// Gives the contents of the layers of one stack.
-pub trait LayerSource: Send + Sync + std::fmt::Debug {
-    /// Opens the layer that [`Tree::apply`] was given with this number.
-    fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure>;
-
-    /// Opens the regular file at a position of that layer, if it need not be read for that. The
-    /// file may turn out to be another one.
-    fn open_file(&self, number: u32, position: u32) -> Option<File>;
-}
-
-/// What a selection needs beside the request.
-pub struct CopyEnv<'a> {
-    /// Where the sources are; `None` for WORKDIR, and for a COPY of inline files only.
-    pub origin: Option<Origin>,
-    /// The folders that the remote sources of the request were fetched to, in their order.
-    pub remotes: &'a [Arc<Context>],
-    /// The modification time of what is made and not copied: parent folders, inline files.
-    pub default_mtime: Mtime,
-    /// Reads `etc/passwd` and `etc/group` of the image below. Asked only if a name has to be
-    /// looked up.
-    pub read_file: &'a ReadFile<'a>,
-}
-
-/// Reads a file of an image by its path from the root: `None` if there is no regular file, an
-/// error if it is larger than [`xbuild_model::passwd::MAX_SIZE`].
-pub type ReadFile<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, StepFailure> + 'a;
-
-impl std::fmt::Debug for CopyEnv<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { origin, remotes, default_mtime, read_file: _ } = self;
-        f.debug_struct("CopyEnv")
-            .field("origin", origin)
-            .field("remotes", remotes)
-            .field("default_mtime", default_mtime)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What is worth telling the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CopyWarning {
-    /// A user or group name is unknown to the image: the owner is 0 (or the user's own group).
-    UnknownOwner {
-        /// The name.
-        name: String,
-    },
-}
 
 /// What a COPY, ADD or WORKDIR writes.
 #[derive(Debug)]
@@ -126,7 +60,7 @@ impl Prepared {
         &self.key
     }
 
-    /// Returns the hash that [`survey()`] returns as long as this is what would be prepared, if there
+    /// Returns the hash that [`take_survey`] returns as long as this is what would be prepared, if there
     /// is one that is worth keeping.
     pub fn survey(&self) -> Option<&Digest> {
         self.survey.as_ref()
@@ -174,7 +108,7 @@ pub fn needs_parent(op: &FileOp) -> bool {
 /// systems are asked, no file is read.
 ///
 /// **Errors** — some of those of [`select`].
-pub fn survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, CopyError> {
+pub fn take_survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, CopyError> {
     match op {
         FileOp::Copy(request) if survey::covers(request) => {
             survey::take(context, request).map(Some)
@@ -203,7 +137,8 @@ pub fn select(
         FileOp::MakeDir(request) => make_dir(env, request, &mut stage, &mut warnings)?,
         FileOp::Pick { path } => transfer::pick(env, path, &mut stage)?,
     }
-    let mut outline = stage.finish();
+    let (marks, files) = stage.finish();
+    let mut outline = Outline::new(marks, files);
     outline.hash_contents(&sources)?;
     let key = outline.key(&sources);
     let is_worth = |survey: &Survey| survey.files() >= survey::WORTH && warnings.is_empty();

@@ -1,104 +1,23 @@
 //! What is written, in which order, and the key that says whether it was written before.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use xbuild_layer::{
-    Change, ContentHash, Entry, Hashing, IndexedWriter, Kind, LayerError, LayerWriter, Tree,
-    parallel,
-};
+use xbuild_layer::{Change, ContentHash, Entry, Hashing, Kind, LayerError, Tree, parallel};
 use xbuild_model::Digest;
 
-use super::stage::{Content, Files, Staged};
-use super::{LayerSource, Origin};
+use super::key::Key;
+use super::origin::LayerSource;
+use super::sink::EntrySink;
+use super::sources::Sources;
+use super::staged::{Files, Staged};
 use crate::CopyError;
-use crate::archive::Archive;
-use crate::context::{Context, ContextFile, Hashed};
+use crate::context::Hashed;
+use crate::source::Content;
+use crate::stamp::ContextFile;
 
 /// Files that a thread reads before it asks for more: most are small.
 const GROUP: usize = 16;
-
-/// Takes entries with their contents: a layer, or a folder.
-pub(crate) trait EntrySink {
-    /// Takes a file; `contents` are those of a regular one, and empty for all others. `hash` is
-    /// that of the contents, if it is known.
-    fn put(
-        &mut self,
-        entry: &Entry,
-        contents: &mut dyn Read,
-        hash: Option<ContentHash>,
-    ) -> Result<(), CopyError>;
-
-    /// Takes a [`Change::Whiteout`] or [`Change::Opaque`].
-    fn mark(&mut self, change: &Change) -> Result<(), CopyError>;
-}
-
-impl<W: Write> EntrySink for LayerWriter<W> {
-    fn put(
-        &mut self,
-        entry: &Entry,
-        contents: &mut dyn Read,
-        _: Option<ContentHash>,
-    ) -> Result<(), CopyError> {
-        Ok(LayerWriter::put(self, entry, contents)?)
-    }
-
-    fn mark(&mut self, change: &Change) -> Result<(), CopyError> {
-        match change {
-            Change::Whiteout(path) => self.whiteout(path)?,
-            Change::Opaque(path) => self.opaque(path)?,
-            Change::Put(entry) => LayerWriter::put(self, entry, &mut std::io::empty())?,
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write> EntrySink for IndexedWriter<W> {
-    fn put(
-        &mut self,
-        entry: &Entry,
-        contents: &mut dyn Read,
-        hash: Option<ContentHash>,
-    ) -> Result<(), CopyError> {
-        Ok(IndexedWriter::put(self, entry, contents, hash)?)
-    }
-
-    fn mark(&mut self, change: &Change) -> Result<(), CopyError> {
-        Ok(IndexedWriter::mark(self, change)?)
-    }
-}
-
-/// Where contents are read from.
-#[derive(Debug)]
-pub(crate) struct Sources {
-    origin: Option<Origin>,
-    remotes: Vec<Arc<Context>>,
-    pub(crate) archives: Vec<Archive>,
-}
-
-impl Sources {
-    pub(crate) fn new(origin: Option<&Origin>, remotes: &[Arc<Context>]) -> Self {
-        Self { origin: origin.cloned(), remotes: remotes.to_vec(), archives: Vec::new() }
-    }
-
-    /// Returns the context that a file was found in.
-    fn context(&self, file: &ContextFile) -> &Context {
-        match (file.context(), &self.origin) {
-            (0, Some(Origin::Context(context))) => context,
-            (number, _) if (1..=self.remotes.len()).contains(&number) => &self.remotes[number - 1],
-            _ => unreachable!("only a context gives contents in a context"),
-        }
-    }
-
-    fn layers(&self) -> &dyn LayerSource {
-        match &self.origin {
-            Some(Origin::Layers { source, .. }) => &**source,
-            _ => unreachable!("only layers give contents in a layer"),
-        }
-    }
-}
 
 /// A file to write.
 #[derive(Debug, Clone, Copy)]
@@ -377,47 +296,4 @@ fn write_from_layer(
     }
     wanted.retain(|_, files| !files.is_empty());
     Ok(())
-}
-
-/// A key in the making: fields with a tag and their length, so that none runs into the next.
-pub(super) struct Key(pub(super) Sha256);
-
-impl Key {
-    /// Adds what a file is and holds, and its attributes; neither mode nor owner.
-    pub(super) fn file(&mut self, file: &Staged) {
-        for (name, value) in &file.meta.xattrs {
-            self.field(b'x', name);
-            self.field(b'v', value);
-        }
-        match &file.kind {
-            Kind::Dir => self.field(b'd', b""),
-            Kind::File { size } => {
-                self.field(b'r', &size.to_le_bytes());
-                if let Some(ContentHash(hash)) = &file.hash {
-                    self.field(b'h', hash);
-                }
-            }
-            Kind::Symlink { target } => self.field(b's', target),
-            Kind::HardLink { target } => self.field(b'l', target),
-            Kind::CharDevice { major, minor } => {
-                self.field(b'c', b"");
-                self.numbers([*major, *minor, 0]);
-            }
-            Kind::BlockDevice { major, minor } => {
-                self.field(b'b', b"");
-                self.numbers([*major, *minor, 0]);
-            }
-            Kind::Fifo => self.field(b'p', b""),
-        }
-    }
-
-    pub(super) fn field(&mut self, tag: u8, bytes: &[u8]) {
-        self.0.update([tag]);
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    pub(super) fn numbers(&mut self, numbers: [u32; 3]) {
-        numbers.iter().for_each(|number| self.0.update(number.to_le_bytes()));
-    }
 }

@@ -2,7 +2,7 @@
 
 use xbuild_model::passwd::{self, UserError};
 
-use super::{CopyWarning, ReadFile};
+use super::env::{CopyWarning, ReadFile};
 use crate::CopyError;
 
 /// Returns uid and gid of a `user[:group]`.

@@ -2,73 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
-use xbuild_layer::path::{self, MAX_LINKS};
+use xbuild_layer::path;
 use xbuild_layer::whiteout::{self, Role};
-use xbuild_layer::{
-    Change, ContentHash, EntryFault, Kind, Meta, Mtime, ResolveError, ShownPath, Tree,
-};
+use xbuild_layer::{Change, EntryFault, Kind, Meta, ShownPath, Tree};
 
-use super::Outline;
+use super::staged::{Files, NewDir, Staged};
 use crate::CopyError;
-use crate::context::ContextFile;
-
-/// Where the contents of a regular file are.
-#[derive(Debug, Clone)]
-pub(crate) enum Content {
-    /// Nowhere: it is no regular file, or a further name of one.
-    None,
-    /// Here.
-    Inline(Arc<[u8]>),
-    /// In a build context.
-    Context(ContextFile),
-    /// In a layer of the origin.
-    Layer {
-        /// The number of the layer.
-        number: u32,
-        /// The position of the file in the layer.
-        position: u32,
-    },
-    /// In an archive that is unpacked.
-    Archive {
-        /// The number of the archive.
-        number: usize,
-        /// The position of the file in the archive.
-        position: u32,
-    },
-}
-
-/// A file to be written.
-#[derive(Debug, Clone)]
-pub(crate) struct Staged {
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// Owner, mode, times, attributes.
-    pub(crate) meta: Meta,
-    /// Where its contents are.
-    pub(crate) content: Content,
-    /// Their hash; `None` also for contents in archives.
-    pub(crate) hash: Option<ContentHash>,
-}
-
-impl Staged {
-    /// Makes one that is no regular file.
-    pub(crate) fn without_content(kind: Kind, meta: Meta) -> Self {
-        Self { kind, meta, content: Content::None, hash: None }
-    }
-}
-
-/// Files by path. Nodes of the map are half empty as a rule: there may be a million of them.
-pub(super) type Files = BTreeMap<Vec<u8>, Box<Staged>>;
-
-/// How folders are that are made because something goes into them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NewDir {
-    pub(crate) mode: u32,
-    pub(crate) owner: (u32, u32),
-    pub(crate) mtime: Mtime,
-}
+use crate::resolve::resolve;
 
 /// The tree of the image below, with what the step has made so far on top of it.
 #[derive(Debug)]
@@ -313,8 +254,8 @@ impl<'t> Stage<'t> {
         self.files.append(&mut repeated);
     }
 
-    /// Returns what has to be written.
-    pub(crate) fn finish(mut self) -> Outline {
+    /// Returns what has to be written: whiteouts, and files by path.
+    pub(crate) fn finish(mut self) -> (Vec<Change>, Files) {
         self.repeat_folders();
         let mut marks = Vec::new();
         for path in &self.masked {
@@ -331,50 +272,6 @@ impl<'t> Stage<'t> {
                 None => marks.push(Change::Whiteout(path.clone())),
             }
         }
-        Outline::new(marks, self.files)
+        (marks, self.files)
     }
-}
-
-/// Returns `path` with symbolic links followed; `follow` gives the target of a path that is one.
-pub(super) fn resolve(
-    path: &[u8],
-    follow_last: bool,
-    mut follow: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, CopyError>,
-) -> Result<Vec<u8>, CopyError> {
-    let mut found: Vec<u8> = Vec::new();
-    // The parts still to go, the next one last.
-    let mut todo: Vec<Vec<u8>> = Vec::new();
-    let push = |todo: &mut Vec<Vec<u8>>, text: &[u8]| {
-        let parts = text.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-        let at = todo.len();
-        todo.extend(parts.map(<[u8]>::to_vec));
-        todo[at..].reverse();
-    };
-    push(&mut todo, path);
-    let mut links = 0;
-    while let Some(part) = todo.pop() {
-        if part == b".." {
-            found.truncate(path::parent(&found).len());
-            continue;
-        }
-        let next = path::join(&found, &part);
-        if next.len() > path::MAX_PATH {
-            return Err(ResolveError::TooLong { path: ShownPath(path.to_vec()) }.into());
-        }
-        let target = if todo.is_empty() && !follow_last { None } else { follow(&next)? };
-        match target {
-            Some(_) if links == MAX_LINKS => {
-                return Err(ResolveError::Loop { path: ShownPath(path.to_vec()) }.into());
-            }
-            Some(target) => {
-                links += 1;
-                if target.starts_with(b"/") {
-                    found.clear();
-                }
-                push(&mut todo, &target);
-            }
-            None => found = next,
-        }
-    }
-    Ok(found)
 }

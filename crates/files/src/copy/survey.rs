@@ -13,10 +13,9 @@ use xbuild_layer::{Kind, parallel};
 use xbuild_model::Digest;
 use xbuild_model::file_op::CopyRequest;
 
-use super::origin::{expand, not_found};
-use super::{SourceFile, SourceTree};
 use crate::CopyError;
 use crate::context::Context;
+use crate::source::{Listing, SourceFile, SourceTree, expand, not_found};
 
 /// Files from which on a survey is worth keeping: fewer are staged in the time that its record
 /// takes.
@@ -24,9 +23,6 @@ pub(crate) const WORTH: usize = 500;
 
 /// Folders that must be known before a second thread is worth it.
 const WORTH_THREADS: usize = 16;
-
-/// What a folder holds, see [`SourceTree::list`].
-pub(crate) type Listing = Vec<(Vec<u8>, SourceFile)>;
 
 /// Returns whether a survey says all about what such a request looks at.
 pub(super) fn covers(request: &CopyRequest) -> bool {
@@ -231,7 +227,7 @@ mod tests {
     }
 
     fn taken(folder: &Folder, line: &str) -> Option<Digest> {
-        super::super::survey(&folder.context, &FileOp::Copy(request(line))).unwrap()
+        super::super::take_survey(&folder.context, &FileOp::Copy(request(line))).unwrap()
     }
 
     fn files() -> Folder {

@@ -1,4 +1,6 @@
-use xbuild_layer::Change;
+use std::sync::Arc;
+
+use xbuild_layer::{Change, Mtime};
 use xbuild_model::file_op::{CopyRequest, FileOp, InlineFile, MakeDir};
 
 use super::fixture::{

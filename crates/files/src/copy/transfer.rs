@@ -10,15 +10,19 @@ use xbuild_model::file_op::{CopyRequest, InlineFile, PICKED, RemoteFiles};
 use xbuild_model::remote::RemoteSource;
 
 use super::ahead::{self, Lister};
+use super::archive::Archive;
 use super::chmod::ModeChange;
-use super::origin::{expand, not_found};
-use super::stage::{Content, NewDir, Staged};
-use super::survey::{self, Listing, Survey};
-use super::{CopyEnv, CopyWarning, FileId, Origin, SourceFile, SourceTree, Sources, Stage, owner};
+use super::env::{CopyEnv, CopyWarning};
+use super::origin::Origin;
+use super::owner;
+use super::sources::Sources;
+use super::stage::Stage;
+use super::staged::{NewDir, Staged};
+use super::survey::{self, Survey};
 use crate::CopyError;
-use crate::archive::Archive;
 use crate::context::Context;
 use crate::pattern::{Glob, Matched, PatternList};
+use crate::source::{Content, FileId, Listing, SourceFile, SourceTree, expand, not_found};
 
 /// Mode of an inline file.
 const INLINE_MODE: u32 = 0o644;

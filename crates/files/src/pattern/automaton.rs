@@ -1,6 +1,6 @@
 //! The machine that runs a pattern: all ways of matching at once, in time linear in the name.
 
-use super::PatternError;
+use crate::PatternError;
 
 /// One step of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The pattern of one part of a path.
 
-use super::PatternError;
 use super::automaton::{Token, characters, matches, parse_class};
+use crate::PatternError;
 
 /// A pattern with the syntax of Go's `filepath.Match`, for one part of a path.
 #[derive(Debug, Clone)]

@@ -1,7 +1,9 @@
 //! Ignore files.
 
+use super::clean::clean;
+use super::list::PatternList;
 use super::list::trim;
-use super::{PatternError, PatternList, clean};
+use crate::PatternError;
 
 /// What an ignore file (`.dockerignore`) keeps out of a build context.
 ///

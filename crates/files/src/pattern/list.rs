@@ -1,7 +1,9 @@
 //! Ordered patterns of which the last that matches decides.
 
 use super::automaton::{Token, characters, matches, parse_class};
-use super::{Glob, PatternError, clean};
+use super::clean::clean;
+use super::glob::Glob;
+use crate::PatternError;
 
 /// Patterns in order; each adds what it matches, or with `!` takes it away again.
 #[derive(Debug, Clone, Default)]

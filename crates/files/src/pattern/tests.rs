@@ -1,4 +1,6 @@
+use super::clean::clean;
 use super::*;
+use crate::PatternError;
 
 fn glob(pattern: &str, name: &str) -> bool {
     Glob::new(pattern.as_bytes()).unwrap().matches(name.as_bytes())

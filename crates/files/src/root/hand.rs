@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Stat;
+use super::stat::Stat;
 
 /// How many symbolic links one path may go through; the kernel's own limit.
 const MAX_LINKS: u32 = 40;

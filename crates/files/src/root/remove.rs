@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{chmod_handle, list};
+use super::opened::{chmod_handle, list};
 
 /// Removes `name` of the folder `parent` with all that is below it; nothing there is no error.
 pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {

@@ -19,7 +19,7 @@ pub(super) fn content(
     let Some((context, key)) = place(shared, parent, op, origin) else { return Ok(None) };
     let Some(record) = shared.store.selection(&key)? else { return Ok(None) };
     // What fails here fails again where it is told.
-    let survey = copy::survey(context, op).ok().flatten();
+    let survey = copy::take_survey(context, op).ok().flatten();
     Ok((survey == Some(record.survey)).then_some(record.content))
 }
 

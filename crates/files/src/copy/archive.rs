@@ -1,0 +1,200 @@
+//! ADD of local archives: what is in them goes into the layer, without unpacking them anywhere.
+//!
+//! Names are taken as in a chroot at the destination: neither `..`, nor an absolute
+//! name, nor a symbolic link leads out of it.
+//!
+//! **Source** — Dockerfile reference § ADD; moby/go-archive 0.1 § Unpack, for what the reference
+//! leaves open.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use xbuild_layer::path::{self, DotDot};
+use xbuild_layer::{
+    ContentHash, Entry, Kind, LayerError, Meta, Mtime, RawEntry, ShownPath, TarReader, capability,
+};
+
+use super::sink::EntrySink;
+use super::stage::Stage;
+use super::staged::{NewDir, Staged};
+use crate::CopyError;
+use crate::archive::{self, is_first_entry};
+use crate::context::Context;
+use crate::source::Content;
+use crate::stamp::ContextFile;
+
+/// Mode of folders that the archive needs and has no entries for.
+const IMPLIED_MODE: u32 = 0o755;
+
+/// A file that holds a tar archive.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    path: Vec<u8>,
+    file: ContextFile,
+    hash: ContentHash,
+}
+
+impl Archive {
+    /// Returns the archive that the regular file `path` is, `None` if it is none: its first
+    /// header cannot be read. Whatever is wrong after that is an error once it is unpacked.
+    pub(crate) fn detect(context: &Context, path: &[u8]) -> Result<Option<Self>, CopyError> {
+        let (file, hashed) = context.read(path)?;
+        let archive = Self { path: path.to_vec(), file, hash: hashed.hash };
+        let first = match archive.open(context) {
+            Ok(mut reader) => reader.next(),
+            Err(CopyError::Archive { source, .. }) => Err(source),
+            Err(error) => return Err(error),
+        };
+        Ok(is_first_entry(first).then_some(archive))
+    }
+
+    /// Returns the file as it was found.
+    pub(crate) fn file(&self) -> &ContextFile {
+        &self.file
+    }
+
+    /// Returns the hash of the file as it is, compressed.
+    pub(crate) fn hash(&self) -> &ContentHash {
+        &self.hash
+    }
+
+    /// Opens the archive at its first entry.
+    fn open(&self, context: &Context) -> Result<TarReader<Box<dyn Read + Send>>, CopyError> {
+        let mut file = context.reopen(&self.file)?;
+        let mut head = Vec::new();
+        file.by_ref()
+            .take(archive::SNIFFED)
+            .read_to_end(&mut head)
+            .map_err(CopyError::read(&self.path))?;
+        self.fail(archive::read(head, file))
+    }
+
+    fn fail<T>(&self, result: Result<T, LayerError>) -> Result<T, CopyError> {
+        result.map_err(|source| CopyError::Archive { archive: self.shown(), source })
+    }
+
+    fn shown(&self) -> ShownPath {
+        ShownPath(self.path.clone())
+    }
+
+    /// Stages everything below the folder `base`. `number` is what the contents are found by.
+    pub(crate) fn stage(
+        &self,
+        context: &Context,
+        number: usize,
+        base: &[u8],
+        owner: Option<(u32, u32)>,
+        default_mtime: Mtime,
+        stage: &mut Stage<'_>,
+    ) -> Result<(), CopyError> {
+        let mut reader = self.open(context)?;
+        let mut position = 0;
+        while let Some(raw) = self.fail(reader.next())? {
+            let content = Content::Archive { number, position };
+            self.stage_entry(raw, content, base, owner, default_mtime, stage)?;
+            position += 1;
+        }
+        // Whether all of that was read from the file that was hashed.
+        context.reopen(&self.file).map(drop)
+    }
+
+    fn stage_entry(
+        &self,
+        raw: RawEntry,
+        content: Content,
+        base: &[u8],
+        owner: Option<(u32, u32)>,
+        default_mtime: Mtime,
+        stage: &mut Stage<'_>,
+    ) -> Result<(), CopyError> {
+        let named = path::clean(&raw.name, DotDot::Clamp).map_err(CopyError::path(&raw.name))?;
+        if named.is_empty() {
+            // The archive's root: the destination stays as it is.
+            return Ok(());
+        }
+        let folder = stage.resolve(base, path::parent(&named), true)?;
+        // Whoever owns the rest, folders that nobody mentions are root's.
+        let implied = NewDir { mode: IMPLIED_MODE, owner: (0, 0), mtime: default_mtime };
+        stage.make_dirs(&folder, &implied)?;
+        let at = path::join(&folder, path::file_name(&named));
+        let meta = layer_meta(raw.meta, owner, &raw.kind);
+        match raw.kind {
+            Kind::HardLink { target } => self.stage_link(at, &target, base, stage),
+            Kind::File { .. } => {
+                stage.put(at, Staged { kind: raw.kind, meta, content, hash: None })
+            }
+            kind => stage.put(at, Staged::without_content(kind, meta)),
+        }
+    }
+
+    /// Stages a further name of a file that stands earlier in the archive.
+    fn stage_link(
+        &self,
+        at: Vec<u8>,
+        target: &[u8],
+        base: &[u8],
+        stage: &mut Stage<'_>,
+    ) -> Result<(), CopyError> {
+        let named = path::clean(target, DotDot::Clamp).map_err(CopyError::path(target))?;
+        let folder = stage.resolve(base, path::parent(&named), true)?;
+        let found = path::join(&folder, path::file_name(&named));
+        let same = match stage.staged(&found) {
+            Some(Staged { kind: Kind::File { .. } | Kind::HardLink { .. }, .. }) => None,
+            Some(file) if file.kind != Kind::Dir => Some(file.clone()),
+            _ => return Err(self.bad_link(at, target)),
+        };
+        match same {
+            // Neither a symbolic link nor a device is anything but what it says.
+            Some(file) => stage.put(at, file),
+            None if stage.link(at.clone(), &found)? => Ok(()),
+            None => Err(self.bad_link(at, target)),
+        }
+    }
+
+    fn bad_link(&self, at: Vec<u8>, target: &[u8]) -> CopyError {
+        CopyError::ArchiveLink {
+            archive: self.shown(),
+            path: ShownPath(at),
+            target: ShownPath(target.to_vec()),
+        }
+    }
+
+    /// Writes the files of the archive that are wanted, by their position.
+    pub(crate) fn write(
+        &self,
+        context: &Context,
+        wanted: BTreeMap<u32, Entry>,
+        sink: &mut dyn EntrySink,
+    ) -> Result<(), CopyError> {
+        let changed = || CopyError::Changed { path: self.shown() };
+        let mut reader = self.open(context)?;
+        let mut next = 0;
+        for (position, entry) in wanted {
+            let raw = loop {
+                let raw = self.fail(reader.next())?.ok_or_else(changed)?;
+                next += 1;
+                if next > position {
+                    break raw;
+                }
+            };
+            if raw.kind != entry.kind {
+                return Err(changed());
+            }
+            sink.put(&entry, &mut reader, None)?;
+        }
+        context.reopen(&self.file).map(drop)
+    }
+}
+
+/// Returns what a layer says of an entry.
+fn layer_meta(meta: Meta, owner: Option<(u32, u32)>, kind: &Kind) -> Meta {
+    let (uid, gid) = owner.unwrap_or((meta.uid, meta.gid));
+    let is_link = matches!(kind, Kind::Symlink { .. });
+    let mode = if is_link { 0o777 } else { meta.mode };
+    // As in the reference: an archive that knows no time, or one before 1970, gives 1970.
+    let mtime = if meta.mtime.secs < 0 { Mtime::default() } else { meta.mtime };
+    Meta { mode, uid, gid, mtime, xattrs: capability::exported(&meta.xattrs) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What a selection is given, and what it tells beside its result.
+
+use std::fmt;
+use std::sync::Arc;
+
+use xbuild_layer::Mtime;
+use xbuild_model::StepFailure;
+
+use super::origin::Origin;
+use crate::context::Context;
+
+/// What a selection needs beside the request.
+pub struct CopyEnv<'a> {
+    /// Where the sources are; `None` for WORKDIR, and for a COPY of inline files only.
+    pub origin: Option<Origin>,
+    /// The folders that the remote sources of the request were fetched to, in their order.
+    pub remotes: &'a [Arc<Context>],
+    /// The modification time of what is made and not copied: parent folders, inline files.
+    pub default_mtime: Mtime,
+    /// Reads `etc/passwd` and `etc/group` of the image below. Asked only if a name has to be
+    /// looked up.
+    pub read_file: &'a ReadFile<'a>,
+}
+
+/// Reads a file of an image by its path from the root: `None` if there is no regular file, an
+/// error if it is larger than [`xbuild_model::passwd::MAX_SIZE`].
+pub type ReadFile<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, StepFailure> + 'a;
+
+impl fmt::Debug for CopyEnv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, remotes, default_mtime, read_file: _ } = self;
+        f.debug_struct("CopyEnv")
+            .field("origin", origin)
+            .field("remotes", remotes)
+            .field("default_mtime", default_mtime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is worth telling the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyWarning {
+    /// A user or group name is unknown to the image: the owner is 0 (or the user's own group).
+    UnknownOwner {
+        /// The name.
+        name: String,
+    },
+}

@@ -1,0 +1,60 @@
+//! What tells whether somebody has written to a file since it was looked at.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use xbuild_layer::Mtime;
+
+use crate::root::Stat;
+
+/// How old a time stamp must be to be trusted. The coarsest file systems count in 2 seconds.
+const RACY: Duration = Duration::from_secs(2);
+
+/// What changes when somebody writes to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// Device and inode.
+    pub(crate) id: (u64, u64),
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) modified: Mtime,
+    pub(crate) changed: Mtime,
+}
+
+impl Stamp {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        let Stat { dev, ino, size, mtime, ctime, .. } = *stat;
+        Self { id: (dev, ino), size, modified: mtime, changed: ctime }
+    }
+
+    /// Returns whether any change after `time` gives another stamp.
+    pub(crate) fn is_settled(&self, time: Mtime) -> bool {
+        let limit = i128::from(time.secs) - i128::from(RACY.as_secs());
+        i128::from(self.changed.secs.max(self.modified.secs)) < limit
+    }
+}
+
+/// A regular file of a context as it was when it was looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct ContextFile {
+    pub(crate) context: usize,
+    pub(crate) path: Vec<u8>,
+    pub(crate) stamp: Stamp,
+}
+
+impl ContextFile {
+    /// Returns the path from the root of the context.
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Returns the size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// Returns the number of the context that the file is in, see [`Context::numbered`].
+    pub(crate) fn context(&self) -> usize {
+        self.context
+    }
+}
