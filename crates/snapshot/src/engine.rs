@@ -6,7 +6,7 @@
 //! | state | needed for |
 //! | --- | --- |
 //! | known: an image was resolved that has it | pushing it beside that image |
-//! | indexed: its [`LayerIndex`] is in the store | COPY, ADD, WORKDIR on top of it |
+//! | indexed: its [`xbuild_layer::LayerIndex`] is in the store | COPY, ADD, WORKDIR on top of it |
 //! | stored: its blob is in the store | copying from it, exporting it |
 //! | unpacked: its folder is in the store | RUN on top of it |
 //!
@@ -18,162 +18,43 @@ mod encoded;
 mod folders;
 mod joined;
 mod layers;
+mod new_layer;
+mod options;
 mod owners;
 mod packer;
 mod recalled;
+mod scratch;
 mod selection;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod top;
 mod turns;
 mod workspace;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use xbuild_files::Context;
-use xbuild_files::copy::{CopyWarning, LayerSource};
-use xbuild_layer::{Encoding, LayerIndex, LayerReader, Mtime, Tree};
+use xbuild_files::copy::LayerSource;
+use xbuild_layer::{Encoding, LayerReader, Tree};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
-    Blobs, CacheFolder, CacheRequest, Namespace, Purpose, Selection, Snapshots, Sources, Workspace,
+    Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Workspace,
 };
 use xbuild_model::{Chain, DiffId, Digest, ImageLayer, LayerBlob, StepFailure};
-use xbuild_store::{Background, Store, TempFolder};
-
-use crate::{EngineError, LayerSink, SinkBlob, SinkResult};
+use xbuild_store::Store;
 
 use crate::remove;
 
-use packer::{Job, Packer, Watch};
+pub use options::EngineOptions;
+use packer::Packer;
+use shared::Shared;
 use turns::KeyedLocks;
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]
 pub struct Engine(Arc<Shared>);
-
-/// What an engine is told once.
-#[derive(Clone)]
-pub struct EngineOptions {
-    /// The build contexts by name; the empty name is the main one.
-    pub contexts: BTreeMap<String, Arc<Context>>,
-    /// Fetches what ADD takes from elsewhere; `None` if nothing does.
-    pub sources: Option<Arc<dyn Sources>>,
-    /// The modification time of what COPY and WORKDIR make and do not copy.
-    pub default_mtime: Mtime,
-    /// How new layers of images are compressed.
-    pub encoding: Encoding,
-    /// Takes a reader of the blob of each new layer of a result, when it is begun.
-    pub on_blob: Option<packer::Watch>,
-    /// Takes what the user should know about a COPY or ADD.
-    pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
-}
-
-impl fmt::Debug for EngineOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contexts, sources: _, default_mtime, encoding, on_blob: _, on_warning: _ } =
-            self;
-        f.debug_struct("EngineOptions")
-            .field("contexts", contexts)
-            .field("default_mtime", default_mtime)
-            .field("encoding", encoding)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Default for EngineOptions {
-    /// No contexts, the epoch, gzip, and warnings dropped.
-    fn default() -> Self {
-        Self {
-            contexts: BTreeMap::new(),
-            sources: None,
-            default_mtime: Mtime::default(),
-            encoding: Encoding::default(),
-            on_blob: None,
-            on_warning: Arc::new(|_| {}),
-        }
-    }
-}
-
-/// What all handles share.
-struct Shared {
-    /// The first to be dropped, both: they may still be at work in the store.
-    packer: Packer,
-    sweeper: Background<TempFolder>,
-    store: Arc<Store>,
-    blobs: Arc<dyn Blobs>,
-    namespace: Arc<dyn Namespace>,
-    options: EngineOptions,
-    known: Mutex<Known>,
-    /// Held per layer while it is read or unpacked: whoever else needs it waits for the result.
-    busy: KeyedLocks<DiffId>,
-    parts: joined::Parts,
-}
-
-/// What has been found out in this process.
-#[derive(Default)]
-struct Known {
-    /// Layers of resolved images.
-    remote: HashMap<DiffId, ImageLayer>,
-    indexes: HashMap<DiffId, Arc<LayerIndex>>,
-    /// By the stack's chain ID.
-    trees: HashMap<Digest, Tree>,
-    /// What the top layers of stacks add to an overlay mount, by chain ID; only what is there.
-    tops: HashMap<Digest, folders::Top>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    /// Works with what is known. No caller panics while it holds the lock, so that what a
-    /// poisoned lock protects is whole too.
-    fn known<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
-        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Shared {
-    /// Begins a new layer. Its bytes also go to `tee`.
-    fn begin_layer(
-        &self,
-        purpose: Purpose,
-        tee: Option<Box<dyn Write + Send>>,
-    ) -> Result<LayerSink<'_>, EngineError> {
-        let (encoding, watch) = self.blob_for(purpose);
-        match watch {
-            // What stands on it shall not wait for the compressor.
-            _ if purpose.folder => Ok(LayerSink::spooled(&self.store, tee)),
-            Some(watch) => LayerSink::watched(&self.store, encoding, tee, &**watch),
-            None => LayerSink::new(&self.store, encoding, tee),
-        }
-    }
-
-    /// Keeps what became of a new layer.
-    fn end_layer(&self, purpose: Purpose, made: SinkResult) -> Result<DiffId, EngineError> {
-        let SinkResult { diff_id: layer, blob, index } = made;
-        self.remember(&layer, index);
-        if let SinkBlob::Spooled(spool) = blob {
-            let (encoding, watch) = self.blob_for(purpose);
-            let watch = watch.cloned();
-            self.packer.send(Job { layer: layer.clone(), spool, encoding, watch })?;
-        }
-        Ok(layer)
-    }
-
-    /// Returns what the blob of a new layer is to be like, and who reads along.
-    fn blob_for(&self, purpose: Purpose) -> (Encoding, Option<&Watch>) {
-        match purpose.result {
-            true => (self.options.encoding, self.options.on_blob.as_ref()),
-            false => (Encoding::passing(), None),
-        }
-    }
-}
 
 impl Engine {
     /// Makes an engine on a store. Nothing is started before it is needed.

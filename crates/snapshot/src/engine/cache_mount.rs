@@ -15,8 +15,9 @@ use xbuild_model::seam::{CacheFolder, CacheRequest};
 use xbuild_model::{Chain, DiffId, Digest};
 use xbuild_store::{CacheMount, CacheMountSlot};
 
-use super::folders::Scratch;
-use super::{Shared, selection};
+use super::scratch::Scratch;
+use super::selection;
+use super::shared::Shared;
 use crate::EngineError;
 
 /// A cache folder in use.

@@ -9,7 +9,8 @@ use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::{Descriptor, DiffId, LayerBlob};
 use xbuild_store::Hashed;
 
-use super::{Shared, turns};
+use super::shared::Shared;
+use super::turns;
 use crate::{EngineError, sink};
 
 /// Returns the blobs of layers, those of base images as they are unless `force`.

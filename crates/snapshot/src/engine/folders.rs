@@ -4,25 +4,24 @@
 //! say what those are like. In an overlay mount the topmost folder says it. So a layer's folder
 //! is right only on top of layers that agree about such *implied* folders: it is published under
 //! the diff ID if the tree knows nothing better than the default, and otherwise under a name
-//! derived from the diff ID and what the tree says ([`folder_name`]).
+//! derived from the diff ID and what the tree says (`top::folder_name`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{DirBuilder, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::pipe::PipeFlags;
-use sha2::{Digest as _, Sha256};
-use xbuild_layer::{Change, Kind, LayerError, LayerIndex, Meta, Tree, path};
+use xbuild_layer::{LayerError, Meta, Tree};
 use xbuild_model::records::Owners;
 use xbuild_model::seam::PendingTask;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
-use xbuild_store::TempFolder;
 
-use super::Shared;
+use super::scratch::Scratch;
+use super::shared::Shared;
+use super::top::{Dirs, Top, better_known, implied};
 use super::turns;
 use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
 use crate::{EngineError, TaskError};
@@ -31,87 +30,12 @@ use crate::{EngineError, TaskError};
 /// default, so that the two sides take turns less often.
 const PIPE: usize = 1 << 20;
 
-/// A folder in the making, below a temporary folder of the store. Dropping it removes what has
-/// not been published.
-pub(super) struct Scratch {
-    /// `None` only while this is dropped.
-    temp: Option<TempFolder>,
-    path: PathBuf,
-    shared: Arc<Shared>,
-}
-
-impl Scratch {
-    pub(super) fn new(shared: &Arc<Shared>, purpose: &str) -> Result<Self, EngineError> {
-        let temp = shared.store.temp_dir(purpose)?;
-        let path = temp.path().to_owned();
-        let scratch = Self { temp: Some(temp), path, shared: shared.clone() };
-        make_dir(&scratch.content())?;
-        Ok(scratch)
-    }
-
-    /// Returns the temporary folder itself.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Returns the folder to fill and to publish.
-    pub(super) fn content(&self) -> PathBuf {
-        self.path.join("fs")
-    }
-
-    /// Makes a further folder beside it.
-    pub(super) fn beside(&self, name: &str) -> Result<PathBuf, EngineError> {
-        let path = self.path.join(name);
-        make_dir(&path)?;
-        Ok(path)
-    }
-
-    /// Publishes the content.
-    pub(super) fn publish(&self, map: &str, name: &DiffId) -> Result<(), EngineError> {
-        self.shared.store.publish_folder(&self.content(), map, name)?;
-        Ok(())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Some(temp) = self.temp.take() {
-            self.shared.sweeper.send(temp);
-        }
-    }
-}
-
-/// Paths of folders and what they are like.
-type Dirs = Vec<(Vec<u8>, Meta)>;
-
-/// What the top layer of a stack adds to an overlay mount.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Top {
-    /// The name of its folder, `None` if it has no files.
-    folder: Option<DiffId>,
-    /// Whether nothing below it can be seen.
-    hides_all: bool,
-    /// What it says of the root folder, if it does.
-    root: Option<Meta>,
-}
-
 /// What an overlay mount of a stack is made of.
 pub(super) struct Lowers {
     /// The newest first.
     pub(super) folders: Vec<PathBuf>,
     /// What the root folder is like.
     pub(super) root: Meta,
-}
-
-impl Top {
-    /// Returns what a layer adds that is not empty, and whose implied folders are like this.
-    fn of(layer: &DiffId, index: &LayerIndex, dirs: &[(Vec<u8>, Meta)]) -> Self {
-        let root = index.changes().iter().rev().find_map(|(change, _)| match change {
-            Change::Put(entry) if entry.path.is_empty() => Some(entry.meta.clone()),
-            _ => None,
-        });
-        Self { folder: Some(folder_name(layer, dirs)), hides_all: hides_all(index), root }
-    }
 }
 
 /// A layer on its way to a folder.
@@ -334,11 +258,6 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
     Ok(ends)
 }
 
-fn make_dir(path: &Path) -> Result<(), EngineError> {
-    let made = DirBuilder::new().mode(0o755).create(path);
-    made.map_err(|source: io::Error| EngineError::Io { action: "make a temporary folder", source })
-}
-
 /// Returns whether writing to a pipe failed, rather than what was to be written.
 fn is_write(error: &EngineError) -> bool {
     matches!(
@@ -346,66 +265,4 @@ fn is_write(error: &EngineError) -> bool {
         EngineError::Layer { source: LayerError::Write { .. }, .. }
             | EngineError::NewLayer { source: LayerError::Write { .. } }
     )
-}
-
-/// Returns whether a layer hides everything below it, which overlayfs knows no mark for.
-fn hides_all(index: &LayerIndex) -> bool {
-    index.changes().iter().any(|(change, _)| *change == Change::Opaque(Vec::new()))
-}
-
-/// Returns the folders that files of a layer lie in but that it has no entry for.
-fn implied(index: &LayerIndex) -> BTreeSet<&[u8]> {
-    let mut needed = BTreeSet::new();
-    let mut stated = BTreeSet::new();
-    for (change, _) in index.changes() {
-        let folder = match change {
-            Change::Put(entry) => {
-                if entry.kind == Kind::Dir {
-                    stated.insert(&entry.path[..]);
-                } else {
-                    stated.remove(&entry.path[..]);
-                }
-                path::parent(&entry.path)
-            }
-            Change::Whiteout(path) => path::parent(path),
-            Change::Opaque(path) => path,
-        };
-        let mut folder = folder;
-        while !folder.is_empty() && needed.insert(folder) {
-            folder = path::parent(folder);
-        }
-    }
-    needed.retain(|folder| !stated.contains(folder));
-    needed
-}
-
-/// Returns those of the implied folders of a layer for which the tree with that layer on top has
-/// something else than the default, and what.
-fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Dirs {
-    let default = Meta { mode: 0o755, ..Meta::default() };
-    let known = implied.into_iter().filter_map(|path| {
-        let node = tree.lookup(path).filter(|node| node.is_folder())?;
-        let meta = Meta { xattrs: Vec::new(), ..node.meta.clone() };
-        (meta != default).then(|| (path.to_vec(), meta))
-    });
-    known.collect()
-}
-
-/// Returns the name of a layer's folder: the diff ID, unless implied folders are not as they are
-/// by default.
-fn folder_name(layer: &DiffId, dirs: &[(Vec<u8>, Meta)]) -> DiffId {
-    if dirs.is_empty() {
-        return layer.clone();
-    }
-    let mut hash = Sha256::new();
-    hash.update(layer.to_string());
-    for (path, meta) in dirs {
-        hash.update((path.len() as u64).to_le_bytes());
-        hash.update(path);
-        for number in [meta.mode, meta.uid, meta.gid, meta.mtime.nanos] {
-            hash.update(number.to_le_bytes());
-        }
-        hash.update(meta.mtime.secs.to_le_bytes());
-    }
-    DiffId(Digest::from_sha256(hash.finalize().into()))
 }

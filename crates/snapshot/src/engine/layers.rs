@@ -10,7 +10,8 @@ use xbuild_model::manifest::Compression;
 use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, LayerBlob};
 use xbuild_store::BlobWriter;
 
-use super::{Known, Shared, turns};
+use super::shared::{Known, Shared};
+use super::turns;
 use crate::EngineError;
 
 /// Where the uncompressed bytes of a layer go while it is read.

@@ -6,7 +6,7 @@ use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::{Chain, Digest};
 use xbuild_store::SelectionRecord;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::EngineError;
 
 /// Returns the content key of a step that looks at what it looked at before.

@@ -14,7 +14,8 @@ use xbuild_model::passwd::MAX_SIZE;
 use xbuild_model::seam::{Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
-use super::{Shared, recalled};
+use super::recalled;
+use super::shared::Shared;
 use crate::{EngineError, SinkResult};
 
 /// Returns whether [`select`] would read no layer that was never read before.

@@ -1,9 +1,11 @@
 use super::*;
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use xbuild_files::Context;
 use xbuild_files::Root;
 use xbuild_layer::Change;
 use xbuild_model::file_op::MakeDir;

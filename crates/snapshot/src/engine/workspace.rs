@@ -12,9 +12,11 @@ use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
-use super::folders::{Lowers, Scratch, pipe};
+use super::folders::{Lowers, pipe};
 use super::joined::Part;
-use super::{Shared, owners};
+use super::owners;
+use super::scratch::Scratch;
+use super::shared::Shared;
 use crate::tasks::{DIFF, DiffRequest};
 use crate::{EngineError, LayerSink};
 

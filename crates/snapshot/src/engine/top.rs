@@ -1,0 +1,94 @@
+//! What one layer adds to an overlay mount, and what its folder is called.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+use xbuild_layer::{Change, Kind, LayerIndex, Meta, Tree, path};
+use xbuild_model::{DiffId, Digest};
+
+/// Paths of folders and what they are like.
+pub(super) type Dirs = Vec<(Vec<u8>, Meta)>;
+
+/// What the top layer of a stack adds to an overlay mount.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Top {
+    /// The name of its folder, `None` if it has no files.
+    pub(super) folder: Option<DiffId>,
+    /// Whether nothing below it can be seen.
+    pub(super) hides_all: bool,
+    /// What it says of the root folder, if it does.
+    pub(super) root: Option<Meta>,
+}
+
+impl Top {
+    /// Returns what a layer adds that is not empty, and whose implied folders are like this.
+    pub(super) fn of(layer: &DiffId, index: &LayerIndex, dirs: &[(Vec<u8>, Meta)]) -> Self {
+        let root = index.changes().iter().rev().find_map(|(change, _)| match change {
+            Change::Put(entry) if entry.path.is_empty() => Some(entry.meta.clone()),
+            _ => None,
+        });
+        Self { folder: Some(folder_name(layer, dirs)), hides_all: hides_all(index), root }
+    }
+}
+
+/// Returns whether a layer hides everything below it, which overlayfs knows no mark for.
+fn hides_all(index: &LayerIndex) -> bool {
+    index.changes().iter().any(|(change, _)| *change == Change::Opaque(Vec::new()))
+}
+
+/// Returns the folders that files of a layer lie in but that it has no entry for.
+pub(super) fn implied(index: &LayerIndex) -> BTreeSet<&[u8]> {
+    let mut needed = BTreeSet::new();
+    let mut stated = BTreeSet::new();
+    for (change, _) in index.changes() {
+        let folder = match change {
+            Change::Put(entry) => {
+                if entry.kind == Kind::Dir {
+                    stated.insert(&entry.path[..]);
+                } else {
+                    stated.remove(&entry.path[..]);
+                }
+                path::parent(&entry.path)
+            }
+            Change::Whiteout(path) => path::parent(path),
+            Change::Opaque(path) => path,
+        };
+        let mut folder = folder;
+        while !folder.is_empty() && needed.insert(folder) {
+            folder = path::parent(folder);
+        }
+    }
+    needed.retain(|folder| !stated.contains(folder));
+    needed
+}
+
+/// Returns those of the implied folders of a layer for which the tree with that layer on top has
+/// something else than the default, and what.
+pub(super) fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Dirs {
+    let default = Meta { mode: 0o755, ..Meta::default() };
+    let known = implied.into_iter().filter_map(|path| {
+        let node = tree.lookup(path).filter(|node| node.is_folder())?;
+        let meta = Meta { xattrs: Vec::new(), ..node.meta.clone() };
+        (meta != default).then(|| (path.to_vec(), meta))
+    });
+    known.collect()
+}
+
+/// Returns the name of a layer's folder: the diff ID, unless implied folders are not as they are
+/// by default.
+fn folder_name(layer: &DiffId, dirs: &[(Vec<u8>, Meta)]) -> DiffId {
+    if dirs.is_empty() {
+        return layer.clone();
+    }
+    let mut hash = Sha256::new();
+    hash.update(layer.to_string());
+    for (path, meta) in dirs {
+        hash.update((path.len() as u64).to_le_bytes());
+        hash.update(path);
+        for number in [meta.mode, meta.uid, meta.gid, meta.mtime.nanos] {
+            hash.update(number.to_le_bytes());
+        }
+        hash.update(meta.mtime.secs.to_le_bytes());
+    }
+    DiffId(Digest::from_sha256(hash.finalize().into()))
+}
