@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::problem::Problem;
+use crate::error::OpenError;
 
 /// The daemon that a client without `DOCKER_HOST` has.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -27,7 +27,7 @@ pub struct ConfigText {
 }
 
 /// Reads the file; `None` if there is none.
-pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, Problem> {
+pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, OpenError> {
     let Some(path) = path else { return Ok(None) };
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(ConfigText { path: path.to_owned(), text })),
@@ -36,7 +36,7 @@ pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, Problem> {
         {
             Ok(None)
         }
-        Err(error) => Err(Problem::file("read", path, &error)),
+        Err(error) => Err(OpenError::DockerConfig { path: path.to_owned(), error }),
     }
 }
 
@@ -45,13 +45,12 @@ pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, Problem> {
 pub fn proxy_args(
     path: Option<&Path>,
     host: Option<&str>,
-) -> Result<Vec<(String, String)>, Problem> {
+) -> Result<Vec<(String, String)>, OpenError> {
     let Some(ConfigText { path, text }) = read(path)? else { return Ok(Vec::new()) };
     parse(&text, host.unwrap_or(DEFAULT_HOST)).map_err(|error| {
         // The parser's own message may quote the text, which may hold passwords.
         let (line, column) = (error.line(), error.column());
-        let path = path.display();
-        Problem::input(format!("{path}: malformed at line {line}, column {column}"))
+        OpenError::MalformedDockerConfig { path, line, column }
     })
 }
 

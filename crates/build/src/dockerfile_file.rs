@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use xbuild_files::Root;
 
-use crate::problem::Problem;
+use crate::error::ContextError;
+use crate::error::READ_DOCKERFILE;
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -31,18 +32,12 @@ pub struct DockerfileFile {
 }
 
 /// Reads the Dockerfile `file`, or the default one of the context, and its ignore file.
-pub fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
+pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, ContextError> {
     let path = match file {
         Some(path) => path.to_owned(),
         None => default(context)?,
     };
-    let text = read_bounded(&path).map_err(|error| {
-        let problem = Problem::file("read the Dockerfile", &path, &error);
-        match error.kind() {
-            io::ErrorKind::NotFound => problem.with_hint("name another one with --file"),
-            _ => problem,
-        }
-    })?;
+    let text = read_bounded(&path).map_err(failed(READ_DOCKERFILE, &path))?;
     let mut beside = path.clone().into_os_string();
     beside.push(".dockerignore");
     let own = optional(Path::new(&beside))?;
@@ -60,7 +55,10 @@ pub fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Probl
 /// Reads the Dockerfile `file`, or the default one, of a context that somebody else has filled:
 /// symbolic links in it do not lead out of it. Ignore files of such contexts are not heeded, as
 /// in the reference.
-pub fn read_foreign(file: Option<&Path>, context: &Path) -> Result<DockerfileFile, Problem> {
+pub(crate) fn read_foreign(
+    file: Option<&Path>,
+    context: &Path,
+) -> Result<DockerfileFile, ContextError> {
     let open = |name: &OsStr| -> io::Result<fs::File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         Ok(Root::open(context)?.open_in_root(name.as_bytes(), flags)?.into())
@@ -75,36 +73,25 @@ pub fn read_foreign(file: Option<&Path>, context: &Path) -> Result<DockerfileFil
             Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened.and_then(read_file),
         };
-        let text = text
-            .map_err(|error| Problem::file("read the Dockerfile of the context", shown, &error))?;
+        let text = text.map_err(failed("read the Dockerfile of the context", shown))?;
         return Ok(DockerfileFile { name: shown.display().to_string(), text, ignore: None });
     }
-    Err(Problem::input("there is no Dockerfile in the build context")
-        .with_hint("name it with --file"))
-}
-
-/// Reads a Dockerfile from standard input.
-pub fn read_stdin() -> Result<Vec<u8>, Problem> {
-    bounded(io::stdin().lock())
-        .map_err(|error| Problem::input(format!("cannot read standard input: {error}")))
+    Err(ContextError::NoDockerfileInContext)
 }
 
 /// Returns the contents of `.dockerignore` in a context.
-pub fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, Problem> {
+pub(crate) fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, ContextError> {
     optional(&context.join(".dockerignore"))
 }
 
-fn default(context: &Path) -> Result<PathBuf, Problem> {
+fn default(context: &Path) -> Result<PathBuf, ContextError> {
     // What cannot be looked for is found: reading it says why not.
     let exists = |path: &PathBuf| path.try_exists().unwrap_or(true);
     let found = NAMES.iter().map(|name| context.join(name)).find(exists);
-    found.ok_or_else(|| {
-        Problem::input(format!("there is no Dockerfile in {}", context.display()))
-            .with_hint("name it with --file")
-    })
+    found.ok_or_else(|| ContextError::NoDockerfile { folder: context.to_owned() })
 }
 
-fn optional(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
+fn optional(path: &Path) -> Result<Option<Vec<u8>>, ContextError> {
     match read_bounded(path) {
         Ok(text) => Ok(Some(text)),
         Err(error)
@@ -112,8 +99,14 @@ fn optional(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
         {
             Ok(None)
         }
-        Err(error) => Err(Problem::file("read", path, &error)),
+        Err(error) => Err(failed("read", path)(error)),
     }
+}
+
+/// Returns a function that says which file operation failed.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContextError {
+    let path = path.to_owned();
+    move |error| ContextError::File { action, path, error }
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -128,7 +121,7 @@ fn read_file(file: fs::File) -> io::Result<Vec<u8>> {
 }
 
 /// Reads to the end.
-pub fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
+pub(crate) fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     if input.take(MAX_SIZE + 1).read_to_end(&mut text)? as u64 > MAX_SIZE {
         return Err(io::Error::other(format!("larger than {MAX_SIZE} bytes")));

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use xbuild_image::{Inspection, Layout, LayoutError, ResolveError};
-use xbuild_model::{FailureKind, Platform, Reference, ResolvedImage};
-use xbuild_registry::{Client, PullError};
+use xbuild_image::{Inspection, Layout};
+use xbuild_model::{Platform, Reference, ResolvedImage};
+use xbuild_registry::Client;
 
+use crate::error::{ImageError, InspectError};
 use crate::machine::Machine;
-use crate::problem::Problem;
 use crate::wiring;
 
 /// Where an image is.
@@ -19,7 +19,7 @@ enum Place {
 }
 
 /// Reads the name of an image: a reference, `docker-image://REF`, `oci-layout://DIR[:TAG|@DIGEST]`.
-fn place(name: &str) -> Result<Place, Problem> {
+fn place(name: &str) -> Result<Place, ImageError> {
     if let Some(rest) = name.strip_prefix("oci-layout://") {
         let (path, tag) = match rest.rsplit_once('@') {
             Some((path, digest)) if digest.starts_with("sha256:") => (path, Some(digest)),
@@ -31,47 +31,33 @@ fn place(name: &str) -> Result<Place, Problem> {
         return Ok(Place::Layout(PathBuf::from(path), tag.map(str::to_owned)));
     }
     let text = name.strip_prefix("docker-image://").unwrap_or(name);
-    let reference = text.parse();
-    reference
-        .map(Place::Registry)
-        .map_err(|error: xbuild_model::ReferenceError| Problem::input(error.to_string()))
+    Ok(Place::Registry(text.parse()?))
 }
 
 /// Resolves an image for a platform.
-pub fn resolve(client: &Client, name: &str, platform: &Platform) -> Result<ResolvedImage, Problem> {
+pub(crate) fn resolve(
+    client: &Client,
+    name: &str,
+    platform: &Platform,
+) -> Result<ResolvedImage, ImageError> {
     match place(name)? {
-        Place::Registry(reference) => client.resolve(&reference, platform).map_err(remote),
-        Place::Layout(path, tag) => {
-            let layout = Layout::open(&path).map_err(local)?;
-            layout.resolve(tag.as_deref(), platform).map_err(local)
-        }
+        Place::Registry(reference) => Ok(client.resolve(&reference, platform)?),
+        Place::Layout(path, tag) => Ok(Layout::open(&path)?.resolve(tag.as_deref(), platform)?),
     }
 }
 
 /// Reads the documents of an image.
-pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, Problem> {
+pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, InspectError> {
     match place(name)? {
         Place::Registry(reference) => {
-            wiring::client(machine, None)?.inspect(&reference).map_err(remote)
+            let client = wiring::client(machine, None)?;
+            Ok(client.inspect(&reference).map_err(ImageError::from)?)
         }
         Place::Layout(path, tag) => {
-            let layout = Layout::open(&path).map_err(local)?;
-            layout.inspect(tag.as_deref()).map_err(local)
+            let layout = Layout::open(&path).map_err(ImageError::from)?;
+            Ok(layout.inspect(tag.as_deref()).map_err(ImageError::from)?)
         }
     }
-}
-
-fn remote(error: PullError) -> Problem {
-    let kind = match error {
-        // The registry did its part: the Dockerfile or the command line asks for too much.
-        PullError::Image { source: ResolveError::NoPlatform { .. } } => FailureKind::User,
-        _ => FailureKind::Remote,
-    };
-    Problem::of(kind, &error)
-}
-
-fn local(error: LayoutError) -> Problem {
-    Problem::of(FailureKind::User, &error)
 }
 
 #[cfg(test)]

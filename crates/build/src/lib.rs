@@ -1,25 +1,47 @@
-//! A build from end to end: from what was asked for to images in stores, files and registries.
+//! A build from end to end: from a request to images in stores, files and registries.
 //!
-//! The crate joins the stages of the pipeline and knows no terminal: what it finds out it returns
-//! or tells as [`events::Events`].
+//! The crate joins the stages of the pipeline. It knows no terminal, command line and environment:
+//! a [`BuildRequest`] says what to build, a [`Machine`] where, and whatever happens on the way is
+//! told to [`Events`]. A build is five functions that share one [`Build`]:
+//!
+//! ```text
+//! Build::open -> read -> plan -> preflight -> run -> export
+//! ```
 
-pub mod annotations;
-pub mod contexts;
+mod build;
+mod check;
+mod contexts;
 pub mod docker_config;
-pub mod dockerfile_file;
+mod dockerfile_file;
+pub mod error;
 pub mod events;
-pub mod export;
-pub mod import;
-pub mod linting;
-pub mod machine;
-pub mod main_context;
-pub mod output;
-pub mod planning;
-pub mod preflight;
-pub mod problem;
-pub mod project;
-pub mod push_ahead;
-pub mod secrets;
-pub mod tasks;
-pub mod variant;
-pub mod wiring;
+mod export;
+mod import;
+mod linting;
+mod machine;
+mod main_context;
+mod planning;
+mod preflight;
+mod project;
+mod push_ahead;
+pub mod request;
+mod run;
+mod secrets;
+mod tasks;
+mod tools;
+mod variant;
+mod wiring;
+
+pub use build::Build;
+pub use check::{Checked, check};
+pub use events::{Event, Events, Warning};
+pub use export::{Outcome, export};
+pub use import::inspect;
+pub use machine::Machine;
+pub use main_context::{Input, MainContext, read};
+pub use planning::{Plan, plan};
+pub use preflight::preflight;
+pub use request::BuildRequest;
+pub use run::{Solved, run};
+pub use tasks::all as tasks;
+pub use wiring::{remove_leftovers, store as open_store};

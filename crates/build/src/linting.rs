@@ -4,49 +4,49 @@ use std::collections::BTreeSet;
 
 use xbuild_dockerfile::{Checks, Diagnostics, Dockerfile};
 use xbuild_files::IgnoreRules;
-use xbuild_model::FailureKind;
 use xbuild_plan::{Images, PlanOptions};
 
-use crate::problem::Problem;
+use crate::error::{ContextError, PlanningError, RequestError};
 
 /// The build argument that goes before `# check=`.
 const CHECK: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
 /// Returns which rules are on.
-pub fn checks(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Checks, Problem> {
+pub(crate) fn checks(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+) -> Result<Checks, RequestError> {
     match options.build_args.iter().rfind(|(name, _)| name == CHECK) {
         None => Ok(Checks::of(dockerfile)),
-        Some((_, value)) => Checks::parse(value).map_err(|error| {
-            Problem::command_line(format!("invalid --build-arg {CHECK}={value}: {error}"))
+        Some((_, value)) => Checks::parse(value).map_err(|error| RequestError::Checks {
+            name: CHECK,
+            value: value.clone(),
+            error,
         }),
     }
 }
 
 /// Applies all rules. `ignore` is the text of the ignore file.
-pub fn all(
+pub(crate) fn all(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     images: &Images,
     checks: &Checks,
     ignore: Option<&[u8]>,
-) -> Result<Diagnostics, Problem> {
-    let rules = ignore.map(IgnoreRules::parse).transpose();
-    let rules = rules
-        .map_err(|error| Problem::of(FailureKind::User, &error).during("ignore file"))?
-        .unwrap_or_default();
+) -> Result<Diagnostics, ContextError> {
+    let rules = ignore.map(IgnoreRules::parse).transpose().map_err(ContextError::IgnoreFile)?;
+    let rules = rules.unwrap_or_default();
     let ignored = |path: &str| rules.excludes(path.as_bytes());
     let of_text = xbuild_dockerfile::lint(dockerfile, checks);
     let of_plan = xbuild_plan::lint(dockerfile, options, images, checks, &ignored);
     Ok(of_text.into_iter().chain(of_plan).collect())
 }
 
-/// Fails a build that has warnings where `# check=error=true` asks for it.
-pub fn fail(checks: &Checks, warnings: &Diagnostics) -> Result<(), Problem> {
-    if !checks.fails_build() || warnings.is_empty() {
+/// Fails a build that breaks rules where `# check=error=true` asks for it.
+pub(crate) fn fail(checks: &Checks, findings: &Diagnostics) -> Result<(), PlanningError> {
+    if !checks.fails_build() || findings.is_empty() {
         return Ok(());
     }
-    let rules: BTreeSet<&str> = warnings.iter().map(|warning| warning.rule.name()).collect();
-    let rules = rules.into_iter().collect::<Vec<_>>().join(", ");
-    Err(Problem::input(format!("lint violation found for rules: {rules}"))
-        .with_hint("the file, or the build argument BUILDKIT_DOCKERFILE_CHECK, says error=true"))
+    let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule.name()).collect();
+    Err(PlanningError::Lint { rules: rules.into_iter().collect::<Vec<_>>().join(", ") })
 }

@@ -1,15 +1,19 @@
-//! The machine that a build runs on, as far as it is no matter of the build itself.
+//! The machine that a build runs on: everything that is not part of the request.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
 
-use crate::problem::Problem;
+use crate::error::OpenError;
 
-/// What a machine has. It is read from the environment by whoever starts a build.
-#[derive(Debug, Clone)]
+/// What a machine has. Whoever starts a build reads it from the environment; nothing else in this
+/// crate does.
+#[derive(Debug, Clone, Default)]
 pub struct Machine {
     /// The folder of the store; `None` where nobody knows a place for it.
     pub store: Option<PathBuf>,
@@ -17,6 +21,8 @@ pub struct Machine {
     pub store_is_named: bool,
     /// Where programs are looked for, as in `PATH`.
     pub search_path: OsString,
+    /// The number of processors: so many steps run at once if the request does not say.
+    pub processors: Option<NonZeroUsize>,
     /// The proxies for registries and web servers.
     pub proxies: Proxies,
     /// Docker's `config.json`, which need not exist.
@@ -25,6 +31,8 @@ pub struct Machine {
     pub ssh_agent: Option<PathBuf>,
     /// The variables that git is given: where proxies and the SSH agent are.
     pub git_environment: Vec<(String, String)>,
+    /// The environment variables that secrets of the request come from.
+    pub secret_variables: BTreeMap<String, SecretBytes>,
 }
 
 impl Machine {
@@ -32,24 +40,13 @@ impl Machine {
     ///
     /// **Errors** — also where root would make it in the home folder of another user, who could
     /// not write there any more.
-    pub fn store_root(&self) -> Result<&Path, Problem> {
-        let root = self.store.as_deref().ok_or_else(|| {
-            Problem::command_line("there is no home folder to keep the store in")
-                .with_hint("name a folder with --root or XBUILD_ROOT")
-        })?;
+    pub fn store_root(&self) -> Result<&Path, OpenError> {
+        let root = self.store.as_deref().ok_or(OpenError::NoStore)?;
         let is_root = rustix::process::geteuid().is_root();
         match root.ancestors().find_map(|path| Some((path, path.metadata().ok()?.uid()))) {
             Some((home, owner)) if is_root && owner != 0 && !self.store_is_named => {
-                Err(Problem::command_line(format!(
-                    "root builds, but {} belongs to user {owner}, who could not use a store that \
-                     root makes there",
-                    home.display()
-                ))
-                .with_hint(format!(
-                    "name a folder of root's with --root or XBUILD_ROOT, or set HOME; \
-                     --root {} takes this one all the same",
-                    root.display()
-                )))
+                let (home, root) = (home.to_owned(), root.to_owned());
+                Err(OpenError::ForeignHome { home, owner, root })
             }
             _ => Ok(root),
         }

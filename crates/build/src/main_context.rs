@@ -1,40 +1,46 @@
 //! The main build context as a folder, whatever it is, and the Dockerfile that goes with it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xbuild_files::{Root, context_tar};
-use xbuild_model::FailureKind;
 use xbuild_model::remote::{Asker, RemoteSource, without_user};
 use xbuild_source::Fetcher;
 use xbuild_store::{Store, TempFolder};
 
-use crate::contexts::{ContextPlace, FILE_NAME};
-use crate::dockerfile_file::{self, DockerfileFile};
-use crate::problem::Problem;
+use crate::build::Build;
+use crate::dockerfile_file::{self, DockerfileFile, failed};
+use crate::error::{ContextError, During, OpenError, RequestError};
+use crate::request::{ContextPlace, DockerfilePlace, InputRequest};
 
-/// What fetches and keeps contexts that are no folders.
+/// Where bytes come from that are in no file.
+pub type Input<'a> = dyn Read + Send + 'a;
+
+/// Fetches and keeps contexts that are no folders.
 #[derive(Debug, Clone)]
-pub struct Elsewhere {
-    /// Where they are kept.
-    pub store: Arc<Store>,
-    /// What fetches them.
-    pub fetcher: Arc<Fetcher>,
+pub(crate) struct Elsewhere {
+    pub(crate) store: Arc<Store>,
+    pub(crate) fetcher: Arc<Fetcher>,
 }
+
+/// Returns an [`Elsewhere`]; called only if one is needed.
+pub(crate) type Open<'a> = dyn Fn() -> Result<Elsewhere, OpenError> + 'a;
 
 /// The main context.
 #[derive(Debug)]
 pub struct MainContext {
     /// Its folder.
-    pub folder: PathBuf,
-    /// The Dockerfile, and the ignore file that is to be heeded.
-    pub file: DockerfileFile,
-    /// When it was made, in seconds since 1970, if it comes from somewhere that says so: the time
-    /// of a commit, or that of a file of a web server.
-    pub modified: Option<u64>,
+    pub(crate) folder: PathBuf,
+    /// The Dockerfile, and the ignore file that counts.
+    pub(crate) file: DockerfileFile,
+    /// The text of the Dockerfile, with a replacement for what is not text.
+    pub(crate) source: String,
+    /// When it was made, in seconds since 1970: the time of a commit, or the one that a web server
+    /// gives. `None` where nobody says.
+    pub(crate) modified: Option<u64>,
     /// Removed at the end.
     _temp: Option<TempFolder>,
 }
@@ -57,136 +63,165 @@ enum Kind {
     Dockerfile { name: String, text: Vec<u8> },
 }
 
+/// Makes the main context of a build a folder and reads the Dockerfile. `stdin` is read if the
+/// request says so.
+pub fn read(build: &Build, stdin: &mut Input<'_>) -> Result<MainContext, ContextError> {
+    let (store, fetcher) = (Arc::clone(&build.store), Arc::clone(&build.fetcher));
+    let elsewhere = Elsewhere { store, fetcher };
+    MainContext::open(&build.request.input, &|| Ok(elsewhere.clone()), stdin)
+}
+
 impl MainContext {
     /// Makes the context a folder and reads the Dockerfile. `elsewhere` is called only for what
     /// is not in a folder of this machine.
-    pub fn open(
-        place: &ContextPlace,
-        file: Option<&Path>,
-        elsewhere: &dyn Fn() -> Result<Elsewhere, Problem>,
-    ) -> Result<Self, Problem> {
-        let from_stdin = file == Some(Path::new("-"));
-        if from_stdin && *place == ContextPlace::Stdin {
-            return Err(Problem::command_line(
-                "standard input cannot be both the build context and the Dockerfile",
-            ));
+    pub(crate) fn open(
+        request: &InputRequest,
+        elsewhere: &Open<'_>,
+        stdin: &mut Input<'_>,
+    ) -> Result<Self, ContextError> {
+        let InputRequest { context, dockerfile, .. } = request;
+        if *dockerfile == DockerfilePlace::Stdin && *context == ContextPlace::Stdin {
+            return Err(RequestError::StdinTwice.into());
         }
-        let Opened { folder, kind, modified, temp } = match place {
+        let Opened { folder, kind, modified, temp } = match context {
             ContextPlace::Folder(path) => {
                 Opened { folder: path.clone(), kind: Kind::Local, modified: None, temp: None }
             }
-            ContextPlace::Archive(path) => {
-                let mut input = File::open(path)
-                    .map_err(|error| Problem::file("read the build context", path, &error))?;
-                let name = path.display().to_string();
-                let head = sniff(&mut input, &name)?;
-                if !context_tar::is_archive(&head) {
-                    return Err(Problem::input(format!(
-                        "the build context {name} is neither a folder nor a tar archive"
-                    ))
-                    .with_hint("a Dockerfile is named with --file"));
-                }
-                unpack(head.chain(input), &name, &elsewhere()?)?
-            }
-            ContextPlace::Stdin => stream(io::stdin(), "standard input", &elsewhere()?)?,
+            ContextPlace::Archive(path) => archive(path, elsewhere)?,
+            ContextPlace::Stdin => stream(&mut *stdin, "standard input", &elsewhere()?)?,
             ContextPlace::Remote(source) => remote(source, &elsewhere()?)?,
         };
-        let url = file.and_then(Path::to_str).filter(|text| is_url(text));
-        let file = match (kind, file, url) {
-            (Kind::Dockerfile { name, text }, None, _) => {
-                DockerfileFile { name, text, ignore: None }
-            }
-            (Kind::Dockerfile { .. }, Some(file), None) if !from_stdin && !file.is_absolute() => {
-                return Err(Problem::command_line(format!(
-                    "the build context is a Dockerfile: --file {} cannot be in it",
-                    file.display()
-                )));
-            }
-            (kind, Some(_), Some(url)) => {
-                let text = download(url, &elsewhere()?)?;
-                let ignore = own_ignore(&kind, &folder)?;
-                DockerfileFile { name: without_user(url), text, ignore }
-            }
-            (kind, Some(_), None) if from_stdin => {
-                let text = dockerfile_file::read_stdin()?;
-                let ignore = own_ignore(&kind, &folder)?;
-                DockerfileFile { name: "-".to_owned(), text, ignore }
-            }
-            (Kind::Local, file, _) => dockerfile_file::read(file, &folder)?,
-            (_, Some(file), _) if file.is_absolute() => {
-                DockerfileFile { ignore: None, ..dockerfile_file::read(Some(file), &folder)? }
-            }
-            (_, file, _) => dockerfile_file::read_foreign(file, &folder)?,
-        };
-        Ok(Self { folder, file, modified, _temp: temp })
+        let file = find(kind, dockerfile, &folder, elsewhere, stdin)?;
+        let source = String::from_utf8_lossy(&file.text).into_owned();
+        Ok(Self { folder, file, source, modified, _temp: temp })
+    }
+
+    /// Returns the name of the Dockerfile, as the user knows it.
+    pub fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// Returns the text of the Dockerfile, with a replacement for what is not text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+/// Reads the Dockerfile that goes with a context.
+fn find(
+    kind: Kind,
+    dockerfile: &DockerfilePlace,
+    folder: &Path,
+    elsewhere: &Open<'_>,
+    stdin: &mut Input<'_>,
+) -> Result<DockerfileFile, ContextError> {
+    match (kind, dockerfile) {
+        (Kind::Dockerfile { name, text }, DockerfilePlace::InContext) => {
+            Ok(DockerfileFile { name, text, ignore: None })
+        }
+        (kind, DockerfilePlace::Url(url)) => {
+            let text = download(url, &elsewhere()?)?;
+            let ignore = own_ignore(&kind, folder)?;
+            Ok(DockerfileFile { name: without_user(url), text, ignore })
+        }
+        (kind, DockerfilePlace::Stdin) => {
+            let name = "standard input".to_owned();
+            let text = dockerfile_file::bounded(stdin)
+                .map_err(|error| ContextError::Stream { name, error })?;
+            let ignore = own_ignore(&kind, folder)?;
+            Ok(DockerfileFile { name: "-".to_owned(), text, ignore })
+        }
+        (Kind::Local, DockerfilePlace::InContext) => dockerfile_file::read(None, folder),
+        (Kind::Local, DockerfilePlace::File(path)) => dockerfile_file::read(Some(path), folder),
+        (_, DockerfilePlace::File(path)) if path.is_absolute() => {
+            let file = dockerfile_file::read(Some(path), folder)?;
+            Ok(DockerfileFile { ignore: None, ..file })
+        }
+        (Kind::Dockerfile { .. }, DockerfilePlace::File(path)) => {
+            Err(RequestError::FileInDockerfile { path: path.clone() }.into())
+        }
+        (Kind::Foreign, DockerfilePlace::InContext) => dockerfile_file::read_foreign(None, folder),
+        (Kind::Foreign, DockerfilePlace::File(path)) => {
+            dockerfile_file::read_foreign(Some(path), folder)
+        }
     }
 }
 
 /// Returns the ignore file for a Dockerfile that is not in the context: of folders of this machine
 /// alone, as in the reference.
-fn own_ignore(kind: &Kind, folder: &Path) -> Result<Option<Vec<u8>>, Problem> {
+fn own_ignore(kind: &Kind, folder: &Path) -> Result<Option<Vec<u8>>, ContextError> {
     match kind {
         Kind::Local => dockerfile_file::ignore_file(folder),
         _ => Ok(None),
     }
 }
 
-fn is_url(text: &str) -> bool {
-    text.starts_with("http://") || text.starts_with("https://")
+/// Unpacks an archive of the user.
+fn archive(path: &Path, elsewhere: &Open<'_>) -> Result<Opened, ContextError> {
+    let mut input = File::open(path).map_err(failed("read the build context", path))?;
+    let name = path.display().to_string();
+    let head = sniff(&mut input, &name)?;
+    if !context_tar::is_archive(&head) {
+        return Err(ContextError::NoArchive { name });
+    }
+    unpack(head.chain(input), &name, &elsewhere()?)
 }
 
 /// Makes a folder of a stream: an archive is unpacked; a Dockerfile has an empty context.
-fn stream(input: impl Read + Send, name: &str, elsewhere: &Elsewhere) -> Result<Opened, Problem> {
+fn stream(
+    input: impl Read + Send,
+    name: &str,
+    elsewhere: &Elsewhere,
+) -> Result<Opened, ContextError> {
     let mut input = input;
     let head = sniff(&mut input, name)?;
     if context_tar::is_archive(&head) {
         return unpack(head.chain(input), name, elsewhere);
     }
     let text = dockerfile_file::bounded(head.chain(input))
-        .map_err(|error| Problem::input(format!("cannot read {name}: {error}")))?;
+        .map_err(|error| ContextError::Stream { name: name.to_owned(), error })?;
     let temp = temp_dir(elsewhere)?;
     let kind = Kind::Dockerfile { name: "-".to_owned(), text };
     Ok(Opened { folder: temp.path().to_owned(), kind, modified: None, temp: Some(temp) })
 }
 
 /// Returns the first bytes of a stream.
-fn sniff(input: &mut impl Read, name: &str) -> Result<Vec<u8>, Problem> {
+fn sniff(input: &mut impl Read, name: &str) -> Result<Vec<u8>, ContextError> {
+    let name = name.to_owned();
     let mut head = Vec::new();
-    let read = input.by_ref().take(context_tar::SNIFFED as u64).read_to_end(&mut head);
-    match read {
-        Ok(0) => Err(Problem::input(format!(
-            "{name} is empty: a Dockerfile or a tar archive is expected"
-        ))),
+    match input.by_ref().take(context_tar::SNIFFED as u64).read_to_end(&mut head) {
+        Ok(0) => Err(ContextError::Empty { name }),
         Ok(_) => Ok(head),
-        Err(error) => Err(Problem::input(format!("cannot read {name}: {error}"))),
+        Err(error) => Err(ContextError::Stream { name, error }),
     }
 }
 
-fn unpack(input: impl Read + Send, name: &str, elsewhere: &Elsewhere) -> Result<Opened, Problem> {
+fn unpack(
+    input: impl Read + Send,
+    name: &str,
+    elsewhere: &Elsewhere,
+) -> Result<Opened, ContextError> {
     let temp = temp_dir(elsewhere)?;
     let folder = temp.path().to_owned();
-    let root = Root::open(&folder)
-        .map_err(|error| Problem::file("open the build context", &folder, &error))?;
-    context_tar::unpack(input, &root).map_err(|error| {
-        Problem::of(FailureKind::User, &error).during(&format!("the build context {name}"))
-    })?;
+    let root = Root::open(&folder).map_err(failed("open the build context", &folder))?;
+    context_tar::unpack(input, &root)
+        .map_err(During::new(&format!("the build context {name}")))
+        .map_err(ContextError::Unpack)?;
     Ok(Opened { folder, kind: Kind::Foreign, modified: None, temp: Some(temp) })
 }
 
-fn temp_dir(elsewhere: &Elsewhere) -> Result<TempFolder, Problem> {
-    let temp = elsewhere.store.temp_dir("context");
-    temp.map_err(|error| Problem::of(FailureKind::Internal, &error))
+fn temp_dir(elsewhere: &Elsewhere) -> Result<TempFolder, ContextError> {
+    elsewhere.store.temp_dir("context").map_err(ContextError::Store)
 }
 
-fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, Problem> {
+fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, ContextError> {
     let fetched = fetch(source, elsewhere)?;
     let RemoteSource::Http(http) = source else {
         let modified = modified(&fetched)?;
         return Ok(Opened { folder: fetched, kind: Kind::Foreign, modified, temp: None });
     };
-    let path = fetched.join(FILE_NAME);
-    let input =
-        File::open(&path).map_err(|error| Problem::file("read the download", &path, &error))?;
+    let path = fetched.join(&http.name);
+    let input = File::open(&path).map_err(failed("read the download", &path))?;
     let name = http.url.split('?').next().unwrap_or_default().to_owned();
     let opened = Opened { modified: modified(&path)?, ..stream(input, &name, elsewhere)? };
     Ok(match opened.kind {
@@ -198,30 +233,26 @@ fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, Proble
     })
 }
 
-/// Returns the time of what was fetched; `None` for 1970, which stands for a server that says
-/// nothing.
-fn modified(path: &Path) -> Result<Option<u64>, Problem> {
-    let meta = path.metadata().map_err(|error| Problem::file("read", path, &error))?;
+/// Returns the time of a fetched file; `None` for 1970, which stands for a server that gives no
+/// time.
+fn modified(path: &Path) -> Result<Option<u64>, ContextError> {
+    let meta = path.metadata().map_err(failed("read", path))?;
     Ok(u64::try_from(meta.mtime()).ok().filter(|time| *time > 0))
 }
 
-fn download(url: &str, elsewhere: &Elsewhere) -> Result<Vec<u8>, Problem> {
-    let source = RemoteSource::parse(url, Asker::Add);
-    let source = source.map_err(|error| Problem::command_line(error.to_string()))?;
+fn download(url: &str, elsewhere: &Elsewhere) -> Result<Vec<u8>, ContextError> {
+    let source = RemoteSource::parse(url, Asker::Add).map_err(RequestError::DockerfileUrl)?;
     let Some(RemoteSource::Http(http)) = source else {
-        return Err(Problem::command_line(format!(
-            "--file {}: a repository is no Dockerfile",
-            without_user(url)
-        )));
+        return Err(RequestError::DockerfileRepository { url: without_user(url) }.into());
     };
     let name = http.name.clone();
     let path = fetch(&RemoteSource::Http(http), elsewhere)?.join(name);
-    let read = File::open(&path).and_then(dockerfile_file::bounded);
-    read.map_err(|error| {
-        Problem::input(format!("cannot read the Dockerfile {}: {error}", without_user(url)))
+    File::open(&path).and_then(dockerfile_file::bounded).map_err(|error| ContextError::Stream {
+        name: format!("the Dockerfile {}", without_user(url)),
+        error,
     })
 }
 
-fn fetch(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<PathBuf, Problem> {
-    elsewhere.fetcher.folder(source).map_err(|error| Problem::step(&error.into()))
+fn fetch(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<PathBuf, ContextError> {
+    elsewhere.fetcher.folder(source).map_err(|error| ContextError::Fetch(error.into()))
 }

@@ -1,114 +1,157 @@
-//! From the text of a Dockerfile to the graph: base images are resolved as the plan asks for them.
+//! From the text of a Dockerfile to the graph. Base images are resolved as the plan asks for them.
 
-use xbuild_dockerfile::{Dockerfile, suggest};
-use xbuild_plan::{Graph, ImageRequest, Images, PlanErrors, PlanOptions, Planned};
+use std::num::NonZeroUsize;
+
+use xbuild_dockerfile::{Dockerfile, ParseErrors, suggest};
+use xbuild_model::Platform;
+use xbuild_plan::{Graph, ImageRequest, Images, NamedContext, PlanOptions, Planned};
 use xbuild_registry::Client;
+use xbuild_solve::SolveOptions;
 
-use crate::import;
-use crate::problem::Problem;
+use crate::build::Build;
+use crate::dockerfile_file::DockerfileFile;
+use crate::error::{BaseError, ImageError, PlanningError, RequestError};
+use crate::events::{Event, Warning};
+use crate::main_context::MainContext;
+use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
+use crate::{import, linting, project};
 
-/// Why there is no graph.
+/// What is to be done.
 #[derive(Debug)]
-pub enum Unplanned {
-    /// The file is wrong.
-    File(Problem),
-    /// A base image cannot be had.
-    Image(Problem),
+pub struct Plan {
+    pub(crate) graph: Graph,
+    pub(crate) options: SolveOptions,
 }
 
-impl Unplanned {
-    /// Returns the reason.
-    pub fn into_problem(self) -> Problem {
-        match self {
-            Self::File(problem) | Self::Image(problem) => problem,
-        }
+impl Plan {
+    /// Returns the steps of the build.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 }
 
-/// Reads a Dockerfile; `name` is what to call it, `source` its text as far as it is text.
-pub fn parse(name: &str, text: &[u8], source: &str) -> Result<Dockerfile, Problem> {
-    xbuild_dockerfile::parse(name, text).map_err(|errors| {
-        let problems = errors.iter().map(|error| {
-            let problem = Problem::input(error.to_string()).at(&error.span, source);
-            match error.hint() {
-                Some(hint) => problem.with_hint(hint),
-                None => problem,
-            }
-        });
-        Problem::all(problems).unwrap_or_else(|| Problem::input(errors.to_string()))
-    })
+/// Plans a build: parses the Dockerfile, resolves its base images and applies the rules of the
+/// linter, which are told as [`Event::Lint`].
+pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
+    let options = build_options(&build.request, main);
+    let dockerfile = parse(&main.file)?;
+    let checks = linting::checks(&dockerfile, &options)?;
+    let mut images = Images::default();
+    let graph = resolve(&dockerfile, &options, &build.client, &mut images);
+    let ignore = main.file.ignore.as_deref();
+    let findings = linting::all(&dockerfile, &options, &images, &checks, ignore)?;
+    build.events.event(Event::Lint { findings: &findings, source: &main.source });
+    let graph = graph?;
+    linting::fail(&checks, &findings)?;
+    let epoch = epoch(&graph)?;
+    for warning in &graph.warnings {
+        build.events.event(Event::Warning(&Warning::Plan(warning.clone())));
+    }
+    let input = &build.request.input;
+    let is_named = input.dockerfile != DockerfilePlace::InContext;
+    let jobs = build.request.steps.jobs.or(build.machine.processors);
+    let options = SolveOptions {
+        project: project::digest(&input.context, is_named, &main.file.name),
+        jobs: jobs.unwrap_or(NonZeroUsize::MIN),
+        no_cache: build.request.steps.no_cache,
+        epoch,
+    };
+    Ok(Plan { graph, options })
+}
+
+/// Returns the planner's options for the input alone.
+pub(crate) fn input_options(input: &InputRequest, main: &MainContext) -> PlanOptions {
+    let context = |place: &NamedPlace| match place {
+        NamedPlace::Image(name) => NamedContext::Image(name.clone()),
+        NamedPlace::Folder(_) | NamedPlace::Remote(_) => NamedContext::Folder,
+    };
+    let contexts = input.contexts.iter().map(|(name, place)| (name.clone(), context(place)));
+    PlanOptions {
+        platforms: input.platforms.clone(),
+        build_args: input.build_args.clone(),
+        context_epoch: main.modified.map(|time| time.to_string()),
+        target: input.target.clone(),
+        contexts: contexts.collect(),
+        ..PlanOptions::new(Platform::host())
+    }
+}
+
+fn build_options(request: &BuildRequest, main: &MainContext) -> PlanOptions {
+    let steps = &request.steps;
+    PlanOptions {
+        labels: request.labels.clone(),
+        network: steps.network,
+        allow_insecure: steps.allow_insecure,
+        extra_hosts: steps.extra_hosts.clone(),
+        ulimits: steps.ulimits.clone(),
+        shm_size: steps.shm_size.unwrap_or(xbuild_plan::DEFAULT_SHM_SIZE),
+        ..input_options(&request.input, main)
+    }
+}
+
+/// Parses a Dockerfile.
+pub(crate) fn parse(file: &DockerfileFile) -> Result<Dockerfile, ParseErrors> {
+    xbuild_dockerfile::parse(&file.name, &file.text)
 }
 
 /// Plans, resolving base images until the plan needs no more. Those that were resolved are added
 /// to `images`, also if there is no plan in the end.
-pub fn plan(
+pub(crate) fn resolve(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     client: &Client,
-    source: &str,
     images: &mut Images,
-) -> Result<Graph, Unplanned> {
+) -> Result<Graph, PlanningError> {
     loop {
-        match xbuild_plan::plan(dockerfile, options, images) {
-            Ok(Planned::Ready(graph)) => return Ok(graph),
-            Ok(Planned::Needs(requests)) => {
+        match xbuild_plan::plan(dockerfile, options, images)? {
+            Planned::Ready(graph) => return Ok(graph),
+            Planned::Needs(requests) => {
                 for request in requests {
                     let image = import::resolve(client, &request.name, &request.platform)
-                        .map_err(|problem| missing(problem, &request, dockerfile, source))?;
+                        .map_err(|error| missing(error, &request, dockerfile))?;
                     images.insert(&request, image);
                 }
             }
-            Err(errors) => return Err(Unplanned::File(problem(&errors, source))),
         }
     }
 }
 
-/// Returns errors of a plan as people read them.
-pub fn problem(errors: &PlanErrors, source: &str) -> Problem {
-    let problems = errors.iter().map(|error| {
-        let mut problem = Problem::of_input(error);
-        if let Some(span) = &error.span {
-            problem = problem.at(span, source);
-        }
-        match error.hint() {
-            Some(hint) => problem.with_hint(hint),
-            None => problem,
-        }
-    });
-    Problem::all(problems).unwrap_or_else(|| Problem::input(errors.to_string()))
+/// Says which image is missing, and which stage its name resembles.
+fn missing(error: ImageError, request: &ImageRequest, dockerfile: &Dockerfile) -> BaseError {
+    let stages = dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_deref());
+    let stage = suggest(&request.name, stages).map(str::to_owned);
+    BaseError { error: Box::new(error), span: request.span.clone(), stage }
 }
 
-/// Says which image is missing, and which stage its name resembles.
-fn missing(
-    problem: Problem,
-    request: &ImageRequest,
-    dockerfile: &Dockerfile,
-    source: &str,
-) -> Unplanned {
-    let problem = problem.at(&request.span, source);
-    let stages = dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_deref());
-    Unplanned::Image(match suggest(&request.name, stages) {
-        Some(stage) => problem.with_hint(format!("did you mean the stage {stage}?")),
-        None => problem,
-    })
+/// Returns `SOURCE_DATE_EPOCH` in seconds.
+fn epoch(graph: &Graph) -> Result<Option<u64>, RequestError> {
+    /// The last second of the year 9999, the last that RFC 3339 can write.
+    const LAST: u64 = 253_402_300_799;
+    let Some(text) = graph.source_date_epoch.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(seconds) if seconds <= LAST => Ok(Some(seconds)),
+        _ => Err(RequestError::Epoch { text: text.to_owned() }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xbuild_model::Platform;
+    use crate::error::Fault;
 
     #[test]
     fn a_misspelled_stage_is_named() {
         let source = "FROM scratch AS tools\nFROM scratch\nCOPY --from=tolos a b\n";
-        let dockerfile = parse("Dockerfile", source.as_bytes(), source).unwrap();
+        let dockerfile = xbuild_dockerfile::parse("Dockerfile", source.as_bytes()).unwrap();
         for (name, hint) in [("tolos", true), ("alpine", false)] {
             let span = dockerfile.stages[1].instructions[0].span.clone();
             let request = ImageRequest { name: name.into(), platform: Platform::host(), span };
-            let problem = missing(Problem::input("not found"), &request, &dockerfile, source);
-            let text = problem.into_problem().render();
-            assert!(text.contains(" --> Dockerfile:3\n"), "{text}");
-            assert_eq!(text.contains("hint: did you mean the stage tools?"), hint, "{text}");
+            let error = "UPPER".parse::<xbuild_model::Reference>().unwrap_err();
+            let error = missing(error.into(), &request, &dockerfile);
+            assert_eq!(error.span().unwrap().to_string(), "Dockerfile:3");
+            assert_eq!(error.hint().is_some(), hint, "{name}");
         }
     }
 }

@@ -2,33 +2,55 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::sync::Arc;
 
-use xbuild_exec::Isolation;
 use xbuild_exec::arch::Arch;
-use xbuild_exec::binfmt::Registration;
 use xbuild_exec::emulator::Emulator;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
-use xbuild_model::{FailureKind, Platform};
+use xbuild_model::Platform;
 use xbuild_plan::{Graph, VertexId};
 
-use crate::problem::Problem;
+use crate::build::Build;
+use crate::error::{Lack, PreflightError};
+use crate::events::Silent;
+use crate::main_context::MainContext;
+use crate::planning::Plan;
+use crate::request::Isolation;
+use crate::tools::Tools;
 
-/// Returns the emulators that the RUN steps of the graph need, each once; none for a graph
-/// without RUN, for which nothing is tried out.
+/// Returns the emulators that the RUN steps of the plan need, each once; none for a plan without
+/// RUN, for which nothing is tried out.
 ///
-/// Where they cannot all be run, `to_do` is asked which vertices are not in the cache, and only
-/// those count.
+/// Where they cannot all be run, only those count that are not in the cache.
 ///
 /// **Errors** — what this machine lacks, for each platform, before anything was done.
-pub fn check(
-    graph: &Graph,
-    search_path: &OsStr,
-    to_do: impl FnOnce() -> Result<Vec<VertexId>, Problem>,
-) -> Result<Vec<Emulator>, Problem> {
-    let every = graph.iter().map(|(id, _)| id).collect();
-    match for_platforms(&platforms(graph, every), search_path) {
-        Ok(emulators) => Ok(emulators),
-        Err(_) => for_platforms(&platforms(graph, to_do()?), search_path),
+pub fn preflight(
+    build: &Build,
+    main: &MainContext,
+    plan: &Plan,
+) -> Result<Vec<Emulator>, PreflightError> {
+    if build.request.steps.isolation == Isolation::None {
+        return refuse_run(&plan.graph).map(|()| Vec::new());
+    }
+    let search_path = &build.machine.search_path;
+    let every = plan.graph.iter().map(|(id, _)| id).collect();
+    if let Ok(emulators) = for_platforms(&platforms(&plan.graph, every), search_path) {
+        return Ok(emulators);
+    }
+    // The warnings come again when the steps run.
+    let tools = Tools::new(build, main, plan, &[], Arc::new(Silent), None)?;
+    let to_do = xbuild_solve::to_do(&plan.graph, &tools.stages(build), &plan.options);
+    for_platforms(&platforms(&plan.graph, to_do), search_path)
+}
+
+/// Refuses a plan with RUN steps where there is nowhere to run them.
+fn refuse_run(graph: &Graph) -> Result<(), PreflightError> {
+    match graph.vertices.iter().find(|vertex| vertex.op.is_run()) {
+        None => Ok(()),
+        Some(vertex) => Err(PreflightError::NoIsolation {
+            label: vertex.label.clone(),
+            span: vertex.span.clone(),
+        }),
     }
 }
 
@@ -42,7 +64,7 @@ fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
 fn for_platforms(
     platforms: &BTreeSet<&Platform>,
     search_path: &OsStr,
-) -> Result<Vec<Emulator>, Problem> {
+) -> Result<Vec<Emulator>, PreflightError> {
     if platforms.is_empty() {
         return Ok(Vec::new());
     }
@@ -50,31 +72,25 @@ fn for_platforms(
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
     let capabilities = Capabilities::probe(&architectures, search_path);
-    capabilities.rung(Isolation::Auto).map_err(|error| Problem::step(&error.into()))?;
+    capabilities
+        .rung(xbuild_exec::Isolation::Auto)
+        .map_err(|error| PreflightError::NoRung(error.into()))?;
+    let cannot_run =
+        |platform: &Platform, gap: &Gap| lacking(&format!("cannot run {platform} programs"), gap);
     let missing =
         platforms.iter().filter_map(|platform| match capabilities.executor_for(platform) {
-            Executor::Missing(gap) => {
-                Some(lacking(&format!("cannot run {platform} programs"), &gap))
-            }
+            Executor::Missing(gap) => Some(cannot_run(platform, &gap)),
             _ => None,
         });
-    if let Some(problem) = Problem::all(missing) {
-        return Err(problem);
+    let missing: Vec<Lack> = missing.collect();
+    if !missing.is_empty() {
+        return Err(PreflightError::Lacks(missing));
     }
     capabilities
         .emulators_for(platforms.iter().copied())
-        .map_err(|(platform, gap)| lacking(&format!("cannot run {platform} programs"), &gap))
+        .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))
 }
 
-/// Returns the emulators loaded, ready to be registered.
-pub fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, Problem> {
-    let load = |emulator: &Emulator| {
-        emulator.registration().map_err(|error| Problem::of(FailureKind::Environment, &error))
-    };
-    emulators.iter().map(load).collect()
-}
-
-fn lacking(what: &str, gap: &Gap) -> Problem {
-    Problem::failure(FailureKind::Environment, format!("{what}: {}", gap.why))
-        .with_hint(gap.how_to_get.clone())
+fn lacking(need: &str, gap: &Gap) -> Lack {
+    Lack { need: need.to_owned(), gap: gap.clone() }
 }

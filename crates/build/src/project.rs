@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use xbuild_model::Digest;
 use xbuild_model::remote::RemoteSource;
 
-use crate::contexts::ContextPlace;
+use crate::request::ContextPlace;
 
 /// Returns the digest of where the main context is and of what the Dockerfile is called; `is_given`
 /// tells whether somebody named that, `name` is what it is called.

@@ -12,6 +12,9 @@ use xbuild_model::{Descriptor, Reference};
 use xbuild_registry::Client;
 use xbuild_store::GrowingBlob;
 
+use crate::build::Build;
+use crate::tools::BlobSink;
+
 /// Bytes of a blob from which on it is not waited for: then it is sent although nobody knows yet
 /// whether the registry has it.
 const LARGE: u64 = 4 << 20;
@@ -25,7 +28,7 @@ const WAITING: usize = 64;
 /// Sends layers to a repository. Those of a build that fails in the end are of no image: registries
 /// remove such blobs.
 #[derive(Debug)]
-pub struct PushAhead {
+pub(crate) struct PushAhead {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -45,8 +48,15 @@ struct State {
 }
 
 impl PushAhead {
-    /// Makes one that sends to the repository of `target`.
-    pub fn new(client: &Client, target: &Reference) -> Self {
+    /// Makes one that sends to the repository of the first name of a build; `None` if nothing is
+    /// pushed.
+    pub(crate) fn of(build: &Build) -> Option<Self> {
+        // The main form is the one that the engine makes.
+        let target = build.variants[0].names.first();
+        target.filter(|_| build.request.is_pushed()).map(|target| Self::new(&build.client, target))
+    }
+
+    fn new(client: &Client, target: &Reference) -> Self {
         let (client, target) = (client.clone(), target.clone());
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { client, target, state, changed });
@@ -60,7 +70,7 @@ impl PushAhead {
     }
 
     /// Returns what takes blobs to send.
-    pub fn sink(&self) -> Arc<dyn Fn(GrowingBlob) + Send + Sync> {
+    pub(crate) fn sink(&self) -> BlobSink {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |blob| {
             let mut state = shared.lock();
@@ -73,7 +83,7 @@ impl PushAhead {
     }
 
     /// Waits for what is under way; what has not begun is left to the push.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_all();
         for thread in self.threads {

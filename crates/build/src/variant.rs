@@ -3,30 +3,43 @@
 
 use xbuild_model::Reference;
 
-use crate::output::{LayerForm, Output, Target};
-use crate::problem::Problem;
+use crate::error::RequestError;
+use crate::request::{BuildRequest, LayerForm, Output, Target};
 
 /// An image in one form.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Variant {
+pub(crate) struct Variant {
     /// How its layers are compressed.
-    pub layers: LayerForm,
+    pub(crate) layers: LayerForm,
     /// The names that it gets.
-    pub names: Vec<Reference>,
+    pub(crate) names: Vec<Reference>,
     /// Where it goes.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
 }
 
-/// Returns the forms that an image is wanted in. The first is the main one: the result of the build,
-/// which `tags` name. It is what the first `type=image` or `registry` asks for, else the first
-/// `type=oci`, unless the image is pushed without an output saying so.
+/// Returns the forms that an image is wanted in; at least one. The first is the main one: the
+/// result of the build, which the tags name. It is what the first `type=image` or `registry` asks
+/// for, else the first `type=oci`, unless the image is pushed without an output saying so.
 ///
-/// **Errors** — outputs that would put different images under the same names.
-pub fn variants(
+/// **Errors** — names that are missing, cannot be names, or belong to images that differ.
+pub(crate) fn variants(request: &BuildRequest) -> Result<Vec<Variant>, RequestError> {
+    let variants = group(request.tags.clone(), &request.outputs, request.push)?;
+    let mut names = variants.iter().flat_map(|variant| &variant.names);
+    if request.is_pushed() && names.clone().next().is_none() {
+        return Err(RequestError::NoName);
+    }
+    match names.find(|name| name.digest().is_some()) {
+        Some(name) => Err(RequestError::NameWithDigest { name: Box::new(name.clone()) }),
+        None => Ok(variants),
+    }
+}
+
+/// Groups outputs by how they want their layers compressed.
+fn group(
     tags: Vec<Reference>,
     outputs: &[Output],
     push: bool,
-) -> Result<Vec<Variant>, Problem> {
+) -> Result<Vec<Variant>, RequestError> {
     let is_image = |output: &&Output| matches!(output.target, Target::Image { .. });
     let is_layout =
         |output: &&Output| matches!(output.target, Target::OciTar(_) | Target::OciFolder(_));
@@ -49,12 +62,9 @@ pub fn variants(
         });
         if let Target::Image { names, .. } = &output.target {
             if names.is_empty() && place > 0 {
-                return Err(Problem::command_line(
-                    "several --output type=image with different compressions need different names",
-                )
-                .with_hint("give each name=NAME: those of --tag go to the first"));
+                return Err(RequestError::NamelessForm);
             }
-            variants[place].names.extend(references(names)?);
+            variants[place].names.extend(names.iter().cloned());
         }
         variants[place].targets.push(output.target.clone());
     }
@@ -62,23 +72,12 @@ pub fn variants(
     Ok(variants)
 }
 
-/// Reads the names of an image.
-pub fn references(names: &[String]) -> Result<Vec<Reference>, Problem> {
-    let parse = |name: &String| {
-        name.parse()
-            .map_err(|error: xbuild_model::ReferenceError| Problem::command_line(error.to_string()))
-    };
-    names.iter().map(parse).collect()
-}
-
 /// Refuses a name that two different images would have.
-fn refuse_shared(variants: &[Variant]) -> Result<(), Problem> {
+fn refuse_shared(variants: &[Variant]) -> Result<(), RequestError> {
     for (place, variant) in variants.iter().enumerate() {
         let others = variants[..place].iter().flat_map(|other| &other.names);
         if let Some(name) = others.into_iter().find(|name| variant.names.contains(name)) {
-            return Err(Problem::command_line(format!(
-                "{name} is the name of two outputs with different compressions"
-            )));
+            return Err(RequestError::SharedName { name: Box::new(name.clone()) });
         }
     }
     Ok(())
@@ -87,56 +86,57 @@ fn refuse_shared(variants: &[Variant]) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::parse;
+    use xbuild_layer::Encoding;
+    use xbuild_model::manifest::Compression;
 
-    fn shapes(tags: &[&str], outputs: &[&str], push: bool) -> Result<Vec<String>, Problem> {
+    fn output(target: Target, compression: Compression) -> Output {
+        let encoding = Encoding::new(compression, None).unwrap();
+        Output { target, layers: LayerForm { encoding, force: false } }
+    }
+
+    fn oci(compression: Compression) -> Output {
+        output(Target::OciTar(Some("x".into())), compression)
+    }
+
+    fn image(names: &[&str], push: bool, compression: Compression) -> Output {
+        let names = names.iter().map(|name| name.parse().unwrap()).collect();
+        output(Target::Image { names, push }, compression)
+    }
+
+    fn shapes(tags: &[&str], outputs: &[Output], push: bool) -> Result<Vec<String>, RequestError> {
         let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
-        let outputs: Vec<Output> = outputs.iter().map(|text| parse(text).unwrap()).collect();
         let shape = |variant: Variant| {
             let names: Vec<_> = variant.names.iter().map(|name| name.repository()).collect();
             format!("{} {} {}", variant.layers.encoding, names.join("+"), variant.targets.len())
         };
-        Ok(variants(tags, &outputs, push)?.into_iter().map(shape).collect())
+        Ok(group(tags, outputs, push)?.into_iter().map(shape).collect())
     }
 
     #[test]
     fn outputs_of_one_form_are_one_image() {
-        for (tags, outputs, push, expected) in [
-            (&["r.example/a"][..], &[][..], false, &["gzip-3 a 1"][..]),
-            (&["r.example/a"], &["type=oci,dest=x,compression=zstd"], false, &["zstd-3 a 1"]),
-            (
-                &["r.example/a"],
-                &["type=oci,dest=x,compression=zstd"],
-                true,
-                &["gzip-3 a 0", "zstd-3  1"],
-            ),
-            (
-                &["r.example/a"],
-                &[
-                    "type=oci,dest=x",
-                    "type=registry,compression=zstd",
-                    "type=local,dest=y",
-                    "type=image,name=r.example/b",
-                ],
-                false,
-                &["zstd-3 a 2", "gzip-3 b 2"],
-            ),
+        use Compression::{Gzip, Zstd};
+        let tags = ["r.example/a"];
+        let local = output(Target::Local("y".into()), Gzip);
+        let four = [oci(Gzip), image(&[], true, Zstd), local, image(&["r.example/b"], false, Gzip)];
+        for (outputs, push, expected) in [
+            (&[][..], false, &["gzip-3 a 0"][..]),
+            (&[oci(Zstd)], false, &["zstd-3 a 1"]),
+            (&[oci(Zstd)], true, &["gzip-3 a 0", "zstd-3  1"]),
+            (&four, false, &["zstd-3 a 2", "gzip-3 b 2"]),
         ] {
-            let mut expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
-            if outputs.is_empty() {
-                expected = vec!["gzip-3 a 0".to_owned()];
-            }
-            assert_eq!(shapes(tags, outputs, push).unwrap(), expected, "{outputs:?}");
+            assert_eq!(shapes(&tags, outputs, push).unwrap(), expected, "{outputs:?}");
         }
     }
 
     #[test]
     fn a_name_is_that_of_one_image() {
-        let zstd = "type=image,compression=zstd";
-        let nameless = shapes(&["r.example/a"], &["type=image", zstd], false).unwrap_err();
-        assert!(nameless.message().contains("different names"), "{}", nameless.message());
-        let twice = [zstd, "type=image,name=r.example/a"];
-        let twice = shapes(&["r.example/a"], &twice, false).unwrap_err();
-        assert!(twice.message().contains("two outputs"), "{}", twice.message());
+        use Compression::{Gzip, Zstd};
+        let tags = ["r.example/a"];
+        let nameless = [image(&[], false, Gzip), image(&[], false, Zstd)];
+        let nameless = shapes(&tags, &nameless, false).unwrap_err();
+        assert!(matches!(nameless, RequestError::NamelessForm), "{nameless}");
+        let twice = [image(&[], false, Zstd), image(&["r.example/a"], false, Gzip)];
+        let twice = shapes(&tags, &twice, false).unwrap_err();
+        assert!(matches!(twice, RequestError::SharedName { .. }), "{twice}");
     }
 }

@@ -1,13 +1,14 @@
 //! What can be typed, and the way from there to a subcommand.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{build, check, du, inspect, platforms, prune};
-use crate::report::{self, Problem};
+use crate::console::{Console, ProgressMode};
+use crate::report::Problem;
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
 #[derive(Debug, Parser)]
@@ -48,14 +49,6 @@ enum Command {
     },
 }
 
-/// Where the store is.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StoreArgs {
-    /// Folder of the store [default: $XDG_DATA_HOME/xbuild or ~/.local/share/xbuild]
-    #[arg(long, value_name = "DIR", env = "XBUILD_ROOT", hide_env_values = true)]
-    pub(crate) root: Option<PathBuf>,
-}
-
 /// Returns the command line of the program as clap knows it.
 fn command() -> clap::Command {
     Arguments::command().mut_subcommand("build", build::with_refused)
@@ -63,13 +56,19 @@ fn command() -> clap::Command {
 
 /// Reads the command line, carries it out and returns the exit status.
 pub(crate) fn run() -> ExitCode {
-    match carry_out(std::env::args_os()) {
+    let command = match read(std::env::args_os()) {
+        Ok(command) => command,
+        Err(problem) => return Console::new(ProgressMode::Plain).problem(&problem),
+    };
+    let console = Arc::new(Console::new(command.progress()));
+    match command.carry_out(&console) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => report::print(&problem),
+        Err(problem) => console.problem(&problem),
     }
 }
 
-fn carry_out(args: impl IntoIterator<Item = OsString>) -> Result<(), Problem> {
+/// Reads a command line; ends the program after help and where clap refuses something.
+fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem> {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
@@ -84,17 +83,31 @@ fn carry_out(args: impl IntoIterator<Item = OsString>) -> Result<(), Problem> {
     }
     let arguments = Arguments::from_arg_matches(&matches)
         .map_err(|error| Problem::command_line(error.to_string()))?;
-    match arguments.command {
-        Command::Build(args) => build::run(*args),
-        Command::Check(args) => check::run(&args),
-        Command::Platforms(args) => platforms::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Du(args) => du::run(&args),
-        Command::Prune(args) => prune::run(&args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command(), "xbuild", &mut script);
-            report::to_stdout(&script)
+    Ok(arguments.command)
+}
+
+impl Command {
+    /// Returns how progress is shown.
+    fn progress(&self) -> ProgressMode {
+        match self {
+            Self::Build(args) => args.progress(),
+            _ => ProgressMode::Plain,
+        }
+    }
+
+    fn carry_out(&self, console: &Arc<Console>) -> Result<(), Problem> {
+        match self {
+            Self::Build(args) => build::run(args, console),
+            Self::Check(args) => check::run(args, console),
+            Self::Platforms(args) => platforms::run(args, console),
+            Self::Inspect(args) => inspect::run(args, console),
+            Self::Du(args) => du::run(args, console),
+            Self::Prune(args) => prune::run(args, console),
+            Self::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, &mut command(), "xbuild", &mut script);
+                console.result(&script)
+            }
         }
     }
 }

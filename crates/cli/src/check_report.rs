@@ -31,7 +31,7 @@ impl Findings<'_> {
         let lines: Vec<&str> = self.source.lines().collect();
         let mut text = String::new();
         for warning in self.warnings {
-            text.push_str(&report::warning(warning, &lines));
+            text.push_str(&report::finding(warning, &lines));
             text.push('\n');
         }
         let name = printable(self.name);
@@ -168,6 +168,7 @@ fn uri(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xbuild_build::error::PlanningError;
     use xbuild_dockerfile::{Checks, lint, parse};
 
     const SOURCE: &str = "FROM a AS B\nMAINTAINER c\n";
@@ -175,14 +176,13 @@ mod tests {
     fn with_findings(look: impl FnOnce(&Findings<'_>)) {
         let file = parse("a b/Dockerfile", SOURCE.as_bytes()).unwrap();
         let warnings = lint(&file, &Checks::default());
-        let span = Span::new(&"a b/Dockerfile".into(), 2, 2);
-        let second = Problem::input("two").at(&span, SOURCE);
-        let problem = Problem::all([Problem::input("one"), second]);
+        let errors = parse("a b/Dockerfile", b"ONE\nTWO\n").unwrap_err();
+        let problem = Problem::in_file(&PlanningError::from(errors), SOURCE);
         look(&Findings {
             name: "a b/Dockerfile",
             source: SOURCE,
             warnings: &warnings,
-            problem: problem.as_ref(),
+            problem: Some(&problem),
         });
     }
 
@@ -204,7 +204,7 @@ mod tests {
             assert_eq!(json["warnings"][0]["ruleName"], "StageNameCasing");
             assert_eq!(json["warnings"][1]["location"]["ranges"][0]["start"]["line"], 2);
             assert_eq!(json["sources"][0]["filename"], "a b/Dockerfile");
-            assert_eq!(json["buildError"]["message"], "one");
+            assert_eq!(json["buildError"]["message"], "unknown instruction \"ONE\"");
             assert_eq!(json["buildErrors"][1]["location"]["ranges"][0]["end"]["line"], 2);
         });
     }

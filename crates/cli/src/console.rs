@@ -1,48 +1,139 @@
-//! What is told beside results and errors: warnings and what was done, on standard error.
+//! Where text leaves the program: results on standard output, all else on standard error.
+//!
+//! A [`Console`] knows how much is said and how it is worded. Lines written through it do not tear
+//! the bars of a terminal.
 
 use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 
-use xbuild_build::events::Events;
+use clap::ValueEnum;
+use indicatif::MultiProgress;
+use xbuild_build::events::Warning;
 use xbuild_dockerfile::Diagnostics;
+use xbuild_layer::Encoding;
+use xbuild_model::{Digest, FailureKind};
+use xbuild_registry::PushEvent;
 
-use crate::report::{self, note, printable};
+use crate::report::{self, Problem, ProblemKind};
 
-/// How many warnings of the linter a build shows; `xbuild check` shows them all.
+/// How many broken rules of the linter a build shows; `xbuild check` shows them all.
 const MAX_SHOWN: usize = 20;
 
-/// Standard error, for all but errors.
-#[derive(Debug, Clone, Copy)]
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// tty on a terminal, else plain
+    Auto,
+    /// Every line of output and why each step runs, for logs
+    Plain,
+    /// A line for each step under way
+    Tty,
+    /// Nothing but errors and the result
+    None,
+}
+
+/// How the steps of a build are shown.
+#[derive(Debug, Clone)]
+pub(crate) enum Style {
+    /// Not at all; nor is anything else but errors and results.
+    Quiet,
+    /// By lines.
+    Plain,
+    /// By bars.
+    Bars(MultiProgress),
+}
+
+/// Standard output and standard error.
+#[derive(Debug)]
 pub(crate) struct Console {
-    /// Whether nothing is said.
-    pub(crate) quiet: bool,
+    style: Style,
 }
 
 impl Console {
-    /// Shows a line.
+    /// Returns a console that shows progress in that way.
+    pub(crate) fn new(mode: ProgressMode) -> Self {
+        let style = match mode {
+            ProgressMode::None => Style::Quiet,
+            ProgressMode::Tty => Style::Bars(MultiProgress::new()),
+            ProgressMode::Auto if io::stderr().is_terminal() => Style::Bars(MultiProgress::new()),
+            ProgressMode::Auto | ProgressMode::Plain => Style::Plain,
+        };
+        Self { style }
+    }
+
+    /// Returns how steps are shown.
+    pub(crate) fn style(&self) -> &Style {
+        &self.style
+    }
+
+    /// Shows a line on standard error, unless nothing is said.
     pub(crate) fn line(&self, text: impl Display) {
-        if !self.quiet {
-            note(text);
+        if !matches!(self.style, Style::Quiet) {
+            self.error_bytes(format!("{text}\n").as_bytes());
         }
     }
 
-    /// Shows what is unwise in a Dockerfile with the text `source`.
-    pub(crate) fn diagnostics(&self, warnings: &Diagnostics, source: &str) {
-        let lines: Vec<&str> = source.lines().collect();
-        for warning in warnings.iter().take(MAX_SHOWN) {
-            self.line(report::warning(warning, &lines));
+    /// Writes to standard error, whether or not anything else is said. Nobody is left to tell if
+    /// that fails.
+    pub(crate) fn error_bytes(&self, bytes: &[u8]) {
+        let write = || {
+            let _ = io::stderr().lock().write_all(bytes);
+        };
+        match &self.style {
+            Style::Bars(screen) => screen.suspend(write),
+            Style::Quiet | Style::Plain => write(),
         }
-        if let Some(more) = warnings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+    }
+
+    /// Shows a warning.
+    pub(crate) fn warning(&self, warning: &Warning) {
+        self.line(report::warning(warning));
+    }
+
+    /// Shows the rules that a Dockerfile with the text `source` breaks.
+    pub(crate) fn findings(&self, findings: &Diagnostics, source: &str) {
+        let lines: Vec<&str> = source.lines().collect();
+        for finding in findings.iter().take(MAX_SHOWN) {
+            self.line(report::finding(finding, &lines));
+        }
+        if let Some(more) = findings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             self.line(format_args!("warning: {more} more; xbuild check shows them all"));
         }
     }
-}
 
-impl Events for Console {
-    fn warning(&self, text: &str) {
-        self.line(format_args!("warning: {}", printable(text)));
+    /// Shows a blob that arrived, or a tag that moved.
+    pub(crate) fn push(&self, event: PushEvent<'_>) {
+        match event {
+            PushEvent::Finished { repository, blob, how } => {
+                self.line(format_args!("push {repository}: blob {} {how}", blob.digest.short()));
+            }
+            PushEvent::Tagged { reference, digest } => {
+                self.line(format_args!("push {reference}: {digest}"));
+            }
+            _ => {}
+        }
     }
 
-    fn note(&self, text: &str) {
-        self.line(text);
+    /// Shows the digest of the image in a form besides the main one.
+    pub(crate) fn form(&self, encoding: Encoding, digest: &Digest) {
+        self.line(format_args!("{encoding:<16} {digest}"));
+    }
+
+    /// Shows a problem and returns the exit status that goes with it.
+    pub(crate) fn problem(&self, problem: &Problem) -> ExitCode {
+        if !matches!(problem.kind(), ProblemKind::BrokenPipe | ProblemKind::Shown) {
+            self.error_bytes(problem.render().as_bytes());
+        }
+        ExitCode::from(problem.exit_code())
+    }
+
+    /// Writes a result to standard output. A reader that went away is a quiet end, not an error.
+    pub(crate) fn result(&self, bytes: &[u8]) -> Result<(), Problem> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Problem::new(ProblemKind::BrokenPipe, ""),
+            _ => Problem::failure(FailureKind::Internal, format!("cannot write output: {error}")),
+        })
     }
 }

@@ -1,9 +1,13 @@
 //! What the process was given: the one place that reads environment variables and home folders.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use xbuild_build::machine::Machine;
+use xbuild_build::Machine;
+use xbuild_build::request::{SecretPlace, SecretSource};
+use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
 
 use crate::report::Problem;
@@ -32,6 +36,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         store: store_root(root)?,
         store_is_named: root.is_some(),
         search_path: search_path(),
+        processors: std::thread::available_parallelism().ok(),
         proxies: Proxies {
             http: proxy("HTTP_PROXY", "http_proxy"),
             https: proxy("HTTPS_PROXY", "https_proxy"),
@@ -40,7 +45,26 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         docker_config: docker_config(),
         ssh_agent: variable("SSH_AUTH_SOCK").map(PathBuf::from),
         git_environment: GIT.iter().filter_map(pair).collect(),
+        secret_variables: BTreeMap::new(),
     })
+}
+
+/// Returns the environment variables that secrets come from.
+pub(crate) fn secret_variables(sources: &[SecretSource]) -> BTreeMap<String, SecretBytes> {
+    let names = sources.iter().filter_map(|source| match &source.place {
+        SecretPlace::Variable(name) => Some(name),
+        SecretPlace::File(_) => None,
+    });
+    names
+        .filter_map(|name| Some((name.clone(), SecretBytes(raw_variable(name)?.into_vec()))))
+        .collect()
+}
+
+/// Returns an environment variable of any name and contents, `None` if it is unset.
+pub(crate) fn raw_variable(name: &str) -> Option<OsString> {
+    // Such names are none.
+    let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+    is_name.then(|| std::env::var_os(name)).flatten()
 }
 
 /// Returns the folder of the store: `--root`, `$XDG_DATA_HOME/xbuild`, `~/.local/share/xbuild`.

@@ -12,12 +12,14 @@ mod progress;
 mod reasons;
 mod report;
 mod result;
+mod store_args;
+mod values;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything else: the sandbox's helper processes are this program, started anew.
-    if let Some(status) = xbuild_exec::role(&xbuild_build::tasks::all()) {
+    if let Some(status) = xbuild_exec::role(&xbuild_build::tasks()) {
         return status;
     }
     xbuild_exec::end_by_signals();

@@ -1,80 +1,53 @@
 //! What people see while a build runs.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use xbuild_build::events::{Event, Events};
 use xbuild_plan::{Graph, VertexId};
-use xbuild_solve::{Event, Events};
+use xbuild_solve::Event as StepEvent;
 
+use crate::console::{Console, Style};
 use crate::reasons;
 use crate::report::printable;
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProgressMode {
-    /// tty on a terminal, else plain
-    Auto,
-    /// Every line of output and why each step runs, for logs
-    Plain,
-    /// A line for each step under way
-    Tty,
-    /// Nothing but errors and the result
-    None,
-}
 
 /// How many of its last lines are shown of a step that failed.
 const TAIL: usize = 20;
 
-/// Shows the events of a build on standard error.
+/// Shows the events of a build on a console.
 pub(crate) struct Progress {
-    labels: Vec<String>,
-    mode: ProgressMode,
+    console: Arc<Console>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The label of each vertex.
+    labels: Vec<String>,
     /// When the work on a vertex began.
     started: HashMap<VertexId, Instant>,
     /// The last lines of each vertex under way.
     tails: HashMap<VertexId, VecDeque<String>>,
     bars: HashMap<VertexId, ProgressBar>,
-    screen: Option<MultiProgress>,
 }
 
 impl Progress {
-    /// Returns a view of the build of `graph`.
-    pub(crate) fn new(graph: &Graph, mode: ProgressMode) -> Self {
-        let labels = graph.vertices.iter().map(|vertex| {
-            let label = printable(vertex.label.lines().next().unwrap_or_default());
-            label.chars().take(200).collect()
-        });
-        let mode = match mode {
-            ProgressMode::Auto if io::stderr().is_terminal() => ProgressMode::Tty,
-            ProgressMode::Auto => ProgressMode::Plain,
-            mode => mode,
-        };
-        let screen = (mode == ProgressMode::Tty).then(MultiProgress::new);
-        Self {
-            labels: labels.collect(),
-            mode,
-            state: Mutex::new(State { screen, ..State::default() }),
-        }
+    /// Returns a view of a build.
+    pub(crate) fn new(console: Arc<Console>) -> Self {
+        Self { console, state: Mutex::default() }
     }
 
-    /// Returns the last lines of the step of that name, for its error; none in plain mode, where
+    /// Returns the last lines of the step of that name, for its error; none in plain style, where
     /// they stand right above.
     pub(crate) fn tail(&self, label: &str) -> Vec<String> {
-        if self.mode == ProgressMode::Plain {
+        if matches!(self.console.style(), Style::Plain) {
             return Vec::new();
         }
         let mut state = self.lock();
-        let wanted = printable(label.lines().next().unwrap_or_default());
-        let id = self.labels.iter().position(|label| wanted.starts_with(label.as_str()));
+        let wanted = shown_label(label);
+        let id = state.labels.iter().position(|label| *label == wanted);
         id.and_then(|id| state.tails.remove(&VertexId(id))).unwrap_or_default().into()
     }
 
@@ -82,86 +55,117 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plain(&self, state: &mut State, id: VertexId, event: Event<'_>) {
-        let number = id.0 + 1;
-        let label = &self.labels[id.0];
-        let text = match event {
-            Event::Started(reasons) => {
-                format!("#{number} {label}\n#{number} WHY {}", reasons::text(reasons))
+    fn step(&self, id: VertexId, event: StepEvent<'_>) {
+        let mut state = self.lock();
+        state.note(id, event);
+        match self.console.style() {
+            Style::Plain => self.console.line(state.plain(id, event)),
+            Style::Bars(screen) => state.bars(screen, id, event),
+            Style::Quiet => {}
+        }
+    }
+}
+
+impl Events for Progress {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Warning(warning) => self.console.warning(warning),
+            Event::Lint { findings, source } => self.console.findings(findings, source),
+            Event::Planned(graph) => self.lock().labels = labels(graph),
+            Event::Step { vertex, event } => self.step(vertex, event),
+            Event::Push(event) => self.console.push(event),
+            Event::Form { encoding, digest } => self.console.form(encoding, digest),
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    /// Keeps what later events and errors need to know.
+    fn note(&mut self, id: VertexId, event: StepEvent<'_>) {
+        match event {
+            StepEvent::Started(_) => {
+                self.started.insert(id, Instant::now());
             }
-            Event::Line { line, .. } => {
-                let since =
-                    state.started.get(&id).map_or(0.0, |start| start.elapsed().as_secs_f64());
-                format!("#{number} {since:.2} {}", shown(line))
+            StepEvent::Line { line, .. } => {
+                let tail = self.tails.entry(id).or_default();
+                tail.push_back(shown(line));
+                if tail.len() > TAIL {
+                    tail.pop_front();
+                }
             }
-            Event::Cached => format!("#{number} {label}\n#{number} CACHED"),
-            Event::Done(time) => format!("#{number} DONE {}", seconds(time)),
-            Event::Failed(time) => format!("#{number} ERROR {}", seconds(time)),
-        };
-        // Nobody is left to tell if standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+            StepEvent::Done(_) => {
+                self.tails.remove(&id);
+            }
+            StepEvent::Cached | StepEvent::Failed(_) => {}
+        }
     }
 
-    fn tty(&self, state: &mut State, id: VertexId, event: Event<'_>) {
-        let Some(screen) = state.screen.clone() else { return };
-        let label = &self.labels[id.0];
-        let finish = |state: &mut State, text: String| {
-            if let Some(bar) = state.bars.remove(&id) {
-                bar.finish_and_clear();
-            }
-            let _ = screen.println(text);
-        };
+    fn label(&self, id: VertexId) -> &str {
+        self.labels.get(id.0).map_or("", String::as_str)
+    }
+
+    /// Returns an event as a line, or two.
+    fn plain(&self, id: VertexId, event: StepEvent<'_>) -> String {
+        let number = id.0 + 1;
+        let label = self.label(id);
         match event {
-            Event::Started(reasons) => {
+            StepEvent::Started(reasons) => {
+                format!("#{number} {label}\n#{number} WHY {}", reasons::text(reasons))
+            }
+            StepEvent::Line { line, .. } => {
+                let since =
+                    self.started.get(&id).map_or(0.0, |start| start.elapsed().as_secs_f64());
+                format!("#{number} {since:.2} {}", shown(line))
+            }
+            StepEvent::Cached => format!("#{number} {label}\n#{number} CACHED"),
+            StepEvent::Done(time) => format!("#{number} DONE {}", seconds(time)),
+            StepEvent::Failed(time) => format!("#{number} ERROR {}", seconds(time)),
+        }
+    }
+
+    /// Shows an event on the bars.
+    fn bars(&mut self, screen: &MultiProgress, id: VertexId, event: StepEvent<'_>) {
+        let text = match event {
+            StepEvent::Started(reasons) => {
                 let bar = screen.add(ProgressBar::new_spinner());
                 if let Ok(style) =
                     ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")
                 {
                     bar.set_style(style);
                 }
-                bar.set_prefix(label.clone());
+                bar.set_prefix(self.label(id).to_owned());
                 // Until there is output to show.
                 bar.set_message(reasons::text(reasons));
                 bar.enable_steady_tick(Duration::from_millis(120));
-                state.bars.insert(id, bar);
+                self.bars.insert(id, bar);
+                return;
             }
-            Event::Line { line, .. } => {
-                if let Some(bar) = state.bars.get(&id) {
+            StepEvent::Line { line, .. } => {
+                if let Some(bar) = self.bars.get(&id) {
                     bar.set_message(shown(line));
                 }
+                return;
             }
-            Event::Cached => finish(state, format!("= {label} CACHED")),
-            Event::Done(time) => finish(state, format!("+ {label} {}", seconds(time))),
-            Event::Failed(time) => finish(state, format!("! {label} ERROR {}", seconds(time))),
+            StepEvent::Cached => format!("= {} CACHED", self.label(id)),
+            StepEvent::Done(time) => format!("+ {} {}", self.label(id), seconds(time)),
+            StepEvent::Failed(time) => format!("! {} ERROR {}", self.label(id), seconds(time)),
+        };
+        if let Some(bar) = self.bars.remove(&id) {
+            bar.finish_and_clear();
         }
+        // Nobody is left to tell if the terminal is gone.
+        let _ = screen.println(text);
     }
 }
 
-impl Events for Progress {
-    fn event(&self, vertex: VertexId, event: Event<'_>) {
-        let mut state = self.lock();
-        match event {
-            Event::Started(_) => {
-                state.started.insert(vertex, Instant::now());
-            }
-            Event::Line { line, .. } => {
-                let tail = state.tails.entry(vertex).or_default();
-                tail.push_back(shown(line));
-                if tail.len() > TAIL {
-                    tail.pop_front();
-                }
-            }
-            Event::Done(_) => {
-                state.tails.remove(&vertex);
-            }
-            Event::Cached | Event::Failed(_) => {}
-        }
-        match self.mode {
-            ProgressMode::Plain => self.plain(&mut state, vertex, event),
-            ProgressMode::Tty => self.tty(&mut state, vertex, event),
-            ProgressMode::Auto | ProgressMode::None => {}
-        }
-    }
+fn labels(graph: &Graph) -> Vec<String> {
+    graph.vertices.iter().map(|vertex| shown_label(&vertex.label)).collect()
+}
+
+/// Returns the label of a step as it is shown: one line of bounded length.
+fn shown_label(label: &str) -> String {
+    printable(label.lines().next().unwrap_or_default()).chars().take(200).collect()
 }
 
 /// Returns a line of a command's output as it is shown. A bar that the command redraws with

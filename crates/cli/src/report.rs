@@ -1,31 +1,292 @@
-//! Where text leaves the program: problems, notes and results.
+//! The one place where errors become text: what went wrong, where, why, and what to do.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 
+use xbuild_build::error::{ErrorKind, Fault};
+use xbuild_build::events::Warning;
+use xbuild_dockerfile::Diagnostic;
 use xbuild_model::FailureKind;
+use xbuild_plan::Span;
 
-pub(crate) use xbuild_build::problem::{Problem, ProblemKind, printable, warning};
+/// Whose business a problem is; decides the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProblemKind {
+    /// The command line is wrong.
+    CommandLine,
+    /// A stage of the pipeline failed.
+    Failure(FailureKind),
+    /// Whoever reads our output has stopped to.
+    BrokenPipe,
+    /// An input is wrong, and the result says so.
+    Shown,
+}
 
-/// Prints a problem to standard error and returns the exit status that goes with it.
-pub(crate) fn print(problem: &Problem) -> ExitCode {
-    if !matches!(problem.kind(), ProblemKind::BrokenPipe | ProblemKind::Shown) {
-        // Nobody is left to tell if this fails.
-        let _ = io::stderr().write_all(problem.render().as_bytes());
+/// What ends a command other than success.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
+    kind: ProblemKind,
+    message: String,
+    /// The place in a Dockerfile, and the lines there.
+    place: Option<(Span, String)>,
+    causes: Vec<String>,
+    /// Output of the step that failed.
+    log: Vec<String>,
+    hint: Option<String>,
+    /// Problems found along with this one.
+    more: Vec<Problem>,
+}
+
+impl Problem {
+    /// Makes a problem with the command line.
+    pub(crate) fn command_line(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::CommandLine, message)
     }
-    ExitCode::from(problem.exit_code())
+
+    /// Makes a problem with an input: the Dockerfile, the context, a file that was named.
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Failure(FailureKind::User), message)
+    }
+
+    /// Makes a problem of the given kind.
+    pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Failure(kind), message)
+    }
+
+    /// Makes a problem of an error of a build whose Dockerfile has the text `source`.
+    pub(crate) fn in_file<E: Fault>(error: &E, source: &str) -> Self {
+        let lines: Vec<&str> = source.lines().collect();
+        let mut problems = error.each().into_iter().map(|fault| Self::fault(fault, &lines));
+        // There is no error without a fault.
+        let mut first = problems.next().unwrap_or_else(|| Self::fault(error, &lines));
+        first.0.more.extend(problems);
+        first
+    }
+
+    fn fault(error: &dyn Fault, lines: &[&str]) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Request => ProblemKind::CommandLine,
+            ErrorKind::Stage(kind) => ProblemKind::Failure(kind),
+        };
+        let mut problem = Self::new(kind, error.to_string());
+        problem.0.causes = causes(error.source());
+        problem.0.place = error.span().map(|span| (span.clone(), excerpt(lines, span)));
+        problem.0.hint = error.hint();
+        problem
+    }
+
+    /// Makes a problem of a failed file operation.
+    pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Self {
+        Self::input(format!("cannot {action} {}: {error}", path.display()))
+    }
+
+    /// Makes a problem that has been shown already, as part of a result.
+    pub(crate) fn shown() -> Self {
+        Self::new(ProblemKind::Shown, "")
+    }
+
+    /// Makes a problem of that kind.
+    pub(crate) fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind,
+            message: message.into(),
+            place: None,
+            causes: Vec::new(),
+            log: Vec::new(),
+            hint: None,
+            more: Vec::new(),
+        }))
+    }
+
+    /// Adds advice.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the last output of the step that failed.
+    pub(crate) fn with_log(mut self, log: Vec<String>) -> Self {
+        self.0.log = log;
+        self
+    }
+
+    /// Returns this problem and those found along with it: message and place.
+    pub(crate) fn each(&self) -> Vec<(&str, Option<&Span>)> {
+        let place = self.0.place.as_ref().map(|(span, _)| span);
+        let more = self.0.more.iter().flat_map(Problem::each);
+        std::iter::once((self.0.message.as_str(), place)).chain(more).collect()
+    }
+
+    /// Returns the message alone.
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Returns whose business it is.
+    pub(crate) fn kind(&self) -> ProblemKind {
+        self.0.kind
+    }
+
+    /// Returns the exit status that goes with it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.0.kind {
+            ProblemKind::BrokenPipe => 0,
+            ProblemKind::Shown => 1,
+            ProblemKind::CommandLine => 2,
+            ProblemKind::Failure(kind) => match kind {
+                FailureKind::User => 1,
+                FailureKind::Step => 3,
+                FailureKind::Remote => 4,
+                FailureKind::Environment => 5,
+                FailureKind::Internal => 70,
+            },
+        }
+    }
+
+    /// Returns the problem as people read it, with a final newline.
+    pub(crate) fn render(&self) -> String {
+        let mut text = format!("error: {}\n", printable(&self.0.message));
+        if let Some((span, excerpt)) = &self.0.place {
+            let _ = write!(text, " --> {}\n{excerpt}", printable(&span.to_string()));
+        }
+        for line in &self.0.log {
+            let _ = writeln!(text, "  | {line}");
+        }
+        for cause in &self.0.causes {
+            let _ = writeln!(text, "cause: {}", printable(cause));
+        }
+        if let Some(hint) = &self.0.hint {
+            let _ = writeln!(text, "hint: {}", printable(hint));
+        }
+        for problem in &self.0.more {
+            let _ = write!(text, "\n{}", problem.render());
+        }
+        text
+    }
 }
 
-/// Writes a line to standard error. Nobody is left to tell if that fails.
-pub(crate) fn note(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+impl<E: Fault> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::in_file(&error, "")
+    }
 }
 
-/// Writes to standard output. A reader that went away is a quiet end, not an error.
-pub(crate) fn to_stdout(bytes: &[u8]) -> Result<(), Problem> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Problem::new(ProblemKind::BrokenPipe, ""),
-        _ => Problem::failure(FailureKind::Internal, format!("cannot write output: {error}")),
-    })
+fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
+    let mut list = Vec::new();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if list.last() != Some(&text) {
+            list.push(text);
+        }
+        source = error.source();
+    }
+    list
+}
+
+/// Returns the lines of `span` with one line on either side, numbered, those of the span marked.
+fn excerpt(lines: &[&str], span: &Span) -> String {
+    /// Long instructions are cut: the first lines tell which one it is.
+    const MAX_LINES: u32 = 12;
+    let (first, last) = (*span.lines.start(), *span.lines.end());
+    let shown = first.saturating_sub(1).max(1)..=last.min(first + MAX_LINES).saturating_add(1);
+    let mut text = String::from("     |\n");
+    let (first, last) = (*shown.start(), *shown.end());
+    let numbered = (first..=last).zip(lines.iter().skip(first as usize - 1));
+    for (number, line) in numbered {
+        let mark = if span.lines.contains(&number) { ">" } else { " " };
+        let _ = writeln!(text, "{number:>4} |{mark} {}", printable(line));
+    }
+    text.push_str("     |\n");
+    text
+}
+
+/// Returns a broken rule of the linter, in a Dockerfile of these lines, as people read it.
+pub(crate) fn finding(finding: &Diagnostic, lines: &[&str]) -> String {
+    let mut text = format!("warning: {}: {}\n", finding.rule, printable(&finding.message));
+    let place = printable(&finding.span.to_string());
+    let _ = write!(text, " --> {place}\n{}", excerpt(lines, &finding.span));
+    if let Some(url) = finding.rule.url() {
+        let _ = writeln!(text, "see: {url}");
+    }
+    text
+}
+
+/// Returns a warning as people read it, without a final newline.
+pub(crate) fn warning(warning: &Warning) -> String {
+    let text = format!("warning: {}", printable(&warning.to_string()));
+    let Warning::Base(error) = warning else { return text };
+    let place = printable(&error.span.to_string());
+    let causes = causes(error.source());
+    let causes: String = causes.iter().map(|cause| format!(": {}", printable(cause))).collect();
+    format!(
+        "{text} ({place}){causes}\nnote: rules and errors that depend on this image are left out"
+    )
+}
+
+/// Returns text that is safe to show: no control characters or escape sequences of whoever wrote
+/// a Dockerfile, an image or a program reach the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape_sequence(&mut chars),
+            '\t' | '\n' => out.push(c),
+            // Also the C1 controls, and marks that change the direction of writing.
+            c if c.is_control() => {}
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn skip_escape_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match chars.next() {
+        Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
+        // Operating system commands end with BEL or ESC \.
+        Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\\') {},
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xbuild_build::error::StepError;
+    use xbuild_model::StepFailure;
+    use xbuild_solve::SolveError;
+
+    use super::*;
+
+    #[test]
+    fn shows_the_place_and_what_to_do() {
+        let source = "FROM a\nRUN one \\\n  two\nCMD x\n";
+        let span = Span::new(&"Dockerfile".into(), 2, 3);
+        let failure = StepFailure::new(FailureKind::Step, io::Error::other("exit code 1"))
+            .with_hint("do something");
+        let label = "[2/2] RUN one".to_owned();
+        let platform = "linux/amd64".parse().unwrap();
+        let error = StepError(Box::new(SolveError { label, span, platform, failure }));
+        let problem = Problem::in_file(&error, source);
+        assert_eq!(
+            problem.render(),
+            "error: [2/2] RUN one: exit code 1\n --> Dockerfile:2-3\n     |\n   1 |  FROM a\n   2 |> \
+             RUN one \\\n   3 |>   two\n   4 |  CMD x\n     |\nhint: do something\n"
+        );
+        assert_eq!(problem.exit_code(), 3);
+    }
+
+    #[test]
+    fn lets_no_escape_sequence_through() {
+        assert_eq!(
+            printable("\u{1b}[31mred\u{1b}[0m\u{1b}]0;title\u{7} \r\u{8}\u{9b}x\ty"),
+            "red x\ty"
+        );
+    }
 }

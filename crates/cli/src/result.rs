@@ -5,18 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use xbuild_image::Assembled;
-use xbuild_model::{Descriptor, Reference};
+use xbuild_build::Outcome;
+use xbuild_model::Descriptor;
 
-use crate::report::{self, Problem};
+use crate::console::Console;
+use crate::report::Problem;
 
 /// A finished build.
 #[derive(Debug)]
-pub(crate) struct BuildResult<'a> {
-    pub(crate) assembled: &'a Assembled,
-    pub(crate) names: &'a [Reference],
-    pub(crate) pushed: bool,
-}
+pub(crate) struct BuildResult<'a>(pub(crate) &'a Outcome);
 
 impl BuildResult<'_> {
     /// Writes `--metadata-file` and `--iidfile`.
@@ -30,7 +27,7 @@ impl BuildResult<'_> {
             fs::write(path, text).map_err(|error| Problem::file("write", path, &error))?;
         }
         if let Some(path) = iid {
-            let digest = self.assembled.root().0.digest.to_string();
+            let digest = self.0.assembled.root().0.digest.to_string();
             fs::write(path, digest).map_err(|error| Problem::file("write", path, &error))?;
         }
         Ok(())
@@ -38,27 +35,32 @@ impl BuildResult<'_> {
 
     /// Prints the digests: the root's alone if `quiet`, else with those of the platforms, on
     /// standard error if standard output has the image itself.
-    pub(crate) fn print(&self, quiet: bool, to_stdout: bool) -> Result<(), Problem> {
+    pub(crate) fn print(
+        &self,
+        console: &Console,
+        quiet: bool,
+        to_stdout: bool,
+    ) -> Result<(), Problem> {
         let text =
-            if quiet { format!("{}\n", self.assembled.root().0.digest) } else { self.summary() };
+            if quiet { format!("{}\n", self.0.assembled.root().0.digest) } else { self.summary() };
         if to_stdout {
-            return report::to_stdout(text.as_bytes());
+            return console.result(text.as_bytes());
         }
-        report::note(text.trim_end());
+        console.error_bytes(text.as_bytes());
         Ok(())
     }
 
     fn summary(&self) -> String {
         let mut text = String::new();
-        if let Some(index) = &self.assembled.index {
+        if let Some(index) = &self.0.assembled.index {
             let _ = writeln!(text, "{:<16} {}", "index", index.descriptor.digest);
         }
-        for image in &self.assembled.images {
+        for image in &self.0.assembled.images {
             let platform = image.platform.to_string();
             let _ = writeln!(text, "{platform:<16} {}", image.descriptor.digest);
         }
-        for name in self.names {
-            let what = if self.pushed { "pushed" } else { "named" };
+        for name in &self.0.names {
+            let what = if self.0.is_pushed { "pushed" } else { "named" };
             let _ = writeln!(text, "{what:<16} {name}");
         }
         text
@@ -68,17 +70,17 @@ impl BuildResult<'_> {
     ///
     /// **Source** — `docker buildx build` reference, § --metadata-file.
     fn metadata(&self) -> Value {
-        let root = self.assembled.root().0;
+        let root = self.0.assembled.root().0;
         let mut map = Map::new();
         map.insert("containerimage.digest".into(), json!(root.digest));
         map.insert("containerimage.descriptor".into(), descriptor(root));
-        if let ([image], None) = (&self.assembled.images[..], &self.assembled.index) {
+        if let ([image], None) = (&self.0.assembled.images[..], &self.0.assembled.index) {
             map.insert(
                 "containerimage.config.digest".into(),
                 json!(image.config_descriptor.digest),
             );
         }
-        let platforms = self.assembled.images.iter().map(|image| {
+        let platforms = self.0.assembled.images.iter().map(|image| {
             json!({
                 "platform": image.platform.to_string(),
                 "digest": image.descriptor.digest,
@@ -87,8 +89,8 @@ impl BuildResult<'_> {
             })
         });
         map.insert("containerimage.platforms".into(), platforms.collect());
-        if !self.names.is_empty() {
-            let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        if !self.0.names.is_empty() {
+            let names: Vec<String> = self.0.names.iter().map(ToString::to_string).collect();
             map.insert("image.name".into(), json!(names.join(",")));
         }
         Value::Object(map)

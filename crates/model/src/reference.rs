@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Digest;
 
 /// A parsed image reference, with Docker's defaults filled in.
@@ -10,7 +12,8 @@ use crate::Digest;
 /// `busybox` is `docker.io/library/busybox:latest`.
 ///
 /// **Source** — distribution/reference grammar; OCI distribution-spec § Pulling manifests.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Reference {
     registry: String,
     repository: String,
@@ -133,6 +136,20 @@ impl FromStr for Reference {
     }
 }
 
+impl TryFrom<String> for Reference {
+    type Error = ReferenceError;
+
+    fn try_from(text: String) -> Result<Self, ReferenceError> {
+        text.parse()
+    }
+}
+
+impl From<Reference> for String {
+    fn from(reference: Reference) -> Self {
+        reference.to_string()
+    }
+}
+
 fn has_upper(text: &str) -> bool {
     text.chars().any(|c| c.is_ascii_uppercase())
 }
@@ -205,7 +222,9 @@ mod tests {
             (format!("a@{digest}"), format!("docker.io/library/a@{digest}")),
             (format!("a:t@{digest}"), format!("docker.io/library/a:t@{digest}")),
         ] {
-            assert_eq!(input.parse::<Reference>().unwrap().to_string(), expected, "{input}");
+            let reference: Reference = input.parse().unwrap();
+            assert_eq!(reference.to_string(), expected, "{input}");
+            assert_eq!(expected.parse::<Reference>().unwrap(), reference, "{input}");
         }
     }
 

@@ -45,6 +45,19 @@ pub enum FetchWarning {
     },
 }
 
+impl fmt::Display for FetchWarning {
+    /// Writes one line; names stand as the Dockerfile has them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Submodules { remote } => write!(
+                f,
+                "{remote} has submodules, which are not fetched: ask for them with \
+                 ?submodules=true, or silence this with ?submodules=false"
+            ),
+        }
+    }
+}
+
 impl fmt::Debug for FetchOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchOptions")

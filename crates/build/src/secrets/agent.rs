@@ -1,4 +1,4 @@
-//! `--ssh`: the agent of the user, or one that is started to serve keys.
+//! SSH agents: that of the user, or one that is started to serve keys.
 //!
 //! The agent is OpenSSH's own `ssh-agent`, so keys of all kinds work and none is read by code of
 //! ours. It is the parent's business to end it, but it ends by itself when the parent is killed:
@@ -18,8 +18,9 @@ use xbuild_model::run::SecretBytes;
 use xbuild_model::{FailureKind, StepFailure};
 
 use super::read_bounded;
+use crate::error::SecretError;
 use crate::machine::Machine;
-use crate::problem::Problem;
+use crate::request::AgentSource;
 
 /// The largest key in bytes; the largest RSA keys in use have a tenth of it.
 const MAX_KEY: u64 = 100 << 10;
@@ -43,53 +44,46 @@ pub(super) struct Key {
 }
 
 impl Agent {
-    /// Reads `ID[=SOCKET|=KEY[,KEY..]]` and returns the id beside the agent; `default` alone, or
-    /// any other id, is the agent of `SSH_AUTH_SOCK`.
-    ///
-    /// **Source** — `docker buildx build` reference, § --ssh.
-    pub(super) fn parse(text: &str, machine: &Machine) -> Result<(String, Self), Problem> {
-        let fail =
-            |reason: String| Problem::command_line(format!("invalid --ssh {text:?}: {reason}"));
-        let (id, paths) = text.split_once('=').unwrap_or((text, ""));
-        let id = if id.is_empty() { "default" } else { id };
-        let paths: Vec<PathBuf> =
-            paths.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+    /// Finds the agent, and reads the keys if one has to be started for them.
+    pub(super) fn read(source: &AgentSource, machine: &Machine) -> Result<Self, SecretError> {
+        let AgentSource { id, paths } = source;
+        let fail = |reason: String, hint: Option<String>| SecretError::Agent {
+            source_text: source.to_string(),
+            reason,
+            hint,
+        };
         let paths = match (paths.is_empty(), &machine.ssh_agent) {
-            (false, _) => paths,
+            (false, _) => paths.clone(),
             (true, Some(socket)) => vec![socket.clone()],
             (true, None) => {
-                return Err(fail("SSH_AUTH_SOCK is not set".to_owned())
-                    .with_hint(format!("start an agent, or name a key: --ssh {id}=FILE")));
+                let hint = format!("start an agent, or name a key: --ssh {id}=FILE");
+                return Err(fail("SSH_AUTH_SOCK is not set".to_owned(), Some(hint)));
             }
         };
         let mut keys = Vec::new();
         for path in &paths {
             let meta = fs::metadata(path)
-                .map_err(|error| fail(format!("cannot use {}: {error}", path.display())))?;
+                .map_err(|error| fail(format!("cannot use {}: {error}", path.display()), None))?;
             if meta.file_type().is_socket() {
                 if paths.len() > 1 {
-                    return Err(fail("one socket, or keys only".to_owned()));
+                    return Err(fail("one socket, or keys only".to_owned(), None));
                 }
                 let path = std::path::absolute(path)
-                    .map_err(|error| Problem::file("resolve", path, &error))?;
-                return Ok((id.to_owned(), Self::Socket(path)));
+                    .map_err(|error| SecretError::Socket { path: path.clone(), error })?;
+                return Ok(Self::Socket(path));
             }
             keys.push(
                 Key::read(path)
-                    .map_err(|reason| fail(format!("the key {} {reason}", path.display())))?,
+                    .map_err(|reason| fail(format!("the key {} {reason}", path.display()), None))?,
             );
         }
         for program in ["ssh-agent", "ssh-add"] {
             if !is_installed(program, &machine.search_path) {
-                return Err(Problem::failure(
-                    FailureKind::Environment,
-                    format!("--ssh {id}: the program {program}, which serves keys, is missing"),
-                )
-                .with_hint("install openssh-client, or give the socket of an agent"));
+                return Err(SecretError::Program { id: id.clone(), program });
             }
         }
         let search_path = machine.search_path.clone();
-        Ok((id.to_owned(), Self::Keys { keys, search_path, started: Mutex::new(None) }))
+        Ok(Self::Keys { keys, search_path, started: Mutex::new(None) })
     }
 
     /// Returns the socket, and starts the agent if nobody has yet.
@@ -250,33 +244,29 @@ mod tests {
     use super::*;
 
     fn machine() -> Machine {
-        Machine {
-            store_is_named: true,
-            store: None,
-            search_path: std::env::var_os("PATH").unwrap_or_default(),
-            proxies: Default::default(),
-            docker_config: None,
-            ssh_agent: None,
-            git_environment: Vec::new(),
-        }
+        let search_path = std::env::var_os("PATH").unwrap_or_default();
+        Machine { search_path, ..Machine::default() }
+    }
+
+    fn agent(paths: &[PathBuf]) -> Result<Agent, SecretError> {
+        Agent::read(&AgentSource { id: "a".to_owned(), paths: paths.to_vec() }, &machine())
     }
 
     #[test]
     fn tells_sockets_from_keys() {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
+        let path = |name: &str| folder.path().join(name);
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         fs::write(path("text"), "no key").unwrap();
-        let (id, agent) = Agent::parse(&format!("={}", path("socket")), &machine()).unwrap();
-        assert_eq!(id, "default");
-        assert!(matches!(agent, Agent::Socket(_)));
-        for (text, word) in [
-            (format!("a={},{}", path("socket"), path("text")), "one socket"),
-            (format!("a={}", path("text")), "is no private key"),
-            (format!("a={}", path("none")), "cannot use"),
+        assert!(matches!(agent(&[path("socket")]).unwrap(), Agent::Socket(_)));
+        for (paths, word) in [
+            (&[path("socket"), path("text")][..], "one socket"),
+            (&[path("text")], "is no private key"),
+            (&[path("none")], "cannot use"),
+            (&[], "SSH_AUTH_SOCK is not set"),
         ] {
-            let problem = Agent::parse(&text, &machine()).unwrap_err();
-            assert!(problem.message().contains(word), "{}", problem.message());
+            let error = agent(paths).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
         }
     }
 
@@ -298,10 +288,9 @@ mod tests {
         generate(&path, "");
         // Too open for ssh-add itself, as keys in a checkout are.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        let (id, agent) = Agent::parse(&format!("deploy={}", path.display()), &machine()).unwrap();
-        assert_eq!(id, "deploy");
-        let socket = agent.socket().unwrap();
-        assert_eq!(agent.socket().unwrap(), socket, "one agent serves all steps");
+        let served = agent(std::slice::from_ref(&path)).unwrap();
+        let socket = served.socket().unwrap();
+        assert_eq!(served.socket().unwrap(), socket, "one agent serves all steps");
         let list = program("ssh-add", &machine().search_path)
             .arg("-L")
             .env("SSH_AUTH_SOCK", &socket)
@@ -310,13 +299,12 @@ mod tests {
         let public = fs::read_to_string(path.with_extension("pub")).unwrap();
         let words = |text: &str| text.split(' ').nth(1).map(str::to_owned);
         assert_eq!(words(&String::from_utf8(list.stdout).unwrap()), words(&public));
-        drop(agent);
+        drop(served);
         assert!(!socket.exists());
 
         let locked = folder.path().join("locked");
         generate(&locked, "passphrase");
-        let (_, agent) = Agent::parse(&format!("a={}", locked.display()), &machine()).unwrap();
-        let failure = agent.socket().unwrap_err();
+        let failure = agent(&[locked]).unwrap().socket().unwrap_err();
         assert_eq!(failure.kind(), FailureKind::User);
         assert!(failure.hint().unwrap().contains("passphrase"));
     }

@@ -8,9 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
 
 use super::check::Format;
 use super::input::InputArgs;
-use crate::arguments::StoreArgs;
-use crate::progress::ProgressMode;
+use crate::console::ProgressMode;
 use crate::report::Problem;
+use crate::store_args::StoreArgs;
 
 /// The arguments of `xbuild build`, spelled as `docker buildx build` spells them.
 #[derive(Debug, clap::Args)]
@@ -108,6 +108,11 @@ pub(super) enum Call {
 }
 
 impl BuildArgs {
+    /// Returns how progress is shown.
+    pub(crate) fn progress(&self) -> ProgressMode {
+        if self.quiet { ProgressMode::None } else { self.progress }
+    }
+
     /// Returns what `--call` and `--check` ask for.
     pub(super) fn call(&self) -> Result<Call, Problem> {
         let text = match (&self.call, self.check) {

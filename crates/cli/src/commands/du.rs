@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use xbuild_store::Store;
-
-use crate::arguments::StoreArgs;
+use crate::console::Console;
 use crate::environment;
-use crate::report::{self, Problem, printable};
+use crate::report::{Problem, printable};
+use crate::store_args::StoreArgs;
 
 /// The arguments of `xbuild du`.
 #[derive(Debug, clap::Args)]
@@ -20,11 +19,10 @@ pub(crate) struct DuArgs {
 }
 
 /// Prints a table of the store's contents.
-pub(crate) fn run(args: &DuArgs) -> Result<(), Problem> {
+pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let root = machine.store_root()?;
-    let store = Store::open(root).map_err(|error| Problem::store(&error))?;
-    let mut text = format!("store: {}\n", root.display());
+    let store = xbuild_build::open_store(&machine)?;
+    let mut text = format!("store: {}\n", machine.store_root()?.display());
     let mut total = 0;
     let _ = writeln!(text, "{:<18} {:>8} {:>10}  LAST USED", "KIND", "COUNT", "SIZE");
     for usage in store.usage() {
@@ -46,7 +44,7 @@ pub(crate) fn run(args: &DuArgs) -> Result<(), Problem> {
                 writeln!(text, "{used:<20}  {:>10}  {}", size(mount.bytes), printable(&mount.id));
         }
     }
-    report::to_stdout(text.as_bytes())
+    console.result(text.as_bytes())
 }
 
 fn date(time: SystemTime) -> String {

@@ -1,16 +1,16 @@
-//! What is built from: what can be typed to say it, and what that means.
+//! The input of a build: what can be typed to name it, and what that means.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use xbuild_build::contexts::ContextPlace;
 use xbuild_build::docker_config;
+use xbuild_build::request::{ContextPlace, InputRequest, NamedPlace};
 use xbuild_model::{Platform, RemoteSource};
-use xbuild_plan::{NamedContext, PlanOptions};
 
 use crate::environment;
 use crate::report::Problem;
+use crate::values::context;
 
 /// The arguments that say what is built from, of every subcommand that reads a Dockerfile.
 #[derive(Debug, clap::Args)]
@@ -42,41 +42,28 @@ pub(crate) struct InputArgs {
     pub(super) pull: bool,
 }
 
-/// What a Dockerfile is read with.
-#[derive(Debug)]
-pub(super) struct InputOptions {
-    /// What the planner is told.
-    pub(super) plan: PlanOptions,
-    /// Where the contexts are that are no images, by name; the empty name is the main one.
-    pub(super) contexts: BTreeMap<String, ContextPlace>,
-}
-
-impl InputOptions {
-    /// Works out what was meant. Looks at the environment, Docker's configuration and whether
-    /// folders exist, nothing else.
-    pub(super) fn new(args: &InputArgs) -> Result<Self, Problem> {
-        let mut build_args = build_args(&args.build_arg);
-        let config = environment::docker_config();
-        let host = environment::variable("DOCKER_HOST");
-        let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref())?;
-        add_proxies(&mut build_args, proxies);
-        let mut main = ContextPlace::main(&args.context)?;
-        if let ContextPlace::Remote(RemoteSource::Git(git)) = &mut main
-            && keeps_git_dir(&build_args)
-        {
-            git.keep_git_dir = Some(true);
-        }
-        let mut places = BTreeMap::from([(String::new(), main)]);
-        let contexts = named_contexts(&args.build_context, &mut places)?;
-        let plan = PlanOptions {
-            platforms: platforms(&args.platform)?,
-            build_args,
-            target: args.target.clone(),
-            contexts,
-            ..PlanOptions::new(Platform::host())
-        };
-        Ok(Self { plan, contexts: places })
+/// Works out what was meant. Looks at the environment, Docker's configuration and whether folders
+/// exist, nothing else.
+pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
+    let mut build_args = build_args(&args.build_arg);
+    let config = environment::docker_config();
+    let host = environment::variable("DOCKER_HOST");
+    let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref())?;
+    add_proxies(&mut build_args, proxies);
+    let mut main = context::main(&args.context)?;
+    if let ContextPlace::Remote(RemoteSource::Git(git)) = &mut main
+        && keeps_git_dir(&build_args)
+    {
+        git.keep_git_dir = Some(true);
     }
+    Ok(InputRequest {
+        context: main,
+        dockerfile: context::dockerfile(args.file.as_deref()),
+        contexts: named_contexts(&args.build_context)?,
+        build_args,
+        platforms: platforms(&args.platform)?,
+        target: args.target.clone(),
+    })
 }
 
 /// Returns whether the main context, if it is a repository, shall have its `.git`.
@@ -88,26 +75,20 @@ fn keeps_git_dir(build_args: &[(String, String)]) -> bool {
     })
 }
 
-fn named_contexts(
-    values: &[String],
-    places: &mut BTreeMap<String, ContextPlace>,
-) -> Result<BTreeMap<String, NamedContext>, Problem> {
+fn named_contexts(values: &[String]) -> Result<BTreeMap<String, NamedPlace>, Problem> {
     let mut contexts = BTreeMap::new();
     for (name, value) in key_values("build-context", values)? {
-        // The last of a name counts.
-        places.remove(&name);
-        let context = if value.starts_with("docker-image://") || value.starts_with("oci-layout://")
-        {
-            NamedContext::Image(value)
+        let place = if value.starts_with("docker-image://") || value.starts_with("oci-layout://") {
+            NamedPlace::Image(value)
         } else if value.starts_with("target:") {
             return Err(Problem::command_line(format!(
                 "--build-context {name}={value}: target: is for bake files, which are not implemented"
             )));
         } else {
-            places.insert(name.clone(), ContextPlace::named(&name, &value)?);
-            NamedContext::Folder
+            context::named(&name, &value)?
         };
-        contexts.insert(name, context);
+        // The last of a name counts.
+        contexts.insert(name, place);
     }
     Ok(contexts)
 }

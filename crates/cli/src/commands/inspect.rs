@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use xbuild_build::import;
 use xbuild_image::{InspectedImage, Inspection};
 use xbuild_model::{Descriptor, Platform};
 
 use super::du::size;
+use crate::console::Console;
 use crate::environment;
-use crate::report::{self, Problem, printable};
+use crate::report::{Problem, printable};
 
 /// The arguments of `xbuild inspect`.
 #[derive(Debug, clap::Args)]
@@ -36,16 +36,16 @@ enum Format {
 }
 
 /// Reads the documents of an image, no layer, and prints them.
-pub(crate) fn run(args: &InspectArgs) -> Result<(), Problem> {
-    let inspection = import::inspect(&environment::machine(None)?, &args.image)?;
+pub(crate) fn run(args: &InspectArgs, console: &Console) -> Result<(), Problem> {
+    let inspection = xbuild_build::inspect(&environment::machine(None)?, &args.image)?;
     if args.raw {
-        return report::to_stdout(&inspection.bytes);
+        return console.result(&inspection.bytes);
     }
     let text = match args.format {
         Format::Text => text(&inspection),
         Format::Json => format!("{:#}\n", json(&inspection)),
     };
-    report::to_stdout(text.as_bytes())
+    console.result(text.as_bytes())
 }
 
 fn platform(image: &InspectedImage) -> String {

@@ -2,7 +2,7 @@
 
 pub(crate) mod build;
 mod build_args;
-mod build_options;
+mod build_request;
 pub(crate) mod check;
 pub(crate) mod du;
 mod input;

@@ -6,8 +6,9 @@ use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::Platform;
 
+use crate::console::Console;
 use crate::environment;
-use crate::report::{self, Problem};
+use crate::report::Problem;
 
 /// The arguments of `xbuild platforms`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ const PLATFORMS: &[&str] = &[
 ];
 
 /// Prints a line for each platform, then what would have to be there for more.
-pub(crate) fn run(_args: &PlatformsArgs) -> Result<(), Problem> {
+pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Problem> {
     let capabilities = Capabilities::probe(&Arch::ALL, &environment::search_path());
     let mut text = String::from("PLATFORM         RUN STEPS\n");
     let mut missing: Vec<Gap> = Vec::new();
@@ -83,5 +84,5 @@ pub(crate) fn run(_args: &PlatformsArgs) -> Result<(), Problem> {
             let _ = writeln!(text, "  - {}: {}", gap.why, gap.how_to_get);
         }
     }
-    report::to_stdout(text.as_bytes())
+    console.result(text.as_bytes())
 }

@@ -1,12 +1,13 @@
 //! `xbuild prune`: removes cached results.
 
-use xbuild_build::wiring;
-use xbuild_store::{Store, StoreError};
+use xbuild_build::error::OpenError;
+use xbuild_store::Store;
 
 use super::du;
-use crate::arguments::StoreArgs;
+use crate::console::Console;
 use crate::environment;
-use crate::report::{self, Problem};
+use crate::report::Problem;
+use crate::store_args::StoreArgs;
 
 /// The arguments of `xbuild prune`.
 #[derive(Debug, clap::Args)]
@@ -19,14 +20,13 @@ pub(crate) struct PruneArgs {
 }
 
 /// Removes what no image needs (cache mounts too), or everything.
-pub(crate) fn run(args: &PruneArgs) -> Result<(), Problem> {
+pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let failed = |error: StoreError| Problem::store(&error);
-    let store = Store::open(machine.store_root()?).map_err(failed)?;
+    let store = xbuild_build::open_store(&machine)?;
     let total = |store: &Store| store.usage().iter().map(|usage| usage.bytes).sum::<u64>();
     let before = total(&store);
-    let leftovers = store.prune(args.all).map_err(failed)?;
+    let leftovers = store.prune(args.all).map_err(OpenError::from)?;
     let freed = before.saturating_sub(total(&store));
-    wiring::remove_leftovers(&machine, &leftovers)?;
-    report::to_stdout(format!("removed {}\n", du::size(freed)).as_bytes())
+    xbuild_build::remove_leftovers(&machine, &leftovers)?;
+    console.result(format!("removed {}\n", du::size(freed)).as_bytes())
 }

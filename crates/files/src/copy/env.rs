@@ -47,3 +47,14 @@ pub enum CopyWarning {
         name: String,
     },
 }
+
+impl fmt::Display for CopyWarning {
+    /// Writes one line; names stand as the image or the Dockerfile has them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOwner { name } => {
+                write!(f, "the image has no user or group {name:?}: the files belong to 0")
+            }
+        }
+    }
+}

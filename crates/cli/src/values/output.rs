@@ -1,64 +1,20 @@
-//! `-o/--output`: what was typed, and what it means.
+//! Values of `--output`.
 
 use std::path::PathBuf;
 
+use xbuild_build::request::{LayerForm, Output, Target};
 use xbuild_layer::Encoding;
 use xbuild_model::manifest::Compression;
 
-use crate::problem::Problem;
-
-/// Where a result goes, and in which form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Where it goes.
-    pub target: Target,
-    /// How the layers of the image are compressed.
-    pub layers: LayerForm,
-}
-
-/// How the layers of an image are compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LayerForm {
-    /// That of new layers.
-    pub encoding: Encoding,
-    /// Whether layers of base images are compressed like that, too, instead of staying as they are.
-    pub force: bool,
-}
-
-/// Where a result goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// An OCI layout: a tar file, `None` for standard output, or a folder.
-    OciTar(Option<PathBuf>),
-    /// An OCI layout as a folder.
-    OciFolder(PathBuf),
-    /// The files of the image as a tar file, `None` for standard output.
-    Tar(Option<PathBuf>),
-    /// The files of the image as a folder.
-    Local(PathBuf),
-    /// The store, under these names besides the tags; pushed if so asked.
-    Image {
-        /// Further names.
-        names: Vec<String>,
-        /// Whether to push.
-        push: bool,
-    },
-    /// Nothing is kept but the cache.
-    CacheOnly,
-}
-
-impl Output {
-    /// Returns whether the result goes to standard output.
-    pub fn is_stdout(&self) -> bool {
-        matches!(self.target, Target::OciTar(None) | Target::Tar(None))
-    }
-}
+use super::csv;
+use super::names::references;
+use crate::report::Problem;
 
 /// Reads a value of `--output`.
 ///
 /// **Source** — `docker buildx build` reference, § --output: `type=..,key=value,..`, or a folder
 /// alone, or `-` for a tar file on standard output.
-pub fn parse(text: &str) -> Result<Output, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
     if text == "-" {
         return Ok(Output { target: Target::Tar(None), layers: LayerForm::default() });
     }
@@ -93,8 +49,8 @@ pub fn parse(text: &str) -> Result<Output, Problem> {
         "image" | "registry" => {
             let names = attributes.take("name").unwrap_or_default();
             let push = attributes.flag("push")?.unwrap_or(kind == "registry");
-            let names = names.split(',').filter(|name| !name.is_empty());
-            Target::Image { names: names.map(str::to_owned).collect(), push }
+            let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
+            Target::Image { names: references(&names.collect::<Vec<_>>())?, push }
         }
         "cacheonly" => Target::CacheOnly,
         "docker" => {
@@ -117,7 +73,7 @@ struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     fn parse(text: &'a str) -> Result<Self, Problem> {
         let mut attributes = Self { text, list: Vec::new() };
-        for part in split_csv(text) {
+        for part in csv::split(text) {
             let Some((key, value)) = part.split_once('=') else {
                 return Err(attributes.fail("each part is key=value"));
             };
@@ -193,23 +149,6 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Splits a line of comma-separated values; a part in double quotes may hold commas.
-pub fn split_csv(text: &str) -> Vec<String> {
-    let (mut parts, mut quoted) = (vec![String::new()], false);
-    for c in text.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ',' if !quoted => parts.push(String::new()),
-            _ => {
-                if let Some(part) = parts.last_mut() {
-                    part.push(c);
-                }
-            }
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,13 +167,13 @@ mod tests {
             (
                 "type=registry,\"name=r.example/a,r.example/b\"",
                 Target::Image {
-                    names: vec!["r.example/a".into(), "r.example/b".into()],
+                    names: vec!["r.example/a".parse().unwrap(), "r.example/b".parse().unwrap()],
                     push: true,
                 },
             ),
             (
                 "type=image,name=a:1,push=true",
-                Target::Image { names: vec!["a:1".into()], push: true },
+                Target::Image { names: vec!["a:1".parse().unwrap()], push: true },
             ),
             ("type=cacheonly", Target::CacheOnly),
         ] {

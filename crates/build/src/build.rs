@@ -1,0 +1,52 @@
+//! The value that the stages of a build share.
+
+use std::sync::Arc;
+
+use xbuild_registry::Client;
+use xbuild_source::Fetcher;
+use xbuild_store::Store;
+
+use crate::error::OpenError;
+use crate::events::Events;
+use crate::machine::Machine;
+use crate::request::BuildRequest;
+use crate::secrets::GivenSecrets;
+use crate::variant::{self, Variant};
+use crate::wiring;
+
+/// A build that can begin: the request, and all that its stages work with.
+pub struct Build {
+    pub(crate) request: BuildRequest,
+    /// The forms that the image is wanted in, the main one first; at least one.
+    pub(crate) variants: Vec<Variant>,
+    pub(crate) machine: Machine,
+    pub(crate) secrets: Arc<GivenSecrets>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) client: Client,
+    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) events: Arc<dyn Events>,
+}
+
+impl std::fmt::Debug for Build {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Build").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+impl Build {
+    /// Checks the request, reads its secrets and opens the store. Nothing is connected or started
+    /// yet.
+    pub fn open(
+        request: BuildRequest,
+        machine: Machine,
+        events: Arc<dyn Events>,
+    ) -> Result<Self, OpenError> {
+        let variants = variant::variants(&request)?;
+        let secrets = Arc::new(GivenSecrets::read(&request.steps, &machine, &*events)?);
+        let store = wiring::store(&machine)?;
+        let client = wiring::client(&machine, Some(&store))?;
+        let given = Some(Arc::clone(&secrets) as _);
+        let fetcher = wiring::fetcher(&machine, &store, &client, given, Arc::clone(&events));
+        Ok(Self { request, variants, machine, secrets, store, client, fetcher, events })
+    }
+}

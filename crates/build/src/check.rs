@@ -1,0 +1,77 @@
+//! A check of a Dockerfile: errors and broken rules, without a build.
+
+use std::sync::Arc;
+
+use xbuild_dockerfile::{Diagnostics, Dockerfile};
+use xbuild_plan::{Images, PlanOptions};
+
+use crate::error::{BuildError, PlanningError};
+use crate::events::{Event, Events, Silent, Warning};
+use crate::machine::Machine;
+use crate::main_context::{Elsewhere, Input, MainContext};
+use crate::request::InputRequest;
+use crate::{linting, planning, wiring};
+
+/// A Dockerfile that was checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// The Dockerfile.
+    pub main: MainContext,
+    /// The rules that it breaks.
+    pub findings: Diagnostics,
+    /// The reason that it cannot be built for.
+    pub error: Option<PlanningError>,
+}
+
+/// Checks all stages, or those that the target of the request needs. Nothing is kept but contexts
+/// that are no folders.
+pub fn check(
+    request: &InputRequest,
+    machine: &Machine,
+    events: &dyn Events,
+    stdin: &mut Input<'_>,
+) -> Result<Checked, BuildError> {
+    let elsewhere = || {
+        let store = wiring::store(machine)?;
+        let client = wiring::client(machine, Some(&store))?;
+        let fetcher = wiring::fetcher(machine, &store, &client, None, Arc::new(Silent));
+        Ok(Elsewhere { store, fetcher })
+    };
+    let main = MainContext::open(request, &elsewhere, stdin)?;
+    let options = PlanOptions {
+        every_stage: request.target.is_none(),
+        // Nothing runs.
+        allow_insecure: true,
+        ..planning::input_options(request, &main)
+    };
+    let (findings, error) = match planning::parse(&main.file) {
+        Ok(dockerfile) => inspect(&dockerfile, &options, &main, machine, events)?,
+        Err(errors) => (Diagnostics::default(), Some(errors.into())),
+    };
+    Ok(Checked { main, findings, error })
+}
+
+/// Returns the rules that a Dockerfile breaks, and the reason that it cannot be built for.
+fn inspect(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    main: &MainContext,
+    machine: &Machine,
+    events: &dyn Events,
+) -> Result<(Diagnostics, Option<PlanningError>), BuildError> {
+    let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
+    let client = wiring::client(machine, None)?;
+    let mut images = Images::default();
+    let error = match planning::resolve(dockerfile, options, &client, &mut images) {
+        Ok(_) => None,
+        Err(PlanningError::Base(error)) => {
+            // Files are checked where their base images are out of reach, too.
+            events.event(Event::Warning(&Warning::Base(error)));
+            xbuild_plan::check(dockerfile, options, &images).err().map(PlanningError::from)
+        }
+        Err(error) => Some(error),
+    };
+    let ignore = main.file.ignore.as_deref();
+    let findings = linting::all(dockerfile, options, &images, &checks, ignore)?;
+    Ok((findings, error))
+}

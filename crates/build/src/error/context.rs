@@ -1,0 +1,108 @@
+//! Contexts and Dockerfiles that cannot be read.
+
+use std::io;
+use std::path::PathBuf;
+
+use xbuild_files::{CopyError, PatternError, UnpackError};
+use xbuild_model::{FailureKind, StepFailure};
+use xbuild_store::StoreError;
+
+use super::{During, ErrorKind, Fault, OpenError, RequestError};
+
+/// Why a context or the Dockerfile cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// The request is wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The store or the network, which a context that is no folder needs, cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A file operation failed.
+    #[error("cannot {action} {}: {error}", path.display())]
+    File {
+        /// What was attempted, as a verb and perhaps an object.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A stream or a download cannot be read.
+    #[error("cannot read {name}: {error}")]
+    Stream {
+        /// What it is.
+        name: String,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A context has no byte.
+    #[error("{name} is empty: a Dockerfile or a tar archive is expected")]
+    Empty {
+        /// What it is.
+        name: String,
+    },
+    /// A file that is the context is no archive.
+    #[error("the build context {name} is neither a folder nor a tar archive")]
+    NoArchive {
+        /// The file.
+        name: String,
+    },
+    /// No file of a folder of this machine has one of the usual names.
+    #[error("there is no Dockerfile in {}", folder.display())]
+    NoDockerfile {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// No file of a context that was fetched or unpacked has one of the usual names.
+    #[error("there is no Dockerfile in the build context")]
+    NoDockerfileInContext,
+    /// An archive cannot be unpacked.
+    #[error(transparent)]
+    Unpack(During<UnpackError>),
+    /// There is no room in the store for a context that is no folder.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A context or the Dockerfile cannot be fetched.
+    #[error(transparent)]
+    Fetch(StepFailure),
+    /// An ignore file is malformed.
+    #[error("ignore file: {0}")]
+    IgnoreFile(PatternError),
+    /// The folder of a context cannot be opened.
+    #[error(transparent)]
+    Folder(Box<CopyError>),
+}
+
+impl Fault for ContextError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Request(error) => error.kind(),
+            Self::Open(error) => error.kind(),
+            Self::Store(_) => ErrorKind::Stage(FailureKind::Internal),
+            Self::Fetch(failure) => Fault::kind(failure),
+            _ => ErrorKind::Stage(FailureKind::User),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Request(error) => return error.hint(),
+            Self::Open(error) => return error.hint(),
+            Self::Fetch(failure) => return Fault::hint(failure),
+            Self::NoArchive { .. } => "a Dockerfile is named with --file",
+            Self::NoDockerfile { .. } | Self::NoDockerfileInContext => "name it with --file",
+            Self::File { action: READ_DOCKERFILE, error, .. }
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                "name another one with --file"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// The action of a [`ContextError::File`] that has a hint.
+pub(crate) const READ_DOCKERFILE: &str = "read the Dockerfile";

@@ -1,0 +1,77 @@
+//! Results that cannot be written or pushed.
+
+use std::io;
+use std::path::PathBuf;
+
+use xbuild_files::CopyError;
+use xbuild_image::AssembleError;
+use xbuild_layer::LayerError;
+use xbuild_model::{FailureKind, StepFailure};
+use xbuild_store::StoreError;
+
+use super::{During, ErrorKind, Fault, RequestError};
+
+/// Why a result cannot be written or pushed. Outputs before the one that failed were written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The request is wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A layer could not be read, or the registry refused the image.
+    #[error(transparent)]
+    Stage(During<StepFailure>),
+    /// The tree of an image could not be read.
+    #[error(transparent)]
+    Tree(StepFailure),
+    /// Manifests and index could not be made.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The files of an image could not be written to a folder of the user.
+    #[error(transparent)]
+    Folder(During<CopyError>),
+    /// The files of an image could not be written to an archive.
+    #[error(transparent)]
+    Archive(During<CopyError>),
+    /// The store does not take the image.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A file could not be written.
+    #[error("cannot write {}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// Standard output could not be written.
+    #[error("cannot write output: {error}")]
+    Stdout {
+        /// The reason.
+        error: io::Error,
+    },
+    /// The archive could not be finished.
+    #[error(transparent)]
+    Finish(During<LayerError>),
+}
+
+impl Fault for ExportError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Request(error) => error.kind(),
+            Self::Stage(During { error, .. }) => Fault::kind(&**error),
+            Self::Tree(failure) => Fault::kind(failure),
+            Self::Folder(_) | Self::File { .. } => ErrorKind::Stage(FailureKind::User),
+            _ => ErrorKind::Stage(FailureKind::Internal),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Request(error) => error.hint(),
+            Self::Stage(During { error, .. }) => Fault::hint(&**error),
+            Self::Tree(failure) => Fault::hint(failure),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Errors from before anything of the build is read.
+
+use std::io;
+use std::path::PathBuf;
+
+use xbuild_model::FailureKind;
+use xbuild_registry::CredentialsError;
+use xbuild_store::StoreError;
+
+use super::{ErrorKind, Fault, ImageError, RequestError};
+
+/// Why a build, or another use of the store or of registries, cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The request is wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Nobody knows a place for the store.
+    #[error("there is no home folder to keep the store in")]
+    NoStore,
+    /// Root would make the store in the home folder of another user.
+    #[error(
+        "root builds, but {} belongs to user {owner}, who could not use a store that root makes \
+         there",
+        home.display()
+    )]
+    ForeignHome {
+        /// The folder that the store would be made in.
+        home: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The folder of the store.
+        root: PathBuf,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Docker's configuration cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    DockerConfig {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// Docker's configuration is no JSON of the expected form. The parser's own message may quote
+    /// passwords, so only the place is kept.
+    #[error("{}: malformed at line {line}, column {column}", path.display())]
+    MalformedDockerConfig {
+        /// The file.
+        path: PathBuf,
+        /// The line, 1-based.
+        line: usize,
+        /// The column, 1-based.
+        column: usize,
+    },
+    /// A login in Docker's configuration is wrong.
+    #[error("{}: {error}", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: CredentialsError,
+    },
+    /// A secret or a key cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl Fault for OpenError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Request(_) | Self::NoStore | Self::ForeignHome { .. } => ErrorKind::Request,
+            Self::Store(error) => ErrorKind::Stage(error.kind()),
+            Self::Secret(error) => error.kind(),
+            _ => ErrorKind::Stage(FailureKind::User),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Request(error) => error.hint(),
+            Self::NoStore => Some("name a folder with --root or XBUILD_ROOT".to_owned()),
+            Self::ForeignHome { root, .. } => Some(format!(
+                "name a folder of root's with --root or XBUILD_ROOT, or set HOME; --root {} takes \
+                 this one all the same",
+                root.display()
+            )),
+            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Secret(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Why a secret or an agent cannot be given to steps. No message holds a value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretError {
+    /// The file of a secret cannot be read.
+    #[error("cannot read the secret {id:?} from {}: {error}", path.display())]
+    File {
+        /// The id of the secret.
+        id: String,
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A secret is too large.
+    #[error("the secret {id:?} is larger than {limit} KiB")]
+    TooLarge {
+        /// The id of the secret.
+        id: String,
+        /// The largest size, in KiB.
+        limit: u64,
+    },
+    /// The sources of an agent are wrong.
+    #[error("invalid --ssh {source_text:?}: {reason}")]
+    Agent {
+        /// The id and the paths, as they were given.
+        source_text: String,
+        /// The reason.
+        reason: String,
+        /// What the user can do about it.
+        hint: Option<String>,
+    },
+    /// The path of a socket cannot be resolved.
+    #[error("cannot resolve {}: {error}", path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A program that serves keys is missing.
+    #[error("--ssh {id}: the program {program}, which serves keys, is missing")]
+    Program {
+        /// The id of the agent.
+        id: String,
+        /// The program.
+        program: &'static str,
+    },
+}
+
+impl Fault for SecretError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Agent { .. } => ErrorKind::Request,
+            Self::Program { .. } => ErrorKind::Stage(FailureKind::Environment),
+            _ => ErrorKind::Stage(FailureKind::User),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Agent { hint, .. } => hint.clone(),
+            Self::Program { .. } => {
+                Some("install openssh-client, or give the socket of an agent".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why the documents of an image cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// There is no client for registries.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The image cannot be read.
+    #[error(transparent)]
+    Image(Box<ImageError>),
+}
+
+impl From<ImageError> for InspectError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
+    }
+}
+
+impl Fault for InspectError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Open(error) => error.kind(),
+            Self::Image(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Open(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+        }
+    }
+}

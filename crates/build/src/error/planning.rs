@@ -1,0 +1,173 @@
+//! Dockerfiles that cannot be planned.
+
+use std::error::Error;
+use std::fmt;
+
+use xbuild_dockerfile::{ParseError, ParseErrors};
+use xbuild_image::{LayoutError, ResolveError};
+use xbuild_model::{FailureKind, ReferenceError};
+use xbuild_plan::{PlanError, PlanErrors, Span};
+use xbuild_registry::PullError;
+
+use super::{ContextError, ErrorKind, Fault, RequestError};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanningError {
+    /// The Dockerfile cannot be read.
+    #[error(transparent)]
+    Parse(#[from] ParseErrors),
+    /// The Dockerfile can be read and not be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanErrors),
+    /// A base image cannot be read.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The file has warnings and says that they are errors.
+    #[error("lint violation found for rules: {rules}")]
+    Lint {
+        /// The rules, joined by commas.
+        rules: String,
+    },
+    /// The request is wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The ignore file is wrong.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+}
+
+impl Fault for PlanningError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Base(error) => error.kind(),
+            Self::Request(error) => error.kind(),
+            Self::Context(error) => error.kind(),
+            Self::Parse(_) | Self::Plan(_) | Self::Lint { .. } => {
+                ErrorKind::Stage(FailureKind::User)
+            }
+        }
+    }
+
+    fn span(&self) -> Option<&Span> {
+        match self {
+            Self::Base(error) => error.span(),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Base(error) => error.hint(),
+            Self::Request(error) => error.hint(),
+            Self::Context(error) => error.hint(),
+            Self::Lint { .. } => Some(
+                "the file, or the build argument BUILDKIT_DOCKERFILE_CHECK, says error=true"
+                    .to_owned(),
+            ),
+            Self::Parse(_) | Self::Plan(_) => None,
+        }
+    }
+
+    fn each(&self) -> Vec<&dyn Fault> {
+        match self {
+            Self::Parse(errors) => errors.iter().map(|error| error as &dyn Fault).collect(),
+            Self::Plan(errors) => errors.iter().map(|error| error as &dyn Fault).collect(),
+            other => vec![other],
+        }
+    }
+}
+
+impl Fault for ParseError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Stage(FailureKind::User)
+    }
+
+    fn span(&self) -> Option<&Span> {
+        Some(&self.span)
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint()
+    }
+}
+
+impl Fault for PlanError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Stage(FailureKind::User)
+    }
+
+    fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint()
+    }
+}
+
+/// A base image that cannot be read, and the instruction that asks for it.
+#[derive(Debug)]
+pub struct BaseError {
+    /// The reason.
+    pub error: Box<ImageError>,
+    /// Where the image is asked for.
+    pub span: Span,
+    /// The stage whose name resembles that of the image.
+    pub stage: Option<String>,
+}
+
+impl fmt::Display for BaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for BaseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Fault for BaseError {
+    fn kind(&self) -> ErrorKind {
+        self.error.kind()
+    }
+
+    fn span(&self) -> Option<&Span> {
+        Some(&self.span)
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.stage.as_ref().map(|stage| format!("did you mean the stage {stage}?"))
+    }
+}
+
+/// Why an image cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Its name is malformed.
+    #[error(transparent)]
+    Name(#[from] ReferenceError),
+    /// A registry does not give it.
+    #[error(transparent)]
+    Registry(#[from] PullError),
+    /// An OCI layout does not have it.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+impl Fault for ImageError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Stage(match self {
+            // The registry did its part: the Dockerfile or the command line asks for too much.
+            Self::Registry(PullError::Image { source: ResolveError::NoPlatform { .. } }) => {
+                FailureKind::User
+            }
+            Self::Registry(_) => FailureKind::Remote,
+            Self::Name(_) | Self::Layout(_) => FailureKind::User,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! Requests that cannot be carried out as they are.
+
+use std::path::PathBuf;
+
+use xbuild_dockerfile::CheckError;
+use xbuild_model::Reference;
+use xbuild_model::remote::RemoteError;
+
+use super::{ErrorKind, Fault};
+
+/// A request that contradicts itself, or asks for something that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// An image shall be pushed and has no name.
+    #[error("--push needs a name for the image")]
+    NoName,
+    /// A name of the image has a digest, which only comes out of the build.
+    #[error("a tag cannot have a digest: {name}")]
+    NameWithDigest {
+        /// The name.
+        name: Box<Reference>,
+    },
+    /// An image in a second form has no name of its own.
+    #[error("several --output type=image with different compressions need different names")]
+    NamelessForm,
+    /// Two images that differ would have one name.
+    #[error("{name} is the name of two outputs with different compressions")]
+    SharedName {
+        /// The name.
+        name: Box<Reference>,
+    },
+    /// Annotations are for an index, and the result has none.
+    #[error("--annotation: a single platform makes no index that could be annotated")]
+    NoIndex,
+    /// The files of several platforms shall become one tar file.
+    #[error("--output type=tar of several platforms is not implemented yet: use type=local")]
+    SeveralTrees,
+    /// Two agents have one id.
+    #[error("--ssh {id} is given twice")]
+    AgentTwice {
+        /// The id.
+        id: String,
+    },
+    /// Standard input would be read twice.
+    #[error("standard input cannot be both the build context and the Dockerfile")]
+    StdinTwice,
+    /// A Dockerfile shall be taken from a context that is itself a Dockerfile.
+    #[error("the build context is a Dockerfile: --file {} cannot be in it", path.display())]
+    FileInDockerfile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The URL of the Dockerfile is malformed.
+    #[error(transparent)]
+    DockerfileUrl(RemoteError),
+    /// The URL of the Dockerfile is that of a repository.
+    #[error("--file {url}: a repository is no Dockerfile")]
+    DockerfileRepository {
+        /// The URL, without user and password.
+        url: String,
+    },
+    /// The build argument that chooses lint rules is malformed.
+    #[error("invalid --build-arg {name}={value}: {error}")]
+    Checks {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The reason.
+        error: CheckError,
+    },
+    /// `SOURCE_DATE_EPOCH` is no time.
+    #[error("invalid SOURCE_DATE_EPOCH {text:?}: expected whole seconds since 1970")]
+    Epoch {
+        /// Its value.
+        text: String,
+    },
+}
+
+impl Fault for RequestError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Request
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoName => "give it one with --tag",
+            Self::NamelessForm => "give each name=NAME: those of --tag go to the first",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

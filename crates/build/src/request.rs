@@ -1,0 +1,54 @@
+//! A build as it was asked for: a plain value.
+//!
+//! A [`BuildRequest`] says what is built, how, and where the result goes. It can be written as JSON
+//! and read on another machine, so it holds nothing of the machine that runs it: where the store
+//! is, which programs, proxies and logins there are is in a [`Machine`](crate::machine::Machine),
+//! which each machine makes for itself. The two are apart because two machines that run one request
+//! have to come to the same images, whatever is installed on them.
+//!
+//! A request names secrets by where they come from and never holds one. Serialising fails if a URL
+//! has a password: better no request than a password in a file.
+//!
+//! Paths are as the user wrote them, since messages and spans show them; relative ones begin at the
+//! current folder of the process that runs the build. `SOURCE_DATE_EPOCH` is a build argument.
+
+mod annotations;
+mod input;
+mod output;
+mod steps;
+
+use serde::{Deserialize, Serialize};
+use xbuild_model::Reference;
+
+pub use annotations::{Annotation, Annotations};
+pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace};
+pub use output::{LayerForm, Output, Target};
+pub use steps::{AgentSource, Isolation, SecretPlace, SecretSource, StepsRequest};
+
+/// A build as it was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildRequest {
+    /// What is built.
+    pub input: InputRequest,
+    /// How its steps run.
+    pub steps: StepsRequest,
+    /// Labels of the image, over those of the Dockerfile: name and value; the last of a name counts.
+    pub labels: Vec<(String, String)>,
+    /// Annotations of manifests and index.
+    pub annotations: Annotations,
+    /// The names of the image.
+    pub tags: Vec<Reference>,
+    /// Where the result goes. Without an output the store keeps it under its names.
+    pub outputs: Vec<Output>,
+    /// Whether the image is pushed under its names, besides what `outputs` say.
+    pub push: bool,
+}
+
+impl BuildRequest {
+    /// Returns whether the image is pushed, because the request or one of its outputs says so.
+    pub fn is_pushed(&self) -> bool {
+        let pushes = |output: &Output| matches!(output.target, Target::Image { push: true, .. });
+        self.push || self.outputs.iter().any(pushes)
+    }
+}

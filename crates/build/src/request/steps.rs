@@ -1,0 +1,105 @@
+//! How the steps of a build run.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use xbuild_model::run::Network;
+
+/// How the steps of a build run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepsRequest {
+    /// Whether every step runs even if its result is known.
+    pub no_cache: bool,
+    /// How many steps run at once; `None` for as many as the machine has processors.
+    pub jobs: Option<NonZeroUsize>,
+    /// What separates RUN steps from the machine.
+    pub isolation: Isolation,
+    /// The network of RUN steps that do not say.
+    pub network: Network,
+    /// Whether RUN `--security=insecure` is granted.
+    pub allow_insecure: bool,
+    /// Lines of `/etc/hosts` in RUN steps: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Resource limits of RUN steps: name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// The size of `/dev/shm` in RUN steps, in bytes; `None` for the usual one.
+    pub shm_size: Option<u64>,
+    /// The secrets that steps may mount; the last of an id counts.
+    pub secrets: Vec<SecretSource>,
+    /// The SSH agents that steps may mount, each id once.
+    pub agents: Vec<AgentSource>,
+}
+
+impl Default for StepsRequest {
+    /// Returns what `xbuild build` does without options.
+    fn default() -> Self {
+        Self {
+            no_cache: false,
+            jobs: None,
+            isolation: Isolation::Auto,
+            network: Network::Default,
+            allow_insecure: false,
+            extra_hosts: Vec::new(),
+            ulimits: Vec::new(),
+            shm_size: None,
+            secrets: Vec::new(),
+            agents: Vec::new(),
+        }
+    }
+}
+
+/// What separates RUN steps from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// The best that the machine allows.
+    Auto,
+    /// A user namespace with a range of ids.
+    UsernsRange,
+    /// A user namespace with one id.
+    UsernsSingle,
+    /// Nowhere is room for RUN steps: a build with one is an error.
+    None,
+}
+
+/// A secret, by where its value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSource {
+    /// The name that steps know it by.
+    pub id: String,
+    /// Where its value is.
+    pub place: SecretPlace,
+}
+
+/// Where the value of a secret is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretPlace {
+    /// In a file, which need not be a regular one.
+    File(PathBuf),
+    /// In an environment variable of that name.
+    Variable(String),
+}
+
+/// An SSH agent, by where its keys are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentSource {
+    /// The name that steps know it by.
+    pub id: String,
+    /// The socket of one agent, or files with private keys. Empty for the user's own agent.
+    pub paths: Vec<PathBuf>,
+}
+
+impl fmt::Display for AgentSource {
+    /// Writes `ID` or `ID=PATH,PATH`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        for (place, path) in self.paths.iter().enumerate() {
+            write!(f, "{}{}", if place == 0 { "=" } else { "," }, path.display())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! The steps of a plan, carried out.
+
+use std::sync::Arc;
+
+use xbuild_exec::emulator::Emulator;
+use xbuild_plan::VertexId;
+use xbuild_snapshot::Engine;
+use xbuild_solve::BuiltImage;
+
+use crate::build::Build;
+use crate::error::{RunError, StepError};
+use crate::events::{Event, Events, Warning};
+use crate::main_context::MainContext;
+use crate::planning::Plan;
+use crate::push_ahead::PushAhead;
+use crate::tools::Tools;
+use crate::wiring;
+
+/// The images that came out, and the engine that has their layers.
+pub struct Solved {
+    pub(crate) engine: Engine,
+    /// An image for each platform, in the order asked for.
+    pub(crate) images: Vec<BuiltImage>,
+}
+
+impl std::fmt::Debug for Solved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Solved").field("images", &self.images).finish_non_exhaustive()
+    }
+}
+
+/// Tells what happens to steps.
+struct Steps<'a>(&'a dyn Events);
+
+impl xbuild_solve::Events for Steps<'_> {
+    fn event(&self, vertex: VertexId, event: xbuild_solve::Event<'_>) {
+        self.0.event(Event::Step { vertex, event });
+    }
+}
+
+/// Carries out the steps of a plan; `emulators` run programs of other processors. Layers of a build
+/// that is pushed are sent while it goes on.
+pub fn run(
+    build: &Build,
+    main: &MainContext,
+    plan: &Plan,
+    emulators: &[Emulator],
+) -> Result<Solved, RunError> {
+    let ahead = PushAhead::of(build);
+    let sink = ahead.as_ref().map(PushAhead::sink);
+    let tools = Tools::new(build, main, plan, emulators, Arc::clone(&build.events), sink)?;
+    build.events.event(Event::Planned(&plan.graph));
+    let (stages, steps) = (tools.stages(build), Steps(&*build.events));
+    let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
+    let images = images.map_err(StepError)?;
+    if plan.graph.vertices.iter().any(|vertex| vertex.op.is_run()) {
+        // Leftovers of killed builds may take a namespace to remove: steps need one anyhow.
+        let leftovers = build.store.leftovers();
+        if let Err(failure) = wiring::remove_leftovers_in(&*tools.sandbox, &leftovers) {
+            build.events.event(Event::Warning(&Warning::Leftovers(failure)));
+        }
+    }
+    tools.engine.settle().map_err(RunError::Layers)?;
+    if let Some(ahead) = ahead {
+        ahead.finish();
+    }
+    Ok(Solved { engine: tools.engine, images })
+}

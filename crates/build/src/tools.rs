@@ -1,0 +1,99 @@
+//! The stages that do the work of one build, joined: each is given what it needs of the others as a
+//! trait of `model`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use xbuild_exec::binfmt::Registration;
+use xbuild_exec::emulator::Emulator;
+use xbuild_exec::{EmulationError, Options, Sandbox};
+use xbuild_layer::Mtime;
+use xbuild_snapshot::{Engine, EngineOptions};
+use xbuild_solve::Stages;
+use xbuild_store::GrowingBlob;
+
+use crate::build::Build;
+use crate::contexts;
+use crate::error::RunError;
+use crate::events::{Event, Events, Warning};
+use crate::main_context::MainContext;
+use crate::planning::Plan;
+use crate::request::Isolation;
+
+/// Gets the layers of the result as they are made.
+pub(crate) type BlobSink = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
+
+/// The stages that do the work of one build.
+pub(crate) struct Tools {
+    /// Makes layers.
+    pub(crate) engine: Engine,
+    /// Runs commands. It is started by the first step that needs it.
+    pub(crate) sandbox: Arc<Sandbox>,
+}
+
+impl Tools {
+    /// Opens the contexts of a plan and joins the stages. Warnings of theirs go to `events`.
+    pub(crate) fn new(
+        build: &Build,
+        main: &MainContext,
+        plan: &Plan,
+        emulators: &[Emulator],
+        events: Arc<dyn Events>,
+        on_blob: Option<BlobSink>,
+    ) -> Result<Self, RunError> {
+        let named = &build.request.input.contexts;
+        let folder = (main.folder.as_path(), main.file.ignore.as_deref());
+        let contexts = contexts::open(&plan.graph, named, folder, &*build.fetcher)?;
+        let sandbox = Arc::new(Sandbox::new(Options {
+            isolation: isolation(build.request.steps.isolation),
+            emulators: load(emulators)?,
+            network: build.request.steps.network,
+            search_path: build.machine.search_path.clone(),
+        }));
+        let options = EngineOptions {
+            contexts,
+            sources: Some(Arc::clone(&build.fetcher) as _),
+            default_mtime: default_mtime(plan.options.epoch),
+            // The main form is the one that the engine makes.
+            encoding: build.variants[0].layers.encoding,
+            on_blob,
+            on_warning: Arc::new(move |warning| {
+                events.event(Event::Warning(&Warning::Copy(warning.clone())));
+            }),
+        };
+        let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
+        let engine = Engine::new(store, client, sandbox.clone(), options);
+        Ok(Self { engine, sandbox })
+    }
+
+    /// Returns the stages as `solve` wants them.
+    pub(crate) fn stages<'a>(&'a self, build: &'a Build) -> Stages<'a> {
+        Stages {
+            cache: &*build.store,
+            last_runs: &*build.store,
+            snapshots: &self.engine,
+            runner: &*self.sandbox,
+            secrets: &*build.secrets,
+        }
+    }
+}
+
+/// Returns the time of files that have none of their own: the epoch, else now.
+fn default_mtime(epoch: Option<u64>) -> Mtime {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Mtime { secs: i64::try_from(epoch.unwrap_or_else(now)).unwrap_or(i64::MAX), nanos: 0 }
+}
+
+/// Returns the emulators loaded, ready to be registered.
+fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, EmulationError> {
+    emulators.iter().map(Emulator::registration).collect()
+}
+
+fn isolation(isolation: Isolation) -> xbuild_exec::Isolation {
+    match isolation {
+        Isolation::Auto => xbuild_exec::Isolation::Auto,
+        Isolation::UsernsRange => xbuild_exec::Isolation::UsernsRange,
+        Isolation::UsernsSingle => xbuild_exec::Isolation::UsernsSingle,
+        Isolation::None => xbuild_exec::Isolation::None,
+    }
+}

@@ -1,0 +1,135 @@
+//! The request that the arguments of `xbuild build` stand for.
+
+use xbuild_build::BuildRequest;
+use xbuild_build::request::{Isolation, Output, StepsRequest};
+use xbuild_model::run::Network;
+
+use super::build_args::{BuildArgs, Entitlement, IsolationArg, NetworkArg};
+use super::input::{self, key_values};
+use crate::report::Problem;
+use crate::values::names::references;
+use crate::values::{annotation, output, secret};
+
+/// Works out what was meant. Looks at what [`input::request`] looks at, nothing else.
+pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
+    let input = input::request(&args.input)?;
+    let outputs = args.output.iter().map(|text| output::parse(text));
+    let outputs: Vec<Output> = outputs.collect::<Result<_, _>>()?;
+    let tags = references(&args.tag)?;
+    Ok(BuildRequest {
+        input,
+        steps: steps(args)?,
+        labels: key_values("label", &args.label)?,
+        annotations: annotation::parse(&args.annotation)?,
+        tags,
+        outputs,
+        push: args.push,
+    })
+}
+
+fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
+    let extra_hosts = args.add_host.iter().map(|text| extra_host(text));
+    let ulimits = args.ulimit.iter().map(|text| ulimit(text));
+    let secrets = args.secret.iter().map(|text| secret::secret(text));
+    Ok(StepsRequest {
+        no_cache: args.no_cache,
+        jobs: args.jobs,
+        isolation: match args.isolation {
+            IsolationArg::Auto => Isolation::Auto,
+            IsolationArg::UsernsRange => Isolation::UsernsRange,
+            IsolationArg::UsernsSingle => Isolation::UsernsSingle,
+            IsolationArg::None => Isolation::None,
+        },
+        network: match args.network {
+            NetworkArg::Default => Network::Default,
+            NetworkArg::None => Network::None,
+            NetworkArg::Host => Network::Host,
+        },
+        allow_insecure: args.allow.contains(&Entitlement::SecurityInsecure),
+        extra_hosts: extra_hosts.collect::<Result<_, _>>()?,
+        ulimits: ulimits.collect::<Result<_, _>>()?,
+        shm_size: args.shm_size.as_deref().map(size).transpose()?,
+        secrets: secrets.collect::<Result<_, _>>()?,
+        agents: args.ssh.iter().map(|text| secret::agent(text)).collect(),
+    })
+}
+
+fn extra_host(text: &str) -> Result<(String, String), Problem> {
+    let fail =
+        |reason: &str| Problem::command_line(format!("invalid --add-host {text:?}: {reason}"));
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(|| fail("expected NAME:ADDRESS"))?;
+    let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    if address == "host-gateway" {
+        return Err(fail("host-gateway is not implemented: steps share the host's network"));
+    }
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '#') {
+        return Err(fail("the name is empty or has blanks"));
+    }
+    if address.parse::<std::net::IpAddr>().is_err() {
+        return Err(fail("the address is no IP address"));
+    }
+    Ok((name.to_owned(), address.to_owned()))
+}
+
+fn ulimit(text: &str) -> Result<(String, u64, u64), Problem> {
+    let fail =
+        || Problem::command_line(format!("invalid --ulimit {text:?}: expected NAME=SOFT[:HARD]"));
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Ok(u64::MAX),
+        text => text.parse().map_err(|_| fail()),
+    };
+    let (name, limits) = text.split_once('=').ok_or_else(fail)?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if name.is_empty() || soft > hard {
+        return Err(fail());
+    }
+    Ok((name.to_owned(), soft, hard))
+}
+
+fn size(text: &str) -> Result<u64, Problem> {
+    let fail = || {
+        Problem::command_line(format!(
+            "invalid --shm-size {text:?}: expected a number with b, k, m or g"
+        ))
+    };
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(fail()),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .filter(|n| *n > 0)
+        .ok_or_else(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_hosts_limits_and_sizes() {
+        assert_eq!(extra_host("a:192.0.2.1").unwrap(), ("a".into(), "192.0.2.1".into()));
+        assert_eq!(extra_host("b=[2001:db8::6]").unwrap(), ("b".into(), "2001:db8::6".into()));
+        assert_eq!(extra_host("c:2001:db8::6").unwrap(), ("c".into(), "2001:db8::6".into()));
+        for bad in ["a", "a:b", ":192.0.2.1", "a b:192.0.2.1", "a:host-gateway"] {
+            assert!(extra_host(bad).is_err(), "{bad}");
+        }
+        assert_eq!(ulimit("nofile=333:444").unwrap(), ("nofile".into(), 333, 444));
+        assert_eq!(ulimit("core=0").unwrap(), ("core".into(), 0, 0));
+        assert!(ulimit("nofile=5:4").is_err());
+        assert_eq!(size("8m").unwrap(), 8 << 20);
+        assert_eq!(size("1024").unwrap(), 1024);
+        assert!(size("m").is_err() && size("99999999999g").is_err() && size("5x").is_err());
+    }
+}
