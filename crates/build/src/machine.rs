@@ -35,6 +35,10 @@ pub struct Machine {
     pub secret_variables: BTreeMap<String, SecretBytes>,
 }
 
+/// The owner that files have in a user namespace without their owner's id: `overflowuid`. Root of
+/// such a namespace may well be that user.
+const UNMAPPED: u32 = 65534;
+
 impl Machine {
     /// Returns the folder of the store.
     ///
@@ -44,7 +48,9 @@ impl Machine {
         let root = self.store.as_deref().ok_or(OpenError::NoStore)?;
         let is_root = rustix::process::geteuid().is_root();
         match root.ancestors().find_map(|path| Some((path, path.metadata().ok()?.uid()))) {
-            Some((home, owner)) if is_root && owner != 0 && !self.store_is_named => {
+            Some((home, owner))
+                if is_root && ![0, UNMAPPED].contains(&owner) && !self.store_is_named =>
+            {
                 let (home, root) = (home.to_owned(), root.to_owned());
                 Err(OpenError::ForeignHome { home, owner, root })
             }
