@@ -1,4 +1,4 @@
-//! What is done again and what is not; the store and what is in it.
+//! The cache: which steps run again and which do not. The store: its contents, and how it is emptied.
 
 use std::fs;
 use std::io::Read;
@@ -36,10 +36,10 @@ fn nothing_is_done_twice() {
         assert_eq!(steps, "4 cached, 0 done");
         assert_eq!(first, second);
 
-        // Another time but the same contents.
+        // The time has changed, the contents have not.
         place.touch("source.txt", 1_600_000_000);
         assert_eq!(build(&[]), ("4 cached, 0 done".to_owned(), first.clone()));
-        // Another name of the image, a label: no step depends on them.
+        // No step depends on the image's name or on a label.
         assert_eq!(
             build(&["-t", "registry.example/other"]),
             ("4 cached, 0 done".to_owned(), first.clone())
@@ -56,7 +56,7 @@ fn nothing_is_done_twice() {
         let (steps, afresh) = build(&["--no-cache"]);
         assert_eq!(steps, "0 cached, 4 done");
         assert_ne!(afresh, first);
-        // What was done afresh is what is known from then on.
+        // The new results replace the old ones.
         assert_eq!(build(&[]), ("4 cached, 0 done".to_owned(), afresh));
     }
 }
@@ -65,9 +65,13 @@ fn nothing_is_done_twice() {
 fn a_cache_hit_equals_a_rebuild() {
     needs!(Run);
     let place = Place::new(User::Me);
-    place.write("source.txt", "a\n").write(
-        "Dockerfile",
-        "FROM busybox\nWORKDIR /srv\nCOPY source.txt /made/\nRUN echo a > /a && touch -d @1 /a / \n",
+    place.write("source.txt", "a\n").dockerfile(
+        r"
+        FROM busybox
+        WORKDIR /srv
+        COPY source.txt /made/
+        RUN echo a > /a && touch -d @1 /a /
+        ",
     );
     let build = |args: &[&str]| {
         let mut command = place.xbuild(place.build_args(&[&["-q"], args].concat()));
@@ -130,7 +134,7 @@ fn the_store_can_be_seen_and_emptied() {
         assert!(sub.contains("removed"), "{sub}");
         place.build(&[]).ok();
         place.run(["prune", "--all"]).ok();
-        // What is left are the store's own files.
+        // Only the store's own files are left.
         let left = files_below(&place.store());
         let own = |path: &String| ["version", "lock"].contains(&path.as_str());
         assert!(left.iter().all(own), "{left:?}");

@@ -1,4 +1,4 @@
-//! Cache mounts as part of the store: across builds, users of one at a time, crashes, pruning.
+//! Cache mounts: they outlive builds and kills, are shared as asked, and are pruned with the store.
 
 use std::fs;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Place, User, needs};
 
-/// A Dockerfile with steps that use a cache mount; `number` makes them new ones.
+/// Returns a Dockerfile with a step that uses a cache mount. A new `number` makes it a new step.
 fn uses(number: usize, options: &str, script: &str) -> String {
     format!("FROM busybox\nARG N={number}\nRUN --mount=type=cache,target=/c{options} {script}\n")
 }
@@ -21,7 +21,7 @@ fn it_outlives_builds_until_it_is_pruned() {
             let built = place.write("Dockerfile", uses(number, ",id=kept", count)).build(&[]).ok();
             built.says(&[&format!("number {number}")]);
         }
-        // A step from the cache does not run, whatever became of the folder.
+        // A step from the cache does not run, even if the folder has changed since.
         assert!(!place.build(&[]).ok().stderr.contains("number 2"));
         let listed = place.run(["du", "--verbose"]).ok().stdout;
         assert!(listed.contains("\ncache mounts              1 "), "{listed}");
@@ -36,7 +36,7 @@ fn it_outlives_builds_until_it_is_pruned() {
 #[test]
 fn it_is_shared_as_told() {
     needs!(Run);
-    // Two stages that run at the same time; each sees whether the other one is in its folder.
+    // Two stages run at the same time. Each looks whether the other one uses the same folder.
     let meet = "mkdir /c/$T; for i in 1 2 3 4 5; do ls /c; sleep 0.1; done | sort -u | wc -l \
                 | sed s/^/saw/; rmdir /c/$T";
     for (sharing, seen) in [("shared", "saw2"), ("private", "saw1"), ("locked", "saw1")] {
@@ -83,8 +83,9 @@ fn it_is_filled_from_a_stage_once() {
     needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
-        let seed = "FROM busybox AS seed\n\
-                    RUN mkdir -p /s/deep && chmod 750 /s && echo seeded | tr e E > /s/deep/file && ln -s deep /s/link\n";
+        let make = "mkdir -p /s/deep && chmod 750 /s && ln -s deep /s/link";
+        let fill = "echo seeded | tr e E > /s/deep/file";
+        let seed = format!("FROM busybox AS seed\nRUN {make} && {fill}\n");
         let step = |number: usize| {
             let step = uses(
                 number,

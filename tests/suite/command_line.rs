@@ -1,4 +1,4 @@
-//! What programs and people read: options, exit statuses, digests, error messages.
+//! The command line, as people and programs see it: options, exit statuses, digests, error messages.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -49,7 +49,7 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--provenance", "true"),
         ("--resource", "memory=1g"),
         ("--sbom", "true"),
-        // Hidden ones, which buildx accepts and ignores.
+        // buildx accepts and ignores these, and hides them from its help.
         ("--compress", ""),
         ("--cpu-shares", "1"),
         ("--force-rm", ""),
@@ -65,7 +65,7 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         let finished = Finished::run(command).fails(2, &[option]);
         assert_eq!(finished.stdout, "", "{option}");
     }
-    // To ask for nothing is granted.
+    // An option that asks for nothing is no reason to refuse a build.
     place.build(&["--provenance=false", "--sbom=false", "--load=false"]).ok();
     place.build(&["--allow", "network.host"]).ok();
 }
@@ -134,7 +134,7 @@ fn errors_show_their_lines() {
     build("FROM scratch\nRUN --mount=type=cahce,target=/a true\n", &[])
         .fails(1, &["\"cahce\"", "   2 |> RUN", "did you mean cache?"]);
     build("FROM scratch AS a\nENV a=b\n", &["--target", "b"]).fails(1, &["b"]);
-    // The terminal of the reader is safe.
+    // Control characters do not reach the reader's terminal.
     let finished = build("FROM scratch\nCOPY \u{1b}[31mred /\n", &[]).fails(1, &["red"]);
     assert!(!finished.stderr.contains('\u{1b}'), "{:?}", finished.stderr);
 }
@@ -278,7 +278,7 @@ fn a_reader_that_went_away_is_no_error() {
         let finished = Finished::of(output.unwrap()).ok();
         assert_eq!(finished.stderr, "", "{args:?}");
     }
-    // Nor one that went away from the progress, with warnings to be told.
+    // The same for the reader of the progress, in a build that has warnings.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     place.write("Dockerfile", "FROM busybox as base\nCOPY Dockerfile /\n");

@@ -1,4 +1,4 @@
-//! How the layers of outputs are compressed.
+//! Outputs choose the compression of their layers.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fn place() -> Place {
     place
 }
 
-/// Builds into a layout with these attributes of the output.
+/// Builds into a layout; `attributes` are further ones of the output, each after a comma.
 #[track_caller]
 fn images(place: &Place, name: &str, attributes: &str) -> Vec<Image> {
     let layout = place.out(name);
@@ -25,7 +25,7 @@ fn images(place: &Place, name: &str, attributes: &str) -> Vec<Image> {
     image::read(&layout)
 }
 
-/// Returns the media types of the layers without what they have in common, and their digests.
+/// Returns the ends of the layers' media types, `tar+gzip` for instance, and the layers' digests.
 fn layers<'a>(image: &'a Image) -> (Vec<&'a str>, Vec<&'a str>) {
     let list = image.manifest["layers"].as_array().unwrap();
     let prefix = "application/vnd.oci.image.layer.v1.";
@@ -61,13 +61,13 @@ fn one_store_serves_all_compressions() {
         }
         digests.push(layers(&made[0]).1[base.len()].to_owned());
 
-        // From nothing, compressed directly: the same image.
+        // A new store, which compresses directly, gives the same image.
         let fresh = self::place();
         let afresh = images(&fresh, name, attributes);
         let roots = |images: &[Image]| images.iter().map(|i| i.digest.clone()).collect::<Vec<_>>();
         assert_eq!(roots(&afresh), roots(&made), "{name}");
     }
-    // What is asked for again is what it was.
+    // A second request gives the first one's digests.
     assert_eq!(images(&place, "again", "")[0].digest, default[0].digest);
     let all = digests.len();
     digests.sort();
@@ -119,7 +119,7 @@ fn other_tools_take_all_compressions() {
         images(&place, name, attributes);
         let from = format!("oci:{}", place.out(name).display());
         if name == "zstd" {
-            // Verified and decompressed: what comes out is named by the diff IDs.
+            // skopeo verifies and decompresses the layers, so that diff IDs name them.
             let to = place.out("decompressed");
             let target = format!("dir:{}", to.display());
             let args = ["--insecure-policy", "--override-arch", "amd64", "copy", "--quiet"];
@@ -145,7 +145,7 @@ fn registries_take_zstd() {
     let name = format!("{}/zstd:1", registry.host);
     let output = format!("type=registry,name={name},compression=zstd,force-compression=true");
     place.build(&["--output", &output]).ok();
-    // And the image is a base like any other.
+    // The image is a base like any other.
     place.write("Dockerfile", format!("FROM {name}\nCOPY --from={name} /numbers /copy\n"));
     let image = place.image(&[]);
     assert_eq!(

@@ -12,7 +12,7 @@ RUN hello > /said && dpkg --print-architecture > /architecture
 
 #[track_caller]
 fn install(platform: &str) -> Image {
-    // With a range of ids: apt gives up its rights and becomes another user.
+    // apt gives up its rights and becomes another user, so the builder needs a range of ids.
     let users = User::all();
     let by_preference = [User::Ranged, User::Me];
     let user = by_preference.into_iter().find(|user| users.contains(user));

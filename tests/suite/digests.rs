@@ -1,7 +1,7 @@
-//! The same inputs give the same digests: whoever builds, in whatever surroundings, on however
-//! many cores, and in whatever order the files of the context were made.
+//! The same inputs give the same digests. The user, the environment, the number of cores and the
+//! order in which the files of the context were made do not matter.
 //!
-//! Every build here has a store of its own, and its steps are all done.
+//! Every build here has a store of its own, so that no step comes from a cache.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use crate::harness::{Finished, Place, User, cached, have, needs, to_layout, tool};
 use crate::image;
 
-/// Everything that makes a layer, and commands that look at what could differ. All that they make
-/// gets a fixed time: when a command writes is no input of ours. Owners are root's only, so that
-/// a user with a single id can give the same.
+/// Every instruction that makes a layer, and commands that look at everything that could differ.
+/// They give their files a fixed time, since the clock is not an input. All files are root's, so that
+/// a user with a single id gets the same digests.
 const DOCKERFILE: &str = r#"
 FROM --platform=$BUILDPLATFORM busybox AS made
 WORKDIR /made/here
@@ -58,10 +58,10 @@ find /srv ! -name large -exec touch -h -d @1600000000 {} +
 END
 "#;
 
-/// When the files of the context were changed, as `touch -d` takes it.
+/// The time of the context's files, as `touch -d` takes it.
 const CHANGED: &str = "@1590969600.987654321";
 
-/// Has the shell, and so the build in its place, run on one processor.
+/// Confines the shell, and the build that replaces it, to one processor.
 const ONE_CORE: &str = "\
     list=$(sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status)
     taskset -p -c \"${list%%[-,]*}\" $$ > /dev/null";
@@ -69,7 +69,7 @@ const ONE_CORE: &str = "\
 /// A file of the context.
 enum Thing {
     File(Vec<u8>, u32),
-    /// One of several names of the same file.
+    /// A hard link: all twins are one file.
     Twin,
     Symlink(&'static str),
 }
@@ -95,7 +95,7 @@ fn things() -> Vec<(OsString, Thing)> {
         &[b'l'; 200],
     ];
     things.extend(odd.map(|bytes| (name(bytes), Thing::File(bytes.to_vec(), 0o4755))));
-    // Several blocks of every compression: those of zstd have 8 MiB.
+    // Large enough for several blocks of every compression; those of zstd have 8 MiB.
     let large: String = (0..1_000_000u64).map(|number| format!("{}\n", number * 7919)).collect();
     things.push(("large".into(), Thing::File(large.into_bytes(), 0o644)));
     things.extend(["twin-b", "twin-a", "folder/twin"].map(|name| (name.into(), Thing::Twin)));
@@ -107,7 +107,7 @@ fn things() -> Vec<(OsString, Thing)> {
     things
 }
 
-/// Makes these files, in this order, in a new folder below `parent`.
+/// Makes these files, in their order, in a new folder below `parent`.
 fn context_of(parent: &Path, things: impl Iterator<Item = (OsString, Thing)>) -> TempDir {
     let context = tempfile::Builder::new().prefix("xbuild-suite-").tempdir_in(parent).unwrap();
     let set_mode =
@@ -140,13 +140,14 @@ fn context_of(parent: &Path, things: impl Iterator<Item = (OsString, Thing)>) ->
     context
 }
 
-/// Makes the context where temporary files are.
+/// Makes the context in the folder of temporary files.
 fn context() -> TempDir {
     context_of(&std::env::temp_dir(), things().into_iter())
 }
 
-/// Builds `context` into an OCI layout, which is verified, and returns the digest that is printed.
-/// `shell` is done before in the process that becomes xbuild; `attributes` are more of the output.
+/// Builds `context` into an OCI layout, verifies it and returns the digest that xbuild printed. The
+/// process runs the script `shell` before it becomes xbuild. `attributes` are further ones of the
+/// output.
 #[track_caller]
 fn digest(user: User, shell: &str, context: &TempDir, args: &[&str], attributes: &str) -> String {
     let place = Place::new(user);
@@ -184,7 +185,7 @@ fn do_not_depend_on_who_builds_or_in_which_surroundings() {
 #[test]
 fn do_not_depend_on_the_order_in_which_files_were_made() {
     needs!(Run, Tmpfs);
-    // Where folders are listed in the order in which they were filled.
+    // A tmpfs lists the files of a folder in the order in which they were made.
     let memory = Path::new("/dev/shm");
     let forwards = context_of(memory, things().into_iter());
     let backwards = context_of(memory, things().into_iter().rev());
@@ -227,7 +228,7 @@ fn of_the_demo_are_as_recorded() {
     command.env("SOURCE_DATE_EPOCH", "1600000000");
     Finished::run(command).ok();
 
-    // The digest itself says when its RUNs wrote their files.
+    // The digest itself depends on the time at which the RUNs wrote their files.
     let timeless = "fixtures/timeless.py";
     let digests = tool("python3", [Path::new(timeless), &layout]);
     let timeless = digests.split_whitespace().nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! Reads what a build made: an OCI layout, each size, digest and diff ID verified on the way.
+//! Reads an OCI layout that a build made, and verifies each size, digest and diff ID on the way.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::harness::{is_root, tool};
 
-/// One platform's image.
+/// The image of one platform.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// `os/architecture[/variant]`, of the configuration.
+    /// `os/architecture[/variant]`, as the configuration says.
     pub(crate) platform: String,
     /// The digest of the manifest.
     pub(crate) digest: String,
@@ -27,13 +27,13 @@ pub(crate) struct Image {
 /// A file in a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Without slashes at its ends; empty for the root folder.
+    /// A path without slashes at its ends; empty for the root folder.
     pub(crate) path: String,
-    /// One of `file dir symlink link fifo char block`, or `other`.
+    /// `file`, `dir`, `symlink`, `link`, `fifo`, `char`, `block` or `other`.
     pub(crate) kind: &'static str,
     pub(crate) mode: u32,
     pub(crate) owner: (u64, u64),
-    /// What a symbolic or hard link says; of a device its numbers.
+    /// The target of a symbolic or hard link, or the numbers of a device.
     pub(crate) link: String,
     pub(crate) content: Vec<u8>,
 }
@@ -52,7 +52,7 @@ impl Entry {
 }
 
 impl Image {
-    /// Returns the paths in a layer, in order; a negative number counts from the last.
+    /// Returns the entries of a layer, in order. A negative number counts from the last layer.
     pub(crate) fn layer(&self, number: isize) -> &[Entry] {
         let number = if number < 0 { self.layers.len() as isize + number } else { number };
         &self.layers[number as usize]
@@ -91,21 +91,21 @@ impl Image {
         files
     }
 
-    /// Returns the newest entry of a path. Whiteouts are of no account.
+    /// Returns the newest entry with that path, even if a whiteout hides it.
     #[track_caller]
     pub(crate) fn entry(&self, path: &str) -> &Entry {
         let mut entries = self.layers.iter().rev().flatten();
         entries.find(|entry| entry.path == path).unwrap_or_else(|| panic!("there is no {path}"))
     }
 
-    /// Returns what the newest file of that path holds, less the final newline.
+    /// Returns the text of the newest file with that path, without the final newline.
     #[track_caller]
     pub(crate) fn text(&self, path: &str) -> String {
         String::from_utf8(self.entry(path).content.clone()).unwrap().trim_end().to_owned()
     }
 }
 
-/// Reads an OCI layout that holds one image or one image index; platforms in its order.
+/// Reads an OCI layout that holds one image or one image index; images in the order of the index.
 #[track_caller]
 pub(crate) fn read(layout: &Path) -> Vec<Image> {
     let version = fs::read_to_string(layout.join("oci-layout")).unwrap();
@@ -165,7 +165,7 @@ fn read_layer(layout: &Path, descriptor: &Value, diff_id: &Value) -> Vec<Entry> 
     entries(&tar)
 }
 
-/// Returns what a tar archive holds, in its order.
+/// Returns the entries of a tar archive, in its order.
 pub(crate) fn entries(tar: &[u8]) -> Vec<Entry> {
     let mut archive = tar::Archive::new(tar);
     archive.entries().unwrap().map(|entry| read_entry(entry.unwrap())).collect()

@@ -1,4 +1,4 @@
-//! A build that is killed leaves nothing running or mounted, and nothing that the next one minds.
+//! A killed build leaves nothing running, nothing mounted, and a store that the next build can use.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,9 +17,9 @@ RUN rm -r /many && mkdir -m 0 /closed && touch /closed/file && sleep 0.1
 RUN echo done > /done
 ";
 
-/// A way to find all processes of a build whatever becomes of their environment, parents,
-/// sessions and namespaces: an OOM score adjustment of their own, which children inherit and
-/// nobody without rights can lower.
+/// A mark by which all processes of a build are found, whatever becomes of their environment,
+/// parents, sessions and namespaces: an OOM score adjustment, which children inherit and only root
+/// can lower.
 struct Mark(String);
 
 impl Mark {
@@ -33,7 +33,7 @@ impl Mark {
         }
     }
 
-    /// Returns the processes with the mark: id and command line.
+    /// Returns the id and the command line of each process with the mark.
     fn bearers(&self) -> Vec<(u32, String)> {
         let ids = fs::read_dir("/proc").unwrap().flatten();
         let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -41,13 +41,13 @@ impl Mark {
             fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default()
         };
         ids.filter(|id| read(*id, "oom_score_adj").trim() == self.0)
-            // A zombie is gone but for whoever inherited it.
+            // A zombie has ended, and only waits for its parent to notice.
             .filter(|id| !read(*id, "stat").contains(") Z "))
             .map(|id| (id, read(id, "cmdline").replace('\0', " ")))
             .collect()
     }
 
-    /// Starts a build whose processes have the mark.
+    /// Starts a build with the mark.
     fn start(&self, place: &Place, args: &[&str]) -> Child {
         let mut command: Command = place.command("sh");
         let script = format!("echo {} > /proc/self/oom_score_adj; exec \"$0\" \"$@\"", self.0);
@@ -56,7 +56,7 @@ impl Mark {
         command.spawn().unwrap()
     }
 
-    /// Waits for the processes to be gone.
+    /// Waits until no process has the mark.
     #[track_caller]
     fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -79,7 +79,7 @@ impl Random {
         Self(seed | 1 << 40)
     }
 
-    /// Returns a part of a time.
+    /// Returns a random part of a time.
     fn part_of(&mut self, time: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -88,7 +88,7 @@ impl Random {
     }
 }
 
-/// Fails unless nothing is below `tmp` of the store.
+/// Fails the test if anything is left below `tmp` of the store.
 #[track_caller]
 fn no_work_is_left(place: &Place) {
     let left = tool("find", [place.store().join("tmp").to_str().unwrap(), "-mindepth", "1", "-ls"]);
@@ -142,7 +142,7 @@ fn a_build_that_is_told_to_end_ends_by_that_signal() {
             assert!(Instant::now() < deadline, "the step does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Not SIGINT, which a shell that starts the tests in the background has them ignore.
+        // Not SIGINT: a shell that starts the tests in the background makes them ignore it.
         tool("kill", ["-TERM", &build.id().to_string()]);
         assert_eq!(build.wait().unwrap().signal(), Some(15), "as {user:?}");
         mark.wait();
@@ -160,7 +160,7 @@ fn the_first_process_of_a_container_can_be_ended() {
     let mut outside = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let children = format!("/proc/{0}/task/{0}/children", outside.id());
     let deadline = Instant::now() + Duration::from_secs(30);
-    // It waits for its standard input, and may not have come so far yet.
+    // The build waits for its standard input. It may not have come so far yet, so signal it again.
     let status = loop {
         if let Some(status) = outside.try_wait().unwrap() {
             break status;

@@ -1,4 +1,4 @@
-//! Builds without RUN: no namespace, no other program, no base layer that nobody asked for.
+//! Builds without RUN need no namespace and no other program, and pull no layer in vain.
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,7 +21,7 @@ USER app
 CMD [\"cat\", \"greeting.txt\"]
 ";
 
-/// What the Dockerfile adds to the base, layer by layer.
+/// The layers that the Dockerfile adds to the base.
 const LAYERS: &[&[&str]] = &[
     &["dir 755 0:0 srv", "dir 755 0:0 srv/app"],
     &[
@@ -64,7 +64,7 @@ fn args(place: &Place, name: &str) -> Vec<OsString> {
     place.build_args(&["--platform", PLATFORMS, "--output", &output])
 }
 
-/// Checks that the layout `name` holds what [`DOCKERFILE`] says, and returns the digests.
+/// Checks that the layout `name` holds the images of [`DOCKERFILE`], and returns their digests.
 #[track_caller]
 fn check(place: &Place, name: &str) -> Vec<String> {
     let images = read(&place.out(name));
@@ -82,7 +82,7 @@ fn check_image(image: &Image) {
     for (number, expected) in LAYERS.iter().enumerate() {
         let mut expected = expected.to_vec();
         expected.sort();
-        // Which of two names is the link is nobody's concern.
+        // Either of the two names may be the link.
         let lines: Vec<String> = image.lines(number as isize + 1);
         assert_eq!(lines.len(), expected.len(), "{lines:#?}");
         for line in expected
@@ -104,7 +104,7 @@ fn need_no_namespace_and_no_emulator() {
     if !have("userns", "user namespaces, to forbid them inside of one", works) {
         return;
     }
-    // That this forbids them.
+    // Make sure that this forbids them.
     let attempt = format!("{forbid}; unshare --user true");
     assert!(!quiet("unshare", ["--user", "--map-root-user", "sh", "-euc", &attempt]));
     let mut all = Vec::new();
@@ -197,7 +197,7 @@ fn what_is_not_needed_of_a_base_is_not_pulled() {
                 let blob = place.store().join("blobs").join(layer.replace(':', "/"));
                 assert!(!blob.exists(), "{layer} is in the store");
             }
-            // The image is complete all the same.
+            // The image in the registry is complete nevertheless.
             let args = ["--insecure-policy", "copy", "--all", "--quiet", "--src-tls-verify=false"];
             let from = format!("docker://{image}");
             let to = format!("oci:{}:copy", place.out(name).display());

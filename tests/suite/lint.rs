@@ -1,10 +1,10 @@
-//! `xbuild check`, `build --check`, and the warnings of a build.
+//! Warnings about Dockerfiles: `xbuild check`, `build --check`, and those of a build.
 
 use serde_json::Value;
 
 use crate::harness::{Finished, Place, User};
 
-/// A file that breaks rules of the text, of variables, of the ignore file and of the base image.
+/// A file that breaks rules about text, variables, the ignore file and the base image.
 const UNWISE: &str = "\
 ARG VERSION=latest
 FROM busybox:$VERSION as Tools

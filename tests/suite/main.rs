@@ -1,9 +1,8 @@
 //! The suite: the real binary, as root and as ordinary users, against real registries, emulators
 //! and image tools.
 //!
-//! What a test needs beyond a plain Linux it asks for with [`harness::needs`]: where that is
-//! missing the test is counted as skipped in `target/skipped.log`, or fails if `XBUILD_REQUIRE`
-//! names the feature.
+//! A test names its needs beyond a plain Linux with [`harness::needs`]. Without them it is counted as
+//! skipped in `target/skipped.log`, or fails if `XBUILD_REQUIRE` names the missing feature.
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 

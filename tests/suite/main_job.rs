@@ -1,4 +1,5 @@
-//! What xbuild is for: several stages with RUN for four platforms, by whoever, pushed as one index.
+//! The main job of xbuild: several stages with RUN, for four platforms, by any user, pushed as one
+//! index.
 
 use std::fs;
 
@@ -99,7 +100,7 @@ fn four_platforms_are_built_and_pushed_as_one_index() {
         }
         assert!(once.iter().all(|text| *text == once[0]), "{once:?}");
 
-        // Again: nothing is done, and nothing that the registry has is sent.
+        // A second build does no step, and uploads nothing that the registry has.
         let already = registry.requests().len();
         let again = place.build(&args).ok();
         again.did_nothing();
@@ -129,8 +130,7 @@ fn a_registry_with_a_password_is_given_it() {
             let config = json!({"auths": {&registry.host: {"auth": auth}}});
             fs::write(folder.join("config.json"), config.to_string()).unwrap();
         };
-        // suite:wrong
-        login("c3VpdGU6d3Jvbmc=");
+        login("c3VpdGU6d3Jvbmc="); // suite:wrong
         let refused = build().fails(4, &[&registry.host]);
         refused.does_not_say("wrong");
         login(CREDENTIALS);
@@ -165,7 +165,7 @@ fn one_platform_is_a_plain_manifest() {
     assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
     assert_eq!(raw(&format!("docker://{}", images[1])), raw(&format!("docker://{}", images[0])));
 
-    // By digest, as a base.
+    // The image is a base, named by its digest.
     let digest = image::digest(&raw(&format!("docker://{}", images[0])));
     place.write(
         "Dockerfile",
@@ -173,7 +173,8 @@ fn one_platform_is_a_plain_manifest() {
     );
     let image = place.image(&["--platform", "linux/arm64"]);
     assert_eq!(image.layers.len(), 3);
-    // A base that is for another platform than said, one that has not the platform, and none.
+    // A base for another platform is a warning; one without the platform, or no base at all, is an
+    // error.
     let finished = place.build(&["--platform", "linux/s390x"]).ok();
     finished.says(&["InvalidBaseImagePlatform"]);
     place.write("Dockerfile", format!("FROM {base}\nCOPY Dockerfile /\n"));

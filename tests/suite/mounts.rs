@@ -1,4 +1,4 @@
-//! RUN `--mount`: what a step gets for itself alone, and that nothing of it stays.
+//! RUN `--mount`: files that one step gets for itself, and that stay out of the image and the store.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,19 +9,19 @@ use std::process::Command;
 
 use crate::harness::{Finished, Place, User, needs, to_layout};
 
-/// Builds the context with variables of its own and returns how it ended.
+/// Builds the context with these environment variables.
 fn build_with(place: &Place, env: &[(&str, &str)], more: &[&str]) -> Finished {
     let mut command = place.xbuild(place.build_args(more));
     command.envs(env.iter().copied());
     Finished::run(command)
 }
 
-/// Returns the files below a folder that hold `needle`, compressed or not.
+/// Returns the files below a folder that contain `needle`, compressed or not.
 fn holders(folder: &Path, needle: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        // What belongs to other ids can be read by root only, who runs the whole suite.
+        // Only root can read the files of other ids; root runs the whole suite in CI.
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let (path, kind) = (entry.path(), entry.file_type().unwrap());
             if kind.is_dir() {
@@ -56,41 +56,33 @@ fn a_secret_is_in_its_step_and_nowhere_else() {
         let layout = place.out("layout");
         let output = to_layout(&layout);
         let args = [&secrets[..], &["--output", &output]].concat();
-        place.write(
-            "Dockerfile",
-            format!(
-                "FROM busybox\n\
-                 RUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY \
-                 test $(wc -c < /run/secrets/token) = {} && test ${{#KEY}} = {} \
-                 && ! test -e /run/secrets/key && ! grep -q canary /proc/1/environ /proc/1/cmdline\n\
-                 RUN ! test -e /run/secrets && ! test -n \"$KEY\" && echo some''thing kept > /f\n",
-                file.len(),
-                variable.len()
-            ),
-        );
+        let mounts = "--mount=type=secret,id=token --mount=type=secret,id=key,env=KEY";
+        place.dockerfile(&format!(
+            r#"
+            FROM busybox
+            RUN {mounts} \
+                test $(wc -c < /run/secrets/token) = {} && test ${{#KEY}} = {} \
+             && ! test -e /run/secrets/key \
+             && ! grep -q canary /proc/1/environ /proc/1/cmdline
+            RUN ! test -e /run/secrets && ! test -n "$KEY" && echo some''thing kept > /f
+            "#,
+            file.len(),
+            variable.len()
+        ));
         let env = [("KEY", variable)];
         let finished = build_with(&place, &env, &args).ok();
         assert_eq!(finished.steps(), "0 cached, 2 done");
         let mut shown = vec![finished];
-        // Another value is no reason to do the step again.
+        // Another value does not repeat the step.
         shown.push(build_with(&place, &[("KEY", "other")], &args).ok());
         assert_eq!(shown[1].steps(), "2 cached, 0 done");
-        // Nor does it show when the step fails.
-        place.write(
-            "Dockerfile",
-            "FROM busybox\nRUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY exit 7\n",
-        );
+        // A step that fails does not show it either.
+        place.dockerfile(&format!("FROM busybox\nRUN {mounts} exit 7\n"));
         shown.push(build_with(&place, &env, &args).fails(3, &["exit code 7"]));
-        place.write(
-            "Dockerfile",
-            "FROM busybox\nRUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY \
-             [\"/no/such/program\"]\n",
-        );
+        place.dockerfile(&format!("FROM busybox\nRUN {mounts} [\"/no/such/program\"]\n"));
         shown.push(build_with(&place, &env, &args).fails(3, &["/no/such/program"]));
         for canary in [file, variable] {
-            for Finished { stdout, stderr, .. } in &shown {
-                assert!(!stdout.contains(canary) && !stderr.contains(canary), "{stderr}");
-            }
+            shown.iter().for_each(|finished| finished.does_not_say(canary));
             assert_eq!(holders(place.path(), canary.as_bytes()), [""; 0]);
         }
         assert!(!holders(&place.store(), b"something kept").is_empty(), "the search works");
@@ -106,7 +98,7 @@ fn a_secret_is_in_its_step_and_nowhere_else() {
 fn what_is_missing_is_named_with_the_way_to_give_it() {
     needs!(Run);
     let place = Place::new(User::Me);
-    let run = |mount: &str| place.write("Dockerfile", format!("FROM busybox\nRUN {mount} true\n"));
+    let run = |mount: &str| place.dockerfile(&format!("FROM busybox\nRUN {mount} true\n"));
     run("--mount=type=secret,id=token,required").build(&[]).fails(
         1,
         &[
@@ -147,14 +139,16 @@ fn only_a_change_of_what_is_mounted_repeats_a_step() {
     needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
-        place.write(
-            "Dockerfile",
-            "FROM busybox AS tools\n\
-             COPY tool /tool\n\
-             FROM busybox\n\
-             RUN --mount=source=in,target=/in --mount=from=tools,source=/tool,target=/bin/tool \
-             --mount=type=cache,target=/cache \
-             echo $(cat /in/a /bin/tool) > /out && cat /proc/sys/kernel/random/uuid > /cache/x\n",
+        place.dockerfile(
+            r"
+            FROM busybox AS tools
+            COPY tool /tool
+            FROM busybox
+            RUN --mount=source=in,target=/in \
+                --mount=from=tools,source=/tool,target=/bin/tool \
+                --mount=type=cache,target=/cache \
+                echo $(cat /in/a /bin/tool) > /out && cat /proc/sys/kernel/random/uuid > /cache/x
+            ",
         );
         place.write("in/a", "a").write("in/b", "b").write("tool", "t").write("other", "o");
         let run = || {
@@ -181,12 +175,13 @@ fn writes_to_a_bind_mount_are_thrown_away() {
     needs!(Run);
     for user in User::all() {
         let place = Place::new(user);
-        place.write("in/file", "kept").write(
-            "Dockerfile",
-            "FROM busybox\n\
-             RUN --mount=source=in,target=/in ! touch /in/x 2> /dev/null\n\
-             RUN --mount=source=in,target=/in,rw touch /in/x && rm /in/file && ls /in > /first\n\
-             RUN --mount=source=in,target=/in,rw ls /in > /second\n",
+        place.write("in/file", "kept").dockerfile(
+            r"
+            FROM busybox
+            RUN --mount=source=in,target=/in ! touch /in/x 2> /dev/null
+            RUN --mount=source=in,target=/in,rw touch /in/x && rm /in/file && ls /in > /first
+            RUN --mount=source=in,target=/in,rw ls /in > /second
+            ",
         );
         let image = place.image(&[]);
         assert_eq!((image.text("first"), image.text("second")), ("x".into(), "file".into()));
@@ -203,11 +198,12 @@ fn keys_are_served_for_as_long_as_the_build_lasts() {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
     assert!(command.status().unwrap().success());
-    place.write(
-        "Dockerfile",
-        "FROM busybox\n\
-         RUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && test ! -e /run/buildkit/ssh_agent.1\n\
-         RUN ! test -e /run/buildkit\n",
+    place.dockerfile(
+        r#"
+        FROM busybox
+        RUN --mount=type=ssh test -S "$SSH_AUTH_SOCK" && test ! -e /run/buildkit/ssh_agent.1
+        RUN ! test -e /run/buildkit
+        "#,
     );
     let temporary = place.out("tmp");
     fs::create_dir(&temporary).unwrap();

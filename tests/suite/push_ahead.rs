@@ -1,8 +1,8 @@
-//! Layers are pushed while the build goes on.
+//! Layers are pushed while later steps run.
 
 use crate::harness::{Place, Registry, User, needs};
 
-/// Bytes that no compressor shortens, the same for the same seed.
+/// Returns bytes that no compressor shortens; equal seeds give equal bytes.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let next = move || {
@@ -14,7 +14,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).flatten().take(length).collect()
 }
 
-/// The step waits until the registry has what is wanted, half a minute at most.
+/// A step that waits until the registry has the blobs of `$WANTED`, half a minute at most.
 const WAIT: &str = "RUN has() { wget -q --spider http://$REGISTRY/v2/app/blobs/$1; }; n=0; \
     for blob in $WANTED; do \
     until has $blob; do n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done; done; \
@@ -50,7 +50,7 @@ fn layers_of_the_result_are_in_the_registry_before_the_build_ends() {
         args.extend(["--build-arg", value]);
     }
     place.build(&args).ok();
-    // The large one while it was written, the others whole; nothing twice.
+    // The large layer came in pieces while it was written, the others whole, and none came twice.
     let requests = registry.requests();
     let count = |text: &str| requests.iter().filter(|request| request.starts_with(text)).count();
     assert_eq!(count("PATCH /v2/app/blobs/uploads/"), 1, "{requests:?}");

@@ -1,4 +1,4 @@
-//! Why steps run, as plain progress says it.
+//! The reasons why steps run, as plain progress says them.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn place(user: User) -> Place {
     place
 }
 
-/// Returns why each step ran, `STEP: REASONS`, sorted: a mounted file has no place in the order.
+/// Returns a line `STEP: REASONS` for each step that ran, sorted: mounted files come at any time.
 fn reasons(finished: &Finished) -> Vec<String> {
     let lines = || finished.stderr.lines();
     let reason = |line: &str| {
@@ -83,7 +83,7 @@ fn each_step_says_why_it_runs() {
         let changed = DOCKERFILE.replace("echo $X", "echo $X$Y");
         place.write("Dockerfile", &changed);
         assert_eq!(build(&arguments)[1], "RUN echo: RUN command changed");
-        // A line more is a reason for those below it, but they are still the same steps.
+        // A new line is a reason for the steps below it, which are still known as the same steps.
         place.write("Dockerfile", changed.replace("RUN echo", "RUN true\nRUN echo"));
         let because = "layers below changed by #3";
         assert_eq!(
@@ -101,7 +101,7 @@ fn each_step_says_why_it_runs() {
         place.run(["prune", "--all"]).ok();
         assert_eq!(build(&arguments)[0], "COPY src: first time");
 
-        // What is kept of it are names and hashes.
+        // The store keeps only names and hashes of the inputs.
         let records = fs::read_dir(place.store().join("last-seen")).unwrap();
         let records = records.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
         let records: String = records.collect();
@@ -121,7 +121,7 @@ fn another_base_is_told_of_all_steps() {
     let other = format!("other=oci-layout://{}", layout.display());
     let args = ["--build-context", other.as_str(), "--build-arg", "BASE=other"];
     assert_eq!(build(&args), ["COPY a: base changed"; 2]);
-    // By another name it is the same build; another Dockerfile is not.
+    // The same Dockerfile by another name is the same build; another Dockerfile is another build.
     place.write("a", "b\n").write("Dockerfile.other", "FROM busybox\nCOPY a /a\n");
     let file = place.context().join("Dockerfile");
     let named = build(&[&args[..], &["--file", file.to_str().unwrap()]].concat());

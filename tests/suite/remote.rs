@@ -1,4 +1,4 @@
-//! What is fetched: ADD from URLs and repositories, and build contexts of all kinds.
+//! Remote sources: ADD from URLs and repositories, and build contexts of all kinds.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,17 +15,17 @@ use crate::image::{self, Image};
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// Builds with these arguments, which name the context, and `stdin`.
+/// Builds with these arguments, which name the context, and this standard input.
 fn run(place: &Place, args: &[&str], stdin: &[u8]) -> Finished {
     let mut command = place.xbuild(["build", "--progress", "plain"]);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A build that does not want all of it says why on standard error.
+    // Ignore that the build may not read all of it: standard error says why.
     let _ = child.stdin.take().unwrap().write_all(stdin);
     Finished::of(child.wait_with_output().unwrap())
 }
 
-/// The same for a build that must succeed; returns its image.
+/// The same for a build that must succeed; returns the image.
 #[track_caller]
 fn image(place: &Place, args: &[&str], stdin: &[u8]) -> Image {
     let layout = place.out("image");
@@ -53,7 +53,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A repository that a server of git's own protocol offers.
+/// A repository, offered by a server of git's own protocol.
 struct GitServer {
     daemon: Child,
     folder: PathBuf,
@@ -66,7 +66,7 @@ impl GitServer {
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         fs::create_dir(&folder).unwrap();
-        // Not by way of git, which would stay between us and it.
+        // Started directly: as a child of `git daemon` it would outlive a kill of its parent.
         let mut daemon =
             Command::new(Path::new(&tool("git", ["--exec-path"]).trim()).join("git-daemon"));
         daemon.args(["--export-all", "--listen=127.0.0.1", "--reuseaddr"]);
@@ -144,7 +144,7 @@ fn add_takes_files_from_urls() {
         assert_eq!(image.lines(1), ["file 640 1:2 g"]);
         assert_eq!(image.lines(2), ["file 600 0:0 a.tar.gz"]);
         assert_eq!(image.text("u/inside"), "x");
-        // Nothing has changed: all of it is cached, and no file comes again.
+        // Nothing has changed, so every step is cached and no file is sent again.
         let before = server.log().len();
         assert_eq!(place.build(&[]).ok().steps(), "4 cached, 0 done");
         let log = server.log().split_off(before);
@@ -174,7 +174,7 @@ fn a_checksum_is_checked_before_anything_is_used() {
     assert_eq!(server.log().len(), asked);
     place.write("Dockerfile", format!("FROM scratch\nADD {} /f\n", server.url("/none")));
     place.build(&[]).fails(4, &["answered 404"]);
-    // Neither history nor log shows a password.
+    // A password shows neither in the history nor in the log.
     let url = server.url("/f").replace("//", "//me:SECRET@");
     place.write("Dockerfile", format!("FROM scratch\nADD {url} /g\n"));
     let finished = place.build(&[]).ok();
@@ -237,7 +237,7 @@ fn contexts_are_repositories() {
     std::os::unix::fs::symlink("/etc/passwd", server.folder.join("Escape")).unwrap();
     server.commit(&[]);
     let url = server.url();
-    // The ignore file of a repository does not count.
+    // The ignore file of a repository has no effect.
     assert_eq!(image(&place, &[&url], b"").text("f"), "top");
     let more = format!("more={url}#main:sub");
     let found =
@@ -246,7 +246,7 @@ fn contexts_are_repositories() {
     let keep = ["--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", &url];
     assert!(image(&place, &keep, b"").files().contains_key(".git/HEAD"));
     run(&place, &["-f", "Escape", &url], b"").fails(1, &["Escape"]);
-    // A context that no step needs is not fetched.
+    // A context that no step uses is not fetched.
     let unused = ["--build-context", "x=git://127.0.0.1:1/none.git", &url];
     image(&place, &unused, b"");
 }
@@ -294,7 +294,7 @@ fn contexts_come_from_standard_input() {
         }
         fs::write(place.path().join("c.tar"), &archive).unwrap();
         assert_eq!(image(&place, &["c.tar"], b"").text("f"), "text");
-        // A Dockerfile alone has an empty context.
+        // A Dockerfile alone comes with an empty context.
         let heredoc = b"FROM scratch\nCOPY <<x /x\ny\nx\n";
         assert_eq!(image(&place, &["-"], heredoc).text("x"), "y");
         run(&place, &["-"], dockerfile.as_bytes()).fails(1, &["not found"]);
@@ -305,7 +305,7 @@ fn contexts_come_from_standard_input() {
         run(&place, &["-f", "x", "-"], heredoc).fails(2, &["cannot be in it"]);
         run(&place, &["-"], b"").fails(1, &["is empty"]);
         run(&place, &["-"], &archive[..1000]).fails(1, &["standard input"]);
-        // Nothing of it stays.
+        // No temporary file is left.
         let left = fs::read_dir(place.store().join("tmp")).unwrap().count();
         assert_eq!(left, 0);
     }
@@ -320,7 +320,7 @@ fn contexts_come_from_urls() {
     server.put("/Dockerfile", "\"2\"", DATE, "FROM scratch\nCOPY . /\n");
     let (tar, file) = (server.url("/c.tar.gz"), server.url("/Dockerfile"));
     assert_eq!(image(&place, &[&tar], b"").text("f"), "text");
-    // A Dockerfile is all that is in its context; as a named one any file is.
+    // The context of a Dockerfile's URL has that file only. Any file may be a named context.
     assert_eq!(image(&place, &[&file], b"").lines(0), ["file 600 0:0 context"]);
     place.write("f", "local").write(".dockerignore", "ignored").write("ignored", "");
     let context = place.context().display().to_string();

@@ -1,8 +1,8 @@
-//! The machine, which a build must leave as it was.
+//! The state of this machine, which a build must not change.
 
 use std::fs;
 
-/// Returns what the host's binfmt_misc holds, and what is mounted: both must not change.
+/// Returns the entries of the host's binfmt_misc and the list of mounts.
 pub(crate) fn host_state() -> String {
     let mut entries: Vec<String> = fs::read_dir("/proc/sys/fs/binfmt_misc")
         .into_iter()

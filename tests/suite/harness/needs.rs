@@ -1,5 +1,5 @@
-//! What a test needs beyond a plain Linux. A test that lacks it is counted as skipped in
-//! `target/skipped.log`, or fails if `XBUILD_REQUIRE` names it.
+//! The needs of a test beyond a plain Linux. A test without them is counted as skipped in
+//! `target/skipped.log`, or fails if `XBUILD_REQUIRE` names the missing feature.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,8 +10,8 @@ use super::place::cached;
 use super::tools::{in_path, quiet, tool};
 use super::user::User;
 
-/// Ends the test, as skipped, unless this machine has all that is named:
-/// `needs!(Run, Emulation, Tool("skopeo"))`. The names are those of [`Need`].
+/// Ends the test, as skipped, unless this machine meets every [`Need`] in the list:
+/// `needs!(Run, Emulation, Tool("skopeo"))`.
 macro_rules! needs {
     ($($need:ident $(($name:literal))?),+) => {
         if !($($crate::harness::Need::$need $(($name))? .is_met())&&+) {
@@ -43,7 +43,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// Returns whether this machine has it. If not, that is a skip.
+    /// Returns whether this machine meets the need. If not, counts a skip.
     pub(crate) fn is_met(self) -> bool {
         match self {
             Self::Run => {
@@ -73,8 +73,8 @@ impl Need {
     }
 }
 
-/// Returns what `check` says. If that is no, the test is counted as skipped for want of `what`, or
-/// fails if `XBUILD_REQUIRE` names the feature.
+/// Returns the answer of `check`. If that is no, counts the test as skipped because `what` is
+/// missing, or fails it if `XBUILD_REQUIRE` names the feature.
 pub(crate) fn have(feature: &str, what: &str, check: impl FnOnce() -> bool) -> bool {
     if check() {
         return true;

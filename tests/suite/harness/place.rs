@@ -13,8 +13,8 @@ use super::tools::{found_in_path, tool};
 use super::user::{User, ids_of};
 use crate::image::{self, Image};
 
-/// When the files of every build context were changed, so that the same files give the same
-/// layers in every [`Place`]: 2020-06-01, in seconds since the epoch.
+/// The time of the files in every build context, so that the same files give the same layers in
+/// every [`Place`]: 2020-06-01, in seconds since the epoch.
 const CHANGED: u64 = 1_590_969_600;
 
 /// A folder to build in, removed at the end.
@@ -29,7 +29,7 @@ impl Place {
         let folder = tempfile::Builder::new().prefix("xbuild-suite-").tempdir().unwrap();
         let place = Self { folder, user };
         open_up(place.path(), 0o755);
-        // The checkout may be where an ordinary user cannot read.
+        // An ordinary user may not be allowed to read the checkout.
         link_or_copy(Path::new(env!("CARGO_BIN_EXE_xbuild")), &place.path().join("xbuild"));
         if cached("emulators").exists() {
             link_folder(&cached("emulators"), &place.path().join("emulators"), 0o755);
@@ -49,12 +49,12 @@ impl Place {
         self.folder.path()
     }
 
-    /// Returns a path below `out`, where the builder may write.
+    /// Returns a path below `out`, a folder that everybody may write to.
     pub(crate) fn out(&self, name: &str) -> PathBuf {
         self.path().join("out").join(name)
     }
 
-    /// Returns the folder that is built.
+    /// Returns the folder of the build context.
     pub(crate) fn context(&self) -> PathBuf {
         self.path().join("context")
     }
@@ -64,7 +64,7 @@ impl Place {
         self.path().join("home/data/xbuild")
     }
 
-    /// Writes a file of the build context, last changed at a fixed time.
+    /// Writes a file of the build context, with a fixed time.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.context().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -72,8 +72,8 @@ impl Place {
         self.touch(name, CHANGED)
     }
 
-    /// Writes the Dockerfile. Its lines may be indented like the test around them: the indentation
-    /// of the first one is left out of all.
+    /// Writes the Dockerfile. Its lines may be indented like the test around them: all lose the
+    /// indentation of the first one.
     pub(crate) fn dockerfile(&self, text: &str) -> &Self {
         let text = text.strip_prefix('\n').unwrap_or(text);
         let indentation = text.len() - text.trim_start_matches(' ').len();
@@ -84,8 +84,8 @@ impl Place {
         self.write("Dockerfile", text.lines().map(line).collect::<String>())
     }
 
-    /// Sets when a file of the build context, and the folders above it, were last changed, in
-    /// seconds since the epoch.
+    /// Sets the time of a file of the build context and of the folders above it, in seconds since the
+    /// epoch.
     pub(crate) fn touch(&self, name: &str, time: u64) -> &Self {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
         for path in Path::new(name).ancestors() {
@@ -95,8 +95,8 @@ impl Place {
         self
     }
 
-    /// Returns `NAME=oci-layout://..` with a base image that `fixtures/base-images` made, put
-    /// where the user can read it.
+    /// Puts a base image of `fixtures/base-images` where the user can read it, and returns it as
+    /// `NAME=oci-layout://..`, as `--build-context` takes it.
     pub(crate) fn base(&self, name: &str) -> String {
         let to = self.path().join("bases").join(name);
         if !to.exists() {
@@ -113,7 +113,7 @@ impl Place {
         let mut command = match self.user.name() {
             None => Command::new(program),
             Some(name) => {
-                // By its path: a test may give the command a PATH of its own.
+                // Named by its path, since a test may give the command another PATH.
                 let mut command = Command::new(found_in_path("setpriv"));
                 command.args([
                     "--reuid",
@@ -145,8 +145,8 @@ impl Place {
         std::env::join_paths(std::env::split_paths(&path).chain([emulators])).unwrap()
     }
 
-    /// Returns the arguments that build the context with the base image at hand, `more` among
-    /// them.
+    /// Returns the arguments that build the context on the base image busybox; `more` are further
+    /// ones.
     pub(crate) fn build_args(&self, more: &[&str]) -> Vec<OsString> {
         let base = self.base("busybox");
         let args = ["build", "--progress", "plain", "--build-context", &base];
@@ -159,12 +159,12 @@ impl Place {
         Finished::run(self.xbuild(args))
     }
 
-    /// Builds the context with the base image at hand.
+    /// Builds the context on the base image busybox.
     pub(crate) fn build(&self, more: &[&str]) -> Finished {
         self.run(self.build_args(more))
     }
 
-    /// Builds the context, which must succeed, and returns the images that came out, verified.
+    /// Builds the context, which must succeed, verifies the images and returns them.
     #[track_caller]
     pub(crate) fn images(&self, more: &[&str]) -> Vec<Image> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -184,7 +184,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Files of subordinate ids are removed by their owner's namespace.
+        // xbuild removes files of subordinate ids, which the user cannot remove.
         let _ = self.xbuild(["prune", "--all"]).output();
     }
 }
@@ -194,7 +194,7 @@ pub(crate) fn to_layout(folder: &Path) -> String {
     format!("type=oci,tar=false,dest={}", folder.display())
 }
 
-/// Returns where `fixtures/base-images` puts what it makes.
+/// Returns the path of something that `fixtures/base-images` made.
 pub(crate) fn cached(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/.cache").join(name)
 }
@@ -203,7 +203,7 @@ fn open_up(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Puts the files of a folder into a new one, with `mode`, readable for everybody.
+/// Puts the files of a folder into a new one that everybody can read; the files get `mode`.
 fn link_folder(from: &Path, to: &Path, mode: u32) {
     fs::create_dir(to).unwrap();
     open_up(to, 0o755);
@@ -219,11 +219,11 @@ fn link_folder(from: &Path, to: &Path, mode: u32) {
     }
 }
 
-/// Makes a hard link, or a copy where that cannot be.
+/// Makes a hard link, or a copy if that fails.
 fn link_or_copy(from: &Path, to: &Path) {
     if fs::hard_link(from, to).is_err() {
-        // By another process: a program that a thread of ours has open for writing while another
-        // thread starts a process cannot be executed.
+        // Another process copies: a file that this process has open for writing cannot be executed,
+        // and a process that another thread starts meanwhile keeps it open.
         tool("cp", [from, to]);
     }
 }

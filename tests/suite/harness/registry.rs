@@ -18,7 +18,7 @@ pub(crate) struct Registry {
     pub(crate) host: String,
 }
 
-/// What a registry with a password lets in, as in `auth` of Docker's `config.json`:
+/// The user and the password of a registry with a password, as `auth` in Docker's `config.json`:
 /// `suite:secret` in Base64.
 pub(crate) const CREDENTIALS: &str = "c3VpdGU6c2VjcmV0";
 /// The same as a line of an htpasswd file, hashed with bcrypt.
@@ -62,8 +62,8 @@ impl Registry {
         registry
     }
 
-    /// Pushes the busybox base image for all its platforms as `REPOSITORY:latest` and returns its
-    /// reference. It must be open to everybody or let in who has `creds`.
+    /// Pushes the busybox base image for all its platforms as `REPOSITORY:latest`, and returns its
+    /// reference. `creds` are arguments of `skopeo copy`.
     pub(crate) fn push_busybox(&self, repository: &str, creds: &[&str]) -> String {
         let from = format!("oci:{}:latest", cached("busybox").display());
         let name = format!("{}/{repository}:latest", self.host);
@@ -73,7 +73,7 @@ impl Registry {
         name
     }
 
-    /// Returns what was asked of the registry, oldest first, each as `METHOD /path`.
+    /// Returns the requests to the registry, oldest first, each as `METHOD /path`.
     pub(crate) fn requests(&self) -> Vec<String> {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
         // A line of the access log is: ADDRESS - - [TIME] "METHOD /path HTTP/1.1" STATUS ..

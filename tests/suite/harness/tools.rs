@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Runs a tool that must succeed and returns its standard output.
+/// Runs a program that must succeed, and returns its standard output.
 #[track_caller]
 pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> String {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output();
@@ -13,7 +13,7 @@ pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item 
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Returns whether a command succeeds; it prints nothing.
+/// Runs a program without output, and returns whether it succeeded.
 pub(crate) fn quiet<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> bool {
     let mut command = Command::new(program);
     let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -24,7 +24,7 @@ pub(crate) fn in_path(program: &str) -> bool {
     found_in_path(program).is_file()
 }
 
-/// Returns the path of a program; only its name if it is not in PATH.
+/// Returns the path of a program in PATH, or only its name if it is not there.
 pub(crate) fn found_in_path(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(program));

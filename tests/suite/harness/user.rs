@@ -6,19 +6,19 @@ use std::os::unix::fs::MetadataExt as _;
 use super::needs::have;
 use super::tools::{quiet, tool};
 
-/// Who builds.
+/// A user that builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
-    /// Whoever runs the tests.
+    /// The user who runs the tests.
     Me,
     /// An ordinary user with subordinate ids.
     Ranged,
-    /// An ordinary user without.
+    /// An ordinary user without subordinate ids.
     Single,
 }
 
 impl User {
-    /// The users to repeat a test as: root and two others where root runs the tests.
+    /// Returns the users for which a test is repeated. If root runs the tests: root and two others.
     pub(crate) fn all() -> Vec<Self> {
         if !is_root() {
             return vec![if has_subordinate_ids() { Self::Me } else { Self::Single }];
@@ -42,7 +42,7 @@ impl User {
     }
 }
 
-/// Returns whether whoever runs the tests has a line in `/etc/subuid`.
+/// Returns whether the user who runs the tests has a line in `/etc/subuid`.
 fn has_subordinate_ids() -> bool {
     let list = fs::read_to_string("/etc/subuid").unwrap_or_default();
     let names = [tool("id", ["-un"]), tool("id", ["-u"])];

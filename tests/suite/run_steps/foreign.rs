@@ -42,7 +42,7 @@ fn foreign_programs_run_without_touching_the_host() {
 #[test]
 fn a_platform_without_emulator_is_refused_before_the_first_step() {
     needs!(Run);
-    // riscv64: few hosts have an entry of their own for it.
+    // riscv64, since few hosts have an entry for it in their own binfmt_misc.
     let entries = fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten();
     let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     if names.any(|name| name.contains("riscv64")) {
@@ -96,7 +96,7 @@ fn what_is_cached_needs_no_emulator() {
         place.write("f", "changed");
         for more in [&[][..], &["--no-cache"]] {
             let finished = again(more);
-            // A host may run them by itself.
+            // The host's own binfmt_misc may have an entry for them.
             if finished.status != 0 {
                 let finished = finished.fails(5, &["qemu-s390x", "qemu-ppc64le"]);
                 assert_eq!(finished.steps(), "0 cached, 0 done");

@@ -58,8 +58,7 @@ fn users_of_the_image_are_used() {
     needs!(Run);
     for user in User::all() {
         if user == User::Single {
-            // A single id cannot be another user: that is refused, rather than an image with wrong
-            // owners made.
+            // With a single id there is no other user. A refusal is better than wrong owners.
             let finished = build(user, "FROM busybox\nUSER app\nRUN true\n");
             finished.fails(5, &["app", "1234", "/etc/subuid"]);
             continue;
@@ -215,7 +214,7 @@ fn proxies_of_the_client_configuration_are_build_arguments() {
          no_proxy=mine"
     );
     assert!(!image.config.to_string().contains("SECRET"));
-    // They are in no key.
+    // Proxies are in no cache key.
     set(r#"{"proxies": {"default": {"httpProxy": "http://other"}}}"#);
     assert_eq!(place.build(&[]).ok().steps(), "1 cached, 0 done");
     set(r#"{"proxies": {"default": {"httpProxy": SECRET}}}"#);
