@@ -15,7 +15,7 @@ release: ## the static, stripped binary target/release/xbuild
 	$(STATIC) $(CARGO) build --release --target $(TARGET) --package xbuild
 	@mkdir -p target/release && cp target/$(TARGET)/release/xbuild target/release/xbuild
 
-demo: release ## builds fixtures/demo for four platforms, without root, and prints what came out
+demo: release ## builds fixtures/demo for four platforms, without root, and prints the result
 	@fixtures/demo/run
 
 test: fixtures ## unit, golden and property tests and the suite, also as ordinary users where it is run by root
@@ -49,7 +49,7 @@ record-digests: release ## records the digests of the demo and of the conformanc
 fixtures: ## base images and emulators, made once, without root
 	@fixtures/base-images busybox >/dev/null && fixtures/base-images emulators >/dev/null
 
-install-tools: ## what the tests need beside Rust, from Debian's or Ubuntu's packages (root)
+install-tools: ## the tools that the tests need beside Rust, from Debian's or Ubuntu's packages (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \

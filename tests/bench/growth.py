@@ -63,7 +63,7 @@ def platforms(_folder, _count, _base):
     return ["FROM scratch", "ARG TARGETPLATFORM", "COPY file /$TARGETPLATFORM/file"]
 
 
-# What grows: name, title, unit, sizes, how the context is made.
+# The dimensions: name, title, unit, sizes, the function that makes the context.
 SERIES = [
     ("stages", "stages that copy from one another", "stages", (250, 500, 1000), stages),
     ("copy-layers", "layers by COPY", "layers", (125, 250, 500), copies),
@@ -90,7 +90,7 @@ def one(bench, builder, lines_of, size, name):
 
 
 def scaled(name, sizes, scale):
-    """Returns the sizes at a scale, each once; those of platforms stay."""
+    """Returns the sizes at a scale, each once. Numbers of platforms are not scaled."""
     return sizes if name == "platforms" else list(dict.fromkeys(max(1, int(size * scale)) for size in sizes))
 
 

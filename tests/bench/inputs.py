@@ -1,4 +1,4 @@
-"""Makes what is built: a context of many files and a big base image, the same bytes for the same scale.
+"""Makes the inputs of builds: a context of many files and a big base image, the same bytes for the same scale.
 
 The bytes are words of a skewed distribution and some that no compressor shortens, mixed so that `pigz -6` leaves
 two fifths of them, as of a folder of programs, libraries and sources. Sizes are log-normal: many small files, a few
@@ -112,7 +112,7 @@ def busybox_image(layout):
 
 
 def write_layer(path, name, supply, amount, start):
-    """Writes a tar file: what the tar archive `start` has, then files below the folder `name`."""
+    """Writes a tar file: the entries of the tar archive `start`, then files below the folder `name`."""
     with open(path, "wb") as raw:
         raw.write(without_end(start))
         with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -158,7 +158,7 @@ def keep_json(folder, value, kind):
 
 
 def finish(folder, manifest):
-    """Writes what makes a folder a layout with one image, `latest`."""
+    """Writes the files that make a folder a layout with one image, `latest`."""
     tagged = {**manifest, "annotations": {"org.opencontainers.image.ref.name": "latest"}}
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [tagged]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')

@@ -1,11 +1,11 @@
-"""Runs a command to its end: how long it took, the processor time of its processes, the largest of them."""
+"""Runs a command to its end and measures its time, its processor time and the memory of its largest process."""
 import os, signal, subprocess, tempfile, time
 from dataclasses import dataclass
 from statistics import median
 
 
 class Failed(Exception):
-    """A command that ended badly, with the end of what it said."""
+    """A command that failed, with the last lines of its output."""
 
 
 @dataclass(frozen=True)

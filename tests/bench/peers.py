@@ -1,4 +1,4 @@
-"""The builders that are compared: xbuild, and those of buildah, docker buildx and kaniko that this machine has.
+"""The builders to compare: xbuild, and those of buildah, docker buildx and kaniko that this machine has.
 
 Each is given the same Job and answers with a command line. What a peer cannot do on this machine is a note in the
 report, no failure.
@@ -12,7 +12,7 @@ QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": su
 
 @dataclass(frozen=True)
 class Job:
-    """One build: of the context folder `context` with its `Dockerfile`, pushed to `image` or, without, to an OCI tar."""
+    """One build of the context folder `context` with its `Dockerfile`, pushed to `image`, or written to an OCI tar."""
     context: pathlib.Path
     image: str | None = None
     no_cache: bool = False

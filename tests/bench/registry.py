@@ -1,4 +1,4 @@
-"""Debian's docker-registry on a free port of the loopback interface, and the little of a client that the bench needs."""
+"""Debian's docker-registry on a free port of the loopback interface, and a small client for it."""
 import http.client, json, shutil, socket, subprocess, time
 
 from inputs import OCI, blob_of

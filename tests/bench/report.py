@@ -16,7 +16,7 @@ def machine():
 
 
 def number(value):
-    """Returns a number with three digits that count."""
+    """Returns a number with three significant digits."""
     if value is None:
         return "-"
     digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
@@ -28,7 +28,7 @@ def megabytes(value):
 
 
 def peak(sample):
-    """Returns the peak of a run; one that is not above this program's own may be less."""
+    """Returns the peak of a run. A peak below this program's own cannot be measured, and is shown as a bound."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return ("<= " if sample.peak <= own else "") + megabytes(sample.peak)
 

@@ -1,4 +1,4 @@
-"""The rows of the table: what is built, what the same bytes cost without a builder, and what xbuild must reach."""
+"""The rows of the table: a build, a raw pipeline that handles the same bytes, and the target for xbuild."""
 import json, os, pathlib, shutil
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ class Bench:
     pushes: int = 0
 
     def image(self):
-        """Returns a name that the registry does not know, so that nothing is there already."""
+        """Returns a new name in the registry, under which there are no blobs yet."""
         self.pushes += 1
         return f"{self.registry.host}/bench/run{self.pushes}:latest"
 
@@ -69,7 +69,7 @@ class Row:
 
 
 def tiny(bench):
-    """Ten steps that do next to nothing."""
+    """Ten tiny steps."""
     return bench.folder("tiny", [f"FROM {bench.ref('busybox')}", *(f"RUN echo {n} > /file{n}" for n in range(10))])
 
 
@@ -79,12 +79,12 @@ def base_run(bench):
 
 
 def base_copy(bench):
-    """A base of which only the names of its files are needed."""
+    """A build that needs only the names of the base's files."""
     return bench.folder("base-copy", [f"FROM {bench.ref('base')}", "COPY file /file"])
 
 
 def base_link(bench):
-    """A base of which nothing is needed."""
+    """A build that needs nothing of the base."""
     return bench.folder("base-link", [f"FROM {bench.ref('base')}", "COPY --link file /file"])
 
 
@@ -105,7 +105,7 @@ def link_or_copy(source, target):
 
 
 def bare(_bench):
-    """Ten times what the kernel asks for a namespace and a process in it."""
+    """Ten namespaces with a process in each: the kernel's part of ten steps."""
     return f"for n in 0 1 2 3 4 5 6 7 8 9; do {BARE}; done"
 
 
@@ -126,7 +126,7 @@ def pack(bench):
 
 
 def crane(bench):
-    """One layer more for the base, in the registry."""
+    """One more layer on the base, in the registry."""
     if not shutil.which("crane"):
         return None
     folder = bench.work / "crane"

@@ -1,4 +1,4 @@
-"""Runs the rows of the table, each builder and raw pipeline in turns, and writes what came out."""
+"""Runs the rows of the table, each builder and raw pipeline in turns, and writes the results."""
 from dataclasses import dataclass
 
 import measure, report
@@ -8,7 +8,7 @@ from rows import ROWS
 
 @dataclass(frozen=True)
 class Line:
-    """What one builder or raw pipeline took for one row. `ratio` is to the raw pipeline, by medians."""
+    """The cost of one row with one builder or raw pipeline. `ratio` is to the raw pipeline, by medians."""
     row: object
     who: str
     sample: measure.Sample
@@ -65,7 +65,7 @@ def one_row(row, bench, builders, runs, notes):
 
 
 def failed(builder, row, error, notes):
-    """A peer that cannot do a row is a note; xbuild must."""
+    """A peer that cannot do a row is noted; a failure of xbuild ends the bench."""
     if builder.name == "xbuild":
         raise error
     notes.append(f"{builder.name} could not do `{row.name}`: {str(error).splitlines()[-1]}")
