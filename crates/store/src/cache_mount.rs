@@ -1,15 +1,7 @@
 //! Folders that steps keep between builds (RUN `--mount=type=cache`).
 //!
-//! ```text
-//! cache-mounts/MAP/HEX-N/
-//! ├── fs       what steps see; its files belong to ids of the map MAP
-//! ├── id       its name, for people
-//! └── lock     flock: held while a step uses it; modified when one begins to
-//! ```
-//!
-//! HEX stands for everything that makes it another folder than others; N is 0, save for further
-//! ones that were made because private use found those before busy. A folder appears complete, by
-//! rename. What a step that was killed left in it stays: it is the step's own business.
+//! Their form on disk is in `docs/formats.md`, § Cache mounts. A folder appears complete, by rename.
+//! The leftovers of a step that was killed stay in it: the next step that uses it deals with them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

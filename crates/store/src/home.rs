@@ -198,3 +198,23 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> StoreError
     let path: PathBuf = path.to_owned();
     move |errno| StoreError::io(action, path)(io::Error::from(errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_about_formats_draws_every_folder() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/formats.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let entries: Vec<&str> =
+            page.lines().filter_map(|line| line.trim().split_once("── ")).map(|(_, e)| e).collect();
+        for name in FOLDERS.iter().chain(&[VERSION, LOCK]) {
+            let is_drawn = |entry: &&str| {
+                let rest = entry.strip_prefix(name);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '/']))
+            };
+            assert!(entries.iter().any(is_drawn), "{name} is not in the tree");
+        }
+    }
+}

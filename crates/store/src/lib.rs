@@ -1,29 +1,10 @@
 //! The local state: content-addressed blobs, layer records, tree indexes, unpacked layers, cache
 //! records and image names, shared by any number of concurrent builds.
 //!
-//! ```text
-//! ROOT/                        0700, owned by whoever builds
-//! ├── version                  "1\n"; another number is refused
-//! ├── lock                     flock: shared by each build, exclusive for pruning
-//! ├── blobs/sha256/HEX         manifests, configurations, compressed layers
-//! ├── layers/HEX               record: diff ID -> descriptor of its blob
-//! ├── indexes/HEX              tree index of a layer, by diff ID
-//! ├── folders/BOOT/MAP/HEX/    unpacked layer, by boot of the machine, id map and diff ID
-//! ├── cache-mounts/MAP/HEX-N/  a cache mount, by id map and identity; its own flock'd `lock`
-//! ├── sources/BOOT/HEX/        fetched files, by boot and by what they are
-//! ├── source-records/HEX       record: URL -> validators and key of the folder
-//! ├── cache/HEX                record: key of a step -> diff IDs
-//! ├── last-seen/HEX            what a step was when it last ran, by the place of the step
-//! ├── images/HEX               record: image name -> descriptor, by the digest of the name
-//! └── tmp/PID-N/               work of one open store, with its own flock'd `lock`
-//! ```
-//!
-//! Everything is published by rename, complete or not at all. Blobs are synced before, in the
-//! background; records
-//! carry their own digest, so that one torn by a power cut is no record (those of `last-seen` are
-//! written in place: only messages depend on them); an unpacked layer counts
-//! only in the boot in which it was made. A kill at any moment leaves
-//! garbage below `tmp`, which the next [`Store::open`] removes.
+//! `docs/formats.md` draws the store's folders and says what is in each, how a file gets there and
+//! what a crash leaves. In short: everything is published by rename, complete or not at all; a
+//! record that does not match its own digest is no record; a kill at any moment leaves garbage
+//! below `tmp` only, which the next [`Store::open`] removes.
 
 mod background;
 mod blob;
