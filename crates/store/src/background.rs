@@ -1,4 +1,4 @@
-//! Work that nobody waits for, on a thread.
+//! Background work, on one thread.
 
 use std::fmt;
 use std::sync::mpsc::{self, Sender};
@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use tracing::Span;
 
-/// Does jobs one after the other, on a thread that the first of them starts. Dropping it waits for
-/// those that are left.
+/// Does jobs one after the other, on a thread that starts with the first job. Dropping it waits for
+/// the remaining jobs.
 pub struct Background<J> {
     perform: Arc<dyn Fn(J) + Send + Sync>,
     /// The name of the thread.
@@ -18,7 +18,7 @@ pub struct Background<J> {
 
 #[derive(Debug)]
 struct Worker<J> {
-    /// Each job with the span of who sent it.
+    /// Each job with the span of its sender.
     jobs: Sender<(Span, J)>,
     thread: JoinHandle<()>,
 }
@@ -30,12 +30,12 @@ impl<J> fmt::Debug for Background<J> {
 }
 
 impl<J: Send + 'static> Background<J> {
-    /// Makes one whose jobs are done by `perform`, on a thread called `name`.
+    /// Returns a worker that does its jobs with `perform`, on a thread called `name`.
     pub fn new(name: &'static str, perform: impl Fn(J) + Send + Sync + 'static) -> Self {
         Self { perform: Arc::new(perform), name, worker: Mutex::new(None) }
     }
 
-    /// Has a job done, soon.
+    /// Adds a job.
     pub fn send(&self, job: J) {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if worker.is_none() {
@@ -48,7 +48,7 @@ impl<J: Send + 'static> Background<J> {
             }
             None => Some(job),
         };
-        // Without a thread for it, here and now.
+        // If no thread could be started, the job is done here.
         if let Some(job) = rejected {
             (self.perform)(job);
         }
@@ -70,7 +70,7 @@ impl<J> Drop for Background<J> {
         let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Worker { jobs, thread }) = worker {
             drop(jobs);
-            // If it panicked, that was printed.
+            // A panic was printed when it happened.
             let _ = thread.join();
         }
     }

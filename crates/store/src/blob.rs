@@ -18,12 +18,12 @@ use crate::writeback::Writeback;
 use crate::{GrowingBlob, Store, StoreError};
 
 impl Store {
-    /// Returns the path of a blob, whether or not it is there.
+    /// Returns the path of a blob, whether or not it exists.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root().join("blobs/sha256").join(digest.hex())
     }
 
-    /// Opens a blob, `None` if it is not there.
+    /// Opens a blob. Returns `None` if the store does not have it.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
         self.publisher().wait(&path)?;
@@ -34,7 +34,7 @@ impl Store {
         }
     }
 
-    /// Returns whether the blob is there with its full size.
+    /// Returns whether the store has the blob, with its full size.
     pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
         let path = self.blob_path(&descriptor.digest);
         if let Some(size) = self.publisher().pending(&path) {
@@ -44,9 +44,9 @@ impl Store {
         meta.is_ok_and(|meta| meta.len() == descriptor.size)
     }
 
-    /// Waits until all blobs that were written are on the disk and have their names.
+    /// Waits until all blobs that were written are on the disk under their names.
     ///
-    /// **Errors** — the first failure; records that name the blob are of no effect then.
+    /// **Errors** — the first failure. Records that name its blob have no effect then.
     pub fn settle(&self) -> Result<(), StoreError> {
         self.publisher().wait_for_all()
     }
@@ -76,7 +76,7 @@ pub struct BlobWriter<'a> {
     hash: Sha256,
     size: u64,
     writeback: Writeback,
-    /// Whoever reads along.
+    /// How much is written, for those who read along.
     growth: Option<Arc<Growth>>,
     span: Span,
 }
@@ -95,7 +95,7 @@ impl<'a> BlobWriter<'a> {
         }
     }
 
-    /// Returns what reads the blob while it is written.
+    /// Returns a reader of the blob while it is written.
     pub fn watch(&mut self) -> Result<GrowingBlob, StoreError> {
         let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
         let growth = self.growth.get_or_insert_default();
@@ -106,11 +106,11 @@ impl<'a> BlobWriter<'a> {
         &self.path
     }
 
-    /// Publishes the blob and returns its digest and its size in bytes. It gets its name when it
-    /// is on the disk, see [`Store::settle`].
+    /// Publishes the blob and returns its digest and its size in bytes. The blob gets its name once
+    /// it is on the disk, see [`Store::settle`].
     ///
-    /// **Errors** — [`StoreError::Mismatch`] if it is not what `expected` announces; nothing is
-    /// published then. Also that of an earlier blob which could not be published.
+    /// **Errors** — [`StoreError::Mismatch`] if digest or size differ from `expected`; nothing is
+    /// published then. Also the error of an earlier blob that could not be published.
     pub fn commit(mut self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), StoreError> {
         let span = self.span.clone();
         let _entered = span.enter();
@@ -133,7 +133,7 @@ impl<'a> BlobWriter<'a> {
             if self.store.publisher().pending(&target) == Some(size) {
                 let _ = fs::remove_file(&self.path);
             } else if fs::metadata(&target).is_ok_and(|meta| meta.len() == size) {
-                // Somebody else was first. Renewed, so that pruning sees the use.
+                // Another build was first. The new time shows that the blob is in use.
                 let _ = File::open(&target)
                     .and_then(|file| file.set_modified(std::time::SystemTime::now()));
                 let _ = fs::remove_file(&self.path);
@@ -172,7 +172,7 @@ impl Drop for BlobWriter<'_> {
             growth.end(None);
         }
         if self.file.is_some() {
-            // If it fails the next session sweeps it up.
+            // If this fails, the next session removes the file.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,8 +1,8 @@
-//! What counts only in the boot of the machine in which it was made: unpacked layers and fetched
-//! sources.
+//! Unpacked layers and fetched sources count only in the boot of the machine in which they were
+//! made.
 //!
-//! They are written without syncing, because syncing them would cost more than making them anew.
-//! So their paths name the boot.
+//! They are written without syncing, which would cost more than making them anew; so their paths
+//! name the boot.
 
 use std::ffi::OsStr;
 use std::fs;

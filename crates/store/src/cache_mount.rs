@@ -27,7 +27,7 @@ const LOCK: &str = "lock";
 /// The most bytes of a name that are shown.
 const MAX_ID: usize = 200;
 
-/// A cache folder in use. Dropping it lets it go.
+/// A cache folder in use. Dropping it releases the folder.
 #[derive(Debug)]
 pub struct CacheMount {
     path: PathBuf,
@@ -35,18 +35,18 @@ pub struct CacheMount {
 }
 
 impl CacheMount {
-    /// Returns where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// What came of asking for a cache folder.
+/// The answer to a request for a cache folder.
 #[derive(Debug)]
 pub enum CacheMountSlot {
-    /// It is there, and held.
+    /// The folder exists and is held.
     Held(CacheMount),
-    /// There is none that may be used: this number is to be made.
+    /// No folder may be used: the caller makes the one with this number.
     Missing(u32),
 }
 
@@ -55,15 +55,15 @@ pub enum CacheMountSlot {
 pub struct CacheMountInfo {
     /// Its name, not unique.
     pub id: String,
-    /// Bytes on disk, as far as this user may look.
+    /// Bytes on disk, as far as this user may read.
     pub bytes: u64,
     /// When a step last began to use it.
     pub last_used: Option<SystemTime>,
 }
 
 impl Store {
-    /// Holds the cache folder `key` of the id map `map`: waits if another step has it in a way
-    /// that excludes this one, except for private use, which takes the first that is free.
+    /// Holds the cache folder `key` of the id map `map`. Waits while another step holds it in a way
+    /// that excludes this one; private use takes the first free folder instead.
     pub fn hold_cache_mount(
         &self,
         map: &str,
@@ -87,15 +87,15 @@ impl Store {
                 Err(Errno::WOULDBLOCK) => continue,
                 locked => locked.map_err(|errno| StoreError::io("lock", &path)(errno.into()))?,
             }
-            // For people only. Of no account if it fails.
+            // Only `xbuild du` shows the time, so a failure does not matter.
             let _ = lock.set_modified(SystemTime::now());
             return Ok(CacheMountSlot::Held(CacheMount { path: home.join(CONTENT), _lock: lock }));
         }
-        // There are not that many steps.
+        // No build has that many steps.
         Ok(CacheMountSlot::Missing(u32::MAX))
     }
 
-    /// Returns whether that cache folder is there.
+    /// Returns whether this cache folder exists.
     pub fn has_cache_mount(
         &self,
         map: &str,
@@ -106,7 +106,7 @@ impl Store {
         if !home.exists() {
             return Ok(false);
         }
-        // It appears complete: the content is there by now unless a power cut took it.
+        // Folders appear complete, so only a power cut can have taken the content.
         if !home.join(CONTENT).is_dir() {
             self.clear_away_half(&home)?;
         }
@@ -115,7 +115,7 @@ impl Store {
 
     /// Moves a cache folder without content out of the way.
     fn clear_away_half(&self, home: &Path) -> Result<(), StoreError> {
-        // One at a time: whoever else does it may publish a whole one in its place.
+        // One process at a time: another one may publish a whole folder in its place.
         let map = home.parent().unwrap_or(home);
         let lock = File::open(map).map_err(StoreError::io("open", map))?;
         retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Publishes `home`, a [`crate::TempFolder`] of this store with a folder `fs` in it, as a cache
-    /// folder. If somebody else was first theirs is kept, and `home` stays where it is.
+    /// folder. If another build was first, keeps its folder and leaves `home` where it is.
     pub fn publish_cache_mount(
         &self,
         home: &Path,
@@ -158,7 +158,7 @@ impl Store {
         list
     }
 
-    /// Returns where all of them are.
+    /// Returns the paths of all cache folders.
     pub(crate) fn cache_mount_homes(&self) -> Vec<PathBuf> {
         let maps = children(&self.root().join(FOLDER));
         let homes = maps.iter().flat_map(|map| children(map));
@@ -212,7 +212,7 @@ mod tests {
         let one = hold(&store, &key, Sharing::Shared).unwrap();
         let two = hold(&store, &key, Sharing::Shared).unwrap();
         assert_eq!(fs::read_to_string(two.path().join("file")).unwrap(), "first");
-        // Private use wants another one; locked use waits for both.
+        // Private use takes another folder; locked use waits for both holders.
         assert_eq!(hold(&store, &key, Sharing::Private).unwrap_err(), 1);
         publish(&store, &key, 1, "other");
         let private = hold(&store, &key, Sharing::Private).unwrap();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_one_is_none() {
+    fn a_folder_without_content_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let key = Digest::of(b"key");

@@ -11,7 +11,7 @@ pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     list
 }
 
-/// Returns whether a name is one that the store gives: `HEX`, `HEX.ENCODING` or `HEX-N`.
+/// Returns whether the store gives names like this one: `HEX`, `HEX.ENCODING` or `HEX-N`.
 pub(crate) fn is_key(name: &str) -> bool {
     let (key, rest) = name.split_at_checked(64).unwrap_or((name, ""));
     let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);

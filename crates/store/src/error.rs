@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! Failures of the store.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ pub enum StoreError {
     /// A file operation failed.
     #[error("cannot {action} {path:?} in the store")]
     Io {
-        /// What was attempted, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -25,9 +25,9 @@ pub enum StoreError {
     Version {
         /// The store.
         path: PathBuf,
-        /// What its `version` file says.
+        /// The text of its `version` file.
         found: String,
-        /// What is understood.
+        /// The format of this program.
         expected: &'static str,
     },
     /// The folder holds things that xbuild did not put there.
@@ -57,10 +57,10 @@ pub enum StoreError {
     /// A link, or something else, stands where the store has a folder.
     #[error("{path:?} in the store is no folder")]
     NotAFolder {
-        /// What is in the way.
+        /// The path that is in the way.
         path: PathBuf,
     },
-    /// The bytes written are not those that were announced.
+    /// The bytes written differ from those announced.
     #[error(
         "expected {expected} with {expected_size} bytes, got {actual} with {actual_size} bytes"
     )]
@@ -69,9 +69,9 @@ pub enum StoreError {
         expected: Digest,
         /// The size announced, in bytes.
         expected_size: u64,
-        /// The digest of what came.
+        /// The digest of the bytes written.
         actual: Digest,
-        /// The size of what came, in bytes.
+        /// The size of the bytes written.
         actual_size: u64,
     },
     /// A build is running, so nothing may be removed.
@@ -83,8 +83,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns whose business the failure is: the user's if the folder should not be used, else
-    /// the disk's.
+    /// Returns whose business the failure is: the user's if the folder must not be used as a store,
+    /// else the disk's.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::NotAStore { .. }
@@ -115,7 +115,7 @@ impl StoreError {
         }
     }
 
-    /// Returns a function that makes an I/O error of what an operation on `path` returned.
+    /// Returns a function that wraps the I/O error of an operation on `path`.
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

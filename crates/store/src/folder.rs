@@ -1,4 +1,4 @@
-//! Unpacked layers, and publishing them and fetched sources.
+//! Publishing folders, and the folders of unpacked layers.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,14 +12,14 @@ use crate::boot::FOLDERS;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// Returns the folder of an unpacked layer under the id map `map`, if it is there.
+    /// Returns the folder of an unpacked layer under the id map `map`, if it exists.
     pub fn folder(&self, map: &str, layer: &DiffId) -> Option<PathBuf> {
         Some(self.folder_path(map, layer)).filter(|path| path.is_dir())
     }
 
     /// Publishes `content`, a folder below a [`crate::TempFolder`] of this store, as the unpacked
-    /// layer, and returns its new path. If somebody else was first theirs is kept and returned,
-    /// and `content` stays where it is.
+    /// layer, and returns its new path. If another build was first, returns the path of its folder
+    /// and leaves `content` where it is.
     pub fn publish_folder(
         &self,
         content: &Path,
@@ -29,7 +29,7 @@ impl Store {
         publish(content, self.folder_path(map, layer))
     }
 
-    /// Returns where the folder of an unpacked layer is, whether or not it is there.
+    /// Returns the path of an unpacked layer's folder, whether or not it exists.
     pub fn folder_path(&self, map: &str, layer: &DiffId) -> PathBuf {
         let mut path = self.root().join(FOLDERS);
         path.extend([self.boot(), map, &layer.0.hex()]);
@@ -37,7 +37,7 @@ impl Store {
     }
 }
 
-/// Renames `content` to `path` unless that is there, and returns it.
+/// Renames `content` to `path` unless that exists, and returns `path`.
 pub(crate) fn publish(content: &Path, path: PathBuf) -> Result<PathBuf, StoreError> {
     let published = match rename_new(content, &path) {
         Err(Errno::NOENT) => {

@@ -1,4 +1,4 @@
-//! What the store takes up, and removing it.
+//! The space that the store takes up, and pruning.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,18 +15,18 @@ use crate::{ImageRecord, Store, StoreError, boot, record, temp};
 /// A folder whose files may belong to ids of a user namespace: the plain user cannot remove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// Where it is.
+    /// The path of the folder.
     pub path: PathBuf,
 }
 
-/// What steps were when they last ran, below the store.
+/// The folder, below the store's, of the records of steps that ran.
 const LAST_SEEN: &str = "last-seen";
 
-/// Bytes of [`LAST_SEEN`] that pruning leaves, so that the builds after it can say that results
-/// were pruned. A usual record has 1 KiB: these are some thousand steps.
+/// Pruning keeps this many bytes of [`LAST_SEEN`], so that later builds can say that results were
+/// pruned. A typical record has 1 KiB, so this is enough for some thousand steps.
 const KEPT_SEEN: u64 = 4 << 20;
 
-/// How old they may be: who comes back after a month does not ask what has changed.
+/// The age of the oldest record that pruning keeps: after a month nobody asks what has changed.
 const KEPT_SEEN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const KINDS: &[(&str, &str)] = &[
@@ -42,7 +42,8 @@ const KINDS: &[(&str, &str)] = &[
 ];
 
 impl Store {
-    /// Returns what each kind of content takes up. Files that cannot be looked at count as 0.
+    /// Returns the space that each kind of content takes up. Files that this user cannot read count
+    /// as 0.
     pub fn usage(&self) -> Vec<Usage> {
         let mut list: Vec<Usage> = KINDS
             .iter()
@@ -72,17 +73,16 @@ impl Store {
     pub fn leftovers(&self) -> Vec<Leftover> {
         let moved = temp::abandoned(&self.root().join("tmp")).into_iter().filter_map(|found| {
             let path = self.temp_path("abandoned");
-            // Somebody else may have been faster.
+            // Another process may have moved it first.
             fs::rename(&found.path, &path).ok()?;
             Some(Leftover { path })
         });
         moved.collect()
     }
 
-    /// Removes what no image in the store refers to, and the folders of cache mounts; with `all` the
-    /// images as well. What steps were when they last ran stays for a month, as far as it is
-    /// small, unless `all` is said. Returns the folders to remove from inside a user namespace,
-    /// already moved out of the way.
+    /// Removes everything that no image in the store refers to, and the folders of cache mounts;
+    /// with `all` the images as well. Without `all` the newest records of steps that ran stay.
+    /// Returns the folders to remove from inside a user namespace, already moved out of the way.
     ///
     /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.
     pub fn prune(&self, all: bool) -> Result<Vec<Leftover>, StoreError> {
@@ -114,7 +114,7 @@ impl Store {
         for folder in self.sources() {
             let path = self.temp_path("pruned");
             fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
-            // All of it is ours; what cannot be removed all the same is left over.
+            // All files in it are ours; a folder that cannot be removed all the same is a leftover.
             if fs::remove_dir_all(&path).is_err() {
                 leftovers.push(Leftover { path });
             }
@@ -124,7 +124,7 @@ impl Store {
         Ok(leftovers)
     }
 
-    /// Returns the files of [`LAST_SEEN`] that pruning leaves: the newest.
+    /// Returns the files of [`LAST_SEEN`] that pruning keeps: the newest.
     fn recently_seen(&self) -> HashSet<PathBuf> {
         let oldest = SystemTime::now().checked_sub(KEPT_SEEN_FOR);
         let files = children(&self.root().join(LAST_SEEN)).into_iter().filter_map(|path| {
@@ -156,7 +156,7 @@ impl Store {
         folders.filter(|path| is_key(&file_name(path))).collect()
     }
 
-    /// Returns the names (hexadecimal digests) of the blobs that the images need.
+    /// Returns the names (hexadecimal digests) of the blobs that images need.
     fn reachable(&self) -> HashSet<String> {
         let mut found = HashSet::new();
         let mut queue: Vec<Digest> = Vec::new();
@@ -174,7 +174,7 @@ impl Store {
         found
     }
 
-    /// Returns what a manifest or index refers to; nothing for any other blob.
+    /// Returns the digests that a manifest or index refers to; none for any other blob.
     fn references(&self, digest: &Digest) -> Vec<Digest> {
         #[derive(serde::Deserialize)]
         struct Document {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use xbuild_model::Digest;
 
-/// The bytes of a blob in the making, from the first on: reading waits for those to come.
+/// Reads a blob in the making from its first byte on, and waits for bytes that are not yet written.
 ///
-/// **Errors** — of reading: [`io::ErrorKind::UnexpectedEof`] if the blob was given up.
+/// **Errors** — reading fails with [`io::ErrorKind::UnexpectedEof`] if the blob was abandoned.
 #[derive(Debug)]
 pub struct GrowingBlob {
     file: File,
@@ -17,7 +17,7 @@ pub struct GrowingBlob {
     growth: Arc<Growth>,
 }
 
-/// How far a blob has come, between who writes and who reads it.
+/// How much of a blob is written, shared by its writer and its readers.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
     state: Mutex<State>,
@@ -44,7 +44,7 @@ impl GrowingBlob {
     /// Waits until the blob has `size` bytes or is complete. Returns its digest and size in bytes if
     /// it is complete.
     ///
-    /// **Errors** — [`io::ErrorKind::UnexpectedEof`] if the blob was given up.
+    /// **Errors** — [`io::ErrorKind::UnexpectedEof`] if the blob was abandoned.
     pub fn wait_for(&self, size: u64) -> io::Result<Option<(Digest, u64)>> {
         let open = |state: &mut State| state.size < size && state.end.is_none();
         let state = self.growth.changed.wait_while(self.growth.lock(), open);
@@ -82,13 +82,13 @@ impl Growth {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells that there are `count` bytes more.
+    /// Adds `count` bytes.
     pub(crate) fn wrote(&self, count: usize) {
         self.lock().size += count as u64;
         self.changed.notify_all();
     }
 
-    /// Tells that these were all, or, without a digest, that the blob is given up.
+    /// Marks the blob as complete, or, without a digest, as abandoned.
     pub(crate) fn end(&self, digest: Option<&Digest>) {
         let end = digest.map_or(End::GivenUp, |digest| End::Complete(digest.clone()));
         self.lock().end.get_or_insert(end);

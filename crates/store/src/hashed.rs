@@ -1,11 +1,11 @@
-//! Writing and hashing at the same time.
+//! Hashing bytes while they are written.
 
 use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::Digest;
 
-/// Passes on what is written to it, and hashes it.
+/// Hashes the bytes that are written to it, and passes them on.
 #[derive(Debug)]
 pub struct Hashed<W> {
     output: W,
@@ -13,12 +13,12 @@ pub struct Hashed<W> {
 }
 
 impl<W> Hashed<W> {
-    /// Passes on to `output`.
+    /// Returns a writer that passes bytes on to `output`.
     pub fn new(output: W) -> Self {
         Self { output, hash: Sha256::new() }
     }
 
-    /// Returns the output, and the digest of all that went there.
+    /// Returns the output, and the digest of all bytes that went there.
     pub fn finish(self) -> (W, Digest) {
         (self.output, Digest::from_sha256(self.hash.finalize().into()))
     }

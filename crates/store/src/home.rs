@@ -1,8 +1,8 @@
-//! The folder of a store: adopting a new one, and trusting an old one.
+//! The folder of a store: adopting a new folder, and trusting an old one.
 //!
-//! Whoever can write to a store decides what builds come to, and xbuild removes files in it. So
-//! the folder is adopted only if it is empty, and used only if it and each folder in it is a
-//! folder (no link), belongs to the user who builds, and is closed to writers of other users.
+//! Anyone who can write to a store decides the results of builds, and xbuild removes files in it.
+//! So a folder is adopted only if it is empty. It is used only if it and each folder in it is a
+//! folder (no link), belongs to the user who builds, and is closed to writes of other users.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -81,7 +81,7 @@ impl<'a> Home<'a> {
         let stat = fs::fstat(&self.folder).map_err(failed("look at", self.path))?;
         self.check_owner(self.path, &stat)?;
         if is_writable_for_others(&stat) {
-            // A new folder may be as open as the umask made it; a store never is.
+            // The umask may have made a new folder open to others; a store never is.
             if !self.names()?.is_empty() {
                 return Err(StoreError::Writable { path: self.path.to_owned() });
             }

@@ -8,7 +8,7 @@ use xbuild_model::{Descriptor, DiffId};
 
 use crate::{Store, StoreError, record};
 
-/// Which blob holds a layer.
+/// The blob that holds a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct LayerRecord {
     #[serde(flatten)]
@@ -25,8 +25,8 @@ impl Store {
         Ok(found.map(|record| record.blob).filter(|blob| self.has_blob(blob)))
     }
 
-    /// Records which blob holds a layer, and in the encoding of which name if that is known. The
-    /// blob must be here.
+    /// Records the blob that holds a layer, and the name of its encoding if that is known. The blob
+    /// must be here.
     pub fn put_layer(
         &self,
         layer: &DiffId,
@@ -37,8 +37,7 @@ impl Store {
         self.write_record("layers", &layer.0, &LayerRecord { blob, encoding })
     }
 
-    /// Returns the descriptor of the blob that holds a layer in the encoding of that name, if the
-    /// blob is here.
+    /// Returns the descriptor of the blob that holds a layer in this encoding, if the blob is here.
     pub fn encoded(
         &self,
         layer: &DiffId,
@@ -53,8 +52,8 @@ impl Store {
         Ok(found.filter(|blob| self.has_blob(blob)))
     }
 
-    /// Records which blob holds a layer in the encoding of that name, which is letters, digits and
-    /// hyphens. The blob must be here.
+    /// Records the blob that holds a layer in this encoding, a name of letters, digits and hyphens.
+    /// The blob must be here.
     pub fn put_encoded(
         &self,
         layer: &DiffId,
@@ -64,12 +63,12 @@ impl Store {
         self.write_record_at(self.encoded_path(layer, encoding), blob)
     }
 
-    /// Returns the tree index of a layer, in the form in which it was given.
+    /// Returns the tree index of a layer, the bytes that were written.
     pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
     }
 
-    /// Keeps the tree index of a layer, as `write` writes it: it may be large.
+    /// Keeps the tree index of a layer. `write` writes it piece by piece, since it may be large.
     pub fn put_index(
         &self,
         layer: &DiffId,

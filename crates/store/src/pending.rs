@@ -1,12 +1,12 @@
-//! Work that is under way, for those who may have to wait for it.
+//! Work in progress, and waiting for it.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Things that are being made, each with what is known of it, and the first failure that nobody was
-/// told of.
+/// The items that are in progress, each with a value, and the first failure that no caller has
+/// received yet.
 #[derive(Debug)]
 pub struct Pending<K, V, E> {
     state: Mutex<State<K, V, E>>,
@@ -27,8 +27,7 @@ impl<K, V, E> Default for Pending<K, V, E> {
 }
 
 impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
-    /// Says that something is under way, when fewer than `limit` others are; returns whether it was
-    /// not yet.
+    /// Adds an item, as soon as fewer than `limit` are in progress. Returns whether it is new.
     ///
     /// **Errors** — the failure that nobody was told of.
     pub fn begin(&self, key: K, value: V, limit: usize) -> Result<bool, E> {
@@ -36,7 +35,7 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
         Ok(state.pending.insert(key, value).is_none())
     }
 
-    /// Says that it is there, or has failed.
+    /// Removes an item, which is complete or has failed.
     pub fn end(&self, key: &K, result: Result<(), E>) {
         let mut state = self.lock();
         state.pending.remove(key);
@@ -46,7 +45,7 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
         self.changed.notify_all();
     }
 
-    /// Returns what is known of something that is under way.
+    /// Returns the value of an item in progress.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -54,9 +53,9 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
         self.lock().pending.get(key).cloned()
     }
 
-    /// Waits for something, if it is under way.
+    /// Waits for an item, if it is in progress.
     ///
-    /// **Errors** — the failure that nobody was told of, whatever it is of.
+    /// **Errors** — the failure that no caller has received yet, even if it is another item's.
     pub fn wait<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Result<(), E>
     where
         K: Borrow<Q>,
@@ -64,7 +63,7 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
         self.wait_while(|pending| pending.contains_key(key)).map(drop)
     }
 
-    /// Waits for everything that is under way.
+    /// Waits for all items.
     ///
     /// **Errors** — the failure that nobody was told of.
     pub fn wait_for_all(&self) -> Result<(), E> {

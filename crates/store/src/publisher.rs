@@ -1,8 +1,8 @@
 //! Publishing blobs without waiting for the disk.
 //!
-//! A blob gets its name when its data is on the disk. A thread waits for that, so that the next
-//! step begins meanwhile. Whoever asks this store for a blob that is on its way waits for it; to
-//! other processes, and after a kill, it is not there.
+//! A blob gets its name once its data is on the disk. A thread waits for the disk, so that the next
+//! step can begin. Callers who ask this store for an unfinished blob wait for it; other processes
+//! do not see it, and a kill loses it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use crate::writeback::Writeback;
 use crate::{Background, Pending, StoreError};
 
-/// Publishes blobs, one after the other. Dropping it waits for those that are on their way.
+/// Publishes blobs, one after the other. Dropping it waits for the unfinished ones.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    /// Sizes in bytes of the blobs that are on their way, by path.
+    /// The sizes in bytes of unfinished blobs, by path.
     pending: Arc<Pending<PathBuf, u64, StoreError>>,
     jobs: Background<Job>,
 }
@@ -33,7 +33,7 @@ impl Default for Publisher {
     }
 }
 
-/// A blob that is written and has no name yet.
+/// A blob that is written but has no name yet.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) file: File,
@@ -51,7 +51,7 @@ impl Job {
             fs::rename(&self.temp, &self.target).map_err(StoreError::io("publish", self.target))
         });
         if published.is_err() {
-            // If it fails the next session sweeps it up.
+            // If this fails, the next session removes the file.
             let _ = fs::remove_file(&self.temp);
         }
         published
@@ -59,9 +59,9 @@ impl Job {
 }
 
 impl Publisher {
-    /// Begins to publish a blob.
+    /// Starts to publish a blob.
     ///
-    /// **Errors** — that of an earlier blob, if nobody was told of it yet.
+    /// **Errors** — that of an earlier blob, if no caller has received it yet.
     pub(crate) fn publish(&self, job: Job) -> Result<(), StoreError> {
         if let Err(failure) = self.pending.begin(job.target.clone(), job.size, usize::MAX) {
             let _ = fs::remove_file(&job.temp);
@@ -71,19 +71,19 @@ impl Publisher {
         Ok(())
     }
 
-    /// Returns the size of a blob that is on its way.
+    /// Returns the size in bytes of an unfinished blob.
     pub(crate) fn pending(&self, target: &Path) -> Option<u64> {
         self.pending.get(target)
     }
 
-    /// Waits for a blob, if it is on its way.
+    /// Waits for a blob, if it is unfinished.
     ///
-    /// **Errors** — the first failure of all that were on their way.
+    /// **Errors** — the first failure of any unfinished blob.
     pub(crate) fn wait(&self, target: &Path) -> Result<(), StoreError> {
         self.pending.wait(target)
     }
 
-    /// Waits for all blobs that are on their way.
+    /// Waits for all unfinished blobs.
     ///
     /// **Errors** — the first failure.
     pub(crate) fn wait_for_all(&self) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! Records: small documents that say what belongs together.
+//! Records: small documents that tie names and keys to digests.
 
 use std::io::{self, BufWriter, Seek, Write};
 
@@ -7,12 +7,12 @@ use xbuild_model::{Descriptor, Digest};
 
 use crate::Hashed;
 
-/// What a COPY came to.
+/// The outcome of a COPY's selection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectionRecord {
-    /// A hash of all that it looked at.
+    /// A hash of everything that the selection looked at.
     pub survey: Digest,
-    /// The content key of what it wrote.
+    /// The content key of the selected files.
     pub content: Digest,
 }
 
@@ -35,8 +35,8 @@ pub(crate) fn seal(bytes: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// Writes to an empty file what [`seal`] returns for the bytes that `write` writes, without holding
-/// them.
+/// Writes a sealed record to an empty file, as [`seal`] makes it, without holding the bytes that
+/// `write` writes.
 pub(crate) fn seal_to(
     file: &mut (impl Write + Seek),
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -50,10 +50,10 @@ pub(crate) fn seal_to(
     file.write_all(digest.hex().as_bytes())
 }
 
-/// Bytes that are hashed and written at a time.
+/// Hashes and writes this many bytes at a time.
 const BUFFER: usize = 64 << 10;
 
-/// Returns what was sealed, `None` if it is not whole.
+/// Returns the bytes of a sealed record, `None` if it is damaged.
 pub(crate) fn unseal(mut sealed: Vec<u8>) -> Option<Vec<u8>> {
     let bytes = sealed.get(DIGEST_LENGTH + 1..)?;
     if sealed[..DIGEST_LENGTH] != *Digest::of(bytes).hex().as_bytes() {

@@ -1,4 +1,4 @@
-//! What was fetched from web servers and git repositories.
+//! Files that were fetched from web servers and git repositories.
 
 use std::path::{Path, PathBuf};
 
@@ -8,36 +8,36 @@ use xbuild_model::Digest;
 use crate::boot::SOURCES;
 use crate::{Store, StoreError, folder};
 
-/// What is known of a source that was fetched before.
+/// A source that was fetched before: its files, and the server's words about their version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// The key of the folder with the files.
     pub folder: Digest,
-    /// What the server said about this version (`ETag`).
+    /// The server's `ETag` of this version.
     pub etag: Option<String>,
-    /// What the server said about its age (`Last-Modified`).
+    /// The server's `Last-Modified` of this version.
     pub last_modified: Option<String>,
 }
 
 impl Store {
-    /// Returns the folder of fetched files with that key, if it is there.
+    /// Returns the folder of fetched files with this key, if it exists.
     pub fn source_folder(&self, key: &Digest) -> Option<PathBuf> {
         Some(self.source_path(key)).filter(|path| path.is_dir())
     }
 
     /// Publishes `content`, a folder below a [`crate::TempFolder`] of this store, under a key that
-    /// says what is in it, and returns its new path. If somebody else was first theirs is kept and
-    /// returned, and `content` stays where it is.
+    /// stands for its contents, and returns its new path. If another build was first, returns the
+    /// path of its folder and leaves `content` where it is.
     pub fn publish_source(&self, content: &Path, key: &Digest) -> Result<PathBuf, StoreError> {
         folder::publish(content, self.source_path(key))
     }
 
-    /// Returns what is known of the source with that key.
+    /// Returns the record of the source with this key.
     pub fn source_record(&self, key: &Digest) -> Result<Option<SourceRecord>, StoreError> {
         self.read_record("source-records", key)
     }
 
-    /// Keeps what is known of a source.
+    /// Records a source that was fetched.
     pub fn put_source_record(&self, key: &Digest, record: &SourceRecord) -> Result<(), StoreError> {
         self.write_record("source-records", key, record)
     }

@@ -19,7 +19,7 @@ const MAX_RECORD: u64 = 1 << 30;
 /// An open store. Holds a shared lock, so that nothing is pruned under a running build.
 #[derive(Debug)]
 pub struct Store {
-    /// The first to be dropped: it may still be at work in the session's folder.
+    /// Dropped first, because it may still be at work in the session's folder.
     publisher: Publisher,
     root: PathBuf,
     lock: File,
@@ -32,8 +32,8 @@ impl Store {
     /// Opens the store in the folder `root`, made if it is missing, and removes what killed
     /// builds left in it.
     ///
-    /// **Errors** — those of a folder that is no store or cannot be trusted, which stays as it is;
-    /// [`StoreError::Busy`] never: it waits for a running prune.
+    /// **Errors** — a folder that is no store, or cannot be trusted, is refused and stays as it is.
+    /// Waits for a running prune, so [`StoreError::Busy`] is never returned.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let lock = home::open(root)?;
         rustix::fs::flock(&lock, FlockOperation::LockShared)
@@ -58,13 +58,13 @@ impl Store {
         &self.root
     }
 
-    /// Returns what is remembered of the files of the folder `key`, in the form in which it was
-    /// given.
+    /// Returns the remembered hashes of the files of the folder `key`, the bytes that were written.
     pub fn file_hashes(&self, key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.read_file(&self.path("file-hashes", key))?.and_then(record::unseal))
     }
 
-    /// Remembers something of the files of the folder `key`, as `write` writes it: it may be large.
+    /// Remembers hashes of the files of the folder `key`. `write` writes them piece by piece, since
+    /// there may be many.
     pub fn put_file_hashes(
         &self,
         key: &Digest,
@@ -73,27 +73,27 @@ impl Store {
         self.publish_written(self.path("file-hashes", key), write)
     }
 
-    /// Returns what the COPY `key` came to when it last was looked at, if that is recorded.
+    /// Returns the outcome of the COPY `key` when it was last selected, if that is recorded.
     pub fn selection(&self, key: &Digest) -> Result<Option<SelectionRecord>, StoreError> {
         self.read_record("selections", key)
     }
 
-    /// Records what a COPY came to.
+    /// Records the outcome of a COPY's selection.
     pub fn put_selection(&self, key: &Digest, record: &SelectionRecord) -> Result<(), StoreError> {
         self.write_record("selections", key, record)
     }
 
-    /// Gives the image `record.name` its content; whatever had that name loses it.
+    /// Records an image under its name, in place of an earlier image of that name.
     pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
         self.write_record("images", &Digest::of(record.name.as_bytes()), record)
     }
 
-    /// Returns the image of that name.
+    /// Returns the image with this name.
     pub fn image(&self, name: &str) -> Result<Option<ImageRecord>, StoreError> {
         self.read_record("images", &Digest::of(name.as_bytes()))
     }
 
-    /// Makes an empty file for work in progress, to write and to read; it has no name any more.
+    /// Makes an empty file without a name for work in progress, to write and to read.
     pub fn temp_file(&self) -> Result<File, StoreError> {
         let path = self.temp_path("spool");
         let file =
@@ -113,10 +113,10 @@ impl Store {
         Ok(TempFolder::new(path))
     }
 
-    /// Moves unpacked layers of other boots out of the way, to be removed like any leftover.
+    /// Moves folders of other boots out of the way, to be removed like any leftover.
     fn retire_folders(&self) {
         for path in boot::stale(&self.root, &self.boot) {
-            // Another build may have been faster.
+            // Another build may have moved it first.
             let _ = fs::rename(&path, self.temp_path("stale"));
         }
     }
@@ -165,7 +165,7 @@ impl Store {
         path: &Path,
     ) -> Result<Option<T>, StoreError> {
         let sealed = self.read_file(path)?.and_then(record::unseal);
-        // What cannot be read is garbage of a crash or of another version: no record.
+        // A record that a crash damaged or another version wrote counts as missing.
         Ok(sealed.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
@@ -188,7 +188,7 @@ impl Store {
         self.publish(path, &record::seal(&bytes))
     }
 
-    /// Publishes what `write` writes, sealed.
+    /// Publishes the bytes that `write` writes as a sealed record.
     pub(crate) fn publish_written(
         &self,
         path: PathBuf,

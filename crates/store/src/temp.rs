@@ -10,7 +10,7 @@ use rustix::fs::{self, FlockOperation, Mode, OFlags};
 
 use crate::StoreError;
 
-/// The folder of one open store. Its lock is held as long as the store is open.
+/// The folder of one open store, which holds its lock as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Session {
     path: PathBuf,
@@ -26,7 +26,7 @@ impl Session {
             let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
             let path = tmp.join(format!("{}-{number}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
-                // Left by a dead process with our id whose files only its namespace can remove.
+                // A dead process with our id left it, with files that only a namespace can remove.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(StoreError::io("make folder", &path))?,
             }
@@ -48,8 +48,8 @@ impl Drop for Session {
     }
 }
 
-/// Takes the lock of a session's folder, `None` if somebody has it or the folder is gone. The lock
-/// file is made only if the session is `new`.
+/// Takes the lock of a session's folder. Returns `None` if another process has it or the folder is
+/// gone. The lock file is made only if the session is `new`.
 fn try_lock(folder: &Path, new: bool) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = fs::open(folder, flags, Mode::empty()).ok()?;
@@ -74,14 +74,14 @@ fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(move |entry| is_session(&entry.file_name())).map(|entry| entry.path())
 }
 
-/// Removes the folders of sessions that ended without doing so. Files of other owners, which only
-/// a user namespace can remove, stay for [`crate::Store::leftovers`].
+/// Removes the folders of sessions that ended without removing them. Files of other owners, which
+/// only a user namespace can remove, stay for [`crate::Store::leftovers`].
 pub(crate) fn sweep(tmp: &Path) {
     for path in sessions(tmp) {
         match try_lock(&path, false) {
             Some(_lock) => remove(&path),
-            // A session that was killed before it had a lock, or one that is about to make it and
-            // will make another folder. Fails for all others.
+            // Removes an empty folder only: its session was killed before it had a lock, or is
+            // about to make the lock and will then make another folder.
             None => drop(std::fs::remove_dir(&path)),
         }
     }
@@ -101,8 +101,8 @@ fn remove(path: &Path) {
     }
 }
 
-/// A folder that no open store owns. It is locked: a store that is just being opened has its
-/// folder for a moment before its lock, and must not get the lock of one that is taken away.
+/// A folder that no open store owns. Its lock is held: a store that is being opened has its folder
+/// for a moment before the lock, and must not lock a folder that is moved away.
 #[derive(Debug)]
 pub(crate) struct Abandoned {
     pub(crate) path: PathBuf,
@@ -115,7 +115,7 @@ pub(crate) fn abandoned(tmp: &Path) -> Vec<Abandoned> {
     sessions(tmp).filter_map(lock).collect()
 }
 
-/// A folder for work in progress, removed on drop as far as the plain user can.
+/// A folder for work in progress. Dropping it removes it, as far as the plain user can.
 #[derive(Debug)]
 pub struct TempFolder {
     path: PathBuf,
@@ -126,7 +126,7 @@ impl TempFolder {
         Self { path }
     }
 
-    /// Returns where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }

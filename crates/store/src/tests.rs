@@ -119,7 +119,7 @@ fn a_layer_is_found_by_the_encoding_it_was_made_in() {
     store.put_encoded(&layer, "tar", &other).unwrap();
     assert_eq!(store.encoded(&layer, "tar").unwrap(), Some(other));
     assert_eq!(store.layer(&layer).unwrap().as_ref(), Some(&first));
-    // A blob that came from elsewhere is of no encoding of ours.
+    // A blob that came from elsewhere has none of our encodings.
     store.put_layer(&layer, &first, None).unwrap();
     assert_eq!(store.encoded(&layer, "gzip-3").unwrap(), None);
 }
@@ -275,7 +275,7 @@ fn a_store_that_others_may_write_to_is_refused() {
         let error = Store::open(folder.path()).unwrap_err();
         assert!(matches!(error, StoreError::Writable { .. }), "{name} {mode:o}: {error}");
     }
-    // A folder that is adopted is as open as the umask has it.
+    // The umask decides how open a new folder is.
     let folder = tempfile::tempdir().unwrap();
     open_up(folder.path(), 0o775);
     drop(Store::open(folder.path()).unwrap());
@@ -317,14 +317,14 @@ fn a_fetched_source_stays_until_it_is_pruned() {
     let record = SourceRecord { folder: folder.clone(), etag: None, last_modified: None };
     store.put_source_record(&key, &record).unwrap();
     assert_eq!(store.source_record(&key).unwrap(), Some(record));
-    // No namespace is needed to remove it.
+    // The plain user can remove it.
     assert_eq!(store.prune(false).unwrap(), []);
     assert_eq!(store.source_folder(&folder), None);
     assert_eq!(store.source_record(&key).unwrap(), None);
 }
 
 #[test]
-fn what_a_step_was_is_written_over_what_it_was_before() {
+fn the_record_of_a_step_replaces_the_earlier_one() {
     let (_folder, store) = store();
     let key = Digest::of(b"place");
     assert_eq!(store.last_seen(&key).unwrap(), None);
@@ -340,7 +340,7 @@ fn what_a_step_was_is_written_over_what_it_was_before() {
 }
 
 #[test]
-fn what_steps_were_outlives_a_prune_while_it_is_new_and_small() {
+fn new_and_small_records_of_steps_outlive_a_prune() {
     let (_folder, store) = store();
     let keys: Vec<Digest> = (0..4).map(|number| Digest::of(&[number])).collect();
     for (key, size) in keys.iter().zip([1, 1, 3 << 20, 3 << 20]) {

@@ -1,4 +1,4 @@
-//! Measuring what folders take up.
+//! Measuring the space that folders take up.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,20 +8,20 @@ use std::time::SystemTime;
 
 use crate::entries::children;
 
-/// One kind of content and what it takes up.
+/// The space that one kind of content takes up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// `blobs`, `folders` and so on.
     pub kind: &'static str,
-    /// How many.
+    /// The number of items.
     pub count: u64,
     /// Bytes on disk (allocated blocks; hard links counted once for each name).
     pub bytes: u64,
-    /// When one of them was last used, if there is any.
+    /// When one of them was last used; `None` if there are no items.
     pub last_used: Option<SystemTime>,
 }
 
-/// Returns what all files below these paths take up.
+/// Returns the space that all files below these paths take up.
 pub(crate) fn usage(kind: &'static str, paths: Vec<PathBuf>) -> Usage {
     let mut total = Usage { kind, count: paths.len() as u64, bytes: 0, last_used: None };
     let mut queue: BTreeMap<PathBuf, ()> = paths.into_iter().map(|path| (path, ())).collect();

@@ -7,11 +7,11 @@ use std::thread::{self, JoinHandle};
 
 use tracing::Span;
 
-/// Bytes after which a sync is started in the background.
+/// A sync starts in the background after this many bytes.
 const WRITEBACK: usize = 32 << 20;
 
-/// Has the kernel write a large blob to the disk while more of it comes: at the end there is little
-/// left to wait for.
+/// Has the kernel write a large blob to the disk while more of it comes, so that the sync at its
+/// end is short.
 #[derive(Debug, Default)]
 pub(crate) struct Writeback {
     pending: usize,
@@ -19,9 +19,10 @@ pub(crate) struct Writeback {
 }
 
 impl Writeback {
-    /// Counts bytes that were written, and starts to sync them when they are many.
+    /// Counts the bytes that were written, and starts a sync when there are many.
     ///
-    /// **Errors** — those of the sync before: the kernel tells each of them once, so none may be lost.
+    /// **Errors** — those of the previous sync: the kernel reports each of them once, so none may
+    /// be lost.
     pub(crate) fn wrote(&mut self, file: &File, count: usize) -> io::Result<()> {
         self.pending += count;
         let is_busy = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
@@ -30,7 +31,7 @@ impl Writeback {
         }
         self.join()?;
         self.pending = 0;
-        // Only a head start: without a thread for it, the sync at the end does all.
+        // If no thread can be started, the sync at the end does all the work.
         let Ok(file) = file.try_clone() else { return Ok(()) };
         let span = Span::current();
         let sync = move || span.in_scope(|| file.sync_data());
@@ -38,7 +39,7 @@ impl Writeback {
         Ok(())
     }
 
-    /// Waits for the sync that was started last.
+    /// Waits for the last sync that was started.
     pub(crate) fn join(&mut self) -> io::Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
