@@ -1,4 +1,4 @@
-//! From two looks at a step to the reasons why it runs again.
+//! Comparing a step with its last run, to say why it runs again.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use xbuild_plan::VertexId;
 use crate::reason::{Reason, Setting, StepKind};
 use crate::seen::{Part, Seen};
 
-/// Returns why a step runs that is `new` and was `old` when it last ran; `kind` is what it does,
-/// `by` the step below it that ran for a reason of its own.
+/// Returns why a step runs, from what it is made of now (`new`) and when it last ran (`old`).
+/// `kind` is its instruction, `by` the step below it that ran for a reason of its own.
 ///
-/// **Shape** — at least one; what the step itself says before what it stands on.
+/// **Shape** — at least one; reasons in the step itself come before reasons in the layers below.
 pub(crate) fn reasons(old: &Seen, new: &Seen, kind: StepKind, by: Option<VertexId>) -> Vec<Reason> {
     let changed = new.parts_other_than(old);
     if changed.contains(&Part::Kind) {
@@ -22,8 +22,8 @@ pub(crate) fn reasons(old: &Seen, new: &Seen, kind: StepKind, by: Option<VertexI
     let is_on_others = is_on_other_base || has(Part::Below);
     if !has(Part::Instruction) {
         let changes = new.files().changes_since(old.files());
-        // Folders and owners are looked up below: another selection without another file is a
-        // reason only where nothing else is.
+        // The selection also depends on folders and owners in the layers below. If it differs and
+        // no file does, it is a reason only where no other reason is known.
         if changes.is_some() || (has(Part::Selection) && !is_on_others) {
             reasons.push(Reason::Source { kind, changes });
         }
@@ -39,7 +39,7 @@ pub(crate) fn reasons(old: &Seen, new: &Seen, kind: StepKind, by: Option<VertexI
     reasons
 }
 
-/// Returns the reasons that are in what the step says and mounts.
+/// Returns the reasons in the instruction and its mounts.
 fn own(changed: &BTreeSet<Part>, kind: StepKind) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let (mut arguments, mut variables, mut settings) = (Vec::new(), Vec::new(), Vec::new());
@@ -49,7 +49,7 @@ fn own(changed: &BTreeSet<Part>, kind: StepKind) -> Vec<Reason> {
             Part::Command => reasons.push(Reason::Command),
             Part::Instruction => reasons.push(Reason::Instruction(kind)),
             Part::Argument(name) => arguments.push(name.clone()),
-            // What was set by ARG and is now set by ENV is told once.
+            // A variable that ARG set before and ENV sets now is reported once.
             Part::Variable(name) if changed.contains(&Part::Argument(name.clone())) => {}
             Part::Variable(name) => variables.push(name.clone()),
             Part::Setting(setting) => settings.push(Reason::Setting(*setting)),
@@ -63,7 +63,7 @@ fn own(changed: &BTreeSet<Part>, kind: StepKind) -> Vec<Reason> {
     if !variables.is_empty() {
         reasons.push(Reason::Environment(variables));
     }
-    // Mounts that come and go are told as such.
+    // A change of the mounts themselves is reported instead of their files.
     let has_other_mounts = settings.contains(&Reason::Setting(Setting::Mounts));
     reasons.append(&mut settings);
     if !targets.is_empty() && !has_other_mounts {

@@ -1,9 +1,9 @@
-//! Why a graph could not be solved.
+//! Failures of solving a graph.
 
 use xbuild_model::{Platform, StepFailure};
 use xbuild_plan::Span;
 
-/// Something that a RUN mounts cannot be had. Values of secrets are in no message.
+/// A mount of a RUN is not available. No message holds the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MountFailure {
@@ -19,7 +19,7 @@ pub enum MountFailure {
         /// Its name.
         id: String,
     },
-    /// A secret is no text, so that no variable can hold it.
+    /// A secret is not text, so no variable can hold it.
     #[error("the secret {id:?} is not text: it cannot be the variable {variable}")]
     BinarySecret {
         /// Its name.
@@ -45,17 +45,17 @@ impl MountFailure {
     }
 }
 
-/// The failure of one step, with the place in the Dockerfile that it was born of.
+/// The failure of one step, with its place in the Dockerfile.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{label}: {failure}")]
 pub struct SolveError {
     /// The step as progress shows it.
     pub label: String,
-    /// Where it was written.
+    /// The lines of the instruction.
     pub span: Span,
-    /// The platform that it was for.
+    /// The platform of the step.
     pub platform: Platform,
-    /// What the stage returned.
+    /// The error of the stage that did the work.
     #[source]
     pub failure: StepFailure,
 }

@@ -1,4 +1,4 @@
-//! What happens while a graph is solved.
+//! Events while a graph is solved.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use xbuild_plan::VertexId;
 
 use crate::reason::Reason;
 
-/// Something happened to a vertex.
+/// An event of one vertex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Work on it began, for these reasons: at least one, the most telling first. Comes at most
-    /// once, before the others.
+    /// Work on it began, for these reasons: at least one, the most telling first. At most one such
+    /// event comes, before all others.
     Started(&'a [Reason]),
     /// Its command wrote a line, given without its line end; any bytes.
     Line {
@@ -21,9 +21,9 @@ pub enum Event<'a> {
     },
     /// Its result was found in the cache.
     Cached,
-    /// It was done in this time.
+    /// It was completed in this time.
     Done(Duration),
-    /// It failed after this time; the error is what [`crate::solve`] returns.
+    /// It failed after this time; [`crate::solve`] returns the error.
     Failed(Duration),
 }
 

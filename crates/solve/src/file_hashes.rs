@@ -1,4 +1,4 @@
-//! The files of a selection by name, as hashes: few enough to be kept, however many files there are.
+//! Hashes of a selection's files by name, in bounded space however many files there are.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::reason::{Change, FileChanges};
 
-/// How many names are kept: some MiB at most, in the store and in memory. With more files than
-/// that whole folders stand for what is in them.
+/// The most names that are kept: they take some MiB, in the store and in memory. With more files,
+/// whole folders stand for their contents.
 pub(crate) const LIMIT: usize = 1 << 15;
 
 /// Hashes of files by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileHashes {
-    /// With how many folders above it a file is still there by its own name; `None` for any
-    /// number. Of those deeper down, the folder at that depth has the sum, with a trailing slash.
+    /// The number of folders above a file up to which it is kept by its own name; `None` for no
+    /// limit. The hashes of files further down are added up in the folder at this depth, whose name
+    /// ends in a slash.
     depth: Option<usize>,
-    /// Whether even so there are too many: then there are none.
+    /// Whether there are too many names even so: then none is kept.
     too_many: bool,
-    /// Paths, relative to the context or, in an image, with a leading slash. Hashes of one name
+    /// Paths are relative to the context, or have a leading slash in an image. Hashes of one name
     /// are added up, so that their order does not matter.
     hashes: BTreeMap<String, u64>,
 }
@@ -30,7 +31,7 @@ impl FileHashes {
         self.add_within(path, hash, LIMIT);
     }
 
-    /// Returns how many names are kept.
+    /// Returns the number of names.
     pub(crate) fn len(&self) -> usize {
         self.hashes.len()
     }
@@ -54,7 +55,7 @@ impl FileHashes {
         }
     }
 
-    /// Lets folders with that many above them stand for what is in them.
+    /// Replaces files that are deeper than `depth` by the folders at that depth.
     fn fold(&mut self, depth: usize) {
         self.depth = Some(depth);
         for (name, hash) in std::mem::take(&mut self.hashes) {
@@ -62,7 +63,7 @@ impl FileHashes {
         }
     }
 
-    /// Returns what is kept at a depth that is not below the one at hand.
+    /// Returns the hashes as they are at `depth`, which is not deeper than their own.
     fn at(&self, depth: Option<usize>) -> Cow<'_, BTreeMap<String, u64>> {
         match depth {
             Some(depth) if self.depth != Some(depth) => {
@@ -74,7 +75,8 @@ impl FileHashes {
         }
     }
 
-    /// Returns what has changed since `old`; nothing if that cannot be told.
+    /// Returns the changes since `old`; `None` if there are none, or if there were too many files
+    /// to tell.
     pub(crate) fn changes_since(&self, old: &Self) -> Option<FileChanges> {
         if self.too_many || old.too_many {
             return None;
@@ -111,19 +113,20 @@ fn add(hashes: &mut BTreeMap<String, u64>, name: &str, hash: u64) {
     }
 }
 
-/// Returns what comes first: what is in the context is what its owner has changed.
+/// Returns the order in which files are reported: the user has changed files of the context, which
+/// come first.
 fn rank(name: &str) -> (bool, &str) {
     (name.starts_with('/'), name)
 }
 
-/// Returns how many folders a file is in, without the root.
+/// Returns the number of folders above a file, the root not counted.
 fn folders(name: &str) -> usize {
     let name = name.strip_prefix('/').unwrap_or(name);
     name.matches('/').count()
 }
 
-/// Returns the path of a file with at most `depth` folders above it, else that of the folder that
-/// has as many, with a slash.
+/// Returns the path of a file with at most `depth` folders above it, else the path of its folder at
+/// that depth, with a slash.
 fn cut(name: &str, depth: usize) -> &str {
     let start = usize::from(name.starts_with('/'));
     let end = name[start..].match_indices('/').nth(depth).map(|(at, _)| start + at + 1);
@@ -176,7 +179,7 @@ mod tests {
             of(&files, 3),
             FileHashes { too_many: true, depth: Some(0), ..Default::default() }
         );
-        // Compared with what was kept by other names.
+        // Hashes of other depths are compared.
         let mut more = files.to_vec();
         more.push(("a/b/6", 1));
         assert_eq!(changes(&folded, &of(&more, 9)), Some(("a/b/".into(), Change::Changed, 0)));

@@ -31,8 +31,8 @@ fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> Buil
     let layers = result(output.vertex).map(|done| done.layers.chain.clone()).unwrap_or_default();
     let mut config = output.config.clone();
     config.history = output.base_history.clone();
-    // An entry without a step of its own has the time of the entry before it. So an image made
-    // of cached steps is, to the byte, the image that was made when they ran.
+    // An entry without a step of its own has the time of the entry before it. So an image made of
+    // cached steps equals, to the byte, the image that was made when they ran.
     let base_time = output.base_history.last().and_then(|entry| entry.created.clone());
     let mut time = config.created.take().or(base_time);
     for planned in &output.history {

@@ -1,4 +1,4 @@
-//! What a build would have to do, found out without doing any of it.
+//! The work that a build would have to do, found out without doing it.
 
 use xbuild_model::StepFailure;
 use xbuild_plan::{Graph, Vertex, VertexId};
@@ -7,8 +7,8 @@ use crate::lookup::{Found, Lookup, Work};
 use crate::options::{SolveOptions, Stages};
 use crate::result::Layers;
 
-/// Returns the vertices whose results are not in the cache, or not known to be: those on top of
-/// another one that is to be done, or on layers that were never read.
+/// Returns the vertices whose results are not in the cache. Those on top of another such vertex, or
+/// of layers that were never read, count too, since nothing is known of their results.
 ///
 /// Nothing is run, unpacked or pulled; the sources of COPY are read, those of ADD fetched.
 ///
@@ -19,14 +19,14 @@ pub fn to_do(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> Vec<
     for (_, vertex) in graph.iter() {
         let inputs_are_known = vertex.op.inputs().all(|input| known[input.0].is_some());
         let input = |input: VertexId| known[input.0].clone().unwrap_or_default();
-        // A failure is told where the step is performed: it fails there again.
+        // A step that fails here fails again when it is performed, and is reported then.
         let layers = inputs_are_known.then(|| foresee(lookup, vertex, input).ok().flatten());
         known.push(layers.flatten());
     }
     graph.iter().map(|(id, _)| id).filter(|id| known[id.0].is_none()).collect()
 }
 
-/// Returns the layers that a vertex comes to, if looking them up suffices.
+/// Returns the resulting layers of a vertex, if a look-up finds them.
 fn foresee(
     lookup: Lookup<'_>,
     vertex: &Vertex,

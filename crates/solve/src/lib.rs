@@ -1,13 +1,12 @@
 //! Walks the build graph: each vertex is found in the cache or done by the stages behind the
 //! seams of `model`; the results are image configurations with their layers.
 //!
-//! A result is looked up by what the step says and by the *results* of its inputs: a RUN by its
-//! definition and the layers below it, a COPY by its definition and the files that it selected.
-//! So a step whose inputs came out the same as before is not done again, whatever happened to
-//! them.
+//! The key of a result holds the definition of the step and the *results* of its inputs: the layers
+//! below a RUN, the files that a COPY selected. So a step whose inputs have the same results as
+//! before is not done again, whatever happened to the inputs.
 //!
-//! What a step was made of when it last ran is kept beside the results, by its place in the
-//! Dockerfile, so that a step that runs again says why ([`Reason`]). It is read only after a miss.
+//! The parts of a step that ran are kept as well, under its place in the Dockerfile, so that the
+//! step can say why it runs again ([`Reason`]). They are read only after a miss.
 
 mod compare;
 mod error;

@@ -26,7 +26,7 @@ pub(crate) struct RunWork<'a> {
     pub(crate) request: &'a RunRequest,
     /// The names of the request's variables that come from ARG.
     pub(crate) arguments: &'a [String],
-    /// The layers that the mounts of the request count.
+    /// The layers that the mounts take files from, in the order of [`Op::Run`].
     pub(crate) sources: Vec<Chain>,
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct FilesWork<'a> {
     pub(crate) independent: bool,
 }
 
-/// The answer to the question for a result.
+/// The answer to a look-up.
 pub(crate) enum Found<'a> {
     /// No step is needed for it.
     Given(Done),
-    /// It is in the cache, or the step has nothing to write.
+    /// The result is in the cache, or the step has nothing to write.
     Cached(Done),
     /// The command has to run; its result will have this key.
     ToRun(Digest, RunWork<'a>),
@@ -52,7 +52,7 @@ pub(crate) enum Found<'a> {
 }
 
 impl Found<'_> {
-    /// Returns a word for it, for those who follow a build.
+    /// Returns a word for the answer, for the step's span.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Given(_) => "given",
@@ -104,8 +104,8 @@ impl FilesWork<'_> {
 impl Lookup<'_> {
     /// Returns the result of a vertex, or the work that is left to do and the key of its result.
     ///
-    /// The sources of a COPY are read for that, those of an ADD fetched, and layers that are looked
-    /// at pulled.
+    /// To find out what a COPY or ADD selects, its sources are read or fetched, and layers that it
+    /// looks at are pulled.
     pub(crate) fn find<'w>(
         &self,
         vertex: &Vertex,
@@ -160,7 +160,7 @@ impl Lookup<'_> {
         })
     }
 
-    /// Returns the result that is recorded under `key`, if its layers can still be used.
+    /// Returns the result recorded under `key`, if its layers can still be used.
     fn cached(&self, key: &Digest) -> Result<Option<StepRecord>, StepFailure> {
         if self.options.no_cache {
             return Ok(None);

@@ -1,8 +1,9 @@
-//! What the steps of a build were when they last ran.
+//! The last runs of a build's steps.
 //!
 //! A step is known by its place: Dockerfile and context, stage, number in the stage, platforms. A
-//! line that is inserted or taken out moves all steps after it; so where another step stood in a
-//! place, the one that says the same is looked for in what was in and after that place.
+//! line that is inserted or deleted moves all steps after it. So if a different step stood in a
+//! place, a step that says the same is searched for among those that stood in the place or after
+//! it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -14,36 +15,36 @@ use xbuild_plan::{Graph, Position, Vertex};
 use crate::file_hashes::LIMIT;
 use crate::seen::{Says, Seen};
 
-/// How many steps are looked through for one that has moved, as long as they have no more files
-/// than [`LIMIT`] together: stages are shorter, and each step is a small file.
+/// The search for a step that has moved ends after this many steps, or after [`LIMIT`] files.
+/// Stages are shorter, and each step is a small record.
 const SEARCHED: usize = 64;
 
-/// The steps of earlier builds, read as they are asked for.
+/// The steps of earlier builds, each read when it is asked for.
 pub(crate) struct Memory<'a> {
     graph: &'a Graph,
     runs: &'a dyn LastRuns,
-    /// What names the Dockerfile and the context.
+    /// The digest that names the Dockerfile and the context.
     project: &'a Digest,
-    /// The stages in which a step stands where another stood.
+    /// The stages in which a different step stood in some place.
     stages: Mutex<HashMap<Digest, Stage>>,
 }
 
 /// A stage with lines that moved.
 struct Stage {
-    /// What was in and after the first place in which another step stood, read before it was
-    /// forgotten.
+    /// The steps that stood in the first such place and after it, read before this build overwrites
+    /// them.
     before: HashMap<Says, Seen>,
-    /// What its steps say now.
+    /// The present steps of the stage.
     now: HashSet<Says>,
 }
 
-/// What is known of a step.
+/// The earlier run of a step.
 pub(crate) enum Last {
-    /// Nothing: no step ran in its place.
+    /// No step is known to have run in its place.
     Never,
-    /// What stood in its place still stands in the stage, somewhere else; it did not.
+    /// The step is new: the step that stood in its place still stands elsewhere in the stage.
     New,
-    /// It was this when it last ran, or this was in its place.
+    /// The parts of its last run, or of the step that stood in its place.
     Was(Seen),
 }
 
@@ -52,7 +53,7 @@ impl<'a> Memory<'a> {
         Self { graph, runs, project, stages: Mutex::default() }
     }
 
-    /// Returns what is known of the step `vertex`, which is `now`.
+    /// Returns the earlier run of the step `vertex`, whose parts are `now`.
     pub(crate) fn last(&self, vertex: &Vertex, now: &Seen) -> Result<Last, StepFailure> {
         let own = self.read(vertex, vertex.position.step)?;
         let (is_own, says) = (own.as_ref().is_some_and(|own| own.says() == now.says()), now.says());
@@ -73,7 +74,7 @@ impl<'a> Memory<'a> {
         })
     }
 
-    /// Returns the stage of `vertex`, in whose place `own` stood.
+    /// Returns the stage of `vertex`; the step `own` stood in the vertex's place.
     fn stage(&self, vertex: &Vertex, own: &Seen) -> Result<Stage, StepFailure> {
         let step = vertex.position.step;
         let mut before = HashMap::from([(own.says(), own.clone())]);
@@ -105,12 +106,12 @@ impl<'a> Memory<'a> {
         Ok(bytes.and_then(|bytes| Seen::decode(&bytes)))
     }
 
-    /// Returns what the place with that number in the vertex's stage is remembered by; 0 is the
-    /// stage itself, or a vertex that is in none.
+    /// Returns the key of the place with the number `step` in the stage of `vertex`. The number 0
+    /// stands for the stage itself, or for a vertex that is in no stage.
     fn place(&self, vertex: &Vertex, step: usize) -> Digest {
         let Position { stage, step: own, target } = &vertex.position;
         let target = target.as_ref().map_or_else(String::new, ToString::to_string);
-        // What is in no stage is known by what it is.
+        // A vertex that is in no stage is known by its definition.
         let own = if *own == 0 { vertex.definition.to_string() } else { String::new() };
         let (project, platform) = (self.project, &vertex.platform);
         let text =

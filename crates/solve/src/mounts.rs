@@ -1,4 +1,4 @@
-//! What the mounts of a RUN name, at hand.
+//! Making the mounts of a RUN ready.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use xbuild_model::{Chain, FailureKind, StepFailure};
 use crate::error::MountFailure;
 use crate::options::Stages;
 
-/// The mounts of one step. Cache folders are let go when this is dropped.
+/// The mounts of one step. Dropping them releases the cache folders.
 pub(crate) struct Ready {
-    /// In the order of the request; secrets and agents that nobody gave are left out.
+    /// In the order of the request, without secrets and agents that were not given.
     pub(crate) mounts: Vec<ReadyMount>,
-    /// Variables with secrets: for the command and nobody else.
+    /// Variables with secrets, for the command alone.
     pub(crate) env: Vec<(String, String)>,
     _folders: Vec<Box<dyn CacheFolder>>,
 }
 
 impl Ready {
-    /// Gets ready what `request` mounts; `sources` are the layers of the vertices it counts.
+    /// Makes the mounts of `request` ready; `sources` are the layers that they count.
     ///
-    /// **Errors** — [`MountFailure`], and whatever the stages return.
+    /// **Errors** — [`MountFailure`], and the errors of the stages.
     pub(crate) fn new(
         stages: &Stages<'_>,
         request: &RunRequest,
@@ -29,7 +29,8 @@ impl Ready {
     ) -> Result<Self, StepFailure> {
         let mut ready = Ready { mounts: Vec::new(), env: Vec::new(), _folders: Vec::new() };
         let mut caches = BTreeMap::new();
-        // Secrets first: a wait for a cache folder should not end in the news that one is missing.
+        // Secrets first, so that nobody waits for a cache folder only to learn that a secret is
+        // missing.
         let mut secrets = Vec::new();
         for mount in &request.mounts {
             secrets.push(ready.secret(stages, &mount.kind)?);
@@ -38,8 +39,8 @@ impl Ready {
                 caches.entry(cache.id.clone()).or_insert(cache);
             }
         }
-        // In the order of their names: two steps that want the same folders for themselves alone
-        // would otherwise wait for each other.
+        // In the order of their names, because two steps that lock the same folders could otherwise
+        // wait for each other.
         let mut folders = BTreeMap::new();
         for (id, cache) in caches {
             let folder = stages.snapshots.cache_folder(&cache)?;
@@ -70,7 +71,8 @@ impl Ready {
         Ok(ready)
     }
 
-    /// Returns the file or socket of a secret or agent, if it was given, and sets its variable.
+    /// Returns the file of a secret or the socket of an agent, if it was given, and sets the
+    /// secret's variable.
     fn secret(
         &mut self,
         stages: &Stages<'_>,
@@ -107,7 +109,7 @@ impl Ready {
     }
 }
 
-/// Returns the request with the variables that hold secrets, over those of the same names.
+/// Returns the request with variables that hold secrets, which replace variables of the same names.
 pub(crate) fn with_env(request: &RunRequest, env: &[(String, String)]) -> RunRequest {
     let mut request = request.clone();
     for (name, value) in env {
@@ -118,14 +120,14 @@ pub(crate) fn with_env(request: &RunRequest, env: &[(String, String)]) -> RunReq
     request
 }
 
-/// Returns what a cache mount asks for; `None` for other mounts. The name of a seeded folder
-/// includes its seed: another seed is another folder.
+/// Returns the request of a cache mount, `None` for other mounts. The name of a seeded folder
+/// includes its seed, because another seed is another folder.
 fn cache_request<'a>(kind: &'a MountKind, sources: &'a [Chain]) -> Option<CacheRequest<'a>> {
     let MountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: _ } = kind else {
         return None;
     };
     let seed = seed.as_ref().map(|seed| (chain(seed, sources), seed.path.as_str()));
-    // A seed without layers is an empty folder, as a new one is anyway.
+    // A seed without layers is an empty folder, which a new folder is anyway.
     let seed = seed.filter(|(chain, path)| !chain.0.is_empty() || *path != "/");
     let id = match &seed {
         None => id.clone(),
@@ -137,7 +139,7 @@ fn cache_request<'a>(kind: &'a MountKind, sources: &'a [Chain]) -> Option<CacheR
     Some(CacheRequest { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid, seed })
 }
 
-/// Returns the layers that a source is in.
+/// Returns the layers that hold a source.
 fn chain<'a>(source: &MountSource, sources: &'a [Chain]) -> &'a Chain {
     sources.get(source.input).expect("the planner counts the inputs that it lists")
 }

@@ -1,4 +1,4 @@
-//! What [`crate::solve`] is given beside the graph.
+//! The arguments of [`crate::solve`] beside the graph.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -12,13 +12,13 @@ use xbuild_model::seam::{LastRuns, Runner, Secrets, Snapshots, StepCache};
 pub struct Stages<'a> {
     /// Remembers the results of steps.
     pub cache: &'a dyn StepCache,
-    /// Keeps what steps were made of when they last ran.
+    /// Keeps the parts of steps that ran.
     pub last_runs: &'a dyn LastRuns,
     /// Makes layers.
     pub snapshots: &'a dyn Snapshots,
     /// Runs commands.
     pub runner: &'a dyn Runner,
-    /// Knows what only the steps that name it may see.
+    /// Gives secrets and agents to the steps that name them.
     pub secrets: &'a dyn Secrets,
 }
 
@@ -31,19 +31,19 @@ impl fmt::Debug for Stages<'_> {
 /// How to solve.
 #[derive(Debug, Clone)]
 pub struct SolveOptions {
-    /// A digest of what names the Dockerfile and the main build context: with its place in them a
-    /// step is known from build to build.
+    /// A digest of the names of the Dockerfile and the main build context. With its place in them,
+    /// a step is known from build to build.
     pub project: Digest,
-    /// How many steps may be under way at a time.
+    /// The most steps that run at once.
     pub jobs: NonZeroUsize,
-    /// Whether every step is done even if its result is known; the new results are remembered.
+    /// Whether every step runs even if its result is known; the new results are remembered.
     pub no_cache: bool,
     /// `SOURCE_DATE_EPOCH`: the time of everything new, in seconds since 1970.
     pub epoch: Option<u64>,
 }
 
 impl SolveOptions {
-    /// Returns the time that a step done now is given, RFC 3339 in whole seconds.
+    /// Returns the time to record for a step that runs now, RFC 3339 in whole seconds.
     pub(crate) fn now(&self) -> String {
         match self.epoch {
             Some(seconds) => rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),

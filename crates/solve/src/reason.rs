@@ -10,40 +10,40 @@ pub enum Reason {
     FirstTime,
     /// The build uses no cache.
     NoCache,
-    /// It is the step that ran last, but its result was removed from the store.
+    /// The step is the same as in its last run, but its result was removed from the store.
     ResultGone,
-    /// It was not in the stage: what stood in its place is of another kind, or has moved.
+    /// The step was not in the stage: the step in its place was of another kind, or has moved.
     NewInstruction,
     /// A RUN has another command.
     Command,
-    /// A COPY, ADD or WORKDIR says something else.
+    /// The text of a COPY, ADD or WORKDIR differs.
     Instruction(StepKind),
     /// These arguments have other values, by name ascending, at least one.
     Arguments(Vec<String>),
     /// These variables of the environment have other values, by name ascending, at least one.
     Environment(Vec<String>),
-    /// Something else around a command is another.
+    /// Another setting of a command differs.
     Setting(Setting),
-    /// The files that are mounted at these places are others, ascending, at least one.
+    /// The files mounted at these places differ; ascending, at least one.
     MountSources(Vec<String>),
-    /// The files that are written are others.
+    /// The files that are written differ.
     Source {
-        /// What writes them.
+        /// The instruction that writes them.
         kind: StepKind,
-        /// Which; `None` if that is not known, or if it is folders and owners only.
+        /// The changed files; `None` if they are not known, or if only folders and owners differ.
         changes: Option<FileChanges>,
     },
-    /// The layers of the image in FROM are others.
+    /// The layers of the image in FROM differ.
     Base,
-    /// Layers that steps of this build made are others.
+    /// Layers that steps of this build made differ.
     LayersBelow {
-        /// The last of them that ran now and for a reason of its own; `None` if all came from the
-        /// cache.
+        /// The last of these steps that ran now for a reason of its own; `None` if all came from
+        /// the cache.
         by: Option<VertexId>,
     },
 }
 
-/// What an instruction does.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepKind {
     /// RUN.
@@ -58,7 +58,7 @@ pub enum StepKind {
     Mount,
 }
 
-/// Something that is said around a command.
+/// A setting of a command.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -69,38 +69,38 @@ pub enum Setting {
     WorkingFolder,
     /// The network.
     Network,
-    /// What the command may do.
+    /// The privileges of the command.
     Security,
-    /// The host name and the hosts that are known by name.
+    /// The host name and additional hosts.
     Hosts,
     /// Resource limits.
     Limits,
     /// The platform of the programs.
     Platform,
-    /// What is mounted where, and how.
+    /// The mounts.
     Mounts,
 }
 
-/// How the files of a step differ from those of another time.
+/// The difference between a step's files and those of its last run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChanges {
-    /// The first of them: a path relative to the build context, or, of what does not come from
-    /// one, in the image with a leading slash. With a trailing slash where a folder stands for all
-    /// that is in it.
+    /// The first changed file: a path relative to the build context, or, for files from elsewhere,
+    /// a path in the image with a leading slash. A trailing slash says that a folder stands for all
+    /// of its files.
     pub first: String,
-    /// What became of it.
+    /// The kind of the change.
     pub change: Change,
-    /// How many there are besides.
+    /// The number of other changed files.
     pub more: usize,
 }
 
-/// What became of a file.
+/// The kind of a file's change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It was not there.
+    /// The file is new.
     Added,
-    /// It is no longer there.
+    /// The file is gone.
     Removed,
-    /// It is another.
+    /// The file differs.
     Changed,
 }

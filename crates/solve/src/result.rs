@@ -10,9 +10,9 @@ use crate::seen::Ground;
 pub(crate) struct Done {
     /// The layers of the parent and those that the vertex added.
     pub(crate) layers: Layers,
-    /// How many of them it added.
+    /// The number of layers that it added.
     pub(crate) added: usize,
-    /// When it was done, RFC 3339; `None` if no step made it.
+    /// When its step ran, RFC 3339; `None` if no step made it.
     pub(crate) created: Option<String>,
 }
 
@@ -20,7 +20,7 @@ pub(crate) struct Done {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layers {
     pub(crate) chain: Chain,
-    /// How many of them, from the first, are the base image's.
+    /// The number of layers, from the first, that are the base image's.
     pub(crate) base: usize,
     /// The last step that ran for a reason of its own: if the layers differ from last time's, this
     /// step is why.

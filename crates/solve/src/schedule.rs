@@ -1,8 +1,8 @@
-//! The order of the work: a vertex is ready when its inputs are done, and as many as may be are
-//! under way at a time.
+//! The order of the work: a vertex is ready when its inputs are done, and up to `jobs` vertices are
+//! worked on at once.
 //!
-//! Emulated steps take ten times as long as others, so they come last among what is ready, and
-//! one job is kept from them as long as there is work that waits for none of them.
+//! Emulated steps take ten times as long as others. So they come last among the ready ones, and one
+//! job is kept free of them as long as there is work that does not wait for an emulated step.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,8 @@ use crate::step::Step;
 
 /// Solves the graph and returns an image for each of its outputs, in their order.
 ///
-/// **Errors** — the first step that failed. Steps under way are waited for, none is begun after
-/// it. What was done until then is in the cache.
+/// **Errors** — the first step that failed. Steps in progress are waited for, and no further step
+/// is begun. Results so far are in the cache.
 pub fn solve(
     graph: &Graph,
     stages: &Stages<'_>,
@@ -64,7 +64,8 @@ pub fn solve(
     }
 }
 
-/// Lets the other threads go when this one panics, so that the panic is passed on, not waited for.
+/// Ends the other threads when this one panics, so that the panic is passed on instead of waited
+/// for.
 struct ReleaseOnPanic<'a>(&'a Schedule);
 
 impl Drop for ReleaseOnPanic<'_> {
@@ -82,35 +83,35 @@ struct Schedule {
     users: Vec<Vec<VertexId>>,
     /// By vertex.
     speeds: Vec<Speed>,
-    /// How many emulated steps may be under way while native work is left.
+    /// The most emulated steps at once while native work is left.
     emulated_limit: usize,
 }
 
-/// How a vertex stands to emulated steps.
+/// The relation of a vertex to emulated steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speed {
     /// Neither it nor anything that it stands on is emulated.
     Native,
-    /// It stands on something that is.
+    /// It stands on something emulated.
     Mixed,
-    /// It is.
+    /// It is emulated itself.
     Emulated,
 }
 
 struct State {
     /// Results by vertex.
     done: Vec<Option<Done>>,
-    /// How many inputs of each vertex are not done.
+    /// The number of unfinished inputs of each vertex.
     missing: Vec<usize>,
-    /// Vertices that can be begun: the first of the file first.
+    /// Ready vertices that are not emulated; the first in the file comes first.
     ready: BTreeSet<VertexId>,
-    /// Emulated ones that can be begun.
+    /// Ready vertices that are emulated.
     ready_emulated: BTreeSet<VertexId>,
-    /// How many emulated ones are under way.
+    /// The number of emulated vertices in progress.
     emulated: usize,
-    /// How many vertices are not done.
+    /// The number of unfinished vertices.
     left: usize,
-    /// How many of them are [`Speed::Native`].
+    /// The number of unfinished vertices that are [`Speed::Native`].
     native_left: usize,
     failure: Option<(VertexId, StepFailure)>,
 }
@@ -122,7 +123,7 @@ impl Schedule {
         let mut missing = vec![0; count];
         let mut speeds: Vec<Speed> = Vec::with_capacity(count);
         for (id, vertex) in graph.iter() {
-            // A vertex may be both parent and origin: it is waited for once.
+            // A vertex that is both parent and origin is waited for once.
             let inputs: BTreeSet<VertexId> = vertex.op.inputs().collect();
             missing[id.0] = inputs.len();
             inputs.iter().for_each(|input| users[input.0].push(id));
@@ -152,7 +153,7 @@ impl Schedule {
         Self { state, changed, users, speeds, emulated_limit }
     }
 
-    /// Waits for a vertex that is ready; `None` when there is nothing more to begin.
+    /// Waits for a ready vertex. Returns `None` when there is no more to begin.
     fn take(&self) -> Option<VertexId> {
         let mut state = self.lock();
         loop {
@@ -190,7 +191,7 @@ impl Schedule {
                     }
                 }
             }
-            // The first failure is the one to tell: later ones are often its echo.
+            // The first failure is reported: later ones are often its consequences.
             Err(failure) if state.failure.is_none() => state.failure = Some((id, failure)),
             Err(_) => {}
         }
@@ -202,7 +203,7 @@ impl Schedule {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic of another thread is passed on by the scope; the state itself stays whole.
+        // The scope passes on a panic of another thread; the state itself stays whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -252,13 +253,13 @@ mod tests {
         done(&schedule, 0);
         assert_eq!(schedule.take(), Some(VertexId(4)));
         assert_eq!(schedule.take(), Some(VertexId(1)));
-        // The second emulated step is ready, but so will be the native one.
+        // The second emulated step is ready, but a native one soon is, too.
         std::thread::scope(|scope| {
             let next = scope.spawn(|| schedule.take());
             done(&schedule, 4);
             assert_eq!(next.join().unwrap(), Some(VertexId(5)));
         });
-        // No native work is left that does not wait for an emulated step.
+        // All remaining native work waits for an emulated step.
         done(&schedule, 5);
         assert_eq!(schedule.take(), Some(VertexId(2)));
         done(&schedule, 2);

@@ -1,7 +1,7 @@
-//! What a step is made of, in hashes: kept when it has run, to say why it runs the next time.
+//! The parts of a step as hashes, kept when it has run, to say why it runs the next time.
 //!
-//! Nothing depends on it but messages. Values are hashed, so that none can be read from the store;
-//! those of secrets are not even that.
+//! Only messages depend on them. Values are hashed, so that none can be read from the store; values
+//! of secrets are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -16,25 +16,25 @@ use xbuild_plan::{Op, Vertex};
 use crate::file_hashes::FileHashes;
 use crate::reason::{Setting, StepKind};
 
-/// A step as it is, or as it was when it last ran.
+/// The parts of a step, now or when it last ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// By part ascending, each once.
     parts: Vec<(Part, u64)>,
-    /// What a COPY, ADD or WORKDIR writes.
+    /// The files that a COPY, ADD or WORKDIR writes.
     files: FileHashes,
-    /// The layer that it made; 0 before it has.
+    /// A hash of the layer that it made; 0 before it has made one.
     made: u64,
 }
 
-/// A part of a step that may change by itself.
+/// A part of a step that can change independently of the others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Part {
     /// The keyword.
     Kind,
-    /// What a RUN runs.
+    /// The command of a RUN.
     Command,
-    /// What a COPY, ADD or WORKDIR says.
+    /// The text of a COPY, ADD or WORKDIR.
     Instruction,
     /// A variable that comes from ARG.
     Argument(String),
@@ -43,7 +43,7 @@ pub(crate) enum Part {
     Setting(Setting),
     /// The layers that a mount takes its files from, by target.
     MountSource(String),
-    /// All that is written.
+    /// The whole selection of a COPY, ADD or WORKDIR.
     Selection,
     /// The layers of the image in FROM.
     Base,
@@ -51,7 +51,7 @@ pub(crate) enum Part {
     Below,
 }
 
-/// What a step says, its surroundings left out: tells it from the others of its stage.
+/// The text of a step without its surroundings, which tells it from others of its stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Says {
     kind: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Says {
 }
 
 impl Says {
-    /// Returns what a vertex says; `None` if it is no step.
+    /// Returns the text of a vertex; `None` if it is no step.
     pub(crate) fn of(vertex: &Vertex) -> Option<Self> {
         match &vertex.op {
             Op::Scratch | Op::Image(_) => None,
@@ -74,16 +74,16 @@ impl Says {
     }
 }
 
-/// The layers that a step is put on.
+/// The layers below a step.
 pub(crate) struct Ground<'a> {
     pub(crate) chain: &'a Chain,
-    /// How many of them are the base image's.
+    /// The number of layers that are the base image's.
     pub(crate) base: usize,
 }
 
 impl Seen {
-    /// Returns what a RUN is made of; `arguments` are the names of its variables that come from
-    /// ARG, `sources` the layers that its mounts count.
+    /// Returns the parts of a RUN. `arguments` are the names of its variables that come from ARG,
+    /// `sources` the layers that its mounts count.
     pub(crate) fn of_run(
         request: &RunRequest,
         arguments: &[String],
@@ -134,8 +134,8 @@ impl Seen {
         Self { parts: parts.0.into_iter().collect(), ..Self::default() }
     }
 
-    /// Returns what a COPY, ADD or WORKDIR is made of; `ground` is `None` if it does not depend on
-    /// what is below it.
+    /// Returns the parts of a COPY, ADD or WORKDIR. `ground` is `None` if the step does not depend
+    /// on the layers below it.
     pub(crate) fn of_files(
         vertex: &Vertex,
         op: &FileOp,
@@ -153,36 +153,35 @@ impl Seen {
         Self { parts: parts.0.into_iter().collect(), files, made: 0 }
     }
 
-    /// Reads what [`Seen::encode`] wrote; `None` for what another version wrote.
+    /// Reads the bytes of [`Seen::encode`]. Returns `None` if another version wrote them.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// Returns the step as the store keeps it: JSON.
+    /// Returns the parts as they are kept: JSON.
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("keys are text, and numbers are whole")
     }
 
-    /// Takes down the layer that the step made, and returns whether that is another than that of
-    /// `old`.
+    /// Adds the layer that the step made, and returns whether it differs from the layer of `old`.
     pub(crate) fn has_made(&mut self, layer: &DiffId, old: Option<&Self>) -> bool {
         self.made = layer.0.prefix();
         old.is_none_or(|old| old.made != self.made)
     }
 
-    /// Returns what it writes, by file.
+    /// Returns the hashes of the files that the step writes.
     pub(crate) fn files(&self) -> &FileHashes {
         &self.files
     }
 
-    /// Returns the parts that one step has and the other has not, or not so.
+    /// Returns the parts that differ, or that only one of both has.
     pub(crate) fn parts_other_than(&self, old: &Self) -> BTreeSet<Part> {
         let new: BTreeSet<_> = self.parts.iter().collect();
         let old = old.parts.iter().collect();
         new.symmetric_difference(&old).map(|(part, _)| part.clone()).collect()
     }
 
-    /// Returns what the step says.
+    /// Returns the text of the step.
     pub(crate) fn says(&self) -> Says {
         let hash = |wanted: &[Part]| {
             let found = self.parts.iter().find(|(part, _)| wanted.contains(part));
@@ -192,7 +191,7 @@ impl Seen {
     }
 }
 
-/// The parts of a step, in the making.
+/// The parts of a step, while they are collected.
 struct Parts(BTreeMap<Part, u64>);
 
 impl Parts {
@@ -216,13 +215,13 @@ impl Parts {
     }
 }
 
-/// Returns a hash of what a value is, as it is shown to programmers: two versions of this program
-/// may differ in that, which costs nothing but one wrong reason.
+/// Returns a hash of a value's `Debug` output. Two versions of this program may print it
+/// differently, which costs no more than one wrong reason.
 fn hash(value: &impl Debug) -> u64 {
     Digest::of(format!("{value:?}").as_bytes()).prefix()
 }
 
-/// Returns what tells layers apart, for a tenth of what a chain ID takes.
+/// Returns prefixes that tell layers apart, in a tenth of the time of a chain ID.
 fn prefixes(layers: &[DiffId]) -> Vec<u64> {
     layers.iter().map(|layer| layer.0.prefix()).collect()
 }
@@ -231,7 +230,7 @@ fn command(request: &RunRequest) -> u64 {
     hash(&(&request.argv, &request.scripts))
 }
 
-/// Returns what a step that changes files is.
+/// Returns the kind of a step that writes files.
 pub(crate) fn kind(vertex: &Vertex, op: &FileOp) -> StepKind {
     match op {
         _ if vertex.position.step == 0 => StepKind::Mount,

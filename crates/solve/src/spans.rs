@@ -1,7 +1,7 @@
 //! Spans for those who follow a build: one for each stage, and in it one for each step.
 //!
-//! A stage has no place of its own in the graph, whose steps run as soon as their inputs are done.
-//! Its span begins with the first of its steps and ends with the last.
+//! The graph has no stages, and steps run as soon as their inputs are done. So the span of a stage
+//! begins with its first step and ends with its last one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use xbuild_plan::{Graph, Position, Vertex};
 
 /// The spans of one build.
 pub(crate) struct Spans<'g> {
-    /// The span of whoever solves.
+    /// The span of the caller.
     build: Span,
     stages: Mutex<HashMap<StageKey<'g>, Stage>>,
 }
@@ -23,9 +23,9 @@ type StageKey<'g> = (&'g str, Option<&'g Platform>);
 
 #[derive(Default)]
 struct Stage {
-    /// There while some of its steps have begun and some have not ended.
+    /// Present from the beginning of its first step to the end of its last.
     span: Option<Span>,
-    /// How many of its steps have not ended.
+    /// The number of steps that have not ended.
     left: usize,
 }
 
@@ -70,7 +70,7 @@ impl<'g> Spans<'g> {
     }
 }
 
-/// Returns the stage of a vertex; `None` for a vertex that is in none.
+/// Returns the stage of a vertex; `None` for a vertex outside of stages.
 fn stage_of(vertex: &Vertex) -> Option<StageKey<'_>> {
     let Position { stage, step, target } = &vertex.position;
     (*step > 0).then_some((stage.as_str(), target.as_ref()))

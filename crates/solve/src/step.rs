@@ -1,4 +1,4 @@
-//! One vertex: from the cache, or done.
+//! One vertex: its result comes from the cache, or the step runs.
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ pub(crate) struct Step<'a> {
     pub(crate) memory: &'a Memory<'a>,
 }
 
-/// Hands the lines of a command on as events.
+/// Passes the lines of a command on as events.
 struct Lines<'a> {
     events: &'a dyn Events,
     id: VertexId,
@@ -60,7 +60,7 @@ impl Step<'_> {
         let seen = Seen::of_run(request, arguments, &parent.ground(), &sources);
         self.make(key, parent, StepKind::Run, seen, |parent| {
             let workspace = stages.snapshots.prepare(parent)?;
-            // Last, because others may wait for the cache folders from here on.
+            // The cache folders come last, because other steps may wait for them from here on.
             let ready = Ready::new(stages, request, &sources)?;
             let output = Lines { events: self.events, id: self.id };
             let request = with_env(request, &ready.env);
@@ -83,7 +83,7 @@ impl Step<'_> {
         self.make(key, parent, kind, seen, |_| selection.commit(purpose(self.vertex)))
     }
 
-    /// Makes the result and remembers it under `key`; `seen` is what the step is made of.
+    /// Makes the result and remembers it under `key`; `seen` are the parts of the step.
     fn make(
         &self,
         key: &Digest,
@@ -115,8 +115,8 @@ impl Step<'_> {
         Ok(Done::of_step(record, Layers { changed_by, ..parent }))
     }
 
-    /// Returns why the step runs, and what it was made of the last time if that is known;
-    /// `below_by` is the step below it that ran for a reason of its own.
+    /// Returns why the step runs, and the parts of its last run if they are known. `below_by` is
+    /// the step below it that ran for a reason of its own.
     fn reasons(
         &self,
         seen: &Seen,

@@ -25,7 +25,7 @@ use xbuild_plan::{Graph, Op, Output, PlannedHistory, Position, Span, Vertex, Ver
 
 use crate::{Event, Events, SolveOptions, Stages, solve};
 
-/// What a build did, in order.
+/// The actions of a build, in order.
 type Log = Arc<Mutex<Vec<String>>>;
 
 /// A cache in memory.
@@ -33,7 +33,7 @@ type Log = Arc<Mutex<Vec<String>>>;
 struct Results {
     steps: Mutex<HashMap<Digest, StepRecord>>,
     runs: Mutex<HashMap<Digest, Vec<u8>>>,
-    /// Whether nothing can be told about runs.
+    /// Whether the records of runs cannot be read.
     has_lost_runs: AtomicBool,
 }
 
@@ -66,9 +66,9 @@ impl LastRuns for Results {
 #[derive(Default)]
 struct Fake {
     log: Log,
-    /// Contents by folder that WORKDIR asks for: stands in for a build context.
+    /// Contents by the folder of a WORKDIR, which stand in for a build context.
     contents: BTreeMap<String, &'static str>,
-    /// The same, for folders that it is told of without looking.
+    /// The same for folders that are recalled.
     recalled: BTreeMap<String, &'static str>,
     token: Option<&'static [u8]>,
     /// Whether layers were read before.
@@ -338,7 +338,7 @@ fn options(no_cache: bool) -> SolveOptions {
     }
 }
 
-/// Solves with a cache and returns what was done, and the first image.
+/// Solves with a cache and returns the actions and the first image.
 fn build(
     results: &Results,
     vertices: Vec<Vertex>,
@@ -370,9 +370,9 @@ fn a_second_build_does_nothing_and_makes_the_same_image() {
     assert_eq!(log, ["one", "copy", "two"]);
 }
 
-/// What would be selected does not matter then.
+/// The selection, which differs, does not matter then.
 #[test]
-fn what_is_recalled_is_not_selected() {
+fn a_recalled_copy_is_not_selected() {
     let results = Results::default();
     build(&results, steps(), &[], options(false)).1.unwrap();
     let again = |recalled: &'static str, no_cache| {
@@ -389,7 +389,7 @@ fn what_is_recalled_is_not_selected() {
 }
 
 #[test]
-fn what_is_to_do_is_known_beforehand() {
+fn the_work_of_a_build_is_known_beforehand() {
     let results = Results::default();
     let to_do = |is_indexed, contents: &[(&str, &'static str)], no_cache| {
         let fake = Fake { is_indexed, ..Fake::with(contents) };
@@ -399,7 +399,7 @@ fn what_is_to_do_is_known_beforehand() {
     };
     assert_eq!(to_do(true, &[], false), [1, 2, 3]);
     build(&results, steps(), &[], options(false)).1.unwrap();
-    // The layer below the folder was never read: perhaps it is there already.
+    // The layer below the folder was never read, so the folder may exist in it.
     assert_eq!(to_do(false, &[], false), [2, 3]);
     assert_eq!(to_do(true, &[], false), [0; 0]);
     assert_eq!(to_do(true, &[("/d", "changed")], false), [2, 3]);
@@ -445,7 +445,7 @@ fn an_epoch_is_the_time_of_all_that_is_new() {
     assert!(image.config.history.iter().all(same));
 }
 
-/// A RUN on nothing that mounts; the files are those of the vertices `sources`.
+/// A RUN on nothing with mounts, which take files from the vertices `sources`.
 fn run_with(mounts: Vec<(&str, MountKind)>, sources: &[usize]) -> Vertex {
     let mut vertex = run("with mounts", 0);
     if let Op::Run { request, sources: ids, .. } = &mut vertex.op {

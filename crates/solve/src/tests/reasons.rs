@@ -8,7 +8,7 @@ use xbuild_model::{BlobSource, Descriptor, ResolvedImage};
 use super::*;
 use crate::{Change, FileChanges, Reason, Setting, StepKind};
 
-/// What is told of each vertex that runs.
+/// The reasons of each vertex that runs.
 #[derive(Default)]
 struct Told(Mutex<Vec<(usize, Vec<Reason>)>>);
 
@@ -27,8 +27,8 @@ struct Place {
 }
 
 impl Place {
-    /// Builds the steps of one stage, each in the place of its number, and returns which ran and
-    /// why, by number; the error in place of that of the step that failed.
+    /// Builds the steps of one stage, each in the place of its number, and returns which of them
+    /// ran and why, by number, or the error of the step that failed.
     fn try_build(
         &self,
         mut vertices: Vec<Vertex>,
@@ -108,7 +108,7 @@ fn source_changed() -> Reason {
 }
 
 #[test]
-fn what_a_command_says_and_sees() {
+fn changes_of_a_command_are_reasons() {
     type Change = fn(&mut RunRequest);
     let cases: Vec<(Change, Vec<Reason>)> = vec![
         (|r| r.argv.push("more".to_owned()), vec![Reason::Command]),
@@ -178,7 +178,7 @@ fn a_change_is_told_where_it_is_and_where_it_leads() {
     let below = || vec![Reason::LayersBelow { by: Some(VertexId(1)) }];
     let again = place.try_build(steps(), &[("/d", "changed")], false).unwrap();
     assert_eq!(again, [(1, vec![source_changed()]), (2, below()), (3, below())]);
-    // What comes from the cache has changed for what stands on it, too.
+    // A cached step has changed for the steps on top of it, too.
     let mut more = steps();
     more[3] = run("new", 2);
     assert_eq!(place.build(more), [(3, vec![Reason::Command, Reason::LayersBelow { by: None }])]);
@@ -223,7 +223,7 @@ fn no_cache_and_lost_results_are_reasons() {
     assert_eq!(first, [(1, vec![Reason::NoCache])]);
     place.lose_results();
     assert_eq!(place.build(steps()), [(1, vec![Reason::ResultGone])]);
-    // What an uncached build has seen is known, too.
+    // The runs of a build without cache are known, too.
     let other = || vec![scratch(), command(|request| set(request, "A", "2"))];
     place.try_build(other(), &[], true).unwrap();
     let third = vec![scratch(), command(|request| set(request, "A", "3"))];
@@ -254,14 +254,14 @@ fn steps_are_known_again_where_lines_come_and_go() {
     let inserted = place.build(steps(&["one", "dir", "two", "three"]));
     let new = || vec![Reason::NewInstruction];
     assert_eq!(inserted, [(2, new()), (3, below(2)), (4, below(2))]);
-    // Of the same kind as what stood there.
+    // The new step is of the same kind as the step that stood there.
     let inserted = place.build(steps(&["zero", "one", "dir", "two", "three"]));
     assert_eq!(inserted[..2], [(1, new()), (2, below(1))]);
-    // All results are gone, so that each step is looked for.
+    // All results are gone, so each step is searched for.
     place.lose_results();
     let gone = || vec![Reason::ResultGone];
     let removed = place.build(steps(&["zero", "one", "three"]));
-    // The two made the layers that they had made before: the change is not due to them.
+    // The first two steps made the same layers as before, so they are not the reason.
     let below = vec![Reason::LayersBelow { by: None }];
     assert_eq!(removed, [(1, gone()), (2, gone()), (3, below)]);
 }
@@ -277,7 +277,7 @@ fn a_cached_build_looks_at_no_record() {
 }
 
 #[test]
-fn what_is_not_understood_was_not_seen() {
+fn a_record_of_another_version_counts_as_missing() {
     let place = Place::default();
     place.build(vec![scratch(), command(|_| {})]);
     let [(key, _)] = &place.runs()[..] else { panic!("{:?}", place.runs()) };
