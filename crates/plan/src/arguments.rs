@@ -1,4 +1,4 @@
-//! Build arguments: predefined, global, and those given.
+//! Build arguments: predefined ones, global ones, and those of the command line.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,24 +9,24 @@ use crate::error::PlanError;
 use crate::options::PlanOptions;
 use crate::variables::{Expander, Variables};
 
-/// The build argument that sets the time of everything made.
+/// The build argument that sets the time of everything that a build makes.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
-/// The value of it that stands for the time of the main context.
+/// Its value that stands for the time of the main context.
 const CONTEXT: &str = "context";
 /// The build argument that sets the host name of RUN.
 pub(crate) const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
-/// The build argument that keeps cache folders apart from those of other builds.
+/// The build argument that separates cache folders from those of other builds.
 pub(crate) const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
-/// Proxy variables: known to RUN without any ARG, in both cases, and no part of any key, so that
-/// a build behind a proxy finds the results of one that is not.
+/// Proxy variables. RUN sees them without any ARG, in upper and lower case. They are not part of
+/// any key, so that a build behind a proxy finds the results of a build without one.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// The variables that the builder sets, below `BUILD` and `TARGET`.
+/// The variables that the builder sets, without their prefixes `BUILD` and `TARGET`.
 const PLATFORM_SUFFIXES: [&str; 5] = ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT"];
 
-/// The build arguments given, the last of each name.
+/// The build arguments of the command line, the last of each name.
 pub(crate) type Given<'a> = HashMap<&'a str, &'a str>;
 
 pub(crate) fn given(options: &PlanOptions) -> Given<'_> {
@@ -41,7 +41,7 @@ pub(crate) fn given(options: &PlanOptions) -> Given<'_> {
     given
 }
 
-/// Returns whether the time of the main context is asked for and nobody knows it.
+/// Returns whether the time of the main context is asked for and not known.
 pub(crate) fn lacks_context_epoch(dockerfile: &Dockerfile, options: &PlanOptions) -> bool {
     let last = options.build_args.iter().rfind(|(name, _)| name == SOURCE_DATE_EPOCH);
     let mut declared = dockerfile.globals.iter().flat_map(|arg| &arg.value.declarations);
@@ -54,9 +54,10 @@ pub(crate) fn lacks_context_epoch(dockerfile: &Dockerfile, options: &PlanOptions
     asked && options.context_epoch.is_none()
 }
 
-/// Returns what FROM lines see for one platform: platform variables, then global ARGs.
+/// Returns the variables that FROM lines see for one platform: platform variables, then global
+/// ARGs.
 ///
-/// A stage sees none of it until it declares the name.
+/// A stage sees none of them until it declares the name.
 pub(crate) fn globals(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
@@ -99,20 +100,20 @@ pub(crate) fn globals(
     Ok(variables)
 }
 
-/// Returns the value that a declaration has by itself: the one given, else its default.
+/// Returns the value that a declaration has by itself: that of the command line, else its default.
 pub(crate) fn own_value(
     declaration: &ArgDeclaration,
     given: &Given<'_>,
     expander: &Expander<'_>,
 ) -> Result<Option<String>, PlanError> {
     match given.get(declaration.name.as_str()) {
-        // The default may well be ${OTHER:?give me}.
+        // The default may be an error such as ${OTHER:?give me}.
         Some(value) => Ok(Some((*value).to_owned())),
         None => expander.option(declaration.default.as_deref()),
     }
 }
 
-/// Returns the proxy variables for RUN: each one given, in both cases.
+/// Returns the proxy variables for RUN: those of the command line, in upper and lower case.
 pub(crate) fn proxies(options: &PlanOptions) -> Vec<(String, String)> {
     let given = given(options);
     let mut list = Vec::new();
@@ -129,14 +130,14 @@ pub(crate) fn proxies(options: &PlanOptions) -> Vec<(String, String)> {
     list
 }
 
-/// Returns the names of build arguments given that nothing uses, in the order given; `extra` are
-/// instructions that are not in the file (triggers).
+/// Returns the names of build arguments that nothing uses, in the order of the command line.
+/// `triggers` are the names that instructions outside of the file declare.
 pub(crate) fn unused<'a>(
     dockerfile: &Dockerfile,
     options: &'a PlanOptions,
-    extra: &HashSet<String>,
+    triggers: &HashSet<String>,
 ) -> Vec<&'a str> {
-    let mut declared: HashSet<&str> = extra.iter().map(String::as_str).collect();
+    let mut declared: HashSet<&str> = triggers.iter().map(String::as_str).collect();
     let globals = dockerfile.globals.iter().map(|arg| &arg.value);
     let stages = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
     let in_stages = stages.filter_map(|instruction| match &instruction.value {

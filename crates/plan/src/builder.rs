@@ -1,4 +1,4 @@
-//! Collects vertices, each once.
+//! Collecting vertices, each once.
 
 use std::collections::HashMap;
 
@@ -8,20 +8,20 @@ use xbuild_model::{Digest, Platform};
 use crate::definition;
 use crate::graph::{Op, Position, Vertex, VertexId};
 
-/// What progress shows of a vertex, in parts.
+/// The parts of a vertex's label, which progress shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Label {
-    /// The platform, if it is worth showing.
+    /// The platform, if it is to be shown.
     pub(crate) platform: Option<Platform>,
     /// The platform asked for.
     pub(crate) target: Option<Platform>,
-    /// The name of the stage, if it is worth showing.
+    /// The name of the stage, if it is to be shown.
     pub(crate) stage: Option<String>,
-    /// The number of the step and how many there are.
+    /// The number of the step, and the number of steps in its stage.
     pub(crate) step: Option<(usize, usize)>,
     /// The instruction.
     pub(crate) text: String,
-    /// Where the step stands; not shown.
+    /// The place of the step; not shown.
     pub(crate) position: Position,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Returns the vertex that does `op`, added if it is not there.
+    /// Returns the vertex that does `op`, after adding it if the graph does not have it.
     pub(crate) fn add(
         &mut self,
         op: Op,
@@ -65,8 +65,8 @@ impl Builder {
         let inputs = op.inputs().map(|input| self.vertices[input.0].key.clone());
         let key = definition::key(&definition, inputs);
         if let Some(&id) = self.ids.get(&key) {
-            // A COPY on scratch is of no platform; what runs on the build platform for several
-            // targets is of no target.
+            // A COPY on scratch may be shared by several platforms, and a step on the build
+            // platform by several targets: then the label has no platform or no target.
             let first = &mut self.labels[id.0];
             if self.vertices[id.0].platform != *platform {
                 first.platform = None;
@@ -93,7 +93,7 @@ impl Builder {
         id
     }
 
-    /// Returns the vertices, inputs before users; `outputs` are those of the images.
+    /// Returns the vertices, inputs before users; `outputs` are the vertices of the images.
     pub(crate) fn finish(self, outputs: impl Iterator<Item = VertexId>) -> Vec<Vertex> {
         let mut vertices = self.vertices;
         for (vertex, label) in vertices.iter_mut().zip(&self.labels) {

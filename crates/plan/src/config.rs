@@ -1,4 +1,4 @@
-//! The instructions that change the configuration and no file.
+//! Instructions that change the configuration and no file.
 
 use serde_json::{Map, Value};
 use xbuild_dockerfile::{
@@ -14,7 +14,7 @@ use crate::signal;
 use crate::state::State;
 use crate::variables::{Expander, Variables};
 
-/// Where an instruction stands and what it is read with.
+/// The place of an instruction, and the values that it is read with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) escape: char,
@@ -24,7 +24,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Returns what replaces the variables of `state` in an instruction that stands here.
+    /// Returns the expander for variables of `state` in an instruction that stands here.
     pub(crate) fn expander<'b>(&'b self, state: &'b State) -> Expander<'b> {
         Expander { variables: &state.variables, escape: self.escape, span: self.span }
     }
@@ -53,8 +53,8 @@ impl Place<'_> {
     }
 }
 
-/// ARG: its own value, else the global one of that name, else nothing. A value hides an ENV of
-/// that name from what follows in the build, not in the image.
+/// ARG: its own value, else that of the global ARG of this name, else none. A value hides an ENV of
+/// this name from the following instructions, not in the image.
 pub(crate) fn arg(state: &mut State, place: Place<'_>, arg: &Arg) -> Result<(), PlanError> {
     let mut text = "ARG".to_owned();
     for declaration in &arg.declarations {
@@ -111,7 +111,7 @@ pub(crate) fn cmd(state: &mut State, cmd: &Cmd) {
     state.own_cmd = true;
 }
 
-/// ENTRYPOINT: a CMD that was made for the base's entrypoint does not fit this one.
+/// ENTRYPOINT: drops a CMD of the base image, which was made for the base's entrypoint.
 pub(crate) fn entrypoint(state: &mut State, entrypoint: &Entrypoint) {
     let argv = state.argv(&entrypoint.command);
     state.history.push(history::empty(history::quoted("ENTRYPOINT", &argv)));
@@ -182,7 +182,7 @@ pub(crate) fn stop_signal(
     Ok(())
 }
 
-/// HEALTHCHECK: the whole of an earlier one goes.
+/// HEALTHCHECK: replaces an earlier one as a whole.
 pub(crate) fn healthcheck(state: &mut State, healthcheck: &Healthcheck) {
     // An i64 of nanoseconds holds 292 years.
     let nanoseconds = |value: Option<u64>| i64::try_from(value.unwrap_or(0)).unwrap_or(i64::MAX);

@@ -1,7 +1,7 @@
-//! Definition keys: digests of what steps say.
+//! Definition keys: digests of the definitions of steps.
 //!
 //! The encoding is injective: each text and list is preceded by its length, each choice by its
-//! number. A change to it, or to what goes in, changes every cache key that is made of it.
+//! number. A change of the encoding, or of its inputs, changes every cache key that is made of it.
 
 use xbuild_model::file_op::{CopyRequest, FileOp, InlineFile, MakeDir, RemoteFiles};
 use xbuild_model::remote::{GitSource, HttpSource, RemoteSource};
@@ -15,7 +15,7 @@ use crate::graph::{Op, Origin};
 /// The version of the encoding.
 const VERSION: &str = "xbuild definition 1";
 
-/// Returns the digest of what `op` says, without its inputs.
+/// Returns the digest of the definition of `op`, without its inputs.
 pub(crate) fn of(op: &Op) -> Digest {
     let mut encoder = Encoder(Vec::new());
     encoder.text(VERSION);
@@ -83,7 +83,7 @@ impl Encoder {
         items.iter().for_each(|item| encode(self, item));
     }
 
-    /// Two manifests of the same layers differ in their blobs, which matters when they are pushed.
+    /// Two manifests with the same layers differ in their blobs, which matters for a push.
     fn image(&mut self, image: &ResolvedImage) {
         self.number(1);
         self.text(&image.manifest.digest.to_string());
@@ -136,19 +136,19 @@ impl Encoder {
             to.text(contents);
             to.number(u64::from(*mode));
         });
-        // A step without mounts has the key that it had before there were any.
+        // A step without mounts has the same key as before mounts were implemented.
         if !mounts.is_empty() {
             self.list(mounts, Self::mount);
         }
         match security {
-            // The key that it had before there was a choice.
+            // The same key as before this choice was implemented.
             Security::Sandbox => {}
-            // No list of mounts begins like this: the number stands where its length would.
+            // No list of mounts begins like this: this number stands in the place of its length.
             Security::Insecure => self.number(u64::MAX),
         }
     }
 
-    /// Where files come from is said by the inputs; what secrets and caches hold is in no key.
+    /// The inputs say where files come from. The contents of secrets and caches are in no key.
     fn mount(&mut self, mount: &Mount) {
         let Mount { target, kind } = mount;
         self.text(target);
@@ -242,7 +242,7 @@ impl Encoder {
         });
     }
 
-    /// Who asks is not part of what is asked for.
+    /// The user of a URL is not part of the key.
     fn http(&mut self, source: &HttpSource) {
         let HttpSource { url, user: _, name, checksum } = source;
         self.number(0);

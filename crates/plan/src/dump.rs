@@ -11,7 +11,7 @@ use crate::options::DEFAULT_HOSTNAME;
 
 impl Graph {
     /// Returns the graph as text: one paragraph for each vertex, each output and the warnings.
-    /// What has its usual value is left out; keys are not shown.
+    /// Usual values are left out; keys are not shown.
     pub fn dump(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

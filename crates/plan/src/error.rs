@@ -1,4 +1,4 @@
-//! What can be wrong with a Dockerfile that can be read.
+//! Errors in a Dockerfile that parses.
 
 mod mount;
 
@@ -11,7 +11,7 @@ use xbuild_model::{DigestError, PlatformError, ReferenceError};
 
 pub use mount::MountError;
 
-/// All errors found while planning.
+/// All errors of a plan.
 ///
 /// **Shape**: at least one, in the order of the lines, each once even if several platforms have it; at most
 /// [`PlanErrors::LIMIT`].
@@ -19,7 +19,7 @@ pub use mount::MountError;
 pub struct PlanErrors(Vec<PlanError>);
 
 impl PlanErrors {
-    /// How many errors are kept.
+    /// The most errors that are kept.
     pub const LIMIT: usize = 50;
 
     /// Returns the errors, or `None` if there are none.
@@ -68,12 +68,12 @@ impl fmt::Display for PlanErrors {
     }
 }
 
-/// One error and the lines it is about. Its message does not repeat the place.
+/// One error and the lines that it is about. Its message does not repeat the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError {
-    /// What is wrong.
+    /// The kind of the error.
     pub kind: Box<PlanErrorKind>,
-    /// Where, unless it is about the command line.
+    /// The place, unless the error is about the command line.
     pub span: Option<Span>,
 }
 
@@ -82,7 +82,7 @@ impl PlanError {
         PlanError { kind: Box::new(kind.into()), span: Some(span.clone()) }
     }
 
-    /// Returns advice on how to mend it, if there is any.
+    /// Returns advice on how to mend it, if any is known.
     pub fn hint(&self) -> Option<String> {
         match &*self.kind {
             PlanErrorKind::BlankBase { suggestion: Some(name), .. }
@@ -121,7 +121,7 @@ impl std::error::Error for PlanError {
     }
 }
 
-/// What is wrong. Text from the file is quoted and escaped.
+/// The kind of an error. Text from the file is quoted and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are what the message names")]
@@ -132,13 +132,13 @@ pub enum PlanErrorKind {
     /// A word of EXPOSE is no port.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The value of FROM `--platform` is no platform.
+    /// The value of FROM `--platform` is not a platform.
     #[error(transparent)]
     Platform(#[from] PlatformError),
-    /// A name is neither a stage nor a context, and no image can have it.
+    /// A name is neither a stage nor a context, and cannot be that of an image.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// A RUN `--mount` is wrong.
+    /// A RUN `--mount` is invalid.
     #[error(transparent)]
     Mount(#[from] MountError),
     /// A trigger of the base image cannot be read.
@@ -153,7 +153,7 @@ pub enum PlanErrorKind {
     /// `--target` names no stage.
     #[error("target stage {name:?} not found")]
     UnknownTarget { name: String, stages: Vec<String>, suggestion: Option<String> },
-    /// COPY `--from` has a number that no stage above has.
+    /// COPY `--from` has a number, and no stage above has it.
     #[error("stage {index} not found: COPY --from stands in stage {own} and takes stages above it")]
     StageIndex { index: String, own: usize },
     /// COPY `--from` or a mount names a stage that follows.
@@ -162,10 +162,10 @@ pub enum PlanErrorKind {
     /// COPY `--from` or a mount names the stage it stands in.
     #[error("stage {name:?} cannot take files from itself")]
     OwnStage { name: String },
-    /// Something that is known and not there yet.
+    /// A feature that is known but not implemented.
     #[error("{feature} is not implemented yet")]
     NotImplemented { feature: String },
-    /// A RUN asks for all capabilities, which were not granted.
+    /// A RUN asks for all capabilities, and they were not granted.
     #[error(
         "RUN --security=insecure needs the entitlement security.insecure (--allow security.insecure)"
     )]
@@ -173,19 +173,19 @@ pub enum PlanErrorKind {
     /// An exec form has no program.
     #[error("{keyword} has an empty command")]
     EmptyCommand { keyword: Keyword },
-    /// `--checksum` of a file of the context.
+    /// `--checksum` with a file of the context.
     #[error("--checksum is only for remote sources: {path:?} is local")]
     LocalChecksum { path: String },
-    /// `--checksum` of several sources.
+    /// `--checksum` with several sources.
     #[error("--checksum is for one remote source, not for {count} sources")]
     ChecksumCount { count: usize },
-    /// The value of `--checksum` is no digest.
+    /// The value of `--checksum` is not a digest.
     #[error(transparent)]
     Checksum(#[from] DigestError),
     /// A source is neither a path nor a usable URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// COPY of what only ADD fetches.
+    /// COPY with a source that only ADD fetches.
     #[error("source can't be a URL or git repository for COPY: {url:?}")]
     RemoteCopy { url: String },
     /// A name is empty after expansion.
@@ -197,7 +197,7 @@ pub enum PlanErrorKind {
     /// STOPSIGNAL has no signal.
     #[error("invalid signal {signal:?}: expected a name such as SIGTERM or a number")]
     BadSignal { signal: String },
-    /// The delimiter of a COPY heredoc would be no name of a file.
+    /// The delimiter of a COPY heredoc cannot be the name of a file.
     #[error("{name:?} cannot be the name of a file that {keyword} makes")]
     HeredocName { keyword: Keyword, name: String },
     /// The variables of a stage take too much space.

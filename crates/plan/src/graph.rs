@@ -1,4 +1,4 @@
-//! The build graph: what is to be done, for all platforms at once.
+//! The build graph: the steps for all platforms.
 
 use std::sync::Arc;
 
@@ -9,28 +9,28 @@ use xbuild_model::{Digest, History, ImageConfig, Platform, ResolvedImage};
 
 use crate::warning::Warning;
 
-/// The place of a vertex in [`Graph::vertices`].
+/// The index of a vertex in [`Graph::vertices`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VertexId(pub usize);
 
-/// What has to be done to build an image for each platform asked for.
+/// The steps that build an image for each platform asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// **Shape**: each vertex once, whatever the number of platforms and stages that use it;
     /// inputs before their users. Every vertex is needed by some output.
     pub vertices: Vec<Vertex>,
-    /// **Shape**: one for each platform, in the order asked for; at least one.
+    /// **Shape**: one for each platform, in the order of the platforms asked for; at least one.
     pub outputs: Vec<Output>,
-    /// What has no effect. What is unwise in the file is [`crate::lint()`]'s to say.
+    /// Options without effect. [`crate::lint()`] reports unwise instructions.
     pub warnings: Vec<Warning>,
-    /// `SOURCE_DATE_EPOCH` as a build argument or as a global ARG with a default gives it, not
-    /// checked: seconds since 1970 where it can be read as such. The client's environment, which
-    /// ranks between the two, is the caller's.
+    /// `SOURCE_DATE_EPOCH` of a build argument or a global ARG with a default, not checked: seconds
+    /// since 1970 where it can be read as such. The client's environment, which ranks between the
+    /// two, is up to the caller.
     pub source_date_epoch: Option<String>,
 }
 
 impl Graph {
-    /// Returns the vertex of that id.
+    /// Returns the vertex with this id.
     pub fn vertex(&self, id: VertexId) -> &Vertex {
         &self.vertices[id.0]
     }
@@ -44,24 +44,25 @@ impl Graph {
 /// A step of the build. Its result is a stack of layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vertex {
-    /// The definition key: what the step and all steps below it say. Two vertices of equal keys
-    /// are one vertex. It knows nothing of the contents of build contexts, so it is no cache key.
+    /// The definition key: a digest of the definitions of the step and of all steps below it. Two
+    /// vertices with equal keys are one vertex. It does not depend on the contents of build
+    /// contexts, so it is not a cache key.
     pub key: Digest,
-    /// What the step alone says, its inputs left out: with the *results* of the inputs it makes
-    /// a cache key.
+    /// A digest of the definition of the step alone, without its inputs. Together with the
+    /// *results* of the inputs it makes a cache key.
     pub definition: Digest,
-    /// Where it was written: of the first platform, if several share it.
+    /// The lines of the instruction: of the first platform, if several share the vertex.
     pub span: Span,
-    /// What progress shows: `[linux/amd64 build 2/5] RUN make`. The platform is there if there
-    /// are several or if it is not the one asked for (`linux/amd64->linux/arm64` for a step that
-    /// runs on the one, only for the other); the stage's name or `stage-N`, if there are several
-    /// stages.
+    /// The label that progress shows: `[linux/amd64 build 2/5] RUN make`. It has the platform if
+    /// there are several or if it is not the platform asked for (`linux/amd64->linux/arm64` for a
+    /// step that runs on the first, only for the second). It has the stage's name or `stage-N` if
+    /// there are several stages.
     pub label: String,
     /// The platform of the stage: that of FROM `--platform`, else the one asked for.
     pub platform: Platform,
-    /// Where it stands: of the first platform, if several share it.
+    /// The place in the file: of the first platform, if several share the vertex.
     pub position: Position,
-    /// What to do.
+    /// The operation.
     pub op: Op,
     /// Whether a RUN stands on the layers of this vertex or mounts them, so that they will be
     /// unpacked.
@@ -71,47 +72,48 @@ pub struct Vertex {
     pub is_in_output: bool,
 }
 
-/// Where a step stands in its file: what it is known by from one build to the next, whatever it
-/// says. Part of no key.
+/// The place of a step in its file, by which it is known from one build to the next even if its
+/// text changes. Not part of any key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// The name of the stage, `stage-N` if it has none; empty for what is in no stage, such as
-    /// the sources of mounts.
+    /// The name of the stage, `stage-N` if it has none; empty for a vertex outside of stages, such
+    /// as the source of a mount.
     pub stage: String,
-    /// The number of the step in the stage, 1-based; 0 for what is in no stage.
+    /// The number of the step in the stage, 1-based; 0 for a vertex outside of stages.
     pub step: usize,
-    /// The platform asked for; `None` for what is in no stage.
+    /// The platform asked for; `None` for a vertex outside of stages.
     pub target: Option<Platform>,
 }
 
-/// What a vertex does.
+/// The operation of a vertex.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Nothing: the empty stack of layers.
     Scratch,
     /// The layers of an image. They are pulled only if something needs their contents.
     Image(Arc<ResolvedImage>),
-    /// A command runs; what it changes is a layer, even if it changes nothing.
+    /// A command runs. Its changes become a layer, even if there are none.
     Run {
-        /// What it runs on.
+        /// The vertex with the layers that the command runs on.
         parent: VertexId,
         /// The command.
         request: RunRequest,
-        /// Whose files its mounts have: what `MountSource::input` counts; each once.
+        /// The vertices that its mounts take files from, each once; `MountSource::input` counts
+        /// them.
         sources: Vec<VertexId>,
-        /// The names of the request's variables that come from ARG. Part of no key.
+        /// The names of the request's variables that come from ARG. Not part of any key.
         arguments: Vec<String>,
     },
     /// Files are copied or a folder is made.
     Files {
-        /// What the layer is put on.
+        /// The vertex with the layers below.
         parent: VertexId,
-        /// What to do.
+        /// The operation on files.
         op: FileOp,
-        /// Where the sources of a copy are; `None` if it has inline files only, and for WORKDIR.
+        /// The place of a copy's sources; `None` for WORKDIR, and for a copy of inline files only.
         origin: Option<Origin>,
-        /// The layer does not depend on the parent's layers, which then need not be read
-        /// (`--link`): it is made as if on the empty stack, and put on the parent's.
+        /// Whether the layer is independent of the parent's layers (`--link`), which then need not
+        /// be read: it is made as if on the empty stack, and put on the parent's layers.
         independent: bool,
     },
 }
@@ -153,7 +155,7 @@ impl Op {
     }
 }
 
-/// Where the sources of a copy are.
+/// The place of a copy's sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A build context: the key in [`crate::PlanOptions::contexts`], empty for the main one.
@@ -173,18 +175,18 @@ pub struct Output {
     pub config: ImageConfig,
     /// The history of the base image, as it is there.
     pub base_history: Vec<History>,
-    /// What this build adds to the history, in order.
+    /// The entries that this build adds to the history, in order.
     pub history: Vec<PlannedHistory>,
 }
 
-/// A history entry of which it is not yet known when it was made and whether it has a layer.
+/// A history entry whose time and layer are not yet known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedHistory {
     /// The instruction.
     pub created_by: String,
     /// [`crate::HISTORY_COMMENT`].
     pub comment: String,
-    /// The vertex that the instruction became; the entry is empty if there is none, or if it
-    /// made no layer.
+    /// The vertex of the instruction. The entry is empty if there is no vertex, or if the vertex
+    /// makes no layer.
     pub vertex: Option<VertexId>,
 }

@@ -1,18 +1,19 @@
 //! The history of an image in words.
 //!
-//! The forms are those that `docker history` has long shown, so that what reads them goes on
-//! working: values expanded, RUN with its ARGs and shell in front, `# buildkit` after what makes
-//! a layer. HEALTHCHECK alone is shown as written. Flags that do not change what is written
-//! (`--from`, `--link`) are left out.
+//! The forms are those that `docker history` has long shown, so that programs that read them go on
+//! working: values are expanded, a RUN has its ARGs and shell in front, and `# buildkit` follows an
+//! instruction that makes a layer. Only HEALTHCHECK is shown as written. Flags that do not change
+//! the result (`--from`, `--link`) are left out.
 
 use xbuild_model::file_op::CopyRequest;
 
 use crate::graph::{PlannedHistory, VertexId};
 
-/// The comment of each history entry that a build adds: who wrote it, and by which rules.
+/// The comment of each history entry that a build adds. It says which program wrote the entry, and
+/// in which form.
 pub const HISTORY_COMMENT: &str = "xbuild.dockerfile.v0";
 
-/// Returns the entry of an instruction that changes the configuration only.
+/// Returns the entry of an instruction that changes only the configuration.
 pub(crate) fn empty(created_by: String) -> PlannedHistory {
     PlannedHistory { created_by, comment: HISTORY_COMMENT.to_owned(), vertex: None }
 }
@@ -48,8 +49,8 @@ pub(crate) fn run(arguments: &[(String, String)], argv: &[String]) -> String {
     format!("{text}{} # buildkit", argv.join(" "))
 }
 
-/// Returns `COPY --chown=a:b from to # buildkit`; `sources`, those that are not inline, and `dest`
-/// are as written after expansion.
+/// Returns `COPY --chown=a:b from to # buildkit`. `sources` (without inline files) and `dest` are
+/// as written after expansion.
 pub(crate) fn copy(keyword: &str, request: &CopyRequest, sources: &[String], dest: &str) -> String {
     let mut words = vec![keyword.to_owned()];
     words.extend(request.chown.iter().map(|owner| format!("--chown={owner}")));

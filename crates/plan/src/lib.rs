@@ -1,10 +1,10 @@
 //! Typed Dockerfile instructions to one build graph for all platforms.
 //!
-//! [`plan()`] is the whole of it: pure, without files, environment, clock or network. What it must
-//! know of images it asks for ([`Planned::Needs`]) and is given ([`Images`]).
+//! [`plan()`] is pure: it uses no files, environment, clock or network. It returns a list of the
+//! images that it must know ([`Planned::Needs`]) and is called again with them ([`Images`]).
 //!
-//! **Source**: Dockerfile reference as of Dockerfile frontend 1.20; OCI image-spec 1.1
-//! `config.md`; where they are silent, what BuildKit (2026-08) was measured to do.
+//! **Source**: Dockerfile reference as of Dockerfile frontend 1.20; OCI image-spec 1.1 `config.md`;
+//! where they are silent, BuildKit (2026-08) as measured.
 
 mod arguments;
 mod builder;

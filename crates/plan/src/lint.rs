@@ -1,4 +1,4 @@
-//! The rules of the linter that need more than the text: values of variables, base images, the
+//! The rules of the linter that need more than the text: values of variables, base images or the
 //! build context.
 
 mod bases;
@@ -14,17 +14,17 @@ use crate::options::{Images, PlanOptions};
 use crate::plan::reach;
 use crate::reach::{Findings, Names};
 
-/// Returns what is allowed but unwise in a file as these options build it. The rules that need
-/// only the text are [`xbuild_dockerfile::lint`]'s.
+/// Returns warnings about a file that is built with these options. [`xbuild_dockerfile::lint`] has
+/// the rules that need only the text.
 ///
 /// `ignored` tells whether the ignore file excludes a path, as COPY names it, from the main
 /// context.
 ///
-/// What is wrong is left to [`crate::plan()`] to say, and nothing is asked for: what stands on a
-/// base image that is not among `images` is not looked at by rules that would have to know it.
+/// [`crate::plan()`] reports errors. No image is asked for: rules that need a base image skip the
+/// stages whose base image is not among `images`.
 ///
 /// **Shape**: rules about FROM look at all stages, others at those that the target needs
-/// ([`PlanOptions::every_stage`]); what holds for several platforms is there once.
+/// ([`PlanOptions::every_stage`]). A warning that holds for several platforms is there once.
 ///
 /// ```
 /// use xbuild_dockerfile::{Checks, Rule, parse};
@@ -48,7 +48,7 @@ pub fn lint(
     let mut linter = Linter::new(dockerfile, checks);
     let names = Names::new(dockerfile, options, images);
     for platform in options.asked() {
-        // Arguments that cannot be had are an error of the plan.
+        // Arguments that cannot be expanded are an error of the plan.
         if let Ok(globals) = arguments::globals(dockerfile, options, platform) {
             bases::check(dockerfile, &globals, &mut linter);
         }

@@ -1,4 +1,4 @@
-//! RUN `--mount`: what is there for one command only.
+//! RUN `--mount`: files that one command sees, and no other step.
 
 mod options;
 
@@ -16,9 +16,10 @@ use crate::paths;
 use crate::state::State;
 use options::{Kind, Options, PERMISSIONS};
 
-/// Where the sockets of agents are that do not say: BuildKit's, because scripts name it.
+/// The default target of an agent's socket, without its number: BuildKit's, because scripts name
+/// it.
 const AGENTS: &str = "/run/buildkit/ssh_agent.";
-/// Where secrets are that do not say.
+/// The default folder of secrets.
 const SECRETS: &str = "/run/secrets/";
 
 /// The mounts of a RUN.
@@ -27,7 +28,7 @@ pub(crate) struct Mounts {
     pub(crate) list: Vec<Mount>,
     /// The vertices that [`MountSource::input`] counts, each once.
     pub(crate) sources: Vec<VertexId>,
-    /// What `SSH_AUTH_SOCK` is to be.
+    /// The value of `SSH_AUTH_SOCK`.
     pub(crate) agent: Option<String>,
 }
 
@@ -81,14 +82,15 @@ struct Reader<'r, 'a> {
 }
 
 impl Reader<'_, '_> {
-    /// Returns what a mount mounts; `namespace` is put before the ids of cache mounts.
+    /// Returns the kind of a mount, with its source; `namespace` is put before the ids of cache
+    /// mounts.
     fn kind(&mut self, options: &Options, namespace: Option<&str>) -> Result<MountKind, PlanError> {
         Ok(match options.kind {
             Kind::Bind => MountKind::Bind {
                 source: self.source(options)?,
                 writable: options.read_only == Some(false),
             },
-            // Memory that nobody can write to is an empty folder.
+            // A tmpfs that cannot be written to is an empty folder.
             Kind::Tmpfs if options.read_only == Some(true) => {
                 let scratch = self.origins.scratch(self.origins.target, self.span);
                 let (input, path) = (self.mounts.input(scratch), "/".to_owned());
@@ -148,7 +150,8 @@ impl Reader<'_, '_> {
             };
         }
         let seed = self.source(options)?;
-        // As measured: with an owner or mode of its own the folder is a new one, and empty.
+        // As measured: a cache folder with an owner or mode of its own is a new folder, and begins
+        // empty.
         Ok(Some(seed).filter(|_| !is_whole || !options.has_owner_or_mode()))
     }
 }
@@ -163,7 +166,7 @@ impl Mounts {
     }
 }
 
-/// Returns a cache mount. Its id is as written or the target's, cleaned; without the working
+/// Returns a cache mount. Its id is as written, else the cleaned target, without the working
 /// directory.
 fn cache(options: &Options, seed: Option<MountSource>, namespace: Option<&str>) -> MountKind {
     let default = || paths::clean(options.target.as_deref().unwrap_or_default());
@@ -171,12 +174,13 @@ fn cache(options: &Options, seed: Option<MountSource>, namespace: Option<&str>) 
     if let Some(namespace) = namespace.filter(|namespace| !namespace.is_empty()) {
         id = format!("{namespace}/{id}");
     }
-    // A seeded folder has the owner and mode of what it is filled with.
+    // A seeded folder has the owner and mode of its seed.
     let is_own = seed.is_none() && options.has_owner_or_mode();
     let own = |value: Option<u32>, default| value.filter(|_| is_own).unwrap_or(default);
     let (mode, uid, gid) = (own(options.mode, 0o755), own(options.uid, 0), own(options.gid, 0));
     if is_own {
-        // As measured: with the defaults spelled out it is another folder than without.
+        // As measured: a folder whose owner and mode are spelled out is another one, even if they
+        // are the defaults.
         id = format!("{id} ({mode:04o} {uid}:{gid})");
     }
     MountKind::Cache {

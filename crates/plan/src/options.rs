@@ -1,4 +1,4 @@
-//! What the planner is given beside the Dockerfile, and what it asks for.
+//! The planner's arguments beside the Dockerfile, and its answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,28 +9,30 @@ use xbuild_model::{Descriptor, ImageConfig, Platform, ResolvedImage};
 
 use crate::graph::Graph;
 
-/// The choices of whoever builds.
+/// The choices of the user.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
-    /// The platforms to build for, in order; those given twice count once. None means
+    /// The platforms to build for, in order; a platform given twice counts once. No platform means
     /// `build_platform`.
     pub platforms: Vec<Platform>,
     /// The platform of this machine: `BUILDPLATFORM`.
     pub build_platform: Platform,
-    /// `--build-arg`: name and value; the last of a name counts.
+    /// `--build-arg`: name and value; the last one of a name counts.
     pub build_args: Vec<(String, String)>,
-    /// When the main context was made, in seconds since 1970: what the value `context` of
-    /// `SOURCE_DATE_EPOCH` stands for. `None` where nobody knows; it is then as if not given.
+    /// The time of the main context in seconds since 1970, which the value `context` of
+    /// `SOURCE_DATE_EPOCH` stands for. `None` if it is not known; that value then has no effect.
     pub context_epoch: Option<String>,
-    /// `--target`: the name of the last stage to build; the last of the file if `None`.
+    /// `--target`: the name of the last stage to build; `None` for the last one of the file.
     pub target: Option<String>,
-    /// Plan all stages above the target, too, needed or not: to check a file, not to build it.
+    /// Whether all stages above the target are planned, needed or not: to check a file, not to
+    /// build it.
     pub every_stage: bool,
-    /// `--label`: name and value, over those of the Dockerfile; the last of a name counts.
+    /// `--label`: name and value, which replace those of the Dockerfile; the last one of a name
+    /// counts.
     pub labels: Vec<(String, String)>,
-    /// `--build-context`, by name as given.
+    /// `--build-context`, by the name as given.
     pub contexts: BTreeMap<String, NamedContext>,
-    /// The network of a RUN that does not say.
+    /// The network of a RUN without `--network`.
     pub network: Network,
     /// Whether RUN `--security=insecure` was granted (`--allow security.insecure`).
     pub allow_insecure: bool,
@@ -41,20 +43,19 @@ pub struct PlanOptions {
     /// `--shm-size` in bytes.
     pub shm_size: u64,
     /// The host name of RUN; `None` for [`DEFAULT_HOSTNAME`]. The build argument
-    /// `BUILDKIT_SANDBOX_HOSTNAME` goes before it.
+    /// `BUILDKIT_SANDBOX_HOSTNAME` takes precedence.
     pub hostname: Option<String>,
 }
 
-/// The host name of RUN. Builds that keep it in a file have the same result here and there: it
-/// is BuildKit's.
+/// The default host name of RUN. It is BuildKit's, so that builds that keep it in a file have the
+/// same result with both.
 pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
-/// The size of `/dev/shm` in bytes if nobody says: the 64 MiB of container runtimes.
+/// The default size of `/dev/shm` in bytes: the 64 MiB of container runtimes.
 pub const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 
 impl PlanOptions {
-    /// Returns the options of a build for `platform` on a machine of that platform, with nothing
-    /// else said.
+    /// Returns the default options of a build for `platform` on a machine of that platform.
     pub fn new(platform: Platform) -> Self {
         PlanOptions {
             platforms: vec![platform.clone()],
@@ -83,23 +84,22 @@ impl PlanOptions {
     }
 }
 
-/// What a name given with `--build-context` stands for.
+/// The meaning of a name given with `--build-context`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedContext {
     /// A folder on this machine.
     Folder,
-    /// An image: the text is what an [`ImageRequest`] for it will carry, and nothing else here
-    /// reads it.
+    /// An image. An [`ImageRequest`] for it carries this text; nothing else here reads it.
     Image(String),
 }
 
-/// An image whose manifest and configuration the plan depends on.
+/// A request for an image whose manifest and configuration the plan depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRequest {
     /// The reference: as written in the Dockerfile after expansion, or the text of a
     /// [`NamedContext::Image`].
     pub name: String,
-    /// The platform wanted.
+    /// The platform of the request.
     pub platform: Platform,
     /// The FROM or COPY that asks for it.
     pub span: Span,
@@ -115,7 +115,7 @@ impl Images {
         self.0.insert((request.name.clone(), request.platform.clone()), Arc::new(image));
     }
 
-    /// Returns these images with those that are `missing`, with nothing in them.
+    /// Returns these images and the `missing` ones, which are empty.
     pub(crate) fn with_empty(&self, missing: &[ImageRequest]) -> Self {
         let mut images = self.clone();
         for request in missing {
@@ -137,11 +137,11 @@ impl Images {
     }
 }
 
-/// What [`crate::plan()`] came to.
+/// The answer of [`crate::plan()`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Planned {
-    /// These images must be resolved first, each once, in the order of the file. More may be
-    /// asked for after them: base images have triggers.
+    /// These images must be resolved first, each once, in the order of the file. The triggers of
+    /// base images may lead to further requests.
     Needs(Vec<ImageRequest>),
     /// The graph.
     Ready(Graph),

@@ -1,4 +1,4 @@
-//! Where instructions take files from, as vertices of the graph.
+//! The places that instructions take files from, as vertices of the graph.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct Origins<'a> {
     /// Whether it is one of several.
     pub(crate) several: bool,
     pub(crate) builder: &'a mut Builder,
-    /// The last vertex of each stage that is planned.
+    /// The last vertex of each stage that is already planned.
     stages: HashMap<usize, VertexId>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Origins<'a> {
         Self { names, target, several, builder, stages: HashMap::new() }
     }
 
-    /// Says that a stage is planned, and which vertex is its last.
+    /// Adds a stage that is planned, with its last vertex.
     pub(crate) fn add_stage(&mut self, index: usize, last: VertexId) {
         self.stages.insert(index, last);
     }

@@ -1,7 +1,7 @@
 //! Paths of the image as text: nothing here looks at files.
 
-/// Returns `path` below `folder` if it is relative, absolute and without `.`, `..` and doubled or
-/// trailing slashes. `..` stops at the root.
+/// Returns `path`, below `folder` if it is relative, as an absolute path without `.`, `..` and
+/// doubled or trailing slashes. `..` stops at the root.
 pub(crate) fn join(folder: &str, path: &str) -> String {
     let base = if path.starts_with('/') { "" } else { folder };
     let mut parts: Vec<&str> = Vec::new();
@@ -17,8 +17,8 @@ pub(crate) fn join(folder: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// Returns the destination of a copy as [`join`] does, with a slash at its end if it was written
-/// as a folder: with a slash or `.` at its end, or empty.
+/// Returns the destination of a copy as [`join`] does, with a slash at its end if it was written as
+/// a folder: empty, or with a slash or `.` at its end.
 pub(crate) fn destination(folder: &str, path: &str) -> String {
     let mut joined = join(folder, path);
     let folder = path.is_empty() || path == "." || path.ends_with('/') || path.ends_with("/.");
@@ -28,7 +28,7 @@ pub(crate) fn destination(folder: &str, path: &str) -> String {
     joined
 }
 
-/// Returns the shortest path of the same meaning, relative if it was written so; `.` for nothing.
+/// Returns the shortest path of the same meaning, relative if `path` is; `.` if nothing is left.
 pub(crate) fn clean(path: &str) -> String {
     let is_absolute = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
@@ -49,7 +49,7 @@ pub(crate) fn clean(path: &str) -> String {
     }
 }
 
-/// Returns the last part of a path; empty if there is none.
+/// Returns the last part of a path; empty for a path without parts.
 pub(crate) fn base(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }

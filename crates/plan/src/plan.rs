@@ -1,4 +1,4 @@
-//! From a Dockerfile and the choices of whoever builds to the graph.
+//! From a Dockerfile and the user's choices to the graph.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,20 +17,19 @@ use crate::run::RunDefaults;
 use crate::variables::Variables;
 use crate::warning::Warning;
 
-/// Plans a build for all platforms asked for.
+/// Plans a build for all platforms that the options ask for.
 ///
 /// Stages that the target does not need are left out: their images are not asked for, their
-/// variables not expanded. What several platforms have in common is in the graph once.
+/// variables not expanded. Steps that several platforms share are in the graph once.
 ///
-/// **Shape**: `Needs` until `images` has all that the plan depends on; each answer may lead to
-/// more, because base images have triggers. The same arguments give the same graph.
+/// **Shape**: `Needs` until `images` has all images that the plan depends on; each answer may lead
+/// to more, because base images have triggers. The same arguments give the same graph.
 ///
-/// **Errors**: all that is wrong with the stages reached, as far as it can be told without the
-/// images that are missing. Errors of FROM, COPY `--from` and mounts come before needs, others
-/// after them.
+/// **Errors**: all errors of the stages reached, as far as they can be found without the missing
+/// images. Errors of FROM, COPY `--from` and mounts come before needs, others after them.
 ///
-/// **Source**: Dockerfile reference; where it is silent, what BuildKit (2026-08) was measured to
-/// do. Stage names ignore case in FROM, too.
+/// **Source**: Dockerfile reference; where it is silent, BuildKit (2026-08) as measured. Stage
+/// names ignore case in FROM, too.
 ///
 /// ```
 /// use xbuild_plan::{Images, PlanOptions, Planned, plan};
@@ -73,11 +72,11 @@ pub fn plan(
     }))
 }
 
-/// Looks for what is wrong whatever is in the images that `images` does not have: for when they
-/// cannot be had.
+/// Looks for errors that do not depend on images that `images` lacks. For use when such images
+/// cannot be resolved.
 ///
-/// **Errors**: as those of [`plan`], but for those that may come from a variable that is not set:
-/// the base image may set it.
+/// **Errors**: those of [`plan`], except for errors that may come from an unset variable, since the
+/// base image may set it.
 pub fn check(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
@@ -91,8 +90,8 @@ pub fn check(
     PlanErrors::of(errors).map_or(Ok(()), Err)
 }
 
-/// Returns what is wrong with the instructions of stages that are sound as far as FROM goes,
-/// with nothing in the images that are missing.
+/// Returns the errors of instructions in stages whose FROM is sound, as if the missing images were
+/// empty.
 fn guess(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
@@ -101,7 +100,7 @@ fn guess(
 ) -> Vec<PlanError> {
     let images = images.with_empty(missing);
     let names = Names::new(dockerfile, options, &images);
-    // What is wrong here is known already.
+    // These errors are already known.
     let mut goals = reach(&names, options, &mut Findings::default());
     goals.iter_mut().for_each(|goal| names.retain_sound(&mut goal.stages));
     let certainty = if missing.is_empty() { Certainty::Sure } else { Certainty::Guess };
@@ -109,7 +108,7 @@ fn guess(
     outputs.err().unwrap_or_default()
 }
 
-/// A platform and what it needs.
+/// A platform and the stages that it needs.
 #[derive(Debug)]
 pub(crate) struct Goal {
     pub(crate) platform: Platform,
@@ -146,7 +145,7 @@ pub(crate) fn reach(
     goals
 }
 
-/// Returns what each platform results in, or all errors of the stages' instructions.
+/// Returns the output of each platform, or all errors of the stages' instructions.
 fn outputs(
     names: &Names<'_>,
     options: &PlanOptions,

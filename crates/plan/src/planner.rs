@@ -1,4 +1,4 @@
-//! Stages to vertices, for one platform.
+//! From stages to vertices, for one platform.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,21 +30,22 @@ pub(crate) struct Planner<'a> {
     pub(crate) given: &'a Given<'a>,
     pub(crate) defaults: &'a RunDefaults,
     pub(crate) certainty: Certainty,
-    /// What is wrong with instructions.
+    /// The errors of instructions so far.
     pub(crate) errors: Vec<PlanError>,
 }
 
-/// What a plan is worth.
+/// The certainty of a plan's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certainty {
     /// All images are known.
     Sure,
-    /// Images may set variables that seem not to be set.
+    /// Some images are not known, and may set variables that seem unset.
     Guess,
 }
 
 impl Certainty {
-    /// Tells whether an error in `instruction` is none of a variable.
+    /// Returns whether an error in `instruction` is certain: it does not come from a variable that
+    /// an unknown image may set.
     fn holds(self, error: &PlanError, instruction: &Instruction) -> bool {
         match (self, &*error.kind) {
             (Certainty::Sure, _) => true,
@@ -56,8 +57,8 @@ impl Certainty {
     }
 }
 
-/// The states of stages that others begin from, and how many still will. A long chain of stages
-/// hands its one state on; a copy for each stage would take quadratic space.
+/// The states of stages that others begin from, each with the number of stages that still will. A
+/// long chain of stages hands on one state; a copy for each stage would take quadratic space.
 #[derive(Debug, Default)]
 struct Bases(HashMap<usize, (State, usize)>);
 
@@ -72,7 +73,7 @@ impl Bases {
     }
 }
 
-/// Which step of a stage is next.
+/// The numbering of a stage's steps.
 #[derive(Debug)]
 struct Steps {
     index: usize,
@@ -84,7 +85,7 @@ struct Steps {
 impl Planner<'_> {
     /// Plans the stages, given in order, and returns the state of the last one.
     ///
-    /// **Errors**: all those of instructions, at least one.
+    /// **Errors**: all errors of instructions, at least one.
     pub(crate) fn stages(
         mut self,
         reached: &BTreeMap<usize, Reached>,
@@ -112,9 +113,11 @@ impl Planner<'_> {
         if self.errors.is_empty() { Ok(last) } else { Err(self.errors) }
     }
 
-    /// Tells whether the errors are such, or so many, that more would be of no use.
+    /// Returns whether further errors would be useless: because of their number, or because of the
+    /// last one.
     fn has_enough(&self) -> bool {
-        // The state may be that of an instruction only half carried out, and a large one.
+        // After this error the state is large, and that of an instruction that was carried out
+        // halfway.
         let endless =
             |error: &PlanError| matches!(*error.kind, PlanErrorKind::EnvironmentSize { .. });
         self.errors.len() >= PlanErrors::LIMIT || self.errors.last().is_some_and(endless)
@@ -226,7 +229,7 @@ impl Planner<'_> {
             Instruction::StopSignal(stop) => config::stop_signal(state, place, stop)?,
             Instruction::Healthcheck(healthcheck) => config::healthcheck(state, healthcheck),
             Instruction::Maintainer(maintainer) => config::maintainer(state, &maintainer.author),
-            // Kept for the children; no part of the history.
+            // Kept for child images; not part of the history.
             Instruction::Onbuild(onbuild) => {
                 state.config.config.on_build.push(onbuild.trigger.clone());
             }
@@ -245,8 +248,8 @@ impl Planner<'_> {
         let path = paths::join(state.working_dir(), &written);
         let created_by = format!("WORKDIR {path}");
         let label = self.label(steps, workdir.original.clone());
-        // As measured: an absolute path is made as it is written, `..` walked and not cleaned
-        // away first, so that /a/b/.. makes /a/b.
+        // As measured: an absolute path is made as it is written. `..` is walked, not cleaned away
+        // first, so /a/b/.. makes /a/b.
         let made = if written.starts_with('/') { written } else { path.clone() };
         if made == "/" {
             state.history.push(history::empty(created_by));
@@ -314,8 +317,8 @@ impl Planner<'_> {
     }
 }
 
-/// Returns how many steps a stage shows: its base, if that has to be had from somewhere, and
-/// whatever may make a layer.
+/// Returns the number of steps that a stage shows: its base, if that is an image or a folder, and
+/// each instruction that may make a layer.
 fn step_count(reached: &Reached) -> usize {
     let base = matches!(reached.base, Place::Image(_) | Place::Folder(_));
     let makes_layer = |instruction: &&Spanned<Instruction>| {

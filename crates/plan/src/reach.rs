@@ -1,6 +1,6 @@
-//! Which stages the target needs, and what each begins from.
+//! The stages that the target needs, and the base of each.
 //!
-//! Nothing below a stage's FROM can change what it depends on: `COPY --from` does not expand, and
+//! Variables that a stage sets cannot change what it depends on: `COPY --from` does not expand, and
 //! FROM sees global variables only. So the stages are walked once, from the target upwards.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,7 +15,7 @@ use crate::error::{PlanError, PlanErrorKind};
 use crate::options::{ImageRequest, Images, NamedContext, PlanOptions};
 use crate::variables::{Expander, Variables, similar};
 
-/// What a name in FROM or COPY `--from` stands for.
+/// The meaning of a name in FROM or COPY `--from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Nothing.
@@ -31,9 +31,9 @@ pub(crate) enum Place {
 /// A stage that the target needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
-    /// What it begins from.
+    /// The place that it begins from.
     pub(crate) base: Place,
-    /// The base as FROM shows it: expanded.
+    /// The name of the base in FROM, expanded.
     pub(crate) base_name: String,
     /// The platform of FROM `--platform`, else the one asked for.
     pub(crate) platform: Platform,
@@ -44,14 +44,14 @@ pub(crate) struct Reached {
     pub(crate) replaced: bool,
 }
 
-/// What was found on the way.
+/// The findings of a walk over the stages.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Images that have to be resolved first.
     pub(crate) needs: Vec<ImageRequest>,
     /// Names and platforms of the needs.
     asked: HashSet<(String, Platform)>,
-    /// What is wrong.
+    /// The errors.
     pub(crate) errors: Vec<PlanError>,
 }
 
@@ -61,9 +61,9 @@ pub(crate) struct Names<'a> {
     pub(crate) dockerfile: &'a Dockerfile,
     options: &'a PlanOptions,
     images: &'a Images,
-    /// Contexts by normalised name.
+    /// The named contexts by normalised name.
     contexts: HashMap<String, (&'a str, &'a NamedContext)>,
-    /// The stages of a name, in order.
+    /// The stages by name, in order.
     stages: HashMap<String, Vec<usize>>,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Names<'a> {
         })
     }
 
-    /// Returns the image of that name that was resolved.
+    /// Returns the resolved image of this name.
     pub(crate) fn image(&self, name: &str, platform: &Platform) -> Option<&'a Arc<ResolvedImage>> {
         self.images.get(name, platform)
     }
@@ -141,7 +141,7 @@ impl<'a> Names<'a> {
             errors.push(visit.errors);
             needs.push(visit.needs);
         }
-        // Found from the end to the beginning; people read the other way round.
+        // Found from the end to the beginning, and reported from the beginning to the end.
         findings.errors.extend(errors.into_iter().rev().flatten());
         for request in needs.into_iter().rev().flatten() {
             if findings.asked.insert((request.name.clone(), request.platform.clone())) {
@@ -191,7 +191,8 @@ impl<'a> Names<'a> {
         Ok(Reached { base, base_name, platform, instructions, replaced })
     }
 
-    /// Returns what an instruction of the stage `own` takes files from, besides the main context.
+    /// Returns the places that an instruction of the stage `own` takes files from, without the main
+    /// context.
     fn sources(
         &self,
         instruction: &Spanned<Instruction>,
@@ -210,7 +211,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Takes away the stages that stand on, or take files from, one that is not there.
+    /// Removes the stages that stand on, or take files from, a stage that is missing.
     pub(crate) fn retain_sound(&self, stages: &mut BTreeMap<usize, Reached>) {
         let mut sound: HashSet<usize> = HashSet::new();
         stages.retain(|&index, stage| {
@@ -246,7 +247,7 @@ impl<'a> Names<'a> {
         indices[..indices.partition_point(|&other| other < index)].last().copied()
     }
 
-    /// Returns what FROM names, and the name expanded.
+    /// Returns the place that FROM names, and the expanded name.
     fn base(&self, stage: &Stage, visit: &Visit<'_>) -> Result<(Place, String), PlanError> {
         let span = &stage.from.span;
         let written = &stage.from.image;
@@ -270,7 +271,7 @@ impl<'a> Names<'a> {
         Ok((place, name))
     }
 
-    /// Returns what COPY `--from` in the stage `own` names.
+    /// Returns the place that COPY `--from` in the stage `own` names.
     ///
     /// **Errors**: `StageIndex`, `LaterStage`, `OwnStage`, `Reference`.
     pub(crate) fn source(&self, from: &str, own: usize, span: &Span) -> Result<Place, PlanError> {
@@ -284,8 +285,8 @@ impl<'a> Names<'a> {
         self.mount_source(from, own, span)
     }
 
-    /// Returns what `from=` of a mount in the stage `own` names: as [`Names::source`], but a
-    /// number is a name like any other.
+    /// Returns the place that `from=` of a mount in the stage `own` names, as [`Names::source`]
+    /// does, but a number is a name like any other.
     ///
     /// **Errors**: `LaterStage`, `OwnStage`, `Reference`.
     pub(crate) fn mount_source(
@@ -332,7 +333,7 @@ impl<'a> Names<'a> {
         text.parse::<Platform>().map_err(|source| PlanError::new(source, span))
     }
 
-    /// Returns the triggers of a base, as far as it is known.
+    /// Returns the triggers of a base; none if it is not known yet.
     fn triggers(
         &self,
         base: &Place,
@@ -368,14 +369,14 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The stage that is being looked at.
+/// The stage that is being visited.
 #[derive(Debug)]
 struct Visit<'a> {
     index: usize,
     platform: &'a Platform,
     globals: &'a Variables,
     needs: Vec<ImageRequest>,
-    /// What is wrong with its COPY `--from` and mounts.
+    /// The errors of its COPY `--from` and mounts.
     errors: Vec<PlanError>,
 }
 
@@ -386,19 +387,19 @@ impl Visit<'_> {
     }
 }
 
-/// Returns the variable that was probably meant by one that is not set.
+/// Returns the variable that the user probably meant by an unset one.
 fn meant(unset: &[String], globals: &Variables) -> Option<String> {
     let known = || globals.iter().map(|(name, _)| name.as_str());
     unset.iter().find_map(|name| similar(name, known())).map(str::to_owned)
 }
 
-/// Returns what `--from` names, if the copy takes anything from there.
+/// Returns the value of `--from`, if the copy takes any file from there.
 pub(crate) fn copy_from(copy: &Copy) -> Option<&str> {
     let has_path = copy.sources.iter().any(|source| matches!(source, Source::Path(_)));
     copy.from.as_deref().filter(|_| has_path)
 }
 
-/// Returns what `from=` of a mount names, if it says so. It does not expand.
+/// Returns the value of `from=` of a mount. It does not expand.
 fn mount_from(mount: &Mount) -> Option<&str> {
     let from = mount.options.iter().rfind(|option| option.key == "from")?;
     from.value.as_deref().filter(|value| !value.is_empty())

@@ -1,4 +1,4 @@
-//! RUN: what is started, and with what around it.
+//! RUN: the command and its surroundings.
 
 use xbuild_dockerfile::{Keyword, Network, Run, RunBody, Security, Span};
 use xbuild_model::run::{Network as RunNetwork, RunRequest, Script, Security as RunSecurity};
@@ -11,11 +11,11 @@ use crate::mount::Mounts;
 use crate::options::{DEFAULT_HOSTNAME, PlanOptions};
 use crate::state::State;
 
-/// The folder of scripts that a RUN heredoc with `#!` becomes. Below `/dev`, which is not part
-/// of the image; the path is in the history and in what the script sees as `$0`, as BuildKit has it.
+/// The folder of scripts, which RUN heredocs with `#!` become. It is below `/dev`, which is not
+/// part of the image. The path is in the history and is the script's `$0`; both are BuildKit's.
 const SCRIPTS: &str = "/dev/pipes";
 
-/// What all RUNs of a build have in common.
+/// The settings that all RUNs of a build share.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDefaults {
     network: RunNetwork,
@@ -42,7 +42,7 @@ impl RunDefaults {
     }
 }
 
-/// Returns what to run, without its mounts.
+/// Returns the request of a RUN, without its mounts.
 ///
 /// **Errors**: `NotImplemented`, `Insecure`, `EmptyCommand`.
 pub(crate) fn request(
@@ -93,12 +93,12 @@ pub(crate) fn request(
         shm_size: defaults.shm_size,
         scripts,
         mounts: Vec::new(),
-        // What the Dockerfile declares or sets is part of the key, and goes before these.
+        // Variables that the Dockerfile declares or sets are part of the key, and replace these.
         unkeyed_env: proxies.filter(|(n, _)| state.variables.get(n).is_none()).cloned().collect(),
     })
 }
 
-/// Puts mounts into a request and returns the vertices that they take files from.
+/// Adds mounts to a request and returns the vertices that they take files from.
 pub(crate) fn add_mounts(request: &mut RunRequest, mounts: Mounts) -> Vec<VertexId> {
     const AGENT: &str = "SSH_AUTH_SOCK";
     if let Some(path) = mounts.agent
@@ -110,13 +110,13 @@ pub(crate) fn add_mounts(request: &mut RunRequest, mounts: Mounts) -> Vec<Vertex
     mounts.sources
 }
 
-/// Returns the names of the variables that have their values from ARG.
+/// Returns the names of the variables whose values come from ARG.
 pub(crate) fn arguments(state: &State) -> Vec<String> {
     let from_arg = |name: &&String| state.variables.get(name) != state.env.get(name);
     state.arguments.iter().filter(from_arg).cloned().collect()
 }
 
-/// Returns the history of a RUN.
+/// Returns the history text of a RUN.
 pub(crate) fn created_by(state: &State, request: &RunRequest) -> String {
     let value = |name: &String| state.variables.get(name).unwrap_or_default().to_owned();
     let arguments: Vec<(String, String)> =
@@ -124,7 +124,8 @@ pub(crate) fn created_by(state: &State, request: &RunRequest) -> String {
     history::run(&arguments, &request.argv)
 }
 
-/// Returns a name that is one, for a shell and as part of a path.
+/// Returns the delimiter if it is a plain name for a shell and as part of a path, else another
+/// name.
 fn script_name(delimiter: &str) -> &str {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     match delimiter.chars().all(plain) && !delimiter.starts_with(['.', '-']) {

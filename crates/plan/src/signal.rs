@@ -1,14 +1,14 @@
 //! The signals that STOPSIGNAL can name.
 
-/// The names without `SIG`, of Linux.
+/// The names of Linux's signals, without `SIG`.
 const NAMES: &[&str] = &[
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
     "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
     "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
 ];
 
-/// Returns whether `text` is a signal: a number from 1, or a name with or without `SIG`, whatever
-/// its case; `RTMIN+1` to `RTMIN+15` and `RTMAX-1` to `RTMAX-14`, too.
+/// Returns whether `text` is a signal: a number from 1, or a name in any case, with or without
+/// `SIG`. `RTMIN+1` to `RTMIN+15` and `RTMAX-1` to `RTMAX-14` are names, too.
 pub(crate) fn is_valid(text: &str) -> bool {
     if let Ok(number) = text.parse::<i32>() {
         return number > 0;

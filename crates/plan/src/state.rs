@@ -1,4 +1,4 @@
-//! What a stage has come to after some of its instructions.
+//! The state of a stage after some of its instructions.
 
 use serde_json::Map;
 use xbuild_dockerfile::Command;
@@ -9,14 +9,14 @@ use crate::graph::{Output, PlannedHistory, VertexId};
 use crate::options::PlanOptions;
 use crate::variables::Variables;
 
-/// `PATH` where no image says otherwise: the one of container runtimes.
+/// `PATH` where no image sets it: that of container runtimes.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Members of a base's configuration that describe how the base was built, not what it is.
+/// Members of a base's configuration that describe the build of the base, not the image.
 const STALE_MEMBERS: [&str; 7] =
     ["container", "container_config", "docker_version", "id", "parent", "throwaway", "Size"];
 
-/// The same by prefix: BuildKit's inline cache and build information.
+/// The prefix of further such members: BuildKit's inline cache and build information.
 const STALE_PREFIX: &str = "moby.buildkit.";
 
 /// A stage after some of its instructions.
@@ -26,11 +26,12 @@ pub(crate) struct State {
     pub(crate) vertex: VertexId,
     /// The platform of the stage.
     pub(crate) platform: Platform,
-    /// The platform of the programs in it: the base's own, where it is not the one wanted.
+    /// The platform of the programs in it: that of the base image, if it differs from the platform
+    /// of the stage.
     pub(crate) programs: Platform,
-    /// ENV and ARG: what instructions expand and RUN sees.
+    /// ENV and ARG: the variables that instructions expand and RUN sees.
     pub(crate) variables: Variables,
-    /// ENV alone: what the image keeps.
+    /// ENV alone: the variables that the image keeps.
     pub(crate) env: Variables,
     /// The names that ARG declared, each once, for the history.
     pub(crate) arguments: Vec<String>,
@@ -45,14 +46,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Returns the state of a stage without a base image. Its working directory is `/`, said.
+    /// Returns the state of a stage without a base image. Its working directory is `/`, set
+    /// explicitly.
     pub(crate) fn empty(vertex: VertexId, platform: &Platform) -> Self {
         let container = ContainerConfig { working_dir: "/".to_owned(), ..Default::default() };
         let config = ImageConfig { config: container, ..Default::default() };
         State::new(vertex, platform, platform, config, Vec::new())
     }
 
-    /// Returns the state of a stage that begins from an image, its triggers put aside.
+    /// Returns the state of a stage that begins from an image, without the image's triggers.
     pub(crate) fn of_image(vertex: VertexId, platform: &Platform, image: &ResolvedImage) -> Self {
         let mut config = image.config.clone();
         let history = std::mem::take(&mut config.history);
@@ -98,7 +100,7 @@ impl State {
         }
     }
 
-    /// Returns the working directory: `/` if none was ever set.
+    /// Returns the working directory: `/` if none was set.
     pub(crate) fn working_dir(&self) -> &str {
         match self.config.config.working_dir.as_str() {
             "" => "/",
@@ -106,7 +108,7 @@ impl State {
         }
     }
 
-    /// Returns the arguments of a command; the shell form gets the SHELL in front.
+    /// Returns the arguments of a command; those of the shell form begin with the SHELL.
     pub(crate) fn argv(&self, command: &Command) -> Vec<String> {
         match command {
             Command::Exec(arguments) => arguments.clone(),
@@ -125,7 +127,7 @@ impl State {
         argv
     }
 
-    /// Returns the image that the stage is as the result of a build.
+    /// Returns the image of the stage, as a result of the build.
     pub(crate) fn into_output(self, target: &Platform, options: &PlanOptions) -> Output {
         let mut config = self.config;
         if config.os != target.os() {

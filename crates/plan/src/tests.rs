@@ -66,7 +66,7 @@ fn answer(request: &ImageRequest) -> ResolvedImage {
     image(&request.name, &request.platform, config)
 }
 
-/// Plans until nothing is needed; all that was asked for, round by round, beside the graph.
+/// Plans until no image is needed. Returns the graph and the requests of each round.
 fn rounds(
     text: &str,
     options: &PlanOptions,

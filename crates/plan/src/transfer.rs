@@ -19,7 +19,7 @@ pub(crate) struct Transfer {
     pub(crate) created_by: String,
 }
 
-/// Returns what a COPY copies.
+/// Returns an expanded COPY.
 ///
 /// **Errors**: `Expand`, `HeredocName`, `RemoteCopy`.
 pub(crate) fn copy(
@@ -45,7 +45,7 @@ pub(crate) fn copy(
     Ok(Transfer { request, created_by })
 }
 
-/// Returns what an ADD adds.
+/// Returns an expanded ADD.
 ///
 /// **Errors**: `Expand`, `HeredocName`, `Remote`, `LocalChecksum`, `ChecksumCount`, `Checksum`.
 pub(crate) fn add(
@@ -72,7 +72,7 @@ pub(crate) fn add(
     Ok(Transfer { request, created_by })
 }
 
-/// Returns an instruction as it may be shown: without the passwords of URLs.
+/// Returns the text of an instruction for people to see: without the passwords of URLs.
 pub(crate) fn shown(original: &str) -> String {
     original.split(' ').map(without_user).collect::<Vec<_>>().join(" ")
 }
@@ -123,7 +123,7 @@ impl Sources {
                     PlanErrorKind::RemoteCopy { url: without_user(&path) },
                     expander.span,
                 )),
-                // Whatever else has colons and slashes may be a path.
+                // Any other text with colons and slashes may be a path.
                 _ => {
                     self.paths.push(path);
                     Ok(())
@@ -140,7 +140,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Applies the options of ADD that are about remote sources.
+    /// Applies the options of ADD for remote sources.
     fn apply(&mut self, add: &Add, expander: &Expander<'_>) -> Result<(), PlanError> {
         let span = expander.span;
         let checksum = expander.option(add.checksum.as_deref())?;

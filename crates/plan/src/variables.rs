@@ -7,20 +7,20 @@ use xbuild_dockerfile::{ExpandError, Span, suggest};
 
 use crate::error::{PlanError, PlanErrorKind};
 
-/// The most that the variables of a stage may hold, in bytes of names and values. Each RUN gets
-/// all of them, and `ENV` doubles a value in one line; Linux gives a process 6 MiB at most.
+/// The most bytes of names and values that the variables of a stage may hold. Each RUN gets all of
+/// them, and one line of `ENV` can double a value; Linux gives a process at most 6 MiB.
 const MAX_SIZE: usize = 6 << 20;
 
-/// How many names are compared with one that is not set. More take time: a file may have a
-/// hundred thousand of both. Files that people write have a few dozen.
+/// An unset name is compared with at most this many names. A file may have a hundred thousand of
+/// both, which would take long; files that people write have a few dozen.
 const MAX_COMPARED: usize = 100;
 
-/// Returns the variable that was probably meant by `name`.
+/// Returns the variable that the user probably meant by `name`.
 pub(crate) fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     suggest(name, known.into_iter().take(MAX_COMPARED))
 }
 
-/// Names and values, in the order in which the names came up.
+/// Names and values, in the order in which the names were first set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Variables {
     list: Vec<(String, String)>,
@@ -29,7 +29,7 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    /// Sets a variable. A name keeps the place of its first setting.
+    /// Sets a variable. A name keeps the place where it was first set.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         if let Some(&place) = self.places.get(name) {
             let old = std::mem::replace(&mut self.list[place].1, value.to_owned());
@@ -69,7 +69,8 @@ impl Variables {
     }
 }
 
-/// Replaces variables in the text of one instruction: all of it sees the state before it.
+/// Replaces variables in the text of one instruction. All of the text sees the values before the
+/// instruction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expander<'a> {
     pub(crate) variables: &'a Variables,

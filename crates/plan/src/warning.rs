@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Something in the options that has no effect. What is unwise in the file is
-/// [`crate::lint()`]'s to say.
+/// An option without effect. [`crate::lint()`] reports unwise instructions of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {

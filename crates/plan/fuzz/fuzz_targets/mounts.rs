@@ -1,5 +1,5 @@
-//! Invariant: whatever the options of a `--mount` are, planning its RUN ends in an error or in a
-//! RUN whose mounts have absolute targets other than the root.
+//! Invariant: planning a RUN with any options of `--mount` ends in an error, or in a RUN whose
+//! mounts have absolute targets other than the root.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|options: &str| {
     for vertex in &graph.vertices {
         let Op::Run { request, .. } = &vertex.op else { continue };
         for mount in &request.mounts {
-            // A secret may be a variable alone.
+            // A secret may be only a variable.
             let no_file = mount.target.is_empty();
             assert!(no_file || mount.target.starts_with("/") && mount.target != "/", "{mount:?}");
         }

@@ -1,6 +1,6 @@
-//! Invariant: whatever a file says that can be read, planning it for two platforms ends in errors
-//! on lines of the file, in needs, or in a graph whose inputs come before their users; it can be
-//! linted; and the same file gives the same.
+//! Invariant: planning any file that parses, for two platforms, ends in errors on lines of the
+//! file, in needs, or in a graph whose inputs come before their users. Linting ends, too. The same
+//! file gives the same results.
 //!
 //! Corpus: that of the parser of `dockerfile`, `cargo run --example seeds -- corpus` there.
 

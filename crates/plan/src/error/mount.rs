@@ -1,16 +1,16 @@
-//! What can be wrong with RUN `--mount`.
+//! Errors in RUN `--mount`.
 
 use thiserror::Error;
 
-/// What is wrong with a mount. Text from the file is quoted and escaped.
+/// The kind of an error in a mount. Text from the file is quoted and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum MountError {
-    /// There is no such type.
+    /// The type is unknown.
     #[error("unknown mount type {name:?}: expected bind, cache, tmpfs, secret or ssh")]
     Type { name: String, suggestion: Option<&'static str> },
-    /// There is no such option.
+    /// The option is unknown.
     #[error("unknown option {name:?} of --mount")]
     Option { name: String, suggestion: Option<&'static str> },
     /// An option stands without a value.
@@ -19,25 +19,25 @@ pub enum MountError {
     /// An option has a value that it cannot have.
     #[error("invalid value {value:?} of the mount option {name}: expected {expected}")]
     Value { name: &'static str, value: String, expected: &'static str },
-    /// An option is given that means nothing for this type.
+    /// An option has no meaning for this type.
     #[error("a mount of type {kind} cannot have the option {name}")]
     NotFor { kind: &'static str, name: &'static str },
-    /// Nothing tells which secret is meant.
+    /// Nothing names the secret.
     #[error("a secret mount needs an id, a source or a target")]
     NamelessSecret,
-    /// The same twice in other words.
+    /// The secret is named twice, by two options.
     #[error("a secret mount cannot have both id and source")]
     IdAndSource,
     /// The mount would hide everything.
     #[error("invalid mount target {written:?}: it is the root folder")]
     RootTarget { written: String },
-    /// A folder that is made empty has no parts.
+    /// A cache mount names a part of a folder that begins empty.
     #[error("the source {source_path:?} of a cache mount needs from=: a new cache folder is empty")]
     EmptySeed { source_path: String },
 }
 
 impl MountError {
-    /// Returns advice on how to mend it, if there is any.
+    /// Returns advice on how to mend it, if any is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             MountError::Type { suggestion: Some(name), .. }

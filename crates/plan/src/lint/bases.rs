@@ -11,7 +11,7 @@ use crate::arguments;
 use crate::options::PlanOptions;
 use crate::variables::{Variables, similar};
 
-/// The variable that FROM `--platform` has for a default.
+/// The variable with the default of FROM `--platform`.
 const TARGET_PLATFORM: &str = "TARGETPLATFORM";
 
 /// A text of FROM, expanded.
@@ -19,7 +19,7 @@ const TARGET_PLATFORM: &str = "TARGETPLATFORM";
 struct Expanded {
     /// `None` if it cannot be expanded.
     text: Option<String>,
-    /// The variables that it names: those that are set, and those that are not.
+    /// The variables that it names: first those that are set, then those that are not.
     set: Vec<String>,
     unset: Vec<String>,
 }
@@ -79,7 +79,7 @@ fn undeclared(
     }
 }
 
-/// A stage named for its platform is the way to choose stages by platform.
+/// A stage that is named after its platform is a usual way to choose stages by platform.
 fn constant(text: &str, name: &str, span: &Span, linter: &mut Linter<'_>) {
     let Ok(platform) = text.parse::<Platform>() else { return };
     if !name.contains(platform.os()) && !name.contains(platform.architecture()) {
@@ -89,7 +89,7 @@ fn constant(text: &str, name: &str, span: &Span, linter: &mut Linter<'_>) {
     }
 }
 
-/// Looks at what FROM names if no build argument is given.
+/// Looks at the name in FROM as it is without build arguments.
 pub(super) fn check_defaults(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
@@ -109,7 +109,7 @@ pub(super) fn check_defaults(
     }
 }
 
-/// Returns a message about an unknown variable with the name that was probably meant.
+/// Returns a message about an unknown variable, with the name that the user probably meant.
 pub(super) fn with_suggestion<'a>(
     message: String,
     name: &str,

@@ -1,4 +1,4 @@
-//! The rules about what stands below FROM.
+//! The rules about instructions below FROM.
 
 use std::collections::HashMap;
 
@@ -16,16 +16,16 @@ use crate::reach::{Names, Place, Reached};
 use crate::state::State;
 use crate::variables::Expander;
 
-/// Variables that a scanner, not the build, reads.
+/// Variables that a scanner reads, not the build.
 const SCANNER: &str = "BUILDKIT_SBOM_SCAN_";
 
-/// What is known of a stage after some of its instructions.
+/// The facts about a stage after some of its instructions.
 #[derive(Clone, Debug)]
 struct Scope {
     state: State,
-    /// Whether the base image, and so its variables, are known.
+    /// Whether the base image, and with it its variables, is known.
     known: bool,
-    /// Whether a WORKDIR of this file was met.
+    /// Whether a WORKDIR of this file came before.
     workdir: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn check(
             undefined(&scope, instruction, &place, linter);
             rules(&mut scope, instruction, &place, ignored, linter);
             if apply(&mut scope.state, &instruction.value, place).is_err() {
-                // The planner says what is wrong; what would be found from here on is guesswork.
+                // The planner reports the error; from here on, warnings would be guesswork.
                 return;
             }
         }
@@ -67,7 +67,7 @@ pub(super) fn check(
     }
 }
 
-/// Returns what a stage begins with.
+/// Returns the facts about a stage before its first instruction.
 fn begin(
     names: &Names<'_>,
     reached: &Reached,
@@ -76,7 +76,7 @@ fn begin(
     users: &mut HashMap<usize, usize>,
     linter: &mut Linter<'_>,
 ) -> Scope {
-    // Nothing is built: any vertex will do.
+    // Nothing is built, so any vertex will do.
     let vertex = VertexId(0);
     let platform = &reached.platform;
     let empty = |known| Scope { state: State::empty(vertex, platform), known, workdir: false };
@@ -87,9 +87,10 @@ fn begin(
                 *count -= 1;
                 *count
             });
-            // The last one takes it: a copy for each of a long chain would be quadratic.
+            // The last user takes it: a copy for each stage of a long chain would take quadratic
+            // space.
             let scope = if left == 0 { done.remove(below) } else { done.get(below).cloned() };
-            // One that is missing has an error.
+            // A missing stage has an error.
             scope.unwrap_or_else(|| empty(false))
         }
         Place::Image(name) => {
@@ -104,7 +105,7 @@ fn begin(
     }
 }
 
-/// Lets an instruction change what the following ones see.
+/// Applies an instruction to the variables that the following instructions see.
 fn apply(
     state: &mut State,
     instruction: &Instruction,
@@ -120,7 +121,8 @@ fn apply(
     Ok(())
 }
 
-/// Looks for variables that are not set. One that an ARG declares may be given.
+/// Looks for variables that are not set. A variable that an ARG declares may be set on the command
+/// line.
 fn undefined(
     scope: &Scope,
     instruction: &Spanned<Instruction>,
@@ -136,7 +138,7 @@ fn undefined(
         _ => &[],
     };
     for text in texts::of(&instruction.value, place.given) {
-        // What cannot be expanded is an error of the plan.
+        // A text that cannot be expanded is an error of the plan.
         for name in text.unset(place.escape, &state.variables).unwrap_or_default() {
             let declared = state.arguments.contains(&name)
                 || here.iter().any(|declaration| declaration.name == name)
@@ -196,7 +198,7 @@ fn rules(
 }
 
 fn json(command: &Command, keyword: Keyword, state: &State, span: &Span, linter: &mut Linter<'_>) {
-    // Who sets the SHELL wants it.
+    // A user who sets the SHELL wants the shell form.
     if matches!(command, Command::Shell(_)) && state.config.config.shell.is_none() {
         let message = format!("{keyword} in shell form: the shell, not the program, gets signals");
         linter.warn(Rule::JSONArgsRecommended, span, message);

@@ -1,4 +1,4 @@
-//! What each rule finds, and where.
+//! The findings of each rule, and their places.
 
 use xbuild_dockerfile::{Checks, parse};
 

@@ -1,4 +1,4 @@
-//! The texts of an instruction in which variables are replaced.
+//! The texts of an instruction that are expanded.
 
 use xbuild_dockerfile::expand::{expand_heredoc, expand_word, expand_words};
 use xbuild_dockerfile::{ExpandError, Instruction, Source};
@@ -6,7 +6,7 @@ use xbuild_dockerfile::{ExpandError, Instruction, Source};
 use crate::arguments::Given;
 use crate::variables::Variables;
 
-/// A text and how it is read.
+/// A text, and the way in which it is expanded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Text<'a> {
     /// One value.
@@ -18,7 +18,7 @@ pub(super) enum Text<'a> {
 }
 
 impl Text<'_> {
-    /// Returns the variables that the text names and that are not set.
+    /// Returns the unset variables that the text names.
     pub(super) fn unset(
         self,
         escape: char,
@@ -55,7 +55,7 @@ pub(super) fn of<'a>(instruction: &'a Instruction, given: &Given<'_>) -> Vec<Tex
         Instruction::Env(env) => pairs(&env.pairs),
         Instruction::Label(label) => pairs(&label.pairs),
         Instruction::Arg(arg) => {
-            // The default of an argument that is given is not looked at.
+            // The default of an argument is not read if the command line sets the argument.
             let own = arg.declarations.iter().filter(|it| !given.contains_key(it.name.as_str()));
             own.filter_map(|it| it.default.as_deref()).map(Text::Word).collect()
         }

@@ -6,7 +6,7 @@ use xbuild_model::run::Sharing;
 use crate::error::{MountError, PlanError};
 use crate::variables::Expander;
 
-/// All options, in the order in which they are suggested.
+/// All options, in the order of suggestions.
 const NAMES: [&str; 19] = [
     "type",
     "from",
@@ -62,10 +62,10 @@ impl Kind {
     }
 }
 
-/// The part of a mode that has an effect, as measured: `mode=1777` gives 0777.
+/// The bits of a mode that have an effect, as measured: `mode=1777` gives 0777.
 pub(super) const PERMISSIONS: u32 = 0o777;
 
-/// What was written. An empty text is as good as none.
+/// The options as written. An empty text counts as absent.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub(super) kind: Kind,
@@ -86,7 +86,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Reads the options of a mount. Of those that are repeated the last counts.
+    /// Reads the options of a mount. The last one of each name counts.
     ///
     /// **Errors**: `Expand`, `Mount`.
     ///
@@ -107,7 +107,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Returns whether owner or mode are given, be it with the values that they have anyway.
+    /// Returns whether owner or mode are given, even if with their default values.
     pub(super) fn has_owner_or_mode(&self) -> bool {
         self.mode.is_some() || self.uid.is_some() || self.gid.is_some()
     }
@@ -222,8 +222,7 @@ fn number(
     u32::from_str_radix(value, radix).map_err(|_| error())
 }
 
-/// Returns the bytes that a text such as `64m` or `1.5 GiB` stands for; all units are powers of
-/// 1024.
+/// Returns the number of bytes in a text such as `64m` or `1.5 GiB`; all units are powers of 1024.
 fn size(value: &str) -> Result<u64, MountError> {
     let error = || MountError::Value {
         name: "size",
@@ -248,7 +247,7 @@ fn size(value: &str) -> Result<u64, MountError> {
     if bytes <= 2_f64.powi(53) { Ok(bytes as u64) } else { Err(error()) }
 }
 
-/// Returns whether a variable of a process can have that name.
+/// Returns whether a variable of a process can have this name.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
 }
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_written_is_a_truth_table() {
+    fn writing_to_a_mount_is_a_truth_table() {
         for (text, expected) in [
             ("target=/a", None),
             ("ro,target=/a", Some(true)),

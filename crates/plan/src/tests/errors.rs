@@ -1,4 +1,4 @@
-//! What is refused, and in which words.
+//! Refusals, and their words.
 
 use super::{options, rounds};
 
@@ -123,7 +123,7 @@ fn errors_of_instructions_come_together() {
 }
 
 #[test]
-fn what_is_wrong_whatever_the_images_hold_comes_with_the_rest() {
+fn errors_independent_of_missing_images_come_with_the_rest() {
     let text = "FROM $x AS a\nEXPOSE no\nFROM base AS b\nEXPOSE no\nSTOPSIGNAL $S\nUSER ${U?u}\n\
                 LABEL a=${\nFROM b\nVOLUME ${\nCOPY --from=a / /\nUSER \"\n";
     let options = options(&["linux/amd64"]);

@@ -329,7 +329,7 @@ fn insecure_steps_need_the_grant_and_have_keys_of_their_own() {
     assert_eq!(run(&options, "--security=sandbox").unwrap(), plain);
     assert!(run(&options, "--security=insecure").is_err());
     options.allow_insecure = true;
-    // The grant is for those who ask for it.
+    // Only a RUN that asks for the grant uses it.
     assert_eq!(run(&options, "").unwrap(), plain);
     let mounted = run(&options, "--mount=type=tmpfs,target=/t").unwrap();
     let insecure = run(&options, "--security=insecure").unwrap();
@@ -340,7 +340,7 @@ fn insecure_steps_need_the_grant_and_have_keys_of_their_own() {
 }
 
 #[test]
-fn what_is_mounted_is_made_only_if_a_step_needs_it() {
+fn the_source_of_a_mount_is_made_only_if_a_step_needs_it() {
     let text = "\
 FROM busybox AS unused
 RUN a
@@ -376,7 +376,7 @@ fn a_step_keeps_its_position_whatever_it_says_and_whoever_else_is_built() {
     assert_eq!(positions(one, &["linux/arm64"]), arm);
     assert_eq!(positions("FROM busybox\nRUN two\nCOPY c d\n", &["linux/arm64"]), arm);
     assert_eq!(positions(one, &["linux/amd64", "linux/arm64"])[3..], arm);
-    // What is done once for several is the first one's.
+    // A step that several platforms share has the place of the first one.
     let cross = "FROM --platform=$BUILDPLATFORM busybox AS b\nRUN x\nARG TARGETARCH\nRUN y\n";
     let expected = ["b 1 linux/arm64", "b 2 linux/arm64", "b 3 linux/arm64", "b 3 linux/386"];
     let expected = expected.map(|position| format!("{position} on linux/amd64"));

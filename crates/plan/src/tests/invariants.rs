@@ -1,4 +1,4 @@
-//! What holds for every graph.
+//! Properties of every graph.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{options, rounds};
 use crate::{Graph, VertexId};
 
-/// Lines of a stage: each a valid instruction wherever it stands.
+/// Lines of a stage: each is a valid instruction in any place.
 fn instruction(stage: usize) -> impl Strategy<Value = String> {
     let fixed = prop::sample::select(vec![
         "RUN one",
@@ -62,7 +62,7 @@ fn check(graph: &Graph) {
     let keys: HashSet<String> = graph.vertices.iter().map(|v| v.key.to_string()).collect();
     assert_eq!(keys.len(), graph.vertices.len());
     for output in &graph.outputs {
-        // The vertices of the history are the stack of the output, from the top down.
+        // The vertices of the history are those of the output's stack, from the top down.
         let mut at = Some(output.vertex);
         for entry in output.history.iter().rev().filter_map(|entry| entry.vertex) {
             assert_eq!(at, Some(entry), "{}", graph.dump());
@@ -91,7 +91,7 @@ proptest! {
         let platforms: Vec<_> = graph.outputs.iter().map(|o| o.platform.clone()).collect();
         prop_assert_eq!(platforms, expected);
 
-        // Each platform has what it has when it is asked for alone.
+        // Each platform has the same output as when it is built alone.
         for output in &graph.outputs {
             let alone = super::options(&[&output.platform.to_string()]);
             let (single, _) = rounds(&text, &alone).unwrap();

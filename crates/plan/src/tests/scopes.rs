@@ -1,4 +1,4 @@
-//! Which value a variable has where.
+//! The value of a variable in each place.
 
 use super::{graph, options};
 use crate::{Graph, Op, PlanOptions, Warning};
@@ -19,14 +19,14 @@ fn with_args(args: &[(&str, &str)]) -> PlanOptions {
 #[test]
 fn arguments_and_variables() {
     for (lines, args, expected) in [
-        // A global argument is seen in FROM alone until a stage declares it.
+        // Only FROM sees a global argument, until a stage declares it.
         ("ARG X=g\nFROM scratch\nLABEL a=[$X]\nARG X\nLABEL b=[$X]", &[][..], "a=[] b=[g] "),
         ("ARG X=g\nFROM scratch\nARG X=s\nLABEL a=$X", &[], "a=s "),
         ("ARG X=g\nFROM scratch\nARG X=s\nLABEL a=$X", &[("X", "given")], "a=given "),
         ("ARG X\nFROM scratch\nARG X\nLABEL a=${X-unset}", &[], "a=unset "),
         ("FROM scratch\nARG X\nLABEL a=$X", &[("X", "one"), ("X", "two")], "a=two "),
         ("ARG A=1\nARG B=${A}2\nFROM scratch\nARG B\nLABEL a=$B", &[], "a=12 "),
-        // A default that is not used need not be valid.
+        // An unused default need not be valid.
         ("FROM scratch\nARG A=\"${B:?give B}\"\nLABEL a=$A", &[("A", "1")], "a=1 "),
         // Left to right in ARG, all at once in ENV.
         ("FROM scratch\nARG A=1 B=${A}2\nLABEL a=$B", &[], "a=12 "),
@@ -177,7 +177,7 @@ fn the_epoch_of_the_context() {
         assert!(env(&known).contains(&"E=5".to_owned()), "{:?}", env(&known));
         assert!(env(&unknown).contains(&"E=".to_owned()), "{:?}", env(&unknown));
     }
-    // Said otherwise on the command line.
+    // The command line overrides it.
     let plain = graph(by_file, &with_args(&[("SOURCE_DATE_EPOCH", "7")]));
     assert_eq!((plain.source_date_epoch.as_deref(), plain.warnings.len()), (Some("7"), 0));
 }
