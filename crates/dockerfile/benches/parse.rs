@@ -1,4 +1,4 @@
-//! How fast Dockerfiles are read: one of a usual length, and one that a program has written.
+//! The speed of parsing: a Dockerfile of a usual length, and one that a program has written.
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected ends the measurement")]
 

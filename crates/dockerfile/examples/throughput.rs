@@ -1,5 +1,5 @@
-//! How fast Dockerfiles are read: `cargo run --release --example throughput FILE...` reads each
-//! file a hundred times, and all of them as one long file, and prints megabytes a second.
+//! The speed of parsing: `cargo run --release --example throughput FILE...` reads each file a
+//! hundred times, then all of them as one long file, and prints megabytes a second.
 
 use std::time::Instant;
 use std::{env, fs};
@@ -11,8 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in env::args_os().skip(1) {
         files.push(fs::read(path)?);
     }
-    // Directives count only at the top of a file: below others they are comments, so that files
-    // with another escape character, or with a byte order mark, would not be read.
+    // Directives count only at the top of a file. Below another file they are comments, so files
+    // with another escape character or a byte order mark would not parse.
     let plain = files
         .iter()
         .filter(|text| !text.starts_with(b"# escape") && !text.starts_with("\u{feff}".as_bytes()));

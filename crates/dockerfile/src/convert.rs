@@ -1,4 +1,4 @@
-//! One line, already taken apart, to one typed instruction.
+//! From one line, already taken apart, to one typed instruction.
 
 use crate::duration;
 use crate::error::{ParseErrorKind, excerpt};
@@ -9,7 +9,7 @@ use crate::line::{self, Line};
 use crate::words;
 use crate::{run, transfer};
 
-/// What a FROM says.
+/// The parts of a FROM.
 #[derive(Debug)]
 pub(crate) struct FromLine {
     pub image: String,
@@ -41,7 +41,7 @@ fn stage_name(name: &str) -> Result<String, ParseErrorKind> {
     }
 }
 
-/// Reads any instruction but FROM, which is told apart before.
+/// Reads any instruction but FROM, which the caller handles.
 pub(crate) fn instruction(
     line: &Line<'_>,
     heredocs: Vec<Heredoc>,
@@ -106,8 +106,8 @@ fn arg(line: &Line<'_>) -> Result<Arg, ParseErrorKind> {
     Ok(Arg { declarations, original: line.original.to_owned() })
 }
 
-/// Reads the arguments of ENV and LABEL; true if they are in the form without an equals sign,
-/// which the first word tells.
+/// Reads the arguments of ENV and LABEL. The flag is true for the form without an equals sign,
+/// which the first word decides.
 fn pairs(line: &Line<'_>) -> Result<(Vec<Pair>, bool), ParseErrorKind> {
     let keyword = line.keyword;
     let words = words::quoted(line.arguments, line.escape);
@@ -219,8 +219,8 @@ fn retries(flags: &Flags) -> Result<Option<u32>, ParseErrorKind> {
     }
 }
 
-/// Reads an ONBUILD. Its trigger is read, too, so that an error shows here and not in the builds
-/// of others, and then kept as text.
+/// Reads an ONBUILD. Its trigger is read, too, so that errors are found here and not in the builds
+/// of others; then it is kept as text.
 fn onbuild(line: &Line<'_>, heredocs: Vec<Heredoc>) -> Result<Onbuild, ParseErrorKind> {
     line.flags(&[])?;
     if line.arguments.is_empty() {
@@ -236,7 +236,7 @@ fn onbuild(line: &Line<'_>, heredocs: Vec<Heredoc>) -> Result<Onbuild, ParseErro
     Ok(Onbuild { trigger, original: line.original.to_owned() })
 }
 
-/// Reads an instruction that runs in the child of an image.
+/// Reads an instruction that runs in the children of an image.
 pub(crate) fn trigger(
     line: &Line<'_>,
     heredocs: Vec<Heredoc>,

@@ -6,19 +6,20 @@ use crate::lint::Checks;
 
 /// Reads the directive block, one line after the other.
 ///
-/// The block ends with the first line that is no known directive, be it a comment.
+/// The block ends with the first line that is not a known directive, even if it is a comment.
 #[derive(Debug, Default)]
 pub(crate) struct Directives {
     ended: bool,
     lines: u32,
-    /// The file begins with `#!`: tools then look for `syntax` and `check` below that line, but
-    /// for the parser it is an ordinary comment, so that `escape` is none.
+    /// Whether the file begins with `#!`. Tools then look for `syntax` and `check` below that line,
+    /// but for the parser it is an ordinary comment, so `escape` is not a directive.
     below_shebang: bool,
     seen: Vec<&'static str>,
 }
 
 impl Directives {
-    /// Returns the directive on the next line, given without leading blanks, if it is one.
+    /// Returns the directive on the next line, if it is one; the line is given without leading
+    /// blanks.
     pub fn read(&mut self, line: &str) -> Result<Option<Directive>, ParseErrorKind> {
         if self.ended {
             return Ok(None);
@@ -56,7 +57,7 @@ impl Directives {
     }
 }
 
-/// Splits `name = value` if the name is that of a directive.
+/// Splits `name = value` if `name` is a directive.
 pub(crate) fn split(comment: &str) -> Option<(&'static str, &str)> {
     let (name, value) = comment.split_once('=')?;
     let name = name.trim();
@@ -66,8 +67,8 @@ pub(crate) fn split(comment: &str) -> Option<(&'static str, &str)> {
     (!value.is_empty()).then_some((name, value))
 }
 
-/// Tells whether this parser speaks the dialect of the frontend image: those of BuildKit itself,
-/// whatever the registry (mirrors are common), the version and the channel.
+/// Returns whether this parser understands the dialect of the frontend image: any version and
+/// channel of BuildKit's own images, from any registry (mirrors are common).
 fn is_built_in(value: &str) -> bool {
     let image = value.split_whitespace().next().unwrap_or_default();
     let image = image.split('@').next().unwrap_or_default();

@@ -12,8 +12,8 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Returns the nanoseconds that `text` stands for: decimal numbers, each with a unit, as in
-/// `1h1.5s`; or `0`. `None` if it is anything else, negative, or more than an `i64` holds (the
+/// Returns the nanoseconds in `text`: decimal numbers, each with a unit, as in `1h1.5s`; or `0`.
+/// Returns `None` for other texts, for negative durations, and for more than an `i64` holds (the
 /// type of these members in an image config).
 pub(crate) fn parse(text: &str) -> Option<u64> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -49,7 +49,8 @@ fn digits(text: &str) -> (&str, &str) {
 /// Returns `0.fraction * scale`, rounded down.
 fn part(fraction: &str, scale: u64) -> u64 {
     let (mut numerator, mut denominator) = (0_u128, 1_u128);
-    // The longest unit has 13 digits of nanoseconds: later digits are worth less than one.
+    // The longest unit has 13 digits of nanoseconds, so later digits are worth less than one
+    // nanosecond.
     for digit in fraction.bytes().take(18) {
         numerator = numerator * 10 + u128::from(digit - b'0');
         denominator *= 10;

@@ -1,4 +1,4 @@
-//! What can be wrong with a Dockerfile.
+//! Errors in a Dockerfile.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::keyword::Keyword;
 use crate::span::Span;
 
-/// All errors found in a Dockerfile.
+/// All errors of a Dockerfile.
 ///
 /// **Shape**: in the order of the lines, at least one. After [`ParseErrors::LIMIT`] errors the
 /// rest of the file is not read.
@@ -15,8 +15,8 @@ use crate::span::Span;
 pub struct ParseErrors(pub(crate) Vec<ParseError>);
 
 impl ParseErrors {
-    /// How many errors are collected. More help nobody, and a file that is no Dockerfile at all
-    /// would report each of its lines.
+    /// The most errors that are collected. More would help nobody, and a file that is not a
+    /// Dockerfile would report each of its lines.
     pub const LIMIT: usize = 50;
 
     /// Returns the errors in order.
@@ -50,18 +50,18 @@ impl fmt::Display for ParseErrors {
     }
 }
 
-/// One error and the lines it is about. Its message does not repeat the place.
+/// One error and the lines that it is about. Its message does not repeat the place.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{kind}")]
 pub struct ParseError {
-    /// What is wrong.
+    /// The kind of the error.
     pub kind: ParseErrorKind,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
 impl ParseError {
-    /// Returns advice on how to mend it, if there is any.
+    /// Returns advice on how to mend it, if any is known.
     pub fn hint(&self) -> Option<String> {
         match &self.kind {
             ParseErrorKind::UnknownInstruction { suggestion, .. } => {
@@ -83,7 +83,7 @@ impl ParseError {
     }
 }
 
-/// What is wrong with a line or an instruction. Text from the file is quoted and escaped.
+/// The kind of an error in a line or an instruction. Text from the file is quoted and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are what the message names")]
@@ -97,7 +97,7 @@ pub enum ParseErrorKind {
     /// A line is not text.
     #[error("line {line} is not valid UTF-8")]
     NotUtf8 { line: u32 },
-    /// A line holds a NUL, which no argument, variable or path can.
+    /// A line holds a NUL, which no argument, variable or path can hold.
     #[error("line {line} holds a NUL byte")]
     NulByte { line: u32 },
     /// A directive is given twice.
@@ -112,7 +112,7 @@ pub enum ParseErrorKind {
     /// The syntax directive asks for another frontend.
     #[error("unsupported syntax {value:?}: only docker/dockerfile is built in")]
     UnsupportedSyntax { value: String },
-    /// The first word is no instruction.
+    /// The first word is not an instruction.
     #[error("unknown instruction {word:?}")]
     UnknownInstruction { word: String, suggestion: Option<Keyword> },
     /// The instruction does not have this flag.
@@ -124,7 +124,7 @@ pub enum ParseErrorKind {
     /// A flag has no value.
     #[error("flag --{flag} of {keyword} is missing a value")]
     FlagWithoutValue { keyword: Keyword, flag: &'static str },
-    /// A flag has a value that it cannot have.
+    /// A flag has an invalid value.
     #[error("invalid value {value:?} of flag --{flag} of {keyword}: expected {expected}")]
     BadFlagValue { keyword: Keyword, flag: &'static str, value: String, expected: &'static str },
     /// The value of `from` would have to be expanded.
@@ -139,7 +139,7 @@ pub enum ParseErrorKind {
     /// FROM has an odd number of words.
     #[error("FROM requires either one argument or three: IMAGE [AS NAME]")]
     FromWords,
-    /// The name of a stage has other characters than it may.
+    /// The name of a stage has invalid characters.
     #[error(
         "invalid name for a stage {name:?}: it must begin with a letter and hold only letters, \
          digits, - _ and ."
@@ -160,7 +160,7 @@ pub enum ParseErrorKind {
     /// A path of VOLUME is blank.
     #[error("{keyword} has an empty path")]
     EmptyPath { keyword: Keyword },
-    /// An exec form array holds something else than strings.
+    /// The array of an exec form holds other values than strings.
     #[error("the JSON array of {keyword} must hold only strings")]
     NotStrings { keyword: Keyword },
     /// SHELL takes the exec form only.
@@ -178,13 +178,13 @@ pub enum ParseErrorKind {
     /// A `--mount` or `--device` cannot be taken apart.
     #[error("invalid value {value:?} of flag --{flag}: a quote is out of place")]
     BadOptionList { flag: &'static str, value: String },
-    /// HEALTHCHECK has another first word than CMD or NONE.
+    /// The first word of HEALTHCHECK is neither CMD nor NONE.
     #[error("unknown type {word:?} of HEALTHCHECK: expected CMD or NONE")]
     HealthcheckType { word: String },
     /// HEALTHCHECK NONE has arguments.
     #[error("HEALTHCHECK NONE takes no arguments")]
     HealthcheckNone,
-    /// HEALTHCHECK CMD has none.
+    /// HEALTHCHECK CMD has no command.
     #[error("missing command after HEALTHCHECK CMD")]
     HealthcheckCommand,
     /// ONBUILD holds an instruction that it may not.
@@ -195,20 +195,20 @@ pub enum ParseErrorKind {
     NotOneInstruction,
 }
 
-/// Why the value of `# check=` cannot be read.
+/// Errors in the value of `# check=`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum CheckError {
-    /// A part is no option.
+    /// A part is not an option.
     #[error("unknown option {option:?}: expected skip=, experimental= or error=")]
     UnknownOption { option: String },
-    /// `error` has another value.
+    /// `error` has an invalid value.
     #[error("invalid value {value:?} of error: expected true or false")]
     BadSwitch { value: String },
 }
 
-/// Why variables in a text cannot be replaced.
+/// Errors in a text that is expanded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are what the message names")]
@@ -222,7 +222,7 @@ pub enum ExpandError {
     /// `${}`, `${:x}`, `${{x}`.
     #[error("bad substitution")]
     BadSubstitution,
-    /// An operator that is none.
+    /// The operator is unknown.
     #[error("unsupported modifier ({modifier}) in substitution")]
     UnsupportedModifier { modifier: String },
     /// A pattern has a backslash before a character that needs none.
@@ -239,12 +239,12 @@ pub enum ExpandError {
     TooLong { limit: usize },
 }
 
-/// Why a word is no port of EXPOSE.
+/// Errors in a word of EXPOSE.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum PortError {
-    /// The number is missing or none.
+    /// The number is missing or not a number.
     #[error("invalid port {port:?}: not a number")]
     NotANumber { port: String },
     /// The number is too large.
@@ -256,12 +256,12 @@ pub enum PortError {
     /// The protocol is not tcp, udp or sctp.
     #[error("invalid protocol {protocol:?} of port {port:?}: expected tcp, udp or sctp")]
     BadProtocol { port: String, protocol: String },
-    /// The address before the port is none.
+    /// The address before the port is not an address.
     #[error("invalid address {address:?} of port {port:?}")]
     BadAddress { port: String, address: String },
 }
 
-/// Returns the beginning of a text of the file, for use in a message.
+/// Returns the beginning of a text of the file, for a message.
 pub(crate) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {

@@ -1,11 +1,11 @@
 //! Replacing variables in the text of an instruction.
 //!
-//! Three readings of text: [`expand_word`] (one value out of one text; nearly all instructions),
-//! [`expand_words`] (the result splits at unquoted blanks; EXPOSE), and [`expand_heredoc`] (quotes
-//! are ordinary characters; bodies of COPY and ADD heredocs).
+//! Text is read in three ways: [`expand_word`] (one value out of one text; nearly all
+//! instructions), [`expand_words`] (the result splits at unquoted blanks; EXPOSE), and
+//! [`expand_heredoc`] (quotes are ordinary characters; bodies of COPY and ADD heredocs).
 //!
-//! `$name`, `${name}` and, with the word after the operator expanded itself (always, even where
-//! its value is not needed):
+//! The forms are `$name`, `${name}` and those of the table. The word after an operator is always
+//! expanded, even where its value is not needed.
 //!
 //! | form | value |
 //! | --- | --- |
@@ -66,31 +66,31 @@ pub fn expand_word(
     whole(text, Mode { escape, ..Mode::default() }, vars)
 }
 
-/// Returns the words of `text` after variables are replaced: a blank in the value of an unquoted
-/// variable splits, too.
+/// Returns the words of `text` after expansion. Blanks in the value of an unquoted variable split,
+/// too.
 ///
 /// **Errors**: any [`ExpandError`].
 pub fn expand_words(text: &str, escape: char, vars: &Variables<'_>) -> Result<Words, ExpandError> {
     split(text, Mode { escape, ..Mode::default() }, vars)
 }
 
-/// Returns the body of a heredoc with variables replaced. Quotes are text and do not shield; a
-/// backslash makes the next character ordinary and vanishes, whatever the escape directive says.
+/// Returns the expanded body of a heredoc. Quotes are text and do not shield. A backslash makes the
+/// next character ordinary and vanishes, whatever the escape directive says.
 ///
 /// **Errors**: any [`ExpandError`] but an open quote.
 pub fn expand_heredoc(body: &str, vars: &Variables<'_>) -> Result<Expansion, ExpandError> {
     whole(body, Mode { quotes_are_text: true, ..Mode::default() }, vars)
 }
 
-/// Returns `text` for people to read: set variables replaced, unset ones, quotes and whatever
-/// cannot be expanded left as they are.
+/// Returns `text` for people to read: set variables are replaced; unset variables, quotes and text
+/// that cannot be expanded stay.
 pub fn expand_for_display(text: &str, escape: char, vars: &Variables<'_>) -> String {
     let mode = Mode { escape, keep_quotes: true, keep_unset: true, ..Mode::default() };
     whole(text, mode, vars).map_or_else(|_| text.to_owned(), |expansion| expansion.text)
 }
 
-/// Returns the words of `line`, untouched, for the search for heredocs; none if the line cannot
-/// be read as words.
+/// Returns the words of `line` as written, for the search for heredocs; none if the line does not
+/// split into words.
 pub(crate) fn raw_words(line: &str) -> Vec<String> {
     let mode = Mode { keep_quotes: true, keep_escapes: true, keep_unset: true, ..Mode::default() };
     split(line, mode, &|_| None).map_or_else(|_| Vec::new(), |words| words.words)

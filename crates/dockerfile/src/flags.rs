@@ -3,22 +3,22 @@
 use crate::error::{ParseErrorKind, excerpt};
 use crate::keyword::Keyword;
 
-/// What a flag takes.
+/// The value that a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     /// A value, once.
     Value,
     /// A value, any number of times.
     Values,
-    /// `true` or `false`, once; true if left out.
+    /// `true` or `false`, once; true without a value.
     Switch,
 }
 
 /// The flags that an instruction has.
 pub(crate) type Known = &'static [(&'static str, Takes)];
 
-/// Returns the flags at the beginning of `text`, quotes and escapes processed, and the text after
-/// them. The word `--` ends the flags and belongs to neither.
+/// Returns the flags at the beginning of `text`, with quotes and escapes processed, and the text
+/// after them. The word `--` ends the flags and belongs to neither.
 pub(crate) fn extract(text: &str, escape: char) -> (Vec<String>, &str) {
     let mut flags = Vec::new();
     let mut rest = text.trim_start();
@@ -55,15 +55,15 @@ fn first_word(text: &str, escape: char) -> (String, &str) {
     (word, chars.as_str())
 }
 
-/// The flags of one instruction, checked against those that it has.
+/// The flags of one instruction, checked against its known flags.
 #[derive(Debug)]
 pub(crate) struct Flags(Vec<(&'static str, String)>);
 
 impl Flags {
-    /// Checks `words` against the flags `known` to `keyword`.
+    /// Checks `words` against the `known` flags of `keyword`.
     ///
-    /// **Errors**: a flag is unknown, given twice, without a value, or a switch has another value
-    /// than true and false.
+    /// **Errors**: a flag is unknown, given twice or without a value, or a switch is neither true
+    /// nor false.
     pub fn read(keyword: Keyword, words: &[String], known: Known) -> Result<Self, ParseErrorKind> {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for word in words {
@@ -103,7 +103,7 @@ impl Flags {
         Ok(Flags(given))
     }
 
-    /// Returns the value of a flag that is there and not empty.
+    /// Returns the value of a flag; `None` if it is absent or empty.
     pub fn value(&self, name: &str) -> Option<String> {
         self.values(name).find(|value| !value.is_empty()).map(str::to_owned)
     }
@@ -113,7 +113,7 @@ impl Flags {
         self.0.iter().filter(move |(flag, _)| *flag == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the state of a switch that is there.
+    /// Returns the state of a switch; `None` if it is absent.
     pub fn switch(&self, name: &str) -> Option<bool> {
         self.values(name).next().map(|value| value == "true")
     }

@@ -1,4 +1,4 @@
-//! Heredocs: finding `<<WORD` in a line, and reading the bodies below it.
+//! Heredocs: finding `<<WORD` in a line, and reading the bodies below the line.
 
 use crate::error::ParseErrorKind;
 use crate::expand::{literal_words, raw_words};
@@ -32,7 +32,7 @@ impl Opening {
         let quotes = |text: &str| text.matches(['\'', '"']).count();
         words.is_empty().then(|| Opening {
             word: word.to_owned(),
-            // A quote that is escaped is still there in the name: only real quotes are missing.
+            // An escaped quote is still in the name; only real quotes are missing from it.
             expand: quotes(&name) == quotes(delimiter),
             name,
             strip_tabs,
@@ -49,8 +49,8 @@ impl Opening {
 
     /// Reads the body from the lines below.
     ///
-    /// **Errors**: [`ParseErrorKind::UnterminatedHeredoc`], at the end of the file; or a line is
-    /// not text.
+    /// **Errors**: [`ParseErrorKind::UnterminatedHeredoc`] at the end of the file, or a line is not
+    /// text.
     pub fn read_body(self, lines: &mut Lines<'_>) -> Result<Heredoc, ParseErrorKind> {
         let Opening { word, name, expand, strip_tabs } = self;
         let mut body = String::new();

@@ -1,9 +1,9 @@
 //! The syntax tree: a file, its stages and their instructions.
 //!
-//! All text is as written, before variables are replaced, unless a field says otherwise; quotes
-//! and escapes are still in it ([`crate::expand`] takes them away). The exec form is decoded:
-//! its strings are final. `original` is the instruction on one line, continuations joined and
-//! heredoc bodies left out, as progress and history show it.
+//! All text is as written, before expansion, unless a field says otherwise; quotes and escapes are
+//! still in it ([`crate::expand`] removes them). The exec form is decoded: its strings are final.
+//! `original` is the instruction on one line, with continuations joined and without heredoc bodies,
+//! as progress and history show it.
 
 mod command;
 mod run;
@@ -30,7 +30,7 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// The empty lines within continued instructions, the first of each.
     pub empty_lines: Vec<Span>,
-    /// The comments above instructions that mean something to the linter, in order.
+    /// The comments above instructions that concern the linter, in order.
     pub comments: Vec<Comment>,
 }
 
@@ -42,7 +42,7 @@ impl Dockerfile {
     }
 }
 
-/// What the comments above an instruction say, `#` and blanks taken away.
+/// The comments above an instruction, without `#` and blanks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comment {
     /// The first line of the instruction.
@@ -56,7 +56,7 @@ pub struct Comment {
 /// A parser directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
-    /// `# syntax=`: the frontend asked for; one that this parser stands in for.
+    /// `# syntax=`: the frontend; always one that this parser stands in for.
     Syntax(String),
     /// `# escape=`.
     Escape(char),
@@ -67,7 +67,7 @@ pub enum Directive {
 /// A FROM and the instructions below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// What the stage begins from.
+    /// The FROM that the stage begins with.
     pub from: From,
     /// The instructions in order; may be empty.
     pub instructions: Vec<Spanned<Instruction>>,
@@ -78,13 +78,13 @@ pub struct Stage {
 pub struct From {
     /// The image, stage or `scratch`.
     pub image: String,
-    /// The value of `--platform`, if there and not empty.
+    /// The value of `--platform`, if it is not empty.
     pub platform: Option<String>,
     /// The name after AS, in lower case (stage names ignore case); it never expands.
     pub name: Option<String>,
     /// The instruction on one line.
     pub original: String,
-    /// Where the FROM itself stands.
+    /// The lines of the FROM itself.
     pub span: Span,
 }
 
@@ -112,7 +112,7 @@ pub enum Instruction {
 }
 
 impl Instruction {
-    /// Returns which instruction it is.
+    /// Returns the keyword of the instruction.
     pub fn keyword(&self) -> Keyword {
         match self {
             Instruction::Run(_) => Keyword::Run,
@@ -168,7 +168,7 @@ pub enum Source {
     Heredoc(Heredoc),
 }
 
-/// A COPY instruction. Options that were given an empty value are as if not given.
+/// A COPY instruction. Options with an empty value count as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
     /// `--from`; it never expands.
@@ -183,7 +183,7 @@ pub struct Copy {
     pub parents: bool,
     /// `--exclude`, in order; patterns do not expand.
     pub exclude: Vec<String>,
-    /// What to copy, in order; at least one.
+    /// The sources, in order; at least one.
     pub sources: Vec<Source>,
     /// Where to.
     pub destination: String,
@@ -191,7 +191,7 @@ pub struct Copy {
     pub original: String,
 }
 
-/// An ADD instruction. Options that were given an empty value are as if not given.
+/// An ADD instruction. Options with an empty value count as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Add {
     /// `--chown`.
@@ -208,7 +208,7 @@ pub struct Add {
     pub keep_git_dir: Option<bool>,
     /// `--unpack`.
     pub unpack: Option<bool>,
-    /// What to add, in order; at least one.
+    /// The sources, in order; at least one.
     pub sources: Vec<Source>,
     /// Where to.
     pub destination: String,
@@ -246,7 +246,7 @@ pub struct Pair {
 /// An ENV instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Env {
-    /// The variables in order, at least one; all see the state before the instruction.
+    /// The variables in order, at least one; all of them see the values before the instruction.
     pub pairs: Vec<Pair>,
     /// Whether it is the form without an equals sign.
     pub legacy: bool,
@@ -286,7 +286,7 @@ pub struct User {
 /// A CMD instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cmd {
-    /// The default command; an empty exec form takes an inherited one away.
+    /// The default command; an empty exec form removes an inherited one.
     pub command: Command,
     /// The instruction on one line.
     pub original: String,
@@ -295,7 +295,7 @@ pub struct Cmd {
 /// An ENTRYPOINT instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entrypoint {
-    /// The entrypoint; an empty exec form takes an inherited one away.
+    /// The entrypoint; an empty exec form removes an inherited one.
     pub command: Command,
     /// The instruction on one line.
     pub original: String,
@@ -323,7 +323,7 @@ pub struct Volume {
 /// A SHELL instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shell {
-    /// Program and arguments, at least the former; they never expand.
+    /// Program and arguments, at least the program; they never expand.
     pub arguments: Vec<String>,
     /// The instruction on one line.
     pub original: String,
@@ -341,7 +341,7 @@ pub struct StopSignal {
 /// A HEALTHCHECK instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Healthcheck {
-    /// What to do.
+    /// The kind of check.
     pub check: HealthcheckKind,
     /// The instruction on one line.
     pub original: String,
@@ -356,7 +356,7 @@ pub enum HealthcheckKind {
     Probe(Probe),
 }
 
-/// A health probe. A zero written in the Dockerfile means the default, as leaving out does.
+/// A health probe. A zero in the Dockerfile means the default, as an absent value does.
 ///
 /// **Units**: nanoseconds, at least a millisecond.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -387,8 +387,8 @@ pub struct Maintainer {
 /// An ONBUILD instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Onbuild {
-    /// The trigger as it is kept in the image config, heredoc bodies included. It reads back
-    /// with [`crate::parse_onbuild`].
+    /// The trigger as the image config keeps it, including heredoc bodies. [`crate::parse_onbuild`]
+    /// reads it back.
     pub trigger: String,
     /// The instruction on one line.
     pub original: String,

@@ -75,12 +75,12 @@ impl Keyword {
         }
     }
 
-    /// Returns the keyword that `word` spells, whatever its case.
+    /// Returns the keyword that `word` spells, in any case.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|keyword| keyword.as_str().eq_ignore_ascii_case(word))
     }
 
-    /// Returns the keyword that was probably meant by `word`.
+    /// Returns the keyword that the user probably meant by `word`.
     pub(crate) fn nearest(word: &str) -> Option<Self> {
         suggest(word, Self::ALL.map(Keyword::as_str)).and_then(Self::from_word)
     }

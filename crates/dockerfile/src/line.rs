@@ -1,4 +1,4 @@
-//! One line, already joined, to the parts that all instructions share.
+//! From one line, already joined, to the parts that all instructions share.
 
 use crate::error::{ParseErrorKind, excerpt};
 use crate::flags::{self, Flags, Known};
@@ -6,17 +6,17 @@ use crate::instruction::Command;
 use crate::keyword::Keyword;
 use crate::words::{self, Json};
 
-/// The parts of an instruction that all of them share.
+/// The parts that all instructions share.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub keyword: Keyword,
     /// The flags, not yet checked.
     pub flags: Vec<String>,
-    /// What follows the flags, without blanks at its ends.
+    /// The text after the flags, without blanks at its ends.
     pub arguments: &'a str,
     /// The arguments, if they are in exec form.
     pub json: Option<Vec<String>>,
-    /// All of the line.
+    /// The whole line.
     pub original: &'a str,
     pub escape: char,
 }
@@ -24,8 +24,7 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     /// Takes a line apart.
     ///
-    /// **Errors**: the instruction is unknown, or its JSON array holds something else than
-    /// strings.
+    /// **Errors**: the instruction is unknown, or its JSON array holds other values than strings.
     pub fn read(original: &'a str, escape: char) -> Result<Self, ParseErrorKind> {
         let (name, rest) = words::split_first(original);
         let keyword =
@@ -42,7 +41,7 @@ impl<'a> Line<'a> {
         Ok(Line { keyword, flags, arguments, json, original, escape })
     }
 
-    /// Tells whether words of the line can open heredocs.
+    /// Returns whether words of the line can open heredocs.
     pub fn may_hold_heredocs(&self) -> bool {
         match self.keyword {
             Keyword::Add | Keyword::Copy | Keyword::Run => self.json.is_none(),

@@ -1,4 +1,4 @@
-//! Physical lines, and instructions put together from them.
+//! Physical lines, and the instructions that they make up.
 
 use std::borrow::Cow;
 
@@ -25,14 +25,14 @@ impl<'a> Line<'a> {
         std::str::from_utf8(self.bytes).map_err(|_| ParseErrorKind::NotUtf8 { line })
     }
 
-    /// Returns the line without its line end, whatever it holds, for finding out what it is.
+    /// Returns the line without its line end, even if it is not valid text, to find out its kind.
     fn content(self) -> Cow<'a, str> {
         let end = self.bytes.iter().rposition(|b| !matches!(b, b'\r' | b'\n'));
         String::from_utf8_lossy(&self.bytes[..end.map_or(0, |last| last + 1)])
     }
 }
 
-/// What the next lines of a file are.
+/// The content of the next lines of a file.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// A parser directive.
@@ -41,14 +41,14 @@ pub(crate) enum Item {
     Instruction(Joined),
 }
 
-/// An instruction on one line: comments, continuations and line ends gone.
+/// An instruction on one line, without comments, continuations and line ends.
 #[derive(Debug)]
 pub(crate) struct Joined {
     /// The text, not blank.
     pub text: String,
     /// The first of the empty lines within it.
     pub empty_line: Option<u32>,
-    /// What the comments above say, if anything.
+    /// The comments above, if there are any.
     pub above: Option<Comment>,
 }
 
@@ -56,11 +56,11 @@ pub(crate) struct Joined {
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     rest: &'a [u8],
-    /// The number of the line read last; 0 before the first.
+    /// The number of the last line read; 0 before the first.
     pub number: u32,
     directives: Directives,
     pub escape: char,
-    /// The comments since the last instruction; their line is that of the description.
+    /// The comments since the last instruction. Their line is that of the description.
     comments: Comment,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Lines<'a> {
 
     /// Reads the lines that continue the `first`, whose text begins at `start`.
     ///
-    /// **Errors**: one of the lines is not text. All have been read nonetheless, so that the next
+    /// **Errors**: one of the lines is not text. All of them are read nonetheless, so that the next
     /// instruction is found.
     fn join(&mut self, first: Line<'a>, start: &str) -> Result<Joined, ParseErrorKind> {
         let mut checked = first.text().map(drop);
@@ -148,7 +148,8 @@ impl<'a> Lines<'a> {
         Ok(Joined { text, empty_line, above })
     }
 
-    /// Takes note of a comment. One without text keeps what is above it from what is below.
+    /// Remembers a comment. A comment without text separates the comments above it from the
+    /// instruction.
     fn comment(&mut self, line: u32, text: &str) {
         if text.is_empty() {
             self.comments = Comment::default();
@@ -161,7 +162,7 @@ impl<'a> Lines<'a> {
         self.comments.line = line;
     }
 
-    /// Returns what the comments say that stand above an instruction.
+    /// Returns the comments above an instruction.
     fn comments_above(&mut self, line: u32) -> Option<Comment> {
         let comments = std::mem::take(&mut self.comments);
         let near = comments.line + 1 == line;
@@ -170,8 +171,8 @@ impl<'a> Lines<'a> {
         (comment.check.is_some() || comment.description.is_some()).then_some(comment)
     }
 
-    /// Returns the line without the escape character at its end, and whether there was one that
-    /// no other escapes.
+    /// Returns the line without the escape character at its end, and whether there was one that is
+    /// not itself escaped.
     fn strip_continuation<'t>(&self, line: &'t str) -> (&'t str, bool) {
         match line.trim_end_matches([' ', '\t']).strip_suffix(self.escape) {
             Some(part) if !part.ends_with(self.escape) => (part, true),

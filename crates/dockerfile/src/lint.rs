@@ -1,11 +1,11 @@
-//! What is allowed but unwise.
+//! Warnings about instructions that are allowed but unwise.
 //!
-//! The rules, their names and what they look at are BuildKit's. [`lint`] applies those that need
-//! nothing but the file; those that need the values of variables, base images or the build
-//! context are their owners', who report through a [`Linter`] too, so that one place decides
-//! which rules are on.
+//! The rules, their names and their subjects are BuildKit's. [`lint`] applies the rules that need
+//! nothing but the file. Rules that need the values of variables, base images or the build context
+//! are in `plan`. They report through a [`Linter`], too, so that one place decides which rules are
+//! on.
 //!
-//! **Source**: Docker's build checks reference; where it is silent, what BuildKit (2026-08) does.
+//! **Source**: Docker's build checks reference; where it is silent, BuildKit (2026-08) as measured.
 
 mod checks;
 mod diagnostic;
@@ -21,7 +21,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use linter::Linter;
 pub use rule::Rule;
 
-/// Returns what the rules that need only the text have to say about a file.
+/// Returns the warnings of the rules that need only the text of a file.
 ///
 /// ```
 /// use xbuild_dockerfile::{Checks, Rule, lint, parse};

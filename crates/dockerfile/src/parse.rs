@@ -1,4 +1,4 @@
-//! A file to its syntax tree.
+//! From a file to its syntax tree.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::span::{Span, Spanned};
 
 /// Reads a Dockerfile. `file` is the name to show for it.
 ///
-/// A byte order mark and CRLF line ends are accepted. Everything is checked that does not depend
-/// on the values of variables, in all stages, built or not.
+/// A byte order mark and CRLF line ends are accepted. All checks that do not depend on the values
+/// of variables are made, in all stages, built or not.
 ///
-/// **Errors**: all that are found, not only the first.
+/// **Errors**: all errors, not only the first.
 ///
 /// **Source**: Dockerfile reference.
 pub fn parse(file: &str, text: &[u8]) -> Result<Dockerfile, ParseErrors> {
@@ -40,10 +40,10 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Dockerfile, ParseErrors> {
 }
 
 /// Reads a trigger that the config of a base image holds; `span` is the FROM that names the image.
-/// Triggers are read with the backslash as escape character, whatever the file says.
+/// The escape character of triggers is the backslash, whatever the file says.
 ///
-/// **Errors**: the trigger is not exactly one instruction, one that may not be a trigger, or
-/// wrong in itself.
+/// **Errors**: the trigger is not exactly one instruction, may not be a trigger, or is wrong in
+/// itself.
 pub fn parse_onbuild(text: &str, span: &Span) -> Result<Instruction, ParseError> {
     let located = |kind| ParseError { kind, span: span.clone() };
     let mut lines = Lines::new(text.as_bytes());
@@ -65,7 +65,7 @@ pub fn parse_onbuild(text: &str, span: &Span) -> Result<Instruction, ParseError>
 
 /// Takes a line apart and reads the heredocs below it.
 ///
-/// Bodies are read even if the instruction is misspelled, lest their lines be taken for
+/// Bodies are read even if the instruction is misspelled, so that their lines are not taken for
 /// instructions.
 fn read_line<'t>(
     text: &'t str,
@@ -101,7 +101,7 @@ fn read_line<'t>(
 struct Parser<'a> {
     file: Arc<str>,
     lines: Lines<'a>,
-    /// A FROM was met, maybe a wrong one; or the lack of it is already reported.
+    /// Whether a FROM came before, maybe a wrong one, or its absence is already reported.
     seen_from: bool,
     directives: Vec<Spanned<Directive>>,
     globals: Vec<Spanned<Arg>>,
@@ -128,7 +128,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Returns the span from the line `first` to the one read last.
+    /// Returns the span from the line `first` to the last line read.
     fn span(&self, first: u32) -> Span {
         Span::new(&self.file, first, self.lines.number.max(first))
     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_up_in_a_config_reads_back() {
+    fn a_trigger_in_a_config_reads_back() {
         let file = b"FROM a\nONBUILD COPY <<-'E' <<F /x/\n\ta\n\tE\n$b\nF\n";
         let tree = parse("Dockerfile", file).expect("parses");
         let span = &tree.stages[0].from.span;

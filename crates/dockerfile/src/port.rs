@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use crate::error::PortError;
 
-/// Returns the ports that a word of EXPOSE, variables replaced, stands for: `80/tcp`,
-/// `8000-8002/udp`. Without a protocol it is tcp.
+/// Returns the ports of an expanded word of EXPOSE: `80/tcp`, `8000-8002/udp`. The default protocol
+/// is tcp.
 ///
-/// The forms of `docker run -p`, `host:container` and `address:host:container`, are read, too;
-/// what they map from does not count.
+/// The forms of `docker run -p`, `host:container` and `address:host:container`, are read, too.
+/// Their host part is checked and then ignored.
 ///
 /// **Shape**: `number/protocol` in rising order, at least one.
 ///

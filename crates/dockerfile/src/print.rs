@@ -1,4 +1,4 @@
-//! A syntax tree back to text.
+//! From a syntax tree back to text.
 
 use std::fmt::{self, Display, Write};
 
@@ -6,10 +6,10 @@ use crate::heredoc::Opening;
 use crate::instruction::*;
 use crate::words::{self, Json};
 
-/// Writes `dockerfile` as text in one normal form: one line for each instruction, keywords in
+/// Returns `dockerfile` as text in one normal form: one line for each instruction, keywords in
 /// upper case, no comments, heredocs below.
 ///
-/// Reading the result gives the same tree but for spans and `original`.
+/// Parsing the result gives the same tree, except for spans and `original`.
 pub fn print(dockerfile: &Dockerfile) -> String {
     Printer(dockerfile).to_string()
 }
@@ -210,7 +210,7 @@ fn paths(
     heredocs.into_iter().try_for_each(|it| heredoc(f, it))
 }
 
-/// Tells whether a path can stand outside of a JSON array and be read as the same path.
+/// Returns whether a path can stand outside of a JSON array and be read as the same path.
 fn is_plain(path: &str, escape: char) -> bool {
     !path.is_empty()
         && !path.ends_with(escape)

@@ -1,4 +1,4 @@
-//! Where in a Dockerfile something was written.
+//! Places in a Dockerfile.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -35,12 +35,12 @@ impl fmt::Display for Span {
     }
 }
 
-/// A value together with the lines it was read from.
+/// A value with the lines that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spanned<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its lines.
     pub span: Span,
 }
 

@@ -1,10 +1,10 @@
 //! "Did you mean": the known word nearest to an unknown one.
 
-/// The longest word a suggestion is looked for, in characters. Longer ones are no typing slips,
+/// The longest word that gets a suggestion, in characters. Longer words are not slips of typing,
 /// and the distance takes quadratic time.
 const MAX_WORD: usize = 32;
 
-/// Returns the candidate that `word` was probably meant to be, ignoring case.
+/// Returns the candidate that the user probably meant by `word`, ignoring case.
 ///
 /// `None` if no candidate is within two edits (one, for words of up to four characters).
 ///

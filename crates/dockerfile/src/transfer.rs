@@ -97,7 +97,7 @@ fn paths(line: &Line<'_>, heredocs: Vec<Heredoc>) -> Result<(Vec<Source>, String
     }
     match heredocs.next() {
         None => Ok((sources, destination)),
-        // Only a blank before the delimiter makes a heredoc of words that are none.
+        // Only a blank before the delimiter turns words that are not heredocs into one.
         Some(heredoc) => {
             Err(ParseErrorKind::HeredocBlank { keyword, name: excerpt(&heredoc.name) })
         }

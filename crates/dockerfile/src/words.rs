@@ -1,9 +1,9 @@
-//! Ways to cut the arguments of an instruction into words, without replacing anything.
+//! Splitting the arguments of an instruction into words, without expansion.
 
 /// The blanks that separate words. Others (a no-break space) are part of a word.
 const BLANKS: [char; 5] = ['\t', '\x0b', '\x0c', '\r', ' '];
 
-/// Returns the first word of `text` and what follows the blanks after it, if there are any.
+/// Returns the first word of `text`, and the text behind the blanks after it, if there are any.
 pub(crate) fn split_first(text: &str) -> (&str, Option<&str>) {
     match text.split_once(BLANKS) {
         Some((first, rest)) => (first, Some(rest.trim_start_matches(BLANKS))),
@@ -49,14 +49,14 @@ pub(crate) fn quoted(text: &str, escape: char) -> Vec<String> {
     words
 }
 
-/// What text that may be an exec form turned out to be.
+/// The kind of a text that may be an exec form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Json {
     /// A JSON array of strings.
     Strings(Vec<String>),
-    /// A JSON array that holds something else.
+    /// A JSON array with other values.
     Others,
-    /// No JSON array: shell form.
+    /// Not a JSON array: shell form.
     No,
 }
 

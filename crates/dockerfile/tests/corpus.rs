@@ -1,5 +1,5 @@
-//! Dockerfiles as real projects write them, in our own words: each is read without an error, and
-//! a line tells what was found in it.
+//! Dockerfiles as real projects write them, in our own words: each parses without an error, and a
+//! line summarises its contents.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use xbuild_dockerfile::{Checks, Dockerfile, Instruction, Source, lint, parse, print};
 
-/// Returns a line about a file: how many of what is in it, and the rules that it breaks.
+/// Returns a line about a file: the counts of its parts, and the rules that it breaks.
 fn summary(name: &str, tree: &Dockerfile) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut heredocs = 0;

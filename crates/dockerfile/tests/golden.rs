@@ -1,5 +1,5 @@
-//! Each folder of `fixtures/dockerfile` and `fixtures/dockerfile-bad` is a test: a Dockerfile and
-//! what the parser makes of it.
+//! Each folder of `fixtures/dockerfile` and `fixtures/dockerfile-bad` is a test: a Dockerfile, and
+//! the tree or errors of the parser.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What holds for any text: no panic, linear time, and parse -> print -> parse is the identity.
+//! Properties of any text: no panic, linear time, and parse -> print -> parse is the identity.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use xbuild_dockerfile::expand::{expand_heredoc, expand_word, expand_words};
 use xbuild_dockerfile::{Dockerfile, parse, parse_onbuild, parse_ports, print};
 
-/// Returns the tree without what printing does not keep: spans, warnings, `original`.
+/// Returns the tree without the parts that printing loses: spans, warnings, `original`.
 fn essence(tree: &Dockerfile) -> String {
     let mut text = String::new();
     for line in
@@ -22,7 +22,7 @@ fn essence(tree: &Dockerfile) -> String {
     text
 }
 
-/// A word without blanks at its ends that a flag, path or value could be.
+/// A word without blanks at its ends that could be a flag, path or value.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => r#"[a-z/.$*=:,\[\]{}<-]{1,8}"#,

@@ -1,6 +1,5 @@
-//! Invariant: whatever the text and the values are, replacing variables ends in an error or in a
-//! text that is not longer than allowed, names as unset only what is unset, and gives the same
-//! text again.
+//! Invariant: expanding any text with any values ends in an error, or in a text within the limit.
+//! Only unset variables are reported as unset. The same input gives the same text.
 //!
 //! The first line of the input is the value of all variables whose names have an even length; the
 //! rest is the text.

@@ -1,8 +1,8 @@
-//! Invariant: whatever the bytes are, reading them as a Dockerfile ends in errors, at least one
-//! and each on lines that the file has, or in a tree such that
+//! Invariant: parsing any bytes ends in at least one error, each on lines that the file has, or in
+//! a tree such that
 //! - spans are in order and within the file;
 //! - printed, it reads back and prints the same;
-//! - it can be linted, and no warning is outside of the file.
+//! - linting ends, and each warning is on lines of the file.
 //!
 //! Corpus: `cargo run --example seeds -- corpus`.
 

@@ -1,5 +1,5 @@
-//! Writes the first corpus of each fuzz target into a folder of its name: the files of
-//! `fixtures`, and the texts in them that expand.
+//! Writes the first corpus of each fuzz target into a folder of its name: the files of `fixtures`,
+//! and the texts in them that are expanded.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

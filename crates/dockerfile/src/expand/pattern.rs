@@ -2,8 +2,8 @@
 
 use crate::error::ExpandError;
 
-/// A parsed glob: literal stretches with a `*` between each two of them. In a stretch `None` is
-/// a `?`.
+/// A parsed glob: stretches of literal characters with a `*` between each two of them. In a
+/// stretch, `None` is a `?`.
 pub(super) struct Pattern {
     stretches: Vec<Vec<Option<char>>>,
 }
@@ -68,7 +68,7 @@ impl Pattern {
         let mut from = 0;
         while let Some((start, end)) = self.find(&chars, from) {
             result.extend(&chars[copied..start]);
-            // An empty match right behind the last match is none.
+            // An empty match right behind the last match does not count.
             if end > copied || start == 0 {
                 result.push_str(with);
             }
@@ -89,7 +89,8 @@ impl Pattern {
     fn find(&self, value: &[char], from: usize) -> Option<(usize, usize)> {
         let first = &self.stretches[0];
         let start = find(value, from, first)?;
-        // What follows the first `*` is sought in all of the rest, so a later start finds no more.
+        // The stretches after the first `*` are sought in all of the rest, so a later start finds
+        // no more.
         self.match_at(value, start, true).map(|end| (start, end))
     }
 

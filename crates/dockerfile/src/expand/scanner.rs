@@ -1,4 +1,4 @@
-//! The scanner behind all readings of text.
+//! The scanner behind all ways of reading text.
 
 use std::collections::HashSet;
 use std::iter::Peekable;
@@ -10,15 +10,15 @@ use crate::error::ExpandError;
 /// The value of a variable, or `None` if it is unset.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// How deeply `${a:-${b:-...}}` may nest. The scanner recurses, so this bounds its stack; people
-/// nest three or four.
+/// The greatest depth of `${a:-${b:-...}}`. The scanner recurses, so this bounds its stack; people
+/// nest three or four deep.
 pub const MAX_DEPTH: usize = 100;
 
-/// How much longer than the text its expansion may be, in bytes. Without a bound, thirty lines
+/// The most bytes by which an expansion may be longer than its text. Without a bound, thirty lines
 /// of `ENV a=$a$a` fill the memory; no argument or variable of a process may have 1 MiB.
 pub const MAX_GROWTH: usize = 16 << 20;
 
-/// How text is read.
+/// The way in which text is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mode {
     /// The escape character.
@@ -51,7 +51,7 @@ pub(super) struct Scanner<'a> {
     mode: Mode,
     vars: &'a Variables<'a>,
     depth: usize,
-    /// Bytes that substitutions have made so far, and how many they may make.
+    /// The bytes that substitutions have made so far; at most [`Self::limit`].
     made: usize,
     limit: usize,
     seen_unset: HashSet<String>,
@@ -72,7 +72,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads up to and with `stop`, or to the end if there is none.
+    /// Reads up to and including `stop`, or to the end if it is `None`.
     pub fn read(
         &mut self,
         stop: Option<char>,
@@ -152,7 +152,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Only the escape character, `"` and `$` can be escaped here; before anything else the
+    /// Only the escape character, `"` and `$` can be escaped here; before other characters the
     /// escape character is text.
     fn double_quoted(&mut self, text: &mut String) -> Result<(), ExpandError> {
         self.quote(text);
@@ -188,8 +188,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Keeps `<<` and the blanks after it with the word that follows, so that `<< EOF` is one
-    /// word.
+    /// Keeps `<<`, the blanks after it and the next word together, so that `<< EOF` is one word.
     fn less_than(&mut self, text: &mut String) {
         text.extend(self.rest.next());
         if let Some(second) = self.rest.next_if_eq(&'<') {
@@ -376,7 +375,7 @@ impl Splitter {
         }
     }
 
-    /// Adds text in which they do not.
+    /// Adds text in which blanks do not split.
     fn add_shielded(&mut self, text: &str) {
         if self.on {
             self.current.push_str(text);

@@ -1,6 +1,6 @@
 //! Commands, and the documents that instructions hold.
 
-/// A command in one of its two forms; neither is ever expanded by the builder.
+/// A command in one of its two forms. The builder expands neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// One line for the SHELL; may be empty.
@@ -19,7 +19,6 @@ pub struct Heredoc {
     /// The lines with their line ends (`\r\n` kept), without the terminator. Leading tabs are
     /// gone if it was opened with `<<-`.
     pub body: String,
-    /// Whether variables in the body are replaced: the delimiter has no quotes. Of no meaning
-    /// for RUN.
+    /// Whether the body is expanded: the delimiter has no quotes. RUN does not use this.
     pub expand: bool,
 }

@@ -1,4 +1,4 @@
-//! RUN and what its flags say.
+//! RUN and the values of its flags.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub struct Run {
     pub security: Option<Security>,
     /// `--device`, in order.
     pub devices: Vec<Device>,
-    /// The command; in shell form with the `<<` words of its heredocs, without their bodies.
+    /// The command. The shell form has the `<<` words of its heredocs, without their bodies;
     /// [`Run::body`] puts the two together.
     pub command: Command,
     /// The documents that the shell form names, in order.
@@ -24,12 +24,12 @@ pub struct Run {
     pub original: String,
 }
 
-/// What a RUN is to start.
+/// The program that a RUN starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunBody<'a> {
-    /// These arguments, without a shell.
+    /// A program with these arguments, without a shell.
     Exec(&'a [String]),
-    /// This text as the last argument of the SHELL; heredocs are in it.
+    /// The SHELL, with this text as its last argument; heredocs are in the text.
     Shell(Cow<'a, str>),
     /// The RUN is one heredoc that begins with `#!`: this text becomes an executable file of
     /// this name outside of the root file system, whose path is the last argument of the SHELL.
@@ -42,10 +42,10 @@ pub enum RunBody<'a> {
 }
 
 impl Run {
-    /// Returns what to start, heredocs resolved.
+    /// Returns the program to start, with heredocs resolved.
     ///
-    /// A RUN that is nothing but one heredoc runs its body; in any other command the documents
-    /// follow the text, for the shell to read.
+    /// A RUN of only one heredoc runs the heredoc's body. In other commands the documents follow
+    /// the text, for the shell to read.
     pub fn body(&self) -> RunBody<'_> {
         let text = match &self.command {
             Command::Exec(arguments) => return RunBody::Exec(arguments),
@@ -73,8 +73,8 @@ impl Run {
     }
 }
 
-/// A `--mount` of RUN, not yet interpreted: values may hold variables (save that of `from`,
-/// which never expands).
+/// A `--mount` of RUN, not yet interpreted: values may hold variables, except that of `from`, which
+/// never expands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The options in order, at least one.
@@ -93,11 +93,11 @@ pub struct MountOption {
 /// The network of a RUN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// What the build gives by default.
+    /// The default network of the build.
     Default,
     /// Loopback only.
     None,
-    /// The host's.
+    /// The network of the host.
     Host,
 }
 

@@ -1,4 +1,4 @@
-//! Which rules are on: the value of `# check=`.
+//! The rules that are on: the value of `# check=`.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use super::rule::Rule;
 use crate::error::{CheckError, excerpt};
 use crate::instruction::{Directive, Dockerfile};
 
-/// Which rules are on, and whether a warning fails a build. The default is all rules but the
-/// experimental ones, and no failure.
+/// The rules that are on, and whether a warning fails a build. By default all rules but the
+/// experimental ones are on, and warnings do not fail a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
     skip: Rules,
@@ -15,7 +15,7 @@ pub struct Checks {
     error: bool,
 }
 
-/// Some of the rules, by name: names of rules that nobody knows (yet) do no harm.
+/// Some of the rules, by name. Unknown names do no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rules {
     All,
@@ -47,9 +47,9 @@ impl Rules {
 impl Checks {
     /// Reads `skip=A,B|all;experimental=A,B|all;error=true`, any of the three.
     ///
-    /// What follows the first blank is a remark and not read.
+    /// The text after the first blank is a remark and is not read.
     ///
-    /// **Errors**: a part is no option, or `error` is neither true nor false.
+    /// **Errors**: a part is not an option, or `error` is neither true nor false.
     ///
     /// **Source**: Docker's build checks reference § Skip checks.
     pub fn parse(text: &str) -> Result<Self, CheckError> {
@@ -74,25 +74,25 @@ impl Checks {
         Ok(checks)
     }
 
-    /// Returns what the directive at the top of a file says; the default if there is none.
+    /// Returns the checks of the directive at the top of a file; the default without one.
     pub fn of(dockerfile: &Dockerfile) -> Self {
         let checks = dockerfile.directives.iter().find_map(|directive| match &directive.value {
             Directive::Check(text) => Some(Checks::parse(text)),
             _ => None,
         });
-        // One that cannot be read is an error of the parser.
+        // The parser reports a directive that cannot be read.
         checks.and_then(Result::ok).unwrap_or_default()
     }
 
-    /// Tells whether a warning fails a build.
+    /// Returns whether a warning fails a build.
     pub fn fails_build(&self) -> bool {
         self.error
     }
 
-    /// Tells whether a rule is on where `local` holds besides.
+    /// Returns whether a rule is on for an instruction with the checks `local` of its own.
     pub(super) fn is_on(&self, rule: Rule, local: &Checks) -> bool {
         if rule.is_experimental() {
-            // `skip=all` leaves what was asked for by name.
+            // `skip=all` leaves rules on that were asked for by name.
             self.experimental.contains(rule) || local.experimental.contains(rule)
         } else {
             !self.skip.contains(rule) && !local.skip.contains(rule)

@@ -6,11 +6,11 @@ use crate::span::Span;
 /// One warning.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
-    /// Which rule.
+    /// The rule.
     pub rule: Rule,
-    /// What is wrong, for people; lower case, no period.
+    /// The message for people: lower case, no period.
     pub message: String,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
@@ -24,12 +24,12 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// Returns how many there are.
+    /// Returns the number of warnings.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Tells whether there are none.
+    /// Returns whether there are no warnings.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

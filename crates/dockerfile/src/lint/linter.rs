@@ -20,14 +20,14 @@ impl<'a> Linter<'a> {
         Self { dockerfile, checks, found: Vec::new() }
     }
 
-    /// Adds a warning about an instruction, unless its rule is off: in general, or by a
-    /// `# check=` above the instruction.
+    /// Adds a warning about an instruction, unless its rule is off in general or by a `# check=`
+    /// above the instruction.
     pub fn warn(&mut self, rule: Rule, span: &Span, message: impl Into<String>) {
         self.warn_because(rule, span, span, message);
     }
 
-    /// Adds a warning about the lines of `span` to which the instruction of `cause` gave rise:
-    /// the `# check=` above that one counts.
+    /// Adds a warning about the lines of `span` that the instruction of `cause` gave rise to. The
+    /// `# check=` above that instruction counts.
     pub fn warn_because(
         &mut self,
         rule: Rule,
@@ -37,7 +37,7 @@ impl<'a> Linter<'a> {
     ) {
         let above = self.dockerfile.comment_above(*cause.lines.start());
         let local = above.and_then(|comment| comment.check.as_deref());
-        // As in BuildKit: what cannot be read there is a comment like any other.
+        // As in BuildKit, a `# check=` that cannot be read here is an ordinary comment.
         let local = local.and_then(|text| Checks::parse(text).ok()).unwrap_or_default();
         if self.checks.is_on(rule, &local) {
             self.found.push(Diagnostic { rule, message: message.into(), span: span.clone() });

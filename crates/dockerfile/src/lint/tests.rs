@@ -1,4 +1,4 @@
-//! What each rule finds, and where.
+//! The findings of each rule, and their places.
 
 use crate::{Checks, Dockerfile, lint, parse};
 
@@ -60,7 +60,7 @@ fn old_forms() {
 }
 
 #[test]
-fn what_does_not_count() {
+fn repeated_instructions() {
     check(&[
         (
             "FROM a\nCMD [\"b\"]\nHEALTHCHECK NONE\nCMD [\"c\"]\nRUN d\nHEALTHCHECK CMD e\nCMD [\"f\"]\n",

@@ -10,7 +10,7 @@ use crate::keyword::Keyword;
 use crate::span::Span;
 use crate::words;
 
-/// Applies all of them.
+/// Applies all of these rules.
 pub(super) fn all(dockerfile: &Dockerfile, linter: &mut Linter<'_>) {
     for span in &dockerfile.empty_lines {
         linter.warn(Rule::NoEmptyContinuation, span, "empty line within a continued instruction");
@@ -54,7 +54,7 @@ fn from(dockerfile: &Dockerfile, stage: &Stage, linter: &mut Linter<'_>) {
         let message = format!("the name of the stage {name:?} should be in lower case");
         linter.warn(Rule::StageNameCasing, span, message);
     }
-    // A FROM of mixed case is another rule's business.
+    // Another rule covers a FROM of mixed case.
     let differs = (from == from.to_ascii_lowercase() && keyword != keyword.to_ascii_lowercase())
         || (from == from.to_ascii_uppercase() && keyword != keyword.to_ascii_uppercase());
     if differs {
@@ -77,7 +77,7 @@ fn stage_name<'a>(stage: &'a Stage, names: &mut HashSet<&'a str>, linter: &mut L
     }
 }
 
-/// The place is that of the instruction that does not count.
+/// The warning is on the instruction that does not count.
 fn used_once(stage: &Stage, linter: &mut Linter<'_>) {
     let mut last: HashMap<Keyword, &Span> = HashMap::new();
     for instruction in &stage.instructions {
@@ -138,8 +138,8 @@ fn legacy(keyword: Keyword, span: &Span, linter: &mut Linter<'_>) {
     linter.warn(Rule::LegacyKeyValueFormat, span, message);
 }
 
-/// Tells whether a variable of that name probably holds a secret: one of the parts between `_`
-/// says so, and none says otherwise.
+/// Returns whether a variable of this name probably holds a secret: one of the parts between `_`
+/// says so, and no part says otherwise.
 fn is_secret(name: &str) -> bool {
     const SECRET: [&str; 10] = [
         "apikey",
@@ -184,7 +184,7 @@ fn description(
     linter.warn(Rule::InvalidDefinitionDescription, span, message);
 }
 
-/// Compares the case of all instructions with that of most of them.
+/// Compares the case of each instruction with that of the majority.
 fn casing(dockerfile: &Dockerfile, linter: &mut Linter<'_>) {
     let lines = || {
         dockerfile.stages.iter().flat_map(|stage| {
