@@ -1,12 +1,12 @@
 //! Dockerfile text to a spanned syntax tree of typed instructions.
 //!
 //! [`parse()`] reads a whole file; [`parse_onbuild`] reads one trigger out of a base image's
-//! config. Both are pure: no files, no environment, no clock. Text in the tree is as written:
+//! config. Both are pure: they use no files, environment or clock. Text in the tree is as written;
 //! [`expand`] replaces variables once the planner knows their values. [`print()`] writes a tree
 //! back as a Dockerfile.
 //!
-//! **Source**: the Dockerfile reference as of Dockerfile frontend 1.20; where it is silent, what
-//! BuildKit (2026-08) was measured to do.
+//! **Source**: the Dockerfile reference as of Dockerfile frontend 1.20; where it is silent,
+//! BuildKit (2026-08) as measured.
 //!
 //! ```
 //! use xbuild_dockerfile::{Instruction, parse};
@@ -35,7 +35,6 @@ mod parse;
 mod port;
 mod print;
 mod run;
-mod signal;
 mod span;
 mod suggest;
 mod transfer;
@@ -48,6 +47,5 @@ pub use lint::{Checks, Diagnostic, Diagnostics, Linter, Rule, lint};
 pub use parse::{parse, parse_onbuild};
 pub use port::parse_ports;
 pub use print::print;
-pub use signal::is_signal;
 pub use span::{Span, Spanned};
 pub use suggest::suggest;
