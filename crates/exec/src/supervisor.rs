@@ -1,5 +1,17 @@
-//! The process that watches a step from outside.
+//! The process that watches a step from outside: it collects events, and answers system calls that
+//! the kernel refuses to the step.
+//!
+//! The filter of the step passes such a call on to here, where it is done in another way, with no
+//! right that the caller lacks: [`guise`] makes the process act from the caller's place and with
+//! the caller's ids, which [`caller`] reads. The process is in neither the step's pid namespace nor
+//! its mount namespace, so the step cannot reach it. It never lets the kernel continue a call after
+//! a look at its arguments, which could change meanwhile.
+//!
+//! `watch` is the loop; `answers` has a file for each system call that is answered.
+//!
+//! **Source** — `seccomp_unotify(2)`.
 
+mod answers;
 mod caller;
 mod guise;
 mod watch;

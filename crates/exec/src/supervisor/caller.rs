@@ -9,10 +9,18 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::CapabilitySet;
 
-use crate::seccomp::notice::Mknod;
-
 /// The longest path with its NUL: the kernel's own limit.
 const PATH_LIMIT: usize = 4096;
+
+/// A path among the arguments of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PathArgument {
+    /// The descriptor of the folder that a relative path starts from, `None` for the working
+    /// directory.
+    pub(super) folder: Option<i32>,
+    /// The place of the path in the caller's memory.
+    pub(super) address: u64,
+}
 
 /// A thread of the step, as it was when it made its call.
 #[derive(Debug)]
@@ -34,7 +42,7 @@ impl Caller {
     /// afterwards.
     ///
     /// **Errors** — what the call shall fail with.
-    pub fn read(proc: BorrowedFd<'_>, thread: u32, call: &Mknod) -> Result<Self, Errno> {
+    pub fn read(proc: BorrowedFd<'_>, thread: u32, argument: &PathArgument) -> Result<Self, Errno> {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let refused = |_| Errno::PERM;
         // From here on there is no mistaking it for another with the same number.
@@ -42,9 +50,9 @@ impl Caller {
         let thread = thread.map_err(refused)?;
         let status = read(&thread, "status").map_err(refused)?;
         let status = Status::parse(&status).ok_or(Errno::PERM)?;
-        let path = read_path(&thread, call.path)?;
+        let path = read_path(&thread, argument.address)?;
         let open = |name: &str| rustix::fs::openat(&thread, name, folder, Mode::empty());
-        let start = match call.folder {
+        let start = match argument.folder {
             Some(number) if !path.as_bytes().starts_with(b"/") => open(&format!("fd/{number}"))
                 .map_err(|errno| match errno {
                     Errno::NOENT => Errno::BADF,
