@@ -22,6 +22,7 @@ pub(crate) use caller::Caller;
 
 use std::path::PathBuf;
 
+use xbuild_model::ids::{GuestGid, GuestUid, HostGid, HostUid, Id};
 use xbuild_model::records::Owners;
 
 use crate::gap::Gap;
@@ -48,10 +49,17 @@ impl Ids {
 
 /// Consecutive ids inside of the namespace and the ids outside that they stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    inside: u32,
-    outside: u32,
+struct Extent<Guest, Host> {
+    inside: Guest,
+    outside: Host,
     count: u32,
+}
+
+impl<Guest: Id, Host: Id> Extent<Guest, Host> {
+    /// Returns the numbers of a line of a map file: inside, outside, count.
+    fn numbers(&self) -> [u32; 3] {
+        [self.inside.raw(), self.outside.raw(), self.count]
+    }
 }
 
 /// How the map gets written.
@@ -68,8 +76,8 @@ enum Writer {
 /// The ids of the build's user namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdMap {
-    uids: Vec<Extent>,
-    gids: Vec<Extent>,
+    uids: Vec<Extent<GuestUid, HostUid>>,
+    gids: Vec<Extent<GuestGid, HostGid>>,
     writer: Writer,
 }
 
@@ -80,19 +88,15 @@ impl IdMap {
     /// Returns the map with the caller's own id alone.
     pub(crate) fn single(caller: &Caller) -> Self {
         Self {
-            uids: vec![Extent { inside: 0, outside: caller.uid, count: 1 }],
-            gids: vec![Extent { inside: 0, outside: caller.gid, count: 1 }],
+            uids: vec![Extent { inside: GuestUid::ROOT, outside: caller.uid, count: 1 }],
+            gids: vec![Extent { inside: GuestGid::ROOT, outside: caller.gid, count: 1 }],
             writer: Writer::OwnWithoutGroups,
         }
     }
 
     /// Returns the map with a range of ids, or why the caller cannot have one.
     pub(crate) fn range(caller: &Caller) -> Result<Self, Gap> {
-        let existing = |ranges: &[Range], ids: &[Range]| {
-            let exists = |r: &&Range| ids.iter().any(|e| e.covers(r));
-            ranges.iter().filter(exists).copied().collect::<Vec<_>>()
-        };
-        if caller.uid == 0 && caller.may_map {
+        if caller.uid == HostUid::ROOT && caller.may_map {
             let subuids = existing(&caller.subuids, &caller.uids);
             let subgids = existing(&caller.subgids, &caller.gids);
             let (uids, gids) = if subuids.is_empty() || subgids.is_empty() {
@@ -138,16 +142,17 @@ impl IdMap {
     }
 
     /// Returns whether a uid of the namespace around exists inside, under whatever number.
-    pub(crate) fn reaches_uid(&self, uid: u32) -> bool {
+    pub(crate) fn reaches_uid(&self, uid: HostUid) -> bool {
         self.uids.iter().any(|e| Range { start: e.outside, count: e.count }.contains(uid))
     }
 
     /// Returns a name that is the same for equal maps only, fit for a folder: `range-` or
     /// `single-` and 16 hex digits.
     pub fn name(&self) -> String {
-        let numbers = self.uids.iter().map(|e| (0, e)).chain(self.gids.iter().map(|e| (1, e)));
-        let bytes = numbers.flat_map(|(list, e)| {
-            [list, e.inside, e.outside, e.count].into_iter().flat_map(u32::to_le_bytes)
+        let uids = self.uids.iter().map(|extent| (0, extent.numbers()));
+        let gids = self.gids.iter().map(|extent| (1, extent.numbers()));
+        let bytes = uids.chain(gids).flat_map(|(list, [inside, outside, count])| {
+            [list, inside, outside, count].into_iter().flat_map(u32::to_le_bytes)
         });
         // FNV-1a: the name lives on disk, so the hash must be the same in every build of xbuild.
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -165,15 +170,21 @@ fn gap(why: &str, how_to_get: &str) -> Gap {
     Gap { why: why.to_owned(), how_to_get: how_to_get.to_owned() }
 }
 
+/// Returns the ranges whose ids all exist.
+fn existing<I: Id>(ranges: &[Range<I>], ids: &[Range<I>]) -> Vec<Range<I>> {
+    let exists = |range: &&Range<I>| ids.iter().any(|known| known.covers(range));
+    ranges.iter().filter(exists).copied().collect()
+}
+
 /// Maps id 0 to the caller's own and the ids above it to the ranges, one after the other.
-fn stack(own: u32, ranges: &[Range]) -> Vec<Extent> {
-    let mut extents = vec![Extent { inside: 0, outside: own, count: 1 }];
+fn stack<Guest: Id, Host: Id>(own: Host, ranges: &[Range<Host>]) -> Vec<Extent<Guest, Host>> {
+    let mut extents = vec![Extent { inside: Guest::from_raw(0), outside: own, count: 1 }];
     let mut inside: u32 = 1;
     for range in ranges {
         // A range with the caller's own id in it would map that twice, which the kernel refuses.
         let count = range.count.min(ID_LIMIT - inside);
         if count > 0 && !range.contains(own) {
-            extents.push(Extent { inside, outside: range.start, count });
+            extents.push(Extent { inside: Guest::from_raw(inside), outside: range.start, count });
             inside += count;
         }
     }
@@ -181,14 +192,14 @@ fn stack(own: u32, ranges: &[Range]) -> Vec<Extent> {
 }
 
 /// Maps the ids that exist to themselves.
-fn identity(existing: &[Range]) -> Vec<Extent> {
+fn identity<Guest: Id, Host: Id>(existing: &[Range<Host>]) -> Vec<Extent<Guest, Host>> {
     existing
         .iter()
-        .filter(|range| range.start < ID_LIMIT)
+        .filter(|range| range.start.raw() < ID_LIMIT)
         .map(|range| Extent {
-            inside: range.start,
+            inside: Guest::from_raw(range.start.raw()),
             outside: range.start,
-            count: range.count.min(ID_LIMIT - range.start),
+            count: range.count.min(ID_LIMIT - range.start.raw()),
         })
         .collect()
 }
@@ -197,12 +208,12 @@ fn identity(existing: &[Range]) -> Vec<Extent> {
 mod tests {
     use super::*;
 
-    fn range(start: u32, count: u32) -> Range {
-        Range { start, count }
+    fn range<I: Id>(start: u32, count: u32) -> Range<I> {
+        Range { start: I::from_raw(start), count }
     }
 
-    fn extent(inside: u32, outside: u32, count: u32) -> Extent {
-        Extent { inside, outside, count }
+    fn extent<G: Id, H: Id>(inside: u32, outside: u32, count: u32) -> Extent<G, H> {
+        Extent { inside: G::from_raw(inside), outside: H::from_raw(outside), count }
     }
 
     fn user() -> Caller {
@@ -237,7 +248,7 @@ mod tests {
 
     #[test]
     fn gives_root_subordinate_ids_or_those_that_exist() {
-        let root = Caller { uid: 0, gid: 0, may_map: true, ..user() };
+        let root = Caller { uid: HostUid::ROOT, gid: HostGid::ROOT, may_map: true, ..user() };
         let map = IdMap::range(&root).unwrap();
         assert_eq!((map.uids[1], &map.writer), (extent(1, 100_000, 65_536), &Writer::Own));
         let plain = Caller { subuids: vec![], ..root };

@@ -12,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::MountAttrFlags;
 
+use xbuild_model::ids::HostUid;
+
 use crate::idmap::IdMap;
 use crate::mount;
 
@@ -23,7 +25,7 @@ use crate::mount;
 /// of any namespace and cannot be changed, though the process executed from it keeps it.
 pub(crate) fn program(program: File, map: &IdMap) -> io::Result<OwnedFd> {
     let stat = program.metadata()?;
-    if is_out_of_reach(stat.uid(), stat.mode(), map) {
+    if is_out_of_reach(HostUid::new(stat.uid()), stat.mode(), map) {
         return Ok(program.into());
     }
     read_only(&program).or_else(|_| sealed_copy(c"xbuild", program))
@@ -35,7 +37,7 @@ pub(crate) fn program(program: File, map: &IdMap) -> io::Result<OwnedFd> {
 ///
 /// **Source** — `user_namespaces(7)` § Capabilities; `acl(5)` § Correspondence between ACL entries
 /// and file permission bits.
-fn is_out_of_reach(owner: u32, mode: u32, map: &IdMap) -> bool {
+fn is_out_of_reach(owner: HostUid, mode: u32, map: &IdMap) -> bool {
     mode & 0o022 == 0 && !map.reaches_uid(owner)
 }
 
@@ -72,6 +74,8 @@ pub(crate) fn sealed_copy(name: &CStr, mut source: File) -> io::Result<OwnedFd> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xbuild_model::ids::HostGid;
+
     use crate::idmap::Caller;
     use crate::subid::Range;
 
@@ -126,13 +130,12 @@ mod tests {
     }
 
     fn caller(uid: u32) -> Caller {
-        let subids = vec![Range { start: 100_000, count: 65_536 }];
         Caller {
-            uid,
-            gid: uid,
+            uid: HostUid::new(uid),
+            gid: HostGid::new(uid),
             may_map: uid == 0,
-            subuids: subids.clone(),
-            subgids: subids,
+            subuids: vec![Range { start: HostUid::new(100_000), count: 65_536 }],
+            subgids: vec![Range { start: HostGid::new(100_000), count: 65_536 }],
             ..Caller::for_tests()
         }
     }
@@ -151,6 +154,7 @@ mod tests {
             (1001, 0o100_755, &of_user, true),
             (0, 0o100_755, &of_root, false),
         ] {
+            let owner = HostUid::new(owner);
             assert_eq!(is_out_of_reach(owner, mode, map), expected, "{owner} {mode:o} {map:?}");
         }
     }

@@ -3,30 +3,33 @@
 //!
 //! Source: `subuid(5)`, `subgid(5)`.
 
-/// Consecutive ids of this machine, or of the namespace that xbuild runs in.
+use xbuild_model::ids::{HostUid, Id};
+
+/// Consecutive ids of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
+pub(crate) struct Range<I> {
     /// The first id.
-    pub start: u32,
+    pub start: I,
     /// How many; at least one.
     pub count: u32,
 }
 
-impl Range {
+impl<I: Id> Range<I> {
     /// Returns whether the id is one of these.
-    pub fn contains(&self, id: u32) -> bool {
-        self.start <= id && id - self.start < self.count
+    pub fn contains(&self, id: I) -> bool {
+        self.start <= id && id.raw() - self.start.raw() < self.count
     }
 
     /// Returns whether all ids of `other` are of these.
-    pub fn covers(&self, other: &Range) -> bool {
-        self.contains(other.start) && self.count - (other.start - self.start) >= other.count
+    pub fn covers(&self, other: &Self) -> bool {
+        let skipped = other.start.raw().wrapping_sub(self.start.raw());
+        self.contains(other.start) && self.count - skipped >= other.count
     }
 }
 
 /// Returns the ranges of a user, who may be listed by name or by number, in the file's order.
 /// Lines that make no sense are skipped, as `newuidmap` does.
-pub(crate) fn ranges(text: &str, user: Option<&str>, uid: u32) -> Vec<Range> {
+pub(crate) fn ranges<I: Id>(text: &str, user: Option<&str>, uid: HostUid) -> Vec<Range<I>> {
     let number = uid.to_string();
     text.lines()
         .filter_map(|line| {
@@ -35,30 +38,30 @@ pub(crate) fn ranges(text: &str, user: Option<&str>, uid: u32) -> Vec<Range> {
             if owner.is_empty() || (owner != number && Some(owner) != user) {
                 return None;
             }
-            let range = Range { start: start.parse().ok()?, count: count.parse().ok()? };
-            let fits = range.count > 0 && range.start.checked_add(range.count).is_some();
-            fits.then_some(range)
+            let (start, count): (u32, u32) = (start.parse().ok()?, count.parse().ok()?);
+            let fits = count > 0 && start.checked_add(count).is_some();
+            fits.then_some(Range { start: I::from_raw(start), count })
         })
         .collect()
 }
 
 /// Returns the name of a user in the text of a passwd file.
-pub(crate) fn user_name(passwd: &str, uid: u32) -> Option<String> {
+pub(crate) fn user_name(passwd: &str, uid: HostUid) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        (fields.nth(1)?.parse() == Ok(uid.raw())).then(|| name.to_owned())
     })
 }
 
 /// Returns the ids that exist, from the text of a `/proc/*/uid_map`.
-pub(crate) fn existing(map: &str) -> Vec<Range> {
+pub(crate) fn existing<I: Id>(map: &str) -> Vec<Range<I>> {
     map.lines()
         .filter_map(|line| {
             let fields: Vec<u32> =
                 line.split_whitespace().map(|f| f.parse().ok()).collect::<Option<_>>()?;
             let [start, _, count] = fields[..] else { return None };
-            (count > 0).then_some(Range { start, count })
+            (count > 0).then_some(Range { start: I::from_raw(start), count })
         })
         .collect()
 }
@@ -71,7 +74,8 @@ mod tests {
     fn finds_ranges_by_name_and_number() {
         let text = "alice:100000:65536\n1000:300000:10\nbob:1:2\n# alice:5:5\nalice:nonsense:1\n\
                     alice:1:0\nalice:4294967290:100\n:7:7\n";
-        let range = |start, count| Range { start, count };
+        let range = |start, count| Range { start: HostUid::new(start), count };
+        let ranges = |text, user, uid| ranges(text, user, HostUid::new(uid));
         assert_eq!(ranges(text, Some("alice"), 1000), [range(100_000, 65_536), range(300_000, 10)]);
         assert_eq!(ranges(text, None, 1000), [range(300_000, 10)]);
         assert_eq!(ranges(text, Some("carol"), 1), []);
@@ -79,11 +83,16 @@ mod tests {
 
     #[test]
     fn reads_names_and_maps() {
-        assert_eq!(user_name("root:x:0:0::/:\na:x:7:7::/:\n", 7).as_deref(), Some("a"));
-        assert_eq!(user_name("broken\n", 7), None);
+        assert_eq!(
+            user_name("root:x:0:0::/:\na:x:7:7::/:\n", HostUid::new(7)).as_deref(),
+            Some("a")
+        );
+        assert_eq!(user_name("broken\n", HostUid::new(7)), None);
         let whole = existing("         0          0 4294967295\n");
-        assert_eq!(whole, [Range { start: 0, count: u32::MAX }]);
-        assert!(whole[0].covers(&Range { start: 100_000, count: 65_536 }));
-        assert!(!Range { start: 0, count: 10 }.covers(&Range { start: 5, count: 6 }));
+        let range = |start, count| Range { start: HostUid::new(start), count };
+        assert_eq!(whole, [range(0, u32::MAX)]);
+        assert!(whole[0].covers(&range(100_000, 65_536)));
+        assert!(!range(0, 10).covers(&range(5, 6)));
+        assert!(!range(10, 10).covers(&range(5, 6)));
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::process::Pid;
+use xbuild_model::ids::{GuestGid, GuestUid};
 
 // ---- Processes -----------------------------------------------------------------------------
 
@@ -250,15 +251,15 @@ pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) ->
 }
 
 /// Has the calling thread, which must be allowed to, reach for files as this user and group.
-pub(crate) fn set_file_ids(uid: u32, gid: u32) -> io::Result<()> {
+pub(crate) fn set_file_ids(uid: GuestUid, gid: GuestGid) -> io::Result<()> {
     // SAFETY: these take numbers only. They tell the former id, never whether they worked: an
     // invalid one changes nothing and so asks.
     let (uid_now, gid_now) = unsafe {
-        libc::setfsgid(gid);
-        libc::setfsuid(uid);
+        libc::setfsgid(gid.raw());
+        libc::setfsuid(uid.raw());
         (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX))
     };
-    if (uid_now.cast_unsigned(), gid_now.cast_unsigned()) == (uid, gid) {
+    if (uid_now.cast_unsigned(), gid_now.cast_unsigned()) == (uid.raw(), gid.raw()) {
         return Ok(());
     }
     Err(io::Error::from_raw_os_error(libc::EPERM))

@@ -8,6 +8,7 @@ pub mod device;
 pub mod digest;
 pub mod failure;
 pub mod file_op;
+pub mod ids;
 pub mod image;
 pub mod manifest;
 pub mod passwd;

@@ -3,6 +3,8 @@
 //! Pure look-ups: the callers read the files, at most [`MAX_SIZE`] bytes of a regular file, from
 //! inside the image. NSS is never asked.
 
+use crate::ids::{GuestGid, GuestUid};
+
 /// The most bytes of a passwd or group file that are read: larger ones are refused.
 pub const MAX_SIZE: u64 = 10 << 20;
 
@@ -13,11 +15,11 @@ pub const MAX_ID: u32 = i32::MAX as u32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user id.
-    pub uid: u32,
+    pub uid: GuestUid,
     /// The primary group.
-    pub gid: u32,
+    pub gid: GuestGid,
     /// Supplementary groups, ascending, the primary one among them.
-    pub groups: Vec<u32>,
+    pub groups: Vec<GuestGid>,
     /// The home folder, `/` if the passwd file names none.
     pub home: String,
 }
@@ -75,11 +77,11 @@ fn passwd_entries(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
 }
 
 /// Yields (name, gid, members) of a group file.
-fn group_entries(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
+fn group_entries(text: &str) -> impl Iterator<Item = (&str, GuestGid, &str)> {
     text.lines().filter_map(|line| {
         let fields: Vec<&str> = line.splitn(4, ':').collect();
         let [name, _, gid, ref members @ ..] = fields[..] else { return None };
-        Some((name, id_field(gid)?, members.first().copied().unwrap_or_default()))
+        Some((name, GuestGid::new(id_field(gid)?), members.first().copied().unwrap_or_default()))
     })
 }
 
@@ -112,7 +114,7 @@ pub fn look_up_user(spec: &str, passwd: &str, group: &str) -> Result<User, UserE
     let (gid, mut groups) = match group_spec {
         Some(spec) => (look_up_group(spec, group)?, Vec::new()),
         None => {
-            let gid = entry.as_ref().map_or(0, |e| e.gid);
+            let gid = GuestGid::new(entry.as_ref().map_or(0, |e| e.gid));
             let member = |members: &str| {
                 entry.as_ref().is_some_and(|e| members.split(',').any(|m| m.trim() == e.name))
             };
@@ -123,13 +125,13 @@ pub fn look_up_user(spec: &str, passwd: &str, group: &str) -> Result<User, UserE
     groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
-    Ok(User { uid, gid, groups, home })
+    Ok(User { uid: GuestUid::new(uid), gid, groups, home })
 }
 
 /// Returns the id of a group, by number or name.
-pub fn look_up_group(spec: &str, group: &str) -> Result<u32, UserError> {
+pub fn look_up_group(spec: &str, group: &str) -> Result<GuestGid, UserError> {
     if let Some(gid) = parse_id(spec)? {
-        return Ok(gid);
+        return Ok(GuestGid::new(gid));
     }
     group_entries(group)
         .find(|(name, _, _)| *name == spec)
@@ -159,8 +161,9 @@ mod tests {
             (":staff", 0, 50, vec![50], "/root"),
         ] {
             let user = look_up_user(spec, PASSWD, GROUP).unwrap();
+            let found: Vec<u32> = user.groups.iter().map(|gid| gid.raw()).collect();
             assert_eq!(
-                (user.uid, user.gid, user.groups, &*user.home),
+                (user.uid.raw(), user.gid.raw(), found, &*user.home),
                 (uid, gid, groups, home),
                 "{spec}"
             );

@@ -5,6 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use rustix::thread::CapabilitySet;
+#[cfg(test)]
+use xbuild_model::ids::Id;
+use xbuild_model::ids::{HostGid, HostUid};
 
 use crate::diagnose;
 use crate::subid::{self, Range};
@@ -13,9 +16,9 @@ use crate::subid::{self, Range};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// The effective user id.
-    pub uid: u32,
+    pub uid: HostUid,
     /// The effective group id.
-    pub gid: u32,
+    pub gid: HostGid,
     /// The user's name, if the passwd file has one.
     pub name: Option<String>,
     /// Whether it may write any map by itself.
@@ -23,13 +26,13 @@ pub(crate) struct Caller {
     /// Whether set-user-ID programs are without effect.
     pub no_new_privs: bool,
     /// The user ids that exist here.
-    pub uids: Vec<Range>,
+    pub uids: Vec<Range<HostUid>>,
     /// The group ids that exist here.
-    pub gids: Vec<Range>,
+    pub gids: Vec<Range<HostGid>>,
     /// The user's subordinate user ids.
-    pub subuids: Vec<Range>,
+    pub subuids: Vec<Range<HostUid>>,
     /// The user's subordinate group ids.
-    pub subgids: Vec<Range>,
+    pub subgids: Vec<Range<HostGid>>,
     /// The program that writes user id maps.
     pub newuidmap: Option<PathBuf>,
     /// The program that writes group id maps.
@@ -40,21 +43,20 @@ impl Caller {
     /// Asks the system. What cannot be read counts as absent. Programs are looked for in
     /// `search_path`, which is in the form of `PATH`.
     pub fn current(search_path: &OsStr) -> Self {
-        let uid = rustix::process::geteuid().as_raw();
+        let uid = HostUid::new(rustix::process::geteuid().as_raw());
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let name = subid::user_name(&text("/etc/passwd"), uid);
-        let ranges = |path: &str| subid::ranges(&text(path), name.as_deref(), uid);
         let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
         let capabilities = rustix::thread::capabilities(None);
         Self {
             uid,
-            gid: rustix::process::getegid().as_raw(),
+            gid: HostGid::new(rustix::process::getegid().as_raw()),
             may_map: capabilities.is_ok_and(|sets| sets.effective.contains(needed)),
             no_new_privs: diagnose::status_field("NoNewPrivs").is_some_and(|value| value != "0"),
             uids: subid::existing(&text("/proc/self/uid_map")),
             gids: subid::existing(&text("/proc/self/gid_map")),
-            subuids: ranges("/etc/subuid"),
-            subgids: ranges("/etc/subgid"),
+            subuids: subid::ranges(&text("/etc/subuid"), name.as_deref(), uid),
+            subgids: subid::ranges(&text("/etc/subgid"), name.as_deref(), uid),
             newuidmap: find("newuidmap", search_path),
             newgidmap: find("newgidmap", search_path),
             name,
@@ -64,10 +66,12 @@ impl Caller {
     /// Returns an ordinary user who has ranges of ids.
     #[cfg(test)]
     pub fn for_tests() -> Self {
-        let range = |start, count| Range { start, count };
+        fn range<I: Id>(start: u32, count: u32) -> Range<I> {
+            Range { start: I::from_raw(start), count }
+        }
         Self {
-            uid: 1000,
-            gid: 100,
+            uid: HostUid::new(1000),
+            gid: HostGid::new(100),
             name: Some("dev".to_owned()),
             may_map: false,
             no_new_privs: false,

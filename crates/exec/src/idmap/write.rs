@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use xbuild_model::ids::Id;
+
 use super::{Extent, IdMap, Writer};
 use crate::error::SandboxError;
 
@@ -24,12 +26,15 @@ impl IdMap {
     }
 
     fn write_files(&self, pid: u32) -> Result<(), SandboxError> {
-        let text = |extents: &[Extent]| -> String {
-            extents.iter().map(|e| format!("{} {} {}\n", e.inside, e.outside, e.count)).collect()
-        };
         write_file(pid, "gid_map", &text(&self.gids))?;
         write_file(pid, "uid_map", &text(&self.uids))
     }
+}
+
+/// Returns the text of a map file.
+fn text<Guest: Id, Host: Id>(extents: &[Extent<Guest, Host>]) -> String {
+    let lines = extents.iter().map(Extent::numbers);
+    lines.map(|[inside, outside, count]| format!("{inside} {outside} {count}\n")).collect()
 }
 
 fn write_file(pid: u32, name: &str, text: &str) -> Result<(), SandboxError> {
@@ -38,8 +43,12 @@ fn write_file(pid: u32, name: &str, text: &str) -> Result<(), SandboxError> {
         .map_err(|error| SandboxError::WriteMap { file: name.to_owned(), source: error.into() })
 }
 
-fn run_tool(tool: &Path, pid: u32, extents: &[Extent]) -> Result<(), SandboxError> {
-    let numbers = extents.iter().flat_map(|e| [e.inside, e.outside, e.count]);
+fn run_tool<Guest: Id, Host: Id>(
+    tool: &Path,
+    pid: u32,
+    extents: &[Extent<Guest, Host>],
+) -> Result<(), SandboxError> {
+    let numbers = extents.iter().flat_map(Extent::numbers);
     let output = Command::new(tool)
         .arg(pid.to_string())
         .args(numbers.map(|number| number.to_string()))

@@ -137,7 +137,7 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
         rustix::stdio::dup2_stdin(&null)?;
         for pipe in [stdout, stderr] {
             // So that the user can open /dev/stdout.
-            rustix::fs::fchown(pipe, Some(Uid::from_raw(who.uid)), None::<Gid>)?;
+            rustix::fs::fchown(pipe, Some(Uid::from_raw(who.uid.raw())), None::<Gid>)?;
         }
         rustix::stdio::dup2_stdout(stdout)?;
         rustix::stdio::dup2_stderr(stderr)

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+use xbuild_model::ids::{GuestGid, GuestUid};
 use xbuild_model::passwd::{self, User};
 use xbuild_model::run::Security;
 
@@ -64,7 +65,7 @@ fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
 
 /// Refuses a user other than root where only root exists.
 pub(super) fn check(user: &str, who: &User, ids: Ids) -> Result<(), RunError> {
-    if ids == Ids::Range || (who.uid == 0 && who.gid == 0) {
+    if ids == Ids::Range || (who.uid == GuestUid::ROOT && who.gid == GuestGid::ROOT) {
         return Ok(());
     }
     Err(unmapped(user, who, "only root exists in a user namespace with a single id"))
@@ -73,8 +74,8 @@ pub(super) fn check(user: &str, who: &User, ids: Ids) -> Result<(), RunError> {
 fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
     RunError::UnmappedUser {
         user: user.to_owned(),
-        uid: who.uid,
-        gid: who.gid,
+        uid: who.uid.raw(),
+        gid: who.gid.raw(),
         reason: reason.to_owned(),
     }
 }
@@ -100,14 +101,14 @@ pub(super) fn become_user(
         limit_capabilities().map_err(RunError::setup("drop capabilities"))?;
     }
     if ids == Ids::Range {
-        let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
         rustix::thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
     }
-    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    let (uid, gid) = (Uid::from_raw(who.uid.raw()), Gid::from_raw(who.gid.raw()));
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("set the group"))?;
     // Takes all capabilities away unless it is root again.
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the user"))?;
-    if who.uid == 0 && security == Security::Sandbox {
+    if who.uid == GuestUid::ROOT && security == Security::Sandbox {
         drop_to(CAPABILITIES).map_err(RunError::setup("drop capabilities"))?;
     }
     Ok(())

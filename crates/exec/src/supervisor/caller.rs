@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::CapabilitySet;
+use xbuild_model::ids::{GuestGid, GuestUid};
 
 /// The longest path with its NUL: the kernel's own limit.
 const PATH_LIMIT: usize = 4096;
@@ -31,9 +32,9 @@ pub(super) struct Caller {
     pub path: CString,
     pub umask: Mode,
     /// As whom it reaches for files.
-    pub uid: u32,
-    pub gid: u32,
-    pub groups: Vec<u32>,
+    pub uid: GuestUid,
+    pub gid: GuestGid,
+    pub groups: Vec<GuestGid>,
     pub capabilities: CapabilitySet,
 }
 
@@ -107,9 +108,9 @@ fn read_path(thread: &OwnedFd, address: u64) -> Result<CString, Errno> {
 #[derive(Debug, PartialEq, Eq)]
 struct Status {
     umask: Mode,
-    uid: u32,
-    gid: u32,
-    groups: Vec<u32>,
+    uid: GuestUid,
+    gid: GuestGid,
+    groups: Vec<GuestGid>,
     capabilities: CapabilitySet,
 }
 
@@ -124,9 +125,9 @@ impl Status {
         let capabilities = u64::from_str_radix(field("CapEff")?, 16).ok()?;
         Some(Self {
             umask: Mode::from_raw_mode(u32::from_str_radix(field("Umask")?, 8).ok()?),
-            uid: id("Uid")?,
-            gid: id("Gid")?,
-            groups: groups.map(|gid| gid.parse().ok()).collect::<Option<_>>()?,
+            uid: GuestUid::new(id("Uid")?),
+            gid: GuestGid::new(id("Gid")?),
+            groups: groups.map(|gid| gid.parse().ok().map(GuestGid::new)).collect::<Option<_>>()?,
             capabilities: CapabilitySet::from_bits_retain(capabilities),
         })
     }
@@ -143,7 +144,9 @@ mod tests {
     fn status_is_read() {
         let capabilities = CapabilitySet::CHOWN | CapabilitySet::MKNOD;
         let umask = Mode::from_raw_mode(0o027);
-        let expected = Status { umask, uid: 4, gid: 8, groups: vec![10, 20], capabilities };
+        let (uid, gid) = (GuestUid::new(4), GuestGid::new(8));
+        let groups = vec![GuestGid::new(10), GuestGid::new(20)];
+        let expected = Status { umask, uid, gid, groups, capabilities };
         assert_eq!(Status::parse(STATUS), Some(expected));
         assert!(Status::parse(&STATUS.replace("10 20 ", "")).unwrap().groups.is_empty());
         for name in ["Umask", "Uid", "Gid", "Groups", "CapEff"] {

@@ -6,6 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use rustix::thread::{CapabilitySets, Gid};
+use xbuild_model::ids::{GuestGid, GuestUid};
 
 use super::caller::Caller;
 use crate::idmap::Ids;
@@ -43,7 +44,8 @@ impl Guise {
         rustix::process::umask(caller.umask);
         enter(&caller.root, &caller.start)?;
         if self.ids == Ids::Range {
-            let groups: Vec<Gid> = caller.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+            let groups: Vec<Gid> =
+                caller.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
             rustix::thread::set_thread_groups(&groups)?;
         }
         sys::set_file_ids(caller.uid, caller.gid).map_err(|_| Errno::PERM)?;
@@ -67,7 +69,7 @@ impl Guise {
     /// **Errors** — leave the process as something in between, which must end.
     pub fn take_off(&self) -> Result<(), Errno> {
         self.regain_rights()?;
-        sys::set_file_ids(0, 0).map_err(|_| Errno::PERM)?;
+        sys::set_file_ids(GuestUid::ROOT, GuestGid::ROOT).map_err(|_| Errno::PERM)?;
         if self.ids == Ids::Range {
             rustix::thread::set_thread_groups(&[])?;
         }

@@ -27,7 +27,7 @@ pub(super) fn look_up(
         None => {
             let passwd = read_text(read_file, b"etc/passwd")?;
             match passwd::look_up_user(user, &passwd, "") {
-                Ok(found) => (found.uid, found.gid),
+                Ok(found) => (found.uid.raw(), found.gid.raw()),
                 Err(UserError::NoSuchUser { .. }) => {
                     unknown(user);
                     (0, 0)
@@ -43,7 +43,7 @@ pub(super) fn look_up(
         None => {
             let groups = read_text(read_file, b"etc/group")?;
             match passwd::look_up_group(group, &groups) {
-                Ok(gid) => gid,
+                Ok(gid) => gid.raw(),
                 Err(UserError::NoSuchGroup { .. }) => {
                     unknown(group);
                     user_gid
