@@ -34,6 +34,7 @@
 
 pub mod arch;
 pub mod binfmt;
+mod capabilities;
 mod container;
 mod diagnose;
 pub mod emulator;

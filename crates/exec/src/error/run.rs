@@ -160,6 +160,12 @@ pub enum RunError {
         #[source]
         source: Errno,
     },
+    /// Rights of a process cannot be taken away.
+    #[error("cannot set up the step: drop capabilities: {reason}")]
+    Capabilities {
+        /// Why not, in words.
+        reason: String,
+    },
     /// The filter of system calls cannot be made or installed.
     #[error("cannot set up the step: {reason}")]
     Filter {

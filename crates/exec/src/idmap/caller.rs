@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
-use rustix::thread::CapabilitySet;
+use caps::Capability;
 #[cfg(test)]
 use xbuild_model::ids::Id;
 use xbuild_model::ids::{HostGid, HostUid};
 
-use crate::diagnose;
 use crate::subid::{self, Range};
+use crate::{capabilities, diagnose};
 
 /// The process that xbuild is started as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,11 @@ impl Caller {
         let uid = HostUid::new(rustix::process::geteuid().as_raw());
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let name = subid::user_name(&text("/etc/passwd"), uid);
-        let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
-        let capabilities = rustix::thread::capabilities(None);
+        let needed = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETFCAP];
         Self {
             uid,
             gid: HostGid::new(rustix::process::getegid().as_raw()),
-            may_map: capabilities.is_ok_and(|sets| sets.effective.contains(needed)),
+            may_map: capabilities::has_all(&needed),
             no_new_privs: diagnose::status_field("NoNewPrivs").is_some_and(|value| value != "0"),
             uids: subid::existing(&text("/proc/self/uid_map")),
             gids: subid::existing(&text("/proc/self/gid_map")),

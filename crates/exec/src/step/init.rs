@@ -4,18 +4,18 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use caps::CapsHashSet;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::retry_on_intr;
 use rustix::process::{Signal, WaitOptions, WaitStatus};
-use rustix::thread::CapabilitySet;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Security};
 
 use super::command::{self, Prepared};
-use super::user;
 use super::userns::kit::Kit;
 use super::userns::{build, namespaces};
+use crate::capabilities;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
@@ -65,7 +65,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         }
     };
     drop((stdout, stderr, supervisor));
-    renounce().map_err(RunError::setup("drop capabilities"))?;
+    renounce()?;
     reap(pid)
 }
 
@@ -92,10 +92,13 @@ fn end_with_reader(events: &OwnedFd) -> Result<(), RunError> {
 }
 
 /// Gives up every right and the way to the user's terminal.
-fn renounce() -> Result<(), Errno> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stderr(&null)?;
-    user::drop_to(CapabilitySet::empty())
+fn renounce() -> Result<(), RunError> {
+    let silence = || {
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::stdio::dup2_stderr(&null)
+    };
+    silence().map_err(RunError::setup("close standard error"))?;
+    capabilities::drop_to(&CapsHashSet::new())
 }
 
 /// Waits until the command ends, and reaps the processes that it left behind meanwhile.

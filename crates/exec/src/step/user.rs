@@ -6,31 +6,14 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+use rustix::thread::{Gid, Uid};
 use xbuild_model::ids::{GuestGid, GuestUid};
 use xbuild_model::passwd::{self, User};
 use xbuild_model::run::Security;
 
+use crate::capabilities;
 use crate::error::RunError;
 use crate::idmap::Ids;
-
-/// What root of a container may do: the list that Docker has, so that commands find what they are
-/// used to. All of it counts for the ids of the build's user namespace only; raw sockets of the host
-/// cannot be opened there, whatever the list says, and device nodes are the supervisor's.
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::AUDIT_WRITE);
 
 /// Looks `USER` up in the image's own files, before anything is mounted over them.
 pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError> {
@@ -98,7 +81,7 @@ pub(super) fn become_user(
         }
     };
     if security == Security::Sandbox {
-        limit_capabilities().map_err(RunError::setup("drop capabilities"))?;
+        capabilities::limit_to(&capabilities::of_root())?;
     }
     if ids == Ids::Range {
         let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
@@ -109,30 +92,7 @@ pub(super) fn become_user(
     // Takes all capabilities away unless it is root again.
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the user"))?;
     if who.uid == GuestUid::ROOT && security == Security::Sandbox {
-        drop_to(CAPABILITIES).map_err(RunError::setup("drop capabilities"))?;
+        capabilities::drop_to(&capabilities::of_root())?;
     }
     Ok(())
-}
-
-/// Takes the other capabilities away from everything that the process will execute.
-fn limit_capabilities() -> Result<(), Errno> {
-    // The kernel may know more of them than we do.
-    for number in 0..64_u32 {
-        let set = CapabilitySet::from_bits_retain(1 << number);
-        if CAPABILITIES.contains(set) {
-            continue;
-        }
-        match rustix::thread::remove_capability_from_bounding_set(set) {
-            Err(Errno::INVAL) => break,
-            result => result?,
-        }
-    }
-    Ok(())
-}
-
-/// Leaves the process with these capabilities at most, none of them inheritable.
-pub(super) fn drop_to(kept: CapabilitySet) -> Result<(), Errno> {
-    let sets =
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets)
 }

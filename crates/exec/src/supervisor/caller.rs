@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use caps::CapsHashSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::thread::CapabilitySet;
 use xbuild_model::ids::{GuestGid, GuestUid};
+
+use crate::capabilities;
 
 /// The longest path with its NUL: the kernel's own limit.
 const PATH_LIMIT: usize = 4096;
@@ -35,7 +37,7 @@ pub(super) struct Caller {
     pub uid: GuestUid,
     pub gid: GuestGid,
     pub groups: Vec<GuestGid>,
-    pub capabilities: CapabilitySet,
+    pub capabilities: CapsHashSet,
 }
 
 impl Caller {
@@ -111,7 +113,7 @@ struct Status {
     uid: GuestUid,
     gid: GuestGid,
     groups: Vec<GuestGid>,
-    capabilities: CapabilitySet,
+    capabilities: CapsHashSet,
 }
 
 impl Status {
@@ -122,19 +124,21 @@ impl Status {
         // Real, effective, saved, of the file system.
         let id = |name: &str| field(name)?.split('\t').nth(3)?.parse().ok();
         let groups = field("Groups")?.split_ascii_whitespace();
-        let capabilities = u64::from_str_radix(field("CapEff")?, 16).ok()?;
+        let bits = u64::from_str_radix(field("CapEff")?, 16).ok()?;
         Some(Self {
             umask: Mode::from_raw_mode(u32::from_str_radix(field("Umask")?, 8).ok()?),
             uid: GuestUid::new(id("Uid")?),
             gid: GuestGid::new(id("Gid")?),
             groups: groups.map(|gid| gid.parse().ok().map(GuestGid::new)).collect::<Option<_>>()?,
-            capabilities: CapabilitySet::from_bits_retain(capabilities),
+            capabilities: capabilities::from_bits(bits),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use caps::Capability;
+
     use super::*;
 
     const STATUS: &str = "Name:\tsh\\nUid:\t9\t9\t9\t9\nUmask:\t0027\nState:\tS (sleeping)\n\
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn status_is_read() {
-        let capabilities = CapabilitySet::CHOWN | CapabilitySet::MKNOD;
+        let capabilities = [Capability::CAP_CHOWN, Capability::CAP_MKNOD].into_iter().collect();
         let umask = Mode::from_raw_mode(0o027);
         let (uid, gid) = (GuestUid::new(4), GuestGid::new(8));
         let groups = vec![GuestGid::new(10), GuestGid::new(20)];

@@ -2,10 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
+use caps::{CapSet, CapsHashSet};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
-use rustix::thread::{CapabilitySets, Gid};
+use rustix::thread::Gid;
 use xbuild_model::ids::{GuestGid, GuestUid};
 
 use super::caller::Caller;
@@ -17,7 +18,8 @@ use crate::sys;
 pub(super) struct Guise {
     root: OwnedFd,
     folder: OwnedFd,
-    capabilities: CapabilitySets,
+    /// The rights that it has at most.
+    permitted: CapsHashSet,
     /// Who ends this process by ending.
     parent: Option<Pid>,
     ids: Ids,
@@ -32,7 +34,7 @@ impl Guise {
         Ok(Self {
             root: open("/")?,
             folder: open(".")?,
-            capabilities: rustix::thread::capabilities(None)?,
+            permitted: caps::read(None, CapSet::Permitted).map_err(|_| Errno::PERM)?,
             parent: rustix::process::getppid(),
             ids,
         })
@@ -54,14 +56,12 @@ impl Guise {
 
     /// Leaves no right that the caller lacks.
     pub fn limit_rights(&self, caller: &Caller) -> Result<(), Errno> {
-        let effective = caller.capabilities & self.capabilities.permitted;
-        rustix::thread::set_capabilities(None, CapabilitySets { effective, ..self.capabilities })
+        set_rights(&caller.capabilities.intersection(&self.permitted).copied().collect())
     }
 
     /// Has all rights again, but still the caller's ids and place.
     pub fn regain_rights(&self) -> Result<(), Errno> {
-        let effective = self.capabilities.permitted;
-        rustix::thread::set_capabilities(None, CapabilitySets { effective, ..self.capabilities })
+        set_rights(&self.permitted)
     }
 
     /// Is itself again.
@@ -79,6 +79,10 @@ impl Guise {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() == self.parent { Ok(()) } else { Err(Errno::SRCH) }
     }
+}
+
+fn set_rights(effective: &CapsHashSet) -> Result<(), Errno> {
+    caps::set(None, CapSet::Effective, effective).map_err(|_| Errno::PERM)
 }
 
 /// Makes `root` the root of this process, and `folder` its working directory.

@@ -3,9 +3,9 @@
 //! An empty regular file with an attribute ([`xbuild_model::device`]) stands in for the device, and
 //! the step's records name it.
 
+use caps::Capability;
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
-use rustix::thread::CapabilitySet;
 use xbuild_model::device::{self, Device, DeviceKind};
 use xbuild_model::records::Records;
 
@@ -65,7 +65,7 @@ impl Mknod {
         let mode = Mode::from_raw_mode(self.mode);
         // The kernel reports every other error before it refuses the device as such.
         match rustix::fs::mknodat(CWD, &*caller.path, kind, mode, number) {
-            Err(Errno::PERM) if caller.capabilities.contains(CapabilitySet::MKNOD) => {}
+            Err(Errno::PERM) if caller.capabilities.contains(&Capability::CAP_MKNOD) => {}
             result => return result,
         }
         if records.devices.len() == DEVICE_LIMIT && !records.devices.contains(&self.device) {
