@@ -1,12 +1,11 @@
 //! The system calls that have no safe wrapper. Nothing else in this crate is `unsafe`.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::process::Pid;
-use xbuild_model::ids::{GuestGid, GuestUid};
 
 // ---- Processes -----------------------------------------------------------------------------
 
@@ -41,13 +40,8 @@ pub(crate) fn reset_signals() {
         // the C library keeps for itself, are refused without effect.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    // SAFETY: the set is initialised by `sigemptyset` before it is read; the old set is not asked
-    // for.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-    }
+    // It cannot fail: the set is valid, and so is the way of changing it.
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
 /// Ends the process at once by SIGHUP, SIGINT and SIGTERM, with 128 and the number as its status,
@@ -109,18 +103,6 @@ fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> 
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Executes a program; returns only if that cannot be done, with the reason.
-pub(crate) fn execve(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (argv, env) = (pointers(argv), pointers(env));
-    // SAFETY: the three point to texts that end in NUL and to lists of them that end in a null
-    // pointer; all are alive until the call returns.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
-    io::Error::last_os_error()
-}
-
 /// Ends the process at once, without running what Rust or the C library does at the end of one.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: always sound; nothing of this process is used any more.
@@ -168,8 +150,6 @@ pub(crate) fn loopback_up() -> io::Result<()> {
 }
 
 // ---- Seccomp, emulators, probing -----------------------------------------------------------
-
-use std::ffi::CStr;
 
 /// Puts the calling thread under a filter program. Does not allocate.
 pub(crate) fn set_seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
@@ -250,21 +230,6 @@ pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) ->
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Has the calling thread, which must be allowed to, reach for files as this user and group.
-pub(crate) fn set_file_ids(uid: GuestUid, gid: GuestGid) -> io::Result<()> {
-    // SAFETY: these take numbers only. They tell the former id, never whether they worked: an
-    // invalid one changes nothing and so asks.
-    let (uid_now, gid_now) = unsafe {
-        libc::setfsgid(gid.raw());
-        libc::setfsuid(uid.raw());
-        (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX))
-    };
-    if (uid_now.cast_unsigned(), gid_now.cast_unsigned()) == (uid.raw(), gid.raw()) {
-        return Ok(());
-    }
-    Err(io::Error::from_raw_os_error(libc::EPERM))
-}
-
 /// Forks a child that runs `child` and exits with what it returns.
 ///
 /// The caller may have threads, so the child must not allocate, lock or panic: it makes system
@@ -279,13 +244,6 @@ pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<rustix::proce
         unsafe { libc::_exit(status) }
     }
     rustix::process::Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)
-}
-
-/// Moves the calling process, which must have one thread, into new namespaces (`CLONE_NEW*`).
-pub(crate) fn unshare(flags: i32) -> io::Result<()> {
-    // SAFETY: namespace flags share no memory or descriptor table with anyone.
-    let result = unsafe { libc::unshare(flags) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Becomes the program `path`, with arguments that are all the same and an empty environment.

@@ -39,6 +39,12 @@ impl From<io::Error> for Errno {
     }
 }
 
+impl From<nix::errno::Errno> for Errno {
+    fn from(error: nix::errno::Errno) -> Self {
+        Self(error as i32)
+    }
+}
+
 impl From<rustix::io::Errno> for Errno {
     fn from(error: rustix::io::Errno) -> Self {
         Self(error.raw_os_error())

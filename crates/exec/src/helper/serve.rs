@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountPropagationFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -91,13 +92,13 @@ fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
 
 /// Makes the user namespace, whose id map the main process writes, and the mount namespace in it.
 fn enter_namespaces(socket: &OwnedFd, ids: Ids) -> Result<(), SandboxError> {
-    sys::unshare(libc::CLONE_NEWUSER).map_err(unshare_failed("user"))?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(unshare_failed("user"))?;
     Message::Unshared.send(socket, &[])?;
     let (Message::Mapped, _) = Message::receive(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the map".to_owned() });
     };
     become_root(ids)?;
-    sys::unshare(libc::CLONE_NEWNS).map_err(unshare_failed("mount"))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(unshare_failed("mount"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(failed("make all mounts private"))
 }
@@ -114,7 +115,7 @@ fn look_bigger() {
     }
 }
 
-fn unshare_failed(namespace: &str) -> impl FnOnce(io::Error) -> SandboxError {
+fn unshare_failed(namespace: &str) -> impl FnOnce(nix::errno::Errno) -> SandboxError {
     move |error| SandboxError::Unshare { namespace: namespace.to_owned(), source: error.into() }
 }
 

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -276,7 +277,9 @@ fn experiment(subjects: &[Subject], maps: &IdMaps, say: &dyn Fn(What, u8, i32)) 
     };
     // Without a /dev/null an emulator that complains is heard; that is all.
     let _ = silence();
-    if !tell(What::UserNamespace, enter(libc::CLONE_NEWUSER)) || !tell(What::IdMap, maps.write()) {
+    if !tell(What::UserNamespace, enter(CloneFlags::CLONE_NEWUSER))
+        || !tell(What::IdMap, maps.write())
+    {
         return;
     }
     let root = match stage(subjects) {
@@ -317,9 +320,8 @@ fn experiment(subjects: &[Subject], maps: &IdMaps, say: &dyn Fn(What, u8, i32)) 
     }
 }
 
-fn enter(namespaces: i32) -> Result<(), Errno> {
-    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    sys::unshare(namespaces).map_err(errno)?;
+fn enter(namespaces: CloneFlags) -> Result<(), Errno> {
+    unshare(namespaces).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
     // The kernel may forget this when credentials change.
     die_with_parent()
 }
@@ -352,7 +354,7 @@ fn put(folder: BorrowedFd<'_>, path: &CStr, contents: &[u8], flags: OFlags) -> R
 
 /// Enters a mount namespace and returns a tmpfs there with the test programs.
 fn stage(subjects: &[Subject]) -> Result<OwnedFd, Errno> {
-    enter(libc::CLONE_NEWNS)?;
+    enter(CloneFlags::CLONE_NEWNS)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(c"/", private)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;

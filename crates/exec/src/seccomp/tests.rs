@@ -1,5 +1,7 @@
 use libc::sock_filter;
 
+use nix::sched::{CloneFlags, unshare};
+
 use super::*;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -263,7 +265,7 @@ fn the_kernel_applies_the_filter() {
 
     let status = under_filter(Arch::I386, || {
         let socket = |family| rustix::net::socket(family, SocketType::DGRAM, None).map(drop);
-        let unshared = sys::unshare(libc::CLONE_NEWUSER).map_err(|error| error.raw_os_error());
+        let unshared = unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Some(errno as i32));
         let forked = sys::fork_bare(|| 0);
         let results = [
             socket(AddressFamily::INET) == Ok(()),

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use nix::errno::Errno as Refused;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use xbuild_model::Platform;
@@ -68,11 +69,11 @@ impl Command {
     fn execute(&self, platform: &Platform) -> RunError {
         let mut refusal = None;
         for candidate in &self.candidates {
-            let error = sys::execve(candidate, &self.argv, &self.env);
-            match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) if !exists(candidate) => {}
+            let Err(error) = nix::unistd::execve(candidate, &self.argv, &self.env);
+            match error {
+                Refused::ENOENT | Refused::ENOTDIR if !exists(candidate) => {}
                 // Another folder may have one that can be executed.
-                Some(libc::EACCES) if self.path.is_some() => {
+                Refused::EACCES if self.path.is_some() => {
                     refusal.get_or_insert((candidate, error));
                 }
                 _ => {
@@ -94,9 +95,9 @@ impl Command {
             }
         };
         let program = shown(candidate);
-        match error.raw_os_error() {
-            Some(libc::ENOENT) => RunError::NoInterpreter { program },
-            Some(libc::ENOEXEC) => RunError::Format { program, platform: platform.to_string() },
+        match error {
+            Refused::ENOENT => RunError::NoInterpreter { program },
+            Refused::ENOEXEC => RunError::Format { program, platform: platform.to_string() },
             _ => RunError::Execute { program, source: error.into() },
         }
     }

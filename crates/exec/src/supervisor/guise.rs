@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use caps::{CapSet, CapsHashSet};
+use nix::unistd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
@@ -11,7 +12,6 @@ use xbuild_model::ids::{GuestGid, GuestUid};
 
 use super::caller::Caller;
 use crate::idmap::Ids;
-use crate::sys;
 
 /// What this process is when it is itself: root of the build's user namespace, with all rights
 /// there.
@@ -50,7 +50,7 @@ impl Guise {
                 caller.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
             rustix::thread::set_thread_groups(&groups)?;
         }
-        sys::set_file_ids(caller.uid, caller.gid).map_err(|_| Errno::PERM)?;
+        set_file_ids(caller.uid, caller.gid)?;
         self.limit_rights(caller)
     }
 
@@ -69,7 +69,7 @@ impl Guise {
     /// **Errors** — leave the process as something in between, which must end.
     pub fn take_off(&self) -> Result<(), Errno> {
         self.regain_rights()?;
-        sys::set_file_ids(GuestUid::ROOT, GuestGid::ROOT).map_err(|_| Errno::PERM)?;
+        set_file_ids(GuestUid::ROOT, GuestGid::ROOT)?;
         if self.ids == Ids::Range {
             rustix::thread::set_thread_groups(&[])?;
         }
@@ -79,6 +79,19 @@ impl Guise {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() == self.parent { Ok(()) } else { Err(Errno::SRCH) }
     }
+}
+
+/// Reaches for files as this user and group from here on.
+fn set_file_ids(uid: GuestUid, gid: GuestGid) -> Result<(), Errno> {
+    let (uid, gid) = (unistd::Uid::from_raw(uid.raw()), unistd::Gid::from_raw(gid.raw()));
+    unistd::setfsgid(gid);
+    unistd::setfsuid(uid);
+    // The calls return the former id, whether they worked or not. An invalid one changes nothing.
+    let now = (
+        unistd::setfsuid(unistd::Uid::from_raw(u32::MAX)),
+        unistd::setfsgid(unistd::Gid::from_raw(u32::MAX)),
+    );
+    if now == (uid, gid) { Ok(()) } else { Err(Errno::PERM) }
 }
 
 fn set_rights(effective: &CapsHashSet) -> Result<(), Errno> {

@@ -1,5 +1,6 @@
 //! The namespaces of a step, inside the build's user namespace.
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::io::Errno;
 
 use crate::error::RunError;
@@ -8,23 +9,23 @@ use crate::sys;
 /// Makes the namespaces of a step, apart from the mount and network namespaces, which pid 1 makes
 /// for itself: the calling process stays where the folders' paths are good.
 pub(crate) fn enter() -> Result<(), RunError> {
-    let flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    sys::unshare(flags).map_err(RunError::setup("unshare"))?;
-    match sys::unshare(libc::CLONE_NEWCGROUP) {
+    let flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    unshare(flags).map_err(RunError::setup("unshare"))?;
+    match unshare(CloneFlags::CLONE_NEWCGROUP) {
         // The kernel has no cgroups at all.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        Err(nix::errno::Errno::EINVAL) => Ok(()),
         result => result.map_err(RunError::setup("unshare the cgroup namespace")),
     }
 }
 
 /// Makes the mount namespace.
 pub(crate) fn enter_mounts() -> Result<(), RunError> {
-    sys::unshare(libc::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))
+    unshare(CloneFlags::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))
 }
 
 /// Makes a network namespace with a loopback interface only.
 pub(super) fn enter_network() -> Result<(), RunError> {
-    sys::unshare(libc::CLONE_NEWNET).map_err(RunError::setup("unshare the network namespace"))?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(RunError::setup("unshare the network namespace"))?;
     sys::loopback_up().map_err(RunError::setup("switch the loopback interface on"))
 }
 
