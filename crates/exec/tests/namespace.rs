@@ -12,6 +12,8 @@ mod joined;
 mod mounts;
 #[path = "namespace/nodes.rs"]
 mod nodes;
+#[path = "namespace/spans.rs"]
+mod spans;
 #[path = "namespace/steps.rs"]
 mod steps;
 #[path = "namespace/support.rs"]
@@ -40,8 +42,10 @@ fn main() -> ExitCode {
         return support::hold();
     }
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let mut failed =
-        support::run_all(&[steps::ALL, mounts::ALL, nodes::ALL, joined::ALL].concat(), &filter);
+    let mut failed = support::run_all(
+        &[steps::ALL, mounts::ALL, nodes::ALL, joined::ALL, spans::ALL].concat(),
+        &filter,
+    );
     let root = rustix::process::geteuid().is_root();
     if root && std::env::var_os(SECOND_RUN).is_none() {
         println!("\nas an ordinary user:");

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use rustix::pipe::PipeFlags;
+use tracing::debug_span;
+use tracing::field::Empty;
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Security};
@@ -24,6 +26,9 @@ impl Runner for Sandbox {
         mounts: &[ReadyMount],
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
+        let span =
+            debug_span!("command", platform = %request.platform, exit = Empty, signal = Empty);
+        let _entered = span.enter();
         // The agents serve the step until the command has ended.
         let (mounts, _agents) = lend_agents(root, mounts)?;
         let request = StepRequest {
@@ -35,7 +40,12 @@ impl Runner for Sandbox {
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
             output.line(true, note.as_bytes());
         }
-        match outcome.result? {
+        let exit = outcome.result?;
+        match exit {
+            Exit::Code(code) => span.record("exit", code),
+            Exit::Signal(signal) => span.record("signal", signal),
+        };
+        match exit {
             Exit::Code(0) => Ok(outcome.records),
             exit => {
                 let emulated = self.is_emulated(&request.run.platform);

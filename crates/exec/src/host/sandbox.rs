@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::pipe::PipeFlags;
+use tracing::{debug, debug_span};
 use xbuild_model::StepFailure;
 use xbuild_model::records::Owners;
 use xbuild_model::run::Network;
@@ -17,7 +18,7 @@ use super::launch::{Helper, Sockets};
 use super::task::Pending;
 use crate::binfmt::Registration;
 use crate::error::SandboxError;
-use crate::ladder::{self, Choice, Findings, Isolation};
+use crate::ladder::{self, Choice, Findings, Isolation, Refusal};
 use crate::protocol::{self, JoinRequest};
 use crate::wire;
 
@@ -69,13 +70,20 @@ impl Sandbox {
     ///
     /// **Errors** — those of [`ladder::choose`].
     fn choice(&self) -> Result<&Choice, SandboxError> {
-        let choose = || ladder::choose(self.isolation, &Findings::untried(&self.search_path));
+        let choose = || {
+            let findings = Findings::untried(&self.search_path);
+            ladder::choose(self.isolation, &findings).inspect(explain)
+        };
         self.choice.get_or_init(choose).as_ref().map_err(Clone::clone)
     }
 
     /// Starts the helper, if it is not running yet.
     fn sockets(&self) -> Result<&Sockets, SandboxError> {
-        let start = || Helper::start(self.choice()?, &self.take_emulators());
+        let start = || {
+            let (choice, emulators) = (self.choice()?, self.take_emulators());
+            let span = debug_span!("sandbox", rung = %choice, emulators = emulators.len());
+            span.in_scope(|| Helper::start(choice, &emulators))
+        };
         self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?.sockets()
     }
 
@@ -113,6 +121,13 @@ impl Sandbox {
             _ => failed(error),
         })?;
         Ok(Pending { task: name, pipe: ours })
+    }
+}
+
+/// Tells whoever traces the build why the rung is no higher one.
+fn explain(choice: &Choice) {
+    for Refusal { rung, need, gap } in &choice.refused {
+        debug!(%rung, %need, why = gap.why, remedy = gap.how_to_get, "rung out of reach");
     }
 }
 
