@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use oci_spec::image::{MediaType, SCHEMA_VERSION};
 use serde::Serialize;
-use xbuild_model::manifest::{Compression, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
+use xbuild_model::manifest::Compression;
 use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform};
 
 use crate::error::AssembleError;
@@ -128,7 +129,10 @@ impl Assembled {
 /// let images = vec![image("linux/arm64"), image("linux/s390x")];
 /// let assembled = assemble(&platforms, images, &AssembleOptions::default())?;
 /// assert_eq!(assembled.images[0].platform, platforms[0]);
-/// # Ok::<(), xbuild_image::AssembleError>(())
+/// // The bytes are the documents: any other library reads them.
+/// let index = oci_spec::image::ImageIndex::from_reader(assembled.root().1)?;
+/// assert_eq!(index.manifests()[0].digest().to_string(), assembled.images[0].descriptor.digest.to_string());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn assemble(
     platforms: &[Platform],
@@ -159,16 +163,16 @@ fn assemble_image(image: ImageParts) -> Result<AssembledImage, AssembleError> {
         return Err(AssembleError::LayerCount { platform, layers, diff_ids });
     }
     let config = to_json(&image.config);
-    let config_descriptor = Descriptor::of(OCI_CONFIG, &config);
+    let config_descriptor = Descriptor::of(MediaType::ImageConfig.as_ref(), &config);
     let layers = image.layers.into_iter().map(oci_layer).collect::<Result<Vec<_>, _>>()?;
     let manifest = to_json(&Manifest {
-        schema_version: 2,
-        media_type: Some(OCI_MANIFEST.to_owned()),
+        schema_version: SCHEMA_VERSION,
+        media_type: Some(MediaType::ImageManifest.into()),
         config: config_descriptor.clone(),
         layers: layers.clone(),
         annotations: image.annotations,
     });
-    let mut descriptor = Descriptor::of(OCI_MANIFEST, &manifest);
+    let mut descriptor = Descriptor::of(MediaType::ImageManifest.as_ref(), &manifest);
     descriptor.platform = Some(xbuild_model::manifest::DescriptorPlatform {
         os_version: image.config.os_version,
         os_features: image.config.os_features,
@@ -180,12 +184,12 @@ fn assemble_image(image: ImageParts) -> Result<AssembledImage, AssembleError> {
 
 fn assemble_index(images: &[AssembledImage], options: &AssembleOptions) -> AssembledIndex {
     let bytes = to_json(&Index {
-        schema_version: 2,
-        media_type: Some(OCI_INDEX.to_owned()),
+        schema_version: SCHEMA_VERSION,
+        media_type: Some(MediaType::ImageIndex.into()),
         manifests: images.iter().map(|image| image.descriptor.clone()).collect(),
         annotations: options.index_annotations.clone(),
     });
-    let mut descriptor = Descriptor::of(OCI_INDEX, &bytes);
+    let mut descriptor = Descriptor::of(MediaType::ImageIndex.as_ref(), &bytes);
     descriptor.annotations = options.index_descriptor_annotations.clone();
     AssembledIndex { descriptor, bytes }
 }
@@ -212,7 +216,7 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
     use xbuild_model::DiffId;
-    use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP};
+    use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_CONFIG, OCI_LAYER_GZIP};
 
     use super::*;
 

@@ -1,14 +1,14 @@
 //! Manifests, indexes and configurations: bytes to values, with everything that can be wrong
 //! about them checked. No I/O.
 
+use oci_spec::image::MediaType;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use xbuild_model::manifest::{
-    Compression, DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
-};
+use xbuild_model::manifest::Compression;
 use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest};
 
 use crate::error::DocumentError;
+use crate::media_type;
 use crate::printable::printable;
 
 /// How many bytes a manifest or index may have. **Source** — OCI distribution-spec § Pushing
@@ -50,10 +50,7 @@ impl Document {
     /// `claimed` is the media type of the header or descriptor that led to it. A document that is
     /// both index and manifest, or another than is claimed, is refused: two readers of it could
     /// see two images.
-    pub fn parse(
-        claimed: Option<&str>,
-        bytes: &[u8],
-    ) -> Result<(Self, &'static str), DocumentError> {
+    pub fn parse(claimed: Option<&str>, bytes: &[u8]) -> Result<(Self, MediaType), DocumentError> {
         let json = |source| DocumentError::Json { source };
         let probe: Probe = serde_json::from_slice(bytes).map_err(json)?;
         // Servers that know nothing of manifests send them as some text or bytes.
@@ -63,11 +60,12 @@ impl Document {
         let claimed = claimed.filter(says_nothing);
         let shape = probe.shape()?;
         let mut media_type = match shape {
-            Kind::Index => OCI_INDEX,
-            Kind::Manifest => OCI_MANIFEST,
+            Kind::Index => MediaType::ImageIndex,
+            Kind::Manifest => MediaType::ImageManifest,
         };
         for claim in [probe.media_type.as_deref(), claimed].into_iter().flatten() {
-            media_type = known_type(claim, shape)?;
+            check_claim(claim, shape)?;
+            media_type = MediaType::from(claim);
         }
         if let (Some(claimed), Some(own)) = (claimed, probe.media_type.as_deref())
             && claimed != own
@@ -101,20 +99,14 @@ fn mismatch(claimed: &str, actual: &str) -> DocumentError {
     DocumentError::MediaType { claimed: printable(claimed, 100), actual: printable(actual, 100) }
 }
 
-/// Returns the constant for a media type, which must be one of documents of that shape.
-fn known_type(media_type: &str, shape: Kind) -> Result<&'static str, DocumentError> {
-    let (known, kind) = match media_type {
-        OCI_INDEX => (OCI_INDEX, Kind::Index),
-        DOCKER_INDEX => (DOCKER_INDEX, Kind::Index),
-        OCI_MANIFEST => (OCI_MANIFEST, Kind::Manifest),
-        DOCKER_MANIFEST => (DOCKER_MANIFEST, Kind::Manifest),
-        other => return Err(DocumentError::NotAnImage { what: printable(other, 100) }),
-    };
-    let actual = match shape {
-        Kind::Index => "an index",
-        Kind::Manifest => "a manifest",
-    };
-    if kind == shape { Ok(known) } else { Err(mismatch(media_type, actual)) }
+/// Checks that a media type is one of documents of that shape.
+fn check_claim(claim: &str, shape: Kind) -> Result<(), DocumentError> {
+    match (media_type::of(claim), shape) {
+        (MediaType::ImageIndex, Kind::Index) | (MediaType::ImageManifest, Kind::Manifest) => Ok(()),
+        (MediaType::ImageIndex, Kind::Manifest) => Err(mismatch(claim, "a manifest")),
+        (MediaType::ImageManifest, Kind::Index) => Err(mismatch(claim, "an index")),
+        _ => Err(DocumentError::NotAnImage { what: printable(claim, 100) }),
+    }
 }
 
 /// Checks that a document may be read at all: its size is known before its bytes are.
@@ -140,7 +132,12 @@ pub fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), Document
 
 /// Returns whether a manifest is one of a container image: an artifact has another configuration.
 pub(crate) fn is_image(manifest: &Manifest) -> bool {
-    matches!(manifest.config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG)
+    media_type::of(&manifest.config.media_type) == MediaType::ImageConfig
+}
+
+/// Returns whether a descriptor points to an index.
+pub(crate) fn is_index(descriptor: &Descriptor) -> bool {
+    media_type::of(&descriptor.media_type) == MediaType::ImageIndex
 }
 
 /// Reads the configuration of `manifest`, and checks that they belong together.
@@ -165,6 +162,10 @@ pub(crate) fn parse_config(
 
 #[cfg(test)]
 mod tests {
+    use xbuild_model::manifest::{
+        DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
+    };
+
     use super::*;
 
     const INDEX: &str = r#""schemaVersion":2,"manifests":[]"#;
@@ -204,7 +205,7 @@ mod tests {
         ] {
             let found = Document::parse(claimed, text.as_bytes()).map(|(_, media_type)| media_type);
             let shown = &text[..text.len().min(200)];
-            assert_eq!(found.ok(), expected, "{claimed:?} {shown}");
+            assert_eq!(found.ok().as_ref().map(MediaType::as_ref), expected, "{claimed:?} {shown}");
         }
     }
 

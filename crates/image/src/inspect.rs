@@ -1,9 +1,8 @@
 //! Everything that an image's documents say, for display.
 
-use xbuild_model::manifest::{DOCKER_INDEX, OCI_INDEX};
 use xbuild_model::{Descriptor, ImageConfig, Index, Manifest};
 
-use crate::document::{Document, is_image};
+use crate::document::{Document, is_image, is_index};
 use crate::resolve::{Documents, config, parse};
 
 /// A manifest or index, with what it points to.
@@ -45,8 +44,6 @@ pub fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
     match parse(documents, &root, &bytes)? {
         Document::Manifest(manifest) => inspection.images.push(image(documents, root, manifest)?),
         Document::Index(index) => {
-            let is_index =
-                |d: &&Descriptor| matches!(d.media_type.as_str(), OCI_INDEX | DOCKER_INDEX);
             for entry in index.manifests.iter().filter(|entry| !is_index(entry)) {
                 let bytes = documents.manifest(entry)?;
                 if let Document::Manifest(manifest) = parse(documents, entry, &bytes)? {

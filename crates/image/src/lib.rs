@@ -7,6 +7,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | `document` | [`Document`]: bytes to manifests and indexes, with all that can be wrong |
+//! | `media_type` | media types of OCI and Docker |
 //! | `resolve`, `inspect` | [`Documents`]: from a name to an image, for registries and layouts alike |
 //! | `assemble` | [`assemble()`]: built images to manifests and index |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
@@ -24,6 +25,7 @@ mod built;
 mod error;
 mod inspect;
 mod layout;
+mod media_type;
 mod resolve;
 mod validate;
 

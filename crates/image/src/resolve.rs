@@ -3,12 +3,11 @@
 //! **Source** — OCI image-spec `image-index.md`; containerd's platform matching.
 
 use bytes::Bytes;
-use xbuild_model::manifest::{DOCKER_INDEX, OCI_INDEX};
 use xbuild_model::{
     BlobSource, Descriptor, ImageConfig, ImageLayer, Index, Manifest, Platform, ResolvedImage,
 };
 
-use crate::document::{Document, is_image, parse_config};
+use crate::document::{Document, is_image, is_index, parse_config};
 use crate::error::{DocumentError, ResolveError};
 
 /// How deep indexes may be nested: the root, and those that it names.
@@ -97,7 +96,7 @@ fn collect<D: Documents>(
     }
     let mut unnamed = 0;
     for entry in index.manifests.iter().filter(|entry| !is_attestation(entry)) {
-        if matches!(entry.media_type.as_str(), OCI_INDEX | DOCKER_INDEX) {
+        if is_index(entry) {
             let bytes = documents.manifest(entry)?;
             if let Document::Index(inner) = parse(documents, entry, &bytes)? {
                 collect(documents, entry, &inner, depth + 1, candidates)?;

@@ -11,6 +11,7 @@ pub mod file_op;
 pub mod ids;
 pub mod image;
 pub mod manifest;
+mod null;
 pub mod passwd;
 pub mod platform;
 pub mod records;

@@ -241,7 +241,7 @@ impl Repository<'_> {
         let (_, media_type) = Document::parse(claimed.as_deref(), &bytes)
             .map_err(|source| self.invalid("manifest", &actual, source))?;
         self.keep(&actual, &bytes);
-        Ok((Descriptor::of(media_type, &bytes), bytes))
+        Ok((Descriptor::of(media_type.as_ref(), &bytes), bytes))
     }
 }
 

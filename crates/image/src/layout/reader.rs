@@ -6,9 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use oci_spec::image::{ANNOTATION_REF_NAME, MediaType, OciLayout, SCHEMA_VERSION};
 use rustix::fs::{Mode, OFlags, openat};
-use serde::Deserialize;
-use xbuild_model::manifest::{OCI_INDEX, REF_NAME};
 use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImage};
 
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
@@ -39,12 +38,6 @@ pub struct Layout {
     index: Index,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Marker {
-    image_layout_version: String,
-}
-
 impl Layout {
     /// Opens the layout in the folder `path` and reads its index.
     ///
@@ -56,9 +49,9 @@ impl Layout {
         let not = |reason| LayoutError::NotALayout { path: path.to_owned(), reason };
         let mut layout = Self { path: path.to_owned(), folder, index: empty_index() };
         let marker = layout.read("oci-layout", MAX_MARKER)?;
-        let marker: Marker = serde_json::from_slice(&marker)
+        let marker: OciLayout = serde_json::from_slice(&marker)
             .map_err(|_| not("its file oci-layout does not tell a version"))?;
-        if !marker.image_layout_version.starts_with("1.") {
+        if !marker.image_layout_version().starts_with("1.") {
             return Err(not("its version is not 1"));
         }
         let index = layout.read("index.json", MAX_MANIFEST)?;
@@ -142,8 +135,9 @@ impl Layout {
             return Ok(self.image(entry.clone()));
         }
         let bytes = self.read(&format!("blobs/sha256/{}", digest.hex()), MAX_MANIFEST)?;
-        let media_type = Document::parse(None, &bytes).map_or("", |(_, media_type)| media_type);
-        Ok(self.image(Descriptor::new(media_type, digest.clone(), bytes.len() as u64)))
+        let media_type = Document::parse(None, &bytes).map(|(_, media_type)| media_type.into());
+        let media_type: String = media_type.unwrap_or_default();
+        Ok(self.image(Descriptor::new(&media_type, digest.clone(), bytes.len() as u64)))
     }
 
     fn image(&self, root: Descriptor) -> NamedImage<'_> {
@@ -156,7 +150,7 @@ impl Layout {
             .index
             .manifests
             .iter()
-            .filter_map(|entry| entry.annotations.get(REF_NAME))
+            .filter_map(|entry| entry.annotations.get(ANNOTATION_REF_NAME))
             .map(String::as_str)
             .take(20)
             .collect();
@@ -215,8 +209,8 @@ impl Layout {
 /// Returns an index without entries.
 pub(super) fn empty_index() -> Index {
     Index {
-        schema_version: 2,
-        media_type: Some(OCI_INDEX.to_owned()),
+        schema_version: SCHEMA_VERSION,
+        media_type: Some(MediaType::ImageIndex.into()),
         manifests: Vec::new(),
         annotations: Default::default(),
     }
@@ -226,7 +220,11 @@ pub(super) fn empty_index() -> Index {
 fn has_tag(entry: &Descriptor, tag: &str) -> bool {
     let named =
         |name: &String| name == tag || name.rsplit_once(':').is_some_and(|(_, last)| last == tag);
-    entry.annotations.get(REF_NAME).or_else(|| entry.annotations.get(IMAGE_NAME)).is_some_and(named)
+    entry
+        .annotations
+        .get(ANNOTATION_REF_NAME)
+        .or_else(|| entry.annotations.get(IMAGE_NAME))
+        .is_some_and(named)
 }
 
 /// One image of a layout.

@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use oci_spec::image::ANNOTATION_REF_NAME;
 use sha2::{Digest as _, Sha256};
-use xbuild_model::manifest::REF_NAME;
 use xbuild_model::{Descriptor, Digest, Index, Reference};
 
 use crate::built::{Built, FoundBlob};
@@ -105,7 +105,7 @@ impl LayoutContent<'_> {
             let mut entry = root.clone();
             entry.annotations.insert(IMAGE_NAME.to_owned(), name.to_string());
             let tag = name.tag().unwrap_or("latest").to_owned();
-            entry.annotations.insert(REF_NAME.to_owned(), tag);
+            entry.annotations.insert(ANNOTATION_REF_NAME.to_owned(), tag);
             ours.push(entry);
         }
         if ours.is_empty() {
@@ -115,7 +115,10 @@ impl LayoutContent<'_> {
         let is_replaced = |entry: &Descriptor| {
             ours.iter().any(|own| match own.annotations.get(IMAGE_NAME) {
                 Some(name) => entry.annotations.get(IMAGE_NAME) == Some(name),
-                None => entry.digest == own.digest && !entry.annotations.contains_key(REF_NAME),
+                None => {
+                    entry.digest == own.digest
+                        && !entry.annotations.contains_key(ANNOTATION_REF_NAME)
+                }
             })
         };
         index.manifests.retain(|entry| !is_replaced(entry));

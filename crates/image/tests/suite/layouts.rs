@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use oci_spec::image::ANNOTATION_REF_NAME;
 use xbuild_image::{Layout, LayoutContent, LayoutError, ResolveError};
-use xbuild_model::manifest::REF_NAME;
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
     BlobSource, Descriptor, Digest, ImageLayer, LayerBlob, Platform, Reference, StepFailure,
@@ -81,8 +81,12 @@ fn adds_to_a_layout_and_replaces_names() {
     write(&one, folder.path(), &["app:1", "app:2"]).unwrap();
     write(&two, folder.path(), &["app:2"]).unwrap();
     let layout = Layout::open(folder.path()).unwrap();
-    let tags: Vec<_> =
-        layout.index().manifests.iter().map(|m| (&*m.annotations[REF_NAME], &m.digest)).collect();
+    let tags: Vec<_> = layout
+        .index()
+        .manifests
+        .iter()
+        .map(|m| (&*m.annotations[ANNOTATION_REF_NAME], &m.digest))
+        .collect();
     let digest = |images: &Images| images.assembled.root().0.digest.clone();
     assert_eq!(tags, [("1", &digest(&one)), ("2", &digest(&two))]);
     let before = fs::read(folder.path().join("index.json")).unwrap();
