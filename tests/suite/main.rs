@@ -24,3 +24,4 @@ mod push_ahead;
 mod reasons;
 mod remote;
 mod run_steps;
+mod threats;
