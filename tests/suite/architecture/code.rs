@@ -35,6 +35,8 @@ pub(super) struct File {
     pub(super) lines: usize,
     /// The name of each function, its first line, and how many it has.
     pub(super) functions: Vec<(String, usize, usize)>,
+    /// The names of all items, with methods, variants and fields.
+    pub(super) names: BTreeSet<String>,
     /// Whether the word `unsafe` is in it, other than in comments.
     pub(super) has_unsafe: bool,
 }
@@ -68,12 +70,15 @@ impl File {
         let head = file.text.lines().filter_map(|line| line.strip_prefix("//!"));
         let mut functions = Functions(Vec::new());
         file.items.iter().for_each(|item| functions.visit_item(item));
+        let mut names = Names(BTreeSet::new());
+        file.items.iter().for_each(|item| names.visit_item(item));
         Self {
             of_crate: file.of_crate.clone(),
             path: file.path.clone(),
             head: head.collect::<Vec<_>>().join("\n"),
             lines: file.text.lines().count() - file.lines_of_tests,
             functions: functions.0,
+            names: names.0,
             has_unsafe: has_unsafe(file.text.parse().unwrap()),
         }
     }
@@ -106,6 +111,20 @@ impl<'ast> Visit<'ast> for Functions {
         }
         syn::visit::visit_trait_item_fn(self, item);
     }
+}
+
+/// The names that a file gives to something.
+struct Names(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_ident(&mut self, ident: &'ast syn::Ident) {
+        self.0.insert(ident.to_string());
+    }
+
+    // Expressions and types use names.
+    fn visit_expr(&mut self, _: &'ast syn::Expr) {}
+
+    fn visit_type(&mut self, _: &'ast syn::Type) {}
 }
 
 fn has_unsafe(tokens: TokenStream) -> bool {

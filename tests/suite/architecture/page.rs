@@ -1,9 +1,11 @@
-//! `docs/architecture.md` says what is so: its table of crates is the one that is enforced.
+//! `docs/architecture.md` is true: its table of crates is the one that is enforced, and the files and
+//! names that it mentions exist.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ARROWS;
+use super::code::code;
 use super::workspace::TOP;
 
 #[test]
@@ -15,17 +17,49 @@ fn the_page_has_the_table_that_is_enforced() {
     assert_eq!(table(), enforced.into_iter().map(sorted).collect());
 }
 
-/// Returns the crates in the page's table, each with those that it uses. `all` stands for those in
-/// the rows above, save the testkit.
+#[test]
+fn every_name_on_the_page_is_in_the_code() {
+    let page = page();
+    for name in names(&page).iter().filter(|name| !name.contains(' ')) {
+        assert!(is_path(name) || is_code(name) || is_plain(name), "there is no `{name}`");
+    }
+}
+
+/// Returns whether a name with a slash is a file or a folder: `exec/ladder.rs` is in a crate,
+/// anything else begins at the top.
+fn is_path(name: &str) -> bool {
+    let top = Path::new(TOP);
+    let Some((of_crate, rest)) = name.split_once('/') else { return name.ends_with(".rs") };
+    top.join(name).exists() || top.join("crates").join(of_crate).join("src").join(rest).exists()
+}
+
+/// Returns whether each part of `crate::Type::function` is a name in the code, `crate` optional.
+fn is_code(name: &str) -> bool {
+    let files = &code().files;
+    let exists = |part: &str| {
+        ARROWS.iter().any(|(package, _)| short(package) == part)
+            || files.iter().any(|file| file.names.contains(part))
+    };
+    name.split("::").all(exists)
+}
+
+/// Returns whether a name is none of the code's: an option, a variable of a Dockerfile, a path of
+/// the system.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(['-', '$', '/']) || ["crates", "src", "xbuild", "unsafe"].contains(&name)
+}
+
+/// Returns the crates in the page's table, each with those that it uses. `all of the above` stands
+/// for those in the rows above.
 fn table() -> BTreeMap<String, Vec<String>> {
     let page = page();
-    let rows =
-        page.lines().filter_map(|line| line.strip_prefix("| ")).map(|line| line.split(" | "));
+    let lines = page.lines().skip_while(|line| !line.starts_with("| ---"));
+    let rows = lines.skip(1).map_while(|line| line.strip_prefix("| "));
     let mut table: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for mut row in rows.skip_while(|row| row.clone().nth(1) != Some("---")).skip(1) {
+    for mut row in rows.map(|line| line.split(" | ")) {
         let (name, used) = (row.nth(1).unwrap(), row.next().unwrap());
         let used = match used {
-            "all" => table.keys().filter(|name| *name != "testkit").cloned().collect(),
+            "all of the above" => table.keys().cloned().collect(),
             used => names(used),
         };
         let (name, used) = sorted((names(name).remove(0), used));

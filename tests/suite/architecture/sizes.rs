@@ -9,7 +9,7 @@ const FUNCTION: usize = 60;
 const FILE: usize = 500;
 
 /// Functions that are still longer, each with its file. The list only gets shorter.
-const LONG_FUNCTIONS: &[&str] = &["list.rs parse", "raw.rs read_entry", "build.rs run"];
+const LONG_FUNCTIONS: &[&str] = &["list.rs parse", "raw.rs read_entry"];
 
 /// Files that are still longer and do not say why. The list only gets shorter.
 const LONG_FILES: &[&str] = &[];
@@ -22,7 +22,8 @@ fn functions_fit_on_a_screen() {
         let long = file.functions.iter().filter(|(_, _, lines)| is_long(*lines));
         long.map(move |(name, ..)| format!("{file_name} {name}"))
     });
-    let found: Vec<String> = functions.collect();
+    let mut found: Vec<String> = functions.collect();
+    found.sort();
     assert_eq!(found, LONG_FUNCTIONS, "left: functions of over {FUNCTION} lines; right: the list");
 }
 
