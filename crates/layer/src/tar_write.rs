@@ -5,6 +5,8 @@
 
 use std::io::{self, Read, Write};
 
+use tar::{EntryType, UstarHeader};
+
 use crate::tar_read::{BLOCK, XATTR_PREFIX};
 use crate::whiteout::{self, Role};
 use crate::{Entry, EntryFault, Kind, LayerError, Meta, Mtime, ShownPath, capability, path};
@@ -12,10 +14,6 @@ use crate::{Entry, EntryFault, Kind, LayerError, Meta, Mtime, ShownPath, capabil
 /// The largest numbers that fit into a field of seven and of eleven octal digits.
 const MAX_OCTAL_7: u64 = 0o7_777_777;
 const MAX_OCTAL_11: u64 = 0o77_777_777_777;
-
-/// Bytes of a header's name and prefix fields.
-const NAME: usize = 100;
-const PREFIX: usize = 155;
 
 /// Bytes copied at a time.
 const BUFFER: usize = 128 << 10;
@@ -90,34 +88,36 @@ impl<W: Write> LayerWriter<W> {
         if entry.kind == Kind::Dir {
             name.push(b'/');
         }
-        let mut header = Header::new(type_flag(&entry.kind));
+        let mut header = Header::new(entry_type(&entry.kind));
         let mut records = Vec::new();
-        if !header.name(&name) {
+        if !put_name(header.ustar(), &name) {
             records.push(pax_record(b"path", &name));
         }
         if let Kind::Symlink { target } | Kind::HardLink { target } = &entry.kind
-            && !header.text(157, NAME, target)
+            && !put_text(&mut header.ustar().linkname, target)
         {
             records.push(pax_record(b"linkpath", target));
         }
         let meta = &entry.meta;
-        header.octal(100, 7, u64::from(meta.mode & 0o7777));
-        let seconds = u64::try_from(meta.mtime.secs).unwrap_or(u64::MAX);
+        header.0.set_mode(meta.mode & 0o7777);
         let size = if let Kind::File { size } = entry.kind { size } else { 0 };
-        for (key, at, digits, number, shown) in [
-            (&b"size"[..], 124, 11, size, size.to_string()),
-            (b"uid", 108, 7, u64::from(meta.uid), meta.uid.to_string()),
-            (b"gid", 116, 7, u64::from(meta.gid), meta.gid.to_string()),
-            // The least number has no counterpart above zero, which readers want.
-            (b"mtime", 136, 11, seconds, meta.mtime.secs.max(-i64::MAX).to_string()),
+        // The least number has no counterpart above zero, which readers want.
+        let seconds = meta.mtime.secs.max(-i64::MAX);
+        for (key, set, most, number) in [
+            (&b"size"[..], tar::Header::set_size as SetNumber, MAX_OCTAL_11, i128::from(size)),
+            (b"uid", tar::Header::set_uid, MAX_OCTAL_7, i128::from(meta.uid)),
+            (b"gid", tar::Header::set_gid, MAX_OCTAL_7, i128::from(meta.gid)),
+            (b"mtime", tar::Header::set_mtime, MAX_OCTAL_11, i128::from(seconds)),
         ] {
-            if !header.octal(at, digits, number) {
-                records.push(pax_record(key, shown.as_bytes()));
+            let fitting = u64::try_from(number).ok().filter(|number| *number <= most);
+            set(&mut header.0, fitting.unwrap_or(0));
+            if fitting.is_none() {
+                records.push(pax_record(key, number.to_string().as_bytes()));
             }
         }
         if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = entry.kind {
-            header.octal(329, 7, u64::from(major));
-            header.octal(337, 7, u64::from(minor));
+            header.ustar().set_device_major(major);
+            header.ustar().set_device_minor(minor);
         }
         for (name, value) in capability::exported(&meta.xattrs) {
             records.push(pax_record(&[XATTR_PREFIX, &name].concat(), &value));
@@ -125,19 +125,17 @@ impl<W: Write> LayerWriter<W> {
         if !records.is_empty() {
             self.extended_header(&records.concat())?;
         }
-        self.write(&header.finish())
+        self.write(header.finish().as_bytes())
     }
 
     fn extended_header(&mut self, records: &[u8]) -> Result<(), LayerError> {
-        let mut header = Header::new(b'x');
-        header.text(0, NAME, b"PaxHeaders/entry");
-        header.octal(100, 7, 0o644);
-        for (at, digits, number) in
-            [(108, 7, 0), (116, 7, 0), (124, 11, records.len() as u64), (136, 11, 0)]
-        {
-            header.octal(at, digits, number);
-        }
-        self.write(&header.finish())?;
+        let mut header = Header::new(EntryType::XHeader);
+        put_text(&mut header.ustar().name, b"PaxHeaders/entry");
+        header.0.set_mode(0o644);
+        header.0.set_uid(0);
+        header.0.set_gid(0);
+        header.0.set_size(records.len() as u64);
+        self.write(header.finish().as_bytes())?;
         self.write(records)?;
         self.pad(records.len() as u64)
     }
@@ -227,15 +225,15 @@ fn check(entry: &Entry) -> Result<(), EntryFault> {
     Ok(())
 }
 
-fn type_flag(kind: &Kind) -> u8 {
+fn entry_type(kind: &Kind) -> EntryType {
     match kind {
-        Kind::File { .. } => b'0',
-        Kind::HardLink { .. } => b'1',
-        Kind::Symlink { .. } => b'2',
-        Kind::CharDevice { .. } => b'3',
-        Kind::BlockDevice { .. } => b'4',
-        Kind::Dir => b'5',
-        Kind::Fifo => b'6',
+        Kind::File { .. } => EntryType::Regular,
+        Kind::HardLink { .. } => EntryType::Link,
+        Kind::Symlink { .. } => EntryType::Symlink,
+        Kind::CharDevice { .. } => EntryType::Char,
+        Kind::BlockDevice { .. } => EntryType::Block,
+        Kind::Dir => EntryType::Directory,
+        Kind::Fifo => EntryType::Fifo,
     }
 }
 
@@ -249,64 +247,56 @@ pub(crate) fn pax_record(key: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
-/// A header block in the making.
-struct Header {
-    block: [u8; BLOCK],
-}
+/// Writes a number into a field of a header, in octal if it fits.
+type SetNumber = fn(&mut tar::Header, u64);
+
+/// A header block in the making, with the time 0.
+struct Header(tar::Header);
 
 impl Header {
-    fn new(type_flag: u8) -> Self {
-        let mut block = [0; BLOCK];
-        block[156] = type_flag;
-        block[257..265].copy_from_slice(b"ustar\x0000");
-        Self { block }
+    fn new(entry_type: EntryType) -> Self {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(entry_type);
+        Self(header)
     }
 
-    /// Writes a name, in two fields if need be; returns whether it fits. Otherwise the field holds
-    /// its beginning, for readers that show it.
-    fn name(&mut self, name: &[u8]) -> bool {
-        if name.len() <= NAME {
-            return self.text(0, NAME, name);
+    fn ustar(&mut self) -> &mut UstarHeader {
+        self.0.as_ustar_mut().expect("it was made as one")
+    }
+
+    /// Writes the checksum, by custom as six digits, a NUL and a space; `tar` writes seven digits.
+    fn finish(mut self) -> tar::Header {
+        self.0.as_old_mut().cksum = [b' '; 8];
+        let sum: u32 = self.0.as_bytes().iter().map(|&byte| u32::from(byte)).sum();
+        put_text(&mut self.0.as_old_mut().cksum, format!("{sum:06o}\0").as_bytes());
+        self.0
+    }
+}
+
+/// Writes a name, in two fields if need be; returns whether it fits. Otherwise the field holds its
+/// beginning, for readers that show it.
+fn put_name(header: &mut UstarHeader, name: &[u8]) -> bool {
+    let UstarHeader { name: field, prefix, .. } = header;
+    if name.len() <= field.len() {
+        return put_text(field, name);
+    }
+    // The slash between the two fields is written in neither. That of a folder's end is not one of
+    // those.
+    let last = name.len() - 1;
+    let slash = name[..last.min(prefix.len() + 1)].iter().rposition(|&byte| byte == b'/');
+    match slash {
+        Some(slash) if slash > 0 && last - slash <= field.len() => {
+            put_text(field, &name[slash + 1..]) && put_text(prefix, &name[..slash])
         }
-        // The slash between the two fields is written in neither. That of a folder's end is not
-        // one of those.
-        let last = name.len() - 1;
-        let slash = name[..last.min(PREFIX + 1)].iter().rposition(|&byte| byte == b'/');
-        match slash {
-            Some(slash) if slash > 0 && last - slash <= NAME => {
-                self.text(0, NAME, &name[slash + 1..]) && self.text(345, PREFIX, &name[..slash])
-            }
-            _ => {
-                self.text(0, NAME, &name[..NAME]);
-                false
-            }
-        }
+        _ => put_text(field, name),
     }
+}
 
-    /// Writes text; returns whether it fits.
-    fn text(&mut self, at: usize, length: usize, text: &[u8]) -> bool {
-        let shown = &text[..text.len().min(length)];
-        self.block[at..at + shown.len()].copy_from_slice(shown);
-        shown.len() == text.len()
-    }
-
-    /// Writes a number and a NUL after it; returns whether it fits. Otherwise it writes zero.
-    fn octal(&mut self, at: usize, digits: usize, number: u64) -> bool {
-        let most = if digits == 7 { MAX_OCTAL_7 } else { MAX_OCTAL_11 };
-        let fits = number <= most;
-        let text = format!("{:0digits$o}", if fits { number } else { 0 });
-        self.text(at, digits, text.as_bytes());
-        fits
-    }
-
-    fn finish(mut self) -> [u8; BLOCK] {
-        self.block[148..156].fill(b' ');
-        let sum: u64 = self.block.iter().map(|&byte| u64::from(byte)).sum();
-        // By custom six digits, a NUL and a space.
-        self.text(148, 6, format!("{sum:06o}").as_bytes());
-        self.block[154] = 0;
-        self.block
-    }
+/// Writes text at the beginning of a field; returns whether it fits.
+fn put_text(field: &mut [u8], text: &[u8]) -> bool {
+    let shown = text.len().min(field.len());
+    field[..shown].copy_from_slice(&text[..shown]);
+    shown == text.len()
 }
 
 #[cfg(test)]

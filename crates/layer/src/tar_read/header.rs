@@ -1,4 +1,10 @@
-//! One header block: fields at fixed places.
+//! One header block. The places of its fields are those of the `tar` crate's types; what stands in
+//! them is read here, since that crate is more lenient than a layer may be, see
+//! `docs/decisions/0008-tar-headers.md`.
+
+use std::ops::Range;
+
+use tar::{EntryType, GnuHeader, OldHeader, UstarHeader};
 
 use crate::TarFault;
 
@@ -7,119 +13,130 @@ use super::numbers::number;
 /// Bytes in a block: headers are one block, contents are padded to whole blocks.
 pub(crate) const BLOCK: usize = 512;
 
+/// Where the POSIX form keeps its magic and its version.
+const MAGIC: Range<usize> = 257..263;
+const VERSION: Range<usize> = 263..265;
+
 /// A header block whose checksum is right.
 pub(super) struct Header<'b> {
-    block: &'b [u8; BLOCK],
-}
-
-/// What the magic field says about the rest of the block.
-#[derive(PartialEq)]
-enum Format {
-    /// Seventh Edition: no prefix, no device numbers.
-    V7,
-    /// POSIX: a prefix that comes before the name.
-    Ustar,
-    /// GNU: sparse maps and times where POSIX has the prefix.
-    Gnu,
+    header: &'b tar::Header,
 }
 
 impl<'b> Header<'b> {
     /// Takes a block as a header.
-    pub(super) fn new(block: &'b [u8; BLOCK]) -> Result<Self, TarFault> {
-        let header = Self { block };
-        let told = header.number(148, 8, "checksum")?;
-        // The checksum field itself counts as eight spaces. Old tars added up signed bytes.
-        let outside = || block[..148].iter().chain(&block[156..]);
-        let unsigned: i64 = outside().map(|&byte| i64::from(byte)).sum();
-        let signed: i64 = outside().map(|&byte| i64::from(byte.cast_signed())).sum();
-        let spaces = 8 * i64::from(b' ');
-        if told != unsigned + spaces && told != signed + spaces {
-            return Err(TarFault::Checksum);
+    pub(super) fn new(block: &'b mut [u8; BLOCK]) -> Result<Self, TarFault> {
+        check_sum(block)?;
+        // GNU tar and Go's reader do not look at the version. `tar` does, and would pass over the
+        // prefix of a name.
+        if block[MAGIC] == *b"ustar\0" {
+            block[VERSION].copy_from_slice(b"00");
         }
-        Ok(header)
+        Ok(Self { header: tar::Header::from_byte_slice(block) })
     }
 
-    fn format(&self) -> Format {
-        match &self.block[257..265] {
-            b"ustar  \0" => Format::Gnu,
-            [b'u', b's', b't', b'a', b'r', 0, ..] => Format::Ustar,
-            _ => Format::V7,
-        }
+    /// Returns the fields that all forms have.
+    fn old(&self) -> &'b OldHeader {
+        self.header.as_old()
+    }
+
+    /// Returns the fields of the GNU form, with sparse maps and times where POSIX has a prefix;
+    /// `None` if it is another one.
+    fn gnu(&self) -> Option<&'b GnuHeader> {
+        self.header.as_gnu()
+    }
+
+    /// Returns the fields of the POSIX form, with a prefix that comes before the name; `None` if it
+    /// is another one.
+    fn ustar(&self) -> Option<&'b UstarHeader> {
+        self.header.as_ustar()
     }
 
     pub(super) fn is_gnu(&self) -> bool {
-        self.format() == Format::Gnu
+        self.gnu().is_some()
     }
 
-    pub(super) fn flag(&self) -> u8 {
-        self.block[156]
+    pub(super) fn entry_type(&self) -> EntryType {
+        self.header.entry_type()
     }
 
     /// Returns the name with its prefix, as it stands there.
     pub(super) fn name(&self) -> Vec<u8> {
-        let name = self.text(0, 100);
-        let prefix = match self.format() {
+        let name = until_nul(&self.old().name);
+        let prefix = match self.ustar() {
             // The star variant keeps times at the end of the prefix.
-            Format::Ustar if &self.block[508..] == b"tar\0" => self.text(345, 131),
-            Format::Ustar => self.text(345, 155),
-            _ => b"",
+            Some(ustar) if ustar.pad.ends_with(b"tar\0") => until_nul(&ustar.prefix[..131]),
+            Some(ustar) => until_nul(&ustar.prefix),
+            None => b"",
         };
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
 
     pub(super) fn link_name(&self) -> &'b [u8] {
-        self.text(157, 100)
+        until_nul(&self.old().linkname)
     }
 
     pub(super) fn mode(&self) -> Result<u32, TarFault> {
         // The bits above are the file type in some archives; the type flag has it.
-        let mode = self.number(100, 8, "mode")?;
-        u32::try_from(mode & 0o7777).map_err(|_| TarFault::Number { field: "mode" })
+        let mode = read(&self.old().mode, "mode")? & 0o7777;
+        u32::try_from(mode).map_err(|_| TarFault::Number { field: "mode" })
     }
 
     pub(super) fn uid(&self) -> Result<i64, TarFault> {
-        self.number(108, 8, "uid")
+        read(&self.old().uid, "uid")
     }
 
     pub(super) fn gid(&self) -> Result<i64, TarFault> {
-        self.number(116, 8, "gid")
+        read(&self.old().gid, "gid")
     }
 
     pub(super) fn size(&self) -> Result<u64, TarFault> {
-        let size = self.number(124, 12, "size")?;
-        u64::try_from(size).map_err(|_| TarFault::Number { field: "size" })
+        read_size(&self.old().size, "size")
     }
 
     pub(super) fn mtime(&self) -> Result<i64, TarFault> {
-        self.number(136, 12, "mtime")
+        read(&self.old().mtime, "mtime")
     }
 
-    /// Returns the major and minor number of a device.
+    /// Returns the major and minor number of a device. The Seventh Edition's form has none.
     pub(super) fn device(&self) -> Result<(i64, i64), TarFault> {
-        match self.format() {
-            Format::V7 => Err(TarFault::Number { field: "devmajor" }),
-            _ => Ok((self.number(329, 8, "devmajor")?, self.number(337, 8, "devminor")?)),
-        }
+        let (major, minor) = match (self.ustar(), self.gnu()) {
+            (Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
+            (None, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
+            (None, None) => return Err(TarFault::Number { field: "devmajor" }),
+        };
+        Ok((read(major, "devmajor")?, read(minor, "devminor")?))
     }
 
-    /// Returns what an old GNU sparse header holds: map fields, whether more blocks of them
-    /// follow, and the real size of the file.
-    pub(super) fn sparse(&self) -> Result<(&'b [u8], bool, u64), TarFault> {
-        let size = self.number(483, 12, "realsize")?;
-        let size = u64::try_from(size).map_err(|_| TarFault::Number { field: "realsize" })?;
-        Ok((&self.block[386..482], self.block[482] != 0, size))
+    /// Returns the fields of an old GNU sparse header, and the real size of the file.
+    pub(super) fn sparse(&self) -> Result<(&'b GnuHeader, u64), TarFault> {
+        let gnu = self.gnu().ok_or(TarFault::SparseMap)?;
+        Ok((gnu, read_size(&gnu.realsize, "realsize")?))
     }
+}
 
-    fn text(&self, at: usize, length: usize) -> &'b [u8] {
-        until_nul(&self.block[at..at + length])
-    }
-
-    fn number(&self, at: usize, length: usize, name: &'static str) -> Result<i64, TarFault> {
-        number(&self.block[at..at + length]).ok_or(TarFault::Number { field: name })
-    }
+/// Checks the sum of the bytes of a header.
+fn check_sum(block: &[u8; BLOCK]) -> Result<(), TarFault> {
+    let field = &tar::Header::from_byte_slice(block).as_old().cksum;
+    let told = read(field, "checksum")?;
+    // The field itself counts as eight spaces. Old tars added up signed bytes.
+    let unsigned = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte)).sum::<i64>();
+    let signed =
+        |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte.cast_signed())).sum::<i64>();
+    let spaces = 8 * i64::from(b' ');
+    let is_right = told == unsigned(block) - unsigned(field) + spaces
+        || told == signed(block) - signed(field) + spaces;
+    if is_right { Ok(()) } else { Err(TarFault::Checksum) }
 }
 
 /// Returns the bytes before the first NUL.
 pub(super) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(field)
+}
+
+fn read(field: &[u8], name: &'static str) -> Result<i64, TarFault> {
+    number(field).ok_or(TarFault::Number { field: name })
+}
+
+fn read_size(field: &[u8], name: &'static str) -> Result<u64, TarFault> {
+    u64::try_from(read(field, name)?).map_err(|_| TarFault::Number { field: name })
 }

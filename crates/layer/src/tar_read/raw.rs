@@ -6,6 +6,8 @@
 use std::io::{self, BufReader, Read};
 use std::mem;
 
+use tar::{EntryType, GnuExtSparseHeader};
+
 use crate::path::MAX_PATH;
 use crate::{EntryFault, Kind, LayerError, Meta, Mtime, TarFault};
 
@@ -104,24 +106,26 @@ impl<R: Read> TarReader<R> {
                 self.ended = true;
                 break;
             }
-            let header = Header::new(&block).map_err(malformed)?;
-            let stray = || malformed(TarFault::StrayExtension);
-            match header.flag() {
-                b'x' if extensions.pax.is_none() => {
+            let header = Header::new(&mut block).map_err(malformed)?;
+            match header.entry_type() {
+                EntryType::XHeader if extensions.pax.is_none() => {
                     let body = self.read_extension(&header, at)?;
                     extensions.pax = Some(Pax::parse(&body).map_err(malformed)?);
                 }
-                b'g' if extensions.is_empty() => {
+                EntryType::XGlobalHeader if extensions.is_empty() => {
                     let body = self.read_extension(&header, at)?;
                     pax::check_global(&body).map_err(malformed)?;
                 }
-                b'L' if extensions.name.is_none() => {
+                EntryType::GNULongName if extensions.name.is_none() => {
                     extensions.name = Some(self.read_long_name(&header, at)?);
                 }
-                b'K' if extensions.link.is_none() => {
+                EntryType::GNULongLink if extensions.link.is_none() => {
                     extensions.link = Some(self.read_long_name(&header, at)?);
                 }
-                b'x' | b'g' | b'L' | b'K' => return Err(stray()),
+                EntryType::XHeader
+                | EntryType::XGlobalHeader
+                | EntryType::GNULongName
+                | EntryType::GNULongLink => return Err(malformed(TarFault::StrayExtension)),
                 _ => return self.read_entry(&header, extensions, at).map(Some),
             }
         }
@@ -214,46 +218,7 @@ impl<R: Read> TarReader<R> {
         if name.len() > MAX_NAME || link.len() > MAX_NAME {
             return Err(LayerError::entry(&name, EntryFault::PathTooLong));
         }
-        let kind = match header.flag() {
-            // Seventh Edition tars mark folders by the slash alone.
-            b'0' | 0 if name.ends_with(b"/") => {
-                self.no_contents(header, &pax, at)?;
-                Kind::Dir
-            }
-            b'0' | b'7' | 0 | b'S' => {
-                Kind::File { size: self.begin_contents(header, &mut pax, at)? }
-            }
-            b'1' => {
-                self.no_contents(header, &pax, at)?;
-                Kind::HardLink { target: link }
-            }
-            b'2' => {
-                self.no_contents(header, &pax, at)?;
-                Kind::Symlink { target: link }
-            }
-            b'3' | b'4' => {
-                self.no_contents(header, &pax, at)?;
-                let numbers = header.device().map_err(|fault| LayerError::malformed(at, fault))?;
-                let (major, minor) = device(numbers)
-                    .ok_or_else(|| LayerError::entry(&name, EntryFault::DeviceNumber))?;
-                match header.flag() {
-                    b'3' => Kind::CharDevice { major, minor },
-                    _ => Kind::BlockDevice { major, minor },
-                }
-            }
-            b'5' => {
-                self.no_contents(header, &pax, at)?;
-                Kind::Dir
-            }
-            b'6' => {
-                self.no_contents(header, &pax, at)?;
-                Kind::Fifo
-            }
-            flag => {
-                let fault = TarFault::Type { flag: char::from(flag) };
-                return Err(LayerError::malformed(at, fault));
-            }
-        };
+        let kind = self.begin(header, &mut pax, &name, link, at)?;
         let numbers = numbers(header, &pax).map_err(|fault| LayerError::malformed(at, fault))?;
         let (mode, uid, gid, mtime) = numbers;
         let owner = |id| owner(id).ok_or_else(|| LayerError::entry(&name, EntryFault::Owner));
@@ -264,13 +229,53 @@ impl<R: Read> TarReader<R> {
         Ok(entry)
     }
 
+    /// Returns what an entry is, and prepares reading its contents.
+    fn begin(
+        &mut self,
+        header: &Header<'_>,
+        pax: &mut Pax,
+        name: &[u8],
+        link: Vec<u8>,
+        at: u64,
+    ) -> Result<Kind, LayerError> {
+        let device = || {
+            let numbers = header.device().map_err(|fault| LayerError::malformed(at, fault))?;
+            device(numbers).ok_or_else(|| LayerError::entry(name, EntryFault::DeviceNumber))
+        };
+        let kind = match header.entry_type() {
+            // Seventh Edition tars mark folders by the slash alone.
+            EntryType::Regular if name.ends_with(b"/") => Kind::Dir,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                return Ok(Kind::File { size: self.begin_contents(header, pax, at)? });
+            }
+            EntryType::Directory => Kind::Dir,
+            EntryType::Link => Kind::HardLink { target: link },
+            EntryType::Symlink => Kind::Symlink { target: link },
+            EntryType::Fifo => Kind::Fifo,
+            EntryType::Char => {
+                let (major, minor) = device()?;
+                Kind::CharDevice { major, minor }
+            }
+            EntryType::Block => {
+                let (major, minor) = device()?;
+                Kind::BlockDevice { major, minor }
+            }
+            other => {
+                let fault = TarFault::Type { flag: char::from(other.as_byte()) };
+                return Err(LayerError::malformed(at, fault));
+            }
+        };
+        self.no_contents(header, pax, at)?;
+        Ok(kind)
+    }
+
     /// Checks that an entry of a kind without contents announces none. A hard link may tell the
     /// size of its target in the header: no reader takes that for contents.
     fn no_contents(&self, header: &Header<'_>, pax: &Pax, at: u64) -> Result<(), LayerError> {
         let malformed = |fault| LayerError::malformed(at, fault);
         let told = header.size().map_err(malformed)?;
-        let size = match header.flag() {
-            b'1' => pax.size.unwrap_or(0),
+        let size = match header.entry_type() {
+            EntryType::Link => pax.size.unwrap_or(0),
             _ => pax.size.unwrap_or(told),
         };
         if size != 0 {
@@ -293,12 +298,12 @@ impl<R: Read> TarReader<R> {
         let told = header.size().map_err(malformed)?;
         // What the extended header says always wins, be it more or less.
         let stored = pax.size.unwrap_or(told);
-        match (header.flag(), pax.sparse.take()) {
-            (b'S', None) if header.is_gnu() && pax.size.is_none() => {
+        match (header.entry_type(), pax.sparse.take()) {
+            (EntryType::GNUSparse, None) if header.is_gnu() && pax.size.is_none() => {
                 self.begin_old_sparse(header, stored, at)
             }
-            (b'S', None) => Err(malformed(TarFault::Type { flag: 'S' })),
-            (b'S', Some(_)) => Err(malformed(TarFault::StrayExtension)),
+            (EntryType::GNUSparse, None) => Err(malformed(TarFault::Type { flag: 'S' })),
+            (EntryType::GNUSparse, Some(_)) => Err(malformed(TarFault::StrayExtension)),
             (_, None) => {
                 self.contents = Contents::plain(stored);
                 Ok(stored)
@@ -340,16 +345,17 @@ impl<R: Read> TarReader<R> {
         at: u64,
     ) -> Result<u64, LayerError> {
         let malformed = |fault| LayerError::malformed(at, fault);
-        let (fields, mut more, size) = header.sparse().map_err(malformed)?;
+        let (gnu, size) = header.sparse().map_err(malformed)?;
         let mut map = SparseMap::default();
-        map.add_old(fields).map_err(malformed)?;
-        let mut block = [0; BLOCK];
+        map.add_old(&gnu.sparse).map_err(malformed)?;
+        let mut more = gnu.isextended != [0];
+        let mut block = GnuExtSparseHeader::new();
         while more {
-            if !self.read_block(&mut block)? {
+            if !self.read_block(block.as_mut_bytes())? {
                 return Err(LayerError::malformed(self.offset, TarFault::Truncated));
             }
-            map.add_old(&block[..504]).map_err(malformed)?;
-            more = block[504] != 0;
+            map.add_old(&block.sparse).map_err(malformed)?;
+            more = block.isextended != [0];
         }
         self.begin_sparse(size, MapPlace::Here(map), stored, at)?;
         Ok(size)

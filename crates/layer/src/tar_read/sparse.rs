@@ -2,6 +2,8 @@
 //!
 //! **Source** — GNU tar manual § Storing Sparse Files: the old GNU format and PAX 0.0, 0.1, 1.0.
 
+use tar::GnuSparseHeader;
+
 use crate::TarFault;
 
 use super::header::BLOCK;
@@ -10,9 +12,6 @@ use super::numbers::{number, unsigned};
 /// Segments of one file: a map of 1 MiB, far beyond what file systems fragment into; bounds
 /// memory.
 const MAX_SEGMENTS: usize = 65_536;
-
-/// Bytes of a field of the old map, and of a segment's two fields.
-const FIELD: usize = 12;
 
 /// A stretch of a file that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +28,13 @@ pub(super) struct SparseMap {
 
 impl SparseMap {
     /// Appends the segments of one old GNU header or extension block; stops at an empty field.
-    pub(super) fn add_old(&mut self, fields: &[u8]) -> Result<(), TarFault> {
-        for pair in fields.chunks_exact(2 * FIELD) {
-            let (offset, length) = pair.split_at(FIELD);
-            if offset[0] == 0 || length[0] == 0 {
+    pub(super) fn add_old(&mut self, segments: &[GnuSparseHeader]) -> Result<(), TarFault> {
+        for GnuSparseHeader { offset, numbytes } in segments {
+            if offset[0] == 0 || numbytes[0] == 0 {
                 break;
             }
             let read = |field| number(field).and_then(|value| u64::try_from(value).ok());
-            let (offset, length) = read(offset).zip(read(length)).ok_or(TarFault::SparseMap)?;
+            let (offset, length) = read(offset).zip(read(numbytes)).ok_or(TarFault::SparseMap)?;
             self.add(Segment { offset, length })?;
         }
         Ok(())

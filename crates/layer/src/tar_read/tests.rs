@@ -150,6 +150,30 @@ fn plain_archives_are_read() {
 }
 
 #[test]
+fn the_magic_says_which_fields_there_are() {
+    let prefix = [b'p'; 140];
+    for (patch, expected) in [
+        // POSIX, of whatever version.
+        (&[(345, &b"p"[..])][..], "file p/n "),
+        (&[(345, b"p"), (263, b"\0\0")], "file p/n "),
+        (&[(345, b"p"), (263, b" 1")], "file p/n "),
+        // The star variant: times where the prefix ends.
+        (
+            &[(345, &prefix), (476, b"00000000003\0"), (508, b"tar\0")],
+            &format!("file {}/n ", "p".repeat(131)),
+        ),
+        // GNU and Seventh Edition.
+        (&[(345, b"p"), (257, b"ustar  \0")], "file n "),
+        (&[(345, b"p"), (257, &[0; 8])], "file n "),
+    ] {
+        let archive = Archive::default().patched(b'0', b"n", patch).end();
+        assert_eq!(listing(&archive).unwrap(), [expected], "{patch:?}");
+    }
+    let device = Archive::default().patched(b'3', b"c", &[(257, &[0; 8]), (329, b"0000001")]);
+    assert_eq!(fault(device.end()), TarFault::Number { field: "devmajor" });
+}
+
+#[test]
 fn metadata_is_read() {
     let records = [
         ("uid", &b"3000000"[..]),

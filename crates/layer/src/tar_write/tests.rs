@@ -3,6 +3,7 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
+use xbuild_model::Digest;
 
 use super::*;
 use crate::{Change, LayerReader, TarReader};
@@ -93,6 +94,34 @@ fn what_does_not_fit_goes_into_an_extended_header() {
         entry.meta.mtime.nanos = 0;
         assert_eq!(read(&archive), [entry]);
     }
+}
+
+/// Digests of layers must not change: with them all images do.
+#[test]
+fn a_layer_is_what_it_always_was() {
+    let long = format!("{}/{}", "d".repeat(150), "f".repeat(90));
+    let mut entries = vec![
+        entry("", Kind::Dir),
+        entry("d", Kind::Dir),
+        file("d/f", 700),
+        file(&long, 0),
+        file(&"n".repeat(101), 1),
+        entry("s", Kind::Symlink { target: b"../d".to_vec() }),
+        entry("t", Kind::Symlink { target: vec![b't'; 120] }),
+        entry("h", Kind::HardLink { target: b"d/f".to_vec() }),
+        entry("c", Kind::CharDevice { major: 4095, minor: 1_048_575 }),
+        entry("b", Kind::BlockDevice { major: 7, minor: 0 }),
+        entry("p", Kind::Fifo),
+    ];
+    for (uid, secs) in [(0o7_777_777, 0o77_777_777_777), (0o10_000_000, -1), (0, i64::MIN)] {
+        let mut odd = file(&format!("odd{uid}"), 512);
+        odd.meta = Meta { mode: 0o6755, uid, gid: u32::MAX - 1, ..odd.meta };
+        odd.meta.mtime.secs = secs;
+        entries.push(odd);
+    }
+    let digest = Digest::of(&write(&entries).unwrap());
+    let expected = "sha256:40cc332e133ea27fd113234618bfbae8c4d3144815df27c5fb13f5e4f79f53f8";
+    assert_eq!(digest.to_string(), expected);
 }
 
 #[test]
