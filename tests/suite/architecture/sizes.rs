@@ -9,7 +9,7 @@ const FUNCTION: usize = 60;
 const FILE: usize = 500;
 
 /// Functions that are still longer, each with its file. The list only gets shorter.
-const LONG_FUNCTIONS: &[&str] = &["list.rs parse"];
+const LONG_FUNCTIONS: &[&str] = &[];
 
 /// Files that are still longer and do not say why. The list only gets shorter.
 const LONG_FILES: &[&str] = &[];

@@ -108,65 +108,12 @@ impl Form {
     fn parse(pattern: &[u8]) -> Result<Self, PatternError> {
         // The reference checks the syntax with the simpler matcher.
         Glob::new(pattern)?;
-        let mut rest = characters(pattern).peekable();
-        let mut tokens = Vec::new();
-        /// What the pattern is as far as it has been read.
-        #[derive(PartialEq)]
-        enum Guess {
-            Exact,
-            Prefix,
-            Suffix,
-            General,
-        }
-        let mut guess = Guess::Exact;
-        let mut first = true;
-        while let Some(character) = rest.next() {
-            match u8::try_from(character) {
-                Ok(b'*') if rest.next_if_eq(&u32::from('*')).is_some() => {
-                    rest.next_if_eq(&u32::from('/'));
-                    guess = match (rest.peek(), &guess) {
-                        (None, Guess::Exact) => Guess::Prefix,
-                        _ => Guess::General,
-                    };
-                    if rest.peek().is_none() {
-                        tokens.push(Token::Tail);
-                    } else {
-                        tokens.extend([Token::Deep, Token::DeepRest]);
-                    }
-                    if first {
-                        guess = Guess::Suffix;
-                    }
-                }
-                Ok(b'*') => {
-                    tokens.push(Token::Star);
-                    guess = Guess::General;
-                }
-                Ok(b'?') => {
-                    tokens.push(Token::Any);
-                    guess = Guess::General;
-                }
-                Ok(b'[') => {
-                    tokens.push(parse_class(&mut rest, pattern)?);
-                    guess = Guess::General;
-                }
-                Ok(b'\\') => {
-                    let escaped = rest.next().ok_or_else(|| PatternError::syntax(pattern))?;
-                    tokens.push(Token::Char(escaped));
-                    guess = Guess::General;
-                }
-                Ok(b']') => {
-                    tokens.push(Token::Char(character));
-                    guess = Guess::General;
-                }
-                _ => tokens.push(Token::Char(character)),
-            }
-            first = false;
-        }
-        Ok(match guess {
-            Guess::Exact => Self::Exact(pattern.to_vec()),
-            Guess::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_vec()),
-            Guess::Suffix => Self::Suffix(pattern[2..].to_vec()),
-            Guess::General => Self::Tokens(tokens),
+        let (tokens, shape) = tokenize(pattern)?;
+        Ok(match shape {
+            Shape::Exact => Self::Exact(pattern.to_vec()),
+            Shape::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_vec()),
+            Shape::Suffix => Self::Suffix(pattern[2..].to_vec()),
+            Shape::General => Self::Tokens(tokens),
         })
     }
 
@@ -180,6 +127,51 @@ impl Form {
             Self::Tokens(tokens) => matches(tokens, path),
         }
     }
+}
+
+/// Which [`Form`] a pattern takes, as far as it was read.
+enum Shape {
+    Exact,
+    Prefix,
+    Suffix,
+    General,
+}
+
+/// Reads a pattern, whose form is not `General` only if bytes can be compared.
+fn tokenize(pattern: &[u8]) -> Result<(Vec<Token>, Shape), PatternError> {
+    let mut rest = characters(pattern).peekable();
+    let mut tokens = Vec::new();
+    let mut shape = Shape::Exact;
+    while let Some(character) = rest.next() {
+        let token = match u8::try_from(character) {
+            Ok(b'*') if rest.next_if_eq(&u32::from('*')).is_some() => {
+                rest.next_if_eq(&u32::from('/'));
+                let is_last = rest.peek().is_none();
+                shape = match shape {
+                    _ if tokens.is_empty() => Shape::Suffix,
+                    Shape::Exact if is_last => Shape::Prefix,
+                    _ => Shape::General,
+                };
+                match is_last {
+                    true => tokens.push(Token::Tail),
+                    false => tokens.extend([Token::Deep, Token::DeepRest]),
+                }
+                continue;
+            }
+            Ok(b'*') => Token::Star,
+            Ok(b'?') => Token::Any,
+            Ok(b'[') => parse_class(&mut rest, pattern)?,
+            Ok(b'\\') => Token::Char(rest.next().ok_or_else(|| PatternError::syntax(pattern))?),
+            Ok(b']') => Token::Char(character),
+            _ => {
+                tokens.push(Token::Char(character));
+                continue;
+            }
+        };
+        tokens.push(token);
+        shape = Shape::General;
+    }
+    Ok((tokens, shape))
 }
 
 /// Returns the leading parts of a pattern that stand for themselves. The last part counts only
