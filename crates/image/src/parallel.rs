@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tracing::Span;
+
 /// Does `work` on each item, `jobs` at a time, and returns the first error; after it nothing new
 /// is begun.
 pub fn for_each<T: Sync, E: Send>(
@@ -20,9 +22,10 @@ pub fn for_each<T: Sync, E: Send>(
             }
         }
     };
+    let span = Span::current();
     std::thread::scope(|threads| {
         for _ in 1..jobs.clamp(1, items.len().max(1)) {
-            threads.spawn(run);
+            threads.spawn(|| span.in_scope(run));
         }
         run();
     });

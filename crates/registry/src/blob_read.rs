@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response};
+use tracing::{Span, debug_span};
 use xbuild_model::Descriptor;
 
 use crate::auth::token::Scope;
@@ -38,6 +39,8 @@ pub(crate) struct BlobReader {
     failures: u32,
     since_failure: u64,
     finished: bool,
+    /// From the first request to the last byte, or until nobody reads any more.
+    span: Span,
 }
 
 impl BlobReader {
@@ -62,8 +65,9 @@ impl BlobReader {
             failures: 0,
             since_failure: 0,
             finished: false,
+            span: debug_span!("blob", digest = %descriptor.digest, size = descriptor.size),
         };
-        reader.connect()?;
+        reader.span.clone().in_scope(|| reader.connect())?;
         Ok(reader)
     }
 
@@ -180,7 +184,7 @@ impl Read for BlobReader {
             return Ok(0);
         }
         while self.chunk.is_empty() && !self.finished {
-            self.advance().map_err(io::Error::other)?;
+            self.span.clone().in_scope(|| self.advance()).map_err(io::Error::other)?;
         }
         let length = buffer.len().min(self.chunk.len());
         self.chunk.copy_to_slice(&mut buffer[..length]);

@@ -9,6 +9,8 @@ use std::io;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use tracing::debug_span;
+use tracing::field::{Empty, display};
 use xbuild_image::Built;
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
@@ -189,9 +191,11 @@ impl Destination<'_> {
     }
 
     fn push_blob(&self, push: &Push<'_>, blob: &Descriptor) -> Result<(), PushError> {
+        let span = debug_span!("blob", digest = %blob.digest, size = blob.size, how = Empty);
         let repository = self.name.as_str();
         (push.progress)(PushEvent::Started { repository, blob });
-        let how = self.place_blob(push, blob)?;
+        let how = span.in_scope(|| self.place_blob(push, blob))?;
+        span.record("how", display(how));
         (push.progress)(PushEvent::Finished { repository, blob, how });
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
+use tracing::debug_span;
+use tracing::field::{Empty, display};
 use xbuild_image::FileFrom;
 use xbuild_model::{Descriptor, Digest, Reference};
 
@@ -17,6 +19,7 @@ use crate::upload::{UploadError, Uploads};
 impl Client {
     /// Puts a blob into the repository of `target`, unless it is there. Returns whether it is.
     pub fn push_blob(&self, target: &Reference, blob: &Descriptor, file: &File) -> bool {
+        let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
         self.ahead(target, |uploads| {
             if uploads.has(blob).map_err(UploadError::Request)? {
                 return Ok(());
@@ -43,7 +46,13 @@ impl Client {
             // After a redirect, or for a new token, they would be needed again.
             taken.ok_or_else(|| io::Error::other("the bytes were sent already"))
         };
-        self.ahead(target, |uploads| uploads.upload_unknown(&open, digest))
+        let span = debug_span!("blob", digest = Empty).entered();
+        let digest = || {
+            let digest = digest()?;
+            span.record("digest", display(&digest));
+            Some(digest)
+        };
+        self.ahead(target, |uploads| uploads.upload_unknown(&open, &digest))
     }
 
     fn ahead(

@@ -15,6 +15,7 @@ use http_body::{Frame, SizeHint};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, Url};
 use tokio::sync::mpsc;
+use tracing::Span;
 use xbuild_model::{Descriptor, Digest};
 
 use crate::auth::token::Scope;
@@ -261,7 +262,10 @@ fn feed<'scope, 'env>(
 ) -> Upload {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let progress = Arc::new(Progress::default());
+    let span = Span::current();
     threads.spawn(move || {
+        // Bytes that are elsewhere are requested on this thread.
+        let _span = span.entered();
         if let Err(error) = pump(open, offset, length, sent, &sender) {
             *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             // The request fails with this; the error above is the one that is reported.

@@ -14,9 +14,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
+use tracing::field::Empty;
+use tracing::{Span, debug_span};
+
 use crate::error::FetchError;
 use crate::fetcher::{FetchOptions, Fetcher};
 use crate::login;
+
+/// The subcommands that speak to the remote.
+const SPEAKING: &[&str] = &["fetch", "ls-remote", "submodule"];
 
 /// How many bytes of git's output are read: the references of the largest repositories have some
 /// 50 MiB; those that are asked for by name a few lines.
@@ -89,7 +95,15 @@ impl<'a> Git<'a> {
         action: &'static str,
         args: impl IntoIterator<Item = A>,
     ) -> Result<Vec<u8>, FetchError> {
-        let (status, output, said) = self.execute(action, args)?;
+        let span = match SPEAKING.contains(&action) {
+            true => {
+                let (host, path) = login::host_and_path(self.remote);
+                debug_span!("request", method = action, host, path, status = Empty)
+            }
+            false => Span::none(),
+        };
+        let (status, output, said) = span.in_scope(|| self.execute(action, args))?;
+        span.record("status", status.code());
         if status.success() {
             return Ok(output);
         }

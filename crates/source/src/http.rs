@@ -6,6 +6,8 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tracing::debug_span;
+use tracing::field::{Empty, display};
 use xbuild_model::Digest;
 use xbuild_model::remote::HttpSource;
 use xbuild_registry::{DownloadRequest, Downloaded, Validators};
@@ -37,23 +39,34 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
         .filter(|_| known.is_some())
         .map(|record| Validators { etag: record.etag, last_modified: record.last_modified });
     let validators = validators.filter(|validators| !validators.is_empty());
+    match download(fetcher, source, &key, validators.as_ref())? {
+        Some(folder) => Ok(folder),
+        None => known.ok_or_else(|| FetchError::NotModified { url: url.clone() }),
+    }
+}
+
+/// Downloads the file into a folder of the store; `None` if it is still what `known` says.
+fn download(
+    fetcher: &Fetcher,
+    source: &HttpSource,
+    key: &Digest,
+    known: Option<&Validators>,
+) -> Result<Option<PathBuf>, FetchError> {
+    let HttpSource { url, user: _, name, checksum } = source;
+    let (store, client) = (&fetcher.store, &fetcher.client);
     let authorization = login::http(fetcher, source)?;
-    let request = DownloadRequest {
-        url,
-        authorization: authorization.as_deref(),
-        known: validators.as_ref(),
-    };
+    let request = DownloadRequest { url, authorization: authorization.as_deref(), known };
     let temp = store.temp_dir("download")?;
     let content = temp.path().join("fs");
     fs::create_dir(&content).map_err(io_error("make", &content))?;
     let path = content.join(name);
-    let failed = |source| FetchError::Download { url: url.clone(), source };
-    let came =
-        fetcher.client.download(&request, || create(&path).map(Hashed::new)).map_err(failed)?;
-    let Some(Downloaded { file, validators }) = came else {
-        return known.ok_or_else(|| FetchError::NotModified { url: url.clone() });
-    };
+    let span = debug_span!("blob", digest = Empty).entered();
+    let downloaded = client
+        .download(&request, || create(&path).map(Hashed::new))
+        .map_err(|source| FetchError::Download { url: url.clone(), source })?;
+    let Some(Downloaded { file, validators }) = downloaded else { return Ok(None) };
     let (file, digest) = file.finish();
+    span.record("digest", display(&digest));
     if let Some(expected) = checksum
         && *expected != digest
     {
@@ -70,8 +83,8 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
     let folder_key = Digest::of(format!("http file 1\n{name}\n{digest}\n{modified}").as_bytes());
     let folder = store.publish_source(&content, &folder_key)?;
     let Validators { etag, last_modified } = validators;
-    store.put_source_record(&key, &SourceRecord { folder: folder_key, etag, last_modified })?;
-    Ok(folder)
+    store.put_source_record(key, &SourceRecord { folder: folder_key, etag, last_modified })?;
+    Ok(Some(folder))
 }
 
 /// Makes the file, or makes it empty.

@@ -61,6 +61,17 @@ fn host(url: &str) -> &str {
     origin.split_once("://").map_or(origin, |(_, host)| host)
 }
 
+/// Returns host and path of a remote, `URL` or `USER@HOST:PATH`, without user information and query.
+pub(crate) fn host_and_path(remote: &str) -> (&str, &str) {
+    let (place, end) = match remote.split_once("://") {
+        Some((_, rest)) => (rest, '/'),
+        None => (remote, ':'),
+    };
+    let (host, path) = place.split_at(place.find(end).unwrap_or(place.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    (host, path.split(['?', '#']).next().unwrap_or(path))
+}
+
 /// Returns whether nobody on the way can read what is sent.
 fn is_private(url: &str, host: &str) -> bool {
     url.starts_with("https://") || is_loopback(host)
@@ -84,6 +95,19 @@ fn basic(user: &UserInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_has_no_secrets() {
+        for (remote, host, path) in [
+            ("https://u:p@h.example:8443/a/b?token=t#f", "h.example:8443", "/a/b"),
+            ("ssh://git@h.example/a", "h.example", "/a"),
+            ("git@h.example:a/b.git", "h.example", ":a/b.git"),
+            ("https://h.example", "h.example", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(host_and_path(remote), (host, path), "{remote}");
+        }
+    }
 
     #[test]
     fn secrets_are_bound_to_an_origin() {

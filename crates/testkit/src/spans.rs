@@ -1,17 +1,18 @@
-//! The spans of a test program, kept when they close.
+//! The spans and events of a test program: spans are kept when they close.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Subscriber, subscriber};
+use tracing::{Event, Subscriber, subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 static CLOSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Has all spans of this process kept from here on.
+/// Has all spans and events of this process kept from here on, those of libraries included.
 pub fn collect() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
@@ -24,6 +25,11 @@ pub fn collect() {
 /// on: `build > step label=RUN x`. Tests of one process share them.
 pub fn closed() -> Vec<String> {
     CLOSED.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Returns the events so far, as lines: `target message=x field=y`.
+pub fn events() -> Vec<String> {
+    EVENTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 struct Collector;
@@ -57,6 +63,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         {
             values.record(fields);
         }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let line = format!("{}{}", event.metadata().target(), fields.0);
+        EVENTS.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use oci_spec::image::ANNOTATION_REF_NAME;
 use sha2::{Digest as _, Sha256};
+use tracing::debug_span;
 use xbuild_model::{Descriptor, Digest, Index, Reference};
 
 use crate::built::{Built, FoundBlob};
@@ -64,6 +65,7 @@ impl LayoutContent<'_> {
             append(&mut tar, header, name, io::empty()).map_err(|source| io(name, source))?;
         }
         for (hex, blob) in self.entries() {
+            let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
             let name = format!("blobs/sha256/{hex}");
             let reader = self.open(&self.find(blob)?, blob)?;
             let header = header(tar::EntryType::Regular, 0o644, blob.size);
@@ -127,6 +129,7 @@ impl LayoutContent<'_> {
     }
 
     fn write_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), LayoutError> {
+        let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
         let io = |source| LayoutError::Io { path: path.to_owned(), source };
         if fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {
             return Ok(());

@@ -12,6 +12,8 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use reqwest::{Request, Response};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, debug_span};
 
 use crate::detail::Detail;
 use crate::error::RequestError;
@@ -50,6 +52,28 @@ impl Transport {
 
     /// Sends a request and returns the answer, of whatever status, without its body.
     pub(crate) async fn send(
+        &self,
+        request: Request,
+        progress: Option<&Progress>,
+    ) -> Result<Response, RequestError> {
+        // Neither the query, which may be signed, nor a header.
+        let url = request.url();
+        let span = debug_span!(
+            "request",
+            method = request.method().as_str(),
+            host = url.host_str(),
+            port = url.port(),
+            path = url.path(),
+            status = Empty,
+        );
+        let answer = self.exchange(request, progress).instrument(span.clone()).await;
+        if let Ok(response) = &answer {
+            span.record("status", response.status().as_u16());
+        }
+        answer
+    }
+
+    async fn exchange(
         &self,
         mut request: Request,
         progress: Option<&Progress>,

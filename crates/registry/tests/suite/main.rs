@@ -8,4 +8,5 @@ mod fixture;
 mod pull;
 mod push;
 mod real;
+mod spans;
 mod tls;

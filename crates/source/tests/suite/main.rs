@@ -4,3 +4,4 @@
 mod fixture;
 mod git;
 mod http;
+mod spans;
