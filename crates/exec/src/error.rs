@@ -1,12 +1,14 @@
 //! What can go wrong in this crate.
 
+mod errno;
 mod run;
 mod sandbox;
 
 use std::io;
 
+pub use errno::Errno;
 pub use run::RunError;
-pub use sandbox::{Errno, SandboxError};
+pub use sandbox::SandboxError;
 
 /// Returns an error with its causes in one line.
 pub(crate) fn in_words(error: &dyn std::error::Error) -> String {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
 use xbuild_model::{FailureKind, StepFailure};
 
-use super::sandbox::Errno;
+use super::errno::Errno;
 use crate::diagnose;
 
 /// Why a RUN step did not succeed. Made in the step's own processes and sent to the main one.

@@ -1,55 +1,10 @@
 //! Why work cannot be done in a user namespace.
 
-use std::io;
-
 use serde::{Deserialize, Serialize};
 use xbuild_model::{FailureKind, StepFailure};
 
+use super::errno::Errno;
 use crate::diagnose;
-
-/// The kernel's reason for a refusal; unlike [`io::Error`] it can be sent to another process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Errno(i32);
-
-impl Errno {
-    /// Returns the number.
-    pub fn number(self) -> i32 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for Errno {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        io::Error::from_raw_os_error(self.0).fmt(f)
-    }
-}
-
-impl std::error::Error for Errno {}
-
-impl From<&io::Error> for Errno {
-    fn from(error: &io::Error) -> Self {
-        // An error that the kernel has no number for can only be one of our own making.
-        Self(error.raw_os_error().unwrap_or(libc::EIO))
-    }
-}
-
-impl From<io::Error> for Errno {
-    fn from(error: io::Error) -> Self {
-        Self::from(&error)
-    }
-}
-
-impl From<nix::errno::Errno> for Errno {
-    fn from(error: nix::errno::Errno) -> Self {
-        Self(error as i32)
-    }
-}
-
-impl From<rustix::io::Errno> for Errno {
-    fn from(error: rustix::io::Errno) -> Self {
-        Self(error.raw_os_error())
-    }
-}
 
 /// Why the build's user namespace cannot be had, or a task in it came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]

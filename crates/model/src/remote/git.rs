@@ -1,7 +1,68 @@
 //! What a git URL with its fragment and query means.
 
-use super::url::{self, Parts};
-use super::{GitSource, RemoteError};
+use serde::{Deserialize, Serialize};
+
+use super::error::RemoteError;
+use super::url::{self, Parts, UserInfo};
+
+/// A commit of a git repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GitSource {
+    /// What `git fetch` takes: a URL (`https`, `http`, `ssh`, `git`) or `USER@HOST:PATH`, without
+    /// password, query and fragment. Does not begin with `-`.
+    pub remote: String,
+    /// Who asks a web server.
+    #[serde(skip)]
+    pub user: Option<UserInfo>,
+    /// Branch, tag, full name of a reference, or commit; the remote's default branch if `None`.
+    /// A valid name of a reference, which does not begin with `-`.
+    pub reference: Option<String>,
+    /// A folder of the commit to take instead of all: parts joined by `/`, none of them `..`.
+    pub subdir: Option<String>,
+    /// What the commit must begin with: lower-case hexadecimal digits.
+    pub checksum: Option<String>,
+    /// Whether the repository itself (`.git`) is part of the files.
+    pub keep_git_dir: Option<bool>,
+    /// Whether submodules are fetched as well.
+    pub submodules: Option<bool>,
+}
+
+impl GitSource {
+    /// Checks that `checksum` is one and adds it.
+    ///
+    /// **Errors** — [`RemoteError::Checksum`]; [`RemoteError::Conflict`] if the URL has another.
+    pub fn with_checksum(mut self, checksum: &str) -> Result<Self, RemoteError> {
+        let checksum = self::checksum(checksum)?;
+        match &self.checksum {
+            Some(own) if *own != checksum => Err(RemoteError::Conflict {
+                what: "checksum",
+                first: own.clone(),
+                second: checksum,
+            }),
+            _ => {
+                self.checksum = Some(checksum);
+                Ok(self)
+            }
+        }
+    }
+
+    /// Adds what an option says about `.git`.
+    ///
+    /// **Errors** — [`RemoteError::Conflict`] if the URL says the opposite.
+    pub fn with_git_dir(mut self, keep: bool) -> Result<Self, RemoteError> {
+        match self.keep_git_dir {
+            Some(own) if own != keep => Err(RemoteError::Conflict {
+                what: "keep-git-dir",
+                first: own.to_string(),
+                second: keep.to_string(),
+            }),
+            _ => {
+                self.keep_git_dir = Some(keep);
+                Ok(self)
+            }
+        }
+    }
+}
 
 /// Reads `USER@HOST:PATH`; `None` if the text has another form.
 pub(super) fn parse_scp(text: &str) -> Result<Option<GitSource>, RemoteError> {

@@ -1,12 +1,46 @@
 //! The parts of a URL, read so that nobody after us can read them otherwise.
 
-use super::{HttpSource, RemoteError, UserInfo};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::RemoteError;
+use crate::Digest;
 
 /// The name of a file whose URL has none; BuildKit's.
 const UNNAMED: &str = "__unnamed__";
 
 /// The longest name of a file, in bytes: the limit of Linux file systems.
 const MAX_NAME: usize = 255;
+
+/// A file on a web server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HttpSource {
+    /// Where: `http` or `https`, without user information and fragment.
+    pub url: String,
+    /// Who asks.
+    #[serde(skip)]
+    pub user: Option<UserInfo>,
+    /// The name that the file gets: one part of a path, from the URL.
+    pub name: String,
+    /// What its contents must be.
+    pub checksum: Option<Digest>,
+}
+
+/// User name and password of a URL. Never shown.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct UserInfo {
+    /// The name, decoded.
+    pub name: String,
+    /// The password, decoded; may be empty.
+    pub password: String,
+}
+
+impl fmt::Debug for UserInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserInfo(..)")
+    }
+}
 
 /// A URL in parts, all but `user` as written.
 #[derive(Debug)]
@@ -84,6 +118,20 @@ pub(super) fn http(parts: &Parts<'_>) -> Result<HttpSource, RemoteError> {
         name: name.to_owned(),
         checksum: None,
     })
+}
+
+/// Returns `text` with the user information of a URL taken out, if it has any: what may be shown.
+/// The user of SSH is no secret and stays.
+pub fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((user, _)) if scheme.eq_ignore_ascii_case("ssh") && !user.contains(':') => {
+            text.to_owned()
+        }
+        Some((_, host)) => format!("{scheme}://{host}{}", &rest[end..]),
+        None => text.to_owned(),
+    }
 }
 
 fn cut(text: &str, at: char) -> (&str, Option<&str>) {
