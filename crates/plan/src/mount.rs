@@ -203,7 +203,7 @@ fn secret(options: &Options) -> MountKind {
         mode: options.mode.unwrap_or(0o400) & PERMISSIONS,
         uid: options.uid.unwrap_or(0),
         gid: options.gid.unwrap_or(0),
-        required: options.required,
+        required: options.required == Some(true),
     }
 }
 
@@ -213,6 +213,6 @@ fn ssh(options: &Options) -> MountKind {
         mode: options.mode.unwrap_or(0o600) & PERMISSIONS,
         uid: options.uid.unwrap_or(0),
         gid: options.gid.unwrap_or(0),
-        required: options.required,
+        required: options.required == Some(true),
     }
 }

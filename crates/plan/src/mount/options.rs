@@ -82,7 +82,7 @@ pub(super) struct Options {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) read_only: Option<bool>,
-    pub(super) required: bool,
+    pub(super) required: Option<bool>,
 }
 
 impl Options {
@@ -116,7 +116,7 @@ impl Options {
         match key {
             "readonly" | "ro" => self.read_only = Some(true),
             "readwrite" | "rw" => self.read_only = Some(false),
-            "required" => self.required = true,
+            "required" => self.required = Some(true),
             _ if NAMES.contains(&key) => {
                 return Err(MountError::NoValue { name: key.to_owned() });
             }
@@ -134,7 +134,7 @@ impl Options {
             "id" => self.id = text(value),
             "readonly" | "ro" => self.read_only = Some(boolean("readonly", &value)?),
             "readwrite" | "rw" => self.read_only = Some(!boolean("readwrite", &value)?),
-            "required" => self.required = boolean("required", &value)?,
+            "required" => self.required = Some(boolean("required", &value)?),
             "sharing" => self.sharing = Some(sharing(&value)?),
             "size" => self.size = Some(size(&value)?),
             "mode" => self.mode = Some(number("mode", &value, 8, "an octal number")?),
@@ -151,30 +151,25 @@ impl Options {
     }
 
     fn check(&self) -> Result<(), MountError> {
-        let refused = |name| Err(MountError::NotFor { kind: self.kind.name(), name });
-        if matches!(self.kind, Kind::Bind | Kind::Tmpfs) {
-            for (name, is_given) in [
-                ("mode", self.mode.is_some()),
-                ("uid", self.uid.is_some()),
-                ("gid", self.gid.is_some()),
-            ] {
-                if is_given {
-                    return refused(name);
-                }
-            }
+        use Kind::{Bind, Cache, Secret, Ssh, Tmpfs};
+        let allowed: [(_, _, &[Kind]); 8] = [
+            ("mode", self.mode.is_some(), &[Cache, Secret, Ssh]),
+            ("uid", self.uid.is_some(), &[Cache, Secret, Ssh]),
+            ("gid", self.gid.is_some(), &[Cache, Secret, Ssh]),
+            ("sharing", self.sharing.is_some(), &[Cache]),
+            ("size", self.size.is_some(), &[Tmpfs]),
+            ("required", self.required.is_some(), &[Secret, Ssh]),
+            ("from", self.from.is_some(), &[Bind, Cache, Tmpfs, Ssh]),
+            ("source", self.source.is_some(), &[Bind, Cache, Tmpfs, Secret]),
+        ];
+        let refused =
+            allowed.iter().find(|(_, given, kinds)| *given && !kinds.contains(&self.kind));
+        if let Some((name, ..)) = refused {
+            return Err(MountError::NotFor { kind: self.kind.name(), name });
         }
-        if self.kind != Kind::Cache && self.sharing.is_some() {
-            return refused("sharing");
-        }
-        match self.kind {
-            Kind::Secret if self.from.is_some() => refused("from"),
-            Kind::Secret if self.id.is_some() && self.source.is_some() => {
-                Err(MountError::IdAndSource)
-            }
-            Kind::Secret if self.id.is_none() && self.source.is_none() && self.target.is_none() => {
-                Err(MountError::NamelessSecret)
-            }
-            Kind::Ssh if self.source.is_some() => refused("source"),
+        match (self.kind, &self.id, &self.source) {
+            (Secret, Some(_), Some(_)) => Err(MountError::IdAndSource),
+            (Secret, None, None) if self.target.is_none() => Err(MountError::NamelessSecret),
             _ => Ok(()),
         }
     }
@@ -297,7 +292,7 @@ mod tests {
         assert_eq!(options.target.as_deref(), Some("/b/value"));
         assert_eq!((options.mode, options.uid, options.gid), (Some(0o1777), Some(7), None));
         assert_eq!(read("Type=SECRET,id=$X,target=/a").unwrap().id, None);
-        assert!(read("type=secret,id=a,required=true").unwrap().required);
+        assert!(read("type=secret,id=a,required=true").unwrap().required == Some(true));
     }
 
     #[test]
@@ -342,6 +337,15 @@ mod tests {
             ("type=tmpfs,gid=1", "a mount of type tmpfs cannot have the option gid"),
             ("type=bind,sharing=shared", "a mount of type bind cannot have the option sharing"),
             ("type=secret,from=a,id=x", "a mount of type secret cannot have the option from"),
+            (
+                "type=cache,target=/a,required",
+                "a mount of type cache cannot have the option required",
+            ),
+            ("target=/a,required=true", "a mount of type bind cannot have the option required"),
+            ("type=tmpfs,target=/a,required", "type tmpfs cannot have the option required"),
+            ("type=cache,target=/a,size=5m", "type cache cannot have the option size"),
+            ("type=secret,id=a,size=5m", "type secret cannot have the option size"),
+            ("type=ssh,size=5m", "type ssh cannot have the option size"),
             ("type=secret,id=a,source=b", "cannot have both id and source"),
             ("type=secret", "a secret mount needs an id, a source or a target"),
             ("type=ssh,src=a", "a mount of type ssh cannot have the option source"),

@@ -86,6 +86,15 @@ fn errors_say_what_where_and_what_to_do() {
 }
 
 #[test]
+fn a_secret_mount_with_from_is_refused_before_any_image_is_asked_for() {
+    let text = b"FROM a\nRUN --mount=type=Secret,id=x,from=nosuch.example/b true\n";
+    let file = xbuild_dockerfile::parse("Dockerfile", text).unwrap();
+    let errors = crate::plan(&file, &options(&["linux/amd64"]), &crate::Images::default());
+    let expected = "Dockerfile:2: a mount of type secret cannot have the option from";
+    assert_eq!(errors.unwrap_err().to_string(), expected);
+}
+
+#[test]
 fn an_unknown_target_is_named_with_what_there_is() {
     for (target, expected) in [
         ("bulid", "target stage \"bulid\" not found (did you mean build?)"),
