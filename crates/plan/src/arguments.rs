@@ -77,7 +77,8 @@ pub(crate) fn globals(
             variables.set(&format!("{prefix}{suffix}"), &value);
         }
     }
-    variables.set("TARGETSTAGE", options.target.as_deref().unwrap_or("default"));
+    let last = dockerfile.stages.last().and_then(|stage| stage.from.name.as_deref());
+    variables.set("TARGETSTAGE", options.target.as_deref().or(last).unwrap_or("default"));
     let automatic: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
     for name in automatic {
         if let Some(value) = given.get(name.as_str()) {

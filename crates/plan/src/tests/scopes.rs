@@ -52,6 +52,12 @@ fn arguments_and_variables() {
             &[],
             "a=linux/amd64,,,default ",
         ),
+        // Without a target the last stage is it.
+        (
+            "FROM scratch AS One\nFROM scratch AS Last\nARG TARGETSTAGE\nLABEL a=$TARGETSTAGE",
+            &[],
+            "a=last ",
+        ),
         ("FROM scratch\nARG TARGETARCH=x\nLABEL a=$TARGETARCH", &[], "a=x "),
         ("FROM scratch\nARG TARGETARCH\nLABEL a=$TARGETARCH", &[("TARGETARCH", "x")], "a=x "),
         ("ARG TARGETARCH=x\nFROM scratch\nARG TARGETARCH\nLABEL a=$TARGETARCH", &[], "a=x "),
