@@ -245,19 +245,21 @@ impl Planner<'_> {
         steps: &mut Steps,
     ) -> Result<(), PlanError> {
         let written = place.expander(state).word(&workdir.path)?;
-        let path = paths::join(state.working_dir(), &written);
+        // As measured: an absolute path stands in the configuration, and is made, as it is
+        // written. `..` is walked, not cleaned away first, so /a/b/.. makes /a/b.
+        let path = match written.starts_with('/') {
+            true => written,
+            false => paths::join(state.working_dir(), &written),
+        };
         let created_by = format!("WORKDIR {path}");
         let label = self.label(steps, workdir.original.clone());
-        // As measured: an absolute path is made as it is written. `..` is walked, not cleaned away
-        // first, so /a/b/.. makes /a/b.
-        let made = if written.starts_with('/') { written } else { path.clone() };
-        if made == "/" {
+        if path == "/" {
             state.history.push(history::empty(created_by));
         } else {
             let user = state.config.config.user.clone();
             let op = Op::Files {
                 parent: state.vertex,
-                op: FileOp::MakeDir(MakeDir { path: made, user }),
+                op: FileOp::MakeDir(MakeDir { path: path.clone(), user }),
                 origin: None,
                 independent: false,
             };

@@ -9,6 +9,7 @@ use crate::graph::VertexId;
 use crate::history;
 use crate::mount::Mounts;
 use crate::options::{DEFAULT_HOSTNAME, PlanOptions};
+use crate::paths;
 use crate::state::State;
 
 /// The folder of scripts, which RUN heredocs with `#!` become. It is below `/dev`, which is not
@@ -78,7 +79,7 @@ pub(crate) fn request(
     Ok(RunRequest {
         argv,
         env: state.variables.iter().cloned().collect(),
-        cwd: state.working_dir().to_owned(),
+        cwd: paths::clean(state.working_dir()),
         user: state.config.config.user.clone(),
         platform: state.programs.clone(),
         network: match run.network {

@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// Returns the working directory: `/` if none was set.
+    /// Returns the working directory as it is written: `/` if none was set.
     pub(crate) fn working_dir(&self) -> &str {
         match self.config.config.working_dir.as_str() {
             "" => "/",

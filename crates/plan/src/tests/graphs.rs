@@ -98,6 +98,25 @@ ENTRYPOINT exec app
 }
 
 #[test]
+fn an_absolute_workdir_stands_in_the_configuration_as_it_is_written() {
+    let text = "FROM scratch AS one\nWORKDIR /srv//data/./in/\nRUN [\"a\"]\nWORKDIR sub/\n\
+                RUN [\"b\"]\nFROM one\nENV home=/srv/\nWORKDIR $home\nRUN [\"c\"]\n";
+    let graph = graph(text, &options(&["linux/amd64"]));
+    let folders: Vec<&str> = graph
+        .vertices
+        .iter()
+        .filter_map(|vertex| match &vertex.op {
+            Op::Run { request, .. } => Some(request.cwd.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(folders, ["/srv/data/in", "/srv/data/in/sub", "/srv"]);
+    let output = &graph.outputs[0];
+    assert_eq!(output.config.config.working_dir, "/srv/");
+    assert_eq!(output.history[0].created_by, "WORKDIR /srv//data/./in/");
+}
+
+#[test]
 fn copies_are_resolved_as_far_as_text_goes() {
     let text = "\
 FROM scratch
