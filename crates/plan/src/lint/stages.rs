@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use xbuild_dockerfile::{Command, Instruction, Keyword, Linter, Rule, Source, Span, Spanned};
+use xbuild_dockerfile::{
+    ArgDeclaration, Command, Instruction, Keyword, Linter, Rule, Source, Span, Spanned,
+};
 use xbuild_model::remote::{Asker, RemoteSource};
 
 use super::bases::with_suggestion;
-use super::texts;
+use super::texts::{self, Text};
 use crate::arguments::Given;
 use crate::config;
 use crate::error::PlanError;
@@ -122,7 +124,7 @@ fn apply(
 }
 
 /// Looks for variables that are not set. A variable that an ARG declares may be set on the command
-/// line.
+/// line; the default of a declaration sees the declarations to its left, and not itself.
 fn undefined(
     scope: &Scope,
     instruction: &Spanned<Instruction>,
@@ -133,29 +135,32 @@ fn undefined(
         return;
     }
     let state = &scope.state;
-    let here: &[_] = match &instruction.value {
-        Instruction::Arg(arg) => &arg.declarations,
-        _ => &[],
-    };
-    for text in texts::of(&instruction.value, place.given) {
+    let mut look_at = |text: Text<'_>, declared: &[ArgDeclaration]| {
         // A text that cannot be expanded is an error of the plan.
         for name in text.unset(place.escape, &state.variables).unwrap_or_default() {
-            let declared = state.arguments.contains(&name)
-                || here.iter().any(|declaration| declaration.name == name)
+            let is_declared = state.arguments.contains(&name)
+                || declared.iter().any(|declaration| declaration.name == name)
                 || name.starts_with(SCANNER);
-            if !declared {
-                let known = state.variables.iter().map(|(name, _)| name.as_str());
-                let message = match place.globals.get(&name) {
-                    Some(_) => {
-                        format!("the variable ${name} is not set: ARG {name} declares it here")
-                    }
-                    None => {
-                        let message = format!("the variable ${name} is not set");
-                        with_suggestion(message, &name, known)
-                    }
-                };
-                linter.warn(Rule::UndefinedVar, place.span, message);
+            if !is_declared {
+                linter.warn(Rule::UndefinedVar, place.span, not_set(&name, state, place));
             }
+        }
+    };
+    match &instruction.value {
+        Instruction::Arg(arg) => {
+            texts::defaults(arg, place.given).for_each(|(text, left)| look_at(text, left));
+        }
+        other => texts::of(other).into_iter().for_each(|text| look_at(text, &[])),
+    }
+}
+
+fn not_set(name: &str, state: &State, place: &config::Place<'_>) -> String {
+    let message = format!("the variable ${name} is not set");
+    match place.globals.get(name) {
+        Some(_) => format!("{message}: ARG {name} declares it here"),
+        None => {
+            let known = state.variables.iter().map(|(name, _)| name.as_str());
+            with_suggestion(message, name, known)
         }
     }
 }

@@ -122,6 +122,9 @@ fn variables_of_stages() {
                 "10 UndefinedVar: the variable $r",
             ],
         ),
+        // The default of an ARG sees those to its left and those before, not itself.
+        ("FROM scratch\nARG a=${a:-x}\nARG a=$a b=$a\n", &["2 UndefinedVar: the variable $a"]),
+        ("FROM scratch\nARG a=$b b=$a\n", &["2 UndefinedVar: the variable $b"]),
         ("FROM scratch AS first\nCOPY $a .\nFROM scratch\nCOPY $b .\n", &["4 UndefinedVar"]),
         ("FROM scratch\n# check=skip=UndefinedVar\nCOPY $a .\n", &[]),
         ("# check=skip=all\nFROM scratch\nCOPY $a .\n", &[]),

@@ -1,7 +1,7 @@
 //! The texts of an instruction that are expanded.
 
 use xbuild_dockerfile::expand::{expand_heredoc, expand_word, expand_words};
-use xbuild_dockerfile::{ExpandError, Instruction, Source};
+use xbuild_dockerfile::{Arg, ArgDeclaration, ExpandError, Instruction, Source};
 
 use crate::arguments::Given;
 use crate::variables::Variables;
@@ -33,9 +33,10 @@ impl Text<'_> {
     }
 }
 
-/// Returns the texts of an instruction that are expanded when it is planned.
-pub(super) fn of<'a>(instruction: &'a Instruction, given: &Given<'_>) -> Vec<Text<'a>> {
-    let words = |texts: Vec<Option<&'a str>>| texts.into_iter().flatten().map(Text::Word);
+/// Returns the texts of an instruction that are expanded when it is planned; those of ARG are
+/// [`defaults`].
+pub(super) fn of<'i>(instruction: &'i Instruction) -> Vec<Text<'i>> {
+    let words = |texts: Vec<Option<&'i str>>| texts.into_iter().flatten().map(Text::Word);
     match instruction {
         Instruction::Copy(copy) => {
             let options = words(vec![copy.chown.as_deref(), copy.chmod.as_deref()]);
@@ -54,23 +55,30 @@ pub(super) fn of<'a>(instruction: &'a Instruction, given: &Given<'_>) -> Vec<Tex
         }
         Instruction::Env(env) => pairs(&env.pairs),
         Instruction::Label(label) => pairs(&label.pairs),
-        Instruction::Arg(arg) => {
-            // The default of an argument is not read if the command line sets the argument.
-            let own = arg.declarations.iter().filter(|it| !given.contains_key(it.name.as_str()));
-            own.filter_map(|it| it.default.as_deref()).map(Text::Word).collect()
-        }
         Instruction::Workdir(workdir) => vec![Text::Word(&workdir.path)],
         Instruction::User(user) => vec![Text::Word(&user.user)],
         Instruction::StopSignal(stop) => vec![Text::Word(&stop.signal)],
         Instruction::Expose(expose) => expose.ports.iter().map(|it| Text::Words(it)).collect(),
         Instruction::Volume(volume) => volume.paths.iter().map(|it| Text::Word(it)).collect(),
-        Instruction::Cmd(_)
+        Instruction::Arg(_)
+        | Instruction::Cmd(_)
         | Instruction::Entrypoint(_)
         | Instruction::Shell(_)
         | Instruction::Healthcheck(_)
         | Instruction::Maintainer(_)
         | Instruction::Onbuild(_) => Vec::new(),
     }
+}
+
+/// Returns the default of each declaration, with the declarations to its left. A default is not read
+/// if the command line sets the argument.
+pub(super) fn defaults<'a>(
+    arg: &'a Arg,
+    given: &Given<'_>,
+) -> impl Iterator<Item = (Text<'a>, &'a [ArgDeclaration])> {
+    let list = &arg.declarations;
+    let own = list.iter().enumerate().filter(|(_, it)| !given.contains_key(it.name.as_str()));
+    own.filter_map(|(at, it)| Some((Text::Word(it.default.as_deref()?), &list[..at])))
 }
 
 fn source(source: &Source) -> Option<Text<'_>> {
