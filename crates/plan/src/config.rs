@@ -60,17 +60,15 @@ pub(crate) fn arg(state: &mut State, place: Place<'_>, arg: &Arg) -> Result<(), 
     for declaration in &arg.declarations {
         let name = &declaration.name;
         let own = arguments::own_value(declaration, place.given, &place.expander(state))?;
-        text.push_str(&format!(" {name}"));
+        text.extend([" ", name]);
         if let Some(value) = &own {
-            text.push_str(&format!("={value}"));
+            text.extend(["=", value]);
         }
         let value = own.as_deref().or_else(|| place.globals.get(name));
         if let Some(value) = value {
             state.variables.set_checked(name, value, place.span)?;
         }
-        if !state.arguments.contains(name) {
-            state.arguments.push(name.clone());
-        }
+        state.arguments.add(name);
     }
     state.history.push(history::empty(text));
     Ok(())

@@ -36,7 +36,11 @@ pub(crate) fn list(keyword: &str, words: &[String]) -> String {
 
 /// Returns `KEYWORD a=b c=d`.
 pub(crate) fn pairs(keyword: &str, pairs: &[(String, String)]) -> String {
-    pairs.iter().fold(keyword.to_owned(), |text, (name, value)| format!("{text} {name}={value}"))
+    let mut text = keyword.to_owned();
+    for (name, value) in pairs {
+        text.extend([" ", name, "=", value]);
+    }
+    text
 }
 
 /// Returns `RUN |1 ARG=value /bin/sh -c make # buildkit`.

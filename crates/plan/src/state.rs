@@ -7,7 +7,7 @@ use xbuild_model::{History, Platform, ResolvedImage};
 
 use crate::graph::{Output, PlannedHistory, VertexId};
 use crate::options::PlanOptions;
-use crate::variables::Variables;
+use crate::variables::{NameSet, Variables};
 
 /// `PATH` where no image sets it: that of container runtimes.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -34,7 +34,7 @@ pub(crate) struct State {
     /// ENV alone: the variables that the image keeps.
     pub(crate) env: Variables,
     /// The names that ARG declared, each once, for the history.
-    pub(crate) arguments: Vec<String>,
+    pub(crate) arguments: NameSet,
     /// The configuration; its `env` is in [`State::env`].
     pub(crate) config: ImageConfig,
     /// Whether CMD was set in this stage.
@@ -92,7 +92,7 @@ impl State {
             programs: programs.clone(),
             variables: env.clone(),
             env,
-            arguments: Vec::new(),
+            arguments: NameSet::default(),
             config,
             own_cmd: false,
             base_history,

@@ -1,6 +1,6 @@
 //! The variables that an instruction sees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use xbuild_dockerfile::expand::{Expansion, expand_heredoc, expand_word, expand_words};
 use xbuild_dockerfile::{ExpandError, Span, suggest};
@@ -65,6 +65,29 @@ impl Variables {
 
     /// Returns names and values in order.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, (String, String)> {
+        self.list.iter()
+    }
+}
+
+/// Names, each once, in the order in which they were added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameSet {
+    list: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl NameSet {
+    pub(crate) fn add(&mut self, name: &str) {
+        if self.known.insert(name.to_owned()) {
+            self.list.push(name.to_owned());
+        }
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.known.contains(name)
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, String> {
         self.list.iter()
     }
 }

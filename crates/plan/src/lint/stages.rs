@@ -1,10 +1,8 @@
 //! The rules about instructions below FROM.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use xbuild_dockerfile::{
-    ArgDeclaration, Command, Instruction, Keyword, Linter, Rule, Source, Span, Spanned,
-};
+use xbuild_dockerfile::{Command, Instruction, Keyword, Linter, Rule, Source, Span, Spanned};
 use xbuild_model::remote::{Asker, RemoteSource};
 
 use super::bases::with_suggestion;
@@ -135,11 +133,11 @@ fn undefined(
         return;
     }
     let state = &scope.state;
-    let mut look_at = |text: Text<'_>, declared: &[ArgDeclaration]| {
+    let mut look_at = |text: Text<'_>, left: &HashSet<&str>| {
         // A text that cannot be expanded is an error of the plan.
         for name in text.unset(place.escape, &state.variables).unwrap_or_default() {
             let is_declared = state.arguments.contains(&name)
-                || declared.iter().any(|declaration| declaration.name == name)
+                || left.contains(name.as_str())
                 || name.starts_with(SCANNER);
             if !is_declared {
                 linter.warn(Rule::UndefinedVar, place.span, not_set(&name, state, place));
@@ -148,9 +146,15 @@ fn undefined(
     };
     match &instruction.value {
         Instruction::Arg(arg) => {
-            texts::defaults(arg, place.given).for_each(|(text, left)| look_at(text, left));
+            let mut left = HashSet::new();
+            for declaration in &arg.declarations {
+                if let Some(text) = texts::default(declaration, place.given) {
+                    look_at(text, &left);
+                }
+                left.insert(declaration.name.as_str());
+            }
         }
-        other => texts::of(other).into_iter().for_each(|text| look_at(text, &[])),
+        other => texts::of(other).into_iter().for_each(|text| look_at(text, &HashSet::new())),
     }
 }
 

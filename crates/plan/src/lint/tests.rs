@@ -194,6 +194,7 @@ fn long_files_take_linear_time() {
         format!("FROM scratch\n{}", lines(&|n| format!("ENV a{n}=$b{n}\n"))),
         format!("FROM scratch AS s\n{}", lines(&|_| "FROM s AS s\nENV a=$b\n".to_owned())),
         format!("FROM scratch\n{}", lines(&|_| "CMD a\nENV a=$a\n".to_owned())),
+        format!("FROM scratch\nARG{}", lines(&|n| format!(" a{n}=$b{n}"))),
     ] {
         let start = std::time::Instant::now();
         found_with(&text, &options(&["linux/amd64"]));

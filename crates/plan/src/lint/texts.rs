@@ -1,7 +1,7 @@
 //! The texts of an instruction that are expanded.
 
 use xbuild_dockerfile::expand::{expand_heredoc, expand_word, expand_words};
-use xbuild_dockerfile::{Arg, ArgDeclaration, ExpandError, Instruction, Source};
+use xbuild_dockerfile::{ArgDeclaration, ExpandError, Instruction, Source};
 
 use crate::arguments::Given;
 use crate::variables::Variables;
@@ -33,8 +33,8 @@ impl Text<'_> {
     }
 }
 
-/// Returns the texts of an instruction that are expanded when it is planned; those of ARG are
-/// [`defaults`].
+/// Returns the texts of an instruction that are expanded when it is planned; for ARG see
+/// [`default`].
 pub(super) fn of<'i>(instruction: &'i Instruction) -> Vec<Text<'i>> {
     let words = |texts: Vec<Option<&'i str>>| texts.into_iter().flatten().map(Text::Word);
     match instruction {
@@ -70,15 +70,10 @@ pub(super) fn of<'i>(instruction: &'i Instruction) -> Vec<Text<'i>> {
     }
 }
 
-/// Returns the default of each declaration, with the declarations to its left. A default is not read
-/// if the command line sets the argument.
-pub(super) fn defaults<'a>(
-    arg: &'a Arg,
-    given: &Given<'_>,
-) -> impl Iterator<Item = (Text<'a>, &'a [ArgDeclaration])> {
-    let list = &arg.declarations;
-    let own = list.iter().enumerate().filter(|(_, it)| !given.contains_key(it.name.as_str()));
-    own.filter_map(|(at, it)| Some((Text::Word(it.default.as_deref()?), &list[..at])))
+/// Returns the default of a declaration. It is not read if the command line sets the argument.
+pub(super) fn default<'a>(declaration: &'a ArgDeclaration, given: &Given<'_>) -> Option<Text<'a>> {
+    let default = declaration.default.as_deref().map(Text::Word);
+    default.filter(|_| !given.contains_key(declaration.name.as_str()))
 }
 
 fn source(source: &Source) -> Option<Text<'_>> {

@@ -403,3 +403,20 @@ fn a_step_keeps_its_position_whatever_it_says_and_whoever_else_is_built() {
     let mounting = "FROM busybox\nRUN --mount=target=/in,source=in x\n";
     assert_eq!(positions(mounting, &["linux/amd64"])[1..3], [" 0 - on linux/amd64"; 2]);
 }
+
+#[test]
+fn long_instructions_take_linear_time() {
+    const PAIRS: usize = 200_000;
+    let pairs = |value: &str| (0..PAIRS).map(|n| format!(" a{n}{value}")).collect::<String>();
+    for text in [
+        format!("FROM scratch\nENV{}\n", pairs("=1")),
+        format!("FROM scratch\nLABEL{}\n", pairs("=1")),
+        format!("FROM scratch\nARG{}\n", pairs("")),
+    ] {
+        let start = std::time::Instant::now();
+        graph(&text, &options(&["linux/amd64"]));
+        let taken = start.elapsed();
+        // Generous: a debug build on a busy machine. Quadratic time would be minutes.
+        assert!(taken.as_secs() < 30, "{}... took {taken:?}", &text[..40]);
+    }
+}
