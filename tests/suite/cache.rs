@@ -16,7 +16,7 @@ RUN cat /proc/sys/kernel/random/uuid > second
 
 fn place(user: User) -> Place {
     let place = Place::new(user);
-    place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+    place.dockerfile(DOCKERFILE).write("source.txt", "a\n");
     place
 }
 
@@ -90,7 +90,7 @@ fn the_cache_tells_commands_and_their_surroundings_apart() {
     needs!(Run);
     let place = Place::new(User::Me);
     let step = |rest: &str, args: &[&str]| {
-        place.write("Dockerfile", format!("FROM busybox\n{rest}"));
+        place.dockerfile(&format!("FROM busybox\n{rest}"));
         place.build(args).ok().steps()
     };
     assert_eq!(step("RUN echo a > /a\n", &[]), "0 cached, 1 done");
@@ -122,7 +122,7 @@ fn the_store_can_be_seen_and_emptied() {
             ""
         };
         place.write("source.txt", "a\n");
-        place.write("Dockerfile", format!("FROM busybox\nCOPY source.txt /\n{run}"));
+        place.dockerfile(&format!("FROM busybox\nCOPY source.txt /\n{run}"));
         let steps = if run.is_empty() { "0 cached, 1 done" } else { "0 cached, 2 done" };
         assert_eq!(place.build(&["-t", "registry.example/a"]).ok().steps(), steps);
 

@@ -18,7 +18,7 @@ fn it_outlives_builds_until_it_is_pruned() {
         let place = Place::new(user);
         let count = "ls /c | wc -l > /count && mkdir -m 0 /c/$N && echo number $(cat /count)";
         for number in 0..3 {
-            let built = place.write("Dockerfile", uses(number, ",id=kept", count)).build(&[]).ok();
+            let built = place.dockerfile(&uses(number, ",id=kept", count)).build(&[]).ok();
             built.says(&[&format!("number {number}")]);
         }
         // A step from the cache does not run, even if the folder has changed since.
@@ -46,7 +46,7 @@ fn it_is_shared_as_told() {
         };
         let last = "FROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n";
         let place = Place::new(User::Me);
-        place.write("Dockerfile", [&stage("a"), &stage("b"), last].concat());
+        place.dockerfile(&[&stage("a"), &stage("b"), last].concat());
         let built = place.build(&["--jobs", "4"]).ok();
         assert_eq!(built.stderr.matches(seen).count(), 2, "{sharing}: {}", built.stderr);
         let folders = fs::read_dir(place.store().join("cache-mounts")).unwrap();
@@ -60,7 +60,7 @@ fn a_kill_lets_go_of_it() {
     needs!(Run);
     let place = Place::new(User::Me);
     let options = ",id=busy,sharing=locked";
-    place.write("Dockerfile", uses(0, options, "echo half > /c/file; echo begun; sleep 1000"));
+    place.dockerfile(&uses(0, options, "echo half > /c/file; echo begun; sleep 1000"));
     let mut build = place.xbuild(place.build_args(&[])).stderr(Stdio::null()).spawn().unwrap();
     let file = || {
         let maps = fs::read_dir(place.store().join("cache-mounts")).ok()?;
@@ -74,7 +74,7 @@ fn a_kill_lets_go_of_it() {
     }
     build.kill().unwrap();
     build.wait().unwrap();
-    let built = place.write("Dockerfile", uses(1, options, "cat /c/file")).build(&[]).ok();
+    let built = place.dockerfile(&uses(1, options, "cat /c/file")).build(&[]).ok();
     built.says(&["half"]);
 }
 
@@ -94,13 +94,13 @@ fn it_is_filled_from_a_stage_once() {
             );
             format!("{seed}{step}")
         };
-        let first = place.write("Dockerfile", step(0)).build(&[]).ok().stderr;
+        let first = place.dockerfile(&step(0)).build(&[]).ok().stderr;
         for words in ["mode_750", "sEEdEd", "has_link"] {
             assert!(first.contains(words), "{words}: {first}");
         }
-        let second = place.write("Dockerfile", step(1)).build(&[]).ok().stderr;
+        let second = place.dockerfile(&step(1)).build(&[]).ok().stderr;
         assert!(!second.contains("sEEdEd") && second.contains("has_link"), "{second}");
         let missing = uses(0, ",from=busybox,source=/none", "true");
-        place.write("Dockerfile", missing).build(&[]).fails(1, &["/none", "not found"]);
+        place.dockerfile(&missing).build(&[]).fails(1, &["/none", "not found"]);
     }
 }

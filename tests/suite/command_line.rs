@@ -12,7 +12,7 @@ use crate::image;
 /// Builds a Dockerfile.
 fn build(dockerfile: &str, args: &[&str]) -> Finished {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", dockerfile).build(args)
+    place.dockerfile(dockerfile).build(args)
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn exit_status_tells_whose_business_a_failure_is() {
 #[test]
 fn options_of_buildx_that_are_missing_are_refused_by_name() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM scratch\nENV a=b\n");
+    place.dockerfile("FROM scratch\nENV a=b\n");
     for (option, value) in [
         ("--attest", "type=sbom"),
         ("--builder", "other"),
@@ -73,7 +73,7 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
 #[test]
 fn values_without_meaning_are_refused_by_name() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM scratch\nENV a=b\n");
+    place.dockerfile("FROM scratch\nENV a=b\n");
     for (option, value, word) in [
         ("--add-host", "a", "--add-host"),
         ("--allow", "device", "device"),
@@ -108,7 +108,7 @@ fn contexts_that_cannot_be_read_are_named() {
     build("xbuild").fails(1, &["xbuild", "neither a folder nor a tar archive"]);
     build("context").fails(1, &["no Dockerfile", "--file"]);
     place.build(&["--file", "absent"]).fails(1, &["absent", "--file"]);
-    place.write("Dockerfile", "FROM scratch\nCOPY secret /\n").write("secret", "");
+    place.dockerfile("FROM scratch\nCOPY secret /\n").write("secret", "");
     if !is_root() || place.user != User::Me {
         fs::set_permissions(place.context(), fs::Permissions::from_mode(0o700)).unwrap();
         if is_root() {
@@ -142,7 +142,7 @@ fn errors_show_their_lines() {
 #[test]
 fn quiet_prints_the_digest_alone() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\n");
+    place.dockerfile("FROM busybox\nCOPY Dockerfile /\n");
     let layout = place.out("image");
     let output = to_layout(&layout);
     let id = place.out("id");
@@ -158,7 +158,7 @@ fn quiet_prints_the_digest_alone() {
 #[test]
 fn the_metadata_file_says_what_came_out() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\n");
+    place.dockerfile("FROM busybox\nCOPY Dockerfile /\n");
     let file = place.out("metadata.json");
     let build = |layout: &str, platforms: &str| -> (Value, Value) {
         let layout = place.out(layout);
@@ -281,7 +281,7 @@ fn a_reader_that_went_away_is_no_error() {
     // The same for the reader of the progress, in a build that has warnings.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    place.write("Dockerfile", "FROM busybox as base\nCOPY Dockerfile /\n");
+    place.dockerfile("FROM busybox as base\nCOPY Dockerfile /\n");
     let mut command = place.xbuild(place.build_args(&[]));
     let finished = Finished::of(command.stderr(writer).output().unwrap());
     assert_eq!(finished.status, 0);
@@ -291,7 +291,7 @@ fn a_reader_that_went_away_is_no_error() {
 #[test]
 fn inspect_shows_what_is_there() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM busybox\nCOPY Dockerfile /\nCMD [\"sh\", \"-c\", \"true\"]\n");
+    place.dockerfile("FROM busybox\nCOPY Dockerfile /\nCMD [\"sh\", \"-c\", \"true\"]\n");
     let images = place.images(&["--platform", "linux/amd64,linux/arm/v7"]);
     let layout = fs::read_dir(place.out("")).unwrap().next().unwrap().unwrap().path();
     let name = format!("oci-layout://{}", layout.display());

@@ -11,7 +11,7 @@ fn place() -> Place {
     let place = Place::new(User::Me);
     let text: String = (0..40_000).map(|number| format!("{}\n", number * 7919)).collect();
     place.write("numbers", text).write("small", "small\n");
-    place.write("Dockerfile", "FROM busybox\nCOPY numbers /\nCOPY small /\n");
+    place.dockerfile("FROM busybox\nCOPY numbers /\nCOPY small /\n");
     place
 }
 
@@ -146,7 +146,7 @@ fn registries_take_zstd() {
     let output = format!("type=registry,name={name},compression=zstd,force-compression=true");
     place.build(&["--output", &output]).ok();
     // The image is a base like any other.
-    place.write("Dockerfile", format!("FROM {name}\nCOPY --from={name} /numbers /copy\n"));
+    place.dockerfile(&format!("FROM {name}\nCOPY --from={name} /numbers /copy\n"));
     let image = place.image(&[]);
     assert_eq!(
         image.entry("copy").content,

@@ -17,7 +17,7 @@ fn install(platform: &str) -> Image {
     let by_preference = [User::Ranged, User::Me];
     let user = by_preference.into_iter().find(|user| users.contains(user));
     let place = Place::new(user.unwrap());
-    place.write("Dockerfile", DOCKERFILE);
+    place.dockerfile(DOCKERFILE);
     let base = place.base("debian");
     let image = place.image(&["--platform", platform, "--build-context", &base]);
     assert_eq!(image.text("said"), "Hello, world!");

@@ -102,7 +102,7 @@ fn a_killed_build_leaves_nothing() {
     let before = host_state();
     for user in User::all() {
         let place = Place::new(user);
-        place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+        place.dockerfile(DOCKERFILE).write("source.txt", "a\n");
         let mark = Mark::new();
         let start = Instant::now();
         assert!(mark.start(&place, &[]).wait().unwrap().success());
@@ -134,7 +134,7 @@ fn a_build_that_is_told_to_end_ends_by_that_signal() {
     let before = host_state();
     for user in User::all() {
         let place = Place::new(user);
-        place.write("Dockerfile", "FROM busybox\nRUN sleep 1000 & sleep 1000\n");
+        place.dockerfile("FROM busybox\nRUN sleep 1000 & sleep 1000\n");
         let mark = Mark::new();
         let mut build = mark.start(&place, &[]);
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -181,7 +181,7 @@ fn a_first_build_that_is_killed_is_no_obstacle() {
     for user in User::all() {
         for _ in 0..3 {
             let place = Place::new(user);
-            place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+            place.dockerfile(DOCKERFILE).write("source.txt", "a\n");
             let mark = Mark::new();
             let mut build = mark.start(&place, &[]);
             std::thread::sleep(random.part_of(Duration::from_millis(500)));

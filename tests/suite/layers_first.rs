@@ -52,10 +52,7 @@ fn fill(place: &Place) {
     );
     tool("sh", ["-euc", &make]);
     place.write("files.tar", fs::read(folder.path().join("files.tar")).unwrap());
-    place
-        .write("greeting.txt", "hello\n")
-        .write("notes/note", "a\n")
-        .write("Dockerfile", DOCKERFILE);
+    place.write("greeting.txt", "hello\n").write("notes/note", "a\n").dockerfile(DOCKERFILE);
 }
 
 /// Returns the arguments that build for all platforms into the layout `name`.
@@ -181,9 +178,7 @@ fn what_is_not_needed_of_a_base_is_not_pulled() {
             ("config", "ENV a=b\nLABEL c=d\nUSER app\n"),
             ("link", "COPY --link greeting.txt /srv/\n"),
         ] {
-            place
-                .write("Dockerfile", format!("FROM {base}\n{rest}"))
-                .write("greeting.txt", "hello\n");
+            place.dockerfile(&format!("FROM {base}\n{rest}")).write("greeting.txt", "hello\n");
             let image = format!("{}/{name}:1", registry.host);
             let before = registry.requests().len();
             place.build(&["--platform", PLATFORMS, "-t", &image, "--push"]).ok();
@@ -251,7 +246,7 @@ fn files_come_out_as_folder_or_archive() {
 #[test]
 fn annotations_and_labels_get_where_they_belong() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM busybox\nLABEL a=file b=file\n");
+    place.dockerfile("FROM busybox\nLABEL a=file b=file\n");
     let layout = place.out("image");
     place
         .build(&[

@@ -21,7 +21,7 @@ const RULES: [&str; 5] =
 
 fn place(dockerfile: &str) -> Place {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", dockerfile).write(".dockerignore", "target\n");
+    place.dockerfile(dockerfile).write(".dockerignore", "target\n");
     place
 }
 
@@ -89,7 +89,7 @@ fn errors_are_shown_with_the_warnings_all_together() {
     let document: Value = serde_json::from_str(&found.stdout).unwrap();
     assert_eq!(document["buildErrors"].as_array().unwrap().len(), 2, "{document}");
 
-    place.write("Dockerfile", "FORM a\nRUN --mont=x y\n");
+    place.dockerfile("FORM a\nRUN --mont=x y\n");
     let found = check(&place, &[]);
     found.fails(1, &["did you mean FROM?", "did you mean --mount?", "Dockerfile:2"]);
 }
@@ -114,7 +114,7 @@ fn a_build_shows_warnings_and_fails_if_the_file_asks_for_it() {
     let skip = "--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip=all";
     assert!(!place.build(&["--output", "type=cacheonly", skip]).ok().stderr.contains("warning"));
 
-    place.write("Dockerfile", "# check=error=true\nFROM scratch as a\nCMD a\n");
+    place.dockerfile("# check=error=true\nFROM scratch as a\nCMD a\n");
     let words = ["lint violation", "FromAsCasing, JSONArgsRecommended"];
     place.build(&["--output", "type=cacheonly"]).fails(1, &words);
     place.build(&["--output", "type=cacheonly", skip]).ok();

@@ -17,28 +17,29 @@ const PLATFORMS: [(&str, &str); 4] = [
 
 fn dockerfile(base: &str) -> String {
     format!(
-        "\
-FROM --platform=$BUILDPLATFORM {base} AS tools
-ARG BUILDPLATFORM
-RUN mkdir /out && cat /proc/sys/kernel/random/uuid > /out/once && echo $BUILDPLATFORM > /out/built-on
+        r#"
+        FROM --platform=$BUILDPLATFORM {base} AS tools
+        ARG BUILDPLATFORM
+        RUN mkdir /out && cat /proc/sys/kernel/random/uuid > /out/once \
+         && echo $BUILDPLATFORM > /out/built-on
 
-FROM {base} AS program
-ARG TARGETPLATFORM
-WORKDIR /work
-COPY --from=tools /out/ ./
-COPY --chmod=755 program.sh .
-RUN uname -m > machine && ./program.sh $TARGETPLATFORM > said
+        FROM {base} AS program
+        ARG TARGETPLATFORM
+        WORKDIR /work
+        COPY --from=tools /out/ ./
+        COPY --chmod=755 program.sh .
+        RUN uname -m > machine && ./program.sh $TARGETPLATFORM > said
 
-FROM {base} AS unused
-RUN exit 1
+        FROM {base} AS unused
+        RUN exit 1
 
-FROM {base}
-LABEL org.opencontainers.image.title=suite
-COPY --from=program /work/ /
-RUN test \"$(cat /machine)\" = \"$(uname -m)\" && ln -s /program.sh /bin/program
-USER app
-ENTRYPOINT [\"/bin/program\"]
-"
+        FROM {base}
+        LABEL org.opencontainers.image.title=suite
+        COPY --from=program /work/ /
+        RUN test "$(cat /machine)" = "$(uname -m)" && ln -s /program.sh /bin/program
+        USER app
+        ENTRYPOINT ["/bin/program"]
+        "#
     )
 }
 
@@ -54,7 +55,7 @@ fn four_platforms_are_built_and_pushed_as_one_index() {
         let registry = Registry::start();
         let base = registry.push_busybox("base/busybox", &[]);
         let place = Place::new(user);
-        place.write("Dockerfile", dockerfile(&base));
+        place.dockerfile(&dockerfile(&base));
         place.write("program.sh", "#!/bin/sh\necho \"I am for $1\"\n");
         let image = format!("{}/team/app:1", registry.host);
         let list = PLATFORMS.map(|(platform, _)| platform).join(",");
@@ -118,7 +119,7 @@ fn a_registry_with_a_password_is_given_it() {
     for user in User::all() {
         let place = Place::new(user);
         place.write("greeting.txt", "hello\n");
-        place.write("Dockerfile", format!("FROM {base}\nCOPY greeting.txt /\n"));
+        place.dockerfile(&format!("FROM {base}\nCOPY greeting.txt /\n"));
         let image = format!("{}/app:{}", registry.host, format!("{user:?}").to_lowercase());
         let build =
             || place.build(&["--platform", "linux/amd64,linux/arm64", "-t", &image, "--push"]);
@@ -156,7 +157,7 @@ fn one_platform_is_a_plain_manifest() {
     let registry = Registry::start();
     let base = registry.push_busybox("base/busybox", &[]);
     let place = Place::new(User::Me);
-    place.write("Dockerfile", format!("FROM {base}\nCOPY Dockerfile /\n"));
+    place.dockerfile(&format!("FROM {base}\nCOPY Dockerfile /\n"));
     let images = ["one:1", "other/one:2"].map(|name| format!("{}/{name}", registry.host));
     let build = ["--platform", "linux/arm64", "-t", &images[0], "-t", &images[1]];
     place.build(&[&build[..], &["--output", "type=registry"]].concat()).ok();
@@ -167,21 +168,18 @@ fn one_platform_is_a_plain_manifest() {
 
     // The image is a base, named by its digest.
     let digest = image::digest(&raw(&format!("docker://{}", images[0])));
-    place.write(
-        "Dockerfile",
-        format!("FROM {}/one@{digest}\nCOPY Dockerfile /again\n", registry.host),
-    );
+    place.dockerfile(&format!("FROM {}/one@{digest}\nCOPY Dockerfile /again\n", registry.host));
     let image = place.image(&["--platform", "linux/arm64"]);
     assert_eq!(image.layers.len(), 3);
     // A base for another platform is a warning; one without the platform, or no base at all, is an
     // error.
     let finished = place.build(&["--platform", "linux/s390x"]).ok();
     finished.says(&["InvalidBaseImagePlatform"]);
-    place.write("Dockerfile", format!("FROM {base}\nCOPY Dockerfile /\n"));
+    place.dockerfile(&format!("FROM {base}\nCOPY Dockerfile /\n"));
     place
         .build(&["--platform", "linux/mips64le"])
         .fails(1, &["linux/mips64le", " --> Dockerfile:1"]);
-    place.write("Dockerfile", format!("FROM {}/one:absent\nCOPY Dockerfile /\n", registry.host));
+    place.dockerfile(&format!("FROM {}/one:absent\nCOPY Dockerfile /\n", registry.host));
     place.build(&[]).fails(4, &["one:absent", " --> Dockerfile:1"]);
 }
 
@@ -193,7 +191,7 @@ fn bases_in_the_media_types_of_docker_are_bases() {
     let index: Value = serde_json::from_slice(&raw(&format!("docker://{base}"))).unwrap();
     assert_eq!(index["mediaType"], "application/vnd.docker.distribution.manifest.list.v2+json");
     let place = Place::new(User::Me);
-    place.write("Dockerfile", format!("FROM {base}\nCOPY Dockerfile /\n"));
+    place.dockerfile(&format!("FROM {base}\nCOPY Dockerfile /\n"));
     let images = place.images(&["--platform", "linux/arm/v7,linux/ppc64le"]);
     let platforms: Vec<&str> = images.iter().map(|image| image.platform.as_str()).collect();
     assert_eq!(platforms, ["linux/arm/v7", "linux/ppc64le"]);

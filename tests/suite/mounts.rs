@@ -119,7 +119,7 @@ fn what_is_missing_is_named_with_the_way_to_give_it() {
 #[test]
 fn secrets_and_agents_that_cannot_be_given_are_refused() {
     let place = Place::new(User::Me);
-    place.write("Dockerfile", "FROM scratch\n").write("key", "no key");
+    place.dockerfile("FROM scratch\n").write("key", "no key");
     let key = format!("default={}", place.context().join("key").display());
     for (status, args, words) in [
         (2, ["--secret", "token"], "key=value"),

@@ -24,12 +24,13 @@ const WAIT: &str = "RUN has() { wget -q --spider http://$REGISTRY/v2/app/blobs/$
 fn layers_of_the_result_are_in_the_registry_before_the_build_ends() {
     needs!(Run, Registry);
     let registry = Registry::start();
-    let lines = "FROM busybox AS other\nCOPY unwanted /\nFROM busybox\nCOPY large /\nCOPY small /\n\
-                 COPY --from=other unwanted /copy\n";
+    let other = "FROM busybox AS other\nCOPY unwanted /\n";
+    let result = "FROM busybox\nCOPY large /\nCOPY small /\nCOPY --from=other unwanted /copy\n";
+    let lines = &[other, result].concat();
     let place = |lines: &str| {
         let place = Place::new(User::Me);
         place.write("large", noise(1, 9 << 20)).write("unwanted", noise(2, 1 << 20));
-        place.write("small", "small\n").write("Dockerfile", lines);
+        place.write("small", "small\n").dockerfile(lines);
         place
     };
     let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1600000000"];
@@ -64,7 +65,7 @@ fn layers_of_the_result_are_in_the_registry_before_the_build_ends() {
 #[test]
 fn a_registry_that_fails_does_so_at_the_push() {
     let place = Place::new(User::Me);
-    place.write("large", noise(1, 9 << 20)).write("Dockerfile", "FROM scratch\nCOPY large /\n");
+    place.write("large", noise(1, 9 << 20)).dockerfile("FROM scratch\nCOPY large /\n");
     // Nobody listens there.
     let failed = place.build(&["-t", "127.0.0.1:1/app:1", "--push"]);
     failed.fails(4, &["pushing", "127.0.0.1:1/app"]);

@@ -16,7 +16,7 @@ RUN --mount=source=in,target=/in cat /in > /copy
 
 fn place(user: User) -> Place {
     let place = Place::new(user);
-    place.write("Dockerfile", DOCKERFILE).write("src/a", "a\n").write("src/b", "b\n");
+    place.dockerfile(DOCKERFILE).write("src/a", "a\n").write("src/b", "b\n");
     place.write("in", "in\n");
     place
 }
@@ -81,10 +81,10 @@ fn each_step_says_why_it_runs() {
             ]
         );
         let changed = DOCKERFILE.replace("echo $X", "echo $X$Y");
-        place.write("Dockerfile", &changed);
+        place.dockerfile(&changed);
         assert_eq!(build(&arguments)[1], "RUN echo: RUN command changed");
         // A new line is a reason for the steps below it, which are still known as the same steps.
-        place.write("Dockerfile", changed.replace("RUN echo", "RUN true\nRUN echo"));
+        place.dockerfile(&changed.replace("RUN echo", "RUN true\nRUN echo"));
         let because = "layers below changed by #3";
         assert_eq!(
             build(&arguments),
@@ -112,10 +112,10 @@ fn each_step_says_why_it_runs() {
 #[test]
 fn another_base_is_told_of_all_steps() {
     let place = Place::new(User::Me);
-    place.write("a", "a\n").write("Dockerfile", "FROM busybox\nCOPY a /below\n");
+    place.write("a", "a\n").dockerfile("FROM busybox\nCOPY a /below\n");
     let layout = place.out("other");
     place.build(&["--output", &to_layout(&layout)]).ok();
-    place.write("Dockerfile", "ARG BASE=busybox\nFROM $BASE\nCOPY a /a\nCOPY a /b\n");
+    place.dockerfile("ARG BASE=busybox\nFROM $BASE\nCOPY a /a\nCOPY a /b\n");
     let build = |args: &[&str]| reasons(&place.build(args).ok());
     build(&[]);
     let other = format!("other=oci-layout://{}", layout.display());

@@ -128,13 +128,16 @@ fn add_takes_files_from_urls() {
     server.put("/a.tar.gz", "\"a\"", DATE, gzip(&tar(&[("inside", "x")])));
     for user in User::all() {
         let place = Place::new(user);
-        let text = format!(
-            "FROM scratch\nADD {0} local {0} /d/\nADD --chown=1:2 --chmod=640 {0} /g\nADD {1} /\n\
-             ADD --unpack {1} /u/\n",
-            server.url("/d/f.txt"),
-            server.url("/a.tar.gz"),
-        );
-        place.write("Dockerfile", text).write("local", "local");
+        let (file, archive) = (server.url("/d/f.txt"), server.url("/a.tar.gz"));
+        place.write("local", "local").dockerfile(&format!(
+            r"
+            FROM scratch
+            ADD {file} local {file} /d/
+            ADD --chown=1:2 --chmod=640 {file} /g
+            ADD {archive} /
+            ADD --unpack {archive} /u/
+            ",
+        ));
         let image = place.image(&[]);
         assert_eq!(
             image.lines(0),
@@ -160,10 +163,10 @@ fn a_checksum_is_checked_before_anything_is_used() {
     let place = Place::new(User::Me);
     let with = |text: &[u8]| {
         let digest = image::digest(text);
-        place.write(
-            "Dockerfile",
-            format!("FROM scratch\nADD --checksum={digest} {} /f\n", server.url("/f")),
-        );
+        place.dockerfile(&format!(
+            "FROM scratch\nADD --checksum={digest} {} /f\n",
+            server.url("/f")
+        ));
     };
     with(b"other");
     place.build(&[]).fails(1, &["digest mismatch", "Dockerfile:2"]);
@@ -172,11 +175,11 @@ fn a_checksum_is_checked_before_anything_is_used() {
     let asked = server.log().len();
     place.build(&[]).ok();
     assert_eq!(server.log().len(), asked);
-    place.write("Dockerfile", format!("FROM scratch\nADD {} /f\n", server.url("/none")));
+    place.dockerfile(&format!("FROM scratch\nADD {} /f\n", server.url("/none")));
     place.build(&[]).fails(4, &["answered 404"]);
     // A password shows neither in the history nor in the log.
     let url = server.url("/f").replace("//", "//me:SECRET@");
-    place.write("Dockerfile", format!("FROM scratch\nADD {url} /g\n"));
+    place.dockerfile(&format!("FROM scratch\nADD {url} /g\n"));
     let finished = place.build(&[]).ok();
     finished.does_not_say("SECRET");
     assert!(!place.image(&[]).config.to_string().contains("SECRET"));
@@ -192,10 +195,9 @@ fn add_takes_commits_of_repositories() {
         server.git(&["tag", "v1"]);
         server.commit(&[("f", "newer")]);
         let url = server.url();
-        place.write(
-            "Dockerfile",
-            format!("FROM scratch\nADD {url}#v1 /all\nADD {url}?branch=main&subdir=sub /sub/\n"),
-        );
+        place.dockerfile(&format!(
+            "FROM scratch\nADD {url}#v1 /all\nADD {url}?branch=main&subdir=sub /sub/\n"
+        ));
         let image = place.image(&[]);
         assert_eq!(
             image.lines(0),
@@ -209,7 +211,7 @@ fn add_takes_commits_of_repositories() {
         );
         assert_eq!((image.text("all/f"), image.text("sub/g")), ("one".into(), "two".into()));
         assert_eq!(place.build(&[]).ok().steps(), "2 cached, 0 done");
-        let add = |line: &str| place.write("Dockerfile", format!("FROM scratch\nADD {line} /r\n"));
+        let add = |line: &str| place.dockerfile(&format!("FROM scratch\nADD {line} /r\n"));
         add(&format!("--keep-git-dir --checksum={} {url}#v1", &commit[..12]));
         assert_eq!(place.image(&[]).text("r/.git/HEAD"), commit);
         add(&format!("--checksum={} {url}#main", &commit[..12]));
@@ -265,7 +267,7 @@ fn contexts_have_a_time() {
         assert_eq!(created(&found), "1994-11-06T08:49:37Z");
         assert_eq!(found.config["config"]["Labels"]["epoch"], "784111777");
     }
-    place.write("Dockerfile", format!("ARG SOURCE_DATE_EPOCH=context\n{text}"));
+    place.dockerfile(&format!("ARG SOURCE_DATE_EPOCH=context\n{text}"));
     let context = place.context().display().to_string();
     for args in [&epoch[..], &[]] {
         let finished = run(&place, &[args, &[&context]].concat(), b"").ok();
@@ -298,7 +300,7 @@ fn contexts_come_from_standard_input() {
         let heredoc = b"FROM scratch\nCOPY <<x /x\ny\nx\n";
         assert_eq!(image(&place, &["-"], heredoc).text("x"), "y");
         run(&place, &["-"], dockerfile.as_bytes()).fails(1, &["not found"]);
-        place.write("f", "local").write("Dockerfile", "FROM nothing\n");
+        place.write("f", "local").dockerfile("FROM nothing\n");
         let context = place.context().display().to_string();
         assert_eq!(image(&place, &["-f", "-", &context], dockerfile.as_bytes()).text("f"), "local");
         run(&place, &["-f", "-", "-"], b"").fails(2, &["cannot be both"]);
@@ -326,7 +328,7 @@ fn contexts_come_from_urls() {
     let context = place.context().display().to_string();
     let found = image(&place, &["-f", &file, &context], b"");
     assert_eq!(found.files().keys().collect::<Vec<_>>(), [".dockerignore", "f"]);
-    place.write("Dockerfile", "FROM scratch\nCOPY --from=it context /x\n");
+    place.dockerfile("FROM scratch\nCOPY --from=it context /x\n");
     let named = format!("it={tar}");
     let found = image(&place, &["--build-context", &named, &context], b"");
     assert_eq!(found.entry("x").content, gzip(&archive));

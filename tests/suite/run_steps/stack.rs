@@ -60,7 +60,7 @@ fn changes_between(layers: usize) -> String {
 /// Builds that and returns the diff IDs and lines of the layers, without the further ones.
 fn layers_of_changes(user: User, between: usize) -> Vec<(String, Vec<String>)> {
     let place = Place::new(user);
-    let image = place.write("Dockerfile", changes_between(between)).image(&[]);
+    let image = place.dockerfile(&changes_between(between)).image(&[]);
     assert_eq!(fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
     let ids = image.config["rootfs"]["diff_ids"].as_array().unwrap().iter();
     let layers = ids.enumerate().map(|(number, id)| (id.to_string(), image.lines(number as isize)));
