@@ -10,8 +10,9 @@ use criterion::{Criterion, Throughput};
 use tempfile::TempDir;
 use xbuild_files::Root;
 use xbuild_files::diff::{DiffOptions, diff};
-use xbuild_files::unpack::{UnpackOptions, unpack};
+use xbuild_files::unpack::unpack;
 use xbuild_layer::{Entry, LayerReader, LayerWriter};
+use xbuild_model::records::Owners;
 use xbuild_testkit::sample::{files, write};
 
 fn main() {
@@ -31,7 +32,7 @@ fn diffs(criterion: &mut Criterion, files: &[(Entry, Vec<u8>)], tar: &[u8]) {
     let unpacked = || {
         let folder = TempDir::new().unwrap();
         let root = Root::open(folder.path()).unwrap();
-        unpack(LayerReader::new(tar), &root, UnpackOptions { single_id: true }).unwrap();
+        unpack(LayerReader::new(tar), &root, Owners::Recorded).unwrap();
         (folder, root)
     };
     let ((_upper, upper), (_lower, lower)) = (unpacked(), unpacked());

@@ -9,8 +9,9 @@ use std::io::Read;
 
 use xbuild_layer::path::{self, DotDot};
 use xbuild_layer::{Change, Entry, Kind, LayerError, Meta, ShownPath};
+use xbuild_model::records::Owners;
 
-use crate::unpack::{UnpackOptions, Unpacker};
+use crate::unpack::Unpacker;
 use crate::{Root, UnpackError, archive};
 
 /// How many bytes tell an archive from a Dockerfile: a header of tar and what may follow it.
@@ -37,10 +38,9 @@ pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
     sniffed.map_err(|source| LayerError::Read { source })?;
     let mut reader = archive::read(head, input)?;
     // Everything stays with whoever builds.
-    let options = UnpackOptions { single_id: true };
     let entry_fault =
         |path: Vec<u8>| move |source| UnpackError::Entry { path: ShownPath(path.clone()), source };
-    let mut unpacker = Unpacker::new(root, options).map_err(entry_fault(Vec::new()))?;
+    let mut unpacker = Unpacker::new(root, Owners::Recorded).map_err(entry_fault(Vec::new()))?;
     while let Some(raw) = reader.next()? {
         let clean = |name: &[u8]| {
             path::clean(name, DotDot::Clamp).map_err(|fault| LayerError::entry(name, fault))

@@ -9,7 +9,7 @@ mod devices;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
@@ -19,6 +19,7 @@ use std::vec;
 use rustix::fs::FileType;
 use xbuild_layer::{Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
 use xbuild_model::device::{Device, DeviceKind};
+use xbuild_model::records::Records;
 
 use self::devices::{Devices, device_of};
 use crate::DiffError;
@@ -34,7 +35,7 @@ const CAPABILITY: &str = "security.capability";
 /// Bytes compared at a time.
 const BUFFER: usize = 64 << 10;
 
-/// What to leave out.
+/// What the folders do not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiffOptions {
     /// The mode and owner that the root folder had before, as seen on disk: it is written only if
@@ -42,9 +43,9 @@ pub struct DiffOptions {
     pub root: (u32, u32, u32),
     /// Paths that are no part of the layer, with all that is below them.
     pub skip: Vec<Vec<u8>>,
-    /// The devices that the command made. A stand-in for any other that is not in `lowers` either
-    /// is just a file.
-    pub devices: BTreeSet<Device>,
+    /// What the command did and the disk does not show. A stand-in for a device that is neither
+    /// recorded nor in `lowers` is a plain file.
+    pub records: Records,
     /// Folders that one of `lowers` shows together. Devices are also looked for in what they hide
     /// from each other.
     pub hidden: Vec<PathBuf>,
@@ -62,7 +63,7 @@ pub fn diff<W: Write>(
     out: &mut LayerWriter<W>,
     options: &DiffOptions,
 ) -> Result<(), DiffError> {
-    let devices = Devices::new(&options.devices, lowers, &options.hidden);
+    let devices = Devices::new(&options.records.devices, lowers, &options.hidden);
     let mut walk =
         Walk { lowers, out, options, devices, frames: Vec::new(), links: HashMap::new() };
     let fault = |path: &[u8], source| DiffError::Entry { path: ShownPath(path.to_vec()), source };

@@ -20,6 +20,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use xbuild_layer::{Change, Entry, Kind, LayerReader, Meta, ShownPath, capability, path};
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
+use xbuild_model::records::Owners;
 
 use crate::UnpackError;
 use crate::root::{Root, absent, timestamps};
@@ -33,13 +34,6 @@ const BUFFER: usize = 64 << 10;
 
 /// Folders that are kept open at most: images with more of them list the files of one together.
 const MAX_OPENED: usize = 512;
-
-/// How to unpack.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UnpackOptions {
-    /// Only one user id exists: everything stays with it, whatever the layer says.
-    pub single_id: bool,
-}
 
 /// What became of a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,9 +51,10 @@ pub struct Unpacked {
 /// **Errors** — leave a half-filled folder, for the caller to remove.
 ///
 /// ```
-/// use xbuild_files::unpack::{UnpackOptions, unpack};
+/// use xbuild_files::unpack::unpack;
 /// use xbuild_files::Root;
 /// use xbuild_layer::{Entry, Kind, LayerReader, LayerWriter, Meta};
+/// use xbuild_model::records::Owners;
 ///
 /// let mut writer = LayerWriter::new(Vec::new());
 /// let kind = Kind::File { size: 5 };
@@ -68,17 +63,16 @@ pub struct Unpacked {
 /// let tar = writer.finish()?;
 ///
 /// let folder = tempfile::tempdir()?;
-/// let options = UnpackOptions { single_id: true };
-/// unpack(LayerReader::new(&tar[..]), &Root::open(folder.path())?, options)?;
+/// unpack(LayerReader::new(&tar[..]), &Root::open(folder.path())?, Owners::Recorded)?;
 /// assert_eq!(Root::open(folder.path())?.stat(b"a/file")?.size, 5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn unpack<R: Read>(
     mut layer: LayerReader<R>,
     root: &Root,
-    options: UnpackOptions,
+    owners: Owners,
 ) -> Result<Unpacked, UnpackError> {
-    let mut unpacker = Unpacker::new(root, options)
+    let mut unpacker = Unpacker::new(root, owners)
         .map_err(|source| UnpackError::Entry { path: ShownPath(Vec::new()), source })?;
     while let Some(change) = layer.next()? {
         let path = match &change {
@@ -95,7 +89,7 @@ pub fn unpack<R: Read>(
 
 pub(crate) struct Unpacker<'r> {
     root: &'r Root,
-    options: UnpackOptions,
+    owners: Owners,
     /// Who owns what this process makes.
     own_ids: (u32, u32),
     /// The folder of the last entry: archives list a folder's files together.
@@ -116,12 +110,12 @@ pub(crate) struct Unpacker<'r> {
 }
 
 impl<'r> Unpacker<'r> {
-    pub(crate) fn new(root: &'r Root, options: UnpackOptions) -> io::Result<Self> {
+    pub(crate) fn new(root: &'r Root, owners: Owners) -> io::Result<Self> {
         // A set-group-id folder would pass its group on to all that is made in it.
         root.chmod(b"", 0o755)?;
         Ok(Self {
             root,
-            options,
+            owners,
             own_ids: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             current: None,
             opened: HashMap::new(),
@@ -360,7 +354,7 @@ impl<'r> Unpacker<'r> {
     /// Returns to whom a file must be given, `None` if it is theirs.
     fn owner(&self, meta: &Meta) -> Option<(u32, u32)> {
         let ids = (meta.uid, meta.gid);
-        (!self.options.single_id && ids != self.own_ids).then_some(ids)
+        (self.owners == Owners::Real && ids != self.own_ids).then_some(ids)
     }
 
     /// Gives the folders their metadata, inner ones first: an outer one may shut them in.

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xbuild_files::Root;
 use xbuild_files::diff::{DiffOptions, diff};
-use xbuild_files::unpack::{UnpackOptions, dress_folder, unpack};
+use xbuild_files::unpack::{dress_folder, unpack};
 use xbuild_layer::{LayerReader, LayerWriter, Meta};
-use xbuild_model::records::Records;
+use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::Joined;
 
 use crate::TaskError;
@@ -50,8 +50,8 @@ pub fn all() -> [(&'static str, TaskFn); 4] {
 pub struct UnpackRequest {
     /// The folder.
     pub folder: PathBuf,
-    /// Whether only one id exists.
-    pub single_id: bool,
+    /// Where the owners of files are kept.
+    pub owners: Owners,
 }
 
 /// See [`DRESS`].
@@ -59,8 +59,8 @@ pub struct UnpackRequest {
 pub struct DressRequest {
     /// The folder that the paths are relative to.
     pub folder: PathBuf,
-    /// Whether only one id exists.
-    pub single_id: bool,
+    /// Where the owners of files are kept.
+    pub owners: Owners,
     /// Folders below it (the empty path is itself), and what they shall have.
     pub dirs: Vec<(Vec<u8>, Meta)>,
 }
@@ -97,8 +97,7 @@ pub fn unpack_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
     let request: UnpackRequest = serde_json::from_slice(request)?;
     let root = open(&request.folder)?;
     let pipe = BufReader::with_capacity(BUFFER, File::from(pipe(fds)?));
-    let options = UnpackOptions { single_id: request.single_id };
-    unpack(LayerReader::new(pipe), &root, options)?;
+    unpack(LayerReader::new(pipe), &root, request.owners)?;
     Ok(Vec::new())
 }
 
@@ -108,7 +107,7 @@ pub fn dress_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
     let root = open(&request.folder)?;
     // Inner folders first, see `unpack`.
     for (path, meta) in request.dirs.iter().rev() {
-        let owner = (!request.single_id).then_some((meta.uid, meta.gid));
+        let owner = (request.owners == Owners::Real).then_some((meta.uid, meta.gid));
         dress_folder(&root, path, meta, owner)
             .map_err(folder("set the metadata of a folder in", &request.folder))?;
     }
@@ -131,12 +130,8 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let owner = request.root_owner.unwrap_or(own);
     let root = (request.root_mode, owner.0, owner.1);
-    let options = DiffOptions {
-        root,
-        skip: request.skip,
-        devices: request.records.devices,
-        hidden: hidden.to_vec(),
-    };
+    let options =
+        DiffOptions { root, skip: request.skip, records: request.records, hidden: hidden.to_vec() };
     diff(&upper, &lowers, &mut writer, &options)?;
     let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;
     let mut reset = || -> io::Result<()> {

@@ -4,7 +4,7 @@ use xbuild_testkit::folders::listing;
 use xbuild_testkit::layers::layer;
 
 use super::*;
-use crate::unpack::tests::options;
+use crate::unpack::tests::owners;
 use crate::unpack::unpack;
 
 /// Folders as overlayfs would have them: the upper one first, then the lower ones, newest first.
@@ -20,7 +20,7 @@ fn stack(layers: &[&[&str]]) -> Stack {
         let folder = temp.path().join(number.to_string());
         std::fs::create_dir(&folder).unwrap();
         let root = Root::open(&folder).unwrap();
-        unpack(LayerReader::new(&layer(lines)[..]), &root, options()).unwrap();
+        unpack(LayerReader::new(&layer(lines)[..]), &root, owners()).unwrap();
         roots.push(root);
     }
     Stack { temp, roots }
@@ -161,7 +161,7 @@ fn a_diff_unpacks_to_the_same_folder() {
     let temp = tempfile::tempdir().unwrap();
     let root = Root::open(temp.path()).unwrap();
     let bytes = stack.diff();
-    unpack(LayerReader::new(&bytes[..]), &root, options()).unwrap();
+    unpack(LayerReader::new(&bytes[..]), &root, owners()).unwrap();
     assert_eq!(listing(temp.path()), listing(&stack.temp.path().join("0")));
     // Whoever does it, and however often: the bytes are the same.
     assert_eq!(stack.diff(), bytes);
@@ -258,9 +258,10 @@ fn claim(stack: &Stack, path: &[u8], value: &[u8]) {
 /// The devices, and empty files, of what a command that made `made` left.
 fn devices_of(stack: &Stack, made: &[&[u8]]) -> Vec<String> {
     let root = stack.roots[0].stat(b"").unwrap();
+    let devices = made.iter().map(|text| Device::parse(text).unwrap()).collect();
     let options = DiffOptions {
         root: (root.mode, root.uid, root.gid),
-        devices: made.iter().map(|text| Device::parse(text).unwrap()).collect(),
+        records: Records { devices },
         ..DiffOptions::default()
     };
     let mut writer = LayerWriter::new(Vec::new());

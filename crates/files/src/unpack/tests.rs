@@ -5,8 +5,8 @@ use xbuild_testkit::layers::layer;
 use super::*;
 
 /// Ordinary users can give nothing away.
-pub(crate) fn options() -> UnpackOptions {
-    UnpackOptions { single_id: !rustix::process::geteuid().is_root() }
+pub(crate) fn owners() -> Owners {
+    if rustix::process::geteuid().is_root() { Owners::Real } else { Owners::Recorded }
 }
 
 fn unpacked(lines: &[&str]) -> (tempfile::TempDir, Root, Result<Unpacked, UnpackError>) {
@@ -15,7 +15,7 @@ fn unpacked(lines: &[&str]) -> (tempfile::TempDir, Root, Result<Unpacked, Unpack
     std::fs::create_dir(&top).unwrap();
     let root = Root::open(&top).unwrap();
     let bytes = layer(lines);
-    let result = unpack(LayerReader::new(&bytes[..]), &root, options());
+    let result = unpack(LayerReader::new(&bytes[..]), &root, owners());
     (temp, root, result)
 }
 
@@ -103,7 +103,7 @@ fn links_of_a_layer_lead_nowhere_outside() {
         let root = Root::open(&temp.path().join("top")).unwrap();
         let bytes = layer(lines);
         // Inside or refused; either will do.
-        let _ = unpack(LayerReader::new(&bytes[..]), &root, options());
+        let _ = unpack(LayerReader::new(&bytes[..]), &root, owners());
         let after = (watched.stat(b"outside").unwrap(), watched.stat(b"outside/kept").unwrap());
         assert_eq!(before, after, "{lines:?}");
         assert_eq!(watched.read_dir(b"outside").unwrap().len(), 1, "{lines:?}");
@@ -137,18 +137,18 @@ fn metadata_is_kept() {
     let bytes = writer.finish().unwrap();
     let temp = tempfile::tempdir().unwrap();
     let root = Root::open(temp.path()).unwrap();
-    unpack(LayerReader::new(&bytes[..]), &root, options()).unwrap();
+    unpack(LayerReader::new(&bytes[..]), &root, owners()).unwrap();
     for path in ["f", "d", "l", "p"] {
         let stat = root.stat(path.as_bytes()).unwrap();
         assert_eq!(stat.mtime, entry.meta.mtime, "{path}");
         if path != "l" {
             assert_eq!(stat.mode, 0o6755, "{path}");
         }
-        if !options().single_id {
+        if owners() == Owners::Real {
             assert_eq!((stat.uid, stat.gid), (1234, 50), "{path}");
         }
     }
-    if !options().single_id {
+    if owners() == Owners::Real {
         assert_eq!(root.xattr(b"f", "security.capability").unwrap(), Some(capability));
     }
 }
@@ -166,7 +166,7 @@ fn runs_of_zeros_become_holes() {
         let bytes = writer.finish().unwrap();
         let temp = tempfile::tempdir().unwrap();
         let root = Root::open(temp.path()).unwrap();
-        unpack(LayerReader::new(&bytes[..]), &root, UnpackOptions { single_id: true }).unwrap();
+        unpack(LayerReader::new(&bytes[..]), &root, Owners::Recorded).unwrap();
         root.chmod(b"f", 0o600).unwrap();
         let contents = std::fs::read(temp.path().join("f")).unwrap();
         assert_eq!(contents.len() as u64, size);
@@ -191,6 +191,6 @@ fn a_truncated_layer_is_an_error() {
     let bytes = layer(&["f a 1", "f b 2"]);
     let temp = tempfile::tempdir().unwrap();
     let root = Root::open(temp.path()).unwrap();
-    let result = unpack(LayerReader::new(&bytes[..1100]), &root, options());
+    let result = unpack(LayerReader::new(&bytes[..1100]), &root, owners());
     assert!(matches!(result, Err(UnpackError::Layer { .. })), "{result:?}");
 }

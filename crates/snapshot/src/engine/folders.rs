@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use rustix::pipe::PipeFlags;
 use xbuild_layer::{LayerError, Meta, Tree};
-use xbuild_model::records::Owners;
 use xbuild_model::seam::PendingTask;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
@@ -206,8 +205,8 @@ impl Shared {
         run: impl FnOnce(Box<dyn Write + Send>) -> Result<T, EngineError>,
     ) -> Result<(T, Scratch), EngineError> {
         let scratch = Scratch::new(self, "layer")?;
-        let single_id = self.namespace.owners()? == Owners::Recorded;
-        let request = UnpackRequest { folder: scratch.content(), single_id };
+        let owners = self.namespace.owners()?;
+        let request = UnpackRequest { folder: scratch.content(), owners };
         let (read, write) = pipe()?;
         let task = self.start(UNPACK, &request, vec![read])?;
         let result = run(Box::new(BufWriter::with_capacity(PIPE / 4, File::from(write))));
@@ -229,8 +228,8 @@ impl Shared {
         if dirs.is_empty() {
             return Ok(());
         }
-        let single_id = self.namespace.owners()? == Owners::Recorded;
-        let request = DressRequest { folder: folder.to_owned(), single_id, dirs };
+        let owners = self.namespace.owners()?;
+        let request = DressRequest { folder: folder.to_owned(), owners, dirs };
         self.start(DRESS, &request, Vec::new())?.wait()?;
         Ok(())
     }

@@ -350,7 +350,7 @@ fn the_root_folder_is_as_the_tree_says() {
 }
 
 #[test]
-fn with_a_single_id_files_keep_their_owners() {
+fn where_owners_are_recorded_files_keep_their_owners() {
     let setup = setup_with(true);
     let mut writer = xbuild_layer::LayerWriter::new(Vec::new());
     for (path, kind) in
