@@ -1,4 +1,5 @@
-use xbuild_layer::{Change, LayerReader};
+use proptest::prelude::*;
+use xbuild_layer::{Change, LayerIndex, LayerReader, Node, Tree};
 use xbuild_model::device::ATTRIBUTE;
 use xbuild_testkit::folders::listing;
 use xbuild_testkit::layers::layer;
@@ -165,6 +166,60 @@ fn a_diff_unpacks_to_the_same_folder() {
     assert_eq!(listing(temp.path()), listing(&stack.temp.path().join("0")));
     // Whoever does it, and however often: the bytes are the same.
     assert_eq!(stack.diff(), bytes);
+}
+
+/// The files of a folder `name`, for a layer that changes it in one of these ways.
+fn any_folder(name: &'static str) -> impl Strategy<Value = Vec<String>> {
+    let child = (0..5, prop::sample::select(vec!["x", "y"])).prop_map(move |(way, child)| {
+        let path = format!("{name}/{child}");
+        match way {
+            0 => format!("w {path}"),
+            1 => format!("l {path} target"),
+            2 => format!("d {path} 750"),
+            way => format!("f {path} {way}"),
+        }
+    });
+    (0..6, prop::collection::vec(child, 0..3)).prop_map(move |(way, children)| {
+        let own: &[String] = &match way {
+            0 => return Vec::new(),
+            1 => return vec![format!("w {name}")],
+            2 => return vec![format!("f {name} text")],
+            3 => [format!("d {name} 700"), format!("o {name}")].to_vec(),
+            way => [format!("d {name} 75{way}")].to_vec(),
+        };
+        [own, &children].concat()
+    })
+}
+
+fn any_layer() -> impl Strategy<Value = Vec<String>> {
+    (any_folder("a"), any_folder("b")).prop_map(|(a, b)| [a, b].concat())
+}
+
+/// Returns the files of a tree, a line for each. Modes of symbolic links mean nothing.
+fn lines(tree: &Tree) -> Vec<String> {
+    let line = |(path, node): (Vec<u8>, &Node)| match &node.kind {
+        Kind::Symlink { target } => format!("{} -> {}", path.escape_ascii(), target.escape_ascii()),
+        kind => format!("{} {kind:?} {:o} {:?}", path.escape_ascii(), node.meta.mode, node.content),
+    };
+    tree.walk(b"").filter(|(path, _)| !path.is_empty()).map(line).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The layer of a folder makes of the layers below what the folder shows on top of them.
+    #[test]
+    fn a_diff_applied_gives_the_same_tree(lower in any_layer(), upper in any_layer()) {
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
+        let tar = stack(&[&upper, &lower]).diff();
+        let below = LayerIndex::of_tar(&layer(&lower)[..]).unwrap();
+        let below = Tree::empty().apply(0, &below);
+        let [shown, applied] = [layer(&upper), tar].map(|layer| {
+            below.apply(1, &LayerIndex::of_tar(&layer[..]).unwrap())
+        });
+        prop_assert_eq!(lines(&shown), lines(&applied));
+    }
 }
 
 /// Runs a script on a real overlay mount of the stack, in a user namespace. Returns whether there
