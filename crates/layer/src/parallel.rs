@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
+use tracing::Span;
+
 /// Returns how many threads can compute at the same time; found out once, since that takes a dozen
 /// system calls.
 pub fn cores() -> usize {
@@ -28,9 +30,11 @@ pub fn each<T: Send, R: Send, E: Send>(
     let queue = Mutex::new(items.into_iter().enumerate());
     let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<Result<R, E>>>>());
     let failed = AtomicBool::new(false);
+    let span = Span::current();
     thread::scope(|scope| {
         for _ in 0..at_once.min(count) {
             scope.spawn(|| {
+                let _entered = span.enter();
                 while !failed.load(Ordering::Relaxed) {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((position, item)) = next else { break };

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
+use tracing::Span;
+
 /// Bytes of a chunk: much more than the window of a decoder, which is copied with each call.
 const CHUNK: usize = 256 << 10;
 
@@ -23,8 +25,9 @@ pub(crate) fn read_ahead<T>(
     };
     let (chunks, queue) = mpsc::sync_channel(QUEUE);
     let (used, spare) = mpsc::channel();
+    let span = Span::current();
     thread::scope(|scope| {
-        scope.spawn(move || fill(input, &chunks, &spare));
+        scope.spawn(move || span.in_scope(|| fill(input, &chunks, &spare)));
         work(&mut Ahead { current: first, position: 0, queue, used })
     })
 }

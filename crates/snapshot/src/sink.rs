@@ -28,6 +28,8 @@ pub struct LayerSink<'s> {
     store: &'s Store,
     chunk: Vec<u8>,
     hash: Sha256,
+    /// The bytes that were hashed.
+    size: u64,
     target: Target<'s>,
     /// Copies of the stream go to these. Started with the second chunk: small layers need no
     /// threads.
@@ -61,6 +63,8 @@ impl Target<'_> {
 pub struct SinkResult {
     /// The digest of the tar stream.
     pub diff_id: DiffId,
+    /// The bytes of the tar stream.
+    pub size: u64,
     /// What has become of its bytes.
     pub blob: SinkBlob,
     /// What the layer holds.
@@ -155,6 +159,7 @@ impl<'s> LayerSink<'s> {
             store,
             chunk: Vec::new(),
             hash: Sha256::new(),
+            size: 0,
             target,
             index: None,
             is_indexed: false,
@@ -188,6 +193,7 @@ impl<'s> LayerSink<'s> {
     fn end(mut self, known: Option<LayerIndex>) -> Result<SinkResult, EngineError> {
         let last = mem::take(&mut self.chunk);
         self.hash.update(&last);
+        self.size += last.len() as u64;
         self.target.put(&last)?;
         let last = Arc::new(last);
         send(&mut self.index, &last)?;
@@ -219,7 +225,7 @@ impl<'s> LayerSink<'s> {
         if let (SinkBlob::Stored(descriptor), Some(encoding)) = (&blob, encoding) {
             self.store.put_layer(&diff_id, descriptor, Some(&encoding.to_string()))?;
         }
-        Ok(SinkResult { diff_id, blob, index })
+        Ok(SinkResult { diff_id, size: self.size, blob, index })
     }
 
     /// Passes the full chunk on to everyone.
@@ -235,6 +241,7 @@ impl<'s> LayerSink<'s> {
         send(&mut self.index, &chunk)?;
         send(&mut self.tee, &chunk)?;
         self.hash.update(&chunk[..]);
+        self.size += chunk.len() as u64;
         if let Target::Spool(file @ None) = &mut self.target {
             let made = self.store.temp_file().map_err(io::Error::other);
             *file = Some(made.map_err(LayerError::from_write)?);

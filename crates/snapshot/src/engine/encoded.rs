@@ -5,6 +5,7 @@
 
 use std::io;
 
+use tracing::debug_span;
 use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::{Descriptor, DiffId, LayerBlob};
 use xbuild_store::Hashed;
@@ -56,6 +57,7 @@ fn encode(
     mut tar: impl io::Read,
     encoding: Encoding,
 ) -> Result<Descriptor, EngineError> {
+    let _span = debug_span!("layer", work = "encode", diff_id = %layer, %encoding).entered();
     let fault = |source| EngineError::Layer { layer: layer.clone(), source };
     let write = |error| fault(LayerError::from_write(error));
     let encoder = Encoder::new(shared.store.blob_writer()?, encoding).map_err(write)?;

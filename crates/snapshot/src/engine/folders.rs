@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::pipe::PipeFlags;
+use tracing::debug_span;
 use xbuild_layer::{LayerError, Meta, Tree};
 use xbuild_model::seam::PendingTask;
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
@@ -204,6 +205,7 @@ impl Shared {
         self: &Arc<Self>,
         run: impl FnOnce(Box<dyn Write + Send>) -> Result<T, EngineError>,
     ) -> Result<(T, Scratch), EngineError> {
+        let _span = debug_span!("layer", work = "unpack").entered();
         let scratch = Scratch::new(self, "layer")?;
         let owners = self.namespace.owners()?;
         let request = UnpackRequest { folder: scratch.content(), owners };

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use tracing::debug_span;
+use tracing::field::Empty;
 use xbuild_layer::decode::decompress;
 use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
@@ -75,6 +77,8 @@ impl Shared {
     /// Reads a whole layer: it is stored and indexed afterwards, and its uncompressed bytes have
     /// gone to `tee`. The caller holds the layer's lock.
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
+        let span = debug_span!("layer", work = "read", diff_id = %layer, compressed = Empty);
+        let _entered = span.enter();
         let (descriptor, found) = match self.stored(layer)? {
             Some((descriptor, blob)) => {
                 let found = compression(layer, &descriptor).and_then(|compression| {
@@ -90,6 +94,7 @@ impl Shared {
                 (remote.descriptor, found)
             }
         };
+        span.record("compressed", descriptor.size);
         let (actual, index) = found;
         if actual != *layer {
             let (blob, expected) = (descriptor.digest, layer.clone());

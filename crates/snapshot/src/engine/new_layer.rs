@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use tracing::field::{Empty, display};
+use tracing::{Span, debug_span};
 use xbuild_layer::Encoding;
 use xbuild_model::DiffId;
 use xbuild_model::seam::Purpose;
@@ -9,6 +11,11 @@ use xbuild_model::seam::Purpose;
 use super::packer::{Job, Watch};
 use super::shared::Shared;
 use crate::{EngineError, LayerSink, SinkBlob, SinkResult};
+
+/// Returns the span of a layer that is made; [`Shared::end_layer`] fills it in.
+pub(super) fn span(work: &'static str) -> Span {
+    debug_span!("layer", work, diff_id = Empty, size = Empty)
+}
 
 impl Shared {
     /// Begins a new layer. Its bytes also go to `tee`.
@@ -26,13 +33,14 @@ impl Shared {
         }
     }
 
-    /// Keeps what became of a new layer.
+    /// Keeps what became of a new layer, and completes its span, which is the current one.
     pub(super) fn end_layer(
         &self,
         purpose: Purpose,
         made: SinkResult,
     ) -> Result<DiffId, EngineError> {
-        let SinkResult { diff_id: layer, blob, index } = made;
+        let SinkResult { diff_id: layer, size, blob, index } = made;
+        Span::current().record("diff_id", display(&layer)).record("size", size);
         self.remember(&layer, index);
         if let SinkBlob::Spooled(spool) = blob {
             let (encoding, watch) = self.blob_for(purpose);

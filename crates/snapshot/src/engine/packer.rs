@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use tracing::debug_span;
 use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::DiffId;
 use xbuild_store::{Background, GrowingBlob, Pending, Store};
@@ -91,6 +92,7 @@ fn named(layer: &DiffId, error: EngineError) -> EngineError {
 fn pack(store: &Store, job: Job) -> Result<(), EngineError> {
     let Job { layer, spool, encoding, watch } = job;
     let name = encoding.to_string();
+    let _span = debug_span!("layer", work = "pack", diff_id = %layer, encoding = name).entered();
     if store.encoded(&layer, &name)?.is_some() {
         return Ok(());
     }

@@ -14,6 +14,7 @@ use xbuild_model::passwd::MAX_SIZE;
 use xbuild_model::seam::{Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
+use super::new_layer;
 use super::recalled;
 use super::shared::Shared;
 use crate::{EngineError, SinkResult};
@@ -232,6 +233,7 @@ impl Selection for Chosen {
     }
 
     fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {
+        let _span = new_layer::span("copy").entered();
         let shared = &self.shared;
         if !purpose.folder {
             return Ok(shared.end_layer(purpose, self.write(purpose, None)?)?);

@@ -16,6 +16,7 @@ use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind};
 use xbuild_testkit::folders::listing;
 use xbuild_testkit::layers::layer;
+use xbuild_testkit::spans;
 
 use crate::tasks;
 
@@ -486,4 +487,30 @@ fn an_unpacking_that_fails_says_why() {
     engine.add_image(&layers);
     let failure = engine.prepare(&chain).map(drop).unwrap_err();
     assert_eq!(message(&failure), "the disk is full");
+}
+
+/// The spans of the work on a layer say which one it is.
+#[test]
+fn layers_have_spans() {
+    spans::collect();
+    let setup = setup();
+    let chain = setup.image(&[&["f spans 1"]]);
+    let build = tracing::info_span!("build", test = "layers");
+    let made = build.in_scope(|| {
+        let workspace = setup.engine.prepare(&chain).unwrap();
+        let upper = Root::open(&overlay(&*workspace).upper).unwrap();
+        upper.create_new(b"spans", 0o600).unwrap();
+        let purpose = Purpose { folder: true, result: true };
+        workspace.commit(Records::default(), purpose).unwrap()
+    });
+    // What is packed in the background ends before the engine does.
+    drop(setup.engine);
+    let closed = spans::closed();
+    for expected in [
+        format!("layer work=unpack > layer work=read diff_id={} compressed=", chain.0[0]),
+        format!("build test=layers > layer work=diff diff_id={made} size=1536"),
+        format!("size=1536 > layer work=pack diff_id={made} encoding=gzip-3"),
+    ] {
+        assert!(closed.iter().any(|line| line.contains(&expected)), "{expected}: {closed:#?}");
+    }
 }

@@ -14,6 +14,7 @@ use xbuild_model::{Chain, DiffId, StepFailure};
 
 use super::folders::{Lowers, pipe};
 use super::joined::Part;
+use super::new_layer;
 use super::owners;
 use super::scratch::Scratch;
 use super::shared::Shared;
@@ -67,6 +68,7 @@ impl Writable {
     }
 
     fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
+        let _span = new_layer::span("diff").entered();
         let shared = &self.shared;
         let RootFs::Overlay(dirs) = &self.root;
         let request = DiffRequest {
