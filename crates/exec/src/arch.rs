@@ -31,7 +31,7 @@ pub enum Arch {
     Loong64,
 }
 
-/// The length of what identifies an ELF file's architecture: up to and with `e_machine`.
+/// The length of the bytes that identify an ELF file's architecture: up to and with `e_machine`.
 pub(crate) const IDENTITY: usize = 20;
 
 /// A pattern for the beginning of a file.
@@ -159,7 +159,7 @@ impl Arch {
     /// Returns the pattern that recognises executables: fixed and position independent (`e_type` 2
     /// and 3) of this class, byte order and machine.
     ///
-    /// `EI_OSABI` and `EI_ABIVERSION` may be anything, as the kernel's own loader has it: toolchains
+    /// `EI_OSABI` and `EI_ABIVERSION` may be anything, as with the kernel's own loader: toolchains
     /// mark files that use GNU extensions there. The rest of the padding is zero.
     pub(crate) fn pattern(self) -> Pattern {
         let mut mask = [0xff; IDENTITY];
@@ -172,7 +172,7 @@ impl Arch {
 }
 
 impl Pattern {
-    /// Returns whether a file that begins so is meant.
+    /// Returns whether a file with these first bytes matches.
     pub(crate) fn matches(&self, file: &[u8]) -> bool {
         let masked = |(byte, mask): (&u8, &u8)| byte & mask;
         file.len() >= IDENTITY

@@ -2,10 +2,10 @@
 //!
 //! Since Linux 6.7 every user namespace may have an instance of its own. It is mounted without a
 //! place in any tree, so no step can see it, and it lives as long as the descriptor is open in the
-//! process that holds the namespace. The host's instance is only ever read.
+//! process that holds the namespace. The host's instance is only read.
 //!
-//! Once a namespace has an instance, the host's entries do not count in it any more: everything
-//! that a build needs must be registered.
+//! The host's entries do not count in a namespace that has an instance: every emulator that a build
+//! needs must be registered there.
 //!
 //! Source: kernel `Documentation/admin-guide/binfmt-misc.rst`; `fsopen(2)`.
 
@@ -20,7 +20,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use crate::arch::Arch;
 use crate::error::EmulationError;
 
-/// Where the host's instance is mounted, if it is.
+/// The mount point of the host's instance.
 pub const HOST_INSTANCE: &str = "/proc/sys/fs/binfmt_misc";
 
 const MAGIC: u64 = 0x4249_4e4d;
@@ -38,7 +38,7 @@ pub struct PrivateInstance {
 /// An emulator to be registered.
 #[derive(Debug)]
 pub struct Registration {
-    /// Whose programs it runs.
+    /// The architecture whose programs it runs.
     pub arch: Arch,
     /// The emulator's file, see [`Emulator::load`](crate::emulator::Emulator::load). It may be
     /// closed once registered.
@@ -49,7 +49,7 @@ pub struct Registration {
 ///
 /// **Errors** — [`EmulationError::HostNamespace`] in the initial user namespace,
 /// [`EmulationError::SharedInstance`] if the namespace has one already or the kernel gave the
-/// host's, [`EmulationError::Mount`] if the kernel has no private ones (before 6.7) or refuses.
+/// host's, [`EmulationError::Mount`] if the kernel refuses, or has no private ones (before 6.7).
 pub fn mount_private() -> Result<PrivateInstance, EmulationError> {
     let failed = |errno: Errno| EmulationError::Mount { source: errno.into() };
     let namespace = rustix::fs::stat(c"/proc/self/ns/user").map_err(failed)?;
@@ -96,8 +96,8 @@ impl PrivateInstance {
 /// Returns the line that registers the emulator behind the descriptor `fd` of the writing process.
 ///
 /// The flags: `F`, the emulator is opened now and not looked up in the image; `P`, the program
-/// keeps its `argv[0]`; `O`, the emulator gets the program open, so that files which may be run but
-/// not read work. Never `C`, which would let programs with the set-user-ID bit pick the
+/// keeps its `argv[0]`; `O`, the emulator gets the program open, so that programs work that may be
+/// run but not read. Never `C`, which would let programs with the set-user-ID bit pick the
 /// credentials of the emulator.
 pub(crate) fn registration_line(arch: Arch, fd: RawFd) -> Vec<u8> {
     let escape = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("\\x{b:02x}")).collect() };

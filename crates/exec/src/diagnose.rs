@@ -1,10 +1,10 @@
-//! What to tell users whose machine refuses namespaces: the cause is in the machine's settings.
+//! Advice for users whose machine refuses namespaces: the cause is in the machine's settings.
 
 use std::fs;
 
 use crate::error::Errno;
 
-/// Returns what to do about a refused `unshare(2)`.
+/// Returns the remedy for a refused `unshare(2)`.
 pub(crate) fn refused_namespace(reason: Errno) -> String {
     let number = |path: &str| -> Option<i64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
     let is = |path: &str, value: i64| number(path) == Some(value);
@@ -29,7 +29,7 @@ pub(crate) fn refused_namespace(reason: Errno) -> String {
                 .to_owned()
         }
         _ if is(APPARMOR, 1) => apparmor_hint(),
-        libc::EPERM => "xbuild may be running inside of a chroot, where the kernel refuses user \
+        libc::EPERM => "xbuild may be running inside a chroot, where the kernel refuses user \
                         namespaces, or a security module forbids them"
             .to_owned(),
         libc::EINVAL | libc::ENOSYS => {
@@ -41,7 +41,7 @@ pub(crate) fn refused_namespace(reason: Errno) -> String {
 
 const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
-/// Returns what to do about something refused inside of a new user namespace.
+/// Returns the remedy for a call that was refused inside a new user namespace.
 pub(crate) fn refused_setup(reason: Errno) -> Option<String> {
     let denied = matches!(reason.number(), libc::EPERM | libc::EACCES);
     let restricted = fs::read_to_string(APPARMOR).is_ok_and(|text| text.trim() == "1");

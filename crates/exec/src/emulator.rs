@@ -1,8 +1,8 @@
 //! Finding QEMU's user-mode emulators.
 //!
-//! An emulator is opened by the kernel when it is registered, and then runs inside root file
-//! systems that know nothing of it. So it has to be one static file: a dynamic program would look
-//! for its loader and libraries in the image.
+//! The kernel opens an emulator when it is registered, and runs it inside root file systems that
+//! know nothing of it. So it has to be one static file: a dynamic program would look for its loader
+//! and libraries in the image.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,9 +20,9 @@ use crate::sealed::sealed_copy;
 /// An emulator that was found: a static program of the host for programs of `arch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emulator {
-    /// Whose programs it runs.
+    /// The architecture whose programs it runs.
     pub arch: Arch,
-    /// Where it is; absolute.
+    /// Its path; absolute.
     pub path: PathBuf,
 }
 
@@ -36,7 +36,7 @@ const HEADER_BYTES: u64 = 4096;
 /// supply programs.
 ///
 /// **Errors** — [`EmulationError::Unusable`] or [`EmulationError::Load`] about the first candidate
-/// if there are some and none will do. `Ok(None)` if there is no candidate.
+/// if no candidate will do. `Ok(None)` if there is no candidate.
 pub fn find(
     arch: Arch,
     search_path: &OsStr,

@@ -1,4 +1,4 @@
-//! What can go wrong in this crate.
+//! The errors of this crate.
 
 mod errno;
 mod run;
@@ -39,7 +39,7 @@ pub enum SeccompError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmulationError {
-    /// The calling process is in the initial user namespace, so what it mounts is the host's.
+    /// The calling process is in the initial user namespace, where a mount is the host's.
     #[error("refusing to register emulators for the whole machine: not in a user namespace")]
     HostNamespace,
     /// The file system that was mounted is not a fresh private one.
@@ -70,7 +70,7 @@ pub enum EmulationError {
         #[source]
         source: io::Error,
     },
-    /// The file is no program that could be used as an emulator.
+    /// The file is a program that cannot serve as an emulator, or no program.
     #[error("{path} cannot be used as an emulator: {reason}")]
     Unusable {
         /// Its path.

@@ -1,7 +1,7 @@
-//! Which ids exist in the build's user namespace, and who may say so.
+//! The ids that exist in the build's user namespace, and who writes their map.
 //!
 //! Id 0 inside is always the caller's own, so that the store's folders stay the caller's and can
-//! be reached from inside. What follows above it:
+//! be reached from inside. The ids above it:
 //!
 //! | kind | for whom | ids from 1 on | written by |
 //! | --- | --- | --- | --- |
@@ -47,7 +47,7 @@ impl Ids {
     }
 }
 
-/// Consecutive ids inside of the namespace and the ids outside that they stand for.
+/// Consecutive ids inside the namespace, and the ids outside that they stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent<Guest, Host> {
     inside: Guest,
@@ -62,10 +62,10 @@ impl<Guest: Id, Host: Id> Extent<Guest, Host> {
     }
 }
 
-/// How the map gets written.
+/// The way to write the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Writer {
-    /// By xbuild, which has the right to.
+    /// By xbuild, which has the right to map any id.
     Own,
     /// By xbuild, which may map one id if it gives up setting groups.
     OwnWithoutGroups,
@@ -141,7 +141,7 @@ impl IdMap {
         }
     }
 
-    /// Returns whether a uid of the namespace around exists inside, under whatever number.
+    /// Returns whether a user of the namespace around exists inside, under whatever number.
     pub(crate) fn reaches_uid(&self, uid: HostUid) -> bool {
         self.uids.iter().any(|e| Range { start: e.outside, count: e.count }.contains(uid))
     }
@@ -254,7 +254,7 @@ mod tests {
         let plain = Caller { subuids: vec![], ..root };
         let map = IdMap::range(&plain).unwrap();
         assert_eq!(map.uids, [extent(0, 0, 1 << 31)]);
-        // Root of a container whose user namespace has 65,536 ids: those of the host are no use.
+        // Root of a container whose user namespace has 65,536 ids: ids of the host do not exist.
         let inner = Caller { uids: vec![range(0, 65_536)], subuids: user().subuids, ..plain };
         let map = IdMap::range(&inner).unwrap();
         assert_eq!(map.uids, [extent(0, 0, 65_536)]);
@@ -268,7 +268,7 @@ mod tests {
         let single = IdMap::single(&user());
         assert_eq!(single.name(), IdMap::single(&user()).name());
         assert_ne!(wide.name(), single.name());
-        // Folders in stores out there have this name.
+        // Folders in existing stores have this name.
         assert_eq!(wide.name(), "range-01ec69df523021c7");
     }
 }

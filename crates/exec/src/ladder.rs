@@ -1,4 +1,4 @@
-//! The ladder of RUN: which rung a step stands on here, and what a higher one would take.
+//! The ladder of RUN: the rung that steps stand on here, and the remedy for each higher one.
 //!
 //! A rung is a way in, with the ids that exist there. The kind of root file system is chosen apart
 //! from it: `userns-range/overlay` names both. From the top:
@@ -9,7 +9,7 @@
 //! | `userns-single` | everybody else | one; owners are recorded |
 //!
 //! This module decides and does nothing else: [`Findings`] come from `probe`, which tries things
-//! out, and from `idmap`, which reads what the caller may do.
+//! out, and from `idmap`, which reads the rights of the caller.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -116,7 +116,7 @@ impl Isolation {
 pub enum Need {
     /// User and mount namespaces.
     UserNamespaces,
-    /// Overlay mounts inside of them.
+    /// Overlay mounts inside them.
     Overlay,
     /// More ids than the caller's own.
     IdRange,

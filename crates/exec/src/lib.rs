@@ -1,11 +1,12 @@
 //! Running the commands of a build: user and mount namespaces, the sandbox of a step, emulators.
 //!
-//! [`Sandbox`] is the build's user namespace: it implements the seams `Runner` and `Namespace`. What
-//! runs inside of it is the same program, started again: [`role`] must be the first call of `main`.
+//! [`Sandbox`] is the build's user namespace: it implements the seams `Runner` and `Namespace`. The
+//! processes inside are the same program, started again: [`role`] must be the first call of `main`.
 //!
-//! Where to look: `host` and `helper` are the two ends of the socket between the processes,
-//! `idmap` decides which ids exist, `step` is one RUN, `supervisor` watches it. [`seccomp`] filters the system calls of
-//! steps; [`emulator`] and [`binfmt`] make foreign programs run, [`probe`] tells what works here.
+//! One folder for each process: `host` (the main process), `helper` (it owns the namespace), `step`
+//! (one RUN), `supervisor` (it watches a step); they talk as `protocol` says. [`ladder`] chooses how
+//! steps are walled off, `idmap` the ids for it. [`seccomp`] filters the system calls of steps;
+//! [`emulator`] and [`binfmt`] make foreign programs run; [`probe`] tries out this machine.
 //!
 //! # Example
 //!

@@ -7,7 +7,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 
 use crate::sys;
 
-/// Returns a second mount of what `source` is, mounted nowhere yet.
+/// Returns a second mount of the tree at `source`, mounted nowhere yet.
 pub(crate) fn clone_of(source: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

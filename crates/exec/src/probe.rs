@@ -1,9 +1,9 @@
-//! What this machine can do for a build, found out by trying.
+//! The abilities of this machine, found out by trying.
 //!
-//! Nothing is left behind: everything is tried in a child process that moves into namespaces of
-//! its own, see `trial`. The answers are for `xbuild platforms` and for the
-//! check before the first step: a platform whose programs cannot run is an error there, not an
-//! "exec format error" after half of the build.
+//! Trials leave nothing behind: they run in a child process that moves into namespaces of its own,
+//! see `trial`. The answers are for `xbuild platforms` and for the check before the first step: a
+//! platform whose programs cannot run is an error there, not an "exec format error" after half of
+//! the build.
 
 mod candidate;
 mod cpu;
@@ -28,7 +28,7 @@ use crate::error::SandboxError;
 use crate::idmap::Caller;
 use crate::ladder::{self, Choice, Findings, Isolation};
 
-/// What this machine can do.
+/// The abilities of this machine.
 #[derive(Debug, Clone)]
 pub struct Capabilities {
     /// The facts that the choice of a rung depends on.
@@ -43,12 +43,12 @@ pub struct Capabilities {
 impl Capabilities {
     /// Tries out namespaces, and programs of each of `architectures`.
     ///
-    /// `search_path` is where programs are looked for, in the format of `PATH`; emulators that
-    /// the host has registered are candidates too. Costs some milliseconds, and for each emulator
-    /// the time to copy and to start it.
+    /// Programs are looked for in `search_path`, in the format of `PATH`; emulators that the host
+    /// has registered are candidates too. This takes some milliseconds, and for each emulator the
+    /// time to copy and to start it.
     pub fn probe(architectures: &[Arch], search_path: &OsStr) -> Self {
         let host = Arch::host();
-        // Unreadable entries are as good as none: the host's emulators are tried out anyway.
+        // Without readable entries the host's emulators are tried out all the same.
         let entries = binfmt::host_entries(Path::new(binfmt::HOST_INSTANCE)).unwrap_or_default();
         let subjects: Vec<trial::Subject> = architectures
             .iter()
@@ -128,10 +128,10 @@ impl Capabilities {
     }
 
     /// Returns the emulators to register so that RUN steps of all these platforms work, each once,
-    /// in the order of the platforms; empty if everything runs as things are.
+    /// in the order of the platforms; empty if no registration is needed.
     ///
-    /// **Errors** — the first platform that cannot be run, with the reason. The same if one
-    /// platform depends on the host's entries and another on a private registration: in a
+    /// **Errors** — the first platform that cannot be run, with the reason. One that depends on the
+    /// host's entries cannot be run together with one that needs a private registration: in a
     /// namespace that has its own entries, the host's do not count.
     pub fn emulators_for<'a>(
         &self,

@@ -1,4 +1,4 @@
-//! What the processes of a sandbox say to each other.
+//! The messages between the processes of a sandbox.
 //!
 //! ```text
 //! main process (host) ── Message, both ways, until the helper is ready

@@ -1,7 +1,7 @@
-//! Programs that what runs in the build's namespace cannot change.
+//! Programs that processes in the build's namespace cannot change.
 //!
-//! Inside of the namespace the calling user is root, and whoever has a process look at its own
-//! program (`/proc/self/exe`) holds a way to open it, for writing too.
+//! Inside the namespace the calling user is root, and a process can open its own program through
+//! `/proc/self/exe`, for writing too.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -17,12 +17,12 @@ use xbuild_model::ids::HostUid;
 use crate::idmap::IdMap;
 use crate::mount;
 
-/// Returns what `program` can be executed from without it being at the mercy of a namespace with
-/// this map: the file itself where nobody inside may write to it, else the file through a mount that
-/// is read-only, else, without the right to mount, a copy in memory, which takes longest.
+/// Returns a descriptor to execute `program` from, so that nobody in a namespace with this map can
+/// change it: the file itself if nobody inside may write to it, else the file through a read-only
+/// mount, else, without the right to mount, a copy in memory, which takes longest.
 ///
-/// The descriptor must be closed before anything runs inside: from then on the mount is no part
-/// of any namespace and cannot be changed, though the process executed from it keeps it.
+/// The descriptor must be closed before anything runs inside. From then on the mount belongs to no
+/// namespace and cannot be changed, though the process executed from it keeps it.
 pub(crate) fn program(program: File, map: &IdMap) -> io::Result<OwnedFd> {
     let stat = program.metadata()?;
     if is_out_of_reach(HostUid::new(stat.uid()), stat.mode(), map) {
@@ -31,9 +31,9 @@ pub(crate) fn program(program: File, map: &IdMap) -> io::Result<OwnedFd> {
     read_only(&program).or_else(|_| sealed_copy(c"xbuild", program))
 }
 
-/// Returns whether nobody in a namespace with this map may write to a file, or allow himself to:
-/// its owner does not exist there, and nobody but the owner may write. Where a file has an access
-/// list, the group's bits in its mode are what the list allows at most.
+/// Returns whether nobody in a namespace with this map may write to a file, or change its mode so
+/// as to: its owner does not exist there, and nobody but the owner may write. If a file has an
+/// access list, the group's bits of its mode are the most that the list allows.
 ///
 /// **Source** — `user_namespaces(7)` § Capabilities; `acl(5)` § Correspondence between ACL entries
 /// and file permission bits.
@@ -43,7 +43,7 @@ fn is_out_of_reach(owner: HostUid, mode: u32, map: &IdMap) -> bool {
 
 /// Returns the file as seen through a read-only mount of it that is attached nowhere.
 ///
-/// **Errors** — `EPERM` for whoever may not mount, and those of kernels before 5.12.
+/// **Errors** — `EPERM` without the right to mount, and those of kernels before 5.12.
 fn read_only(file: &File) -> io::Result<OwnedFd> {
     let mount = mount::clone_of(file, false)?;
     mount::restrict(&mount, MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
@@ -52,13 +52,13 @@ fn read_only(file: &File) -> io::Result<OwnedFd> {
 
 /// Copies a file from its current position on into a sealed, executable memory file.
 ///
-/// The descriptor that is returned is read-only and close-on-exec. Whoever is given a way to open
-/// the program that it runs, such as `/proc/self/exe`, cannot write to it, even as its owner.
+/// The returned descriptor is read-only and close-on-exec. Not even the owner can write to the file
+/// through a link to the running program, such as `/proc/self/exe`.
 ///
 /// **Source** — `memfd_create(2)`, `fcntl(2)` § File Sealing.
 pub(crate) fn sealed_copy(name: &CStr, mut source: File) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Linux 6.3 wants to be told that a program is meant; older ones do not know the flag.
+    // Linux 6.3 and later ask for a flag for programs; older kernels do not know it.
     let memory = rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC)
         .or_else(|_| rustix::fs::memfd_create(name, flags))?;
     let mut memory = File::from(memory);
@@ -111,7 +111,7 @@ mod tests {
         match read_only(&file) {
             Ok(mount) => {
                 assert_runs_and_cannot_be_written(&mount);
-                // Only the way through the mount is barred.
+                // The file can still be written by its own path.
                 std::fs::OpenOptions::new().write(true).open(dir.path().join("true")).unwrap();
             }
             Err(error) => {

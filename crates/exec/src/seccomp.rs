@@ -1,19 +1,18 @@
 //! The system call filter of a RUN step.
 //!
-//! [`program`] works everything out ahead of time, so that [`install`] is one system call: it is made in a process that was forked, just before the capabilities are
-//! cut. Installing needs `CAP_SYS_ADMIN` in the process's user namespace, and then no
-//! `no_new_privs`, which would break `sudo` in a build.
+//! [`program`] works everything out ahead of time, so that [`install`] is one system call, made in
+//! a forked process just before its capabilities are cut. That call needs `CAP_SYS_ADMIN` in the
+//! process's user namespace. Without it `no_new_privs` would be needed, which breaks `sudo`.
 //!
-//! What is allowed is said by `policy`; `bpf` turns it into a program: one branch on the
-//! architecture that the call was made for, then a binary search over ranges of call numbers. The
-//! 32-bit sibling of the host's architecture has a tree of its own with the same rules; x32 calls
-//! carry a bit that puts them beyond the newest known number, so that they do not exist. Programs
-//! under an emulator are filtered by the calls of the emulator.
+//! `policy` has the rules, and `bpf` turns them into a program: one branch on the architecture that
+//! the call was made for, then a binary search over ranges of call numbers. The 32-bit sibling of
+//! the host's architecture has a tree of its own with the same rules. Calls of x32 carry a bit that
+//! puts them beyond the newest known number, so they are unknown. The filter sees the calls of an
+//! emulator, not those of the program that it runs.
 //!
-//! Some calls are answered by a supervisor, a process outside of the filter's reach: `notice`
-//! has what the two say to each other.
+//! A supervisor, a process that is not under the filter, answers some calls: `notice` reads them.
 //!
-//! Source: `seccomp(2)`, `seccomp_unotify(2)`; the container default profile as Docker and containerd ship it.
+//! Source: `seccomp(2)`, `seccomp_unotify(2)`; the default profile of Docker and containerd.
 
 mod bpf;
 pub(crate) mod notice;
@@ -71,9 +70,9 @@ fn assemble(guest: Option<Arch>) -> Result<Filter, SeccompError> {
     Ok(Filter { instructions: bpf::assemble(&tables).into() })
 }
 
-/// Puts the calling thread, and all that it starts, under the filter for good. Returns where the
-/// supervisor hears of calls; `None` if there cannot be one, and the kernel gets these calls too:
-/// something that this process runs in may supervise it already.
+/// Puts the calling thread, and everything that it starts, under the filter for good. Returns the
+/// supervisor's listener for calls. It is `None` if there can be no supervisor, because a container
+/// around this process supervises it already; then the kernel gets these calls, too.
 ///
 /// **Errors** — [`SeccompError::Install`], with the kernel's reason.
 pub fn install(filter: &Filter) -> Result<Option<OwnedFd>, SeccompError> {

@@ -10,7 +10,7 @@ use xbuild_model::ids::{HostUid, Id};
 pub(crate) struct Range<I> {
     /// The first id.
     pub start: I,
-    /// How many; at least one.
+    /// The number of ids; at least one.
     pub count: u32,
 }
 

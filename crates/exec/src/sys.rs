@@ -9,18 +9,18 @@ use rustix::process::Pid;
 
 // ---- Processes -----------------------------------------------------------------------------
 
-/// What a call of [`fork`] returned in.
+/// The process that a call of [`fork`] returned in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fork {
     /// The new process.
     Child,
-    /// The caller; the new process has this id.
+    /// The calling process; the new process has this id.
     Parent(Pid),
 }
 
 /// Splits the process in two.
 ///
-/// To be called in a process of one thread only: then the child may do whatever it likes.
+/// To be called in a process of one thread only. Then nothing is forbidden to the child.
 pub(crate) fn fork() -> io::Result<Fork> {
     // SAFETY: the helper processes that call this never start a thread, so no lock can be held by
     // a thread that the child lacks.
@@ -45,7 +45,7 @@ pub(crate) fn reset_signals() {
 }
 
 /// Ends the process at once by SIGHUP, SIGINT and SIGTERM, with 128 and the number as its status,
-/// unless whoever started it has it ignore them. What is started from here on does not inherit it.
+/// unless it was started with these signals ignored. Programs that it executes do not inherit this.
 pub(crate) fn exit_on_signals() {
     extern "C" fn exit(signal: libc::c_int) {
         // SAFETY: `_exit` may be called in a signal handler.
@@ -62,13 +62,13 @@ pub(crate) fn exit_on_signals() {
     }
 }
 
-/// Lets the kernel reap children by itself: their exit status is not wanted.
+/// Makes the kernel reap children by itself: nobody asks for their exit status.
 pub(crate) fn ignore_children() {
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
-/// Lets this process see the ends of its children again.
+/// Makes children wait to be reaped again.
 pub(crate) fn watch_children() {
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
@@ -81,7 +81,7 @@ pub(crate) fn close_all_on_exec() -> io::Result<()> {
 
 /// Closes every descriptor from 3 on that is not in `keep`.
 ///
-/// Only for a forked process that ends without dropping what its parent had open.
+/// Only for a forked process that ends without dropping the descriptors it inherited.
 pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     let numbers = keep.iter().filter_map(|fd| libc::c_uint::try_from(fd.as_raw_fd()).ok());
     let mut kept: Vec<libc::c_uint> = numbers.filter(|fd| *fd >= 3).collect();
@@ -98,12 +98,12 @@ pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 }
 
 fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> io::Result<()> {
-    // SAFETY: the callers see to it that nobody uses the closed descriptors any more.
+    // SAFETY: the callers make sure that nobody uses the closed descriptors any more.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Ends the process at once, without running what Rust or the C library does at the end of one.
+/// Ends the process at once, without the functions that Rust or the C library would still call.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: always sound; nothing of this process is used any more.
     unsafe { libc::_exit(status) }
@@ -156,8 +156,8 @@ pub(crate) fn set_seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()
     let len =
         u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel only reads `program` and the `len` instructions that it points to, both
-    // of which live until the call returns.
+    // SAFETY: the kernel only reads `program` and the `len` instructions that it points to, and
+    // both live until the call returns.
     let result = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
     };
@@ -171,11 +171,11 @@ pub(crate) fn set_supervised_filter(program: &[libc::sock_filter]) -> io::Result
         u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // A signal shall not start a call again that the supervisor is at: it might be done already.
-    // Kernels before 5.19 do not know that.
+    // A signal must not restart a call that the supervisor works on: it might be done already.
+    // Kernels before 5.19 do not know the flag.
     let steady = listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     let install = |flags: libc::c_ulong| {
-        // SAFETY: as above; what is returned is a new descriptor that nobody else owns.
+        // SAFETY: as above; the result is a new descriptor that nobody else owns.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_seccomp,
@@ -233,9 +233,9 @@ pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) ->
 /// Forks a child that runs `child` and exits with what it returns.
 ///
 /// The caller may have threads, so the child must not allocate, lock or panic: it makes system
-/// calls on what was prepared before.
+/// calls with arguments that were prepared before.
 pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<rustix::process::Pid> {
-    // SAFETY: the child is promised to do nothing but system calls, see above, and it never
+    // SAFETY: the callers promise that the child makes system calls only, see above, and it never
     // returns into the caller's frames: it ends in `_exit`, which runs no destructors.
     let pid = unsafe { libc::fork() };
     if pid == 0 {

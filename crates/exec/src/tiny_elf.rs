@@ -1,8 +1,8 @@
 //! The smallest programs of each architecture: they end with the number of their arguments, the
 //! program's name included, as exit status.
 //!
-//! Running one shows that the kernel, or an emulator behind it, runs programs of the architecture
-//! and hands the arguments over as they are. Each is one loadable segment that holds the ELF
+//! A run of one shows that the kernel, or an emulator behind it, runs programs of the architecture
+//! and hands the arguments over unchanged. Each is one loadable segment that holds the ELF
 //! headers and a handful of instructions: load the word at the stack pointer, which is `argc`,
 //! and call `exit_group`.
 //!
@@ -10,7 +10,7 @@
 
 use crate::arch::Arch;
 
-/// Where the file is mapped; a multiple of the largest page size in use, 64 KiB.
+/// The address of the file in memory; a multiple of the largest page size in use, 64 KiB.
 const BASE: u64 = 0x40_0000;
 const ALIGNMENT: u64 = 0x1_0000;
 

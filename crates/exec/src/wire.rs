@@ -1,4 +1,4 @@
-//! Messages between the main process and the namespace helper: bytes and descriptors over a
+//! The transport between the main process and the helper: bytes and descriptors over a
 //! sequenced-packet socket, and payloads of any size in anonymous files.
 
 use std::fs::File;
@@ -13,13 +13,13 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
-/// The most bytes of one message; larger things travel in a file of their own ([`payload`]).
+/// The most bytes of one message; larger ones travel in a file of their own ([`payload`]).
 const MESSAGE_LIMIT: usize = 32 << 10;
 
 /// The most descriptors of one message; the kernel's own limit is 253.
 pub(crate) const DESCRIPTOR_LIMIT: usize = 64;
 
-/// Returns two connected sockets that keep the bounds of messages.
+/// Returns two connected sockets that keep messages apart.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (a, b) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -57,7 +57,7 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Option<(Vec<u8>, Vec<Owne
         rustix::net::recvmsg(socket.as_fd(), &mut iov, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
     })
     .or_else(|error| match error {
-        // Closed with messages unread: as good as closed.
+        // Closed, with messages unread.
         Errno::CONNRESET => {
             Ok(rustix::net::RecvMsg { bytes: 0, flags: ReturnFlags::empty(), address: None })
         }

@@ -1,7 +1,7 @@
 //! Runs programs of every architecture through the whole executor: sandbox, filter, emulator.
 //!
 //! `XBUILD_FOREIGN_ROOTS` is a folder with busybox root file systems in folders named like their
-//! architectures (`arm64`, `386`). Those that are not there, or cannot run here, are skipped.
+//! architectures (`arm64`, `386`). Missing ones, and those that cannot run here, are skipped.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Output for Lines {
     }
 }
 
-/// Forks, pipes, a script with its own first line, signals, and what the filter refuses.
+/// Forks, pipes, a script with its own first line, signals, and calls that the filter refuses.
 const SCRIPT: &str = "set -e; uname -m; seq 1000 | sort -n | tail -1; \
     printf '#!/bin/sh\\necho script \"$0\" \"$@\"\\n' > /tmp-script; chmod 755 /tmp-script; \
     /tmp-script 'one two'; (exit 7) || echo status $?; sh -c 'kill -9 $$' || echo status $?; \

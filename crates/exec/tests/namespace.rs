@@ -1,7 +1,7 @@
 //! Runs real commands in real namespaces.
 //!
-//! No harness: the namespace helper is this program, started again, and must find `role` as the
-//! first thing in `main`. Started as root, everything runs a second time as an ordinary user.
+//! No harness: the helper is this program, started again, and `role` must be the first call of
+//! `main`. Started as root, everything runs a second time as an ordinary user.
 
 // The lint knows functions marked as tests only.
 #![allow(clippy::unwrap_used)]

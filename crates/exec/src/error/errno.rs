@@ -25,7 +25,7 @@ impl std::error::Error for Errno {}
 
 impl From<&io::Error> for Errno {
     fn from(error: &io::Error) -> Self {
-        // An error that the kernel has no number for can only be one of our own making.
+        // An error without a number of the kernel can only be one of our own making.
         Self(error.raw_os_error().unwrap_or(libc::EIO))
     }
 }

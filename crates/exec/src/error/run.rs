@@ -24,7 +24,7 @@ pub enum RunError {
     NotInPath {
         /// The program.
         program: String,
-        /// What `PATH` says.
+        /// The value of `PATH`.
         path: String,
     },
     /// The program cannot be executed.
@@ -36,14 +36,14 @@ pub enum RunError {
         #[source]
         source: Errno,
     },
-    /// The program is there, but the kernel says that a file is missing: what it names in its
-    /// first line, or its dynamic loader.
+    /// The program exists, but the kernel says that a file is missing: the interpreter that its
+    /// first line names, or its dynamic loader.
     #[error("cannot execute {program}: the interpreter that it asks for is not found in the image")]
     NoInterpreter {
         /// Its path.
         program: String,
     },
-    /// The program is no program that this machine understands.
+    /// The file is not a program for this machine.
     #[error(
         "cannot execute {program}: exec format error, it is not a {platform} program or script"
     )]
@@ -103,31 +103,31 @@ pub enum RunError {
         #[source]
         source: Errno,
     },
-    /// Something that the request says makes no sense.
+    /// A part of the request makes no sense.
     #[error("invalid {what}: {value:?}")]
     Invalid {
-        /// What it is.
+        /// The part.
         what: String,
-        /// What was given.
+        /// Its value.
         value: String,
     },
     /// A file system of the step cannot be mounted.
     #[error("cannot mount {what}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
     Mount {
-        /// What, or where.
+        /// The file system, or its place.
         what: String,
-        /// What the kernel's log of the attempt says.
+        /// The kernel's log of the attempt.
         detail: Option<String>,
         /// The kernel's reason.
         #[source]
         source: Errno,
     },
-    /// What is to be mounted is not where it was said to be.
+    /// The source of a mount does not exist.
     #[error("cannot mount {path:?} at {target}: not found in its stage, image or build context")]
     MountSource {
-        /// The path there.
+        /// Its path in the stage, image or context.
         path: String,
-        /// Where it was to be mounted.
+        /// The target of the mount.
         target: String,
         /// The kernel's reason.
         #[source]
@@ -141,10 +141,10 @@ pub enum RunError {
         /// Why not, in words.
         reason: String,
     },
-    /// What is mounted cannot be given to who shall own it.
-    #[error("cannot give {target} to {uid}:{gid}: the id lies outside of the range of ids")]
+    /// A mounted file cannot be given to its owner.
+    #[error("cannot give {target} to {uid}:{gid}: the id lies outside the range of ids")]
     MountOwner {
-        /// Where it was to be mounted.
+        /// The target of the mount.
         target: String,
         /// The user id.
         uid: u32,
@@ -154,7 +154,7 @@ pub enum RunError {
     /// Another part of setting up the step was refused.
     #[error("cannot set up the step: {attempt}")]
     Setup {
-        /// What was attempted.
+        /// The attempt.
         attempt: String,
         /// The kernel's reason.
         #[source]
@@ -173,12 +173,12 @@ pub enum RunError {
         reason: String,
     },
     /// The first process of the step's pid namespace was killed.
-    #[error("the step was killed from outside, or for a lack of memory")]
+    #[error("the step was killed from outside, or because memory ran out")]
     Killed,
 }
 
 impl RunError {
-    /// Returns whose business the error is.
+    /// Returns who can do something about the error.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Exit { .. }
@@ -197,7 +197,7 @@ impl RunError {
         }
     }
 
-    /// Returns what the user can do about it.
+    /// Returns the remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exit { exit, emulated } => exit_hint(*exit, *emulated).map(str::to_owned),
@@ -265,8 +265,8 @@ fn describe_exit(exit: Exit) -> String {
     }
 }
 
-/// Returns what an exit is often due to. A shell whose last command was killed by a signal ends with
-/// 128 and the signal's number.
+/// Returns the frequent cause of an exit. A shell whose last command was killed by a signal ends
+/// with 128 and the signal's number.
 fn exit_hint(exit: Exit, emulated: bool) -> Option<&'static str> {
     let code = match exit {
         Exit::Code(code) => code,

@@ -6,14 +6,14 @@ use xbuild_model::{FailureKind, StepFailure};
 use super::errno::Errno;
 use crate::diagnose;
 
-/// Why the build's user namespace cannot be had, or a task in it came to nothing.
+/// Why the build's user namespace cannot be made, or a task in it failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SandboxError {
     /// The command line forbids namespaces.
     #[error("this build must run a command, which isolation \"none\" does not allow")]
     Disabled,
-    /// A range of ids was demanded and cannot be had.
+    /// A range of ids was demanded, and the caller cannot have one.
     #[error("isolation \"userns-range\" is not possible here: {reason}")]
     NoRange {
         /// Why not, in words.
@@ -34,7 +34,7 @@ pub enum SandboxError {
     /// The helper process could not be prepared or started.
     #[error("cannot start the namespace helper: {attempt}")]
     Start {
-        /// What was attempted.
+        /// The attempt.
         attempt: String,
         /// The system's reason.
         #[source]
@@ -61,15 +61,15 @@ pub enum SandboxError {
     /// The set-user-ID program that writes the id map failed.
     #[error("{program} refused the id map: {message}")]
     MapRefused {
-        /// Which program.
+        /// The program.
         program: String,
-        /// What it said.
+        /// Its message.
         message: String,
     },
-    /// The helper could not become what it has to be inside its new namespaces.
+    /// The helper could not be set up inside its new namespaces.
     #[error("cannot set the namespace up: {attempt}")]
     Setup {
-        /// What was attempted.
+        /// The attempt.
         attempt: String,
         /// The kernel's reason.
         #[source]
@@ -84,30 +84,30 @@ pub enum SandboxError {
     /// The helper is gone, killed from outside or by a lack of memory.
     #[error("the namespace helper ended unexpectedly")]
     Gone,
-    /// The other side said something that makes no sense.
+    /// A message of the other side makes no sense.
     #[error("the namespace helper and xbuild misunderstood each other: {what}")]
     Protocol {
-        /// What was wrong.
+        /// The fault.
         what: String,
     },
     /// A task answered with an error.
     #[error("{message}")]
     Task {
-        /// Which task.
+        /// The name of the task.
         task: String,
-        /// What it said.
+        /// Its message.
         message: String,
     },
     /// A task's process ended without an answer.
     #[error("the process of the task {task} was killed, or crashed")]
     TaskDied {
-        /// Which task.
+        /// The name of the task.
         task: String,
     },
 }
 
 impl SandboxError {
-    /// Returns whose business the error is.
+    /// Returns who can do something about the error.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Gone | Self::Protocol { .. } | Self::Task { .. } | Self::TaskDied { .. } => {
@@ -117,7 +117,7 @@ impl SandboxError {
         }
     }
 
-    /// Returns what the user can do about it, judging by the settings of this machine.
+    /// Returns the remedy, judging by the settings of this machine.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unshare { source, .. } => Some(diagnose::refused_namespace(*source)),

@@ -1,4 +1,4 @@
-//! Processes that wait for work: forked, and for steps set up, before there is any.
+//! Processes that wait for work: forked before the work comes, and for steps already set up.
 //!
 //! A lane is a socket that tasks of one kind come through. One process always waits at it. Once that
 //! process has a task, the helper forks the next one while the task is done.
@@ -31,8 +31,8 @@ pub(super) enum Kind<'a> {
 struct Lane<'a> {
     socket: OwnedFd,
     kind: Kind<'a>,
-    /// Closed at the other end as soon as the process that waits has a task, or is gone; `None` if
-    /// there is no such process.
+    /// The process that waits closes the other end once it has a task, or by ending; `None` if no
+    /// process waits.
     spare: Option<OwnedFd>,
 }
 

@@ -107,7 +107,7 @@ fn enter_namespaces(socket: &OwnedFd, ids: Ids) -> Result<(), SandboxError> {
 /// was started with is never lowered. Without the right to set it, the build goes on.
 fn look_bigger() {
     const FILE: &str = "/proc/self/oom_score_adj";
-    /// A tenth of the memory, by which the command looks bigger than it is.
+    /// The command looks bigger than it is by a tenth of the memory.
     const SCORE: i32 = 100;
     let own = std::fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if own.is_none_or(|own| own < SCORE) {

@@ -1,22 +1,22 @@
-//! The work that can be done inside of the build's user namespace, by name.
+//! The tasks that can be done inside the build's user namespace, by name.
 
 use std::os::fd::OwnedFd;
 
-/// Does one piece of work: takes the request and the descriptors that were sent along, returns the
-/// answer, or what went wrong in words.
+/// Does one task: takes the request and the descriptors that were sent along, returns the answer, or
+/// an error message.
 ///
 /// Runs in a process of its own that ends with it, as root of the user namespace; it may start
 /// threads and change whatever belongs to its process.
 pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, String>;
 
-/// Which function does which work. Every process of the build has the same.
+/// The functions of all tasks. Every process of the build has the same.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     functions: Vec<(&'static str, TaskFn)>,
 }
 
 impl Tasks {
-    /// Returns an empty registry; what this crate does by itself needs no entry.
+    /// Returns an empty list. The tasks of this crate need no entry.
     pub fn new() -> Self {
         Self::default()
     }

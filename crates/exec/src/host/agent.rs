@@ -1,8 +1,8 @@
 //! Lending an SSH agent to a step: a socket of its own, behind which only signing works.
 //!
-//! The step's socket is served here, in the main process. Of what comes through it requests for
-//! the list of keys and for signatures are passed on, in pieces of bounded size; all else (adding
-//! and removing keys, locking, extensions) is answered with a failure.
+//! The main process serves the step's socket. It passes requests for the list of keys and for
+//! signatures on, in messages of bounded size, and answers all others (adding and removing keys,
+//! locking, extensions) with a failure.
 //!
 //! **Source** — draft-ietf-sshm-ssh-agent § Protocol Messages.
 
@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 
-/// The most bytes of a message: what OpenSSH's agent takes.
+/// The most bytes of a message: the limit of OpenSSH's agent.
 const MESSAGE_LIMIT: u32 = 256 << 10;
 
 /// The most connections at a time; further ones are closed at once.
@@ -55,7 +55,7 @@ impl Lent {
         Ok(Self { path: home.join(name), alive: Some(alive), thread: Some(thread) })
     }
 
-    /// Returns where the socket is.
+    /// Returns the path of the socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -68,7 +68,7 @@ impl Drop for Lent {
             // It cannot panic.
             let _ = thread.join();
         }
-        // Nobody listens any more; the folder goes with the step's.
+        // Nobody listens any more. The folder is removed with those of the step.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -92,11 +92,11 @@ fn accept_all(listener: &UnixListener, agent: &Path, end: &Arc<OwnedFd>) {
         }
         let (agent, end, connection) = (agent.to_owned(), end.clone(), connections.clone());
         let serve = move || {
-            // The client sees a closed connection, which is all that it can be told.
+            // On an error the client sees a closed connection. There is no other way to tell it.
             let _ = serve(&client, &agent, &end);
             drop(connection);
         };
-        // If there are no threads left, the same goes.
+        // The same happens if there are no threads left.
         let _ = std::thread::Builder::new().name("ssh-agent".to_owned()).spawn(serve);
     }
 }
@@ -117,7 +117,7 @@ fn serve(client: &UnixStream, agent: &Path, end: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a message without its length; `None` if the other side is done, or the step.
+/// Reads a message without its length; `None` if the other side has closed, or the step has ended.
 fn read_message(stream: &UnixStream, end: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     if !read_all(stream, &mut length, end)? {
@@ -155,7 +155,7 @@ fn write_message(mut stream: &UnixStream, message: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Starts an agent that answers each request with itself, and notes what it is asked.
+    /// Starts an agent that answers each request with itself, and takes note of its type.
     fn agent(path: &Path) -> std::sync::mpsc::Receiver<u8> {
         let listener = UnixListener::bind(path).unwrap();
         let (tell, told) = std::sync::mpsc::channel();

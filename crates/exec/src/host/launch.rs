@@ -1,6 +1,6 @@
 //! Starting the helper: the same program, executed again with a socket as its standard input.
 //!
-//! Inside of its namespace the calling user is root, so a command that got hold of the program's
+//! Inside its namespace the calling user is root, so a command that got hold of the program's
 //! file could overwrite it. The helper is therefore executed from where that is not possible, see
 //! [`sealed`].
 

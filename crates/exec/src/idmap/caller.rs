@@ -1,4 +1,4 @@
-//! What the choice of an id map depends on.
+//! The facts about the caller that the choice of an id map depends on.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,7 @@ use xbuild_model::ids::{HostGid, HostUid};
 use crate::subid::{self, Range};
 use crate::{capabilities, diagnose};
 
-/// The process that xbuild is started as.
+/// The process that xbuild was started as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// The effective user id.
@@ -23,7 +23,7 @@ pub(crate) struct Caller {
     pub name: Option<String>,
     /// Whether it may write any map by itself.
     pub may_map: bool,
-    /// Whether set-user-ID programs are without effect.
+    /// Whether set-user-ID programs have no effect.
     pub no_new_privs: bool,
     /// The user ids that exist here.
     pub uids: Vec<Range<HostUid>>,
@@ -40,8 +40,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Asks the system. What cannot be read counts as absent. Programs are looked for in
-    /// `search_path`, which is in the form of `PATH`.
+    /// Asks the system. Unreadable facts count as absent. Programs are looked for in `search_path`,
+    /// which is in the form of `PATH`.
     pub fn current(search_path: &OsStr) -> Self {
         let uid = HostUid::new(rustix::process::geteuid().as_raw());
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -9,7 +9,7 @@ const LEVELS: [&[&str]; 3] = [
     &["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
 ];
 
-/// Returns the level of this machine's CPU, 1 to 4; 1 if it cannot be told.
+/// Returns the level of this machine's CPU, 1 to 4; 1 if the level is unknown.
 pub(super) fn amd64_level() -> u32 {
     std::fs::read_to_string("/proc/cpuinfo").map_or(1, |text| level(&text))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::emulator::Emulator;
 use crate::gap::Gap;
 
-/// How programs of a platform are run.
+/// The way to run programs of a platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Executor {
     /// By the CPU.
@@ -17,7 +17,7 @@ pub enum Executor {
         /// The emulator.
         emulator: Emulator,
     },
-    /// By an emulator that is registered on the host, for all.
+    /// By an emulator that is registered on the host, for everybody.
     HostBinfmt {
         /// The name of the host's entry; unknown if the entries cannot be read from here.
         entry: Option<String>,

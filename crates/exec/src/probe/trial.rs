@@ -1,14 +1,14 @@
 //! The experiments: one child process tries everything in namespaces of its own and reports.
 //!
 //! The child is forked, perhaps from a process with threads, so all that it uses is made before
-//! the fork and it only makes system calls. In a new user and mount namespace it mounts a tmpfs,
+//! the fork, and it only makes system calls. In a new user and mount namespace it mounts a tmpfs,
 //! puts the test programs there, and runs each with that tmpfs as root directory. So a program
 //! that runs needs nothing from the host's tree, just as in an image. This happens
 //!
 //! 1. under the entries that are in force on the host,
 //! 2. for the 32-bit sibling of the host, under an empty private `binfmt_misc`, so that success
 //!    is the CPU's,
-//! 3. with the emulators that were found registered there.
+//! 3. with the found emulators registered there.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -29,7 +29,7 @@ use crate::arch::Arch;
 use crate::error::EmulationError;
 use crate::{binfmt, sys, tiny_elf};
 
-/// An architecture to be tried out, with what the child needs for it.
+/// An architecture to be tried out, with everything that the child needs for it.
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) arch: Arch,
@@ -57,7 +57,7 @@ impl Subject {
     }
 }
 
-/// How the run of a test program ended.
+/// The end of a test program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
     /// It was not tried.
@@ -66,13 +66,13 @@ pub(super) enum Run {
     Well,
     /// The kernel would not execute it.
     Refused(Errno),
-    /// It ended in another way than it should.
+    /// It ended with another exit status than expected.
     Badly(i32),
     /// It was killed by a signal.
     Killed(i32),
 }
 
-/// What was seen of one architecture.
+/// The results for one architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// Under the entries of the host.
@@ -85,7 +85,7 @@ pub(super) struct Outcome {
     pub(super) emulated: Run,
 }
 
-/// What was seen. `None` in an attempt: it was not reached.
+/// All results. An attempt is `None` if the trial did not reach it.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) child: io::Result<()>,
@@ -106,7 +106,7 @@ const CPU_SECONDS: u64 = 5;
 
 const ARGUMENTS: [&CStr; 3] = [c"probe", c"one", c"two"];
 
-/// Where the tmpfs may be mounted in the child's own tree; the first that is there.
+/// Places for the tmpfs in the child's own tree; the first that exists is taken.
 const PLACES: [&CStr; 4] = [c"/sys", c"/tmp", c"/mnt", c"/dev"];
 
 /// Makes the experiments. The child and its children are gone when this returns.
@@ -135,7 +135,7 @@ fn run_child(subjects: &[Subject], note: &mut dyn FnMut(Report)) -> io::Result<(
     };
     let child = sys::fork_bare(|| {
         let say = |what, index, value| {
-            // Whoever listened is gone if this fails; then nobody minds.
+            // An error means that nobody listens any more.
             let _ = rustix::io::write(&writer, &Report { what, index, value }.to_bytes());
         };
         experiment(subjects, &maps, &say);
@@ -144,7 +144,7 @@ fn run_child(subjects: &[Subject], note: &mut dyn FnMut(Report)) -> io::Result<(
     drop(writer);
     let result = listen(reader.as_fd(), note);
     if result.is_err() {
-        // It may have ended by itself in the meantime, and is a zombie until it is waited for.
+        // It may have ended by itself meanwhile; then it is a zombie until it is waited for.
         let _ = rustix::process::kill_process(child, Signal::KILL);
     }
     wait(child).ok_or(Errno::CHILD)?;
@@ -179,7 +179,7 @@ struct IdMaps {
     groups: String,
 }
 
-/// What a report is about. The value is an error number, 0 for success, or a wait status.
+/// The subject of a report. Its value is an error number, 0 for success, or a wait status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum What {
@@ -250,7 +250,7 @@ impl Seen {
     }
 }
 
-/// Returns an error number as such; `None` if it is none.
+/// Returns the error of a number; `None` for a number that stands for no error.
 fn errno(value: i32) -> Option<Errno> {
     (1..4096).contains(&value).then(|| Errno::from_raw_os_error(value))
 }
@@ -268,14 +268,14 @@ impl Run {
     }
 }
 
-// What follows runs in the child: no allocation, no lock, no panic.
+// The functions below run in the child: no allocation, no lock, no panic.
 
 fn experiment(subjects: &[Subject], maps: &IdMaps, say: &dyn Fn(What, u8, i32)) {
     let tell = |what, result: Result<(), Errno>| {
         say(what, 0, result.err().map_or(0, Errno::raw_os_error));
         result.is_ok()
     };
-    // Without a /dev/null an emulator that complains is heard; that is all.
+    // Without a /dev/null the complaints of an emulator reach the terminal. That does no harm.
     let _ = silence();
     if !tell(What::UserNamespace, enter(CloneFlags::CLONE_NEWUSER))
         || !tell(What::IdMap, maps.write())
@@ -365,7 +365,7 @@ fn stage(subjects: &[Subject]) -> Result<OwnedFd, Errno> {
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::empty(),
     )?;
-    // overlayfs takes no folder of a mount that is in no tree.
+    // overlayfs takes folders only of mounts that are attached.
     let attach = |place: &&CStr| {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         rustix::mount::move_mount(root.as_fd(), c"", CWD, *place, flags)
@@ -378,14 +378,14 @@ fn stage(subjects: &[Subject]) -> Result<OwnedFd, Errno> {
     for subject in subjects {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         put(root.as_fd(), subject.name(), &subject.program, flags)?;
-        // Whatever the caller's umask says.
+        // The caller's umask must not matter.
         let readable = Mode::from_raw_mode(0o755);
         rustix::fs::chmodat(&root, subject.name(), readable, rustix::fs::AtFlags::empty())?;
     }
     Ok(root)
 }
 
-/// Mounts an overlay as steps have it, without giving it a place.
+/// Mounts an overlay like those of steps, attached nowhere.
 fn overlay(root: BorrowedFd<'_>) -> Result<(), Errno> {
     for name in [c"lower", c"upper", c"work"] {
         rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o755))?;

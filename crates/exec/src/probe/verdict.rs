@@ -1,4 +1,4 @@
-//! What the findings of a trial mean, in words where something is missing.
+//! From the results of a trial to verdicts, with a reason and a remedy for each gap.
 
 use rustix::io::Errno;
 
@@ -76,8 +76,8 @@ pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
 const HOST_REGISTRATION: &str = "use a newer kernel, or have the administrator register emulators \
     with the flag F for the whole machine (packages qemu-user-static and binfmt-support)";
 
-/// Returns how programs of the subject are run: the first that works of CPU, emulator of the
-/// build's own, emulator of the host.
+/// Returns the ways to run programs of the subject. The best is the first that works: the CPU, an
+/// emulator of the build's own, an emulator of the host.
 pub(super) fn ways(
     host: Option<Arch>,
     subject: &Subject,
@@ -88,7 +88,7 @@ pub(super) fn ways(
     let entry = entries.iter().find(|entry| entry.serves(&crate::tiny_elf::program(subject.arch)));
     let runs_by_host = outcome.by_host == Run::Well;
     let is_compat = host.and_then(Arch::compat) == Some(subject.arch);
-    // Without a private instance to try it in, only the absence of an entry speaks for the CPU.
+    // Without a private instance for the trial, only the absence of an entry speaks for the CPU.
     let by_cpu = match seen.private_binfmt {
         Some(Ok(())) => outcome.by_cpu == Run::Well,
         _ => is_compat && runs_by_host && entry.is_none(),

@@ -1,7 +1,7 @@
 //! A small assembler: verdicts per call number in, classic BPF out.
 //!
 //! Blocks are lists of instructions that only jump forward within themselves and end in a return,
-//! so a program is built by putting blocks behind each other.
+//! so a program is a chain of blocks.
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
@@ -69,7 +69,7 @@ fn leaf(verdict: Verdict) -> Block {
 }
 
 /// Returns the block that looks at the arguments. Only their low 32 bits count: the kernel takes
-/// each of these as a 32-bit integer, whatever garbage a caller leaves above.
+/// each of these as a 32-bit integer and ignores the bits above.
 fn check_block(check: Check) -> Block {
     let allow = || returning(SECCOMP_RET_ALLOW);
     let one_of = |values: &[u32], found: Block, otherwise: Block| {
@@ -98,7 +98,7 @@ fn check_block(check: Check) -> Block {
 }
 
 /// Returns the block that looks at the file type of `mknod`, with the device's number in the argument
-/// `device`. A character device 0:0 is overlayfs's mark of a removed file: the kernel decides.
+/// `device`. The kernel decides about character device 0:0, overlayfs's mark of a removed file.
 fn mknod_body(device: u32) -> Block {
     let (allow, notify) = (returning(SECCOMP_RET_ALLOW), returning(SECCOMP_RET_USER_NOTIF));
     let mut character = vec![load(argument_offset(device))];

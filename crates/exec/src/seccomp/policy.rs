@@ -1,24 +1,24 @@
-//! What a RUN step may ask of the kernel.
+//! The system calls that a RUN step may make.
 //!
-//! Refused by default. What is allowed follows Docker's default profile for a process with
-//! Docker's default capabilities, so that builds made for it keep working, less
+//! A call is refused by default. The allowed ones follow Docker's default profile for a process
+//! with Docker's default capabilities, so that builds made for it keep working, without
 //!
 //! - `process_vm_readv` and `process_vm_writev` (debuggers have `ptrace`),
 //! - sockets other than local, IP and netlink, and netlink other than routes, audit and events:
 //!   the other families are rarely used kernel code that an ordinary user can make the kernel load,
 //! - the `ioctl`s that type into a terminal,
 //!
-//! plus the oldest forms of calls that are allowed in their newer forms, on 32-bit x86.
+//! and with the oldest forms of calls that are allowed in their newer forms, on 32-bit x86.
 //!
-//! Names are turned into numbers by the `syscalls` crate, per architecture. A name that is not
-//! listed here is refused with `EPERM`. A number beyond the newest call that was considered is
-//! unknown, `ENOSYS`: libraries then use the older call, as on an older kernel.
+//! The `syscalls` crate turns names into numbers, for each architecture. A name that is not listed
+//! here fails with `EPERM`. A number beyond the newest call that was considered is unknown and
+//! fails with `ENOSYS`: libraries then use an older call, as on an older kernel.
 
 use syscalls::{aarch64, arm, x86, x86_64};
 
 use crate::arch::Arch;
 
-/// What happens to a call.
+/// The fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The kernel gets it.
@@ -72,10 +72,10 @@ const UNAME26: u32 = 0x0002_0000;
 /// Linux, 32-bit Linux, each with or without a 2.6 version number, and "only tell".
 pub(super) const PERSONALITIES: &[u32] = &[0, PER_LINUX32, UNAME26, PER_LINUX32 | UNAME26, !0];
 
-/// Those that put input into a terminal, or reach the virtual consoles.
+/// The `ioctl`s that put input into a terminal, or reach the virtual consoles.
 pub(super) const REFUSED_IOCTLS: &[u32] = &[libc::TIOCSTI as u32, 0x541c];
 
-/// The address families of which any socket may be made.
+/// The address families whose sockets are all allowed.
 pub(super) const FAMILIES: &[u32] =
     &[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32];
 

@@ -119,7 +119,7 @@ fn new_namespaces_are_refused_in_every_way() {
     ] {
         let call =
             |number: i32, flags: u64| run(program, arch, number as u32, [flags, 0, 0, 0, 0, 0]);
-        // What fork() and pthread_create() pass.
+        // The flags of fork() and pthread_create().
         assert_eq!(call(clone, 0x0120_0011), ALLOW);
         assert_eq!(call(clone, 0x003d_0f00), ALLOW);
         for flag in namespaces {
@@ -182,7 +182,7 @@ fn device_nodes_are_for_the_supervisor() {
                     (0o020_666, 0x103, NOTIFY),
                     (0o060_600, 0x700, NOTIFY),
                     (0o060_600, 0, NOTIFY),
-                    // What overlayfs refuses and all others allow.
+                    // overlayfs refuses it, all other file systems allow it.
                     (0o020_000, 0, ALLOW),
                     (0o010_644, 0x103, ALLOW),
                     (0o100_644, 0x103, ALLOW),

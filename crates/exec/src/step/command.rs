@@ -16,10 +16,10 @@ use crate::idmap::Ids;
 use crate::seccomp::{self, Filter};
 use crate::{sys, wire};
 
-/// What the command is executed with: no allocation of it is left to the last moment.
+/// The arguments of `execve`, worked out ahead.
 #[derive(Debug)]
 pub(super) struct Command {
-    /// Where the program may be: one path, or one in each folder of `PATH`.
+    /// The paths to try: that of the program, or one in each folder of `PATH`.
     candidates: Vec<CString>,
     argv: Vec<CString>,
     env: Vec<CString>,
@@ -27,7 +27,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Works out what to execute, for a user with that home.
+    /// Works out the arguments, for a user with that home.
     pub(super) fn new(run: &RunRequest, home: &str) -> Result<Self, RunError> {
         let text = |what: &str, value: &str| {
             CString::new(value)
@@ -72,7 +72,7 @@ impl Command {
             let Err(error) = nix::unistd::execve(candidate, &self.argv, &self.env);
             match error {
                 Refused::ENOENT | Refused::ENOTDIR if !exists(candidate) => {}
-                // Another folder may have one that can be executed.
+                // Another folder may have an executable file of that name.
                 Refused::EACCES if self.path.is_some() => {
                     refusal.get_or_insert((candidate, error));
                 }
@@ -131,13 +131,13 @@ pub(super) fn become_command(prepared: Prepared, run: &RunRequest) -> RunError {
 
 fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
     let Prepared { who, ids, filter, supervisor, output: [stdout, stderr], .. } = prepared;
-    // No terminal: what the command pushes into one, the user's shell would read.
+    // No terminal: a command could push input into it, which the user's shell would read.
     rustix::process::setsid().map_err(RunError::setup("setsid"))?;
     let stdio = || -> Result<(), Errno> {
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         for pipe in [stdout, stderr] {
-            // So that the user can open /dev/stdout.
+            // The user of the step must be able to open /dev/stdout.
             rustix::fs::fchown(pipe, Some(Uid::from_raw(who.uid.raw())), None::<Gid>)?;
         }
         rustix::stdio::dup2_stdout(stdout)?;
@@ -164,7 +164,7 @@ fn enter_working_directory(path: &str) -> Result<(), RunError> {
     let failed =
         |errno: Errno| RunError::WorkingDirectory { path: path.to_owned(), source: errno.into() };
     rustix::process::chdir(path).map_err(failed)?;
-    // A link of the kernel's, such as those in /proc/self/fd, could lead out of the root.
+    // A link that the kernel makes up, such as those in /proc/self/fd, could lead out of the root.
     let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;
     if now.as_bytes().starts_with(b"/") { Ok(()) } else { Err(failed(Errno::XDEV)) }
 }

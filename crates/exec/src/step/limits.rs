@@ -4,14 +4,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::RunError;
 
-/// Open files: programs that look at each possible descriptor take minutes under the limit of a
-/// billion that some machines have. Soft for programs that use `select`, hard as on most hosts.
+/// Open files, soft and hard: some machines have a limit of a billion, under which programs that look
+/// at each possible descriptor take minutes. The soft limit suits programs that use `select`, the
+/// hard limit is that of most hosts.
 const OPEN_FILES: (u64, u64) = (1024, 524_288);
 
-/// Core files: none unless the command wants them.
+/// Core files: none, unless the command raises the soft limit.
 const NO_CORE: (Resource, u64, u64) = (Resource::Core, 0, UNLIMITED);
 
-/// The value that stands for "no limit" in a request, as the kernel has it.
+/// The value that stands for "no limit" in a request, as for the kernel.
 const UNLIMITED: u64 = u64::MAX;
 
 const NAMES: &[(&str, Resource)] = &[
@@ -32,7 +33,7 @@ const NAMES: &[(&str, Resource)] = &[
     ("stack", Resource::Stack),
 ];
 
-/// Sets the limits that every step has, unless others are asked for: (name, soft, hard).
+/// Sets the limits of `wanted` (name, soft, hard), and the usual limits for all other resources.
 pub(super) fn apply(wanted: &[(String, u64, u64)]) -> Result<(), RunError> {
     for (resource, soft, hard) in [(Resource::Nofile, OPEN_FILES.0, OPEN_FILES.1), NO_CORE] {
         let most = getrlimit(resource).maximum.map_or(hard, |most| most.min(hard));

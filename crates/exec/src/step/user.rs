@@ -1,4 +1,4 @@
-//! Who the command runs as.
+//! The user that the command runs as.
 
 use std::fs::File;
 use std::io::Read;
@@ -25,7 +25,7 @@ pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError
 /// Reads a file of the image; empty if there is none.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
     let failed = |reason: String| RunError::ImageFile { path: format!("/{path}"), reason };
-    // An image may put anything there: a device, a pipe that never ends, a link to nowhere.
+    // An image may have anything there: a device, a pipe that never ends, a link to nowhere.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
@@ -63,8 +63,8 @@ fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
     }
 }
 
-/// Makes the calling process one of the user, with no more rights than that. Root of an insecure
-/// step keeps all of them.
+/// Makes the calling process one of the user, with no right that the user lacks. Root of an insecure
+/// step keeps all rights.
 ///
 /// With a single id there are no supplementary groups: the right to set them was the price of the
 /// map.
@@ -76,7 +76,7 @@ pub(super) fn become_user(
 ) -> Result<(), RunError> {
     let failed = |what: &'static str| {
         move |errno: Errno| match errno {
-            Errno::INVAL => unmapped(user, who, "the id lies outside of the range of ids"),
+            Errno::INVAL => unmapped(user, who, "the id lies outside the range of ids"),
             errno => RunError::setup(what)(errno),
         }
     };
@@ -89,7 +89,7 @@ pub(super) fn become_user(
     }
     let (uid, gid) = (Uid::from_raw(who.uid.raw()), Gid::from_raw(who.gid.raw()));
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("set the group"))?;
-    // Takes all capabilities away unless it is root again.
+    // For a user other than root this takes all capabilities away.
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the user"))?;
     if who.uid == GuestUid::ROOT && security == Security::Sandbox {
         capabilities::drop_to(&capabilities::of_root())?;

@@ -1,8 +1,8 @@
-//! Finding and making files below a root, as a process would see it that has this root.
+//! Finding and making files below a root, in the way of a process that has this root.
 //!
-//! Each name is looked up by itself, relative to a descriptor of the folder that it is in, and
-//! symbolic links are followed here: so nothing outside of the root is ever touched, and the path
-//! without links is known at the end.
+//! Each name is looked up by itself, relative to a descriptor of its folder, and this module follows
+//! symbolic links. So nothing outside the root is ever touched, and the path without links is known
+//! at the end.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,14 +13,14 @@ use rustix::io::Errno;
 /// As many symbolic links as the kernel follows in one path.
 const LINK_LIMIT: usize = 40;
 
-/// What to do about names that do not exist.
+/// The treatment of names that do not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It is an error.
+    /// They are an error.
     Fail,
-    /// All are made, as folders.
+    /// All are made as folders.
     MakeFolder,
-    /// All are made: the last one as an empty file.
+    /// The last one is made as an empty file, all others as folders.
     MakeFile,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Missing {
 pub(super) struct Place {
     /// An `O_PATH` descriptor of it.
     pub fd: OwnedFd,
-    /// What was made, the outermost first.
+    /// The files and folders that were made, the outermost first.
     pub made: Vec<Made>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Made {
     pub path: Vec<u8>,
     /// Whether it is a folder.
     pub folder: bool,
-    /// When the folder around it was last modified before this.
+    /// The modification time of the folder around it, before this.
     pub folder_mtime: Timespec,
 }
 
@@ -55,7 +55,7 @@ struct Walk<'a> {
 
 /// Looks up `path` below `root`; a leading slash makes no difference.
 ///
-/// What is made belongs to the caller, folders with mode 0755, files with 0644 (less the umask).
+/// New files belong to the caller, with mode 0755 for folders and 0644 for files, less the umask.
 pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
     let mut walk =
         Walk { root, trail: Vec::new(), todo: parts(path).collect(), links: 0, made: Vec::new() };
@@ -146,7 +146,7 @@ fn make(folder: BorrowedFd<'_>, name: &[u8], is_folder: bool) -> Result<(), Errn
     }
 }
 
-/// Returns when a file was last modified.
+/// Returns the modification time of a file.
 pub(super) fn mtime(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }

@@ -1,4 +1,4 @@
-//! Answering a system call of the step.
+//! The answers to system calls of a step. Each call has a file of its own below.
 
 mod mknod;
 

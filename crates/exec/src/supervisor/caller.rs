@@ -1,4 +1,4 @@
-//! Who makes a call, from where, and on which path.
+//! The caller of a system call: its place, its ids and its path argument.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -29,11 +29,11 @@ pub(super) struct PathArgument {
 #[derive(Debug)]
 pub(super) struct Caller {
     pub root: OwnedFd,
-    /// What a relative path starts from.
+    /// The folder that a relative path starts from.
     pub start: OwnedFd,
     pub path: CString,
     pub umask: Mode,
-    /// As whom it reaches for files.
+    /// The user that it reaches for files as.
     pub uid: GuestUid,
     pub gid: GuestGid,
     pub groups: Vec<GuestGid>,
@@ -41,14 +41,14 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Reads what there is to know about the thread. Whether it was that thread must be asked
-    /// afterwards.
+    /// Reads the state of the thread. Afterwards the caller must make sure that the call still waits:
+    /// the thread's number may be another's by now.
     ///
-    /// **Errors** — what the call shall fail with.
+    /// **Errors** — the error that the call fails with.
     pub fn read(proc: BorrowedFd<'_>, thread: u32, argument: &PathArgument) -> Result<Self, Errno> {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let refused = |_| Errno::PERM;
-        // From here on there is no mistaking it for another with the same number.
+        // From here on the descriptor stands for this thread, whatever happens to its number.
         let thread = rustix::fs::openat(proc, thread.to_string(), folder, Mode::empty());
         let thread = thread.map_err(refused)?;
         let status = read(&thread, "status").map_err(refused)?;
@@ -61,7 +61,7 @@ impl Caller {
                     Errno::NOENT => Errno::BADF,
                     errno => errno,
                 })?,
-            // An absolute path needs none.
+            // An absolute path needs no folder.
             _ => open("cwd").map_err(refused)?,
         };
         let root = open("root").map_err(refused)?;
@@ -89,7 +89,7 @@ fn read_path(thread: &OwnedFd, address: u64) -> Result<CString, Errno> {
     let mut length = 0;
     while length < PATH_LIMIT {
         let at = address.checked_add(length as u64).ok_or(Errno::FAULT)?;
-        // Reads up to the end of what is mapped, and nothing beyond.
+        // Reads up to the end of mapped memory.
         let read = retry_on_intr(|| rustix::io::pread(memory.as_fd(), &mut bytes[length..], at));
         let read = match read {
             Ok(0) | Err(_) => return Err(Errno::FAULT),
@@ -106,7 +106,7 @@ fn read_path(thread: &OwnedFd, address: u64) -> Result<CString, Errno> {
     Err(Errno::NAMETOOLONG)
 }
 
-/// What `/proc/PID/status` says.
+/// The facts of `/proc/PID/status`.
 #[derive(Debug, PartialEq, Eq)]
 struct Status {
     umask: Mode,
@@ -121,7 +121,7 @@ impl Status {
     fn parse(text: &str) -> Option<Self> {
         let field =
             |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-        // Real, effective, saved, of the file system.
+        // The fourth is the id for files, after real, effective and saved.
         let id = |name: &str| field(name)?.split('\t').nth(3)?.parse().ok();
         let groups = field("Groups")?.split_ascii_whitespace();
         let bits = u64::from_str_radix(field("CapEff")?, 16).ok()?;

@@ -1,4 +1,4 @@
-//! Acting as somebody else, for the time of one call.
+//! Acting as the caller, for the time of one call.
 
 use std::os::fd::OwnedFd;
 
@@ -13,15 +13,15 @@ use xbuild_model::ids::{GuestGid, GuestUid};
 use super::caller::Caller;
 use crate::idmap::Ids;
 
-/// What this process is when it is itself: root of the build's user namespace, with all rights
+/// The state of this process between calls: root of the build's user namespace, with all rights
 /// there.
 pub(super) struct Guise {
     root: OwnedFd,
     folder: OwnedFd,
-    /// The rights that it has at most.
+    /// The most rights that it can have.
     permitted: CapsHashSet,
-    /// Who ends this process by ending.
-    parent: Option<Pid>,
+    /// The process that ends this one by ending.
+    starter: Option<Pid>,
     ids: Ids,
 }
 
@@ -35,12 +35,12 @@ impl Guise {
             root: open("/")?,
             folder: open(".")?,
             permitted: caps::read(None, CapSet::Permitted).map_err(|_| Errno::PERM)?,
-            parent: rustix::process::getppid(),
+            starter: rustix::process::getppid(),
             ids,
         })
     }
 
-    /// Resolves paths, and reaches for files, as the caller would. After an error only
+    /// Makes this process resolve paths and reach for files as the caller would. After an error only
     /// [`take_off`](Self::take_off) makes sense.
     pub fn wear(&self, caller: &Caller) -> Result<(), Errno> {
         rustix::process::umask(caller.umask);
@@ -54,19 +54,19 @@ impl Guise {
         self.limit_rights(caller)
     }
 
-    /// Leaves no right that the caller lacks.
+    /// Gives up every right that the caller lacks.
     pub fn limit_rights(&self, caller: &Caller) -> Result<(), Errno> {
         set_rights(&caller.capabilities.intersection(&self.permitted).copied().collect())
     }
 
-    /// Has all rights again, but still the caller's ids and place.
+    /// Takes all rights back, and keeps the caller's ids and place.
     pub fn regain_rights(&self) -> Result<(), Errno> {
         set_rights(&self.permitted)
     }
 
-    /// Is itself again.
+    /// Restores the state of this process.
     ///
-    /// **Errors** — leave the process as something in between, which must end.
+    /// **Errors** — leave the process in a state in between; then it must end.
     pub fn take_off(&self) -> Result<(), Errno> {
         self.regain_rights()?;
         set_file_ids(GuestUid::ROOT, GuestGid::ROOT)?;
@@ -75,9 +75,9 @@ impl Guise {
         }
         enter(&self.root, &self.folder)?;
         rustix::process::umask(Mode::empty());
-        // Changing ids undid it.
+        // The change of ids has undone it.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        if rustix::process::getppid() == self.parent { Ok(()) } else { Err(Errno::SRCH) }
+        if rustix::process::getppid() == self.starter { Ok(()) } else { Err(Errno::SRCH) }
     }
 }
 

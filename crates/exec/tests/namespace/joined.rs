@@ -1,4 +1,4 @@
-//! Layers that are joined: what is to be seen, and when they go.
+//! Layers that are joined: their files, and the end of their mounts.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("joined_layers_must_be_there", joined_layers_must_be_there),
 ];
 
-/// Prints all that can be told of the files, changes them, and prints it again.
+/// Prints everything about the files, changes them, and prints it again.
 const LOOK_AND_CHANGE: &str = r#"
     all() { find / -xdev | grep -v -e '^/dev' -e '^/proc' -e '^/sys' -e '^/etc' -e '^/bin/' | sort; }
     tell() {
@@ -100,7 +100,7 @@ fn mounts(fixture: &Fixture) -> usize {
     String::from_utf8(task.wait().unwrap()).unwrap().parse().unwrap()
 }
 
-/// Returns how many layers a step's root file system is mounted of, where the kernel tells.
+/// Returns the number of layers of a step's root file system, if the kernel lists them.
 fn layers_of(fixture: &Fixture, root: &Overlay, request: &RunRequest) -> usize {
     let output = Capture::default();
     let script = "grep ' / overlay ' /proc/mounts | tr , '\\n' | grep -c '^lowerdir+=' || true";
@@ -186,7 +186,7 @@ fn joined_layers_go_with_their_folder(fixture: &Fixture) -> Result<(), String> {
     std::thread::scope(|scope| {
         let step = scope.spawn(|| fixture.sh_in(&root, "sleep 1; cat /files/kept"));
         std::thread::sleep(std::time::Duration::from_millis(500));
-        // What uses it keeps it.
+        // A step that uses the mount keeps it.
         folder.close().unwrap();
         assert_eq!(mounts(fixture), before);
         assert_eq!(step.join().unwrap(), "files/kept of layer 0");

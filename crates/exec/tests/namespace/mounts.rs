@@ -69,7 +69,7 @@ fn error_of(fixture: &Fixture, mounts: &[ReadyMount]) -> (FailureKind, String) {
     (error.kind(), in_words(&error))
 }
 
-/// What each step leaves in the folder of changes: its image lacks these.
+/// The folders that each step leaves in the folder of changes, since its image lacks them.
 const USUAL: [&str; 3] = ["dev", "proc", "sys"];
 
 fn mounts_files_of_layers(fixture: &Fixture) -> Result<(), String> {
@@ -249,8 +249,8 @@ fn mount_targets_stay_in_the_root(fixture: &Fixture) -> Result<(), String> {
     let read_only = layer(fixture, "lower", &["file="]);
     for (mounts, reason) in [
         (vec![tmpfs("/top")], "it is the root folder"),
-        (vec![tmpfs("/proc")], "it is inside of /proc"),
-        (vec![secret("/proc/self/status", 0o400, 0, 0)], "it is inside of /proc"),
+        (vec![tmpfs("/proc")], "it is inside /proc"),
+        (vec![secret("/proc/self/status", 0o400, 0, 0)], "it is inside /proc"),
         (vec![tmpfs("/etc/passwd")], "a folder is to be mounted"),
         (vec![secret("/etc", 0o400, 0, 0)], "a file is to be mounted"),
         (vec![tmpfs("/etc/passwd/x")], "is not a folder"),
@@ -294,7 +294,7 @@ fn mount_points_in_a_moving_folder(fixture: &Fixture) -> Result<(), String> {
             done.store(true, Ordering::Relaxed);
         });
         for _ in 0..60 {
-            // What is found or made is a matter of luck, where is not.
+            // It is a matter of luck which file is found or made, but it must be in the root.
             let output = Capture::default();
             let mounts = [folder("/c", &cache), tmpfs("/c/sub/made/x")];
             let _ = fixture.run_in(&fixture.root(), &shell("true"), &mounts, &output);

@@ -96,7 +96,7 @@ fn nodes_are_made_from_where_the_caller_is(fixture: &Fixture) -> Result<(), Stri
                   do [ -f $path ] && echo $path; done; ls /over /here 2> /dev/null";
     let out = fixture.run(&shell(&format!("{MKNOD}{script}; true"))).unwrap().0;
     assert_eq!(out, "/jail/a/here\n/jail/a/abs\n/jail/a/up\n/jail/over\n/out/relative");
-    // The process that makes them is itself again, mount points and all.
+    // The supervisor has its own state back, and removes mount points.
     assert_eq!(node(fixture, "jail/a/here").0, "c 1 3");
     assert!(!fixture.upper().join("etc/resolv.conf").exists());
     Ok(())
@@ -137,7 +137,7 @@ fn nodes_of_insecure_steps_are_refused(fixture: &Fixture) -> Result<(), String> 
 }
 
 fn nodes_end_with_the_step(fixture: &Fixture) -> Result<(), String> {
-    // Some still call while their first process ends.
+    // Some processes still call while pid 1 ends.
     let script = "for i in 1 2 3 4; do (n=0; while :; do n=$((n + 1)); mknod /$i-$n c 1 3; done) & done; \
                   sleep 0.2; echo end";
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! The cases.
+//! The cases about steps and tasks.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
@@ -107,7 +107,7 @@ fn environment_is_exact(fixture: &Fixture) -> Result<(), String> {
     request.unkeyed_env = vec![("ONE".into(), "hidden".into()), ("http_proxy".into(), "p".into())];
     let (out, _) = fixture.run(&request).unwrap();
     assert_eq!(out, "PATH=/usr/bin:/bin\nONE=a b=c\nhttp_proxy=p\nHOME=/root");
-    // Nor is it to be found with pid 1, which is a copy of xbuild's own process.
+    // Pid 1, a copy of xbuild's own process, does not show it either.
     let (out, _) = fixture.run(&shell("cat /proc/1/environ; readlink /proc/1/exe; true")).unwrap();
     assert_eq!(out, "");
     Ok(())
@@ -140,7 +140,7 @@ fn insecure_steps_have_it_all_but_the_namespaces(fixture: &Fixture) -> Result<()
         fixture.run(&RunRequest { user, security: Security::Insecure, ..shell(script) })
     };
     if own_proc(fixture).is_err() {
-        // That of the container around would show other steps to it.
+        // The /proc of the container around would show other steps to it.
         let error = insecure("", "true").unwrap_err();
         assert_eq!(error.kind(), FailureKind::Environment);
         return own_proc(fixture);
@@ -161,7 +161,7 @@ fn insecure_steps_have_it_all_but_the_namespaces(fixture: &Fixture) -> Result<()
         let (out, _) = insecure("app", "grep -e CapEff -e CapBnd /proc/self/status").unwrap();
         assert_eq!(out, format!("CapEff:\t{none}\nCapBnd:\t{all}"));
     }
-    // The next step is none of them.
+    // The next step is a usual one.
     assert!(fixture.sh("grep CapEff /proc/self/status").ends_with("a80425fb"));
     Ok(())
 }
@@ -246,7 +246,7 @@ fn nothing_of_the_host_is_mounted(fixture: &Fixture) -> Result<(), String> {
     for path in mounted.iter().filter(|path| **path != "/") {
         assert!(ours.iter().any(|own| path.starts_with(own)), "{path} in\n{mounts}");
     }
-    // Nor do the names of the store's folders show.
+    // The names of the store's folders do not show either.
     let host = fixture.folder.display().to_string();
     assert!(!mounts.contains(&host), "{mounts}");
     Ok(())

@@ -19,7 +19,7 @@ use xbuild_model::{Platform, StepFailure};
 const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
                        readlink rm sh sleep stat test touch tr wc yes";
 
-/// A case: returns the reason if it cannot be tried here.
+/// A case. It returns the reason if it is skipped.
 pub type Case = fn(&Fixture) -> Result<(), String>;
 
 /// Runs the cases whose names contain `filter`; returns whether any failed.
@@ -66,14 +66,14 @@ pub fn hold() -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The task `test.remove`: the folders of a step can only be removed inside of the namespace.
+/// The task `test.remove`: the folders of a step can only be removed inside the namespace.
 pub fn remove(request: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
     let path = String::from_utf8_lossy(request).into_owned();
     std::fs::remove_dir_all(&path).map_err(|error| error.to_string())?;
     Ok(Vec::new())
 }
 
-/// The task `test.echo`: answers with the request and who is asked; panics at `panic`.
+/// The task `test.echo`: answers with the request and its own user; panics at `panic`.
 pub fn echo(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
     match request {
         b"panic" => panic!("as told"),
@@ -94,7 +94,7 @@ pub fn mounts(_: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
     Ok(count.to_string().into_bytes())
 }
 
-/// What a step wrote.
+/// The output of a step.
 #[derive(Debug, Default)]
 pub struct Capture {
     lines: Mutex<Vec<(bool, String)>>,
@@ -204,7 +204,7 @@ impl Fixture {
         output.text(false)
     }
 
-    /// Returns what is in the last folder of changes, sorted, folders included.
+    /// Returns the names in the last folder of changes, sorted, folders included.
     pub fn changes(&self) -> Vec<String> {
         let upper = self.upper();
         let (mut found, mut todo) = (Vec::new(), vec![upper.clone()]);

@@ -34,7 +34,7 @@ pub(crate) fn build(
     let run = &request.run;
     let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;
     let root = Root::mount(dirs, joined, staging)?;
-    // Before anything is mounted over the image's own files.
+    // Later mounts may cover the image's own files.
     let who = user::look_up(root.fd.as_fd(), &run.user)?;
     user::check(&run.user, &who, ids)?;
     let command = Command::new(run, &who.home)?;

@@ -11,8 +11,8 @@ use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::mount::clone_of;
 
-/// The devices and their numbers. Only root of the machine can make device files, so the host's
-/// are bound.
+/// The devices and their numbers. Only root of the machine can make device files, so those of the
+/// host are bound.
 const DEVICES: &[(&str, u32, u32)] = &[
     ("full", 1, 7),
     ("null", 1, 3),
@@ -38,7 +38,7 @@ const WHAT: &str = "/dev";
 /// Bytes of `/dev/shm` unless a step wants another size.
 const SHM_SIZE: u64 = 64 << 20;
 
-/// Mounts `/dev` with what belongs below it at `target` and returns it.
+/// Mounts `/dev`, with the mounts below it, at `target` and returns it.
 pub(super) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> {
     let dev = create(
         c"tmpfs",
@@ -61,7 +61,7 @@ pub(super) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> 
     mount_below(&dev, "pts", create(c"devpts", &pts, quiet)?)?;
     mount_below(&dev, "shm", shm(SHM_SIZE)?)?;
     match create(c"mqueue", &[], INERT) {
-        // A kernel without message queues.
+        // The kernel has no message queues.
         Err(RunError::Mount { source, .. }) if source.number() == libc::ENODEV => {}
         queues => mount_below(&dev, "mqueue", queues?)?,
     }
@@ -90,7 +90,7 @@ fn mount_below(dev: &OwnedFd, name: &str, mount: OwnedFd) -> Result<(), RunError
     place().map_err(RunError::mount(&format!("/dev/{name}")))
 }
 
-/// Binds a device of the host. One that is not there, or is something else, is left out.
+/// Binds a device of the host. A missing file, or one that is another device, is left out.
 fn bind_device(dev: &OwnedFd, name: &str, number: Dev) -> Result<(), RunError> {
     let path = format!("/dev/{name}");
     let bind = || -> Result<(), Errno> {
@@ -98,7 +98,7 @@ fn bind_device(dev: &OwnedFd, name: &str, number: Dev) -> Result<(), RunError> {
             Err(Errno::NOENT) => return Ok(()),
             source => source?,
         };
-        // Looked at through the descriptor that gets bound: the name may change its meaning.
+        // By the descriptor that gets bound: the name may change its meaning.
         let stat = rustix::fs::fstat(&source)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::CharacterDevice

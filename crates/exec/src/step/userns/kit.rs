@@ -37,8 +37,8 @@ pub(crate) struct Kit {
 }
 
 impl Kit {
-    /// Makes the parts. To be called in a mount and pid namespace of the step's own, with the `ids`
-    /// of the build's.
+    /// Makes the parts. To be called in a mount and pid namespace of the step's own; `ids` are those
+    /// of the build's namespace.
     pub(in crate::step) fn new(ids: Ids) -> Result<Self, RunError> {
         let outer = mounts::open_path(CWD, "/sys").map_err(RunError::mount("/sys"))?;
         let open_sys = sysfs::copy_sys(&outer)?;
@@ -59,8 +59,7 @@ impl Kit {
         Ok(Self { staging, blank, dev, proc, sys, open_sys, notes })
     }
 
-    /// Moves the parts into the root of a step. Parts that this step must have different are made
-    /// anew.
+    /// Moves the parts into the root of a step. A part that does not suit this step is made anew.
     pub(super) fn furnish(
         self,
         root: &Root,

@@ -12,7 +12,7 @@ use crate::mount::{clone_of, restrict};
 /// No programs, no devices, and nothing can be written.
 pub(super) const READ_ONLY: MountAttrFlags = INERT.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
 
-/// What is put over things that shall not be seen.
+/// An empty file and an empty folder, to cover others with.
 #[derive(Debug)]
 pub(super) struct Blank {
     file: OwnedFd,
@@ -28,12 +28,14 @@ impl Blank {
         Ok(Self { file: open_path(staging, "blank-file")?, folder: open_path(staging, "blank")? })
     }
 
+    /// Returns a read-only mount of the folder.
     pub(super) fn folder(&self) -> Result<OwnedFd, std::io::Error> {
         let mount = clone_of(&self.folder, false)?;
         restrict(&mount, READ_ONLY, false)?;
         Ok(mount)
     }
 
+    /// Returns a read-only mount of the file.
     fn file(&self) -> Result<OwnedFd, std::io::Error> {
         let mount = clone_of(&self.file, false)?;
         restrict(&mount, READ_ONLY, false)?;
@@ -41,6 +43,7 @@ impl Blank {
     }
 }
 
+/// Covers files and folders below a mount. Missing ones are skipped.
 pub(super) fn mask(mount: &OwnedFd, paths: &[&str], blank: &Blank) -> Result<(), std::io::Error> {
     for path in paths {
         let Some(target) = open_below(mount, path)? else { continue };
@@ -59,7 +62,7 @@ pub(super) fn freeze(mount: &OwnedFd, path: &str) -> Result<(), std::io::Error> 
     Ok(attach(copy, target)?)
 }
 
-/// Opens a file of the kernel's below a mount as a place; `None` if this kernel has none.
+/// Opens a file below a mount as a place; `None` if this kernel does not have the file.
 pub(super) fn open_below(mount: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

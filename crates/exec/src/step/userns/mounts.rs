@@ -11,7 +11,7 @@ use rustix::path::Arg;
 
 use crate::error::RunError;
 
-/// Without set-user-ID programs, device files and programs at all.
+/// No device files, and no programs at all.
 pub(crate) const INERT: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
@@ -42,7 +42,7 @@ pub(crate) fn create(
     rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed)
 }
 
-/// Returns what the kernel has to say about a file system that it would not make.
+/// Returns the kernel's messages about a file system that it refused to make.
 pub(crate) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
     let mut lines = Vec::new();
     let mut buffer = [0; 1024];
@@ -52,7 +52,7 @@ pub(crate) fn kernel_log(context: BorrowedFd<'_>) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-/// Mounts what `mount` holds over `target`.
+/// Moves `mount` to `target`.
 pub(crate) fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", target, "", flags)
@@ -68,7 +68,7 @@ pub(crate) fn open_path(folder: impl AsFd, name: impl Arg) -> Result<OwnedFd, Er
 pub(crate) fn make_file(folder: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o600))?;
-    // Whatever the umask says.
+    // The umask must not matter.
     rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
     Ok(file)
 }

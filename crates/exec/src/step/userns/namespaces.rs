@@ -7,7 +7,7 @@ use crate::error::RunError;
 use crate::sys;
 
 /// Makes the namespaces of a step, apart from the mount and network namespaces, which pid 1 makes
-/// for itself: the calling process stays where the folders' paths are good.
+/// for itself: in the calling process the paths of the folders stay valid.
 pub(crate) fn enter() -> Result<(), RunError> {
     let flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
     unshare(flags).map_err(RunError::setup("unshare"))?;
@@ -35,7 +35,7 @@ pub(super) fn set_host_name(name: &str) -> Result<(), RunError> {
         Errno::INVAL => RunError::Invalid { what: "host name".to_owned(), value: name.to_owned() },
         errno => RunError::setup("set the host name")(errno),
     })?;
-    // Some containers' filters let one through but not the other. Nothing depends on this one.
+    // Some containers allow the one call but not the other. Nothing depends on this one.
     let _ = rustix::system::setdomainname(b"(none)");
     Ok(())
 }

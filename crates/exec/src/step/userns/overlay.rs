@@ -62,8 +62,8 @@ pub(in crate::step) fn copy(point: &Path) -> Result<OwnedFd, RunError> {
     clone_of(mounts::open_trusted(point)?, false).map_err(RunError::mount("layers (overlay)"))
 }
 
-/// Mounts overlayfs with one call for each layer, so that there is no limit on their number.
-/// Returns whether the kernel can do that: since 6.8.
+/// Mounts overlayfs with one call for each layer, which leaves their number to the kernel's limit.
+/// Returns whether the kernel knows such calls, as it does since Linux 6.8.
 fn mount_by_descriptor(
     lowers: &Lowers,
     changes: Option<&Changes>,

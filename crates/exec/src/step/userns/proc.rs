@@ -9,7 +9,7 @@ use super::mounts::{INERT, attach, create, open_path};
 use crate::error::RunError;
 use crate::mount::clone_of;
 
-/// Below `/proc`: what tells about the machine or its users, and no build needs.
+/// Files below `/proc` that reveal something of the machine or its users, and that no build needs.
 const MASKED: &[&str] = &[
     "acpi",
     "asound",
@@ -28,12 +28,14 @@ const MASKED: &[&str] = &[
     "timer_stats",
 ];
 
-/// Below `/proc`: what changes the machine when written to.
+/// Files below `/proc` that change the machine when written to.
 const READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-/// Mounts `/proc` at `target` and returns it. Where the kernel refuses a new one, because the one around us is partly hidden,
-/// that one is used, which is added to `notes`. Without `masks` nothing is hidden or read-only, and nothing but
-/// a new one will do: what may look into all processes must not be shown those of other steps.
+/// Mounts a new `/proc` at `target` and returns it.
+///
+/// The kernel refuses a new one if parts of the `/proc` around this process are hidden. Then that one
+/// is mounted, and `notes` says so. Without `masks` nothing is hidden or read-only, and only a new
+/// one will do: a command that may look into all processes must not see those of other steps.
 pub(super) fn mount_proc(
     target: OwnedFd,
     masks: Option<&Blank>,

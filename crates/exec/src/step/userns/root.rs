@@ -45,7 +45,7 @@ impl Root {
             mounts::attach(joined, point).map_err(RunError::mount(WHAT))?;
             lowers.joined = Some(open_folder(&staging, "joined").map_err(RunError::mount(WHAT))?);
         } else if lowers.folders.is_empty() {
-            // overlayfs wants at least one.
+            // overlayfs needs at least one.
             lowers.folders.push(make_folder(&staging, "nothing").map_err(failed())?);
         }
         let point = make_folder(&staging, "root").map_err(failed())?;

@@ -31,7 +31,7 @@ const PLAIN: MountAttrFlags =
 /// The same, and nothing can be written.
 const READ_ONLY: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
 
-/// The mode of memory that is mounted where no folder was.
+/// The mode of memory whose mount point had to be made.
 const TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts all of them, outer targets first.
@@ -43,7 +43,7 @@ pub(super) fn mount_all(
     tell: &mut dyn FnMut(String),
 ) -> Result<(), RunError> {
     let mut all: Vec<&ReadyMount> = request.mounts.iter().collect();
-    // A path sorts after those that it lies in. Of equal ones the last covers the others.
+    // A path sorts after the folders around it. The last of equal paths covers the others.
     all.sort_by(|a, b| a.target.cmp(&b.target));
     let mut step = Step { root, request, ids, secrets: None, tell };
     for (number, ReadyMount { target, source }) in all.into_iter().enumerate() {
@@ -113,7 +113,8 @@ impl Step<'_> {
         copy().map_err(RunError::mount(target))
     }
 
-    /// Returns the owner that a file gets; the user is told where there is only one.
+    /// Returns the owner that a file gets. In a namespace with one id it is root, and the user is
+    /// told.
     fn owner(&mut self, target: &str, uid: u32, gid: u32) -> Result<(u32, u32), RunError> {
         // The kernel takes this for "as it is".
         if uid == u32::MAX || gid == u32::MAX {
@@ -142,8 +143,8 @@ impl Step<'_> {
         let name = format!("mount-{number}");
         let mut folders =
             lowers.iter().map(|path| mounts::open_trusted(path)).collect::<Result<Vec<_>, _>>()?;
-        // overlayfs wants a layer, and two if nothing is to be written. It is used for a single one
-        // as well, which may have marks that only overlayfs understands.
+        // overlayfs needs a layer, and two for a read-only mount. Even a single layer needs overlayfs,
+        // which understands the marks in it.
         let needed = if writable { 1 } else { 2 };
         while folders.len() < needed {
             let more = format!("{name}-{}", folders.len());
@@ -165,8 +166,8 @@ impl Step<'_> {
         }
     }
 
-    /// Makes folders for changes that are thrown away: beside those of the step's own changes, on
-    /// the disk, for there may be many. They go with those.
+    /// Makes folders for changes that are thrown away. They are on the disk, for the changes may be
+    /// large, beside the folders of the step's own changes, and are removed with them.
     fn changes(&self, number: usize, like: &OwnedFd) -> Result<Changes, RunError> {
         let make = || -> Result<Changes, std::io::Error> {
             let RootFs::Overlay(dirs) = &self.request.root;
@@ -176,7 +177,7 @@ impl Step<'_> {
             let home = mounts::open_path(CWD, home)?;
             let upper = mounts::make_folder(&home, "upper")?;
             let work = mounts::make_folder(&home, "work")?;
-            // What overlayfs shows as the root of the mount.
+            // overlayfs shows it as the root of the mount.
             let stat = rustix::fs::fstat(like)?;
             let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
             rustix::fs::chownat(&upper, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
@@ -188,7 +189,7 @@ impl Step<'_> {
     }
 }
 
-/// Returns the place of a target, and its mode if it was there; makes it otherwise.
+/// Returns the place of a target, and its mode if it existed; makes it otherwise.
 fn find_target(
     root: &Root,
     recorder: &mut Recorder,
@@ -216,7 +217,7 @@ fn find_target(
     }
     let kind = rustix::fs::fstatfs(&place.fd).map_err(RunError::mount(target))?.f_type;
     if kind == PROC_SUPER_MAGIC {
-        return Err(refused("it is inside of /proc"));
+        return Err(refused("it is inside /proc"));
     }
     match (is_folder(&stat), folder) {
         (true, false) => Err(refused("it is a folder, but a file is to be mounted")),
@@ -237,7 +238,7 @@ fn tmpfs(size: Option<u64>, mode: u32) -> Result<OwnedFd, RunError> {
     mounts::create(c"tmpfs", &options, PLAIN)
 }
 
-/// Opens a socket of ours as a place, with that mode and owner.
+/// Opens a socket of ours as a place, and gives it that mode and owner.
 fn dress_socket(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedFd, Errno> {
     let socket = mounts::open_path(CWD, path)?;
     if FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) != FileType::Socket {

@@ -1,4 +1,4 @@
-//! Secrets as files: in memory of the kind that is never swapped out.
+//! Secrets as files, in memory that is never swapped out.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,7 +19,7 @@ pub(super) struct Secrets(OwnedFd);
 const FOLDER: &str = "secrets";
 
 impl Secrets {
-    /// Mounts the memory, where no process but ours can reach it.
+    /// Mounts the memory below the staging folder, which the step cannot reach.
     pub(super) fn mount(staging: &OwnedFd, tell: &mut dyn FnMut(String)) -> Result<Self, RunError> {
         // A secret whose mode has an x bit may be a program: each file's own mount decides.
         let inert = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;

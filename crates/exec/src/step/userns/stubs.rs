@@ -21,8 +21,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Notes that `made` was made by one look-up below `root`, and sets the clock of the folder
-    /// around it back.
+    /// Takes note of the files that one look-up below `root` made, and sets the modification time of
+    /// the folder around them back.
     pub(super) fn add(&mut self, root: BorrowedFd<'_>, made: Vec<Made>) -> Result<(), Errno> {
         if let Some(outermost) = made.first() {
             let around = walk::locate(root, folder_of(&outermost.path), Missing::Fail)?;
@@ -61,8 +61,8 @@ impl Recorder {
     }
 }
 
-/// Takes away from the folder of changes everything that is still as it was made: mount points that
-/// are empty, folders that nothing else has changed.
+/// Removes everything from the folder of changes that is still as it was made: empty mount points,
+/// and folders without any other change.
 pub(in crate::step) fn remove(stubs: &Stubs, upper: &Path) -> Result<(), RunError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let upper = rustix::fs::open(upper, flags, Mode::empty())
@@ -98,8 +98,8 @@ fn is_as_made(stub: &Stub, stat: &Stat) -> bool {
     stat.st_ino == stub.inode && kind == expected && (stub.folder || stat.st_size == 0)
 }
 
-/// Removes a file or an empty folder; a folder that is not empty stays. The clock of the folder
-/// around it is not moved.
+/// Removes a file or an empty folder; a folder that is not empty stays. The folder around it keeps
+/// its modification time.
 fn unlink(upper: BorrowedFd<'_>, path: &[u8], folder: bool) -> Result<(), Errno> {
     let Some(around) = open_below(upper, folder_of(path))? else { return Ok(()) };
     let before = walk::mtime(&rustix::fs::fstat(&around)?);
@@ -131,7 +131,7 @@ fn stat_below(upper: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Stat>, Errno>
     open_below(upper, path)?.map(rustix::fs::fstat).transpose()
 }
 
-/// Opens a path without following any symbolic link, or finds that there is none.
+/// Opens a path without following any symbolic link; `None` if it does not exist.
 fn open_below(upper: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
     let path = if path.is_empty() { b"." } else { path };
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

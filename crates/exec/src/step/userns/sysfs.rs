@@ -7,7 +7,7 @@ use super::mounts::{attach, create};
 use crate::error::RunError;
 use crate::mount::{clone_of, restrict};
 
-/// Below `/sys`: what tells about the machine.
+/// Folders below `/sys` that reveal something of the machine.
 const MASKED: &[&str] = &["firmware", "devices/virtual/powercap"];
 
 /// Returns a second mount of `outer`, the host's `/sys`, read-only throughout.
@@ -17,8 +17,8 @@ pub(super) fn copy_sys(outer: &OwnedFd) -> Result<OwnedFd, RunError> {
     Ok(sys)
 }
 
-/// Returns a `/sys` that shows the devices of this process's network namespace, read-only; `None`
-/// where the kernel refuses one.
+/// Returns a `/sys` that shows the devices of this process's network namespace, read-only; `None` if
+/// the kernel refuses one.
 pub(super) fn own_sys() -> Option<OwnedFd> {
     create(c"sysfs", &[], READ_ONLY).ok()
 }
@@ -35,7 +35,7 @@ pub(super) fn mount_sys(
         mask(sys, MASKED, blank).map_err(RunError::mount("a mask over /sys"))?;
     }
     if let Some(target) = open_below(sys, "fs/cgroup").map_err(RunError::mount("/sys/fs/cgroup"))? {
-        // What the step sees of control groups begins at its own, or is nothing.
+        // The step sees its own control group and those below it, or an empty folder.
         let groups = match create(c"cgroup2", &[], READ_ONLY) {
             Ok(groups) => groups,
             Err(_) => blank.folder().map_err(RunError::mount("/sys/fs/cgroup"))?,
