@@ -1,5 +1,5 @@
-//! Device nodes where none can be made: in a user namespace the kernel refuses them, so an empty
-//! regular file with an attribute stands in for each, from the step that makes it to the layer.
+//! Device nodes. The kernel refuses them in a user namespace, so an empty regular file with an
+//! attribute stands in for each, from the step that makes it to the layer.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The extended attribute of a stand-in: the text of a [`Device`].
 pub const ATTRIBUTE: &str = "user.xbuild.device";
 
-/// Which of the two kinds a device is.
+/// The kind of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DeviceKind {
     /// A character device.

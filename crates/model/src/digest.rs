@@ -15,14 +15,14 @@ use sha2::{Digest as _, Sha256};
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 
-/// Why a text is no digest.
+/// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DigestError {
     /// The text is not `ALGORITHM:HEX`, or the hexadecimal part has another length or case.
     #[error("invalid digest {text:?}: expected sha256: and 64 lower-case hexadecimal digits")]
     Malformed {
-        /// What was given.
+        /// The text.
         text: String,
     },
 }
@@ -33,7 +33,7 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Returns the digest that the 32 bytes of a finished SHA-256 hash stand for.
+    /// Returns the digest of a finished SHA-256 hash of 32 bytes.
     pub fn from_sha256(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -55,7 +55,7 @@ impl Digest {
         work(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
     }
 
-    /// Returns the first 8 bytes as a number: for comparing where a false match does no harm.
+    /// Returns the first 8 bytes as a number, for comparisons in which a false match does no harm.
     pub fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -138,7 +138,7 @@ impl fmt::Debug for DiffId {
 
 /// A stack of layers, the oldest first; empty for `scratch`.
 ///
-/// This is what a build step results in: never a folder.
+/// The result of a build step is such a stack, never a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Chain(pub Vec<DiffId>);

@@ -1,10 +1,10 @@
-//! The error that crosses a seam: whatever a stage failed with, and whose business it is.
+//! The error that crosses a seam: the error of a stage, and who can do something about it.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Whose business a failure is; decides the exit code and the tone of the message.
+/// Who can do something about a failure. The kind decides the exit code and the tone of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The Dockerfile, the command line or the context is wrong.
@@ -35,19 +35,19 @@ impl StepFailure {
         Self { kind, cause: Arc::new(cause), hint: None }
     }
 
-    /// Adds what the user can do about it.
+    /// Adds advice for the user.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Arc<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Returns whose business it is.
+    /// Returns the kind.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// Returns what the user can do about it, if anything is known to help.
+    /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

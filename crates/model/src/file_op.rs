@@ -1,4 +1,4 @@
-//! What COPY, ADD and WORKDIR ask of the layer engine.
+//! The requests of COPY, ADD and WORKDIR to the layer engine.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub enum FileOp {
     Copy(CopyRequest),
     /// WORKDIR: make a folder and its missing parents.
     MakeDir(MakeDir),
-    /// A part of a build context that a RUN has mounted: [`PICKED`] is all that the layer holds.
+    /// A part of a build context that a RUN has mounted. The layer holds nothing but [`PICKED`].
     Pick {
         /// The file or folder: a path below the root of the origin, no pattern; absolute and
         /// clean. Symbolic links in it and at its end are followed.
@@ -28,7 +28,8 @@ pub const PICKED: &str = "/picked";
 pub struct MakeDir {
     /// Absolute. The folder before a `..` part is made too, as `mkdir -p` does it.
     pub path: String,
-    /// Who owns what is made: `USER` as written, looked up in the image's own files; empty for root.
+    /// The owner of new folders: `USER` as written, looked up in the image's own files; empty for
+    /// root.
     pub user: String,
 }
 
@@ -37,7 +38,7 @@ pub struct MakeDir {
 pub struct CopyRequest {
     /// The paths (patterns with Go `filepath.Match` syntax) below the root of the origin.
     pub sources: Vec<String>,
-    /// ADD: what has to be fetched, in order.
+    /// ADD: the sources to fetch, in order.
     pub remotes: Vec<RemoteFiles>,
     /// Files given in the Dockerfile itself, after the sources, in order.
     pub inline: Vec<InlineFile>,
@@ -58,8 +59,8 @@ pub struct CopyRequest {
 }
 
 impl CopyRequest {
-    /// Returns whether the layer is independent of the files below. As measured in BuildKit,
-    /// `--chmod` takes that away from `--link`.
+    /// Returns whether the layer is independent of the files below. With `--chmod`, `--link` does not
+    /// make it so, as measured in BuildKit.
     pub fn is_linked(&self) -> bool {
         self.link && self.chmod.is_none()
     }
@@ -70,13 +71,13 @@ impl CopyRequest {
 pub struct RemoteFiles {
     /// How many of [`CopyRequest::sources`] come before them.
     pub after: usize,
-    /// Where they are.
+    /// Their source.
     pub source: RemoteSource,
     /// Whether a file that is an archive is unpacked.
     pub unpack: bool,
 }
 
-/// A file whose contents stand in the Dockerfile.
+/// A file whose contents are in the Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InlineFile {
     /// Its name in the destination folder.
@@ -85,7 +86,7 @@ pub struct InlineFile {
     pub contents: String,
 }
 
-/// Where the sources of a [`CopyRequest`] are.
+/// The place of the sources of a [`CopyRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyOrigin {
     /// The build context of that name; the empty name is the main one.

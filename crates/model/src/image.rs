@@ -163,7 +163,7 @@ impl Default for RootFs {
     }
 }
 
-/// What one instruction did. Entries that are not `empty_layer` match `diff_ids` one to one.
+/// The effect of one instruction. Entries that are not `empty_layer` match `diff_ids` one to one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// When, RFC 3339.

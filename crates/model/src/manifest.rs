@@ -43,8 +43,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Returns the compression that a layer's media type names, `None` for what is no layer that
-    /// xbuild can read (encrypted layers, artifacts).
+    /// Returns the compression that a layer's media type names; `None` for layers that xbuild cannot
+    /// read (encrypted ones), and for other blobs.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         match media_type {
             OCI_LAYER | DOCKER_LAYER => Some(Self::None),
@@ -59,7 +59,7 @@ impl Compression {
         }
     }
 
-    /// Returns the media type of an OCI layer so compressed.
+    /// Returns the media type of an OCI layer with this compression.
     pub fn oci_media_type(self) -> &'static str {
         match self {
             Self::None => OCI_LAYER,

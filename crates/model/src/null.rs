@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads `null` as the default value: Go writes nil slices and maps so.
+/// Reads `null` as the default value: Go writes it for nil slices and maps.
 pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

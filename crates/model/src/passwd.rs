@@ -5,13 +5,13 @@
 
 use crate::ids::{GuestGid, GuestUid};
 
-/// The most bytes of a passwd or group file that are read: larger ones are refused.
+/// The most bytes of a passwd or group file. Larger files are refused.
 pub const MAX_SIZE: u64 = 10 << 20;
 
-/// The largest uid or gid; above it lies what `chown` and `setuid` treat as "no id".
+/// The largest uid or gid; `chown` and `setuid` treat some numbers above it as "no id".
 pub const MAX_ID: u32 = i32::MAX as u32;
 
-/// A user with the groups that a process of it has.
+/// A user, with the groups of its processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user id.
@@ -48,9 +48,9 @@ pub enum UserError {
     },
 }
 
-/// Returns the number that an id is written as: decimal digits only.
+/// Returns the number of an id that is written in decimal digits; `None` for any other text.
 ///
-/// **Errors** — [`UserError::IdTooLarge`]; a text that is no number is `Ok(None)`.
+/// **Errors** — [`UserError::IdTooLarge`].
 pub fn parse_id(text: &str) -> Result<Option<u32>, UserError> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);
@@ -89,12 +89,12 @@ fn id_field(text: &str) -> Option<u32> {
     parse_id(text.trim()).ok().flatten()
 }
 
-/// Returns who a process with this `USER` runs as.
+/// Returns the user that a process with this `USER` runs as.
 ///
-/// A number wins over a name. Without a group the user's primary group and supplementary groups
-/// hold (group 0 for a number that the passwd file lacks); a written group stands alone.
+/// A number wins over a name. A written group is the only one. Without a written group the user has
+/// the primary and supplementary groups of the files, or group 0 if the passwd file lacks the number.
 ///
-/// **Source** — Dockerfile reference § USER; features.md tables 1b and 11.
+/// **Source** — Dockerfile reference § USER.
 pub fn look_up_user(spec: &str, passwd: &str, group: &str) -> Result<User, UserError> {
     let (user, group_spec) = match spec.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
@@ -121,7 +121,7 @@ pub fn look_up_user(spec: &str, passwd: &str, group: &str) -> Result<User, UserE
             (gid, group_entries(group).filter(|g| member(g.2)).map(|g| g.1).collect())
         }
     };
-    // A set-group-ID program must not escape what a file denies to the primary group.
+    // A file may deny access to the primary group: a set-group-ID program must not escape that.
     groups.push(gid);
     groups.sort_unstable();
     groups.dedup();

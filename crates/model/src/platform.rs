@@ -20,20 +20,20 @@ pub struct Platform {
     variant: Option<String>,
 }
 
-/// Why a text is no platform.
+/// Why a text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlatformError {
     /// Not one to three parts, or a part has other characters than letters, digits, `_`, `.`, `-`.
     #[error("invalid platform {text:?}: expected os/architecture or os/architecture/variant")]
     Malformed {
-        /// What was given.
+        /// The text.
         text: String,
     },
     /// One word that is neither an operating system nor an architecture.
     #[error("invalid platform {text:?}: unknown operating system or architecture")]
     UnknownWord {
-        /// What was given.
+        /// The text.
         text: String,
     },
 }
@@ -110,7 +110,7 @@ impl Platform {
         &self.architecture
     }
 
-    /// Returns the variant, if it says anything.
+    /// Returns the variant, if there is one.
     pub fn variant(&self) -> Option<&str> {
         self.variant.as_deref()
     }
@@ -160,7 +160,7 @@ impl Platform {
 fn arm64_version(variant: &str) -> Option<(u32, u32)> {
     let text = variant.strip_prefix('v')?;
     let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
-    // Bounded: whoever writes v8.4000000000 must not make us enumerate.
+    // Bounded, so that v8.4000000000 does not have billions of lower variants.
     Some((major.parse().ok().filter(|m| *m <= 9)?, minor.parse().ok().filter(|m| *m <= 20)?))
 }
 

@@ -21,21 +21,21 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
-/// Why a text is no image reference.
+/// Why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
-    /// The name has an empty part, upper case or other characters that no registry takes.
+    /// The name has an empty part, or characters that no registry takes, such as upper case.
     #[error("invalid image reference {text:?}: {reason}")]
     Malformed {
-        /// What was given.
+        /// The text.
         text: String,
-        /// Which rule it breaks.
+        /// The rule that it breaks.
         reason: &'static str,
     },
 }
 
-/// The registry of names without one.
+/// The registry of names that do not say one.
 pub const DOCKER_HUB: &str = "docker.io";
 
 impl Reference {
@@ -44,12 +44,12 @@ impl Reference {
         &self.registry
     }
 
-    /// Returns the repository, `library/` added for official images.
+    /// Returns the repository, with `library/` added for official images.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// Returns the tag: the one written, `latest` if neither tag nor digest was.
+    /// Returns the tag: `latest` if neither tag nor digest was written.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
@@ -59,7 +59,7 @@ impl Reference {
         self.digest.as_ref()
     }
 
-    /// Returns what the manifest is asked for by: the digest, else the tag.
+    /// Returns the digest, or the tag if there is no digest: the manifest is asked for by it.
     pub fn manifest_name(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
@@ -68,7 +68,7 @@ impl Reference {
         }
     }
 
-    /// Returns whether the registry is this machine: plain HTTP is the default there.
+    /// Returns whether the registry is on this machine, where plain HTTP is the default.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.registry)
     }

@@ -28,7 +28,7 @@ pub enum RemoteSource {
     Git(GitSource),
 }
 
-/// Who names a source.
+/// The place where a source is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// An ADD.

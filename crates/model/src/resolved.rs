@@ -2,7 +2,7 @@
 
 use crate::{Descriptor, DiffId, ImageConfig, Platform};
 
-/// Where a blob can be had.
+/// A place that a blob can be read from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BlobSource {
     /// A repository of a registry.
@@ -26,11 +26,11 @@ pub struct ImageLayer {
     pub diff_id: DiffId,
     /// The blob, from the manifest.
     pub descriptor: Descriptor,
-    /// Where the blob can be had.
+    /// The place of the blob.
     pub source: BlobSource,
 }
 
-/// The blob of a layer, and where it can be opened.
+/// The blob of a layer, and the place to open it at.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LayerBlob {
     /// In the store.
@@ -69,7 +69,7 @@ impl LayerBlob {
 /// image was resolved).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedImage {
-    /// What was asked for, for display.
+    /// The name that was asked for, for display.
     pub name: String,
     /// The platform of the manifest that was chosen.
     pub platform: Platform,

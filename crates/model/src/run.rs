@@ -1,4 +1,4 @@
-//! What a RUN step asks of the executor.
+//! The request of a RUN step to the executor.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct RunRequest {
     pub platform: Platform,
     /// The network.
     pub network: Network,
-    /// What the command may do.
+    /// The rights of the command.
     pub security: Security,
     /// The host name.
     pub hostname: String,
@@ -31,27 +31,27 @@ pub struct RunRequest {
     pub shm_size: u64,
     /// Files given to the command, not part of the root file system: heredoc scripts.
     pub scripts: Vec<Script>,
-    /// What is mounted for the command only, in order.
+    /// The mounts for the command only, in order.
     pub mounts: Vec<Mount>,
     /// Extra variables that are seen by the command but are no part of the cache key: proxies.
     pub unkeyed_env: Vec<(String, String)>,
 }
 
-/// Something that is there only while the command runs (RUN `--mount`).
+/// A mount that exists only while the command runs (RUN `--mount`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mount {
-    /// Where: absolute and clean, never `/`. Empty for a secret that is a variable only.
+    /// The mount point: absolute and clean, never `/`. Empty for a secret that is a variable only.
     pub target: String,
-    /// What.
+    /// The source.
     pub kind: MountKind,
 }
 
-/// What is mounted. Files of stages and contexts are the layers of an input of the step.
+/// The source of a mount. Files of stages and contexts are the layers of an input of the step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MountKind {
-    /// Files of an input. Writes, where they are allowed, are thrown away with the step.
+    /// Files of an input. The step's own changes, if it may make any, are thrown away.
     Bind {
-        /// Where they are.
+        /// Their place.
         source: MountSource,
         /// Whether the step may write.
         writable: bool,
@@ -60,9 +60,9 @@ pub enum MountKind {
     Cache {
         /// Its name; owner and mode are part of its identity.
         id: String,
-        /// Who else may use it meanwhile.
+        /// The way to share it with other steps.
         sharing: Sharing,
-        /// What an empty one is filled with.
+        /// The first contents.
         seed: Option<MountSource>,
         /// The mode of a new one.
         mode: u32,
@@ -78,7 +78,7 @@ pub enum MountKind {
         /// Bytes at most.
         size: Option<u64>,
     },
-    /// A secret as a file, as a variable, or both. Its value is known to nobody but the step.
+    /// A secret as a file, as a variable, or both. Nobody but the step knows its value.
     Secret {
         /// Its name on the command line.
         id: String,
@@ -117,7 +117,7 @@ pub struct MountSource {
     pub path: String,
 }
 
-/// Who may use a cache folder at a time.
+/// The number of steps that may use a cache folder at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Sharing {
     /// Any number of steps.
@@ -128,31 +128,31 @@ pub enum Sharing {
     Locked,
 }
 
-/// A mount whose contents are at hand, as the executor gets it.
+/// A mount for the executor: its contents are at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyMount {
-    /// Where: absolute and clean.
+    /// The mount point: absolute and clean.
     pub target: String,
-    /// What.
+    /// The source.
     pub source: ReadySource,
 }
 
-/// What is mounted. All paths are of this machine.
+/// The source of a mount, at hand. All paths are of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadySource {
-    /// A path within a stack of unpacked layers, the newest first. It is looked up in the stack
-    /// itself: links in it do not lead out of it.
+    /// A path within a stack of unpacked layers, the newest first. Links are looked up within the
+    /// stack and do not lead out of it.
     Layers {
         /// The folders, as in [`crate::rootfs::Overlay::lowers`].
         lowers: Vec<std::path::PathBuf>,
         /// The path in them, absolute.
         path: String,
-        /// Whether the step may write; writes are thrown away.
+        /// Whether the step may write. Its changes are thrown away.
         writable: bool,
     },
     /// A folder of the store.
     Folder {
-        /// Where it is.
+        /// Its path.
         path: std::path::PathBuf,
         /// Whether the step may not write.
         read_only: bool,
@@ -175,7 +175,7 @@ pub enum ReadySource {
     },
     /// A socket of this machine.
     Socket {
-        /// Where it is.
+        /// Its path.
         path: std::path::PathBuf,
         /// Its mode inside.
         mode: u32,
@@ -210,7 +210,7 @@ pub struct Script {
 /// The network that a command sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Network {
-    /// What the build's `--network` says; the host's in the end.
+    /// The network of the build's `--network`; the host's by default.
     Default,
     /// A loopback interface only.
     None,
@@ -218,16 +218,16 @@ pub enum Network {
     Host,
 }
 
-/// What a command may do.
+/// The rights of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Security {
-    /// What builds need: few capabilities, a system call filter, parts of `/proc` hidden.
+    /// Enough for builds: few capabilities, a system call filter, parts of `/proc` hidden.
     Sandbox,
-    /// All that the build's user namespace can give. Only for builds that were granted it.
+    /// All rights that the build's user namespace can give. Only for builds that were granted them.
     Insecure,
 }
 
-/// How a command ended that did not succeed.
+/// The end of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// Its exit status, 0 for success.

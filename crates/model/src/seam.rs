@@ -1,5 +1,5 @@
 //! The seams of the pipeline: traits between `solve`, which walks the graph, and the stages that
-//! do the work. The implementers never see `solve`, nor each other; `cli` wires them.
+//! do the work. The implementers never see `solve`, nor each other; `build` wires them.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -12,12 +12,12 @@ use crate::rootfs::RootFs;
 use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
 use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure, StepRecord};
 
-/// Gives the bytes of blobs that are somewhere else. Implemented by `registry`.
+/// Opens blobs that are somewhere else. Implemented by `registry`.
 pub trait Blobs: Send + Sync {
     /// Opens the blob of `layer` for reading from byte `offset` to its end.
     ///
-    /// The reader retries and resumes by itself. It is *not* verified: whoever reads compares
-    /// digest and size before anything is published.
+    /// The reader retries and resumes by itself. It does *not* verify the bytes: the caller compares
+    /// digest and size before it publishes anything.
     fn open(&self, layer: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure>;
 }
 
@@ -63,8 +63,8 @@ pub trait Snapshots: Send + Sync {
     /// Makes the layers of an image known; nothing is pulled until something needs its bytes.
     fn add_image(&self, layers: &[ImageLayer]);
 
-    /// Returns the content key that [`select`](Self::select) would come to, if that can be told
-    /// without working it out: because all that the step looks at is as it was.
+    /// Returns the content key of [`select`](Self::select) without selecting, if everything that the
+    /// step looks at is unchanged.
     fn recall(
         &self,
         parent: &Chain,
@@ -81,8 +81,8 @@ pub trait Snapshots: Send + Sync {
         origin: Option<&CopyOrigin>,
     ) -> Result<bool, StepFailure>;
 
-    /// Works out what a COPY, ADD or WORKDIR on top of `parent` would write, reading only what is
-    /// needed for that: the origin's files are hashed, the layers below are indexed.
+    /// Works out the files that a COPY, ADD or WORKDIR on top of `parent` would write. For that the
+    /// origin's files are hashed, and the layers below are indexed.
     fn select(
         &self,
         parent: &Chain,
@@ -90,20 +90,20 @@ pub trait Snapshots: Send + Sync {
         origin: Option<&CopyOrigin>,
     ) -> Result<Box<dyn Selection>, StepFailure>;
 
-    /// Makes a writable root file system on top of `parent`, unpacking the layers that are not yet.
+    /// Makes a writable root file system on top of `parent`, and unpacks layers as needed.
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure>;
 
-    /// Returns the folders of the unpacked layers of `chain`, the newest first, unpacking what is
-    /// not yet: what a mount of them needs.
+    /// Returns the folders of the unpacked layers of `chain`, for a mount, the newest first. Layers
+    /// are unpacked as needed.
     fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure>;
 
-    /// Returns a cache folder, made and seeded if it is new, and holds it as its sharing says
+    /// Returns a cache folder, made and seeded if it is new. It is in use, shared as the request says,
     /// until the result is dropped.
     fn cache_folder(&self, request: &CacheRequest<'_>)
     -> Result<Box<dyn CacheFolder>, StepFailure>;
 
-    /// Returns whether all that is needed to use the layer later is at hand: its blob in the
-    /// store or at a known origin. A cached result whose layer is gone is no result.
+    /// Returns whether the layer can be used later: its blob is in the store or at a known origin. A
+    /// cached result whose layer is gone does not count.
     fn has_layer(&self, layer: &DiffId) -> bool;
 }
 
@@ -112,7 +112,7 @@ pub trait Snapshots: Send + Sync {
 pub struct CacheRequest<'a> {
     /// Its name; together with owner and mode its identity.
     pub id: String,
-    /// How it is shared.
+    /// The way to share it.
     pub sharing: Sharing,
     /// The mode of a new one.
     pub mode: u32,
@@ -120,17 +120,17 @@ pub struct CacheRequest<'a> {
     pub uid: u32,
     /// The group of a new one, as numbered inside the image.
     pub gid: u32,
-    /// What a new one is filled with: layers, and an absolute path in them.
+    /// The first contents of a new one: layers, and an absolute path in them.
     pub seed: Option<(&'a Chain, &'a str)>,
 }
 
-/// A cache folder in use. Dropping it lets it go.
+/// A cache folder in use. Dropping it frees it for others.
 pub trait CacheFolder: Send {
-    /// Returns where it is.
+    /// Returns its path.
     fn path(&self) -> &std::path::Path;
 }
 
-/// Fetches what is neither an image nor on this machine. Implemented by `source`.
+/// Fetches files that are neither in an image nor on this machine. Implemented by `source`.
 pub trait Sources: Send + Sync {
     /// Returns a folder with the files: for [`crate::remote::HttpSource`] the one file under its
     /// name, with mode 0600 and the time that the server gave; for a repository the files of the
@@ -140,7 +140,7 @@ pub trait Sources: Send + Sync {
     fn fetch(&self, source: &RemoteSource) -> Result<PathBuf, StepFailure>;
 }
 
-/// Knows the secrets and agents of the command line. Implemented by `cli`.
+/// Knows the secrets and agents of the command line. Implemented by `build`.
 pub trait Secrets: Send + Sync {
     /// Returns the value of a secret, `None` if it was not given.
     fn secret(&self, id: &str) -> Result<Option<SecretBytes>, StepFailure>;
@@ -149,31 +149,31 @@ pub trait Secrets: Send + Sync {
     fn agent(&self, id: &str) -> Result<Option<PathBuf>, StepFailure>;
 }
 
-/// What a new layer is for.
+/// The uses of a new layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Purpose {
-    /// A RUN will stand on it: it is to be unpacked while it is written.
+    /// A RUN will stand on it, so it is unpacked while it is written.
     pub folder: bool,
     /// It is a layer of an image that the build makes.
     pub result: bool,
 }
 
-/// What a COPY, ADD or WORKDIR is about to write.
+/// The files that a COPY, ADD or WORKDIR is about to write.
 pub trait Selection: Send {
-    /// Returns the content key: names, kinds, modes, owners, bytes and links of what is written,
-    /// and where; not modification times.
+    /// Returns the content key: a hash of the destination and of names, kinds, modes, owners, bytes
+    /// and links of the files; not of modification times.
     fn key(&self) -> &Digest;
 
-    /// Returns whether there is nothing to write, so that no layer is made.
+    /// Returns whether there is nothing to write. Then no layer is made.
     fn is_empty(&self) -> bool;
 
-    /// Calls `visit` for what is written and is no folder, to find out later what has changed:
+    /// Calls `visit` for each file but folders, so that a later build can tell which files changed:
     /// with a name and the first 8 bytes of a hash of kind, mode, contents, attributes and link
     /// target; not of owner and times.
     ///
-    /// **Shape** — what comes from a build context has its path there, also an archive that is
-    /// unpacked, which is visited once for each of its files; all else has its path in the image,
-    /// with a leading slash. In no order.
+    /// **Shape** — files from a build context are named by their path there. So is an archive that is
+    /// unpacked, which is visited once for each of its files. All other files are named by their path
+    /// in the image, with a leading slash. In no order.
     fn files(&self, visit: &mut dyn FnMut(&[u8], u64));
 
     /// Writes the layer and returns its diff ID.
@@ -193,9 +193,9 @@ pub trait Workspace: Send {
 /// Runs commands. Implemented by `exec`.
 pub trait Runner: Send + Sync {
     /// Runs a command on the root file system, with `mounts` in place of those that the request
-    /// names, and waits for it. A mount whose target is below another one's comes after it, in
-    /// whatever order they are given. Each line of output, without its line end, goes to `output`
-    /// as it comes. Returns the records that the step's layer needs.
+    /// names, and waits for it. Outer targets are mounted before inner ones, in whatever order they
+    /// are given. Each line of output, without its line end, goes to `output` at once. Returns the
+    /// records that the step's layer needs.
     ///
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
     fn run(
@@ -206,7 +206,7 @@ pub trait Runner: Send + Sync {
         output: &dyn Output,
     ) -> Result<Records, StepFailure>;
 
-    /// Returns whether programs of the platform take an emulator here, which makes for long steps.
+    /// Returns whether programs of the platform need an emulator here, which makes steps slow.
     fn is_emulated(&self, platform: &Platform) -> bool;
 }
 
@@ -216,7 +216,7 @@ pub trait Output: Sync {
     fn line(&self, stderr: bool, line: &[u8]);
 }
 
-/// Does work inside the build's user namespace, where other owners' files can be made and read.
+/// Does tasks inside the build's user namespace, where files of other owners can be made and read.
 /// Implemented by `exec`, used by `snapshot`. Started on the first call.
 pub trait Namespace: Send + Sync {
     /// Runs the task `name` in a process of its own inside the namespace.
@@ -238,11 +238,11 @@ pub trait Namespace: Send + Sync {
     fn owners(&self) -> Result<Owners, StepFailure>;
 
     /// Mounts unpacked layers, the *newest* first and at least two, read-only at `point`, an empty
-    /// folder of this process's, for as long as that exists: the mount goes when this process
-    /// removes the folder. Only the namespace sees it.
+    /// folder of this process. Only the namespace sees the mount. It ends when this process removes
+    /// the folder.
     ///
-    /// **Errors** — also where the kernel would not take the mount as a layer of another one. In any
-    /// case the folder is to be removed.
+    /// **Errors** — also if the kernel refuses the mount as a layer of another mount. The caller then
+    /// removes the folder.
     fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure>;
 }
 

@@ -1,4 +1,4 @@
-//! Texts that are no sources.
+//! Texts that are not sources.
 
 /// Why a text is neither a path nor a usable source. No message holds user information.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -7,7 +7,7 @@ pub enum RemoteError {
     /// The protocol is not one of those that are fetched.
     #[error("{scheme}:// is not supported: only http, https, ssh and git are")]
     Scheme {
-        /// What stands before `://`.
+        /// The text before `://`.
         scheme: String,
     },
     /// A part of the URL is malformed or could be misread.
@@ -15,32 +15,32 @@ pub enum RemoteError {
     Url {
         /// The URL without user information, query and fragment.
         url: String,
-        /// What is wrong.
+        /// The fault.
         reason: &'static str,
     },
-    /// The query of a git URL says something that is not understood.
+    /// The query of a git URL has an unknown key, or a value that makes no sense.
     #[error("invalid query of {url:?}: {name:?} {reason}")]
     Query {
         /// The URL without user information, query and fragment.
         url: String,
         /// The key.
         name: String,
-        /// What is wrong with it.
+        /// The fault of the key or its value.
         reason: &'static str,
     },
-    /// What names a branch, tag or commit cannot be such a name.
+    /// The name of a branch, tag or commit is invalid.
     #[error("invalid git reference {name:?}")]
     Reference {
         /// The name.
         name: String,
     },
-    /// A folder in a repository that is not in it.
+    /// The path of a folder leads out of its repository.
     #[error("invalid folder {path:?} of a git repository: it must stay inside")]
     Subdir {
         /// The path.
         path: String,
     },
-    /// A checksum that is none.
+    /// A checksum is invalid.
     #[error("invalid commit checksum {checksum:?}: expected hexadecimal digits")]
     Checksum {
         /// The text.
@@ -49,11 +49,11 @@ pub enum RemoteError {
     /// Two places say different things.
     #[error("conflicting {what}: {first:?} and {second:?}")]
     Conflict {
-        /// What they say it of.
+        /// The subject.
         what: &'static str,
-        /// What is said first.
+        /// The first value.
         first: String,
-        /// What is said then.
+        /// The second value.
         second: String,
     },
 }

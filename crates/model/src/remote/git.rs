@@ -1,4 +1,4 @@
-//! What a git URL with its fragment and query means.
+//! Git URLs, with their fragments and queries.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use super::url::{self, Parts, UserInfo};
 /// A commit of a git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GitSource {
-    /// What `git fetch` takes: a URL (`https`, `http`, `ssh`, `git`) or `USER@HOST:PATH`, without
+    /// The address for `git fetch`: a URL (`https`, `http`, `ssh`, `git`) or `USER@HOST:PATH`, without
     /// password, query and fragment. Does not begin with `-`.
     pub remote: String,
-    /// Who asks a web server.
+    /// The user of a web server.
     #[serde(skip)]
     pub user: Option<UserInfo>,
     /// Branch, tag, full name of a reference, or commit; the remote's default branch if `None`.
@@ -19,7 +19,7 @@ pub struct GitSource {
     pub reference: Option<String>,
     /// A folder of the commit to take instead of all: parts joined by `/`, none of them `..`.
     pub subdir: Option<String>,
-    /// What the commit must begin with: lower-case hexadecimal digits.
+    /// The first digits of the commit, lower-case hexadecimal.
     pub checksum: Option<String>,
     /// Whether the repository itself (`.git`) is part of the files.
     pub keep_git_dir: Option<bool>,
@@ -28,9 +28,10 @@ pub struct GitSource {
 }
 
 impl GitSource {
-    /// Checks that `checksum` is one and adds it.
+    /// Adds a checksum.
     ///
-    /// **Errors** — [`RemoteError::Checksum`]; [`RemoteError::Conflict`] if the URL has another.
+    /// **Errors** — [`RemoteError::Checksum`] if it is not one; [`RemoteError::Conflict`] if the URL
+    /// has another.
     pub fn with_checksum(mut self, checksum: &str) -> Result<Self, RemoteError> {
         let checksum = self::checksum(checksum)?;
         match &self.checksum {
@@ -46,9 +47,9 @@ impl GitSource {
         }
     }
 
-    /// Adds what an option says about `.git`.
+    /// Adds the choice of an option about `.git`.
     ///
-    /// **Errors** — [`RemoteError::Conflict`] if the URL says the opposite.
+    /// **Errors** — [`RemoteError::Conflict`] if the URL has the opposite choice.
     pub fn with_git_dir(mut self, keep: bool) -> Result<Self, RemoteError> {
         match self.keep_git_dir {
             Some(own) if own != keep => Err(RemoteError::Conflict {
@@ -121,14 +122,14 @@ pub(super) fn parse_url(parts: &Parts<'_>) -> Result<GitSource, RemoteError> {
     Ok(GitSource { user, ..source(remote, parts)? })
 }
 
-/// Returns whether a path has what ends lines or texts in the protocols that it is sent by.
+/// Returns whether a path has characters that end lines or texts in the protocols of git.
 fn is_dangerous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     path.contains(|c: char| c.is_control())
         || ["%0a", "%0d", "%00"].iter().any(|code| lower.contains(code))
 }
 
-/// Adds what fragment and query say.
+/// Reads fragment and query, and adds them to the address.
 fn source(remote: String, parts: &Parts<'_>) -> Result<GitSource, RemoteError> {
     let mut found = GitSource {
         remote,
@@ -215,7 +216,7 @@ fn qualified(prefix: &str, name: &str) -> String {
     if name.starts_with(prefix) { name.to_owned() } else { format!("{prefix}{name}") }
 }
 
-/// Sets what must not be set to something else already; an empty value says nothing.
+/// Sets a value that must not have been set to another one. An empty value is ignored.
 fn set(place: &mut Option<String>, what: &'static str, value: &str) -> Result<(), RemoteError> {
     match place {
         _ if value.is_empty() => Ok(()),

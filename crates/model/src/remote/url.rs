@@ -1,4 +1,4 @@
-//! The parts of a URL, read so that nobody after us can read them otherwise.
+//! The parts of a URL. Texts that another program could read differently are refused.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RemoteError;
 use crate::Digest;
 
-/// The name of a file whose URL has none; BuildKit's.
+/// The name of a file whose URL has none, as in BuildKit.
 const UNNAMED: &str = "__unnamed__";
 
 /// The longest name of a file, in bytes: the limit of Linux file systems.
@@ -16,14 +16,14 @@ const MAX_NAME: usize = 255;
 /// A file on a web server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HttpSource {
-    /// Where: `http` or `https`, without user information and fragment.
+    /// The URL: `http` or `https`, without user information and fragment.
     pub url: String,
-    /// Who asks.
+    /// The user.
     #[serde(skip)]
     pub user: Option<UserInfo>,
     /// The name that the file gets: one part of a path, from the URL.
     pub name: String,
-    /// What its contents must be.
+    /// The digest that its contents must have.
     pub checksum: Option<Digest>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Parts<'a> {
     pub(super) user: Option<UserInfo>,
     /// Host and port.
     pub(super) host: &'a str,
-    /// With a slash at its beginning, or empty.
+    /// Begins with a slash, or is empty.
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
     pub(super) fragment: Option<&'a str>,
@@ -120,8 +120,8 @@ pub(super) fn http(parts: &Parts<'_>) -> Result<HttpSource, RemoteError> {
     })
 }
 
-/// Returns `text` with the user information of a URL taken out, if it has any: what may be shown.
-/// The user of SSH is no secret and stays.
+/// Returns `text` without the user information of a URL, fit to be shown. The user of SSH is not a
+/// secret and stays.
 pub fn without_user(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -162,7 +162,7 @@ pub(super) fn is_host(text: &str) -> bool {
         && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// Returns a text with its `%XX` replaced; `None` if they are malformed or give no text.
+/// Returns a text with its `%XX` replaced; `None` if they are malformed or the result is not UTF-8.
 pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
