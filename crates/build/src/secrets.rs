@@ -1,11 +1,10 @@
 //! The secrets and SSH agents of a build: only the steps that name them see them.
 
 mod agent;
+mod bounded;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use xbuild_model::StepFailure;
 use xbuild_model::run::SecretBytes;
@@ -16,6 +15,7 @@ use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
 use crate::request::{SecretPlace, SecretSource, StepsRequest};
 use agent::Agent;
+use bounded::read_bounded;
 
 /// The largest secret in bytes: BuildKit's, so that what is built here is built there. It bounds
 /// the memory that cannot be swapped out.
@@ -99,14 +99,6 @@ fn read(
         return Err(SecretError::TooLarge { id: id.clone(), limit: MAX_SECRET >> 10 });
     }
     Ok(value)
-}
-
-/// Reads a file, or a little more than `limit` bytes of a larger one. It need not be a regular
-/// file: shells give a command's output as a pipe.
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

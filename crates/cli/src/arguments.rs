@@ -1,13 +1,11 @@
-//! What can be typed, and the way from there to a subcommand.
+//! The command line: what can be typed.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{build, check, du, inspect, platforms, prune};
-use crate::console::{Console, ProgressMode};
+use crate::console::ProgressMode;
 use crate::report::Problem;
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
@@ -28,8 +26,9 @@ Exit status:
   5  this machine cannot do what the build needs
   70 a defect of xbuild, or a broken or full disk";
 
+/// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Build an image, or one image index for several platforms
     Build(Box<build::BuildArgs>),
     /// Check a Dockerfile without building it
@@ -50,26 +49,13 @@ enum Command {
 }
 
 /// Returns the command line of the program as clap knows it.
-fn command() -> clap::Command {
+pub(crate) fn definition() -> clap::Command {
     Arguments::command().mut_subcommand("build", build::with_refused)
 }
 
-/// Reads the command line, carries it out and returns the exit status.
-pub(crate) fn run() -> ExitCode {
-    let command = match read(std::env::args_os()) {
-        Ok(command) => command,
-        Err(problem) => return Console::new(ProgressMode::Plain).problem(&problem),
-    };
-    let console = Arc::new(Console::new(command.progress()));
-    match command.carry_out(&console) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => console.problem(&problem),
-    }
-}
-
 /// Reads a command line; ends the program after help and where clap refuses something.
-fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem> {
-    let matches = match command().try_get_matches_from(args) {
+pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem> {
+    let matches = match definition().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             let status = error.exit_code();
@@ -88,26 +74,10 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem> {
 
 impl Command {
     /// Returns how progress is shown.
-    fn progress(&self) -> ProgressMode {
+    pub(crate) fn progress(&self) -> ProgressMode {
         match self {
             Self::Build(args) => args.progress(),
             _ => ProgressMode::Plain,
-        }
-    }
-
-    fn carry_out(&self, console: &Arc<Console>) -> Result<(), Problem> {
-        match self {
-            Self::Build(args) => build::run(args, console),
-            Self::Check(args) => check::run(args, console),
-            Self::Platforms(args) => platforms::run(args, console),
-            Self::Inspect(args) => inspect::run(args, console),
-            Self::Du(args) => du::run(args, console),
-            Self::Prune(args) => prune::run(args, console),
-            Self::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(*shell, &mut command(), "xbuild", &mut script);
-                console.result(&script)
-            }
         }
     }
 }
@@ -118,6 +88,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        command().debug_assert();
+        definition().debug_assert();
     }
 }

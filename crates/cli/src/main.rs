@@ -1,7 +1,7 @@
 //! `xbuild`: builds container images for many platforms from one Dockerfile.
 //!
-//! This package only wires: arguments to options, options to the stages of the pipeline, results
-//! to what people and programs read. `docs/architecture.md` follows a build through it.
+//! This package reads arguments and environment, and shows progress, results and errors;
+//! `xbuild_build` has the stages of a build. `docs/architecture.md` follows a build through them.
 
 mod arguments;
 mod check_report;
@@ -16,6 +16,12 @@ mod store_args;
 mod values;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use arguments::Command;
+use commands::{build, check, du, inspect, platforms, prune};
+use console::{Console, ProgressMode};
+use report::Problem;
 
 fn main() -> ExitCode {
     // Before anything else: the sandbox's helper processes are this program, started anew.
@@ -23,5 +29,29 @@ fn main() -> ExitCode {
         return status;
     }
     xbuild_exec::end_by_signals();
-    arguments::run()
+    let command = match arguments::read(std::env::args_os()) {
+        Ok(command) => command,
+        Err(problem) => return Console::new(ProgressMode::Plain).problem(&problem),
+    };
+    let console = Arc::new(Console::new(command.progress()));
+    match carry_out(&command, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => console.problem(&problem),
+    }
+}
+
+fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
+    match command {
+        Command::Build(args) => build::run(args, console),
+        Command::Check(args) => check::run(args, console),
+        Command::Platforms(args) => platforms::run(args, console),
+        Command::Inspect(args) => inspect::run(args, console),
+        Command::Du(args) => du::run(args, console),
+        Command::Prune(args) => prune::run(args, console),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut arguments::definition(), "xbuild", &mut script);
+            console.result(&script)
+        }
+    }
 }

@@ -7,7 +7,7 @@ use xbuild_model::FailureKind;
 use xbuild_registry::CredentialsError;
 use xbuild_store::StoreError;
 
-use super::{ErrorKind, Fault, ImageError, RequestError};
+use super::{ErrorKind, Fault, RequestError};
 
 /// Why a build, or another use of the store or of registries, cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -160,40 +160,6 @@ impl Fault for SecretError {
                 Some("install openssh-client, or give the socket of an agent".to_owned())
             }
             _ => None,
-        }
-    }
-}
-
-/// Why the documents of an image cannot be shown.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InspectError {
-    /// There is no client for registries.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The image cannot be read.
-    #[error(transparent)]
-    Image(Box<ImageError>),
-}
-
-impl From<ImageError> for InspectError {
-    fn from(error: ImageError) -> Self {
-        Self::Image(Box::new(error))
-    }
-}
-
-impl Fault for InspectError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Open(error) => error.kind(),
-            Self::Image(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Open(error) => error.hint(),
-            Self::Image(error) => error.hint(),
         }
     }
 }

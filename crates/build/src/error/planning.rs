@@ -4,12 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use xbuild_dockerfile::{ParseError, ParseErrors};
-use xbuild_image::{LayoutError, ResolveError};
-use xbuild_model::{FailureKind, ReferenceError};
+use xbuild_model::FailureKind;
 use xbuild_plan::{PlanError, PlanErrors, Span};
-use xbuild_registry::PullError;
 
-use super::{ContextError, ErrorKind, Fault, RequestError};
+use super::{ContextError, ErrorKind, Fault, ImageError, RequestError};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -141,33 +139,5 @@ impl Fault for BaseError {
 
     fn hint(&self) -> Option<String> {
         self.stage.as_ref().map(|stage| format!("did you mean the stage {stage}?"))
-    }
-}
-
-/// Why an image cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// Its name is malformed.
-    #[error(transparent)]
-    Name(#[from] ReferenceError),
-    /// A registry does not give it.
-    #[error(transparent)]
-    Registry(#[from] PullError),
-    /// An OCI layout does not have it.
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-}
-
-impl Fault for ImageError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Stage(match self {
-            // The registry did its part: the Dockerfile or the command line asks for too much.
-            Self::Registry(PullError::Image { source: ResolveError::NoPlatform { .. } }) => {
-                FailureKind::User
-            }
-            Self::Registry(_) => FailureKind::Remote,
-            Self::Name(_) | Self::Layout(_) => FailureKind::User,
-        })
     }
 }

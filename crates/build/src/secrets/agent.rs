@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use xbuild_model::run::SecretBytes;
 use xbuild_model::{FailureKind, StepFailure};
 
-use super::read_bounded;
+use super::bounded::read_bounded;
 use crate::error::SecretError;
 use crate::machine::Machine;
 use crate::request::AgentSource;
