@@ -115,7 +115,30 @@ fn size(text: &str) -> Result<u64, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BuildArgs,
+    }
+
+    #[test]
+    fn a_request_survives_json() {
+        let line = "xbuild --platform linux/amd64,linux/arm64 -t r.example/a -t r.example/b:1 \
+            --build-arg a=b --build-context c=docker-image://busybox --target t --label l=v \
+            --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
+            --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \
+            -o type=registry,compression=zstd,compression-level=9 -o type=local,dest=out \
+            --no-cache --jobs 3 --isolation userns-single --network none \
+            --allow security.insecure https://github.com/o/r.git#main:sub";
+        let line = Line::try_parse_from(line.split_ascii_whitespace()).unwrap();
+        let request = request(&line.args).unwrap();
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<BuildRequest>(&text).unwrap(), request, "{text}");
+    }
 
     #[test]
     fn reads_hosts_limits_and_sizes() {
