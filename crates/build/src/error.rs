@@ -86,3 +86,35 @@ impl Fault for BuildError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use xbuild_files::CopyError;
+    use xbuild_snapshot::TaskError;
+    use xbuild_source::FetchError;
+    use xbuild_store::StoreError;
+
+    #[test]
+    fn paths_are_shown_as_they_are() {
+        let path = || "/a \"b\"".into();
+        let source = || io::Error::from(io::ErrorKind::NotFound);
+        let action = "read";
+        let shown: [&dyn std::error::Error; 5] = [
+            &StoreError::Io { action, path: path(), source: source() },
+            &StoreError::Busy { path: path() },
+            &CopyError::OpenContext { path: path(), source: source() },
+            &TaskError::Folder { action, path: path(), source: source() },
+            &FetchError::Io { action, path: path(), source: source() },
+        ];
+        let expected = [
+            "cannot read /a \"b\" in the store",
+            "the store /a \"b\" is in use by a running build",
+            "cannot open the build context /a \"b\"",
+            "cannot read /a \"b\"",
+            "cannot read /a \"b\"",
+        ];
+        assert_eq!(shown.map(ToString::to_string), expected);
+    }
+}

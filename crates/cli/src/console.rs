@@ -104,14 +104,8 @@ impl Console {
 
     /// Shows a blob that arrived, or a tag that moved.
     pub(crate) fn push(&self, event: PushEvent<'_>) {
-        match event {
-            PushEvent::Finished { repository, blob, how } => {
-                self.line(format_args!("push {repository}: blob {} {how}", blob.digest.short()));
-            }
-            PushEvent::Tagged { reference, digest } => {
-                self.line(format_args!("push {reference}: {digest}"));
-            }
-            _ => {}
+        if let Some(text) = push_line(event) {
+            self.line(text);
         }
     }
 
@@ -135,5 +129,41 @@ impl Console {
             io::ErrorKind::BrokenPipe => Problem::new(ProblemKind::BrokenPipe, ""),
             _ => Problem::failure(FailureKind::Internal, format!("cannot write output: {error}")),
         })
+    }
+}
+
+fn push_line(event: PushEvent<'_>) -> Option<String> {
+    match event {
+        PushEvent::Finished { repository, blob, how } => {
+            Some(format!("push {repository}: blob {} {how}", blob.digest.short()))
+        }
+        PushEvent::Tagged { reference, digest } => Some(format!("push {reference}: {digest}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xbuild_model::Descriptor;
+    use xbuild_registry::BlobOutcome;
+
+    use super::*;
+
+    #[test]
+    fn a_push_is_told_in_words() {
+        let blob = Descriptor::of("text/plain", b"x");
+        let line = |how| push_line(PushEvent::Finished { repository: "r/a", blob: &blob, how });
+        for (how, words) in [
+            (BlobOutcome::Present, "was there"),
+            (BlobOutcome::Mounted, "was mounted"),
+            (BlobOutcome::Uploaded, "was uploaded"),
+        ] {
+            let expected = format!("push r/a: blob {} {words}", blob.digest.short());
+            assert_eq!(line(how).unwrap(), expected);
+        }
+        let reference = "r.example/a:1".parse().unwrap();
+        let tagged = push_line(PushEvent::Tagged { reference: &reference, digest: &blob.digest });
+        assert_eq!(tagged.unwrap(), format!("push r.example/a:1: {}", blob.digest));
+        assert_eq!(push_line(PushEvent::Started { repository: "r/a", blob: &blob }), None);
     }
 }

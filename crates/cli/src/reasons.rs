@@ -43,7 +43,7 @@ fn one(reason: &Reason) -> String {
             format!("layers below changed by #{}", step.0 + 1)
         }
         Reason::LayersBelow { by: None } => "layers below changed".to_owned(),
-        other => format!("{other:?}"),
+        _ => "other reasons".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use xbuild_model::passwd::UserError;
 #[non_exhaustive]
 pub enum CopyError {
     /// A build context cannot be opened.
-    #[error("cannot open the build context {path:?}")]
+    #[error("cannot open the build context {}", path.display())]
     OpenContext {
         /// The folder.
         path: PathBuf,

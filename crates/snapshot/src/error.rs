@@ -23,7 +23,7 @@ pub enum TaskError {
     #[error("the request lacks a file descriptor")]
     NoPipe,
     /// A folder could not be opened, changed or removed.
-    #[error("cannot {action} {path:?}")]
+    #[error("cannot {action} {}", path.display())]
     Folder {
         /// What was attempted, as a verb.
         action: &'static str,

@@ -128,7 +128,7 @@ pub enum FetchError {
         remote: String,
     },
     /// A file operation in the store failed.
-    #[error("cannot {action} {path:?}")]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was attempted, as a verb.
         action: &'static str,

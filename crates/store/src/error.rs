@@ -10,7 +10,7 @@ use xbuild_model::{Digest, FailureKind, StepFailure};
 #[non_exhaustive]
 pub enum StoreError {
     /// A file operation failed.
-    #[error("cannot {action} {path:?} in the store")]
+    #[error("cannot {action} {} in the store", path.display())]
     Io {
         /// The operation, as a verb.
         action: &'static str,
@@ -21,7 +21,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The folder was written by another version of xbuild.
-    #[error("the store {path:?} has format {found:?}, this program uses format {expected:?}")]
+    #[error("the store {} has format {found:?}, this program uses format {expected:?}", path.display())]
     Version {
         /// The store.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum StoreError {
         expected: &'static str,
     },
     /// The folder holds things that xbuild did not put there.
-    #[error("the folder {path:?} is not empty and no store: {name:?} is in it")]
+    #[error("the folder {} is not empty and no store: {name:?} is in it", path.display())]
     NotAStore {
         /// The folder.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum StoreError {
         name: String,
     },
     /// Another user owns the store, or a folder of it, and could put any result into it.
-    #[error("{path:?} in the store belongs to user {owner}, and user {user} builds")]
+    #[error("{} in the store belongs to user {owner}, and user {user} builds", path.display())]
     Owner {
         /// The store or a folder in it.
         path: PathBuf,
@@ -49,13 +49,13 @@ pub enum StoreError {
         user: u32,
     },
     /// Other users may write to the store, and could put any result into it.
-    #[error("other users may write to {path:?} in the store")]
+    #[error("other users may write to {} in the store", path.display())]
     Writable {
         /// The store or a folder in it.
         path: PathBuf,
     },
     /// A link, or something else, stands where the store has a folder.
-    #[error("{path:?} in the store is no folder")]
+    #[error("{} in the store is no folder", path.display())]
     NotAFolder {
         /// The path that is in the way.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum StoreError {
         actual_size: u64,
     },
     /// A build is running, so nothing may be removed.
-    #[error("the store {path:?} is in use by a running build")]
+    #[error("the store {} is in use by a running build", path.display())]
     Busy {
         /// The store.
         path: PathBuf,

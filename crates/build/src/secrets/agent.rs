@@ -128,7 +128,7 @@ enum AgentError {
     Ended { output: String },
     #[error("cannot start ssh-add")]
     Add(#[source] io::Error),
-    #[error("the key {path:?} cannot be used: {output}")]
+    #[error("the key {} cannot be used: {output}", path.display())]
     Key { path: PathBuf, output: String },
 }
 

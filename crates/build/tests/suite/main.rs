@@ -1,5 +1,7 @@
 //! Builds without a command line.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod harness;
 
 use std::fs;
