@@ -1,4 +1,4 @@
-//! What can go wrong, by family of operation.
+//! Errors: one enum for each family of operations.
 //!
 //! No message holds unescaped text of a document: it passes through
 //! [`printable`](crate::printable::printable) first.
@@ -8,64 +8,64 @@ use std::path::PathBuf;
 
 use xbuild_model::{Digest, FailureKind, Platform, StepFailure};
 
-/// Why the bytes of a manifest, index or configuration are not what they should be.
+/// The fault of a manifest, index or configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentError {
-    /// The bytes hash to something else.
+    /// The bytes have another digest.
     #[error("the digest is {actual}, not {expected}")]
     Digest {
-        /// What was asked for.
+        /// The digest in the descriptor.
         expected: Digest,
-        /// What came.
+        /// The digest of the bytes.
         actual: Digest,
     },
-    /// The size is not the descriptor's.
-    #[error("{actual} bytes, not the {expected} that the descriptor says")]
+    /// The size is not that of the descriptor.
+    #[error("{actual} bytes long, not {expected}, as its descriptor says")]
     Size {
-        /// From the descriptor.
+        /// The size in the descriptor, in bytes.
         expected: u64,
-        /// What came.
+        /// The number of bytes that came.
         actual: u64,
     },
-    /// Larger than any such document may be.
-    #[error("{size} bytes, more than the {limit} that are read of such a document")]
+    /// The document is larger than its kind may be.
+    #[error("{size} bytes long, more than the limit of {limit}")]
     TooLarge {
         /// Its size in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// Not JSON of the right shape.
+    /// The document is not JSON of the right shape.
     #[error("invalid JSON")]
     Json {
         /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// Header and document, or document and shape, tell different media types.
-    #[error("said to be {claimed:?}, but the document is {actual}")]
+    /// Header and document, or document and shape, have different media types.
+    #[error("the claimed type is {claimed:?}, but the document is {actual}")]
     MediaType {
-        /// The claim, from the header, the descriptor or the document.
+        /// The media type in the header, the descriptor or the document.
         claimed: String,
-        /// What the document is by its own words or members.
+        /// The kind of the document by its own media type or members.
         actual: String,
     },
-    /// A manifest of a kind that is no container image, or one that is too old.
+    /// The manifest is not that of a container image, or too old.
     #[error("not a container image: {what}")]
     NotAnImage {
-        /// What it is instead.
+        /// The kind of the document.
         what: String,
     },
     /// Layers and diff IDs do not match one to one.
     #[error("{layers} layers, but {diff_ids} diff IDs")]
     LayerCount {
-        /// In the manifest.
+        /// The number of layers in the manifest.
         layers: usize,
-        /// In the configuration.
+        /// The number of diff IDs in the configuration.
         diff_ids: usize,
     },
-    /// A layer of a media type that cannot be read.
+    /// A layer has an unsupported media type.
     #[error("layer {digest} has the media type {media_type:?}, which is not supported")]
     LayerType {
         /// The layer.
@@ -73,27 +73,27 @@ pub enum DocumentError {
         /// Its media type.
         media_type: String,
     },
-    /// The index says one platform, the image another.
+    /// The platforms of the index entry and of the image differ.
     #[error("the index says {index}, but the image is for {config}")]
     Platform {
-        /// From the index entry.
+        /// The platform of the index entry.
         index: Box<Platform>,
-        /// From the configuration.
+        /// The platform of the configuration.
         config: Box<Platform>,
     },
-    /// Indexes in indexes in indexes.
+    /// Indexes are nested too deep.
     #[error("indexes nested more than {limit} deep")]
     Nesting {
-        /// How deep is followed.
+        /// The depth that is followed.
         limit: usize,
     },
 }
 
-/// Why documents that were read do not give an image for a platform.
+/// Why an image for a platform could not be found in documents that were read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// A document of the image is wrong.
+    /// A document of the image is not valid.
     #[error("{name}: {what} {digest} is not valid")]
     Document {
         /// The image.
@@ -106,14 +106,14 @@ pub enum ResolveError {
         #[source]
         source: Box<DocumentError>,
     },
-    /// The image exists, but not for the platform.
+    /// The image is not for the requested platform.
     #[error("no match for platform {platform} in {name}: it is for {available}")]
     NoPlatform {
         /// The image.
         name: String,
-        /// What was asked for.
+        /// The requested platform.
         platform: Platform,
-        /// What there is, joined by commas.
+        /// The platforms of the image, joined by commas.
         available: String,
     },
 }
@@ -131,41 +131,41 @@ pub enum LayoutError {
         #[source]
         source: io::Error,
     },
-    /// The folder is no OCI layout of a known version.
+    /// The folder is not an OCI layout of a known version.
     #[error("{} is not an OCI layout: {reason}", path.display())]
     NotALayout {
         /// The folder.
         path: PathBuf,
-        /// What is missing.
+        /// The reason.
         reason: &'static str,
     },
-    /// A file of the layout is a link, a device, a folder, or of a wrong size.
+    /// A file of the layout is a link, a device or a folder, or has the wrong size.
     #[error("{} in the OCI layout is not usable: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
-    /// The layout holds no image of that name.
+    /// The layout does not have an image of that name.
     #[error("no image {name:?} in the OCI layout {}: {available}", path.display())]
     NoImage {
         /// The folder.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested tag.
         name: String,
-        /// What there is.
+        /// The tags of the layout, for display.
         available: String,
     },
-    /// The documents of the image are wrong, or it is not for the platform.
+    /// The documents of the image are not valid, or it is not for the platform.
     #[error(transparent)]
     Image {
         /// The cause.
         #[from]
         source: ResolveError,
     },
-    /// A layer that was to be written could not be had.
-    #[error("layer {digest} is not at hand")]
+    /// The bytes of a layer to write could not be found.
+    #[error("cannot find the bytes of layer {digest}")]
     Layer {
         /// The layer.
         digest: Digest,
@@ -173,8 +173,8 @@ pub enum LayoutError {
         #[source]
         source: StepFailure,
     },
-    /// A layer that was to be written is not what its descriptor says.
-    #[error("the bytes of layer {digest} are not what its descriptor says")]
+    /// The bytes of a layer to write do not have the size and digest of its descriptor.
+    #[error("the bytes of layer {digest} do not match its descriptor")]
     LayerBytes {
         /// The layer.
         digest: Digest,
@@ -194,32 +194,32 @@ impl From<LayoutError> for StepFailure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssembleError {
-    /// An image that was asked for is not there.
+    /// There is no image for a requested platform.
     #[error("no image was built for {platform}")]
     Missing {
         /// Its platform.
         platform: Platform,
     },
-    /// Two images for one platform, or one that nobody asked for.
-    #[error("the image for {platform} was not asked for, or is there twice")]
+    /// There are two images for a platform, or an image for a platform that was not requested.
+    #[error("there are two images for {platform}, or it was not requested")]
     Unexpected {
         /// Its platform.
         platform: Platform,
     },
-    /// No platform at all.
-    #[error("no platform was asked for")]
+    /// There is no platform.
+    #[error("no platform was requested")]
     Empty,
     /// Layers and diff IDs do not match one to one.
     #[error("the image for {platform} has {layers} layers, but {diff_ids} diff IDs")]
     LayerCount {
         /// Its platform.
         platform: Platform,
-        /// Descriptors.
+        /// The number of layers.
         layers: usize,
-        /// In the configuration.
+        /// The number of diff IDs in the configuration.
         diff_ids: usize,
     },
-    /// A layer of a media type that has no OCI spelling.
+    /// A layer has a media type without an OCI equivalent.
     #[error("layer {digest} has the media type {media_type:?}, which has no OCI equivalent")]
     LayerType {
         /// The layer.
@@ -229,7 +229,7 @@ pub enum AssembleError {
     },
 }
 
-/// What is wrong with an image.
+/// The fault that validation found in an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidateError {
@@ -244,7 +244,7 @@ pub enum ValidateError {
         #[source]
         source: io::Error,
     },
-    /// A document, or the bytes of a layer, are wrong.
+    /// A document, or the bytes of a layer, are not valid.
     #[error("{what} {digest}")]
     Document {
         /// `index`, `manifest`, `configuration` or `layer`.
@@ -255,24 +255,24 @@ pub enum ValidateError {
         #[source]
         source: DocumentError,
     },
-    /// A layer unpacks to other bytes than its diff ID says.
+    /// The uncompressed bytes of a layer do not have its diff ID.
     #[error("layer {digest} has the diff ID {actual}, not {expected}")]
     DiffId {
         /// The blob.
         digest: Digest,
-        /// From the configuration.
+        /// The diff ID in the configuration.
         expected: Digest,
-        /// Of the bytes.
+        /// The digest of the uncompressed bytes.
         actual: Digest,
     },
-    /// The history does not name as many layers as there are.
+    /// The history has another number of layers than the manifest.
     #[error("the history of {digest} names {history} layers, but there are {layers}")]
     History {
         /// The configuration.
         digest: Digest,
-        /// Entries that are not `empty_layer`.
+        /// The number of entries without `empty_layer`.
         history: usize,
-        /// Layers.
+        /// The number of layers.
         layers: usize,
     },
     /// Two entries of an index are for the same platform.

@@ -1,4 +1,4 @@
-//! Getting one blob into a repository: look, mount, upload, resume.
+//! Putting one blob into a repository: look, mount, upload, resume.
 //!
 //! **Source** — OCI distribution-spec § Pushing blobs, § Mounting a blob from another repository,
 //! § Resuming (the `GET` on an upload).
@@ -27,9 +27,10 @@ use crate::transport::exchange::Progress;
 use crate::transport::origin::redact;
 use crate::transport::redirect::location;
 
-/// How many bytes are read at a time, and how many of such chunks wait to be sent: enough to keep
-/// a fast connection busy, and less than a MiB of memory for each upload.
+/// Bytes that are read at a time: with [`CHUNKS_AHEAD`] enough to keep a fast connection busy, and
+/// less than a MiB of memory for each upload.
 const CHUNK: usize = 256 << 10;
+/// Chunks that wait to be sent.
 const CHUNKS_AHEAD: usize = 2;
 
 /// A repository that blobs are put into.
@@ -39,10 +40,10 @@ pub(crate) struct Uploads<'a> {
     pub(crate) repository: &'a str,
 }
 
-/// What came of the attempt to mount a blob.
+/// The result of an attempt to mount a blob.
 pub(crate) enum Mount {
     Done,
-    /// The registry does not mount it, and began an upload in its place.
+    /// The registry did not mount it and began an upload instead.
     Session(Url),
     Refused,
 }
@@ -58,8 +59,7 @@ pub(crate) enum UploadError {
 pub(crate) type OpenAt<'a> = dyn Fn(u64) -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
 
 impl Uploads<'_> {
-    /// Returns whether the blob is there. A registry that does not answer the question counts as
-    /// one that does not have it.
+    /// Returns whether the repository has the blob. An answer that does not tell counts as no.
     pub(crate) fn has(&self, blob: &Descriptor) -> Result<bool, RequestError> {
         let scope = Scope::push(self.repository);
         let url = self.endpoint.blob(self.repository, &blob.digest);
@@ -74,7 +74,7 @@ impl Uploads<'_> {
         }
     }
 
-    /// Asks the registry to take the blob over from another of its repositories.
+    /// Asks the registry to take the blob over from its repository `from`.
     pub(crate) fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RequestError> {
         let scope = Scope::mount(self.repository, from);
         let mut url = self.endpoint.uploads(self.repository);
@@ -82,7 +82,7 @@ impl Uploads<'_> {
         match self.connections.call(&Call::new(self.endpoint, &scope, Method::POST, url)) {
             Ok(response) if response.status().as_u16() == 201 => Ok(Mount::Done),
             Ok(response) => Ok(Mount::Session(self.session(&response)?)),
-            // Whoever may push here may yet not read there, and not every registry mounts.
+            // The user may not be allowed to read `from`, or the registry cannot mount.
             Err(RequestError::Denied { .. } | RequestError::Status { status: 400..=499, .. }) => {
                 Ok(Mount::Refused)
             }
@@ -90,8 +90,8 @@ impl Uploads<'_> {
         }
     }
 
-    /// Uploads the blob, into `session` if an upload was begun already. `sent` is told how many
-    /// bytes more were handed to the connection; after a failure some are told again.
+    /// Uploads the blob, into `session` if an upload was begun already. `sent` is called with the
+    /// number of bytes handed to the connection; bytes that are sent again are counted again.
     pub(crate) fn upload(
         &self,
         blob: &Descriptor,
@@ -112,7 +112,7 @@ impl Uploads<'_> {
                 Err(UploadError::Request(error)) => error,
             };
             failures += 1;
-            // An upload that the registry has forgotten, or counts otherwise, is begun anew.
+            // The registry has forgotten the upload, or counts its bytes differently: begin anew.
             let lost = matches!(error.status(), Some(404 | 416));
             if !(lost || error.is_retryable())
                 || failures >= self.connections.options.retries.attempts
@@ -128,8 +128,8 @@ impl Uploads<'_> {
         }
     }
 
-    /// Uploads a blob whose size and digest are known only when all its bytes are: `digest` is
-    /// asked then. Not tried again.
+    /// Uploads a blob whose size and digest are known only after its last byte: then `digest` is
+    /// called. There is only one attempt.
     ///
     /// The body of the PATCH has no length, as container engines have always sent it.
     pub(crate) fn upload_unknown(
@@ -149,7 +149,8 @@ impl Uploads<'_> {
         finished.inspect_err(|_| self.cancel(begun))
     }
 
-    /// Has the registry forget an upload. It forgets abandoned ones some day by itself.
+    /// Asks the registry to forget an upload. The answer does not matter: registries remove
+    /// abandoned uploads by themselves.
     fn cancel(&self, url: Url) {
         let scope = Scope::push(self.repository);
         let _ = self.connections.call(&Call::new(self.endpoint, &scope, Method::DELETE, url));
@@ -164,8 +165,8 @@ impl Uploads<'_> {
         self.session(&response)
     }
 
-    /// Returns the URL of the upload that an answer names. On another host it gets the blob, but
-    /// never our credentials.
+    /// Returns the URL of the upload that an answer names. A URL on another host gets the blob, but
+    /// never the credentials.
     fn session(&self, response: &Response) -> Result<Url, RequestError> {
         let url = location(response)?;
         let checked = self.endpoint.origin().may_lead_to(&url).and_then(|origin| {
@@ -173,7 +174,7 @@ impl Uploads<'_> {
             if own || origin.is_https() {
                 Ok(())
             } else {
-                Err("blobs leave the registry by https only")
+                Err("blobs are sent to other hosts over https only")
             }
         });
         match checked {
@@ -186,22 +187,22 @@ impl Uploads<'_> {
         }
     }
 
-    /// Asks how much of a broken upload has arrived.
+    /// Returns how many bytes of a broken upload have arrived, and where to send the rest.
     fn resume(&self, url: &Url) -> Option<(u64, Url)> {
         let scope = Scope::push(self.repository);
         let call = Call::new(self.endpoint, &scope, Method::GET, url.clone());
-        // A registry that cannot tell costs one upload from the start, not the push.
+        // A registry that cannot tell gets the blob again from the start.
         let response = self.connections.call(&call).ok()?;
         let range = response.headers().get(RANGE)?.to_str().ok()?;
         let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
-        // "0-0" is one byte by the letter, and none at all from some registries.
+        // "0-0" means one byte; some registries send it for no byte.
         if last == 0 { None } else { Some((last + 1, self.session(&response).ok()?)) }
     }
 
     /// Sends the bytes from `offset` on and completes the upload.
     ///
-    /// From the start that is one PUT, as every registry takes it. The rest of a broken upload
-    /// goes in a PATCH, because only that may say at which byte it begins.
+    /// A whole blob goes in one PUT, which every registry takes. The rest of a broken upload goes
+    /// in a PATCH, because only a PATCH may name the byte at which it begins.
     fn send(
         &self,
         blob: &Descriptor,
@@ -222,7 +223,7 @@ impl Uploads<'_> {
         self.stream(Method::PUT, url, None, rest, open, sent).map(drop)
     }
 
-    /// Sends one request with `length` bytes of the blob, or all, from `offset` on, as its body.
+    /// Sends one request whose body is the blob from `offset` on: `length` bytes, or all.
     fn stream(
         &self,
         method: Method,
@@ -251,8 +252,8 @@ impl Uploads<'_> {
     }
 }
 
-/// Starts a thread that reads the bytes, and returns the body that they come out of. Without a
-/// length that is all there are.
+/// Starts a thread that reads the bytes, and returns the body that it fills. Without a length the
+/// body ends where the bytes end.
 fn feed<'scope, 'env>(
     threads: &'scope ThreadScope<'scope, 'env>,
     open: &'scope OpenAt<'scope>,
@@ -268,7 +269,7 @@ fn feed<'scope, 'env>(
         let _span = span.entered();
         if let Err(error) = pump(open, offset, length, sent, &sender) {
             *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            // The request fails with this; the error above is the one that is reported.
+            // This makes the request fail; the error above is the one to report.
             let _ = sender.blocking_send(Err(io::ErrorKind::Other.into()));
         }
     });
@@ -276,7 +277,7 @@ fn feed<'scope, 'env>(
     Upload { body: reqwest::Body::wrap(body), progress }
 }
 
-/// Reads `length` bytes, or all, into the channel; ends quietly when nobody wants them any more.
+/// Reads `length` bytes, or all, into the channel; returns early once the receiver is gone.
 fn pump(
     open: &OpenAt<'_>,
     offset: u64,
@@ -309,7 +310,7 @@ fn pump(
 /// A body that another thread fills.
 struct FedBody {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
-    /// Bytes still to come, if that is known.
+    /// Bytes still to come, if their number is known.
     remaining: Option<u64>,
     progress: Arc<Progress>,
 }

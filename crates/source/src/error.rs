@@ -1,6 +1,7 @@
-//! What can go wrong with remote sources.
+//! Errors of remote sources.
 //!
-//! No message holds user information or the query of a URL; what git wrote is cut and printable.
+//! No message holds the user information or query of a URL; the output of git is cut and made
+//! printable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,33 +11,33 @@ use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::DownloadError;
 use xbuild_store::StoreError;
 
-/// Why a remote source could not be had.
+/// Why a remote source could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// A web server did not give the file.
+    /// The download of a file failed.
     #[error("cannot download {}", without_query(url))]
     Download {
         /// The URL.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: DownloadError,
     },
-    /// A server says that a file is unchanged, of which nothing is known.
-    #[error("{} says that nothing has changed, but nobody asked", without_query(url))]
+    /// A server answered that a file is unchanged, although the request named no version.
+    #[error("{} answered 304 to an unconditional request", without_query(url))]
     NotModified {
         /// The URL.
         url: String,
     },
-    /// The file is another one.
+    /// The file has another digest.
     #[error("digest mismatch for {}: expected {expected}, got {actual}", without_query(url))]
     Checksum {
         /// The URL.
         url: String,
-        /// What it shall be.
+        /// The requested digest.
         expected: Digest,
-        /// What came.
+        /// The digest of the file.
         actual: Digest,
     },
     /// A file cannot have that name.
@@ -48,18 +49,18 @@ pub enum FetchError {
     /// A secret cannot be read.
     #[error("cannot read a secret for a remote source")]
     Secret {
-        /// Why.
+        /// The cause.
         #[source]
         source: StepFailure,
     },
-    /// A secret is empty or holds line ends.
-    #[error("the secret {id:?} is no text of one line")]
+    /// A secret is empty, or holds line ends.
+    #[error("the secret {id:?} is not one line of text")]
     SecretText {
         /// Its name.
         id: String,
     },
-    /// There is no git.
-    #[error("the program git is needed for {remote} and is not in PATH")]
+    /// Git is not installed.
+    #[error("the program git, which fetches {remote}, is not in PATH")]
     NoGit {
         /// The repository.
         remote: String,
@@ -69,7 +70,7 @@ pub enum FetchError {
     Run {
         /// Its subcommand.
         action: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -80,13 +81,13 @@ pub enum FetchError {
         action: &'static str,
         /// The repository.
         remote: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// The end of what it said, beginning with a colon if there is anything.
+        /// The end of its error output, after a colon; may be empty.
         said: String,
     },
-    /// Git said something that is not understood.
-    #[error("git {action} of {remote} gave an answer that makes no sense")]
+    /// The output of git cannot be read.
+    #[error("cannot read the output of git {action} of {remote}")]
     Answer {
         /// Its subcommand.
         action: &'static str,
@@ -98,31 +99,31 @@ pub enum FetchError {
     NoReference {
         /// The repository.
         remote: String,
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// The commit is another one.
+    /// The commit has another id.
     #[error("commit mismatch for {remote}: expected {expected}, got {actual}")]
     Commit {
         /// The repository.
         remote: String,
-        /// What it shall begin with.
+        /// The requested beginning of the id.
         expected: String,
-        /// What it is.
+        /// The id of the commit.
         actual: String,
     },
-    /// The folder in the repository is not there, or a part of it is no real folder.
+    /// The repository does not have the folder, or a component of its path is not a folder.
     #[error("{remote} has no folder {path:?} at {name}")]
     NoFolder {
         /// The repository.
         remote: String,
         /// The folder.
         path: String,
-        /// The reference, as it was asked for.
+        /// The reference, as requested.
         name: String,
     },
-    /// A repository of this machine.
-    #[error("repositories of this machine are not fetched: {remote}")]
+    /// The repository is on this machine.
+    #[error("repositories on this machine are not fetched: {remote}")]
     LocalRepository {
         /// The repository.
         remote: String,
@@ -130,11 +131,11 @@ pub enum FetchError {
     /// A file operation in the store failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was attempted, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -183,7 +184,7 @@ impl From<FetchError> for StepFailure {
     }
 }
 
-/// Returns a function that makes an error of what an operation on `path` returned.
+/// Returns a function that converts the error of an operation on `path`.
 pub(crate) fn io(
     action: &'static str,
     path: impl AsRef<Path>,
@@ -192,7 +193,7 @@ pub(crate) fn io(
     move |source| FetchError::Io { action, path, source }
 }
 
-/// A query may hold a signature.
+/// Returns a URL without its query, which may hold a signature.
 fn without_query(url: &str) -> &str {
     url.split('?').next().unwrap_or(url)
 }

@@ -1,7 +1,7 @@
-//! The `Authorization` header: which one goes with a request, and how a token is had.
+//! The `Authorization` header of a request, and the tokens for it.
 //!
-//! Everything is kept by origin and scope: a token for one repository is not sent with a request
-//! for another, and none leaves its origin. **Source** — distribution, token authentication
+//! Headers are kept by origin and scope: a token for one repository is not sent with a request for
+//! another, and no token leaves its origin. **Source** — distribution, token authentication
 //! specification and OAuth2 token authentication.
 
 use std::collections::HashMap;
@@ -24,19 +24,19 @@ use crate::options::ClientOptions;
 use crate::transport::exchange::Transport;
 use crate::transport::origin::{Origin, redact};
 
-/// How many bytes of a token server's answer are read.
+/// Bytes of a token server's answer that are read.
 const MAX_TOKEN: u64 = 64 << 10;
-/// How long a token is valid if the server does not say. **Source** — the specification.
+/// Seconds that a token is valid if the server does not say. **Source** — the specification.
 const DEFAULT_LIFE: u64 = 60;
-/// How long a token is believed to be valid at most: a day, whatever the server claims.
+/// Seconds that a token is used at most, even if the server says more: a day.
 const MAX_LIFE: u64 = 24 * 60 * 60;
 
-/// What a request does, on which repository.
+/// The repository and the actions of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Scope {
     pub(crate) repository: String,
     pub(crate) push: bool,
-    /// Another repository that is read: the source of a mount.
+    /// A second repository, which is read: the source of a mount.
     pub(crate) source: Option<String>,
 }
 
@@ -71,13 +71,14 @@ impl fmt::Display for Scope {
 pub(crate) struct Authorizer {
     options: Arc<ClientOptions>,
     transport: Arc<Transport>,
-    /// The lock of an origin is held while a token is fetched, so that many threads fetch one.
+    /// The lock of an origin is held while a token is fetched: threads that need the same token
+    /// wait for it.
     origins: Mutex<HashMap<Origin, Arc<tokio::sync::Mutex<State>>>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the origin asked for last; `None` if it never did.
+    /// The last challenge of the origin; `None` if it never sent one.
     challenge: Option<Challenge>,
     headers: HashMap<Scope, Header>,
 }
@@ -108,7 +109,7 @@ impl Authorizer {
         Self { options, transport, origins: Mutex::default() }
     }
 
-    /// Returns the header to send, `None` as long as the registry did not ask for one.
+    /// Returns the header to send; `None` until the registry asks for one.
     pub(crate) async fn header(
         &self,
         endpoint: &Endpoint,
@@ -119,8 +120,8 @@ impl Authorizer {
         self.current(&mut state, endpoint, scope).await
     }
 
-    /// Returns the header to send after a 401 on a request with the header `rejected`; `None` if
-    /// there is none that may do better.
+    /// Returns the header to send after a 401 to a request with the header `rejected`; `None` if no
+    /// other header can be made.
     pub(crate) async fn challenged(
         &self,
         endpoint: &Endpoint,
@@ -133,7 +134,7 @@ impl Authorizer {
         let mut state = state.lock().await;
         let challenge = Challenge::of(answer)
             .map_err(|challenge| RequestError::Challenge { url: redact(url), challenge })?;
-        // Another thread may have got a new token while we waited for the lock.
+        // Another thread may have fetched a new token while this one waited for the lock.
         let same = state.headers.get(scope).is_none_or(|header| Some(&header.value) == rejected);
         if same {
             state.headers.remove(scope);
@@ -177,7 +178,7 @@ impl Authorizer {
         Ok(value)
     }
 
-    /// Looks the credential up, on a thread where a helper may take its time.
+    /// Looks the credential up on a thread that may block, since a helper may take seconds.
     async fn credential(
         &self,
         endpoint: &Endpoint,
@@ -222,27 +223,27 @@ impl Authorizer {
             }
             300..=399 => {
                 let target = location(&response).unwrap_or_default();
-                let reason = "a token server does not redirect";
+                let reason = "a token server must not redirect";
                 return Err(RequestError::Target { url: redact(&url), target, reason });
             }
             _ => return Err(self.transport.refusal(response).await),
         }
         let body = self.transport.body(response, MAX_TOKEN).await?;
         let unusable = || RequestError::Token { url: redact(&url) };
-        // The parser's message is dropped: it may quote the token.
+        // The parser's message may quote the token.
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
         let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
         if token.is_empty() {
             return Err(unusable());
         }
         let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(MAX_LIFE);
-        // Renewed somewhat early: a token must not end between our check and the registry's.
+        // Renew a token early: it must not expire between this check and the registry's.
         let life = Duration::from_secs(life - (life / 4).min(10));
         Ok(Header { value: bearer(&token, endpoint)?, until: Some(asked + life) })
     }
 }
 
-/// Returns the error for a request that these credentials, or none, are not enough for.
+/// Returns the error for a request that is not allowed with these credentials, or without any.
 pub(crate) fn denied(
     endpoint: &Endpoint,
     scope: &Scope,
@@ -253,16 +254,16 @@ pub(crate) fn denied(
     RequestError::Denied { registry, scope: scope.to_string(), status, detail }
 }
 
-/// Returns where a redirect points, redacted.
+/// Returns the target of a redirect, redacted.
 fn location(response: &reqwest::Response) -> Option<String> {
     let text = response.headers().get(reqwest::header::LOCATION)?.to_str().ok()?;
     Some(redact(&response.url().join(text).ok()?))
 }
 
-/// Checks where a registry wants its tokens fetched: credentials go there.
+/// Checks the URL that a registry names for fetching tokens, since the credentials go there.
 ///
-/// HTTPS, or plain HTTP where the registry itself is spoken to over plain HTTP; never from a
-/// remote registry to this machine or to an address of this link.
+/// It must be HTTPS, or plain HTTP if the registry itself is spoken to over plain HTTP. A remote
+/// registry cannot name this machine or an address of this link.
 fn check_realm(endpoint: &Endpoint, realm: &str) -> Result<Url, RequestError> {
     let forbidden = |target: String, reason| RequestError::Target {
         url: format!("the authentication challenge of {}", endpoint.registry()),
@@ -273,7 +274,7 @@ fn check_realm(endpoint: &Endpoint, realm: &str) -> Result<Url, RequestError> {
         .map_err(|_| forbidden(printable(realm, 100), "the realm is not a URL"))?;
     let origin =
         endpoint.origin().may_lead_to(&url).map_err(|reason| forbidden(redact(&url), reason))?;
-    // From here on the registry is one of plain HTTP, or the realm is HTTPS.
+    // Here the registry is spoken to over plain HTTP, or the realm is HTTPS.
     let same_trust = origin == *endpoint.origin() || origin.is_loopback();
     if !origin.is_https() && !same_trust {
         let reason = "tokens are fetched over https, or from the registry itself";

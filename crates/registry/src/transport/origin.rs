@@ -1,7 +1,8 @@
-//! Origins of URLs, and where a server may send us from one.
+//! Origins of URLs, and the rules for following a server from one origin to another.
 //!
-//! Credentials belong to an origin: scheme, host and port. Whatever leads elsewhere — a redirect,
-//! an upload's `Location`, the realm of a challenge — is followed without them, or not at all.
+//! Credentials belong to an origin: scheme, host and port. A redirect, the `Location` of an upload
+//! or the realm of a challenge that leads to another origin is followed without them, or not at
+//! all.
 
 use reqwest::Url;
 use xbuild_image::printable::printable;
@@ -16,7 +17,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Returns the origin of `url`, `None` if it is not one of HTTP or HTTPS.
+    /// Returns the origin of `url`; `None` unless its scheme is HTTP or HTTPS.
     pub(crate) fn of(url: &Url) -> Option<Self> {
         let https = match url.scheme() {
             "https" => true,
@@ -38,7 +39,7 @@ impl Origin {
         is_loopback(&self.host)
     }
 
-    /// Checks that something served by this origin may send us to `target`.
+    /// Checks that an answer of this origin may lead to `target`.
     ///
     /// **Errors** — the rule that forbids it.
     pub(crate) fn may_lead_to(&self, target: &Url) -> Result<Origin, &'static str> {
@@ -50,20 +51,20 @@ impl Origin {
             return Ok(to);
         }
         if self.https && !to.https {
-            return Err("https does not lead to http");
+            return Err("https must not lead to http");
         }
         if to.is_loopback() && !self.is_loopback() {
-            return Err("a remote server does not lead to this machine");
+            return Err("a remote server must not lead to this machine");
         }
         if is_local_only(&to.host) {
-            return Err("addresses of this link or of no host are not followed");
+            return Err("link-local and unspecified addresses are not followed");
         }
         Ok(to)
     }
 }
 
-/// Returns whether `host` is an address that no registry is at: unspecified, link-local (where
-/// clouds serve their machines' credentials) or multicast.
+/// Returns whether `host` is an address that no registry has: unspecified, link-local (where clouds
+/// serve the credentials of a machine) or multicast.
 fn is_local_only(host: &str) -> bool {
     let v4 = |ip: std::net::Ipv4Addr| {
         ip.is_unspecified() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast()
@@ -81,7 +82,7 @@ fn is_local_only(host: &str) -> bool {
     }
 }
 
-/// Returns `url` without user information, query and fragment, where secrets are.
+/// Returns `url` without user information, query and fragment: these may hold secrets.
 pub(crate) fn redact(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();

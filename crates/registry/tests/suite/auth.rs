@@ -1,4 +1,4 @@
-//! Credentials, tokens and where they go: security.md, part A4.
+//! Credentials and tokens, and the servers that get them: security.md, part A4.
 
 use xbuild_registry::{
     Client, ClientOptions, Credential, Credentials, PullError, RequestError, Secret,
@@ -169,7 +169,7 @@ fn redirects_are_bounded() {
     }
 }
 
-/// security.md 104: where tokens are fetched.
+/// security.md 104: the servers that tokens are fetched from.
 #[test]
 fn realms_are_checked() {
     for realm in [
@@ -188,7 +188,7 @@ fn realms_are_checked() {
         assert!(text.contains("the authentication challenge of"), "{realm}: {text}");
         no_secrets(&registry);
     }
-    // A token server beside a registry on this machine is fine; where it redirects to is not.
+    // A token server beside a registry on this machine is allowed; its redirect is not.
     let (registry, tokens, third) = (base(), Registry::start(), Registry::start());
     tokens.require(Login::Token { realm: None, user: user() });
     let realm = Some(format!("http://{}/token", tokens.host()));
@@ -196,7 +196,7 @@ fn realms_are_checked() {
     let to_third = Response::new(302).with("location", format!("http://{}/token", third.host()));
     tokens.fail(Fault::new("GET", "/token", 1, Action::Answer(to_third)));
     let text = pull(&client_of(&registry), &registry).unwrap_err();
-    assert!(text.contains("a token server does not redirect"), "{text}");
+    assert!(text.contains("a token server must not redirect"), "{text}");
     assert!(third.log().is_empty());
     no_secrets(&registry);
 }
@@ -225,13 +225,13 @@ fn uploads_elsewhere_get_no_credentials() {
     let images = Images::new(&["linux/amd64"], &[b"layer"]);
     for (location, expected) in [
         ("http://169.254.169.254/upload", "not followed"),
-        ("http://OTHER/upload", "blobs leave the registry by https only"),
+        ("http://OTHER/upload", "blobs are sent to other hosts over https only"),
         ("ftp://OTHER/upload", "only http and https"),
     ] {
         let (registry, other) = (base(), Registry::start());
         registry.require(Login::Basic("user".to_owned(), "pass".to_owned()));
         let client = client_of(&registry);
-        // The first request is refused without credentials; the second is the one that counts.
+        // The first request has no credentials and is refused; the second counts.
         let location = location.replace("OTHER", &other.host());
         pull(&client, &registry).unwrap();
         let answer = Response::new(202).with("location", location);
@@ -242,7 +242,7 @@ fn uploads_elsewhere_get_no_credentials() {
     }
 }
 
-/// security.md 98 and 116: credentials of one registry are not another's.
+/// security.md 98 and 116: credentials of one registry are not sent to another.
 #[test]
 fn credentials_stay_with_their_registry() {
     let (registry, other) = (base(), base());
@@ -254,13 +254,13 @@ fn credentials_stay_with_their_registry() {
     no_secrets(&other);
 }
 
-/// security.md 108: plain HTTP is spoken only where it was asked for, and keeps no secrets there.
+/// security.md 108: plain HTTP is spoken only to registries named for it, without credentials.
 #[test]
 fn credentials_do_not_go_over_plain_http() {
     let registry = base();
     registry.require(Login::Basic("user".to_owned(), "pass".to_owned()));
     let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
-    // Another address of this machine that is not a loopback one by its looks.
+    // An address of this machine that does not look like a loopback address.
     let host = format!("0.0.0.0:{port}");
     let login = Credential::Basic { user: "user".to_owned(), password: Secret::new("pass") };
     let options = ClientOptions {
@@ -278,7 +278,7 @@ fn credentials_do_not_go_over_plain_http() {
     no_secrets(&registry);
     let options = ClientOptions { insecure_credentials: true, ..options };
     assert!(Client::new(options).resolve(&image, &platform("linux/amd64")).is_ok());
-    // Not named: HTTPS is tried, and nothing else.
+    // A registry that is not named: only HTTPS is tried.
     let client = Client::new(self::options());
     let before = registry.log().len();
     assert!(client.resolve(&image, &platform("linux/amd64")).is_err());

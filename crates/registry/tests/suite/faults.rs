@@ -10,7 +10,7 @@ use xbuild_testkit::wire::Response;
 
 use crate::fixture::{chain, client, options, platform, push, put_image, read_layer, reference};
 
-/// A registry with an image whose one layer has some hundred thousand bytes.
+/// A registry with an image whose only layer has some hundred thousand bytes.
 fn base() -> (Registry, Client, ResolvedImage, Vec<u8>) {
     let registry = Registry::start();
     let layer: Vec<u8> = (0..400_000u32).map(|i| (i / 3 % 251) as u8).collect();
@@ -67,7 +67,7 @@ fn resumes_a_broken_download() {
         assert_eq!(read_layer(&client, &image, 0).unwrap(), layer, "{after}");
         let last = registry.log().pop().unwrap();
         let range = last.header("range").map(str::to_owned);
-        // Bytes that were under way when the connection broke may be lost.
+        // Bytes in transit when the connection broke may be lost.
         assert!(part == 0 || range.is_some_and(|r| r.starts_with("bytes=")), "{after}");
     }
 }
@@ -83,7 +83,7 @@ fn resumes_where_ranges_are_ignored_or_wrong() {
     }
 }
 
-/// security.md 30 and B2 "extra bytes": the size is the descriptor's, whatever comes.
+/// security.md 30 and B2 "extra bytes": a blob must have the size in its descriptor.
 #[test]
 fn refuses_blobs_of_another_size() {
     let (_, _, _, layer) = base();
@@ -98,7 +98,7 @@ fn refuses_blobs_of_another_size() {
         let (registry, client, image, _) = base();
         registry.fail(Fault::new("GET", "/blobs/", 9, Action::Answer(answer)));
         let text = chain(&*read_layer(&client, &image, 0).unwrap_err());
-        assert!(text.contains("has not the 400000 bytes"), "{text}");
+        assert!(text.contains("is not 400000 bytes long"), "{text}");
         assert!(text.contains(&blob(&image)), "{text}");
     }
 }

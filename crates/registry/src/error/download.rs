@@ -1,0 +1,24 @@
+//! Files of web servers that cannot be downloaded.
+
+use std::io;
+
+use crate::error::request::RequestError;
+
+/// Why a file of a web server could not be downloaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloadError {
+    /// The request failed.
+    #[error(transparent)]
+    Request {
+        /// The cause.
+        source: RequestError,
+    },
+    /// The bytes could not be written.
+    #[error("cannot write the downloaded file")]
+    Write {
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}

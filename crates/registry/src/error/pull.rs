@@ -1,0 +1,61 @@
+//! Images that cannot be pulled.
+
+use xbuild_image::ResolveError;
+use xbuild_model::{Digest, FailureKind, StepFailure};
+
+use crate::error::request::RequestError;
+
+/// Why an image, or a blob of it, could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The registry does not have the image, or does not show it.
+    #[error("{name}: not found")]
+    NotFound {
+        /// The image.
+        name: String,
+    },
+    /// A request failed.
+    #[error("cannot pull {name}")]
+    Request {
+        /// The image, or the blob and its repository.
+        name: String,
+        /// The cause.
+        #[source]
+        source: RequestError,
+    },
+    /// The documents of the image are wrong, or it is not for the platform.
+    #[error(transparent)]
+    Image {
+        /// The cause.
+        #[from]
+        source: ResolveError,
+    },
+    /// The size of a blob is not that of its descriptor.
+    #[error("blob {digest} of {name} is not {size} bytes long, as its manifest says")]
+    BlobSize {
+        /// The repository.
+        name: String,
+        /// The blob.
+        digest: Digest,
+        /// The size in the descriptor, in bytes.
+        size: u64,
+    },
+}
+
+impl PullError {
+    /// Returns whether trying again later may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_retryable())
+    }
+}
+
+impl From<PullError> for StepFailure {
+    fn from(error: PullError) -> Self {
+        let hint = match &error {
+            PullError::Request { source, .. } => source.hint(),
+            _ => None,
+        };
+        hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)
+    }
+}

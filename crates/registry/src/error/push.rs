@@ -1,0 +1,74 @@
+//! Images that cannot be pushed.
+
+use std::io;
+
+use xbuild_model::{Digest, FailureKind, StepFailure};
+
+use crate::error::request::RequestError;
+
+/// Why an image could not be pushed. Tags move last, so none of them names a half-pushed image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// A request failed.
+    #[error("cannot push {what} to {repository}")]
+    Request {
+        /// The object: `blob sha256:…`, `manifest sha256:…` or `tag …`.
+        what: String,
+        /// Registry and repository.
+        repository: String,
+        /// The cause.
+        #[source]
+        source: Box<RequestError>,
+    },
+    /// The bytes of a layer could not be read.
+    #[error("cannot read layer {digest} to push it to {repository}")]
+    Source {
+        /// The layer.
+        digest: Digest,
+        /// Registry and repository.
+        repository: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The bytes of a layer could not be found.
+    #[error("cannot find the bytes of layer {digest}")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: StepFailure,
+    },
+    /// The registry stored a manifest under a digest that is not its own.
+    #[error("{repository} stored manifest {expected} as {actual:?}")]
+    OtherDigest {
+        /// Registry and repository.
+        repository: String,
+        /// The digest of the manifest.
+        expected: Digest,
+        /// The digest that the registry names.
+        actual: String,
+    },
+}
+
+impl PushError {
+    /// Returns whether trying again later may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_retryable())
+    }
+}
+
+impl From<PushError> for StepFailure {
+    fn from(error: PushError) -> Self {
+        if let PushError::Layer { source, .. } = &error {
+            return source.clone();
+        }
+        let hint = match &error {
+            PushError::Request { source, .. } => source.hint(),
+            _ => None,
+        };
+        hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)
+    }
+}

@@ -1,0 +1,188 @@
+//! Requests that fail.
+
+use std::io;
+use std::time::Duration;
+
+use crate::detail::Detail;
+use crate::error::credentials::CredentialsError;
+
+/// Why one HTTP request, with the authentication it needed, had no usable answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No connection: name resolution, TCP or TLS.
+    #[error("cannot connect to {url}")]
+    Connect {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No byte came or went for some time.
+    #[error("no answer from {url} for {seconds} s")]
+    Stalled {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The time in seconds.
+        seconds: u64,
+    },
+    /// The connection broke during the request or the answer.
+    #[error("the connection to {url} broke")]
+    Broken {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The server answered with a status that does not mean success.
+    #[error("{url} answered {status}{detail}")]
+    Status {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The explanation of the server.
+        detail: Detail,
+        /// The wait that the server asks for before the next attempt.
+        retry_after: Option<Duration>,
+    },
+    /// The server wants other credentials, or does not allow this request with these.
+    #[error("{registry} denied access for {scope} ({status}{detail})")]
+    Denied {
+        /// Host and port of the registry.
+        registry: String,
+        /// The repositories and actions of the request.
+        scope: String,
+        /// The HTTP status.
+        status: u16,
+        /// The explanation of the server.
+        detail: Detail,
+    },
+    /// The answer is longer than its kind may be.
+    #[error("the answer of {url} is longer than {limit} bytes")]
+    TooLong {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The answer points to a place that is not followed.
+    #[error("{url} points to {target:?}: {reason}")]
+    Target {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The place, redacted.
+        target: String,
+        /// The rule that forbids it.
+        reason: &'static str,
+    },
+    /// A 401 without a challenge that the client can meet.
+    #[error("{url} asks for an unsupported kind of authentication: {challenge:?}")]
+    Challenge {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The names of the schemes that the server offers.
+        challenge: String,
+    },
+    /// The answer of the token server holds no token.
+    #[error("the token server {url} gave no usable token")]
+    Token {
+        /// The server, redacted.
+        url: String,
+    },
+    /// There are credentials, but anybody on the way could read them.
+    #[error("the credentials for {registry} are not sent over plain HTTP")]
+    PlainCredentials {
+        /// Host and port of the registry.
+        registry: String,
+    },
+    /// The credentials could not be read or fetched.
+    #[error("no credentials for {registry}")]
+    Credentials {
+        /// Host and port of the registry.
+        registry: String,
+        /// The cause.
+        #[source]
+        source: CredentialsError,
+    },
+    /// A header that the protocol needs is absent or malformed.
+    #[error("{url} sent no usable {header} header")]
+    Header {
+        /// The URL of the request, redacted.
+        url: String,
+        /// The header.
+        header: &'static str,
+    },
+    /// The HTTP client could not be set up from the options.
+    #[error("cannot set up the HTTP client: {what}")]
+    Setup {
+        /// The part that failed.
+        what: &'static str,
+    },
+}
+
+impl RequestError {
+    /// Returns whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => !is_certificate_error(source),
+            Self::Stalled { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
+
+    /// Returns the HTTP status of the answer, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } | Self::Denied { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Returns the wait that the server asks for before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Returns what the user can do about it.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied { .. } => {
+                Some("check the name of the repository, and that you are logged in to the registry")
+            }
+            Self::PlainCredentials { .. } => {
+                Some("use HTTPS, or allow credentials over plain HTTP for this registry")
+            }
+            Self::Status { status: 429, .. } => {
+                Some("the registry limits the rate of requests; log in, or try again later")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Finds a refused certificate in the causes: asking again does not make it valid.
+fn is_certificate_error(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // hyper wraps the TLS library's error in io::Error, whose `source` skips a level.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let is_tls = |e: &(dyn std::error::Error + 'static)| {
+            matches!(
+                e.downcast_ref::<rustls::Error>(),
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+            )
+        };
+        if is_tls(error) || inner.is_some_and(|e| is_tls(e)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
