@@ -1,5 +1,5 @@
-//! From built images to the bytes of manifests and index. No I/O, no clock: the result depends on
-//! the arguments only, and not on which platform was ready first.
+//! From built images to the bytes of manifests and index, without I/O and clock: the result depends
+//! on the arguments alone, and not on their order.
 //!
 //! **Source** — OCI image-spec `manifest.md`, `image-index.md`.
 
@@ -15,11 +15,11 @@ use crate::error::AssembleError;
 /// The parts that an image for one platform is assembled from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageParts {
-    /// What it was built for, as it was asked for.
+    /// The platform, as requested.
     pub platform: Platform,
     /// The configuration, with diff IDs and history filled in.
     pub config: ImageConfig,
-    /// The blobs of the layers, the oldest first, as many as there are diff IDs.
+    /// The blobs of the layers, oldest first, one for each diff ID.
     pub layers: Vec<Descriptor>,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
@@ -27,21 +27,21 @@ pub struct ImageParts {
     pub descriptor_annotations: BTreeMap<String, String>,
 }
 
-/// How images are put together.
+/// Options of [`assemble()`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssembleOptions {
     /// Annotations of the index.
     pub index_annotations: BTreeMap<String, String>,
-    /// Annotations of the index's descriptor, where an OCI layout names it.
+    /// Annotations of the index's descriptor in an OCI layout.
     pub index_descriptor_annotations: BTreeMap<String, String>,
-    /// Makes an index for a single platform too.
+    /// Whether a single platform gets an index too.
     pub always_index: bool,
 }
 
-/// Images, ready to be written somewhere.
+/// The documents of assembled images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assembled {
-    /// The images, in the order in which their platforms were asked for; at least one.
+    /// The images, in the order of the requested platforms; at least one.
     pub images: Vec<AssembledImage>,
     /// The index; `None` for a single platform.
     pub index: Option<AssembledIndex>,
@@ -50,31 +50,31 @@ pub struct Assembled {
 /// The documents of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AssembledImage {
-    /// What it was built for.
+    /// The platform.
     pub platform: Platform,
-    /// The manifest, with platform and annotations as in the index.
+    /// The descriptor of the manifest, as the index has it.
     pub descriptor: Descriptor,
     /// The bytes of the manifest.
     pub manifest: Vec<u8>,
-    /// The configuration.
+    /// The descriptor of the configuration.
     pub config_descriptor: Descriptor,
     /// The bytes of the configuration.
     pub config: Vec<u8>,
-    /// The layers, the oldest first, of OCI media types.
+    /// The layers, oldest first, with OCI media types.
     pub layers: Vec<Descriptor>,
 }
 
 /// An index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AssembledIndex {
-    /// The index.
+    /// The descriptor of the index.
     pub descriptor: Descriptor,
-    /// Its bytes.
+    /// The bytes of the index.
     pub bytes: Vec<u8>,
 }
 
 impl Assembled {
-    /// Returns what a tag names: the index, else the manifest.
+    /// Returns the document that a tag names: the index, or else the manifest.
     pub fn root(&self) -> (&Descriptor, &[u8]) {
         match &self.index {
             Some(index) => (&index.descriptor, &index.bytes),
@@ -109,10 +109,10 @@ impl Assembled {
     }
 }
 
-/// Assembles the images of a build, in any order, for the platforms that were asked for.
+/// Assembles the images of a build, given in any order, for the requested platforms.
 ///
-/// One platform gives a manifest; several give an index, in the order of `platforms`. Layers of
-/// Docker's media types get those of OCI; their bytes stay.
+/// One platform gives a manifest; several give an index in the order of `platforms`. Layers with
+/// media types of Docker get those of OCI; their bytes stay the same.
 ///
 /// ```
 /// use xbuild_model::ImageConfig;
@@ -129,9 +129,10 @@ impl Assembled {
 /// let images = vec![image("linux/arm64"), image("linux/s390x")];
 /// let assembled = assemble(&platforms, images, &AssembleOptions::default())?;
 /// assert_eq!(assembled.images[0].platform, platforms[0]);
-/// // The bytes are the documents: any other library reads them.
+/// // Other libraries read the bytes.
 /// let index = oci_spec::image::ImageIndex::from_reader(assembled.root().1)?;
-/// assert_eq!(index.manifests()[0].digest().to_string(), assembled.images[0].descriptor.digest.to_string());
+/// let digest = assembled.images[0].descriptor.digest.to_string();
+/// assert_eq!(index.manifests()[0].digest().as_ref(), digest);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn assemble(
@@ -194,8 +195,8 @@ fn assemble_index(images: &[AssembledImage], options: &AssembleOptions) -> Assem
     AssembledIndex { descriptor, bytes }
 }
 
-/// Returns the descriptor of a layer as a manifest of ours writes it: the OCI media type, and none
-/// of the members that say where else a foreign layer could be had.
+/// Returns the descriptor of a layer as it is written: with the OCI media type, and without the
+/// members that name other places of a foreign layer.
 fn oci_layer(layer: Descriptor) -> Result<Descriptor, AssembleError> {
     let Descriptor { media_type, digest, size, annotations, .. } = layer;
     match Compression::of_media_type(&media_type) {

@@ -55,7 +55,7 @@ impl<'a> Built<'a> {
 
     /// Finds a layer, a configuration, a manifest or the index.
     ///
-    /// **Errors** — the store fails, or does not have the blob any more.
+    /// **Errors** — the store fails, or no longer has the blob.
     pub fn find(&self, blob: &Descriptor) -> Result<FoundBlob<'_>, StepFailure> {
         if let Some(bytes) = self.assembled.document(&blob.digest) {
             return Ok(FoundBlob::Document(bytes));
@@ -72,9 +72,9 @@ impl<'a> Built<'a> {
         }
     }
 
-    /// Checks everything about the images; see [`validate`].
+    /// Checks all blobs of the images; see [`validate`].
     ///
-    /// **Errors** — the first thing that is wrong.
+    /// **Errors** — the first fault.
     pub fn validate(&self) -> Result<Validated, ValidateError> {
         let read = |blob: &Descriptor| -> io::Result<Box<dyn Read>> {
             let found = self.find(blob).and_then(|found| found.open(0));
@@ -84,13 +84,13 @@ impl<'a> Built<'a> {
     }
 }
 
-/// A blob that was found. It can be opened any number of times.
+/// A blob with a known place. It can be opened any number of times.
 pub enum FoundBlob<'a> {
     /// A document, in memory.
     Document(&'a [u8]),
-    /// A file that holds the blob and nothing else. Its bytes were checked when it was written.
+    /// A file that holds the blob and nothing else. The store checked the bytes when it wrote them.
     File(File),
-    /// A layer where a base image came from. Its bytes are not checked yet.
+    /// A layer of a base image that was not pulled. Its bytes are not checked yet.
     Remote(&'a ImageLayer, &'a dyn Blobs),
 }
 
@@ -122,13 +122,12 @@ impl FoundBlob<'_> {
     }
 }
 
-/// Reads a file from a position of its own: several readers of one open file do not disturb each
-/// other.
+/// A reader with a position of its own, so that several can read one open file.
 #[derive(Debug)]
 pub struct FileFrom {
     /// The file.
     pub file: File,
-    /// Where the next byte is read.
+    /// The offset of the next byte.
     pub position: u64,
 }
 

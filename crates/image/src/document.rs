@@ -1,5 +1,4 @@
-//! Manifests, indexes and configurations: bytes to values, with everything that can be wrong
-//! about them checked. No I/O.
+//! Parsing and checking manifests, indexes and configurations, without I/O.
 
 use oci_spec::image::MediaType;
 use serde::Deserialize;
@@ -11,13 +10,13 @@ use crate::error::DocumentError;
 use crate::media_type;
 use crate::printable::printable;
 
-/// How many bytes a manifest or index may have. **Source** — OCI distribution-spec § Pushing
-/// Manifests: registries must accept 4 MiB and need not accept more.
+/// Bytes that a manifest or index may have. **Source** — OCI distribution-spec § Pushing Manifests:
+/// registries must accept 4 MiB and need not accept more.
 pub const MAX_MANIFEST: u64 = 4 << 20;
-/// How many bytes a configuration may have. The largest in use have some 100 KiB.
+/// Bytes that a configuration may have. The largest in use have about 100 KiB.
 pub const MAX_CONFIG: u64 = 8 << 20;
 
-/// What a registry serves under `/manifests/`.
+/// A document that registries serve under `/manifests/`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, never kept")]
 pub enum Document {
@@ -47,13 +46,13 @@ struct Probe {
 impl Document {
     /// Reads a document and returns it with its media type.
     ///
-    /// `claimed` is the media type of the header or descriptor that led to it. A document that is
-    /// both index and manifest, or another than is claimed, is refused: two readers of it could
-    /// see two images.
+    /// `claimed` is the media type in the header or descriptor that led to the document. A document
+    /// is refused if it is both an index and a manifest, or not of the claimed type: two readers
+    /// could see two images in it.
     pub fn parse(claimed: Option<&str>, bytes: &[u8]) -> Result<(Self, MediaType), DocumentError> {
         let json = |source| DocumentError::Json { source };
         let probe: Probe = serde_json::from_slice(bytes).map_err(json)?;
-        // Servers that know nothing of manifests send them as some text or bytes.
+        // Servers that do not know manifests send them as text or bytes.
         let says_nothing = |t: &&str| {
             !matches!(*t, "" | "application/json" | "text/plain" | "application/octet-stream")
         };
@@ -99,7 +98,7 @@ fn mismatch(claimed: &str, actual: &str) -> DocumentError {
     DocumentError::MediaType { claimed: printable(claimed, 100), actual: printable(actual, 100) }
 }
 
-/// Checks that a media type is one of documents of that shape.
+/// Checks that a claimed media type is that of documents of this shape.
 fn check_claim(claim: &str, shape: Kind) -> Result<(), DocumentError> {
     match (media_type::of(claim), shape) {
         (MediaType::ImageIndex, Kind::Index) | (MediaType::ImageManifest, Kind::Manifest) => Ok(()),
@@ -109,7 +108,7 @@ fn check_claim(claim: &str, shape: Kind) -> Result<(), DocumentError> {
     }
 }
 
-/// Checks that a document may be read at all: its size is known before its bytes are.
+/// Checks the size of a document before its bytes are read.
 pub fn check_limit(descriptor: &Descriptor, limit: u64) -> Result<(), DocumentError> {
     if descriptor.size > limit {
         return Err(DocumentError::TooLarge { size: descriptor.size, limit });
@@ -117,7 +116,7 @@ pub fn check_limit(descriptor: &Descriptor, limit: u64) -> Result<(), DocumentEr
     Ok(())
 }
 
-/// Checks that `bytes` are what the descriptor says.
+/// Checks `bytes` against size and digest of the descriptor.
 pub fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), DocumentError> {
     let actual = bytes.len() as u64;
     if actual != descriptor.size {
@@ -130,7 +129,7 @@ pub fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), Document
     Ok(())
 }
 
-/// Returns whether a manifest is one of a container image: an artifact has another configuration.
+/// Returns whether a manifest is that of a container image: artifacts have other configurations.
 pub(crate) fn is_image(manifest: &Manifest) -> bool {
     media_type::of(&manifest.config.media_type) == MediaType::ImageConfig
 }
@@ -140,7 +139,7 @@ pub(crate) fn is_index(descriptor: &Descriptor) -> bool {
     media_type::of(&descriptor.media_type) == MediaType::ImageIndex
 }
 
-/// Reads the configuration of `manifest`, and checks that they belong together.
+/// Reads the configuration of `manifest` and checks that it fits the manifest.
 pub(crate) fn parse_config(
     manifest: &Manifest,
     bytes: &[u8],
@@ -186,7 +185,7 @@ mod tests {
             (Some("application/json"), typed(DOCKER_INDEX, INDEX), Some(DOCKER_INDEX)),
             (None, bare(&manifest), Some(OCI_MANIFEST)),
             (Some(DOCKER_MANIFEST), bare(&manifest), Some(DOCKER_MANIFEST)),
-            // Header, own word and shape disagree in all the ways there are.
+            // Header, document and shape disagree, in all ways.
             (Some(OCI_MANIFEST), bare(INDEX), None),
             (Some(OCI_INDEX), bare(&manifest), None),
             (Some(OCI_INDEX), typed(OCI_MANIFEST, INDEX), None),

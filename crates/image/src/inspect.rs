@@ -1,22 +1,22 @@
-//! Everything that an image's documents say, for display.
+//! The documents of an image, for display.
 
 use xbuild_model::{Descriptor, ImageConfig, Index, Manifest};
 
 use crate::document::{Document, is_image, is_index};
 use crate::resolve::{Documents, config, parse};
 
-/// A manifest or index, with what it points to.
+/// A manifest or index, with the documents that it points to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// What was asked for.
+    /// The name of the image.
     pub name: String,
     /// The descriptor of the manifest or index.
     pub root: Descriptor,
-    /// Its bytes, as they came.
+    /// The bytes of that document, unchanged.
     pub bytes: Vec<u8>,
-    /// The index, unless it is a manifest.
+    /// The index; `None` if the document is a manifest.
     pub index: Option<Index>,
-    /// The manifest itself, or those of the index in its order. Indexes in it are left out.
+    /// The manifest, or those of the index in its order. Nested indexes are left out.
     pub images: Vec<InspectedImage>,
 }
 
@@ -27,11 +27,11 @@ pub struct InspectedImage {
     pub descriptor: Descriptor,
     /// The manifest.
     pub manifest: Manifest,
-    /// The configuration; `None` for what is no container image: attestations, artifacts.
+    /// The configuration; `None` for attestations and artifacts, which are not container images.
     pub config: Option<ImageConfig>,
 }
 
-/// Reads all manifests and configurations, and no layer.
+/// Reads all manifests and configurations, but no layer.
 pub fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
     let (root, bytes) = documents.root()?;
     let mut inspection = Inspection {
@@ -61,7 +61,7 @@ fn image<D: Documents>(
     descriptor: Descriptor,
     manifest: Manifest,
 ) -> Result<InspectedImage, D::Error> {
-    // Attestations have the configuration of an image, but layers of their own.
+    // Attestations have the configuration of an image, but layers of another kind.
     let is_image = is_image(&manifest) && !crate::resolve::is_attestation(&descriptor);
     let config = match is_image {
         true => Some(config(documents, &descriptor, &manifest)?),

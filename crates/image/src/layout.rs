@@ -6,8 +6,8 @@
 //! blobs/sha256/HEX    manifests, configurations, layers
 //! ```
 //!
-//! Nothing in it is trusted: no link is followed, only regular files are opened, and sizes are
-//! compared before anything is read. **Source** — OCI image-spec `image-layout.md`.
+//! A layout is not trusted: no link is followed, only regular files are opened, and sizes are
+//! compared before bytes are read. **Source** — OCI image-spec `image-layout.md`.
 
 mod reader;
 mod writer;

@@ -1,20 +1,20 @@
-//! Images as documents and files: reading, assembling, checking, and OCI layouts. No sockets, and
-//! nothing asynchronous.
+//! Images as documents and files: reading, resolving, assembling, checking, and OCI layouts.
+//! Without sockets and asynchronous code.
 //!
-//! Whatever is read is bounded and checked: manifests and configurations here, blobs by whoever
-//! reads them to the end. Sources: OCI image-spec 1.1, Docker image specification 1.3.
+//! Manifests and configurations are bounded and checked here, blobs by the function that reads them
+//! to the end. Sources: OCI image-spec 1.1, Docker image specification 1.3.
 //!
-//! | module | what |
+//! | module | owns |
 //! | --- | --- |
-//! | `document` | [`Document`]: bytes to manifests and indexes, with all that can be wrong |
+//! | `document` | [`Document`]: parsing and checking manifests, indexes and configurations |
 //! | `media_type` | media types of OCI and Docker |
 //! | `resolve`, `inspect` | [`Documents`]: from a name to an image, for registries and layouts alike |
 //! | `assemble` | [`assemble()`]: built images to manifests and index |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
 //! | `layout` | [`Layout`], [`LayoutContent`]: reading and writing OCI layouts |
-//! | `validate` | [`validate()`]: the oracle of the tests |
-//! | `parallel`, `printable` | work by a few threads; text of others, fit to be shown |
-//! | `error` | what goes wrong |
+//! | `validate` | [`validate()`]: the check that tests run on every image |
+//! | `parallel`, `printable` | work on a few threads; text of others, made safe to show |
+//! | `error` | errors |
 
 pub mod document;
 pub mod parallel;

@@ -1,9 +1,10 @@
-//! Media types of documents: OCI's, as `oci-spec` names them, and Docker's, which mean the same.
+//! Media types of documents: those of OCI, by the names of `oci-spec`, and those of Docker, which
+//! mean the same.
 
 use oci_spec::image::{MediaType, ToDockerV2S2 as _};
 
-/// Returns the media type that `text` stands for. Docker's types of documents are taken for those
-/// of OCI: their members are the same.
+/// Parses a media type. Docker's types of documents give those of OCI, since the members are the
+/// same.
 pub(crate) fn of(text: &str) -> MediaType {
     let documents = [MediaType::ImageIndex, MediaType::ImageManifest, MediaType::ImageConfig];
     let is_docker = |own: &MediaType| own.to_docker_v2s2().is_ok_and(|docker| docker == text);

@@ -1,12 +1,12 @@
-//! The same work on many things, by a few threads.
+//! The same work on many items, on a few threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::Span;
 
-/// Does `work` on each item, `jobs` at a time, and returns the first error; after it nothing new
-/// is begun.
+/// Does `work` on each item, on up to `jobs` items at once, and returns the first error. No item is
+/// begun after an error.
 pub fn for_each<T: Sync, E: Send>(
     jobs: usize,
     items: &[T],

@@ -1,6 +1,6 @@
-//! Text of servers and files, made fit to be shown.
+//! Text of servers and files, made safe to show.
 
-/// Returns at most `limit` characters of `text`, those that steer a terminal escaped.
+/// Returns at most `limit` characters of `text`; those that control a terminal are escaped.
 pub fn printable(text: &str, limit: usize) -> String {
     let steers = |c: char| {
         c.is_control()

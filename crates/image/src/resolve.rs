@@ -1,4 +1,4 @@
-//! From a reference to one image: which manifest of an index, and what its configuration says.
+//! From a reference to the image for a platform: manifest and configuration.
 //!
 //! **Source** — OCI image-spec `image-index.md`; containerd's platform matching.
 
@@ -10,26 +10,26 @@ use xbuild_model::{
 use crate::document::{Document, is_image, is_index, parse_config};
 use crate::error::{DocumentError, ResolveError};
 
-/// How deep indexes may be nested: the root, and those that it names.
+/// Depth of nested indexes: the root, and the indexes that it names.
 const MAX_NESTING: usize = 2;
-/// How many manifests are read because their index entry names no platform. An index of 4 MiB
-/// could name thousands.
+/// Manifests that are read because their index entry names no platform. An index of 4 MiB could
+/// name thousands.
 const MAX_UNNAMED: usize = 16;
 
-/// A place that manifests are read from: a repository or a layout. Whatever it returns was
-/// checked against size and digest.
+/// The documents of an image in a repository or a layout. Implementations check size and digest of
+/// each document.
 pub trait Documents {
-    /// Why a document could not be read, or is not an image's.
+    /// The error of reading and resolving.
     type Error: From<ResolveError>;
 
-    /// Returns what was asked for, for display.
+    /// Returns the name of the image, for display.
     fn name(&self) -> &str;
 
-    /// Returns where the blobs beside the manifests are.
+    /// Returns the place of the image's blobs.
     fn blob_source(&self) -> BlobSource;
 
-    /// Returns the manifest or index that was asked for; its descriptor has the media type that
-    /// the document was found to be of.
+    /// Returns the manifest or index that the name stands for. The media type of the descriptor is
+    /// the one found in the document.
     fn root(&self) -> Result<(Descriptor, Bytes), Self::Error>;
 
     /// Returns a manifest or index.
@@ -41,8 +41,8 @@ pub trait Documents {
 
 /// Resolves the root of `documents` for a platform.
 ///
-/// An index must have an image that serves for the platform. An image without an index is taken
-/// whatever its platform, which the result tells.
+/// An index must have an image that runs on the platform. An image without an index is returned
+/// even if its platform is another one; the result names it.
 pub fn resolve<D: Documents>(
     documents: &D,
     platform: &Platform,
@@ -82,7 +82,7 @@ struct Candidate {
     platform: Platform,
 }
 
-/// Adds the images of an index, and of those in it, to `candidates`.
+/// Adds the images of an index and of its nested indexes to `candidates`.
 fn collect<D: Documents>(
     documents: &D,
     descriptor: &Descriptor,
@@ -118,13 +118,13 @@ fn collect<D: Documents>(
     Ok(())
 }
 
-/// Returns whether an index entry is what is told about an image, and no image.
+/// Returns whether an index entry is an attestation about an image.
 pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
     entry.annotations.contains_key("vnd.docker.reference.type")
         || entry.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
 }
 
-/// Returns the best image for the platform, the first of equally good ones.
+/// Returns the best image for the platform; the first of several equally good ones.
 fn choose<'a>(candidates: &'a [Candidate], platform: &Platform) -> Option<&'a Candidate> {
     let accepted = platform.accepted();
     accepted.iter().find_map(|wanted| candidates.iter().find(|c| c.platform == *wanted))
@@ -141,8 +141,8 @@ fn list(candidates: &[Candidate]) -> String {
     crate::printable::printable(&text, 1000)
 }
 
-/// Checks that an image is of the system and processor that its index entry says. Variants are
-/// not compared: many configurations leave theirs out.
+/// Checks that an image has the operating system and architecture of its index entry. Variants are
+/// not compared, since many configurations leave them out.
 fn check_platform(
     documents: &impl Documents,
     chosen: &Candidate,
@@ -159,7 +159,7 @@ fn check_platform(
     }
 }
 
-/// Returns the platform that a configuration names, `None` for the old ones that name none.
+/// Returns the platform that a configuration names; `None` for old ones without a platform.
 pub(crate) fn platform_of(config: &ImageConfig) -> Option<Platform> {
     let named = !config.os.is_empty() && !config.architecture.is_empty();
     named.then(|| config.platform())
@@ -189,7 +189,7 @@ fn image(
     }
 }
 
-/// Reads a manifest that an index, or nobody, said to be one.
+/// Reads a manifest.
 pub(crate) fn read_manifest<D: Documents>(
     documents: &D,
     descriptor: &Descriptor,
@@ -197,7 +197,7 @@ pub(crate) fn read_manifest<D: Documents>(
     let bytes = documents.manifest(descriptor)?;
     match parse(documents, descriptor, &bytes)? {
         Document::Manifest(manifest) => Ok(manifest),
-        // The media type of the descriptor was not an index's: `parse` refuses this.
+        // `parse` refuses an index unless the descriptor has the media type of one.
         Document::Index(_) => {
             let source = DocumentError::NotAnImage { what: "an index".to_owned() };
             Err(invalid(documents, "manifest", descriptor, source).into())

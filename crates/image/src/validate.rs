@@ -1,4 +1,4 @@
-//! The oracle for images: everything that can be checked about one, from its root down.
+//! Validation of images: all that can be checked, from the root down.
 
 use std::io::{self, BufReader, Read};
 
@@ -12,10 +12,10 @@ use crate::document::{
 use crate::error::{DocumentError, ValidateError};
 use crate::resolve::{is_attestation, platform_of};
 
-/// Gives the bytes of a blob.
+/// Opens a blob.
 pub type BlobReaderFn<'a> = dyn Fn(&Descriptor) -> io::Result<Box<dyn Read>> + 'a;
 
-/// What was found to be sound.
+/// The result of a validation without fault.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Validated {
     /// The manifest or index.
@@ -24,7 +24,7 @@ pub struct Validated {
     pub images: Vec<ValidatedImage>,
 }
 
-/// An image that was found to be sound.
+/// A valid image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidatedImage {
     /// The manifest's descriptor.
@@ -35,10 +35,10 @@ pub struct ValidatedImage {
     pub config: ImageConfig,
 }
 
-/// Checks an image or an index of them: sizes and digests of all blobs, diff IDs of the unpacked
-/// layers, the history, and that the platforms of index and configurations agree.
+/// Checks an image, or an index of images: sizes and digests of all blobs, diff IDs of the
+/// uncompressed layers, the history, and whether index and configurations name the same platforms.
 ///
-/// **Errors** — the first thing that is wrong.
+/// **Errors** — the first fault.
 pub fn validate(root: &Descriptor, read: &BlobReaderFn<'_>) -> Result<Validated, ValidateError> {
     let mut images = Vec::new();
     match document(root, read)? {
@@ -106,7 +106,7 @@ fn check_platform(descriptor: &Descriptor, config: &ImageConfig) -> Result<(), V
     }
 }
 
-/// Reads a layer to its end, hashing what is stored and what it unpacks to.
+/// Reads a layer to its end and hashes the stored and the uncompressed bytes.
 fn check_layer(
     layer: &Descriptor,
     diff_id: &DiffId,
@@ -124,7 +124,7 @@ fn check_layer(
         Some(Compression::None) | None => hash(&mut stored),
     };
     let actual = actual.map_err(failed)?;
-    // Whatever is behind the compressed stream belongs to the blob as well.
+    // Bytes behind the compressed stream belong to the blob as well.
     io::copy(&mut stored, &mut io::sink()).map_err(failed)?;
     let (digest, size) = stored.finish();
     if size != layer.size {
@@ -174,7 +174,7 @@ fn hash(reader: impl Read) -> io::Result<Digest> {
     Ok(reader.finish().0)
 }
 
-/// Hashes what is read through it.
+/// Hashes the bytes that are read through it.
 struct Hashing<R> {
     inner: R,
     hash: Sha256,

@@ -1,4 +1,4 @@
-//! Who we are at which registry, and how it is told.
+//! Authentication: credentials, and the `Authorization` header made from them.
 
 pub(crate) mod challenge;
 pub(crate) mod credential;

@@ -1,4 +1,4 @@
-//! Reading a blob of a registry as a stream that heals itself.
+//! Reading a blob of a registry as a stream that resumes by itself.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use crate::endpoint::Endpoint;
 use crate::error::{PullError, RequestError};
 use crate::request::Call;
 
-/// After how many bytes without a failure earlier ones are forgotten.
+/// Bytes without a failure after which earlier failures no longer count.
 const FORGIVEN_AFTER: u64 = 1 << 20;
 
-/// The bytes of a blob, from some offset to its end.
+/// The bytes of a blob from an offset to its end.
 ///
-/// When the connection breaks, the rest is asked for again. The size is checked, the digest is
-/// not: that is up to whoever has all the bytes.
+/// When the connection breaks, the rest is requested again. The reader checks the size but not the
+/// digest, which its caller knows after the last byte.
 pub(crate) struct BlobReader {
     connections: Arc<Connections>,
     endpoint: Endpoint,
     repository: String,
     descriptor: Descriptor,
-    /// Offset of the next byte that `read` returns.
+    /// The offset of the next byte that `read` returns.
     position: u64,
-    /// What came and was not read yet.
+    /// Bytes that came and were not read yet.
     chunk: Bytes,
     response: Option<Response>,
-    /// Bytes at the beginning of the response that were read before.
+    /// The number of bytes to skip at the beginning of the response: they were read before.
     discard: u64,
-    /// Set when the server does not serve the range that is asked for.
+    /// Set once the server has not served the requested range.
     ignores_range: bool,
     failures: u32,
     since_failure: u64,
     finished: bool,
-    /// From the first request to the last byte, or until nobody reads any more.
+    /// It lasts from the first request until the reader is dropped.
     span: Span,
 }
 
 impl BlobReader {
-    /// Asks for the blob; returns once the server has begun to answer.
+    /// Requests the blob; returns once the answer has begun.
     pub(crate) fn open(
         connections: Arc<Connections>,
         endpoint: Endpoint,
@@ -87,7 +87,7 @@ impl BlobReader {
         };
         match begins_at {
             Some(begin) if begin <= self.position => self.discard = self.position - begin,
-            // Another part than was asked for: the whole can still be had.
+            // It is another range. Request the whole blob.
             _ if !self.ignores_range => {
                 self.ignores_range = true;
                 return self.connect();
@@ -143,11 +143,11 @@ impl BlobReader {
         }
     }
 
-    /// Waits before the rest is asked for again, if that is worth it.
+    /// Waits before the rest is requested again, if another attempt may help.
     fn recover(&mut self, source: RequestError) -> Result<(), PullError> {
         self.response = None;
         if self.position == self.descriptor.size {
-            // All bytes are here; whatever else the server had to say does not matter.
+            // All bytes are here: what failed was the end of the answer.
             self.finished = true;
             return Ok(());
         }
@@ -193,7 +193,7 @@ impl Read for BlobReader {
     }
 }
 
-/// Returns the offset that a partial answer begins at.
+/// Returns the offset at which a partial answer begins.
 fn content_range(response: &Response) -> Option<u64> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     text.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()

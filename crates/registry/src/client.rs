@@ -1,5 +1,4 @@
-//! The client: what other crates talk to. Its methods block, and a build that needs no registry
-//! starts no thread here.
+//! The client. Its methods block; a build that needs no registry starts no thread here.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,18 +28,18 @@ use crate::request::Call;
 
 /// Keeps manifests and configurations between runs, by digest.
 ///
-/// The bytes that it returns are checked like those of a registry.
+/// The bytes that it returns are checked as those of a registry are.
 pub trait DocumentCache: Send + Sync + fmt::Debug {
     /// Returns the bytes of a document, if they are there.
     fn get(&self, digest: &Digest) -> Option<Vec<u8>>;
 
-    /// Keeps a document. A failure to do so is the cache's own affair.
+    /// Keeps a document. The cache may fail to: then the document is requested again.
     fn put(&self, digest: &Digest, bytes: &[u8]);
 }
 
-/// A client for any number of registries. Clones share connections, tokens and what was read.
+/// A client for any number of registries. Clones share connections, tokens and documents.
 ///
-/// A tag is asked for once: all platforms of a build see the same image, even when the tag moves
+/// A tag is resolved once: all platforms of a build see the same image, even if the tag moves
 /// meanwhile. **Source** — OCI distribution-spec 1.1.
 ///
 /// ```no_run
@@ -58,10 +57,10 @@ pub struct Client {
     cache: Option<Arc<dyn DocumentCache>>,
 }
 
-/// What was read by this client and its clones.
+/// The documents that this client and its clones have read.
 #[derive(Debug, Default)]
 struct Known {
-    /// What the tags were found to name.
+    /// Reference -> the manifest or index that it names.
     roots: Mutex<HashMap<Reference, (Descriptor, Bytes)>>,
     /// Registry, repository and digest -> document.
     documents: Mutex<HashMap<(String, String, Digest), Bytes>>,
@@ -83,7 +82,8 @@ impl Client {
 
     /// Returns the image that a reference names for a platform. No layer is pulled.
     ///
-    /// An image that is not in an index is taken whatever its platform; the result says which.
+    /// An image without an index is returned even if its platform is another one; the result names
+    /// it.
     ///
     /// **Errors** — [`PullError::NotFound`], [`PullError::Image`] and [`PullError::Request`].
     pub fn resolve(
@@ -148,7 +148,7 @@ struct Repository<'a> {
 }
 
 impl Repository<'_> {
-    /// Gets a manifest by tag or digest, with the media type of the answer.
+    /// Requests a manifest by tag or digest and returns it with the media type of the answer.
     fn get_manifest(&self, by: &str) -> Result<(Option<String>, Bytes), PullError> {
         let repository = self.reference.repository();
         let scope = Scope::pull(repository);
@@ -159,7 +159,7 @@ impl Repository<'_> {
         }
         let (headers, bytes) = self.fetch(&call, MAX_MANIFEST)?;
         let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        // Parameters, such as a charset, say nothing about JSON.
+        // Parameters such as a charset mean nothing for JSON.
         let bare = media_type.map(|t| t.split(';').next().unwrap_or(t).trim().to_owned());
         Ok((bare, bytes))
     }
@@ -174,7 +174,7 @@ impl Repository<'_> {
         })
     }
 
-    /// Returns a document by its descriptor: one that was read before, or what `get` gets.
+    /// Returns a document by its descriptor: from memory, from the cache, or else from `get`.
     fn document(
         &self,
         what: &'static str,
@@ -192,7 +192,7 @@ impl Repository<'_> {
         let documents = &self.client.known.documents;
         let known = documents.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(bytes) = known.or_else(|| self.cached(&descriptor.digest)) {
-            // A cache may be damaged: then the registry is asked.
+            // The cache may be damaged: then `get` decides.
             if check_bytes(descriptor, &bytes).is_ok() {
                 return Ok(bytes);
             }
@@ -221,8 +221,8 @@ impl Repository<'_> {
             .into()
     }
 
-    /// Gets the root and works out what it is. The digest is that of the bytes: what a header
-    /// says about it is not asked.
+    /// Requests the root and finds its media type. The digest is computed from the bytes; headers
+    /// do not count.
     fn get_root(&self) -> Result<(Descriptor, Bytes), PullError> {
         let pinned = self.reference.digest();
         let cached = pinned.and_then(|pinned| {
@@ -267,7 +267,7 @@ impl Documents for Repository<'_> {
             return Ok(root);
         }
         let root = self.get_root()?;
-        // Another thread may have been faster: everybody goes on with what came first.
+        // Another thread may have been faster: all use the document that came first.
         let mut roots = roots.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(roots.entry(self.reference.clone()).or_insert(root).clone())
     }

@@ -14,8 +14,8 @@ use crate::error::RequestError;
 use crate::options::ClientOptions;
 use crate::request::{Call, Requests};
 
-/// Threads for connections. They only move bytes, hashing and compression happen elsewhere: two
-/// keep a slow TLS stream from holding up the others.
+/// Threads for connections. They only move bytes; hashing and compression happen elsewhere. With
+/// two, a slow TLS stream does not hold up the others.
 const WORKERS: usize = 2;
 
 /// Requests, and the runtime that they are made on.
@@ -27,7 +27,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Returns connections of which none is open yet.
+    /// Returns a value without open connections.
     pub(crate) fn new(options: ClientOptions) -> Self {
         let options = Arc::new(options);
         Self { requests: Requests::new(Arc::clone(&options)), options, runtime: OnceLock::new() }
@@ -40,7 +40,7 @@ impl Connections {
 
     /// Waits before another attempt; see [`Requests::wait`].
     pub(crate) fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
-        // Without a runtime there was no request whose failure could be waited for.
+        // Only making the runtime can fail, and the failed request was made on it.
         let _ = self.block_on(self.requests.wait(endpoint, failures, error));
     }
 
@@ -50,7 +50,7 @@ impl Connections {
     }
 
     /// Makes a request and returns headers and body, which has at most `limit` bytes. A body that
-    /// breaks off is asked for again.
+    /// breaks off is requested again.
     pub(crate) fn fetch(
         &self,
         call: &Call<'_>,
@@ -92,7 +92,7 @@ impl Connections {
 impl Drop for Connections {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Idle connections and a name that is still being looked up hold nobody up.
+            // Do not wait for idle connections or for a name that is still being looked up.
             runtime.shutdown_background();
         }
     }

@@ -1,19 +1,20 @@
-//! Text of a server about a failure, made fit to be shown.
+//! The explanation that a server gives for a failure, made printable.
 
 use std::fmt;
 
 use xbuild_image::printable::printable;
 
-/// What a server said about a failure: at most 300 characters, control characters escaped.
+/// The explanation that a server gives for a failure: at most 300 characters, control characters
+/// escaped.
 ///
-/// Displays as nothing, or as `: ` and the text, to be put behind a status.
+/// Displays as nothing, or as `: ` and the text, to follow a status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detail(String);
 
 impl Detail {
-    /// Returns what can be shown of the body of a failure.
+    /// Returns the explanation in the body of an answer; empty for a body of another form.
     ///
-    /// **Source** — OCI distribution-spec § Error Codes; of other bodies nothing is shown.
+    /// **Source** — OCI distribution-spec § Error Codes.
     pub fn of_body(body: &[u8]) -> Self {
         #[derive(serde::Deserialize)]
         struct Body {

@@ -1,4 +1,4 @@
-//! Where the API of a registry is.
+//! The URLs of a registry's API.
 
 use reqwest::Url;
 use xbuild_model::Digest;
@@ -56,8 +56,8 @@ impl Endpoint {
         self.url(&format!("{repository}/blobs/uploads/"))
     }
 
-    /// Repositories, tags and digests are parsed values: none of their characters means anything
-    /// in a path.
+    /// Joins a path. Repositories, tags and digests are parsed values: no character of theirs has a
+    /// meaning in a path.
     fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("/v2/{path}"));
@@ -65,8 +65,7 @@ impl Endpoint {
     }
 }
 
-/// Returns whether the URL parser understood the host as it was written: `1.2` must not become
-/// `1.0.0.2`.
+/// Returns whether the URL parser took the host as written: `1.2` must not become `1.0.0.2`.
 fn is_same_host(url: &Url, host: &str) -> bool {
     let written = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

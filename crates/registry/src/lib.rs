@@ -1,19 +1,20 @@
-//! Registries: pulling and pushing images, and files of web servers.
+//! Registries: pulling and pushing images, and downloading files of web servers.
 //!
-//! The API blocks; the connections' runtime is an inner affair ([`Client`]). What is read is
-//! bounded and checked: manifests and configurations here, blobs by whoever reads them to the end.
-//! Sources: OCI distribution-spec 1.1, and distribution's token authentication specification.
+//! The functions block; connections have a runtime of their own. Manifests and configurations are
+//! bounded and checked here, blobs by the function that reads them to the end. Sources: OCI
+//! distribution-spec 1.1, and distribution's token authentication specification.
 //!
-//! | module | what |
+//! | module | owns |
 //! | --- | --- |
 //! | `client`, `blob_read` | [`Client`]: resolve, inspect, open blobs |
 //! | `push`, `push_ahead`, `upload` | [`Push`]: blobs, manifests, tags |
+//! | `http` | [`Client::download`]: files of web servers |
+//! | `connections` | connections for callers that block |
 //! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
 //! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
-//! | `http` | [`Client::download`]: files of web servers |
-//! | `connections`, `transport` | connections for callers that block; one HTTP exchange |
+//! | `transport` | one HTTP exchange, its bounds and its redirects |
 //! | `options` | [`ClientOptions`] |
-//! | `error`, `detail` | what goes wrong, and how it is shown |
+//! | `error`, `detail` | errors, and the explanations of servers |
 
 mod auth;
 mod blob_read;

@@ -1,4 +1,4 @@
-//! What a client is told by its user.
+//! The options of a client.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,23 +9,22 @@ use crate::auth::credentials::Credentials;
 /// Options of a [`crate::Client`]. The defaults suit a public registry without a login.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Who we are where.
+    /// The user's credentials.
     pub credentials: Credentials,
-    /// Registries, host and port as in a reference, that are spoken to over plain HTTP. Those on
-    /// a loopback address always are; all others never, whatever they answer.
+    /// Registries that are spoken to over plain HTTP, host and port as in a reference. Registries
+    /// on a loopback address always are, all others never.
     pub insecure: BTreeSet<String>,
-    /// Whether credentials may go to registries of `insecure`, where anybody on the way can read
-    /// them.
+    /// Whether credentials may go to registries of `insecure`. Anybody on the way can read them.
     pub insecure_credentials: bool,
-    /// Certificates to trust besides the system's; each value is PEM text with any number.
+    /// Certificates to trust besides the system's: PEM texts, each with any number of certificates.
     pub extra_roots: Vec<Vec<u8>>,
     /// Proxies.
     pub proxies: Proxies,
-    /// How often and when a failed request is made again.
+    /// The attempts at a request.
     pub retries: Retries,
-    /// When to give up on a silent server.
+    /// The times after which a silent server is given up.
     pub timeouts: Timeouts,
-    /// How many blobs are pushed at a time, at least one.
+    /// Blobs that are pushed at a time; at least one.
     pub jobs: usize,
 }
 
@@ -44,15 +43,15 @@ impl Default for ClientOptions {
     }
 }
 
-/// The proxies to use, in the meaning of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`. Loopback is
-/// never asked through a proxy.
+/// Proxies, with the meaning of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`. Loopback addresses are
+/// always reached directly.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// The proxy for `http` URLs.
     pub http: Option<String>,
     /// The proxy for `https` URLs.
     pub https: Option<String>,
-    /// Hosts, domains and networks that are reached directly, joined by commas.
+    /// Hosts, domains and networks to reach directly, joined by commas.
     pub bypass: String,
 }
 
@@ -67,14 +66,14 @@ impl fmt::Debug for Proxies {
     }
 }
 
-/// How often and when a failed request is made again.
+/// The attempts at a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retries {
-    /// How often a request is made at most, at least once.
+    /// Attempts at most; at least one.
     pub attempts: u32,
-    /// The wait before the second attempt; it doubles with each further one.
+    /// The wait before the second attempt; it doubles with each further attempt.
     pub first_delay: Duration,
-    /// The longest wait, whatever the server asks for.
+    /// The longest wait, even if the server asks for more.
     pub max_delay: Duration,
 }
 
@@ -88,14 +87,14 @@ impl Default for Retries {
     }
 }
 
-/// When to give up on a silent server. All of these count from the last sign of life.
+/// Times after which a silent server is given up, counted from its last sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection to be made.
+    /// Until a connection is made.
     pub connect: Duration,
-    /// For the next bytes of an answer, or for the server to take the next bytes of a blob.
+    /// Until the next bytes of an answer come, or the server takes the next bytes of a blob.
     pub stall: Duration,
-    /// For the answer after the last byte of a blob was sent: registries hash it then.
+    /// Until the answer comes after the last byte of a blob: registries hash the blob then.
     pub commit: Duration,
 }
 

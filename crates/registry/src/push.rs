@@ -1,7 +1,7 @@
 //! Pushing assembled images: blobs, then manifests, then tags.
 //!
-//! A tag moves only when everything below it is in the registry, in all registries that the push
-//! goes to. **Source** — OCI distribution-spec § Push.
+//! A tag moves only once all blobs and manifests are in all registries that the push goes to.
+//! **Source** — OCI distribution-spec § Push.
 
 use std::fmt;
 use std::io;
@@ -23,15 +23,15 @@ use crate::error::{PushError, RequestError};
 use crate::request::{Call, Payload};
 use crate::upload::{Mount, UploadError, Uploads};
 
-/// What to push, and where to.
+/// A push: images and their destinations.
 pub struct Push<'a> {
     /// The tags to move; at least one. Several may be of one repository.
     pub targets: &'a [Reference],
-    /// Leaves the tags alone: the result is to be had by its digest only.
+    /// Moves no tag: the images can be pulled only by their digests.
     pub by_digest: bool,
     /// The images.
     pub built: &'a Built<'a>,
-    /// Told what happens, from several threads.
+    /// Called for each event, by several threads.
     pub progress: &'a (dyn Fn(PushEvent<'_>) + Sync),
 }
 
@@ -45,38 +45,38 @@ impl fmt::Debug for Push<'_> {
     }
 }
 
-/// What happens during a push. `repository` is registry and repository.
+/// An event of a push. `repository` is registry and repository.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum PushEvent<'a> {
-    /// A blob is about to be looked for.
+    /// The push of a blob begins.
     Started {
-        /// Where it goes.
+        /// The destination.
         repository: &'a str,
         /// The blob.
         blob: &'a Descriptor,
     },
-    /// Some bytes more of a blob were sent; after a failure some are sent, and told, again.
+    /// More bytes of a blob were sent. After a failure, bytes are sent and counted again.
     Sent {
-        /// Where it goes.
+        /// The destination.
         repository: &'a str,
         /// The blob.
         blob: &'a Descriptor,
-        /// How many bytes.
+        /// The number of bytes.
         bytes: u64,
     },
     /// A blob is in the repository.
     Finished {
-        /// Where it went.
+        /// The destination.
         repository: &'a str,
         /// The blob.
         blob: &'a Descriptor,
-        /// How it got there.
+        /// How the blob got there.
         how: BlobOutcome,
     },
     /// A manifest, or the index, is in the repository.
     Manifest {
-        /// Where it went.
+        /// The destination.
         repository: &'a str,
         /// Its descriptor.
         manifest: &'a Descriptor,
@@ -85,7 +85,7 @@ pub enum PushEvent<'a> {
     Tagged {
         /// The tag.
         reference: &'a Reference,
-        /// What it names.
+        /// The digest that the tag names.
         digest: &'a Digest,
     },
 }
@@ -93,9 +93,9 @@ pub enum PushEvent<'a> {
 /// How a blob got into a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobOutcome {
-    /// It was there.
+    /// The repository had it.
     Present,
-    /// It was taken over from another repository of the registry.
+    /// The registry took it over from another of its repositories.
     Mounted,
     /// It was sent.
     Uploaded,
@@ -111,21 +111,21 @@ impl fmt::Display for BlobOutcome {
     }
 }
 
-/// A repository that is pushed to.
+/// A repository of the push.
 struct Destination<'a> {
     client: &'a Client,
     endpoint: Endpoint,
     reference: &'a Reference,
     name: String,
-    /// Repositories of the same registry that have all blobs already.
+    /// Repositories of the same registry that have all blobs by now.
     siblings: Vec<&'a str>,
 }
 
 impl Client {
     /// Pushes images.
     ///
-    /// **Errors** — the first failure; others are not waited for. No tag was moved then, unless
-    /// it was a tag that failed: those before it in `targets` were.
+    /// **Errors** — the first failure. No tag has moved by then, unless moving a tag failed: those
+    /// before it in `targets` have.
     pub fn push(&self, push: &Push<'_>) -> Result<(), PushError> {
         let destinations = self.destinations(push)?;
         let (root, bytes) = push.built.assembled.root();
@@ -152,7 +152,7 @@ impl Client {
         Ok(())
     }
 
-    /// Returns the repositories of the targets, each once, in their order.
+    /// Returns the repositories of the targets, each once, in the order of the targets.
     fn destinations<'a>(&'a self, push: &Push<'a>) -> Result<Vec<Destination<'a>>, PushError> {
         let mut destinations: Vec<Destination<'_>> = Vec::new();
         for target in push.targets {
@@ -163,7 +163,7 @@ impl Client {
             let endpoint =
                 Endpoint::of(target.registry(), &self.connections.options).map_err(|source| {
                     PushError::Request {
-                        what: "anything".to_owned(),
+                        what: "images".to_owned(),
                         repository: name.clone(),
                         source: Box::new(source),
                     }
@@ -185,7 +185,7 @@ fn is_same_repository(a: &Reference, b: &Reference) -> bool {
 impl Destination<'_> {
     fn push_blobs(&self, push: &Push<'_>) -> Result<(), PushError> {
         let mut blobs = push.built.assembled.blobs();
-        // The largest first, so that no thread is left alone with it at the end.
+        // Largest first: no thread is left alone with a large blob at the end.
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
         for_each(self.client.connections.options.jobs, &blobs, |blob| self.push_blob(push, blob))
     }
@@ -235,8 +235,8 @@ impl Destination<'_> {
         Ok(BlobOutcome::Uploaded)
     }
 
-    /// Returns a repository of this registry that has the blob: one that was pushed to just now,
-    /// else the one that the base image was pulled from.
+    /// Returns a repository of this registry that has the blob: one of this push, else the one that
+    /// the base image was pulled from.
     fn mountable<'b>(&'b self, base: Option<&'b ImageLayer>) -> Option<&'b str> {
         let base = base.and_then(|layer| match &layer.source {
             BlobSource::Registry { registry, repository } => Some((registry, repository)),

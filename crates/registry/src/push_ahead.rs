@@ -1,7 +1,7 @@
-//! Sending layers before there is an image to push: while it is built, and while they are written.
+//! Sending layers ahead of their image: while it is built, even while a layer is written.
 //!
-//! Nothing depends on it: whatever is missing in the end [`Client::push`] sends, and what is wrong
-//! it tells. So all that is said here is whether a blob is there.
+//! Nothing depends on it: [`Client::push`] sends the blobs that are missing in the end and reports
+//! failures. So the functions here only return whether the blob is there.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +17,8 @@ use crate::endpoint::Endpoint;
 use crate::upload::{UploadError, Uploads};
 
 impl Client {
-    /// Puts a blob into the repository of `target`, unless it is there. Returns whether it is.
+    /// Puts a blob into the repository of `target` unless it has it. Returns whether the blob is
+    /// there.
     pub fn push_blob(&self, target: &Reference, blob: &Descriptor, file: &File) -> bool {
         let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
         self.ahead(target, |uploads| {
@@ -31,9 +32,9 @@ impl Client {
         })
     }
 
-    /// Puts a blob into the repository of `target` whose size and digest are not known yet: `bytes`
-    /// may come as slowly as they are made, and at their end `digest` tells what they were. Returns
-    /// whether it is there; nothing is tried twice.
+    /// Puts a blob into the repository of `target` while it is made: `bytes` may come slowly, and
+    /// after the last one `digest` returns their digest. Returns whether the blob is there; there
+    /// is only one attempt.
     pub fn push_stream(
         &self,
         target: &Reference,
@@ -43,7 +44,7 @@ impl Client {
         let bytes = Mutex::new(Some(bytes));
         let open = |_| {
             let taken = bytes.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // After a redirect, or for a new token, they would be needed again.
+            // A redirect or a new token would need them again.
             taken.ok_or_else(|| io::Error::other("the bytes were sent already"))
         };
         let span = debug_span!("blob", digest = Empty).entered();

@@ -23,7 +23,7 @@ pub(crate) struct Call<'a> {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload<'a>,
-    /// Statuses that are answers and no failures, besides 200 to 299.
+    /// Statuses besides 200 to 299 that are not failures.
     pub(crate) accept: &'a [u16],
 }
 
@@ -31,11 +31,11 @@ pub(crate) struct Call<'a> {
 pub(crate) enum Payload<'a> {
     Empty,
     Bytes(Bytes),
-    /// Makes the body anew for each time it has to be sent. Not retried by [`Requests::call`].
+    /// Makes a new body each time one has to be sent. [`Requests::call`] makes one attempt only.
     Stream(&'a (dyn Fn() -> Upload + Sync)),
 }
 
-/// A body that is sent as it is read.
+/// A body that is sent while it is read.
 pub(crate) struct Upload {
     pub(crate) body: reqwest::Body,
     pub(crate) progress: Arc<Progress>,
@@ -64,7 +64,7 @@ impl Requests {
         Self { options, transport, authorizer, gate: Gate::default() }
     }
 
-    /// Makes a request until it has an answer that is no failure, or one that will not change.
+    /// Makes a request until it succeeds, or another attempt would not help.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         let mut failures = 0;
         loop {
@@ -81,8 +81,8 @@ impl Requests {
         }
     }
 
-    /// Waits as long as is fit after `failures` failures in a row. A registry that limits the
-    /// rate holds back all other requests to it as well.
+    /// Waits after `failures` failures in a row. If the registry limits the rate, all other
+    /// requests to it wait too.
     pub(crate) async fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
         let delay = self.options.retries.delay(failures, error.retry_after());
         if error.status() == Some(429) {
@@ -91,7 +91,7 @@ impl Requests {
         tokio::time::sleep(delay).await;
     }
 
-    /// Makes a request once, with the redirects and the one renewal of a token that it needs.
+    /// Makes one attempt: follows redirects, and renews the token once.
     async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         let endpoint = call.endpoint;
         self.gate.pass(endpoint.origin()).await;
@@ -104,7 +104,7 @@ impl Requests {
         let mut challenged = false;
         let mut redirects = 0;
         loop {
-            // Credentials belong to the registry: nobody else sees or asks for them.
+            // Credentials belong to the registry: no other origin gets them or may ask for them.
             let own = origin == *endpoint.origin();
             let header = authorization.as_ref().filter(|_| own);
             let response = self.exchange(call, &url, header).await?;
@@ -167,7 +167,7 @@ impl Requests {
         self.transport.send(request, progress.as_deref()).await
     }
 
-    /// Checks that `from`, the origin of `url`, may send us to `target`.
+    /// Checks that `from`, the origin of `url`, may lead to `target`.
     fn target(&self, from: &Origin, url: &Url, target: &Url) -> Result<Origin, RequestError> {
         from.may_lead_to(target).map_err(|reason| RequestError::Target {
             url: redact(url),

@@ -1,5 +1,5 @@
-//! HTTP, whatever the server: one exchange and its bounds, where it may lead, and waiting between
-//! attempts.
+//! HTTP with any server: one exchange and its bounds, the targets that it may lead to, and the
+//! waits between attempts.
 
 pub(crate) mod exchange;
 pub(crate) mod origin;

@@ -1,4 +1,4 @@
-//! How the files of a commit look: the same wherever and whenever they were fetched.
+//! Modes and times of a commit's files: the same on every machine at any time.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-/// How deep a commit's folders may be nested. Each level holds a descriptor open; git itself
-/// cannot write paths of more than 4096 bytes.
+/// Depth of a commit's folders. Each level holds a descriptor open; git itself cannot write paths
+/// of more than 4096 bytes.
 const MAX_DEPTH: usize = 512;
 
-/// Returns the folder `path` of a checkout; `None` if a part of it is anything but a folder: a
-/// link could lead to files of this machine.
+/// Returns the folder `path` of a checkout; `None` if a component is not a folder, since a link
+/// could lead to files of this machine.
 pub(crate) fn folder(root: &Path, path: &str) -> Option<PathBuf> {
     let mut found = root.to_owned();
     for part in path.split('/') {
@@ -29,8 +29,9 @@ pub(crate) fn folder(root: &Path, path: &str) -> Option<PathBuf> {
     Some(found)
 }
 
-/// Gives all files below `root`, and it, the mode 0644 or 0755 and the time `time` (seconds since
-/// 1970), whatever the umask was. The repositories of submodules go, unless `keep` is set.
+/// Sets the modes of `root` and all files below it to 0644 or 0755, and their times to `time`
+/// (seconds since 1970), independent of the umask. Removes the repositories of submodules unless
+/// `keep`.
 pub(crate) fn level(root: &Path, time: u64, keep: bool) -> io::Result<()> {
     let seconds = i64::try_from(time).unwrap_or(i64::MAX);
     let time = Timespec { tv_sec: seconds, tv_nsec: 0 };

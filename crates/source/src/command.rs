@@ -1,13 +1,13 @@
-//! Running git, so that it executes nothing of a repository's, of a remote's or of the user's
-//! configuration.
+//! Running git so that it executes nothing that a repository, a remote or the user's configuration
+//! names.
 //!
-//! - The environment is empty but for what is listed: no `GIT_*`, no home, no configuration of
-//!   user or system.
-//! - Only `https`, `http`, `ssh` and `git` are spoken, for submodules too; never `ext` or files.
+//! - The environment holds only listed variables: no `GIT_*` of the user, no home, and no
+//!   configuration of user or system.
+//! - Git may use `https`, `http`, `ssh` and `git` only, for submodules too; never `ext` or files.
 //! - No hooks, no templates, no file system monitor, no credential helper, no pager, no prompt.
-//! - It never runs in a folder that somebody else has made: its repositories are new each time.
-//! - Whatever comes from a user stands behind `--`, and was checked not to begin with `-`.
-//! - A secret goes through the environment: arguments are seen by all users of a machine.
+//! - Git runs only in new folders of our own, never in a repository that somebody else made.
+//! - Texts of the user stand behind `--`, and are checked not to begin with `-`.
+//! - Secrets go through the environment: all users of a machine can read arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -24,14 +24,14 @@ use crate::login;
 /// The subcommands that speak to the remote.
 const SPEAKING: &[&str] = &["fetch", "ls-remote", "submodule"];
 
-/// How many bytes of git's output are read: the references of the largest repositories have some
-/// 50 MiB; those that are asked for by name a few lines.
+/// Bytes of git's output that are read. All references of the largest repositories have about
+/// 50 MiB; those requested by name have a few lines.
 const MAX_OUTPUT: u64 = 16 << 20;
 
-/// How many bytes of what git says when it fails are kept, from the end.
+/// Bytes that are kept of git's error output, counted from its end.
 const MAX_SAID: usize = 2000;
 
-/// Settings that hold whatever a configuration says.
+/// Settings that override every configuration.
 const SETTINGS: &[&str] = &[
     "advice.detachedHead=false",
     "core.attributesFile=/dev/null",
@@ -61,12 +61,12 @@ const SETTINGS: &[&str] = &[
 pub(crate) struct Git<'a> {
     program: PathBuf,
     options: &'a FetchOptions,
-    /// Shown in errors.
+    /// The remote, for errors.
     remote: &'a str,
     authorization: Option<String>,
-    /// An empty folder.
+    /// An empty folder, for HOME.
     home: &'a Path,
-    /// Where the repository and its files are.
+    /// The folders of the repository and of its files.
     places: Option<(PathBuf, PathBuf)>,
 }
 
@@ -84,12 +84,12 @@ impl<'a> Git<'a> {
         Ok(Self { program, options, remote, authorization, home, places: None })
     }
 
-    /// Makes the repository `folder` the one to work on, with its files in `work`.
+    /// Sets the repository to work on: its folder, and the folder of its files.
     pub(crate) fn place(&mut self, folder: PathBuf, work: PathBuf) {
         self.places = Some((folder, work));
     }
 
-    /// Runs a subcommand and returns what it wrote.
+    /// Runs a subcommand and returns its output.
     pub(crate) fn run<A: AsRef<OsStr>>(
         &self,
         action: &'static str,
@@ -131,7 +131,7 @@ impl<'a> Git<'a> {
         let mut output = Vec::new();
         let read = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output);
         if read.is_err() || output.len() as u64 > MAX_OUTPUT {
-            // Already gone is as good as killed.
+            // It may have ended by itself.
             let _ = child.kill();
         }
         let status = child.wait().map_err(failed)?;
@@ -159,7 +159,7 @@ impl<'a> Git<'a> {
             ("GIT_OPTIONAL_LOCKS", OsStr::new("0")),
             ("GIT_SSH_COMMAND", OsStr::new("ssh -oBatchMode=yes")),
         ]);
-        // git's own arguments do not reach the processes that it starts for submodules.
+        // Arguments of git do not reach the processes that it starts for submodules.
         let mut allowed = String::from("git:http:https:ssh");
         let mut settings: Vec<&str> = SETTINGS.to_vec();
         if self.options.allow_files {
@@ -168,7 +168,7 @@ impl<'a> Git<'a> {
         }
         command.env("GIT_ALLOW_PROTOCOL", allowed);
         if let Some(authorization) = &self.authorization {
-            // Whoever is redirected to would be told as well.
+            // The target of a redirect would get the secret too.
             settings.push("http.followRedirects=false");
             let key = format!("http.{}/.extraHeader", login::origin(self.remote));
             command.env("GIT_CONFIG_COUNT", "1");
@@ -209,14 +209,14 @@ fn last(mut input: impl Read) -> Vec<u8> {
                 kept.drain(..kept.len().saturating_sub(MAX_SAID));
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // What was said so far explains enough.
+            // The text so far explains enough.
             Err(_) => return kept,
         }
     }
 }
 
-/// Returns what git said on one line, with a colon before it: without control characters, which
-/// a remote may have sent.
+/// Returns git's error output on one line with a colon before it, without control characters: a
+/// remote may have sent them.
 fn printable(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let lines = text.lines().map(|line| {

@@ -1,4 +1,4 @@
-//! Each source is fetched once, whoever asks.
+//! The fetcher: it fetches each source once, for all callers.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,30 +15,30 @@ use xbuild_store::Store;
 use crate::error::FetchError;
 use crate::{git, http};
 
-/// How to fetch.
+/// Options of a [`Fetcher`].
 #[derive(Clone, Default)]
 pub struct FetchOptions {
-    /// Where the program `git` and what it runs are looked for, as in `PATH`.
+    /// The folders that are searched for `git` and the programs that it runs, as in `PATH`.
     pub search_path: OsString,
-    /// What else of the environment git is given: proxies, the socket of the SSH agent.
+    /// Further environment variables for git: proxies, the socket of the SSH agent.
     pub environment: Vec<(String, String)>,
-    /// Where secrets named `GIT_AUTH_TOKEN` and so on are looked up.
+    /// The secrets of the build: `GIT_AUTH_TOKEN`, `HTTP_AUTH_HEADER_HOST` and so on.
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// Whether repositories on this machine (`file://`) may be fetched. For tests: such a
-    /// repository can lead git to files of whoever runs it.
+    /// Whether repositories on this machine (`file://`) may be fetched. Only for tests: such a
+    /// repository can lead git to files of the user.
     pub allow_files: bool,
-    /// Takes what the user should know.
+    /// Takes warnings for the user.
     pub on_warning: Option<Arc<WarningSink>>,
 }
 
 /// Takes warnings, from several threads.
 pub type WarningSink = dyn Fn(&FetchWarning) + Send + Sync;
 
-/// What is worth telling the user.
+/// A warning for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchWarning {
-    /// A repository has submodules, and nobody said whether they are wanted: they are not there.
+    /// A repository has submodules, which were left out because the source does not mention them.
     Submodules {
         /// The repository.
         remote: String,
@@ -46,7 +46,7 @@ pub enum FetchWarning {
 }
 
 impl fmt::Display for FetchWarning {
-    /// Writes one line; names stand as the Dockerfile has them.
+    /// Writes one line; names are written as in the Dockerfile.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Submodules { remote } => write!(
@@ -73,19 +73,19 @@ pub struct Fetcher {
     pub(crate) store: Arc<Store>,
     pub(crate) client: Client,
     pub(crate) options: FetchOptions,
-    /// What was fetched; each with a lock of its own, held while it is being fetched.
+    /// The sources that were fetched, each with a lock that is held while it is fetched.
     done: Mutex<HashMap<RemoteSource, Arc<Mutex<Option<PathBuf>>>>>,
 }
 
 impl Fetcher {
-    /// Makes a fetcher. Nothing is connected or started yet.
+    /// Makes a fetcher. It connects and starts nothing yet.
     pub fn new(store: Arc<Store>, client: Client, options: FetchOptions) -> Self {
         Self { store, client, options, done: Mutex::default() }
     }
 
     /// Returns the folder that a source was fetched to; see [`Sources::fetch`].
     ///
-    /// **Errors** — any; nothing of a failed attempt is kept.
+    /// **Errors** — any; the store keeps nothing of a failed attempt.
     pub fn folder(&self, source: &RemoteSource) -> Result<PathBuf, FetchError> {
         let own = Arc::clone(lock(&self.done).entry(source.clone()).or_default());
         let mut own = lock(&own);
@@ -107,7 +107,7 @@ impl Sources for Fetcher {
     }
 }
 
-/// Locks what is whole at any time: it is only added to.
+/// Locks a value that is whole at any time: it is only added to.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

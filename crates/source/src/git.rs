@@ -1,4 +1,4 @@
-//! Commits of git repositories: which one a reference names, and its files.
+//! Commits of git repositories: the commit that a reference names, and its files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::error::{FetchError, io};
 use crate::fetcher::{FetchWarning, Fetcher};
 use crate::login;
 
-/// What servers say that do not give single commits: then more has to be fetched.
+/// Error texts of servers that do not serve single commits: then more must be fetched.
 const REFUSALS: &[&str] = &["unadvertised", "not our ref", "shallow", "couldn't find remote ref"];
 
 /// The commit that a reference names.
@@ -76,11 +76,11 @@ fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
     if !is_expected && found.name.is_some() {
         return Err(mismatch(source, &found.commit));
     }
-    // A folder of a repository is no repository.
+    // A folder of a repository is not a repository.
     let keep = source.keep_git_dir == Some(true) && source.subdir.is_none();
     let submodules = source.submodules == Some(true);
     let key = key(remote, &found, keep, submodules);
-    // The id of a tag does not tell the commit that a checksum may name.
+    // The checksum may name the commit, which the id of a tag does not tell.
     if let Some(folder) = fetcher.store.source_folder(&key).filter(|_| is_expected) {
         return Ok(folder);
     }
@@ -98,7 +98,7 @@ fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
     Ok(fetcher.store.publish_source(&work, &key)?)
 }
 
-/// Returns the key of a folder of files; of a repository that is kept its references are a part.
+/// Returns the key of a folder of files. If the repository is kept, its reference is a part of it.
 fn key(remote: &str, found: &Found, keep: bool, submodules: bool) -> Digest {
     let reference = found.name.as_deref().filter(|_| keep).unwrap_or_default();
     let object = if keep { found.object() } else { &found.commit };
@@ -146,7 +146,7 @@ fn choose(answer: &str, name: Option<&str>) -> Option<Found> {
     };
     let found = |full: String| {
         let object = object_of(&full)?;
-        // `ref: refs/heads/main` says what HEAD stands for.
+        // `ref: refs/heads/main` names the branch of HEAD.
         let branch = lines.iter().find(|(_, name)| *name == full);
         let branch = branch.and_then(|(to, _)| to.strip_prefix("ref: ")).map(str::to_owned);
         let name = Some(branch.unwrap_or_else(|| full.clone()));
@@ -175,7 +175,7 @@ fn check_out(
     get(git, remote, wanted, found.name.as_deref())?;
     if keep {
         git.run("remote", ["add", "--", "origin", remote])?;
-        // `git describe` and the like look for the reference that was asked for.
+        // `git describe` and others look for the requested reference.
         if let Some(name) = found.name.as_deref().filter(|name| name.starts_with("refs/")) {
             git.run("update-ref", ["--", name, wanted])?;
         }
@@ -215,7 +215,7 @@ fn get(git: &Git<'_>, remote: &str, id: &str, name: Option<&str>) -> Result<(), 
     }))
 }
 
-/// Returns whether a server does not give what it was asked for in that way.
+/// Returns whether a server refused to serve an object in this way.
 fn is_refusal(error: &FetchError) -> bool {
     let FetchError::Git { said, .. } = error else { return false };
     REFUSALS.iter().any(|refusal| said.contains(refusal))

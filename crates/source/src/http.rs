@@ -17,7 +17,7 @@ use crate::error::{FetchError, io as io_error};
 use crate::fetcher::Fetcher;
 use crate::login;
 
-/// The mode of what comes from a web server. **Source** — Dockerfile reference § ADD.
+/// The mode of downloaded files. **Source** — Dockerfile reference § ADD.
 const MODE: u32 = 0o600;
 
 /// Returns the folder with the file.
@@ -32,7 +32,7 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
     let record = store.source_record(&key)?;
     let known = record.as_ref().and_then(|record| store.source_folder(&record.folder));
     if let (Some(folder), Some(_)) = (&known, checksum) {
-        // It was checked when it came.
+        // The checksum was compared when the file was downloaded.
         return Ok(folder.clone());
     }
     let validators = record
@@ -45,7 +45,7 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
     }
 }
 
-/// Downloads the file into a folder of the store; `None` if it is still what `known` says.
+/// Downloads the file into a folder of the store; `None` if it is still the version `known`.
 fn download(
     fetcher: &Fetcher,
     source: &HttpSource,
@@ -73,7 +73,7 @@ fn download(
         let (url, expected) = (url.clone(), expected.clone());
         return Err(FetchError::Checksum { url, expected, actual: digest });
     }
-    // As in the reference: a server that knows no time gives 1970.
+    // As BuildKit does: without a time of the server, 1970.
     let modified = validators.modified().unwrap_or(0);
     let dress = || {
         file.set_permissions(fs::Permissions::from_mode(MODE))?;
@@ -87,7 +87,7 @@ fn download(
     Ok(Some(folder))
 }
 
-/// Makes the file, or makes it empty.
+/// Creates the file, or empties it.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)
 }

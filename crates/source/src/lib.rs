@@ -1,19 +1,19 @@
-//! Remote sources: files of web servers and commits of git repositories, fetched into folders of
-//! the store, each once.
+//! Remote sources: files of web servers and commits of git repositories, each fetched once into a
+//! folder of the store.
 //!
-//! A file that is in the store is asked for with its validators and comes again only if it has
-//! changed; with a checksum it is not asked for at all. A reference of a repository is resolved
-//! once to a commit, and the commit's files are kept.
+//! A file in the store is requested again with its validators, and downloaded only if it has
+//! changed; a file with a checksum is not requested again. A reference of a repository is resolved
+//! once to a commit, whose files are kept.
 //!
-//! Git is the program of that name, run so that neither a repository nor the user's configuration
-//! makes it execute anything (`command`). Sources: `git-config(1)`, `git-fetch(1)`, RFC 9110.
+//! The program `git` runs so that neither a repository nor the user's configuration makes it
+//! execute anything (`command`). Sources: `git-config(1)`, `git-fetch(1)`, RFC 9110.
 //!
-//! | module | what |
+//! | module | owns |
 //! | --- | --- |
-//! | `fetcher` | [`Fetcher`]: each source once, whoever asks |
+//! | `fetcher` | [`Fetcher`]: each source once, for all callers |
 //! | `http` | files of web servers |
-//! | `git`, `command`, `checkout` | commits: which one, how to get it, how its files shall look |
-//! | `login` | who is told which secret |
+//! | `git`, `command`, `checkout` | commits: resolving, fetching, and the modes and times of their files |
+//! | `login` | the secrets for remotes |
 //! | `error` | [`FetchError`] |
 
 mod checkout;

@@ -1,5 +1,5 @@
-//! Who is told which secret: user information of a URL, or a secret of the build whose name has
-//! the host in it.
+//! The secrets for remotes: the user information of a URL, or a secret of the build whose name
+//! holds the host.
 //!
 //! **Source** — Dockerfile reference § ADD, Adding private Git repositories; `docker buildx build`
 //! reference § Git authentication; RFC 7617.
@@ -50,7 +50,7 @@ pub(crate) fn git(fetcher: &Fetcher, source: &GitSource) -> Result<Option<String
     Ok(None)
 }
 
-/// Returns the beginning of a URL up to the path: what a secret is bound to.
+/// Returns the beginning of a URL up to the path. A secret is bound to it.
 pub(crate) fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     url[start..].find('/').map_or(url, |at| &url[..start + at])
@@ -61,7 +61,8 @@ fn host(url: &str) -> &str {
     origin.split_once("://").map_or(origin, |(_, host)| host)
 }
 
-/// Returns host and path of a remote, `URL` or `USER@HOST:PATH`, without user information and query.
+/// Returns host and path of a remote, `URL` or `USER@HOST:PATH`, without user information and
+/// query.
 pub(crate) fn host_and_path(remote: &str) -> (&str, &str) {
     let (place, end) = match remote.split_once("://") {
         Some((_, rest)) => (rest, '/'),
@@ -72,7 +73,7 @@ pub(crate) fn host_and_path(remote: &str) -> (&str, &str) {
     (host, path.split(['?', '#']).next().unwrap_or(path))
 }
 
-/// Returns whether nobody on the way can read what is sent.
+/// Returns whether nobody on the way can read a request.
 fn is_private(url: &str, host: &str) -> bool {
     url.starts_with("https://") || is_loopback(host)
 }

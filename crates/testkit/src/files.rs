@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::listener::Listener;
 use crate::wire::{Request, Response};
 
-/// A web server. It ends with this value.
+/// A web server. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct FileServer {
     listener: Listener,
@@ -17,7 +17,7 @@ pub struct FileServer {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Answers by path and query; the last of several stays.
+    /// Answers by path and query; the last answer is repeated.
     answers: Mutex<BTreeMap<String, Vec<Response>>>,
     log: Mutex<Vec<Request>>,
 }
@@ -36,14 +36,14 @@ impl FileServer {
         format!("http://{}{path}", self.listener.address())
     }
 
-    /// Answers requests of a path with these, one after the other; the last one from then on.
+    /// Sets the answers to requests of a path, given one after the other; the last one is repeated.
     pub fn answer(&self, path: &str, answers: impl IntoIterator<Item = Response>) {
         let answers = answers.into_iter().collect();
         let mut all = self.state.answers.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(path.to_owned(), answers);
     }
 
-    /// Serves a file. Whoever has its `etag` is told so.
+    /// Serves a file. A request with its `etag` is answered 304.
     pub fn put(&self, path: &str, etag: &str, modified: &str, body: impl Into<Vec<u8>>) {
         let response =
             Response::new(200).with("etag", etag).with("last-modified", modified).body(body);

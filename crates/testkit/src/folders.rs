@@ -1,4 +1,4 @@
-//! Folders of this machine, made from text and told as text.
+//! Folders of this machine, made from text and listed as text.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-/// The mark that hides what lower folders of an overlay mount have in a folder.
+/// The attribute that hides the entries of lower folders in a folder of an overlay mount.
 const OPAQUE: &str = "user.overlay.opaque";
 
 /// Makes files below a folder, one a line: `d PATH MODE`, `f PATH MODE - CONTENTS`,
@@ -29,7 +29,7 @@ pub fn make_files(root: &Path, description: &str) {
             modes.push((path, mode));
         }
     }
-    // Afterwards: a folder without write permission could not be filled.
+    // Modes are set last: a folder without write permission could not be filled.
     for (path, mode) in modes {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }

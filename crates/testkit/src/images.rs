@@ -11,7 +11,7 @@ use xbuild_model::{
     ResolvedImage, StepFailure,
 };
 
-/// Images for some platforms. Their layers are not archives: nobody here unpacks them.
+/// Images for some platforms. Their layers are not archives, since these tests do not unpack them.
 #[derive(Debug)]
 pub struct Images {
     /// The documents.
@@ -55,8 +55,8 @@ impl Images {
         self.with_layers(|descriptor| LayerBlob::Stored { descriptor, base: None }, &Nowhere)
     }
 
-    /// Returns the images with the layers of `base` where that came from, unless they were
-    /// `pulled`; the others are in files.
+    /// Returns the images on top of `base`. The layers of `base` are remote, unless they were
+    /// `pulled`; all others are in files.
     pub fn on_base<'a>(
         &'a self,
         base: &ResolvedImage,
@@ -87,7 +87,7 @@ impl Images {
     }
 }
 
-/// Returns a file with these bytes that nobody else sees.
+/// Returns an unnamed file with these bytes.
 pub fn file(bytes: &[u8]) -> Result<File, StepFailure> {
     let write = || {
         let mut file = tempfile::tempfile()?;
@@ -98,7 +98,7 @@ pub fn file(bytes: &[u8]) -> Result<File, StepFailure> {
     write().map_err(|error: io::Error| StepFailure::new(FailureKind::Internal, error))
 }
 
-/// Has no blob.
+/// A place without blobs.
 #[derive(Debug)]
 pub struct Nowhere;
 

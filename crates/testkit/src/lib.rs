@@ -1,5 +1,4 @@
-//! What tests are made of: servers, layers, images, folders, requests and spans. Nothing outside of
-//! tests uses it.
+//! Material for tests: servers, layers, images, folders, requests and spans. Only tests use it.
 
 pub mod files;
 pub mod folders;

@@ -1,10 +1,10 @@
-//! A loopback port on which connections are served, each in a thread of its own.
+//! A loopback port. Each connection is served on a thread of its own.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A port that is listened on until this value is dropped.
+/// A listening port. It is closed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Listener {
     address: SocketAddr,
@@ -12,7 +12,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Starts listening on a free port; `serve` is given each connection, and the address.
+    /// Listens on a free port and calls `serve` with each connection and the address.
     pub(crate) fn start(serve: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static) -> Self {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
@@ -31,7 +31,7 @@ impl Listener {
         Self { address, stopped }
     }
 
-    /// Returns where it listens.
+    /// Returns the address of the port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -40,7 +40,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts; it is gone already if this fails.
+        // Wakes the thread that accepts; if this fails, the thread has ended.
         let _ = TcpStream::connect(self.address);
     }
 }

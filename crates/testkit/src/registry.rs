@@ -1,4 +1,4 @@
-//! A registry in memory, on a loopback port, that fails on request.
+//! A registry in memory, on a loopback port, that fails when a test wants it to.
 //!
 //! **Source** — OCI distribution-spec 1.1; distribution, token authentication specification.
 
@@ -13,7 +13,7 @@ use xbuild_model::Digest;
 use crate::listener::Listener;
 use crate::wire::{Request, Response};
 
-/// What goes wrong with requests of a kind.
+/// A fault of some requests.
 #[derive(Debug, Clone)]
 pub struct Fault {
     method: &'static str,
@@ -22,44 +22,43 @@ pub struct Fault {
     action: Action,
 }
 
-/// How a request fails.
+/// The way in which a request fails.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// It is answered so, and nothing is done.
+    /// The registry gives this answer and does nothing.
     Answer(Response),
     /// The connection breaks after that many bytes of the answer's body.
     CutAnswer(usize),
-    /// The connection breaks after that many bytes of the request's body; they are kept if it
-    /// was an upload.
+    /// The connection breaks after that many bytes of the request's body. An upload keeps them.
     CutRequest(usize),
-    /// The `Range` header is not looked at.
+    /// The registry ignores the `Range` header.
     IgnoreRange,
-    /// The answer is a while in coming.
+    /// The answer comes late.
     Delay(Duration),
 }
 
 impl Fault {
-    /// Returns a fault of the next `times` requests of that method whose target contains `part`.
+    /// Returns a fault of the next `times` requests with that method whose target contains `part`.
     pub fn new(method: &'static str, part: &str, times: usize, action: Action) -> Self {
         Self { method, part: part.to_owned(), times, action }
     }
 }
 
-/// What a registry asks its clients for.
+/// The login that a registry asks for.
 #[derive(Debug, Clone)]
 pub enum Login {
     /// User name and password.
     Basic(String, String),
-    /// A token. It is given for user name and password, and without them if there are none.
+    /// A token, given for user name and password, or to anybody.
     Token {
-        /// Where tokens are had; `None` for the registry's own `/token`.
+        /// The URL that gives tokens; `None` for the registry's own `/token`.
         realm: Option<String>,
-        /// Who gets one.
+        /// The user name and password that get one; `None` for anybody.
         user: Option<(String, String)>,
     },
 }
 
-/// A registry. It ends with this value.
+/// A registry. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Registry {
     listener: Listener,
@@ -105,7 +104,7 @@ impl Registry {
         self.listener.address().to_string()
     }
 
-    /// Makes requests fail; faults that were added first come first.
+    /// Makes requests fail. Faults apply in the order in which they were added.
     pub fn fail(&self, fault: Fault) {
         lock(&self.state.faults).push(fault);
     }
@@ -157,7 +156,7 @@ impl Registry {
         lock(&self.state.content).manifests.get(&key).cloned()
     }
 
-    /// Returns all requests until now, those that failed included, in the order of their ends.
+    /// Returns all requests so far, in the order of their ends; failed ones are included.
     pub fn log(&self) -> Vec<Request> {
         lock(&self.state.log).clone()
     }
@@ -171,7 +170,7 @@ impl Registry {
 
 impl State {
     fn serve(&self, stream: TcpStream, address: SocketAddr) {
-        // Head and body are written apart: without this each answer would wait for an ACK.
+        // Head and body are written separately: otherwise each answer would wait for an ACK.
         let _ = stream.set_nodelay(true);
         let Ok(mut writer) = stream.try_clone() else { return };
         let mut reader = BufReader::new(stream);
@@ -190,7 +189,7 @@ impl State {
                 Ok(Some(request)) => request,
                 Ok(None) => return,
                 Err(_) => {
-                    // The bytes themselves are lost with the error: what counts is how many.
+                    // The bytes are lost with the error; tests need only their number.
                     if let Some((request, after)) = cut_request {
                         self.keep_partial(&request, after);
                         lock(&self.log).push(request);
@@ -232,8 +231,7 @@ impl State {
         Some(fault.action.clone())
     }
 
-    /// Remembers that an upload broke after some bytes. They are zeros here: tests of resuming
-    /// send zeros.
+    /// Records that an upload broke after some bytes, as zeros: tests of resuming send zeros.
     fn keep_partial(&self, request: &Request, bytes: usize) {
         let number = request.path().rsplit('/').next().and_then(|text| text.parse().ok());
         let mut content = lock(&self.content);

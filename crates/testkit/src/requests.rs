@@ -1,10 +1,10 @@
-//! Requests of steps, as a Dockerfile would say them.
+//! Requests of steps, as a Dockerfile writes them.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use xbuild_model::file_op::CopyRequest;
 
-/// Returns what `COPY [--flag..] sources.. dest` asks for, or the same with ADD.
+/// Returns the request of `COPY [--flag..] sources.. dest`, or of the same with ADD.
 pub fn copy(line: &str) -> CopyRequest {
     let mut words: Vec<&str> = line.split(' ').collect();
     let is_add = words.remove(0) == "ADD";

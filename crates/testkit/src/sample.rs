@@ -1,4 +1,4 @@
-//! A layer to measure with: the same bytes each time.
+//! A layer for measurements: the same bytes each time.
 
 #![allow(clippy::unwrap_used, reason = "writing to memory does not fail")]
 
@@ -6,11 +6,11 @@ use std::io::Write;
 
 use xbuild_layer::{Entry, Kind, LayerWriter, Meta, Mtime};
 
-/// Files of the layer; with their sizes about 17 MiB, more than all caches of a core hold.
+/// Number of files in the layer, about 17 MiB: more than all caches of a core hold.
 const FILES: u64 = 2000;
 
-/// Text that shrinks to about two fifths, as programs and sources do: a supply that is the same
-/// each time. Source: Marsaglia, Xorshift RNGs.
+/// An endless text, the same each time, that compresses to about two fifths, as programs and
+/// sources do. **Source** — Marsaglia, Xorshift RNGs.
 struct Supply(u64);
 
 impl Supply {
@@ -24,7 +24,7 @@ impl Supply {
     fn bytes(&mut self, size: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size + 16);
         while bytes.len() < size {
-            // Small numbers are the frequent words; some bytes that no compressor shortens.
+            // Small numbers are frequent words; other bytes no compressor shortens.
             let word = self.number(5000).min(self.number(5000));
             write!(bytes, "{:x} ", word * 0x9e37_79b9).unwrap();
             if word.is_multiple_of(8) {

@@ -1,4 +1,4 @@
-//! The spans and events of a test program: spans are kept when they close.
+//! The spans and events of a test program, kept for its tests.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -12,7 +12,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 static CLOSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Has all spans and events of this process kept from here on, those of libraries included.
+/// Keeps all spans and events of this process from here on, those of libraries included.
 pub fn collect() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
@@ -21,8 +21,8 @@ pub fn collect() {
     });
 }
 
-/// Returns the spans that have closed, as lines with the spans that they are in from the outermost
-/// on: `build > step label=RUN x`. Tests of one process share them.
+/// Returns the closed spans, each as a line with the spans around it, outermost first:
+/// `build > step label=RUN x`. Tests of one process share them.
 pub fn closed() -> Vec<String> {
     CLOSED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
@@ -34,7 +34,7 @@ pub fn events() -> Vec<String> {
 
 struct Collector;
 
-/// The fields of a span, each with a blank before it.
+/// The fields of a span or event, each with a blank before it.
 #[derive(Default)]
 struct Fields(String);
 

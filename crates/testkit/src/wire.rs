@@ -1,16 +1,16 @@
-//! Just enough of HTTP/1.1 for servers in tests.
+//! The part of HTTP/1.1 that servers in tests need.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-/// A request, as it came.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method, upper case.
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Headers, names in lower case, in their order.
+    /// Headers in their order, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -22,7 +22,7 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Returns a parameter of the query, `%3A` and `%2F` decoded.
+    /// Returns a parameter of the query with `%3A` and `%2F` decoded.
     pub fn query(&self, name: &str) -> Option<String> {
         let query = self.target.split_once('?')?.1;
         let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
@@ -34,10 +34,10 @@ impl Request {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Reads a request; `None` if the connection was closed before one. With `cut` the connection
-    /// is given up after that many bytes of the body.
+    /// Reads a request; `None` if the connection was closed.
     ///
-    /// `cut` is asked once the headers are known.
+    /// `cut` is called with the headers. If it returns a number, the connection is given up after
+    /// that many bytes of the body.
     pub fn read(
         reader: &mut BufReader<TcpStream>,
         cut: impl FnOnce(&Request) -> Option<usize>,
@@ -76,13 +76,13 @@ impl Request {
 pub struct Response {
     /// The status.
     pub status: u16,
-    /// Headers; `content-length` is added unless it is there.
+    /// Headers; `content-length` is added if it is missing.
     pub headers: Vec<(String, String)>,
-    /// The body; not sent in answer to HEAD.
+    /// The body. It is not sent in answer to HEAD.
     pub body: Vec<u8>,
     /// Breaks the connection after that many bytes of the body.
     pub cut: Option<usize>,
-    /// Sends the body over and over, without a length, until the other side has enough.
+    /// Sends the body again and again, without a length, until the client closes the connection.
     pub endless: bool,
 }
 
@@ -113,7 +113,7 @@ impl Response {
         self
     }
 
-    /// Writes the response; an error means that the connection is done with.
+    /// Writes the response. After an error the connection is of no use.
     pub fn write(&self, stream: &mut TcpStream, head: bool) -> io::Result<()> {
         let mut text = format!("HTTP/1.1 {} X\r\n", self.status);
         for (name, value) in &self.headers {

@@ -17,9 +17,9 @@ use crate::printable::printable;
 use crate::resolve::{Documents, resolve};
 use crate::validate::{Validated, validate};
 
-/// The annotation that containerd keeps the whole reference under.
+/// The annotation in which containerd keeps the whole reference.
 pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
-/// How many bytes of `oci-layout` are read: it holds a version.
+/// Bytes of `oci-layout` that are read: it holds a version.
 const MAX_MARKER: u64 = 4 << 10;
 
 /// An OCI layout.
@@ -67,10 +67,10 @@ impl Layout {
 
     /// Returns the image of a name for a platform.
     ///
-    /// `name` is a tag or a digest; without one it is the only image, or the one with the tag
-    /// `latest`.
+    /// `name` is a tag or a digest. Without a name the image is the only one, or the one with the
+    /// tag `latest`.
     ///
-    /// **Errors** — [`LayoutError::NoImage`], [`LayoutError::Image`], and those of reading.
+    /// **Errors** — [`LayoutError::NoImage`], [`LayoutError::Image`], and those of reading files.
     pub fn resolve(
         &self,
         name: Option<&str>,
@@ -94,7 +94,7 @@ impl Layout {
         self.index.manifests.iter().map(|root| validate(root, &read)).collect()
     }
 
-    /// Opens a blob, which has the size that its descriptor says. Its digest is not checked.
+    /// Opens a blob and checks its size, not its digest.
     ///
     /// **Errors** — [`LayoutError::Io`], [`LayoutError::File`].
     pub fn open_blob(&self, descriptor: &Descriptor) -> Result<File, LayoutError> {
@@ -112,7 +112,7 @@ impl Layout {
         let tagged = |tag: &str| manifests.iter().find(|entry| has_tag(entry, tag));
         let found = match name {
             Some(name) => match name.parse::<Digest>() {
-                // Not only what index.json names: manifests of an index are images too.
+                // A digest also names images that only an index in the layout names.
                 Ok(digest) => return self.by_digest(&digest),
                 Err(_) => tagged(name),
             },
@@ -129,7 +129,7 @@ impl Layout {
         Ok(self.image(root.clone()))
     }
 
-    /// Returns the manifest or index of a digest; its size and type are those of the file.
+    /// Returns the manifest or index of a digest. Size and media type come from the file.
     fn by_digest(&self, digest: &Digest) -> Result<NamedImage<'_>, LayoutError> {
         if let Some(entry) = self.index.manifests.iter().find(|entry| entry.digest == *digest) {
             return Ok(self.image(entry.clone()));
@@ -181,7 +181,7 @@ impl Layout {
             at = Some(next.map_err(|error| failed(error.into()))?);
         }
         let from = at.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
-        // Not blocking: a FIFO in the place of a blob must not hold us up.
+        // Opening a FIFO in the place of a blob must not block.
         let file = openat(from, name, flags | OFlags::NONBLOCK, Mode::empty())
             .map_err(|error| failed(error.into()))?;
         let file = File::from(file);
@@ -216,7 +216,8 @@ pub(super) fn empty_index() -> Index {
     }
 }
 
-/// Returns whether an entry of `index.json` has a tag, however it was written there.
+/// Returns whether an entry of `index.json` has a tag. Writers put a tag or a whole reference
+/// there.
 fn has_tag(entry: &Descriptor, tag: &str) -> bool {
     let named =
         |name: &String| name == tag || name.rsplit_once(':').is_some_and(|(_, last)| last == tag);

@@ -1,7 +1,7 @@
 //! Writing an OCI layout, as a folder or as a tar archive.
 //!
-//! The bytes depend on the images and names only: files are sorted, and all times are 0. See
-//! [`crate::layout`] for what is in it.
+//! The bytes depend on the images and names alone: files are sorted, and all times are 0.
+//! [`crate::layout`] lists the files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,25 +20,25 @@ use crate::parallel::for_each;
 
 /// The content of `oci-layout`.
 const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-/// How many layers are written into a folder at a time.
+/// Layers that are written into a folder at a time.
 const JOBS: usize = 3;
 
-/// Images to be written as a layout.
+/// The content of a layout to write.
 #[derive(Debug)]
 pub struct LayoutContent<'a> {
     /// The images.
     pub built: &'a Built<'a>,
-    /// Their names; may be empty.
+    /// The names of the images; may be empty.
     pub names: &'a [Reference],
 }
 
 impl LayoutContent<'_> {
-    /// Writes the layout into a folder, which is made if it is not there.
+    /// Writes the layout into a folder, which is made if it does not exist.
     ///
-    /// A layout that is there already is added to: its other images stay, an image of the same
-    /// name is replaced in `index.json`, which is written last.
+    /// An existing layout is added to: images of the same names are replaced in `index.json`, other
+    /// images stay. `index.json` is written last.
     ///
-    /// **Errors** — on any of them `index.json` is as it was; blobs may have been added.
+    /// **Errors** — after any error `index.json` is unchanged; blobs may have been added.
     pub fn write_folder(&self, path: &Path) -> Result<(), LayoutError> {
         let io = |path: &Path, source| LayoutError::Io { path: path.to_owned(), source };
         let folder = path.join("blobs/sha256");
@@ -56,7 +56,7 @@ impl LayoutContent<'_> {
 
     /// Writes the layout as a tar archive.
     ///
-    /// **Errors** — what was written by then is of no use.
+    /// **Errors** — after any error the archive is incomplete.
     pub fn write_tar(&self, out: impl Write) -> Result<(), LayoutError> {
         let io = |name: &str, source| LayoutError::Io { path: name.into(), source };
         let mut tar = tar::Builder::new(out);
@@ -90,7 +90,7 @@ impl LayoutContent<'_> {
         all.map(|blob| (blob.digest.hex(), blob)).collect()
     }
 
-    /// Returns the index of the layout that is there, `None` if there is nothing.
+    /// Returns the index of the existing layout; `None` if the folder is empty or does not exist.
     fn existing(&self, path: &Path) -> Result<Option<Index>, LayoutError> {
         match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
             Ok(true) => Ok(None),
@@ -141,7 +141,7 @@ impl LayoutContent<'_> {
         let mut wrong = Ok(());
         let copied = publish(path, |file| {
             if let FoundBlob::File(stored) = &found {
-                // File to file: the kernel copies, or shares the blocks.
+                // From file to file the kernel copies, or shares the blocks.
                 let mut stored = stored.try_clone()?;
                 io::Seek::rewind(&mut stored)?;
                 let length = io::copy(&mut stored, file)?;
@@ -176,8 +176,8 @@ fn wrong_bytes() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// Writes a file beside `path` and gives it that name once it is complete. Not synced: this is a
-/// product that can be made again, not state that a later run relies on.
+/// Writes a file beside `path` and renames it once it is complete. It is not synced, since no later
+/// run relies on it: it can be made again.
 fn publish(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -189,7 +189,7 @@ fn publish(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::
         .and_then(|mut file| write(&mut file))
         .and_then(|()| fs::rename(&temporary, path));
     if result.is_err() {
-        // Best effort: the error that matters is the one before.
+        // Best effort: the error above is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     result
@@ -215,7 +215,7 @@ fn append(
     tar.append_data(&mut header, name, bytes)
 }
 
-/// Hashes what is read, and reads one byte more than `size` at most.
+/// Hashes the bytes that are read through it, at most one byte more than `size`.
 struct Checked<R> {
     inner: io::Take<R>,
     hash: Sha256,
@@ -229,7 +229,7 @@ impl<R: Read> Checked<R> {
         Self { inner, hash: Sha256::new(), size, seen: 0 }
     }
 
-    /// Checks that what was read is the whole blob.
+    /// Checks that the bytes read are the whole blob.
     fn finish(self, digest: &Digest) -> Result<(), LayoutError> {
         let actual = Digest::from_sha256(self.hash.finalize().into());
         if self.seen == self.size && actual == *digest {

@@ -1,4 +1,4 @@
-//! Blobs of built images, wherever they are.
+//! Opening the blobs of built images.
 
 use std::io::Read as _;
 

@@ -34,7 +34,7 @@ const CONFIG: &str = r#"{
     }
 }"#;
 
-/// What is written of it.
+/// The text that is written for [`CONFIG`].
 const WRITTEN: &str = concat!(
     r#"{"created":"2026-11-28T01:02:03.123456789Z","author":"A <a@example>","#,
     r#""architecture":"arm","os":"linux","os.version":"10.0.1","os.features":["f"],"variant":"v6","#,
@@ -123,7 +123,6 @@ fn bytes_stay_as_they_are() {
         r#"],"annotations":{"i1":"v","i2":"v"}}"#,
     ];
     assert_eq!(text(assembled.root().1), index.concat());
-    // The digest of all of it, told once more as builds tell it.
     assert_eq!(assembled.root().0.digest, Digest::of(index.concat().as_bytes()));
 }
 

@@ -1,31 +1,31 @@
-//! What a registry asks for in a 401: the `WWW-Authenticate` header.
+//! The challenge of a 401: the `WWW-Authenticate` header.
 //!
 //! **Source** — RFC 9110 § 11.6.1; distribution, token authentication specification.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use xbuild_image::printable::printable;
 
-/// A challenge that can be met.
+/// A challenge that the client can meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// User name and password with every request.
     Basic,
     /// A token from the server at `realm`.
     Bearer {
-        /// Where tokens are had: not checked yet.
+        /// The URL of the token server, not checked yet.
         realm: String,
-        /// What the token server calls the registry.
+        /// The name that the token server has for the registry.
         service: Option<String>,
     },
 }
 
-/// How long a header may be: parsing is linear, but the schemes go into messages.
+/// Bytes that a header may have: parsing takes linear time, but the schemes go into messages.
 const MAX_HEADER: usize = 8 << 10;
 
 impl Challenge {
     /// Returns the best challenge of a 401: Bearer before Basic.
     ///
-    /// **Errors** — the names of the schemes, for display, if there is none of these two.
+    /// **Errors** — the names of the offered schemes, for display, if neither is among them.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, String> {
         let mut basic = false;
         let mut others = Vec::new();

@@ -1,4 +1,4 @@
-//! A credential, and the secret in it.
+//! A credential and its secret.
 
 use std::fmt;
 
@@ -23,14 +23,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What one registry knows us by.
+/// The proof of a user's identity at one registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// User name and password.
     Basic {
         /// The user.
         user: String,
-        /// The password, or a token in its place.
+        /// The password, or a token that stands for it.
         password: Secret,
     },
     /// An OAuth refresh token, to be exchanged at the registry's token server.

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use crate::auth::credential::{Credential, Secret};
 use crate::error::CredentialsError;
 
-/// How long a helper may take. Some unlock a keychain or ask a cloud for a token; none needs
-/// longer, and one that waits for a person would hold up the build for ever.
+/// Time that a helper may take. Some unlock a keychain or ask a cloud for a token, which takes
+/// seconds; a helper that waits for a person would hold up the build for ever.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many bytes of a helper's answer are read: a token has a few KiB.
+/// Bytes of a helper's answer that are read: a token has a few KiB.
 const MAX_ANSWER: u64 = 64 << 10;
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), CredentialsError> {
     }
 }
 
-/// Asks the helper `name` about `server`; `None` if it knows nothing of it.
+/// Asks the helper `name` for the credential of `server`; `None` if it has none.
 pub(crate) fn get(
     name: &str,
     server: &str,
@@ -61,8 +61,8 @@ fn find(program: &str, search_path: &[PathBuf]) -> Option<PathBuf> {
     absolute.map(|folder| folder.join(program)).find(executable)
 }
 
-/// Runs the helper and returns whether it succeeded and what it wrote. Its stderr is dropped: it
-/// may hold secrets.
+/// Runs the helper and returns whether it succeeded, and its output. Its stderr is dropped, since
+/// it may hold secrets.
 fn run(
     program: &str,
     path: &Path,
@@ -80,12 +80,12 @@ fn run(
         .spawn()
         .map_err(failed)?;
     let mut stdin = child.stdin.take().expect("stdin is piped");
-    // A helper that does not read its input is its own affair: its answer decides.
+    // A helper may ignore its input; only its answer counts.
     let _ = stdin.write_all(server.as_bytes());
     drop(stdin);
     let stdout = child.stdout.take().expect("stdout is piped");
     let (sender, receiver) = mpsc::channel();
-    // A thread, because a grandchild can keep the pipe open after the helper was killed.
+    // On a thread: a grandchild can keep the pipe open after the helper was killed.
     std::thread::spawn(move || {
         let mut answer = Vec::new();
         let read = stdout.take(MAX_ANSWER + 1).read_to_end(&mut answer);
@@ -93,15 +93,15 @@ fn run(
     });
     let answer = match receiver.recv_timeout(timeout) {
         Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(wrong("it takes too long")),
+        Err(_) => Err(wrong("it took too long")),
     };
     let status = answer.and_then(|answer| match wait_until(&mut child, deadline) {
         Ok(Some(status)) => Ok((status.success(), answer)),
-        Ok(None) => Err(wrong("it takes too long")),
+        Ok(None) => Err(wrong("it took too long")),
         Err(error) => Err(failed(error)),
     });
     if status.is_err() {
-        // Already gone is as good as killed.
+        // It may have ended by itself.
         let _ = child.kill();
         let _ = child.wait();
     }

@@ -1,6 +1,6 @@
-//! Who we are at which registry: Docker's `config.json`, read as a value, and credential helpers.
+//! The user's credentials: Docker's `config.json`, given as text, and credential helpers.
 //!
-//! An entry belongs to one host and port, compared exactly, or to the repositories below a path
+//! An entry holds for one host and port, compared exactly, or for the repositories below a path
 //! there. **Source** — docker CLI reference § docker login; `containers-auth.json(5)`.
 
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use crate::error::CredentialsError;
 /// The key that Docker keeps the credentials of its own registry under.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// All credentials, and the helpers that know more.
+/// All credentials, and the helpers that have more.
 ///
-/// Nothing is fetched before a registry asks: helpers run on [`Credentials::lookup`] only.
+/// Helpers run only on [`Credentials::lookup`], once a registry has asked for a login.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
     entries: Vec<Entry>,
@@ -33,7 +33,7 @@ pub struct Credentials {
 #[derive(Debug, Clone)]
 struct Entry {
     host: String,
-    /// Repositories at or below this path; empty for all.
+    /// The entry holds for repositories at or below this path; empty for all.
     path: String,
     credential: Credential,
 }
@@ -74,7 +74,7 @@ impl Credentials {
     /// # Ok::<(), xbuild_registry::CredentialsError>(())
     /// ```
     pub fn from_docker_config(text: &str) -> Result<Self, CredentialsError> {
-        // The parser's own message may quote the text; line and column say enough.
+        // The parser's message may quote a secret; line and column say enough.
         let file: ConfigFile = serde_json::from_str(text)
             .map_err(|e| CredentialsError::Malformed { line: e.line(), column: e.column() })?;
         let mut entries = Vec::new();
@@ -84,7 +84,7 @@ impl Credentials {
                 entries.push(Entry { host, path, credential });
             }
         }
-        // The longest path first, so that the first match is the closest.
+        // Longest path first: the first match is then the closest.
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
         let helpers: BTreeMap<_, _> =
             file.helpers.into_iter().map(|(key, name)| (split_key(&key).0, name)).collect();
@@ -93,14 +93,14 @@ impl Credentials {
         Ok(Self { entries, helpers, store, search_path: Vec::new() })
     }
 
-    /// Sets the folders in which helpers are looked for; those that are not absolute are skipped.
+    /// Sets the folders that are searched for helpers; relative ones are skipped.
     #[must_use]
     pub fn with_search_path(mut self, folders: Vec<PathBuf>) -> Self {
         self.search_path = folders;
         self
     }
 
-    /// Adds a credential for a host and port, before all others.
+    /// Adds a credential for a host and port. It comes before all others.
     #[must_use]
     pub fn with(mut self, registry: &str, credential: Credential) -> Self {
         let (host, path) = split_key(registry);
@@ -110,7 +110,8 @@ impl Credentials {
 
     /// Returns the credential for a repository, running a helper if one is named for the registry.
     ///
-    /// **Errors** — those of the helper; that it knows nothing of the registry is none.
+    /// **Errors** — those of the helper. A helper without a credential for the registry gives
+    /// `None`.
     pub fn lookup(
         &self,
         registry: &str,
@@ -162,8 +163,8 @@ impl Auth {
     }
 }
 
-/// Splits a key of the configuration into host and path: `https://host/v1/` is all of the host,
-/// `host/a/b` is what is below `a/b` there.
+/// Splits a key of the configuration into host and path: `https://host/v1/` means the whole host,
+/// `host/a/b` the repositories below `a/b` there.
 fn split_key(key: &str) -> (String, String) {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let (host, path) = match bare.unwrap_or(key).split_once('/') {
@@ -174,7 +175,7 @@ fn split_key(key: &str) -> (String, String) {
     (canonical_host(host), path.to_owned())
 }
 
-/// Returns one name for all of those that Docker's own registry goes by.
+/// Returns the host in lower case, with one name for all names of Docker's own registry.
 fn canonical_host(host: &str) -> String {
     match host.to_ascii_lowercase().as_str() {
         "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),

@@ -1,7 +1,7 @@
-//! Files of web servers: what ADD and build contexts name by URL.
+//! One download.
 //!
-//! The rules of the transport hold: no credentials of registries are sent, redirects are counted
-//! and never lead from `https` to `http` or to this machine, silence ends a connection.
+//! The rules of `transport` hold: redirects are counted and never lead from `https` to `http` or to
+//! this machine, and a silent connection is given up. Credentials of registries are not sent.
 //!
 //! **Source** — RFC 9110 § 13 Conditional Requests, § 15.4 Redirection.
 
@@ -17,14 +17,14 @@ use crate::http::validators::Validators;
 use crate::transport::origin::{Origin, redact};
 use crate::transport::redirect::{MAX_REDIRECTS, location};
 
-/// What is asked for.
+/// The file to download.
 #[derive(Clone, Copy)]
 pub struct DownloadRequest<'a> {
     /// An `http` or `https` URL without user information.
     pub url: &'a str,
-    /// The `Authorization` header; told to the server of `url` only, not to those it leads to.
+    /// The `Authorization` header. Only the origin of `url` gets it, not the targets of redirects.
     pub authorization: Option<&'a str>,
-    /// What is known of the file already.
+    /// The version of the file that the caller has already.
     pub known: Option<&'a Validators>,
 }
 
@@ -34,21 +34,21 @@ impl std::fmt::Debug for DownloadRequest<'_> {
     }
 }
 
-/// A file that came.
+/// A downloaded file.
 #[derive(Debug)]
 pub struct Downloaded<W> {
-    /// What took its bytes.
+    /// The writer that took its bytes.
     pub file: W,
-    /// What the server said about it.
+    /// The version that the server names.
     pub validators: Validators,
 }
 
 impl Client {
-    /// Gets a file and writes it to what `create` returns. That is called anew for each attempt:
-    /// what took the bytes of a failed one is dropped.
+    /// Downloads a file into the writer that `create` returns. Each attempt has a new writer; that
+    /// of a failed attempt is dropped.
     ///
-    /// **Shape**: `None` if the file is still what `request.known` says. The size of the file is
-    /// not bounded, memory is.
+    /// **Shape** — `None` if the file is still the version `request.known`. The size of the file is
+    /// not bounded; the memory in use is.
     pub fn download<W: Write>(
         &self,
         request: &DownloadRequest<'_>,

@@ -1,13 +1,13 @@
-//! Whether a file has changed since it was last asked for.
+//! Validators: they tell whether a file has changed since its last download.
 //!
 //! **Source** — RFC 9110 § 13 Conditional Requests, § 5.6.7 Date/Time Formats.
 
 use reqwest::header::{ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
 
-/// The longest validator that is kept, in bytes: longer ones are no use to anybody.
+/// Bytes of a validator; longer ones are not kept.
 const MAX_VALIDATOR: usize = 1024;
 
-/// What a server said about a version of a file, to be asked whether there is another.
+/// The names that a server gives a version of a file, to ask later whether there is a newer one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Validators {
     /// The `ETag` header.
@@ -17,13 +17,13 @@ pub struct Validators {
 }
 
 impl Validators {
-    /// Returns whether there is anything to ask a server with.
+    /// Returns whether the server named no version.
     pub fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }
 
-    /// Returns when the file was last changed, in seconds since 1970, if the server says so in
-    /// the form that all servers use.
+    /// Returns the time of the last change in seconds since 1970, if the server names it in the
+    /// preferred form of RFC 9110.
     pub fn modified(&self) -> Option<u64> {
         parse_date(self.last_modified.as_deref()?)
     }
@@ -37,7 +37,7 @@ impl Validators {
     }
 }
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`; nothing before 1970.
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`; `None` before 1970.
 fn parse_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -1,6 +1,5 @@
-//! One HTTP exchange: connections, TLS, proxies, and the bounds on time and size.
-//!
-//! Redirects are not followed here and nothing is retried: see [`crate::request`].
+//! One HTTP exchange: connections, TLS, proxies, and the bounds of time and size.
+//! [`crate::request`] follows redirects and makes further attempts.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +20,7 @@ use crate::options::{ClientOptions, Proxies};
 use crate::transport::origin::redact;
 use crate::transport::retry::retry_after;
 
-/// How many bytes of the body of a failure are read.
+/// Bytes of the body of a failure that are read.
 pub(crate) const MAX_ERROR: u64 = 64 << 10;
 
 /// Hosts that are always reached directly.
@@ -30,18 +29,18 @@ const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 #[derive(Debug)]
 pub(crate) struct Transport {
     options: Arc<ClientOptions>,
-    /// For `http` URLs. It trusts no certificate, which saves reading the system's.
+    /// For `http` URLs. It trusts no certificate, so the system's are not read.
     plain: OnceLock<reqwest::Client>,
     /// For `https` URLs.
     tls: OnceLock<reqwest::Client>,
 }
 
-/// How far the body of a request was sent.
+/// The progress of sending a body.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// Bytes handed to the connection.
+    /// Bytes handed to the connection so far.
     pub(crate) sent: AtomicU64,
-    /// Whether these were all.
+    /// Whether these are all bytes.
     pub(crate) complete: AtomicBool,
 }
 
@@ -50,13 +49,13 @@ impl Transport {
         Self { options, plain: OnceLock::new(), tls: OnceLock::new() }
     }
 
-    /// Sends a request and returns the answer, of whatever status, without its body.
+    /// Sends a request and returns the answer, of any status, without its body.
     pub(crate) async fn send(
         &self,
         request: Request,
         progress: Option<&Progress>,
     ) -> Result<Response, RequestError> {
-        // Neither the query, which may be signed, nor a header.
+        // The query is left out, since it may be signed, and so are headers.
         let url = request.url();
         let span = debug_span!(
             "request",
@@ -78,7 +77,7 @@ impl Transport {
         mut request: Request,
         progress: Option<&Progress>,
     ) -> Result<Response, RequestError> {
-        // A proxy that compresses on the way would change what is hashed.
+        // A proxy that compresses would change the bytes that are hashed.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let url = request.url().clone();
         let client = self.client(url.scheme() == "https")?;
@@ -123,7 +122,7 @@ impl Transport {
         Ok(body.into())
     }
 
-    /// Returns the error that an answer of an unwelcome status stands for.
+    /// Returns the error for an answer with an unexpected status.
     pub(crate) async fn refusal(&self, response: Response) -> RequestError {
         let url = redact(response.url());
         let status = response.status().as_u16();
@@ -132,11 +131,11 @@ impl Transport {
         RequestError::Status { url, status, detail, retry_after }
     }
 
-    /// Returns what a server said about a failure; nothing if even that cannot be read.
+    /// Returns the server's explanation of a failure; empty if it cannot be read.
     pub(crate) async fn detail(&self, response: Response) -> Detail {
         match self.body(response, MAX_ERROR).await {
             Ok(body) => Detail::of_body(&body),
-            // The status is the error to report, not the loss of its explanation.
+            // The status is the error to report, not the missing explanation.
             Err(_) => Detail::default(),
         }
     }
@@ -145,7 +144,7 @@ impl Transport {
         RequestError::Stalled { url: redact(url), seconds: self.options.timeouts.stall.as_secs() }
     }
 
-    /// Waits for `answer` as long as there are signs of life; `None` if there are none.
+    /// Waits for `answer` while there are signs of life; `None` once there are none.
     async fn watch<T>(
         &self,
         answer: impl Future<Output = T>,
@@ -184,11 +183,11 @@ impl Transport {
         }
         let roots = if https { self.roots()? } else { rustls::RootCertStore::empty() };
         let client = self.build(roots)?;
-        // Two threads may have built one each; the first stays, and pools the connections.
+        // Two threads may each have built one; the first is kept and pools the connections.
         Ok(cell.get_or_init(|| client))
     }
 
-    /// Builds a client. There is no other place that does, so no path has weaker rules.
+    /// Builds a client. No other function does, so all connections have the same rules.
     fn build(&self, roots: rustls::RootCertStore) -> Result<reqwest::Client, RequestError> {
         let setup = |what| move |_| RequestError::Setup { what };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -217,7 +216,7 @@ impl Transport {
         builder.build().map_err(setup("connections"))
     }
 
-    /// Returns the certificates to trust: the system's, or Mozilla's where there are none (a
+    /// Returns the certificates to trust: the system's, or Mozilla's if the system has none (as a
     /// container made from scratch), and the extra ones.
     fn roots(&self) -> Result<rustls::RootCertStore, RequestError> {
         let mut roots = rustls::RootCertStore::empty();
@@ -239,7 +238,7 @@ impl Transport {
     }
 }
 
-/// Returns our error for one of the HTTP library, whose own text would show the whole URL.
+/// Converts an error of the HTTP library, whose text would show the whole URL.
 fn failure(url: &reqwest::Url, error: reqwest::Error) -> RequestError {
     let url = redact(url);
     let source = error.without_url();

@@ -1,4 +1,4 @@
-//! Where an answer sends us on.
+//! The targets of redirects.
 
 use reqwest::header::LOCATION;
 use reqwest::{Response, Url};
@@ -6,10 +6,11 @@ use reqwest::{Response, Url};
 use crate::error::RequestError;
 use crate::transport::origin::redact;
 
-/// How many redirects are followed: a content delivery network needs one or two.
+/// Redirects that are followed: a content delivery network needs one or two.
 pub(crate) const MAX_REDIRECTS: u32 = 10;
 
-/// Returns where the `Location` header of an answer points; it may be relative to the request.
+/// Returns the URL in the `Location` header of an answer; the header may be relative to the
+/// request.
 pub(crate) fn location(response: &Response) -> Result<Url, RequestError> {
     let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     text.and_then(|text| response.url().join(text).ok())

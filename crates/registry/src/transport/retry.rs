@@ -1,4 +1,4 @@
-//! Waiting between attempts: exponential, with jitter, and as long as the server asks for.
+//! Waits between attempts: exponential, with jitter, and at least as long as the server asks for.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,34 +11,34 @@ use crate::options::Retries;
 use crate::transport::origin::Origin;
 
 impl Retries {
-    /// Returns how long to wait after `failures` failures in a row (at least one).
+    /// Returns the wait after `failures` failures in a row (at least one).
     ///
-    /// Between half and all of the doubled delay, so that clients that failed together do not come
-    /// back together; what the server asks for is a lower bound.
+    /// It is between half and all of the doubled delay, so that clients that failed together do not
+    /// come back together; the wait that the server asks for is a lower bound.
     pub(crate) fn delay(&self, failures: u32, asked: Option<Duration>) -> Duration {
         let full = self.first_delay.saturating_mul(1 << (failures.clamp(1, 16) - 1));
-        // A fresh hasher is seeded at random: enough for a jitter, without another dependency.
+        // A new hasher has a random seed: enough for a jitter, without another dependency.
         let jitter = RandomState::new().hash_one(failures) % 512;
         let own = full / 2 + (full / 2).mul_f64(jitter as f64 / 511.0);
         own.max(asked.unwrap_or_default()).min(self.max_delay)
     }
 }
 
-/// Returns the wait that a `Retry-After` header asks for in seconds. A date, which would need our
-/// clock and the server's to agree, counts as no wish.
+/// Returns the wait that a `Retry-After` header asks for in seconds. A date is ignored: it would
+/// need the clocks of both sides to agree.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Holds all threads back from an origin that asked us to slow down.
+/// Keeps all threads from an origin that limits the rate of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     closed_until: Mutex<HashMap<Origin, Instant>>,
 }
 
 impl Gate {
-    /// Closes the gate for `delay` from now; a later end stays.
+    /// Closes the gate for `delay` from now, or longer if it is closed for longer already.
     pub(crate) fn close(&self, origin: &Origin, delay: Duration) {
         let Some(until) = Instant::now().checked_add(delay) else { return };
         let mut closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Files of web servers: conditions, redirects, retries, and who is told what.
+//! Files of web servers: conditions, redirects, retries, and credentials.
 
 use xbuild_registry::{DownloadError, DownloadRequest, RequestError};
 use xbuild_testkit::files::FileServer;

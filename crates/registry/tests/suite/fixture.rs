@@ -10,7 +10,7 @@ use xbuild_registry::{Client, ClientOptions, Credentials, Push, PushError, Retri
 use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::Registry;
 
-/// Options with which failures do not take long.
+/// Options with short waits.
 pub fn options() -> ClientOptions {
     ClientOptions {
         retries: Retries {
@@ -93,7 +93,7 @@ pub fn put_index(
     Descriptor::of(OCI_INDEX, index.as_bytes())
 }
 
-/// Pushes images whose layers are all at hand.
+/// Pushes images whose layers are all in files.
 pub fn push(images: &Images, client: &Client, targets: &[Reference]) -> Result<(), PushError> {
     let built = images.built();
     client.push(&Push { targets, by_digest: false, built: &built, progress: &|_| {} })

@@ -42,7 +42,7 @@ fn picks_the_best_image_of_an_index() {
         assert_eq!(image.config.platform(), platform(expected), "{asked}");
         assert_eq!(read_layer(&client, &image, 0).unwrap(), expected.as_bytes(), "{asked}");
     }
-    // All of these read the tag once, so they cannot see two images.
+    // Together they read the tag once, so they cannot see two images.
     assert_eq!(registry.count("GET", "/manifests/latest"), 1);
     let error = client.resolve(&reference, &platform("linux/mips64le")).unwrap_err();
     let text = error.to_string();
@@ -118,7 +118,7 @@ fn reads_docker_types() {
     }
 }
 
-/// security.md 111 to 114: documents that are not what they are said to be.
+/// security.md 111 to 114: documents of another kind than claimed.
 #[test]
 fn refuses_documents_that_lie() {
     let registry = Registry::start();
@@ -131,7 +131,7 @@ fn refuses_documents_that_lie() {
         let error = chain(&error.unwrap_err());
         assert!(error.contains(expected), "{tag}: {error}");
     };
-    // Said to be an index by the header.
+    // An index by the header, a manifest by its members.
     registry.put_manifest("base", "header", OCI_INDEX, text.as_bytes());
     check("header", "application/vnd.oci.image.index.v1+json");
     // Both at once.
@@ -149,13 +149,13 @@ fn refuses_documents_that_lie() {
         put_index(&registry, "base", tag, &[entry]);
         check(tag, "bytes");
     }
-    // Another manifest under the digest that was asked for.
+    // Another manifest under the requested digest.
     let pinned = Digest::of(b"something else");
     registry.put_manifest("base", &pinned.to_string(), &good.media_type, text.as_bytes());
     let reference = reference(&registry, &format!("base@{pinned}"));
     let error = client().resolve(&reference, &platform).unwrap_err();
     assert!(chain(&error).contains("the digest is"), "{}", chain(&error));
-    // A configuration with other bytes than its digest.
+    // A configuration whose bytes have another digest.
     let config = serde_json::from_str::<serde_json::Value>(&text).unwrap();
     let digest = config["config"]["digest"].as_str().unwrap().to_owned();
     let forged = text.replace(&digest, &registry.put_blob("base", b"forged").to_string());
@@ -163,7 +163,7 @@ fn refuses_documents_that_lie() {
     check("forged", "bytes");
 }
 
-/// security.md 101 and 105: other places to get a layer from are not used.
+/// security.md 101 and 105: URLs in the descriptor of a layer are not used.
 #[test]
 fn ignores_urls_of_foreign_layers() {
     let (registry, evil) = (Registry::start(), Registry::start());

@@ -39,7 +39,7 @@ fn pushes_blobs_then_manifests_then_tags() {
         log.iter().position(|r| r.method == "PUT" && r.path().ends_with("/manifests/1")).unwrap();
     assert!(last("/v2/app/blobs/") < last("/v2/app/manifests/sha256:"));
     assert!(last("/v2/other/manifests/sha256:") < first_tag);
-    // What is there already is not sent again, and what a sibling has is mounted.
+    // A blob that is there is not sent again; one that a sibling has is mounted.
     assert_eq!(registry.count("PUT", "/v2/other/blobs/"), 0);
     let puts = registry.count("PUT", "/blobs/");
     push(&images, &client, &targets).unwrap();
@@ -62,7 +62,7 @@ fn one_platform_is_one_manifest_and_by_digest_has_no_tag() {
     assert!(registry.manifest("app", "latest").is_none());
 }
 
-/// An image on top of a base that is in a registry, and that base.
+/// Puts a base image into a registry; returns an image on top of it, and the base.
 fn on_base(registry: &Registry) -> (Images, ResolvedImage) {
     put_image(registry, "base", "latest", "linux/amd64", &[b"base layer"]);
     let base = client().resolve(&reference(registry, "base"), &platform("linux/amd64")).unwrap();
@@ -96,7 +96,7 @@ fn mounts_the_base_of_the_same_registry() {
     assert_eq!(registry.count("GET", "/v2/base/blobs/"), 1, "the configuration alone");
 }
 
-/// Pulled or not, the base is in the registry.
+/// A base that was pulled is still in its registry.
 #[test]
 fn mounts_a_base_that_was_pulled() {
     let registry = Registry::start();
@@ -107,7 +107,7 @@ fn mounts_a_base_that_was_pulled() {
 
 #[test]
 fn sends_the_base_where_it_cannot_be_mounted() {
-    // Another registry; one that begins an upload instead; one that refuses.
+    // Another registry; a registry that begins an upload instead; registries that refuse.
     let (from, to) = (Registry::start(), Registry::start());
     let outcomes = push_on_base(&from, &to, false);
     assert!(outcomes.contains(&(Digest::of(b"base layer"), BlobOutcome::Uploaded)));

@@ -1,4 +1,4 @@
-//! The same against a registry that others wrote: Debian's `docker-registry`.
+//! The client against Debian's `docker-registry`.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ struct RealRegistry {
 }
 
 impl RealRegistry {
-    /// Starts one, `None` (said aloud) if the program is not installed.
+    /// Starts a registry; `None`, with a message, if the program is not installed.
     fn start() -> Option<Self> {
         let program = std::env::var_os("PATH").and_then(|path| {
             std::env::split_paths(&path).map(|p| p.join("docker-registry")).find(|p| p.is_file())
@@ -125,12 +125,12 @@ fn takes_blobs_ahead_of_their_image() {
         outcomes.iter().filter(|event| event.contains(&format!("how: {wanted}"))).count()
     };
     assert!(stream(Some(layers[0].digest.clone())));
-    // The layer is there; the others and the configuration are not.
+    // The registry has the layer, but not the others and the configuration.
     assert_eq!(how("Uploaded"), layers.len());
     assert_eq!(how("Present"), layers.len() + 1);
 }
 
-/// Passes connections on to `host`; the first one that sends a long request is cut in its middle.
+/// Passes connections on to `host`; cuts the first one in the middle of a long request.
 fn cutting_proxy(host: String) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap().to_string();

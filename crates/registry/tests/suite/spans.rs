@@ -1,4 +1,4 @@
-//! What spans and events tell, and what they must not.
+//! The fields of spans and events, and secrets that must not be in them.
 
 use std::io::Read as _;
 
@@ -14,11 +14,11 @@ use xbuild_testkit::wire::Response;
 use crate::fixture::{options, platform, push, reference};
 
 const PASSWORD: &str = "correct horse";
-/// What user and password look like in a header.
+/// User and password, as in a header.
 const BASIC: &str = "dXNlcjpjb3JyZWN0IGhvcnNl";
 const SIGNATURE: &str = "X-Amz-Signature=5161";
 
-/// Pushes an image and pulls its layer, with a password that is asked for in the given way.
+/// Pushes an image and pulls its layer from a registry that asks for a login.
 fn push_and_pull(registry: &Registry, login: Login) {
     registry.require(login);
     let auth = serde_json::json!({"auths": {registry.host(): {"auth": BASIC}}}).to_string();

@@ -1,4 +1,4 @@
-//! HTTPS: who is trusted.
+//! HTTPS: the certificates that are trusted.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,8 +11,8 @@ use xbuild_registry::{Client, ClientOptions};
 
 use crate::fixture::{chain, options, platform};
 
-/// Starts a server whose every answer is 404, with a certificate for `name`; returns its port
-/// and the certificate.
+/// Starts a server that answers 404, with a certificate for `name`; returns its port and the
+/// certificate.
 fn server(name: &str) -> (u16, String) {
     let key = KeyPair::generate().unwrap();
     let certificate =
@@ -34,7 +34,7 @@ fn server(name: &str) -> (u16, String) {
             let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
             let mut stream = rustls::Stream::new(&mut tls, &mut stream);
             let mut buffer = [0; 4096];
-            // A client that trusts us not hangs up here.
+            // A client that does not trust the certificate closes the connection here.
             if stream.read(&mut buffer).is_ok() {
                 let _ = stream.write_all(b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n");
                 let _ = stream.flush();
@@ -45,7 +45,7 @@ fn server(name: &str) -> (u16, String) {
 }
 
 fn ask(port: u16, options: ClientOptions) -> String {
-    // An address of this machine that is not a loopback one by its looks: HTTPS is the rule.
+    // An address of this machine that does not look like a loopback address: HTTPS is required.
     let reference: Reference = format!("0.0.0.0:{port}/a").parse().unwrap();
     chain(&Client::new(options).resolve(&reference, &platform("linux/amd64")).unwrap_err())
 }

@@ -186,7 +186,7 @@ fn submodules_come_if_asked() {
     assert_eq!(names(outer.source()), [".gitmodules", "o"]);
     let with = GitSource { submodules: Some(true), ..outer.source() };
     assert_eq!(names(with.clone()), [".gitmodules", "o", "sub/i"]);
-    // Repositories of this machine are none of a submodule's business.
+    // A submodule cannot name a repository of this machine.
     let strict = place.fetcher_with(options());
     let error = strict.folder(&RemoteSource::Git(outer.source())).unwrap_err();
     assert!(matches!(error, FetchError::LocalRepository { .. }), "{error}");
@@ -213,7 +213,7 @@ fn nothing_is_executed() {
         let config = repository.path.join(".git/config");
         repository.git(&["config", "--file", config.to_str().unwrap(), key, path]);
     }
-    // What the environment says does not count.
+    // The environment does not count.
     let environment = [
         ("HOME", place.dir.path().to_str().unwrap()),
         ("GIT_CONFIG_COUNT", "0"),

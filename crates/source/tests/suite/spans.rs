@@ -1,4 +1,4 @@
-//! What spans and events tell, and what they must not.
+//! The fields of spans and events, and secrets that must not be in them.
 
 use xbuild_model::Digest;
 use xbuild_model::remote::{Asker, GitSource, RemoteSource, UserInfo};
