@@ -95,6 +95,17 @@ fn errors_are_shown_with_the_warnings_all_together() {
 }
 
 #[test]
+fn warnings_about_the_lines_above_a_syntax_error_come_with_it() {
+    let place = place("FROM scratch AS Tools\nCOPY --from a b\nFROM scratch AS Later\n");
+    for found in [check(&place, &[]), place.build(&["--output", "type=cacheonly"])] {
+        let shown = format!("{}{}", found.stdout, found.stderr);
+        assert!(shown.contains("the stage \"Tools\""), "{shown}");
+        assert!(!shown.contains("the stage \"Later\""), "{shown}");
+        found.fails(1, &["flag --from of COPY is missing a value"]);
+    }
+}
+
+#[test]
 fn a_base_image_out_of_reach_does_not_stop_a_check() {
     // Nothing listens on port 1.
     let place = place("FROM 127.0.0.1:1/none as a\nCOPY $x /\nEXPOSE no\n");

@@ -46,7 +46,7 @@ pub fn check(
     };
     let (findings, error) = match planning::parse(&main.file) {
         Ok(dockerfile) => inspect(&dockerfile, &options, &main, machine, events)?,
-        Err(errors) => (Diagnostics::default(), Some(errors.into())),
+        Err(errors) => (linting::above(&errors, &options), Some(errors.into())),
     };
     Ok(Checked { main, findings, error })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use xbuild_dockerfile::{Checks, Diagnostics, Dockerfile};
+use xbuild_dockerfile::{Checks, Diagnostics, Dockerfile, ParseErrors};
 use xbuild_files::IgnoreRules;
 use xbuild_plan::{Images, PlanOptions};
 
@@ -24,6 +24,13 @@ pub(crate) fn checks(
             error,
         }),
     }
+}
+
+/// Applies the rules that need only the text to the lines above the first error.
+pub(crate) fn above(errors: &ParseErrors, options: &PlanOptions) -> Diagnostics {
+    // The errors of the file are reported, not that of the checks.
+    let checks = checks(errors.above(), options).unwrap_or_default();
+    xbuild_dockerfile::lint(errors.above(), &checks)
 }
 
 /// Applies all rules. `ignore` is the text of the ignore file.

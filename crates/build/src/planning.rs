@@ -34,7 +34,10 @@ impl Plan {
 /// linter, which are told as [`Event::Lint`].
 pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     let options = build_options(&build.request, main);
-    let dockerfile = parse(&main.file)?;
+    let dockerfile = parse(&main.file).inspect_err(|errors| {
+        let findings = linting::above(errors, &options);
+        build.events.event(Event::Lint { findings: &findings, source: &main.source });
+    })?;
     let checks = linting::checks(&dockerfile, &options)?;
     let mut images = Images::default();
     let graph = resolve(&dockerfile, &options, &build.client, &mut images);

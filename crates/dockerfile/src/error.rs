@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::instruction::Dockerfile;
 use crate::keyword::Keyword;
 use crate::span::Span;
 
@@ -12,7 +13,10 @@ use crate::span::Span;
 /// **Shape**: in the order of the lines, at least one. After [`ParseErrors::LIMIT`] errors the
 /// rest of the file is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub struct ParseErrors(pub(crate) Vec<ParseError>);
+pub struct ParseErrors {
+    pub(crate) list: Vec<ParseError>,
+    pub(crate) above: Box<Dockerfile>,
+}
 
 impl ParseErrors {
     /// The most errors that are collected. More would help nobody, and a file that is not a
@@ -21,7 +25,12 @@ impl ParseErrors {
 
     /// Returns the errors in order.
     pub fn iter(&self) -> std::slice::Iter<'_, ParseError> {
-        self.0.iter()
+        self.list.iter()
+    }
+
+    /// Returns the lines above the first error, for the linter. They may have no stage.
+    pub fn above(&self) -> &Dockerfile {
+        &self.above
     }
 }
 
@@ -37,7 +46,7 @@ impl<'a> IntoIterator for &'a ParseErrors {
 impl fmt::Display for ParseErrors {
     /// Writes one line for each error: place, message, hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.list.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }

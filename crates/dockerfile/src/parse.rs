@@ -173,10 +173,7 @@ impl Parser<'_> {
             let span = self.span(1);
             self.errors.push(ParseError { kind: ParseErrorKind::NoStage, span });
         }
-        if !self.errors.is_empty() {
-            return Err(ParseErrors(self.errors));
-        }
-        Ok(Dockerfile {
+        let dockerfile = Dockerfile {
             file: self.file,
             directives: self.directives,
             escape: self.lines.escape,
@@ -184,8 +181,28 @@ impl Parser<'_> {
             stages: self.stages,
             empty_lines: self.empty_lines,
             comments: self.comments,
-        })
+        };
+        match self.errors.first() {
+            None => Ok(dockerfile),
+            Some(first) => {
+                let above = Box::new(lines_above(dockerfile, *first.span.lines.start()));
+                Err(ParseErrors { list: self.errors, above })
+            }
+        }
     }
+}
+
+/// Returns the lines of a file above `line`.
+fn lines_above(mut dockerfile: Dockerfile, line: u32) -> Dockerfile {
+    let is_above = |span: &Span| *span.lines.start() < line;
+    dockerfile.globals.retain(|global| is_above(&global.span));
+    dockerfile.stages.retain(|stage| is_above(&stage.from.span));
+    for stage in &mut dockerfile.stages {
+        stage.instructions.retain(|instruction| is_above(&instruction.span));
+    }
+    dockerfile.empty_lines.retain(is_above);
+    dockerfile.comments.retain(|comment| comment.line < line);
+    dockerfile
 }
 
 #[cfg(test)]
@@ -214,6 +231,16 @@ mod tests {
         let Ok(Instruction::Copy(copy)) = parse_onbuild(&onbuild.trigger, span) else { panic!() };
         assert_eq!(copy.sources.len(), 2);
         assert_eq!(copy.destination, "/x/");
+    }
+
+    #[test]
+    fn errors_keep_the_lines_above_the_first() {
+        let text = b"ARG a\nFROM a AS Tools\nRUN a\nCOPY --from a b\nRUN b\nFROM c\nNOPE\n";
+        let errors = parse("Dockerfile", text).expect_err("is bad");
+        assert_eq!(errors.iter().count(), 2);
+        let above = parse("Dockerfile", b"ARG a\nFROM a AS Tools\nRUN a\n").expect("parses");
+        assert_eq!(*errors.above(), above);
+        assert_eq!(parse("Dockerfile", b"NOPE").expect_err("is bad").above().stages, []);
     }
 
     #[test]
