@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
-use xbuild_model::StepFailure;
 use xbuild_model::passwd::UserError;
+use xbuild_model::{ModeError, StepFailure};
 
 /// A failure to work out or write what a COPY, ADD, WORKDIR or an export of files makes.
 #[derive(Debug, thiserror::Error)]
@@ -85,14 +85,9 @@ pub enum CopyError {
         #[source]
         source: PatternError,
     },
-    /// The value of `--chmod` is no mode.
-    #[error(
-        "invalid --chmod {text:?}: expected an octal mode of at most 7777, or changes such as u=rwX,go-w"
-    )]
-    Chmod {
-        /// The value.
-        text: String,
-    },
+    /// The value of `--chmod` is not a mode.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
     /// A number of `--chown` or USER is out of range.
     #[error("invalid owner {text:?}")]
     Owner {

@@ -7,7 +7,7 @@ use std::fmt;
 use thiserror::Error;
 use xbuild_dockerfile::{ExpandError, Keyword, ParseErrorKind, PortError, Span};
 use xbuild_model::remote::RemoteError;
-use xbuild_model::{DigestError, PlatformError, ReferenceError};
+use xbuild_model::{DigestError, ModeError, PlatformError, ReferenceError};
 
 pub use mount::MountError;
 
@@ -182,6 +182,9 @@ pub enum PlanErrorKind {
     /// The value of `--checksum` is not a digest.
     #[error(transparent)]
     Checksum(#[from] DigestError),
+    /// The value of `--chmod` is not a mode.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
     /// A source is neither a path nor a usable URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),

@@ -1,9 +1,9 @@
 //! COPY and ADD.
 
 use xbuild_dockerfile::{Add, Copy, Keyword, Source, Span};
-use xbuild_model::Digest;
 use xbuild_model::file_op::{CopyRequest, InlineFile, RemoteFiles};
 use xbuild_model::remote::{Asker, RemoteSource, without_user};
+use xbuild_model::{Digest, ModeChange};
 
 use crate::error::{PlanError, PlanErrorKind};
 use crate::history;
@@ -21,7 +21,7 @@ pub(crate) struct Transfer {
 
 /// Returns an expanded COPY.
 ///
-/// **Errors**: `Expand`, `HeredocName`, `RemoteCopy`.
+/// **Errors**: `Expand`, `Mode`, `HeredocName`, `RemoteCopy`.
 pub(crate) fn copy(
     state: &State,
     copy: &Copy,
@@ -35,7 +35,7 @@ pub(crate) fn copy(
         inline: sources.inline,
         dest: paths::destination(state.working_dir(), &written),
         chown: expander.option(copy.chown.as_deref())?,
-        chmod: expander.option(copy.chmod.as_deref())?,
+        chmod: mode(copy.chmod.as_deref(), expander)?,
         link: copy.link,
         parents: copy.parents,
         exclude: copy.exclude.clone(),
@@ -47,7 +47,7 @@ pub(crate) fn copy(
 
 /// Returns an expanded ADD.
 ///
-/// **Errors**: `Expand`, `HeredocName`, `Remote`, `LocalChecksum`, `ChecksumCount`, `Checksum`.
+/// **Errors**: `Expand`, `Mode`, `HeredocName`, `Remote`, `LocalChecksum`, `ChecksumCount`, `Checksum`.
 pub(crate) fn add(
     state: &State,
     add: &Add,
@@ -62,7 +62,7 @@ pub(crate) fn add(
         inline: sources.inline,
         dest: paths::destination(state.working_dir(), &written),
         chown: expander.option(add.chown.as_deref())?,
-        chmod: expander.option(add.chmod.as_deref())?,
+        chmod: mode(add.chmod.as_deref(), expander)?,
         link: add.link,
         parents: false,
         exclude: add.exclude.clone(),
@@ -173,6 +173,15 @@ impl Sources {
         }
         Ok(())
     }
+}
+
+/// Returns the expanded value of `--chmod`, if it is not empty.
+fn mode(written: Option<&str>, expander: &Expander<'_>) -> Result<Option<String>, PlanError> {
+    let Some(text) = expander.option(written)?.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    ModeChange::parse(&text).map_err(|error| PlanError::new(error, expander.span))?;
+    Ok(Some(text))
 }
 
 /// Returns the delimiter of a heredoc as the name of a file, which must stay in its folder.

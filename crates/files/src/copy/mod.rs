@@ -10,7 +10,6 @@
 
 mod ahead;
 mod archive;
-mod chmod;
 mod env;
 mod key;
 mod listing;

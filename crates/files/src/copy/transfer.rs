@@ -6,12 +6,12 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use xbuild_layer::path::{self, DotDot};
 use xbuild_layer::{ContentHash, Kind, Meta, Mtime, ShownPath};
+use xbuild_model::ModeChange;
 use xbuild_model::file_op::{CopyRequest, InlineFile, PICKED, RemoteFiles};
 use xbuild_model::remote::RemoteSource;
 
 use super::ahead::{self, Lister};
 use super::archive::Archive;
-use super::chmod::ModeChange;
 use super::env::{CopyEnv, CopyWarning};
 use super::origin::Origin;
 use super::owner;

@@ -68,6 +68,11 @@ fn errors_say_what_where_and_what_to_do() {
             "conflicting keep-git-dir: \"true\" and \"false\"",
         ),
         ("FROM a\nADD --checksum=sha256:00 f /\n", "--checksum is only for remote sources: \"f\""),
+        (
+            "FROM a\nARG M=rwx\nCOPY --chmod=$M a /\n",
+            "Dockerfile:3: invalid --chmod \"rwx\": expected an octal mode",
+        ),
+        ("FROM a\nADD --chmod=888 a /\n", "Dockerfile:2: invalid --chmod \"888\""),
         ("FROM a\nEXPOSE $X http\n", "Dockerfile:2: invalid port \"http\": not a number"),
         ("FROM a\nVOLUME $X\n", "the path \"$X\" of VOLUME is empty after expansion"),
         ("FROM a\nENV $X=1\n", "the name \"$X\" of ENV is empty after expansion"),

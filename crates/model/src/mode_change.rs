@@ -1,27 +1,38 @@
 //! `--chmod`.
 
-use crate::CopyError;
-
-/// What `--chmod` does to the mode of what is copied.
+/// The change that `--chmod` makes to the modes of copied files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ModeChange {
+pub struct ModeChange(Change);
+
+/// The value of `--chmod` is not a mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid --chmod {text:?}: expected an octal mode of at most 7777, or changes such as u=rwX,go-w"
+)]
+pub struct ModeError {
+    /// The beginning of the value.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
     /// The mode, as a number.
     Exact(u32),
     /// Changes, in order.
     Symbolic(Vec<Clause>),
 }
 
-/// One operation such as `go-w`, with all that it needs worked out but the mode itself.
+/// One operation such as `go-w`, ready to be applied to a mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Clause {
+struct Clause {
     operation: Operation,
-    /// The bits that the clause is about.
+    /// The bits of the clause's classes.
     who: u32,
-    /// The bits to set or take, within `who`.
+    /// The bits to set or clear, within `who`.
     bits: u32,
-    /// `X`: execution, for folders and what somebody may execute already.
+    /// `X`: execution, for folders and for files that somebody may execute already.
     execute_if_any: bool,
-    /// `u`, `g` or `o`: as many bits to the left as the bits of that class begin.
+    /// `u`, `g` or `o`: the place of that class's bits, counted from the right.
     copied: Option<u32>,
 }
 
@@ -41,25 +52,25 @@ const EXECUTE: u32 = 0o0111;
 impl ModeChange {
     /// Parses an octal mode, or changes as in chmod(1): clauses of classes (`ugoa`), operators
     /// (`+-=`) and permissions (`rwxXst`, or one of `ugo` to copy a class), joined by commas.
-    pub(super) fn parse(text: &str) -> Result<Self, CopyError> {
-        let fail = || CopyError::Chmod { text: text.chars().take(100).collect() };
+    pub fn parse(text: &str) -> Result<Self, ModeError> {
+        let fail = || ModeError { text: text.chars().take(100).collect() };
         if text.starts_with(|c: char| c.is_ascii_digit()) {
             let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
             let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o7777);
-            return mode.map(Self::Exact).ok_or_else(fail);
+            return mode.map(|mode| Self(Change::Exact(mode))).ok_or_else(fail);
         }
         let mut clauses = Vec::new();
         for part in text.split(',') {
             parse_part(part, &mut clauses).ok_or_else(fail)?;
         }
-        Ok(Self::Symbolic(clauses))
+        Ok(Self(Change::Symbolic(clauses)))
     }
 
-    /// Returns the mode that a file of this mode gets.
-    pub(super) fn apply(&self, mode: u32, is_dir: bool) -> u32 {
-        match self {
-            Self::Exact(mode) => *mode,
-            Self::Symbolic(clauses) => clauses
+    /// Returns the new mode of a file or folder with this mode.
+    pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
+        match &self.0 {
+            Change::Exact(mode) => *mode,
+            Change::Symbolic(clauses) => clauses
                 .iter()
                 .fold(mode, |now, clause| clause.apply(now, is_dir || mode & EXECUTE != 0)),
         }
@@ -67,9 +78,9 @@ impl ModeChange {
 
     /// Returns the mode of folders that are made on the way: as in the reference, octal modes
     /// apply to them, without set-uid, set-gid and sticky.
-    pub(super) fn of_parents(change: Option<&Self>) -> u32 {
-        match change {
-            Some(Self::Exact(mode)) => mode & 0o777,
+    pub fn of_parents(change: Option<&Self>) -> u32 {
+        match change.map(|change| &change.0) {
+            Some(Change::Exact(mode)) => mode & 0o777,
             _ => 0o755,
         }
     }
@@ -153,7 +164,7 @@ mod tests {
             assert_eq!(ModeChange::parse(text).unwrap().apply(0o123, false), expected);
         }
         for text in ["10777", "8", "0o755", "755x", "99999999999999999999", "7 5"] {
-            assert!(matches!(ModeChange::parse(text), Err(CopyError::Chmod { .. })), "{text}");
+            assert!(ModeChange::parse(text).is_err(), "{text}");
         }
     }
 
