@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::vec;
 
 use rustix::fs::FileType;
+use xbuild_layer::whiteout::{self, Role};
 use xbuild_layer::{Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
 use xbuild_model::device::{Device, DeviceKind};
 use xbuild_model::records::Records;
@@ -160,6 +161,10 @@ impl<W: Write> Walk<'_, W> {
         let path = path::join(&frame.path, &item.name);
         if self.options.skip.iter().any(|skipped| path::is_within(&path, skipped)) {
             return Ok(());
+        }
+        // overlayfs has marks of its own: such a name is the command's.
+        if whiteout::role(&path) != Ok(Role::Plain) {
+            return Err(DiffError::Reserved { path: ShownPath(path) });
         }
         let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
         match item.stat.kind {

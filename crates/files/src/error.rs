@@ -214,6 +214,15 @@ pub enum DiffError {
         #[source]
         source: io::Error,
     },
+    /// A command made a file with a name that layers use for removed files.
+    #[error(
+        "the command made {path}: in a layer a name that begins with .wh. removes another file, so \
+         no image can have it"
+    )]
+    Reserved {
+        /// The file.
+        path: ShownPath,
+    },
 }
 
 /// Why a pattern cannot be used.

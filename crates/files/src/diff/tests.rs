@@ -29,12 +29,16 @@ fn stack(layers: &[&[&str]]) -> Stack {
 
 impl Stack {
     fn diff(&self) -> Vec<u8> {
+        self.try_diff().unwrap()
+    }
+
+    fn try_diff(&self) -> Result<Vec<u8>, DiffError> {
         let root = self.roots[0].stat(b"").unwrap();
         let options =
             DiffOptions { root: (root.mode, root.uid, root.gid), ..DiffOptions::default() };
         let mut writer = LayerWriter::new(Vec::new());
-        diff(&self.roots[0], &self.roots[1..], &mut writer, &options).unwrap();
-        writer.finish().unwrap()
+        diff(&self.roots[0], &self.roots[1..], &mut writer, &options)?;
+        Ok(writer.finish().unwrap())
     }
 }
 
@@ -141,6 +145,25 @@ fn sockets_and_skipped_paths_are_left_out() {
     let mut writer = LayerWriter::new(Vec::new());
     diff(&stack.roots[0], &[], &mut writer, &options).unwrap();
     assert_eq!(changes(&writer.finish().unwrap()), ["ab"]);
+}
+
+#[test]
+fn a_name_that_means_a_whiteout_is_refused() {
+    for name in [".wh.", ".wh.file", ".wh..wh..opq", ".wh..wh.aufs", "d/.wh.file"] {
+        let stack = stack(&[&["d d 755"], &["f file 1"]]);
+        let path = stack.temp.path().join("0").join(name);
+        std::fs::write(&path, "").unwrap();
+        let error = stack.try_diff().unwrap_err();
+        assert!(matches!(&error, DiffError::Reserved { .. }), "{name}: {error}");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(stack.try_diff().is_err(), "{name}");
+    }
+    for name in [".wh", "wh.file", ".whatever"] {
+        let stack = stack(&[&[], &["f file 1"]]);
+        std::fs::write(stack.temp.path().join("0").join(name), "").unwrap();
+        assert_eq!(changes(&stack.diff()), [name]);
+    }
 }
 
 #[test]
