@@ -14,11 +14,13 @@
 //! Messages are JSON. They never leave the machine, and both ends are the same program, so they
 //! carry no version.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
+use xbuild_model::TaskFailure;
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Network, ReadyMount, RunRequest};
@@ -100,21 +102,22 @@ pub(crate) fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Sa
 
 /// The first byte of an answer that is a result.
 const RESULT: u8 = 0;
-/// The first byte of an answer that is an error message.
+/// The first byte of an answer that is a failure.
 const REFUSAL: u8 = 1;
 
-/// The answer of a task: its result, or an error message.
+/// The answer of a task: its result, or a failure.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer(pub(crate) Result<Vec<u8>, String>);
+pub(crate) struct Answer(pub(crate) Result<Vec<u8>, TaskFailure>);
 
 impl Answer {
     /// Writes the answer to the pipe of its task. An error means that nobody waits for it.
     pub(crate) fn send(&self, pipe: impl AsFd) {
         let (kind, bytes) = match &self.0 {
-            Ok(bytes) => (RESULT, bytes.as_slice()),
-            Err(message) => (REFUSAL, message.as_bytes()),
+            Ok(bytes) => (RESULT, Cow::from(bytes)),
+            // A failure is words and a kind, which JSON can always hold.
+            Err(failure) => (REFUSAL, serde_json::to_vec(failure).unwrap_or_default().into()),
         };
-        write_all(pipe, &[&[kind], bytes].concat());
+        write_all(pipe, &[&[kind], &*bytes].concat());
     }
 
     /// Returns the answer that came through a pipe; `None` if its process ended without one.
@@ -123,7 +126,8 @@ impl Answer {
         bytes.remove(0);
         Some(Self(match kind {
             RESULT => Ok(bytes),
-            _ => Err(String::from_utf8_lossy(&bytes).into_owned()),
+            _ => Err(serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())),
         }))
     }
 }
@@ -240,6 +244,8 @@ fn write_all(pipe: impl AsFd, mut bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use xbuild_model::FailureKind;
+
     use super::*;
 
     #[test]
@@ -247,7 +253,14 @@ mod tests {
         let read = |bytes: &[u8]| Answer::from_bytes(bytes.to_vec()).map(|answer| answer.0);
         assert_eq!(read(b"\0"), Some(Ok(Vec::new())));
         assert_eq!(read(b"\0done"), Some(Ok(b"done".to_vec())));
-        assert_eq!(read(b"\x01no"), Some(Err("no".to_owned())));
+        assert_eq!(read(b"\x01no"), Some(Err("no".to_owned().into())));
+        let failure = TaskFailure { kind: FailureKind::Step, message: "no".into(), hint: None };
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        Answer(Err(failure.clone())).send(&writer);
+        drop(writer);
+        let mut sent = Vec::new();
+        std::io::Read::read_to_end(&mut std::fs::File::from(reader), &mut sent).unwrap();
+        assert_eq!(read(&sent), Some(Err(failure)));
         assert_eq!(read(b""), None);
     }
 

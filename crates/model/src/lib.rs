@@ -25,7 +25,7 @@ pub mod seam;
 pub mod step;
 
 pub use digest::{Chain, DiffId, Digest, DigestError};
-pub use failure::{FailureKind, StepFailure};
+pub use failure::{FailureKind, StepFailure, TaskFailure, storage_fault, storage_fault_of};
 pub use image::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use manifest::{Descriptor, Index, Manifest};
 pub use mode_change::{ModeChange, ModeError};

@@ -41,6 +41,17 @@ pub enum TaskError {
     Diff(#[from] DiffError),
 }
 
+impl TaskError {
+    /// Returns whose business it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            // The command did what no layer can hold.
+            Self::Diff(DiffError::Reserved { .. }) => FailureKind::Step,
+            _ => FailureKind::Internal,
+        }
+    }
+}
+
 /// A failure of the layer engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -14,6 +14,7 @@ use xbuild_files::Root;
 use xbuild_files::diff::{DiffOptions, diff};
 use xbuild_files::unpack::{dress_folder, unpack};
 use xbuild_layer::{LayerReader, LayerWriter, Meta};
+use xbuild_model::TaskFailure;
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::Joined;
 
@@ -33,7 +34,7 @@ const BUFFER: usize = 64 << 10;
 
 /// A function that does a task: takes the request and the descriptors that came with it, returns
 /// the answer, or the error with its causes in words.
-pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, String>;
+pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure>;
 
 /// Returns all tasks of this crate by name, to be registered with the namespace's helper.
 pub fn all() -> [(&'static str, TaskFn); 4] {
@@ -179,14 +180,6 @@ fn folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TaskEr
 }
 
 /// Puts an error and its causes in words: errors do not cross processes otherwise.
-fn answer(result: Result<Vec<u8>, TaskError>) -> Result<Vec<u8>, String> {
-    result.map_err(|error| {
-        let mut words = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            words = format!("{words}: {error}");
-            cause = error.source();
-        }
-        words
-    })
+fn answer(result: Result<Vec<u8>, TaskError>) -> Result<Vec<u8>, TaskFailure> {
+    result.map_err(|error| TaskFailure::new(error.kind(), &error))
 }

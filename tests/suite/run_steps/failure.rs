@@ -16,6 +16,7 @@ fn failures_say_which_and_why() {
         on_busybox("RUN no-such-program")
             .fails(3, &["exit code 127", "no-such-program", "hint: ", "PATH"]);
         build(user, "FROM scratch\nRUN true\n").fails(3, &["/bin/sh"]);
+        on_busybox("RUN touch /etc/.wh.passwd").fails(3, &["/etc/.wh.passwd", "removes another"]);
         on_busybox("USER nobody-knows\nRUN true").fails(1, &["nobody-knows"]);
     }
 }

@@ -1,8 +1,10 @@
 //! Error numbers that travel between processes.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xbuild_model::{FailureKind, StepFailure, storage_fault_of};
 
 /// The kernel's reason for a refusal; unlike [`io::Error`] it can be sent to another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,4 +48,22 @@ impl From<rustix::io::Errno> for Errno {
     fn from(error: rustix::io::Errno) -> Self {
         Self(error.raw_os_error())
     }
+}
+
+/// Wraps an error of that kind, with its advice. A full or broken disk is told as such.
+pub(super) fn step_failure(
+    kind: FailureKind,
+    hint: Option<impl Into<Arc<str>>>,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> StepFailure {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = next {
+        let errno = cause.downcast_ref::<Errno>().map(|errno| errno.number());
+        if let Some(fault) = errno.and_then(storage_fault_of) {
+            return StepFailure::new(FailureKind::Internal, error).with_hint(fault);
+        }
+        next = cause.source();
+    }
+    let failure = StepFailure::new(kind, error);
+    hint.into_iter().fold(failure, StepFailure::with_hint)
 }

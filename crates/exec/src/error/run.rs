@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
 use xbuild_model::{FailureKind, StepFailure};
 
-use super::errno::Errno;
+use super::errno::{Errno, step_failure};
 use crate::diagnose;
 
 /// Why a RUN step did not succeed. Made in the step's own processes and sent to the main one.
@@ -245,11 +245,7 @@ impl RunError {
 impl From<RunError> for StepFailure {
     fn from(error: RunError) -> Self {
         let (kind, hint) = (error.kind(), error.hint());
-        let failure = Self::new(kind, error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        step_failure(kind, hint, error)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Why work cannot be done in a user namespace.
 
 use serde::{Deserialize, Serialize};
-use xbuild_model::{FailureKind, StepFailure};
+use xbuild_model::{FailureKind, StepFailure, TaskFailure};
 
-use super::errno::Errno;
+use super::errno::{Errno, step_failure};
 use crate::diagnose;
 
 /// Why the build's user namespace cannot be made, or a task in it failed.
@@ -91,12 +91,12 @@ pub enum SandboxError {
         what: String,
     },
     /// A task answered with an error.
-    #[error("{message}")]
+    #[error("{failure}")]
     Task {
         /// The name of the task.
         task: String,
-        /// Its message.
-        message: String,
+        /// Its failure, in words.
+        failure: TaskFailure,
     },
     /// A task's process ended without an answer.
     #[error("the process of the task {task} was killed, or crashed")]
@@ -110,9 +110,8 @@ impl SandboxError {
     /// Returns who can do something about the error.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Gone | Self::Protocol { .. } | Self::Task { .. } | Self::TaskDied { .. } => {
-                FailureKind::Internal
-            }
+            Self::Task { failure, .. } => failure.kind,
+            Self::Gone | Self::Protocol { .. } | Self::TaskDied { .. } => FailureKind::Internal,
             _ => FailureKind::Environment,
         }
     }
@@ -131,6 +130,7 @@ impl SandboxError {
                 Some(how_to_get.clone())
             }
             Self::Disabled => Some("leave out --isolation none".to_owned()),
+            Self::Task { failure, .. } => failure.hint.clone(),
             _ => None,
         }
     }
@@ -139,10 +139,6 @@ impl SandboxError {
 impl From<SandboxError> for StepFailure {
     fn from(error: SandboxError) -> Self {
         let (kind, hint) = (error.kind(), error.hint());
-        let failure = Self::new(kind, error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        step_failure(kind, hint, error)
     }
 }

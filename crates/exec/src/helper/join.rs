@@ -6,6 +6,7 @@
 //! the marks by which its layers hide files of others below it.
 
 use rustix::mount::UnmountFlags;
+use xbuild_model::TaskFailure;
 
 use crate::error::{RunError, in_words};
 use crate::protocol::JoinRequest;
@@ -16,7 +17,7 @@ use crate::step::userns::overlay::{self, Lowers};
 const WHAT: &str = "layers (overlay)";
 
 /// Does the task.
-pub(super) fn task(request: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn task(request: &[u8]) -> Result<Vec<u8>, TaskFailure> {
     let request = serde_json::from_slice(request).map_err(|error| error.to_string())?;
     join(&request).map_err(|error| in_words(&error))?;
     Ok(Vec::new())

@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 
+use xbuild_model::TaskFailure;
+
 use super::join;
 use super::tasks::Tasks;
 use crate::idmap::Ids;
@@ -93,7 +95,7 @@ impl Lane<'_> {
             Err(error) => {
                 let Ok(Some((_, fds))) = wire::receive(&self.socket) else { return false };
                 if let Some(answer) = fds.into_iter().next() {
-                    Answer(Err(format!("cannot start a process: {error}"))).send(answer);
+                    Answer(Err(format!("cannot start a process: {error}").into())).send(answer);
                 }
                 true
             }
@@ -125,11 +127,11 @@ impl Lane<'_> {
             }
             Ok(Prepared::Step(step)) => {
                 close_all_but(&fds, &answer, &step.descriptors())?;
-                step.run(fds)
+                Ok(step.run(fds)?)
             }
-            Err(_) => Err("panicked".to_owned()),
+            Err(_) => Err("panicked".to_owned().into()),
         });
-        let result = catch_unwind(work).unwrap_or_else(|_| Err("panicked".to_owned()));
+        let result = catch_unwind(work).unwrap_or_else(|_| Err("panicked".to_owned().into()));
         // The answer ends here, not with the process, whose memory takes a while to be given back.
         Answer(result).send(&answer);
         drop(answer);
@@ -149,9 +151,9 @@ fn close_all_but(fds: &[OwnedFd], answer: &OwnedFd, more: &[BorrowedFd<'_>]) -> 
         .map_err(|error| format!("cannot close descriptors: {error}"))
 }
 
-fn do_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+fn do_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure> {
     if fds.is_empty() {
-        return Err("the request is missing".to_owned());
+        return Err("the request is missing".to_owned().into());
     }
     let request = wire::read_payload(fds.remove(0))
         .map_err(|error| format!("cannot read the request: {error}"))?;

@@ -2,12 +2,14 @@
 
 use std::os::fd::OwnedFd;
 
+use xbuild_model::TaskFailure;
+
 /// Does one task: takes the request and the descriptors that were sent along, returns the answer, or
 /// an error message.
 ///
 /// Runs in a process of its own that ends with it, as root of the user namespace; it may start
 /// threads and change whatever belongs to its process.
-pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, String>;
+pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure>;
 
 /// The functions of all tasks. Every process of the build has the same.
 #[derive(Debug, Clone, Default)]

@@ -30,7 +30,7 @@ impl Pending {
         match Answer::from_bytes(bytes) {
             None => Err(SandboxError::TaskDied { task }),
             Some(Answer(Ok(answer))) => Ok(answer),
-            Some(Answer(Err(message))) => Err(SandboxError::Task { task, message }),
+            Some(Answer(Err(failure))) => Err(SandboxError::Task { task, failure }),
         }
     }
 }

@@ -14,7 +14,7 @@ use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
 use xbuild_model::seam::{Namespace, Output, Runner};
-use xbuild_model::{Platform, StepFailure};
+use xbuild_model::{Platform, StepFailure, TaskFailure};
 
 const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
                        readlink rm sh sleep stat test touch tr wc yes";
@@ -67,18 +67,18 @@ pub fn hold() -> ExitCode {
 }
 
 /// The task `test.remove`: the folders of a step can only be removed inside the namespace.
-pub fn remove(request: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+pub fn remove(request: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure> {
     let path = String::from_utf8_lossy(request).into_owned();
     std::fs::remove_dir_all(&path).map_err(|error| error.to_string())?;
     Ok(Vec::new())
 }
 
 /// The task `test.echo`: answers with the request and its own user; panics at `panic`.
-pub fn echo(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+pub fn echo(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure> {
     match request {
         b"panic" => panic!("as told"),
         b"die" => std::process::abort(),
-        b"fail" => Err("as told".to_owned()),
+        b"fail" => Err("as told".to_owned().into()),
         _ => {
             let uid = rustix::process::getuid().as_raw();
             Ok(format!("{} {uid} {}", String::from_utf8_lossy(request), fds.len()).into_bytes())
@@ -87,7 +87,7 @@ pub fn echo(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
 }
 
 /// The task `test.mounts`: how many overlay mounts there are.
-pub fn mounts(_: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
+pub fn mounts(_: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure> {
     let text =
         std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
     let count = text.lines().filter(|line| line.contains(" - overlay ")).count();

@@ -13,7 +13,7 @@ use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{PendingTask, Purpose, Workspace};
-use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind};
+use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, TaskFailure};
 use xbuild_testkit::folders::listing;
 use xbuild_testkit::layers::layer;
 use xbuild_testkit::spans;
@@ -31,7 +31,7 @@ struct Here {
     single: bool,
 }
 
-struct Task(std::thread::JoinHandle<Result<Vec<u8>, String>>);
+struct Task(std::thread::JoinHandle<Result<Vec<u8>, TaskFailure>>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -64,7 +64,7 @@ impl Namespace for Here {
 impl PendingTask for Task {
     fn wait(self: Box<Self>) -> Result<Vec<u8>, StepFailure> {
         let answer = self.0.join().unwrap();
-        answer.map_err(|words| StepFailure::new(FailureKind::Internal, Failed(words)))
+        answer.map_err(|failure| StepFailure::new(failure.kind, failure))
     }
 }
 
@@ -468,7 +468,7 @@ fn an_unpacking_that_fails_says_why() {
             fds: Vec<OwnedFd>,
         ) -> Result<Box<dyn PendingTask>, StepFailure> {
             drop(fds);
-            Ok(Box::new(Task(std::thread::spawn(|| Err("the disk is full".to_owned())))))
+            Ok(Box::new(Task(std::thread::spawn(|| Err("the disk is full".to_owned().into())))))
         }
         fn map_name(&self) -> Result<String, StepFailure> {
             Ok("map".to_owned())
