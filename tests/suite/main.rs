@@ -18,6 +18,7 @@ mod image;
 mod kill;
 mod layers_first;
 mod lint;
+mod log;
 mod main_job;
 mod mounts;
 mod push_ahead;

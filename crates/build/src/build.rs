@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tracing::{Span, info_span};
 use xbuild_registry::Client;
 use xbuild_source::Fetcher;
 use xbuild_store::Store;
@@ -25,6 +26,8 @@ pub struct Build {
     pub(crate) client: Client,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) events: Arc<dyn Events>,
+    /// The span of the whole build, in which each stage works.
+    pub(crate) span: Span,
 }
 
 impl std::fmt::Debug for Build {
@@ -41,12 +44,22 @@ impl Build {
         machine: Machine,
         events: Arc<dyn Events>,
     ) -> Result<Self, OpenError> {
+        let span =
+            info_span!("build", platforms = %platforms(&request), target = request.input.target);
+        let entered = span.enter();
         let variants = variant::variants(&request)?;
         let secrets = Arc::new(GivenSecrets::read(&request.steps, &machine, &*events)?);
         let store = wiring::store(&machine)?;
         let client = wiring::client(&machine, Some(&store))?;
         let given = Some(Arc::clone(&secrets) as _);
         let fetcher = wiring::fetcher(&machine, &store, &client, given, Arc::clone(&events));
-        Ok(Self { request, variants, machine, secrets, store, client, fetcher, events })
+        drop(entered);
+        Ok(Self { request, variants, machine, secrets, store, client, fetcher, events, span })
     }
+}
+
+/// Returns the platforms of a build, joined by commas.
+fn platforms(request: &BuildRequest) -> String {
+    let platforms = request.input.platforms.iter().map(ToString::to_string);
+    platforms.collect::<Vec<_>>().join(",")
 }

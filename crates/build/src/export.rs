@@ -38,6 +38,7 @@ pub fn export(
     solved: &Solved,
     stdout: &mut dyn Write,
 ) -> Result<Outcome, ExportError> {
+    let _span = build.span.enter();
     let names: Vec<Reference> =
         build.variants.iter().flat_map(|variant| variant.names.clone()).collect();
     let exporter = Exporter { build, solved, names: &names };

@@ -66,6 +66,7 @@ enum Kind {
 /// Makes the main context of a build a folder and reads the Dockerfile. `stdin` is read if the
 /// request says so.
 pub fn read(build: &Build, stdin: &mut Input<'_>) -> Result<MainContext, ContextError> {
+    let _span = build.span.enter();
     let (store, fetcher) = (Arc::clone(&build.store), Arc::clone(&build.fetcher));
     let elsewhere = Elsewhere { store, fetcher };
     MainContext::open(&build.request.input, &|| Ok(elsewhere.clone()), stdin)

@@ -33,6 +33,7 @@ impl Plan {
 /// Plans a build: parses the Dockerfile, resolves its base images and applies the rules of the
 /// linter, which are told as [`Event::Lint`].
 pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
+    let _span = build.span.enter();
     let options = build_options(&build.request, main);
     let dockerfile = parse(&main.file).inspect_err(|errors| {
         let findings = linting::above(errors, &options);

@@ -29,6 +29,7 @@ pub fn preflight(
     main: &MainContext,
     plan: &Plan,
 ) -> Result<Vec<Emulator>, PreflightError> {
+    let _span = build.span.enter();
     if build.request.steps.isolation == Isolation::None {
         return refuse_run(&plan.graph).map(|()| Vec::new());
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use tracing::Span;
 use xbuild_model::{Descriptor, Reference};
 use xbuild_registry::Client;
 use xbuild_store::GrowingBlob;
@@ -61,8 +62,9 @@ impl PushAhead {
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { client, target, state, changed });
         let start = |_| {
-            let shared = Arc::clone(&shared);
-            thread::Builder::new().name("push-ahead".to_owned()).spawn(move || shared.work()).ok()
+            let (shared, span) = (Arc::clone(&shared), Span::current());
+            let work = move || span.in_scope(|| shared.work());
+            thread::Builder::new().name("push-ahead".to_owned()).spawn(work).ok()
         };
         // Without threads there is nothing to be had from this.
         let threads = (0..AT_ONCE).map_while(start).collect();

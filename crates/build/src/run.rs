@@ -46,6 +46,7 @@ pub fn run(
     plan: &Plan,
     emulators: &[Emulator],
 ) -> Result<Solved, RunError> {
+    let _span = build.span.enter();
     let ahead = PushAhead::of(build);
     let sink = ahead.as_ref().map(PushAhead::sink);
     let tools = Tools::new(build, main, plan, emulators, Arc::clone(&build.events), sink)?;

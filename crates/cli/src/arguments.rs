@@ -13,7 +13,11 @@ use crate::report::Problem;
 #[command(name = "xbuild", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
+    /// Show what is done and how long it takes, on standard error; XBUILD_LOG=FILTER shows more or
+    /// less, such as trace, or registry=debug,solve=info
+    #[arg(short = 'D', long, global = true)]
+    pub(crate) debug: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -54,7 +58,7 @@ pub(crate) fn definition() -> clap::Command {
 }
 
 /// Reads a command line; ends the program after help and where clap refuses something.
-pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem> {
+pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Problem> {
     let matches = match definition().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
@@ -67,9 +71,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, 
     if let Some(("build", matches)) = matches.subcommand() {
         build::refuse(matches)?;
     }
-    let arguments = Arguments::from_arg_matches(&matches)
-        .map_err(|error| Problem::command_line(error.to_string()))?;
-    Ok(arguments.command)
+    Arguments::from_arg_matches(&matches).map_err(|error| Problem::command_line(error.to_string()))
 }
 
 impl Command {

@@ -8,6 +8,7 @@ mod check_report;
 mod commands;
 mod console;
 mod environment;
+mod log;
 mod progress;
 mod reasons;
 mod report;
@@ -29,12 +30,14 @@ fn main() -> ExitCode {
         return status;
     }
     xbuild_exec::end_by_signals();
-    let command = match arguments::read(std::env::args_os()) {
-        Ok(command) => command,
+    let arguments = match arguments::read(std::env::args_os()) {
+        Ok(arguments) => arguments,
         Err(problem) => return Console::new(ProgressMode::Plain).problem(&problem),
     };
-    let console = Arc::new(Console::new(command.progress()));
-    match carry_out(&command, &console) {
+    let console = Arc::new(Console::new(arguments.command.progress()));
+    let filter = environment::variable("XBUILD_LOG");
+    let started = log::start(filter.as_deref(), arguments.debug, &console);
+    match started.and_then(|()| carry_out(&arguments.command, &console)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => console.problem(&problem),
     }

@@ -179,7 +179,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("cache-from", "the cache is local only"),
     ("cache-to", "the cache is local only"),
     ("cgroup-parent", "no cgroups are made"),
-    ("debug", "use --progress plain"),
     (
         "load",
         "a Docker daemon cannot be loaded yet: use --output type=oci,dest=FILE and load that, or --push",
@@ -192,7 +191,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Those of the refused that need no value.
-const REFUSED_FLAGS: &[&str] = &["debug", "load"];
+const REFUSED_FLAGS: &[&str] = &["load"];
 
 /// Adds the refused options to clap's command, hidden.
 pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
