@@ -106,6 +106,29 @@ fn warnings_about_the_lines_above_a_syntax_error_come_with_it() {
 }
 
 #[test]
+fn a_check_refuses_what_every_build_refuses() {
+    let cacheonly = ["--output", "type=cacheonly"];
+    for (text, more, expected) in [
+        ("FROM scratch\nCOPY --chmod=rwx Dockerfile /\n", &[][..], "invalid --chmod \"rwx\""),
+        (
+            "ARG SOURCE_DATE_EPOCH=yesterday\nFROM scratch\nCOPY Dockerfile /\n",
+            &[],
+            "invalid SOURCE_DATE_EPOCH \"yesterday\"",
+        ),
+        ("FROM busybox\n", &["--platform", "linux/riscv64"], "linux/riscv64"),
+        ("FROM scratch\nCOPY Dockerfile /\n", &["--secret", "nonsense"], "--secret"),
+    ] {
+        let place = place(text);
+        let base = place.base("busybox");
+        let args = [&["--build-context", &base], more].concat();
+        let built = place.build(&[&args[..], &cacheonly].concat());
+        let checked = place.build(&[&args[..], &["--check"]].concat());
+        assert!(built.stderr.contains(expected) && built.status != 0, "{}", built.stderr);
+        checked.fails(built.status, &[expected]);
+    }
+}
+
+#[test]
 fn a_base_image_out_of_reach_does_not_stop_a_check() {
     // Nothing listens on port 1.
     let place = place("FROM 127.0.0.1:1/none as a\nCOPY $x /\nEXPOSE no\n");

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use xbuild_dockerfile::{Diagnostics, Dockerfile};
+use xbuild_model::FailureKind;
 use xbuild_plan::{Images, PlanOptions};
 
-use crate::error::{BuildError, PlanningError};
+use crate::error::{BaseError, BuildError, ErrorKind, Fault as _, PlanningError};
 use crate::events::{Event, Events, Silent, Warning};
 use crate::machine::Machine;
 use crate::main_context::{Elsewhere, Input, MainContext};
@@ -63,15 +64,25 @@ fn inspect(
     let client = wiring::client(machine, None)?;
     let mut images = Images::default();
     let error = match planning::resolve(dockerfile, options, &client, &mut images) {
-        Ok(_) => None,
+        Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),
         Err(PlanningError::Base(error)) => {
-            // Files are checked where their base images are out of reach, too.
-            events.event(Event::Warning(&Warning::Base(error)));
-            xbuild_plan::check(dockerfile, options, &images).err().map(PlanningError::from)
+            let other = xbuild_plan::check(dockerfile, options, &images).err();
+            if other.is_none() && !is_out_of_reach(&error) {
+                Some(PlanningError::Base(error))
+            } else {
+                // Files are checked where their base images are out of reach, too.
+                events.event(Event::Warning(&Warning::Base(error)));
+                other.map(PlanningError::from)
+            }
         }
         Err(error) => Some(error),
     };
     let ignore = main.file.ignore.as_deref();
     let findings = linting::all(dockerfile, options, &images, &checks, ignore)?;
     Ok((findings, error))
+}
+
+/// Returns whether another machine, or the same one later, may well have the image.
+fn is_out_of_reach(error: &BaseError) -> bool {
+    matches!(error.kind(), ErrorKind::Stage(FailureKind::Remote | FailureKind::Environment))
 }

@@ -128,7 +128,7 @@ fn missing(error: ImageError, request: &ImageRequest, dockerfile: &Dockerfile) -
 }
 
 /// Returns `SOURCE_DATE_EPOCH` in seconds.
-fn epoch(graph: &Graph) -> Result<Option<u64>, RequestError> {
+pub(crate) fn epoch(graph: &Graph) -> Result<Option<u64>, RequestError> {
     /// The last second of the year 9999, the last that RFC 3339 can write.
     const LAST: u64 = 253_402_300_799;
     let Some(text) = graph.source_date_epoch.as_deref().filter(|text| !text.is_empty()) else {

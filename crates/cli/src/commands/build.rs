@@ -18,10 +18,12 @@ use crate::result::BuildResult;
 
 /// Builds what the arguments say.
 pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    if let Call::Check(format) = args.call()? {
-        return check::check(&args.input, &args.store, format, console);
-    }
+    let call = args.call()?;
+    // A check, too, refuses arguments that no build takes.
     let request = build_request::request(args)?;
+    if let Call::Check(format) = call {
+        return check::check(&request.input, &args.store, format, console);
+    }
     let mut machine = environment::machine(args.store.root.as_deref())?;
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     let to_stdout = !request.outputs.iter().any(Output::is_stdout);

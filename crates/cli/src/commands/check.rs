@@ -4,6 +4,7 @@ use std::io;
 
 use clap::ValueEnum;
 use xbuild_build::events::{Event, Events};
+use xbuild_build::request::InputRequest;
 
 use super::input::{self, InputArgs};
 use crate::check_report::Findings;
@@ -37,19 +38,18 @@ pub(crate) enum Format {
 
 /// Checks the Dockerfile that the arguments name.
 pub(crate) fn run(args: &CheckArgs, console: &Console) -> Result<(), Problem> {
-    check(&args.input, &args.store, args.format, console)
+    check(&input::request(&args.input)?, &args.store, args.format, console)
 }
 
 /// Checks all stages, or those that `--target` needs. Whatever is found makes for a failure.
 pub(crate) fn check(
-    input: &InputArgs,
+    request: &InputRequest,
     store: &StoreArgs,
     format: Format,
     console: &Console,
 ) -> Result<(), Problem> {
-    let request = input::request(input)?;
     let machine = environment::machine(store.root.as_deref())?;
-    let checked = xbuild_build::check(&request, &machine, &Warnings(console), &mut io::stdin())?;
+    let checked = xbuild_build::check(request, &machine, &Warnings(console), &mut io::stdin())?;
     let source = checked.main.source();
     let problem = checked.error.as_ref().map(|error| Problem::in_file(error, source));
     let findings = Findings {
