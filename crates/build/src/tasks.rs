@@ -1,4 +1,4 @@
-//! The work of the namespace parent: `exec` starts it, `snapshot` does it.
+//! The tasks of the helper: `exec` starts them, `snapshot` does them.
 
 use xbuild_exec::Tasks;
 

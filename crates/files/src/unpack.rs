@@ -20,6 +20,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use xbuild_layer::{Change, Entry, Kind, LayerReader, Meta, ShownPath, capability, path};
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
+use xbuild_model::ids::{GuestGid, GuestUid};
 use xbuild_model::records::Owners;
 
 use crate::UnpackError;
@@ -90,8 +91,8 @@ pub fn unpack<R: Read>(
 pub(crate) struct Unpacker<'r> {
     root: &'r Root,
     owners: Owners,
-    /// Who owns what this process makes.
-    own_ids: (u32, u32),
+    /// The owner of files that this process makes.
+    own_ids: (GuestUid, GuestGid),
     /// The folder of the last entry: archives list a folder's files together.
     current: Option<(Vec<u8>, Rc<Root>)>,
     /// Folders that were opened before, up to [`MAX_OPENED`].
@@ -116,7 +117,10 @@ impl<'r> Unpacker<'r> {
         Ok(Self {
             root,
             owners,
-            own_ids: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            own_ids: (
+                GuestUid::new(rustix::process::geteuid().as_raw()),
+                GuestGid::new(rustix::process::getegid().as_raw()),
+            ),
             current: None,
             opened: HashMap::new(),
             max_opened: max_opened(),
@@ -335,7 +339,8 @@ impl<'r> Unpacker<'r> {
     fn dress_other(&self, name: &[u8], entry: &Entry) -> io::Result<()> {
         let (here, meta) = (self.here(), &entry.meta);
         if let Some((uid, gid)) = self.owner(meta) {
-            here.chown(name, uid, gid).map_err(|error| owner_fault(error, (uid, gid)))?;
+            here.chown(name, uid.raw(), gid.raw())
+                .map_err(|error| owner_fault(error, (uid, gid)))?;
         }
         if !matches!(entry.kind, Kind::Symlink { .. }) {
             here.chmod(name, meta.mode & 0o7777)?;
@@ -351,9 +356,9 @@ impl<'r> Unpacker<'r> {
         is_final.then_some(mode)
     }
 
-    /// Returns to whom a file must be given, `None` if it is theirs.
-    fn owner(&self, meta: &Meta) -> Option<(u32, u32)> {
-        let ids = (meta.uid, meta.gid);
+    /// Returns the owner that a file must be given; `None` if it has that owner already.
+    fn owner(&self, meta: &Meta) -> Option<(GuestUid, GuestGid)> {
+        let ids = (GuestUid::new(meta.uid), GuestGid::new(meta.gid));
         (self.owners == Owners::Real && ids != self.own_ids).then_some(ids)
     }
 
@@ -405,7 +410,7 @@ pub fn dress_folder(
     root: &Root,
     path: &[u8],
     meta: &Meta,
-    owner: Option<(u32, u32)>,
+    owner: Option<(GuestUid, GuestGid)>,
 ) -> io::Result<()> {
     let folder = root.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
     if let Some(owner) = owner {
@@ -416,8 +421,8 @@ pub fn dress_folder(
 }
 
 /// Gives an opened file to an owner.
-fn give(file: BorrowedFd<'_>, owner: (u32, u32)) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+fn give(file: BorrowedFd<'_>, owner: (GuestUid, GuestGid)) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.0.raw()), Gid::from_raw(owner.1.raw()));
     rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|errno| owner_fault(errno.into(), owner))
 }
 
@@ -425,12 +430,12 @@ fn give(file: BorrowedFd<'_>, owner: (u32, u32)) -> io::Result<()> {
 #[derive(Debug, thiserror::Error)]
 #[error("owner {uid}:{gid} does not exist in the user namespace: more subordinate ids are needed")]
 struct NoSuchOwner {
-    uid: u32,
-    gid: u32,
+    uid: GuestUid,
+    gid: GuestGid,
 }
 
 /// Says so if the kernel refused an owner that the user namespace does not have.
-fn owner_fault(error: io::Error, (uid, gid): (u32, u32)) -> io::Error {
+fn owner_fault(error: io::Error, (uid, gid): (GuestUid, GuestGid)) -> io::Error {
     if Errno::from_io_error(&error) == Some(Errno::INVAL) {
         return io::Error::new(io::ErrorKind::InvalidInput, NoSuchOwner { uid, gid });
     }

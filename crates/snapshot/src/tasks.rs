@@ -15,6 +15,7 @@ use xbuild_files::diff::{DiffOptions, diff};
 use xbuild_files::unpack::{dress_folder, unpack};
 use xbuild_layer::{LayerReader, LayerWriter, Meta};
 use xbuild_model::TaskFailure;
+use xbuild_model::ids::{GuestGid, GuestUid};
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::Joined;
 
@@ -108,7 +109,8 @@ pub fn dress_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
     let root = open(&request.folder)?;
     // Inner folders first, see `unpack`.
     for (path, meta) in request.dirs.iter().rev() {
-        let owner = (request.owners == Owners::Real).then_some((meta.uid, meta.gid));
+        let ids = (GuestUid::new(meta.uid), GuestGid::new(meta.gid));
+        let owner = (request.owners == Owners::Real).then_some(ids);
         dress_folder(&root, path, meta, owner)
             .map_err(folder("set the metadata of a folder in", &request.folder))?;
     }
