@@ -18,8 +18,8 @@ use tracing::field::Empty;
 use tracing::{Span, debug_span};
 
 use crate::error::FetchError;
-use crate::fetcher::{FetchOptions, Fetcher};
 use crate::login;
+use crate::options::FetchOptions;
 
 /// The subcommands that speak to the remote.
 const SPEAKING: &[&str] = &["fetch", "ls-remote", "submodule"];
@@ -73,12 +73,11 @@ pub(crate) struct Git<'a> {
 impl<'a> Git<'a> {
     /// Finds the program.
     pub(crate) fn new(
-        fetcher: &'a Fetcher,
+        options: &'a FetchOptions,
         remote: &'a str,
         authorization: Option<String>,
         home: &'a Path,
     ) -> Result<Self, FetchError> {
-        let options = &fetcher.options;
         let program = find("git", &options.search_path)
             .ok_or_else(|| FetchError::NoGit { remote: remote.to_owned() })?;
         Ok(Self { program, options, remote, authorization, home, places: None })

@@ -9,8 +9,8 @@ use xbuild_model::remote::GitSource;
 use crate::checkout;
 use crate::command::Git;
 use crate::error::{FetchError, io};
-use crate::fetcher::{FetchWarning, Fetcher};
 use crate::login;
+use crate::options::{FetchWarning, Tools};
 
 /// Error texts of servers that do not serve single commits: then more must be fetched.
 const REFUSALS: &[&str] = &["unadvertised", "not our ref", "shallow", "couldn't find remote ref"];
@@ -38,9 +38,9 @@ impl Found {
 }
 
 /// Returns the folder with the files of the commit.
-pub(crate) fn fetch(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
-    let root = files(fetcher, source)?;
-    if let Some(warn) = &fetcher.options.on_warning
+pub(crate) fn fetch(tools: &Tools, source: &GitSource) -> Result<PathBuf, FetchError> {
+    let root = files(tools, source)?;
+    if let Some(warn) = &tools.options.on_warning
         && source.submodules.is_none()
         && root.join(".gitmodules").symlink_metadata().is_ok()
     {
@@ -55,19 +55,19 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, Fe
 }
 
 /// Returns the folder with all files of the commit.
-fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
+fn files(tools: &Tools, source: &GitSource) -> Result<PathBuf, FetchError> {
     let remote = &source.remote;
-    if !fetcher.options.allow_files && (remote.starts_with("file:") || remote.starts_with('/')) {
+    if !tools.options.allow_files && (remote.starts_with("file:") || remote.starts_with('/')) {
         return Err(FetchError::LocalRepository { remote: remote.clone() });
     }
-    let temp = fetcher.store.temp_dir("git")?;
+    let temp = tools.store.temp_dir("git")?;
     let home = temp.path().join("home");
     fs::create_dir(&home).map_err(io("make", &home))?;
-    let authorization = login::git(fetcher, source)?;
+    let authorization = login::git(&tools.options, source)?;
     let found = match source.reference.as_deref().filter(|name| is_object(name)) {
         Some(id) => Found { commit: id.to_ascii_lowercase(), tag: None, name: None },
         None => {
-            let git = Git::new(fetcher, remote, authorization.clone(), &home)?;
+            let git = Git::new(&tools.options, remote, authorization.clone(), &home)?;
             resolve(&git, remote, source.reference.as_deref())?
         }
     };
@@ -81,12 +81,12 @@ fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
     let submodules = source.submodules == Some(true);
     let key = key(remote, &found, keep, submodules);
     // The checksum may name the commit, which the id of a tag does not tell.
-    if let Some(folder) = fetcher.store.source_folder(&key).filter(|_| is_expected) {
+    if let Some(folder) = tools.store.source_folder(&key).filter(|_| is_expected) {
         return Ok(folder);
     }
     let work = temp.path().join("fs");
     fs::create_dir(&work).map_err(io("make", &work))?;
-    let mut git = Git::new(fetcher, remote, authorization, &home)?;
+    let mut git = Git::new(&tools.options, remote, authorization, &home)?;
     let repository = if keep { work.join(".git") } else { temp.path().join("git") };
     git.place(repository, work.clone());
     check_out(&git, remote, &found, keep, submodules)?;
@@ -95,7 +95,7 @@ fn files(fetcher: &Fetcher, source: &GitSource) -> Result<PathBuf, FetchError> {
         return Err(mismatch(source, &commit));
     }
     checkout::level(&work, time, keep).map_err(io("finish the files of", &work))?;
-    Ok(fetcher.store.publish_source(&work, &key)?)
+    Ok(tools.store.publish_source(&work, &key)?)
 }
 
 /// Returns the key of a folder of files. If the repository is kept, its reference is a part of it.

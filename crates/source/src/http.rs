@@ -14,19 +14,19 @@ use xbuild_registry::{DownloadRequest, Downloaded, Validators};
 use xbuild_store::{Hashed, SourceRecord};
 
 use crate::error::{FetchError, io as io_error};
-use crate::fetcher::Fetcher;
 use crate::login;
+use crate::options::Tools;
 
 /// The mode of downloaded files. **Source** — Dockerfile reference § ADD.
 const MODE: u32 = 0o600;
 
 /// Returns the folder with the file.
-pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, FetchError> {
+pub(crate) fn fetch(tools: &Tools, source: &HttpSource) -> Result<PathBuf, FetchError> {
     let HttpSource { url, user: _, name, checksum } = source;
     if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
         return Err(FetchError::Name { name: name.clone() });
     }
-    let store = &fetcher.store;
+    let store = &tools.store;
     let wanted = checksum.as_ref().map(Digest::to_string).unwrap_or_default();
     let key = Digest::of(format!("http 1\n{name}\n{wanted}\n{url}").as_bytes());
     let record = store.source_record(&key)?;
@@ -39,7 +39,7 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
         .filter(|_| known.is_some())
         .map(|record| Validators { etag: record.etag, last_modified: record.last_modified });
     let validators = validators.filter(|validators| !validators.is_empty());
-    match download(fetcher, source, &key, validators.as_ref())? {
+    match download(tools, source, &key, validators.as_ref())? {
         Some(folder) => Ok(folder),
         None => known.ok_or_else(|| FetchError::NotModified { url: url.clone() }),
     }
@@ -47,14 +47,14 @@ pub(crate) fn fetch(fetcher: &Fetcher, source: &HttpSource) -> Result<PathBuf, F
 
 /// Downloads the file into a folder of the store; `None` if it is still the version `known`.
 fn download(
-    fetcher: &Fetcher,
+    tools: &Tools,
     source: &HttpSource,
     key: &Digest,
     known: Option<&Validators>,
 ) -> Result<Option<PathBuf>, FetchError> {
     let HttpSource { url, user: _, name, checksum } = source;
-    let (store, client) = (&fetcher.store, &fetcher.client);
-    let authorization = login::http(fetcher, source)?;
+    let Tools { store, client, options } = tools;
+    let authorization = login::http(options, source)?;
     let request = DownloadRequest { url, authorization: authorization.as_deref(), known };
     let temp = store.temp_dir("download")?;
     let content = temp.path().join("fs");

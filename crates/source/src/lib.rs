@@ -14,6 +14,7 @@
 //! | `http` | files of web servers |
 //! | `git`, `command`, `checkout` | commits: resolving, fetching, and the modes and times of their files |
 //! | `login` | the secrets for remotes |
+//! | `options` | [`FetchOptions`], [`FetchWarning`] |
 //! | `error` | [`FetchError`] |
 
 mod checkout;
@@ -23,6 +24,8 @@ mod fetcher;
 mod git;
 mod http;
 mod login;
+mod options;
 
 pub use error::FetchError;
-pub use fetcher::{FetchOptions, FetchWarning, Fetcher, WarningSink};
+pub use fetcher::Fetcher;
+pub use options::{FetchOptions, FetchWarning, WarningSink};

@@ -10,10 +10,13 @@ use xbuild_model::reference::is_loopback;
 use xbuild_model::remote::{GitSource, HttpSource, UserInfo};
 
 use crate::error::FetchError;
-use crate::fetcher::Fetcher;
+use crate::options::FetchOptions;
 
 /// Returns the `Authorization` header for a file, if there is any.
-pub(crate) fn http(fetcher: &Fetcher, source: &HttpSource) -> Result<Option<String>, FetchError> {
+pub(crate) fn http(
+    options: &FetchOptions,
+    source: &HttpSource,
+) -> Result<Option<String>, FetchError> {
     if let Some(user) = &source.user {
         return Ok(Some(basic(user)));
     }
@@ -21,15 +24,18 @@ pub(crate) fn http(fetcher: &Fetcher, source: &HttpSource) -> Result<Option<Stri
     if !is_private(&source.url, host) {
         return Ok(None);
     }
-    if let Some(header) = secret(fetcher, &format!("HTTP_AUTH_HEADER_{host}"))? {
+    if let Some(header) = secret(options, &format!("HTTP_AUTH_HEADER_{host}"))? {
         return Ok(Some(header));
     }
-    let token = secret(fetcher, &format!("HTTP_AUTH_TOKEN_{host}"))?;
+    let token = secret(options, &format!("HTTP_AUTH_TOKEN_{host}"))?;
     Ok(token.map(|token| format!("Bearer {token}")))
 }
 
 /// Returns the `Authorization` header for a repository, if there is any.
-pub(crate) fn git(fetcher: &Fetcher, source: &GitSource) -> Result<Option<String>, FetchError> {
+pub(crate) fn git(
+    options: &FetchOptions,
+    source: &GitSource,
+) -> Result<Option<String>, FetchError> {
     if let Some(user) = &source.user {
         return Ok(Some(basic(user)));
     }
@@ -39,10 +45,10 @@ pub(crate) fn git(fetcher: &Fetcher, source: &GitSource) -> Result<Option<String
         return Ok(None);
     }
     for suffix in [format!(".{host}"), String::new()] {
-        if let Some(header) = secret(fetcher, &format!("GIT_AUTH_HEADER{suffix}"))? {
+        if let Some(header) = secret(options, &format!("GIT_AUTH_HEADER{suffix}"))? {
             return Ok(Some(header));
         }
-        if let Some(password) = secret(fetcher, &format!("GIT_AUTH_TOKEN{suffix}"))? {
+        if let Some(password) = secret(options, &format!("GIT_AUTH_TOKEN{suffix}"))? {
             let name = "x-access-token".to_owned();
             return Ok(Some(basic(&UserInfo { name, password })));
         }
@@ -78,8 +84,8 @@ fn is_private(url: &str, host: &str) -> bool {
     url.starts_with("https://") || is_loopback(host)
 }
 
-fn secret(fetcher: &Fetcher, id: &str) -> Result<Option<String>, FetchError> {
-    let Some(secrets) = &fetcher.options.secrets else { return Ok(None) };
+fn secret(options: &FetchOptions, id: &str) -> Result<Option<String>, FetchError> {
+    let Some(secrets) = &options.secrets else { return Ok(None) };
     let found = secrets.secret(id).map_err(|source| FetchError::Secret { source })?;
     let Some(bytes) = found else { return Ok(None) };
     let text = String::from_utf8(bytes.0).ok().map(|text| text.trim().to_owned());
