@@ -1,5 +1,5 @@
-//! What is done to each byte of a layer: writing and reading tar, indexing, hashing, compressing. Bytes a
-//! second are those of the tar stream, or of the encoded index where one is worked with.
+//! The work on each byte of a layer: writing and reading tar, indexing, hashing, compressing. Bytes
+//! a second are those of the tar stream, or of the encoded index in the rows that use one.
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected ends the measurement")]
 
@@ -50,7 +50,7 @@ fn tars(criterion: &mut Criterion, files: &[(Entry, Vec<u8>)], tar: &[u8]) {
     });
 }
 
-/// Reading the index of a layer out of it, and what is done with an index that the store has.
+/// Making the index of a layer, and working with an index of the store.
 fn indexes(criterion: &mut Criterion, tar: &[u8]) {
     let mut group = criterion.benchmark_group("index");
     let (_, index) = index_layer(tar, None).unwrap();

@@ -1,24 +1,27 @@
 //! File capabilities: the one extended attribute that images carry, and its two forms.
 //!
-//! The kernel stores what is set inside a user namespace as version 3, with the host id of the
-//! namespace's root. That id means nothing elsewhere: a layer always has version 2.
-//! Source: capabilities(7) § File capability extended attribute versioning,
+//! The kernel stores an attribute that is set inside a user namespace as version 3, with the host
+//! id of the namespace's root. That id means nothing on another machine, so a layer always has
+//! version 2.
+//!
+//! **Source** — capabilities(7) § File capability extended attribute versioning,
 //! `linux/capability.h`.
 
 /// The name of the attribute.
 pub const NAME: &[u8] = b"security.capability";
 
-/// The version is in the top byte of the first little-endian word; below it is the effective bit.
+/// The top byte of the first little-endian word is the version; the lowest bit is the effective
+/// bit.
 const VERSION_MASK: u32 = 0xff00_0000;
 const VERSION_2: u32 = 0x0200_0000;
 const VERSION_3: u32 = 0x0300_0000;
 
 /// Bytes of version 2: the first word, then permitted and inheritable, each in two words.
 const LEN_2: usize = 20;
-/// Bytes of version 3: version 2 and the root's id.
+/// Bytes of version 3: version 2, then the root's id.
 const LEN_3: usize = 24;
 
-/// Returns the attribute's value as version 2, `None` if it is no value of version 2 or 3.
+/// Returns the attribute's value as version 2; `None` if it is neither version 2 nor 3.
 pub fn to_v2(value: &[u8]) -> Option<Vec<u8>> {
     let word = first_word(value)?;
     let version = match (word & VERSION_MASK, value.len()) {
@@ -31,8 +34,8 @@ pub fn to_v2(value: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the attribute's value as version 3 for the namespace whose root is the host's
-/// `root_uid`, `None` if it is no value of version 2 or 3.
+/// Returns the attribute's value as version 3, for the namespace whose root is `root_uid` on the
+/// host; `None` if it is neither version 2 nor 3.
 pub fn to_v3(value: &[u8], root_uid: u32) -> Option<Vec<u8>> {
     let mut out = to_v2(value)?;
     let word = first_word(&out)? & !VERSION_MASK | VERSION_3;
@@ -41,9 +44,9 @@ pub fn to_v3(value: &[u8], root_uid: u32) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns those of `xattrs` that a layer made by xbuild carries: file capabilities, as version 2.
+/// Returns the attributes that a layer made by xbuild carries: file capabilities, as version 2.
 ///
-/// BuildKit drops all others too; they mean something only on the machine they were set on.
+/// BuildKit drops all others too: they mean something only on the machine where they were set.
 pub fn exported(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
     xattrs
         .iter()

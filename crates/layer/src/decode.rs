@@ -1,4 +1,4 @@
-//! Reading blobs that come from elsewhere: verified, and decompressed within bounds.
+//! Reading foreign blobs: verified, and decompressed within bounds.
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -13,16 +13,16 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::LayerError;
 
-/// Bytes that any layer may unpack to, however small it is: more than any usual layer, and little
-/// enough for a disk.
+/// Uncompressed bytes that any layer may have, however small its blob is: more than usual layers
+/// have, and few enough for a disk.
 const ALLOWANCE: u64 = 16 << 30;
 
-/// What a layer larger than that may unpack to, in multiples of its compressed size. Text
-/// compresses to a tenth, logs to a fiftieth; what goes beyond is made up of zeros.
+/// The uncompressed size that a larger layer may have, in multiples of its compressed size. Text
+/// compresses to a tenth, logs to a fiftieth; only runs of zeros exceed this ratio.
 const MAX_RATIO: u64 = 200;
 
-/// The window that a zstd frame may ask for: 2^27 bytes, what the format's own tools accept
-/// without being told otherwise; bounds memory.
+/// The window that a zstd frame may ask for: 2^27 bytes, the default limit of the zstd tools;
+/// bounds memory.
 const MAX_WINDOW_LOG: u32 = 27;
 
 /// Bytes of compressed input read at a time.
@@ -30,8 +30,8 @@ const BUFFER: usize = 64 << 10;
 
 /// Returns the uncompressed form of a blob. Several gzip members or zstd frames are one stream.
 ///
-/// What comes out is bounded in relation to what goes in; beyond that reading fails with
-/// [`LayerError::Bomb`] (inside of the `io::Error`).
+/// The size of the output is bounded by the size of the input. Beyond the bound, reading fails with
+/// [`LayerError::Bomb`] inside the `io::Error`.
 pub fn decompress<'r>(
     compression: Compression,
     blob: impl Read + Send + 'r,
@@ -47,7 +47,7 @@ pub fn decompress<'r>(
     }
 }
 
-/// Returns what `decoder` makes of a blob, bounded like [`decompress`].
+/// Returns the output of `decoder` for a blob, bounded as by [`decompress`].
 pub fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
     blob: R,
     decoder: impl FnOnce(BufReader<Counted<R>>) -> Result<D, LayerError>,
@@ -58,7 +58,7 @@ pub fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
     Ok(Box::new(Bounded { output, taken, given: 0, allowance: ALLOWANCE }))
 }
 
-/// Counts the bytes that a decoder takes.
+/// Counts the bytes that a decoder consumes.
 #[derive(Debug)]
 pub struct Counted<R> {
     blob: R,
@@ -73,7 +73,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Stops a decoder that gives too much for what it has taken.
+/// Stops a decoder whose output is too large for its input.
 struct Bounded<R> {
     output: R,
     taken: Arc<AtomicU64>,
@@ -95,8 +95,8 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// Passes a blob on and checks it against its descriptor: more bytes than announced are an error
-/// at once, others at the end. Nothing may be published before the end has been read without
+/// Passes a blob on and compares it with its descriptor. A blob that is too long fails as soon as
+/// that is known, any other mismatch at the end. Publish nothing before the end was read without
 /// error.
 pub struct VerifyingReader<R> {
     input: R,
@@ -107,12 +107,12 @@ pub struct VerifyingReader<R> {
 }
 
 impl<R: Read> VerifyingReader<R> {
-    /// Reads `input`, which must be `size` bytes with the digest `digest`.
+    /// Reads `input`, which must have `size` bytes and the digest `digest`.
     pub fn new(input: R, digest: &Digest, size: u64) -> Self {
         Self { input, hash: Sha256::new(), seen: 0, digest: digest.clone(), size }
     }
 
-    /// Reads what is left and returns the input if it was what was announced.
+    /// Reads the rest, and returns the input if it matches the descriptor.
     ///
     /// **Errors** — [`LayerError::Mismatch`], [`LayerError::Read`].
     pub fn finish(mut self) -> Result<R, LayerError> {
@@ -235,7 +235,7 @@ mod tests {
     /// Row 32 of the threat table.
     #[test]
     fn large_zstd_windows_are_refused() {
-        // A frame header without content size that asks for a window of 2^(10 + exponent) bytes,
+        // A frame header without a content size that asks for a window of 2^(10 + exponent) bytes,
         // and one raw block of one byte.
         let frame = |exponent: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 9, 0, 0, b'x'];
         assert_eq!(unpack(Compression::Zstd, &frame(17)).unwrap(), b"x");

@@ -1,4 +1,4 @@
-//! How the blobs of layers are compressed: the choice, and the writer that does it.
+//! How layer blobs are compressed: the choice, and the writer that compresses.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,31 +10,31 @@ use zstd::stream::write::Encoder as ZstdWriter;
 use crate::gzip::{self, GzipWriter};
 use crate::parallel;
 
-/// The zstd level unless one is asked for: that of its own tools. **Changing it changes the
-/// digests of zstd layers.**
+/// The default zstd level, which is that of the zstd tools. **Changing it changes the digests of
+/// zstd layers.**
 const ZSTD_LEVEL: u32 = 3;
 
-/// The zstd level of layers that are in no image.
+/// The zstd level of layers that no image contains.
 const PASSING_LEVEL: u32 = 1;
 
 /// The highest zstd level.
 const MAX_ZSTD_LEVEL: u32 = 22;
 
-/// The levels from which on zstd would take a larger window than [`WINDOW_LOG`].
+/// The first zstd level whose default window is larger than [`WINDOW_LOG`].
 const LARGE_WINDOWS: u32 = 20;
 
-/// The largest window, as a power of two: what RFC 8878 wants every decoder to have room for. It
-/// bounds the memory of each thread of ours, too.
+/// The largest window, as a power of two. RFC 8878 asks every decoder to support it. It also bounds
+/// the memory of each of our threads.
 const WINDOW_LOG: u32 = 23;
 
 /// Bytes that one zstd thread compresses at a time. **Changing it changes the digests of zstd
 /// layers.**
 const ZSTD_JOB: u32 = 8 << 20;
 
-/// Threads of one zstd writer at most: bounds memory.
+/// The most threads of one zstd writer: bounds memory.
 const MAX_THREADS: u32 = 8;
 
-/// How the blob of a layer is compressed. The same layer in the same encoding is the same blob.
+/// How a layer's blob is compressed. Equal layers in equal encodings are equal blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Encoding {
     compression: Compression,
@@ -42,17 +42,18 @@ pub struct Encoding {
 }
 
 impl Default for Encoding {
-    /// gzip at its usual level.
+    /// Returns gzip at its default level.
     fn default() -> Self {
         Self { compression: Compression::Gzip, level: gzip::LEVEL }
     }
 }
 
 impl Encoding {
-    /// Returns an encoding, of the usual level without one; `None` if the compression has no such
-    /// level.
+    /// Returns an encoding with a level, or with the default level; `None` if the compression has
+    /// no such level.
     ///
-    /// gzip has the levels 0 to 9, zstd 1 to 22 and 0 for the usual one, no compression none.
+    /// gzip has the levels 0 to 9; zstd has 1 to 22, and 0 for its default; no compression has no
+    /// level.
     pub fn new(compression: Compression, level: Option<u32>) -> Option<Self> {
         let level = match (compression, level) {
             (Compression::None, None) => 0,
@@ -65,8 +66,8 @@ impl Encoding {
         Some(Self { compression, level })
     }
 
-    /// Returns the encoding of layers that nobody but this store is to have: two to three times as
-    /// fast as the usual one, and smaller.
+    /// Returns the encoding of layers that stay in this store. It is two to three times as fast as
+    /// the default encoding, and its output is smaller.
     pub fn passing() -> Self {
         Self { compression: Compression::Zstd, level: PASSING_LEVEL }
     }
@@ -78,7 +79,7 @@ impl Encoding {
 }
 
 impl fmt::Display for Encoding {
-    /// Writes the name by which the store knows it: `tar`, `gzip-3`, `zstd-3`.
+    /// Writes the name that the store uses: `tar`, `gzip-3`, `zstd-3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.compression {
             Compression::None => f.write_str("tar"),
@@ -88,7 +89,7 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Compresses what is written to it, to bytes that depend on the input and the encoding only.
+/// Compresses its input. The output depends on the input and the encoding only.
 pub struct Encoder<W: Write>(Writer<W>);
 
 /// The writer of each compression.
@@ -99,7 +100,7 @@ enum Writer<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// Compresses to `output` on several threads.
+    /// Compresses to `output`, on several threads.
     pub fn new(output: W, encoding: Encoding) -> io::Result<Self> {
         Ok(Self(match encoding.compression {
             Compression::None => Writer::None(output),
@@ -112,7 +113,7 @@ impl<W: Write> Encoder<W> {
         }))
     }
 
-    /// Compresses what is left and returns the output, not flushed.
+    /// Compresses the rest and returns the output, not flushed.
     pub fn finish(self) -> io::Result<W> {
         match self.0 {
             Writer::None(output) => Ok(output),
@@ -142,14 +143,14 @@ impl<W: Write> Write for Encoder<W> {
         }
     }
 
-    /// Does nothing: what comes out must not depend on when it is asked for.
+    /// Does nothing: the output must not depend on when it is flushed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Returns a writer of one frame. With one thread and with many the library cuts the input into
-/// the same jobs; without any it would not, so there always is one.
+/// Returns a writer of one frame. The library cuts the input into the same jobs for one thread and
+/// for many, but not for none, so there is always at least one.
 fn zstd_writer<W: Write>(
     output: W,
     level: u32,
@@ -158,7 +159,7 @@ fn zstd_writer<W: Write>(
     let mut writer = ZstdWriter::new(output, i32::try_from(level).unwrap_or_default())?;
     if level >= LARGE_WINDOWS {
         writer.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-        // The tables would be made for the large window: 700 MB for each thread.
+        // By default, the tables would be sized for the large window: 700 MB for each thread.
         writer.set_parameter(CParameter::ChainLog(WINDOW_LOG + 1))?;
         writer.set_parameter(CParameter::HashLog(WINDOW_LOG - 1))?;
     }

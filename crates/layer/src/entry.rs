@@ -1,4 +1,4 @@
-//! One file of a layer or a tree, without its contents.
+//! A file of a layer or a tree, without its contents.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct Mtime {
     pub nanos: u32,
 }
 
-/// What every kind of file has.
+/// The metadata that files of all kinds have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Meta {
     /// The permission bits with set-uid, set-gid and sticky: at most `0o7777`.
@@ -24,11 +24,11 @@ pub struct Meta {
     pub gid: u32,
     /// The modification time.
     pub mtime: Mtime,
-    /// Extended attributes, by name ascending; only those that a layer may carry.
+    /// Extended attributes that a layer may carry, by name ascending.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What a file is.
+/// The kind of a file, with the data that only this kind has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A folder.
@@ -38,12 +38,12 @@ pub enum Kind {
         /// Bytes, holes included.
         size: u64,
     },
-    /// A symbolic link; the target is kept byte for byte.
+    /// A symbolic link. The target is kept byte for byte.
     Symlink {
-        /// Where it points.
+        /// The text of the link.
         target: Vec<u8>,
     },
-    /// Another name of a file of the same layer.
+    /// A further name of a file of the same layer.
     HardLink {
         /// The path of that file, in the form of [`Entry::path`].
         target: Vec<u8>,
@@ -69,23 +69,24 @@ pub enum Kind {
 /// A file of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// The path below the root of the file system: parts joined by `/`, none of them empty, `.`
-    /// or `..`; no leading or trailing slash; empty for the root itself. Any other bytes.
+    /// The path below the root of the file system: parts joined by `/`, without a leading or
+    /// trailing slash. No part is empty, `.` or `..`; all other bytes are allowed. The root itself
+    /// is the empty path.
     pub path: Vec<u8>,
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// Owner, mode, times, attributes. Of a hard link: as its target's.
+    /// Owner, mode, times, attributes. A hard link has those of its target.
     pub meta: Meta,
 }
 
-/// One thing that a layer says about a path.
+/// One statement of a layer about a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Change {
-    /// The file is there, instead of what lower layers have (folders merge).
+    /// The file exists and replaces that of lower layers; folders are merged.
     Put(Entry),
-    /// What lower layers have at this path is gone.
+    /// The file of lower layers at this path is gone.
     Whiteout(Vec<u8>),
-    /// What lower layers have *below* this folder is gone.
+    /// The files of lower layers *below* this folder are gone.
     Opaque(Vec<u8>),
 }
 

@@ -1,11 +1,11 @@
-//! What can go wrong with layers.
+//! The errors of reading and writing layers.
 
 use std::fmt;
 use std::io;
 
-use xbuild_model::{Digest, DigestError};
+use xbuild_model::Digest;
 
-/// A path out of an archive, shown escaped and shortened: it may hold anything.
+/// A path from an archive. It may hold any bytes, so it is shown escaped and shortened.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShownPath(pub Vec<u8>);
 
@@ -13,38 +13,38 @@ pub struct ShownPath(pub Vec<u8>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// The stream that the archive comes from failed.
+    /// The input of the archive failed.
     #[error("cannot read the archive")]
     Read {
         /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// The stream that the archive goes to failed.
+    /// The output of the archive failed.
     #[error("cannot write the archive")]
     Write {
         /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// The archive is malformed, or of a form that xbuild refuses.
+    /// The archive is malformed, or has a form that xbuild refuses.
     #[error("malformed tar archive at byte {offset}: {fault}")]
     Malformed {
-        /// Where the header begins, in bytes from the start of the uncompressed archive.
+        /// The offset of the header, in bytes from the start of the uncompressed archive.
         offset: u64,
-        /// What is wrong.
+        /// The fault.
         fault: TarFault,
     },
-    /// An entry is well formed, but must not stand in a layer.
+    /// An entry is well formed, but not allowed in a layer.
     #[error("archive entry {path}: {fault}")]
     Entry {
         /// Its name.
         path: ShownPath,
-        /// What is wrong.
+        /// The fault.
         fault: EntryFault,
     },
-    /// A file does not have as many bytes as was said.
-    #[error("{path} does not have the {expected} bytes that it had before")]
+    /// A file is longer or shorter than announced.
+    #[error("{path} is no longer {expected} bytes long")]
     SizeChanged {
         /// The file.
         path: ShownPath,
@@ -60,7 +60,7 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
-    /// A blob is not what its descriptor announces.
+    /// A blob does not match its descriptor.
     #[error(
         "expected {expected} with {expected_size} bytes, got {actual} with {actual_size} bytes"
     )]
@@ -69,31 +69,24 @@ pub enum LayerError {
         expected: Digest,
         /// The size announced, in bytes.
         expected_size: u64,
-        /// The digest of what was read; of the first bytes only, if there were too many.
+        /// The digest of the bytes read. If there were too many, only the first ones were read.
         actual: Digest,
-        /// The bytes that were read.
+        /// The number of bytes read.
         actual_size: u64,
     },
-    /// A layer unpacks to more than any honest one.
+    /// A layer unpacks to more bytes than any honest layer.
     #[error("{compressed} compressed bytes unpack to more than {limit} bytes")]
     Bomb {
         /// The compressed bytes read so far.
         compressed: u64,
-        /// The bytes that they may unpack to.
+        /// The uncompressed bytes that they may hold.
         limit: u64,
     },
     /// A stored layer index cannot be read.
     #[error("unreadable layer index: {fault}")]
     Index {
-        /// What is wrong.
+        /// The fault.
         fault: IndexFault,
-    },
-    /// A digest in a record is malformed.
-    #[error("malformed digest")]
-    Digest {
-        /// Why it is none.
-        #[from]
-        source: DigestError,
     },
 }
 
@@ -110,13 +103,13 @@ pub enum TarFault {
     /// The archive goes on after a single block of zeros.
     #[error("a lone zero block")]
     LoneZeroBlock,
-    /// A numeric field holds no number, or one out of range.
+    /// A numeric field holds no number, or a number out of range.
     #[error("bad number in the field {field}")]
     Number {
         /// The field.
         field: &'static str,
     },
-    /// The type of an entry is not known, or not supported.
+    /// The type of an entry is unknown or unsupported.
     #[error("unsupported entry type {flag:?}")]
     Type {
         /// The type flag.
@@ -125,7 +118,7 @@ pub enum TarFault {
     /// An extended header cannot be parsed.
     #[error("malformed extended header record")]
     PaxRecord,
-    /// A key stands twice in an extended header.
+    /// A key occurs twice in an extended header.
     #[error("extended header record {key:?} stands twice")]
     PaxDuplicate {
         /// The key.
@@ -137,7 +130,7 @@ pub enum TarFault {
         /// The key.
         key: String,
     },
-    /// A global extended header would change what entries follow.
+    /// A global extended header would change the following entries.
     #[error("global extended header sets {key:?}")]
     PaxGlobal {
         /// The key.
@@ -149,7 +142,7 @@ pub enum TarFault {
     /// An extended header, name or sparse map is longer than allowed.
     #[error("{what} is longer than {limit} bytes")]
     TooLong {
-        /// What is too long.
+        /// The part that is too long.
         what: &'static str,
         /// The limit, in bytes.
         limit: u64,
@@ -199,31 +192,31 @@ pub enum EntryFault {
     /// The path is not in the form of [`crate::Entry::path`].
     #[error("the path is not clean")]
     NotClean,
-    /// The root of the file system as something else than a folder.
+    /// The root of the file system is not a folder.
     #[error("the root must be a folder")]
     RootKind,
-    /// A whiteout of nothing, of `.` or of `..`, or a whiteout name used for a folder.
+    /// A whiteout of nothing, of `.` or of `..`, or a folder with the name of a whiteout.
     #[error("invalid whiteout")]
     Whiteout,
-    /// A symbolic link without target or with one that is too long.
+    /// The target of a symbolic link is empty or too long.
     #[error("invalid target of a symbolic link")]
     SymlinkTarget,
-    /// A hard link whose target is no earlier file of the same layer.
-    #[error("the hard link's target is no earlier file of the layer")]
+    /// The target of a hard link is not an earlier file of the same layer.
+    #[error("the target of the hard link is not an earlier file of the layer")]
     LinkTarget,
-    /// Symbolic links of the layer lead in a circle.
+    /// The symbolic links of the layer form a loop.
     #[error("too many symbolic links on the way")]
     LinkLoop,
-    /// A character device 0:0, overlayfs's own whiteout.
+    /// A character device 0:0, which is the whiteout of overlayfs.
     #[error("a character device 0:0 is not allowed")]
     OverlayWhiteout,
-    /// A device number that no kernel has.
+    /// A device number that no kernel uses.
     #[error("device number out of range")]
     DeviceNumber,
-    /// A file larger than an archive can say.
+    /// A file is larger than an archive can express.
     #[error("the file is too large")]
     Size,
-    /// An owner that does not fit.
+    /// An owner is out of range.
     #[error("owner out of range")]
     Owner,
 }
@@ -232,10 +225,10 @@ pub enum EntryFault {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexFault {
-    /// Another version wrote it: index the layer again.
+    /// Another version wrote it. The layer can be indexed again.
     #[error("written by another version")]
     Version,
-    /// The bytes do not decode.
+    /// The bytes cannot be decoded.
     #[error("damaged")]
     Damaged,
 }
@@ -244,24 +237,24 @@ pub enum IndexFault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// More symbolic links on the way than a kernel follows.
+    /// There are more symbolic links on the way than a kernel follows.
     #[error("{path}: too many symbolic links")]
     Loop {
-        /// The path asked for.
+        /// The requested path.
         path: ShownPath,
     },
-    /// Something on the way is no folder.
+    /// A part of the path is not a folder.
     #[error("{path}: {at} is not a folder")]
     NotAFolder {
-        /// The path asked for.
+        /// The requested path.
         path: ShownPath,
-        /// What is no folder.
+        /// The part that is not a folder.
         at: ShownPath,
     },
-    /// A part or the whole is too long.
+    /// A part or the whole path is too long.
     #[error("{path}: the path is too long")]
     TooLong {
-        /// The path asked for.
+        /// The requested path.
         path: ShownPath,
     },
 }
@@ -276,7 +269,7 @@ impl LayerError {
         Self::Malformed { offset, fault }
     }
 
-    /// Makes an error of one that a writer returned: its own if it came from one of this crate.
+    /// Makes an error of one that a writer returned. An error of this crate inside it is taken out.
     pub fn from_write(source: io::Error) -> Self {
         match source.downcast::<LayerError>() {
             Ok(error) => error,
@@ -284,7 +277,7 @@ impl LayerError {
         }
     }
 
-    /// Makes an error of one that a reader returned: its own if it came from one of this crate.
+    /// Makes an error of one that a reader returned. An error of this crate inside it is taken out.
     pub fn from_read(source: io::Error) -> Self {
         match source.downcast::<LayerError>() {
             Ok(error) => error,
@@ -295,7 +288,7 @@ impl LayerError {
 
 impl fmt::Display for ShownPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Longer paths are shown by their end, which tells more than the beginning.
+        /// A longer path is shown by its end, which tells more than its beginning.
         const SHOWN: usize = 200;
         let skipped = self.0.len().saturating_sub(SHOWN);
         let dots = if skipped > 0 { "..." } else { "" };

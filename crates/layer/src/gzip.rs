@@ -1,9 +1,9 @@
-//! Compressing a layer on several cores, to the same bytes whatever their number.
+//! Compressing a layer on several cores, to bytes that do not depend on their number.
 //!
-//! The input is cut into blocks of one size, and each becomes a gzip member of its own: members
-//! put one after the other are one gzip file. What comes out depends on the input, the level and
-//! the version of the deflate library, and on nothing else. Each member says how long it is, in
-//! a field that other programs pass over, so that a reader can find the next one unread.
+//! The input is cut into blocks of equal size. Each block becomes a gzip member, and a sequence of
+//! members is a gzip file. The output depends on the input, the level and the version of the
+//! deflate library, and on nothing else. Each member states its length in a field that other
+//! programs skip, so that a reader can find the next member.
 //!
 //! **Source** — RFC 1951; RFC 1952 § 2.2 (members), § 2.3.1.1 (extra field).
 
@@ -21,22 +21,22 @@ use crate::parallel;
 pub(crate) use member::LEVEL;
 use member::{BLOCK, Members};
 
-/// Threads of one writer at most: bounds memory.
+/// The most threads of one writer: bounds memory.
 const MAX_THREADS: usize = 8;
 
-/// Compresses what is written to it.
+/// Compresses its input.
 ///
-/// Less than a block is compressed on the calling thread; after that threads are started, up to
-/// one for each core.
+/// The calling thread compresses an input of less than a block. For longer inputs it starts
+/// threads, up to one for each core.
 #[derive(Debug)]
 pub struct GzipWriter<W> {
     output: W,
     level: u32,
-    /// The block being filled. A full one waits for more: an empty member at the end would be
-    /// waste.
+    /// The block being filled. A full block is sent only when more input comes: an empty member at
+    /// the end would be waste.
     block: Vec<u8>,
     pool: Pool,
-    /// Blocks being compressed, the first of them next in the output.
+    /// The blocks being compressed, in the order of the output.
     pending: VecDeque<Receiver<io::Result<Vec<u8>>>>,
 }
 
@@ -48,8 +48,8 @@ struct Job {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// Compresses to `output` on as many threads as there are cores; `level` is from 0, which
-    /// stores, to 9.
+    /// Compresses to `output` on as many threads as there are cores. Level 0 stores, level 9
+    /// compresses most.
     pub fn new(output: W, level: u32) -> Self {
         Self::with_threads(output, level, parallel::cores())
     }
@@ -64,7 +64,7 @@ impl<W: Write> GzipWriter<W> {
         }
     }
 
-    /// Compresses what is left and returns the output, not flushed.
+    /// Compresses the rest and returns the output, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
         let last = Members::new(self.level).make(&self.block)?;
         while !self.pending.is_empty() {
@@ -106,7 +106,7 @@ impl<W: Write> Write for GzipWriter<W> {
         Ok(count)
     }
 
-    /// Does nothing: what comes out must not depend on when it is asked for.
+    /// Does nothing: the output must not depend on when it is flushed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -143,7 +143,7 @@ fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, reply }) = job else { return };
-        // Nobody waits any more if writing has failed.
+        // If writing has failed, nobody waits for the reply.
         let _ = reply.send(members.make(&block));
     }
 }
@@ -157,7 +157,7 @@ pub(crate) mod tests {
     use super::member::{HEADER, HEADER_SIZE};
     use super::*;
 
-    /// Text that compresses somewhat, without end.
+    /// Returns text that compresses somewhat.
     pub(crate) fn sample(length: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut bytes = Vec::with_capacity(length + 16);

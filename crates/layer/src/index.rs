@@ -1,4 +1,4 @@
-//! What a layer holds, without the contents of its files: the changes in the order of the archive.
+//! The files of a layer without their contents: its changes, in the order of the archive.
 
 use std::io::{self, Read, Write};
 
@@ -8,11 +8,11 @@ use xbuild_model::{DiffId, Digest};
 use crate::read_ahead::read_ahead;
 use crate::{Change, ContentHash, EntryFault, IndexFault, Kind, LayerError, LayerReader, Tree};
 
-/// The first byte of a stored index. Changes with the encoding and with what the tar reader makes
-/// of an archive; indexes of other versions are made again from the layer.
+/// The first byte of a stored index. It changes with the encoding and with the tar reader's view of
+/// an archive. An index of another version is made again from the layer.
 const VERSION: u8 = 1;
 
-/// Bytes read from files at a time, to be hashed.
+/// Bytes of a file that are read and hashed at a time.
 const BUFFER: usize = 128 << 10;
 
 /// The changes of a layer.
@@ -22,10 +22,11 @@ pub struct LayerIndex {
 }
 
 impl LayerIndex {
-    /// Makes an index of changes in the order of the archive; regular files come with the hash of
-    /// their contents.
+    /// Makes an index of changes in the order of the archive. Each regular file comes with the hash
+    /// of its contents.
     ///
-    /// **Errors** — [`EntryFault::LinkTarget`] if a hard link names no earlier file of the layer.
+    /// **Errors** — [`EntryFault::LinkTarget`] if the target of a hard link is not an earlier file
+    /// of the layer.
     pub fn new(changes: Vec<(Change, Option<ContentHash>)>) -> Result<Self, LayerError> {
         let is_link = |change: &Change| match change {
             Change::Put(entry) => matches!(entry.kind, Kind::HardLink { .. }),
@@ -64,21 +65,21 @@ impl LayerIndex {
         Self::new(changes)
     }
 
-    /// Returns the changes in the order of the archive; regular files with their hash.
+    /// Returns the changes in the order of the archive; each regular file with its hash.
     pub fn changes(&self) -> &[(Change, Option<ContentHash>)] {
         &self.changes
     }
 
-    /// Writes the index as the bytes that the store keeps.
+    /// Writes the index in the form that the store keeps.
     pub fn encode(&self, mut output: impl Write) -> io::Result<()> {
         output.write_all(&[VERSION])?;
-        // Plain values always have an encoding: it is the output that fails.
+        // Plain values can always be encoded, so only the output fails.
         postcard::to_io(&self.changes, output).map(drop).map_err(io::Error::other)
     }
 
-    /// Reads what [`LayerIndex::encode`] made.
+    /// Reads the form that [`LayerIndex::encode`] writes.
     ///
-    /// **Errors** — [`LayerError::Index`]; the index can be made again from the layer.
+    /// **Errors** — [`LayerError::Index`]. The index can be made again from the layer.
     pub fn decode(bytes: &[u8]) -> Result<Self, LayerError> {
         let index = |fault| LayerError::Index { fault };
         match bytes.split_first() {
@@ -94,21 +95,21 @@ impl LayerIndex {
 }
 
 impl Tree {
-    /// Returns the tree with a layer on top of it. `layer` is the number by which its nodes refer
-    /// to it; it must not be in use in this tree.
+    /// Returns the tree with a layer on top of it. The nodes of the layer carry the number `layer`,
+    /// which no node of this tree may have.
     ///
-    /// Whiteouts hide what this tree has, never what the layer itself puts, wherever they stand in
-    /// it. Folders merge, anything else replaces. Missing parents come into being; whatever is in
-    /// their way goes.
+    /// A whiteout hides files of this tree, but none of the layer itself, wherever it stands in the
+    /// layer. Folders are merged; any other file replaces what is there. Missing parents are made,
+    /// and replace what is in their way.
     pub fn apply(&self, layer: u32, index: &LayerIndex) -> Tree {
-        // An index has no dangling links: it is checked when it is made.
+        // An index has no dangling links: its constructor checks them.
         self.merge(layer, index.changes()).0
     }
 }
 
-/// Reads an uncompressed layer to the very end of the stream and returns its diff ID and index.
-/// All that is read also goes to `tee`, such as the pipe of an unpacking process. `tar` is read, and
-/// so decompressed, on a thread of its own.
+/// Reads an uncompressed layer to the very end of the stream and returns its diff ID and index. A
+/// copy of the stream goes to `tee`, for instance the pipe of an unpacking process. A thread of its
+/// own reads `tar`, and so decompresses it.
 ///
 /// **Errors** — as [`LayerReader::next`]; [`LayerError::Write`] if `tee` fails.
 pub fn index_layer(
@@ -146,12 +147,12 @@ fn hash_contents(contents: &mut impl Read, buffer: &mut [u8]) -> Result<ContentH
     }
 }
 
-/// Hashes and copies what is read through it.
+/// Hashes and copies the bytes that pass through it.
 struct Tap<R> {
     input: R,
     hash: Sha256,
     tee: Option<Box<dyn Write + Send>>,
-    /// Kept apart, so that a failure to write does not pass for one to read.
+    /// Kept apart, so that a failure of the tee is not taken for one of the input.
     tee_error: Option<io::Error>,
 }
 
@@ -217,7 +218,7 @@ mod tests {
         let other = [&[VERSION + 1], &encoded[1..]].concat();
         let result = LayerIndex::decode(&other);
         assert!(matches!(result, Err(LayerError::Index { fault: IndexFault::Version })));
-        // A length that nothing could hold must not be believed.
+        // A length beyond the input must not be believed.
         assert!(LayerIndex::decode(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
     }
 

@@ -8,7 +8,7 @@ use crate::whiteout::{self, Role};
 use crate::{Change, ContentHash, Entry, Kind, LayerError, LayerIndex, LayerWriter, Meta, Mtime};
 use crate::{capability, path};
 
-/// Writes a layer as [`LayerWriter`] does, and remembers what a reader of it will find.
+/// Writes a layer as [`LayerWriter`] does, and collects the changes that a reader of it will find.
 #[derive(Debug)]
 pub struct IndexedWriter<W> {
     writer: LayerWriter<W>,
@@ -16,13 +16,13 @@ pub struct IndexedWriter<W> {
 }
 
 impl<W: Write> IndexedWriter<W> {
-    /// Writes to `output`, in many small pieces; about `count` entries.
+    /// Writes to `output`, in many small pieces; expects about `count` entries.
     pub fn new(output: W, count: usize) -> Self {
         Self { writer: LayerWriter::new(output), changes: Vec::with_capacity(count) }
     }
 
-    /// Writes an entry, see [`LayerWriter::put`]. Contents whose `hash` is not known are hashed
-    /// on the way; one that is given is believed.
+    /// Writes an entry, see [`LayerWriter::put`]. Contents without a known `hash` are hashed on the
+    /// way; a given hash is trusted.
     pub fn put(
         &mut self,
         entry: &Entry,
@@ -66,13 +66,13 @@ impl<W: Write> IndexedWriter<W> {
         Ok(())
     }
 
-    /// Ends the layer and returns the output, flushed, and the index of what was written.
+    /// Ends the layer, and returns the flushed output with the index of the layer.
     pub fn finish(self) -> Result<(W, LayerIndex), LayerError> {
         Ok((self.writer.finish()?, LayerIndex::new(self.changes)?))
     }
 }
 
-/// Returns what a reader finds where the entry was written.
+/// Returns the entry as a reader of the layer will find it.
 fn as_read(entry: &Entry) -> Entry {
     let Meta { mode, uid, gid, mtime, xattrs } = &entry.meta;
     let meta = Meta {
@@ -85,7 +85,7 @@ fn as_read(entry: &Entry) -> Entry {
     Entry { path: entry.path.clone(), kind: entry.kind.clone(), meta }
 }
 
-/// Hashes what is read through it.
+/// Hashes the bytes that are read through it.
 #[derive(Debug)]
 pub struct Hashing<R> {
     contents: R,
@@ -93,12 +93,12 @@ pub struct Hashing<R> {
 }
 
 impl<R: Read> Hashing<R> {
-    /// Hashes what is read from `contents`.
+    /// Hashes the bytes that are read from `contents`.
     pub fn new(contents: R) -> Self {
         Self { contents, hash: Sha256::new() }
     }
 
-    /// Returns the hash of what was read.
+    /// Returns the hash of the bytes read so far.
     pub fn finish(self) -> ContentHash {
         ContentHash(self.hash.finalize().into())
     }

@@ -1,4 +1,4 @@
-//! Doing several things at once.
+//! Doing several things at the same time.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +7,8 @@ use std::thread;
 
 use tracing::Span;
 
-/// Returns how many threads can compute at the same time; found out once, since that takes a dozen
-/// system calls.
+/// Returns how many threads can compute at the same time. The answer is kept, since it takes a
+/// dozen system calls.
 pub fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
@@ -17,7 +17,7 @@ pub fn cores() -> usize {
 /// Calls `work` with each item, up to `at_once` at the same time, and returns the results in the
 /// order of the items.
 ///
-/// **Errors** — one of those of `work`; no further item is begun after it.
+/// **Errors** — one of the errors of `work`; after an error, no further item is begun.
 pub fn each<T: Send, R: Send, E: Send>(
     items: Vec<T>,
     at_once: usize,
@@ -48,7 +48,7 @@ pub fn each<T: Send, R: Send, E: Send>(
             });
         }
     });
-    // Items that were not begun are missing only if another one failed.
+    // Results are missing only if another item failed.
     results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }
 

@@ -1,19 +1,20 @@
-//! Paths inside a layer or tree: bytes, relative to the root, never looked up as they are.
+//! Paths inside a layer or tree: bytes, relative to the root, never given to the kernel as they
+//! are.
 
 use crate::EntryFault;
 pub use crate::limits::{MAX_LINKS, MAX_PART, MAX_PATH, MAX_TARGET};
 
-/// What a name's part of the form `..` becomes.
+/// How `..` in a name is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DotDot {
-    /// An error: layers have no business with it.
+    /// It is an error, as in the names of layers.
     Refuse,
-    /// One folder up, at the root nothing: as in a chroot.
+    /// It leads one folder up, and stays at the root, as in a chroot.
     Clamp,
 }
 
-/// Returns `name` in the form of [`crate::Entry::path`]: without empty and `.` parts, leading and
-/// trailing slashes.
+/// Returns `name` in the form of [`crate::Entry::path`]: without empty parts, `.` parts, and
+/// slashes at either end.
 ///
 /// **Errors** — [`EntryFault::Climbs`], `PathTooLong`, `PartTooLong`, `Nul`.
 pub fn clean(name: &[u8], dot_dot: DotDot) -> Result<Vec<u8>, EntryFault> {
@@ -52,17 +53,18 @@ fn check_lengths(path: &[u8]) -> Result<(), EntryFault> {
     Ok(())
 }
 
-/// Returns the parts of a clean path, from the root downwards; none for the root.
+/// Returns the parts of a clean path, from the root downwards. The root has no parts.
 pub fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/').filter(|_| !path.is_empty())
 }
 
-/// Returns the folder that a clean path is in: the root for a path of one part, and for the root.
+/// Returns the folder of a clean path. It is the root for a path of one part, and for the root
+/// itself.
 pub fn parent(path: &[u8]) -> &[u8] {
     split(path).0
 }
 
-/// Returns the last part of a clean path; empty for the root.
+/// Returns the last part of a clean path; it is empty for the root.
 pub fn file_name(path: &[u8]) -> &[u8] {
     split(path).1
 }
@@ -75,7 +77,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns `part`, which may have several parts, below `folder`; both clean.
+/// Returns the path of `part`, which may have several parts, below `folder`. Both must be clean.
 pub fn join(folder: &[u8], part: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(folder.len() + 1 + part.len());
     path.extend_from_slice(folder);
@@ -91,7 +93,7 @@ pub fn push(path: &mut Vec<u8>, part: &[u8]) {
     path.extend_from_slice(part);
 }
 
-/// Returns whether `path` is `folder` or below it; both clean.
+/// Returns whether `path` is `folder` or below it. Both must be clean.
 pub fn is_within(path: &[u8], folder: &[u8]) -> bool {
     folder.is_empty()
         || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')

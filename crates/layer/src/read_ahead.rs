@@ -1,4 +1,4 @@
-//! Decompressing on one thread while another one works on what came before.
+//! Decompressing on one thread while another thread processes earlier bytes.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -6,14 +6,14 @@ use std::thread;
 
 use tracing::Span;
 
-/// Bytes of a chunk: much more than the window of a decoder, which is copied with each call.
+/// Bytes of a chunk. It is much larger than a decoder's window, which each call copies.
 const CHUNK: usize = 256 << 10;
 
-/// Chunks that may wait for whoever reads: with those in hand 2 MiB of memory.
+/// Chunks that may wait for the reader. With the chunks in use this bounds memory to 2 MiB.
 const QUEUE: usize = 6;
 
-/// Gives `work` the bytes of `input`, which is read on a thread of its own. What fits in a chunk
-/// needs no thread.
+/// Gives `work` the bytes of `input`, which a thread of its own reads. An input that fits in a
+/// chunk needs no thread.
 pub(crate) fn read_ahead<T>(
     mut input: impl Read + Send,
     work: impl FnOnce(&mut dyn Read) -> T,
@@ -32,7 +32,7 @@ pub(crate) fn read_ahead<T>(
     })
 }
 
-/// Reads chunks until the input ends or fails, or nobody wants more.
+/// Reads chunks until the input ends or fails, or the reader is gone.
 fn fill(mut input: impl Read, chunks: &SyncSender<io::Result<Chunk>>, spare: &Receiver<Vec<u8>>) {
     loop {
         let chunk = Chunk::read(&mut input, spare.try_recv().unwrap_or_default());
@@ -43,7 +43,7 @@ fn fill(mut input: impl Read, chunks: &SyncSender<io::Result<Chunk>>, spare: &Re
     }
 }
 
-/// Some bytes of the input; only the last chunk is not full.
+/// Some bytes of the input. Only the last chunk is not full.
 struct Chunk {
     bytes: Vec<u8>,
     length: usize,
@@ -65,12 +65,12 @@ impl Chunk {
     }
 }
 
-/// The input as `work` reads it.
+/// The input, as `work` reads it.
 struct Ahead {
     current: Chunk,
     position: usize,
     queue: Receiver<io::Result<Chunk>>,
-    /// Where chunks go that were read, to be filled again.
+    /// Takes back chunks that were read, to be filled again.
     used: Sender<Vec<u8>>,
 }
 
@@ -80,7 +80,7 @@ impl Read for Ahead {
             let Ok(next) = self.queue.recv() else { return Ok(0) };
             let used = std::mem::replace(&mut self.current, next?);
             self.position = 0;
-            // At the end of the input nobody takes it.
+            // After the end of the input nobody takes chunks back.
             let _ = self.used.send(used.bytes);
         }
         let count = buffer.len().min(self.current.length - self.position);
@@ -90,7 +90,7 @@ impl Read for Ahead {
     }
 }
 
-/// An input that failed with its first byte.
+/// An input whose first byte could not be read.
 struct Failed(Option<io::Error>);
 
 impl Read for Failed {

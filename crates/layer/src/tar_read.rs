@@ -1,4 +1,4 @@
-//! Reading layers: what an archive says, checked and cleaned, change by change.
+//! Reading layers: the changes of an archive, checked and cleaned.
 
 mod contents;
 mod header;
@@ -22,11 +22,11 @@ use crate::whiteout::{self, Role};
 use crate::{Change, Entry, EntryFault, Kind, LayerError};
 use links::Links;
 
-/// Reads a layer. After [`LayerReader::next`] has returned a regular file, its contents can be
-/// read (holes as zeros); what is not read is skipped.
+/// Reads a layer. After [`LayerReader::next`] has returned a regular file, its contents can be read
+/// (holes as zeros); the rest of them is skipped.
 ///
-/// Paths come clean and free of symbolic links that the layer itself has put before: whatever an
-/// archive says stays inside the root. After an error the reader is of no more use.
+/// Paths are clean, and free of symbolic links that the layer itself has put before, so every path
+/// stays inside the root. After an error the reader cannot be used further.
 ///
 /// **Source** — OCI image-spec `layer.md`.
 #[derive(Debug)]
@@ -36,15 +36,15 @@ pub struct LayerReader<R> {
 }
 
 impl<R: Read> LayerReader<R> {
-    /// Reads the layer that `input` is, uncompressed.
+    /// Reads the uncompressed layer `input`.
     pub fn new(input: R) -> Self {
         Self { tar: TarReader::new(input), links: Links::default() }
     }
 
-    /// Returns the next change, `None` after the last.
+    /// Returns the next change; `None` after the last.
     ///
     /// **Errors** — as [`TarReader::next`]; [`LayerError::Entry`] for names and targets that climb
-    /// out, are too long or are reserved, for a root that is no folder, and for a character
+    /// out, are too long or are reserved, for a root that is not a folder, and for a character
     /// device 0:0.
     #[expect(clippy::should_implement_trait, reason = "a file must be read before the next")]
     pub fn next(&mut self) -> Result<Option<Change>, LayerError> {
@@ -59,13 +59,13 @@ impl<R: Read> LayerReader<R> {
         Ok(None)
     }
 
-    /// Reads to the very end of the input, past what follows the archive, and returns the input.
+    /// Reads to the very end of the input, beyond the end of the archive, and returns the input.
     pub fn finish(mut self) -> Result<R, LayerError> {
         while self.next()?.is_some() {}
         self.tar.finish()
     }
 
-    /// Returns what an entry means, `None` if nothing.
+    /// Returns the change that an entry means; `None` for an entry without meaning.
     fn change(&mut self, raw: RawEntry) -> Result<Option<Change>, EntryFault> {
         let named = path::clean(&raw.name, DotDot::Refuse)?;
         let is_folder = raw.kind == Kind::Dir;

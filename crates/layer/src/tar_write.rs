@@ -1,7 +1,7 @@
 //! Writing layers: the same changes give the same bytes, on any machine.
 //!
-//! Headers are plain ustar; what does not fit goes into an extended header before it. There are no
-//! user and group names, and times are whole seconds.
+//! Headers have the ustar form. A value that does not fit goes into an extended header before the
+//! entry. There are no user and group names, and times are whole seconds.
 
 use std::io::{self, Read, Write};
 
@@ -11,7 +11,7 @@ use crate::tar_read::{BLOCK, XATTR_PREFIX};
 use crate::whiteout::{self, Role};
 use crate::{Entry, EntryFault, Kind, LayerError, Meta, Mtime, ShownPath, capability, path};
 
-/// The largest numbers that fit into a field of seven and of eleven octal digits.
+/// The largest numbers that fit in fields of seven and of eleven octal digits.
 const MAX_OCTAL_7: u64 = 0o7_777_777;
 const MAX_OCTAL_11: u64 = 0o77_777_777_777;
 
@@ -20,8 +20,8 @@ const BUFFER: usize = 128 << 10;
 
 /// Writes a layer.
 ///
-/// Entries stand in the layer in the order in which they are put. That, and the parents of
-/// everything, is the caller's care.
+/// The entries of the layer have the order in which the caller puts them. The caller also cares for
+/// the parents of each entry.
 ///
 /// **Source** — POSIX.1-2017 `pax` § ustar Interchange Format, § pax Interchange Format; OCI
 /// image-spec `layer.md`.
@@ -36,15 +36,16 @@ impl<W: Write> LayerWriter<W> {
         Self { output, buffer: Vec::new() }
     }
 
-    /// Writes an entry. Of a regular file exactly the announced bytes are taken from `contents`,
-    /// and there must be no more; otherwise it is not read.
+    /// Writes an entry. For a regular file, `contents` must have exactly the announced bytes; for
+    /// other kinds it is not read.
     ///
-    /// Of the attributes only file capabilities are written, and of the time whole seconds. A name
-    /// with the prefix of whiteouts is written as it is, and *is* a whiteout to whoever reads it.
+    /// The layer gets only file capabilities of the attributes, and only the whole seconds of the
+    /// time. A name with the prefix of whiteouts is written unchanged, so it *is* a whiteout for
+    /// any reader.
     ///
-    /// **Errors** — [`LayerError::Entry`] for what a reader would refuse, or not take for an
-    /// entry; [`LayerError::SizeChanged`] and [`LayerError::Contents`] if the contents are not
-    /// what was announced: the layer is of no use then.
+    /// **Errors** — [`LayerError::Entry`] for an entry that a reader would refuse or not take for
+    /// an entry; [`LayerError::SizeChanged`] and [`LayerError::Contents`] if the contents do not
+    /// match the announcement. After these two the layer cannot be used.
     pub fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), LayerError> {
         check(entry).map_err(|fault| LayerError::entry(&entry.path, fault))?;
         self.header(entry)?;
@@ -54,7 +55,7 @@ impl<W: Write> LayerWriter<W> {
         }
     }
 
-    /// Writes that what lower layers have at the clean `path` is gone.
+    /// Writes that the file of lower layers at the clean `path` is gone.
     pub fn whiteout(&mut self, path: &[u8]) -> Result<(), LayerError> {
         if path.is_empty() {
             return Err(LayerError::entry(path, EntryFault::Whiteout));
@@ -62,7 +63,7 @@ impl<W: Write> LayerWriter<W> {
         self.marker(whiteout::whiteout_path(path))
     }
 
-    /// Writes that what lower layers have in the folder at the clean `path` is gone.
+    /// Writes that the files of lower layers in the folder at the clean `path` are gone.
     pub fn opaque(&mut self, path: &[u8]) -> Result<(), LayerError> {
         self.marker(whiteout::opaque_path(path))
     }
@@ -74,7 +75,7 @@ impl<W: Write> LayerWriter<W> {
         Ok(self.output)
     }
 
-    /// Writes an empty file without any meaning but by its name.
+    /// Writes an empty file whose name is its only meaning.
     fn marker(&mut self, path: Vec<u8>) -> Result<(), LayerError> {
         let meta = Meta { mode: 0, uid: 0, gid: 0, mtime: Mtime::default(), xattrs: Vec::new() };
         self.put(&Entry { path, kind: Kind::File { size: 0 }, meta }, &mut io::empty())
@@ -101,7 +102,7 @@ impl<W: Write> LayerWriter<W> {
         let meta = &entry.meta;
         header.0.set_mode(meta.mode & 0o7777);
         let size = if let Kind::File { size } = entry.kind { size } else { 0 };
-        // The least number has no counterpart above zero, which readers want.
+        // Readers refuse the least number, whose absolute value does not fit.
         let seconds = meta.mtime.secs.max(-i64::MAX);
         for (key, set, most, number) in [
             (&b"size"[..], tar::Header::set_size as SetNumber, MAX_OCTAL_11, i128::from(size)),
@@ -191,7 +192,7 @@ impl<W> std::fmt::Debug for LayerWriter<W> {
     }
 }
 
-/// Checks that a reader takes the entry for what it is.
+/// Checks that a reader will take the entry as it is meant.
 fn check(entry: &Entry) -> Result<(), EntryFault> {
     path::check(&entry.path)?;
     match whiteout::role(&entry.path)? {
@@ -237,7 +238,7 @@ fn entry_type(kind: &Kind) -> EntryType {
     }
 }
 
-/// Returns an extended header record. Its length counts its own digits.
+/// Returns an extended header record. Its length includes its own digits.
 pub(crate) fn pax_record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest;
@@ -247,10 +248,10 @@ pub(crate) fn pax_record(key: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
-/// Writes a number into a field of a header, in octal if it fits.
+/// Sets a number of a header, in octal if it fits.
 type SetNumber = fn(&mut tar::Header, u64);
 
-/// A header block in the making, with the time 0.
+/// An unfinished header block, with the time 0.
 struct Header(tar::Header);
 
 impl Header {
@@ -264,7 +265,8 @@ impl Header {
         self.0.as_ustar_mut().expect("it was made as one")
     }
 
-    /// Writes the checksum, by custom as six digits, a NUL and a space; `tar` writes seven digits.
+    /// Writes the checksum. By custom it has six digits, a NUL and a space; `tar` would write seven
+    /// digits.
     fn finish(mut self) -> tar::Header {
         self.0.as_old_mut().cksum = [b' '; 8];
         let sum: u32 = self.0.as_bytes().iter().map(|&byte| u32::from(byte)).sum();
@@ -273,15 +275,15 @@ impl Header {
     }
 }
 
-/// Writes a name, in two fields if need be; returns whether it fits. Otherwise the field holds its
+/// Writes a name, in two fields if needed; returns whether it fits. If not, the field holds its
 /// beginning, for readers that show it.
 fn put_name(header: &mut UstarHeader, name: &[u8]) -> bool {
     let UstarHeader { name: field, prefix, .. } = header;
     if name.len() <= field.len() {
         return put_text(field, name);
     }
-    // The slash between the two fields is written in neither. That of a folder's end is not one of
-    // those.
+    // Neither field holds the slash between them. The slash at the end of a folder's name cannot be
+    // that one.
     let last = name.len() - 1;
     let slash = name[..last.min(prefix.len() + 1)].iter().rposition(|&byte| byte == b'/');
     match slash {

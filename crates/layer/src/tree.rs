@@ -1,7 +1,7 @@
-//! The merged files of a stack of layers: an immutable value, cheap to clone and to build on.
+//! The merged files of a stack of layers: an immutable value that is cheap to clone and to extend.
 //!
-//! Applying a layer copies only the folders that it touches. Nothing here recurses on the stack,
-//! however deep the folders are.
+//! Applying a layer copies only the folders that it changes. However deep the folders are, nothing
+//! here recurses on the stack.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::path::{self, MAX_LINKS, MAX_PART, MAX_PATH};
 use crate::{Change, ContentHash, Entry, Kind, Meta, ResolveError, ShownPath};
 
-/// The mode of a folder that no layer mentions but that something lies in.
+/// The mode of a folder that has files, but no entry in any layer.
 const IMPLIED_MODE: u32 = 0o755;
 
 /// The files of a stack of layers, without their contents.
@@ -46,51 +46,51 @@ pub struct Tree {
 /// A file of a [`Tree`].
 #[derive(Clone)]
 pub struct Node {
-    /// What it is. Never [`Kind::HardLink`]: each name of a file shows the file itself.
+    /// The kind; never [`Kind::HardLink`], since each name of a file shows the file itself.
     pub kind: Kind,
     /// Owner, mode, times, attributes.
     pub meta: Meta,
-    /// The number of the layer that has it, as given to [`Tree::apply`]. Of a folder in several
-    /// layers: the newest.
+    /// The number of the layer that has it, as given to [`Tree::apply`]. A folder of several layers
+    /// has the number of the newest one.
     pub layer: u32,
-    /// The place of the change that put it in [`crate::LayerIndex::changes`] of that layer; of a hard
-    /// link, of the change that put its target. `None` for a folder that no layer mentions.
+    /// The index of the change that put it, in [`crate::LayerIndex::changes`] of that layer. For a
+    /// hard link it is the change that put the target. `None` for a folder without an entry.
     pub position: Option<u32>,
     /// The hash of the contents of a regular file.
     pub content: Option<ContentHash>,
     children: Children,
 }
 
-/// Where a path leads in a [`Tree`].
+/// The end of a path in a [`Tree`].
 #[derive(Debug, Clone)]
 pub struct Resolved<'t> {
-    /// The clean path of what was found or is missing; none of its parts is a symbolic link, save
-    /// the last if that was not to be followed.
+    /// The clean path of the file, or of the missing file. No part is a symbolic link, save the
+    /// last one if it was not to be followed.
     pub path: Vec<u8>,
-    /// What is there, `None` if nothing is.
+    /// The file; `None` if it is missing.
     pub node: Option<&'t Node>,
 }
 
 type Children = BTreeMap<Box<[u8]>, Arc<Node>>;
 type ChildrenIter<'t> = btree_map::Iter<'t, Box<[u8]>, Arc<Node>>;
 
-/// The files at and below a path, folders before what is in them, names in byte order.
+/// The files at and below a path: folders before their files, names in byte order.
 #[derive(Debug)]
 pub struct Walk<'t> {
     first: Option<&'t Node>,
     path: Vec<u8>,
-    /// The folders being walked: the length of their path, and what is left of them.
+    /// The folders being walked: the length of their path, and their remaining children.
     open: Vec<(usize, ChildrenIter<'t>)>,
 }
 
 impl Tree {
-    /// Returns a tree with nothing but its root folder, mode 0755 and owned by root.
+    /// Returns a tree with only a root folder, which has the mode 0755 and belongs to root.
     pub fn empty() -> Self {
         Self { root: Arc::new(Node::implied(0)) }
     }
 
-    /// Like [`Tree::apply`]; also returns the position of the first hard link that names no
-    /// earlier file of the layer. Such links are left out.
+    /// Like [`Tree::apply`]. Also returns the position of the first hard link whose target is not
+    /// an earlier file of the layer. Such links are left out.
     pub(crate) fn merge(
         &self,
         layer: u32,
@@ -128,12 +128,12 @@ impl Tree {
         &self.root
     }
 
-    /// Returns what is at a clean path, following no symbolic links.
+    /// Returns the file at a clean path. Symbolic links are not followed.
     pub fn lookup(&self, path: &[u8]) -> Option<&Node> {
         path::parts(path).try_fold(self.root(), Node::child)
     }
 
-    /// Returns the folder at a clean path as a tree of its own; nothing if there is no folder.
+    /// Returns the folder at a clean path as a tree of its own; `None` if it is not a folder.
     pub fn below(&self, path: &[u8]) -> Option<Tree> {
         let child = |node: &Arc<Node>, name: &[u8]| node.children.get(name).cloned();
         let root =
@@ -141,30 +141,30 @@ impl Tree {
         root.is_folder().then_some(Tree { root })
     }
 
-    /// Returns the children of the folder at a clean path by name, in byte order; none if there is
-    /// no folder.
+    /// Returns the children of the folder at a clean path by name, in byte order. Without a folder
+    /// there are none.
     pub fn children(&self, path: &[u8]) -> impl Iterator<Item = (&[u8], &Node)> {
         self.lookup(path).into_iter().flat_map(Node::children)
     }
 
-    /// Returns the file at a clean path and all that is below it, with their paths; nothing if
-    /// there is no file.
+    /// Returns the file at a clean path and all files below it, with their paths. Without a file
+    /// there are none.
     pub fn walk(&self, path: &[u8]) -> Walk<'_> {
         Walk { first: self.lookup(path), path: path.to_vec(), open: Vec::new() }
     }
 
-    /// Returns where any path leads, as a process would see it whose root is the tree's: symbolic
-    /// links are followed inside the tree, `..` stays at the root. The last part is followed if
-    /// `follow_last` is set or a slash comes after it.
+    /// Returns where any path leads. It is resolved as for a process whose root is the tree's root:
+    /// symbolic links are followed inside the tree, and `..` stays at the root. The last part is
+    /// followed if `follow_last` is set or a slash comes after it.
     ///
-    /// What does not exist is no error, however many parts of the path are missing; `..` after a
+    /// A missing file is not an error, however many parts of the path are missing; a `..` after a
     /// missing part takes it back.
     ///
     /// **Errors** — [`ResolveError::Loop`] for more than 40 links, [`ResolveError::NotAFolder`],
     /// [`ResolveError::TooLong`].
     pub fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Resolved<'_>, ResolveError> {
         let shown = || ShownPath(path.to_vec());
-        // Parts still to go, the next one last; those of links are put on top.
+        // The remaining parts, the next one last. The parts of a link are put on top.
         let mut rest: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
         let mut at = Vec::new();
         let mut nodes: Vec<Option<&Node>> = Vec::new();
@@ -209,7 +209,7 @@ impl Tree {
         Ok(Resolved { path: at, node })
     }
 
-    /// Removes what is at `path`.
+    /// Removes the file at `path`.
     fn hide(&mut self, path: &[u8]) {
         if self.lookup(path).is_some() {
             let (parent, name) = path::split(path);
@@ -217,14 +217,14 @@ impl Tree {
         }
     }
 
-    /// Removes what is in the folder `path`.
+    /// Removes the files in the folder `path`.
     fn hide_below(&mut self, path: &[u8]) {
         if self.lookup(path).is_some_and(|node| !node.children.is_empty()) {
             self.folder_mut(path, 0).children.clear();
         }
     }
 
-    /// Returns the folder `path` for writing. Where there is none it is made, for `layer`.
+    /// Returns the folder `path` for writing. If it is missing, it is made for `layer`.
     fn folder_mut(&mut self, path: &[u8], layer: u32) -> &mut Node {
         let mut node = Arc::make_mut(&mut self.root);
         for part in path::parts(path) {
@@ -237,7 +237,7 @@ impl Tree {
         node
     }
 
-    /// Puts an entry of `layer`; returns whether it could be: links need their target.
+    /// Puts an entry of `layer`. Returns false for a link whose target is missing.
     fn put(
         &mut self,
         entry: &Entry,
@@ -299,17 +299,17 @@ impl Node {
         self.kind == Kind::Dir
     }
 
-    /// Returns the child of that name.
+    /// Returns the child with a name.
     pub fn child(&self, name: &[u8]) -> Option<&Node> {
         self.children.get(name).map(Arc::as_ref)
     }
 
-    /// Returns the children by name, in byte order; none if this is no folder.
+    /// Returns the children by name, in byte order. Only folders have children.
     pub fn children(&self) -> impl Iterator<Item = (&[u8], &Node)> {
         self.children.iter().map(|(name, node)| (&**name, &**node))
     }
 
-    /// Returns whether this and `other` are names of one file: hard links of each other.
+    /// Returns whether this and `other` are two names of one file.
     pub fn same_file(&self, other: &Node) -> bool {
         !self.is_folder()
             && !other.is_folder()
@@ -319,7 +319,7 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Children by number: their own output would recurse as deep as the folders.
+        // Only the number of children: their own output would recurse as deep as the folders.
         f.debug_struct("Node")
             .field("kind", &self.kind)
             .field("meta", &self.meta)
@@ -332,7 +332,7 @@ impl fmt::Debug for Node {
 }
 
 impl Drop for Node {
-    /// Unties the tree in a loop: dropping nodes by recursion could overflow the stack.
+    /// Drops the nodes in a loop: dropping them by recursion could overflow the stack.
     fn drop(&mut self) {
         let mut pending: Vec<Arc<Node>> = mem::take(&mut self.children).into_values().collect();
         while let Some(node) = pending.pop() {

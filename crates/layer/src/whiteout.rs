@@ -1,24 +1,24 @@
-//! Names by which a layer says that something below it is gone.
+//! Names by which a layer removes files of the layers below.
 //!
-//! **Source** — OCI image-spec `layer.md` § Whiteouts; the names with two prefixes are those of
-//! aufs, which kept its own state in them.
+//! **Source** — OCI image-spec `layer.md` § Whiteouts. The names with two prefixes come from aufs,
+//! which kept its own state in such files.
 
 use crate::EntryFault;
 use crate::path;
 
-/// What the name of a whiteout begins with.
+/// The prefix of a whiteout's name.
 const PREFIX: &[u8] = b".wh.";
 
-/// What the names of aufs's own files begin with.
+/// The prefix of the names of aufs's own files.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
-/// The name that makes its folder opaque.
+/// The name of the mark that makes its folder opaque.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What an entry of a layer means by its name.
+/// The meaning of an entry's name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Role<'p> {
-    /// A file.
+    /// A plain file.
     Plain,
     /// Hides `name` in `folder`.
     Whiteout {
@@ -27,19 +27,19 @@ pub enum Role<'p> {
         /// The name of the file that is hidden.
         name: &'p [u8],
     },
-    /// Hides what is in `folder`.
+    /// Hides the files below `folder`.
     Opaque {
         /// The folder.
         folder: &'p [u8],
     },
-    /// State of aufs, which means nothing to anyone else.
+    /// State of aufs, which nothing else uses.
     Ignored,
 }
 
-/// Returns what the clean path of an entry means.
+/// Returns the meaning of an entry's clean path.
 ///
-/// **Errors** — [`EntryFault::Whiteout`] for a whiteout of nothing, of `.` or `..`, and for a
-/// whiteout that has something in it.
+/// **Errors** — [`EntryFault::Whiteout`] for a whiteout of nothing, of `.` or `..`, and for an
+/// entry below a whiteout.
 pub fn role(path: &[u8]) -> Result<Role<'_>, EntryFault> {
     let (folder, name) = path::split(path);
     for part in path::parts(folder) {
@@ -60,7 +60,7 @@ pub fn role(path: &[u8]) -> Result<Role<'_>, EntryFault> {
     }
 }
 
-/// Returns whether a part of the clean path has the prefix of whiteouts.
+/// Returns whether a part of a clean path has the prefix of whiteouts.
 pub fn is_reserved(path: &[u8]) -> bool {
     path::parts(path).any(|part| part.starts_with(PREFIX))
 }

@@ -1,10 +1,9 @@
-//! Invariant: whatever the bytes are, reading them as a layer ends in an error or in changes such
-//! that
+//! Invariant: reading any bytes as a layer ends in an error, or in changes such that
 //! - every path is clean, and no path goes through a symbolic link that the layer put before it;
-//! - a file gives exactly the bytes that it announces;
-//! - written again, the entries read back as they were;
-//! - the tree of the layer has what the last entry put, and no path of it is longer than allowed;
-//! - reading the same bytes raw sees at least as many entries.
+//! - a file has exactly the bytes that it announces;
+//! - the entries, written again, read back unchanged;
+//! - the tree of the layer has the last entry, and no path of it is longer than allowed;
+//! - reading the same bytes raw finds at least as many entries.
 //!
 //! Corpus: `cargo run --example seeds -- corpus/tar_reader`.
 
@@ -15,13 +14,13 @@ use std::io::Read;
 use libfuzzer_sys::fuzz_target;
 use xbuild_layer::{Change, Kind, LayerIndex, LayerReader, LayerWriter, TarReader, Tree, path};
 
-/// Files are read and written again up to this size; holes can make them huge.
+/// Larger files are neither read nor written again: holes can make them huge.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Bytes of a block.
 const BLOCK: usize = 512;
 
-/// Makes the checksums of what looks like a header right: a fuzzer does not find them by chance.
+/// Corrects the checksums of blocks that look like headers: a fuzzer does not find them by chance.
 fn with_checksums(bytes: &[u8]) -> Vec<u8> {
     let mut archive = bytes.to_vec();
     for block in archive.chunks_exact_mut(BLOCK).filter(|block| block[257..].starts_with(b"ustar"))

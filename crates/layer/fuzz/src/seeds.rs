@@ -1,5 +1,5 @@
-//! Writes the first corpus of the fuzz target `tar_reader` into a folder: layers of each kind of
-//! entry, by our own writer.
+//! Writes the first corpus of the fuzz target `tar_reader` into a folder: layers with each kind of
+//! entry, made by our own writer.
 
 use std::error::Error;
 use std::path::PathBuf;

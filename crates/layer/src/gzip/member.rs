@@ -4,48 +4,49 @@ use std::io;
 
 use libdeflater::{CompressionError, CompressionLvl, Compressor, crc32};
 
-/// Bytes of a block. Smaller ones cost size (matches end at a block), larger ones memory (two
-/// times this for each block in flight) and parallelism in small layers. **Changing it changes
-/// the digest of every layer.**
+/// Bytes of a block. Smaller blocks cost size, because matches end at a block; larger ones cost
+/// memory (twice this for each block in flight) and parallelism in small layers. **Changing it
+/// changes the digest of every layer.**
 pub(super) const BLOCK: usize = 1 << 20;
 
-/// The compression level unless one is asked for, see `docs/decisions/0006-deflate.md`.
-/// **Changing it changes the digest of every layer.**
+/// The default compression level, see `docs/decisions/0006-deflate.md`. **Changing it changes the
+/// digest of every layer.**
 pub(crate) const LEVEL: u32 = 3;
 
 /// A member up to its length: deflate, an extra field, no name, no time, an unknown operating
-/// system; then the field's length, the identifier of its one part and the length of that.
+/// system; then the length of the extra field, the identifier of its one part, and the length of
+/// that part.
 pub(super) const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'X', b'B', 4, 0];
 
-/// Bytes of a member before its deflate stream: the header and the member's length.
+/// Bytes before the deflate stream of a member: the header and the member's length.
 pub(super) const HEADER_SIZE: usize = HEADER.len() + 4;
 
-/// Bytes of a member after its deflate stream: checksum and size of what it holds.
+/// Bytes after the deflate stream of a member: the checksum and size of its contents.
 const TRAILER_SIZE: usize = 8;
 
-/// The library's level that takes over blocks from [`LEVEL`]: nearly twice as fast. **Changing it
-/// or what follows changes the digests of layers.**
+/// The library's level for blocks that it compresses nearly as well as [`LEVEL`], in half the time.
+/// **Changing it or the constants below changes the digests of layers.**
 const FAST: u32 = 1;
 
-/// Bytes in the middle of a block on which the two levels are compared.
+/// Bytes in the middle of a block for which the two levels are compared.
 const SAMPLE: usize = 16 << 10;
 
-/// How much larger the sample may become by [`FAST`], in percent.
+/// How much larger [`FAST`] may make the sample, in percent.
 const TOLERANCE: usize = 3;
 
-/// Makes members. What it made before does not matter to what it makes.
+/// Makes members. Each depends on its block alone, not on earlier ones.
 pub(super) struct Members {
     level: u32,
     compressor: Compressor,
     fast: Compressor,
     /// Room for a block in the making.
     buffer: Vec<u8>,
-    /// What a full block of zeros comes to: sparse files have many.
+    /// The member of a full block of zeros: sparse files have many.
     hole: Option<Vec<u8>>,
 }
 
 impl Members {
-    /// Makes members of a level from 0, which stores, to 9.
+    /// Makes members of a level: 0 stores, 9 compresses most.
     pub(super) fn new(level: u32) -> Self {
         let (compressor, fast) = (compressor(level), compressor(FAST));
         Self { level, compressor, fast, buffer: Vec::new(), hole: None }
@@ -78,7 +79,7 @@ impl Members {
         Ok(bytes)
     }
 
-    /// Returns whether the fast level makes a block hardly larger, as far as a sample tells.
+    /// Returns whether the fast level compresses a block nearly as well, judged by a sample.
     fn is_for_fast(&mut self, block: &[u8]) -> io::Result<bool> {
         let middle = block.len() / 2;
         let Some(sample) = block.get(middle..middle + SAMPLE) else { return Ok(false) };
@@ -93,7 +94,7 @@ fn compressor(level: u32) -> Compressor {
     Compressor::new(CompressionLvl::new(level).expect("the library has the levels 0 to 12"))
 }
 
-/// Compresses to `output`, which grows as needed, and returns the size.
+/// Compresses to `output`, which grows as needed, and returns the compressed size.
 fn deflate(compressor: &mut Compressor, input: &[u8], output: &mut Vec<u8>) -> io::Result<usize> {
     let bound = compressor.deflate_compress_bound(input.len());
     if output.len() < bound {
@@ -112,7 +113,8 @@ fn number(size: usize) -> io::Result<u32> {
 mod tests {
     use super::*;
 
-    /// Numbers of 4 to 8 bytes that differ little, as in a table of a program: worth a longer search.
+    /// Numbers of 4 to 8 bytes that differ little, as in a program's tables: the longer search
+    /// pays.
     fn table() -> Vec<u8> {
         let mut state = 1_u32;
         let mut bytes = Vec::new();

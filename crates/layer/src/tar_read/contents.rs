@@ -1,26 +1,26 @@
-//! The contents of one entry: what is stored of them, and the holes between.
+//! The contents of one entry: the stored bytes, and the holes between them.
 
 use std::io::{self, Read};
 
 use super::header::BLOCK;
 use super::sparse::Segment;
 
-/// What is left of the contents of an entry.
+/// The rest of the contents of an entry.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    /// Bytes in the archive, without padding.
+    /// Bytes in the archive that are not yet read, without padding.
     stored: u64,
-    /// Bytes after them to the end of the block.
+    /// Bytes of padding after them, to the end of the block.
     padding: u64,
-    /// Where in the file the next byte belongs, and where the file ends.
+    /// The offset of the next byte in the file, and the size of the file.
     position: u64,
     size: u64,
-    /// What is stored of the file from `position` on, the next segment last.
+    /// The stored parts of the file from `position` on, the next segment last.
     segments: Vec<Segment>,
 }
 
 impl Contents {
-    /// The contents of a file of `size` bytes without holes.
+    /// Returns the contents of a file of `size` bytes without holes.
     pub(super) fn plain(size: u64) -> Self {
         let block = BLOCK as u64;
         let padding = (block - size % block) % block;
@@ -28,26 +28,26 @@ impl Contents {
         Self { stored: size, padding, position: 0, size, segments }
     }
 
-    /// What is left, taken as the contents of a file of `size` bytes of which `segments` are
+    /// Takes the rest as the contents of a file of `size` bytes, of which only `segments` are
     /// stored.
     pub(super) fn with_holes(self, size: u64, mut segments: Vec<Segment>) -> Self {
         segments.reverse();
         Self { position: 0, size, segments, ..self }
     }
 
-    /// Returns how many bytes are left in the archive, without padding.
+    /// Returns how many bytes of the archive are left, without padding.
     pub(super) fn stored(&self) -> u64 {
         self.stored
     }
 
-    /// Returns how many bytes are left in the archive up to the next header.
+    /// Returns how many bytes the next header is away.
     pub(super) fn to_skip(&self) -> u64 {
         // At most 2^63: the size fits in 63 bits.
         self.stored + self.padding
     }
 
-    /// Reads some of the contents, holes as zeros; returns how many bytes, and how many of them
-    /// were taken from `input`.
+    /// Reads some of the contents, holes as zeros. Returns how many bytes, and how many of them
+    /// came from `input`.
     ///
     /// **Errors** — those of `input`; `UnexpectedEof` if it ends too early.
     pub(super) fn read(
@@ -80,7 +80,7 @@ impl Contents {
     }
 }
 
-/// Returns how many bytes to read into `buffer` when there are `left`.
+/// Returns how many of the bytes that are `left` fit in `buffer`.
 fn clip(buffer: &[u8], left: u64) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len())
 }

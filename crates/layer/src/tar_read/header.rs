@@ -1,6 +1,7 @@
-//! One header block. The places of its fields are those of the `tar` crate's types; what stands in
-//! them is read here, since that crate is more lenient than a layer may be, see
-//! `docs/decisions/0008-tar-headers.md`.
+//! One header block.
+//!
+//! The types of the `tar` crate say where its fields are. This file reads the fields: the crate is
+//! more lenient than a layer may be, see `docs/decisions/0008-tar-headers.md`.
 
 use std::ops::Range;
 
@@ -13,21 +14,21 @@ use super::numbers::number;
 /// Bytes in a block: headers are one block, contents are padded to whole blocks.
 pub(crate) const BLOCK: usize = 512;
 
-/// Where the POSIX form keeps its magic and its version.
+/// The magic and the version of the POSIX form.
 const MAGIC: Range<usize> = 257..263;
 const VERSION: Range<usize> = 263..265;
 
-/// A header block whose checksum is right.
+/// A header block with a correct checksum.
 pub(super) struct Header<'b> {
     header: &'b tar::Header,
 }
 
 impl<'b> Header<'b> {
-    /// Takes a block as a header.
+    /// Checks the sum of a block and takes the block as a header.
     pub(super) fn new(block: &'b mut [u8; BLOCK]) -> Result<Self, TarFault> {
         check_sum(block)?;
-        // GNU tar and Go's reader do not look at the version. `tar` does, and would pass over the
-        // prefix of a name.
+        // GNU tar and Go's reader ignore the version. `tar` does not, and would ignore the prefix
+        // of a name.
         if block[MAGIC] == *b"ustar\0" {
             block[VERSION].copy_from_slice(b"00");
         }
@@ -39,14 +40,14 @@ impl<'b> Header<'b> {
         self.header.as_old()
     }
 
-    /// Returns the fields of the GNU form, with sparse maps and times where POSIX has a prefix;
-    /// `None` if it is another one.
+    /// Returns the fields of the GNU form, which has sparse maps and times in place of a prefix;
+    /// `None` for other forms.
     fn gnu(&self) -> Option<&'b GnuHeader> {
         self.header.as_gnu()
     }
 
-    /// Returns the fields of the POSIX form, with a prefix that comes before the name; `None` if it
-    /// is another one.
+    /// Returns the fields of the POSIX form, which has a prefix for the name; `None` for other
+    /// forms.
     fn ustar(&self) -> Option<&'b UstarHeader> {
         self.header.as_ustar()
     }
@@ -59,11 +60,11 @@ impl<'b> Header<'b> {
         self.header.entry_type()
     }
 
-    /// Returns the name with its prefix, as it stands there.
+    /// Returns the name with its prefix, not cleaned.
     pub(super) fn name(&self) -> Vec<u8> {
         let name = until_nul(&self.old().name);
         let prefix = match self.ustar() {
-            // The star variant keeps times at the end of the prefix.
+            // The star variant keeps times in the last bytes of the prefix.
             Some(ustar) if ustar.pad.ends_with(b"tar\0") => until_nul(&ustar.prefix[..131]),
             Some(ustar) => until_nul(&ustar.prefix),
             None => b"",
@@ -76,7 +77,7 @@ impl<'b> Header<'b> {
     }
 
     pub(super) fn mode(&self) -> Result<u32, TarFault> {
-        // The bits above are the file type in some archives; the type flag has it.
+        // In some archives the bits above hold the file type, which the type flag repeats.
         let mode = read(&self.old().mode, "mode")? & 0o7777;
         u32::try_from(mode).map_err(|_| TarFault::Number { field: "mode" })
     }
@@ -114,11 +115,11 @@ impl<'b> Header<'b> {
     }
 }
 
-/// Checks the sum of the bytes of a header.
+/// Compares the sum of the bytes of a header with the sum that the header states.
 fn check_sum(block: &[u8; BLOCK]) -> Result<(), TarFault> {
     let field = &tar::Header::from_byte_slice(block).as_old().cksum;
     let told = read(field, "checksum")?;
-    // The field itself counts as eight spaces. Old tars added up signed bytes.
+    // The field of the sum counts as eight spaces. Old tars added up signed bytes.
     let unsigned = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte)).sum::<i64>();
     let signed =
         |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte.cast_signed())).sum::<i64>();

@@ -1,8 +1,8 @@
 //! The symbolic links that a layer has put so far.
 //!
-//! Entries may go through them: `lib -> usr/lib`, then `lib/x`. Peers write such a file to
-//! `usr/lib/x`. It is worked out here, on names, inside the root; so the index, the tree and the
-//! unpacked folder agree, and nobody behind the reader meets a path with a link in it.
+//! Entries may go through them: `lib -> usr/lib`, then `lib/x`. Other engines write such a file to
+//! `usr/lib/x`. Here the names are resolved inside the root, so the index, the tree and the
+//! unpacked folder agree, and no caller of the reader meets a path with a link in it.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::whiteout;
 pub(super) struct Links {
     /// Targets by the path of the link; paths go through no link.
     targets: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The folder that was asked for last, and where it really is.
+    /// The folder that was resolved last, and its real path.
     last: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Links {
-    /// Returns where the clean path of an entry really is; its last part may be a link.
+    /// Returns the real path of an entry's clean path. The last part is not followed.
     pub(super) fn locate(&mut self, path: &[u8]) -> Result<Vec<u8>, EntryFault> {
         let (folder, name) = path::split(path);
         if self.targets.is_empty() || folder.is_empty() {
@@ -30,10 +30,10 @@ impl Links {
         Ok(path)
     }
 
-    /// Returns where the folder at a clean path really is.
+    /// Returns the real path of the folder at a clean path.
     ///
-    /// **Errors** — [`EntryFault::LinkLoop`]; `Whiteout` if a link leads to a folder with such a
-    /// name; too long a path.
+    /// **Errors** — [`EntryFault::LinkLoop`]; `Whiteout` if a link leads to a folder with the name
+    /// of a whiteout; a path that is too long.
     pub(super) fn resolve(&mut self, folder: &[u8]) -> Result<Vec<u8>, EntryFault> {
         match &self.last {
             Some((asked, found)) if asked == folder => Ok(found.clone()),
@@ -82,7 +82,7 @@ impl Links {
         self.last = None;
     }
 
-    /// Notes that the layer puts a further name of what is at `target`.
+    /// Notes that the layer puts a further name of the file at `target`.
     pub(super) fn put_name(&mut self, path: &[u8], target: &[u8]) {
         match self.targets.get(target).cloned() {
             Some(target) => self.put_link(path, &target),
@@ -97,7 +97,7 @@ impl Links {
         }
     }
 
-    /// Notes that the layer puts something else at `path`, so that nothing is below it any more.
+    /// Notes that the layer puts another kind of file at `path`, which has no files below it.
     pub(super) fn put_other(&mut self, path: &[u8]) {
         self.put_folder(path);
         let mut below = path.to_vec();

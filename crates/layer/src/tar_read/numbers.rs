@@ -1,7 +1,7 @@
-//! Numbers as headers have them: in fields of fixed length, and in records.
+//! The two forms of numbers in headers: in fields of fixed length, and in records.
 
-/// Reads a number: octal digits between spaces and NULs, nothing at all for zero; or base 256 if
-/// the first bit is set.
+/// Reads the number of a field: octal digits between spaces and NULs, or base 256 if the first bit
+/// is set. An empty field is zero.
 pub(super) fn number(field: &[u8]) -> Option<i64> {
     match field.first() {
         Some(&first) if first & 0x80 != 0 => {
@@ -30,7 +30,7 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads decimal digits, and nothing else, of a number that fits in 63 bits.
+/// Reads a decimal number that fits in 63 bits. Only digits are allowed.
 pub(super) fn unsigned(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

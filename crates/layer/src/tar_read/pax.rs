@@ -1,6 +1,6 @@
 //! Extended header records: `LENGTH KEY=VALUE\n`.
 //!
-//! **Source** — POSIX.1-2017 `pax` § pax Header Block; the `SCHILY.xattr` records are star's.
+//! **Source** — POSIX.1-2017 `pax` § pax Header Block. The `SCHILY.xattr` records come from star.
 
 use std::collections::HashSet;
 
@@ -13,10 +13,10 @@ use super::sparse::SparseRecords;
 const MAX_XATTR_NAME: usize = 255;
 const MAX_XATTR_VALUE: usize = 64 << 10;
 
-/// What a record key of extended attributes begins with.
+/// The prefix of record keys that hold extended attributes.
 pub(crate) const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
-/// What an extended header says about the entry that follows.
+/// The statements of an extended header about the next entry.
 #[derive(Default)]
 pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
@@ -65,9 +65,9 @@ impl Pax {
     }
 }
 
-/// Checks the body of a global extended header. Like the container engines xbuild takes nothing
-/// from it; records that would change where entries begin or go are refused, since other readers
-/// do heed them.
+/// Checks the body of a global extended header. Like other engines, xbuild uses none of its
+/// records. Records that would change the place or the end of an entry are refused, since other
+/// readers use them.
 pub(super) fn check_global(body: &[u8]) -> Result<(), TarFault> {
     for (key, _) in records(body)? {
         if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.") {
@@ -77,8 +77,8 @@ pub(super) fn check_global(body: &[u8]) -> Result<(), TarFault> {
     Ok(())
 }
 
-/// Returns whether the attribute is one by which overlay file systems keep their own state: out
-/// of a layer it would forge whiteouts, redirects or owners.
+/// Returns whether overlay file systems keep their own state in an attribute. In a layer it could
+/// forge whiteouts, redirects or owners.
 fn is_overlay_internal(name: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -93,7 +93,7 @@ fn records(mut body: &[u8]) -> Result<Vec<Record<'_>>, TarFault> {
     let mut keys = HashSet::new();
     while !body.is_empty() {
         let (record, rest) = record(body).ok_or(TarFault::PaxRecord)?;
-        // Sparse format 0.0 writes its map as pairs of these.
+        // Sparse format 0.0 writes its map as pairs of these keys.
         let repeats = matches!(record.0, b"GNU.sparse.offset" | b"GNU.sparse.numbytes");
         if !repeats && !keys.insert(record.0) {
             return Err(TarFault::PaxDuplicate { key: shown(record.0) });
@@ -104,7 +104,7 @@ fn records(mut body: &[u8]) -> Result<Vec<Record<'_>>, TarFault> {
     Ok(records)
 }
 
-/// Takes the first record off `body`.
+/// Splits the first record off `body`.
 fn record(body: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let space = body.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(unsigned(&body[..space])?).ok()?;
@@ -115,7 +115,7 @@ fn record(body: &[u8]) -> Option<(Record<'_>, &[u8])> {
     (!key.is_empty() && !key.contains(&0)).then_some(((key, value), rest))
 }
 
-/// Reads seconds since the epoch with a sign and a fraction, of which nine digits count.
+/// Reads seconds since the epoch, with a sign and a fraction. Nine digits of the fraction count.
 fn time(value: &[u8]) -> Option<Mtime> {
     let (negative, value) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),

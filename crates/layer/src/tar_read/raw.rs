@@ -1,7 +1,7 @@
-//! A strict reader of tar archives: one opinion on where each entry begins and ends.
+//! A strict reader of tar archives, with one opinion on where each entry begins and ends.
 //!
-//! It reads the POSIX (ustar, pax), GNU and Seventh Edition forms. Where readers in use disagree
-//! on what an archive holds, it is an error.
+//! It reads the POSIX (ustar, pax), GNU and Seventh Edition forms. An archive that common readers
+//! understand differently is an error.
 
 use std::io::{self, BufReader, Read};
 use std::mem;
@@ -16,8 +16,8 @@ use super::header::{BLOCK, Header, until_nul};
 use super::pax::{self, Pax};
 use super::sparse::{ContentsMap, MapPlace, SparseMap};
 
-/// Bytes of an extended header or a long name: room for the largest attributes that Linux lets a
-/// file have, and for any path; bounds memory.
+/// Bytes of an extended header or a long name: enough for any path, and for the largest attributes
+/// that Linux allows; bounds memory.
 const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Entries of an archive. The largest images have less than a million; bounds memory.
@@ -26,26 +26,26 @@ const MAX_ENTRIES: u64 = 4_000_000;
 /// Bytes of the names, targets and attributes of an archive, which its index keeps in memory.
 const MAX_METADATA: u64 = 512 << 20;
 
-/// Bytes of the holes of an archive's sparse files. They cost nothing in the archive, but hashing
+/// Bytes of the holes of an archive's sparse files. They take no room in the archive, but hashing
 /// them takes a second per GiB.
 const MAX_HOLES: u64 = 64 << 30;
 
-/// Bytes of a name or link target as it stands in the archive, before it is cleaned.
+/// Bytes of a name or link target in the archive, before it is cleaned.
 const MAX_NAME: usize = 2 * MAX_PATH;
 
-/// Device numbers of Linux have 12 and 20 bits.
+/// Linux has 12 bits for major and 20 bits for minor device numbers.
 const MAX_MAJOR: i64 = (1 << 12) - 1;
 const MAX_MINOR: i64 = (1 << 20) - 1;
 
 /// Bytes read from the input at a time.
 const BUFFER: usize = 64 << 10;
 
-/// An entry of an archive, as it says.
+/// An entry of an archive, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEntry {
-    /// The name, not cleaned; may be empty, absolute, or hold `..`.
+    /// The name, not cleaned. It may be empty, absolute, or hold `..`.
     pub name: Vec<u8>,
-    /// What it is. Link targets are not cleaned and may be anything; hard links' are never
+    /// The kind. Link targets are not cleaned and may be anything; targets of hard links are not
     /// resolved.
     pub kind: Kind,
     /// Owner, mode, time and attributes, without those of overlay file systems.
@@ -53,13 +53,13 @@ pub struct RawEntry {
 }
 
 /// Reads a tar archive entry by entry. After [`TarReader::next`] has returned a regular file, its
-/// contents can be read (holes as zeros); what is not read is skipped.
+/// contents can be read (holes as zeros); the rest of them is skipped.
 ///
-/// After an error the reader is of no more use.
+/// After an error the reader cannot be used further.
 #[derive(Debug)]
 pub struct TarReader<R> {
     input: BufReader<R>,
-    /// Bytes taken from the input.
+    /// Bytes read from the input.
     offset: u64,
     contents: Contents,
     entries: u64,
@@ -68,7 +68,7 @@ pub struct TarReader<R> {
     ended: bool,
 }
 
-/// Headers that belong to the entry that follows them.
+/// The headers before an entry that belong to it.
 #[derive(Default)]
 struct Extensions {
     pax: Option<Pax>,
@@ -77,7 +77,7 @@ struct Extensions {
 }
 
 impl<R: Read> TarReader<R> {
-    /// Reads the archive that `input` is, uncompressed.
+    /// Reads the uncompressed archive `input`.
     pub fn new(input: R) -> Self {
         Self {
             input: BufReader::with_capacity(BUFFER, input),
@@ -90,9 +90,9 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// Returns the next entry, `None` after the last.
+    /// Returns the next entry; `None` after the last.
     ///
-    /// **Errors** — [`LayerError::Malformed`] with the place of the header, [`LayerError::Entry`],
+    /// **Errors** — [`LayerError::Malformed`] with the offset of the header, [`LayerError::Entry`],
     /// [`LayerError::Read`].
     #[expect(clippy::should_implement_trait, reason = "an entry must be read before the next")]
     pub fn next(&mut self) -> Result<Option<RawEntry>, LayerError> {
@@ -136,16 +136,16 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// Reads to the very end of the input, past what follows the archive, and returns the input.
-    /// Only then has a digest seen every byte.
+    /// Reads to the very end of the input, beyond the end of the archive, and returns the input. A
+    /// digest has seen every byte only after that.
     pub fn finish(mut self) -> Result<R, LayerError> {
         while self.next()?.is_some() {}
         io::copy(&mut self.input, &mut io::sink()).map_err(LayerError::from_read)?;
         Ok(self.input.into_inner())
     }
 
-    /// Reads a header block; returns false at the end of the archive: two blocks of zeros, or
-    /// the end of the input.
+    /// Reads a header block. Returns false at the end of the archive: two blocks of zeros, or the
+    /// end of the input.
     fn read_header_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, LayerError> {
         if !self.read_block(block)? {
             return Ok(false);
@@ -159,7 +159,7 @@ impl<R: Read> TarReader<R> {
         Ok(false)
     }
 
-    /// Reads a block; returns false if the input is at its end.
+    /// Reads a block; returns false at the end of the input.
     fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, LayerError> {
         let mut filled = 0;
         while filled < BLOCK {
@@ -190,7 +190,7 @@ impl<R: Read> TarReader<R> {
         Ok(body)
     }
 
-    /// Reads a name too long for a header: to its NUL, after which there is nothing else.
+    /// Reads a name that is too long for a header. It ends with a NUL, and only NULs may follow.
     fn read_long_name(&mut self, header: &Header<'_>, at: u64) -> Result<Vec<u8>, LayerError> {
         let mut body = self.read_extension(header, at)?;
         let length = until_nul(&body).len();
@@ -229,7 +229,7 @@ impl<R: Read> TarReader<R> {
         Ok(entry)
     }
 
-    /// Returns what an entry is, and prepares reading its contents.
+    /// Returns the kind of an entry, and prepares reading its contents.
     fn begin(
         &mut self,
         header: &Header<'_>,
@@ -243,7 +243,7 @@ impl<R: Read> TarReader<R> {
             device(numbers).ok_or_else(|| LayerError::entry(name, EntryFault::DeviceNumber))
         };
         let kind = match header.entry_type() {
-            // Seventh Edition tars mark folders by the slash alone.
+            // Seventh Edition tars mark a folder by the final slash alone.
             EntryType::Regular if name.ends_with(b"/") => Kind::Dir,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 return Ok(Kind::File { size: self.begin_contents(header, pax, at)? });
@@ -269,8 +269,8 @@ impl<R: Read> TarReader<R> {
         Ok(kind)
     }
 
-    /// Checks that an entry of a kind without contents announces none. A hard link may tell the
-    /// size of its target in the header: no reader takes that for contents.
+    /// Checks that an entry of a kind without contents announces no contents. The header of a hard
+    /// link may state the size of its target, which no reader takes for contents.
     fn no_contents(&self, header: &Header<'_>, pax: &Pax, at: u64) -> Result<(), LayerError> {
         let malformed = |fault| LayerError::malformed(at, fault);
         let told = header.size().map_err(malformed)?;
@@ -287,7 +287,7 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// Prepares reading a regular file and returns its size in bytes.
+    /// Prepares reading a regular file, and returns its size in bytes.
     fn begin_contents(
         &mut self,
         header: &Header<'_>,
@@ -296,7 +296,7 @@ impl<R: Read> TarReader<R> {
     ) -> Result<u64, LayerError> {
         let malformed = |fault| LayerError::malformed(at, fault);
         let told = header.size().map_err(malformed)?;
-        // What the extended header says always wins, be it more or less.
+        // The size of the extended header always wins, larger or smaller.
         let stored = pax.size.unwrap_or(told);
         match (header.entry_type(), pax.sparse.take()) {
             (EntryType::GNUSparse, None) if header.is_gnu() && pax.size.is_none() => {
@@ -337,7 +337,7 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// Prepares reading a file with a map in the old GNU form; returns its real size.
+    /// Prepares reading a file whose map has the old GNU form, and returns its real size.
     fn begin_old_sparse(
         &mut self,
         header: &Header<'_>,
@@ -361,8 +361,8 @@ impl<R: Read> TarReader<R> {
         Ok(size)
     }
 
-    /// Prepares reading a file of `size` bytes, of which there are `stored` in the archive, the
-    /// map included if it is there.
+    /// Prepares reading a file of `size` bytes, of which `stored` bytes are in the archive. They
+    /// include a map in the contents.
     fn begin_sparse(
         &mut self,
         size: u64,
@@ -398,7 +398,7 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// Skips what is left of the current entry.
+    /// Skips the rest of the current entry.
     fn skip_contents(&mut self) -> Result<(), LayerError> {
         let left = mem::take(&mut self.contents).to_skip();
         let skipped = io::copy(&mut (&mut self.input).take(left), &mut io::sink());
@@ -428,7 +428,7 @@ impl<R: Read> Read for TarReader<R> {
     }
 }
 
-/// Returns the numbers of a device, if there can be such a one.
+/// Returns the numbers of a device; `None` if they are out of range.
 fn device((major, minor): (i64, i64)) -> Option<(u32, u32)> {
     let within = major <= MAX_MAJOR && minor <= MAX_MINOR;
     within.then_some((u32::try_from(major).ok()?, u32::try_from(minor).ok()?))
@@ -436,14 +436,15 @@ fn device((major, minor): (i64, i64)) -> Option<(u32, u32)> {
 
 /// Returns mode, owner, group and time.
 fn numbers(header: &Header<'_>, pax: &Pax) -> Result<(u32, i64, i64, Mtime), TarFault> {
-    // Fields are read even if a record overrides them: garbage in them is an error.
+    // A field is read even if a record overrides it: garbage in it is an error.
     let (uid, gid) = (header.uid()?, header.gid()?);
     let mtime = Mtime { secs: header.mtime()?, nanos: 0 };
     let (uid, gid) = (pax.uid.unwrap_or(uid), pax.gid.unwrap_or(gid));
     Ok((header.mode()?, uid, gid, pax.mtime.unwrap_or(mtime)))
 }
 
-/// Returns the owner's id, if it is one. The greatest number means "no change" to the kernel.
+/// Returns an owner's id; `None` if it is out of range. For the kernel the greatest number means
+/// "no change".
 fn owner(id: i64) -> Option<u32> {
     u32::try_from(id).ok().filter(|&id| id != u32::MAX)
 }
@@ -453,7 +454,7 @@ impl Extensions {
         self.pax.is_none() && self.name.is_none() && self.link.is_none()
     }
 
-    /// Returns whether a name is told twice: readers differ in which one they believe.
+    /// Returns whether two headers state a name: readers differ in which one they use.
     fn contradict(&self) -> bool {
         let pax = self.pax.as_ref();
         self.name.is_some()

@@ -1,4 +1,4 @@
-//! Sparse files: what is stored of them, and where it belongs.
+//! Sparse files: their stored parts, and where these belong.
 //!
 //! **Source** — GNU tar manual § Storing Sparse Files: the old GNU format and PAX 0.0, 0.1, 1.0.
 
@@ -9,25 +9,25 @@ use crate::TarFault;
 use super::header::BLOCK;
 use super::numbers::{number, unsigned};
 
-/// Segments of one file: a map of 1 MiB, far beyond what file systems fragment into; bounds
+/// Segments of one file: a map of 1 MiB, far more than a file system makes of one file; bounds
 /// memory.
 const MAX_SEGMENTS: usize = 65_536;
 
-/// A stretch of a file that is stored.
+/// A stored part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) offset: u64,
     pub(super) length: u64,
 }
 
-/// Which parts of a file are stored; all else are holes, which read as zeros.
+/// The stored parts of a file. The rest are holes, which read as zeros.
 #[derive(Debug, Default)]
 pub(super) struct SparseMap {
     segments: Vec<Segment>,
 }
 
 impl SparseMap {
-    /// Appends the segments of one old GNU header or extension block; stops at an empty field.
+    /// Appends the segments of an old GNU header or extension block, up to the first empty field.
     pub(super) fn add_old(&mut self, segments: &[GnuSparseHeader]) -> Result<(), TarFault> {
         for GnuSparseHeader { offset, numbytes } in segments {
             if offset[0] == 0 || numbytes[0] == 0 {
@@ -50,7 +50,7 @@ impl SparseMap {
         Ok(())
     }
 
-    /// Checks the map of a file of `size` bytes of which `stored` are in the archive, and returns
+    /// Checks the map of a file of `size` bytes, with `stored` bytes in the archive, and returns
     /// the segments.
     pub(super) fn check(self, size: u64, stored: u64) -> Result<Vec<Segment>, TarFault> {
         let mut end = 0;
@@ -77,20 +77,21 @@ pub(super) struct SparseRecords {
     minor: Option<u64>,
     size: Option<u64>,
     count: Option<u64>,
-    /// Offsets and lengths in turn.
+    /// Offsets and lengths, in turn.
     numbers: Vec<u64>,
 }
 
 /// Where the map of a file with sparse records is.
 pub(super) enum MapPlace {
-    /// It came with the records.
+    /// In the records.
     Here(SparseMap),
     /// At the beginning of the stored contents.
     InContents,
 }
 
 impl SparseRecords {
-    /// Takes a record, `name` without the common prefix; returns `None` if its value is bad.
+    /// Takes a record, whose `name` is without the common prefix; returns `None` if its value is
+    /// bad.
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         match name {
             b"name" if !value.is_empty() && !value.contains(&0) => self.name = Some(value.to_vec()),
@@ -115,7 +116,7 @@ impl SparseRecords {
         Some(())
     }
 
-    /// Returns the size of the file in bytes, with its holes, and its map.
+    /// Returns the size of the file in bytes, holes included, and its map.
     pub(super) fn map(self) -> Result<(u64, MapPlace), TarFault> {
         let size = self.size.ok_or(TarFault::SparseMap)?;
         match (self.major, self.minor) {
@@ -137,8 +138,8 @@ impl SparseRecords {
     }
 }
 
-/// Reads the map at the beginning of the contents: decimal numbers, each on a line of its own, the
-/// first of them the number of segments, then zeros to the end of the block.
+/// Reads a map at the beginning of the contents. It has a decimal number on each line, the first of
+/// them the number of segments, and is padded with zeros to the end of the block.
 pub(super) struct ContentsMap {
     map: SparseMap,
     /// Numbers still to come; `None` before the first.
@@ -159,7 +160,7 @@ impl ContentsMap {
                 break;
             }
             if byte != b'\n' {
-                // Longer than any number that fits.
+                // No number that fits has more digits.
                 if self.digits.len() >= 20 {
                     return Err(TarFault::SparseMap);
                 }

@@ -2,11 +2,11 @@ use super::*;
 use crate::tar_write::pax_record;
 use crate::{LayerIndex, Mtime, TarFault, index_layer};
 
-/// An archive in the making.
+/// An unfinished archive.
 #[derive(Default)]
 struct Archive(Vec<u8>);
 
-/// Changes of a header before its checksum is made.
+/// Changes of a header before its checksum is computed.
 type Patch<'p> = &'p [(usize, &'p [u8])];
 
 impl Archive {
@@ -73,7 +73,7 @@ impl Archive {
     }
 }
 
-/// What a layer says, one line for each change.
+/// Returns the changes of a layer, a line for each.
 fn listing(archive: &[u8]) -> Result<Vec<String>, LayerError> {
     let mut layer = LayerReader::new(archive);
     let mut lines = Vec::new();
@@ -153,7 +153,7 @@ fn plain_archives_are_read() {
 fn the_magic_says_which_fields_there_are() {
     let prefix = [b'p'; 140];
     for (patch, expected) in [
-        // POSIX, of whatever version.
+        // POSIX, in any version.
         (&[(345, &b"p"[..])][..], "file p/n "),
         (&[(345, b"p"), (263, b"\0\0")], "file p/n "),
         (&[(345, b"p"), (263, b" 1")], "file p/n "),
@@ -216,7 +216,7 @@ fn long_names_are_read_in_every_form() {
     );
 }
 
-/// Rows 1, 11, 12, 13, 20 and 39 of the threat table: whatever links say, it stays inside.
+/// Rows 1, 11, 12, 13, 20 and 39 of the threat table: links never lead outside.
 #[test]
 fn entries_go_through_links_of_the_layer_inside_the_root() {
     for (links, name, expected) in [
@@ -462,7 +462,7 @@ fn odd_names_are_kept_or_refused() {
     assert!(listing(&target(&[b'a'; 4095]).end()).is_ok());
     assert_eq!(entry_fault(target(&[b'a'; 4096])), EntryFault::SymlinkTarget);
     assert_eq!(entry_fault(Archive::default().symlink("s", "")), EntryFault::SymlinkTarget);
-    // Links that lead deeper and deeper.
+    // Links whose targets get longer and longer.
     let deep = "d/".repeat(1500);
     let long = Archive::default()
         .pax(&[("linkpath", deep.as_bytes())])
@@ -508,7 +508,7 @@ fn sparse_files_read_with_their_holes() {
     let archive = old_sparse(&[(2, 3), (6, 1), (8, 0)], "00000000010", b"abcd").file("f", "").end();
     let expected = ["file s \\x00\\x00abc\\x00d\\x00", "file f "];
     assert_eq!(listing(&archive).unwrap(), expected);
-    // Skipping goes by what is stored.
+    // The reader skips the stored bytes, not the holes.
     let mut layer = LayerReader::new(&archive[..]);
     layer.next().unwrap();
     layer.read_exact(&mut [0; 3]).unwrap();
@@ -532,7 +532,7 @@ fn sparse_maps_are_checked_and_bounded() {
         let archive = old_sparse(map, "00000000010", b"abcd").end();
         assert_eq!(fault(archive), TarFault::SparseMap, "{map:?}");
     }
-    // Holes of 8 GiB each: a few are allowed, not any number.
+    // A few holes of 8 GiB are allowed, but not any number.
     let mut archive = Archive::default();
     for _ in 0..9 {
         archive.0.extend(old_sparse(&[(0, 4)], "77777777777", b"abcd").0);

@@ -23,7 +23,7 @@ fn file(path: &str, size: usize) -> Entry {
     entry(path, Kind::File { size: size as u64 })
 }
 
-/// Writes entries; the contents of files are `x`, as often as their size says.
+/// Writes entries; the contents of files are repeated `x`.
 fn write(entries: &[Entry]) -> Result<Vec<u8>, LayerError> {
     let mut writer = LayerWriter::new(Vec::new());
     for entry in entries {
@@ -96,7 +96,7 @@ fn what_does_not_fit_goes_into_an_extended_header() {
     }
 }
 
-/// Digests of layers must not change: with them all images do.
+/// Digests of layers must not change, since all digests of images depend on them.
 #[test]
 fn a_layer_is_what_it_always_was() {
     let long = format!("{}/{}", "d".repeat(150), "f".repeat(90));
@@ -308,7 +308,7 @@ fn what_gnu_tar_writes_is_read() {
         sparse[at..at + 5].copy_from_slice(b"bytes");
     }
     fs::write(folder.path().join(&long), b"long").unwrap();
-    // Written with holes, so that GNU tar finds them.
+    // Written with holes, so that GNU tar finds some.
     let file = fs::File::create(folder.path().join("sparse")).unwrap();
     file.set_len(sparse.len() as u64).unwrap();
     for at in [0, 200_000, 400_000, 600_000, 800_000, 1_000_000] {
@@ -375,7 +375,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 fn any_entry() -> impl Strategy<Value = Entry> {
     let meta = (0..=0o7777_u32, 0..u32::MAX, 0..u32::MAX, any::<i64>()).prop_map(
         |(mode, uid, gid, secs)| {
-            // The one number whose sign cannot be taken off.
+            // The one number without an absolute value.
             let mtime = Mtime { secs: secs.max(-i64::MAX), nanos: 0 };
             Meta { mode, uid, gid, mtime, xattrs: Vec::new() }
         },
@@ -386,7 +386,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
 proptest! {
     #[test]
     fn what_is_written_is_read(mut entries in proptest::collection::vec(any_entry(), 0..8)) {
-        // A name that goes through a link of another entry would come back resolved.
+        // A name that goes through a link of another entry would be read back resolved.
         for (number, entry) in entries.iter_mut().enumerate() {
             entry.path = path::join(number.to_string().as_bytes(), &entry.path);
         }

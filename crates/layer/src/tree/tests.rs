@@ -39,7 +39,7 @@ fn layer(changes: Vec<(Change, Option<ContentHash>)>) -> LayerIndex {
     LayerIndex::new(changes).unwrap()
 }
 
-/// A stack of layers, numbered from 0.
+/// Returns the tree of a stack of layers, numbered from 0.
 fn stack(layers: Vec<Vec<(Change, Option<ContentHash>)>>) -> Tree {
     layers
         .into_iter()
@@ -47,7 +47,7 @@ fn stack(layers: Vec<Vec<(Change, Option<ContentHash>)>>) -> Tree {
         .fold(Tree::empty(), |tree, (number, changes)| tree.apply(number as u32, &layer(changes)))
 }
 
-/// The paths below the root, with the kind's first letter and the layer.
+/// Returns the paths below the root, with the kind's first letter and the layer.
 fn listing(tree: &Tree) -> Vec<String> {
     tree.walk(b"")
         .skip(1)
