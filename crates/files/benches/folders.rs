@@ -1,5 +1,5 @@
-//! The difference of a folder: all of it new, and all of it there before. Bytes a second are those of
-//! its files.
+//! The diff of a folder whose files are all new, and of one whose files all existed before. Bytes a
+//! second are those of the files.
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected ends the measurement")]
 

@@ -1,20 +1,20 @@
-//! Tar archives, compressed or not: what tells them apart, and reading them.
+//! Tar archives, compressed or not: telling them apart, and reading them.
 //!
-//! The contents decide whether a file is an archive, not its name. Programs of this machine are
-//! never asked.
+//! The contents decide whether a file is an archive, not its name. No programs of this machine are
+//! started.
 
 use std::io::{Cursor, Read};
 
 use xbuild_layer::{LayerError, RawEntry, TarFault, TarReader, decode};
 use xbuild_model::manifest::Compression;
 
-/// KiB of memory that an xz stream may ask for: `xz -9` asks for 65 MiB; bounds memory.
+/// KiB of memory that an xz stream may use. `xz -9` uses 65 MiB; bounds memory.
 const MAX_XZ_MEMORY: u32 = 256 << 10;
 
-/// Bytes that tell the formats apart.
+/// The first bytes of a file, which tell the formats apart.
 pub(crate) const SNIFFED: u64 = 6;
 
-/// How an archive is compressed.
+/// The compression of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Plain,
@@ -25,7 +25,7 @@ enum Format {
 }
 
 impl Format {
-    /// Returns the format of what begins with `head`.
+    /// Returns the format of a file that begins with `head`.
     fn of(head: &[u8]) -> Self {
         const MAGIC: [(&[u8], Format); 4] = [
             (b"\x1f\x8b\x08", Format::Gzip),
@@ -44,7 +44,7 @@ impl Format {
     }
 }
 
-/// Opens an archive of whose bytes `head` was read already, at its first entry.
+/// Opens an archive at its first entry. Its bytes are those of `head`, then those of `rest`.
 pub(crate) fn read<'r>(
     head: Vec<u8>,
     rest: impl Read + Send + 'r,
@@ -64,8 +64,8 @@ pub(crate) fn read<'r>(
     }))
 }
 
-/// Returns whether what begins with `head` is meant as an archive: it is compressed, or begins as
-/// a tar archive does.
+/// Returns whether a file that begins with `head` is meant as an archive: it is compressed, or
+/// begins like a tar archive.
 pub(crate) fn is_archive(head: &[u8]) -> bool {
     match Format::of(head) {
         Format::Plain => is_first_entry(TarReader::new(head).next()),
@@ -73,12 +73,12 @@ pub(crate) fn is_archive(head: &[u8]) -> bool {
     }
 }
 
-/// Returns whether what was read can be the first entry of an archive. Whatever is wrong after
-/// that is an error once it is unpacked.
+/// Returns whether this can be the first entry of an archive. Later faults are errors of the
+/// unpacking.
 pub(crate) fn is_first_entry(first: Result<Option<RawEntry>, LayerError>) -> bool {
     match first {
         Ok(Some(_)) | Err(LayerError::Entry { .. }) => true,
-        // A checksum that is right is no accident; without one the bytes are just bytes.
+        // A correct checksum is not there by chance; without one, the bytes are not an archive.
         Err(LayerError::Malformed { fault, .. }) => !matches!(
             fault,
             TarFault::Checksum

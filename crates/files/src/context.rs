@@ -1,7 +1,7 @@
-//! Build contexts: folders of this machine that files are copied from.
+//! Build contexts: folders of this machine from which files are copied.
 //!
-//! Owners mean nothing and become 0:0; modes and times are kept. What the ignore file excludes
-//! does not exist, whoever asks, and by whatever link.
+//! Owners are ignored and become 0:0; modes and times are kept. A file that the ignore file
+//! excludes does not exist, not even behind a link.
 
 mod hashes;
 
@@ -35,26 +35,25 @@ const BUFFER: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Context {
     root: Root,
-    /// Which one it is of those that a step copies from: 0 for the one that is built.
+    /// The number of the context among those of a step; 0 for the main context.
     number: usize,
     rules: IgnoreRules,
     hashes: Mutex<Hashes>,
-    /// Whether the hashes of earlier processes were taken in.
+    /// Whether the hashes of earlier processes were loaded.
     is_restored: Mutex<bool>,
-    /// Excluded folders, and whether they hold something that is not.
+    /// Excluded folders, and whether a `!` pattern brings back something in them.
     revealed: Mutex<HashMap<Vec<u8>, bool>>,
 }
 
 impl Context {
-    /// Makes it the folder of a remote source, the `number`-th of a step, counted from 1.
+    /// Makes this the folder of a remote source, the `number`-th of a step, counted from 1.
     #[must_use]
     pub fn numbered(mut self, number: usize) -> Self {
         self.number = number;
         self
     }
 
-    /// Opens the folder at `path`, which may be a symbolic link; nothing below it is looked at
-    /// yet.
+    /// Opens the folder at `path`, which may be a symbolic link. No file in it is read yet.
     pub fn open(path: &Path, rules: Option<IgnoreRules>) -> Result<Self, CopyError> {
         let root = Root::open(path)
             .map_err(|source| CopyError::OpenContext { path: path.to_owned(), source })?;
@@ -68,8 +67,8 @@ impl Context {
         })
     }
 
-    /// Takes in the hashes of files that `load` gives, what [`Context::keep_hashes`] gave in another
-    /// process; asks for them once.
+    /// Loads the file hashes that [`Context::keep_hashes`] kept in another process. `load` is
+    /// called once.
     pub fn restore_hashes<E>(
         &self,
         load: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
@@ -84,26 +83,26 @@ impl Context {
         Ok(())
     }
 
-    /// Has `keep` remember the hashes of files, unless nothing is new.
+    /// Calls `keep` with the file hashes, unless none of them is new.
     pub fn keep_hashes<E>(&self, keep: impl FnOnce(&Kept<'_>) -> Result<(), E>) -> Result<(), E> {
         lock(&self.hashes).kept().map_or(Ok(()), |kept| keep(&kept))
     }
 
-    /// Returns whether any change to the file would give it another stamp; not if it was never
-    /// read.
+    /// Returns whether any change to a file would change its stamp. It is false for a file that was
+    /// never read.
     pub(crate) fn is_settled(&self, file: &ContextFile) -> bool {
         lock(&self.hashes).is_settled(&file.stamp)
     }
 
-    /// Returns what the hashes of the files of this folder are kept under.
+    /// Returns the key under which the file hashes of this folder are kept.
     pub fn identity(&self) -> Result<Digest, CopyError> {
         let stat = self.root.stat(b"").map_err(CopyError::read(b""))?;
         Ok(Digest::of(format!("{} {}", stat.dev, stat.ino).as_bytes()))
     }
 
-    /// Reads a regular file to its end and returns it as it is now, with what it holds.
+    /// Reads a regular file to its end, and returns its current stamp with its hash.
     ///
-    /// **Errors** — [`CopyError::Changed`] if it was written to meanwhile.
+    /// **Errors** — [`CopyError::Changed`] if it was written to during that.
     pub(crate) fn read(&self, path: &[u8]) -> Result<(ContextFile, Hashed), CopyError> {
         let begun = hashes::now();
         let opened = self.root.open_file_with_stat(path).map_err(CopyError::read(path));
@@ -120,8 +119,7 @@ impl Context {
         Ok((ContextFile { context: self.number, path: path.to_vec(), stamp }, hashed))
     }
 
-    /// Opens a file that was hashed before. Reading it to the end fails if it is no longer what
-    /// it was.
+    /// Opens a file that was hashed before. Reading it to the end fails if it has changed.
     pub(crate) fn reopen(&self, file: &ContextFile) -> Result<Reopened, CopyError> {
         let path = &file.path;
         let (opened, stat) = self.root.open_file_with_stat(path).map_err(CopyError::read(path))?;
@@ -131,7 +129,7 @@ impl Context {
         Ok(Reopened { file: opened, expected: file.clone() })
     }
 
-    /// Returns whether an excluded folder holds something that a `!` pattern brings back.
+    /// Returns whether a `!` pattern brings back something in an excluded folder.
     fn reveals(&self, folder: &[u8], matched: &Matched) -> Result<bool, CopyError> {
         if !self.rules.0.has_exceptions() {
             return Ok(false);
@@ -164,7 +162,7 @@ impl Context {
         Ok(found)
     }
 
-    /// Returns whether a file is part of the context, given what the rules say about it.
+    /// Returns whether a file is part of the context, given the verdict of the rules.
     fn is_visible(
         &self,
         path: &[u8],
@@ -174,7 +172,7 @@ impl Context {
         Ok(!excluded || (is_dir && self.reveals(path, matched)?))
     }
 
-    /// Returns the file `name` of the opened folder `at`, `path` as seen from the root.
+    /// Returns the file `name` of the opened folder `at`; `path` is its path from the root.
     fn source_file(
         at: &Root,
         name: &[u8],
@@ -230,7 +228,7 @@ impl SourceTree for Context {
             if verdict.0 && !entry.maybe_dir {
                 continue;
             }
-            // Gone meanwhile: as if it had never been there.
+            // A file that has just vanished never existed.
             let Some(stat) = at.try_stat(&entry.name).map_err(CopyError::read(&path))? else {
                 continue;
             };
@@ -244,7 +242,7 @@ impl SourceTree for Context {
 
     fn fetch(&self, path: &[u8], file: &SourceFile) -> Result<Fetched, CopyError> {
         let Some(stamp) = file.stamp else {
-            // A socket, which is an empty file.
+            // A socket, which becomes an empty file.
             return Ok(Fetched {
                 size: 0,
                 hash: Some(ContentHash(Sha256::digest(b"").into())),
@@ -271,13 +269,13 @@ impl SourceTree for Context {
 
 /// Reads a file to its end.
 ///
-/// **Errors** — [`CopyError::Changed`] if it was written to meanwhile.
+/// **Errors** — [`CopyError::Changed`] if it was written to during that.
 fn hash(file: &File, path: &[u8], expected: &Stamp) -> Result<Hashed, CopyError> {
     let mut hasher = Sha256::new();
-    // Most files are small, and there are many.
+    // There are many files, and most of them are small.
     let mut buffer = vec![0; usize::try_from(expected.size).unwrap_or(BUFFER).clamp(1, BUFFER)];
     let mut total = 0;
-    // What comes beyond would give the file another stamp; but some say 0 whatever they hold.
+    // More bytes would change the stamp. Some files, however, state size 0 and have contents.
     while total == 0 || total < expected.size {
         let mut input = file;
         match input.read(&mut buffer) {
@@ -300,10 +298,10 @@ fn hash(file: &File, path: &[u8], expected: &Stamp) -> Result<Hashed, CopyError>
     Ok(Hashed { hash: ContentHash(hasher.finalize().into()), xattrs })
 }
 
-/// The one attribute that is asked for; [`capability::NAME`] as text.
+/// The one attribute that is read: [`capability::NAME`] as text.
 const CAPABILITY: &str = "security.capability";
 
-/// Returns the stamp of an open file; `path` is what it was opened as.
+/// Returns the stamp of an open file, which was opened as `path`.
 fn stamp(file: &File, path: &[u8]) -> Result<Stamp, CopyError> {
     let stat = rustix::fs::fstat(file).map_err(|errno| CopyError::read(path)(errno.into()))?;
     Ok(Stamp::of(&stat.into()))
@@ -317,8 +315,8 @@ pub(crate) struct Reopened {
 }
 
 impl Reopened {
-    /// Checks that nobody has written to the file since it was hashed. Called after the reading,
-    /// since it may have happened meanwhile.
+    /// Checks that nobody has written to the file since it was hashed. Call it after reading, since
+    /// somebody may have written during that.
     pub(crate) fn check(&self) -> Result<(), CopyError> {
         let path = &self.expected.path;
         if stamp(&self.file, path)? == self.expected.stamp {
@@ -335,7 +333,7 @@ impl Read for Reopened {
     }
 }
 
-/// Locks what stays valid whatever happened to another thread: caches are only added to.
+/// Locks a cache. Entries are only added, so it stays valid if another thread panics.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,8 @@
-//! Build contexts that come as a tar archive: unpacked into a folder, to be copied from like any
-//! other context.
+//! Build contexts that come as a tar archive. They are unpacked into a folder, which is then a
+//! context like any other.
 //!
-//! Names are taken as below the folder, whatever they say: neither `..`, nor an absolute name, nor
-//! a symbolic link leads out of it. Nothing in an archive means that something is to be removed.
-//! Owners are not kept, as those of no context are.
+//! Names are resolved below the folder: neither `..`, nor an absolute name, nor a symbolic link
+//! leads out of it. No entry of an archive removes files. Owners are not kept, as in all contexts.
 
 use std::io::Read;
 
@@ -14,11 +13,11 @@ use xbuild_model::records::Owners;
 use crate::unpack::Unpacker;
 use crate::{Root, UnpackError, archive};
 
-/// How many bytes tell an archive from a Dockerfile: a header of tar and what may follow it.
+/// Bytes that tell an archive from a Dockerfile: a tar header and the start of the contents.
 pub const SNIFFED: usize = 1024;
 
-/// Returns whether a stream that begins with these bytes ([`SNIFFED`] of them, or all) is a tar
-/// archive, compressed or not.
+/// Returns whether a stream that begins with these bytes is a tar archive, compressed or not. There
+/// are [`SNIFFED`] of them, or all.
 ///
 /// ```
 /// assert!(!xbuild_files::context_tar::is_archive(b"FROM scratch\n"));
@@ -30,14 +29,13 @@ pub fn is_archive(head: &[u8]) -> bool {
 
 /// Unpacks an archive (plain, gzip, bzip2, xz or zstd) into the empty folder `root`.
 ///
-/// **Errors** — leave a half-filled folder, for the caller to remove.
+/// **Errors** — leave a half-filled folder, which the caller removes.
 pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
     let mut input = input;
     let mut head = Vec::new();
     let sniffed = input.by_ref().take(SNIFFED as u64).read_to_end(&mut head);
     sniffed.map_err(|source| LayerError::Read { source })?;
     let mut reader = archive::read(head, input)?;
-    // Everything stays with whoever builds.
     let entry_fault =
         |path: Vec<u8>| move |source| UnpackError::Entry { path: ShownPath(path.clone()), source };
     let mut unpacker = Unpacker::new(root, Owners::Recorded).map_err(entry_fault(Vec::new()))?;
@@ -50,7 +48,7 @@ pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
             Kind::HardLink { target } => Kind::HardLink { target: clean(&target)? },
             kind => kind,
         };
-        // Without it nobody but root could go on unpacking, or remove it.
+        // Without these bits, only root could continue unpacking or remove the folder.
         let enter = if kind == Kind::Dir { 0o700 } else { 0 };
         let meta = Meta { mode: raw.meta.mode | enter, ..raw.meta };
         let change = Change::Put(Entry { path: name.clone(), kind, meta });
@@ -66,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a plain archive of (name, kind, text); the text of a link is its target.
+    /// Returns a plain archive of (name, kind, text). The text of a link is its target.
     fn tar(entries: &[(&str, u8, &str)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (name, kind, text) in entries {

@@ -1,9 +1,9 @@
-//! What a command changed: the upper folder of its overlay mount, as a layer.
+//! The changes of a command: the upper folder of its overlay mount, as a layer.
 //!
-//! Only the upper folder is walked. overlayfs copies a file up when anything about it might change,
-//! so each file found there is compared with what the lower folders show at its path; what is no
-//! change is left out. Folders above a change are written too, changed or not: tools that unpack
-//! each layer by itself would otherwise invent their owners and modes.
+//! Only the upper folder is walked. overlayfs copies a file up when anything about it might change.
+//! So each file there is compared with the file that the lower folders show at its path, and left
+//! out if it is the same. The parents of a change are written even if they did not change: tools
+//! that unpack each layer by itself would otherwise invent their owners and modes.
 
 mod devices;
 #[cfg(test)]
@@ -27,7 +27,8 @@ use crate::DiffError;
 use crate::root::{Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
-/// How overlayfs marks a removed file where it cannot make a device node: on an empty file.
+/// The attribute by which overlayfs marks a removed file, on an empty file, where it cannot make a
+/// device node.
 const WHITEOUT: &str = "user.overlay.whiteout";
 
 /// The attribute of file capabilities.
@@ -36,28 +37,28 @@ const CAPABILITY: &str = "security.capability";
 /// Bytes compared at a time.
 const BUFFER: usize = 64 << 10;
 
-/// What the folders do not say.
+/// The input of a diff beside the folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiffOptions {
-    /// The mode and owner that the root folder had before, as seen on disk: it is written only if
-    /// they changed. Its time is of no account, as any file made in it changes that.
+    /// The mode and owner that the root folder had before, as on disk. The root is written only if
+    /// they changed. Its time is ignored, since every file made in it changes the time.
     pub root: (u32, u32, u32),
-    /// Paths that are no part of the layer, with all that is below them.
+    /// Paths that are not part of the layer, with all files below them.
     pub skip: Vec<Vec<u8>>,
-    /// What the command did and the disk does not show. A stand-in for a device that is neither
-    /// recorded nor in `lowers` is a plain file.
+    /// The facts about the command's files that are not on disk. A stand-in for a device counts
+    /// only if the device is recorded or in `lowers`; otherwise it is a plain file.
     pub records: Records,
-    /// Folders that one of `lowers` shows together. Devices are also looked for in what they hide
-    /// from each other.
+    /// Folders that are merged in one of `lowers`. Devices that they hide from each other count as
+    /// well.
     pub hidden: Vec<PathBuf>,
 }
 
-/// Writes what `upper` changes on top of `lowers`, the newest first, as a layer.
+/// Writes the changes of `upper` on top of `lowers`, which are newest first, as a layer.
 ///
-/// **Shape** — depth first, names in byte order; folders before what is in them, and their opaque
-/// mark right after them. The first name of a file with several is the file, the others are links.
-/// Sockets are left out: nobody listens. What stands in for a device is the device; the attribute
-/// is taken from files that only claim it.
+/// **Shape** — depth first, names in byte order; folders before their files, and their opaque mark
+/// right after them. The first name of a file with several names is the file, the others are links.
+/// Sockets are left out, since nobody listens. A stand-in becomes the device. The attribute is
+/// removed from files that only claim to be stand-ins.
 pub fn diff<W: Write>(
     upper: &Root,
     lowers: &[Root],
@@ -88,9 +89,9 @@ struct Walk<'a, W> {
     out: &'a mut LayerWriter<W>,
     options: &'a DiffOptions,
     devices: Devices<'a>,
-    /// The folders from the root to where the walk is.
+    /// The folders from the root to the current one.
     frames: Vec<Frame>,
-    /// The first name of each file with several, by device and inode.
+    /// The first name of each file with several names, by device and inode.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
@@ -99,7 +100,7 @@ struct Frame {
     path: Vec<u8>,
     folder: Root,
     items: vec::IntoIter<Item>,
-    /// The folder's own entry, as long as nothing below it has been written.
+    /// The folder's own entry, until something below it is written.
     pending: Option<Entry>,
 }
 
@@ -110,17 +111,17 @@ struct Item {
     lower: Lower,
 }
 
-/// What the lower folders show at the path of an item.
+/// The files that the lower folders show at the path of an item.
 #[derive(Default)]
 struct Lower {
-    /// The topmost file, and the number of its lower folder; `None` if nothing is to be seen.
+    /// The topmost file, and the number of its lower folder; `None` if there is none.
     found: Option<(usize, Stat)>,
-    /// If that is a folder: the numbers of all lower folders that are merged to it, newest first.
+    /// The numbers of all merged lower folders, newest first, if the topmost file is a folder.
     merged: Vec<usize>,
 }
 
 impl<W: Write> Walk<'_, W> {
-    /// Writes the root folder if a command gave it another mode or owner.
+    /// Writes the root folder if a command changed its mode or owner.
     fn root(&mut self, upper: &Root) -> Result<(), DiffError> {
         let stat = upper
             .stat(b"")
@@ -195,7 +196,7 @@ impl<W: Write> Walk<'_, W> {
         }
     }
 
-    /// Writes a whiteout, if there is anything to hide.
+    /// Writes a whiteout, if it hides anything.
     fn removed(&mut self, path: &[u8], item: &Item) -> Result<(), DiffError> {
         if item.lower.found.is_some() {
             self.write_pending()?;
@@ -209,8 +210,8 @@ impl<W: Write> Walk<'_, W> {
         let opaque = is_opaque(&folder, b"").map_err(fault)?;
         let entry = entry(path.clone(), Kind::Dir, &item.stat, Vec::new());
         let same = item.lower.found.as_ref().is_some_and(|(_, lower)| same_meta(lower, &item.stat));
-        // Where the lower folders show a folder, its replacement must say that nothing of it is
-        // left; overlayfs also marks folders that replace nothing.
+        // If the lower folders show a folder, its replacement must hide all of it. overlayfs marks
+        // replacements of nothing as well.
         let replaces = opaque && !item.lower.merged.is_empty();
         let pending = if same && !replaces {
             Some(entry)
@@ -289,7 +290,7 @@ impl<W: Write> Walk<'_, W> {
         Ok(())
     }
 
-    /// Writes the folders above what is written next.
+    /// Writes the pending parents of the next entry.
     fn write_pending(&mut self) -> Result<(), DiffError> {
         for frame in &mut self.frames {
             if let Some(entry) = frame.pending.take() {
@@ -299,7 +300,7 @@ impl<W: Write> Walk<'_, W> {
         Ok(())
     }
 
-    /// Returns the name under which the same file has been written, or remembers this one.
+    /// Returns the first name of the same file; remembers this name if it is the first.
     fn earlier_name(&mut self, path: &[u8], item: &Item) -> Option<Vec<u8>> {
         if item.stat.nlink < 2 {
             return None;
@@ -312,7 +313,7 @@ impl<W: Write> Walk<'_, W> {
         known
     }
 
-    /// Returns whether a regular file is what the lower folders show, to the last byte.
+    /// Returns whether a regular file is the same as in the lower folders, byte for byte.
     fn same_file(
         &self,
         path: &[u8],
@@ -344,7 +345,7 @@ impl<W: Write> Walk<'_, W> {
 }
 
 impl Lower {
-    /// Looks `name` up in lower folders that are merged, the newest first.
+    /// Looks `name` up in merged lower folders, the newest first.
     fn look_up(folders: &[(usize, Root)], name: &[u8]) -> io::Result<Self> {
         let mut lower = Self::default();
         for (number, folder) in folders {
@@ -365,8 +366,8 @@ impl Lower {
     }
 }
 
-/// Returns whether two files have the same kind, owner, mode and time. Times are compared in the
-/// whole seconds that a layer keeps; symbolic links have no mode.
+/// Returns whether two files have the same kind, owner, mode and time. Times are compared in whole
+/// seconds, as a layer keeps them. The modes of symbolic links are ignored.
 fn same_meta(a: &Stat, b: &Stat) -> bool {
     let facts = |stat: &Stat| {
         let mode = if stat.kind == FileType::Symlink { 0 } else { stat.mode };
@@ -396,7 +397,7 @@ fn same_contents(a: &File, b: &File, size: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Returns the kind of what is neither a folder nor a regular file.
+/// Returns the kind of a file that is neither a folder nor a regular file.
 fn kind(folder: &Root, item: &Item) -> io::Result<Kind> {
     let (major, minor) = item.stat.device;
     Ok(match item.stat.kind {
@@ -414,7 +415,7 @@ fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>
     Entry { path, kind, meta }
 }
 
-/// Returns whether overlayfs shows nothing of the folders below this one.
+/// Returns whether a folder hides those below it.
 fn is_opaque(folder: &Root, name: &[u8]) -> io::Result<bool> {
     match folder.xattr(name, OPAQUE) {
         Err(error) if absent(&error) => Ok(false),

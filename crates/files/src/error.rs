@@ -1,4 +1,4 @@
-//! What can go wrong with COPY, ADD, WORKDIR and exports, with unpacking and comparing.
+//! The errors of COPY, ADD, WORKDIR and exports, of unpacking and comparing.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 use xbuild_model::passwd::UserError;
 use xbuild_model::{ModeError, StepFailure};
 
-/// A failure to work out or write what a COPY, ADD, WORKDIR or an export of files makes.
+/// A failure to prepare or write the files of a COPY, ADD, WORKDIR or export.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -20,7 +20,7 @@ pub enum CopyError {
         #[source]
         source: io::Error,
     },
-    /// A file cannot be read where it is copied from.
+    /// A source file cannot be read.
     #[error("cannot read {path}")]
     Read {
         /// The file, below the root of the origin.
@@ -29,7 +29,7 @@ pub enum CopyError {
         #[source]
         source: io::Error,
     },
-    /// A file was written to between two looks at it.
+    /// Somebody wrote to a file while it was copied.
     #[error("{path} changed while it was copied")]
     Changed {
         /// The file, below the root of the origin.
@@ -38,12 +38,12 @@ pub enum CopyError {
     /// A source does not exist.
     #[error("{path}: not found in {place}")]
     NotFound {
-        /// The source as written.
+        /// The source, as written.
         path: ShownPath,
-        /// What it was looked for in.
+        /// The place where it was searched.
         place: &'static str,
     },
-    /// A path that has to be a folder is something else.
+    /// A path is not a folder, but must be one.
     #[error("{path} is not a directory")]
     NotAFolder {
         /// The path, below the root of the image.
@@ -55,33 +55,33 @@ pub enum CopyError {
         /// The folder.
         path: ShownPath,
     },
-    /// A folder would replace something else.
+    /// A folder would replace another kind of file.
     #[error("cannot copy a directory over {path}, which is not a directory")]
     OverFile {
-        /// What is there.
+        /// The file that is there.
         path: ShownPath,
     },
-    /// A path has symbolic links that lead nowhere.
+    /// A path cannot be resolved.
     #[error("cannot follow a path")]
     Resolve {
         /// Why it failed.
         #[from]
         source: ResolveError,
     },
-    /// A path cannot stand in a layer.
+    /// A path is not allowed in a layer.
     #[error("{path}: {fault}")]
     Path {
         /// The path.
         path: ShownPath,
-        /// What is wrong with it.
+        /// The fault.
         fault: EntryFault,
     },
     /// A pattern is malformed.
     #[error("invalid pattern in {place}")]
     Pattern {
-        /// Where it stands.
+        /// The place of the pattern.
         place: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         #[source]
         source: PatternError,
     },
@@ -91,27 +91,27 @@ pub enum CopyError {
     /// A number of `--chown` or USER is out of range.
     #[error("invalid owner {text:?}")]
     Owner {
-        /// What was written.
+        /// The owner, as written.
         text: String,
-        /// Why it is none.
+        /// The fault.
         #[source]
         source: UserError,
     },
-    /// A user or group is a negative number.
+    /// The number of a user or group has a sign.
     #[error("invalid owner {text:?}: a number must not have a sign")]
     SignedOwner {
-        /// What was written.
+        /// The owner, as written.
         text: String,
     },
-    /// A name cannot be looked up, because the layer is made without the image below it.
+    /// A name cannot be looked up, because the layer is made without the image below.
     #[error(
         "--chown {text:?} with --link: the user and group must be numbers, since no passwd file is at hand"
     )]
     OwnerOfLink {
-        /// What was written.
+        /// The owner, as written.
         text: String,
     },
-    /// The origin or the image below cannot be read.
+    /// The layers of the origin or of the image below cannot be read.
     #[error("cannot read the layers")]
     Layers {
         /// Why it failed.
@@ -127,7 +127,7 @@ pub enum CopyError {
         #[source]
         source: LayerError,
     },
-    /// A hard link of an archive has a target that the archive does not hold.
+    /// A hard link of an archive has a target that is not in the archive.
     #[error(
         "cannot unpack {archive}: the hard link {path} has the target {target}, which is no file of the archive"
     )]
@@ -139,7 +139,7 @@ pub enum CopyError {
         /// Its target.
         target: ShownPath,
     },
-    /// A layer that was indexed before has no longer what it had.
+    /// A layer has changed since it was indexed.
     #[error("layer {number} no longer has the file at position {position}")]
     LayerChanged {
         /// The number of the layer in its stack.
@@ -147,7 +147,7 @@ pub enum CopyError {
         /// The position of the file in the layer.
         position: u32,
     },
-    /// A file of an unpacked layer is not what the layer has.
+    /// A file of an unpacked layer differs from the layer.
     #[error(
         "the unpacked layer {number} in the store has another file than the layer at position {position}: \
          somebody has changed the store; `xbuild prune` removes what is unpacked"
@@ -164,7 +164,7 @@ pub enum CopyError {
     /// A file of an export cannot be written.
     #[error("cannot write {path}")]
     Export {
-        /// The file, below the folder that is written to.
+        /// The file, below the exported folder.
         path: ShownPath,
         /// Why it failed.
         #[source]
@@ -172,7 +172,7 @@ pub enum CopyError {
     },
 }
 
-/// A failure to unpack a layer; the folder is left as far as it came.
+/// A failure to unpack a layer. The folder stays half-filled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnpackError {
@@ -194,7 +194,7 @@ pub enum UnpackError {
     },
 }
 
-/// A failure to find out what a command changed.
+/// A failure to determine the changes of a command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiffError {
@@ -229,13 +229,13 @@ pub enum DiffError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// A class without end or with an empty range, or a lone backslash at the end.
+    /// A class without an end or with an empty range, or a single backslash at the end.
     #[error("syntax error in pattern {pattern:?}")]
     Syntax {
-        /// The pattern, shortened, bytes that are no UTF-8 replaced.
+        /// The pattern, shortened; bytes that are not UTF-8 are replaced.
         pattern: String,
     },
-    /// A `!` with nothing behind it.
+    /// A `!` without a pattern.
     #[error("a \"!\" without a pattern")]
     LoneNegation,
 }

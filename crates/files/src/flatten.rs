@@ -1,6 +1,6 @@
-//! The files of a stack of layers, without the layers: as one tar archive or as a folder.
+//! The visible files of a stack of layers, as one tar archive or as a folder.
 //!
-//! Layers are read one after the other, and of each what is still visible on top is written: no
+//! The layers are read one after the other, and each gives the files that are still visible. No
 //! unpacked copy is made on the way.
 
 use std::io::{self, Read, Write};
@@ -17,31 +17,31 @@ use crate::CopyError;
 use crate::copy::{EntrySink, LayerSource, Origin, Outline, Sources};
 use crate::root::Root;
 
-/// Mode of files and folders while they are being written.
+/// The mode of files and folders while they are being written.
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 
-/// What an ordinary user cannot make, and is missing from an exported folder.
+/// A part of an exported folder that is missing, since an ordinary user cannot make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The file, below the folder that was written to.
+    /// The file, below the exported folder.
     pub path: ShownPath,
-    /// What is missing.
+    /// The missing part.
     pub what: SkippedPart,
 }
 
-/// What is missing from an exported folder.
+/// A part of an exported file that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SkippedPart {
-    /// A device node, wholly.
+    /// The whole file, which is a device node.
     Device,
     /// The file's capabilities.
     Capabilities,
 }
 
-/// Writes all files of `tree`, whose contents `source` gives, to an archive; the caller finishes
-/// the writer. Folders come first, then regular files in the order of the layers.
+/// Writes all files of `tree` to an archive, with contents from `source`. Folders come first, then
+/// regular files in the order of the layers. The caller finishes the writer.
 pub fn to_tar<W: Write>(
     tree: &Tree,
     source: Arc<dyn LayerSource>,
@@ -51,13 +51,13 @@ pub fn to_tar<W: Write>(
 }
 
 /// Writes all files of `tree` below the folder `dest`, which is made if it is missing. They belong
-/// to whoever runs this; modes and times are kept.
+/// to the user of this process; modes and times are kept.
 ///
-/// Folders that exist are merged, other files replaced. Symbolic links below `dest` are never
+/// Existing folders are merged, other files are replaced. Symbolic links below `dest` are never
 /// followed, whoever made them.
 ///
-/// **Errors** — [`CopyError::Export`], also if a file would replace a folder; what was written
-/// until then stays.
+/// **Errors** — [`CopyError::Export`], also if a file would replace a folder. The files written so
+/// far stay.
 pub fn to_folder(
     tree: &Tree,
     source: Arc<dyn LayerSource>,
@@ -83,7 +83,7 @@ fn fail(path: &[u8]) -> impl FnOnce(io::Error) -> CopyError {
 /// Writes entries below a folder.
 struct FolderWriter {
     root: Root,
-    /// Folders with the mode and time that they get when all is in them.
+    /// Folders, with the mode and time that they get when all their files are written.
     folders: Vec<(Vec<u8>, Meta)>,
     skipped: Vec<Skipped>,
 }
@@ -131,7 +131,7 @@ impl FolderWriter {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         drop(file);
-        // Set-user-id last: writing and changing attributes would drop it.
+        // The mode is set last: writing and setting attributes would clear set-user-id.
         for (name, value) in meta.xattrs.iter().filter(|(name, _)| name == capability::NAME) {
             let name = String::from_utf8_lossy(name);
             match self.root.set_xattr(path, &name, value) {
@@ -196,7 +196,7 @@ impl FolderWriter {
     }
 }
 
-/// Returns whether an error says that the user, or the file system, is not able to do that.
+/// Returns whether an error means that the user or the file system cannot do this.
 fn is_refused(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::OPNOTSUPP))
 }
@@ -212,7 +212,7 @@ impl EntrySink for FolderWriter {
     }
 
     fn mark(&mut self, _: &Change) -> Result<(), CopyError> {
-        // A tree has no marks: what they hid is not in it.
+        // Files that are hidden by a mark are not in the tree.
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
-//! Reaching the files of this machine: contexts that are copied from, what COPY, ADD and WORKDIR
-//! write, folders that layers are unpacked to and compared with.
+//! The files of this machine: build contexts, the files that COPY, ADD and WORKDIR write, and
+//! folders that layers are unpacked to and compared with.
 //!
 //! Every path of an image, context or stage goes through [`Root`]: descriptors, never joined
-//! strings. What goes into layers and comes out of them are the values of `xbuild_layer`.
+//! strings. Layers come and go as values of `xbuild_layer`.
 
 mod archive;
 mod context;

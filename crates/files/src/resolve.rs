@@ -1,18 +1,19 @@
-//! Following symbolic links by their text, in a tree that may be on no disk.
+//! Following symbolic links by their text, in a tree that need not be on a disk.
 
 use xbuild_layer::path::{self, MAX_LINKS};
 use xbuild_layer::{ResolveError, ShownPath};
 
 use crate::CopyError;
 
-/// Returns `path` with symbolic links followed; `follow` gives the target of a path that is one.
+/// Returns `path` with symbolic links followed. `follow` returns the target of a path that is a
+/// link.
 pub(crate) fn resolve(
     path: &[u8],
     follow_last: bool,
     mut follow: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, CopyError>,
 ) -> Result<Vec<u8>, CopyError> {
     let mut found: Vec<u8> = Vec::new();
-    // The parts still to go, the next one last.
+    // The remaining parts, the next one last.
     let mut todo: Vec<Vec<u8>> = Vec::new();
     let push = |todo: &mut Vec<Vec<u8>>, text: &[u8]| {
         let parts = text.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));

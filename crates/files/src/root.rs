@@ -1,16 +1,16 @@
-//! The path primitive: a directory handle below which everything happens.
+//! The path primitive: a folder's handle, below which everything happens.
 //!
-//! Every touch of a layer, context or stage tree goes through a [`Root`]. Its operations take paths
-//! *relative to the handle* and are anchored at its file descriptor, so that neither `..`, nor an
-//! absolute path, nor a symbolic link, nor somebody who swaps a folder for a link meanwhile leads
-//! out of the tree. There are two ways to read a path, and the caller says which:
+//! All work on a layer, context or stage tree goes through a [`Root`]. Its operations take paths
+//! *relative to the handle* and are anchored at its file descriptor. So nothing leads out of the
+//! tree: no `..`, no absolute path, no symbolic link, and no folder that somebody swaps for a link
+//! at the wrong moment. There are two ways to read a path, and the caller chooses:
 //!
-//! - *beneath* (all methods but two): no part may be a symbolic link, and a link at the end is
-//!   treated as the link itself. For paths that a walk or a layer gave.
+//! - *beneath* (all methods but two): no part may be a symbolic link, and a link at the end stands
+//!   for itself. For paths that come from a walk or a layer.
 //! - *in root* ([`Root::open_in_root`], [`Root::resolve_in_root`]): symbolic links are followed as
 //!   if the handle were `/`. For paths that a user wrote.
 //!
-//! **Source** — `openat2(2)`; kernels and sandboxes without it get a walk by hand.
+//! **Source** — `openat2(2)`. Kernels and sandboxes without it get a walk by hand.
 
 mod hand;
 mod opened;
@@ -35,7 +35,7 @@ pub(crate) use opened::xattr;
 use opened::{chmod_handle, list};
 pub use stat::{DirEntry, Stat};
 
-/// How often `openat2` is tried again when the tree changed under it.
+/// The most calls of `openat2` for one path while the tree changes.
 const MAX_RACES: u32 = 64;
 
 /// A handle of a folder; see the module.
@@ -61,13 +61,14 @@ impl AsFd for Root {
 }
 
 impl Root {
-    /// Opens the folder at `path`, which is trusted: it is resolved as the host does, links and all.
+    /// Opens the folder at `path`, which is trusted: the kernel resolves it as usual, with symbolic
+    /// links.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self::from_fd(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
-    /// Wraps the descriptor of a folder; one opened with `O_PATH` is enough.
+    /// Wraps the descriptor of a folder. `O_PATH` is enough.
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self { fd, walk: Walk::probe() }
     }
@@ -77,11 +78,11 @@ impl Root {
         Ok(Self { fd: self.fd.try_clone()?, walk: self.walk })
     }
 
-    /// Opens `path` beneath this folder; no part of it may be a symbolic link. The empty path is
+    /// Opens `path` beneath this folder. No part of it may be a symbolic link. The empty path is
     /// the folder itself.
     ///
-    /// **Errors** — `ELOOP` for a symbolic link (unless it is the last part and `flags` hold both
-    /// `PATH` and `NOFOLLOW`), `EXDEV` for a `..` or an absolute path, and all of `open(2)`.
+    /// **Errors** — `ELOOP` for a symbolic link, unless it is the last part and `flags` have both
+    /// `PATH` and `NOFOLLOW`; `EXDEV` for a `..` or an absolute path; all errors of `open(2)`.
     pub fn openat(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         Ok(self.beneath(path, flags, Mode::empty())?)
     }
@@ -117,14 +118,14 @@ impl Root {
 
     /// Opens the regular file `path` for reading.
     ///
-    /// **Errors** — `EINVAL` for anything but a regular file; opening it has then had no effect.
+    /// **Errors** — `EINVAL` for any other kind of file. Opening it had no effect.
     pub fn open_file(&self, path: &[u8]) -> io::Result<File> {
         self.open_file_with_stat(path).map(|(file, _)| file)
     }
 
-    /// Does the same, and returns what the file is.
+    /// Does the same, and returns the file's stat.
     pub fn open_file_with_stat(&self, path: &[u8]) -> io::Result<(File, Stat)> {
-        // Without NONBLOCK a named pipe would block here; on a regular file it means nothing.
+        // Without NONBLOCK, a named pipe would block here. A regular file ignores it.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = self.beneath(path, flags, Mode::empty())?;
         let stat = Stat::from(rustix::fs::fstat(&fd)?);
@@ -134,8 +135,8 @@ impl Root {
         Ok((File::from(fd), stat))
     }
 
-    /// Makes the regular file `path`, which must not exist, and opens it for writing. The process's
-    /// umask applies to `mode`.
+    /// Makes the regular file `path` and opens it for writing. The file must not exist. The
+    /// process's umask applies to `mode`.
     pub fn create_new(&self, path: &[u8], mode: u32) -> io::Result<File> {
         self.last(path, |dir, name| {
             let flags =
@@ -144,8 +145,8 @@ impl Root {
         })
     }
 
-    /// Returns whether files in this folder get the very mode that they are made with: there is no
-    /// umask and no default access list. Where it cannot be told, they do not.
+    /// Returns whether new files in this folder get exactly the requested mode: there is no umask
+    /// and no default access list. In doubt the answer is no.
     pub fn keeps_modes(&self) -> bool {
         let mode = Mode::from_raw_mode(0o777);
         let made = self.beneath(b".", OFlags::TMPFILE | OFlags::WRONLY, mode);
@@ -163,7 +164,7 @@ impl Root {
         self.last(path, |dir, name| rustix::fs::symlinkat(target, dir, name))
     }
 
-    /// Gives the file `existing` the further name `path`. A symbolic link is linked itself.
+    /// Gives the file `existing` the further name `path`. A symbolic link itself gets the name.
     pub fn link(&self, existing: &[u8], path: &[u8]) -> io::Result<()> {
         let (from, from_name) = self.parent(existing)?;
         self.last(path, |dir, name| {
@@ -179,13 +180,13 @@ impl Root {
         })
     }
 
-    /// Moves `from` to `to`, replacing what is there as `rename(2)` does.
+    /// Moves `from` to `to`, and replaces a file there as `rename(2)` does.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         let (from_dir, from_name) = self.parent(from)?;
         self.last(to, |dir, name| rustix::fs::renameat(from_dir.as_fd(), from_name, dir, name))
     }
 
-    /// Removes the name `path` of anything but a folder.
+    /// Removes the file `path`, which is not a folder.
     pub fn unlink(&self, path: &[u8]) -> io::Result<()> {
         self.last(path, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::empty()))
     }
@@ -195,16 +196,17 @@ impl Root {
         self.last(path, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR))
     }
 
-    /// Removes `path` and everything below it; it is no error if nothing is there. Symbolic links
-    /// are removed, never followed. Any depth: neither stack nor descriptors grow with it.
+    /// Removes `path` and everything below it. A missing file is not an error. Symbolic links are
+    /// removed, never followed. The depth is not limited: neither stack nor descriptors grow with
+    /// it.
     ///
-    /// **Errors** — leave what could not be removed, possibly under other names.
+    /// **Errors** — leave the rest of the tree, possibly under other names.
     pub fn remove_tree(&self, path: &[u8]) -> io::Result<()> {
         let (dir, name) = self.parent(path)?;
         Ok(remove::tree(dir.as_fd(), name)?)
     }
 
-    /// Returns what `path` is, itself if it is a symbolic link.
+    /// Returns the stat of `path`. A symbolic link is not followed.
     pub fn stat(&self, path: &[u8]) -> io::Result<Stat> {
         if path.is_empty() {
             return Ok(rustix::fs::fstat(&self.fd)?.into());
@@ -214,7 +216,7 @@ impl Root {
         })
     }
 
-    /// Like [`stat`](Self::stat), with `None` if there is no such file.
+    /// Like [`stat`](Self::stat), but returns `None` if there is no such file.
     pub fn try_stat(&self, path: &[u8]) -> io::Result<Option<Stat>> {
         match self.stat(path) {
             Ok(stat) => Ok(Some(stat)),
@@ -237,7 +239,7 @@ impl Root {
         Ok(list(fd)?)
     }
 
-    /// Gives `path` itself, link or not, to an owner.
+    /// Gives `path` to an owner. A symbolic link is not followed.
     pub fn chown(&self, path: &[u8], uid: u32, gid: u32) -> io::Result<()> {
         let ids = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         self.last_or_self(path, |dir, name, flags| {
@@ -247,13 +249,13 @@ impl Root {
 
     /// Sets the permission bits of `path`.
     ///
-    /// **Errors** — `ELOOP` for a symbolic link, which has none.
+    /// **Errors** — `ELOOP` for a symbolic link, which has no permission bits.
     pub fn chmod(&self, path: &[u8], mode: u32) -> io::Result<()> {
         let handle = self.beneath(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
         Ok(chmod_handle(handle.as_fd(), mode)?)
     }
 
-    /// Sets the access and modification time of `path` itself, link or not.
+    /// Sets the access and modification time of `path`. A symbolic link is not followed.
     pub fn set_mtime(&self, path: &[u8], mtime: Mtime) -> io::Result<()> {
         let times = timestamps(mtime);
         self.last_or_self(path, |dir, name, flags| {
@@ -261,8 +263,8 @@ impl Root {
         })
     }
 
-    /// Returns an extended attribute of a regular file or folder, `None` if it is not set or the
-    /// file system has none.
+    /// Returns an extended attribute of a regular file or folder; `None` if it is not set, or if
+    /// the file system has no attributes.
     pub fn xattr(&self, path: &[u8], name: &str) -> io::Result<Option<Vec<u8>>> {
         let fd = self.beneath(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
         Ok(xattr(fd.as_fd(), name)?)
@@ -274,17 +276,17 @@ impl Root {
         Ok(rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())?)
     }
 
-    /// Writes everything that the file system of this folder has not yet written to the disk.
+    /// Writes all unwritten data of this folder's file system to the disk.
     pub fn sync_file_system(&self) -> io::Result<()> {
         let fd = self.beneath(b".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         Ok(rustix::fs::syncfs(fd)?)
     }
 
-    /// Opens a path without symbolic links; a link at the end only with `PATH | NOFOLLOW`.
+    /// Opens a path without symbolic links. Only `PATH | NOFOLLOW` allows a link at the end.
     fn beneath(&self, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let path = if path.is_empty() { b"." } else { path };
-        // The kernel would allow `a/..`; nobody here needs it, and both walks must agree.
+        // The kernel would allow `a/..`. Nobody here needs it, and both walks must agree.
         if path.starts_with(b"/") || path.split(|&byte| byte == b'/').any(|part| part == b"..") {
             return Err(Errno::XDEV);
         }
@@ -296,7 +298,7 @@ impl Root {
         }
     }
 
-    /// Splits off the last part of `path` and opens what is before it.
+    /// Splits off the last part of `path` and opens the folder before it.
     fn parent<'a>(&self, path: &'a [u8]) -> rustix::io::Result<(Parent<'_>, &'a [u8])> {
         let (before, name) = match path.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -316,7 +318,7 @@ impl Root {
         Ok((parent, name))
     }
 
-    /// Does something to the last part of `path`, in its opened folder.
+    /// Calls `act` with the last part of `path` and its opened folder.
     fn last<T>(
         &self,
         path: &[u8],
@@ -339,7 +341,7 @@ impl Root {
     }
 }
 
-/// The folder that holds the last part of a path.
+/// The folder of the last part of a path.
 enum Parent<'a> {
     /// The root itself.
     This(BorrowedFd<'a>),
@@ -357,7 +359,7 @@ impl Parent<'_> {
 }
 
 impl Walk {
-    /// Finds out once whether `openat2` can be used: old kernels lack it, old sandboxes refuse it.
+    /// Finds out once whether `openat2` works: old kernels lack it, old sandboxes refuse it.
     fn probe() -> Self {
         static FOUND: OnceLock<Walk> = OnceLock::new();
         *FOUND.get_or_init(|| {
@@ -375,13 +377,14 @@ pub(crate) fn absent(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR))
 }
 
-/// Returns the times for `utimensat`: access as modification, so that unpacking is repeatable.
+/// Returns the times for `utimensat`. The access time equals the modification time, so that
+/// unpacking is repeatable.
 pub(crate) fn timestamps(mtime: Mtime) -> Timestamps {
     let time = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Calls again as long as the kernel says that the tree changed under it.
+/// Calls again while the kernel reports that the tree has changed.
 fn retry(mut call: impl FnMut() -> rustix::io::Result<OwnedFd>) -> rustix::io::Result<OwnedFd> {
     for _ in 0..MAX_RACES {
         match call() {

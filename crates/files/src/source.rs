@@ -1,4 +1,4 @@
-//! The trees that files are copied from.
+//! Trees that files are copied from.
 
 use std::sync::Arc;
 
@@ -9,28 +9,29 @@ use crate::pattern::Glob;
 use crate::resolve::resolve;
 use crate::stamp::{ContextFile, Stamp};
 
-/// Tells files apart that may have several names: two numbers that are unique in the tree.
+/// Identifies a file that may have several names: two numbers that are unique in the tree.
 pub(crate) type FileId = (u64, u64);
 
 /// A file of an origin.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceFile {
-    /// What it is; never a hard link.
+    /// The kind; never a hard link.
     pub(crate) kind: Kind,
-    /// Owner, mode, times; attributes only of layers, those of contexts come with the contents.
+    /// Owner, mode, times, and the attributes of a file of a layer. Those of a context's file come
+    /// with the contents.
     pub(crate) meta: Meta,
-    /// Of a regular file that may have other names: which one it is.
+    /// The identity of a regular file that may have other names.
     pub(crate) id: Option<FileId>,
-    /// Of a regular file of a context: as it was when it was looked at.
+    /// The stamp of a regular file of a context.
     pub(crate) stamp: Option<Stamp>,
 }
 
-/// Where the contents of a regular file are.
+/// The place of a regular file's contents.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    /// Nowhere: it is no regular file, or a further name of one.
+    /// There are none: the file is not regular, or a further name.
     None,
-    /// Here.
+    /// In memory.
     Inline(Arc<[u8]>),
     /// In a build context.
     Context(ContextFile),
@@ -50,40 +51,40 @@ pub(crate) enum Content {
     },
 }
 
-/// What a folder holds, see [`SourceTree::list`].
+/// The files of a folder, see [`SourceTree::list`].
 pub(crate) type Listing = Vec<(Vec<u8>, SourceFile)>;
 
 /// The contents of a regular file of an origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {
     pub(crate) size: u64,
-    /// `None` if the file was never read.
+    /// `None` if the contents were never read.
     pub(crate) hash: Option<ContentHash>,
     pub(crate) content: Content,
     /// All extended attributes that a layer may carry, as far as they are known without reading.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A tree of files to copy from. Paths have the form of [`xbuild_layer::Entry::path`], and only the last
+/// A tree to copy files from. Paths have the form of [`xbuild_layer::Entry::path`]. Only the last
 /// part may be a symbolic link, which is not followed.
 pub(crate) trait SourceTree: Sync {
-    /// Returns what is at `path`.
+    /// Returns the file at `path`.
     fn look(&self, path: &[u8]) -> Result<Option<SourceFile>, CopyError>;
 
-    /// Returns what the folder `path` holds, by name ascending.
+    /// Returns the files of the folder `path`, by name ascending.
     fn list(&self, path: &[u8]) -> Result<Listing, CopyError>;
 
-    /// Returns where the contents of the regular file `path` are, and what is known of them;
-    /// `file` is what was found there.
+    /// Returns the place of the contents of the regular file `path`, and what is known of them.
+    /// `file` is the result of looking at the path.
     fn fetch(&self, path: &[u8], file: &SourceFile) -> Result<Fetched, CopyError>;
 
-    /// Returns what the tree is, for messages.
+    /// Returns a name of the tree, for messages.
     fn place(&self) -> &'static str;
 
-    /// Returns whether listing a folder means to ask a file system.
+    /// Returns whether listing a folder needs system calls.
     fn is_on_disk(&self) -> bool;
 
-    /// Returns `path` with all symbolic links followed as if the tree were all there is.
+    /// Returns `path` with all symbolic links followed, as if the tree were the whole file system.
     fn follow(&self, path: &[u8]) -> Result<Vec<u8>, CopyError> {
         resolve(path, true, |at| {
             Ok(match self.look(at)? {
@@ -94,9 +95,8 @@ pub(crate) trait SourceTree: Sync {
     }
 }
 
-/// Returns the paths that a source stands for: those that match, in the order of a walk, or the
-/// path itself if it has no pattern. Symbolic links are followed before the first part with a
-/// pattern, and nowhere else.
+/// Returns the paths that match a source, in the order of a walk. A source without a pattern is its
+/// own match. Symbolic links are followed before the first part with a pattern, and nowhere else.
 ///
 /// **Source** — Dockerfile reference § COPY, Pattern matching.
 pub(crate) fn expand(tree: &dyn SourceTree, source: &[u8]) -> Result<Vec<Vec<u8>>, CopyError> {
@@ -127,7 +127,7 @@ pub(crate) fn expand(tree: &dyn SourceTree, source: &[u8]) -> Result<Vec<Vec<u8>
     Ok(found)
 }
 
-/// Makes the error about a source that does not exist.
+/// Makes the error of a source that does not exist.
 pub(crate) fn not_found(tree: &dyn SourceTree, source: &[u8]) -> CopyError {
     CopyError::NotFound { path: ShownPath(source.to_vec()), place: tree.place() }
 }

@@ -1,4 +1,4 @@
-//! What tells whether somebody has written to a file since it was looked at.
+//! Detecting that somebody wrote to a file.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use xbuild_layer::Mtime;
 
 use crate::root::Stat;
 
-/// How old a time stamp must be to be trusted. The coarsest file systems count in 2 seconds.
+/// The age from which on a time stamp is trusted. The coarsest file systems count in 2 seconds.
 const RACY: Duration = Duration::from_secs(2);
 
-/// What changes when somebody writes to a file.
+/// The properties of a file that change when somebody writes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     /// Device and inode.
@@ -34,7 +34,7 @@ impl Stamp {
     }
 }
 
-/// A regular file of a context as it was when it was looked at.
+/// A regular file of a context, with its stamp.
 #[derive(Debug, Clone)]
 pub(crate) struct ContextFile {
     pub(crate) context: usize,
@@ -53,7 +53,7 @@ impl ContextFile {
         self.stamp.size
     }
 
-    /// Returns the number of the context that the file is in, see [`Context::numbered`].
+    /// Returns the number of its context, see [`crate::Context::numbered`].
     pub(crate) fn context(&self) -> usize {
         self.context
     }

@@ -1,11 +1,11 @@
-//! Unpacking a layer into a folder that overlayfs can use as one of its lower folders.
+//! Unpacking a layer into a folder that overlayfs can use as a lower folder.
 //!
-//! The folder holds *only* this layer: whiteouts become overlayfs's own marks. What the layer says
-//! twice is settled as [`xbuild_layer::Tree::apply`] does: the last entry of a path wins, whiteouts hide
-//! only what other layers have, missing parents come into being, and whatever is in their way goes.
-//! Device nodes are stand-ins ([`xbuild_model::device`]): commands cannot make the real ones either.
-//! Folders that the layer does not mention get mode 0755 and owner root here; the engine
-//! gives them what the layers below say.
+//! The folder holds *only* this layer: whiteouts become marks of overlayfs. Entries that contradict
+//! each other are settled as by [`xbuild_layer::Tree::apply`]: the last entry of a path wins,
+//! whiteouts hide only files of other layers, missing parents are made, and files in their way are
+//! replaced. Device nodes become stand-ins ([`xbuild_model::device`]), since commands cannot make
+//! real ones either. Folders without an entry get mode 0755 and owner root here; the engine gives
+//! them the metadata of the layers below.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,21 +26,22 @@ use xbuild_model::records::Owners;
 use crate::UnpackError;
 use crate::root::{Root, absent, timestamps};
 
-/// The attribute by which overlayfs, mounted with `userxattr`, knows an opaque folder.
+/// The attribute of opaque folders in overlay mounts with `userxattr`.
 pub(crate) const OPAQUE: &str = "user.overlay.opaque";
 
-/// Bytes copied at a time. Large enough that a system call costs little, and a run of zeros of
-/// this length becomes a hole.
+/// Bytes copied at a time: enough that system calls cost little. A run of zeros of this length
+/// becomes a hole.
 const BUFFER: usize = 64 << 10;
 
-/// Folders that are kept open at most: images with more of them list the files of one together.
+/// The most folders that are kept open. Images with more folders list the files of each folder
+/// together.
 const MAX_OPENED: usize = 512;
 
-/// What became of a layer.
+/// The result of unpacking a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Device nodes that nothing could stand in for, as the file system has no attributes. They are
-    /// in the layer's index all the same, and so in the image.
+    /// Device nodes without a stand-in, because the file system has no attributes. The layer's
+    /// index has them, so the image has them as well.
     pub skipped_devices: u64,
 }
 
@@ -49,7 +50,7 @@ pub struct Unpacked {
 /// Nothing is synced to the disk. The metadata of the root folder itself is not applied: overlayfs
 /// takes it from the upper folder.
 ///
-/// **Errors** — leave a half-filled folder, for the caller to remove.
+/// **Errors** — leave a half-filled folder, which the caller removes.
 ///
 /// ```
 /// use xbuild_files::unpack::unpack;
@@ -93,26 +94,26 @@ pub(crate) struct Unpacker<'r> {
     owners: Owners,
     /// The owner of files that this process makes.
     own_ids: (GuestUid, GuestGid),
-    /// The folder of the last entry: archives list a folder's files together.
+    /// The folder of the last entry. Archives list a folder's files together.
     current: Option<(Vec<u8>, Rc<Root>)>,
-    /// Folders that were opened before, up to [`MAX_OPENED`].
+    /// Folders that were opened earlier, up to [`MAX_OPENED`].
     opened: HashMap<Vec<u8>, Rc<Root>>,
     max_opened: usize,
-    /// Whether a file has the mode that it was made with.
+    /// Whether files keep the mode that they are made with.
     keeps_modes: bool,
-    /// What folders are to be at the end, when nothing is written into them any more; those that
-    /// the layer does not mention with the metadata of [`implied`].
+    /// The final metadata of folders, which is set when nothing more is written into them. Folders
+    /// without an entry get that of [`implied`].
     folders: BTreeMap<Vec<u8>, Meta>,
     /// Paths with a whiteout in this layer: a folder put there is opaque.
     whiteouts: BTreeSet<Vec<u8>>,
-    /// Device nodes that nothing stands in for, and links to them.
+    /// Device nodes without a stand-in, and links to them.
     skipped: BTreeSet<Vec<u8>>,
     buffer: Vec<u8>,
 }
 
 impl<'r> Unpacker<'r> {
     pub(crate) fn new(root: &'r Root, owners: Owners) -> io::Result<Self> {
-        // A set-group-id folder would pass its group on to all that is made in it.
+        // A set-group-id folder would give its group to all files in it.
         root.chmod(b"", 0o755)?;
         Ok(Self {
             root,
@@ -175,7 +176,7 @@ impl<'r> Unpacker<'r> {
         }
     }
 
-    /// Makes anything but folders and hard links in the current folder.
+    /// Makes a file of any kind but a folder or hard link, in the current folder.
     fn make(&self, entry: &Entry, name: &[u8]) -> io::Result<Made> {
         let here = self.here();
         let device = |kind, major, minor| stand_in(here, name, Device { kind, major, minor });
@@ -218,7 +219,7 @@ impl<'r> Unpacker<'r> {
         self.enter(parent)?;
         self.whiteouts.insert(path.to_vec());
         match self.here().mknod(name, FileType::CharacterDevice, 0, (0, 0)) {
-            // What the layer itself put stays; of a folder, what other layers have in it goes.
+            // A file of this layer stays. A folder of it hides those of other layers.
             Err(error) if exists(&error) => {
                 if self.here().stat(name)?.is_dir() {
                     self.here().set_xattr(name, OPAQUE, b"y")?;
@@ -229,7 +230,7 @@ impl<'r> Unpacker<'r> {
         }
     }
 
-    /// Makes sure that the folder `path` is there.
+    /// Makes the folder `path` if it is missing.
     fn folder(&mut self, path: &[u8]) -> io::Result<()> {
         let mut made = Vec::with_capacity(path.len());
         for part in path::parts(path) {
@@ -245,8 +246,8 @@ impl<'r> Unpacker<'r> {
         Ok(())
     }
 
-    /// Makes the folder `name` in the current folder unless it is there. Its mode stays private
-    /// until the end.
+    /// Makes the folder `name` in the current folder if it is missing. Its mode stays private until
+    /// the end.
     fn make_folder(&mut self, path: &[u8], name: &[u8]) -> io::Result<()> {
         match self.here().mkdir(name, 0o700) {
             Err(error) if exists(&error) => {
@@ -264,7 +265,7 @@ impl<'r> Unpacker<'r> {
         Ok(())
     }
 
-    /// Removes what this layer put at `path`, which is `name` in the current folder.
+    /// Removes the file of this layer at `path`, which is `name` in the current folder.
     fn remove(&mut self, path: &[u8], name: &[u8]) -> io::Result<()> {
         self.here().remove_tree(name)?;
         self.opened.clear();
@@ -285,7 +286,7 @@ impl<'r> Unpacker<'r> {
         Ok(())
     }
 
-    /// Makes `parent` the current folder, with all that is missing of it.
+    /// Makes `parent` the current folder, with its missing parts.
     fn enter(&mut self, parent: &[u8]) -> io::Result<()> {
         if self.current.as_ref().is_some_and(|(path, _)| path == parent) {
             return Ok(());
@@ -295,7 +296,7 @@ impl<'r> Unpacker<'r> {
             return Ok(());
         }
         let opened = match self.root.dir(parent) {
-            // A file or a symbolic link in the way goes, as the missing part comes.
+            // A missing part replaces a file or symbolic link in its way.
             Err(error) if absent(&error) || is_link(&error) => {
                 self.folder(parent)?;
                 self.root.dir(parent)?
@@ -315,8 +316,8 @@ impl<'r> Unpacker<'r> {
         self.current.as_ref().map_or(self.root, |(_, folder)| folder.as_ref())
     }
 
-    /// Gives a regular file its owner, mode, attributes and time, in the order in which the one
-    /// does not undo the other.
+    /// Gives a regular file its owner, mode, attributes and time, in an order in which none undoes
+    /// another.
     fn dress_file(&self, file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
         if let Some(owner) = self.owner(meta) {
             give(file, owner)?;
@@ -326,8 +327,8 @@ impl<'r> Unpacker<'r> {
         }
         for (name, value) in capability::exported(&meta.xattrs) {
             match rustix::fs::fsetxattr(file, &name[..], &value, XattrFlags::empty()) {
-                // A file system without attributes, or a namespace that may not set them: the
-                // command of a RUN may miss the capability, the image does not.
+                // The file system has no attributes, or the namespace may not set them. A command
+                // may miss the capability; the image has it.
                 Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -335,7 +336,7 @@ impl<'r> Unpacker<'r> {
         Ok(rustix::fs::futimens(file, &timestamps(meta.mtime))?)
     }
 
-    /// The same for what cannot be opened without effect.
+    /// Does the same for files that have effects when they are opened.
     fn dress_other(&self, name: &[u8], entry: &Entry) -> io::Result<()> {
         let (here, meta) = (self.here(), &entry.meta);
         if let Some((uid, gid)) = self.owner(meta) {
@@ -348,8 +349,8 @@ impl<'r> Unpacker<'r> {
         here.set_mtime(name, meta.mtime)
     }
 
-    /// Returns the mode to make a file with, `None` if it must be set afterwards: a change of owner
-    /// and every write take set-id bits away.
+    /// Returns the mode to make a file with; `None` if it must be set later, since changes of owner
+    /// and writes clear set-id bits.
     fn first_mode(&self, meta: &Meta) -> Option<u32> {
         let mode = meta.mode & 0o7777;
         let is_final = self.keeps_modes && mode & 0o7000 == 0 && self.owner(meta).is_none();
@@ -362,7 +363,7 @@ impl<'r> Unpacker<'r> {
         (self.owners == Owners::Real && ids != self.own_ids).then_some(ids)
     }
 
-    /// Gives the folders their metadata, inner ones first: an outer one may shut them in.
+    /// Gives the folders their metadata, inner ones first: an outer one may become inaccessible.
     pub(crate) fn finish(self) -> Result<Unpacked, UnpackError> {
         for (path, meta) in self.folders.iter().rev() {
             dress_folder(self.root, path, meta, self.owner(meta))
@@ -372,14 +373,14 @@ impl<'r> Unpacker<'r> {
     }
 }
 
-/// Returns how many folders to keep open: at most half of what this process may open.
+/// Returns how many folders may be kept open: at most half of the process's limit of open files.
 fn max_opened() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     (limit / 2).clamp(1, MAX_OPENED)
 }
 
-/// What became of an entry.
+/// A file that was made.
 enum Made {
     File(File),
     /// A stand-in for a device.
@@ -388,19 +389,19 @@ enum Made {
     Skipped,
 }
 
-/// Makes what stands in for a device.
+/// Makes the stand-in for a device.
 fn stand_in(here: &Root, name: &[u8], device: Device) -> io::Result<Made> {
     let file = here.create_new(name, 0o600)?;
     let value = device.to_string();
     match rustix::fs::fsetxattr(&file, ATTRIBUTE, value.as_bytes(), XattrFlags::empty()) {
         Ok(()) => Ok(Made::Device(file)),
-        // Without attributes it would be an empty file, which the image does not have.
+        // Without the attribute it would be an empty file, which the image does not have.
         Err(Errno::OPNOTSUPP | Errno::PERM) => here.unlink(name).map(|()| Made::Skipped),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Returns the metadata of a folder that a layer does not mention but that something lies in.
+/// Returns the metadata of a folder without an entry.
 fn implied() -> Meta {
     Meta { mode: 0o755, ..Meta::default() }
 }
@@ -420,7 +421,7 @@ pub fn dress_folder(
     Ok(rustix::fs::futimens(&folder, &timestamps(meta.mtime))?)
 }
 
-/// Gives an opened file to an owner.
+/// Gives an open file to an owner.
 fn give(file: BorrowedFd<'_>, owner: (GuestUid, GuestGid)) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.0.raw()), Gid::from_raw(owner.1.raw()));
     rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|errno| owner_fault(errno.into(), owner))
@@ -434,7 +435,7 @@ struct NoSuchOwner {
     gid: GuestGid,
 }
 
-/// Says so if the kernel refused an owner that the user namespace does not have.
+/// Explains the error if the kernel refused an owner that the user namespace does not have.
 fn owner_fault(error: io::Error, (uid, gid): (GuestUid, GuestGid)) -> io::Error {
     if Errno::from_io_error(&error) == Some(Errno::INVAL) {
         return io::Error::new(io::ErrorKind::InvalidInput, NoSuchOwner { uid, gid });
@@ -442,7 +443,7 @@ fn owner_fault(error: io::Error, (uid, gid): (GuestUid, GuestGid)) -> io::Error 
     error
 }
 
-/// Copies contents into a new file; long runs of zeros become holes.
+/// Copies contents into a new file. Long runs of zeros become holes.
 fn copy(contents: &mut dyn Read, mut file: &File, buffer: &mut [u8]) -> io::Result<()> {
     let mut ends_in_hole = false;
     loop {

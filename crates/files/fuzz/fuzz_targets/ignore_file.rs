@@ -1,7 +1,7 @@
-//! Invariant: whatever an ignore file says, reading it ends in an error or in rules that
-//! - judge a path the same way however it is spelled: `a`, `/a`, `./a`, `a/`;
-//! - exclude what is below a path that they exclude;
-//! - exclude nothing more for a comment or a blank line at the end.
+//! Invariant: reading any ignore file ends in an error, or in rules that
+//! - judge a path the same way in all spellings: `a`, `/a`, `./a`, `a/`;
+//! - exclude files below an excluded path;
+//! - do not exclude more if a comment or a blank line is added at the end.
 //!
 //! The first line of the input is the path, the rest the ignore file.
 
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     let more = IgnoreRules::parse(&[text, b"\n# comment\n\n"].concat()).expect("is read as before");
     let excluded = rules.excludes(path);
     assert_eq!(more.excludes(path), excluded);
-    // What climbs out of the context is no path of it.
+    // A path that climbs out of the context is not part of it.
     let plain = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
     if path.split(|&byte| byte == b'/').all(plain) {
         for spelling in [&[b"/", path][..], &[b"./", path], &[path, b"/"]] {

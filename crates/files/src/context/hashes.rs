@@ -1,8 +1,9 @@
-//! Hashes of files that are remembered, from one build to the next.
+//! File hashes that are kept from one build to the next.
 //!
-//! A file is known by what changes when somebody writes to it. Time stamps are only as fine as the
-//! file system and the kernel's clock tick: a file that was changed just before it was read may be
-//! changed again without its stamp telling. So such a file is not remembered beyond the process.
+//! A file is known by its stamp, which changes when somebody writes to it. Time stamps are only as
+//! fine as the file system and the kernel's clock tick: a file that was changed just before it was
+//! read may be changed again without a change of its stamp. The hash of such a file is not kept
+//! beyond the process.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,14 +14,14 @@ use xbuild_layer::{ContentHash, Mtime};
 
 use crate::stamp::Stamp;
 
-/// Files that are remembered although they were not seen, beside as many as were: other steps and
-/// ignore files look at other parts of a context.
+/// Hashes that are kept although this build did not look at their files, beyond as many as it did
+/// look at: other steps and ignore files use other parts of a context.
 const UNSEEN: usize = 10_000;
 
-/// The first byte of what is kept. Changes with the encoding.
+/// The first byte of the kept form. It changes with the encoding.
 const VERSION: u8 = 1;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hashed {
     pub(crate) hash: ContentHash,
@@ -28,38 +29,38 @@ pub(crate) struct Hashed {
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A file as it was.
+/// A file with its stamp.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     stamp: Stamp,
     hashed: Hashed,
     #[serde(skip)]
     seen: bool,
-    /// Whether it may be remembered when the process is gone.
+    /// Whether its hash may be kept beyond the process.
     settled: bool,
 }
 
 /// The hashes of the files of one folder, by device and inode.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
-    /// Those of earlier processes, ascending. Most of a large folder: a table would take twice as
+    /// The hashes of earlier processes, ascending. For large folders a table would take twice as
     /// much memory.
     restored: Vec<Known>,
-    /// Those that were found in this process, which count first. No hash table: of a million files
-    /// it would take twice as much memory.
+    /// The hashes of this process, which come first. For a million files a hash table would take
+    /// twice as much memory.
     fresh: BTreeMap<(u64, u64), Known>,
     is_changed: bool,
 }
 
 impl Hashes {
-    /// Returns what the file holds, if it is known to be as it was.
+    /// Returns the hash of a file if its stamp is known.
     pub(super) fn get(&mut self, stamp: &Stamp) -> Option<Hashed> {
         let known = self.find(stamp)?;
         known.seen = true;
         Some(known.hashed.clone())
     }
 
-    /// Returns whether the file is known, and any change would give it another stamp.
+    /// Returns whether the file is known, and any change would change its stamp.
     pub(super) fn is_settled(&mut self, stamp: &Stamp) -> bool {
         self.find(stamp).is_some_and(|known| known.settled)
     }
@@ -75,14 +76,14 @@ impl Hashes {
         (known.stamp == *stamp).then_some(known)
     }
 
-    /// Remembers a file that was read from `begun` on.
+    /// Adds a file that was read from `begun` on.
     pub(super) fn put(&mut self, stamp: Stamp, hashed: Hashed, begun: Mtime) {
         let settled = stamp.is_settled(begun);
         self.is_changed |= settled;
         self.fresh.insert(stamp.id, Known { stamp, hashed, seen: true, settled });
     }
 
-    /// Takes in what [`Kept::write`] wrote; what cannot be read is nothing.
+    /// Loads the form that [`Kept::write`] writes. Unreadable bytes are ignored.
     pub(super) fn restore(&mut self, bytes: &[u8]) {
         let Some((&VERSION, bytes)) = bytes.split_first() else { return };
         let Ok(list) = postcard::from_bytes(bytes) else { return };
@@ -90,7 +91,7 @@ impl Hashes {
         self.restored.sort_by_key(|known| known.stamp.id);
     }
 
-    /// Returns what should be kept, `None` if that is what was restored.
+    /// Returns the hashes to keep; `None` if they are those that were loaded.
     pub(super) fn kept(&mut self) -> Option<Kept<'_>> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
@@ -110,20 +111,20 @@ impl Hashes {
     }
 }
 
-/// What should be kept of the hashes of a folder.
+/// The hashes of a folder's files that should be kept.
 #[derive(Debug)]
 pub struct Kept<'a>(Vec<&'a Known>);
 
 impl Kept<'_> {
-    /// Writes the form that [`Hashes::restore`] takes.
+    /// Writes the form that [`Hashes::restore`] reads.
     pub fn write(&self, mut output: impl Write) -> io::Result<()> {
         output.write_all(&[VERSION])?;
-        // Plain values always have an encoding: it is the output that fails.
+        // Plain values can always be encoded, so only the output fails.
         postcard::to_io(&self.0, output).map(drop).map_err(io::Error::other)
     }
 }
 
-/// Returns the time by this machine's clock.
+/// Returns the time of this machine's clock.
 pub(super) fn now() -> Mtime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Mtime { secs: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanos: now.subsec_nanos() }
@@ -158,7 +159,7 @@ mod tests {
     fn what_was_read_long_after_its_last_change_is_kept() {
         let mut hashes = Hashes::default();
         hashes.put(stamp(1, 100), hashed(1), Mtime { secs: 103, nanos: 0 });
-        // It may change once more in the same tick.
+        // It may change again within the same tick.
         hashes.put(stamp(2, 100), hashed(2), Mtime { secs: 102, nanos: 0 });
         assert!(hashes.get(&stamp(2, 100)).is_some());
         let mut next = restored(&encoded(&mut hashes).unwrap());

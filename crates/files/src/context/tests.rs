@@ -22,7 +22,7 @@ fn a_folder_is_listed_by_name_without_what_is_ignored() {
     assert!(made.context.look(b"dir/keep/x").unwrap().is_none());
 }
 
-/// What no pattern can bring back is not even opened.
+/// A folder is not even opened if no pattern can bring back a file in it.
 #[test]
 fn ignored_folders_are_not_entered() {
     let made = folder("f keep/x - - 1\nf big/x - - 2", "*\n!keep\n");
@@ -40,7 +40,7 @@ fn owners_are_nobodys_and_the_rest_is_kept() {
     assert_eq!(file.id, None);
 }
 
-/// A folder swapped for a link between two looks leads nowhere.
+/// A folder that is swapped for a link between two looks leads nowhere.
 #[test]
 fn a_link_in_a_path_is_not_followed() {
     let made = folder("f d/f - - 1", "");
@@ -63,7 +63,7 @@ fn a_file_is_hashed_once_as_long_as_it_stays() {
     };
     assert_eq!(found(&made.context), None);
     assert_eq!(hash(&made.context), <[u8; 32]>::from(Sha256::digest(b"one")));
-    // Without the memory of the first time, this would be another hash.
+    // Without the remembered hash, this would be another one.
     let (file, mut hashed) = made.context.read(b"f").unwrap();
     hashed.hash.0 = [7; 32];
     made.context.hashes.lock().unwrap().put(file.stamp, hashed, hashes::now());

@@ -1,7 +1,7 @@
 //! Listing folders ahead of the walk that needs them.
 //!
-//! Of a large origin most of the time goes into asking the file system. A thread does that for the
-//! folders that the walk is going to enter, while it stages the files of those before.
+//! For a large origin most of the time goes into listing folders. A thread lists the folders that
+//! the walk is going to enter, while the walk stages the files of earlier ones.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use xbuild_layer::{Kind, path};
 use crate::CopyError;
 use crate::source::{Listing, SourceTree};
 
-/// What a folder holds, see [`SourceTree::list`].
+/// The files of a folder, see [`SourceTree::list`].
 type Listed = Result<Listing, CopyError>;
 
-/// Folders that must be known before a thread is worth it.
+/// Known folders from which on a thread pays.
 const WORTH: usize = 16;
 
-/// Folders that are listed and not yet taken, at most: bounds memory.
+/// The most folders that are listed and not yet taken: bounds memory.
 const READY: usize = 256;
 
-/// Lists the folders of a tree, each once.
+/// Lists each folder of a tree once.
 struct Ahead<'t> {
     tree: &'t dyn SourceTree,
     state: Mutex<State>,
@@ -30,17 +30,17 @@ struct Ahead<'t> {
 
 #[derive(Default)]
 struct State {
-    /// Folders that will be entered, the next one last.
+    /// Folders that the walk will enter, the next one last.
     expected: Vec<Vec<u8>>,
-    /// Those that the thread has begun, `None` while it is at one.
+    /// Folders that the thread has begun; `None` while it lists one.
     begun: HashMap<Vec<u8>, Option<Listed>>,
-    /// Whether one of the two waits for the other: to wake somebody costs more than to list a
-    /// small folder.
+    /// Whether the walk or the thread waits for the other one. To wake a thread takes longer than
+    /// to list a small folder, so it is done only then.
     is_awaited: bool,
     is_over: bool,
 }
 
-/// Has the thread end, however the walk does.
+/// Ends the thread, however the walk ends.
 struct End<'a>(&'a Ahead<'a>);
 
 impl Drop for End<'_> {
@@ -50,7 +50,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Calls `walk` with what lists the folders of `tree`.
+/// Calls `walk` with a lister of the folders of `tree`.
 pub(super) fn with<T>(tree: &dyn SourceTree, walk: impl FnOnce(&mut Lister<'_, '_>) -> T) -> T {
     let ahead = Ahead { tree, state: Mutex::default(), changed: Condvar::new() };
     thread::scope(|scope| {
@@ -59,7 +59,7 @@ pub(super) fn with<T>(tree: &dyn SourceTree, walk: impl FnOnce(&mut Lister<'_, '
     })
 }
 
-/// What the walk lists folders with.
+/// Lists folders for the walk.
 pub(super) struct Lister<'scope, 'env> {
     ahead: &'scope Ahead<'scope>,
     scope: &'scope Scope<'scope, 'env>,
@@ -67,7 +67,7 @@ pub(super) struct Lister<'scope, 'env> {
 }
 
 impl Lister<'_, '_> {
-    /// Returns what a folder holds.
+    /// Returns the files of a folder.
     pub(super) fn list(&mut self, folder: &[u8]) -> Listed {
         let files = self.ahead.take(folder)?;
         if self.ahead.tree.is_on_disk() {
@@ -76,7 +76,7 @@ impl Lister<'_, '_> {
         Ok(files)
     }
 
-    /// Has the folders in a folder listed.
+    /// Queues the folders in a folder for the thread.
     fn expect(&mut self, folder: &[u8], files: &Listing) {
         let folders = files.iter().filter(|(_, file)| file.kind == Kind::Dir);
         let folders = folders.map(|(name, _)| path::join(folder, name)).rev();
@@ -89,7 +89,7 @@ impl Lister<'_, '_> {
         if count >= WORTH && !self.has_thread {
             let ahead = self.ahead;
             let thread = thread::Builder::new().name("list".to_owned());
-            // Without the thread the walk does it all.
+            // Without a thread, the walk lists all folders itself.
             self.has_thread = thread.spawn_scoped(self.scope, || ahead.work()).is_ok();
         }
     }
@@ -101,14 +101,14 @@ impl Ahead<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits.
+    /// Wakes the other side if it waits.
     fn wake(&self, state: &mut State) {
         if std::mem::take(&mut state.is_awaited) {
             self.changed.notify_all();
         }
     }
 
-    /// Waits until `is_ready`, which only the other one can bring about.
+    /// Waits until `is_ready`, which only the other side can bring about.
     fn wait<'s>(
         &'s self,
         mut state: MutexGuard<'s, State>,
@@ -121,7 +121,7 @@ impl Ahead<'_> {
         state
     }
 
-    /// Returns what a folder holds, waiting for the thread if that is at it.
+    /// Returns the files of a folder. Waits for the thread if it is listing that folder.
     fn take(&self, folder: &[u8]) -> Listed {
         let mut state = self.lock();
         if state.begun.contains_key(folder) {
@@ -134,7 +134,7 @@ impl Ahead<'_> {
                 return listed;
             }
         } else {
-            // What the walk has passed by is not to be listed any more: the next one is last.
+            // The next folder is last, so those after this one were passed by and are dropped.
             if let Some(at) = state.expected.iter().rposition(|expected| expected == folder) {
                 state.expected.truncate(at);
             }
@@ -143,7 +143,7 @@ impl Ahead<'_> {
         self.tree.list(folder)
     }
 
-    /// Lists what is expected until the walk is over.
+    /// Lists the queued folders until the walk is over.
     fn work(&self) {
         let mut state = self.lock();
         loop {
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::source::{Fetched, SourceFile};
 
-    /// A tree of folders; those with `!` in their name cannot be read.
+    /// A tree of folders; folders with `!` in their name cannot be read.
     #[derive(Debug)]
     struct Folders(BTreeMap<Vec<u8>, Vec<&'static str>>);
 
@@ -221,7 +221,7 @@ mod tests {
         Folders(children.into_iter().chain([(Vec::new(), NAMES.to_vec())]).collect())
     }
 
-    /// Walks all folders but those that `skips` names.
+    /// Walks all folders but `skips`.
     fn walk(lister: &mut Lister<'_, '_>, skips: &[u8]) -> Result<Vec<Vec<u8>>, CopyError> {
         let (mut found, mut stack) = (Vec::new(), vec![Vec::new()]);
         while let Some(folder) = stack.pop() {

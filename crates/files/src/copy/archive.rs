@@ -1,10 +1,10 @@
-//! ADD of local archives: what is in them goes into the layer, without unpacking them anywhere.
+//! ADD of local archives: their files go straight into the layer and are not unpacked on disk.
 //!
-//! Names are taken as in a chroot at the destination: neither `..`, nor an absolute
-//! name, nor a symbolic link leads out of it.
+//! Names are resolved as in a chroot at the destination: neither `..`, nor an absolute name, nor a
+//! symbolic link leads out of it.
 //!
-//! **Source** — Dockerfile reference § ADD; moby/go-archive 0.1 § Unpack, for what the reference
-//! leaves open.
+//! **Source** — Dockerfile reference § ADD; moby/go-archive 0.1 § Unpack where the reference is
+//! silent.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::source::Content;
 use crate::stamp::ContextFile;
 
-/// Mode of folders that the archive needs and has no entries for.
+/// The mode of folders that have no entry in the archive.
 const IMPLIED_MODE: u32 = 0o755;
 
 /// A file that holds a tar archive.
@@ -35,8 +35,8 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Returns the archive that the regular file `path` is, `None` if it is none: its first
-    /// header cannot be read. Whatever is wrong after that is an error once it is unpacked.
+    /// Returns the regular file `path` as an archive; `None` if its first header is not one. Later
+    /// faults are errors of the unpacking.
     pub(crate) fn detect(context: &Context, path: &[u8]) -> Result<Option<Self>, CopyError> {
         let (file, hashed) = context.read(path)?;
         let archive = Self { path: path.to_vec(), file, hash: hashed.hash };
@@ -48,12 +48,12 @@ impl Archive {
         Ok(is_first_entry(first).then_some(archive))
     }
 
-    /// Returns the file as it was found.
+    /// Returns the file of the archive, with its stamp.
     pub(crate) fn file(&self) -> &ContextFile {
         &self.file
     }
 
-    /// Returns the hash of the file as it is, compressed.
+    /// Returns the hash of the file, compressed as it is.
     pub(crate) fn hash(&self) -> &ContentHash {
         &self.hash
     }
@@ -77,7 +77,7 @@ impl Archive {
         ShownPath(self.path.clone())
     }
 
-    /// Stages everything below the folder `base`. `number` is what the contents are found by.
+    /// Stages all files below the folder `base`. Their contents are found by `number`.
     pub(crate) fn stage(
         &self,
         context: &Context,
@@ -94,7 +94,7 @@ impl Archive {
             self.stage_entry(raw, content, base, owner, default_mtime, stage)?;
             position += 1;
         }
-        // Whether all of that was read from the file that was hashed.
+        // Fails if the file has changed since it was hashed.
         context.reopen(&self.file).map(drop)
     }
 
@@ -109,11 +109,11 @@ impl Archive {
     ) -> Result<(), CopyError> {
         let named = path::clean(&raw.name, DotDot::Clamp).map_err(CopyError::path(&raw.name))?;
         if named.is_empty() {
-            // The archive's root: the destination stays as it is.
+            // The archive's root does not change the destination.
             return Ok(());
         }
         let folder = stage.resolve(base, path::parent(&named), true)?;
-        // Whoever owns the rest, folders that nobody mentions are root's.
+        // Folders without an entry belong to root, whatever the owner of the others.
         let implied = NewDir { mode: IMPLIED_MODE, owner: (0, 0), mtime: default_mtime };
         stage.make_dirs(&folder, &implied)?;
         let at = path::join(&folder, path::file_name(&named));
@@ -127,7 +127,7 @@ impl Archive {
         }
     }
 
-    /// Stages a further name of a file that stands earlier in the archive.
+    /// Stages a further name of an earlier file of the archive.
     fn stage_link(
         &self,
         at: Vec<u8>,
@@ -144,7 +144,7 @@ impl Archive {
             _ => return Err(self.bad_link(at, target)),
         };
         match same {
-            // Neither a symbolic link nor a device is anything but what it says.
+            // A second symbolic link or device is as good as a further name of the first.
             Some(file) => stage.put(at, file),
             None if stage.link(at.clone(), &found)? => Ok(()),
             None => Err(self.bad_link(at, target)),
@@ -159,7 +159,7 @@ impl Archive {
         }
     }
 
-    /// Writes the files of the archive that are wanted, by their position.
+    /// Writes the `wanted` files of the archive, which are given by position.
     pub(crate) fn write(
         &self,
         context: &Context,
@@ -186,12 +186,12 @@ impl Archive {
     }
 }
 
-/// Returns what a layer says of an entry.
+/// Returns the metadata that an entry gets in the layer.
 fn layer_meta(meta: Meta, owner: Option<(u32, u32)>, kind: &Kind) -> Meta {
     let (uid, gid) = owner.unwrap_or((meta.uid, meta.gid));
     let is_link = matches!(kind, Kind::Symlink { .. });
     let mode = if is_link { 0o777 } else { meta.mode };
-    // As in the reference: an archive that knows no time, or one before 1970, gives 1970.
+    // As in the reference: no time, or a time before 1970, becomes 1970.
     let mtime = if meta.mtime.secs < 0 { Mtime::default() } else { meta.mtime };
     Meta { mode, uid, gid, mtime, xattrs: capability::exported(&meta.xattrs) }
 }

@@ -1,4 +1,4 @@
-//! What a selection is given, and what it tells beside its result.
+//! The input of a selection beside the request, and its warnings.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,21 +9,20 @@ use xbuild_model::StepFailure;
 use super::origin::Origin;
 use crate::context::Context;
 
-/// What a selection needs beside the request.
+/// The input of a selection beside the request.
 pub struct CopyEnv<'a> {
-    /// Where the sources are; `None` for WORKDIR, and for a COPY of inline files only.
+    /// The origin of the sources; `None` for WORKDIR, and for a COPY of inline files only.
     pub origin: Option<Origin>,
-    /// The folders that the remote sources of the request were fetched to, in their order.
+    /// The folders with the remote sources of the request, in their order.
     pub remotes: &'a [Arc<Context>],
-    /// The modification time of what is made and not copied: parent folders, inline files.
+    /// The modification time of files that are made and not copied: parent folders, inline files.
     pub default_mtime: Mtime,
-    /// Reads `etc/passwd` and `etc/group` of the image below. Asked only if a name has to be
-    /// looked up.
+    /// Reads `etc/passwd` and `etc/group` of the image below. Called only to look up a name.
     pub read_file: &'a ReadFile<'a>,
 }
 
-/// Reads a file of an image by its path from the root: `None` if there is no regular file, an
-/// error if it is larger than [`xbuild_model::passwd::MAX_SIZE`].
+/// Reads a file of an image by its path from the root. Returns `None` if it is not a regular file,
+/// and an error if it is larger than [`xbuild_model::passwd::MAX_SIZE`].
 pub type ReadFile<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, StepFailure> + 'a;
 
 impl fmt::Debug for CopyEnv<'_> {
@@ -37,11 +36,11 @@ impl fmt::Debug for CopyEnv<'_> {
     }
 }
 
-/// What is worth telling the user.
+/// A warning for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyWarning {
-    /// A user or group name is unknown to the image: the owner is 0 (or the user's own group).
+    /// The image does not know a user or group, so the owner is 0, or the group is the user's own.
     UnknownOwner {
         /// The name.
         name: String,

@@ -20,10 +20,10 @@ pub(crate) use xbuild_testkit::requests::copy as request;
 use super::{CopyEnv, LayerSource, Origin, Prepared, select};
 use crate::{Context, CopyError, IgnoreRules};
 
-/// The time of what is made and not copied.
+/// The time of files that are made and not copied.
 pub(crate) const MADE: Mtime = Mtime { secs: 777, nanos: 0 };
 
-/// Returns the layer that a text describes; every file has the time `secs`.
+/// Returns the layer of a text. Every file has the time `secs`.
 pub(crate) fn layer_at(text: &str, secs: i64) -> Vec<u8> {
     let mut writer = LayerWriter::new(Vec::new());
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -90,7 +90,7 @@ pub(crate) fn tree(layers: &[Vec<u8>]) -> Tree {
     tree
 }
 
-/// Returns the text of what a layer says, by path.
+/// Returns the text of a layer, by path.
 pub(crate) fn describe(layer: &[u8]) -> String {
     let mut lines = BTreeMap::new();
     let mut reader = LayerReader::new(layer);
@@ -115,7 +115,7 @@ pub(crate) fn describe(layer: &[u8]) -> String {
                 (path, line)
             }
         };
-        // A mark and the folder that it is about have one path.
+        // A mark and its folder have the same path.
         lines.entry(path).or_insert_with(Vec::new).push(line);
     }
     lines.into_values().flatten().collect::<Vec<_>>().join("\n")
@@ -149,7 +149,7 @@ pub(crate) fn read_file(path: &[u8]) -> Result<Option<Vec<u8>>, StepFailure> {
     })
 }
 
-/// Works out what a step does on top of a tree.
+/// Prepares a step on top of a tree.
 pub(crate) fn prepare(
     parent: Option<&Tree>,
     origin: Option<Origin>,
@@ -168,13 +168,13 @@ pub(crate) fn write(prepared: &Prepared) -> Result<Vec<u8>, CopyError> {
     Ok(layer)
 }
 
-/// Returns what a COPY of a context writes, or the error as it is shown.
+/// Returns the files that a COPY of a context writes, or its error message.
 pub(crate) fn run(parent: &[&str], folder: &Folder, line: &str) -> Result<String, String> {
     let origin = Origin::Context(folder.context.clone());
     run_op(parent, Some(origin), &FileOp::Copy(request(line)))
 }
 
-/// Returns what a step writes, or the error as it is shown.
+/// Returns the files that a step writes, or its error message.
 pub(crate) fn run_op(
     parent: &[&str],
     origin: Option<Origin>,

@@ -1,15 +1,15 @@
-//! Keys of files: what is written where, as a hash.
+//! Keys: hashes of files and their places.
 
 use sha2::{Digest as _, Sha256};
 use xbuild_layer::{ContentHash, Kind};
 
 use super::staged::Staged;
 
-/// A key in the making: fields with a tag and their length, so that none runs into the next.
+/// An unfinished key. Each field has a tag and its length, so fields cannot run into each other.
 pub(super) struct Key(pub(super) Sha256);
 
 impl Key {
-    /// Adds what a file is and holds, and its attributes; neither mode nor owner.
+    /// Adds the kind, contents and attributes of a file, but neither mode nor owner.
     pub(super) fn file(&mut self, file: &Staged) {
         for (name, value) in &file.meta.xattrs {
             self.field(b'x', name);

@@ -1,4 +1,4 @@
-//! What is written, file by file, for comparing it with what was written another time.
+//! The list of written files, for comparing it with the list of another build.
 
 use sha2::{Digest as _, Sha256};
 use xbuild_layer::Kind;
@@ -10,7 +10,7 @@ use super::sources::Sources;
 use super::staged::Staged;
 use crate::source::Content;
 
-/// Calls `visit` for each file that is no folder, see [`xbuild_model::seam::Selection::files`].
+/// Calls `visit` for each file, folders excepted, see [`xbuild_model::seam::Selection::files`].
 pub(super) fn visit(outline: &Outline, sources: &Sources, visit: &mut dyn FnMut(&[u8], u64)) {
     let mut in_image = Vec::new();
     for (path, file) in outline.files().filter(|(_, file)| file.kind != Kind::Dir) {
@@ -28,8 +28,8 @@ pub(super) fn visit(outline: &Outline, sources: &Sources, visit: &mut dyn FnMut(
     }
 }
 
-/// Returns a short hash of a file. Owners are left out: names of them are looked up in the layers
-/// below, which is no change of the file.
+/// Returns a short hash of a file. It leaves out the owner: a name of an owner is looked up in the
+/// layers below, which does not change the file.
 fn hash(file: &Staged, sources: &Sources) -> u64 {
     let mut key = Key(Sha256::new());
     key.numbers([file.meta.mode, 0, 0]);
@@ -49,7 +49,7 @@ mod tests {
     use super::super::Origin;
     use super::super::fixture::{folder, prepare, request, stack};
 
-    /// Returns what a COPY of a context with these files lists.
+    /// Returns the list of a COPY of a context with these files.
     fn list(files: &str, request: CopyRequest) -> BTreeMap<String, u64> {
         let folder = folder(files, "");
         let origin = Origin::Context(folder.context.clone());

@@ -1,12 +1,12 @@
 //! COPY, ADD, WORKDIR and mounts of a context: which files a step puts where.
 //!
-//! Nothing is unpacked. The sources are looked at (a [`Context`] folder, or the [`Tree`] of other
-//! layers), their destinations are resolved against the tree of the layers below, and the result
-//! is a list of entries, sorted, with a content key. Only then, if nobody has made that layer
-//! before, the entries are written with their contents.
+//! Nothing is unpacked. The sources are listed from a [`Context`] folder or from the [`Tree`] of
+//! other layers. Their destinations are resolved against the tree of the layers below. The result
+//! is a sorted list of entries with a content key. The entries are written with their contents only
+//! if no earlier step has that key.
 //!
-//! **Source** — Dockerfile reference § COPY, ADD, WORKDIR; where it is silent, what BuildKit
-//! (2026-08) does, see the conformance cases.
+//! **Source** — Dockerfile reference § COPY, ADD, WORKDIR. Where it is silent: the behaviour of
+//! BuildKit (2026-08), see the conformance cases.
 
 mod ahead;
 mod archive;
@@ -43,7 +43,7 @@ use stage::Stage;
 use staged::NewDir;
 use survey::Survey;
 
-/// What a COPY, ADD or WORKDIR writes.
+/// The files that a COPY, ADD or WORKDIR writes.
 #[derive(Debug)]
 pub struct Prepared {
     outline: Outline,
@@ -59,42 +59,42 @@ impl Prepared {
         &self.key
     }
 
-    /// Returns the hash that [`take_survey`] returns as long as this is what would be prepared, if there
-    /// is one that is worth keeping.
+    /// Returns the survey, if there is one that is worth keeping. As long as [`take_survey`]
+    /// returns the same hash, the step would prepare the same files.
     pub fn survey(&self) -> Option<&Digest> {
         self.survey.as_ref()
     }
 
-    /// Returns whether there is nothing to write.
+    /// Returns whether the step writes nothing.
     pub fn is_empty(&self) -> bool {
         self.outline.is_empty()
     }
 
-    /// Returns how many entries are written.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.outline.len()
     }
 
-    /// Calls `visit` for what is written and is no folder, see
+    /// Calls `visit` for each file that is written, folders excepted, see
     /// [`xbuild_model::seam::Selection::files`].
     pub fn files(&self, visit: &mut dyn FnMut(&[u8], u64)) {
         listing::visit(&self.outline, &self.sources, visit);
     }
 
-    /// Returns what the user should know.
+    /// Returns the warnings for the user.
     pub fn warnings(&self) -> &[CopyWarning] {
         &self.warnings
     }
 
     /// Writes the entries of the layer; the caller finishes the writer.
     ///
-    /// **Errors** — [`CopyError::Changed`] if a source was written to since it was selected.
+    /// **Errors** — [`CopyError::Changed`] if somebody wrote to a source after the selection.
     pub fn write<W: Write>(&self, writer: &mut IndexedWriter<W>) -> Result<(), CopyError> {
         self.outline.write(&self.sources, writer)
     }
 }
 
-/// Returns whether [`select`] looks at the layers below. If not, they need not even be indexed.
+/// Returns whether [`select`] needs the layers below. If not, they need not even be indexed.
 pub fn needs_parent(op: &FileOp) -> bool {
     match op {
         FileOp::Copy(request) => !request.is_linked(),
@@ -103,8 +103,8 @@ pub fn needs_parent(op: &FileOp) -> bool {
     }
 }
 
-/// Returns a hash of all that a step would look at in its context, if one says it all; only file
-/// systems are asked, no file is read.
+/// Returns a hash of everything that a step looks at in its context; `None` if no hash covers it.
+/// Only names and stamps are read, no contents.
 ///
 /// **Errors** — some of those of [`select`].
 pub fn take_survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, CopyError> {
@@ -116,9 +116,9 @@ pub fn take_survey(context: &Context, op: &FileOp) -> Result<Option<Digest>, Cop
     }
 }
 
-/// Works out what a step writes on top of `parent`, `None` for nothing (`FROM scratch`).
+/// Determines the files that a step writes on top of `parent`; `None` for `FROM scratch`.
 ///
-/// The files of a context that are needed are read once, to hash them.
+/// Files of a context are read once if their hash is not known.
 pub fn select(
     env: &CopyEnv<'_>,
     parent: Option<&Tree>,
@@ -145,8 +145,8 @@ pub fn select(
     Ok(Prepared { outline, key, sources, warnings, survey: survey.map(Survey::finish) })
 }
 
-/// Makes the folder of a WORKDIR. Owned by USER, as measured, unlike what COPY makes. So are the
-/// folders that a `..` in the path leaves again: as in the reference they are made too.
+/// Makes the folder of a WORKDIR. It belongs to USER, as measured; folders that COPY makes do not.
+/// The folders before a `..` in the path are made as well, as in the reference.
 fn make_dir(
     env: &CopyEnv<'_>,
     request: &MakeDir,

@@ -1,4 +1,4 @@
-//! Where a step copies from: a build context, or the layers of an image or stage.
+//! The origin of a step's files: a build context, or the layers of an image or stage.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,22 +11,22 @@ use crate::CopyError;
 use crate::context::Context;
 use crate::source::{Content, Fetched, Listing, SourceFile, SourceTree};
 
-/// The files that a request copies from.
+/// The origin of the files of a request.
 #[derive(Debug, Clone)]
 pub enum Origin {
     /// A folder of this machine.
     Context(Arc<Context>),
     /// A stack of layers.
     Layers {
-        /// What they hold together.
+        /// The merged tree of the layers.
         tree: Tree,
-        /// Their contents.
+        /// The contents of the layers.
         source: Arc<dyn LayerSource>,
     },
 }
 
 impl Origin {
-    /// Returns the folder, if it is one.
+    /// Returns the context; `None` for layers.
     pub fn context(&self) -> Option<&Arc<Context>> {
         match self {
             Self::Context(context) => Some(context),
@@ -40,8 +40,8 @@ pub trait LayerSource: Send + Sync + std::fmt::Debug {
     /// Opens the layer that [`Tree::apply`] was given with this number.
     fn open_layer(&self, number: u32) -> Result<LayerReader<Box<dyn Read + Send>>, StepFailure>;
 
-    /// Opens the regular file at a position of that layer, if it need not be read for that. The
-    /// file may turn out to be another one.
+    /// Opens the regular file at a position of that layer, if that is possible without reading the
+    /// layer. Its contents may differ from the layer.
     fn open_file(&self, number: u32, position: u32) -> Option<File>;
 }
 

@@ -1,4 +1,4 @@
-//! What is written, in which order, and the key that says whether it was written before.
+//! The files that a step writes, their order, and their key.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::context::Hashed;
 use crate::source::Content;
 use crate::stamp::ContextFile;
 
-/// Files that a thread reads before it asks for more: most are small.
+/// Files of one task of a thread: most files are small.
 const GROUP: usize = 16;
 
 /// A file to write.
@@ -33,7 +33,7 @@ impl Planned<'_> {
     }
 }
 
-/// All that is written.
+/// Everything that a step writes.
 #[derive(Debug)]
 pub(crate) struct Outline {
     marks: Vec<Change>,
@@ -46,7 +46,7 @@ impl Outline {
         Self { marks, files }
     }
 
-    /// Returns what writes a whole tree anew.
+    /// Returns the outline of a whole tree.
     pub(crate) fn of_tree(tree: &Tree) -> Self {
         let mut first_names: BTreeMap<(u32, u32), Vec<u8>> = BTreeMap::new();
         let mut files = Files::new();
@@ -68,9 +68,9 @@ impl Outline {
         Self::new(Vec::new(), files)
     }
 
-    /// Reads the files of contexts that were never read, on all cores, to know their contents.
+    /// Reads the files of contexts whose hash is not known, on all cores.
     ///
-    /// A file that was written to since it was found is taken as it is now.
+    /// A file that has changed since it was found is taken as it is now.
     pub(super) fn hash_contents(&mut self, sources: &Sources) -> Result<(), CopyError> {
         let mut groups: Vec<Vec<Unread<'_>>> = Vec::new();
         let files = self.files.values_mut();
@@ -96,7 +96,7 @@ impl Outline {
         Ok(())
     }
 
-    /// Gives further names of a file the attributes of the first.
+    /// Gives all names of a file the attributes of the first one.
     fn share_attributes(&mut self) {
         let mut of_files = BTreeMap::new();
         for (path, file) in &self.files {
@@ -116,7 +116,7 @@ impl Outline {
         }
     }
 
-    /// Returns whether the stamps of all files of contexts tell of any change to them.
+    /// Returns whether any change to a file of a context would change its stamp.
     pub(super) fn is_settled(&self, sources: &Sources) -> bool {
         self.files.values().all(|file| match &file.content {
             Content::Context(file) => sources.context(file).is_settled(file),
@@ -124,7 +124,7 @@ impl Outline {
         })
     }
 
-    /// Returns what is written, by path ascending.
+    /// Returns the files, by path ascending.
     pub(super) fn files(&self) -> impl Iterator<Item = (&[u8], &Staged)> {
         self.files.iter().map(|(path, file)| (path.as_slice(), &**file))
     }
@@ -137,15 +137,16 @@ impl Outline {
         self.len() == 0
     }
 
-    /// Returns how many entries are written.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.marks.len() + self.files.len()
     }
 
-    /// Returns the key of what is written where: everything but modification times, and contents
-    /// by their hash.
+    /// Returns the key of the files and their places. It covers everything but modification times;
+    /// contents count by their hash.
     pub(crate) fn key(&self, sources: &Sources) -> Digest {
-        // Changes with the meaning of what follows, so that old keys are not taken for new ones.
+        // The version changes with the meaning of the fields, so that an old key never equals a new
+        // one.
         let mut key = Key(Sha256::new_with_prefix("xbuild files 1\n"));
         for mark in &self.marks {
             match mark {
@@ -166,9 +167,9 @@ impl Outline {
         Digest::from_sha256(key.0.finalize().into())
     }
 
-    /// Writes everything: first what has no contents, by path, so that folders come before what
-    /// is in them; then regular files, those of layers and archives in the order in which they
-    /// stand there, so that each is read once and nothing is kept; at last further names.
+    /// Writes everything. Files without contents come first, by path, so that folders come before
+    /// their files. Regular files are next; those of layers and archives have the order of their
+    /// layer or archive, so that each is read once and nothing is kept. Further names are last.
     pub(crate) fn write(
         &self,
         sources: &Sources,
@@ -193,7 +194,7 @@ impl Outline {
                 Content::Context(file) => {
                     let mut contents = sources.context(file).reopen(file)?;
                     let result = sink.put(&planned.entry(), &mut contents, hash);
-                    // A file that changed is the better explanation of what failed.
+                    // That a file changed explains more than the failure it caused.
                     contents.check()?;
                     result?;
                 }
@@ -214,7 +215,7 @@ impl Outline {
         }
         for (number, wanted) in in_archives {
             let wanted = wanted.into_iter().filter_map(|(position, mut files)| {
-                // An archive is unpacked to one place: each of its files has one.
+                // An archive is unpacked to one place, so each of its files is written once.
                 Some((position, files.pop()?.entry()))
             });
             let archive = &sources.archives[number];
@@ -227,7 +228,7 @@ impl Outline {
     }
 }
 
-/// What is found out about a file of a context by reading it.
+/// The parts of a file of a context that reading it determines.
 struct Unread<'a> {
     file: &'a mut ContextFile,
     kind: &'a mut Kind,
@@ -244,11 +245,11 @@ impl<'a> Unread<'a> {
     }
 }
 
-/// What is wanted of each layer or archive: by position, the files that get those contents.
+/// The files to write, by the layer or archive of their contents, and by position in it.
 type Wanted<'a, N> = BTreeMap<N, BTreeMap<u32, Vec<Planned<'a>>>>;
 
-/// Writes one file for each position of a layer, which is read at most once: not for files that can
-/// be opened by themselves. A file that is wanted in several places is written once each time.
+/// Writes one file for each position of a layer. The layer is read at most once, and not at all for
+/// files that can be opened by themselves. A file with several places is written once in each call.
 fn write_from_layer(
     number: u32,
     wanted: &mut BTreeMap<u32, Vec<Planned<'_>>>,

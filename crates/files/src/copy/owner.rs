@@ -7,9 +7,9 @@ use crate::CopyError;
 
 /// Returns uid and gid of a `user[:group]`.
 ///
-/// A number stands for itself, and without a group for the group of the same number; a name is
-/// looked up and brings its primary group. A name that is unknown is 0, with a warning; an unknown
-/// group leaves what the user brought.
+/// A number stands for itself; without a group, it is the group as well. A name is looked up, and
+/// brings its primary group. An unknown user is 0, with a warning; an unknown group is ignored,
+/// with a warning.
 pub(super) fn look_up(
     text: &str,
     read_file: &ReadFile<'_>,
@@ -55,9 +55,9 @@ pub(super) fn look_up(
     Ok((uid, gid))
 }
 
-/// Returns uid and gid of a `user[:group]` of numbers.
+/// Returns uid and gid of a `user[:group]` with numbers.
 ///
-/// **Errors** — [`CopyError::OwnerOfLink`] if there is a name.
+/// **Errors** — [`CopyError::OwnerOfLink`] if one of them is a name.
 pub(super) fn numbers(text: &str) -> Result<(u32, u32), CopyError> {
     let (user, group) = split(text);
     let named = || CopyError::OwnerOfLink { text: text.to_owned() };
@@ -73,7 +73,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
     text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)))
 }
 
-/// Returns the number that a user or group is written as, `None` for a name.
+/// Returns the number of a user or group; `None` if it is a name.
 fn number(text: &str, part: &str) -> Result<Option<u32>, CopyError> {
     let unsigned = part.strip_prefix(['-', '+']).unwrap_or(part);
     let is_number = !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Where entries go: a layer, or a folder.
+//! The output of entries: a layer, or a folder.
 
 use std::io::{self, Read, Write};
 
@@ -6,10 +6,10 @@ use xbuild_layer::{Change, ContentHash, Entry, IndexedWriter, LayerWriter};
 
 use crate::CopyError;
 
-/// Takes entries with their contents: a layer, or a folder.
+/// Takes entries with their contents.
 pub(crate) trait EntrySink {
-    /// Takes a file; `contents` are those of a regular one, and empty for all others. `hash` is
-    /// that of the contents, if it is known.
+    /// Takes a file with its `contents`, which are empty unless it is a regular file. `hash` is the
+    /// hash of the contents, if it is known.
     fn put(
         &mut self,
         entry: &Entry,

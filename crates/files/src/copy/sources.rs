@@ -1,4 +1,4 @@
-//! Where the contents of staged files are read from.
+//! The input of the contents of staged files.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::origin::{LayerSource, Origin};
 use crate::context::Context;
 use crate::stamp::ContextFile;
 
-/// Where contents are read from.
+/// The input of the contents of staged files.
 #[derive(Debug)]
 pub(crate) struct Sources {
     origin: Option<Origin>,
@@ -20,7 +20,7 @@ impl Sources {
         Self { origin: origin.cloned(), remotes: remotes.to_vec(), archives: Vec::new() }
     }
 
-    /// Returns the context that a file was found in.
+    /// Returns the context of a file.
     pub(super) fn context(&self, file: &ContextFile) -> &Context {
         match (file.context(), &self.origin) {
             (0, Some(Origin::Context(context))) => context,

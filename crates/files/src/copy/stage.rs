@@ -1,4 +1,4 @@
-//! The files that a step makes, seen together with those of the image below.
+//! The files that a step makes, on top of those of the image below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -11,12 +11,12 @@ use super::staged::{Files, NewDir, Staged};
 use crate::CopyError;
 use crate::resolve::resolve;
 
-/// The tree of the image below, with what the step has made so far on top of it.
+/// The tree of the image below, with the files that the step has made so far on top of it.
 #[derive(Debug)]
 pub(crate) struct Stage<'t> {
     parent: Option<&'t Tree>,
     files: Files,
-    /// Paths at and below which nothing of the image below is left.
+    /// Paths where the files of the image below are gone, with all files below these paths.
     masked: BTreeSet<Vec<u8>>,
     /// The further names of a staged regular file.
     links: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
@@ -27,7 +27,7 @@ impl<'t> Stage<'t> {
         Self { parent, files: BTreeMap::new(), masked: BTreeSet::new(), links: BTreeMap::new() }
     }
 
-    /// Returns what is at `path`, links not followed. The root always is a folder.
+    /// Returns the file at `path`. Links are not followed. The root is always a folder.
     pub(crate) fn look(&self, path: &[u8]) -> Option<(&Kind, &Meta)> {
         if let Some(file) = self.staged(path) {
             return Some((&file.kind, &file.meta));
@@ -41,7 +41,7 @@ impl<'t> Stage<'t> {
         path.is_empty() || matches!(self.look(path), Some((Kind::Dir, _)))
     }
 
-    /// Returns what the image below has at `path`, if it is still there.
+    /// Returns the file of the image below at `path`, unless it is gone.
     fn parent_node(&self, path: &[u8]) -> Option<&'t xbuild_layer::Node> {
         let node = self.parent?.lookup(path)?;
         (!self.is_masked(path)).then_some(node)
@@ -53,8 +53,8 @@ impl<'t> Stage<'t> {
             && ends.chain([path.len()]).any(|end| self.masked.contains(&path[..end]))
     }
 
-    /// Returns `path` with symbolic links followed as if `base` were the root; the last part is
-    /// followed only if asked. What does not exist is taken as it is written.
+    /// Returns `path` with symbolic links followed, as if `base` were the root. The last part is
+    /// followed if `follow_last` is set. Missing parts are taken literally.
     pub(crate) fn resolve(
         &self,
         base: &[u8],
@@ -70,7 +70,7 @@ impl<'t> Stage<'t> {
         Ok(path::join(base, &resolve(path, follow_last, follow)?))
     }
 
-    /// Makes the folder `path`, which has no symbolic links, and those above it that are missing.
+    /// Makes the folder `path` and its missing parents. The path has no symbolic links.
     pub(crate) fn make_dirs(&mut self, path: &[u8], new: &NewDir) -> Result<(), CopyError> {
         let mut missing = Vec::new();
         let mut at = path;
@@ -95,11 +95,11 @@ impl<'t> Stage<'t> {
         Ok(())
     }
 
-    /// Puts a file at `path`, in a folder that exists. What was there is gone with all below it,
-    /// unless both are folders.
+    /// Puts a file at `path`, in an existing folder. It replaces the file there and all files below
+    /// it, unless both are folders.
     ///
-    /// A name that begins with `.wh.` cannot be in a layer: there it means that something is
-    /// removed. As in the reference, that is what becomes of such a file.
+    /// A layer cannot hold a name that begins with `.wh.`: there it removes a file. As in the
+    /// reference, such a file does the same here.
     pub(crate) fn put(&mut self, path: Vec<u8>, file: Staged) -> Result<(), CopyError> {
         match whiteout::role(&path).map_err(CopyError::path(&path))? {
             Role::Plain => {}
@@ -119,8 +119,8 @@ impl<'t> Stage<'t> {
         self.insert(path, file)
     }
 
-    /// Gives the staged regular file `target` the further name `path`; the root of all its names
-    /// may be another. Returns false if there is no such file.
+    /// Gives the staged regular file `target` the further name `path`. Returns false if there is no
+    /// such file. The first of its names may be another one.
     pub(crate) fn link(&mut self, path: Vec<u8>, target: &[u8]) -> Result<bool, CopyError> {
         let target = match self.files.get(target).map(|file| &**file) {
             Some(Staged { kind: Kind::HardLink { target }, .. }) => target.clone(),
@@ -134,7 +134,7 @@ impl<'t> Stage<'t> {
             return Err(CopyError::path(&path)(EntryFault::Whiteout));
         }
         self.remove(&path);
-        // The target may have been below what was removed.
+        // Removing `path` may have removed the target.
         let Some(file) = self.files.get(&target) else { return Ok(false) };
         let kind = Kind::HardLink { target: target.clone() };
         let link = Staged::without_content(kind, file.meta.clone());
@@ -143,19 +143,20 @@ impl<'t> Stage<'t> {
         Ok(true)
     }
 
-    /// Returns the staged file at `path`, but not what the image below has there.
+    /// Returns the staged file at `path`; files of the image below do not count.
     pub(crate) fn staged(&self, path: &[u8]) -> Option<&Staged> {
-        // A walk stages mostly in order, and asks for what comes next: one comparison tells.
+        // A walk stages files mostly in order and asks for the next one, so one comparison is
+        // enough.
         let (last, _) = self.files.last_key_value()?;
         if **last < *path { None } else { self.files.get(path).map(|file| &**file) }
     }
 
-    /// Removes what is at `path`, with all below it.
+    /// Removes the file at `path` and all files below it.
     pub(crate) fn remove(&mut self, path: &[u8]) {
         if self.parent_node(path).is_some() {
             self.masked.insert(path.to_vec());
         } else if self.masked.is_empty() && self.staged(path).is_none() {
-            // Unless it was hidden, nothing is below what is not there.
+            // A missing file has no files below it, unless it was hidden.
             return;
         }
         let below = [path, b"/"].concat();
@@ -184,7 +185,7 @@ impl<'t> Stage<'t> {
         }
     }
 
-    /// Makes another of its names the one that has the contents of a file.
+    /// Moves the contents of a file to another of its names.
     fn move_contents(&mut self, path: &[u8], file: Staged) {
         let Some(mut names) = self.links.remove(path) else { return };
         let Some(heir) = names.pop_first() else { return };
@@ -197,14 +198,14 @@ impl<'t> Stage<'t> {
         self.links.insert(heir, names);
     }
 
-    /// Takes away what the image below has at `path`, but nothing that is staged.
+    /// Removes the file of the image below at `path`, but no staged file.
     fn hide(&mut self, path: Vec<u8>) {
         if self.parent_node(&path).is_some() {
             self.masked.insert(path);
         }
     }
 
-    /// Takes away what the image below has in `folder`.
+    /// Removes the files of the image below in `folder`.
     fn hide_contents(&mut self, folder: &[u8]) -> Result<(), CopyError> {
         if folder.is_empty() {
             let children = self.parent.into_iter().flat_map(|tree| tree.children(b""));
@@ -228,9 +229,9 @@ impl<'t> Stage<'t> {
         Ok(())
     }
 
-    /// Stages the folders that something is put into as the image below has them. Else whoever
-    /// unpacks the layer by itself would make them, with other modes and owners, and they would
-    /// hide those below.
+    /// Stages the parents of all files, as the image below has them. Without these entries, a tool
+    /// that unpacks the layer by itself would invent their modes and owners, which would then hide
+    /// those of the image below.
     fn repeat_folders(&mut self) {
         if self.parent.is_none() {
             return;
@@ -254,12 +255,12 @@ impl<'t> Stage<'t> {
         self.files.append(&mut repeated);
     }
 
-    /// Returns what has to be written: whiteouts, and files by path.
+    /// Returns the whiteouts, and the files by path.
     pub(crate) fn finish(mut self) -> (Vec<Change>, Files) {
         self.repeat_folders();
         let mut marks = Vec::new();
         for path in &self.masked {
-            // Below something that is gone nothing is left to be marked.
+            // A parent's whiteout covers it.
             if self.is_masked(path::parent(path)) {
                 continue;
             }

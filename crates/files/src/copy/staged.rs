@@ -6,30 +6,31 @@ use xbuild_layer::{ContentHash, Kind, Meta, Mtime};
 
 use crate::source::Content;
 
-/// A file to be written.
+/// A file to write.
 #[derive(Debug, Clone)]
 pub(crate) struct Staged {
-    /// What it is.
+    /// The kind.
     pub(crate) kind: Kind,
     /// Owner, mode, times, attributes.
     pub(crate) meta: Meta,
-    /// Where its contents are.
+    /// The place of its contents.
     pub(crate) content: Content,
-    /// Their hash; `None` also for contents in archives.
+    /// The hash of its contents; `None` also for contents in archives.
     pub(crate) hash: Option<ContentHash>,
 }
 
 impl Staged {
-    /// Makes one that is no regular file.
+    /// Makes a file that is not a regular file.
     pub(crate) fn without_content(kind: Kind, meta: Meta) -> Self {
         Self { kind, meta, content: Content::None, hash: None }
     }
 }
 
-/// Files by path. Nodes of the map are half empty as a rule: there may be a million of them.
+/// Files by path. They are boxed because the map's nodes are half empty, and there may be a million
+/// files.
 pub(crate) type Files = BTreeMap<Vec<u8>, Box<Staged>>;
 
-/// How folders are that are made because something goes into them.
+/// The metadata of new parent folders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewDir {
     pub(crate) mode: u32,

@@ -1,8 +1,9 @@
-//! All that a COPY looks at in a build context, as one hash.
+//! A hash of everything that a COPY looks at in a build context.
 //!
-//! Where the hash is what it was, the step writes what it wrote, and nothing has to be worked out.
-//! That is only so if the files' stamps tell of any change, see [`crate::context`]; modification
-//! times make it another hash although they are no part of a content key.
+//! As long as the hash stays the same, the step writes the same files, and they need not be
+//! determined again. This holds only if the files' stamps show every change, see
+//! [`crate::context`]. Modification times change the hash, although they are not part of a content
+//! key.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,14 +18,13 @@ use crate::CopyError;
 use crate::context::Context;
 use crate::source::{Listing, SourceFile, SourceTree, expand, not_found};
 
-/// Files from which on a survey is worth keeping: fewer are staged in the time that its record
-/// takes.
+/// Files from which on a survey is kept. Fewer files are staged in the time that the record takes.
 pub(crate) const WORTH: usize = 500;
 
-/// Folders that must be known before a second thread is worth it.
+/// Known folders from which on a second thread pays.
 const WORTH_THREADS: usize = 16;
 
-/// Returns whether a survey says all about what such a request looks at.
+/// Returns whether a survey covers everything that a request looks at.
 pub(super) fn covers(request: &CopyRequest) -> bool {
     !request.sources.is_empty()
         && !request.parents
@@ -33,11 +33,11 @@ pub(super) fn covers(request: &CopyRequest) -> bool {
         && request.unpack != Some(true)
 }
 
-/// A survey in the making.
+/// An unfinished survey.
 #[derive(Debug)]
 pub(super) struct Survey {
     sources: Sha256,
-    /// The hashes of the folders by path. The order in which they are looked at does not matter.
+    /// The hashes of the folders by path. The order of the walk does not matter.
     folders: Vec<(Vec<u8>, [u8; 32])>,
     files: usize,
 }
@@ -51,14 +51,14 @@ impl Survey {
         }
     }
 
-    /// Takes in what matches a source: its path, and where that leads to.
+    /// Adds a match of a source: its path, and the path that it leads to.
     pub(super) fn source(&mut self, matched: &[u8], path: &[u8], file: &SourceFile) {
         bytes(&mut self.sources, matched);
         add(&mut self.sources, path, file);
         self.files += 1;
     }
 
-    /// Takes in what a folder holds.
+    /// Adds the files of a folder.
     pub(super) fn folder(&mut self, path: &[u8], files: &Listing) {
         self.add(path.to_vec(), hash(files), files.len());
     }
@@ -68,7 +68,7 @@ impl Survey {
         self.files += files;
     }
 
-    /// Returns how many files were looked at.
+    /// Returns the number of files.
     pub(super) fn files(&self) -> usize {
         self.files
     }
@@ -83,9 +83,9 @@ impl Survey {
     }
 }
 
-/// Makes the survey of a request that [`covers`] says yes to, on all cores.
+/// Makes the survey of a request, on all cores. [`covers`] must be true for it.
 ///
-/// **Errors** — those of the step, which meets them again.
+/// **Errors** — those of the step itself, which will meet them again.
 pub(super) fn take(context: &Context, request: &CopyRequest) -> Result<Digest, CopyError> {
     let mut survey = Survey::new();
     let mut folders = Vec::new();
@@ -108,7 +108,7 @@ pub(super) fn take(context: &Context, request: &CopyRequest) -> Result<Digest, C
         let more = if walk.lock().todo.is_empty() { 0 } else { parallel::cores() - 1 };
         for _ in 0..more {
             let thread = thread::Builder::new().name("survey".to_owned());
-            // Without the thread the others do it all.
+            // Without a thread, the others do all the work.
             let _ = thread.spawn_scoped(scope, || walk.work(usize::MAX));
         }
         walk.work(usize::MAX);
@@ -120,7 +120,7 @@ pub(super) fn take(context: &Context, request: &CopyRequest) -> Result<Digest, C
     }
 }
 
-/// Looks at folders on several threads.
+/// Lists folders on several threads.
 struct Walk<'c> {
     context: &'c Context,
     state: Mutex<State>,
@@ -129,7 +129,7 @@ struct Walk<'c> {
 
 struct State {
     todo: Vec<Vec<u8>>,
-    /// How many threads are at a folder, which may hold more of them.
+    /// Threads that are listing a folder, where they may find more folders.
     busy: usize,
     survey: Survey,
     error: Option<CopyError>,
@@ -140,7 +140,7 @@ impl State {
         self.error.is_some() || (self.todo.is_empty() && self.busy == 0)
     }
 
-    /// Takes in what came of a folder.
+    /// Adds a listed folder.
     fn take(&mut self, folder: Vec<u8>, files: &Listing, hash: [u8; 32]) {
         let folders = files.iter().filter(|(_, file)| file.kind == Kind::Dir);
         self.todo.extend(folders.map(|(name, _)| path::join(&folder, name)));
@@ -154,7 +154,7 @@ impl Walk<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at folders until none is left, or until so many wait.
+    /// Lists folders until none is left, or until `enough` folders wait.
     fn work(&self, enough: usize) {
         let mut state = self.lock();
         while !state.is_over() && state.todo.len() < enough {
@@ -178,18 +178,18 @@ impl Walk<'_> {
     }
 }
 
-/// Returns the hash of what a folder holds.
+/// Returns the hash of a folder's files.
 fn hash(files: &Listing) -> [u8; 32] {
     let mut hash = Sha256::new();
     files.iter().for_each(|(name, file)| add(&mut hash, name, file));
     hash.finalize().into()
 }
 
-/// Adds a file and everything by which it may be told from another one.
+/// Adds a file with all its properties that may change.
 fn add(hash: &mut Sha256, name: &[u8], file: &SourceFile) {
     let SourceFile { kind, meta, id, stamp } = file;
     bytes(hash, name);
-    // Plain values always have an encoding.
+    // Plain values can always be encoded.
     let encoded = postcard::to_allocvec(&(kind, meta, id, stamp)).unwrap_or_default();
     bytes(hash, &encoded);
 }
@@ -211,7 +211,7 @@ mod tests {
     use super::super::{CopyEnv, Origin, Sources, Stage, transfer};
     use super::*;
 
-    /// Returns the survey that comes of staging what a request copies.
+    /// Returns the survey of staging a request.
     fn staged(folder: &Folder, line: &str) -> Option<Digest> {
         let env = CopyEnv {
             origin: Some(Origin::Context(folder.context.clone())),
@@ -274,7 +274,7 @@ mod tests {
                 symlink("empty", root.join("link")).unwrap();
             },
             &|| fs::hard_link(root.join("c.txt"), root.join("d.txt")).unwrap(),
-            // The same size and times but for the one that nobody can set.
+            // The same size and times; only the time that nobody can set differs.
             &|| {
                 let time = fs::metadata(root.join("a")).unwrap().modified().unwrap();
                 make_files(root, "f a 0600 - Z");

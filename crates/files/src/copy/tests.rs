@@ -29,7 +29,7 @@ const IMAGE: &str = "
     f out/sub/keep 0600 1234:50 keep
 ";
 
-/// Runs a table of (image, line, what is written or a part of the error).
+/// Runs a table of (image, line, the written files or a part of the error).
 fn table(files: &str, cases: &[(&str, &str, Result<&str, &str>)]) {
     let folder = folder(files, "");
     for (image, line, expected) in cases {
@@ -81,7 +81,7 @@ fn folders_give_their_contents_and_merge() {
         &[
             ("", "COPY d /out", Ok(&format!("d out 0755 0:0 {contents}"))),
             ("", "COPY d/ /out/", Ok(&format!("d out 0755 0:0 {contents}"))),
-            // The destination keeps what it is, folders below it take after the source.
+            // The destination keeps its metadata; folders below it get that of the source.
             (IMAGE, "COPY d /out", Ok(&format!("d out 0711 1234:50 {contents}"))),
             ("", "COPY d/sub /", Ok("f g 0600 0:0 G")),
             ("d out 0755\nf out/sub 0644 0:0 x", "COPY d /out", Err("over \"out/sub\"")),
@@ -317,7 +317,7 @@ fn names_of_one_file_stay_together_within_a_source() {
         &[
             ("", "COPY d /", Ok("f a 0644 0:0 x\nh c a\nd sub 0755 0:0\nh sub/b a")),
             ("", "COPY d/a d/c /x/", Ok("d x 0755 0:0\nf x/a 0644 0:0 x\nf x/c 0644 0:0 x")),
-            // What replaces one of the names leaves the others alone.
+            // Replacing one of the names leaves the others alone.
             ("", "COPY d e /", Ok("f a 0600 0:0 y\nf c 0644 0:0 x\nd sub 0755 0:0\nh sub/b c")),
         ],
     );
@@ -379,7 +379,7 @@ fn special_files_and_modes_are_kept() {
     );
 }
 
-/// Times are kept; what is made gets the time that the build says.
+/// Copied files keep their times; made files get the default time.
 #[test]
 fn times_are_kept() {
     let made = folder("f d/f 0644 - x", "");
@@ -391,7 +391,7 @@ fn times_are_kept() {
     let prepared = prepare(Some(&parent), Some(Origin::Context(made.context)), &op).unwrap();
     let op = FileOp::Copy(request("COPY d/f /new/x"));
     let origin = Origin::Context(folder("f d/f 0644 - x", "").context);
-    // The folder of the origin is gone by now: it was read when it was selected.
+    // The origin's folder is gone now: it was read by the selection.
     assert!(prepare(None, Some(origin), &op).is_err());
     let layer = write(&prepared).unwrap();
     let mut reader = xbuild_layer::LayerReader::new(&layer[..]);
@@ -543,7 +543,7 @@ fn keys_say_what_is_written_where() {
     }
 }
 
-/// What is written after a change would not be what the key says.
+/// Files written after a change would not match the key.
 #[test]
 fn a_file_that_changes_meanwhile_is_an_error() {
     let made = folder("f a 0644 - before", "");
@@ -558,7 +558,7 @@ fn a_file_that_changes_meanwhile_is_an_error() {
     assert!(matches!(write(&again), Err(CopyError::Read { .. })));
 }
 
-/// Row 22 of the threat table, for copies: modes and owners are set in the layer, and nowhere else.
+/// Row 22 of the threat table, for copies: modes and owners are set in the layer and nowhere else.
 #[test]
 fn row_22_no_mode_or_owner_is_set_on_this_machine() {
     use std::os::unix::fs::MetadataExt as _;

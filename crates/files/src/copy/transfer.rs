@@ -27,7 +27,7 @@ use crate::source::{Content, FileId, Listing, SourceFile, SourceTree, expand, no
 /// Mode of an inline file.
 const INLINE_MODE: u32 = 0o644;
 
-/// What holds for all sources of a request.
+/// The settings of all sources of a request.
 struct Transfer<'s, 't> {
     stage: &'s mut Stage<'t>,
     dest: Vec<u8>,
@@ -37,11 +37,11 @@ struct Transfer<'s, 't> {
     mode: Option<ModeChange>,
     exclude: PatternList,
     default_mtime: Mtime,
-    /// Of what is looked at, if it says all.
+    /// The survey so far, if it covers the request.
     survey: Option<Survey>,
 }
 
-/// Stages all that a COPY or ADD writes; returns the survey of it, if there is one.
+/// Stages all files of a COPY or ADD. Returns the survey, if it covers the request.
 pub(super) fn copy(
     env: &CopyEnv<'_>,
     request: &CopyRequest,
@@ -147,13 +147,13 @@ pub(super) fn pick(
 struct Frame {
     /// Its path in the origin.
     from: Vec<u8>,
-    /// Its path below the source, empty for the source itself.
+    /// Its path below the source; empty for the source itself.
     below: Vec<u8>,
     /// Its path in the image.
     to: Vec<u8>,
-    /// What it is in the origin.
+    /// The file in the origin.
     file: SourceFile,
-    /// Whether it is staged already; if not, it is once something in it is.
+    /// Whether it is staged already. If not, it is staged with the first file in it.
     staged: bool,
     included: Matched,
     excluded: Matched,
@@ -161,8 +161,8 @@ struct Frame {
 }
 
 impl Transfer<'_, '_> {
-    /// Copies all that matches a source. `unpack` is offered each match, and returns whether it
-    /// has taken it.
+    /// Copies all matches of a source. `unpack` sees each match first, and returns whether it has
+    /// handled it.
     fn source(
         &mut self,
         tree: &dyn SourceTree,
@@ -178,7 +178,7 @@ impl Transfer<'_, '_> {
             (true, Some((start, kept))) => (clean(start)?, Some(clean(kept)?)),
             (true, None) => (Vec::new(), Some(clean(written)?)),
         };
-        // The part of a path that is kept is a pattern for all that is below the start.
+        // The kept part of a path is a pattern for the files below the start.
         let include = match &kept {
             Some(kept) if !kept.is_empty() => Some(
                 PatternList::new([kept])
@@ -209,14 +209,14 @@ impl Transfer<'_, '_> {
         Ok(())
     }
 
-    /// Copies what was fetched: a file, or all that is in the folder of a repository.
+    /// Copies a fetched file, or all files of a fetched repository.
     fn remote(
         &mut self,
         remote: &RemoteFiles,
         files: &Context,
         sources: &mut Sources,
     ) -> Result<(), CopyError> {
-        // A name of a URL is no pattern, whatever its characters.
+        // A name from a URL is never a pattern.
         let name = match &remote.source {
             RemoteSource::Http(http) => http.name.as_bytes(),
             RemoteSource::Git(_) => b"",
@@ -232,10 +232,11 @@ impl Transfer<'_, '_> {
         self.walk(files, name.to_vec(), file, to, None).map(drop)
     }
 
-    /// Returns where a file or folder goes, and makes the folders on the way.
+    /// Returns the path of a file or folder in the image, and makes missing parents.
     ///
-    /// The destination itself may be or lead through symbolic links of the image: they are
-    /// followed. A folder's contents go into the destination, which is made if it is missing.
+    /// Symbolic links of the image on the way to the destination are followed, and so is the
+    /// destination itself. The files of a folder go into the destination, which is made if it is
+    /// missing.
     fn target(&mut self, name: &[u8], is_dir: bool) -> Result<Vec<u8>, CopyError> {
         let parent = ModeChange::of_parents(self.mode.as_ref());
         let new = self.new_dir(parent);
@@ -258,7 +259,7 @@ impl Transfer<'_, '_> {
         NewDir { mode, owner: self.owner.unwrap_or((0, 0)), mtime: self.default_mtime }
     }
 
-    /// Copies `file` with all below it to `to`; returns whether anything was.
+    /// Copies `file` and all files below it to `to`. Returns whether anything was copied.
     fn walk(
         &mut self,
         tree: &dyn SourceTree,
@@ -273,7 +274,7 @@ impl Transfer<'_, '_> {
         }
         match self.stage.look(&to) {
             Some((Kind::Dir, meta)) if !to.is_empty() => {
-                // It keeps all but its time, unlike folders below it.
+                // It gets the time of the source and keeps the rest, unlike the folders below it.
                 let meta = Meta { mtime: file.meta.mtime, ..meta.clone() };
                 self.stage.put(to.clone(), Staged::without_content(Kind::Dir, meta))?;
             }
@@ -304,7 +305,7 @@ impl Transfer<'_, '_> {
         Ok(files)
     }
 
-    /// Copies all that is in a folder; returns whether anything was.
+    /// Copies all files of a folder. Returns whether anything was copied.
     fn walk_folder(
         &mut self,
         tree: &dyn SourceTree,
@@ -313,7 +314,7 @@ impl Transfer<'_, '_> {
         include: Option<&PatternList>,
     ) -> Result<bool, CopyError> {
         let mut found = include.is_none();
-        // The names that files with several of them were staged under.
+        // The staged names of files with several names.
         let mut links = HashMap::new();
         let mut stack = vec![top];
         while let Some(frame) = stack.last_mut() {
@@ -352,7 +353,7 @@ impl Transfer<'_, '_> {
         Ok(found)
     }
 
-    /// Stages the folders that something in them needs although they are not wanted themselves.
+    /// Stages parents that are not selected themselves, but that a selected file needs.
     fn stage_parents(&mut self, stack: &mut [Frame]) -> Result<(), CopyError> {
         for frame in stack.iter_mut().filter(|frame| !frame.staged) {
             let meta = match self.stage.look(&frame.to) {
@@ -411,7 +412,7 @@ impl Transfer<'_, '_> {
         )
     }
 
-    /// Returns owner, mode, times and attributes that a file gets.
+    /// Returns the owner, mode, time and attributes of a file in the image.
     fn meta(&self, file: &SourceFile) -> Meta {
         let (uid, gid) = self.owner.unwrap_or((file.meta.uid, file.meta.gid));
         let mode = match (&file.kind, &self.mode) {
@@ -423,7 +424,7 @@ impl Transfer<'_, '_> {
         Meta { mode, uid, gid, mtime: file.meta.mtime, xattrs }
     }
 
-    /// Stages a file that stands in the Dockerfile.
+    /// Stages a file that is written in the Dockerfile.
     fn inline(&mut self, file: &InlineFile) -> Result<(), CopyError> {
         let name = file.name.as_bytes();
         let clean = path::clean(name, DotDot::Clamp).map_err(CopyError::path(name))?;
@@ -447,7 +448,7 @@ impl Transfer<'_, '_> {
         self.stage.put(to, staged)
     }
 
-    /// Stages what an archive holds, in the destination, which is a folder in any case.
+    /// Stages the files of an archive. The destination becomes a folder in any case.
     fn unpack(
         &mut self,
         context: &Context,

@@ -1,8 +1,8 @@
-//! Which files stand in for devices, and which only claim to.
+//! Telling stand-ins for devices from files that only claim to be stand-ins.
 //!
-//! Whoever may write to a file may give it the attribute, also users who in a real system could
-//! make no device. So only devices count that the command's root was seen to make, or that the
-//! layers below have already.
+//! Everyone who may write to a file can set the attribute, even users who could not make a device
+//! on a real system. So a device counts only if the command's root was seen making it, or if the
+//! layers below have it already.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,12 +16,12 @@ use xbuild_model::device::{ATTRIBUTE, Device};
 
 use crate::root::{Root, xattr};
 
-/// The devices that may be in an upper folder.
+/// The devices that an upper folder may have.
 pub(super) struct Devices<'a> {
     made: &'a BTreeSet<Device>,
     lowers: &'a [Root],
     hidden: &'a [PathBuf],
-    /// Those of the lower folders, found out when it first matters.
+    /// The devices of the lower folders, once they are needed.
     below: Option<BTreeSet<Device>>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Devices<'a> {
     }
 
     /// Returns the device that a file of the upper folder stands in for. A false claim is removed:
-    /// the folder will be a lower one, of which all claims count.
+    /// the folder will become a lower one, where all claims count.
     pub fn claimed(&mut self, file: &File) -> io::Result<Option<Device>> {
         let Some(value) = xattr(file.as_fd(), ATTRIBUTE)? else { return Ok(None) };
         if let Some(device) = Device::parse(&value)

@@ -8,7 +8,7 @@ use super::*;
 use crate::unpack::tests::owners;
 use crate::unpack::unpack;
 
-/// Folders as overlayfs would have them: the upper one first, then the lower ones, newest first.
+/// Folders of an overlay mount: the upper one, then the lower ones, newest first.
 struct Stack {
     temp: tempfile::TempDir,
     roots: Vec<Root>,
@@ -42,7 +42,7 @@ impl Stack {
     }
 }
 
-/// The changes of a layer, a word for each.
+/// Returns the changes of a layer, a word for each.
 fn changes(bytes: &[u8]) -> Vec<String> {
     let mut reader = LayerReader::new(bytes);
     let mut words = Vec::new();
@@ -102,7 +102,7 @@ fn what_is_gone_gets_a_whiteout() {
     for (layers, expected) in [
         (&[&["w a"][..], &["f a 1"]][..], &["-a"][..]),
         (&[&["w a"], &["d a 755"]], &["-a"]),
-        // Nothing is hidden, so nothing need be said.
+        // Nothing is hidden, so the layer says nothing.
         (&[&["w a"], &[]], &[]),
         (&[&["w a"], &["w a"], &["f a 1"]], &[]),
     ] {
@@ -115,11 +115,11 @@ fn a_folder_made_anew_hides_the_old_one() {
     let old: &[&str] = &["d a 755", "f a/old 1", "f a/same 1"];
     let anew: &[&str] = &["d a 755", "o a", "f a/same 1"];
     assert_eq!(changes(&stack(&[anew, old]).diff()), ["a/", "!a", "a/same"]);
-    // overlayfs marks each folder that it makes; without a predecessor that says nothing.
+    // overlayfs marks every folder that it makes. Without a predecessor the mark means nothing.
     assert_eq!(changes(&stack(&[anew]).diff()), ["a/", "a/same"]);
     assert_eq!(changes(&stack(&[anew, &["f a 1"]]).diff()), ["a/", "a/same"]);
     assert_eq!(changes(&stack(&[&["d a 755", "f a/x 1"], anew, old]).diff()), ["a/", "a/x"]);
-    // The opaque folder between hides what the lowest one has.
+    // The opaque folder in the middle hides that of the lowest layer.
     assert_eq!(changes(&stack(&[&["d a 755", "f a/old 1"], anew, old]).diff()), ["a/", "a/old"]);
 }
 
@@ -127,7 +127,7 @@ fn a_folder_made_anew_hides_the_old_one() {
 fn names_of_one_file_stay_together() {
     let upper: &[&str] = &["d d 755", "f d/a 1", "h d/b d/a", "h c d/a"];
     assert_eq!(changes(&stack(&[upper]).diff()), ["c", "d/", "d/a=c", "d/b=c"]);
-    // Also where one of the names was there before, just so.
+    // Also if one of the names already existed unchanged.
     let lower: &[&str] = &["f a 1"];
     assert_eq!(changes(&stack(&[&["f a 1", "h b a"], lower]).diff()), ["a", "b=a"]);
 }
@@ -187,7 +187,7 @@ fn a_diff_unpacks_to_the_same_folder() {
     let bytes = stack.diff();
     unpack(LayerReader::new(&bytes[..]), &root, owners()).unwrap();
     assert_eq!(listing(temp.path()), listing(&stack.temp.path().join("0")));
-    // Whoever does it, and however often: the bytes are the same.
+    // The bytes are the same for everyone and every time.
     assert_eq!(stack.diff(), bytes);
 }
 
@@ -230,7 +230,7 @@ fn lines(tree: &Tree) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The layer of a folder makes of the layers below what the folder shows on top of them.
+    /// The layer of a folder turns the layers below into what the folder shows on top of them.
     #[test]
     fn a_diff_applied_gives_the_same_tree(lower in any_layer(), upper in any_layer()) {
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -245,8 +245,8 @@ proptest! {
     }
 }
 
-/// Runs a script on a real overlay mount of the stack, in a user namespace. Returns whether there
-/// can be one here.
+/// Runs a script on a real overlay mount of the stack, in a user namespace. Returns false if this
+/// machine does not allow it.
 fn run_on_overlay(stack: &Stack, script: &str) -> bool {
     let top = stack.temp.path();
     for folder in ["work", "merged"] {
@@ -281,7 +281,7 @@ fn what_overlayfs_makes_of_a_command() {
         ("rm -r d", &["-d"]),
         ("mkdir n; touch n/x; rm -r n", &[]),
         ("chmod 600 f", &["f"]),
-        // Copied up, and as it was before.
+        // Copied up, and unchanged.
         ("chmod 600 f; chmod 644 f", &[]),
         ("cat f > x; touch -r f x; cat x > f; touch -r x f; rm x", &[]),
         ("echo 2 > d/sub/f", &["d/", "d/sub/", "d/sub/f"]),
@@ -333,7 +333,7 @@ fn claim(stack: &Stack, path: &[u8], value: &[u8]) {
     stack.roots[0].set_mtime(path, xbuild_layer::Mtime { secs: 1000, nanos: 0 }).unwrap();
 }
 
-/// The devices, and empty files, of what a command that made `made` left.
+/// Returns the devices and empty files in the layer of a command that made the devices `made`.
 fn devices_of(stack: &Stack, made: &[&[u8]]) -> Vec<String> {
     let root = stack.roots[0].stat(b"").unwrap();
     let devices = made.iter().map(|text| Device::parse(text).unwrap()).collect();
@@ -390,7 +390,7 @@ fn devices_of_the_layers_below_stay_devices() {
         claim(&stack, path, b"c 1 3");
     }
     stack.roots[0].chmod(b"mode", 0o600).unwrap();
-    // Empty, of the same mode and time.
+    // Empty files of the same mode and time.
     drop(stack.roots[0].create_new(b"file", 0o644).unwrap());
     stack.roots[0].set_mtime(b"file", xbuild_layer::Mtime { secs: 1000, nanos: 0 }).unwrap();
     assert_eq!(devices_of(&stack, &[]), ["file", "mode c 1 3", "new c 1 3"]);

@@ -42,7 +42,7 @@ fn an_archive_holds_what_is_visible() {
     assert_eq!(describe(&writer.finish().unwrap()), MERGED);
 }
 
-/// Returns what is in a folder, without owners.
+/// Returns the files of a folder, without owners.
 fn listing(root: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut todo = vec![root.to_owned()];
@@ -85,7 +85,7 @@ fn a_folder_holds_what_is_visible() {
     let dir = tempfile::tempdir().unwrap();
     let dest = dir.path().join("not/yet");
     let (tree, source) = stack(&LAYERS);
-    // The second time over what the first has left, sealed folders included.
+    // The second time writes over the result of the first, sealed folders included.
     for _ in 0..2 {
         assert_eq!(to_folder(&tree, source.clone(), &dest).unwrap(), []);
         assert_eq!(listing(&dest), merged_without_owners());

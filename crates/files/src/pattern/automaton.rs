@@ -1,4 +1,5 @@
-//! The machine that runs a pattern: all ways of matching at once, in time linear in the name.
+//! The machine that runs a pattern: it follows all ways to match at once, in time linear in the
+//! name.
 
 use crate::PatternError;
 
@@ -13,16 +14,16 @@ pub(super) enum Token {
     Star,
     /// One character of a class.
     Class { negated: bool, ranges: Vec<(u32, u32)> },
-    /// Nothing, or what [`Token::DeepRest`], which follows it, takes.
+    /// Nothing, or the characters that the following [`Token::DeepRest`] takes.
     Deep,
-    /// Any characters up to and with some `/`.
+    /// Any characters up to a `/`, which is included.
     DeepRest,
-    /// All that is left.
+    /// All remaining characters.
     Tail,
 }
 
-/// Returns the characters of a name; a byte that belongs to none counts as a character of its own
-/// that equals nothing but itself.
+/// Returns the characters of a name. A byte that is not part of a character counts as a character
+/// that equals only itself.
 pub(super) fn characters(name: &[u8]) -> impl Iterator<Item = u32> {
     const INVALID: u32 = 0x11_0000;
     name.utf8_chunks().flat_map(|chunk| {
@@ -31,7 +32,7 @@ pub(super) fn characters(name: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Parses a class, the opening bracket of which has been taken.
+/// Parses a class after its opening bracket.
 ///
 /// **Source** — Go `path/filepath` § Match.
 pub(super) fn parse_class(
@@ -60,7 +61,7 @@ pub(super) fn parse_class(
     }
 }
 
-/// Takes one end of a range.
+/// Parses one end of a range.
 fn class_bound(rest: &mut impl Iterator<Item = u32>) -> Option<u32> {
     let character = rest.next()?;
     match u8::try_from(character) {
@@ -88,7 +89,7 @@ pub(super) fn matches(tokens: &[Token], name: &[u8]) -> bool {
     now[tokens.len()]
 }
 
-/// Takes one character at the step `at`, and enters all steps that may come then.
+/// Takes one character at step `at`, and enters the possible next steps.
 fn step(tokens: &[Token], token: &Token, at: usize, character: u32, next: &mut [bool]) {
     const SLASH: u32 = b'/' as u32;
     const NEWLINE: u32 = b'\n' as u32;
@@ -101,7 +102,7 @@ fn step(tokens: &[Token], token: &Token, at: usize, character: u32, next: &mut [
         {
             enter(tokens, next, at + 1);
         }
-        // The reference's `.` takes no line feed.
+        // The reference's `.` matches no line feed.
         Token::DeepRest if character != NEWLINE => {
             enter(tokens, next, at);
             if character == SLASH {
@@ -113,7 +114,7 @@ fn step(tokens: &[Token], token: &Token, at: usize, character: u32, next: &mut [
     }
 }
 
-/// Marks a step, and those that can come without taking a character.
+/// Enters a step, and the steps after it that are reached without a character.
 fn enter(tokens: &[Token], states: &mut [bool], at: usize) {
     if std::mem::replace(&mut states[at], true) {
         return;

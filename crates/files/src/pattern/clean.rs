@@ -1,7 +1,7 @@
-//! Paths as patterns are compared with.
+//! The form of paths that patterns are compared with.
 
-/// Returns `path` as Go's `filepath.Clean` does: without empty and `.` parts, `..` resolved as far
-/// as it goes; `.` for nothing. A leading slash stays.
+/// Returns `path` in the form of Go's `filepath.Clean`: without empty and `.` parts, with `..`
+/// resolved as far as possible; `.` for the empty path. A leading slash stays.
 pub(super) fn clean(path: &[u8]) -> Vec<u8> {
     let absolute = path.first() == Some(&b'/');
     let mut parts: Vec<&[u8]> = Vec::new();

@@ -23,7 +23,7 @@ impl Glob {
                 _ => Token::Char(character),
             });
         }
-        // Two stars are one here, and one is cheaper.
+        // Here two stars match the same as one, which is cheaper.
         tokens.dedup_by(|a, b| *a == Token::Star && *b == Token::Star);
         Ok(Self { tokens })
     }
@@ -33,8 +33,8 @@ impl Glob {
         matches(&self.tokens, name)
     }
 
-    /// Returns whether a text has a character that makes it a pattern. One behind a backslash
-    /// does not count.
+    /// Returns whether a text has a special character. A character after a backslash does not
+    /// count.
     pub(crate) fn is_pattern(text: &[u8]) -> bool {
         let mut bytes = text.iter();
         while let Some(byte) = bytes.next() {

@@ -5,17 +5,17 @@ use super::list::PatternList;
 use super::list::trim;
 use crate::PatternError;
 
-/// What an ignore file (`.dockerignore`) keeps out of a build context.
+/// The rules of an ignore file (`.dockerignore`): the files that are excluded from a build context.
 ///
 /// **Source** — Dockerfile reference § .dockerignore file; moby/patternmatcher 0.6 `ignorefile`.
 #[derive(Debug, Clone, Default)]
 pub struct IgnoreRules(pub(crate) PatternList);
 
 impl IgnoreRules {
-    /// Parses the text of an ignore file: one pattern a line, `#` in the first column begins a
+    /// Parses the text of an ignore file: one pattern a line; `#` in the first column begins a
     /// comment.
     ///
-    /// **Errors** — the first pattern that is malformed.
+    /// **Errors** — the first malformed pattern.
     ///
     /// ```
     /// use xbuild_files::IgnoreRules;
@@ -50,14 +50,14 @@ impl IgnoreRules {
         }
         let path = from_root(path);
         match path.as_slice() {
-            // The root itself is never excluded, but all that is in it may be.
+            // The root itself is never excluded, but all files in it may be.
             b"." | b"/" => self.0.matches_path(b"\x01").0 && self.0.matches_path(b".\x01").0,
             path => self.0.matches_path(path).0,
         }
     }
 }
 
-/// Returns a pattern cleaned, and without the slash that it may begin with.
+/// Returns a cleaned pattern without a leading slash.
 fn from_root(pattern: &[u8]) -> Vec<u8> {
     if pattern.is_empty() {
         return Vec::new();

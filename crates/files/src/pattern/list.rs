@@ -1,11 +1,11 @@
-//! Ordered patterns of which the last that matches decides.
+//! Ordered patterns, where the last match decides.
 
 use super::automaton::{Token, characters, matches, parse_class};
 use super::clean::clean;
 use super::glob::Glob;
 use crate::PatternError;
 
-/// Patterns in order; each adds what it matches, or with `!` takes it away again.
+/// Patterns in order. Each adds its matches, or removes them if it begins with `!`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PatternList {
     patterns: Vec<Pattern>,
@@ -16,12 +16,12 @@ pub(crate) struct PatternList {
 struct Pattern {
     negated: bool,
     form: Form,
-    /// The leading parts without special characters: nothing elsewhere can match.
+    /// The leading parts without special characters. Only paths that begin with them can match.
     fixed: Vec<Vec<u8>>,
 }
 
-/// The forms that moby/patternmatcher tells apart: three of them compare bytes, which for `**` at
-/// the begin or end accepts more than the general form would.
+/// The forms of moby/patternmatcher. Three of them compare bytes, which accepts more than the
+/// general form would if `**` is at an end.
 #[derive(Debug, Clone)]
 enum Form {
     Exact(Vec<u8>),
@@ -30,12 +30,12 @@ enum Form {
     Tokens(Vec<Token>),
 }
 
-/// Which patterns matched a folder, so that what is below it is decided without asking again.
+/// The patterns that matched a folder. Files in it are decided by them without matching again.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Matched(Vec<bool>);
 
 impl PatternList {
-    /// Parses patterns, in the order in which they hold; blank ones are nothing.
+    /// Parses patterns, in their order. Blank ones are ignored.
     pub(crate) fn new<P: AsRef<[u8]>>(
         patterns: impl IntoIterator<Item = P>,
     ) -> Result<Self, PatternError> {
@@ -66,15 +66,15 @@ impl PatternList {
         self.has_exceptions
     }
 
-    /// Returns whether `path` matches, given what matched the folder that it is in: the default
-    /// for what is in the root.
+    /// Returns whether `path` matches, given the matches of its folder. The default is right for
+    /// files in the root.
     pub(crate) fn matches(&self, path: &[u8], folder: &Matched) -> (bool, Matched) {
         let mut verdict = false;
         let mut matched = vec![false; self.patterns.len()];
         for (at, pattern) in self.patterns.iter().enumerate() {
             let hit = folder.0.get(at).copied().unwrap_or(false)
-                // A pattern that would change nothing is not asked, and then counts as one that
-                // did not match, for what is below too.
+                // A pattern that would not change the verdict is skipped, and then counts as no
+                // match for files below as well.
                 || (pattern.negated == verdict && pattern.form.matches(path));
             matched[at] = hit;
             if hit {
@@ -84,7 +84,7 @@ impl PatternList {
         (verdict, Matched(matched))
     }
 
-    /// Returns whether a `path` matches of which nothing is known, asking for all its folders.
+    /// Returns whether `path` matches; its folders are matched first.
     pub(crate) fn matches_path(&self, path: &[u8]) -> (bool, Matched) {
         let mut result = (false, Matched::default());
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -94,8 +94,8 @@ impl PatternList {
         result
     }
 
-    /// Returns whether a pattern, one with `!` if `negated`, may match something below `folder`.
-    /// Errs on the side of yes.
+    /// Returns whether a pattern, with `!` if `negated`, may match something below `folder`. In
+    /// doubt the answer is yes.
     pub(crate) fn may_match_below(&self, folder: &[u8], negated: bool) -> bool {
         self.patterns.iter().filter(|pattern| pattern.negated == negated).any(|pattern| {
             let parts = folder.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
@@ -129,7 +129,7 @@ impl Form {
     }
 }
 
-/// Which [`Form`] a pattern takes, as far as it was read.
+/// The [`Form`] that a pattern takes, as far as it was read.
 enum Shape {
     Exact,
     Prefix,
@@ -137,7 +137,7 @@ enum Shape {
     General,
 }
 
-/// Reads a pattern, whose form is not `General` only if bytes can be compared.
+/// Returns the tokens of a pattern, and its form.
 fn tokenize(pattern: &[u8]) -> Result<(Vec<Token>, Shape), PatternError> {
     let mut rest = characters(pattern).peekable();
     let mut tokens = Vec::new();
@@ -174,8 +174,8 @@ fn tokenize(pattern: &[u8]) -> Result<(Vec<Token>, Shape), PatternError> {
     Ok((tokens, shape))
 }
 
-/// Returns the leading parts of a pattern that stand for themselves. The last part counts only
-/// whole: `a**` reaches beyond `a`.
+/// Returns the leading parts of a pattern without special characters. The last part counts only if
+/// it is complete: `a**` matches more than `a`.
 fn fixed_parts(pattern: &[u8]) -> Vec<Vec<u8>> {
     pattern
         .split(|&byte| byte == b'/')
@@ -184,7 +184,7 @@ fn fixed_parts(pattern: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Returns `text` without white space around it.
+/// Returns `text` without surrounding white space.
 pub(super) fn trim(text: &[u8]) -> &[u8] {
     match std::str::from_utf8(text) {
         Ok(text) => text.trim().as_bytes(),

@@ -115,7 +115,7 @@ fn the_last_match_decides_and_folders_take_what_is_below() {
         (&["dir", "!dir/sub/keep.txt"], "dir/sub/no.txt", true),
         (&["!dir/keep", "dir"], "dir/keep", true),
         (&["a", "!a", "a/b"], "a/b/c", true),
-        // An exception that would have changed nothing for the folder is not asked again below.
+        // An exception that does not change the verdict for the folder is not matched again below.
         (&["*/x", "!dir"], "dir/x", true),
     ] {
         assert_eq!(listed(patterns, path), expected, "{patterns:?} {path}");

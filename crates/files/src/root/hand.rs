@@ -1,7 +1,7 @@
-//! Resolution part by part, for systems that refuse `openat2`.
+//! Resolving paths part by part, for systems that refuse `openat2`.
 //!
-//! No part is ever given to the kernel together with another, and no symbolic link is ever
-//! followed by the kernel: links are read and their text is walked here.
+//! The kernel gets each part alone and never follows a symbolic link: this walk reads the links and
+//! follows their text.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 
 use super::stat::Stat;
 
-/// How many symbolic links one path may go through; the kernel's own limit.
+/// Symbolic links on one path, as many as the kernel allows.
 const MAX_LINKS: u32 = 40;
 
-/// Opens a path that has no symbolic links, relative and without `..`.
+/// Opens a relative path without symbolic links and `..`.
 pub(super) fn open_beneath(
     root: BorrowedFd<'_>,
     path: &[u8],
@@ -32,14 +32,14 @@ pub(super) fn open_beneath(
     rustix::fs::openat(here, last, flags | OFlags::NOFOLLOW, mode)
 }
 
-/// Opens a path with symbolic links followed as if `root` were `/`; never makes a file.
+/// Opens a path with symbolic links followed as if `root` were `/`. It never makes a file.
 pub(super) fn open_in_root(
     root: BorrowedFd<'_>,
     path: &[u8],
     flags: OFlags,
 ) -> rustix::io::Result<OwnedFd> {
-    // The parts still to go, the next one last, and the folders gone through: `..` goes back to
-    // the folder that we came from, whatever became of it, and not above the root.
+    // The remaining parts, the next one last, and the folders passed. A `..` goes back to the
+    // folder before, whatever became of it, and not above the root.
     let mut todo: Vec<Vec<u8>> = Vec::new();
     push_parts(&mut todo, path);
     let mut above: Vec<OwnedFd> = Vec::new();
@@ -69,8 +69,8 @@ pub(super) fn open_in_root(
             }
             push_parts(&mut todo, &target);
         } else if is_last {
-            // Opened by name once more, since the handle allows no reading. A link put there
-            // meanwhile is not followed.
+            // Opened by name again, since the handle allows no reading. A link that was put there
+            // in between is not followed.
             return rustix::fs::openat(here, &part[..], flags | OFlags::NOFOLLOW, Mode::empty());
         } else if kind == FileType::Directory {
             above.push(handle);
@@ -88,7 +88,7 @@ fn step(folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let handle = rustix::fs::openat(folder, name, flags, Mode::empty())?;
     match Stat::from(rustix::fs::fstat(&handle)?).kind {
         FileType::Directory => Ok(handle),
-        // What the kernel's own walk says.
+        // The error of the kernel's own walk.
         FileType::Symlink => Err(Errno::LOOP),
         _ => Err(Errno::NOTDIR),
     }

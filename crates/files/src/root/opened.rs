@@ -1,4 +1,4 @@
-//! What is asked of files that are open, and done to them.
+//! Work on open files.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
@@ -7,12 +7,12 @@ use rustix::io::Errno;
 
 use super::stat::{DirEntry, Stat};
 
-/// The largest extended attribute that is read, in bytes: the kernel's own limit.
+/// The largest extended attribute that is read, in bytes. It is the kernel's own limit.
 const MAX_XATTR: usize = 64 * 1024;
 
-/// Reads an extended attribute of an opened file.
+/// Reads an extended attribute of an open file.
 pub(crate) fn xattr(fd: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<Vec<u8>>> {
-    // Nearly all files have none: the size is enough.
+    // Nearly all files have none, so the size is asked for first.
     let size = match rustix::fs::fgetxattr_query(fd, name) {
         Ok(size) => size.min(MAX_XATTR),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
@@ -24,7 +24,7 @@ pub(crate) fn xattr(fd: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option
     Ok(Some(value))
 }
 
-/// Lists an opened folder.
+/// Lists an open folder.
 pub(super) fn list(fd: OwnedFd) -> rustix::io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     let mut buffer = Vec::with_capacity(32 * 1024);
@@ -46,7 +46,8 @@ pub(super) fn chmod_handle(handle: BorrowedFd<'_>, mode: u32) -> rustix::io::Res
     if Stat::from(rustix::fs::fstat(handle)?).kind == FileType::Symlink {
         return Err(Errno::LOOP);
     }
-    // fchmod(2) refuses such handles, and fchmodat2(2) is too new; this link names the very file.
+    // fchmod(2) refuses such handles, and fchmodat2(2) is too new. This link leads to the same
+    // file.
     let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
     rustix::fs::chmod(link, Mode::from_raw_mode(mode))
 }

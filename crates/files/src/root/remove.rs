@@ -1,8 +1,8 @@
 //! Removing a folder tree of any depth.
 //!
 //! A tree can be deeper than the stack, the limit of open files and the longest path allow. So it
-//! is flattened while it goes: folders found two levels down move up into the folder that is being
-//! removed, until everything in it is one level deep.
+//! is flattened on the way: folders two levels down move up into the removed folder, until
+//! everything in it is one level deep.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::opened::{chmod_handle, list};
 
-/// Removes `name` of the folder `parent` with all that is below it; nothing there is no error.
+/// Removes `name` of the folder `parent` with everything below it. A missing file is not an error.
 pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
     if remove_one(parent, name)? {
         return Ok(());
@@ -30,7 +30,7 @@ pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()
             if remove_one(inner.as_fd(), &entry)? {
                 continue;
             }
-            // Moving a folder rewrites its `..`, which takes write permission on it.
+            // Moving a folder rewrites its `..`, which needs write permission on it.
             drop(open(inner.as_fd(), &entry)?);
             let up = lift(inner.as_fd(), &entry, top.as_fd(), &mut moved)?;
             folders.push(up);
@@ -40,7 +40,7 @@ pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()
     ignore_absent(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR))
 }
 
-/// Removes a file or an empty folder; returns whether it is gone, which a filled folder is not.
+/// Removes a file or an empty folder. Returns false for a folder that is not empty.
 fn remove_one(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
@@ -55,7 +55,7 @@ fn remove_one(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     }
 }
 
-/// Moves a folder up under a name that is free there.
+/// Moves a folder up, under a free name.
 fn lift(
     from: BorrowedFd<'_>,
     name: &[u8],
@@ -74,7 +74,7 @@ fn lift(
     }
 }
 
-/// Opens a folder for listing and writing, giving its owner the permission if it is missing.
+/// Opens a folder for listing and writing. Its owner gets missing permissions.
 fn open(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(parent, name, flags, Mode::empty());
@@ -99,7 +99,7 @@ fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
         .collect())
 }
 
-/// Takes "no such file" as done.
+/// Takes "no such file" for success.
 fn ignore_absent(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
     match result {
         Err(Errno::NOENT) => Ok(()),

@@ -1,12 +1,12 @@
-//! What the kernel tells about files and names.
+//! The kernel's facts about files and names.
 
 use rustix::fs::FileType;
 use xbuild_layer::Mtime;
 
-/// What `stat` tells about a file.
+/// The result of `stat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
-    /// What it is.
+    /// The kind.
     pub kind: FileType,
     /// The permission bits with set-uid, set-gid and sticky.
     pub mode: u32,
@@ -18,15 +18,15 @@ pub struct Stat {
     pub size: u64,
     /// The modification time.
     pub mtime: Mtime,
-    /// When it was last changed in any way: kept by the kernel, nobody can set it.
+    /// The time of the last change of any kind. The kernel keeps it, and nobody can set it.
     pub ctime: Mtime,
-    /// The device that holds it.
+    /// The device of its file system.
     pub dev: u64,
-    /// Its number there.
+    /// Its number on the device.
     pub ino: u64,
-    /// How many names it has.
+    /// The number of its names.
     pub nlink: u64,
-    /// Of a device node: the device's major and minor number.
+    /// The major and minor number of a device node.
     pub device: (u32, u32),
 }
 
@@ -41,13 +41,13 @@ impl Stat {
         self.kind == FileType::RegularFile
     }
 
-    /// Returns whether it is overlayfs's mark of a removed file: a character device 0:0.
+    /// Returns whether it is the mark of overlayfs for a removed file: a character device 0:0.
     pub fn is_whiteout(&self) -> bool {
         self.kind == FileType::CharacterDevice && self.device == (0, 0)
     }
 }
 
-// The casts are between integer types that differ by architecture.
+// The integer types differ by architecture.
 #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
 impl From<rustix::fs::Stat> for Stat {
     fn from(stat: rustix::fs::Stat) -> Self {
@@ -73,6 +73,6 @@ impl From<rustix::fs::Stat> for Stat {
 pub struct DirEntry {
     /// The name: any bytes but `/` and NUL; never `.` or `..`.
     pub name: Vec<u8>,
-    /// Whether the file system says that it is a folder. A hint: it may not know.
+    /// Whether the file system says that it is a folder. This is a hint: it may be unknown.
     pub maybe_dir: bool,
 }

@@ -1,7 +1,7 @@
 use super::*;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-/// A tree with a file outside of it, and its handle in both ways to walk.
+/// Returns a tree with a file outside of it, and its handle for both walks.
 fn tree() -> (tempfile::TempDir, [Root; 2]) {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().join("top");

@@ -4,7 +4,7 @@ use xbuild_testkit::layers::layer;
 
 use super::*;
 
-/// Ordinary users can give nothing away.
+/// Ordinary users cannot give files away.
 pub(crate) fn owners() -> Owners {
     if rustix::process::geteuid().is_root() { Owners::Real } else { Owners::Recorded }
 }
@@ -102,7 +102,7 @@ fn links_of_a_layer_lead_nowhere_outside() {
         let before = (watched.stat(b"outside").unwrap(), watched.stat(b"outside/kept").unwrap());
         let root = Root::open(&temp.path().join("top")).unwrap();
         let bytes = layer(lines);
-        // Inside or refused; either will do.
+        // It may stay inside or be refused.
         let _ = unpack(LayerReader::new(&bytes[..]), &root, owners());
         let after = (watched.stat(b"outside").unwrap(), watched.stat(b"outside/kept").unwrap());
         assert_eq!(before, after, "{lines:?}");

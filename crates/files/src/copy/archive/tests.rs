@@ -82,7 +82,7 @@ fn contents_decide_what_is_unpacked() {
     assert!(copied.contains("f out/x 0644 0:0"));
 }
 
-/// An archive made by xz(1) of `some_tar`'s kind: one file `f` with the contents `F`.
+/// An archive made by xz(1): one file `f` with the contents `F`.
 #[test]
 fn xz_archives_are_unpacked() {
     let mut xz = xz_of(&tar(&[(b'0', "f", "", "F")]));
@@ -178,7 +178,8 @@ fn row_39_a_destination_behind_an_absolute_link_is_in_the_image() {
     assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 0);
 }
 
-/// Row 38 of the threat table: what an archive replaces is taken out of the image, and only there.
+/// Row 38 of the threat table: files that an archive replaces are removed from the image, and no
+/// others.
 #[test]
 fn row_38_entries_replace_what_is_there() {
     let image = "
@@ -199,7 +200,7 @@ fn row_38_entries_replace_what_is_there() {
         add(&lines(image), &archive, "ADD x /out/").unwrap(),
         "d out 0755 0:0\nd out/d 0711 3:4\nf out/d/f 0640 3:4 new\nd out/l 0711 3:4\nf out/l/x 0640 3:4 1"
     );
-    // A file in place of a folder, then a folder again: nothing of the old one is left.
+    // A file replaces a folder, then a folder replaces the file: nothing of the old folder is left.
     let archive = tar(&[(b'0', "d", "", "1"), (b'5', "d", "", ""), (b'0', "d/n", "", "2")]);
     assert_eq!(
         add(&lines(image), &archive, "ADD x /out/").unwrap(),
@@ -234,7 +235,7 @@ fn flags_hold_for_entries_as_in_the_reference() {
 #[test]
 fn a_file_that_stands_twice_is_the_last_one() {
     let archive = tar(&[(b'0', "a", "", "first"), (b'1', "b", "a", ""), (b'0', "a", "", "last!")]);
-    // The name `b` still is the first file.
+    // The name `b` is still the first file.
     assert_eq!(add("", &archive, "ADD x /").unwrap(), "f a 0640 3:4 last!\nf b 0640 3:4 first");
 }
 
@@ -274,7 +275,7 @@ fn times_of_entries_are_kept_and_others_made() {
     assert_eq!(times, [MADE, Mtime { secs: 0o1750, nanos: 0 }]);
 }
 
-/// The layer of an ADD can be read again, whatever its archive held.
+/// The layer of an ADD can be read back, whatever its archive held.
 #[test]
 fn file_capabilities_are_kept_and_other_attributes_dropped() {
     let value = [&0x0200_0001_u32.to_le_bytes()[..], &[0; 16]].concat();
@@ -290,7 +291,7 @@ fn file_capabilities_are_kept_and_other_attributes_dropped() {
         record("SCHILY.xattr.user.note", b"hello"),
     ]
     .concat();
-    // The records hold bytes that are no text: put them where a text of that length stood.
+    // The records hold bytes that are not text. They replace a text of the same length.
     let filler = "x".repeat(records.len());
     let mut archive = tar(&[(b'x', "pax", "", &filler), (b'0', "f", "", "F")]);
     archive[512..512 + records.len()].copy_from_slice(&records);
