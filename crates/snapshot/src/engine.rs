@@ -82,32 +82,32 @@ impl Engine {
         }))
     }
 
-    /// Waits until all layers that were made are in the store.
+    /// Waits until all new layers are in the store.
     ///
     /// **Errors** — the first failure.
     pub fn settle(&self) -> Result<(), StepFailure> {
         Ok(self.0.packer.wait_for_all()?)
     }
 
-    /// Returns the merged tree of a stack of layers; those that were never indexed are read, and
-    /// pulled for that.
+    /// Returns the merged tree of a stack of layers. Layers without an index are read, and pulled
+    /// for that.
     pub fn tree(&self, chain: &Chain) -> Result<Tree, StepFailure> {
         Ok(self.0.tree(chain)?)
     }
 
-    /// Returns where the blob of a layer is.
+    /// Returns the place of a layer's blob.
     ///
     /// **Errors** — [`crate::EngineError::UnknownLayer`].
     pub fn blob(&self, layer: &DiffId) -> Result<LayerBlob, StepFailure> {
         Ok(self.0.blob(layer)?)
     }
 
-    /// Returns the blobs of layers for an image whose layers are to be in `encoding`, made now
-    /// where they are not in the store; in the order of `layers`.
+    /// Returns the blobs of layers in an encoding, in the order of `layers`. Blobs that are not in
+    /// the store are made now.
     ///
-    /// Layers of base images stay as they are, unless `force`; then they are pulled, too.
+    /// Layers of base images keep their blobs unless `force` is set; then they are pulled as well.
     ///
-    /// **Errors** — [`crate::EngineError`]; what was made until then stays in the store.
+    /// **Errors** — [`crate::EngineError`]. Blobs that are complete stay in the store.
     pub fn encoded(
         &self,
         layers: Vec<DiffId>,

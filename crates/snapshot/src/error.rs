@@ -1,4 +1,4 @@
-//! What can go wrong with tasks and the layer engine.
+//! The errors of tasks and of the layer engine.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use xbuild_store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The request is not what this version of the task expects.
+    /// The request does not match this version of the task.
     #[error("malformed request")]
     Request {
         /// Why.
@@ -25,9 +25,9 @@ pub enum TaskError {
     /// A folder could not be opened, changed or removed.
     #[error("cannot {action} {}", path.display())]
     Folder {
-        /// What was attempted, as a verb.
+        /// The failed action, as a verb.
         action: &'static str,
-        /// On which folder or file.
+        /// The folder or file.
         path: PathBuf,
         /// Why.
         #[source]
@@ -42,10 +42,10 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    /// Returns whose business it is.
+    /// Returns who has to act.
     pub fn kind(&self) -> FailureKind {
         match self {
-            // The command did what no layer can hold.
+            // The command made a file that no layer can hold.
             Self::Diff(DiffError::Reserved { .. }) => FailureKind::Step,
             _ => FailureKind::Internal,
         }
@@ -56,13 +56,13 @@ impl TaskError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// A layer is named that nobody knows where to get.
+    /// A layer is neither in the store nor in a known image.
     #[error("layer {layer} is neither in the store nor part of a known image")]
     UnknownLayer {
         /// The layer.
         layer: DiffId,
     },
-    /// The media type of a layer is none that can be read.
+    /// The media type of a layer is not supported.
     #[error("layer {layer} has the unsupported media type {media_type:?}")]
     MediaType {
         /// The layer.
@@ -70,29 +70,29 @@ pub enum EngineError {
         /// Its media type.
         media_type: String,
     },
-    /// A blob holds another layer than the image configuration says.
+    /// A blob holds another layer than the image's configuration states.
     #[error("blob {blob} should hold layer {expected}, but holds {actual}")]
     DiffId {
         /// The blob.
         blob: Digest,
         /// The layer that the configuration names.
         expected: DiffId,
-        /// What the blob unpacks to.
+        /// The layer that the blob holds.
         actual: DiffId,
     },
-    /// What was there a moment ago is gone.
+    /// A layer has just vanished.
     #[error("layer {layer} has vanished from the store")]
     LayerGone {
         /// The layer.
         layer: DiffId,
     },
-    /// A stack of layers has no layer of that number.
+    /// The stack has no layer of this number.
     #[error("there is no layer number {number}")]
     NoSuchLayer {
-        /// The number, from the bottom, 0 first.
+        /// The number, counted from the bottom, from 0.
         number: u32,
     },
-    /// A file of an image that must be small is not.
+    /// A file of an image is too large to be read.
     #[error("{path} of the image has more than {limit} bytes")]
     FileTooLarge {
         /// The file.
@@ -100,13 +100,13 @@ pub enum EngineError {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// A build context is named that was not given.
+    /// There is no build context with this name.
     #[error("unknown build context {name:?}")]
     UnknownContext {
         /// Its name.
         name: String,
     },
-    /// A step takes files from elsewhere, and nobody was named who fetches them.
+    /// A step has remote sources, and the engine has nothing to fetch them with.
     #[error("nothing is there to fetch remote sources with")]
     NoSources,
     /// A layer cannot be read or written.
@@ -125,7 +125,7 @@ pub enum EngineError {
         #[source]
         source: LayerError,
     },
-    /// A layer that was made cannot be kept.
+    /// A new layer cannot be kept.
     #[error("cannot keep layer {layer}")]
     KeepLayer {
         /// The layer.
@@ -137,16 +137,16 @@ pub enum EngineError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file operation on the way to a task failed.
+    /// A file operation around a task failed.
     #[error("cannot {action}")]
     Io {
-        /// What was attempted.
+        /// The failed action.
         action: &'static str,
         /// Why.
         #[source]
         source: io::Error,
     },
-    /// A cache folder cannot be given to who shall own it.
+    /// A cache folder cannot be given to its owner.
     #[error("cannot give the cache mount {id:?} to {uid}:{gid}")]
     CacheOwner {
         /// The name of the cache mount.
@@ -165,8 +165,8 @@ pub enum EngineError {
 }
 
 impl From<LayerError> for EngineError {
-    /// Takes an error of a layer in the making. A failure of the store comes through a writer as
-    /// an error of the output, and is the store's here.
+    /// Takes an error of an unfinished layer. A failure of the store comes through a writer as the
+    /// cause of an error of the output, and becomes an error of the store here.
     fn from(error: LayerError) -> Self {
         let LayerError::Write { source } = error else { return Self::NewLayer { source: error } };
         match LayerError::from_write(source) {

@@ -10,8 +10,8 @@ use xbuild_store::{Background, TempFolder};
 use crate::TaskError;
 use crate::tasks::{REMOVE, RemoveRequest, remove_path};
 
-/// Removes the trees at trusted paths: as plain user, and what that leaves inside the user
-/// namespace, which is started for it if need be. What is not there is no error.
+/// Removes the trees at trusted paths: first as plain user, then the rest inside the user
+/// namespace, which is started if needed. A missing tree is not an error.
 pub fn trees(namespace: &dyn Namespace, paths: &[PathBuf]) -> Result<(), StepFailure> {
     let left: Vec<PathBuf> =
         paths.iter().filter(|path| remove_path(path).is_err()).cloned().collect();
@@ -24,12 +24,12 @@ pub fn trees(namespace: &dyn Namespace, paths: &[PathBuf]) -> Result<(), StepFai
     Ok(())
 }
 
-/// Returns what removes temporary folders on a thread, so that the next step need not wait for it;
-/// through `namespace` what a plain user cannot remove.
+/// Returns a sweeper of temporary folders, which works on a thread so that the next step need not
+/// wait. Files that a plain user cannot remove are removed through `namespace`.
 pub(crate) fn sweeper(namespace: Arc<dyn Namespace>) -> Background<TempFolder> {
     Background::new("sweep", move |folder: TempFolder| {
-        // If it fails the folder stays, as if this process had been killed: the next one to prune
-        // the store removes it.
+        // After a failure the folder stays, as after a kill: the next prune of the store removes
+        // it.
         let _ = trees(&*namespace, &[folder.path().to_owned()]);
     })
 }

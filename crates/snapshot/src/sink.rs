@@ -1,4 +1,4 @@
-//! Where each new layer goes: one stream of bytes becomes a blob, a diff ID and an index.
+//! The output of each new layer: one stream of bytes becomes a blob, a diff ID and an index.
 
 use std::fmt;
 use std::fs::File;
@@ -19,11 +19,11 @@ use crate::EngineError;
 /// Bytes that are passed on at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Chunks that may wait for a slower consumer: 2 MiB of memory.
+/// Chunks that may wait for a slow consumer: 2 MiB of memory.
 const QUEUE: usize = 8;
 
-/// Takes the uncompressed tar stream of a layer, once. It hashes, compresses, indexes and stores
-/// it on the way, each on threads of its own. Dropping it publishes nothing.
+/// Takes the uncompressed tar stream of a layer once. It hashes, compresses, indexes and stores the
+/// stream on threads. Dropping it publishes nothing.
 pub struct LayerSink<'s> {
     store: &'s Store,
     chunk: Vec<u8>,
@@ -31,23 +31,22 @@ pub struct LayerSink<'s> {
     /// The bytes that were hashed.
     size: u64,
     target: Target<'s>,
-    /// Copies of the stream go to these. Started with the second chunk: small layers need no
-    /// threads.
+    /// The consumers of the stream. They start with the second chunk: small layers need no threads.
     index: Option<Consumer<LayerIndex>>,
     is_indexed: bool,
     tee: Option<Consumer<()>>,
     tee_output: Option<Box<dyn Write + Send>>,
 }
 
-/// Where the bytes go that the blob is made of.
+/// The output for the bytes of the blob.
 enum Target<'s> {
     Blob(Encoding, Box<Encoder<BlobWriter<'s>>>),
-    /// To a file that is made with the second chunk.
+    /// A file that is made with the second chunk.
     Spool(Option<File>),
 }
 
 impl Target<'_> {
-    /// Takes bytes, unless they are all of a layer that is compressed later.
+    /// Takes bytes, except those of a small layer that is compressed later.
     fn put(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         let written = match self {
             Self::Blob(_, encoder) => encoder.write_all(bytes),
@@ -58,32 +57,32 @@ impl Target<'_> {
     }
 }
 
-/// A layer that was taken.
+/// A complete layer.
 #[derive(Debug)]
 pub struct SinkResult {
     /// The digest of the tar stream.
     pub diff_id: DiffId,
     /// The bytes of the tar stream.
     pub size: u64,
-    /// What has become of its bytes.
+    /// The state of its bytes.
     pub blob: SinkBlob,
-    /// What the layer holds.
+    /// Its index.
     pub index: LayerIndex,
 }
 
-/// What has become of the bytes of a layer.
+/// The state of the bytes of a layer.
 #[derive(Debug)]
 pub enum SinkBlob {
     /// They are a compressed blob in the store.
     Stored(Box<Descriptor>),
-    /// They are still to become one; nothing says yet that the store has the layer.
+    /// They will become a blob. The store does not have the layer yet.
     Spooled(Spool),
 }
 
 /// The uncompressed bytes of a layer, until they are compressed.
 #[derive(Debug)]
 pub enum Spool {
-    /// Of a small one.
+    /// The bytes of a small layer.
     Memory(Arc<Vec<u8>>),
     /// A file without a name, at its beginning.
     File(File),
@@ -99,7 +98,7 @@ impl Spool {
     }
 }
 
-/// Reads to the end and writes it all, and tells which of the two has failed.
+/// Copies the input to the output. An error shows which of the two failed.
 pub(crate) fn pump(input: &mut impl Read, output: &mut impl Write) -> Result<(), LayerError> {
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -113,8 +112,8 @@ pub(crate) fn pump(input: &mut impl Read, output: &mut impl Write) -> Result<(),
 }
 
 impl<'s> LayerSink<'s> {
-    /// Begins a layer that goes to `store`. The stream also goes, as it is, to `tee`, such as the
-    /// pipe of an unpacking process; that is dropped after the last byte.
+    /// Begins a layer that goes to `store`. The uncompressed stream also goes to `tee`, such as the
+    /// pipe of an unpacking process, which is dropped after the last byte.
     pub fn new(
         store: &'s Store,
         encoding: Encoding,
@@ -175,17 +174,17 @@ impl<'s> LayerSink<'s> {
         self
     }
 
-    /// Publishes the blob, unless it is made later, the record of the layer and its index, and returns
-    /// them.
+    /// Publishes the blob, its record and the index, and returns them. A spooled layer gets blob
+    /// and record later.
     ///
-    /// **Errors** — [`EngineError::NewLayer`] with the error of [`xbuild_layer::LayerReader`] if what was
-    /// written is no layer, or with [`LayerError::Write`] if the tee failed; those of the store.
-    /// Nothing refers to what was stored then.
+    /// **Errors** — [`EngineError::NewLayer`] with the error of [`xbuild_layer::LayerReader`] if
+    /// the stream is not a layer, or with [`LayerError::Write`] if the tee failed; those of the
+    /// store. Nothing refers to the stored bytes then.
     pub fn finish(self) -> Result<SinkResult, EngineError> {
         self.end(None)
     }
 
-    /// Does the same for a layer whose index is known already.
+    /// Does the same for a layer with a known index.
     pub fn finish_indexed(self, index: LayerIndex) -> Result<SinkResult, EngineError> {
         self.end(Some(index))
     }
@@ -228,7 +227,7 @@ impl<'s> LayerSink<'s> {
         Ok(SinkResult { diff_id, size: self.size, blob, index })
     }
 
-    /// Passes the full chunk on to everyone.
+    /// Gives the full chunk to all consumers.
     fn pass_on(&mut self) -> Result<(), LayerError> {
         let chunk = Arc::new(mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK)));
         if let Some(output) = self.tee_output.take() {
@@ -260,7 +259,7 @@ impl Write for LayerSink<'_> {
         Ok(count)
     }
 
-    /// Does nothing: the end of the layer is told by [`LayerSink::finish`].
+    /// Does nothing: [`LayerSink::finish`] ends the layer.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -288,7 +287,7 @@ fn copy(mut chunks: Chunks, mut output: Box<dyn Write + Send>) -> Result<(), Lay
     output.flush().map_err(LayerError::from_write)
 }
 
-/// A thread that takes a copy of the stream.
+/// A thread that reads a copy of the stream.
 struct Consumer<T> {
     chunks: SyncSender<Arc<Vec<u8>>>,
     thread: JoinHandle<Result<T, LayerError>>,
@@ -308,19 +307,19 @@ impl<T: Send + 'static> Consumer<T> {
         Ok(Self { chunks, thread })
     }
 
-    /// Hands a chunk over. Fails if the thread has ended: it will have said why.
+    /// Sends a chunk. Fails if the thread has ended, which then has an error to return.
     fn send(&self, chunk: &Arc<Vec<u8>>) -> io::Result<()> {
         self.chunks.send(Arc::clone(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Ends the stream and returns what the thread has made of it.
+    /// Ends the stream and returns the thread's result.
     fn join(self) -> Result<T, LayerError> {
         drop(self.chunks);
         self.thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
 }
 
-/// Hands a chunk to a consumer, if there is one. If its thread has ended, returns why.
+/// Sends a chunk to a consumer, if there is one. If its thread has ended, returns its error.
 fn send<T: Send + 'static>(
     consumer: &mut Option<Consumer<T>>,
     chunk: &Arc<Vec<u8>>,
@@ -334,7 +333,7 @@ fn send<T: Send + 'static>(
     }
 }
 
-/// The stream as a consumer gets it.
+/// The stream of a consumer.
 struct Chunks {
     queue: Receiver<Arc<Vec<u8>>>,
     current: Arc<Vec<u8>>,

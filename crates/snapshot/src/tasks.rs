@@ -1,7 +1,7 @@
-//! What the engine has done inside the build's user namespace, where files of other owners can be
-//! made, read and removed. Each function is one request of the engine, run in a process of its own.
+//! The engine's work inside the build's user namespace, where files of other owners can be made,
+//! read and removed. Each function serves one request of the engine, in a process of its own.
 //!
-//! Requests are JSON; folders are named by their trusted paths in the store, everything below them
+//! Requests are JSON. Folders are given by their trusted paths in the store; everything below them
 //! is reached through [`Root`]. Layers come and go through a pipe that is sent along.
 
 use std::fs::File;
@@ -25,19 +25,19 @@ use crate::TaskError;
 pub const UNPACK: &str = "snapshot.unpack";
 /// Gives folders their metadata. Request: [`DressRequest`].
 pub const DRESS: &str = "snapshot.dress";
-/// Writes what an upper folder changes as a layer to the pipe. Request: [`DiffRequest`].
+/// Writes the changes of an upper folder to the pipe, as a layer. Request: [`DiffRequest`].
 pub const DIFF: &str = "snapshot.diff";
 /// Removes folder trees. Request: [`RemoveRequest`].
 pub const REMOVE: &str = "snapshot.remove";
 
-/// Bytes on their way between a pipe and the tar reader or writer: the size of a pipe.
+/// Bytes buffered between a pipe and the tar reader or writer: the size of a pipe.
 const BUFFER: usize = 64 << 10;
 
-/// A function that does a task: takes the request and the descriptors that came with it, returns
-/// the answer, or the error with its causes in words.
+/// A task: takes a request and the descriptors that came with it, and returns the answer, or the
+/// error with its causes as text.
 pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure>;
 
-/// Returns all tasks of this crate by name, to be registered with the namespace's helper.
+/// Returns all tasks of this crate by name, for the helper of the namespace.
 pub fn all() -> [(&'static str, TaskFn); 4] {
     [
         (UNPACK, |request, fds| answer(unpack_task(request, fds))),
@@ -63,23 +63,23 @@ pub struct DressRequest {
     pub folder: PathBuf,
     /// Where the owners of files are kept.
     pub owners: Owners,
-    /// Folders below it (the empty path is itself), and what they shall have.
+    /// Folders below it, with their metadata. The empty path is the folder itself.
     pub dirs: Vec<(Vec<u8>, Meta)>,
 }
 
 /// See [`DIFF`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffRequest {
-    /// The upper folder. Its own mode and owner are reset, so that the caller can move it: an
+    /// The upper folder. Its own mode and owner are reset so that the caller can move it: an
     /// overlay mount never shows those of a lower folder.
     pub upper: PathBuf,
     /// The lower folders, the newest first.
     pub lowers: Vec<PathBuf>,
     /// A mount of the last of them, if there are many.
     pub joined: Option<Joined>,
-    /// The mode that the upper folder had at first.
+    /// The mode that the upper folder had before the command.
     pub root_mode: u32,
-    /// Its owner at first, `None` for the one who does the task.
+    /// Its owner before the command; `None` for the owner of this process.
     pub root_owner: Option<(u32, u32)>,
     /// Paths to leave out.
     pub skip: Vec<Vec<u8>>,
@@ -90,7 +90,7 @@ pub struct DiffRequest {
 /// See [`REMOVE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveRequest {
-    /// What to remove, with all that is below; what is not there is no error.
+    /// The trees to remove. A missing tree is not an error.
     pub paths: Vec<PathBuf>,
 }
 
@@ -181,7 +181,7 @@ fn folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TaskEr
     move |source| TaskError::Folder { action, path, source }
 }
 
-/// Puts an error and its causes in words: errors do not cross processes otherwise.
+/// Turns an error and its causes into text, which is the only form that crosses processes.
 fn answer(result: Result<Vec<u8>, TaskError>) -> Result<Vec<u8>, TaskFailure> {
     result.map_err(|error| TaskFailure::new(error.kind(), &error))
 }

@@ -29,7 +29,7 @@ impl CacheFolder for Held {
     }
 }
 
-/// Returns a cache folder, made if there is none that may be used.
+/// Returns a free cache folder, and makes one if there is none.
 pub(super) fn hold(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Held, EngineError> {
     let (store, map, key) = (&shared.store, shared.namespace.map_name()?, key(request));
     loop {
@@ -53,7 +53,7 @@ pub(super) fn hold(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<H
     }
 }
 
-/// Returns what tells a cache folder from others.
+/// Returns the key of a cache folder.
 fn key(request: &CacheRequest<'_>) -> Digest {
     let mut hash = Sha256::new_with_prefix("xbuild cache mount 1\n");
     let mut field = |bytes: &[u8]| {
@@ -67,7 +67,7 @@ fn key(request: &CacheRequest<'_>) -> Digest {
                 field(&number.to_le_bytes());
             }
         }
-        // What it is filled with says what its root is like.
+        // The root of a seeded folder is that of the seed.
         Some((Chain(layers), path)) => {
             field(path.as_bytes());
             layers.iter().for_each(|layer| field(layer.to_string().as_bytes()));
@@ -86,7 +86,7 @@ fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, Eng
         }
         Some((chain, path)) => seeded(shared, chain, path)?,
     };
-    // Id 0 of the namespace is this process's own, and the only one where there is one.
+    // Id 0 of the namespace is this process's own id. If there is only one id, it is that one.
     let recorded = shared.namespace.owners()? == Owners::Recorded;
     if recorded || (meta.uid, meta.gid) == (0, 0) {
         std::fs::set_permissions(scratch.content(), Permissions::from_mode(meta.mode))
@@ -100,7 +100,7 @@ fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, Eng
     Ok(scratch)
 }
 
-/// Returns a copy of a folder of a stack of layers, and what that folder is like.
+/// Returns a copy of a folder of a stack of layers, with the metadata of that folder.
 fn seeded(shared: &Arc<Shared>, chain: &Chain, path: &str) -> Result<(Scratch, Meta), EngineError> {
     let tree = shared.tree(chain)?;
     let (below, meta) = folder(&tree, path).map_err(selection::failure)?;
@@ -163,7 +163,7 @@ mod tests {
         fs::write(first.join("kept"), "").unwrap();
         assert_eq!(path(&setup, &request("a")), first);
         assert!(path(&setup, &request("a")).join("kept").exists());
-        // Names are no paths: CVE-2024-9675.
+        // Names are not paths: CVE-2024-9675.
         let long = "x".repeat(5000);
         for id in ["b", "../../../a", "/etc", ".", "", "nul\0", "\u{1F4A9}\n", &long] {
             let other = path(&setup, &request(id));

@@ -1,7 +1,7 @@
-//! The blobs of layers in the encoding that an output asks for.
+//! The blobs of layers in the encoding of an output.
 //!
-//! What a step made is known by its diff ID, whatever its blob is compressed with: the same result
-//! serves outputs of all encodings, and each blob is made once.
+//! A result is known by the diff IDs of its layers, not by their compression. So one result serves
+//! outputs of all encodings, and each blob is made once.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::turns;
 use crate::{EngineError, sink};
 
-/// Returns the blobs of layers, those of base images as they are unless `force`.
+/// Returns the blobs of layers. Those of base images stay as they are unless `force` is set.
 pub(super) fn blobs(
     shared: &Shared,
     layers: Vec<DiffId>,
@@ -31,14 +31,14 @@ pub(super) fn blobs(
     })
 }
 
-/// Returns the blob of a layer in an encoding, made now if it is not in the store.
+/// Returns the blob of a layer in an encoding, and makes it if it is missing.
 fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descriptor, EngineError> {
     let name = encoding.to_string();
     shared.packer.wait(layer)?;
     if let Some(descriptor) = shared.store.encoded(layer, &name)? {
         return Ok(descriptor);
     }
-    // Brings the layer into the store, which takes the lock that is taken below.
+    // Brings the layer into the store. This takes the lock that is taken again below.
     let tar = shared.read_tar(layer)?;
     shared.busy.with(layer, || match shared.store.encoded(layer, &name)? {
         Some(descriptor) => Ok(descriptor),
@@ -50,7 +50,7 @@ fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descripto
     })
 }
 
-/// Compresses a layer anew. What is read must still be the layer.
+/// Compresses a layer again. The bytes read must still be those of the layer.
 fn encode(
     shared: &Shared,
     layer: &DiffId,

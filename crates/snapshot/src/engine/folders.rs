@@ -1,10 +1,10 @@
 //! Unpacked layers: the lower folders of overlay mounts.
 //!
-//! A layer need not mention the folders that its files lie in; where it does not, the layers below
-//! say what those are like. In an overlay mount the topmost folder says it. So a layer's folder
-//! is right only on top of layers that agree about such *implied* folders: it is published under
-//! the diff ID if the tree knows nothing better than the default, and otherwise under a name
-//! derived from the diff ID and what the tree says (`top::folder_name`).
+//! A layer may have files in folders without having entries for the folders. Then the layers below
+//! determine their metadata, but in an overlay mount the topmost folder does. So a layer's folder
+//! fits only on top of layers that agree about such *implied* folders. If the tree has only default
+//! metadata for them, the folder is published under the diff ID, otherwise under a name derived
+//! from the diff ID and that metadata (`top::folder_name`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -26,19 +26,19 @@ use super::turns;
 use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
 use crate::{EngineError, TaskError};
 
-/// Bytes of the pipes that layers go through: the most that a plain user gets. Larger than the
-/// default, so that the two sides take turns less often.
+/// Bytes of the pipes that layers go through: the most that a plain user gets. The two sides take
+/// turns less often than with the default.
 const PIPE: usize = 1 << 20;
 
-/// What an overlay mount of a stack is made of.
+/// The parts of a stack's overlay mount.
 pub(super) struct Lowers {
-    /// The newest first.
+    /// The folders, newest first.
     pub(super) folders: Vec<PathBuf>,
-    /// What the root folder is like.
+    /// The metadata of the root folder.
     pub(super) root: Meta,
 }
 
-/// A layer on its way to a folder.
+/// A layer whose folder is being made.
 struct Item {
     layer: DiffId,
     name: DiffId,
@@ -47,11 +47,11 @@ struct Item {
 }
 
 impl Shared {
-    /// Returns the folders of the layers of a stack, the newest first, each unpacked now if it was
-    /// not. Empty layers have none, and a layer that stands in the stack twice has one.
+    /// Returns the folders of the layers of a stack, newest first, and unpacks those that are
+    /// missing. Empty layers have no folder; a layer that occurs twice has one.
     ///
-    /// What is known of the lower part of the stack is not looked at again: while the store is
-    /// open nobody removes folders from it.
+    /// The known lower part of the stack is not checked again: nobody removes folders from an open
+    /// store.
     pub(super) fn lowers(self: &Arc<Self>, chain: &Chain) -> Result<Lowers, EngineError> {
         let map = self.namespace.map_name()?;
         let layers = &chain.0;
@@ -84,7 +84,7 @@ impl Shared {
         items.retain(|item| self.store.folder(&map, &item.name).is_none());
         turns::each(items, |item| self.settle(item, &map))?;
         self.known(|known| known.tops.extend(found));
-        // overlayfs refuses the same folder twice; the newest hides what the other one shows.
+        // overlayfs refuses the same folder twice. The newer one hides the older one anyway.
         let mut seen = HashSet::new();
         names.reverse();
         names.retain(|name| seen.insert(name.clone()));
@@ -92,8 +92,8 @@ impl Shared {
         Ok(Lowers { folders, root })
     }
 
-    /// Returns the folder of a layer of a stack if it is unpacked. In it are the layer's files; what
-    /// folders are like that the layer does not mention is of no account.
+    /// Returns the folder of a layer of a stack if it is unpacked. It has the layer's files; the
+    /// metadata of folders without an entry does not matter here.
     pub(super) fn unpacked(&self, chain: &Chain, number: usize) -> Option<PathBuf> {
         let map = self.namespace.map_name().ok()?;
         let id = chain.ids().nth(number)?;
@@ -102,7 +102,7 @@ impl Shared {
         names.filter_map(|name| self.store.folder(&map, &name)).next()
     }
 
-    /// Makes layers ready. Returns the folders of those that need something from the layers below.
+    /// Makes layers ready. Returns the folders that need metadata from the layers below.
     fn look_first<'l>(
         self: &Arc<Self>,
         layers: impl Iterator<Item = &'l DiffId>,
@@ -121,7 +121,7 @@ impl Shared {
         Ok(pulled.into_iter().filter_map(|(layer, scratch)| Some((layer, scratch?))).collect())
     }
 
-    /// Returns what the last of the layers adds, and what its folder's implied folders are like;
+    /// Returns the addition of the last layer to a mount, and the metadata of its implied folders.
     /// `ids` are the chain IDs of the stacks.
     fn top(&self, layers: &[DiffId], ids: &[Digest]) -> Result<(Top, Option<Dirs>), EngineError> {
         let Some(layer) = layers.last() else { return Ok((Top::default(), None)) };
@@ -136,7 +136,7 @@ impl Shared {
         Ok((Top::of(layer, &index, &dirs), Some(dirs)))
     }
 
-    /// Returns whether a layer is indexed, and unpacked if that needs nothing but the layer.
+    /// Returns whether a layer is indexed, and unpacked if its folder depends on nothing below.
     fn is_ready(&self, layer: &DiffId, map: &str) -> Result<bool, EngineError> {
         let Some(index) = self.known_index(layer)? else { return Ok(false) };
         Ok(index.changes().is_empty()
@@ -144,8 +144,8 @@ impl Shared {
             || self.store.folder(map, layer).is_some())
     }
 
-    /// Makes a layer ready, in one pass over its bytes. Its folder is published if it needs nothing
-    /// from the layers below, and returned otherwise.
+    /// Makes a layer ready, in one pass over its bytes. Its folder is published if it depends on
+    /// nothing below, and returned otherwise.
     fn first_look(
         self: &Arc<Self>,
         layer: &DiffId,
@@ -178,8 +178,8 @@ impl Shared {
         })
     }
 
-    /// Publishes the folder of a layer that has just been made on top of `parent`. `is_dressed` tells
-    /// whether its implied folders are as the layers below say.
+    /// Publishes the folder of a new layer on top of `parent`. `is_dressed` says whether its
+    /// implied folders have the metadata of the layers below.
     pub(super) fn publish_new(
         &self,
         scratch: &Scratch,
@@ -200,7 +200,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Unpacks the tar stream that `run` writes. Returns what `run` does, and the folder.
+    /// Unpacks the tar stream that `run` writes. Returns the result of `run`, and the folder.
     pub(super) fn unpack<T>(
         self: &Arc<Self>,
         run: impl FnOnce(Box<dyn Write + Send>) -> Result<T, EngineError>,
@@ -215,7 +215,7 @@ impl Shared {
         let answer = task.wait();
         match (result, answer) {
             (Ok(result), Ok(_)) => Ok((result, scratch)),
-            // The pipe broke since the task had ended: it knows why.
+            // The task ended and broke the pipe, so its error comes first.
             (Err(error), Err(failure)) if !is_write(&error) => {
                 drop(failure);
                 Err(error)
@@ -254,12 +254,12 @@ impl Shared {
 pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
     let ends = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
         .map_err(|errno| EngineError::Io { action: "make a pipe", source: errno.into() })?;
-    // The default will do where the limit is lower.
+    // Where the limit is lower, the default will do.
     let _ = rustix::pipe::fcntl_setpipe_size(&ends.1, PIPE);
     Ok(ends)
 }
 
-/// Returns whether writing to a pipe failed, rather than what was to be written.
+/// Returns whether writing to a pipe failed, rather than reading the input.
 fn is_write(error: &EngineError) -> bool {
     matches!(
         error,

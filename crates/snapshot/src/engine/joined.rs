@@ -1,9 +1,9 @@
-//! Deep stacks: their lower parts, each mounted once for all steps that stand on it.
+//! Deep stacks: their lower parts, each mounted once for all steps on top of it.
 //!
-//! overlayfs has work to do for each folder of a mount, and for each of them again when a command
-//! looks for a file. So that a step on hundreds of layers does not do all of that, the lower part
-//! of its stack is mounted ahead, and that mount is one folder of the step's. The part is a multiple
-//! of [`GROWTH`] layers long, so that it serves as many steps.
+//! overlayfs works on each folder of a mount, and again on each of them when a command looks for a
+//! file. To spare a step on hundreds of layers this work, the lower part of its stack is mounted
+//! ahead, and that mount is one of the step's folders. The length of a part is a multiple of
+//! [`GROWTH`], so that many steps can share it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,29 +15,29 @@ use xbuild_store::{Store, TempFolder};
 /// The depth from which on stacks are deep. Others are mounted as they are.
 const DEEP: usize = 64;
 
-/// The number of layers that parts grow by. Making one takes as long as a step on the same layers:
-/// a small number makes many of them, a large one leaves many layers to each step.
+/// The number of layers by which parts grow. Making a part takes as long as a step on the same
+/// layers: a small number makes many parts, a large one leaves many layers to each step.
 const GROWTH: usize = 32;
 
 /// The most layers of a part, of the 500 that overlayfs takes.
 const LIMIT: usize = 480;
 
-/// How many parts are kept: as many branches of a build can be deep at a time without making them
-/// again. Each takes a little memory of the kernel's for each layer.
+/// Parts that are kept. As many branches of a build can be deep at the same time without making
+/// parts again. A part takes a little kernel memory for each layer.
 const KEPT: usize = 8;
 
 /// The lower part of a stack, mounted as long as this exists.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The newest first.
+    /// The folders, newest first.
     lowers: Vec<PathBuf>,
-    /// Where it is mounted, in the build's namespace. Seen from here it is an empty folder; the
-    /// mount goes when that is removed.
+    /// The mount point in the build's namespace. Outside of it, it is an empty folder. The mount
+    /// ends when the folder is removed.
     point: TempFolder,
 }
 
 impl Part {
-    /// Returns what those that mount it have to know.
+    /// Returns the facts that a step needs to mount it.
     pub(super) fn joined(&self) -> Joined {
         Joined { count: self.lowers.len(), point: self.point.path().to_owned() }
     }
@@ -49,16 +49,16 @@ pub(super) struct Parts(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The one that was used last comes last.
+    /// The parts; the last one used is at the end.
     parts: Vec<Arc<Part>>,
-    /// Whether it does not work here.
+    /// Whether the kernel refuses such mounts.
     refused: bool,
 }
 
 impl Parts {
-    /// Returns the lower part of a deep stack, mounted now if it is not; `lowers` are its folders,
-    /// the newest first. `None` if it is not deep, or the kernel refuses such mounts: then they are
-    /// not tried again.
+    /// Returns the lower part of a deep stack, and mounts it if needed. `lowers` are the folders of
+    /// the stack, newest first. `None` if the stack is not deep, or if the kernel refuses such
+    /// mounts, which is tried once.
     pub(super) fn of(
         &self,
         lowers: &[PathBuf],
@@ -70,7 +70,7 @@ impl Parts {
         }
         let count = (lowers.len() / GROWTH * GROWTH).min(LIMIT);
         let lowers = &lowers[lowers.len() - count..];
-        // Whoever else has a deep stack waits: it may be the same.
+        // Other deep stacks wait: they may need the same part.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.refused {
             return None;
@@ -192,7 +192,7 @@ mod tests {
         for name in 20..40 {
             setup.part(&name.to_string(), 64).unwrap();
         }
-        // What somebody has stays as long.
+        // A part stays as long as somebody holds it.
         assert!(points[12].exists());
         drop(held);
         assert!(!points[12].exists());

@@ -16,16 +16,17 @@ use super::shared::{Known, Shared};
 use super::turns;
 use crate::EngineError;
 
-/// Where the uncompressed bytes of a layer go while it is read.
+/// The output for the uncompressed bytes of a layer that is read.
 pub(super) type Tee = Option<Box<dyn Write + Send>>;
 
 impl Shared {
-    /// Returns the merged tree of a stack of layers. Layers are numbered by their place in it.
+    /// Returns the merged tree of a stack of layers. The number of a layer is its place in the
+    /// stack.
     pub(super) fn tree(&self, chain: &Chain) -> Result<Tree, EngineError> {
         self.tree_of(&chain.0, &chain.ids().collect::<Vec<_>>())
     }
 
-    /// Does the same for layers whose stacks, of each length from one on, have these chain IDs.
+    /// Does the same for layers with known chain IDs, one for each length of the stack.
     pub(super) fn tree_of(&self, layers: &[DiffId], ids: &[Digest]) -> Result<Tree, EngineError> {
         let known = |known: &mut Known| {
             let found = ids.iter().enumerate().rev();
@@ -42,7 +43,7 @@ impl Shared {
         Ok(tree)
     }
 
-    /// Returns the index of a layer, made now if it never was.
+    /// Returns the index of a layer, and makes it if it is missing.
     pub(super) fn index(&self, layer: &DiffId) -> Result<Arc<LayerIndex>, EngineError> {
         if let Some(index) = self.known_index(layer)? {
             return Ok(index);
@@ -53,7 +54,7 @@ impl Shared {
         })
     }
 
-    /// Returns the index of a layer if it was made before, by this process or another.
+    /// Returns the index of a layer if this or another process has made it.
     pub(super) fn known_index(
         &self,
         layer: &DiffId,
@@ -62,7 +63,7 @@ impl Shared {
             return Ok(Some(index));
         }
         let Some(bytes) = self.store.index(layer)? else { return Ok(None) };
-        // One that another version wrote is made again.
+        // An index of another version is made again.
         let Ok(index) = LayerIndex::decode(&bytes) else { return Ok(None) };
         Ok(Some(self.remember(layer, index)))
     }
@@ -74,8 +75,8 @@ impl Shared {
         index
     }
 
-    /// Reads a whole layer: it is stored and indexed afterwards, and its uncompressed bytes have
-    /// gone to `tee`. The caller holds the layer's lock.
+    /// Reads a whole layer, which is then stored and indexed. Its uncompressed bytes go to `tee`.
+    /// The caller holds the layer's lock.
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
         let span = debug_span!("layer", work = "read", diff_id = %layer, compressed = Empty);
         let _entered = span.enter();
@@ -109,22 +110,22 @@ impl Shared {
     fn pull(&self, remote: &ImageLayer, tee: Tee) -> Result<(DiffId, LayerIndex), EngineError> {
         let Descriptor { digest, size, .. } = &remote.descriptor;
         let compression = compression(&remote.diff_id, &remote.descriptor)?;
-        // One byte more than announced is enough to know that it is wrong.
+        // One byte more than announced shows that the blob is wrong.
         let input = self.blobs.open(remote, 0)?.take(size.saturating_add(1));
         let mut keep = Keep { input, blob: self.store.blob_writer()?, is_broken: false };
         let found = decompress(compression, &mut keep).and_then(|tar| index_layer(tar, tee));
         if keep.is_broken || matches!(found, Err(LayerError::Write { .. })) {
             return found.map_err(fault(&remote.diff_id));
         }
-        // What the decoder left is part of the blob too. A blob that is not what was announced is
-        // the better explanation for whatever its contents seem to be.
+        // The blob also has the bytes after the decoder's end. A blob that does not match its
+        // descriptor explains more than its contents.
         io::copy(&mut keep, &mut io::sink())
             .map_err(|source| fault(&remote.diff_id)(LayerError::Read { source }))?;
         keep.blob.commit(Some((digest, *size)))?;
         found.map_err(fault(&remote.diff_id))
     }
 
-    /// Returns where the blob of a layer is.
+    /// Returns the place of a layer's blob.
     pub(super) fn blob(&self, layer: &DiffId) -> Result<LayerBlob, EngineError> {
         self.packer.wait(layer)?;
         match self.store.layer(layer)? {
@@ -169,7 +170,7 @@ impl Shared {
         self.packer.wait(layer)?;
         let descriptor = match self.store.layer(layer)? {
             Some(descriptor) => descriptor,
-            // A blob that came under another layer's name, or whose record was lost.
+            // The blob came with another layer, or its record was lost.
             None => match self.remote(layer) {
                 Ok(remote) if self.store.has_blob(&remote.descriptor) => remote.descriptor,
                 _ => return Ok(None),
@@ -201,7 +202,7 @@ fn fault(layer: &DiffId) -> impl FnOnce(LayerError) -> EngineError {
 struct Keep<'s, R> {
     input: R,
     blob: BlobWriter<'s>,
-    /// Whether the input or the store failed, as opposed to whoever reads.
+    /// Whether the input or the store failed, rather than the reader.
     is_broken: bool,
 }
 

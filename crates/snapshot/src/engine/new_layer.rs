@@ -1,4 +1,4 @@
-//! New layers: where their bytes go, and when they are compressed.
+//! New layers: the output of their bytes, and the time of their compression.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use super::packer::{Job, Watch};
 use super::shared::Shared;
 use crate::{EngineError, LayerSink, SinkBlob, SinkResult};
 
-/// Returns the span of a layer that is made; [`Shared::end_layer`] fills it in.
+/// Returns the span of a new layer, which [`Shared::end_layer`] completes.
 pub(super) fn span(work: &'static str) -> Span {
     debug_span!("layer", work, diff_id = Empty, size = Empty)
 }
@@ -26,14 +26,14 @@ impl Shared {
     ) -> Result<LayerSink<'_>, EngineError> {
         let (encoding, watch) = self.blob_for(purpose);
         match watch {
-            // What stands on it shall not wait for the compressor.
+            // A RUN on this layer must not wait for the compressor.
             _ if purpose.folder => Ok(LayerSink::spooled(&self.store, tee)),
             Some(watch) => LayerSink::watched(&self.store, encoding, tee, &**watch),
             None => LayerSink::new(&self.store, encoding, tee),
         }
     }
 
-    /// Keeps what became of a new layer, and completes its span, which is the current one.
+    /// Keeps a new layer, and completes its span, which is the current one.
     pub(super) fn end_layer(
         &self,
         purpose: Purpose,
@@ -50,7 +50,7 @@ impl Shared {
         Ok(layer)
     }
 
-    /// Returns what the blob of a new layer is to be like, and who reads along.
+    /// Returns the encoding of a new layer's blob, and its watcher.
     fn blob_for(&self, purpose: Purpose) -> (Encoding, Option<&Watch>) {
         match purpose.result {
             true => (self.options.encoding, self.options.on_blob.as_ref()),

@@ -1,4 +1,4 @@
-//! What an engine is told once.
+//! The settings of an engine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,20 +11,20 @@ use xbuild_model::seam::Sources;
 
 use super::packer::Watch;
 
-/// What an engine is told once.
+/// The settings of an engine.
 #[derive(Clone)]
 pub struct EngineOptions {
     /// The build contexts by name; the empty name is the main one.
     pub contexts: BTreeMap<String, Arc<Context>>,
-    /// Fetches what ADD takes from elsewhere; `None` if nothing does.
+    /// Fetches remote sources of ADD; `None` if there are none.
     pub sources: Option<Arc<dyn Sources>>,
-    /// The modification time of what COPY and WORKDIR make and do not copy.
+    /// The modification time of files that COPY and WORKDIR make and do not copy.
     pub default_mtime: Mtime,
-    /// How new layers of images are compressed.
+    /// The encoding of new layers of images.
     pub encoding: Encoding,
-    /// Takes a reader of the blob of each new layer of a result, when it is begun.
+    /// Takes a reader of each new blob of a result, when the blob is begun.
     pub on_blob: Option<Watch>,
-    /// Takes what the user should know about a COPY or ADD.
+    /// Takes the warnings of COPY and ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for EngineOptions {
 }
 
 impl Default for EngineOptions {
-    /// No contexts, the epoch, gzip, and warnings dropped.
+    /// Returns settings without contexts, with the epoch and gzip, which drop warnings.
     fn default() -> Self {
         Self {
             contexts: BTreeMap::new(),

@@ -1,7 +1,7 @@
-//! Owners where only one id exists.
+//! Owners in a namespace with one id.
 //!
-//! On disk everything belongs to that id, so a command's changes say nothing about owners. What
-//! was there before keeps the owner that the tree knows, what is new belongs to root.
+//! On disk this id owns all files, so the changes of a command do not show owners. Existing files
+//! keep the owner in the tree; new files belong to root.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,14 +9,14 @@ use std::mem::discriminant;
 
 use xbuild_layer::{Change, Entry, Kind, LayerError, LayerReader, LayerWriter, Tree};
 
-/// Copies the layer `tar`, made by a command on top of `parent`, with owners put right.
+/// Copies the layer `tar`, which a command made on top of `parent`, and corrects the owners.
 pub(super) fn restore<R: Read, W: Write>(
     tar: R,
     parent: &Tree,
     out: &mut LayerWriter<W>,
 ) -> Result<(), LayerError> {
     let mut layer = LayerReader::new(tar);
-    // Of files with several names, which are one file.
+    // The owners of files that may have further names.
     let mut owners: HashMap<Vec<u8>, (u32, u32)> = HashMap::new();
     while let Some(change) = layer.next()? {
         match change {
@@ -39,7 +39,7 @@ pub(super) fn restore<R: Read, W: Write>(
     Ok(())
 }
 
-/// Returns the owner of the file of the same kind that was there before.
+/// Returns the owner of the previous file of the same kind.
 fn before(parent: &Tree, entry: &Entry) -> (u32, u32) {
     parent
         .lookup(&entry.path)

@@ -1,8 +1,8 @@
 //! Compressing layers while the next step runs.
 //!
-//! A step that a RUN stands on is done when its folder is there. Its layer is compressed after
-//! that, on a thread. Whoever asks for the blob in this process waits for it; to other processes,
-//! and after a kill, the layer is not there, and its step not in the cache.
+//! A step below a RUN is done when its folder is complete. Its layer is compressed later, on a
+//! thread. Requests for the blob in this process wait for it. For other processes, and after a
+//! kill, the layer does not exist and its step is not in the cache.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use xbuild_store::{Background, GrowingBlob, Pending, Store};
 use crate::EngineError;
 use crate::sink::{self, Spool};
 
-/// Layers that may wait, uncompressed; the step after that waits, too.
+/// Uncompressed layers that may wait. The next step waits until there is room.
 const WAITING: usize = 4;
 
 /// Takes a reader of each new blob.
 pub(super) type Watch = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
 
-/// Compresses layers, one after the other. Dropping it waits for those that are left.
+/// Compresses layers, one after the other. Dropping it waits for all of them.
 pub(super) struct Packer {
     pending: Arc<Pending<DiffId, (), EngineError>>,
     jobs: Background<Job>,
@@ -48,38 +48,38 @@ impl Packer {
         Self { pending, jobs }
     }
 
-    /// Has a layer compressed.
+    /// Queues a layer for compression.
     ///
-    /// **Errors** — that of an earlier layer, if nobody was told of it yet.
+    /// **Errors** — the error of an earlier layer that was not reported yet.
     pub(super) fn send(&self, job: Job) -> Result<(), EngineError> {
-        // Equal layers are one.
+        // Equal layers are compressed once.
         if self.pending.begin(job.layer.clone(), (), WAITING)? {
             self.jobs.send(job);
         }
         Ok(())
     }
 
-    /// Returns whether a layer is on its way.
+    /// Returns whether a layer is queued or being compressed.
     pub(super) fn is_pending(&self, layer: &DiffId) -> bool {
         self.pending.get(layer).is_some()
     }
 
-    /// Waits for a layer, if it is on its way.
+    /// Waits for a layer that is queued or being compressed.
     ///
-    /// **Errors** — the first failure of all that were on their way.
+    /// **Errors** — the first error of any queued layer.
     pub(super) fn wait(&self, layer: &DiffId) -> Result<(), EngineError> {
         self.pending.wait(layer)
     }
 
     /// Waits for all layers.
     ///
-    /// **Errors** — the first failure.
+    /// **Errors** — the first error.
     pub(super) fn wait_for_all(&self) -> Result<(), EngineError> {
         self.pending.wait_for_all()
     }
 }
 
-/// Says which layer an error is about.
+/// Adds the layer to an error.
 fn named(layer: &DiffId, error: EngineError) -> EngineError {
     let layer = layer.clone();
     match error {

@@ -1,4 +1,4 @@
-//! What a COPY came to, remembered from one build to the next.
+//! The results of COPY steps, remembered from one build to the next.
 
 use xbuild_files::Context;
 use xbuild_files::copy::{self, Prepared};
@@ -9,7 +9,7 @@ use xbuild_store::SelectionRecord;
 use super::shared::Shared;
 use crate::EngineError;
 
-/// Returns the content key of a step that looks at what it looked at before.
+/// Returns the content key of a step if everything that it looks at is unchanged.
 pub(super) fn content(
     shared: &Shared,
     parent: &Chain,
@@ -18,12 +18,12 @@ pub(super) fn content(
 ) -> Result<Option<Digest>, EngineError> {
     let Some((context, key)) = place(shared, parent, op, origin) else { return Ok(None) };
     let Some(record) = shared.store.selection(&key)? else { return Ok(None) };
-    // What fails here fails again where it is told.
+    // A failure here occurs again where it is reported.
     let survey = copy::take_survey(context, op).ok().flatten();
     Ok((survey == Some(record.survey)).then_some(record.content))
 }
 
-/// Remembers what a step came to, if a later build could tell that it is the same.
+/// Remembers the result of a step, if a later build can detect changes.
 pub(super) fn keep(
     shared: &Shared,
     parent: &Chain,
@@ -38,8 +38,8 @@ pub(super) fn keep(
     Ok(shared.store.put_selection(&key, &record)?)
 }
 
-/// Returns the context that a step copies from, and what it is remembered under: everything but
-/// the files of the context that its content key depends on.
+/// Returns the context of a step, and the key of its record. The key covers everything that the
+/// content key depends on, except the files of the context.
 fn place<'s>(
     shared: &'s Shared,
     parent: &Chain,
@@ -98,7 +98,7 @@ mod tests {
         select(&setup, &all);
         assert_eq!(recall(&setup, &all), None, "the stamps do not tell of a change yet");
         sleep(Duration::from_millis(3100));
-        // In this process the files stay what was read too early.
+        // This process keeps the hashes that were read too early.
         let setup = setup_in(context(&folder));
         let key = select(&setup, &all);
         assert_eq!(recall(&setup, &all), Some(key.clone()));

@@ -1,4 +1,4 @@
-//! Folders in the making.
+//! Unfinished folders.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -12,10 +12,10 @@ use xbuild_store::TempFolder;
 use super::shared::Shared;
 use crate::EngineError;
 
-/// A folder in the making, below a temporary folder of the store. Dropping it removes what has
-/// not been published.
+/// An unfinished folder, below a temporary folder of the store. Dropping it removes everything that
+/// was not published.
 pub(super) struct Scratch {
-    /// `None` only while this is dropped.
+    /// `None` only while the value is dropped.
     temp: Option<TempFolder>,
     path: PathBuf,
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ impl Scratch {
         self.path.join("fs")
     }
 
-    /// Makes a further folder beside it.
+    /// Makes another folder beside it.
     pub(super) fn beside(&self, name: &str) -> Result<PathBuf, EngineError> {
         let path = self.path.join(name);
         make_dir(&path)?;

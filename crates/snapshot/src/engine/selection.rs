@@ -1,4 +1,4 @@
-//! What a COPY, ADD or WORKDIR writes, and the layer that it becomes.
+//! The files that a COPY, ADD or WORKDIR writes, and the layer made of them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use super::recalled;
 use super::shared::Shared;
 use crate::{EngineError, SinkResult};
 
-/// Returns whether [`select`] would read no layer that was never read before.
+/// Returns whether all layers that [`select`] needs are indexed.
 pub(super) fn is_indexed(
     shared: &Shared,
     parent: &Chain,
@@ -39,7 +39,7 @@ pub(super) fn is_indexed(
     Ok(true)
 }
 
-/// Works out what a step writes.
+/// Determines the files that a step writes.
 pub(super) fn select(
     shared: &Arc<Shared>,
     parent: &Chain,
@@ -67,7 +67,7 @@ pub(super) fn select(
     Ok(Chosen { shared: shared.clone(), parent: parent.clone(), prepared })
 }
 
-/// Takes in what earlier builds have found in the files of a folder.
+/// Loads the file hashes of earlier builds for a folder.
 fn recall(shared: &Shared, context: &Context) -> Result<(), EngineError> {
     context.restore_hashes(|| {
         let key = context.identity().map_err(failure)?;
@@ -75,7 +75,7 @@ fn recall(shared: &Shared, context: &Context) -> Result<(), EngineError> {
     })
 }
 
-/// Keeps what was found in the files of a folder for later builds.
+/// Keeps the file hashes of a folder for later builds.
 fn remember(shared: &Shared, context: &Context) -> Result<(), EngineError> {
     context.keep_hashes(|kept| {
         let key = context.identity().map_err(failure)?;
@@ -83,7 +83,7 @@ fn remember(shared: &Shared, context: &Context) -> Result<(), EngineError> {
     })
 }
 
-/// Fetches what a step takes from elsewhere.
+/// Fetches the remote sources of a step.
 fn fetch(shared: &Shared, op: &FileOp) -> Result<Vec<Arc<Context>>, EngineError> {
     let FileOp::Copy(request) = op else { return Ok(Vec::new()) };
     let fetch = |(index, remote): (usize, &RemoteFiles)| {
@@ -110,10 +110,10 @@ fn open(shared: &Arc<Shared>, origin: &CopyOrigin) -> Result<Origin, EngineError
     }
 }
 
-/// Reads a small file of an image, with symbolic links followed inside of it.
+/// Reads a small file of an image. Symbolic links are followed inside the image.
 fn read_file(shared: &Shared, chain: &Chain, path: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
     let tree = shared.tree(chain)?;
-    // A path that leads nowhere is no file.
+    // A path that leads nowhere is not a file.
     let Ok(found) = tree.resolve(path, true) else { return Ok(None) };
     let Some(node) = found.node else { return Ok(None) };
     let (Kind::File { size }, Some(position)) = (&node.kind, node.position) else {
@@ -145,7 +145,7 @@ fn read_file(shared: &Shared, chain: &Chain, path: &[u8]) -> Result<Option<Vec<u
 pub(super) struct Layers {
     shared: Arc<Shared>,
     chain: Chain,
-    /// Those that are unpacked, as far as somebody has asked.
+    /// The layers that were asked for; those that are unpacked with their folder.
     unpacked: Mutex<HashMap<u32, Option<Arc<Unpacked>>>>,
 }
 
@@ -190,14 +190,14 @@ impl LayerSource for Layers {
     fn open_file(&self, number: u32, position: u32) -> Option<File> {
         let unpacked = self.unpacked(number)?;
         match unpacked.index.changes().get(position as usize)? {
-            // Files of other owners may be closed to this process.
+            // This process may not be allowed to read files of other owners.
             (Change::Put(entry), _) => unpacked.folder.open_file(&entry.path).ok(),
             _ => None,
         }
     }
 }
 
-/// What a step is about to write.
+/// The files that a step is about to write.
 pub(super) struct Chosen {
     shared: Arc<Shared>,
     parent: Chain,
@@ -245,11 +245,11 @@ impl Selection for Chosen {
     }
 }
 
-/// Says whose business a failed copy is.
+/// Says who has to act on a failed copy.
 pub(super) fn failure(error: CopyError) -> EngineError {
     let kind = match error {
         CopyError::Layers { source } => return source.into(),
-        // What is to be written is at fault, not the writing.
+        // The sources are at fault, not the writing.
         CopyError::Layer(
             LayerError::SizeChanged { .. } | LayerError::Contents { .. } | LayerError::Entry { .. },
         ) => FailureKind::User,
@@ -285,7 +285,7 @@ mod tests {
         setup.image(&[&["f a 1", "f b 2", "d d 755", "f d/x 3", "h b2 b"], &["f c 4", "f d/y 5"]])
     }
 
-    /// Makes one in whose store the layers are unpacked; returns the folder of the first, too.
+    /// Returns a setup with unpacked layers, and the folder of the first one.
     fn unpacked() -> (Setup, Chain, PathBuf) {
         let setup = setup();
         let chain = image(&setup);
@@ -298,7 +298,7 @@ mod tests {
         let packed = setup();
         let expected = copy(&packed, &image(&packed)).unwrap();
         let (setup, chain, first) = unpacked();
-        // Whoever needs the layers themselves has to pull them again.
+        // From here on, the layers themselves would have to be pulled again.
         let store = &setup.engine.0.store;
         store.settle().unwrap();
         let blobs = store.root().join("blobs/sha256");

@@ -1,4 +1,4 @@
-//! What all handles of an engine share.
+//! The state that all handles of an engine share.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,9 +15,9 @@ use super::packer::Packer;
 use super::top::Top;
 use super::turns::KeyedLocks;
 
-/// What all handles share.
+/// The state that all handles of an engine share.
 pub(super) struct Shared {
-    /// The first to be dropped, both: they may still be at work in the store.
+    /// These two are dropped first: they may still be working in the store.
     pub(super) packer: Packer,
     pub(super) sweeper: Background<TempFolder>,
     pub(super) store: Arc<Store>,
@@ -25,20 +25,21 @@ pub(super) struct Shared {
     pub(super) namespace: Arc<dyn Namespace>,
     pub(super) options: EngineOptions,
     pub(super) known: Mutex<Known>,
-    /// Held per layer while it is read or unpacked: whoever else needs it waits for the result.
+    /// A layer is locked while it is read or unpacked. Others that need it wait for the result.
     pub(super) busy: KeyedLocks<DiffId>,
     pub(super) parts: Parts,
 }
 
-/// What has been found out in this process.
+/// The facts that this process has found out.
 #[derive(Default)]
 pub(super) struct Known {
     /// Layers of resolved images.
     pub(super) remote: HashMap<DiffId, ImageLayer>,
     pub(super) indexes: HashMap<DiffId, Arc<LayerIndex>>,
-    /// By the stack's chain ID.
+    /// The trees of stacks, by chain ID.
     pub(super) trees: HashMap<Digest, Tree>,
-    /// What the top layers of stacks add to an overlay mount, by chain ID; only what is there.
+    /// The additions of top layers to overlay mounts, by the chain ID of the stack. Only existing
+    /// folders count.
     pub(super) tops: HashMap<Digest, Top>,
 }
 
@@ -49,8 +50,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Works with what is known. No caller panics while it holds the lock, so that what a
-    /// poisoned lock protects is whole too.
+    /// Works with the known facts. No caller panics while it holds the lock, so the facts of a
+    /// poisoned lock are complete.
     pub(super) fn known<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
         work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }

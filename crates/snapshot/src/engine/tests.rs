@@ -292,7 +292,7 @@ fn a_workspace_becomes_a_layer_and_its_folder() {
     let next = setup.engine.prepare(&chain).unwrap();
     let lower = Root::open(&overlay(&*next).lowers[0]).unwrap();
     assert_eq!(lower.stat(b"new").unwrap().ino, before);
-    // What is left is removed on a thread.
+    // A thread removes the rest.
     drop((next, setup.engine));
     assert!(!dirs.work.exists());
 }
@@ -503,7 +503,7 @@ fn layers_have_spans() {
         let purpose = Purpose { folder: true, result: true };
         workspace.commit(Records::default(), purpose).unwrap()
     });
-    // What is packed in the background ends before the engine does.
+    // The engine ends after its work in the background.
     drop(setup.engine);
     let closed = spans::closed();
     for expected in [

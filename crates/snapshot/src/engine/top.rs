@@ -1,4 +1,4 @@
-//! What one layer adds to an overlay mount, and what its folder is called.
+//! The addition of one layer to an overlay mount, and the name of its folder.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,22 @@ use sha2::{Digest as _, Sha256};
 use xbuild_layer::{Change, Kind, LayerIndex, Meta, Tree, path};
 use xbuild_model::{DiffId, Digest};
 
-/// Paths of folders and what they are like.
+/// Paths of folders, with their metadata.
 pub(super) type Dirs = Vec<(Vec<u8>, Meta)>;
 
-/// What the top layer of a stack adds to an overlay mount.
+/// The addition of the top layer of a stack to an overlay mount.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Top {
-    /// The name of its folder, `None` if it has no files.
+    /// The name of its folder; `None` if it has no files.
     pub(super) folder: Option<DiffId>,
-    /// Whether nothing below it can be seen.
+    /// Whether it hides everything below.
     pub(super) hides_all: bool,
-    /// What it says of the root folder, if it does.
+    /// The metadata of the root folder, if it has an entry.
     pub(super) root: Option<Meta>,
 }
 
 impl Top {
-    /// Returns what a layer adds that is not empty, and whose implied folders are like this.
+    /// Returns the addition of a layer that is not empty, with the metadata of its implied folders.
     pub(super) fn of(layer: &DiffId, index: &LayerIndex, dirs: &[(Vec<u8>, Meta)]) -> Self {
         let root = index.changes().iter().rev().find_map(|(change, _)| match change {
             Change::Put(entry) if entry.path.is_empty() => Some(entry.meta.clone()),
@@ -31,12 +31,12 @@ impl Top {
     }
 }
 
-/// Returns whether a layer hides everything below it, which overlayfs knows no mark for.
+/// Returns whether a layer hides everything below it. overlayfs has no mark for that.
 fn hides_all(index: &LayerIndex) -> bool {
     index.changes().iter().any(|(change, _)| *change == Change::Opaque(Vec::new()))
 }
 
-/// Returns the folders that files of a layer lie in but that it has no entry for.
+/// Returns the folders that have files of a layer, but no entry in it.
 pub(super) fn implied(index: &LayerIndex) -> BTreeSet<&[u8]> {
     let mut needed = BTreeSet::new();
     let mut stated = BTreeSet::new();
@@ -62,8 +62,8 @@ pub(super) fn implied(index: &LayerIndex) -> BTreeSet<&[u8]> {
     needed
 }
 
-/// Returns those of the implied folders of a layer for which the tree with that layer on top has
-/// something else than the default, and what.
+/// Returns the implied folders of a layer whose metadata in the tree is not the default, with that
+/// metadata. The tree includes the layer.
 pub(super) fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Dirs {
     let default = Meta { mode: 0o755, ..Meta::default() };
     let known = implied.into_iter().filter_map(|path| {
@@ -74,8 +74,8 @@ pub(super) fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Dirs {
     known.collect()
 }
 
-/// Returns the name of a layer's folder: the diff ID, unless implied folders are not as they are
-/// by default.
+/// Returns the name of a layer's folder: the diff ID, unless implied folders differ from the
+/// default.
 fn folder_name(layer: &DiffId, dirs: &[(Vec<u8>, Meta)]) -> DiffId {
     if dirs.is_empty() {
         return layer.clone();

@@ -1,4 +1,4 @@
-//! Doing several things at once, and none of them twice.
+//! Doing several things at the same time, and none of them twice.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_layer::parallel;
 
-/// How many layers are pulled and unpacked at the same time: registries limit the connections of
-/// a client, and more than this gains nothing on a disk.
+/// Layers that are pulled and unpacked at the same time. Registries limit the connections of a
+/// client, and a disk gains nothing from more.
 const AT_ONCE: usize = 3;
 
 /// Calls `work` with each item, a few at a time, see [`parallel::each`].
@@ -18,7 +18,7 @@ pub(super) fn each<T: Send, R: Send, E: Send>(
     parallel::each(items, AT_ONCE, work)
 }
 
-/// A lock for each of many things.
+/// A lock for each key.
 pub(super) struct KeyedLocks<K>(Mutex<HashMap<K, Arc<Mutex<()>>>>);
 
 impl<K> Default for KeyedLocks<K> {

@@ -1,4 +1,4 @@
-//! A writable root file system on top of a stack of layers, and the layer that it becomes.
+//! A writable root file system on top of a stack of layers, and the layer made from it.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufReader, Read as _};
@@ -24,17 +24,17 @@ use crate::{EngineError, LayerSink};
 /// Bytes taken from the pipe at a time.
 const BUFFER: usize = 256 << 10;
 
-/// A writable root file system. The upper folder becomes the folder of the new layer as it is: it
-/// is never copied.
+/// A writable root file system. Its upper folder becomes the folder of the new layer and is never
+/// copied.
 pub(super) struct Writable {
     shared: Arc<Shared>,
     parent: Chain,
     root: RootFs,
     /// The mount that [`Overlay::joined`] names.
     _part: Option<Arc<Part>>,
-    /// The mode of the root folder at first.
+    /// The mode of the root folder before the command.
     root_mode: u32,
-    /// Its owner at first, `None` for this process's own id.
+    /// The owner of the root folder before the command; `None` for this process's own id.
     root_owner: Option<(u32, u32)>,
     scratch: Scratch,
 }
@@ -46,7 +46,7 @@ impl Writable {
         let (upper, work) = (scratch.content(), scratch.beside("work")?);
         let meta = Meta { xattrs: Vec::new(), ..root };
         let root_mode = meta.mode;
-        // Id 0 of the namespace is this process's own, and the only one where there is one.
+        // Id 0 of the namespace is this process's own id. If there is only one id, it is that one.
         let recorded = shared.namespace.owners()? == Owners::Recorded;
         let is_own = recorded || (meta.uid, meta.gid) == (0, 0);
         let root_owner = (!is_own).then_some((meta.uid, meta.gid));
@@ -88,24 +88,24 @@ impl Writable {
         let mut sink = shared.begin_layer(purpose, None)?;
         let task = shared.start(DIFF, &request, vec![write])?;
         let copied = copy(read, &mut sink, below.as_ref());
-        // A layer that was cut short must never be finished: the task's word counts.
+        // A layer that was cut short must never be finished, so the result of the task decides.
         match (copied, task.wait()) {
             (Ok(()), Ok(_)) => {}
-            // The task broke off because nobody read on.
+            // The task stopped because nobody read on.
             (Err(error @ LayerError::Write { .. }), _) | (Err(error), Ok(_)) => {
                 return Err(error.into());
             }
             (_, Err(failure)) => return Err(failure.into()),
         }
         let layer = shared.end_layer(purpose, sink.finish()?)?;
-        // overlayfs has copied folders up with all that the layers below say about them.
+        // overlayfs copies folders up with the metadata of the layers below.
         shared.publish_new(&self.scratch, &self.parent, &layer, true)?;
         Ok(layer)
     }
 }
 
-/// Copies the layer from the task to the sink, with the owners that the files have `below` where
-/// owners are recorded.
+/// Copies the layer from the task to the sink. Where owners are recorded, files get the owners that
+/// they have `below`.
 fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>, below: Option<&Tree>) -> Result<(), LayerError> {
     let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
     if let Some(tree) = below {
