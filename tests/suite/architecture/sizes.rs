@@ -8,12 +8,6 @@ const FUNCTION: usize = 60;
 /// Lines of a file. A longer one says why in a line of its `//!` comment that begins with `Size:`.
 const FILE: usize = 500;
 
-/// Functions that are still longer, each with its file. The list only gets shorter.
-const LONG_FUNCTIONS: &[&str] = &[];
-
-/// Files that are still longer and do not say why. The list only gets shorter.
-const LONG_FILES: &[&str] = &[];
-
 #[test]
 fn functions_fit_on_a_screen() {
     let is_long = |lines: usize| lines > FUNCTION;
@@ -22,9 +16,8 @@ fn functions_fit_on_a_screen() {
         let long = file.functions.iter().filter(|(_, _, lines)| is_long(*lines));
         long.map(move |(name, ..)| format!("{file_name} {name}"))
     });
-    let mut found: Vec<String> = functions.collect();
-    found.sort();
-    assert_eq!(found, LONG_FUNCTIONS, "left: functions of over {FUNCTION} lines; right: the list");
+    let found: Vec<String> = functions.collect();
+    assert!(found.is_empty(), "functions of over {FUNCTION} lines: {found:?}");
 }
 
 #[test]
@@ -32,7 +25,7 @@ fn long_files_say_why() {
     let says_why = |file: &&File| file.head.lines().any(|line| line.trim().starts_with("Size:"));
     let long = code().files.iter().filter(|file| file.lines > FILE && !says_why(file));
     let found: Vec<String> = long.map(|file| file.path.display().to_string()).collect();
-    assert_eq!(found, LONG_FILES, "left: files of over {FILE} lines; right: the list");
+    assert!(found.is_empty(), "files of over {FILE} lines: {found:?}");
 }
 
 #[test]
