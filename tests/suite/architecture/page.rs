@@ -46,7 +46,8 @@ fn is_code(name: &str) -> bool {
 /// Returns whether a name is none of the code's: an option, a variable of a Dockerfile, a path of
 /// the system.
 fn is_plain(name: &str) -> bool {
-    name.starts_with(['-', '$', '/']) || ["crates", "src", "xbuild", "unsafe"].contains(&name)
+    name.starts_with(['-', '$', '/'])
+        || ["crates", "src", "xbuild", "unsafe", "XBUILD_LOG"].contains(&name)
 }
 
 /// Returns the crates in the page's table, each with those that it uses. `all of the above` stands
