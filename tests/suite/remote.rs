@@ -273,6 +273,16 @@ fn contexts_have_a_time() {
         let finished = run(&place, &[args, &[&context]].concat(), b"").ok();
         assert!(finished.stderr.contains("SOURCE_DATE_EPOCH=context has no effect"));
     }
+    // So have stages that are one ADD, and named contexts.
+    let (file, named) = (server.url("/c.tar"), ["--build-arg", "SOURCE_DATE_EPOCH=source"]);
+    place.dockerfile(&format!("FROM scratch AS source\nADD {file} /\n{text}"));
+    let found = image(&place, &[&named[..], &[&context]].concat(), b"");
+    assert_eq!(found.config["config"]["Labels"]["epoch"], "784111777");
+    place.dockerfile(text);
+    let more = format!("source={file}");
+    let found = image(&place, &[&named[..], &["--build-context", &more, &context]].concat(), b"");
+    assert_eq!(created(&found), "1994-11-06T08:49:37Z");
+    run(&place, &[&named[..], &[&context]].concat(), b"").fails(1, &["SOURCE_DATE_EPOCH"]);
     if Need::Tool("git").is_met() {
         let server = GitServer::start(place.path());
         server.commit(&[("sub/Dockerfile", text)]);

@@ -39,14 +39,20 @@ pub fn check(
         Ok(Elsewhere { store, fetcher })
     };
     let main = MainContext::open(request, &elsewhere, stdin)?;
-    let options = PlanOptions {
+    let mut options = PlanOptions {
         every_stage: request.target.is_none(),
         // Nothing runs.
         allow_insecure: true,
         ..planning::input_options(request, &main)
     };
     let (findings, error) = match planning::parse(&main.file) {
-        Ok(dockerfile) => inspect(&dockerfile, &options, &main, machine, events)?,
+        Ok(dockerfile) => {
+            if let Ok(Some((name, _))) = xbuild_plan::epoch_source(&dockerfile, &options) {
+                // A check fetches nothing for a time.
+                options.epochs.insert(name, None);
+            }
+            inspect(&dockerfile, &options, &main, machine, events)?
+        }
         Err(errors) => (linting::above(&errors, &options), Some(errors.into())),
     };
     Ok(Checked { main, findings, error })

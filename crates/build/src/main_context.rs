@@ -216,15 +216,15 @@ fn temp_dir(elsewhere: &Elsewhere) -> Result<TempFolder, ContextError> {
 }
 
 fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, ContextError> {
+    let modified = time_of(source, &elsewhere.fetcher)?;
     let fetched = fetch(source, elsewhere)?;
     let RemoteSource::Http(http) = source else {
-        let modified = modified(&fetched)?;
         return Ok(Opened { folder: fetched, kind: Kind::Foreign, modified, temp: None });
     };
     let path = fetched.join(&http.name);
     let input = File::open(&path).map_err(failed("read the download", &path))?;
     let name = http.url.split('?').next().unwrap_or_default().to_owned();
-    let opened = Opened { modified: modified(&path)?, ..stream(input, &name, elsewhere)? };
+    let opened = Opened { modified, ..stream(input, &name, elsewhere)? };
     Ok(match opened.kind {
         // As in the reference the file is all that is in its context.
         Kind::Dockerfile { text, .. } => {
@@ -232,6 +232,18 @@ fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, Contex
         }
         _ => opened,
     })
+}
+
+/// Returns the time of a commit or of a file of a web server, in seconds since 1970, if it has one.
+pub(crate) fn time_of(
+    source: &RemoteSource,
+    fetcher: &Fetcher,
+) -> Result<Option<u64>, ContextError> {
+    let fetched = fetcher.folder(source).map_err(|error| ContextError::Fetch(error.into()))?;
+    match source {
+        RemoteSource::Http(http) => modified(&fetched.join(&http.name)),
+        RemoteSource::Git(_) => modified(&fetched),
+    }
 }
 
 /// Returns the time of a fetched file; `None` for 1970, which stands for a server that gives no

@@ -4,17 +4,17 @@ use std::num::NonZeroUsize;
 
 use xbuild_dockerfile::{Dockerfile, ParseErrors, suggest};
 use xbuild_model::Platform;
-use xbuild_plan::{Graph, ImageRequest, Images, NamedContext, PlanOptions, Planned};
+use xbuild_plan::{EpochSource, Graph, ImageRequest, Images, NamedContext, PlanOptions, Planned};
 use xbuild_registry::Client;
 use xbuild_solve::SolveOptions;
 
 use crate::build::Build;
 use crate::dockerfile_file::DockerfileFile;
-use crate::error::{BaseError, ImageError, PlanningError, RequestError};
+use crate::error::{BaseError, ContextError, ImageError, PlanningError, RequestError};
 use crate::events::{Event, Warning};
 use crate::main_context::MainContext;
 use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
-use crate::{import, linting, project};
+use crate::{import, linting, main_context, project};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -34,11 +34,15 @@ impl Plan {
 /// linter, which are told as [`Event::Lint`].
 pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     let _span = build.span.enter();
-    let options = build_options(&build.request, main);
+    let mut options = build_options(&build.request, main);
     let dockerfile = parse(&main.file).inspect_err(|errors| {
         let findings = linting::above(errors, &options);
         build.events.event(Event::Lint { findings: &findings, source: &main.source });
     })?;
+    if let Some((name, source)) = xbuild_plan::epoch_source(&dockerfile, &options)? {
+        let time = time_of(build, &source)?;
+        options.epochs.insert(name, time.map(|time| time.to_string()));
+    }
     let checks = linting::checks(&dockerfile, &options)?;
     let mut images = Images::default();
     let graph = resolve(&dockerfile, &options, &build.client, &mut images);
@@ -63,6 +67,19 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     Ok(Plan { graph, options })
 }
 
+/// Returns the time of a place that `SOURCE_DATE_EPOCH` names, in seconds since 1970, if it has one.
+fn time_of(build: &Build, source: &EpochSource) -> Result<Option<u64>, ContextError> {
+    let remote = match source {
+        EpochSource::Remote(remote) => remote,
+        EpochSource::Context(name) => match build.request.input.contexts.get(name) {
+            Some(NamedPlace::Remote(remote)) => remote,
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    main_context::time_of(remote, &build.fetcher)
+}
+
 /// Returns the planner's options for the input alone.
 pub(crate) fn input_options(input: &InputRequest, main: &MainContext) -> PlanOptions {
     let context = |place: &NamedPlace| match place {
@@ -73,7 +90,7 @@ pub(crate) fn input_options(input: &InputRequest, main: &MainContext) -> PlanOpt
     PlanOptions {
         platforms: input.platforms.clone(),
         build_args: input.build_args.clone(),
-        context_epoch: main.modified.map(|time| time.to_string()),
+        epochs: [("context".to_owned(), main.modified.map(|time| time.to_string()))].into(),
         target: input.target.clone(),
         contexts: contexts.collect(),
         ..PlanOptions::new(Platform::host())

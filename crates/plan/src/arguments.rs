@@ -32,8 +32,8 @@ pub(crate) type Given<'a> = HashMap<&'a str, &'a str>;
 pub(crate) fn given(options: &PlanOptions) -> Given<'_> {
     let pairs = options.build_args.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut given: Given<'_> = pairs.collect();
-    if given.get(SOURCE_DATE_EPOCH) == Some(&CONTEXT) {
-        match options.context_epoch.as_deref() {
+    if let Some(time) = given.get(SOURCE_DATE_EPOCH).and_then(|value| time_of(value, options)) {
+        match time {
             Some(time) => given.insert(SOURCE_DATE_EPOCH, time),
             None => given.remove(SOURCE_DATE_EPOCH),
         };
@@ -41,17 +41,25 @@ pub(crate) fn given(options: &PlanOptions) -> Given<'_> {
     given
 }
 
-/// Returns whether the time of the main context is asked for and not known.
-pub(crate) fn lacks_context_epoch(dockerfile: &Dockerfile, options: &PlanOptions) -> bool {
+/// Returns the time of the place that a value of `SOURCE_DATE_EPOCH` names, which may not be known;
+/// `None` if it names none.
+fn time_of<'o>(value: &str, options: &'o PlanOptions) -> Option<Option<&'o str>> {
+    let time = options.epochs.get(value).map(Option::as_deref);
+    time.or_else(|| (value == CONTEXT).then_some(None))
+}
+
+/// Returns the name of the place whose time is asked for and not known.
+pub(crate) fn unknown_epoch<'a>(
+    dockerfile: &'a Dockerfile,
+    options: &'a PlanOptions,
+) -> Option<&'a str> {
     let last = options.build_args.iter().rfind(|(name, _)| name == SOURCE_DATE_EPOCH);
-    let mut declared = dockerfile.globals.iter().flat_map(|arg| &arg.value.declarations);
-    let asked = match last {
-        Some((_, value)) => value == CONTEXT,
-        None => declared.any(|declaration| {
-            declaration.name == SOURCE_DATE_EPOCH && declaration.default.as_deref() == Some(CONTEXT)
-        }),
-    };
-    asked && options.context_epoch.is_none()
+    let declared = dockerfile.globals.iter().flat_map(|arg| &arg.value.declarations);
+    let mut defaults = declared
+        .filter(|declaration| declaration.name == SOURCE_DATE_EPOCH)
+        .filter_map(|declaration| declaration.default.as_deref());
+    let value = last.map(|(_, value)| value.as_str()).or_else(|| defaults.next_back());
+    value.filter(|value| time_of(value, options) == Some(None))
 }
 
 /// Returns the variables that FROM lines see for one platform: platform variables, then global
@@ -90,9 +98,11 @@ pub(crate) fn globals(
             let expander =
                 Expander { variables: &variables, escape: dockerfile.escape, span: &arg.span };
             let value = own_value(declaration, &given, &expander)?;
-            let is_context = declaration.name == SOURCE_DATE_EPOCH
-                && value.as_deref().is_some_and(|value| value == CONTEXT);
-            let value = if is_context { options.context_epoch.clone() } else { value };
+            let named = value.as_deref().filter(|_| declaration.name == SOURCE_DATE_EPOCH);
+            let value = match named.and_then(|name| time_of(name, options)) {
+                Some(time) => time.map(str::to_owned),
+                None => value,
+            };
             if let Some(value) = value {
                 variables.set_checked(&declaration.name, &value, &arg.span)?;
             }

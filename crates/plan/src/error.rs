@@ -40,6 +40,12 @@ impl PlanErrors {
     }
 }
 
+impl From<PlanError> for PlanErrors {
+    fn from(error: PlanError) -> Self {
+        PlanErrors(vec![error])
+    }
+}
+
 impl<'a> IntoIterator for &'a PlanErrors {
     type Item = &'a PlanError;
     type IntoIter = std::slice::Iter<'a, PlanError>;
@@ -185,6 +191,15 @@ pub enum PlanErrorKind {
     /// The value of `--chmod` is not a mode.
     #[error(transparent)]
     Mode(#[from] ModeError),
+    /// `SOURCE_DATE_EPOCH` is neither a time nor a name.
+    #[error(
+        "invalid SOURCE_DATE_EPOCH {value:?}: expected whole seconds since 1970, context, or the name \
+         of a stage or context"
+    )]
+    Epoch { value: String },
+    /// `SOURCE_DATE_EPOCH` names a stage that is more than one ADD.
+    #[error("SOURCE_DATE_EPOCH cannot be the time of the stage {name:?}: {reason}")]
+    EpochStage { name: String, reason: &'static str },
     /// A source is neither a path nor a usable URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),

@@ -11,6 +11,7 @@ mod builder;
 mod config;
 mod definition;
 mod dump;
+mod epoch;
 mod error;
 mod graph;
 mod history;
@@ -31,6 +32,7 @@ mod transfer;
 mod variables;
 mod warning;
 
+pub use epoch::{EpochSource, epoch_source};
 pub use error::{MountError, PlanError, PlanErrorKind, PlanErrors};
 pub use graph::{Graph, Op, Origin, Output, PlannedHistory, Position, Vertex, VertexId};
 pub use history::HISTORY_COMMENT;

@@ -19,9 +19,10 @@ pub struct PlanOptions {
     pub build_platform: Platform,
     /// `--build-arg`: name and value; the last one of a name counts.
     pub build_args: Vec<(String, String)>,
-    /// The time of the main context in seconds since 1970, which the value `context` of
-    /// `SOURCE_DATE_EPOCH` stands for. `None` if it is not known; that value then has no effect.
-    pub context_epoch: Option<String>,
+    /// The times of places in seconds since 1970, by the value of `SOURCE_DATE_EPOCH` that stands for
+    /// them: `context` for the main context, others as [`crate::epoch_source()`] asks for them.
+    /// `None` if a place has no time; the value then has no effect, nor has `context` without an entry.
+    pub epochs: BTreeMap<String, Option<String>>,
     /// `--target`: the name of the last stage to build; `None` for the last one of the file.
     pub target: Option<String>,
     /// Whether all stages above the target are planned, needed or not: to check a file, not to
@@ -61,7 +62,7 @@ impl PlanOptions {
             platforms: vec![platform.clone()],
             build_platform: platform,
             build_args: Vec::new(),
-            context_epoch: None,
+            epochs: BTreeMap::new(),
             target: None,
             every_stage: false,
             labels: Vec::new(),

@@ -7,6 +7,7 @@ use xbuild_model::Platform;
 
 use crate::arguments::{self, SOURCE_DATE_EPOCH};
 use crate::builder::Builder;
+use crate::epoch;
 use crate::error::{PlanError, PlanErrors};
 use crate::graph::{Graph, Output};
 use crate::options::{ImageRequest, Images, PlanOptions, Planned};
@@ -122,6 +123,9 @@ pub(crate) fn reach(
     options: &PlanOptions,
     findings: &mut Findings,
 ) -> Vec<Goal> {
+    if let Err(error) = epoch::source(names, options) {
+        findings.errors.push(error);
+    }
     let target = match names.target() {
         Ok(target) => target,
         Err(error) => {
@@ -187,8 +191,8 @@ fn warnings(dockerfile: &Dockerfile, options: &PlanOptions, goals: &[Goal]) -> V
     let names = arguments::unused(dockerfile, options, &declared);
     let warning = |name: &str| Warning::UnusedBuildArg { name: name.to_owned() };
     let mut warnings: Vec<Warning> = names.into_iter().map(warning).collect();
-    if arguments::lacks_context_epoch(dockerfile, options) {
-        warnings.push(Warning::UnknownContextEpoch);
+    if let Some(name) = arguments::unknown_epoch(dockerfile, options) {
+        warnings.push(Warning::UnknownEpoch { name: name.to_owned() });
     }
     warnings
 }

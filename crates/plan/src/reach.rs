@@ -239,6 +239,11 @@ impl<'a> Names<'a> {
         self.context(stage.from.name.as_deref()?)
     }
 
+    /// Returns the name, as given, of the named context that `name` stands for.
+    pub(crate) fn context_name(&self, name: &str) -> Option<&'a str> {
+        self.contexts.get(&normalise(name)).map(|(given, _)| *given)
+    }
+
     fn context(&self, name: &str) -> Option<Place> {
         let (given, context) = self.contexts.get(&normalise(name))?;
         Some(match context {

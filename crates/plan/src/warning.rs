@@ -11,8 +11,11 @@ pub enum Warning {
         /// Its name.
         name: String,
     },
-    /// `SOURCE_DATE_EPOCH=context`, and the main context has no time of its own.
-    UnknownContextEpoch,
+    /// `SOURCE_DATE_EPOCH` names a place without a time of its own.
+    UnknownEpoch {
+        /// The name.
+        name: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -21,9 +24,10 @@ impl fmt::Display for Warning {
             Warning::UnusedBuildArg { name } => {
                 write!(f, "build argument {name:?} is not declared by any ARG")
             }
-            Warning::UnknownContextEpoch => f.write_str(
-                "SOURCE_DATE_EPOCH=context has no effect: only commits of repositories, and URLs \
-                 whose server sends Last-Modified, have a time",
+            Warning::UnknownEpoch { name } => write!(
+                f,
+                "SOURCE_DATE_EPOCH={name} has no effect: only commits of repositories, and URLs \
+                 whose server sends Last-Modified, have a time"
             ),
         }
     }

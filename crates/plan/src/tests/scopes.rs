@@ -1,7 +1,9 @@
 //! The value of a variable in each place.
 
+use xbuild_model::remote::RemoteSource;
+
 use super::{graph, options};
-use crate::{Graph, Op, PlanOptions, Warning};
+use crate::{EpochSource, Graph, NamedContext, Op, PlanErrors, PlanOptions, Warning};
 
 /// Returns the labels of the first output, `name=value`.
 fn labels(text: &str, options: &PlanOptions) -> String {
@@ -174,8 +176,8 @@ fn the_epoch_of_the_context() {
         let mut options = with_args(&args);
         let unknown = graph(text, &options);
         assert_eq!(unknown.source_date_epoch, None);
-        assert_eq!(unknown.warnings, [Warning::UnknownContextEpoch]);
-        options.context_epoch = Some("5".to_owned());
+        assert_eq!(unknown.warnings, [Warning::UnknownEpoch { name: "context".to_owned() }]);
+        options.epochs.insert("context".to_owned(), Some("5".to_owned()));
         let known = graph(text, &options);
         assert_eq!(known.source_date_epoch.as_deref(), Some("5"));
         assert_eq!(known.warnings, []);
@@ -202,4 +204,71 @@ fn a_command_knows_which_of_its_variables_are_arguments() {
         let Op::Run { arguments, .. } = &graph.vertices[1].op else { panic!("{}", graph.dump()) };
         assert_eq!(arguments, expected, "{lines}");
     }
+}
+
+const BY_STAGE: &str = "ARG VERSION=1\nARG SOURCE_DATE_EPOCH=Source\nFROM scratch AS source\nARG NAME=f\n\
+     ADD --checksum=sha256:1111111111111111111111111111111111111111111111111111111111111111 \
+     https://host.example/$NAME-$VERSION /\nFROM scratch\nARG SOURCE_DATE_EPOCH\n\
+     ENV E=$SOURCE_DATE_EPOCH\n";
+
+fn epoch_source(
+    text: &str,
+    options: &PlanOptions,
+) -> Result<Option<(String, EpochSource)>, PlanErrors> {
+    let file = xbuild_dockerfile::parse("Dockerfile", text.as_bytes()).unwrap();
+    crate::epoch_source(&file, options)
+}
+
+#[test]
+fn the_epoch_of_a_stage_or_context() {
+    let mut options = with_args(&[]);
+    let (name, source) = epoch_source(BY_STAGE, &options).unwrap().unwrap();
+    let EpochSource::Remote(RemoteSource::Http(http)) = source else { panic!("{source:?}") };
+    assert_eq!((name.as_str(), http.url.as_str()), ("Source", "https://host.example/f-1"));
+    assert!(http.checksum.is_some());
+    options.epochs.insert(name, Some("5".to_owned()));
+    assert_eq!(epoch_source(BY_STAGE, &options).unwrap(), None);
+    let known = graph(BY_STAGE, &options);
+    assert_eq!(known.source_date_epoch.as_deref(), Some("5"));
+    assert!(known.outputs[0].config.config.env.contains(&"E=5".to_owned()));
+    options.epochs.insert("Source".to_owned(), None);
+    let unknown = graph(BY_STAGE, &options);
+    assert_eq!(unknown.source_date_epoch, None);
+    assert_eq!(unknown.warnings, [Warning::UnknownEpoch { name: "Source".to_owned() }]);
+    // A context goes before a stage of its name.
+    let mut options = with_args(&[]);
+    options.contexts.insert("source".into(), NamedContext::Folder);
+    let (_, source) = epoch_source(BY_STAGE, &options).unwrap().unwrap();
+    assert_eq!(source, EpochSource::Context("source".to_owned()));
+    for time in ["", "7", "-1"] {
+        let given = with_args(&[("SOURCE_DATE_EPOCH", time)]);
+        assert_eq!(epoch_source(BY_STAGE, &given).unwrap(), None, "{time}");
+    }
+}
+
+#[test]
+fn an_epoch_that_names_nothing_usable_is_refused() {
+    let stage = |lines: &str| format!("ARG SOURCE_DATE_EPOCH=s\n{lines}\nFROM scratch\n");
+    for (text, expected) in [
+        (stage(""), "Dockerfile:1: invalid SOURCE_DATE_EPOCH \"s\": expected whole seconds since"),
+        (stage("FROM busybox AS s"), "Dockerfile:2: SOURCE_DATE_EPOCH cannot be the time of the"),
+        (stage("FROM scratch AS s"), "the stage \"s\": it has no ADD"),
+        (stage("FROM scratch AS s\nADD a /"), "Dockerfile:3: SOURCE_DATE_EPOCH cannot be"),
+        (
+            stage("FROM scratch AS s\nADD http://a.example/b /\nADD http://a.example/b /"),
+            "Dockerfile:4: SOURCE_DATE_EPOCH cannot be the time of the stage \"s\": it has more than",
+        ),
+        (
+            stage("FROM scratch AS s\nADD http://a.example/b http://a.example/c /"),
+            "its ADD is not of one URL or repository",
+        ),
+    ] {
+        let errors = epoch_source(&text, &with_args(&[])).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{text}: {errors}");
+        let planned = super::rounds(&text, &with_args(&[])).unwrap_err().to_string();
+        assert!(planned.contains(expected), "{text}: {planned}");
+    }
+    let given = with_args(&[("SOURCE_DATE_EPOCH", "yesterday")]);
+    let errors = epoch_source(BY_STAGE, &given).unwrap_err().to_string();
+    assert!(errors.starts_with("invalid SOURCE_DATE_EPOCH \"yesterday\""), "{errors}");
 }
