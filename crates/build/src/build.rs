@@ -1,4 +1,4 @@
-//! The value that the stages of a build share.
+//! [`Build`]: the value that all stages of a build share.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::secrets::GivenSecrets;
 use crate::variant::{self, Variant};
 use crate::wiring;
 
-/// A build that can begin: the request, and all that its stages work with.
+/// A build that can begin: its request, and all that its stages work with.
 pub struct Build {
     pub(crate) request: BuildRequest,
-    /// The forms that the image is wanted in, the main one first; at least one.
+    /// The forms of the image, the main one first; at least one.
     pub(crate) variants: Vec<Variant>,
     pub(crate) machine: Machine,
     pub(crate) secrets: Arc<GivenSecrets>,
@@ -26,7 +26,7 @@ pub struct Build {
     pub(crate) client: Client,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) events: Arc<dyn Events>,
-    /// The span of the whole build, in which each stage works.
+    /// The span of the whole build, which each stage enters.
     pub(crate) span: Span,
 }
 
@@ -37,8 +37,8 @@ impl std::fmt::Debug for Build {
 }
 
 impl Build {
-    /// Checks the request, reads its secrets and opens the store. Nothing is connected or started
-    /// yet.
+    /// Checks the request, reads its secrets and opens the store. No connection is made yet, and no
+    /// process started.
     pub fn open(
         request: BuildRequest,
         machine: Machine,

@@ -1,4 +1,4 @@
-//! A check of a Dockerfile: errors and broken rules, without a build.
+//! Checking a Dockerfile, for errors and broken rules, without a build.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::main_context::{Elsewhere, Input, MainContext};
 use crate::request::InputRequest;
 use crate::{linting, planning, wiring};
 
-/// A Dockerfile that was checked.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Checked {
     /// The Dockerfile.
     pub main: MainContext,
     /// The rules that it breaks.
     pub findings: Diagnostics,
-    /// The reason that it cannot be built for.
+    /// The error that stops a build of it.
     pub error: Option<PlanningError>,
 }
 
-/// Checks all stages, or those that the target of the request needs. Nothing is kept but contexts
-/// that are no folders.
+/// Checks all stages, or those that the target of the request needs. The store keeps only contexts
+/// that had to be fetched or unpacked.
 pub fn check(
     request: &InputRequest,
     machine: &Machine,
@@ -58,7 +58,7 @@ pub fn check(
     Ok(Checked { main, findings, error })
 }
 
-/// Returns the rules that a Dockerfile breaks, and the reason that it cannot be built for.
+/// Returns the rules that a Dockerfile breaks, and the error that stops a build of it.
 fn inspect(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
@@ -76,7 +76,7 @@ fn inspect(
             if other.is_none() && !is_out_of_reach(&error) {
                 Some(PlanningError::Base(error))
             } else {
-                // Files are checked where their base images are out of reach, too.
+                // The check goes on without this base image.
                 events.event(Event::Warning(&Warning::Base(error)));
                 other.map(PlanningError::from)
             }

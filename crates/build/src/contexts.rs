@@ -12,9 +12,9 @@ use crate::dockerfile_file;
 use crate::error::ContextError;
 use crate::request::NamedPlace;
 
-/// Opens the contexts that the steps of a graph copy from: the main one, which is the folder
-/// `main`, with the ignore file that goes with the Dockerfile; named folders with their own; and
-/// those elsewhere, fetched now, without.
+/// Opens the contexts that the steps of a graph copy from: the main one, the folder `main` with the
+/// ignore file of the Dockerfile; named folders with their own ignore files; and remote contexts,
+/// which are fetched now and have no ignore file.
 pub(crate) fn open(
     graph: &Graph,
     named: &BTreeMap<String, NamedPlace>,
@@ -34,7 +34,7 @@ pub(crate) fn open(
                 let folder = sources.fetch(source).map_err(ContextError::Fetch)?;
                 context(&folder, None)?
             }
-            // The engine says which context it misses.
+            // The engine reports the missing context.
             Some(NamedPlace::Image(_)) | None => continue,
         };
         contexts.insert(name.to_owned(), Arc::new(context));

@@ -1,5 +1,4 @@
-//! Docker's client configuration, `config.json`: where it is, and what it says of proxies. What it
-//! says of registries is read by `registry`.
+//! Docker's client configuration, `config.json`, and its proxies. `registry` reads its logins.
 //!
 //! **Source** — docker CLI reference § Use a proxy server with the Docker CLI.
 
@@ -12,21 +11,21 @@ use serde::Deserialize;
 
 use crate::error::OpenError;
 
-/// The daemon that a client without `DOCKER_HOST` has.
+/// The daemon of a client without `DOCKER_HOST`.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-/// The proxies for all daemons that have none of their own.
+/// The key of the proxies for daemons without proxies of their own.
 const DEFAULT_PROXIES: &str = "default";
 
 /// The file.
 #[derive(Debug)]
 pub struct ConfigText {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its text.
+    /// The text of the file.
     pub text: String,
 }
 
-/// Reads the file; `None` if there is none.
+/// Reads the file; `None` if it does not exist.
 pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, OpenError> {
     let Some(path) = path else { return Ok(None) };
     match fs::read_to_string(path) {
@@ -40,8 +39,8 @@ pub fn read(path: Option<&Path>) -> Result<Option<ConfigText>, OpenError> {
     }
 }
 
-/// Returns the build arguments that the file's `proxies` stand for: those of the daemon
-/// `host`, which `DOCKER_HOST` names, else the default ones.
+/// Returns the `proxies` of the file as build arguments: those for the daemon `host`, the value of
+/// `DOCKER_HOST`, else the default ones.
 pub fn proxy_args(
     path: Option<&Path>,
     host: Option<&str>,

@@ -15,18 +15,18 @@ use crate::error::READ_DOCKERFILE;
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
 
-/// What a Dockerfile is called, in the order of preference; the second is what
-/// `docker buildx build` accepts too.
+/// The names of a Dockerfile, the preferred one first. `docker buildx build` accepts the second,
+/// too.
 const NAMES: &[&str] = &["Dockerfile", "dockerfile", "Containerfile"];
 
-/// A Dockerfile as it was found.
+/// A Dockerfile and its ignore file.
 #[derive(Debug)]
 pub struct DockerfileFile {
-    /// As the user knows it.
+    /// The name that the user knows.
     pub name: String,
-    /// Its contents.
+    /// The contents of the Dockerfile.
     pub text: Vec<u8>,
-    /// The contents of the ignore file that goes with it: `NAME.dockerignore` beside it, else
+    /// The contents of the ignore file: `NAME.dockerignore` beside the Dockerfile, else
     /// `.dockerignore` in the context.
     pub ignore: Option<Vec<u8>>,
 }
@@ -53,8 +53,7 @@ pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile
 }
 
 /// Reads the Dockerfile `file`, or the default one, of a context that somebody else has filled:
-/// symbolic links in it do not lead out of it. Ignore files of such contexts are not heeded, as
-/// in the reference.
+/// symbolic links do not lead out of it. Its ignore file is not used, as in BuildKit.
 pub(crate) fn read_foreign(
     file: Option<&Path>,
     context: &Path,
@@ -85,7 +84,7 @@ pub(crate) fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, ContextErro
 }
 
 fn default(context: &Path) -> Result<PathBuf, ContextError> {
-    // What cannot be looked for is found: reading it says why not.
+    // A name that cannot be looked up counts as found: the error of reading it says why.
     let exists = |path: &PathBuf| path.try_exists().unwrap_or(true);
     let found = NAMES.iter().map(|name| context.join(name)).find(exists);
     found.ok_or_else(|| ContextError::NoDockerfile { folder: context.to_owned() })
@@ -120,7 +119,7 @@ fn read_file(file: fs::File) -> io::Result<Vec<u8>> {
     bounded(file)
 }
 
-/// Reads to the end.
+/// Reads all of `input`, up to [`MAX_SIZE`].
 pub(crate) fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     if input.take(MAX_SIZE + 1).read_to_end(&mut text)? as u64 > MAX_SIZE {

@@ -1,7 +1,7 @@
 //! Errors of a build, one enum for each family of operations.
 //!
-//! Each is a [`Fault`]: it says whose business it is, where in the Dockerfile it was born, and what
-//! the user can do. Whoever shows an error needs nothing but that.
+//! Each is a [`Fault`]: it knows whose business it is, its place in the Dockerfile, and advice for
+//! the user. That is all that `cli` needs to show it.
 
 mod context;
 mod export;

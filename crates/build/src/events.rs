@@ -1,4 +1,4 @@
-//! What a build tells while it is under way.
+//! Events of a running build: progress, warnings, pushes.
 
 use std::fmt;
 
@@ -13,37 +13,37 @@ use xbuild_source::FetchWarning;
 
 use crate::error::BaseError;
 
-/// Takes what a build tells, from several threads.
+/// Takes the events of a build, from several threads.
 pub trait Events: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event<'_>);
 }
 
-/// Something happened.
+/// An event of a build.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// There is something that the user should know.
+    /// A warning for the user.
     Warning(&'a Warning),
-    /// Rules of the linter are broken, perhaps none.
+    /// The linter has run.
     Lint {
-        /// The rules and the places.
+        /// The broken rules, perhaps none.
         findings: &'a Diagnostics,
         /// The text of the Dockerfile.
         source: &'a str,
     },
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),
-    /// Something happened to a step.
+    /// An event of a step.
     Step {
         /// The step.
         vertex: VertexId,
         /// The event.
         event: xbuild_solve::Event<'a>,
     },
-    /// Something happened during a push.
+    /// An event of a push.
     Push(PushEvent<'a>),
-    /// The image was made in a form besides the main one.
+    /// The image exists in another form besides the main one.
     Form {
         /// How its layers are compressed.
         encoding: Encoding,
@@ -52,19 +52,19 @@ pub enum Event<'a> {
     },
 }
 
-/// Something that the user should know and that does not stop the build.
+/// A warning: the build goes on.
 ///
-/// It displays as one line, in which text of Dockerfiles, images and servers stands as it is.
+/// It displays as one line. Text of Dockerfiles, images and servers is in it without any change.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Something in the options has no effect.
+    /// An option has no effect.
     Plan(xbuild_plan::Warning),
-    /// A base image cannot be read, so that a check knows less.
+    /// A check cannot read a base image, and leaves out the rules that depend on it.
     Base(BaseError),
-    /// A copy does not come out as it was written.
+    /// A warning of a COPY, ADD or WORKDIR.
     Copy(CopyWarning),
-    /// A source does not come out as it was written.
+    /// A warning about a remote source.
     Fetch(FetchWarning),
     /// The variable of a secret is unset.
     EmptySecret {
@@ -73,9 +73,9 @@ pub enum Warning {
         /// The variable.
         variable: String,
     },
-    /// A part of a file is missing in an exported folder.
+    /// An exported folder lacks a device, or the capabilities of a file.
     Skipped(Skipped),
-    /// Folders that a killed build left behind cannot be removed.
+    /// Leftovers of a killed build cannot be removed.
     Leftovers(StepFailure),
     /// The result has no name and no output.
     OnlyCached,
@@ -106,7 +106,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Takes no notice.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 

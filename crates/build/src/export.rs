@@ -1,4 +1,4 @@
-//! Where the result of a build goes: layouts, archives, folders, the store, registries.
+//! Export: results written to layouts, archives and folders, kept in the store, or pushed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -20,10 +20,10 @@ use crate::request::{LayerForm, Target};
 use crate::run::Solved;
 use crate::variant::Variant;
 
-/// A build that was written and pushed.
+/// The result of an export.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The images in the main form, in the order asked for.
+    /// The images in the main form, in the order of the request.
     pub assembled: Assembled,
     /// The names of the images in all forms.
     pub names: Vec<Reference>,
@@ -31,8 +31,8 @@ pub struct Outcome {
     pub is_pushed: bool,
 }
 
-/// Writes the result in all its forms to all outputs, then pushes it if that is asked for. Outputs
-/// to standard output go to `stdout`.
+/// Writes each form of the result to its outputs, and pushes it if the request says so. `stdout`
+/// takes the outputs to standard output.
 pub fn export(
     build: &Build,
     solved: &Solved,
@@ -164,7 +164,8 @@ impl Exporter<'_> {
         finished.map_err(|error| ExportError::Finish(During::new(EXPORTING)(error)))
     }
 
-    /// Writes the files of one image into `path`, of several into a folder for each below it.
+    /// Writes the files of an image into `path`; of several images into a folder each, below
+    /// `path`.
     fn write_folders(&self, path: &Path) -> Result<(), ExportError> {
         let Solved { images, engine } = self.solved;
         for image in images {
@@ -182,8 +183,8 @@ impl Exporter<'_> {
         Ok(())
     }
 
-    /// Keeps the result in the store under its names. Layers of base images that nothing needed
-    /// stay where they are.
+    /// Keeps the result in the store under its names. Layers of base images that no step needed are
+    /// not pulled for it.
     fn keep(&self, assembled: &Assembled, names: &[Reference]) -> Result<(), StoreError> {
         let store = &self.build.store;
         for image in &assembled.images {
@@ -206,14 +207,14 @@ impl Exporter<'_> {
     }
 }
 
-/// The action of errors of an export.
+/// The activity in errors of an export.
 const EXPORTING: &str = "exporting";
 
 fn exporting(failure: StepFailure) -> ExportError {
     ExportError::Stage(During::new(EXPORTING)(failure))
 }
 
-/// Writes a file, published under its name when it is whole, or without a path `stdout`.
+/// Writes to a file, which gets its name when it is complete; without a path to `stdout`.
 fn to_file(
     path: Option<&Path>,
     stdout: &mut dyn Write,
@@ -227,7 +228,7 @@ fn to_file(
     let failed = |error: io::Error| ExportError::File { path: path.to_owned(), error };
     let special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     if special {
-        // A pipe or device is written as it is.
+        // A pipe or a device cannot be replaced.
         let mut out = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
         write(&mut out)?;
         return out.flush().map_err(failed);
@@ -239,7 +240,7 @@ fn to_file(
     let written = write(&mut out).and_then(|()| out.flush().map_err(failed));
     let published = written.and_then(|()| std::fs::rename(partial, path).map_err(failed));
     published.inspect_err(|_| {
-        // The error that led here is the one to tell.
+        // The error of the write matters more.
         let _ = std::fs::remove_file(partial);
     })
 }

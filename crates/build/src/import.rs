@@ -1,4 +1,4 @@
-//! Base images: from the names that a plan asks for to manifests and configurations.
+//! Base images: from names to manifests and configurations.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use crate::error::{ImageError, InspectError};
 use crate::machine::Machine;
 use crate::wiring;
 
-/// Where an image is.
+/// The place of an image.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Registry(Reference),
-    /// A folder, and the tag or digest in it.
+    /// An OCI layout, and the tag or digest in it.
     Layout(PathBuf, Option<String>),
 }
 

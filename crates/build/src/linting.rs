@@ -1,4 +1,4 @@
-//! The linter, with all that it needs from outside.
+//! The rules of the linter, applied with the ignore file and the build arguments.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use xbuild_plan::{Images, PlanOptions};
 
 use crate::error::{ContextError, PlanningError, RequestError};
 
-/// The build argument that goes before `# check=`.
+/// The build argument that overrides `# check=`.
 const CHECK: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
 /// Returns which rules are on.
@@ -49,7 +49,7 @@ pub(crate) fn all(
     Ok(of_text.into_iter().chain(of_plan).collect())
 }
 
-/// Fails a build that breaks rules where `# check=error=true` asks for it.
+/// Fails a build that breaks rules if `# check=error=true` says so.
 pub(crate) fn fail(checks: &Checks, findings: &Diagnostics) -> Result<(), PlanningError> {
     if !checks.fails_build() || findings.is_empty() {
         return Ok(());

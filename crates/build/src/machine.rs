@@ -1,4 +1,4 @@
-//! The machine that a build runs on: everything that is not part of the request.
+//! The machine that a build runs on, as far as it is not part of the request.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,17 +11,17 @@ use xbuild_registry::Proxies;
 
 use crate::error::OpenError;
 
-/// What a machine has. Whoever starts a build reads it from the environment; nothing else in this
-/// crate does.
+/// The properties of a machine that a build uses. `cli` reads them from the environment; this crate
+/// never does.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
-    /// The folder of the store; `None` where nobody knows a place for it.
+    /// The folder of the store; `None` without a home folder.
     pub store: Option<PathBuf>,
-    /// Whether the user named that folder; else it is in the home folder.
+    /// Whether the user named that folder. Otherwise it is in the home folder.
     pub store_is_named: bool,
-    /// Where programs are looked for, as in `PATH`.
+    /// The folders with programs, in the format of `PATH`.
     pub search_path: OsString,
-    /// The number of processors: so many steps run at once if the request does not say.
+    /// The number of processors, and of steps that run at once unless the request says otherwise.
     pub processors: Option<NonZeroUsize>,
     /// The proxies for registries and web servers.
     pub proxies: Proxies,
@@ -29,9 +29,9 @@ pub struct Machine {
     pub docker_config: Option<PathBuf>,
     /// The socket of the user's SSH agent.
     pub ssh_agent: Option<PathBuf>,
-    /// The variables that git is given: where proxies and the SSH agent are.
+    /// The environment of git: proxies and the socket of the SSH agent.
     pub git_environment: Vec<(String, String)>,
-    /// The environment variables that secrets of the request come from.
+    /// The values of the environment variables that secrets of the request name.
     pub secret_variables: BTreeMap<String, SecretBytes>,
 }
 
@@ -42,8 +42,8 @@ const UNMAPPED: u32 = 65534;
 impl Machine {
     /// Returns the folder of the store.
     ///
-    /// **Errors** — also where root would make it in the home folder of another user, who could
-    /// not write there any more.
+    /// **Errors** — also if root would make it in the home folder of another user, who could then
+    /// no longer write there.
     pub fn store_root(&self) -> Result<&Path, OpenError> {
         let root = self.store.as_deref().ok_or(OpenError::NoStore)?;
         let is_root = rustix::process::geteuid().is_root();

@@ -1,4 +1,4 @@
-//! The main build context as a folder, whatever it is, and the Dockerfile that goes with it.
+//! The main build context, made a folder, and its Dockerfile.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,17 +16,17 @@ use crate::dockerfile_file::{self, DockerfileFile, failed};
 use crate::error::{ContextError, During, OpenError, RequestError};
 use crate::request::{ContextPlace, DockerfilePlace, InputRequest};
 
-/// Where bytes come from that are in no file.
+/// Standard input, or another stream of bytes.
 pub type Input<'a> = dyn Read + Send + 'a;
 
-/// Fetches and keeps contexts that are no folders.
+/// The store and the fetcher, for contexts that are not folders.
 #[derive(Debug, Clone)]
 pub(crate) struct Elsewhere {
     pub(crate) store: Arc<Store>,
     pub(crate) fetcher: Arc<Fetcher>,
 }
 
-/// Returns an [`Elsewhere`]; called only if one is needed.
+/// Makes an [`Elsewhere`] when the first is needed.
 pub(crate) type Open<'a> = dyn Fn() -> Result<Elsewhere, OpenError> + 'a;
 
 /// The main context.
@@ -34,14 +34,14 @@ pub(crate) type Open<'a> = dyn Fn() -> Result<Elsewhere, OpenError> + 'a;
 pub struct MainContext {
     /// Its folder.
     pub(crate) folder: PathBuf,
-    /// The Dockerfile, and the ignore file that counts.
+    /// The Dockerfile and its ignore file.
     pub(crate) file: DockerfileFile,
-    /// The text of the Dockerfile, with a replacement for what is not text.
+    /// The text of the Dockerfile; bytes that are not UTF-8 are replaced.
     pub(crate) source: String,
-    /// When it was made, in seconds since 1970: the time of a commit, or the one that a web server
-    /// gives. `None` where nobody says.
+    /// The time of the commit or of the web server's file, in seconds since 1970; `None` for other
+    /// contexts.
     pub(crate) modified: Option<u64>,
-    /// Removed at the end.
+    /// The folder of an unpacked context, removed when this is dropped.
     _temp: Option<TempFolder>,
 }
 
@@ -53,18 +53,18 @@ struct Opened {
     temp: Option<TempFolder>,
 }
 
-/// How the Dockerfile of a context is found.
+/// The kind of a context, which decides how its Dockerfile is found.
 enum Kind {
-    /// As files of the user are.
+    /// A folder of the user: any path will do.
     Local,
-    /// Below the folder only, which somebody else has filled.
+    /// A folder that somebody else has filled: no path leads out of it.
     Foreign,
-    /// The context is a Dockerfile.
+    /// The context is itself a Dockerfile.
     Dockerfile { name: String, text: Vec<u8> },
 }
 
-/// Makes the main context of a build a folder and reads the Dockerfile. `stdin` is read if the
-/// request says so.
+/// Makes the main context of a build a folder and reads its Dockerfile. `stdin` is read only if the
+/// request names it.
 pub fn read(build: &Build, stdin: &mut Input<'_>) -> Result<MainContext, ContextError> {
     let _span = build.span.enter();
     let (store, fetcher) = (Arc::clone(&build.store), Arc::clone(&build.fetcher));
@@ -73,8 +73,8 @@ pub fn read(build: &Build, stdin: &mut Input<'_>) -> Result<MainContext, Context
 }
 
 impl MainContext {
-    /// Makes the context a folder and reads the Dockerfile. `elsewhere` is called only for what
-    /// is not in a folder of this machine.
+    /// Makes the context a folder and reads the Dockerfile. `elsewhere` is called only if one of
+    /// the two is not in a folder of this machine.
     pub(crate) fn open(
         request: &InputRequest,
         elsewhere: &Open<'_>,
@@ -97,18 +97,18 @@ impl MainContext {
         Ok(Self { folder, file, source, modified, _temp: temp })
     }
 
-    /// Returns the name of the Dockerfile, as the user knows it.
+    /// Returns the name of the Dockerfile that the user knows.
     pub fn name(&self) -> &str {
         &self.file.name
     }
 
-    /// Returns the text of the Dockerfile, with a replacement for what is not text.
+    /// Returns the text of the Dockerfile; bytes that are not UTF-8 are replaced.
     pub fn source(&self) -> &str {
         &self.source
     }
 }
 
-/// Reads the Dockerfile that goes with a context.
+/// Reads the Dockerfile of a context.
 fn find(
     kind: Kind,
     dockerfile: &DockerfilePlace,
@@ -148,8 +148,8 @@ fn find(
     }
 }
 
-/// Returns the ignore file for a Dockerfile that is not in the context: of folders of this machine
-/// alone, as in the reference.
+/// Returns the ignore file for a Dockerfile that is not in the context. As in BuildKit only folders
+/// of this machine have one.
 fn own_ignore(kind: &Kind, folder: &Path) -> Result<Option<Vec<u8>>, ContextError> {
     match kind {
         Kind::Local => dockerfile_file::ignore_file(folder),
@@ -168,7 +168,7 @@ fn archive(path: &Path, elsewhere: &Open<'_>) -> Result<Opened, ContextError> {
     unpack(head.chain(input), &name, &elsewhere()?)
 }
 
-/// Makes a folder of a stream: an archive is unpacked; a Dockerfile has an empty context.
+/// Makes a folder of a stream: unpacks an archive; a Dockerfile has an empty context.
 fn stream(
     input: impl Read + Send,
     name: &str,
@@ -226,7 +226,7 @@ fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, Contex
     let name = http.url.split('?').next().unwrap_or_default().to_owned();
     let opened = Opened { modified, ..stream(input, &name, elsewhere)? };
     Ok(match opened.kind {
-        // As in the reference the file is all that is in its context.
+        // As in BuildKit the context has the file, and nothing else.
         Kind::Dockerfile { text, .. } => {
             Opened { folder: fetched, kind: Kind::Dockerfile { name, text }, temp: None, ..opened }
         }
@@ -246,8 +246,8 @@ pub(crate) fn time_of(
     }
 }
 
-/// Returns the time of a fetched file; `None` for 1970, which stands for a server that gives no
-/// time.
+/// Returns the time of a fetched file; `None` for 1970, which files of servers without
+/// `Last-Modified` have.
 fn modified(path: &Path) -> Result<Option<u64>, ContextError> {
     let meta = path.metadata().map_err(failed("read", path))?;
     Ok(u64::try_from(meta.mtime()).ok().filter(|time| *time > 0))

@@ -1,4 +1,5 @@
-//! From the text of a Dockerfile to the graph. Base images are resolved as the plan asks for them.
+//! Planning: from the text of a Dockerfile to the graph. The plan asks for base images, which are
+//! resolved until it needs no more.
 
 use std::num::NonZeroUsize;
 
@@ -16,7 +17,7 @@ use crate::main_context::MainContext;
 use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
 use crate::{import, linting, main_context, project};
 
-/// What is to be done.
+/// The steps of a build, and the options to solve them with.
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) graph: Graph,
@@ -31,7 +32,7 @@ impl Plan {
 }
 
 /// Plans a build: parses the Dockerfile, resolves its base images and applies the rules of the
-/// linter, which are told as [`Event::Lint`].
+/// linter, whose findings are an [`Event::Lint`].
 pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     let _span = build.span.enter();
     let mut options = build_options(&build.request, main);
@@ -80,7 +81,7 @@ fn time_of(build: &Build, source: &EpochSource) -> Result<Option<u64>, ContextEr
     main_context::time_of(remote, &build.fetcher)
 }
 
-/// Returns the planner's options for the input alone.
+/// Returns the planner's options as far as the input gives them.
 pub(crate) fn input_options(input: &InputRequest, main: &MainContext) -> PlanOptions {
     let context = |place: &NamedPlace| match place {
         NamedPlace::Image(name) => NamedContext::Image(name.clone()),
@@ -115,8 +116,8 @@ pub(crate) fn parse(file: &DockerfileFile) -> Result<Dockerfile, ParseErrors> {
     xbuild_dockerfile::parse(&file.name, &file.text)
 }
 
-/// Plans, resolving base images until the plan needs no more. Those that were resolved are added
-/// to `images`, also if there is no plan in the end.
+/// Plans, and resolves base images until the plan needs no more. Resolved images are in `images`
+/// even if planning fails in the end.
 pub(crate) fn resolve(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
@@ -137,7 +138,7 @@ pub(crate) fn resolve(
     }
 }
 
-/// Says which image is missing, and which stage its name resembles.
+/// Adds to an error of an image its place and the stage whose name it resembles.
 fn missing(error: ImageError, request: &ImageRequest, dockerfile: &Dockerfile) -> BaseError {
     let stages = dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_deref());
     let stage = suggest(&request.name, stages).map(str::to_owned);

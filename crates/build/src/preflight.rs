@@ -1,4 +1,4 @@
-//! What is known before the first step: can every RUN that is not in the cache be run here?
+//! The check before the first step: can this machine run every RUN that is not in the cache?
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -18,12 +18,12 @@ use crate::planning::Plan;
 use crate::request::Isolation;
 use crate::tools::Tools;
 
-/// Returns the emulators that the RUN steps of the plan need, each once; none for a plan without
-/// RUN, for which nothing is tried out.
+/// Returns the emulators that the RUN steps of the plan need, each once. A plan without RUN needs
+/// none, and then nothing is probed.
 ///
-/// Where they cannot all be run, only those count that are not in the cache.
+/// If this machine cannot run all steps, only those that are not in the cache count.
 ///
-/// **Errors** — what this machine lacks, for each platform, before anything was done.
+/// **Errors** — the missing features, for each platform. No step has run.
 pub fn preflight(
     build: &Build,
     main: &MainContext,
@@ -38,13 +38,13 @@ pub fn preflight(
     if let Ok(emulators) = for_platforms(&platforms(&plan.graph, every), search_path) {
         return Ok(emulators);
     }
-    // The warnings come again when the steps run.
+    // Silent, since the same warnings come again when the steps run.
     let tools = Tools::new(build, main, plan, &[], Arc::new(Silent), None)?;
     let to_do = xbuild_solve::to_do(&plan.graph, &tools.stages(build), &plan.options);
     for_platforms(&platforms(&plan.graph, to_do), search_path)
 }
 
-/// Refuses a plan with RUN steps where there is nowhere to run them.
+/// Refuses a plan with a RUN step.
 fn refuse_run(graph: &Graph) -> Result<(), PreflightError> {
     match graph.vertices.iter().find(|vertex| vertex.op.is_run()) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! By what a build is known again the next time: the names of its Dockerfile and its main context.
+//! The identity of a build from one time to the next: its Dockerfile and its main context.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use xbuild_model::remote::RemoteSource;
 
 use crate::request::ContextPlace;
 
-/// Returns the digest of where the main context is and of what the Dockerfile is called; `is_given`
-/// tells whether somebody named that, `name` is what it is called.
+/// Returns a digest of the place of the main context and of the Dockerfile's `name`; `is_given`
+/// tells whether the user named the Dockerfile.
 ///
-/// Neither who asks for a context that is elsewhere, nor which version of it, is part of it.
+/// The user and the version in the URL of a remote context do not count.
 pub fn digest(context: &ContextPlace, is_given: bool, name: &str) -> Digest {
     let context = match context {
         ContextPlace::Folder(path) | ContextPlace::Archive(path) => absolute(path),
@@ -22,12 +22,12 @@ pub fn digest(context: &ContextPlace, is_given: bool, name: &str) -> Digest {
     };
     let is_path = is_given && name != "-" && !name.contains("://");
     let file = if is_path { absolute(Path::new(name)) } else { PathBuf::from(name) };
-    // It is the same file whether it is found or named.
+    // A Dockerfile that was found is the same as one that was named.
     let file = file.strip_prefix(&context).unwrap_or(&file);
     Digest::of(format!("{context:?}\n{file:?}").as_bytes())
 }
 
-/// Returns the path from the root; as it is where there is no current folder.
+/// Returns the absolute path; the path itself if the current folder is gone.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

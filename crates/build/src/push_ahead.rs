@@ -1,7 +1,7 @@
 //! Pushing layers while the build goes on.
 //!
-//! A layer that was written while this one had nothing to do is sent as a whole; a large one is sent
-//! while it is written. What does not get there this way the push at the end sends.
+//! A large layer is sent while it is written, any other when it is complete. The final push sends
+//! the layers that are missing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,18 +16,18 @@ use xbuild_store::GrowingBlob;
 use crate::build::Build;
 use crate::tools::BlobSink;
 
-/// Bytes of a blob from which on it is not waited for: then it is sent although nobody knows yet
-/// whether the registry has it.
+/// The size in bytes from which a blob is sent before it is complete, although without its digest
+/// nobody can ask whether the registry has it.
 const LARGE: u64 = 4 << 20;
 
-/// Layers under way at a time. They share the connection with what is pulled.
+/// How many layers are sent at once. They share the connection with pulls.
 const AT_ONCE: usize = 2;
 
-/// Layers that wait for their turn. Each is an open file, of which a process has a thousand.
+/// How many layers may wait. Each is an open file, and a process may have about a thousand.
 const WAITING: usize = 64;
 
-/// Sends layers to a repository. Those of a build that fails in the end are of no image: registries
-/// remove such blobs.
+/// Sends layers to a repository. If the build fails, registries remove the layers, which belong to
+/// no image.
 #[derive(Debug)]
 pub(crate) struct PushAhead {
     shared: Arc<Shared>,
@@ -49,10 +49,9 @@ struct State {
 }
 
 impl PushAhead {
-    /// Makes one that sends to the repository of the first name of a build; `None` if nothing is
-    /// pushed.
+    /// Starts to send to the repository of the first name of a build; `None` if nothing is pushed.
     pub(crate) fn of(build: &Build) -> Option<Self> {
-        // The main form is the one that the engine makes.
+        // The first form is the one that the engine makes.
         let target = build.variants[0].names.first();
         target.filter(|_| build.request.is_pushed()).map(|target| Self::new(&build.client, target))
     }
@@ -66,17 +65,17 @@ impl PushAhead {
             let work = move || span.in_scope(|| shared.work());
             thread::Builder::new().name("push-ahead".to_owned()).spawn(work).ok()
         };
-        // Without threads there is nothing to be had from this.
+        // Without a thread nothing is sent ahead.
         let threads = (0..AT_ONCE).map_while(start).collect();
         Self { shared, threads }
     }
 
-    /// Returns what takes blobs to send.
+    /// Returns a function that takes blobs to send.
     pub(crate) fn sink(&self) -> BlobSink {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |blob| {
             let mut state = shared.lock();
-            // What does not fit in is left to the push.
+            // The final push sends a layer that finds no room here.
             if state.waiting.len() < WAITING && !state.is_over {
                 state.waiting.push_back(blob);
             }
@@ -84,12 +83,12 @@ impl PushAhead {
         })
     }
 
-    /// Waits for what is under way; what has not begun is left to the push.
+    /// Waits for the layers that are being sent, and drops those that wait.
     pub(crate) fn finish(self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_all();
         for thread in self.threads {
-            // If it panicked, that was printed.
+            // A panic was printed already.
             let _ = thread.join();
         }
     }
@@ -97,7 +96,7 @@ impl PushAhead {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding it.
+        // No thread panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,18 +108,18 @@ impl Shared {
             let blob = state.waiting.pop_front().filter(|_| !state.is_over);
             drop(state);
             let Some(blob) = blob else { return };
-            // One that was given up is none, and what is not there the push sends.
+            // Skip an abandoned blob; the final push sends what is missing.
             let _ = self.send(blob);
         }
     }
 
-    /// Sends a blob when it is complete or large; returns whether it is there then.
+    /// Sends a blob when it is complete or large; returns whether the registry has it.
     ///
-    /// **Errors** — if it was given up.
+    /// **Errors** — if the blob was abandoned.
     fn send(&self, blob: GrowingBlob) -> io::Result<bool> {
         match blob.wait_for(LARGE)? {
             Some((digest, size)) => {
-                // Neither media type nor annotations are sent with a blob.
+                // Any media type will do: it is not sent with a blob.
                 let descriptor = Descriptor::new("application/octet-stream", digest, size);
                 Ok(self.client.push_blob(&self.target, &descriptor, &blob.into_file()))
             }

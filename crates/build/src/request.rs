@@ -1,16 +1,15 @@
-//! A build as it was asked for: a plain value.
+//! A build request: a plain value with all that the user asked for.
 //!
-//! A [`BuildRequest`] says what is built, how, and where the result goes. It can be written as JSON
-//! and read on another machine, so it holds nothing of the machine that runs it: where the store
-//! is, which programs, proxies and logins there are is in a [`Machine`](crate::machine::Machine),
-//! which each machine makes for itself. The two are apart because two machines that run one request
-//! have to come to the same images, whatever is installed on them.
+//! A [`BuildRequest`] says what to build, how, and where the result goes. It can be written as JSON
+//! and read on another machine. Store, programs, proxies and logins are not part of it: each
+//! machine has its own, in a [`Machine`](crate::Machine). The two are separate because two machines
+//! with the same request must make the same images, whatever is installed on them.
 //!
-//! A request names secrets by where they come from and never holds one. Serialising fails if a URL
-//! has a password: better no request than a password in a file.
+//! A request names the places of secrets and never holds a secret. Serialising fails if a URL has a
+//! password: better no request than a password in a file.
 //!
-//! Paths are as the user wrote them, since messages and spans show them; relative ones begin at the
-//! current folder of the process that runs the build. `SOURCE_DATE_EPOCH` is a build argument.
+//! Paths are as the user wrote them, since messages and spans show them. Relative paths begin at
+//! the current folder of the process that runs the build. `SOURCE_DATE_EPOCH` is a build argument.
 
 mod annotations;
 mod input;
@@ -25,15 +24,16 @@ pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace};
 pub use output::{LayerForm, Output, Target};
 pub use steps::{AgentSource, Isolation, SecretPlace, SecretSource, StepsRequest};
 
-/// A build as it was asked for.
+/// All that the user asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildRequest {
-    /// What is built.
+    /// The Dockerfile, its contexts and arguments.
     pub input: InputRequest,
-    /// How its steps run.
+    /// Options of the steps.
     pub steps: StepsRequest,
-    /// Labels of the image, over those of the Dockerfile: name and value; the last of a name counts.
+    /// Labels of the image, over those of the Dockerfile: name and value; the last of a name
+    /// counts.
     pub labels: Vec<(String, String)>,
     /// Annotations of manifests and index.
     pub annotations: Annotations,

@@ -1,4 +1,4 @@
-//! The steps of a plan, carried out.
+//! Running the steps of a plan.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::push_ahead::PushAhead;
 use crate::tools::Tools;
 use crate::wiring;
 
-/// The images that came out, and the engine that has their layers.
+/// The images of a build, and the engine that has their layers.
 pub struct Solved {
     pub(crate) engine: Engine,
-    /// An image for each platform, in the order asked for.
+    /// An image for each platform, in the order of the request.
     pub(crate) images: Vec<BuiltImage>,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Solved {
     }
 }
 
-/// Tells what happens to steps.
+/// Passes the events of steps on.
 struct Steps<'a>(&'a dyn Events);
 
 impl xbuild_solve::Events for Steps<'_> {
@@ -38,8 +38,8 @@ impl xbuild_solve::Events for Steps<'_> {
     }
 }
 
-/// Carries out the steps of a plan; `emulators` run programs of other processors. Layers of a build
-/// that is pushed are sent while it goes on.
+/// Runs the steps of a plan; `emulators` run programs of other processors. If the image is pushed,
+/// its layers are sent while steps run.
 pub fn run(
     build: &Build,
     main: &MainContext,
@@ -55,7 +55,7 @@ pub fn run(
     let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
     let images = images.map_err(StepError)?;
     if plan.graph.vertices.iter().any(|vertex| vertex.op.is_run()) {
-        // Leftovers of killed builds may take a namespace to remove: steps need one anyhow.
+        // Removing leftovers may take a user namespace, and a build with RUN has one.
         let leftovers = build.store.leftovers();
         if let Err(failure) = wiring::remove_leftovers_in(&*tools.sandbox, &leftovers) {
             build.events.event(Event::Warning(&Warning::Leftovers(failure)));

@@ -1,4 +1,4 @@
-//! The secrets and SSH agents of a build: only the steps that name them see them.
+//! The secrets and SSH agents of a build. Only the steps that name them see them.
 
 mod agent;
 mod bounded;
@@ -17,11 +17,10 @@ use crate::request::{SecretPlace, SecretSource, StepsRequest};
 use agent::Agent;
 use bounded::read_bounded;
 
-/// The largest secret in bytes: BuildKit's, so that what is built here is built there. It bounds
-/// the memory that cannot be swapped out.
+/// The largest secret in bytes, as in BuildKit. It bounds the memory that cannot be swapped out.
 const MAX_SECRET: u64 = 500 << 10;
 
-/// The secrets and agents of a build. Dropping it ends the agents that were started.
+/// The secrets and agents of a build. Dropping this ends the agents that were started.
 #[derive(Debug)]
 pub struct GivenSecrets {
     secrets: BTreeMap<String, SecretBytes>,

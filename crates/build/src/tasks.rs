@@ -2,7 +2,7 @@
 
 use xbuild_exec::Tasks;
 
-/// Returns which function does which work inside the build's user namespace.
+/// Returns the functions that run inside the user namespace of a build, by name.
 pub fn all() -> Tasks {
     let tasks = xbuild_snapshot::tasks::all();
     tasks.into_iter().fold(Tasks::new(), |tasks, (name, function)| tasks.with(name, function))

@@ -1,5 +1,4 @@
-//! The stages that do the work of one build, joined: each is given what it needs of the others as a
-//! trait of `model`.
+//! The engine and the sandbox of one build, joined: each knows the others as traits of `model`.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,19 +19,19 @@ use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::Isolation;
 
-/// Gets the layers of the result as they are made.
+/// Takes the layers of the result while they are made.
 pub(crate) type BlobSink = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
 
-/// The stages that do the work of one build.
+/// The engine and the sandbox of one build.
 pub(crate) struct Tools {
     /// Makes layers.
     pub(crate) engine: Engine,
-    /// Runs commands. It is started by the first step that needs it.
+    /// Runs commands. The first step that needs it starts it.
     pub(crate) sandbox: Arc<Sandbox>,
 }
 
 impl Tools {
-    /// Opens the contexts of a plan and joins the stages. Warnings of theirs go to `events`.
+    /// Opens the contexts of a plan and joins engine and sandbox. `events` takes their warnings.
     pub(crate) fn new(
         build: &Build,
         main: &MainContext,
@@ -54,7 +53,7 @@ impl Tools {
             contexts,
             sources: Some(Arc::clone(&build.fetcher) as _),
             default_mtime: default_mtime(plan.options.epoch),
-            // The main form is the one that the engine makes.
+            // The first form is the one that the engine makes.
             encoding: build.variants[0].layers.encoding,
             on_blob,
             on_warning: Arc::new(move |warning| {
@@ -66,7 +65,7 @@ impl Tools {
         Ok(Self { engine, sandbox })
     }
 
-    /// Returns the stages as `solve` wants them.
+    /// Returns the stages that `solve` calls.
     pub(crate) fn stages<'a>(&'a self, build: &'a Build) -> Stages<'a> {
         Stages {
             cache: &*build.store,
@@ -78,13 +77,13 @@ impl Tools {
     }
 }
 
-/// Returns the time of files that have none of their own: the epoch, else now.
+/// Returns the time of files without a time of their own: the epoch, else now.
 fn default_mtime(epoch: Option<u64>) -> Mtime {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     Mtime { secs: i64::try_from(epoch.unwrap_or_else(now)).unwrap_or(i64::MAX), nanos: 0 }
 }
 
-/// Returns the emulators loaded, ready to be registered.
+/// Loads emulators, for binfmt_misc.
 fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, EmulationError> {
     emulators.iter().map(Emulator::registration).collect()
 }

@@ -1,5 +1,4 @@
-//! The forms of one image: outputs that want their layers compressed differently have manifests of
-//! their own.
+//! The forms of one image: each compression of layers makes manifests of its own.
 
 use xbuild_model::Reference;
 
@@ -9,19 +8,19 @@ use crate::request::{BuildRequest, LayerForm, Output, Target};
 /// An image in one form.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Variant {
-    /// How its layers are compressed.
+    /// The compression of its layers.
     pub(crate) layers: LayerForm,
-    /// The names that it gets.
+    /// Its names.
     pub(crate) names: Vec<Reference>,
-    /// Where it goes.
+    /// Its outputs.
     pub(crate) targets: Vec<Target>,
 }
 
-/// Returns the forms that an image is wanted in; at least one. The first is the main one: the
-/// result of the build, which the tags name. It is what the first `type=image` or `registry` asks
-/// for, else the first `type=oci`, unless the image is pushed without an output saying so.
+/// Returns the forms of the image, at least one. The first is the main form, which gets the tags:
+/// the form of the first `type=image` or `registry`, else the default form if the image is pushed,
+/// else the form of the first `type=oci`.
 ///
-/// **Errors** — names that are missing, cannot be names, or belong to images that differ.
+/// **Errors** — a name is missing, or has a digest, or belongs to two images that differ.
 pub(crate) fn variants(request: &BuildRequest) -> Result<Vec<Variant>, RequestError> {
     let variants = group(request.tags.clone(), &request.outputs, request.push)?;
     let mut names = variants.iter().flat_map(|variant| &variant.names);
@@ -34,7 +33,7 @@ pub(crate) fn variants(request: &BuildRequest) -> Result<Vec<Variant>, RequestEr
     }
 }
 
-/// Groups outputs by how they want their layers compressed.
+/// Groups outputs by the compression of their layers.
 fn group(
     tags: Vec<Reference>,
     outputs: &[Output],
@@ -50,7 +49,7 @@ fn group(
     };
     let mut variants = vec![Variant { layers: main, names: tags, targets: Vec::new() }];
     for output in outputs {
-        // Files have no layers: those of the main form will do.
+        // Files have no layers: the main form will do.
         let layers = match is_image(&output) || is_layout(&output) {
             true => output.layers,
             false => main,
@@ -72,7 +71,7 @@ fn group(
     Ok(variants)
 }
 
-/// Refuses a name that two different images would have.
+/// Refuses a name of two images that differ.
 fn refuse_shared(variants: &[Variant]) -> Result<(), RequestError> {
     for (place, variant) in variants.iter().enumerate() {
         let others = variants[..place].iter().flat_map(|other| &other.names);

@@ -1,4 +1,4 @@
-//! What builds, checks and other subcommands use alike: the store, registries, sources.
+//! The store, the client for registries and the fetcher, as builds and checks share them.
 
 use std::io;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ impl DocumentCache for StoredDocuments {
     }
 
     fn put(&self, _digest: &Digest, bytes: &[u8]) {
-        // Only a cache: without room for it the document is fetched again.
+        // A failure costs only time: the document is fetched again.
         let _ = self.0.put_blob(bytes);
     }
 }
@@ -64,8 +64,7 @@ fn credentials(machine: &Machine) -> Result<Credentials, OpenError> {
         .map_err(|error| OpenError::Credentials { path, error })
 }
 
-/// Returns what fetches files and repositories. Git is given what it needs to reach them: where
-/// proxies and the SSH agent are.
+/// Returns a fetcher of files and repositories.
 pub(crate) fn fetcher(
     machine: &Machine,
     store: &Arc<Store>,
@@ -85,7 +84,7 @@ pub(crate) fn fetcher(
     Arc::new(Fetcher::new(Arc::clone(store), client.clone(), options))
 }
 
-/// Removes folders that hold files of other ids, from inside a user namespace.
+/// Removes folders with files of other ids, in a user namespace of its own.
 pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(), StepFailure> {
     if leftovers.is_empty() {
         return Ok(());
@@ -99,7 +98,7 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
     remove_leftovers_in(&sandbox, leftovers)
 }
 
-/// Removes folders that hold files of other ids, from inside the namespace of a build.
+/// Removes folders with files of other ids, in the user namespace of a build.
 pub(crate) fn remove_leftovers_in(
     namespace: &dyn Namespace,
     leftovers: &[Leftover],

@@ -22,7 +22,7 @@ pub enum ContextError {
     /// A file operation failed.
     #[error("cannot {action} {}: {error}", path.display())]
     File {
-        /// What was attempted, as a verb and perhaps an object.
+        /// The attempt, as a verb and perhaps an object.
         action: &'static str,
         /// On which file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum ContextError {
     /// A stream or a download cannot be read.
     #[error("cannot read {name}: {error}")]
     Stream {
-        /// What it is.
+        /// The name of the stream or the context in messages.
         name: String,
         /// The reason.
         error: io::Error,
@@ -40,10 +40,10 @@ pub enum ContextError {
     /// A context has no byte.
     #[error("{name} is empty: a Dockerfile or a tar archive is expected")]
     Empty {
-        /// What it is.
+        /// The name of the stream or the context in messages.
         name: String,
     },
-    /// A file that is the context is no archive.
+    /// The context is a file, but not an archive.
     #[error("the build context {name} is neither a folder nor a tar archive")]
     NoArchive {
         /// The file.
@@ -61,7 +61,7 @@ pub enum ContextError {
     /// An archive cannot be unpacked.
     #[error(transparent)]
     Unpack(During<UnpackError>),
-    /// There is no room in the store for a context that is no folder.
+    /// The store cannot keep a context that is not a folder.
     #[error(transparent)]
     Store(StoreError),
     /// A context or the Dockerfile cannot be fetched.

@@ -1,4 +1,4 @@
-//! The parts that all errors have.
+//! [`Fault`]: the questions that every error of a build answers.
 
 use std::error::Error;
 use std::fmt;
@@ -9,23 +9,23 @@ use xbuild_plan::Span;
 /// Whose business an error is; decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request contradicts itself, or asks for something that does not exist.
+    /// The request is wrong: the business of whoever typed the command.
     Request,
     /// A stage of the pipeline failed.
     Stage(FailureKind),
 }
 
-/// An error with what its reader needs to know besides the message and the causes.
+/// An error that knows more than its message and its causes.
 pub trait Fault: Error + 'static {
-    /// Returns whose business it is.
+    /// Returns whose business the error is.
     fn kind(&self) -> ErrorKind;
 
-    /// Returns the place in the Dockerfile that it is about.
+    /// Returns its place in the Dockerfile.
     fn span(&self) -> Option<&Span> {
         None
     }
 
-    /// Returns what the user can do about it.
+    /// Returns advice for the user.
     fn hint(&self) -> Option<String> {
         None
     }
@@ -35,8 +35,7 @@ pub trait Fault: Error + 'static {
         None
     }
 
-    /// Returns the errors that were found together; an error that stands for itself is the only
-    /// one.
+    /// Returns the errors that were found together: by default only this one.
     fn each(&self) -> Vec<&dyn Fault>
     where
         Self: Sized,
@@ -55,18 +54,18 @@ impl Fault for StepFailure {
     }
 }
 
-/// An error of a stage with what was going on. It displays as `ACTION: ERROR` and has the causes of
-/// the stage's error.
+/// An error of a stage with the activity that it interrupted. It displays as `ACTION: ERROR` and
+/// has the causes of the stage's error.
 #[derive(Debug)]
 pub struct During<E> {
-    /// What was going on.
+    /// The activity, such as `exporting`.
     pub action: String,
     /// The error of the stage.
     pub error: Box<E>,
 }
 
 impl<E> During<E> {
-    /// Returns a function that adds what was going on.
+    /// Returns a function that adds the activity to an error.
     pub(crate) fn new(action: &str) -> impl Fn(E) -> Self {
         let action = action.to_owned();
         move |error| Self { action: action.clone(), error: Box::new(error) }

@@ -1,4 +1,4 @@
-//! Errors from before anything of the build is read.
+//! Errors of the store, of the configuration and of secrets, before a build begins.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub enum OpenError {
     /// The request is wrong.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// Nobody knows a place for the store.
+    /// The store has no place: there is no home folder and no option.
     #[error("there is no home folder to keep the store in")]
     NoStore,
     /// Root would make the store in the home folder of another user.
@@ -44,8 +44,8 @@ pub enum OpenError {
         /// The reason.
         error: io::Error,
     },
-    /// Docker's configuration is no JSON of the expected form. The parser's own message may quote
-    /// passwords, so only the place is kept.
+    /// Docker's configuration is not JSON of the expected form. Only the place is kept, since the
+    /// parser's own message may quote passwords.
     #[error("{}: malformed at line {line}, column {column}", path.display())]
     MalformedDockerConfig {
         /// The file.
@@ -123,7 +123,7 @@ pub enum SecretError {
         source_text: String,
         /// The reason.
         reason: String,
-        /// What the user can do about it.
+        /// Advice for the user.
         hint: Option<String>,
     },
     /// The path of a socket cannot be resolved.

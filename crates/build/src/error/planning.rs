@@ -1,4 +1,4 @@
-//! Dockerfiles that cannot be planned.
+//! Errors of a plan: of the Dockerfile, its base images and its options.
 
 use std::error::Error;
 use std::fmt;
@@ -13,16 +13,16 @@ use super::{ContextError, ErrorKind, Fault, ImageError, RequestError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanningError {
-    /// The Dockerfile cannot be read.
+    /// The Dockerfile has errors of syntax.
     #[error(transparent)]
     Parse(#[from] ParseErrors),
-    /// The Dockerfile can be read and not be carried out.
+    /// The Dockerfile has other errors.
     #[error(transparent)]
     Plan(#[from] PlanErrors),
     /// A base image cannot be read.
     #[error(transparent)]
     Base(#[from] BaseError),
-    /// The file has warnings and says that they are errors.
+    /// The Dockerfile breaks rules and makes that an error.
     #[error("lint violation found for rules: {rules}")]
     Lint {
         /// The rules, joined by commas.

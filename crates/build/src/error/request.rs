@@ -1,4 +1,4 @@
-//! Requests that cannot be carried out as they are.
+//! Requests that are wrong in themselves.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use super::{ErrorKind, Fault};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// An image shall be pushed and has no name.
+    /// The request pushes an image without a name.
     #[error("--push needs a name for the image")]
     NoName,
-    /// A name of the image has a digest, which only comes out of the build.
+    /// A name of the image has a digest; only the build gives the digest.
     #[error("a tag cannot have a digest: {name}")]
     NameWithDigest {
         /// The name.
@@ -30,10 +30,10 @@ pub enum RequestError {
         /// The name.
         name: Box<Reference>,
     },
-    /// Annotations are for an index, and the result has none.
+    /// There are annotations for an index, but the result has no index.
     #[error("--annotation: a single platform makes no index that could be annotated")]
     NoIndex,
-    /// The files of several platforms shall become one tar file.
+    /// The request writes the files of several platforms into one tar file.
     #[error("--output type=tar of several platforms is not implemented yet: use type=local")]
     SeveralTrees,
     /// Two agents have one id.
@@ -42,10 +42,10 @@ pub enum RequestError {
         /// The id.
         id: String,
     },
-    /// Standard input would be read twice.
+    /// Both the context and the Dockerfile are standard input.
     #[error("standard input cannot be both the build context and the Dockerfile")]
     StdinTwice,
-    /// A Dockerfile shall be taken from a context that is itself a Dockerfile.
+    /// The request takes a Dockerfile from a context that is itself a Dockerfile.
     #[error("the build context is a Dockerfile: --file {} cannot be in it", path.display())]
     FileInDockerfile {
         /// The path.

@@ -11,7 +11,7 @@ use xbuild_solve::SolveError;
 
 use super::{ContextError, ErrorKind, Fault};
 
-/// Why the steps of a plan cannot run on this machine. Nothing was done.
+/// Why the steps of a plan cannot run on this machine. No step has run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreflightError {
@@ -21,7 +21,7 @@ pub enum PreflightError {
     /// The machine lacks something that some platforms need.
     #[error("{}", each(.0))]
     Lacks(Vec<Lack>),
-    /// The request wants no RUN step to run.
+    /// The request forbids RUN steps, and the plan has one.
     #[error("{label}: --isolation none has nowhere to run commands")]
     NoIsolation {
         /// The first RUN step.
@@ -75,9 +75,9 @@ impl Fault for PreflightError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{need}: {}", gap.why)]
 pub struct Lack {
-    /// What cannot be done without it.
+    /// The need, such as `cannot run linux/arm64 programs`.
     pub need: String,
-    /// What is missing, and what would help.
+    /// The missing feature, and the remedy.
     pub gap: Gap,
 }
 
@@ -91,8 +91,7 @@ impl Fault for Lack {
     }
 }
 
-/// Why the steps of a plan did not all come to a result. Results from before the failure are in the
-/// cache.
+/// Why a step of a plan failed. The results of the steps before it are in the cache.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer, ser};
 use xbuild_model::Platform;
 use xbuild_model::remote::{RemoteSource, without_user};
 
-/// What is built, as far as a check of the Dockerfile needs to know, too.
+/// The Dockerfile, its contexts and arguments: as much as a check needs, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputRequest {
@@ -47,8 +47,8 @@ pub enum DockerfilePlace {
     Stdin,
     /// A file of a web server.
     Url(#[serde(serialize_with = "without_user_info")] String),
-    /// A file: on this machine, or in a main context that is no folder of this machine if the path
-    /// is relative.
+    /// A file on this machine. A relative path is looked up in the main context if that was fetched
+    /// or unpacked.
     File(PathBuf),
 }
 

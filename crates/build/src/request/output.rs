@@ -1,4 +1,4 @@
-//! Where a result goes, and in which form.
+//! Outputs: where a result goes, and in which form.
 
 use std::path::PathBuf;
 

@@ -11,13 +11,13 @@ use xbuild_model::run::Network;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepsRequest {
-    /// Whether every step runs even if its result is known.
+    /// Whether every step runs, even if its result is in the cache.
     pub no_cache: bool,
     /// How many steps run at once; `None` for as many as the machine has processors.
     pub jobs: Option<NonZeroUsize>,
-    /// What separates RUN steps from the machine.
+    /// The isolation of RUN steps.
     pub isolation: Isolation,
-    /// The network of RUN steps that do not say.
+    /// The network of RUN steps without `--network`.
     pub network: Network,
     /// Whether RUN `--security=insecure` is granted.
     pub allow_insecure: bool,
@@ -51,7 +51,7 @@ impl Default for StepsRequest {
     }
 }
 
-/// What separates RUN steps from the machine.
+/// The isolation of RUN steps from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Isolation {
     /// The best that the machine allows.
@@ -60,7 +60,7 @@ pub enum Isolation {
     UsernsRange,
     /// A user namespace with one id.
     UsernsSingle,
-    /// Nowhere is room for RUN steps: a build with one is an error.
+    /// RUN steps cannot run: a build with one fails.
     None,
 }
 

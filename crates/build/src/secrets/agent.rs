@@ -1,9 +1,8 @@
-//! SSH agents: that of the user, or one that is started to serve keys.
+//! SSH agents: the user's own, or one that is started to serve keys.
 //!
-//! The agent is OpenSSH's own `ssh-agent`, so keys of all kinds work and none is read by code of
-//! ours. It is the parent's business to end it, but it ends by itself when the parent is killed:
-//! it serves for as long as the command lives that it was given, which waits for our end of a
-//! pipe.
+//! The agent is OpenSSH's own `ssh-agent`, so keys of all kinds work, and no code of ours parses
+//! them. It ends with this process, even if that is killed: an agent serves for as long as the
+//! command that it was given, and that command waits for our end of a pipe.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -22,17 +21,17 @@ use crate::error::SecretError;
 use crate::machine::Machine;
 use crate::request::AgentSource;
 
-/// The largest key in bytes; the largest RSA keys in use have a tenth of it.
+/// The largest key in bytes; the largest RSA keys in use have a tenth of that.
 const MAX_KEY: u64 = 100 << 10;
-/// Says which process the agent is and waits for the end of its input.
+/// The command of the agent: tells the id of its process, then waits for the end of its input.
 const WAITER: &str = "echo \"$SSH_AGENT_PID\" && exec cat > /dev/null";
 
-/// Where the keys of an id are.
+/// The keeper of the keys of an id.
 #[derive(Debug)]
 pub(super) enum Agent {
-    /// With somebody else's agent.
+    /// An agent that runs already.
     Socket(PathBuf),
-    /// With us; the agent that serves them is started once.
+    /// This process, which starts one agent for them.
     Keys { keys: Vec<Key>, search_path: OsString, started: Mutex<Option<Started>> },
 }
 
@@ -44,7 +43,7 @@ pub(super) struct Key {
 }
 
 impl Agent {
-    /// Finds the agent, and reads the keys if one has to be started for them.
+    /// Finds a running agent, or reads the keys for one to start.
     pub(super) fn read(source: &AgentSource, machine: &Machine) -> Result<Self, SecretError> {
         let AgentSource { id, paths } = source;
         let fail = |reason: String, hint: Option<String>| SecretError::Agent {
@@ -86,7 +85,7 @@ impl Agent {
         Ok(Self::Keys { keys, search_path, started: Mutex::new(None) })
     }
 
-    /// Returns the socket, and starts the agent if nobody has yet.
+    /// Returns the socket of the agent, and starts the agent if necessary.
     ///
     /// **Errors** — kind `User` if a key cannot be used, `Environment` if no agent starts.
     pub(super) fn socket(&self) -> Result<PathBuf, StepFailure> {
@@ -119,7 +118,7 @@ impl Key {
     }
 }
 
-/// Why an agent does not serve.
+/// Why an agent cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum AgentError {
     #[error("cannot start ssh-agent")]
@@ -148,7 +147,7 @@ impl From<AgentError> for StepFailure {
     }
 }
 
-/// An agent that was started; ended when this is dropped.
+/// An agent that this process started; dropping it ends the agent.
 #[derive(Debug)]
 pub(super) struct Started {
     folder: tempfile::TempDir,
@@ -158,7 +157,7 @@ pub(super) struct Started {
 
 impl Started {
     fn new(keys: &[Key], search_path: &OsStr) -> Result<Self, AgentError> {
-        // Nobody else may enter the folder.
+        // Only this user may enter the folder.
         let folder = tempfile::Builder::new().prefix("xbuild-ssh-").tempdir();
         let folder = folder.map_err(AgentError::Start)?;
         let mut command = program("ssh-agent", search_path);
@@ -182,27 +181,27 @@ impl Started {
         self.folder.path().join(SOCKET)
     }
 
-    /// Returns what the agent said, which must have ended.
+    /// Returns the standard error of an agent that has ended.
     fn errors(&mut self) -> String {
         drop(self.waiter.stdin.take());
         let mut text = String::new();
         if let Some(mut stderr) = self.waiter.stderr.take() {
-            // Whatever was said is better than nothing.
+            // A part of the text is better than nothing.
             let _ = io::Read::read_to_string(&mut stderr, &mut text);
         }
         text.trim().to_owned()
     }
 
-    /// Hands a key to the agent: through a pipe, so that no mode of its file is too open.
+    /// Hands a key to the agent, through a pipe: `ssh-add` refuses files that others can read.
     fn add(&self, key: &Key, search_path: &OsStr) -> Result<(), AgentError> {
         let mut command = program("ssh-add", search_path);
         command.args(["-q", "-"]).env("SSH_AUTH_SOCK", self.socket());
-        // A passphrase cannot be asked for: several steps may be under way, or nobody be there.
+        // Never ask for a passphrase: there may be no user, or several steps that ask.
         command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(AgentError::Add)?;
         if let Some(mut stdin) = child.stdin.take() {
-            // If it does not read it says why.
+            // A failure to write is followed by a message of ssh-add.
             let _ = stdin.write_all(&key.text.0).and_then(|()| stdin.write_all(b"\n"));
         }
         let output = child.wait_with_output().map_err(AgentError::Add)?;
@@ -217,7 +216,7 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if let Some(agent) = self.agent {
-            // It may be gone already.
+            // The agent may have ended already.
             let _ = kill_process(agent, Signal::TERM);
         }
         drop(self.waiter.stdin.take());
@@ -228,7 +227,7 @@ impl Drop for Started {
 /// The name of the socket in its folder.
 const SOCKET: &str = "agent";
 
-/// Returns a command with nothing of our environment but where programs are.
+/// Returns a command whose environment has only `PATH`.
 fn program(name: &str, search_path: &OsStr) -> Command {
     let mut command = Command::new(name);
     command.env_clear().env("PATH", search_path);
@@ -286,7 +285,7 @@ mod tests {
             assert!(command.status().unwrap().success());
         };
         generate(&path, "");
-        // Too open for ssh-add itself, as keys in a checkout are.
+        // ssh-add itself refuses this mode, which keys in a checkout have.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         let served = agent(std::slice::from_ref(&path)).unwrap();
         let socket = served.socket().unwrap();

@@ -33,7 +33,7 @@ impl Place {
         place
     }
 
-    /// Returns the same place as another machine sees it, which has a store of its own.
+    /// Returns the same place for a second machine, which has a store of its own.
     pub(crate) fn worker_of(other: &Self) -> Self {
         Self { folder: Arc::clone(&other.folder), store: "worker" }
     }
@@ -84,7 +84,7 @@ impl Place {
         self.carry_out(request, Arc::new(Silent))
     }
 
-    /// Builds and keeps what is told in `told`.
+    /// Builds and keeps the events in `told`.
     pub(crate) fn build_told(
         &self,
         request: BuildRequest,
@@ -107,12 +107,12 @@ impl Place {
     }
 }
 
-/// What a build told, as words.
+/// The events of a build, as words.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    /// Returns what was told since the last call.
+    /// Returns the events since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
