@@ -128,7 +128,7 @@ fn secrets_and_agents_that_cannot_be_given_are_refused() {
         (1, ["--secret", "id=a,src=/no/such/file"], "/no/such/file"),
         (2, ["--ssh", "default"], "SSH_AUTH_SOCK"),
         (2, ["--ssh", "default=/no/such/key"], "/no/such/key"),
-        (2, ["--ssh", &key], "no private key"),
+        (2, ["--ssh", &key], "not a private key"),
     ] {
         place.build(&args).fails(status, &[words]);
     }

@@ -98,7 +98,9 @@ impl fmt::Display for Warning {
                 };
                 write!(f, "{part} {path} cannot be made by an ordinary user: left out")
             }
-            Self::Leftovers(failure) => write!(f, "leftovers of a killed build stay: {failure}"),
+            Self::Leftovers(failure) => {
+                write!(f, "cannot remove leftovers of a killed build: {failure}")
+            }
             Self::OnlyCached => {
                 f.write_str("the result is only cached: name it with --tag, or choose an --output")
             }

@@ -1,4 +1,4 @@
-//! The command line: what can be typed.
+//! The command line: subcommands and global options.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use crate::report::Problem;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Show what is done and how long it takes, on standard error; XBUILD_LOG=FILTER shows more or
+    /// Show steps, requests and their times on standard error; XBUILD_LOG=FILTER shows more or
     /// less, such as trace, or registry=debug,solve=info
     #[arg(short = 'D', long, global = true)]
     pub(crate) debug: bool,
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Platforms(platforms::PlatformsArgs),
     /// Show an image or image index: manifests, configurations, layers
     Inspect(inspect::InspectArgs),
-    /// Show what the store takes up
+    /// Show the size of the store
     Du(du::DuArgs),
     /// Remove cached results from the store
     Prune(prune::PruneArgs),
@@ -52,18 +52,18 @@ pub(crate) enum Command {
     },
 }
 
-/// Returns the command line of the program as clap knows it.
+/// Returns clap's definition of the command line.
 pub(crate) fn definition() -> clap::Command {
     Arguments::command().mut_subcommand("build", build::with_refused)
 }
 
-/// Reads a command line; ends the program after help and where clap refuses something.
+/// Reads a command line. Ends the program after help, and if clap refuses the line.
 pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Problem> {
     let matches = match definition().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             let status = error.exit_code();
-            // A closed pipe is no failure of ours.
+            // A closed pipe is not a failure.
             let _ = error.print();
             std::process::exit(status);
         }

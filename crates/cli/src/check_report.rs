@@ -1,4 +1,4 @@
-//! What `xbuild check` found, for people, for programs and for code hosts.
+//! The findings of `xbuild check`, for people, for programs and for code hosts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,25 +8,24 @@ use xbuild_plan::Span;
 
 use crate::report::{self, Problem, printable};
 
-/// The rule, in SARIF, of what fails a build.
+/// The rule of errors in SARIF.
 const BUILD_ERROR: &str = "BuildError";
 
-/// What was found in one file.
+/// The findings in one Dockerfile.
 #[derive(Debug)]
 pub(crate) struct Findings<'a> {
-    /// The file as the user knows it.
+    /// The name of the file that the user knows.
     pub(crate) name: &'a str,
-    /// Its text.
+    /// The text of the file.
     pub(crate) source: &'a str,
-    /// What is unwise.
+    /// The broken rules.
     pub(crate) warnings: &'a Diagnostics,
-    /// What is wrong.
+    /// The error that stops a build.
     pub(crate) problem: Option<&'a Problem>,
 }
 
 impl Findings<'_> {
-    /// Returns the warnings with excerpts, and their number. What is wrong is left to whoever
-    /// prints problems.
+    /// Returns the warnings with excerpts, and their number. The caller prints the error.
     pub(crate) fn text(&self) -> String {
         let lines: Vec<&str> = self.source.lines().collect();
         let mut text = String::new();
@@ -44,8 +43,8 @@ impl Findings<'_> {
         text
     }
 
-    /// Returns what `docker buildx build --call check,format=json` prints, `buildErrors` added:
-    /// all of which it shows the first.
+    /// Returns the JSON of `docker buildx build --call check,format=json`, with all errors added as
+    /// `buildErrors`.
     pub(crate) fn json(&self) -> Value {
         let warnings = self.warnings.iter().map(|warning| {
             let mut value = json!({

@@ -1,7 +1,7 @@
-//! Where text leaves the program: results on standard output, all else on standard error.
+//! Standard output, for results, and standard error, for all other text.
 //!
-//! A [`Console`] knows how much is said and how it is worded. Lines written through it do not tear
-//! the bars of a terminal.
+//! The [`Console`] decides which text is shown, and words it. Its lines do not tear the bars of a
+//! terminal.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -20,27 +20,27 @@ use crate::report::{self, Problem, ProblemKind};
 /// How many broken rules of the linter a build shows; `xbuild check` shows them all.
 const MAX_SHOWN: usize = 20;
 
-/// How progress is shown.
+/// The kind of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
     /// tty on a terminal, else plain
     Auto,
     /// Every line of output and why each step runs, for logs
     Plain,
-    /// A line for each step under way
+    /// A line for each running step
     Tty,
     /// Nothing but errors and the result
     None,
 }
 
-/// How the steps of a build are shown.
+/// The way to show the steps of a build.
 #[derive(Debug, Clone)]
 pub(crate) enum Style {
-    /// Not at all; nor is anything else but errors and results.
+    /// Nothing: only errors and results are shown.
     Quiet,
-    /// By lines.
+    /// Lines.
     Plain,
-    /// By bars.
+    /// Bars that are drawn again and again.
     Bars(MultiProgress),
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Returns a console that shows progress in that way.
+    /// Returns a console with that kind of progress.
     pub(crate) fn new(mode: ProgressMode) -> Self {
         let style = match mode {
             ProgressMode::None => Style::Quiet,
@@ -62,20 +62,20 @@ impl Console {
         Self { style }
     }
 
-    /// Returns how steps are shown.
+    /// Returns the way to show steps.
     pub(crate) fn style(&self) -> &Style {
         &self.style
     }
 
-    /// Shows a line on standard error, unless nothing is said.
+    /// Shows a line on standard error, unless the console is quiet.
     pub(crate) fn line(&self, text: impl Display) {
         if !matches!(self.style, Style::Quiet) {
             self.error_bytes(format!("{text}\n").as_bytes());
         }
     }
 
-    /// Writes to standard error, whether or not anything else is said. Nobody is left to tell if
-    /// that fails.
+    /// Writes to standard error, even if the console is quiet. A failure is ignored, since there is
+    /// no other place to report it.
     pub(crate) fn error_bytes(&self, bytes: &[u8]) {
         let write = || {
             let _ = io::stderr().lock().write_all(bytes);
@@ -122,7 +122,8 @@ impl Console {
         ExitCode::from(problem.exit_code())
     }
 
-    /// Writes a result to standard output. A reader that went away is a quiet end, not an error.
+    /// Writes a result to standard output. If its reader went away the program ends without an
+    /// error message.
     pub(crate) fn result(&self, bytes: &[u8]) -> Result<(), Problem> {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {

@@ -1,4 +1,4 @@
-//! What the process was given: the one place that reads environment variables and home folders.
+//! The environment of the process. No other file reads environment variables.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,9 +17,9 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Returns this machine; `root` is what `--root` says.
+/// Returns the properties of this machine; `root` is the value of `--root`.
 pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
-    /// What git is given of the environment.
+    /// The variables that git gets.
     const GIT: &[&str] = &[
         "http_proxy",
         "https_proxy",
@@ -49,7 +49,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
     })
 }
 
-/// Returns the environment variables that secrets come from.
+/// Returns the values of the environment variables that secrets name.
 pub(crate) fn secret_variables(sources: &[SecretSource]) -> BTreeMap<String, SecretBytes> {
     let names = sources.iter().filter_map(|source| match &source.place {
         SecretPlace::Variable(name) => Some(name),
@@ -62,7 +62,7 @@ pub(crate) fn secret_variables(sources: &[SecretSource]) -> BTreeMap<String, Sec
 
 /// Returns an environment variable of any name and contents, `None` if it is unset.
 pub(crate) fn raw_variable(name: &str) -> Option<OsString> {
-    // Such names are none.
+    // No variable can have such a name.
     let is_name = !name.is_empty() && !name.contains(['=', '\0']);
     is_name.then(|| std::env::var_os(name)).flatten()
 }
@@ -78,7 +78,7 @@ fn store_root(root: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
     Ok(data.map(|data| data.join("xbuild")))
 }
 
-/// Returns where programs of the host are looked for.
+/// Returns the folders with programs, in the format of `PATH`.
 pub(crate) fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
@@ -88,7 +88,7 @@ fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Returns Docker's client configuration, which need not exist.
+/// Returns the path of Docker's client configuration, which need not exist.
 pub(crate) fn docker_config() -> Option<PathBuf> {
     let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
     folder.or_else(|| Some(home()?.join(".docker"))).map(|folder| folder.join("config.json"))

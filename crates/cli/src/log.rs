@@ -1,7 +1,7 @@
 //! `-D` and `XBUILD_LOG`: spans and events of all crates, as lines on standard error.
 //!
-//! Nothing is installed unless one of the two is given, so that spans cost nothing otherwise. Lines
-//! go through the [`Console`], so they do not tear the bars of a terminal.
+//! Without one of the two no subscriber is installed, and spans cost nothing. Lines go through the
+//! [`Console`], so they do not tear the bars of a terminal.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::console::Console;
 use crate::report::{Problem, printable};
 
-/// The crates that have spans or events, without the prefix of their names.
+/// The crates that a filter can name, without their prefix.
 const CRATES: &[&str] = &[
     "build",
     "dockerfile",
@@ -32,12 +32,12 @@ const CRATES: &[&str] = &[
     "store",
 ];
 
-/// The beginning of the names of all crates. Nothing of other crates is shown: some of them put
-/// headers, and so passwords, into their events.
+/// The prefix of our crates. Other crates are never shown: some put headers, and so passwords, into
+/// their events.
 const PREFIX: &str = "xbuild";
 
-/// Shows spans and events from here on. `filter` is the value of `XBUILD_LOG`; without it `debug`
-/// stands for the level of that name.
+/// Shows spans and events from now on. `filter` is the value of `XBUILD_LOG`; without a filter
+/// `debug` turns the level debug on.
 pub(crate) fn start(
     filter: Option<&str>,
     debug: bool,
@@ -69,7 +69,7 @@ fn targets(text: &str) -> Result<Targets, Problem> {
     let mut targets = Targets::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let level = |text: &str| {
-            text.parse::<LevelFilter>().map_err(|_| fail(format!("{text:?} is no level")))
+            text.parse::<LevelFilter>().map_err(|_| fail(format!("{text:?} is not a level")))
         };
         let (target, level) = match part.split_once('=') {
             Some((target, text)) => (target, level(text)?),
@@ -84,7 +84,7 @@ fn targets(text: &str) -> Result<Targets, Problem> {
         let name = target.strip_prefix("xbuild_").unwrap_or(target);
         let crate_name = name.split("::").next().unwrap_or_default();
         if !CRATES.contains(&crate_name) {
-            return Err(fail(format!("{crate_name:?} is no crate of xbuild")));
+            return Err(fail(format!("{crate_name:?} is not a crate of xbuild")));
         }
         targets = targets.with_target(format!("{PREFIX}_{name}"), level);
     }
@@ -94,7 +94,7 @@ fn targets(text: &str) -> Result<Targets, Problem> {
 /// Makes writers of lines.
 struct Lines(Arc<Console>);
 
-/// Writes lines; text that steers a terminal is left out.
+/// Writes lines without control characters.
 struct Line<'a>(&'a Console);
 
 impl<'a> MakeWriter<'a> for Lines {

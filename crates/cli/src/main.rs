@@ -25,7 +25,7 @@ use console::{Console, ProgressMode};
 use report::Problem;
 
 fn main() -> ExitCode {
-    // Before anything else: the sandbox's helper processes are this program, started anew.
+    // This comes first: the helper processes of the sandbox are this program, started again.
     if let Some(status) = xbuild_exec::role(&xbuild_build::tasks()) {
         return status;
     }

@@ -1,4 +1,4 @@
-//! What people see while a build runs.
+//! Progress: the events of a build, shown to people.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::console::{Console, Style};
 use crate::reasons;
 use crate::report::printable;
 
-/// How many of its last lines are shown of a step that failed.
+/// How many of its last lines a failed step shows.
 const TAIL: usize = 20;
 
 /// Shows the events of a build on a console.
@@ -26,21 +26,21 @@ pub(crate) struct Progress {
 struct State {
     /// The label of each vertex.
     labels: Vec<String>,
-    /// When the work on a vertex began.
+    /// The time when each vertex started.
     started: HashMap<VertexId, Instant>,
-    /// The last lines of each vertex under way.
+    /// The last lines of each running vertex.
     tails: HashMap<VertexId, VecDeque<String>>,
     bars: HashMap<VertexId, ProgressBar>,
 }
 
 impl Progress {
-    /// Returns a view of a build.
+    /// Returns a progress that shows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
         Self { console, state: Mutex::default() }
     }
 
-    /// Returns the last lines of the step of that name, for its error; none in plain style, where
-    /// they stand right above.
+    /// Returns the last lines of the step with that label, for its error; none in plain style,
+    /// which has just shown them.
     pub(crate) fn tail(&self, label: &str) -> Vec<String> {
         if matches!(self.console.style(), Style::Plain) {
             return Vec::new();
@@ -81,7 +81,7 @@ impl Events for Progress {
 }
 
 impl State {
-    /// Keeps what later events and errors need to know.
+    /// Keeps times and lines for later events and errors.
     fn note(&mut self, id: VertexId, event: StepEvent<'_>) {
         match event {
             StepEvent::Started(_) => {
@@ -105,7 +105,7 @@ impl State {
         self.labels.get(id.0).map_or("", String::as_str)
     }
 
-    /// Returns an event as a line, or two.
+    /// Returns an event as one or two lines.
     fn plain(&self, id: VertexId, event: StepEvent<'_>) -> String {
         let number = id.0 + 1;
         let label = self.label(id);
@@ -135,7 +135,7 @@ impl State {
                     bar.set_style(style);
                 }
                 bar.set_prefix(self.label(id).to_owned());
-                // Until there is output to show.
+                // Shown until the command writes a line.
                 bar.set_message(reasons::text(reasons));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 self.bars.insert(id, bar);
@@ -154,7 +154,7 @@ impl State {
         if let Some(bar) = self.bars.remove(&id) {
             bar.finish_and_clear();
         }
-        // Nobody is left to tell if the terminal is gone.
+        // If the terminal is gone nobody can read an error either.
         let _ = screen.println(text);
     }
 }
@@ -163,13 +163,13 @@ fn labels(graph: &Graph) -> Vec<String> {
     graph.vertices.iter().map(|vertex| shown_label(&vertex.label)).collect()
 }
 
-/// Returns the label of a step as it is shown: one line of bounded length.
+/// Returns the label of a step for the screen: one line of bounded length.
 fn shown_label(label: &str) -> String {
     printable(label.lines().next().unwrap_or_default()).chars().take(200).collect()
 }
 
-/// Returns a line of a command's output as it is shown. A bar that the command redraws with
-/// carriage returns is shown in its last state.
+/// Returns a line of output for the screen. Of a line that the command redraws with carriage
+/// returns only the last state is shown.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     printable(text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default())

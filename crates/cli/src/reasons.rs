@@ -4,13 +4,13 @@ use xbuild_solve::{Change, FileChanges, Reason, Setting, StepKind};
 
 use crate::report::printable;
 
-/// How many names are listed; of the others only the number is told.
+/// How many names are listed; the others are only counted.
 const LISTED: usize = 3;
 
-/// Characters of a text at most: names are as long as somebody likes.
+/// The largest number of characters of a text, since names can have any length.
 const LENGTH: usize = 300;
 
-/// Returns why a step runs, as one line.
+/// Returns the reasons of a step, as one line.
 pub(crate) fn text(reasons: &[Reason]) -> String {
     let list: Vec<String> = reasons.iter().map(one).collect();
     printable(&list.join("; ")).replace('\n', " ").chars().take(LENGTH).collect()
@@ -38,7 +38,7 @@ fn one(reason: &Reason) -> String {
             format!("{} source changed: {first}{change}{}", keyword(*kind), and_more(*more))
         }
         Reason::Base => "base changed".to_owned(),
-        // The number that progress gives to the step.
+        // The number of the step in plain progress.
         Reason::LayersBelow { by: Some(step) } => {
             format!("layers below changed by #{}", step.0 + 1)
         }

@@ -1,4 +1,4 @@
-//! The one place where errors become text: what went wrong, where, why, and what to do.
+//! Errors and warnings as text: message, place, causes and hint. No other file words errors.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -18,13 +18,13 @@ pub(crate) enum ProblemKind {
     CommandLine,
     /// A stage of the pipeline failed.
     Failure(FailureKind),
-    /// Whoever reads our output has stopped to.
+    /// The reader of standard output went away.
     BrokenPipe,
-    /// An input is wrong, and the result says so.
+    /// An input is wrong, and standard output says so.
     Shown,
 }
 
-/// What ends a command other than success.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Details>);
 
@@ -35,10 +35,10 @@ struct Details {
     /// The place in a Dockerfile, and the lines there.
     place: Option<(Span, String)>,
     causes: Vec<String>,
-    /// Output of the step that failed.
+    /// The last output of the step that failed.
     log: Vec<String>,
     hint: Option<String>,
-    /// Problems found along with this one.
+    /// Problems that were found together with this one.
     more: Vec<Problem>,
 }
 
@@ -48,7 +48,7 @@ impl Problem {
         Self::new(ProblemKind::CommandLine, message)
     }
 
-    /// Makes a problem with an input: the Dockerfile, the context, a file that was named.
+    /// Makes a problem with an input: the Dockerfile, the context or another file.
     pub(crate) fn input(message: impl Into<String>) -> Self {
         Self::new(ProblemKind::Failure(FailureKind::User), message)
     }
@@ -62,7 +62,7 @@ impl Problem {
     pub(crate) fn in_file<E: Fault>(error: &E, source: &str) -> Self {
         let lines: Vec<&str> = source.lines().collect();
         let mut problems = error.each().into_iter().map(|fault| Self::fault(fault, &lines));
-        // There is no error without a fault.
+        // Every error has at least one fault.
         let mut first = problems.next().unwrap_or_else(|| Self::fault(error, &lines));
         first.0.more.extend(problems);
         first
@@ -85,7 +85,7 @@ impl Problem {
         Self::input(format!("cannot {action} {}: {error}", path.display()))
     }
 
-    /// Makes a problem that has been shown already, as part of a result.
+    /// Makes a problem that standard output has shown already.
     pub(crate) fn shown() -> Self {
         Self::new(ProblemKind::Shown, "")
     }
@@ -115,7 +115,7 @@ impl Problem {
         self
     }
 
-    /// Returns this problem and those found along with it: message and place.
+    /// Returns message and place of this problem and of those that were found together with it.
     pub(crate) fn each(&self) -> Vec<(&str, Option<&Span>)> {
         let place = self.0.place.as_ref().map(|(span, _)| span);
         let more = self.0.more.iter().flat_map(Problem::each);
@@ -128,12 +128,12 @@ impl Problem {
         &self.0.message
     }
 
-    /// Returns whose business it is.
+    /// Returns whose business the problem is.
     pub(crate) fn kind(&self) -> ProblemKind {
         self.0.kind
     }
 
-    /// Returns the exit status that goes with it.
+    /// Returns the exit status for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self.0.kind {
             ProblemKind::BrokenPipe => 0,
@@ -149,7 +149,7 @@ impl Problem {
         }
     }
 
-    /// Returns the problem as people read it, with a final newline.
+    /// Returns the problem as text, with a final newline.
     pub(crate) fn render(&self) -> String {
         let mut text = format!("error: {}\n", printable(&self.0.message));
         if let Some((span, excerpt)) = &self.0.place {
@@ -189,9 +189,9 @@ fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
     list
 }
 
-/// Returns the lines of `span` with one line on either side, numbered, those of the span marked.
+/// Returns the lines of `span`, marked, with one line before and one after, all numbered.
 fn excerpt(lines: &[&str], span: &Span) -> String {
-    /// Long instructions are cut: the first lines tell which one it is.
+    /// Long instructions are cut: their first lines are enough to find them.
     const MAX_LINES: u32 = 12;
     let (first, last) = (*span.lines.start(), *span.lines.end());
     let shown = first.saturating_sub(1).max(1)..=last.min(first + MAX_LINES).saturating_add(1);
@@ -206,7 +206,7 @@ fn excerpt(lines: &[&str], span: &Span) -> String {
     text
 }
 
-/// Returns a broken rule of the linter, in a Dockerfile of these lines, as people read it.
+/// Returns a broken rule of the linter as text, with an excerpt of the Dockerfile's `lines`.
 pub(crate) fn finding(finding: &Diagnostic, lines: &[&str]) -> String {
     let mut text = format!("warning: {}: {}\n", finding.rule, printable(&finding.message));
     let place = printable(&finding.span.to_string());
@@ -217,7 +217,7 @@ pub(crate) fn finding(finding: &Diagnostic, lines: &[&str]) -> String {
     text
 }
 
-/// Returns a warning as people read it, without a final newline.
+/// Returns a warning as text, without a final newline.
 pub(crate) fn warning(warning: &Warning) -> String {
     let text = format!("warning: {}", printable(&warning.to_string()));
     let Warning::Base(error) = warning else { return text };
@@ -229,8 +229,8 @@ pub(crate) fn warning(warning: &Warning) -> String {
     )
 }
 
-/// Returns text that is safe to show: no control characters or escape sequences of whoever wrote
-/// a Dockerfile, an image or a program reach the terminal.
+/// Returns text that is safe to show: control characters and escape sequences of Dockerfiles,
+/// images and programs do not reach the terminal.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -238,8 +238,9 @@ pub(crate) fn printable(text: &str) -> String {
         match c {
             '\u{1b}' => skip_escape_sequence(&mut chars),
             '\t' | '\n' => out.push(c),
-            // Also the C1 controls, and marks that change the direction of writing.
+            // The C1 controls are control characters, too.
             c if c.is_control() => {}
+            // These change the direction of writing.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             c => out.push(c),
         }

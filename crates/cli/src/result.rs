@@ -1,4 +1,4 @@
-//! What a build tells: digests on standard output and in files.
+//! The result of a build: digests, on standard output and in files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -33,7 +33,7 @@ impl BuildResult<'_> {
         Ok(())
     }
 
-    /// Prints the digests: the root's alone if `quiet`, else with those of the platforms, on
+    /// Prints the digests: of the root alone if `quiet`, else of the platforms, too. They go to
     /// standard error if standard output has the image itself.
     pub(crate) fn print(
         &self,
@@ -66,7 +66,7 @@ impl BuildResult<'_> {
         text
     }
 
-    /// Returns the members that buildx writes, and the digest of each platform.
+    /// Returns the members that buildx writes, and the digests of each platform.
     ///
     /// **Source** — `docker buildx build` reference, § --metadata-file.
     fn metadata(&self) -> Value {
@@ -98,6 +98,6 @@ impl BuildResult<'_> {
 }
 
 fn descriptor(descriptor: &Descriptor) -> Value {
-    // The members in the order of the specification; a descriptor always becomes an object.
+    // This keeps the order of the specification. A descriptor always becomes an object.
     serde_json::to_value(descriptor).unwrap_or(Value::Null)
 }

@@ -1,8 +1,8 @@
-//! The option that says where the store is.
+//! The option `--root`, of all subcommands with a store.
 
 use std::path::PathBuf;
 
-/// The folder of the store.
+/// The place of the store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
     /// Folder of the store [default: $XDG_DATA_HOME/xbuild or ~/.local/share/xbuild]

@@ -16,7 +16,7 @@ pub enum ContextError {
     /// The request is wrong.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The store or the network, which a context that is no folder needs, cannot be used.
+    /// The store or the network cannot be used, and the context is not a folder.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A file operation failed.
@@ -91,7 +91,7 @@ impl Fault for ContextError {
             Self::Request(error) => return error.hint(),
             Self::Open(error) => return error.hint(),
             Self::Fetch(failure) => return Fault::hint(failure),
-            Self::NoArchive { .. } => "a Dockerfile is named with --file",
+            Self::NoArchive { .. } => "name a Dockerfile with --file",
             Self::NoDockerfile { .. } | Self::NoDockerfileInContext => "name it with --file",
             Self::File { action: READ_DOCKERFILE, error, .. }
                 if error.kind() == io::ErrorKind::NotFound =>

@@ -31,7 +31,7 @@ pub enum RequestError {
         name: Box<Reference>,
     },
     /// There are annotations for an index, but the result has no index.
-    #[error("--annotation: a single platform makes no index that could be annotated")]
+    #[error("--annotation: a single platform has no index to annotate")]
     NoIndex,
     /// The request writes the files of several platforms into one tar file.
     #[error("--output type=tar of several platforms is not implemented yet: use type=local")]
@@ -54,8 +54,8 @@ pub enum RequestError {
     /// The URL of the Dockerfile is malformed.
     #[error(transparent)]
     DockerfileUrl(RemoteError),
-    /// The URL of the Dockerfile is that of a repository.
-    #[error("--file {url}: a repository is no Dockerfile")]
+    /// The URL of the Dockerfile names a repository.
+    #[error("--file {url}: a repository is not a Dockerfile")]
     DockerfileRepository {
         /// The URL, without user and password.
         url: String,
@@ -70,7 +70,7 @@ pub enum RequestError {
         /// The reason.
         error: CheckError,
     },
-    /// `SOURCE_DATE_EPOCH` is no time.
+    /// `SOURCE_DATE_EPOCH` is not a time.
     #[error("invalid SOURCE_DATE_EPOCH {text:?}: expected whole seconds since 1970")]
     Epoch {
         /// Its value.
@@ -86,7 +86,7 @@ impl Fault for RequestError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoName => "give it one with --tag",
-            Self::NamelessForm => "give each name=NAME: those of --tag go to the first",
+            Self::NamelessForm => "give each one name=NAME; the first gets the names of --tag",
             _ => return None,
         };
         Some(hint.to_owned())

@@ -22,7 +22,7 @@ pub enum PreflightError {
     #[error("{}", each(.0))]
     Lacks(Vec<Lack>),
     /// The request forbids RUN steps, and the plan has one.
-    #[error("{label}: --isolation none has nowhere to run commands")]
+    #[error("{label}: --isolation none does not run commands")]
     NoIsolation {
         /// The first RUN step.
         label: String,

@@ -112,7 +112,7 @@ impl Key {
             return Err(format!("is larger than {} KiB", MAX_KEY >> 10));
         }
         if !text.windows(12).any(|part| part == b"PRIVATE KEY-") {
-            return Err("is no private key".to_owned());
+            return Err("is not a private key".to_owned());
         }
         Ok(Self { path: path.to_owned(), text: SecretBytes(text) })
     }
@@ -142,8 +142,9 @@ impl From<AgentError> for StepFailure {
         if !is_key {
             return failure;
         }
-        failure
-            .with_hint("a key with a passphrase has to be added to your own agent: --ssh default")
+        failure.with_hint(
+            "add a key with a passphrase to your own agent, and give that: --ssh default",
+        )
     }
 }
 
@@ -260,7 +261,7 @@ mod tests {
         assert!(matches!(agent(&[path("socket")]).unwrap(), Agent::Socket(_)));
         for (paths, word) in [
             (&[path("socket"), path("text")][..], "one socket"),
-            (&[path("text")], "is no private key"),
+            (&[path("text")], "is not a private key"),
             (&[path("none")], "cannot use"),
             (&[], "SSH_AUTH_SOCK is not set"),
         ] {

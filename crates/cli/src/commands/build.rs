@@ -1,4 +1,4 @@
-//! `xbuild build`: the request, carried out stage by stage.
+//! `xbuild build`: runs the stages of a build, one after the other.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::report::Problem;
 use crate::result::BuildResult;
 
-/// Builds what the arguments say.
+/// Builds an image.
 pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let call = args.call()?;
     // A check, too, refuses arguments that no build takes.

@@ -1,4 +1,4 @@
-//! What can be typed after `xbuild build`.
+//! The arguments of `xbuild build`.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ pub(crate) struct BuildArgs {
     /// Check the Dockerfile instead of building it: --call check
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Input")]
     pub(super) check: Option<bool>,
-    /// What to do: build, or check[,format=text|json|sarif] [default: build]
+    /// Method: build, or check[,format=text|json|sarif] [default: build]
     #[arg(long, value_name = "METHOD", help_heading = "Input")]
     pub(super) call: Option<String>,
 
@@ -31,15 +31,16 @@ pub(crate) struct BuildArgs {
     /// Set a label of the image (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Result")]
     pub(super) label: Vec<String>,
-    /// Set an annotation: [manifest|index|manifest-descriptor,..[[PLATFORM]]:]NAME=VALUE (repeatable)
+    /// Set an annotation: [manifest|index|manifest-descriptor,..[[PLATFORM]]:]NAME=VALUE
+    /// (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Result")]
     pub(super) annotation: Vec<String>,
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
-    /// Where the result goes: type=oci|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable);
-    /// layers of oci, image and registry with compression=gzip|zstd|uncompressed,
-    /// compression-level=N, and those of base images, too, with force-compression=true
+    /// Output: type=oci|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable); oci, image
+    /// and registry take compression=gzip|zstd|uncompressed and compression-level=N for new layers,
+    /// and force-compression=true to compress the layers of base images, too
     #[arg(short, long, value_name = "OUTPUT", help_heading = "Result")]
     pub(super) output: Vec<String>,
     /// Write the digests to a JSON file
@@ -48,10 +49,10 @@ pub(crate) struct BuildArgs {
     /// Write the digest of the image, or of the index, to a file
     #[arg(long, value_name = "FILE", help_heading = "Result")]
     pub(super) iidfile: Option<PathBuf>,
-    /// Print the digest only
+    /// Print only the digest
     #[arg(short, long, help_heading = "Result")]
     pub(super) quiet: bool,
-    /// How progress is shown
+    /// Kind of progress
     #[arg(
         long,
         value_enum,
@@ -64,13 +65,13 @@ pub(crate) struct BuildArgs {
     )]
     pub(super) progress: ProgressMode,
 
-    /// Do every step, even if its result is known
+    /// Run every step, even if its result is in the cache
     #[arg(long, help_heading = "Steps")]
     pub(super) no_cache: bool,
-    /// Steps under way at a time [default: number of processors]
+    /// Steps that run at once [default: number of processors]
     #[arg(long, value_name = "N", help_heading = "Steps")]
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Where RUN steps run
+    /// Isolation of RUN steps
     #[arg(long, value_enum, default_value = "auto", help_heading = "Steps")]
     pub(super) isolation: IsolationArg,
     /// The network of RUN steps
@@ -88,8 +89,8 @@ pub(crate) struct BuildArgs {
     /// Give a secret to RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE] (repeatable)
     #[arg(long, value_name = "SECRET", help_heading = "Steps")]
     pub(super) secret: Vec<String>,
-    /// Give an SSH agent to RUN --mount=type=ssh: default or ID, with =SOCKET or =KEY[,KEY] another
-    /// than that of SSH_AUTH_SOCK (repeatable)
+    /// Give an SSH agent to RUN --mount=type=ssh: default or ID, which is the agent of
+    /// SSH_AUTH_SOCK unless =SOCKET or =KEY[,KEY] follows (repeatable)
     #[arg(long, value_name = "ID[=PATH]", help_heading = "Steps")]
     pub(super) ssh: Vec<String>,
     /// Size of /dev/shm of RUN steps: bytes, or with a unit b, k, m, g
@@ -100,7 +101,7 @@ pub(crate) struct BuildArgs {
     pub(super) store: StoreArgs,
 }
 
-/// What to do with the Dockerfile.
+/// The method of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Build,
@@ -108,12 +109,12 @@ pub(super) enum Call {
 }
 
 impl BuildArgs {
-    /// Returns how progress is shown.
+    /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
         if self.quiet { ProgressMode::None } else { self.progress }
     }
 
-    /// Returns what `--call` and `--check` ask for.
+    /// Returns the method that `--call` and `--check` name.
     pub(super) fn call(&self) -> Result<Call, Problem> {
         let text = match (&self.call, self.check) {
             (None, Some(true)) => "check",
@@ -136,16 +137,16 @@ impl BuildArgs {
     }
 }
 
-/// Where RUN steps run.
+/// The isolation of RUN steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IsolationArg {
-    /// The first of the others that this machine allows
+    /// The best that this machine allows
     Auto,
     /// A user namespace with a range of ids
     UsernsRange,
     /// A user namespace with one id
     UsernsSingle,
-    /// Nowhere: a RUN step is an error
+    /// None: a RUN step is an error
     None,
 }
 
@@ -160,7 +161,7 @@ pub(crate) enum NetworkArg {
     Host,
 }
 
-/// What a build can be granted.
+/// A grant for RUN steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Entitlement {
     /// RUN --network=host, which needs no grant here
@@ -172,7 +173,8 @@ pub(crate) enum Entitlement {
     SecurityInsecure,
 }
 
-/// Options of `docker buildx build` that are not implemented, and why or what to do instead.
+/// Options of `docker buildx build` that are not implemented, each with the reason or a
+/// replacement.
 const REFUSED: &[(&str, &str)] = &[
     ("attest", "attestations are not made yet"),
     ("builder", "there are no builder instances: xbuild itself builds"),
@@ -190,10 +192,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("sbom", "attestations are not made yet"),
 ];
 
-/// Those of the refused that need no value.
+/// The refused options that need no value.
 const REFUSED_FLAGS: &[&str] = &["load"];
 
-/// Adds the refused options to clap's command, hidden.
+/// Adds the refused options, hidden, to clap's command.
 pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
     for (name, _) in REFUSED {
         let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);

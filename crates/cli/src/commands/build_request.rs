@@ -1,4 +1,4 @@
-//! The request that the arguments of `xbuild build` stand for.
+//! From the arguments of `xbuild build` to a request.
 
 use xbuild_build::BuildRequest;
 use xbuild_build::request::{Isolation, Output, StepsRequest};
@@ -10,7 +10,7 @@ use crate::report::Problem;
 use crate::values::names::references;
 use crate::values::{annotation, output, secret};
 
-/// Works out what was meant. Looks at what [`input::request`] looks at, nothing else.
+/// Returns the request of a build. Looks at no more than [`input::request`].
 pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     let input = input::request(&args.input)?;
     let outputs = args.output.iter().map(|text| output::parse(text));
@@ -69,7 +69,7 @@ fn extra_host(text: &str) -> Result<(String, String), Problem> {
         return Err(fail("the name is empty or has blanks"));
     }
     if address.parse::<std::net::IpAddr>().is_err() {
-        return Err(fail("the address is no IP address"));
+        return Err(fail("the address is not an IP address"));
     }
     Ok((name.to_owned(), address.to_owned()))
 }

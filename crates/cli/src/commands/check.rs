@@ -1,4 +1,4 @@
-//! `xbuild check`: what is wrong or unwise in a Dockerfile, without building it.
+//! `xbuild check`: errors and broken rules of a Dockerfile, without building it.
 
 use std::io;
 
@@ -18,14 +18,14 @@ use crate::store_args::StoreArgs;
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     input: InputArgs,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
     store: StoreArgs,
 }
 
-/// How findings are printed.
+/// The format of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &CheckArgs, console: &Console) -> Result<(), Problem> {
     check(&input::request(&args.input)?, &args.store, args.format, console)
 }
 
-/// Checks all stages, or those that `--target` needs. Whatever is found makes for a failure.
+/// Checks all stages, or those that `--target` needs. Any finding is a failure.
 pub(crate) fn check(
     request: &InputRequest,
     store: &StoreArgs,

@@ -1,4 +1,4 @@
-//! `xbuild du`: what the store takes up.
+//! `xbuild du`: the contents of the store and their size.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -51,7 +51,7 @@ fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Returns a number of bytes as people read it.
+/// Returns a number of bytes for people.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;

@@ -1,4 +1,4 @@
-//! The input of a build: what can be typed to name it, and what that means.
+//! The arguments that name the input of a build, and their meaning.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::environment;
 use crate::report::Problem;
 use crate::values::context;
 
-/// The arguments that say what is built from, of every subcommand that reads a Dockerfile.
+/// The arguments of every subcommand that reads a Dockerfile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputArgs {
     /// The build context: a folder, a tar archive, a URL of one, a git repository
@@ -37,13 +37,13 @@ pub(crate) struct InputArgs {
     /// The stage to build [default: the last]
     #[arg(long, value_name = "STAGE", help_heading = "Input")]
     pub(super) target: Option<String>,
-    /// Resolve base images anew (xbuild always does)
+    /// Resolve base images again (xbuild always does)
     #[arg(long, help_heading = "Input")]
     pub(super) pull: bool,
 }
 
-/// Works out what was meant. Looks at the environment, Docker's configuration and whether folders
-/// exist, nothing else.
+/// Returns the input of a request. Looks only at the environment, at Docker's configuration, and at
+/// whether folders exist.
 pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     let mut build_args = build_args(&args.build_arg);
     let config = environment::docker_config();
@@ -66,7 +66,7 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     })
 }
 
-/// Returns whether the main context, if it is a repository, shall have its `.git`.
+/// Returns whether a repository that is the main context keeps its `.git`.
 fn keeps_git_dir(build_args: &[(String, String)]) -> bool {
     const KEEP: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
     let value = build_args.iter().rfind(|(name, _)| name == KEEP);
@@ -116,7 +116,7 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     Ok(list)
 }
 
-/// Returns the build arguments with values; those taken from an unset variable are left out.
+/// Returns the build arguments with their values, without those of unset variables.
 fn build_args(values: &[String]) -> Vec<(String, String)> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
     let mut list: Vec<(String, String)> = values
@@ -126,7 +126,7 @@ fn build_args(values: &[String]) -> Vec<(String, String)> {
             None => std::env::var(text).ok().map(|value| (text.clone(), value)),
         })
         .collect();
-    // As buildx does: the client's epoch is the build's.
+    // As in buildx the epoch of the client is that of the build.
     if let Some(value) = environment::variable(EPOCH)
         && list.iter().all(|(name, _)| name != EPOCH)
     {
@@ -135,7 +135,7 @@ fn build_args(values: &[String]) -> Vec<(String, String)> {
     list
 }
 
-/// Adds proxies that were not given in either case.
+/// Adds the proxies that no build argument gives in upper or lower case.
 fn add_proxies(build_args: &mut Vec<(String, String)>, proxies: Vec<(String, String)>) {
     for (name, value) in proxies {
         if build_args.iter().all(|(given, _)| !given.eq_ignore_ascii_case(&name)) {

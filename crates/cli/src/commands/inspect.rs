@@ -1,4 +1,4 @@
-//! `xbuild inspect`: what an image or image index consists of.
+//! `xbuild inspect`: the documents of an image or image index.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ pub(crate) struct InspectArgs {
     /// Print the manifest or index as it is, byte for byte
     #[arg(long, conflicts_with = "format")]
     raw: bool,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -35,7 +35,7 @@ enum Format {
     Json,
 }
 
-/// Reads the documents of an image, no layer, and prints them.
+/// Prints the documents of an image, without reading its layers.
 pub(crate) fn run(args: &InspectArgs, console: &Console) -> Result<(), Problem> {
     let inspection = xbuild_build::inspect(&environment::machine(None)?, &args.image)?;
     if args.raw {

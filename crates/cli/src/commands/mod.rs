@@ -1,4 +1,4 @@
-//! The subcommands: each file holds the arguments of one and carries it out.
+//! The subcommands. Each has a file with its arguments and a function that carries it out.
 
 pub(crate) mod build;
 mod build_args;

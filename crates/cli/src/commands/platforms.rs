@@ -1,4 +1,4 @@
-//! `xbuild platforms`: what this machine can build, and how.
+//! `xbuild platforms`: the platforms whose programs this machine can run, and how.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::report::Problem;
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlatformsArgs {}
 
-/// The platforms that people build for, the variants of Arm told apart.
+/// The platforms that people build for, with the variants of Arm.
 const PLATFORMS: &[&str] = &[
     "linux/amd64",
     "linux/arm64",
@@ -29,7 +29,7 @@ const PLATFORMS: &[&str] = &[
     "linux/loong64",
 ];
 
-/// Prints a line for each platform, then what would have to be there for more.
+/// Prints a line for each platform, then the remedies for those that cannot run.
 pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Problem> {
     let capabilities = Capabilities::probe(&Arch::ALL, &environment::search_path());
     let mut text = String::from("PLATFORM         RUN STEPS\n");

@@ -19,7 +19,7 @@ pub(crate) struct PruneArgs {
     store: StoreArgs,
 }
 
-/// Removes what no image needs (cache mounts too), or everything.
+/// Removes everything that no image needs, cache mounts too, or the images as well.
 pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let store = xbuild_build::open_store(&machine)?;

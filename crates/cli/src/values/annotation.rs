@@ -22,7 +22,7 @@ pub(crate) fn parse(values: &[String]) -> Result<Annotations, Problem> {
 fn add(annotations: &mut Annotations, text: &str) -> Result<(), String> {
     let (head, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let (types, name) = match head.split_once(':') {
-        // Names are often domain names in reverse: no known type ends in a colon by chance.
+        // A name with a colon is unlikely: names are often domain names in reverse.
         Some((types, name)) if types.split(',').all(is_type) => (types, name),
         _ => ("manifest", head),
     };

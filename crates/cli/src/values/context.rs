@@ -1,4 +1,4 @@
-//! Values that name a build context: where each one is.
+//! Values that name build contexts and Dockerfiles.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,10 +10,10 @@ use xbuild_model::remote::{Asker, RemoteSource};
 
 use crate::report::Problem;
 
-/// The name of a file that is a context; BuildKit's.
+/// The name of a file that is a context, as in BuildKit.
 const FILE_NAME: &str = "context";
 
-/// Reads where the Dockerfile is, which `--file` tells.
+/// Reads a value of `--file`.
 pub(crate) fn dockerfile(file: Option<&Path>) -> DockerfilePlace {
     let Some(path) = file else { return DockerfilePlace::InContext };
     match path.to_str() {
@@ -25,7 +25,7 @@ pub(crate) fn dockerfile(file: Option<&Path>) -> DockerfilePlace {
     }
 }
 
-/// Reads what the main context is. Looks whether there is such a file, nothing else.
+/// Reads the main context. Looks only at whether such a file exists, and its kind.
 pub(crate) fn main(path: &Path) -> Result<ContextPlace, Problem> {
     if path == OsStr::new("-") {
         return Ok(ContextPlace::Stdin);
@@ -42,7 +42,7 @@ pub(crate) fn main(path: &Path) -> Result<ContextPlace, Problem> {
     }
 }
 
-/// Reads what a named context is, if it is no image.
+/// Reads a named context that is not an image.
 pub(crate) fn named(name: &str, text: &str) -> Result<NamedPlace, Problem> {
     let path = Path::new(text);
     let found = if fs::metadata(path).is_ok() { None } else { remote(path)? };

@@ -1,4 +1,4 @@
-//! Values of options: from the text that was typed to what it means.
+//! Values of options: from the text to its meaning.
 
 pub(crate) mod annotation;
 pub(crate) mod context;

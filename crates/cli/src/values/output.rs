@@ -103,7 +103,7 @@ impl<'a> Attributes<'a> {
         self.take("dest").map(|dest| (dest != "-").then(|| PathBuf::from(dest)))
     }
 
-    /// Takes what says how layers are compressed.
+    /// Takes the attributes of compression.
     ///
     /// **Source** — BuildKit, `docs/exporters`: `compression`, `compression-level`,
     /// `force-compression`.
@@ -114,8 +114,8 @@ impl<'a> Attributes<'a> {
             Some("uncompressed") => Compression::None,
             Some("estargz") => {
                 return Err(self.fail(
-                    "compression=estargz is not implemented: use gzip, which whoever reads \
-                     estargz reads, or zstd",
+                    "compression=estargz is not implemented: use gzip, which every reader of \
+                     estargz can read, or zstd",
                 ));
             }
             Some(_) => return Err(self.fail("compression is gzip, zstd or uncompressed")),
@@ -129,7 +129,7 @@ impl<'a> Attributes<'a> {
         let level = level.map(|level| level.parse().map_err(|_| self.fail(levels))).transpose()?;
         let encoding = Encoding::new(compression, level).ok_or_else(|| self.fail(levels))?;
         if compression == Compression::Zstd && self.flag("oci-mediatypes")? == Some(false) {
-            return Err(self.fail("Docker's media types know no zstd: leave out oci-mediatypes"));
+            return Err(self.fail("Docker has no media type for zstd: leave out oci-mediatypes"));
         }
         Ok(LayerForm { encoding, force: self.flag("force-compression")?.unwrap_or(false) })
     }

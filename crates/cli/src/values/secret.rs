@@ -13,7 +13,7 @@ pub(crate) fn secret(text: &str) -> Result<SecretSource, Problem> {
     parse(text, |name| environment::raw_variable(name).is_some())
 }
 
-/// Reads a value of `--ssh`, `ID[=SOCKET|=KEY[,KEY..]]`; an id alone is the agent of
+/// Reads a value of `--ssh`, `ID[=SOCKET|=KEY[,KEY..]]`; an id alone stands for the agent of
 /// `SSH_AUTH_SOCK`.
 ///
 /// **Source** — `docker buildx build` reference, § --ssh.
@@ -26,8 +26,8 @@ pub(crate) fn agent(text: &str) -> AgentSource {
 
 /// Reads `id=ID[,src=FILE|,env=VARIABLE][,type=file|env]`.
 ///
-/// **Source** — `docker buildx build` reference, § --secret: an id alone is the variable of
-/// that name if it is set, else the file; with `type=env`, `src` names the variable.
+/// **Source** — `docker buildx build` reference, § --secret: an id alone names the variable if that
+/// is set, else the file; with `type=env`, `src` names the variable.
 fn parse(text: &str, is_set: impl Fn(&str) -> bool) -> Result<SecretSource, Problem> {
     let fail = |reason: &str| {
         Problem::command_line(format!("invalid --secret {text:?}: {reason}"))
