@@ -122,7 +122,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
         let layer = folder.join("layer");
         for name in ["bin", "etc", "tmp"] {
