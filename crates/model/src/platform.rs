@@ -292,4 +292,28 @@ mod tests {
         );
         assert_eq!(accepted("linux/arm64/v8.4000000000").len(), 5);
     }
+
+    /// Row A56 of the threat table: an index may say anything.
+    #[test]
+    fn a_folder_name_is_one_part_of_a_path() {
+        for (os, architecture, variant) in [
+            ("..", "", None),
+            ("../..", "../../etc", Some("..")),
+            ("", "", None),
+            (".", ".", Some(".")),
+            ("/", "/", Some("/")),
+            ("linux", "a\\b\n", None),
+        ] {
+            let name = Platform::new(os, architecture, variant).folder_name();
+            let is_part = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+            assert!(is_part, "{os:?} {architecture:?} {variant:?}: {name:?}");
+        }
+        for bad in
+            ["../..", "linux/../x", "linux/..", "linux\\x/amd64", "./amd64", "linux/amd64/.."]
+        {
+            if let Ok(platform) = bad.parse::<Platform>() {
+                assert!(!platform.folder_name().contains('/'), "{bad}");
+            }
+        }
+    }
 }

@@ -222,6 +222,43 @@ fn only_regular_files_of_the_right_size_are_read() {
     }
 }
 
+/// Row A117 of the threat table: what annotations say is no name of a file.
+#[test]
+fn annotations_name_no_files() {
+    let mut images = Images::new(&["linux/amd64"], &[b"layer"]);
+    let folder = tempfile::tempdir().unwrap();
+    let evil = "../../../evil";
+    for key in ["org.opencontainers.image.title", "org.opencontainers.image.ref.name"] {
+        for image in &mut images.assembled.images {
+            image.descriptor.annotations.insert(key.to_owned(), evil.to_owned());
+            for layer in &mut image.layers {
+                layer.annotations.insert(key.to_owned(), evil.to_owned());
+            }
+        }
+    }
+    let path = folder.path().join("a/b/c/layout");
+    write(&images, &path, &[]).unwrap();
+    let layout = Layout::open(&path).unwrap();
+    assert_eq!(read_layer(&path, &platform("linux/amd64")).unwrap(), b"layer");
+    assert_eq!(layout.inspect(None).unwrap().images.len(), 1);
+    let (mut names, mut todo) = (Vec::new(), vec![folder.path().to_owned()]);
+    while let Some(at) = todo.pop() {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+            todo.extend(path.is_dir().then_some(path));
+        }
+    }
+    assert!(!names.iter().any(|name| name.contains("evil")), "{names:?}");
+    let bytes = tar(&images);
+    let mut archive = tar::Archive::new(&bytes[..]);
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap();
+        assert!(!path.to_string_lossy().contains("evil"), "{}", path.display());
+    }
+}
+
 #[test]
 fn damage_is_found_by_validation() {
     let images = Images::new(&["linux/amd64"], &[b"layer"]);

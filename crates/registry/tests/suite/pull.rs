@@ -237,3 +237,60 @@ fn finds_this_machine_by_name() {
     let reference = format!("localhost:{port}/base").parse().unwrap();
     client().resolve(&reference, &platform("linux/amd64")).unwrap();
 }
+
+/// Row `moved-tag` of the threat table.
+#[test]
+fn all_platforms_are_of_one_index_while_the_tag_moves() {
+    let registry = Registry::start();
+    let names = ["linux/amd64", "linux/arm64"];
+    let before = index_of(&registry, &names);
+    let (client, base) = (client(), reference(&registry, "base"));
+    let first = client.resolve(&base, &platform(names[0])).unwrap();
+    let image = |name: &&str| put_image(&registry, "base", name, name, &[b"moved"]);
+    let after: Vec<_> = names.iter().map(image).collect();
+    put_index(&registry, "base", "latest", &after);
+    let second = client.resolve(&base, &platform(names[1])).unwrap();
+    assert_eq!(
+        (&first.manifest.digest, &second.manifest.digest),
+        (&before[0].digest, &before[1].digest)
+    );
+    assert_eq!(read_layer(&client, &second, 0).unwrap(), names[1].as_bytes());
+    // The next build sees the new one, whole.
+    let client = self::client();
+    for (name, expected) in names.iter().zip(&after) {
+        let image = client.resolve(&base, &platform(name)).unwrap();
+        assert_eq!(image.manifest.digest, expected.digest);
+    }
+}
+
+/// Row `proxy` of the threat table.
+#[test]
+fn a_proxy_is_asked_and_told_no_more_than_it_needs() {
+    use xbuild_registry::{Client, ClientOptions, Credential, Credentials, Proxies, Secret};
+    let (proxy, direct) = (xbuild_testkit::files::FileServer::start(), Registry::start());
+    put_image(&direct, "base", "latest", "linux/amd64", &[]);
+    let login = Credential::Basic { user: "user".to_owned(), password: Secret::new("pass") };
+    let options = ClientOptions {
+        insecure: ["r.example".to_owned()].into(),
+        credentials: Credentials::default().with("r.example", login),
+        proxies: Proxies {
+            http: Some(proxy.url("").replace("//", "//me:PROXYSECRET@")),
+            https: None,
+            bypass: "direct.example".to_owned(),
+        },
+        ..crate::fixture::options()
+    };
+    assert!(!format!("{options:?}").contains("PROXYSECRET"));
+    let client = Client::new(options);
+    let asked = "r.example/a".parse().unwrap();
+    let text = chain(&client.resolve(&asked, &platform("linux/amd64")).unwrap_err());
+    assert!(text.contains("r.example/a") && !text.contains("PROXYSECRET"), "{text}");
+    let log = proxy.log();
+    assert_eq!(log[0].target, "http://r.example/v2/a/manifests/latest");
+    assert_eq!(log[0].header("proxy-authorization"), Some("Basic bWU6UFJPWFlTRUNSRVQ="));
+    assert!(log.iter().all(|request| request.header("authorization").is_none()), "{log:?}");
+    // This machine is not asked by way of it.
+    client.resolve(&reference(&direct, "base"), &platform("linux/amd64")).unwrap();
+    assert_eq!(proxy.log().len(), log.len());
+    assert!(direct.log().iter().all(|request| request.header("proxy-authorization").is_none()));
+}

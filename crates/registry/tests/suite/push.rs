@@ -147,6 +147,22 @@ fn asks_for_no_layer_that_is_there() {
     client().push(&push).unwrap();
 }
 
+/// Row `no-head` of the threat table: HEAD saves work and no more.
+#[test]
+fn sends_blobs_where_head_is_not_answered() {
+    for status in [400, 404, 405] {
+        let registry = Registry::start();
+        let answer = Action::Answer(Response::new(status));
+        registry.fail(Fault::new("HEAD", "/", usize::MAX, answer));
+        let images = Images::new(&["linux/amd64"], &[b"layer"]);
+        let pushed = push(&images, &client(), &[reference(&registry, "app:1")]);
+        pushed.unwrap_or_else(|error| panic!("{status}: {error}"));
+        for layer in &images.assembled.images[0].layers {
+            assert!(registry.blob("app", &layer.digest).is_some(), "{status}");
+        }
+    }
+}
+
 #[test]
 fn notices_a_source_that_is_too_short() {
     let registry = Registry::start();

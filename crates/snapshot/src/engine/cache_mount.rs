@@ -214,6 +214,28 @@ mod tests {
         }
     }
 
+    /// Row A48 of the threat table.
+    #[test]
+    fn sources_stay_in_their_layers() {
+        let setup = setup();
+        let lines: &[&str] = &["f mark inside", "l root /", "l up ../../../..", "l d/out /../.."];
+        let chain = setup.image(&[lines]);
+        for source in
+            ["/..", "/../../..", "/root", "/up", "/d/out", "/root/up/d/out/../..", "/d/.."]
+        {
+            let request = CacheRequest { seed: Some((&chain, source)), ..request(source) };
+            let listed = listing(&path(&setup, &request));
+            assert_eq!(listed.len(), lines.len() + 1, "{source}: {listed:?}");
+            assert!(listed.contains(&"mark 644 inside".to_owned()), "{source}: {listed:?}");
+        }
+        let store = setup.engine.0.store.root().display().to_string();
+        for source in ["/etc/passwd", &format!("/../../..{store}"), "/root/etc", "/up/proc/self"] {
+            let request = CacheRequest { seed: Some((&chain, source)), ..request("a") };
+            let failure = setup.engine.cache_folder(&request).map(drop).unwrap_err();
+            assert!(message(&failure).contains("not found"), "{source}: {}", message(&failure));
+        }
+    }
+
     #[test]
     fn is_made_once_for_many_steps() {
         let setup = setup();

@@ -514,3 +514,66 @@ fn layers_have_spans() {
         assert!(closed.iter().any(|line| line.contains(&expected)), "{expected}: {closed:#?}");
     }
 }
+
+/// Row A21 of the threat table: names that mean something to the store, or to a mount, are files of
+/// the layer like others, and the store's own files are where no layer gets to.
+#[test]
+fn a_layer_has_no_say_in_the_files_of_the_store() {
+    let names = |setup: &Setup| -> Vec<String> {
+        let mut names = files_outside_of_layers(setup.engine.0.store.root());
+        names.sort();
+        names
+    };
+    let plain = setup();
+    let chain = plain.image(&[&["f a 1"]]);
+    drop(plain.engine.prepare(&chain).unwrap());
+    let setup = setup();
+    let lines = [
+        "d fs 755",
+        "f fs/version 9",
+        "f version 9",
+        "f lock x",
+        "d work 700",
+        "f .ok x",
+        "d diff 755",
+        "l link ..",
+        "d upper 755",
+        "f blobs x",
+        "f index x",
+        "f last-used x",
+        "l tmp /",
+        "f id x",
+    ];
+    let hostile = setup.image(&[&lines]);
+    let workspace = setup.engine.prepare(&hostile).unwrap();
+    let [lower] = &overlay(&*workspace).lowers[..] else { panic!() };
+    let found = listing(lower);
+    assert_eq!(found.len(), lines.len(), "{found:?}");
+    for line in ["fs/version 644 9", "version 644 9", "lock 644 x", "link -> ..", "tmp -> /"] {
+        assert!(found.iter().any(|other| other == line), "{line}: {found:?}");
+    }
+    drop(workspace);
+    let paths = |names: Vec<String>| names.len();
+    assert_eq!(paths(names(&setup)), paths(names(&plain)), "{:?}", names(&setup));
+    let root = setup.engine.0.store.root().to_owned();
+    assert_eq!(std::fs::read_to_string(root.join("version")).unwrap(), "1\n");
+    drop(setup.engine);
+    drop(Store::open(&root).unwrap());
+}
+
+/// Returns the files of a store that are not within a layer's folder.
+fn files_outside_of_layers(root: &Path) -> Vec<String> {
+    let (mut found, mut todo) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let (path, kind) = entry.map(|it| (it.path(), it.file_type().unwrap())).unwrap();
+            let depth = path.strip_prefix(root.join("folders")).map_or(0, |at| at.iter().count());
+            if kind.is_dir() && depth < 3 && !path.starts_with(root.join("tmp")) {
+                todo.push(path);
+            } else if !kind.is_dir() {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}

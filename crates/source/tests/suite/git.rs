@@ -233,6 +233,106 @@ fn nothing_is_executed() {
     assert!(!marker.exists());
 }
 
+/// Makes a folder for PATH whose `git` runs `script` before git itself, with the arguments of git.
+fn git_after(place: &Place, script: &str) -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut folders = std::env::split_paths(&path);
+    let git = folders.find(|folder| folder.join("git").is_file()).unwrap().join("git");
+    let folder = place.dir.path().join("bin");
+    fs::create_dir(&folder).unwrap();
+    let text = format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", git.display());
+    fs::write(folder.join("git"), text).unwrap();
+    fs::set_permissions(folder.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&path))).unwrap()
+}
+
+/// Row A122 of the threat table: what a server's HEAD stands for is named like an option.
+#[test]
+fn a_head_that_is_named_like_an_option_is_none() {
+    let place = Place::new();
+    let marker = place.dir.path().join("marker");
+    for name in ["--upload-pack=touch marker", "-x", "--exec=touch", "+x:refs/heads/y", "--all"] {
+        let repository = place.repository(&format!("r{}", name.len()));
+        let commit = repository.commit("f", "one");
+        // git refuses to make such names; a server need not.
+        let folder = repository.path.join(".git/refs/heads");
+        let file = name.replace("marker", marker.to_str().unwrap()).replace([' ', '/'], "_");
+        fs::write(folder.join(&file), format!("{commit}\n")).unwrap();
+        fs::write(repository.path.join(".git/HEAD"), format!("ref: refs/heads/{file}\n")).unwrap();
+        for keep in [None, Some(true)] {
+            let source = GitSource { keep_git_dir: keep, ..repository.source() };
+            // Refused, or the commit: nothing else.
+            if let Ok(found) = fetch(&place, source) {
+                let found: Vec<_> =
+                    found.into_iter().filter(|(path, _)| !path.starts_with(".git/")).collect();
+                assert_eq!(found, text(&[("f", "one")]), "{name}");
+            }
+        }
+    }
+    // The same from a server that says what it likes.
+    let server = xbuild_testkit::files::FileServer::start();
+    for name in ["--upload-pack=touch", "-oProxyCommand=x", "refs/heads/--all", "ext::sh"] {
+        let id = "1".repeat(40);
+        let line = |text: String| format!("{:04x}{text}", text.len() + 4);
+        let caps = format!("symref=HEAD:{name} object-format=sha1");
+        let body = [
+            line("# service=git-upload-pack\n".into()),
+            "0000".into(),
+            line(format!("{id} HEAD\0{caps}\n")),
+            line(format!("{id} {name}\n")),
+            "0000".into(),
+        ]
+        .concat();
+        let response = xbuild_testkit::wire::Response::new(200)
+            .with("content-type", "application/x-git-upload-pack-advertisement")
+            .body(body);
+        server.answer("/r.git/info/refs?service=git-upload-pack", [response]);
+        let (source, log) = (server.url("/r.git"), place.dir.path().join("log"));
+        let script = format!("for a; do echo \"$a\"; done >> {}", log.display());
+        let place = Place::new();
+        let options = FetchOptions { search_path: git_after(&place, &script), ..options() };
+        let source = RemoteSource::parse(&source, xbuild_model::remote::Asker::Add).unwrap();
+        assert!(place.fetcher_with(options).folder(&source.unwrap()).is_err(), "{name}");
+        let arguments = fs::read_to_string(&log).unwrap();
+        assert!(arguments.lines().any(|line| line == "fetch"), "{name}: {arguments}");
+        let mut lines = arguments.lines();
+        // Behind `--` it is no option.
+        while let Some(line) = lines.next() {
+            assert!(line != name || !name.starts_with('-'), "{name}: {arguments}");
+            if line == "--" {
+                lines.by_ref().find(|line| ["ls-remote", "fetch", "init"].contains(line));
+            }
+        }
+        fs::remove_file(&log).unwrap();
+    }
+    assert!(!marker.exists());
+}
+
+/// Row A130 of the threat table: a branch moves while it is fetched.
+#[test]
+fn a_branch_that_moves_gives_the_commit_that_was_looked_up() {
+    for keep in [None, Some(true)] {
+        let place = Place::new();
+        let repository = place.repository("r");
+        let first = repository.commit("f", "one");
+        let script = format!(
+            "case \" $* \" in *' fetch '*) unset GIT_DIR GIT_WORK_TREE; cd {} && echo two > f \
+             && git -c user.name=x -c user.email=x@x.example commit -qam two >&2;; esac",
+            repository.path.display()
+        );
+        let search_path = git_after(
+            &place,
+            &script.replace("&& git", "&& /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin git"),
+        );
+        let options = FetchOptions { search_path, allow_files: true, ..options() };
+        let reference = Some("main".to_owned());
+        let source = GitSource { reference, keep_git_dir: keep, ..repository.source() };
+        let folder = place.fetcher_with(options).folder(&RemoteSource::Git(source)).unwrap();
+        assert_ne!(repository.git(&["rev-parse", "main"]), first, "it has moved");
+        assert_eq!(fs::read_to_string(folder.join("f")).unwrap(), "one");
+    }
+}
+
 #[test]
 fn a_missing_program_is_named() {
     let place = Place::new();
