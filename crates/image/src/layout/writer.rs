@@ -18,6 +18,10 @@ use crate::error::LayoutError;
 use crate::layout::reader::{IMAGE_NAME, Layout, empty_index};
 use crate::parallel::for_each;
 
+/// The name of the file that makes a folder a layout.
+const MARKER_NAME: &str = "oci-layout";
+/// The name of the file that names the images of a layout.
+const INDEX_NAME: &str = "index.json";
 /// The content of `oci-layout`.
 const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Layers that are written into a folder at a time.
@@ -43,15 +47,17 @@ impl LayoutContent<'_> {
         let io = |path: &Path, source| LayoutError::Io { path: path.to_owned(), source };
         let folder = path.join("blobs/sha256");
         let old = self.existing(path)?;
+        fs::create_dir_all(path).map_err(|source| io(path, source))?;
+        let put = |name: &str, bytes: &[u8]| {
+            let path = path.join(name);
+            publish(&path, |file| file.write_all(bytes)).map_err(|source| io(&path, source))
+        };
+        // First, so that a folder with half of a layout is known for one by the next build.
+        put(MARKER_NAME, MARKER)?;
         fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
         let entries: Vec<_> = self.entries().into_iter().collect();
         for_each(JOBS, &entries, |(hex, blob)| self.write_blob(&folder.join(hex), blob))?;
-        let files = [("oci-layout", MARKER.to_vec()), ("index.json", self.index_json(old))];
-        for (name, bytes) in files {
-            let path = path.join(name);
-            publish(&path, |file| file.write_all(&bytes)).map_err(|source| io(&path, source))?;
-        }
-        Ok(())
+        put(INDEX_NAME, &self.index_json(old))
     }
 
     /// Writes the layout as a tar archive.
@@ -73,9 +79,7 @@ impl LayoutContent<'_> {
             append(&mut tar, header, &name, &mut checked).map_err(|source| io(&name, source))?;
             checked.finish(&blob.digest)?;
         }
-        for (name, bytes) in
-            [("index.json", self.index_json(None)), ("oci-layout", MARKER.to_vec())]
-        {
+        for (name, bytes) in [(INDEX_NAME, self.index_json(None)), (MARKER_NAME, MARKER.to_vec())] {
             let header = header(tar::EntryType::Regular, 0o644, bytes.len() as u64);
             append(&mut tar, header, name, &bytes[..]).map_err(|source| io(name, source))?;
         }
@@ -90,10 +94,17 @@ impl LayoutContent<'_> {
         all.map(|blob| (blob.digest.hex(), blob)).collect()
     }
 
-    /// Returns the index of the existing layout; `None` if the folder is empty or does not exist.
+    /// Returns the index of the existing layout; `None` if the folder is empty or does not exist, or
+    /// holds what a build left that failed before it wrote the index.
     fn existing(&self, path: &Path) -> Result<Option<Index>, LayoutError> {
+        let is_begun = || {
+            let index = fs::symlink_metadata(path.join(INDEX_NAME));
+            fs::read(path.join(MARKER_NAME)).is_ok_and(|bytes| bytes == MARKER)
+                && index.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
         match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
             Ok(true) => Ok(None),
+            Ok(false) if is_begun() => Ok(None),
             Ok(false) => Layout::open(path).map(|layout| Some(layout.index().clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(LayoutError::Io { path: path.to_owned(), source }),

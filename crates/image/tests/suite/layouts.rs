@@ -171,6 +171,9 @@ fn layers_elsewhere_are_fetched_and_checked() {
         );
         assert!(folder.path().join("blobs").exists());
         assert!(!folder.path().join("index.json").exists());
+        // The next build may use the folder.
+        write(b"layer of linux/amd64", folder.path()).unwrap();
+        assert_eq!(read_layer(folder.path(), &platform("linux/amd64")).unwrap(), *own);
     }
     let folder = tempfile::tempdir().unwrap();
     write(b"layer of linux/amd64", folder.path()).unwrap();
