@@ -26,10 +26,7 @@ pub(crate) fn fork() -> io::Result<Fork> {
     // a thread that the child lacks.
     match unsafe { libc::fork() } {
         0 => Ok(Fork::Child),
-        pid => Pid::from_raw(pid)
-            .filter(|_| pid > 0)
-            .map(Fork::Parent)
-            .ok_or_else(io::Error::last_os_error),
+        pid => child_of(pid).map(Fork::Parent),
     }
 }
 
@@ -234,7 +231,7 @@ pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) ->
 ///
 /// The caller may have threads, so the child must not allocate, lock or panic: it makes system
 /// calls with arguments that were prepared before.
-pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<rustix::process::Pid> {
+pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     // SAFETY: the callers promise that the child makes system calls only, see above, and it never
     // returns into the caller's frames: it ends in `_exit`, which runs no destructors.
     let pid = unsafe { libc::fork() };
@@ -243,7 +240,14 @@ pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<rustix::proce
         // SAFETY: ends this process, which has nothing to clean up.
         unsafe { libc::_exit(status) }
     }
-    rustix::process::Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)
+    child_of(pid)
+}
+
+/// Returns the child of the fork that returned `pid`, or why there is none.
+fn child_of(pid: libc::pid_t) -> io::Result<Pid> {
+    let error = io::Error::last_os_error();
+    // A negative number is no id to make a `Pid` of.
+    (pid > 0).then(|| Pid::from_raw(pid)).flatten().ok_or(error)
 }
 
 /// Becomes the program `path`, with arguments that are all the same and an empty environment.

@@ -3,6 +3,7 @@
 //! A lane is a socket that tasks of one kind come through. One process always waits at it. Once that
 //! process has a task, the helper forks the next one while the task is done.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -36,24 +37,23 @@ struct Lane<'a> {
     /// The process that waits closes the other end once it has a task, or by ending; `None` if no
     /// process waits.
     spare: Option<OwnedFd>,
+    /// Whether a task waits although no process waits for one.
+    is_asked: bool,
 }
 
 /// Serves lanes until the first one's socket is closed at the other end.
 ///
 /// The first descriptor of a message takes the answer, the second one has the request.
 pub(super) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
-    let lane = |(socket, kind)| Lane { socket, kind, spare: None };
+    let lane = |(socket, kind)| Lane { socket, kind, spare: None, is_asked: false };
     let mut lanes: Vec<Lane<'_>> = lanes.into_iter().map(lane).collect();
     loop {
-        for lane in &mut lanes {
-            if lane.spare.is_none() && !lane.fork() {
-                return;
-            }
-        }
+        lanes.iter_mut().for_each(Lane::fill);
         match wait(&lanes) {
-            Ok(Some(taken)) => {
-                for (lane, taken) in lanes.iter_mut().zip(taken) {
-                    lane.spare = lane.spare.take().filter(|_| !taken);
+            Ok(Some(events)) => {
+                for (lane, is_event) in lanes.iter_mut().zip(events) {
+                    lane.is_asked = is_event && lane.spare.is_none();
+                    lane.spare = lane.spare.take().filter(|_| !is_event);
                 }
             }
             Ok(None) | Err(_) => return,
@@ -61,44 +61,49 @@ pub(super) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
     }
 }
 
-/// Waits until a process has a task. Returns for each lane whether its process has one, or `None`
-/// when the first lane is closed.
+/// Waits until a process has a task, or a lane without a process is sent one. Returns for each lane
+/// whether that is so, or `None` when the first lane is closed.
 fn wait(lanes: &[Lane<'_>]) -> Result<Option<Vec<bool>>, Errno> {
-    let spares = lanes.iter().filter_map(|lane| lane.spare.as_ref());
-    let mut polled: Vec<PollFd<'_>> =
-        spares.map(|spare| PollFd::new(spare, PollFlags::IN)).collect();
+    let watched = lanes.iter().map(|lane| lane.spare.as_ref().unwrap_or(&lane.socket));
+    let mut polled: Vec<PollFd<'_>> = watched.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     let first = lanes.first().ok_or(Errno::INVAL)?;
     // Polled only to see it close.
     polled.push(PollFd::new(&first.socket, PollFlags::empty()));
     retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
-    let mut events = polled.iter().map(PollFd::revents);
-    let taken = lanes
-        .iter()
-        .map(|lane| lane.spare.is_some() && events.next().is_some_and(|event| !event.is_empty()));
-    let taken = taken.collect();
-    Ok(events.next().is_some_and(|event| event.is_empty()).then_some(taken))
+    let mut events = polled.iter().map(|polled| !polled.revents().is_empty());
+    let of_lanes = events.by_ref().take(lanes.len()).collect();
+    Ok((!events.next().unwrap_or(true)).then_some(of_lanes))
 }
 
 impl Lane<'_> {
-    /// Forks the process that waits. If that fails, the next task is refused with the reason, and
-    /// nobody waits; returns `false` if there is no next task.
-    fn fork(&mut self) -> bool {
+    /// Forks the process that waits, unless there is one. If that fails, a task that is there is
+    /// refused with the reason; otherwise the next task makes the helper try again.
+    fn fill(&mut self) {
+        if self.spare.is_some() {
+            return;
+        }
+        match self.fork() {
+            Ok(taken) => self.spare = Some(taken),
+            Err(error) if self.is_asked => self.refuse(&error),
+            Err(_) => {}
+        }
+    }
+
+    /// Forks the process that waits, and returns the end of a pipe that tells when it has a task.
+    fn fork(&self) -> io::Result<OwnedFd> {
         let helper = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
-        let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from);
-        let forked = pipe.and_then(|(taken, end)| Ok((taken, end, sys::fork()?)));
-        match forked {
-            Ok((taken, _, Fork::Parent(_))) => {
-                self.spare = Some(taken);
-                true
-            }
-            Ok((_, end, Fork::Child)) => self.work(helper, end),
-            Err(error) => {
-                let Ok(Some((_, fds))) = wire::receive(&self.socket) else { return false };
-                if let Some(answer) = fds.into_iter().next() {
-                    Answer(Err(format!("cannot start a process: {error}").into())).send(answer);
-                }
-                true
-            }
+        let (taken, end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        match sys::fork()? {
+            Fork::Parent(_) => Ok(taken),
+            Fork::Child => self.work(helper, end),
+        }
+    }
+
+    /// Answers the task that is there.
+    fn refuse(&self, error: &io::Error) {
+        let Ok(Some((_, fds))) = wire::receive(&self.socket) else { return };
+        if let Some(answer) = fds.into_iter().next() {
+            Answer(Err(format!("cannot start a process: {error}").into())).send(answer);
         }
     }
 
