@@ -82,3 +82,42 @@ fn a_context_that_is_no_folder_is_an_error() {
         assert!(matches!(error, CopyError::OpenContext { .. }));
     }
 }
+
+/// CVE-2018-15664: a folder of the context becomes a link to a folder outside, again and again, while
+/// files are looked at, listed, hashed and opened.
+#[test]
+fn a_folder_that_moves_leads_nowhere() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let made = folder("f d/f - - inside", "");
+    let outside = tempfile::tempdir().unwrap();
+    make_files(outside.path(), "f f - - outside\nf other - - outside");
+    let at = |name: &str| made.dir.path().join(name);
+    let done = AtomicBool::new(false);
+    let mut seen = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::fs::rename(at("d"), at("was")).unwrap();
+                symlink(outside.path(), at("d")).unwrap();
+                std::fs::remove_file(at("d")).unwrap();
+                std::fs::rename(at("was"), at("d")).unwrap();
+            }
+        });
+        for _ in 0..10_000 {
+            if let Ok(list) = made.context.list(b"d") {
+                assert!(list.iter().all(|(name, _)| name == b"f"), "{list:?}");
+            }
+            let Ok((file, hashed)) = made.context.read(b"d/f") else { continue };
+            assert_eq!(hashed.hash.0, <[u8; 32]>::from(Sha256::digest(b"inside")));
+            let mut contents = String::new();
+            if let Ok(mut file) = made.context.reopen(&file)
+                && file.read_to_string(&mut contents).is_ok()
+            {
+                assert_eq!(contents, "inside");
+                seen += 1;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(seen > 0, "the race was always lost");
+}
