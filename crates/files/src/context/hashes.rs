@@ -116,7 +116,7 @@ impl Hashes {
 pub struct Kept<'a>(Vec<&'a Known>);
 
 impl Kept<'_> {
-    /// Writes the form that [`Hashes::restore`] reads.
+    /// Writes the form that `Hashes::restore` reads.
     pub fn write(&self, mut output: impl Write) -> io::Result<()> {
         output.write_all(&[VERSION])?;
         // Plain values can always be encoded, so only the output fails.
