@@ -9,7 +9,9 @@ use crate::CopyError;
 ///
 /// A number stands for itself; without a group, it is the group as well. A name is looked up, and
 /// brings its primary group. An unknown user is 0, with a warning; an unknown group is ignored,
-/// with a warning.
+/// with a warning. So BuildKit has it.
+///
+/// **Errors** — [`CopyError::Owner`] for a name in an image that has no such file at all.
 pub(super) fn look_up(
     text: &str,
     read_file: &ReadFile<'_>,
@@ -25,7 +27,8 @@ pub(super) fn look_up(
         Some(id) => (id, id),
         None if user.is_empty() => (0, 0),
         None => {
-            let passwd = read_text(read_file, b"etc/passwd")?;
+            let missing = || UserError::NoSuchUser { name: user.to_owned() };
+            let passwd = read_text(read_file, b"etc/passwd", text, missing)?;
             match passwd::look_up_user(user, &passwd, "") {
                 Ok(found) => (found.uid.raw(), found.gid.raw()),
                 Err(UserError::NoSuchUser { .. }) => {
@@ -41,7 +44,8 @@ pub(super) fn look_up(
         Some(id) => id,
         None if group.is_empty() => user_gid,
         None => {
-            let groups = read_text(read_file, b"etc/group")?;
+            let missing = || UserError::NoSuchGroup { name: group.to_owned() };
+            let groups = read_text(read_file, b"etc/group", text, missing)?;
             match passwd::look_up_group(group, &groups) {
                 Ok(gid) => gid.raw(),
                 Err(UserError::NoSuchGroup { .. }) => {
@@ -83,9 +87,17 @@ fn number(text: &str, part: &str) -> Result<Option<u32>, CopyError> {
     passwd::parse_id(part).map_err(|source| CopyError::Owner { text: text.to_owned(), source })
 }
 
-fn read_text(read_file: &ReadFile<'_>, path: &[u8]) -> Result<String, CopyError> {
+/// Reads a file of the image; without it, the owner `text` cannot be looked up.
+fn read_text(
+    read_file: &ReadFile<'_>,
+    path: &[u8],
+    text: &str,
+    missing: impl FnOnce() -> UserError,
+) -> Result<String, CopyError> {
     let bytes = read_file(path).map_err(|source| CopyError::Layers { source })?;
-    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+    let bytes =
+        bytes.ok_or_else(|| CopyError::Owner { text: text.to_owned(), source: missing() })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -129,8 +141,16 @@ mod tests {
             assert_eq!(look_up(text, &files, &mut warnings).unwrap(), expected, "{text}");
             assert_eq!(warnings, [CopyWarning::UnknownOwner { name: "ghost".to_owned() }]);
         }
+    }
+
+    #[test]
+    fn names_need_the_files_of_the_image() {
         let none = |_: &[u8]| Ok(None);
-        assert_eq!(look_up("app", &none, &mut Vec::new()).unwrap(), (0, 0));
+        for text in ["app", "app:1", "1:staff"] {
+            let error = look_up(text, &none, &mut Vec::new()).unwrap_err();
+            assert!(matches!(error, CopyError::Owner { .. }), "{text}: {error}");
+        }
+        assert_eq!(look_up("1:2", &none, &mut Vec::new()).unwrap(), (1, 2));
     }
 
     #[test]
