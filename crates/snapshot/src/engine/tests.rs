@@ -520,6 +520,9 @@ fn layers_have_spans() {
 #[test]
 fn a_layer_has_no_say_in_the_files_of_the_store() {
     let names = |setup: &Setup| -> Vec<String> {
+        // Blobs get their names in the background.
+        setup.engine.settle().unwrap();
+        setup.engine.0.store.settle().unwrap();
         let mut names = files_outside_of_layers(setup.engine.0.store.root());
         names.sort();
         names
