@@ -12,7 +12,7 @@ use xbuild_testkit::registry::{Action, Fault, Registry};
 use crate::harness::{Finished, Place, User, is_root, needs, to_layout, tool};
 use crate::image;
 
-/// What makes the same digest of every build.
+/// Arguments that give every build the same digest.
 const SAME: [&str; 3] = ["-q", "--build-arg", "SOURCE_DATE_EPOCH=1600000000"];
 
 /// Bytes that no compressor shortens.
@@ -119,7 +119,7 @@ fn a_call_fails(calls: &str, error: &str, words: &str) {
         if number == 1 {
             finished.says(&[words]);
         }
-        // Whatever was published is whole.
+        // The published blobs are whole.
         let layout = place.out("layout");
         let again = build(&place, &["--output", &to_layout(&layout)]).ok();
         assert_eq!(again.stdout, expected, "{fault}");
@@ -277,7 +277,7 @@ fn a_push_that_is_killed_moves_no_tag_before_all_is_there() {
         wait_for_silence(&registry);
         push.kill().unwrap();
         push.wait().unwrap();
-        // What the registry has received it still does.
+        // The registry still carries out the requests that it has received.
         std::thread::sleep(HELD);
         let left = whole(&registry, "1");
         assert!(left == old || part == "/manifests/1", "{part}");

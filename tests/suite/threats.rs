@@ -26,7 +26,7 @@ const FAULTS: &str = "\
 /// A line of the page.
 struct Line {
     id: String,
-    /// What it says of tests.
+    /// Its column of tests.
     proof: String,
 }
 

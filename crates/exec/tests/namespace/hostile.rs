@@ -70,7 +70,7 @@ fn proc_cannot_be_mounted_over(fixture: &Fixture) -> Result<(), String> {
     for target in ["/proc/self/attr", "/attr", "/attr/x", "/etc/sys/kernel", "/p", "/c/self/attr"] {
         let mounts = [at("/c", folder()), at(target, ReadySource::Tmpfs { size: None })];
         let words = in_words(&fixture.mounted(&mounts, "true").unwrap_err());
-        // What is not there cannot be made there either.
+        // A missing mount point cannot be made there either.
         let is_refused = words.contains("inside /proc") || target == "/attr/x";
         assert!(is_refused, "{target}: {words}");
     }
