@@ -157,6 +157,36 @@ fn add_takes_files_from_urls() {
 }
 
 #[test]
+fn an_older_file_is_not_taken_for_the_newer_one() {
+    let server = FileServer::start();
+    let place = Place::new(User::Me);
+    let add = place.path().join("add");
+    fs::create_dir(&add).unwrap();
+    fs::write(add.join("Dockerfile"), format!("FROM scratch\nADD {} /f\n", server.url("/f")))
+        .unwrap();
+    let dockerfile = |text: &str| format!("FROM scratch\nCOPY <<EOF /f\n{text}\nEOF\n");
+    // As many servers do, this one answers 304 to whoever knows a newer file.
+    let serve = |date: &str, text: &str| {
+        let put = |path: &str, body: Vec<u8>| {
+            let file = Response::new(200).with("last-modified", date).body(body);
+            server.answer(path, [file]);
+            server.answer_conditional(path, Response::new(304));
+        };
+        put("/f", format!("{text}\n").into_bytes());
+        put("/context.tar", tar(&[("Dockerfile", &dockerfile(text))]));
+        put("/Dockerfile", dockerfile(text).into_bytes());
+    };
+    let (context, file) = (server.url("/context.tar"), server.url("/Dockerfile"));
+    let add = add.to_str().unwrap();
+    for (date, text) in [("Mon, 07 Nov 1994 08:49:37 GMT", "new"), (DATE, "old")] {
+        serve(date, text);
+        for args in [&[add][..], &[&context], &["--file", &file, add], &["--no-cache", add]] {
+            assert_eq!(image(&place, args, b"").text("f"), text, "{args:?}");
+        }
+    }
+}
+
+#[test]
 fn a_checksum_is_checked_before_anything_is_used() {
     let server = FileServer::start();
     server.answer("/f", [Response::new(200).body("text")]);

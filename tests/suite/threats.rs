@@ -16,7 +16,8 @@ const FAULTS: &str = "\
     inodes quota eio-blob eio-fsync emfile eagain-fork oom-step oom-xbuild stack clock sigterm \
     sigpipe stop full-log \
     429 5xx cut-body ignored-range extra-bytes wrong-digest slow cut-upload token-expires denied \
-    redirect redirect-loop location no-head no-mount moved-tag other-manifest unreachable tls proxy \
+    redirect redirect-loop location no-head no-mount not-modified moved-tag other-manifest \
+    unreachable tls proxy \
     parallel same-tag build-and-prune cache-sharing stale-lock versions no-xattr overlay-store nfs \
     home tmpdir noexec casefold odd-path other-uid \
     no-fuse no-range no-new-privs setgroups no-userns seccomp apparmor masked-proc no-overlay \

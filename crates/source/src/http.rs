@@ -35,10 +35,7 @@ pub(crate) fn fetch(tools: &Tools, source: &HttpSource) -> Result<PathBuf, Fetch
         // The checksum was compared when the file was downloaded.
         return Ok(folder.clone());
     }
-    let validators = record
-        .filter(|_| known.is_some())
-        .map(|record| Validators { etag: record.etag, last_modified: record.last_modified });
-    let validators = validators.filter(|validators| !validators.is_empty());
+    let validators = record.filter(|_| known.is_some()).map(validators);
     match download(tools, source, &key, validators.as_ref())? {
         Some(folder) => Ok(folder),
         None => known.ok_or_else(|| FetchError::NotModified { url: url.clone() }),
@@ -82,9 +79,18 @@ fn download(
     dress().map_err(io_error("finish", &path))?;
     let folder_key = Digest::of(format!("http file 1\n{name}\n{digest}\n{modified}").as_bytes());
     let folder = store.publish_source(&content, &folder_key)?;
-    let Validators { etag, last_modified } = validators;
-    store.put_source_record(key, &SourceRecord { folder: folder_key, etag, last_modified })?;
+    store.put_source_record(key, &record(folder_key, validators))?;
     Ok(Some(folder))
+}
+
+fn record(folder: Digest, validators: Validators) -> SourceRecord {
+    let Validators { etag, last_modified, settled, url, query } = validators;
+    SourceRecord { folder, etag, last_modified, settled, url, query }
+}
+
+fn validators(record: SourceRecord) -> Validators {
+    let SourceRecord { folder: _, etag, last_modified, settled, url, query } = record;
+    Validators { etag, last_modified, settled, url, query }
 }
 
 /// Creates the file, or empties it.

@@ -17,6 +17,12 @@ pub struct SourceRecord {
     pub etag: Option<String>,
     /// The server's `Last-Modified` of this version.
     pub last_modified: Option<String>,
+    /// Whether no other version can have that date.
+    pub settled: bool,
+    /// A hash of the URL that the files came from, without its query.
+    pub url: Option<Digest>,
+    /// A hash of the query of that URL.
+    pub query: Option<Digest>,
 }
 
 impl Store {

@@ -314,7 +314,14 @@ fn a_fetched_source_stays_until_it_is_pruned() {
     let published = store.publish_source(&content, &folder).unwrap();
     assert_eq!(store.source_folder(&folder), Some(published.clone()));
     assert_eq!(fs::read_to_string(published.join("f")).unwrap(), "text");
-    let record = SourceRecord { folder: folder.clone(), etag: None, last_modified: None };
+    let record = SourceRecord {
+        folder: folder.clone(),
+        etag: Some("\"1\"".to_owned()),
+        last_modified: None,
+        settled: false,
+        url: Some(Digest::of(b"url")),
+        query: None,
+    };
     store.put_source_record(&key, &record).unwrap();
     assert_eq!(store.source_record(&key).unwrap(), Some(record));
     // The plain user can remove it.

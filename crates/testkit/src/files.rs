@@ -19,6 +19,8 @@ pub struct FileServer {
 struct State {
     /// Answers by path and query; the last answer is repeated.
     answers: Mutex<BTreeMap<String, Vec<Response>>>,
+    /// Answers to conditional requests by path and query.
+    conditional: Mutex<BTreeMap<String, Response>>,
     log: Mutex<Vec<Request>>,
 }
 
@@ -50,6 +52,12 @@ impl FileServer {
         self.answer(path, [response]);
     }
 
+    /// Sets the answer to all requests of a path that have a condition, whatever it says.
+    pub fn answer_conditional(&self, path: &str, answer: Response) {
+        let mut all = self.state.conditional.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(path.to_owned(), answer);
+    }
+
     /// Returns the requests so far.
     pub fn log(&self) -> Vec<Request> {
         self.state.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -71,6 +79,13 @@ impl State {
     }
 
     fn next(&self, request: &Request) -> Response {
+        let condition = ["if-none-match", "if-modified-since"];
+        if condition.iter().any(|name| request.header(name).is_some()) {
+            let all = self.conditional.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(answer) = all.get(&request.target) {
+                return answer.clone();
+            }
+        }
         let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(answers) = all.get_mut(&request.target) else { return Response::new(404) };
         let response = match answers.len() {

@@ -6,8 +6,9 @@
 //! **Source** — RFC 9110 § 13 Conditional Requests, § 15.4 Redirection.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 
 use crate::client::Client;
@@ -47,7 +48,8 @@ impl Client {
     /// Downloads a file into the writer that `create` returns. Each attempt has a new writer; that
     /// of a failed attempt is dropped.
     ///
-    /// **Shape** — `None` if the file is still the version `request.known`. The size of the file is
+    /// **Shape** — `None` if the server proves that the file is still the version `request.known`:
+    /// by a strong `ETag`, or by the same date at the same URL. The size of the file is
     /// not bounded; the memory in use is.
     pub fn download<W: Write>(
         &self,
@@ -79,15 +81,23 @@ fn attempt<W: Write>(
     let mut response =
         connections.block_on(send(connections, request)).and_then(|r| r).map_err(failed)?;
     if response.status().as_u16() == 304 {
-        return Ok(None);
+        let proven = |known: &Validators| known.are_confirmed(response.url(), response.headers());
+        if request.known.is_some_and(proven) {
+            return Ok(None);
+        }
+        // Nothing proves that the file is still the known version: ask for its bytes.
+        let anew = DownloadRequest { known: None, ..*request };
+        response =
+            connections.block_on(send(connections, &anew)).and_then(|r| r).map_err(failed)?;
     }
+    let validators = Validators::of(response.url(), response.headers(), SystemTime::now());
     let write = |source| DownloadError::Write { source };
     let mut file = create().map_err(write)?;
     while let Some(chunk) = connections.chunk(&mut response).map_err(failed)? {
         file.write_all(&chunk).map_err(write)?;
     }
     file.flush().map_err(write)?;
-    Ok(Some(Downloaded { file, validators: Validators::of(response.headers()) }))
+    Ok(Some(Downloaded { file, validators }))
 }
 
 /// Sends the request and follows redirects.
@@ -103,12 +113,9 @@ async fn send(
     let mut redirects = 0;
     loop {
         let mut call = Request::new(Method::GET, url.clone());
-        if let Some(known) = request.known {
-            let value = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
-            let headers = call.headers_mut();
-            headers.extend(value(&known.etag).map(|value| (IF_NONE_MATCH, value)));
-            headers.extend(value(&known.last_modified).map(|value| (IF_MODIFIED_SINCE, value)));
-        }
+        let conditions = request.known.map(|known| known.conditions(&url)).unwrap_or_default();
+        let conditional = !conditions.is_empty();
+        call.headers_mut().extend(conditions);
         if let Some(text) = request.authorization.filter(|_| origin == own) {
             let setup = |_| RequestError::Setup { what: "the authorization" };
             let mut value = HeaderValue::try_from(text).map_err(setup)?;
@@ -117,7 +124,7 @@ async fn send(
         }
         let response = transport.send(call, None).await?;
         match response.status().as_u16() {
-            304 if request.known.is_some() => return Ok(response),
+            304 if conditional => return Ok(response),
             206 => return Err(transport.refusal(response).await),
             200..=299 => return Ok(response),
             301 | 302 | 303 | 307 | 308 => {

@@ -25,9 +25,69 @@ fn a_known_file_is_not_sent_again() {
     assert_eq!((got.file.as_slice(), got.validators.modified()), (&b"two"[..], None));
     let log = server.log();
     assert_eq!(log[1].header("if-none-match"), Some("\"1\""));
-    assert_eq!(log[1].header("if-modified-since"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    // A server that compares dates only must not have a say.
+    assert_eq!(log[1].header("if-modified-since"), None);
     assert_eq!(log[0].header("accept-encoding"), Some("identity"));
     assert_eq!(log[0].header("authorization"), None);
+}
+
+#[test]
+fn an_older_file_is_not_taken_for_the_known_one() {
+    let server = FileServer::start();
+    let (new, old) = ("Mon, 07 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT");
+    let file = |date: &str, body: &str| Response::new(200).with("last-modified", date).body(body);
+    let url = server.url("/f");
+    let get = |known| {
+        let request = DownloadRequest { known, ..request(&url) };
+        client().download(&request, || Ok(Vec::new())).unwrap()
+    };
+    server.answer("/f", [file(new, "new")]);
+    let known = get(None).unwrap().validators;
+    server.answer("/f", [file(old, "old")]);
+    let unchanged = || Response::new(304);
+    for answer in [unchanged(), unchanged().with("last-modified", old)] {
+        server.answer_conditional("/f", answer);
+        assert_eq!(get(Some(&known)).unwrap().file, b"old");
+        let log = server.log();
+        let [.., asked, again] = &log[..] else { panic!("{log:?}") };
+        assert_eq!(asked.header("if-modified-since"), Some(new));
+        assert_eq!(again.header("if-modified-since"), None);
+    }
+    server.answer_conditional("/f", unchanged().with("last-modified", new));
+    assert!(get(Some(&known)).is_none());
+    // A 304 that nobody asked for is an error, and no second request is made for it.
+    let before = server.log().len();
+    server.answer("/f", [unchanged()]);
+    let error = client().download(&request(&url), || Ok(Vec::new())).unwrap_err();
+    assert!(error.to_string().contains("304"), "{error}");
+    assert_eq!(server.log().len(), before + 1);
+}
+
+#[test]
+fn a_redirect_to_another_release_asks_for_its_bytes() {
+    let server = FileServer::start();
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for tag in [None, Some("\"same\"")] {
+        let to = |target: &str| Response::new(302).with("location", target);
+        for release in ["v1", "v2"] {
+            let path = format!("/{release}");
+            let file = Response::new(200).with("last-modified", date).body(release);
+            let file = tag.iter().fold(file, |file, tag| file.with("etag", *tag));
+            server.answer(&path, [file]);
+            let unchanged = Response::new(304).with("last-modified", date);
+            server.answer_conditional(&path, unchanged);
+        }
+        let url = server.url("/latest");
+        server.answer("/latest", [to("/v2")]);
+        let get = |known| {
+            let request = DownloadRequest { known, ..request(&url) };
+            client().download(&request, || Ok(Vec::new())).unwrap()
+        };
+        let known = get(None).unwrap().validators;
+        assert!(get(Some(&known)).is_none());
+        server.answer("/latest", [to("/v1")]);
+        assert_eq!(get(Some(&known)).unwrap().file, b"v1");
+    }
 }
 
 #[test]
