@@ -87,8 +87,11 @@ impl State {
             StepEvent::Started(_) => {
                 self.started.insert(id, Instant::now());
             }
-            StepEvent::Line { line, .. } => {
+            StepEvent::Line { line, redraws } => {
                 let tail = self.tails.entry(id).or_default();
+                if redraws {
+                    tail.pop_back();
+                }
                 tail.push_back(shown(line));
                 if tail.len() > TAIL {
                     tail.pop_front();
@@ -168,11 +171,9 @@ fn shown_label(label: &str) -> String {
     printable(label.lines().next().unwrap_or_default()).chars().take(200).collect()
 }
 
-/// Returns a line of output for the screen. Of a line that the command redraws with carriage
-/// returns only the last state is shown.
+/// Returns a line of output for the screen.
 fn shown(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    printable(text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default())
+    printable(&String::from_utf8_lossy(line))
 }
 
 fn seconds(time: Duration) -> String {
@@ -184,8 +185,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_the_last_state_of_a_redrawn_line() {
-        assert_eq!(shown(b"10%\r50%\r100%\r"), "100%");
+    fn lines_cannot_move_the_cursor() {
         assert_eq!(shown(b"\x1b[1mbold\x1b[0m \xff"), "bold \u{fffd}");
+    }
+
+    #[test]
+    fn the_tail_of_a_step_has_the_last_state_of_a_redrawn_line() {
+        let (mut state, id) = (State::default(), VertexId(0));
+        let states = (0..100).map(|percent| (format!("{percent}%"), percent > 0));
+        let lines = [("error".to_owned(), false)].into_iter().chain(states);
+        for (line, redraws) in lines.chain([("end".to_owned(), false)]) {
+            state.note(id, StepEvent::Line { line: line.as_bytes(), redraws });
+        }
+        assert_eq!(state.tails[&id], ["error", "99%", "end"]);
     }
 }

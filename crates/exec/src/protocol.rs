@@ -141,7 +141,7 @@ pub(crate) struct JoinRequest {
 
 // ---- Steps ---------------------------------------------------------------------------------
 
-/// The request of [`RUN`]. Descriptors: its file, the pipes for standard output and error.
+/// The request of [`RUN`]. Descriptors: its file, the pipe for standard output and error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StepRequest {
     /// The folders, without those that are joined.

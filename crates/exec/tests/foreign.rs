@@ -16,15 +16,17 @@ use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Security};
 use xbuild_model::seam::{Output, Runner};
 
-/// Collects the lines of standard output.
+/// Collects the lines of output.
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
 
 impl Output for Lines {
-    fn line(&self, stderr: bool, line: &[u8]) {
-        if !stderr {
-            self.0.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
-        }
+    fn line(&self, line: &[u8], _: bool) {
+        self.0.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+    }
+
+    fn note(&self, note: &str) {
+        println!("  note: {note}");
     }
 }
 

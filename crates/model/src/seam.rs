@@ -194,7 +194,8 @@ pub trait Workspace: Send {
 pub trait Runner: Send + Sync {
     /// Runs a command on the root file system, with `mounts` in place of those that the request
     /// names, and waits for it. Outer targets are mounted before inner ones, in whatever order they
-    /// are given. Each line of output, without its line end, goes to `output` at once. Returns the
+    /// are given. Each line of output, without its line end, goes to `output` at once; lines of
+    /// standard output and standard error come in the order in which they were written. Returns the
     /// records that the step's layer needs.
     ///
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
@@ -212,8 +213,15 @@ pub trait Runner: Send + Sync {
 
 /// Takes the output of a command.
 pub trait Output: Sync {
-    /// Takes one line, which may hold any bytes; `stderr` tells the stream.
-    fn line(&self, stderr: bool, line: &[u8]);
+    /// Takes one line, which may hold any bytes. If it `redraws`, a carriage return ended the line
+    /// before, whose place it would take on a terminal.
+    fn line(&self, line: &[u8], redraws: bool);
+
+    /// Takes a remark of the runner about the step. It is shown like a line unless this is
+    /// implemented.
+    fn note(&self, note: &str) {
+        self.line(note.as_bytes(), false);
+    }
 }
 
 /// Does tasks inside the build's user namespace, where files of other owners can be made and read.

@@ -12,12 +12,13 @@ pub enum Event<'a> {
     /// Work on it began, for these reasons: at least one, the most telling first. At most one such
     /// event comes, before all others.
     Started(&'a [Reason]),
-    /// Its command wrote a line, given without its line end; any bytes.
+    /// Its command wrote a line, to standard output or standard error.
     Line {
-        /// Whether it came from standard error.
-        stderr: bool,
-        /// The line.
+        /// The line, without its end; any bytes.
         line: &'a [u8],
+        /// Whether a carriage return ended the line before, whose place this one would take on a
+        /// terminal.
+        redraws: bool,
     },
     /// Its result was found in the cache.
     Cached,

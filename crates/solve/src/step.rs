@@ -33,8 +33,8 @@ struct Lines<'a> {
 }
 
 impl Output for Lines<'_> {
-    fn line(&self, stderr: bool, line: &[u8]) {
-        self.events.event(self.id, Event::Line { stderr, line });
+    fn line(&self, line: &[u8], redraws: bool) {
+        self.events.event(self.id, Event::Line { line, redraws });
     }
 }
 

@@ -244,7 +244,7 @@ impl Runner for Fake {
             });
         }
         self.log.lock().unwrap().push(line);
-        output.line(false, b"a line");
+        output.line(b"a line", false);
         if request.argv[0] == "fail" {
             return Err(StepFailure::new(FailureKind::Step, std::io::Error::other("it failed")));
         }

@@ -38,7 +38,7 @@ fn output_is_shown_line_by_line_without_control_characters() {
     place.dockerfile(
         r"
         FROM busybox
-        RUN printf 'one\ntwo\033[31m\033]0;title\007\nhalf'; printf '10%%\r99%%\n' >&2
+        RUN printf 'one\ntwo\033[31m\033]0;title\007\nhalf\n'; printf '10%%\r99%%\n' >&2
         ",
     );
     let text = place.build(&[]).ok().stderr;
@@ -46,7 +46,7 @@ fn output_is_shown_line_by_line_without_control_characters() {
         let end = format!(" {words}");
         text.lines().any(|line| line.starts_with('#') && line.ends_with(&end))
     };
-    for line in ["one", "two", "half", "99%"] {
+    for line in ["one", "two", "half", "10%", "99%"] {
         assert!(is_shown(line), "{line}: {text}");
     }
     let shown: Vec<&str> = text.lines().filter(|line| !line.contains("RUN")).collect();

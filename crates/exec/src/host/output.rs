@@ -1,98 +1,83 @@
-//! The output of a command: two pipes that are cut into lines.
+//! The output of a command: a pipe that is cut into lines.
 
 use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
 use xbuild_model::seam::Output;
 
 use crate::error::SandboxError;
 
-/// Bytes taken from a pipe at a time: as many as a pipe holds.
+/// Bytes taken from the pipe at a time: as many as a pipe holds.
 const BUFFER: usize = 64 << 10;
 
 /// The most bytes of a line that are kept waiting for its end; longer ones come in pieces.
 const LINE_LIMIT: usize = 64 << 10;
 
-/// Passes the output on until both pipes are closed, in about the order in which it was written.
-pub(super) fn pass_on(
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-    output: &dyn Output,
-) -> Result<(), SandboxError> {
+/// Passes the output on until the pipe is closed.
+pub(super) fn pass_on(pipe: &OwnedFd, output: &dyn Output) -> Result<(), SandboxError> {
     let failed = |errno: Errno| SandboxError::Protocol {
         what: format!("cannot read the command's output: {errno}"),
     };
-    let stream = |pipe, stderr| Stream { pipe, stderr, lines: Lines::default() };
-    let mut streams = vec![stream(stdout, false), stream(stderr, true)];
-    let mut buffer = vec![0; BUFFER];
-    while !streams.is_empty() {
-        let mut polled: Vec<PollFd<'_>> =
-            streams.iter().map(|stream| PollFd::new(&stream.pipe, PollFlags::IN)).collect();
-        retry_on_intr(|| rustix::event::poll(&mut polled, None)).map_err(failed)?;
-        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
-        for (index, _) in ready.iter().enumerate().rev().filter(|(_, ready)| **ready) {
-            if !streams[index].read(&mut buffer, output).map_err(failed)? {
-                streams.remove(index);
-            }
+    let (mut lines, mut buffer) = (Lines::default(), vec![0; BUFFER]);
+    let mut sink = |line: &[u8], redraws: bool| output.line(line, redraws);
+    loop {
+        match retry_on_intr(|| rustix::io::read(pipe, &mut buffer)).map_err(failed)? {
+            0 => break,
+            read => lines.push(&buffer[..read], &mut sink),
         }
     }
+    lines.finish(&mut sink);
     Ok(())
 }
 
-/// Standard output or standard error of a command.
-struct Stream {
-    pipe: OwnedFd,
-    stderr: bool,
-    lines: Lines,
-}
+/// Takes a line, and whether it is drawn over the line before.
+type Sink<'a> = dyn FnMut(&[u8], bool) + 'a;
 
-impl Stream {
-    /// Reads once; returns whether there may be more.
-    fn read(&mut self, buffer: &mut [u8], output: &dyn Output) -> Result<bool, Errno> {
-        let mut sink = |line: &[u8]| output.line(self.stderr, line);
-        match retry_on_intr(|| rustix::io::read(&self.pipe, &mut *buffer))? {
-            0 => self.lines.finish(&mut sink),
-            read => {
-                self.lines.push(&buffer[..read], &mut sink);
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// A stream of bytes that is cut into lines.
+/// A stream of bytes that is cut into lines: at each line feed and at each carriage return.
+///
+/// A carriage return ends a line at once, so that progress is seen while it is made. A line feed
+/// right behind it belongs to the same end, and carriage returns with nothing between them are one.
 #[derive(Debug, Default)]
 struct Lines {
     pending: Vec<u8>,
+    /// Whether a carriage return ended the last line, so that the next one is drawn over it.
+    redraws: bool,
 }
 
 impl Lines {
     /// Takes the next bytes of the stream and gives every line that is complete to `sink`, without
-    /// its `\n` or `\r\n`.
-    fn push(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
-        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+    /// its end.
+    fn push(&mut self, mut bytes: &[u8], sink: &mut Sink<'_>) {
+        while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             self.extend(&bytes[..end], sink);
-            let line = std::mem::take(&mut self.pending);
-            sink(line.strip_suffix(b"\r").unwrap_or(&line));
+            let returns = bytes[end] == b'\r';
             bytes = &bytes[end + 1..];
+            if !self.pending.is_empty() {
+                self.give(sink);
+                self.redraws = returns;
+            } else if !returns && !std::mem::take(&mut self.redraws) {
+                self.give(sink);
+            }
         }
         self.extend(bytes, sink);
     }
 
+    fn give(&mut self, sink: &mut Sink<'_>) {
+        sink(&std::mem::take(&mut self.pending), std::mem::take(&mut self.redraws));
+    }
+
     /// Gives out what is left: a last line without an end.
-    fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) {
+    fn finish(&mut self, sink: &mut Sink<'_>) {
         if !self.pending.is_empty() {
-            sink(&std::mem::take(&mut self.pending));
+            self.give(sink);
         }
     }
 
-    fn extend(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    fn extend(&mut self, mut bytes: &[u8], sink: &mut Sink<'_>) {
         while self.pending.len() + bytes.len() > LINE_LIMIT {
             let (now, later) = bytes.split_at(LINE_LIMIT - self.pending.len());
             self.pending.extend_from_slice(now);
-            sink(&std::mem::take(&mut self.pending));
+            self.give(sink);
             bytes = later;
         }
         self.pending.extend_from_slice(bytes);
@@ -105,7 +90,7 @@ mod tests {
 
     fn cut(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
         let (mut lines, mut out) = (Lines::default(), Vec::new());
-        let mut sink = |line: &[u8]| out.push(line.to_vec());
+        let mut sink = |line: &[u8], _| out.push(line.to_vec());
         pieces.iter().for_each(|piece| lines.push(piece, &mut sink));
         lines.finish(&mut sink);
         out
@@ -118,6 +103,33 @@ mod tests {
             [&b"one"[..], b"two", b"", b"\xff", b"three"]
         );
         assert_eq!(cut(&[]), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn cuts_at_carriage_returns_and_tells_which_lines_are_redrawn() {
+        let cut = |pieces: &[&str]| {
+            let (mut lines, mut out) = (Lines::default(), Vec::new());
+            let mut sink = |line: &[u8], redraws: bool| {
+                let sign = if redraws { "<" } else { "" };
+                out.push(format!("{sign}{}", String::from_utf8_lossy(line)));
+            };
+            pieces.iter().for_each(|piece| lines.push(piece.as_bytes(), &mut sink));
+            lines.finish(&mut sink);
+            out
+        };
+        for (text, expected) in [
+            ("a\rb\n", vec!["a", "<b"]),
+            ("a\rb\r", vec!["a", "<b"]),
+            ("\r1%\r2%\r\nend", vec!["1%", "<2%", "end"]),
+            ("a\r\nb\r\r\n\r\nc\n\n", vec!["a", "b", "", "c", ""]),
+            ("a\r\r\rb", vec!["a", "<b"]),
+            ("\n\r\n\r", vec!["", ""]),
+        ] {
+            assert_eq!(cut(&[text]), expected, "{text:?}");
+            let bytes: Vec<String> = text.chars().map(String::from).collect();
+            let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
+            assert_eq!(cut(&bytes), expected, "{text:?} byte by byte");
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Running a step: the request goes to the helper, output and result come back.
 
-use std::os::fd::OwnedFd;
-
 use rustix::pipe::PipeFlags;
 use tracing::debug_span;
 use tracing::field::Empty;
@@ -12,8 +10,8 @@ use xbuild_model::seam::{Output, Runner};
 use xbuild_model::{Platform, StepFailure};
 
 use super::agent::Lent;
-use super::output;
 use super::sandbox::Sandbox;
+use super::output;
 use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::protocol::{self, Outcome, StepRequest};
@@ -31,14 +29,11 @@ impl Runner for Sandbox {
         let _entered = span.enter();
         // The agents serve the step until the command has ended.
         let (mounts, _agents) = lend_agents(root, mounts)?;
-        let request = StepRequest {
-            root: as_mounted(root, request),
-            run: resolved(request, self.network),
-            mounts,
-        };
+        let run = resolved(request, self.network);
+        let request = StepRequest { root: as_mounted(root, request), run, mounts };
         let outcome = exchange(self, &request, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
-            output.line(true, note.as_bytes());
+            output.note(note);
         }
         let exit = outcome.result?;
         match exit {
@@ -66,16 +61,13 @@ fn exchange(
     request: &StepRequest,
     output: &dyn Output,
 ) -> Result<Outcome, SandboxError> {
-    let pipe = || -> Result<(OwnedFd, OwnedFd), SandboxError> {
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-            .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })
-    };
-    let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
-    let ends = [stdout_end, stderr_end];
+    let (pipe, end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })?;
+    let ends = [end];
     let pending = sandbox.start_task(protocol::RUN, &protocol::to_json(request)?, &ends)?;
-    // The last copies must be the step's: the pipes end with it.
+    // The last copy must be the step's: the pipe ends with it.
     drop(ends);
-    output::pass_on(stdout, stderr, output)?;
+    output::pass_on(&pipe, output)?;
     protocol::from_json(&pending.receive()?)
 }
 

@@ -116,8 +116,9 @@ pub(super) struct Prepared {
     pub(super) filter: Option<Filter>,
     /// Takes the listener for the calls that the filter keeps from the kernel.
     pub(super) supervisor: OwnedFd,
-    /// Standard output and standard error.
-    pub(super) output: [OwnedFd; 2],
+    /// The pipe that is both standard output and standard error: two pipes would not tell in which
+    /// order they were written to.
+    pub(super) output: OwnedFd,
 }
 
 /// Turns this process, a fresh child of pid 1, into the command. Returns only if that is not
@@ -130,18 +131,16 @@ pub(super) fn become_command(prepared: Prepared, run: &RunRequest) -> RunError {
 }
 
 fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
-    let Prepared { who, ids, filter, supervisor, output: [stdout, stderr], .. } = prepared;
+    let Prepared { who, ids, filter, supervisor, output, .. } = prepared;
     // No terminal: a command could push input into it, which the user's shell would read.
     rustix::process::setsid().map_err(RunError::setup("setsid"))?;
     let stdio = || -> Result<(), Errno> {
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
-        for pipe in [stdout, stderr] {
-            // The user of the step must be able to open /dev/stdout.
-            rustix::fs::fchown(pipe, Some(Uid::from_raw(who.uid.raw())), None::<Gid>)?;
-        }
-        rustix::stdio::dup2_stdout(stdout)?;
-        rustix::stdio::dup2_stderr(stderr)
+        // The user of the step must be able to open /dev/stdout.
+        rustix::fs::fchown(output, Some(Uid::from_raw(who.uid.raw())), None::<Gid>)?;
+        rustix::stdio::dup2_stdout(output)?;
+        rustix::stdio::dup2_stderr(output)
     };
     stdio().map_err(RunError::setup("connect the standard streams"))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));

@@ -50,21 +50,20 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let request = StepRequest::read(fds.first())?;
     let RootFs::Overlay(dirs) = &request.root;
     let joined = if dirs.joined.is_some() { fds.pop() } else { None };
-    let [_, stdout, stderr] = <[OwnedFd; 3]>::try_from(fds)
-        .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipes".into() })?;
+    let [_, output] = <[OwnedFd; 2]>::try_from(fds)
+        .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
     let filter = filter(&request)?;
     let (command, who) = build::build(&request, ids, joined, kit, events)?;
     let pid = match sys::fork().map_err(RunError::setup("fork"))? {
         Fork::Parent(pid) => pid,
         Fork::Child => {
-            let output = [stdout, stderr];
             let prepared = Prepared { command, who, ids, filter, supervisor, output };
             let error = command::become_command(prepared, &request.run);
             Event::Failed(error).send(events);
             sys::exit_now(127)
         }
     };
-    drop((stdout, stderr, supervisor));
+    drop((output, supervisor));
     renounce()?;
     reap(pid)
 }

@@ -106,7 +106,7 @@ fn layers_of(fixture: &Fixture, root: &Overlay, request: &RunRequest) -> usize {
     let script = "grep ' / overlay ' /proc/mounts | tr , '\\n' | grep -c '^lowerdir+=' || true";
     let request = RunRequest { argv: shell(script).argv, ..request.clone() };
     fixture.run_in(root, &request, &[], &output).unwrap();
-    output.text(false).parse().unwrap()
+    output.text().parse().unwrap()
 }
 
 fn joined_layers_look_the_same(fixture: &Fixture) -> Result<(), String> {

@@ -97,20 +97,22 @@ pub fn mounts(_: &[u8], _: Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure> {
 /// The output of a step.
 #[derive(Debug, Default)]
 pub struct Capture {
-    lines: Mutex<Vec<(bool, String)>>,
+    lines: Mutex<Vec<String>>,
 }
 
 impl Output for Capture {
-    fn line(&self, stderr: bool, line: &[u8]) {
-        self.lines.lock().unwrap().push((stderr, String::from_utf8_lossy(line).into_owned()));
+    fn line(&self, line: &[u8], _: bool) {
+        self.lines.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+    }
+
+    fn note(&self, note: &str) {
+        println!("  note: {note}");
     }
 }
 
 impl Capture {
-    pub fn text(&self, stderr: bool) -> String {
-        let lines = self.lines.lock().unwrap();
-        let wanted = lines.iter().filter(|(stream, _)| *stream == stderr);
-        wanted.map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+    pub fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
     }
 }
 
@@ -175,21 +177,21 @@ impl Fixture {
         self.sandbox.run(&RootFs::Overlay(root.clone()), request, mounts, output)
     }
 
-    /// Runs a request; returns standard output and standard error.
-    pub fn run(&self, request: &RunRequest) -> Result<(String, String), StepFailure> {
+    /// Runs a request; returns its output.
+    pub fn run(&self, request: &RunRequest) -> Result<String, StepFailure> {
         let output = Capture::default();
         self.run_in(&self.root(), request, &[], &output)?;
-        Ok((output.text(false), output.text(true)))
+        Ok(output.text())
     }
 
-    /// Runs a script with mounts; returns its standard output.
+    /// Runs a script with mounts; returns its output.
     pub fn mounted(&self, mounts: &[ReadyMount], script: &str) -> Result<String, StepFailure> {
         let output = Capture::default();
         let result = self.run_in(&self.root(), &shell(script), mounts, &output);
-        result.map(|_| output.text(false)).inspect_err(|_| println!("{}", output.text(true)))
+        result.map(|_| output.text()).inspect_err(|_| println!("{}", output.text()))
     }
 
-    /// Runs a script that must succeed; returns its standard output.
+    /// Runs a script that must succeed; returns its output.
     pub fn sh(&self, script: &str) -> String {
         self.sh_in(&self.root(), script)
     }
@@ -199,9 +201,9 @@ impl Fixture {
         let output = Capture::default();
         let result = self.run_in(root, &shell(script), &[], &output);
         if let Err(error) = result {
-            panic!("{script}: {}\n{}", in_words(&error), output.text(true));
+            panic!("{script}: {}\n{}", in_words(&error), output.text());
         }
-        output.text(false)
+        output.text()
     }
 
     /// Returns the names in the last folder of changes, sorted, folders included.
