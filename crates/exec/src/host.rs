@@ -2,6 +2,7 @@
 //! output of steps on.
 
 mod agent;
+mod arguments;
 mod launch;
 mod output;
 mod run;

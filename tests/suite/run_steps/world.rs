@@ -152,6 +152,56 @@ fn all_forms_of_commands_run() {
     }
 }
 
+/// The kernel passes at most 128 KiB in one argument.
+#[test]
+fn scripts_are_as_long_as_you_like() {
+    needs!(Run);
+    let lines = |count: usize| "x=$((x + 1)) # a line of the script\n".repeat(count);
+    let end = r#"[ -t 0 ] || read y || echo "$0 $x $LINENO $#" > /end"#;
+    let heredoc = format!("x=0\n{}{end}\nexit $((x - 5000))\n", lines(5000));
+    let chain = lines(5000).replace(" # a line of the script\n", "; : a line of the command; \\\n");
+    let comments = "# a comment of the script, which does nothing\n".repeat(5000);
+    for user in User::all() {
+        // With a single id there is no other user.
+        let other = if user == User::Single { 0 } else { 4321 };
+        let image = image(
+            user,
+            &format!(
+                "FROM busybox\nRUN <<END\n{heredoc}END\nRUN {chain} echo $x > /line\n\
+                 SHELL [\"/bin/busybox\", \"sh\", \"-euc\"]\nRUN chmod 1777 /tmp\n\
+                 USER {other}\nRUN <<END\n{comments}cp /end /tmp/user\nEND\n",
+            ),
+        );
+        assert_eq!(image.text("end"), "/bin/sh 5000 5002 0");
+        assert_eq!(image.text("line"), "5000");
+        assert_eq!(image.text("tmp/user"), image.text("end"));
+        assert!(!image.files().keys().any(|path| path.contains("pipes")));
+    }
+}
+
+#[test]
+fn arguments_that_are_too_long_for_the_kernel_are_errors_of_their_lines() {
+    needs!(Run);
+    let long = "x".repeat(131_072);
+    let fails = |text: &str, words: &[&str]| {
+        build(User::Me, &format!("FROM busybox\n{text}\n")).fails(1, words);
+    };
+    fails(
+        &format!("RUN [\"echo\", \"{long}\"]"),
+        &["Dockerfile:2", "argument 1 of echo", "131072"],
+    );
+    fails(
+        &format!("SHELL [\"awk\", \"-f\"]\nRUN <<END\n{long}\nEND"),
+        &["Dockerfile:3", "argument 2 of awk", "#!"],
+    );
+    fails(&format!("ENV LONG={long}\nRUN true"), &["Dockerfile:3", "the variable LONG", "131077"]);
+    let many: String = (0..30).map(|n| format!("ENV V{n}={}\n", &long[..100_000])).collect();
+    fails(&format!("{many}RUN true"), &["Dockerfile:32", "/bin/sh", "together"]);
+    let most = &long[..131_071 - "LONG=".len()];
+    build(User::Me, &format!("FROM busybox\nENV LONG={most}\nRUN [\"true\", \"{}\"]", &long[1..]))
+        .ok();
+}
+
 #[test]
 fn a_network_of_none_is_a_loopback_interface() {
     needs!(Run);

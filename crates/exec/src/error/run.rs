@@ -111,6 +111,27 @@ pub enum RunError {
         /// Its value.
         value: String,
     },
+    /// An argument or a variable of the command is too long.
+    #[error("{what} has {bytes} bytes, and the kernel passes at most {limit} bytes in one")]
+    TooLong {
+        /// The argument or variable.
+        what: String,
+        /// Its length.
+        bytes: usize,
+        /// The most that is possible.
+        limit: usize,
+    },
+    /// All arguments and variables together are too long.
+    #[error(
+        "cannot execute {program}: its arguments and variables have {bytes} bytes together, more \
+         than the kernel passes"
+    )]
+    TooMany {
+        /// The path of the program.
+        program: String,
+        /// Their length.
+        bytes: usize,
+    },
     /// A file system of the step cannot be mounted.
     #[error("cannot mount {what}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
     Mount {
@@ -191,6 +212,8 @@ impl RunError {
             | Self::ImageFile { .. }
             | Self::MountSource { .. }
             | Self::MountTarget { .. }
+            | Self::TooLong { .. }
+            | Self::TooMany { .. }
             | Self::Invalid { .. } => FailureKind::User,
             Self::Killed => FailureKind::Internal,
             _ => FailureKind::Environment,
@@ -220,6 +243,11 @@ impl RunError {
             Self::Limit { .. } => Some(
                 "an ordinary user may lower a hard limit but not raise it; raise it for xbuild's \
                  own session first"
+                    .to_owned(),
+            ),
+            Self::TooLong { .. } | Self::TooMany { .. } => Some(
+                "a script of any length runs in a shell such as sh or bash, or as a heredoc that \
+                 begins with #!; other long texts can be files: COPY them, or mount them"
                     .to_owned(),
             ),
             Self::Format { .. } => Some(

@@ -11,7 +11,7 @@ use xbuild_model::{Platform, StepFailure};
 
 use super::agent::Lent;
 use super::sandbox::Sandbox;
-use super::output;
+use super::{arguments, output};
 use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::protocol::{self, Outcome, StepRequest};
@@ -29,7 +29,8 @@ impl Runner for Sandbox {
         let _entered = span.enter();
         // The agents serve the step until the command has ended.
         let (mounts, _agents) = lend_agents(root, mounts)?;
-        let run = resolved(request, self.network);
+        let mut run = resolved(request, self.network);
+        arguments::fit(&mut run)?;
         let request = StepRequest { root: as_mounted(root, request), run, mounts };
         let outcome = exchange(self, &request, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {

@@ -97,6 +97,11 @@ impl Command {
         let program = shown(candidate);
         match error {
             Refused::ENOENT => RunError::NoInterpreter { program },
+            Refused::E2BIG => {
+                let strings = self.argv.iter().chain(&self.env);
+                let bytes = strings.map(|text| text.as_bytes_with_nul().len()).sum();
+                RunError::TooMany { program, bytes }
+            }
             Refused::ENOEXEC => RunError::Format { program, platform: platform.to_string() },
             _ => RunError::Execute { program, source: error.into() },
         }
