@@ -15,8 +15,8 @@ const FAULTS: &str = "\
     kill-pull kill-unpack kill-run kill-commit kill-push kill-index kill-prune power-loss enospc \
     inodes quota eio-blob eio-fsync emfile eagain-fork oom-step oom-xbuild stack clock sigterm \
     sigpipe stop full-log \
-    429 5xx cut-body ignored-range extra-bytes wrong-digest slow cut-upload token-expires denied \
-    redirect redirect-loop location no-head no-mount not-modified moved-tag other-manifest \
+    429 5xx cut-body ignored-range extra-bytes wrong-digest slow drip cut-upload token-expires \
+    denied redirect redirect-loop location no-head no-mount not-modified moved-tag other-manifest \
     unreachable tls proxy \
     parallel same-tag build-and-prune cache-sharing stale-lock versions no-xattr overlay-store nfs \
     home tmpdir noexec casefold odd-path other-uid \

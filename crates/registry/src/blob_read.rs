@@ -14,6 +14,8 @@ use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::{PullError, RequestError};
 use crate::request::Call;
+use crate::transport::incoming::Incoming;
+use crate::transport::retry::Attempts;
 
 /// Bytes without a failure after which earlier failures no longer count.
 const FORGIVEN_AFTER: u64 = 1 << 20;
@@ -31,12 +33,12 @@ pub(crate) struct BlobReader {
     position: u64,
     /// Bytes that came and were not read yet.
     chunk: Bytes,
-    response: Option<Response>,
+    response: Option<Incoming>,
     /// The number of bytes to skip at the beginning of the response: they were read before.
     discard: u64,
     /// Set once the server has not served the requested range.
     ignores_range: bool,
-    failures: u32,
+    attempts: Attempts,
     since_failure: u64,
     finished: bool,
     /// It lasts from the first request until the reader is dropped.
@@ -62,7 +64,7 @@ impl BlobReader {
             response: None,
             discard: 0,
             ignores_range: false,
-            failures: 0,
+            attempts: Attempts::default(),
             since_failure: 0,
             finished: false,
             span: debug_span!("blob", digest = %descriptor.digest, size = descriptor.size),
@@ -102,7 +104,7 @@ impl BlobReader {
         if response.content_length().is_some_and(|sent| sent != length) {
             return Err(self.wrong_size());
         }
-        self.response = Some(response);
+        self.response = Some(response.into());
         Ok(())
     }
 
@@ -152,14 +154,13 @@ impl BlobReader {
             return Ok(());
         }
         if self.since_failure >= FORGIVEN_AFTER {
-            self.failures = 0;
+            self.attempts = Attempts::default();
         }
         self.since_failure = 0;
-        self.failures += 1;
-        if !source.is_retryable() || self.failures >= self.connections.options.retries.attempts {
+        if !self.attempts.again(&self.connections.options.retries, &source) {
             return Err(self.failed(source));
         }
-        self.connections.wait(&self.endpoint, self.failures, &source);
+        self.connections.wait(&self.endpoint, self.attempts.failures(), &source);
         Ok(())
     }
 

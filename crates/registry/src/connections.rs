@@ -13,6 +13,8 @@ use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::options::ClientOptions;
 use crate::request::{Call, Requests};
+use crate::transport::incoming::Incoming;
+use crate::transport::retry::Attempts;
 
 /// Threads for connections. They only move bytes; hashing and compression happen elsewhere. With
 /// two, a slow TLS stream does not hold up the others.
@@ -45,8 +47,8 @@ impl Connections {
     }
 
     /// Returns the next bytes of a body, `None` at its end.
-    pub(crate) fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, RequestError> {
-        self.block_on(self.requests.transport.chunk(response))?
+    pub(crate) fn chunk(&self, incoming: &mut Incoming) -> Result<Option<Bytes>, RequestError> {
+        self.block_on(self.requests.transport.chunk(incoming))?
     }
 
     /// Makes a request and returns headers and body, which has at most `limit` bytes. A body that
@@ -56,21 +58,20 @@ impl Connections {
         call: &Call<'_>,
         limit: u64,
     ) -> Result<(HeaderMap, Bytes), RequestError> {
-        let mut failures = 0;
+        // The attempts at head and body count together.
+        let mut attempts = Attempts::default();
         loop {
-            let answer = self.block_on(async {
-                let response = self.requests.call(call).await?;
+            let (headers, body) = self.block_on(async {
+                let response = self.requests.call_counted(call, &mut attempts).await?;
                 let headers = response.headers().clone();
-                Ok((headers, self.requests.transport.body(response, limit).await?))
-            })?;
-            match answer {
-                Err(error @ (RequestError::Broken { .. } | RequestError::Stalled { .. }))
-                    if failures + 1 < self.options.retries.attempts =>
-                {
-                    failures += 1;
-                    self.wait(call.endpoint, failures, &error);
+                Ok((headers, self.requests.transport.body(response, limit).await))
+            })??;
+            match body {
+                Ok(body) => return Ok((headers, body)),
+                Err(error) if attempts.again(&self.options.retries, &error) => {
+                    self.wait(call.endpoint, attempts.failures(), &error);
                 }
-                answer => return answer,
+                Err(error) => return Err(error),
             }
         }
     }

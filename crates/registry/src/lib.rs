@@ -12,7 +12,7 @@
 //! | `connections` | connections for callers that block |
 //! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
 //! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
-//! | `transport` | one HTTP exchange, its bounds and its redirects |
+//! | `transport` | one HTTP exchange, its bounds of time and size, and its redirects |
 //! | `options` | [`ClientOptions`] |
 //! | `error`, `detail` | errors, and the explanations of servers |
 

@@ -87,12 +87,16 @@ impl Default for Retries {
     }
 }
 
-/// Times after which a silent server is given up, counted from its last sign of life.
+/// Times after which a server is given up that is silent, or says too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until a connection is made.
     pub connect: Duration,
-    /// Until the next bytes of an answer come, or the server takes the next bytes of a blob.
+    /// Until the head of an answer is here, from the connection on and over all redirects; then
+    /// again until a document is here. A server that sends one byte after the other gains no time.
+    pub head: Duration,
+    /// Until the next bytes of a file come, or the server takes the next bytes of a blob. In each
+    /// such time a KiB a second must come.
     pub stall: Duration,
     /// Until the answer comes after the last byte of a blob: registries hash the blob then.
     pub commit: Duration,
@@ -102,6 +106,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(20),
+            head: Duration::from_secs(60),
             stall: Duration::from_secs(60),
             commit: Duration::from_secs(600),
         }

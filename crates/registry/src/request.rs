@@ -1,6 +1,7 @@
 //! One request of the distribution API: authentication, redirects, and attempts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -9,11 +10,11 @@ use reqwest::{Method, Request, Response, Url};
 use crate::auth::token::{Authorizer, Scope, denied};
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::options::ClientOptions;
-use crate::transport::exchange::{Progress, Transport};
+use crate::options::{ClientOptions, Timeouts};
+use crate::transport::exchange::{Patience, Progress, Transport};
 use crate::transport::origin::{Origin, redact};
 use crate::transport::redirect::{MAX_REDIRECTS, location};
-use crate::transport::retry::Gate;
+use crate::transport::retry::{Attempts, Gate};
 
 /// A request.
 pub(crate) struct Call<'a> {
@@ -66,18 +67,25 @@ impl Requests {
 
     /// Makes a request until it succeeds, or another attempt would not help.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
-        let mut failures = 0;
+        self.call_counted(call, &mut Attempts::default()).await
+    }
+
+    /// As [`Requests::call`], after attempts that failed already.
+    pub(crate) async fn call_counted(
+        &self,
+        call: &Call<'_>,
+        attempts: &mut Attempts,
+    ) -> Result<Response, RequestError> {
         loop {
             let error = match self.attempt(call).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            failures += 1;
             let once = matches!(call.payload, Payload::Stream(_));
-            if once || !error.is_retryable() || failures >= self.options.retries.attempts {
+            if !attempts.again(&self.options.retries, &error) || once {
                 return Err(error);
             }
-            self.wait(call.endpoint, failures, &error).await;
+            self.wait(call.endpoint, attempts.failures(), &error).await;
         }
     }
 
@@ -101,13 +109,14 @@ impl Requests {
         if origin == *endpoint.origin() {
             authorization = self.authorizer.header(endpoint, call.scope).await?;
         }
+        let mut left = patience(call, &self.options.timeouts);
         let mut challenged = false;
         let mut redirects = 0;
         loop {
             // Credentials belong to the registry: no other origin gets them or may ask for them.
             let own = origin == *endpoint.origin();
             let header = authorization.as_ref().filter(|_| own);
-            let response = self.exchange(call, &url, header).await?;
+            let response = self.exchange(call, &url, header, &mut left).await?;
             let status = response.status().as_u16();
             match status {
                 200..=299 => return Ok(response),
@@ -149,6 +158,7 @@ impl Requests {
         call: &Call<'_>,
         url: &Url,
         authorization: Option<&HeaderValue>,
+        left: &mut Duration,
     ) -> Result<Response, RequestError> {
         let mut request = Request::new(call.method.clone(), url.clone());
         request.headers_mut().extend(call.headers.clone());
@@ -164,7 +174,11 @@ impl Requests {
                 progress = Some(upload.progress);
             }
         }
-        self.transport.send(request, progress.as_deref()).await
+        let patience = match &progress {
+            Some(progress) => Patience::While(progress),
+            None => Patience::Left(left),
+        };
+        self.transport.send(request, patience).await
     }
 
     /// Checks that `from`, the origin of `url`, may lead to `target`.
@@ -174,6 +188,15 @@ impl Requests {
             target: redact(target),
             reason,
         })
+    }
+}
+
+/// Returns the time for the heads of all answers to one attempt.
+fn patience(call: &Call<'_>, timeouts: &Timeouts) -> Duration {
+    // An empty PUT ends an upload: the registry hashes the blob.
+    match (&call.method, &call.payload) {
+        (&Method::PUT, Payload::Empty) => timeouts.commit,
+        _ => timeouts.head,
     }
 }
 

@@ -2,6 +2,7 @@
 //! waits between attempts.
 
 pub(crate) mod exchange;
+pub(crate) mod incoming;
 pub(crate) mod origin;
 pub(crate) mod redirect;
 pub(crate) mod retry;

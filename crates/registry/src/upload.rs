@@ -26,6 +26,7 @@ use crate::request::{Call, Payload, Upload};
 use crate::transport::exchange::Progress;
 use crate::transport::origin::redact;
 use crate::transport::redirect::location;
+use crate::transport::retry::Attempts;
 
 /// Bytes that are read at a time: with [`CHUNKS_AHEAD`] enough to keep a fast connection busy, and
 /// less than a MiB of memory for each upload.
@@ -100,7 +101,7 @@ impl Uploads<'_> {
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<(), UploadError> {
         let mut offset = 0;
-        let mut failures = 0;
+        let mut attempts = Attempts::default();
         loop {
             let url = match session.take() {
                 Some(url) => url,
@@ -111,15 +112,13 @@ impl Uploads<'_> {
                 Err(UploadError::Source(error)) => return Err(UploadError::Source(error)),
                 Err(UploadError::Request(error)) => error,
             };
-            failures += 1;
             // The registry has forgotten the upload, or counts its bytes differently: begin anew.
             let lost = matches!(error.status(), Some(404 | 416));
-            if !(lost || error.is_retryable())
-                || failures >= self.connections.options.retries.attempts
-            {
+            let helps = lost || error.is_retryable();
+            if !attempts.after(&self.connections.options.retries, &error, helps) {
                 return Err(UploadError::Request(error));
             }
-            self.connections.wait(self.endpoint, failures, &error);
+            self.connections.wait(self.endpoint, attempts.failures(), &error);
             let resumed = if lost { None } else { self.resume(&url) };
             (offset, session) = match resumed {
                 Some((offset, url)) if offset < blob.size => (offset, Some(url)),

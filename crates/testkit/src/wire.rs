@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +85,17 @@ pub struct Response {
     pub cut: Option<usize>,
     /// Sends the body again and again, without a length, until the client closes the connection.
     pub endless: bool,
+    /// Sends a part byte by byte.
+    pub drip: Option<Drip>,
+}
+
+/// The part of a response that is sent byte by byte, with a pause before each byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drip {
+    /// Status line and headers.
+    Head(Duration),
+    /// The body.
+    Body(Duration),
 }
 
 impl Response {
@@ -113,6 +125,13 @@ impl Response {
         self
     }
 
+    /// Sends a part of it byte by byte.
+    #[must_use]
+    pub fn drip(mut self, drip: Drip) -> Self {
+        self.drip = Some(drip);
+        self
+    }
+
     /// Writes the response. After an error the connection is of no use.
     pub fn write(&self, stream: &mut TcpStream, head: bool) -> io::Result<()> {
         let mut text = format!("HTTP/1.1 {} X\r\n", self.status);
@@ -124,7 +143,12 @@ impl Response {
             text.push_str(&format!("content-length: {}\r\n", self.body.len()));
         }
         text.push_str("\r\n");
-        stream.write_all(text.as_bytes())?;
+        let (slow_head, slow_body) = match self.drip {
+            Some(Drip::Head(pause)) => (Some(pause), None),
+            Some(Drip::Body(pause)) => (None, Some(pause)),
+            None => (None, None),
+        };
+        send(stream, text.as_bytes(), slow_head)?;
         if head {
             return stream.flush();
         }
@@ -134,11 +158,21 @@ impl Response {
             }
         }
         let end = self.cut.map_or(self.body.len(), |cut| cut.min(self.body.len()));
-        stream.write_all(&self.body[..end])?;
+        send(stream, &self.body[..end], slow_body)?;
         stream.flush()?;
         match self.cut {
             Some(_) => Err(io::ErrorKind::ConnectionAborted.into()),
             None => Ok(()),
         }
     }
+}
+
+/// Sends bytes, one by one if there is a pause to make before each.
+fn send(stream: &mut TcpStream, bytes: &[u8], pause: Option<Duration>) -> io::Result<()> {
+    let Some(pause) = pause else { return stream.write_all(bytes) };
+    for byte in bytes {
+        std::thread::sleep(pause);
+        stream.write_all(&[*byte])?;
+    }
+    Ok(())
 }

@@ -21,7 +21,7 @@ use crate::detail::Detail;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::options::ClientOptions;
-use crate::transport::exchange::Transport;
+use crate::transport::exchange::{Patience, Transport};
 use crate::transport::origin::{Origin, redact};
 
 /// Bytes of a token server's answer that are read.
@@ -214,7 +214,8 @@ impl Authorizer {
         let url = check_realm(endpoint, realm)?;
         let request = token_request(url.clone(), scope, service, credential);
         let asked = Instant::now();
-        let response = self.transport.send(request, None).await?;
+        let mut left = self.options.timeouts.head;
+        let response = self.transport.send(request, Patience::Left(&mut left)).await?;
         match response.status().as_u16() {
             200 => {}
             status @ (400 | 401 | 403) => {

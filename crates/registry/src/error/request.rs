@@ -19,11 +19,13 @@ pub enum RequestError {
         #[source]
         source: reqwest::Error,
     },
-    /// No byte came or went for some time.
-    #[error("no answer from {url} for {seconds} s")]
+    /// Nothing, or too little, came or went for some time.
+    #[error("{url} {what} in {seconds} s")]
     Stalled {
         /// The URL of the request, redacted.
         url: String,
+        /// The failing of the server, from the verb on.
+        what: &'static str,
         /// The time in seconds.
         seconds: u64,
     },

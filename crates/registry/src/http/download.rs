@@ -15,8 +15,11 @@ use crate::client::Client;
 use crate::connections::Connections;
 use crate::error::{DownloadError, RequestError};
 use crate::http::validators::Validators;
+use crate::transport::exchange::Patience;
+use crate::transport::incoming::Incoming;
 use crate::transport::origin::{Origin, redact};
 use crate::transport::redirect::{MAX_REDIRECTS, location};
+use crate::transport::retry::Attempts;
 
 /// The file to download.
 #[derive(Clone, Copy)]
@@ -57,17 +60,16 @@ impl Client {
         mut create: impl FnMut() -> io::Result<W>,
     ) -> Result<Option<Downloaded<W>>, DownloadError> {
         let retries = self.connections.options.retries;
-        let mut failures = 0;
+        let mut attempts = Attempts::default();
         loop {
             let source = match attempt(&self.connections, request, &mut create) {
                 Err(DownloadError::Request { source }) => source,
                 other => return other,
             };
-            failures += 1;
-            if !source.is_retryable() || failures >= retries.attempts {
+            if !attempts.again(&retries, &source) {
                 return Err(DownloadError::Request { source });
             }
-            std::thread::sleep(retries.delay(failures, source.retry_after()));
+            std::thread::sleep(retries.delay(attempts.failures(), source.retry_after()));
         }
     }
 }
@@ -93,7 +95,8 @@ fn attempt<W: Write>(
     let validators = Validators::of(response.url(), response.headers(), SystemTime::now());
     let write = |source| DownloadError::Write { source };
     let mut file = create().map_err(write)?;
-    while let Some(chunk) = connections.chunk(&mut response).map_err(failed)? {
+    let mut incoming = Incoming::from(response);
+    while let Some(chunk) = connections.chunk(&mut incoming).map_err(failed)? {
         file.write_all(&chunk).map_err(write)?;
     }
     file.flush().map_err(write)?;
@@ -110,6 +113,7 @@ async fn send(
     let mut url = Url::parse(request.url).map_err(|_| setup())?;
     let own = Origin::of(&url).ok_or_else(setup)?;
     let mut origin = own.clone();
+    let mut left = connections.options.timeouts.head;
     let mut redirects = 0;
     loop {
         let mut call = Request::new(Method::GET, url.clone());
@@ -122,7 +126,7 @@ async fn send(
             value.set_sensitive(true);
             call.headers_mut().insert(AUTHORIZATION, value);
         }
-        let response = transport.send(call, None).await?;
+        let response = transport.send(call, Patience::Left(&mut left)).await?;
         match response.status().as_u16() {
             304 if conditional => return Ok(response),
             206 => return Err(transport.refusal(response).await),

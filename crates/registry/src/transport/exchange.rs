@@ -17,6 +17,7 @@ use tracing::{Instrument as _, debug_span};
 use crate::detail::Detail;
 use crate::error::RequestError;
 use crate::options::{ClientOptions, Proxies};
+use crate::transport::incoming::Incoming;
 use crate::transport::origin::redact;
 use crate::transport::retry::retry_after;
 
@@ -33,6 +34,16 @@ pub(crate) struct Transport {
     plain: OnceLock<reqwest::Client>,
     /// For `https` URLs.
     tls: OnceLock<reqwest::Client>,
+}
+
+/// The time that an exchange may take until the head of the answer is here.
+#[derive(Debug)]
+pub(crate) enum Patience<'a> {
+    /// This time for connection, request and head together. The exchange takes from it what it
+    /// needs, so that all exchanges of a chain of redirects share it.
+    Left(&'a mut Duration),
+    /// As long as the body of the request moves on.
+    While(&'a Progress),
 }
 
 /// The progress of sending a body.
@@ -53,7 +64,7 @@ impl Transport {
     pub(crate) async fn send(
         &self,
         request: Request,
-        progress: Option<&Progress>,
+        patience: Patience<'_>,
     ) -> Result<Response, RequestError> {
         // The query is left out, since it may be signed, and so are headers.
         let url = request.url();
@@ -65,7 +76,7 @@ impl Transport {
             path = url.path(),
             status = Empty,
         );
-        let answer = self.exchange(request, progress).instrument(span.clone()).await;
+        let answer = self.exchange(request, patience).instrument(span.clone()).await;
         if let Ok(response) = &answer {
             span.record("status", response.status().as_u16());
         }
@@ -75,47 +86,83 @@ impl Transport {
     async fn exchange(
         &self,
         mut request: Request,
-        progress: Option<&Progress>,
+        patience: Patience<'_>,
     ) -> Result<Response, RequestError> {
         // A proxy that compresses would change the bytes that are hashed.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let url = request.url().clone();
         let client = self.client(url.scheme() == "https")?;
-        let answer = self.watch(client.execute(request), progress).await;
-        match answer {
-            None => Err(self.stalled(&url)),
-            Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(failure(&url, error)),
-        }
+        let answer = client.execute(request);
+        let answer = match patience {
+            Patience::While(progress) => self.watch(&url, answer, progress).await?,
+            Patience::Left(left) => {
+                let (given, begin) = (*left, Instant::now());
+                let answer = tokio::time::timeout(given, answer).await;
+                *left = given.saturating_sub(begin.elapsed());
+                let what = "sent no whole head of an answer";
+                answer.map_err(|_| stalled(&url, what, self.options.timeouts.head))?
+            }
+        };
+        answer.map_err(|error| failure(&url, error))
     }
 
     /// Returns the next bytes of a body, `None` at its end.
     pub(crate) async fn chunk(
         &self,
-        response: &mut Response,
+        incoming: &mut Incoming,
     ) -> Result<Option<Bytes>, RequestError> {
-        match tokio::time::timeout(self.options.timeouts.stall, response.chunk()).await {
-            Err(_) => Err(self.stalled(response.url())),
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(failure(response.url(), error)),
+        let window = self.options.timeouts.stall;
+        let Incoming { response, pace } = incoming;
+        loop {
+            let begin = Instant::now();
+            let left = pace.left(window);
+            let (waited, chunk) = match tokio::time::timeout(left, response.chunk()).await {
+                Ok(Err(error)) => return Err(failure(response.url(), error)),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(chunk))) => (begin.elapsed(), Some(chunk)),
+                Err(_) => (left, None),
+            };
+            let bytes = chunk.as_ref().map_or(0, Bytes::len) as u64;
+            if !pace.goes_on(waited, bytes, window) {
+                return Err(stalled(response.url(), "sent next to nothing of a file", window));
+            }
+            if chunk.is_some() {
+                return Ok(chunk);
+            }
         }
     }
 
     /// Returns the whole body, which has at most `limit` bytes.
-    pub(crate) async fn body(
+    pub(crate) async fn body(&self, response: Response, limit: u64) -> Result<Bytes, RequestError> {
+        self.body_within(response, limit, self.options.timeouts.head).await
+    }
+
+    async fn body_within(
         &self,
         mut response: Response,
         limit: u64,
+        time: Duration,
     ) -> Result<Bytes, RequestError> {
+        let url = response.url().clone();
+        let whole = self.whole_body(&mut response, limit);
+        match tokio::time::timeout(time, whole).await {
+            Ok(body) => body,
+            Err(_) => Err(stalled(&url, "sent no whole document", time)),
+        }
+    }
+
+    async fn whole_body(&self, response: &mut Response, limit: u64) -> Result<Bytes, RequestError> {
         let too_long =
             |response: &Response| RequestError::TooLong { url: redact(response.url()), limit };
         if response.content_length().is_some_and(|length| length > limit) {
-            return Err(too_long(&response));
+            return Err(too_long(response));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk(&mut response).await? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| failure(response.url(), error))?
+        {
             if (body.len() + chunk.len()) as u64 > limit {
-                return Err(too_long(&response));
+                return Err(too_long(response));
             }
             body.extend_from_slice(&chunk);
         }
@@ -133,34 +180,29 @@ impl Transport {
 
     /// Returns the server's explanation of a failure; empty if it cannot be read.
     pub(crate) async fn detail(&self, response: Response) -> Detail {
-        match self.body(response, MAX_ERROR).await {
+        // It is a courtesy: do not wait for it as for an answer.
+        match self.body_within(response, MAX_ERROR, self.options.timeouts.connect).await {
             Ok(body) => Detail::of_body(&body),
             // The status is the error to report, not the missing explanation.
             Err(_) => Detail::default(),
         }
     }
 
-    fn stalled(&self, url: &reqwest::Url) -> RequestError {
-        RequestError::Stalled { url: redact(url), seconds: self.options.timeouts.stall.as_secs() }
-    }
-
-    /// Waits for `answer` while there are signs of life; `None` once there are none.
+    /// Waits for `answer` while the body of the request moves on.
     async fn watch<T>(
         &self,
+        url: &reqwest::Url,
         answer: impl Future<Output = T>,
-        progress: Option<&Progress>,
-    ) -> Option<T> {
+        progress: &Progress,
+    ) -> Result<T, RequestError> {
         let timeouts = self.options.timeouts;
-        let Some(progress) = progress else {
-            return tokio::time::timeout(timeouts.stall + timeouts.connect, answer).await.ok();
-        };
         let tick = (timeouts.stall / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let mut answer = std::pin::pin!(answer);
         let mut seen = (0, false);
         let mut since = Instant::now();
         loop {
             tokio::select! {
-                answer = &mut answer => return Some(answer),
+                answer = &mut answer => return Ok(answer),
                 () = tokio::time::sleep(tick) => {}
             }
             let complete = progress.complete.load(Ordering::Relaxed);
@@ -169,9 +211,12 @@ impl Transport {
                 seen = now;
                 since = Instant::now();
             }
-            let patience = if complete { timeouts.commit } else { timeouts.stall };
+            let (patience, what) = match complete {
+                true => (timeouts.commit, "sent no whole answer to an upload"),
+                false => (timeouts.stall, "took nothing of an upload"),
+            };
             if since.elapsed() > patience {
-                return None;
+                return Err(stalled(url, what, patience));
             }
         }
     }
@@ -236,6 +281,10 @@ impl Transport {
         }
         Ok(roots)
     }
+}
+
+fn stalled(url: &reqwest::Url, what: &'static str, time: Duration) -> RequestError {
+    RequestError::Stalled { url: redact(url), what, seconds: time.as_secs() }
 }
 
 /// Converts an error of the HTTP library, whose text would show the whole URL.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use crate::error::RequestError;
 use crate::options::Retries;
 use crate::transport::origin::Origin;
 
@@ -21,6 +22,36 @@ impl Retries {
         let jitter = RandomState::new().hash_one(failures) % 512;
         let own = full / 2 + (full / 2).mul_f64(jitter as f64 / 511.0);
         own.max(asked.unwrap_or_default()).min(self.max_delay)
+    }
+}
+
+/// Times that a server may let one request wait to the end: the second shows whether it was a fault
+/// of the network. With more, a server that never finishes would hold a build for minutes.
+const MAX_STALLS: u32 = 2;
+
+/// The attempts at one request that failed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Attempts {
+    failures: u32,
+    stalls: u32,
+}
+
+impl Attempts {
+    /// Counts a failure, and returns whether another attempt may help.
+    pub(crate) fn again(&mut self, retries: &Retries, error: &RequestError) -> bool {
+        self.after(retries, error, error.is_retryable())
+    }
+
+    /// As [`Attempts::again`], where the caller knows whether another attempt may help.
+    pub(crate) fn after(&mut self, retries: &Retries, error: &RequestError, helps: bool) -> bool {
+        self.failures += 1;
+        self.stalls += u32::from(matches!(error, RequestError::Stalled { .. }));
+        helps && self.failures < retries.attempts && self.stalls < MAX_STALLS
+    }
+
+    /// Returns the number of failures.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
     }
 }
 

@@ -130,6 +130,7 @@ fn notices_silence() {
     let (registry, _, image, _) = base();
     let timeouts = Timeouts {
         connect: Duration::from_millis(100),
+        head: Duration::from_millis(200),
         stall: Duration::from_millis(100),
         commit: Duration::from_millis(100),
     };

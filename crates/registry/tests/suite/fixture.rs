@@ -20,6 +20,7 @@ pub fn options() -> ClientOptions {
         },
         timeouts: Timeouts {
             connect: Duration::from_secs(5),
+            head: Duration::from_secs(5),
             stall: Duration::from_secs(5),
             commit: Duration::from_secs(5),
         },

@@ -3,6 +3,7 @@
 
 mod auth;
 mod download;
+mod drip;
 mod faults;
 mod fixture;
 mod pull;
