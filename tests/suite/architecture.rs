@@ -8,6 +8,7 @@ mod reach;
 mod samples;
 mod sizes;
 mod source;
+mod threads;
 mod uses;
 mod workspace;
 

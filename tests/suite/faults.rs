@@ -203,6 +203,69 @@ fn a_process_that_cannot_be_started_is_said() {
     assert!(failed > 0, "the fault was not met");
 }
 
+/// Makes a context for whose build threads of all kinds start: several layers of some megabytes, an
+/// archive, copies between stages and RUN steps.
+fn everything() -> Place {
+    let place = files();
+    for number in 0..40 {
+        let folder = place.context().join(format!("many/{number}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("file"), [number]).unwrap();
+    }
+    tool(
+        "tar",
+        ["-cf", place.context().join("many.tar").to_str().unwrap(), "-C", "/etc", "passwd"],
+    );
+    place.dockerfile(
+        "FROM busybox AS first\nCOPY large many/ /from/\n\
+         FROM busybox\nCOPY . /all/\nCOPY --from=first /from /to/\nADD many.tar /archive/\n\
+         RUN head -c 3000000 /dev/zero > /zeros\nRUN ls /to > /list\n",
+    );
+    place
+}
+
+#[test]
+fn threads_that_cannot_be_started_are_done_without_or_said() {
+    needs!(Run, Tool("strace"));
+    let registry = Registry::start();
+    let name = format!("{}/app:1", registry.host());
+    let mut statuses = Vec::new();
+    // A single thread or process of each thread that starts some, and all from one on.
+    for which in ["1", "2", "3", "5", "8", "13", "21", "34", "2+", "4+", "7+", "10+"] {
+        let place = everything();
+        let args = place.build_args(&[&SAME[..], &["-t", &name, "--push"]].concat());
+        let fault = format!("clone,clone3:error=EAGAIN:when={which}");
+        let begin = Instant::now();
+        let finished = injected(&place, &fault, &args);
+        assert!(begin.elapsed() < Duration::from_secs(90), "{which}: it waits for something");
+        finished.copes();
+        if finished.status != 0 {
+            assert_eq!(finished.status, 5, "{which}: {}", finished.stderr);
+            finished.says(&["hint: ", "limit"]);
+        }
+        statuses.push(finished.status);
+    }
+    assert!(statuses.contains(&0) && statuses.contains(&5), "{statuses:?}");
+}
+
+#[test]
+fn a_user_who_may_start_few_processes_gets_a_build_or_a_reason() {
+    needs!(Run);
+    for number in [6, 9, 12, 16, 20] {
+        let place = Place::new(User::Single);
+        place.dockerfile("FROM busybox\nCOPY . /all/\nRUN echo a > /a\n");
+        let mut command = place.command("timeout");
+        command.args(["90", "prlimit", &format!("--nproc={number}")]);
+        command.arg(place.path().join("xbuild")).args(place.build_args(&SAME));
+        let finished = Finished::run_within(&mut command);
+        // The command of a step may be the one that finds no room.
+        let said = finished.stderr.contains("hint: ");
+        assert!([0, 3, 5].contains(&finished.status), "{number}: {}", finished.stderr);
+        assert!(finished.status == 0 || said, "{number}: {}", finished.stderr);
+        finished.does_not_say("panicked");
+    }
+}
+
 #[test]
 fn a_prune_that_is_killed_is_ended_by_the_next() {
     needs!(Run, Tool("strace"));

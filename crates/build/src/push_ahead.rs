@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use tracing::Span;
-use xbuild_model::{Descriptor, Reference};
+use xbuild_model::{Descriptor, Reference, thread};
 use xbuild_registry::Client;
 use xbuild_store::GrowingBlob;
 
@@ -63,7 +63,7 @@ impl PushAhead {
         let start = |_| {
             let (shared, span) = (Arc::clone(&shared), Span::current());
             let work = move || span.in_scope(|| shared.work());
-            thread::Builder::new().name("push-ahead".to_owned()).spawn(work).ok()
+            thread::start("push-ahead", work).ok()
         };
         // Without a thread nothing is sent ahead.
         let threads = (0..AT_ONCE).map_while(start).collect();

@@ -1,11 +1,12 @@
 //! Progress: the events of a build, shown to people.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use xbuild_build::events::{Event, Events};
+use xbuild_model::thread;
 use xbuild_plan::{Graph, VertexId};
 use xbuild_solve::Event as StepEvent;
 
@@ -16,10 +17,14 @@ use crate::report::printable;
 /// How many of its last lines a failed step shows.
 const TAIL: usize = 20;
 
+/// The time between two states of a spinner.
+const TICK: Duration = Duration::from_millis(120);
+
 /// Shows the events of a build on a console.
 pub(crate) struct Progress {
     console: Arc<Console>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    ticker: Once,
 }
 
 #[derive(Default)]
@@ -36,7 +41,7 @@ struct State {
 impl Progress {
     /// Returns a progress that shows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
-        Self { console, state: Mutex::default() }
+        Self { console, state: Arc::default(), ticker: Once::new() }
     }
 
     /// Returns the last lines of the step with that label, for its error; none in plain style,
@@ -60,10 +65,27 @@ impl Progress {
         state.note(id, event);
         match self.console.style() {
             Style::Plain => self.console.line(state.plain(id, event)),
-            Style::Bars(screen) => state.bars(screen, id, event),
+            Style::Bars(screen) => {
+                state.bars(screen, id, event);
+                self.ticker.call_once(|| tick(&self.state));
+            }
             Style::Quiet => {}
         }
     }
+}
+
+/// Turns the spinners and the clocks of the bars until the progress is dropped. Without a thread
+/// they change when something happens.
+fn tick(state: &Arc<Mutex<State>>) {
+    let state = Arc::downgrade(state);
+    let turn = move || {
+        while let Some(state) = state.upgrade() {
+            state.lock().unwrap_or_else(PoisonError::into_inner).tick();
+            drop(state);
+            std::thread::sleep(TICK);
+        }
+    };
+    let _ = thread::start("ticker", turn);
 }
 
 impl Events for Progress {
@@ -104,6 +126,10 @@ impl State {
         }
     }
 
+    fn tick(&self) {
+        self.bars.values().for_each(ProgressBar::tick);
+    }
+
     fn label(&self, id: VertexId) -> &str {
         self.labels.get(id.0).map_or("", String::as_str)
     }
@@ -140,7 +166,6 @@ impl State {
                 bar.set_prefix(self.label(id).to_owned());
                 // Shown until the command writes a line.
                 bar.set_message(reasons::text(reasons));
-                bar.enable_steady_tick(Duration::from_millis(120));
                 self.bars.insert(id, bar);
                 return;
             }

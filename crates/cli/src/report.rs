@@ -8,7 +8,7 @@ use std::path::Path;
 use xbuild_build::error::{ErrorKind, Fault};
 use xbuild_build::events::Warning;
 use xbuild_dockerfile::Diagnostic;
-use xbuild_model::FailureKind;
+use xbuild_model::{FailureKind, machine_fault};
 use xbuild_plan::Span;
 
 /// Whose business a problem is; decides the exit status.
@@ -69,14 +69,19 @@ impl Problem {
     }
 
     fn fault(error: &dyn Fault, lines: &[&str]) -> Self {
-        let kind = match error.kind() {
-            ErrorKind::Request => ProblemKind::CommandLine,
-            ErrorKind::Stage(kind) => ProblemKind::Failure(kind),
+        // A fault of the machine is told as such, whatever it interrupted.
+        let fault = machine_fault(error);
+        let kind = match (fault, error.kind()) {
+            (Some(fault), _) => ProblemKind::Failure(fault.kind),
+            (None, ErrorKind::Request) => ProblemKind::CommandLine,
+            (None, ErrorKind::Stage(kind)) => ProblemKind::Failure(kind),
         };
         let mut problem = Self::new(kind, error.to_string());
         problem.0.causes = causes(error.source());
+        // Some messages say their cause themselves.
+        problem.0.causes.retain(|cause| !problem.0.message.ends_with(cause.as_str()));
         problem.0.place = error.span().map(|span| (span.clone(), excerpt(lines, span)));
-        problem.0.hint = error.hint();
+        problem.0.hint = fault.map(|fault| fault.hint.to_owned()).or_else(|| error.hint());
         problem
     }
 

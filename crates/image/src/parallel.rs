@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::Span;
+use xbuild_model::thread;
 
 /// Does `work` on each item, on up to `jobs` items at once, and returns the first error. No item is
 /// begun after an error.
@@ -23,12 +24,7 @@ pub fn for_each<T: Sync, E: Send>(
         }
     };
     let span = Span::current();
-    std::thread::scope(|threads| {
-        for _ in 1..jobs.clamp(1, items.len().max(1)) {
-            threads.spawn(|| span.in_scope(run));
-        }
-        run();
-    });
+    thread::share("blobs", jobs.min(items.len()), || span.in_scope(run));
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 

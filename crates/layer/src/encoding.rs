@@ -4,11 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 
 use xbuild_model::manifest::Compression;
-use zstd::stream::raw::CParameter;
-use zstd::stream::write::Encoder as ZstdWriter;
 
 use crate::gzip::{self, GzipWriter};
-use crate::parallel;
+use crate::zstd_write::ZstdWriter;
 
 /// The default zstd level, which is that of the zstd tools. **Changing it changes the digests of
 /// zstd layers.**
@@ -19,20 +17,6 @@ const PASSING_LEVEL: u32 = 1;
 
 /// The highest zstd level.
 const MAX_ZSTD_LEVEL: u32 = 22;
-
-/// The first zstd level whose default window is larger than [`WINDOW_LOG`].
-const LARGE_WINDOWS: u32 = 20;
-
-/// The largest window, as a power of two. RFC 8878 asks every decoder to support it. It also bounds
-/// the memory of each of our threads.
-const WINDOW_LOG: u32 = 23;
-
-/// Bytes that one zstd thread compresses at a time. **Changing it changes the digests of zstd
-/// layers.**
-const ZSTD_JOB: u32 = 8 << 20;
-
-/// The most threads of one zstd writer: bounds memory.
-const MAX_THREADS: u32 = 8;
 
 /// How a layer's blob is compressed. Equal layers in equal encodings are equal blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +80,7 @@ pub struct Encoder<W: Write>(Writer<W>);
 enum Writer<W: Write> {
     None(W),
     Gzip(GzipWriter<W>),
-    Zstd(ZstdWriter<'static, W>),
+    Zstd(ZstdWriter<W>),
 }
 
 impl<W: Write> Encoder<W> {
@@ -105,11 +89,7 @@ impl<W: Write> Encoder<W> {
         Ok(Self(match encoding.compression {
             Compression::None => Writer::None(output),
             Compression::Gzip => Writer::Gzip(GzipWriter::new(output, encoding.level)),
-            Compression::Zstd => {
-                let threads =
-                    u32::try_from(parallel::cores()).unwrap_or(MAX_THREADS).min(MAX_THREADS);
-                Writer::Zstd(zstd_writer(output, encoding.level, threads)?)
-            }
+            Compression::Zstd => Writer::Zstd(ZstdWriter::new(output, encoding.level)?),
         }))
     }
 
@@ -149,25 +129,6 @@ impl<W: Write> Write for Encoder<W> {
     }
 }
 
-/// Returns a writer of one frame. The library cuts the input into the same jobs for one thread and
-/// for many, but not for none, so there is always at least one.
-fn zstd_writer<W: Write>(
-    output: W,
-    level: u32,
-    threads: u32,
-) -> io::Result<ZstdWriter<'static, W>> {
-    let mut writer = ZstdWriter::new(output, i32::try_from(level).unwrap_or_default())?;
-    if level >= LARGE_WINDOWS {
-        writer.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-        // By default, the tables would be sized for the large window: 700 MB for each thread.
-        writer.set_parameter(CParameter::ChainLog(WINDOW_LOG + 1))?;
-        writer.set_parameter(CParameter::HashLog(WINDOW_LOG - 1))?;
-    }
-    writer.set_parameter(CParameter::NbWorkers(threads.max(1)))?;
-    writer.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
-    Ok(writer)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -202,20 +163,6 @@ mod tests {
                 is_smaller,
                 !matches!((compression, level), (_, Some(0)) | (Compression::None, _))
             );
-        }
-    }
-
-    #[test]
-    fn zstd_does_not_depend_on_threads_or_pieces() {
-        let bytes = sample(18 << 20);
-        let encode = |level, threads, piece| {
-            let mut writer = zstd_writer(Vec::new(), level, threads).unwrap();
-            bytes.chunks(piece).for_each(|piece| writer.write_all(piece).unwrap());
-            writer.finish().unwrap()
-        };
-        let expected = encode(1, 1, 256 << 10);
-        for (threads, piece) in [(0, 100_000), (3, 77_777), (8, bytes.len())] {
-            assert!(encode(1, threads, piece) == expected, "{threads} {piece}");
         }
     }
 

@@ -14,7 +14,8 @@ use std::io::{self, Write};
 use std::mem;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+
+use xbuild_model::thread;
 
 use crate::parallel;
 
@@ -45,6 +46,13 @@ pub struct GzipWriter<W> {
 struct Job {
     block: Vec<u8>,
     reply: Sender<io::Result<Vec<u8>>>,
+}
+
+impl Job {
+    fn perform(self, members: &mut Members) {
+        // If writing has failed, nobody waits for the reply.
+        let _ = self.reply.send(members.make(&self.block));
+    }
 }
 
 impl<W: Write> GzipWriter<W> {
@@ -128,11 +136,16 @@ impl Pool {
         Self { level, threads, started: 0, jobs, queue: Arc::new(Mutex::new(queue)) }
     }
 
+    /// Has a thread do the job. Without any thread it is done here.
     fn send(&mut self, job: Job) -> io::Result<()> {
         if self.started < self.threads {
             let (queue, level) = (Arc::clone(&self.queue), self.level);
-            thread::Builder::new().name("gzip".to_owned()).spawn(move || work(&queue, level))?;
-            self.started += 1;
+            let started = thread::start("gzip", move || work(&queue, level));
+            self.started += usize::from(started.is_ok());
+        }
+        if self.started == 0 {
+            job.perform(&mut Members::new(self.level));
+            return Ok(());
         }
         self.jobs.send(job).map_err(|_| io::Error::other("compression died"))
     }
@@ -142,9 +155,8 @@ fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
     let mut members = Members::new(level);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { block, reply }) = job else { return };
-        // If writing has failed, nobody waits for the reply.
-        let _ = reply.send(members.make(&block));
+        let Ok(job) = job else { return };
+        job.perform(&mut members);
     }
 }
 

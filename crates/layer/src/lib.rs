@@ -22,6 +22,7 @@ mod tar_read;
 mod tar_write;
 mod tree;
 pub mod whiteout;
+mod zstd_write;
 
 pub use encoding::{Encoder, Encoding};
 pub use entry::{Change, ContentHash, Entry, Kind, Meta, Mtime};

@@ -3,15 +3,15 @@
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
 
 use tracing::Span;
+use xbuild_model::thread;
 
 /// Returns how many threads can compute at the same time. The answer is kept, since it takes a
 /// dozen system calls.
 pub fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// Calls `work` with each item, up to `at_once` at the same time, and returns the results in the
@@ -31,21 +31,17 @@ pub fn each<T: Send, R: Send, E: Send>(
     let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<Result<R, E>>>>());
     let failed = AtomicBool::new(false);
     let span = Span::current();
-    thread::scope(|scope| {
-        for _ in 0..at_once.min(count) {
-            scope.spawn(|| {
-                let _entered = span.enter();
-                while !failed.load(Ordering::Relaxed) {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((position, item)) = next else { break };
-                    let result = work(item);
-                    if result.is_err() {
-                        failed.store(true, Ordering::Relaxed);
-                    }
-                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                    results[position] = Some(result);
-                }
-            });
+    thread::share("items", at_once.min(count), || {
+        let _entered = span.enter();
+        while !failed.load(Ordering::Relaxed) {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((position, item)) = next else { break };
+            let result = work(item);
+            if result.is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results[position] = Some(result);
         }
     });
     // Results are missing only if another item failed.

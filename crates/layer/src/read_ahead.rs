@@ -2,9 +2,10 @@
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 
 use tracing::Span;
+use xbuild_model::thread;
 
 /// Bytes of a chunk. It is much larger than a decoder's window, which each call copies.
 const CHUNK: usize = 256 << 10;
@@ -13,7 +14,7 @@ const CHUNK: usize = 256 << 10;
 const QUEUE: usize = 6;
 
 /// Gives `work` the bytes of `input`, which a thread of its own reads. An input that fits in a
-/// chunk needs no thread.
+/// chunk needs no thread; where there is no thread to be had, `work` reads the input itself.
 pub(crate) fn read_ahead<T>(
     mut input: impl Read + Send,
     work: impl FnOnce(&mut dyn Read) -> T,
@@ -26,9 +27,23 @@ pub(crate) fn read_ahead<T>(
     let (chunks, queue) = mpsc::sync_channel(QUEUE);
     let (used, spare) = mpsc::channel();
     let span = Span::current();
-    thread::scope(|scope| {
-        scope.spawn(move || span.in_scope(|| fill(input, &chunks, &spare)));
-        work(&mut Ahead { current: first, position: 0, queue, used })
+    // The thread takes it; if there is none, it is still here.
+    let input = Mutex::new(Some(input));
+    let fill = || {
+        let (chunks, spare) = (chunks, spare);
+        if let Some(input) = input.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            span.in_scope(|| fill(input, &chunks, &spare));
+        }
+    };
+    std::thread::scope(|scope| {
+        if thread::start_in(scope, "read-ahead", fill).is_ok() {
+            return work(&mut Ahead { current: first, position: 0, queue, used });
+        }
+        let first = &first.bytes[..first.length];
+        match input.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(rest) => work(&mut first.chain(rest)),
+            None => work(&mut &*first),
+        }
     })
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::thread::ThreadError;
+
 /// Who can do something about a failure. The kind decides the exit code and the tone of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
@@ -33,12 +35,11 @@ pub struct StepFailure {
 }
 
 impl StepFailure {
-    /// Wraps the error of a stage. A full or broken disk is [`FailureKind::Internal`] and has a hint,
-    /// whichever stage met it.
+    /// Wraps the error of a stage. A [`MachineFault`] is told as such, whichever stage met it.
     pub fn new(kind: FailureKind, cause: impl Error + Send + Sync + 'static) -> Self {
-        let hint = storage_fault(&cause);
-        let kind = if hint.is_some() { FailureKind::Internal } else { kind };
-        Self { kind, cause: Arc::new(cause), hint: hint.map(Arc::from) }
+        let fault = machine_fault(&cause);
+        let kind = fault.map_or(kind, |fault| fault.kind);
+        Self { kind, cause: Arc::new(cause), hint: fault.map(|fault| Arc::from(fault.hint)) }
     }
 
     /// Adds advice for the user.
@@ -95,13 +96,13 @@ pub struct TaskFailure {
 }
 
 impl TaskFailure {
-    /// Puts an error of that kind in words; a full or broken disk is told as in [`StepFailure::new`].
+    /// Puts an error of that kind in words; a [`MachineFault`] is told as in [`StepFailure::new`].
     pub fn new(kind: FailureKind, error: &(dyn Error + 'static)) -> Self {
         let words: Vec<String> = chain(error).iter().map(ToString::to_string).collect();
         let message = words.join(": ");
-        let hint = storage_fault(error);
-        let kind = if hint.is_some() { FailureKind::Internal } else { kind };
-        Self { kind, message, hint: hint.map(str::to_owned) }
+        let fault = machine_fault(error);
+        let kind = fault.map_or(kind, |fault| fault.kind);
+        Self { kind, message, hint: fault.map(|fault| fault.hint.to_owned()) }
     }
 }
 
@@ -111,11 +112,29 @@ impl From<String> for TaskFailure {
     }
 }
 
-/// Returns advice if an error, or one of its causes, is the system's word that a disk is full or
-/// broken.
-pub fn storage_fault(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let errno = |error: &&(dyn Error + 'static)| error.downcast_ref::<io::Error>()?.raw_os_error();
-    chain(error).iter().filter_map(errno).find_map(storage_fault_of)
+/// A fault of the machine that any stage can meet: a disk that is full or broken, a limit of this
+/// user or container that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineFault {
+    /// Who can do something about it: [`FailureKind::Internal`] for disks,
+    /// [`FailureKind::Environment`] for limits.
+    pub kind: FailureKind,
+    /// Advice for the user.
+    pub hint: &'static str,
+}
+
+/// Returns the fault of the machine that an error, or one of its causes, is the system's word for.
+pub fn machine_fault(error: &(dyn Error + 'static)) -> Option<MachineFault> {
+    chain(error).into_iter().find_map(|error| {
+        let error = match error.downcast_ref::<io::Error>() {
+            Some(error) => match error.get_ref() {
+                Some(wrapped) => wrapped as &(dyn Error + 'static),
+                None => return error.raw_os_error().and_then(machine_fault_of),
+            },
+            None => error,
+        };
+        error.is::<ThreadError>().then_some(MachineFault::NO_MORE_PROCESSES)
+    })
 }
 
 /// Returns an error and its causes.
@@ -129,23 +148,52 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
     list
 }
 
-/// Returns advice if an error number says that a disk is full or broken.
+impl MachineFault {
+    const NO_MORE_PROCESSES: Self = Self {
+        kind: FailureKind::Environment,
+        hint: "no more processes or threads may be started: raise `ulimit -u`, or the pids limit \
+               of the container or service, or end other programs of this user",
+    };
+
+    const fn disk(hint: &'static str) -> Self {
+        Self { kind: FailureKind::Internal, hint }
+    }
+}
+
+/// Returns the fault of the machine that an error number stands for.
 ///
-/// **Source** — `errno(3)`.
-pub fn storage_fault_of(errno: i32) -> Option<&'static str> {
+/// **Source** — `errno(3)`; `fork(2)` for EAGAIN.
+pub fn machine_fault_of(errno: i32) -> Option<MachineFault> {
     const EIO: i32 = 5;
+    const EAGAIN: i32 = 11;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
     match io::Error::from_raw_os_error(errno).kind() {
-        io::ErrorKind::StorageFull => Some(
+        io::ErrorKind::StorageFull => Some(MachineFault::disk(
             "the disk is full: make room on it; `xbuild prune` removes what the store has cached",
-        ),
-        io::ErrorKind::QuotaExceeded => Some(
+        )),
+        io::ErrorKind::QuotaExceeded => Some(MachineFault::disk(
             "the disk quota is used up: raise it or make room; `xbuild prune` removes what the \
              store has cached",
-        ),
-        _ if errno == EIO => {
-            Some("the disk cannot be read or written: the kernel's log says what is wrong with it")
-        }
-        _ => None,
+        )),
+        _ => match errno {
+            EIO => Some(MachineFault::disk(
+                "the disk cannot be read or written: the kernel's log says what is wrong with it",
+            )),
+            // Files, pipes and sockets that would block are waited for, so it is a fork's answer.
+            EAGAIN => Some(MachineFault::NO_MORE_PROCESSES),
+            EMFILE => Some(MachineFault {
+                kind: FailureKind::Environment,
+                hint: "no more files may be open at once: raise the hard limit (`ulimit -Hn`), or \
+                       build with fewer --jobs",
+            }),
+            ENFILE => Some(MachineFault {
+                kind: FailureKind::Environment,
+                hint: "the machine has too many open files: raise the sysctl fs.file-max, or end \
+                       other programs",
+            }),
+            _ => None,
+        },
     }
 }
 
@@ -158,18 +206,43 @@ mod tests {
     struct Outer(#[source] io::Error);
 
     #[test]
-    fn a_full_or_broken_disk_is_told_whoever_met_it() {
-        for (errno, word) in [(28, "full"), (122, "quota"), (5, "kernel's log")] {
+    fn a_fault_of_the_machine_is_told_whoever_met_it() {
+        const DISK: FailureKind = FailureKind::Internal;
+        const LIMIT: FailureKind = FailureKind::Environment;
+        for (errno, kind, word) in [
+            (28, DISK, "full"),
+            (122, DISK, "quota"),
+            (5, DISK, "kernel's log"),
+            (11, LIMIT, "ulimit -u"),
+            (24, LIMIT, "ulimit -Hn"),
+            (23, LIMIT, "fs.file-max"),
+        ] {
             let error = || Outer(io::Error::from_raw_os_error(errno));
             let failure = StepFailure::new(FailureKind::Remote, error());
-            assert_eq!(failure.kind(), FailureKind::Internal);
+            assert_eq!(failure.kind(), kind);
             assert!(failure.hint().unwrap().contains(word), "{errno}");
             let failure = TaskFailure::new(FailureKind::User, &error());
-            assert_eq!(failure.kind, FailureKind::Internal);
+            assert_eq!(failure.kind, kind);
             assert!(failure.message.starts_with("cannot write: "), "{failure}");
             assert!(failure.hint.unwrap().contains(word), "{errno}");
         }
         let denied = StepFailure::new(FailureKind::User, Outer(io::Error::from_raw_os_error(13)));
         assert_eq!((denied.kind(), denied.hint()), (FailureKind::User, None));
+    }
+
+    #[test]
+    fn a_refused_thread_is_a_limit_also_within_other_errors() {
+        let refused = || ThreadError { name: "test", source: io::Error::from_raw_os_error(12) };
+        let outer = Outer(refused().into());
+        let words = chain(&outer).iter().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        assert!(words.starts_with("cannot write: cannot start a thread (test): "), "{words}");
+        for error in [
+            StepFailure::new(FailureKind::User, outer),
+            StepFailure::new(FailureKind::User, refused()),
+        ] {
+            assert_eq!(error.kind(), FailureKind::Environment);
+            assert!(error.hint().unwrap().contains("ulimit -u"));
+        }
+        assert_eq!(machine_fault(&io::Error::other("words")), None);
     }
 }

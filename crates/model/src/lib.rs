@@ -1,7 +1,8 @@
 //! The vocabulary of xbuild: digests, platforms, references, image documents, and the seams
 //! between the stages of the pipeline.
 //!
-//! Everything here is a plain value or a trait; nothing does I/O. Sources: OCI image-spec 1.1,
+//! Everything here is a plain value or a trait, and nothing does I/O; [`thread`] alone asks the
+//! system for something. Sources: OCI image-spec 1.1,
 //! OCI distribution-spec 1.1, and containerd's platform normalisation rules.
 
 pub mod device;
@@ -23,9 +24,12 @@ pub mod rootfs;
 pub mod run;
 pub mod seam;
 pub mod step;
+pub mod thread;
 
 pub use digest::{Chain, DiffId, Digest, DigestError};
-pub use failure::{FailureKind, StepFailure, TaskFailure, storage_fault, storage_fault_of};
+pub use failure::{
+    FailureKind, MachineFault, StepFailure, TaskFailure, machine_fault, machine_fault_of,
+};
 pub use image::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use manifest::{Descriptor, Index, Manifest};
 pub use mode_change::{ModeChange, ModeError};

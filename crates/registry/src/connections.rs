@@ -1,13 +1,20 @@
 //! Connections for callers that block: a small runtime of their own, started with the first
 //! request.
+//!
+//! A request is polled by the thread that makes it, and may block that thread. The connections
+//! below are driven by one thread of their own, which only moves bytes; hashing and compression
+//! happen elsewhere. If the kernel refuses that thread, whoever waits for an answer drives them.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use xbuild_model::thread;
 
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
@@ -16,16 +23,12 @@ use crate::request::{Call, Requests};
 use crate::transport::incoming::Incoming;
 use crate::transport::retry::Attempts;
 
-/// Threads for connections. They only move bytes; hashing and compression happen elsewhere. With
-/// two, a slow TLS stream does not hold up the others.
-const WORKERS: usize = 2;
-
 /// Requests, and the runtime that they are made on.
 #[derive(Debug)]
 pub(crate) struct Connections {
     pub(crate) options: Arc<ClientOptions>,
     pub(crate) requests: Requests,
-    runtime: OnceLock<Runtime>,
+    runtime: OnceLock<Driven>,
 }
 
 impl Connections {
@@ -77,24 +80,29 @@ impl Connections {
     }
 
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime.block_on(future));
+        if let Some(driven) = self.runtime.get() {
+            return Ok(driven.runtime.block_on(future));
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name("xbuild-net")
-            .enable_all()
-            .build()
-            .map_err(|_| RequestError::Setup { what: "threads" })?;
-        Ok(self.runtime.get_or_init(|| runtime).block_on(future))
+        let driven = Driven::new().map_err(|source| RequestError::Runtime { source })?;
+        Ok(self.runtime.get_or_init(|| driven).runtime.block_on(future))
     }
 }
 
-impl Drop for Connections {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Do not wait for idle connections or for a name that is still being looked up.
-            runtime.shutdown_background();
-        }
+/// A runtime, and the thread that drives it until this is dropped.
+#[derive(Debug)]
+struct Driven {
+    runtime: Arc<Runtime>,
+    /// Dropped, it ends the thread.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Driven {
+    fn new() -> io::Result<Self> {
+        let runtime = Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
+        let (alive, end) = oneshot::channel();
+        let driven = Arc::clone(&runtime);
+        // Without the thread, connections move while somebody waits for an answer.
+        let _ = thread::start("xbuild-net", move || drop(driven.block_on(end)));
+        Ok(Self { runtime, _alive: alive })
     }
 }

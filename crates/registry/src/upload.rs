@@ -16,7 +16,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, 
 use reqwest::{Method, Response, Url};
 use tokio::sync::mpsc;
 use tracing::Span;
-use xbuild_model::{Descriptor, Digest};
+use xbuild_model::{Descriptor, Digest, thread};
 
 use crate::auth::token::Scope;
 use crate::connections::Connections;
@@ -263,15 +263,22 @@ fn feed<'scope, 'env>(
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let progress = Arc::new(Progress::default());
     let span = Span::current();
-    threads.spawn(move || {
+    // Either makes the request fail; the error that is kept is the one to report.
+    let keep = move |error: io::Error| {
+        *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        io::Error::from(io::ErrorKind::Other)
+    };
+    let broken = sender.clone();
+    let started = thread::start_in(threads, "upload", move || {
         // Bytes that are elsewhere are requested on this thread.
         let _span = span.entered();
         if let Err(error) = pump(open, offset, length, sent, &sender) {
-            *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            // This makes the request fail; the error above is the one to report.
-            let _ = sender.blocking_send(Err(io::ErrorKind::Other.into()));
+            let _ = sender.blocking_send(Err(keep(error)));
         }
     });
+    if let Err(error) = started {
+        let _ = broken.try_send(Err(keep(error.into())));
+    }
     let body = FedBody { receiver, remaining: length, progress: Arc::clone(&progress) };
     Upload { body: reqwest::Body::wrap(body), progress }
 }

@@ -7,11 +7,11 @@ use std::mem;
 use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 use xbuild_layer::{Encoder, Encoding, LayerError, LayerIndex};
-use xbuild_model::{Descriptor, DiffId, Digest};
+use xbuild_model::{Descriptor, DiffId, Digest, thread};
 use xbuild_store::{BlobWriter, GrowingBlob, Store};
 
 use crate::EngineError;
@@ -295,15 +295,13 @@ struct Consumer<T> {
 
 impl<T: Send + 'static> Consumer<T> {
     fn start(
-        name: &str,
+        name: &'static str,
         consume: impl FnOnce(Chunks) -> Result<T, LayerError> + Send + 'static,
     ) -> Result<Self, LayerError> {
         let (chunks, queue) = mpsc::sync_channel(QUEUE);
         let chunks_read = Chunks { queue, current: Arc::default(), position: 0 };
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || consume(chunks_read))
-            .map_err(|source| LayerError::Write { source })?;
+        let thread = thread::start(name, move || consume(chunks_read))
+            .map_err(|error| LayerError::Write { source: error.into() })?;
         Ok(Self { chunks, thread })
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use xbuild_model::StepFailure;
+use xbuild_model::{StepFailure, thread};
 use xbuild_plan::{Graph, Vertex, VertexId};
 
 use crate::error::SolveError;
@@ -36,17 +36,13 @@ pub fn solve(
     let memory = Memory::new(graph, stages.last_runs, &options.project);
     let lookup = Lookup { stages, options };
     let spans = Spans::new(graph);
-    std::thread::scope(|scope| {
-        for _ in 0..options.jobs.get().min(graph.vertices.len()) {
-            scope.spawn(|| {
-                let _release = ReleaseOnPanic(&schedule);
-                while let Some(id) = schedule.take() {
-                    let vertex = graph.vertex(id);
-                    let step = Step { vertex, id, lookup, events, memory: &memory };
-                    let perform = || step.perform(|input| schedule.result(input));
-                    schedule.put(id, spans.within(vertex, perform));
-                }
-            });
+    thread::share("step", options.jobs.get().min(graph.vertices.len()), || {
+        let _release = ReleaseOnPanic(&schedule);
+        while let Some(id) = schedule.take() {
+            let vertex = graph.vertex(id);
+            let step = Step { vertex, id, lookup, events, memory: &memory };
+            let perform = || step.perform(|input| schedule.result(input));
+            schedule.put(id, spans.within(vertex, perform));
         }
     });
     let state = schedule.state.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
+use xbuild_model::thread;
 
 use crate::error::FetchError;
 use crate::login;
@@ -126,7 +127,15 @@ impl<'a> Git<'a> {
             .map_err(failed)?;
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
-        let said = std::thread::spawn(move || last(stderr));
+        let said = match thread::start("git-stderr", move || last(stderr)) {
+            Ok(said) => said,
+            Err(error) => {
+                // It may have ended by itself.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(failed(error.into()));
+            }
+        };
         let mut output = Vec::new();
         let read = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output);
         if read.is_err() || output.len() as u64 > MAX_OUTPUT {

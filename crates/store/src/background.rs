@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use tracing::Span;
+use xbuild_model::thread;
 
 /// Does jobs one after the other, on a thread that starts with the first job. Dropping it waits for
 /// the remaining jobs.
@@ -60,7 +61,7 @@ impl<J: Send + 'static> Background<J> {
         let work = move || {
             queue.into_iter().for_each(|(span, job)| span.in_scope(|| perform(job)));
         };
-        let thread = thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
+        let thread = thread::start(self.name, work).ok()?;
         Some(Worker { jobs, thread })
     }
 }

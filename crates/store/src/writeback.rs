@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::panic;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use tracing::Span;
+use xbuild_model::thread;
 
 /// A sync starts in the background after this many bytes.
 const WRITEBACK: usize = 32 << 20;
@@ -35,7 +36,7 @@ impl Writeback {
         let Ok(file) = file.try_clone() else { return Ok(()) };
         let span = Span::current();
         let sync = move || span.in_scope(|| file.sync_data());
-        self.thread = thread::Builder::new().name("writeback".to_owned()).spawn(sync).ok();
+        self.thread = thread::start("writeback", sync).ok();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use syn::visit::Visit;
 
 use super::source::Source;
 use super::workspace::{self, TOP};
-use super::{source, uses};
+use super::{source, threads, uses};
 
 pub(super) use super::source::FileId;
 
@@ -39,6 +39,8 @@ pub(super) struct File {
     pub(super) names: BTreeSet<String>,
     /// Whether the word `unsafe` is in it, other than in comments.
     pub(super) has_unsafe: bool,
+    /// The names by which threads are started in it.
+    pub(super) starts: Vec<String>,
 }
 
 /// Returns the production code of the workspace.
@@ -80,6 +82,7 @@ impl File {
             functions: functions.0,
             names: names.0,
             has_unsafe: has_unsafe(file.text.parse().unwrap()),
+            starts: threads::starts(&file.items),
         }
     }
 }

@@ -256,6 +256,13 @@ pub(super) struct Import {
     name: Option<String>,
 }
 
+impl Import {
+    /// Returns whether it brings all names of a module.
+    pub(super) fn is_glob(&self) -> bool {
+        self.name.is_none()
+    }
+}
+
 /// Returns the names that a `use` item brings.
 pub(super) fn imports(tree: &syn::UseTree) -> Vec<Import> {
     let mut found = Vec::new();

@@ -27,6 +27,7 @@ pub enum ContextError {
         /// On which file.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// A stream or a download cannot be read.
@@ -35,6 +36,7 @@ pub enum ContextError {
         /// The name of the stream or the context in messages.
         name: String,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// A context has no byte.

@@ -42,12 +42,14 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// Standard output could not be written.
     #[error("cannot write output: {error}")]
     Stdout {
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// The archive could not be finished.

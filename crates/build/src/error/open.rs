@@ -42,6 +42,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// Docker's configuration is not JSON of the expected form. Only the place is kept, since the
@@ -106,6 +107,7 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// A secret is too large.
@@ -132,6 +134,7 @@ pub enum SecretError {
         /// The path.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// A program that serves keys is missing.

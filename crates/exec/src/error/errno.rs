@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use xbuild_model::{FailureKind, StepFailure, storage_fault_of};
+use xbuild_model::thread::ThreadError;
+use xbuild_model::{FailureKind, StepFailure, machine_fault_of};
 
 /// The kernel's reason for a refusal; unlike [`io::Error`] it can be sent to another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +28,10 @@ impl std::error::Error for Errno {}
 
 impl From<&io::Error> for Errno {
     fn from(error: &io::Error) -> Self {
-        // An error without a number of the kernel can only be one of our own making.
-        Self(error.raw_os_error().unwrap_or(libc::EIO))
+        let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<ThreadError>());
+        let errno = refused.map_or(error, |refused| &refused.source).raw_os_error();
+        // Another error without a number of the kernel can only be one of our own making.
+        Self(errno.unwrap_or(libc::EIO))
     }
 }
 
@@ -50,7 +53,7 @@ impl From<rustix::io::Errno> for Errno {
     }
 }
 
-/// Wraps an error of that kind, with its advice. A full or broken disk is told as such.
+/// Wraps an error of that kind, with its advice. A fault of the machine is told as such.
 pub(super) fn step_failure(
     kind: FailureKind,
     hint: Option<impl Into<Arc<str>>>,
@@ -59,8 +62,8 @@ pub(super) fn step_failure(
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = next {
         let errno = cause.downcast_ref::<Errno>().map(|errno| errno.number());
-        if let Some(fault) = errno.and_then(storage_fault_of) {
-            return StepFailure::new(FailureKind::Internal, error).with_hint(fault);
+        if let Some(fault) = errno.and_then(machine_fault_of) {
+            return StepFailure::new(fault.kind, error).with_hint(fault.hint);
         }
         next = cause.source();
     }

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 
-use xbuild_model::TaskFailure;
+use xbuild_model::{FailureKind, TaskFailure};
 
 use super::join;
 use super::tasks::Tasks;
@@ -103,7 +103,9 @@ impl Lane<'_> {
     fn refuse(&self, error: &io::Error) {
         let Ok(Some((_, fds))) = wire::receive(&self.socket) else { return };
         if let Some(answer) = fds.into_iter().next() {
-            Answer(Err(format!("cannot start a process: {error}").into())).send(answer);
+            let mut failure = TaskFailure::new(FailureKind::Environment, error);
+            failure.message.insert_str(0, "cannot start a process: ");
+            Answer(Err(failure)).send(answer);
         }
     }
 

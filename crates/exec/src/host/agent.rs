@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
+use xbuild_model::thread;
 
 /// The most bytes of a message: the limit of OpenSSH's agent.
 const MESSAGE_LIMIT: u32 = 256 << 10;
@@ -49,9 +50,7 @@ impl Lent {
         listener.set_nonblocking(true)?;
         let (end, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let (agent, end) = (agent.to_owned(), Arc::new(end));
-        let thread = std::thread::Builder::new()
-            .name("ssh-agent".to_owned())
-            .spawn(move || accept_all(&listener, &agent, &end))?;
+        let thread = thread::start("ssh-agent", move || accept_all(&listener, &agent, &end))?;
         Ok(Self { path: home.join(name), alive: Some(alive), thread: Some(thread) })
     }
 
@@ -97,7 +96,7 @@ fn accept_all(listener: &UnixListener, agent: &Path, end: &Arc<OwnedFd>) {
             drop(connection);
         };
         // The same happens if there are no threads left.
-        let _ = std::thread::Builder::new().name("ssh-agent".to_owned()).spawn(serve);
+        let _ = thread::start("ssh-agent", serve);
     }
 }
 

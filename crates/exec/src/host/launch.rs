@@ -12,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use xbuild_model::thread;
+
 use crate::binfmt::Registration;
 use crate::error::{Errno, SandboxError};
 use crate::idmap::IdMap;
@@ -79,10 +81,8 @@ fn keep(socket: OwnedFd, map: IdMap) -> Result<(JoinHandle<()>, u32), SandboxErr
         }
         Err(error) => drop(tell.send(Err(error))),
     };
-    let keeper = std::thread::Builder::new()
-        .name("helper-keeper".to_owned())
-        .spawn(keep)
-        .map_err(failed("a thread"))?;
+    let keeper =
+        thread::start("helper-keeper", keep).map_err(|error| failed("a thread")(error.source))?;
     let pid =
         told.recv().map_err(|_| SandboxError::Gone)?.map_err(failed("executing xbuild again"))?;
     Ok((keeper, pid))

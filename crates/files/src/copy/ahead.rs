@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Scope};
+use std::thread::Scope;
 
 use xbuild_layer::{Kind, path};
+use xbuild_model::thread;
 
 use crate::CopyError;
 use crate::source::{Listing, SourceTree};
@@ -53,7 +54,7 @@ impl Drop for End<'_> {
 /// Calls `walk` with a lister of the folders of `tree`.
 pub(super) fn with<T>(tree: &dyn SourceTree, walk: impl FnOnce(&mut Lister<'_, '_>) -> T) -> T {
     let ahead = Ahead { tree, state: Mutex::default(), changed: Condvar::new() };
-    thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let _end = End(&ahead);
         walk(&mut Lister { ahead: &ahead, scope, has_thread: false })
     })
@@ -88,9 +89,8 @@ impl Lister<'_, '_> {
         };
         if count >= WORTH && !self.has_thread {
             let ahead = self.ahead;
-            let thread = thread::Builder::new().name("list".to_owned());
             // Without a thread, the walk lists all folders itself.
-            self.has_thread = thread.spawn_scoped(self.scope, || ahead.work()).is_ok();
+            self.has_thread = thread::start_in(self.scope, "list", || ahead.work()).is_ok();
         }
     }
 }

@@ -6,13 +6,12 @@
 //! key.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use sha2::{Digest as _, Sha256};
 use xbuild_layer::path::{self, DotDot};
 use xbuild_layer::{Kind, parallel};
-use xbuild_model::Digest;
 use xbuild_model::file_op::CopyRequest;
+use xbuild_model::{Digest, thread};
 
 use crate::CopyError;
 use crate::context::Context;
@@ -104,15 +103,8 @@ pub(super) fn take(context: &Context, request: &CopyRequest) -> Result<Digest, C
     let state = State { todo: folders, busy: 0, survey, error: None };
     let walk = Walk { context, state: Mutex::new(state), changed: Condvar::new() };
     walk.work(WORTH_THREADS);
-    thread::scope(|scope| {
-        let more = if walk.lock().todo.is_empty() { 0 } else { parallel::cores() - 1 };
-        for _ in 0..more {
-            let thread = thread::Builder::new().name("survey".to_owned());
-            // Without a thread, the others do all the work.
-            let _ = thread.spawn_scoped(scope, || walk.work(usize::MAX));
-        }
-        walk.work(usize::MAX);
-    });
+    let threads = if walk.lock().todo.is_empty() { 1 } else { parallel::cores() };
+    thread::share("survey", threads, || walk.work(usize::MAX));
     let state = walk.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.error {
         Some(error) => Err(error),
@@ -284,7 +276,7 @@ mod tests {
         ];
         for (number, change) in changes.into_iter().enumerate() {
             // Longer than the kernel's clock tick.
-            thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(20));
             change();
             let survey = taken(&folder, "COPY . /to/");
             assert_eq!(survey, staged(&folder, "COPY . /to/"), "{number}");

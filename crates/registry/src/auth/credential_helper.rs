@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use xbuild_model::thread;
 
 use crate::auth::credential::{Credential, Secret};
 use crate::error::CredentialsError;
@@ -86,14 +87,15 @@ fn run(
     let stdout = child.stdout.take().expect("stdout is piped");
     let (sender, receiver) = mpsc::channel();
     // On a thread: a grandchild can keep the pipe open after the helper was killed.
-    std::thread::spawn(move || {
+    let reader = thread::start("credentials", move || {
         let mut answer = Vec::new();
         let read = stdout.take(MAX_ANSWER + 1).read_to_end(&mut answer);
         let _ = sender.send(read.map(|_| answer));
     });
-    let answer = match receiver.recv_timeout(timeout) {
-        Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(wrong("it took too long")),
+    let answer = match reader.map(|_| receiver.recv_timeout(timeout)) {
+        Ok(Ok(answer)) => answer.map_err(failed),
+        Ok(Err(_)) => Err(wrong("it took too long")),
+        Err(error) => Err(failed(error.into())),
     };
     let status = answer.and_then(|answer| match wait_until(&mut child, deadline) {
         Ok(Some(status)) => Ok((status.success(), answer)),

@@ -159,7 +159,7 @@ impl Authorizer {
         if let Some(header) = state.headers.get(scope).filter(|header| header.is_fresh()) {
             return Ok(Some(header.value.clone()));
         }
-        let credential = self.credential(endpoint, scope).await?;
+        let credential = self.credential(endpoint, scope)?;
         let header = match (challenge, credential) {
             (_, Some(Credential::Bearer { token })) => {
                 Some(Header { value: bearer(token.expose(), endpoint)?, until: None })
@@ -178,20 +178,18 @@ impl Authorizer {
         Ok(value)
     }
 
-    /// Looks the credential up on a thread that may block, since a helper may take seconds.
-    async fn credential(
+    /// Looks the credential up. A helper may take seconds, which holds up nobody else: each request
+    /// is polled by the thread that makes it, see [`Connections`](crate::connections::Connections).
+    fn credential(
         &self,
         endpoint: &Endpoint,
         scope: &Scope,
     ) -> Result<Option<Credential>, RequestError> {
-        let options = Arc::clone(&self.options);
-        let registry = endpoint.registry().to_owned();
-        let repository = scope.repository.clone();
-        let lookup = move || options.credentials.lookup(&registry, &repository);
-        let found = tokio::task::spawn_blocking(lookup).await;
         let registry = || endpoint.registry().to_owned();
-        let credential = found
-            .map_err(|_| RequestError::Setup { what: "the thread of a credential helper" })?
+        let credential = self
+            .options
+            .credentials
+            .lookup(endpoint.registry(), &scope.repository)
             .map_err(|source| RequestError::Credentials { registry: registry(), source })?;
         let readable = !endpoint.origin().is_https()
             && !endpoint.origin().is_loopback()

@@ -123,6 +123,13 @@ pub enum RequestError {
         /// The part that failed.
         what: &'static str,
     },
+    /// The system gives nothing to make connections with.
+    #[error("cannot make network connections")]
+    Runtime {
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl RequestError {
