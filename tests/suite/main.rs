@@ -17,6 +17,7 @@ mod faults;
 mod harness;
 mod hostile;
 mod image;
+mod isolation;
 mod kill;
 mod layers_first;
 mod lint;

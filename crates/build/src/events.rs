@@ -3,6 +3,7 @@
 use std::fmt;
 
 use xbuild_dockerfile::Diagnostics;
+use xbuild_exec::ladder::Choice;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::Encoding;
@@ -32,6 +33,9 @@ pub enum Event<'a> {
         /// The text of the Dockerfile.
         source: &'a str,
     },
+    /// The rung and the root file system of RUN steps are chosen. Only if a RUN may run; comes
+    /// before all events of steps.
+    Isolation(&'a Choice),
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),
     /// An event of a step.

@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use xbuild_exec::arch::Arch;
-use xbuild_exec::emulator::Emulator;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::Platform;
 use xbuild_plan::{Graph, VertexId};
@@ -13,35 +12,32 @@ use xbuild_plan::{Graph, VertexId};
 use crate::build::Build;
 use crate::error::{Lack, PreflightError};
 use crate::events::Silent;
+use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::Isolation;
 use crate::tools::Tools;
 
-/// Returns the emulators that the RUN steps of the plan need, each once. A plan without RUN needs
-/// none, and then nothing is probed.
+/// Returns the ground for the RUN steps of the plan. For a plan without RUN nothing is probed.
 ///
 /// If this machine cannot run all steps, only those that are not in the cache count.
 ///
 /// **Errors** — the missing features, for each platform. No step has run.
-pub fn preflight(
-    build: &Build,
-    main: &MainContext,
-    plan: &Plan,
-) -> Result<Vec<Emulator>, PreflightError> {
+pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Ground, PreflightError> {
     let _span = build.span.enter();
-    if build.request.steps.isolation == Isolation::None {
-        return refuse_run(&plan.graph).map(|()| Vec::new());
+    let isolation = build.request.steps.isolation;
+    if isolation == Isolation::None {
+        return refuse_run(&plan.graph).map(|()| Ground::default());
     }
     let search_path = &build.machine.search_path;
     let every = plan.graph.iter().map(|(id, _)| id).collect();
-    if let Ok(emulators) = for_platforms(&platforms(&plan.graph, every), search_path) {
-        return Ok(emulators);
+    if let Ok(ground) = for_platforms(&platforms(&plan.graph, every), search_path, isolation) {
+        return Ok(ground);
     }
     // Silent, since the same warnings come again when the steps run.
-    let tools = Tools::new(build, main, plan, &[], Arc::new(Silent), None)?;
+    let tools = Tools::new(build, main, plan, &Ground::default(), Arc::new(Silent), None)?;
     let to_do = xbuild_solve::to_do(&plan.graph, &tools.stages(build), &plan.options);
-    for_platforms(&platforms(&plan.graph, to_do), search_path)
+    for_platforms(&platforms(&plan.graph, to_do), search_path, isolation)
 }
 
 /// Refuses a plan with a RUN step.
@@ -65,17 +61,17 @@ fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
 fn for_platforms(
     platforms: &BTreeSet<&Platform>,
     search_path: &OsStr,
-) -> Result<Vec<Emulator>, PreflightError> {
+    isolation: Isolation,
+) -> Result<Ground, PreflightError> {
     if platforms.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Ground::default());
     }
     let architectures: BTreeSet<Arch> =
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
     let capabilities = Capabilities::probe(&architectures, search_path);
-    capabilities
-        .rung(xbuild_exec::Isolation::Auto)
-        .map_err(|error| PreflightError::NoRung(error.into()))?;
+    let choice =
+        capabilities.rung(isolation).map_err(|error| PreflightError::NoRung(error.into()))?;
     let cannot_run =
         |platform: &Platform, gap: &Gap| lacking(&format!("cannot run {platform} programs"), gap);
     let missing =
@@ -87,9 +83,10 @@ fn for_platforms(
     if !missing.is_empty() {
         return Err(PreflightError::Lacks(missing));
     }
-    capabilities
+    let emulators = capabilities
         .emulators_for(platforms.iter().copied())
-        .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))
+        .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))?;
+    Ok(Ground { emulators, findings: Some(capabilities.findings), choice: Some(choice) })
 }
 
 fn lacking(need: &str, gap: &Gap) -> Lack {

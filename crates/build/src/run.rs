@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use xbuild_exec::emulator::Emulator;
 use xbuild_plan::VertexId;
 use xbuild_snapshot::Engine;
 use xbuild_solve::BuiltImage;
@@ -10,6 +9,7 @@ use xbuild_solve::BuiltImage;
 use crate::build::Build;
 use crate::error::{RunError, StepError};
 use crate::events::{Event, Events, Warning};
+use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::push_ahead::PushAhead;
@@ -38,18 +38,21 @@ impl xbuild_solve::Events for Steps<'_> {
     }
 }
 
-/// Runs the steps of a plan; `emulators` run programs of other processors. If the image is pushed,
+/// Runs the steps of a plan on the ground that [`preflight`](crate::preflight()) found. If the image is pushed,
 /// its layers are sent while steps run.
 pub fn run(
     build: &Build,
     main: &MainContext,
     plan: &Plan,
-    emulators: &[Emulator],
+    ground: &Ground,
 ) -> Result<Solved, RunError> {
     let _span = build.span.enter();
     let ahead = PushAhead::of(build);
     let sink = ahead.as_ref().map(PushAhead::sink);
-    let tools = Tools::new(build, main, plan, emulators, Arc::clone(&build.events), sink)?;
+    let tools = Tools::new(build, main, plan, ground, Arc::clone(&build.events), sink)?;
+    if let Some(choice) = &ground.choice {
+        build.events.event(Event::Isolation(choice));
+    }
     build.events.event(Event::Planned(&plan.graph));
     let (stages, steps) = (tools.stages(build), Steps(&*build.events));
     let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);

@@ -15,9 +15,9 @@ use crate::build::Build;
 use crate::contexts;
 use crate::error::RunError;
 use crate::events::{Event, Events, Warning};
+use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
-use crate::request::Isolation;
 
 /// Takes the layers of the result while they are made.
 pub(crate) type BlobSink = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
@@ -36,7 +36,7 @@ impl Tools {
         build: &Build,
         main: &MainContext,
         plan: &Plan,
-        emulators: &[Emulator],
+        ground: &Ground,
         events: Arc<dyn Events>,
         on_blob: Option<BlobSink>,
     ) -> Result<Self, RunError> {
@@ -44,8 +44,9 @@ impl Tools {
         let folder = (main.folder.as_path(), main.file.ignore.as_deref());
         let contexts = contexts::open(&plan.graph, named, folder, &*build.fetcher)?;
         let sandbox = Arc::new(Sandbox::new(Options {
-            isolation: isolation(build.request.steps.isolation),
-            emulators: load(emulators)?,
+            isolation: build.request.steps.isolation,
+            findings: ground.findings.clone(),
+            emulators: load(&ground.emulators)?,
             network: build.request.steps.network,
             search_path: build.machine.search_path.clone(),
         }));
@@ -86,13 +87,4 @@ fn default_mtime(epoch: Option<u64>) -> Mtime {
 /// Loads emulators, for binfmt_misc.
 fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, EmulationError> {
     emulators.iter().map(Emulator::registration).collect()
-}
-
-fn isolation(isolation: Isolation) -> xbuild_exec::Isolation {
-    match isolation {
-        Isolation::Auto => xbuild_exec::Isolation::Auto,
-        Isolation::UsernsRange => xbuild_exec::Isolation::UsernsRange,
-        Isolation::UsernsSingle => xbuild_exec::Isolation::UsernsSingle,
-        Isolation::None => xbuild_exec::Isolation::None,
-    }
 }

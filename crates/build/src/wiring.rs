@@ -90,7 +90,8 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
         return Ok(());
     }
     let sandbox = Sandbox::new(Options {
-        isolation: Isolation::Auto,
+        isolation: Isolation::AUTO,
+        findings: None,
         emulators: Vec::new(),
         network: Network::Default,
         search_path: machine.search_path.clone(),

@@ -93,6 +93,7 @@ impl Events for Progress {
         match event {
             Event::Warning(warning) => self.console.warning(warning),
             Event::Lint { findings, source } => self.console.findings(findings, source),
+            Event::Isolation(choice) => self.console.line(format_args!("isolation: {choice}")),
             Event::Planned(graph) => self.lock().labels = labels(graph),
             Event::Step { vertex, event } => self.step(vertex, event),
             Event::Push(event) => self.console.push(event),

@@ -11,105 +11,20 @@
 //! This module decides and does nothing else: [`Findings`] come from `probe`, which tries things
 //! out, and from `idmap`, which reads the rights of the caller.
 
+mod isolation;
+mod rung;
+
 use std::ffi::OsStr;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use xbuild_model::rootfs::RootKind;
 
 use crate::error::SandboxError;
 use crate::gap::Gap;
-use crate::idmap::{Caller, IdMap, Ids};
+use crate::idmap::{Caller, IdMap};
 
-/// A way to wall steps off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Rung {
-    /// A user namespace with a range of ids.
-    UsernsRange,
-    /// A user namespace with one id.
-    UsernsSingle,
-}
-
-impl Rung {
-    /// All of them, the highest first.
-    const ALL: [Self; 2] = [Self::UsernsRange, Self::UsernsSingle];
-
-    /// Returns which ids exist on the rung.
-    pub(crate) fn ids(self) -> Ids {
-        match self {
-            Self::UsernsRange => Ids::Range,
-            Self::UsernsSingle => Ids::Single,
-        }
-    }
-
-    /// Returns the id map that the caller gets on this rung.
-    fn try_on(self, findings: &Findings) -> Result<IdMap, Refusal> {
-        let refused = |need, gap| Refusal { rung: self, need, gap };
-        let namespaces = findings.user_namespaces.clone();
-        namespaces.map_err(|gap| refused(Need::UserNamespaces, gap))?;
-        match self {
-            Self::UsernsRange => {
-                IdMap::range(&findings.caller).map_err(|gap| refused(Need::IdRange, gap))
-            }
-            Self::UsernsSingle => Ok(IdMap::single(&findings.caller)),
-        }
-    }
-}
-
-impl fmt::Display for Rung {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UsernsRange => "userns-range",
-            Self::UsernsSingle => "userns-single",
-        })
-    }
-}
-
-/// A kind of root file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootKind {
-    /// An overlay mount of the layers' folders.
-    Overlay,
-}
-
-impl RootKind {
-    fn choose(findings: &Findings) -> Result<Self, SandboxError> {
-        let overlay = findings.overlay.clone();
-        overlay.map(|()| Self::Overlay).map_err(|gap| Need::Overlay.lacking(gap))
-    }
-}
-
-impl fmt::Display for RootKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overlay => f.write_str("overlay"),
-        }
-    }
-}
-
-/// The user's choice of a rung.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// The highest that this machine allows.
-    #[default]
-    Auto,
-    /// [`Rung::UsernsRange`], or an error.
-    UsernsRange,
-    /// [`Rung::UsernsSingle`], or an error.
-    UsernsSingle,
-    /// No rung: commands cannot be run.
-    None,
-}
-
-impl Isolation {
-    fn allows(self, rung: Rung) -> bool {
-        match self {
-            Self::Auto => true,
-            Self::UsernsRange => rung == Rung::UsernsRange,
-            Self::UsernsSingle => rung == Rung::UsernsSingle,
-            Self::None => false,
-        }
-    }
-}
+pub use isolation::{Isolation, UnknownIsolation};
+pub use rung::Rung;
 
 /// A condition of a rung or of a root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,9 +69,27 @@ impl Findings {
         Self { caller: Caller::current(search_path), user_namespaces: Ok(()), overlay: Ok(()) }
     }
 
-    /// Returns the needs of every RUN, each with its gap if this machine has one.
+    /// Returns the needs of rungs and root file systems that were tried out, each with its gap if
+    /// this machine has one.
     pub fn needs(&self) -> [(Need, &Result<(), Gap>); 2] {
         [(Need::UserNamespaces, &self.user_namespaces), (Need::Overlay, &self.overlay)]
+    }
+
+    /// Returns the id map that the caller gets on a rung.
+    fn map_on(&self, rung: Rung) -> Result<IdMap, (Need, Gap)> {
+        self.user_namespaces.clone().map_err(|gap| (Need::UserNamespaces, gap))?;
+        match rung {
+            Rung::UsernsRange => IdMap::range(&self.caller).map_err(|gap| (Need::IdRange, gap)),
+            Rung::UsernsSingle => Ok(IdMap::single(&self.caller)),
+        }
+    }
+
+    /// Returns whether a kind of root file system is possible.
+    fn allow_root(&self, root: RootKind) -> Result<(), (Need, Gap)> {
+        match root {
+            RootKind::Overlay => self.overlay.clone().map_err(|gap| (Need::Overlay, gap)),
+            RootKind::Folder => Ok(()),
+        }
     }
 }
 
@@ -167,7 +100,7 @@ pub struct Choice {
     pub rung: Rung,
     /// The kind of root file system.
     pub root: RootKind,
-    /// The rungs above that were tried in vain, the highest first.
+    /// The rungs and root file systems that come before it and were tried in vain, in order.
     pub refused: Vec<Refusal>,
     pub(crate) map: IdMap,
 }
@@ -178,38 +111,60 @@ impl fmt::Display for Choice {
     }
 }
 
-/// Why a rung is out of reach.
+/// Why a rung, or a root file system on it, is out of reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The rung.
     pub rung: Rung,
+    /// The root file system, if the rung itself is possible.
+    pub root: Option<RootKind>,
     /// The condition that is not met.
     pub need: Need,
     /// The reason, and the remedy.
     pub gap: Gap,
 }
 
-/// Chooses the highest rung that the user and the machine allow.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rung.fmt(f)?;
+        self.root.map_or(Ok(()), |root| write!(f, "/{root}"))
+    }
+}
+
+/// Chooses the highest rung that the user and the machine allow, and the best root file system on
+/// it.
 ///
-/// **Errors** — [`SandboxError::Disabled`] if the user allows none, [`SandboxError::NoRange`] if a
-/// range of ids was demanded in vain, [`SandboxError::Lacking`] if a need of every RUN is not met.
+/// **Errors** — [`SandboxError::Disabled`] if the user allows none, [`SandboxError::Impossible`] if
+/// the user demands something that this machine does not allow, [`SandboxError::Lacking`] if a need
+/// of every RUN is not met.
 pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, SandboxError> {
     let mut refused = Vec::new();
     for rung in Rung::ALL.into_iter().filter(|rung| isolation.allows(*rung)) {
-        match rung.try_on(findings) {
-            Ok(map) => {
-                let root = RootKind::choose(findings)?;
-                return Ok(Choice { rung, root, refused, map });
+        let map = match findings.map_on(rung) {
+            Ok(map) => map,
+            Err((need, gap)) => {
+                refused.push(Refusal { rung, root: None, need, gap });
+                continue;
             }
-            Err(refusal) => refused.push(refusal),
+        };
+        for root in rung.roots().iter().copied().filter(|root| isolation.allows_root(*root)) {
+            match findings.allow_root(root) {
+                Ok(()) => return Ok(Choice { rung, root, refused, map }),
+                Err((need, gap)) => refused.push(Refusal { rung, root: Some(root), need, gap }),
+            }
         }
     }
     let Some(Refusal { need, gap, .. }) = refused.pop() else {
         return Err(SandboxError::Disabled);
     };
-    Err(match need {
-        Need::IdRange => SandboxError::NoRange { reason: gap.why, how_to_get: gap.how_to_get },
-        need => need.lacking(gap),
+    // Without user namespaces, no other choice would do better.
+    if isolation == Isolation::AUTO || need == Need::UserNamespaces {
+        return Err(need.lacking(gap));
+    }
+    Err(SandboxError::Impossible {
+        isolation: isolation.to_string(),
+        reason: gap.why,
+        how_to_get: gap.how_to_get,
     })
 }
 
@@ -235,11 +190,13 @@ mod tests {
         let confined = || Caller { no_new_privs: true, ..user() };
         let locked = || Findings { user_namespaces: gap("namespaces are off"), ..findings(user()) };
         let no_overlay = |caller| Findings { overlay: gap("overlay is off"), ..findings(caller) };
-        let (auto, range) = (Isolation::Auto, Isolation::UsernsRange);
-        let (single, none) = (Isolation::UsernsSingle, Isolation::None);
+        let (auto, none) = (Isolation::AUTO, Isolation::None);
+        let [range, single] = [Rung::UsernsRange, Rung::UsernsSingle].map(Isolation::rung);
+        let overlay = Isolation::Allowed { rung: None, root: Some(RootKind::Overlay) };
         let no_range = "/etc/subuid has no range for user dev (1000)";
         let not_possible = "isolation \"userns-range\" is not possible here: ";
         let no_overlay_words = "RUN steps need overlay mounts in user namespaces: overlay is off";
+        let no_overlay_here = "isolation \"auto/overlay\" is not possible here: ";
         vec![
             (auto, findings(user()), "userns-range/overlay", "", ""),
             (auto, findings(plain()), "userns-single/overlay", no_range, "usermod"),
@@ -254,6 +211,7 @@ mod tests {
             (range, locked(), "RUN steps need user namespaces: namespaces are off", "", "mend"),
             (auto, no_overlay(user()), no_overlay_words, "", "mend overlay"),
             (auto, no_overlay(plain()), no_overlay_words, "", "mend overlay"),
+            (overlay, no_overlay(user()), no_overlay_here, "overlay is off", "mend overlay"),
         ]
     }
 

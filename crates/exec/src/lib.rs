@@ -22,7 +22,8 @@
 //!         return code;
 //!     }
 //!     let sandbox = Sandbox::new(Options {
-//!         isolation: Isolation::Auto,
+//!         isolation: Isolation::AUTO,
+//!         findings: None,
 //!         emulators: Vec::new(),
 //!         network: Network::Host,
 //!         search_path: "/usr/bin".into(),
@@ -62,4 +63,4 @@ pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::{TaskFn, Tasks, role};
 pub use host::{Options, Sandbox};
-pub use ladder::Isolation;
+pub use ladder::{Isolation, Rung};

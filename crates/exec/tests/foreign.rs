@@ -72,7 +72,8 @@ fn main() -> ExitCode {
         .map(|emulator| emulator.registration().unwrap())
         .collect();
     let sandbox = Sandbox::new(Options {
-        isolation: Isolation::Auto,
+        isolation: Isolation::AUTO,
+        findings: None,
         emulators,
         network: Network::Host,
         search_path,

@@ -1,14 +1,55 @@
 //! The root file system of a step: the folders that `snapshot` prepares and `exec` mounts.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// A kind of root file system. `exec` chooses it for a build, `snapshot` makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RootKind {
+    /// An overlay mount of the layers' folders.
+    Overlay,
+    /// One folder with the files of all layers, carried forward from step to step.
+    Folder,
+}
+
+impl fmt::Display for RootKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overlay => "overlay",
+            Self::Folder => "folder",
+        })
+    }
+}
 
 /// A writable root file system, ready to be entered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootFs {
     /// The folders of an overlay mount.
     Overlay(Overlay),
+    /// A folder that has all files.
+    Folder(Folder),
+}
+
+impl RootFs {
+    /// Returns a path on the file system of the root. The runner may make folders and files beside
+    /// it whose names begin with its own; they are removed when the step is over.
+    pub fn work(&self) -> &Path {
+        match self {
+            Self::Overlay(overlay) => &overlay.work,
+            Self::Folder(folder) => &folder.work,
+        }
+    }
+}
+
+/// A folder with the files of all layers. The command changes them in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folder {
+    /// The folder that becomes the root.
+    pub path: PathBuf,
+    /// See [`RootFs::work`].
+    pub work: PathBuf,
 }
 
 /// The folders of an overlay mount.
@@ -20,8 +61,7 @@ pub struct Overlay {
     pub joined: Option<Joined>,
     /// The folder that takes changes.
     pub upper: PathBuf,
-    /// overlayfs's work folder, on the file system of `upper`. The runner may make folders and
-    /// files beside it whose names begin with its own; they are removed together.
+    /// overlayfs's work folder, on the file system of `upper`; see also [`RootFs::work`].
     pub work: PathBuf,
 }
 

@@ -150,6 +150,16 @@ pub enum ReadySource {
         /// Whether the step may write. Its changes are thrown away.
         writable: bool,
     },
+    /// A path within a folder that has all files of a stack of layers. Links are looked up within
+    /// the folder and do not lead out of it.
+    Tree {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// The path in it, absolute.
+        path: String,
+        /// Whether the step may write. The folder is thrown away then.
+        writable: bool,
+    },
     /// A folder of the store.
     Folder {
         /// Its path.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::file_op::{CopyOrigin, FileOp};
 use crate::records::{Owners, Records};
 use crate::remote::RemoteSource;
-use crate::rootfs::RootFs;
-use crate::run::{ReadyMount, RunRequest, SecretBytes, Sharing};
+use crate::rootfs::{RootFs, RootKind};
+use crate::run::{ReadyMount, ReadySource, RunRequest, SecretBytes, Sharing};
 use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure, StepRecord};
 
 /// Opens blobs that are somewhere else. Implemented by `registry`.
@@ -93,9 +93,13 @@ pub trait Snapshots: Send + Sync {
     /// Makes a writable root file system on top of `parent`, and unpacks layers as needed.
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure>;
 
-    /// Returns the folders of the unpacked layers of `chain`, for a mount, the newest first. Layers
-    /// are unpacked as needed.
-    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure>;
+    /// Makes the files of `chain` ready for a mount. Layers are unpacked as needed. If a step may
+    /// write there, its changes are thrown away.
+    fn mount_files(
+        &self,
+        chain: &Chain,
+        writable: bool,
+    ) -> Result<Box<dyn MountFiles>, StepFailure>;
 
     /// Returns a cache folder, made and seeded if it is new. It is in use, shared as the request says,
     /// until the result is dropped.
@@ -105,6 +109,12 @@ pub trait Snapshots: Send + Sync {
     /// Returns whether the layer can be used later: its blob is in the store or at a known origin. A
     /// cached result whose layer is gone does not count.
     fn has_layer(&self, layer: &DiffId) -> bool;
+}
+
+/// The files of a stack of layers, ready for a mount until this is dropped.
+pub trait MountFiles: Send {
+    /// Returns the source of a mount of the file or folder at `path`, an absolute path in them.
+    fn source(&self, path: &str) -> ReadySource;
 }
 
 /// The cache folder that a step asks for.
@@ -244,6 +254,9 @@ pub trait Namespace: Send + Sync {
 
     /// Returns where the owners of files are kept.
     fn owners(&self) -> Result<Owners, StepFailure>;
+
+    /// Returns the kind of root file system that the runner of this build can enter.
+    fn root_kind(&self) -> Result<RootKind, StepFailure>;
 
     /// Mounts unpacked layers, the *newest* first and at least two, read-only at `point`, an empty
     /// folder of this process. Only the namespace sees the mount. It ends when this process removes

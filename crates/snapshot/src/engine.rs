@@ -18,6 +18,7 @@ mod encoded;
 mod folders;
 mod joined;
 mod layers;
+mod mount_files;
 mod new_layer;
 mod options;
 mod owners;
@@ -33,14 +34,13 @@ mod turns;
 mod workspace;
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use xbuild_files::copy::LayerSource;
 use xbuild_layer::{Encoding, LayerReader, Tree};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::seam::{
-    Blobs, CacheFolder, CacheRequest, Namespace, Selection, Snapshots, Workspace,
+    Blobs, CacheFolder, CacheRequest, MountFiles, Namespace, Selection, Snapshots, Workspace,
 };
 use xbuild_model::{Chain, DiffId, Digest, ImageLayer, LayerBlob, StepFailure};
 use xbuild_store::Store;
@@ -171,8 +171,12 @@ impl Snapshots for Engine {
         Ok(Box::new(workspace::Writable::prepare(&self.0, parent)?))
     }
 
-    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure> {
-        Ok(self.0.lowers(chain)?.folders)
+    fn mount_files(
+        &self,
+        chain: &Chain,
+        writable: bool,
+    ) -> Result<Box<dyn MountFiles>, StepFailure> {
+        Ok(mount_files::hold(&self.0, chain, writable)?)
     }
 
     fn cache_folder(

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use xbuild_model::run::{MountKind, MountSource, ReadyMount, ReadySource, RunRequest};
-use xbuild_model::seam::{CacheFolder, CacheRequest};
+use xbuild_model::seam::{CacheFolder, CacheRequest, MountFiles};
 use xbuild_model::{Chain, FailureKind, StepFailure};
 
 use crate::error::MountFailure;
 use crate::options::Stages;
 
-/// The mounts of one step. Dropping them releases the cache folders.
+/// The mounts of one step. Dropping them releases the folders that they show.
+#[derive(Default)]
 pub(crate) struct Ready {
     /// In the order of the request, without secrets and agents that were not given.
     pub(crate) mounts: Vec<ReadyMount>,
     /// Variables with secrets, for the command alone.
     pub(crate) env: Vec<(String, String)>,
     _folders: Vec<Box<dyn CacheFolder>>,
+    _files: Vec<Box<dyn MountFiles>>,
 }
 
 impl Ready {
@@ -27,7 +29,7 @@ impl Ready {
         request: &RunRequest,
         sources: &[Chain],
     ) -> Result<Self, StepFailure> {
-        let mut ready = Ready { mounts: Vec::new(), env: Vec::new(), _folders: Vec::new() };
+        let mut ready = Ready::default();
         let mut caches = BTreeMap::new();
         // Secrets first, so that nobody waits for a cache folder only to learn that a secret is
         // missing.
@@ -49,11 +51,12 @@ impl Ready {
         }
         for (mount, secret) in request.mounts.iter().zip(secrets) {
             let source = match &mount.kind {
-                MountKind::Bind { source, writable } => ReadySource::Layers {
-                    lowers: stages.snapshots.lowers(chain(source, sources))?,
-                    path: source.path.clone(),
-                    writable: *writable,
-                },
+                MountKind::Bind { source, writable } => {
+                    let files = stages.snapshots.mount_files(chain(source, sources), *writable)?;
+                    let found = files.source(&source.path);
+                    ready._files.push(files);
+                    found
+                }
                 MountKind::Cache { read_only, .. } => {
                     let cache = cache_request(&mount.kind, sources);
                     let path = cache.and_then(|cache| folders.get(&cache.id)).cloned();

@@ -15,8 +15,8 @@ use xbuild_model::run::{
     Security, Sharing,
 };
 use xbuild_model::seam::{
-    CacheFolder, CacheRequest, LastRuns, Output as Lines, Purpose, Runner, Secrets, Selection,
-    Snapshots, StepCache, Workspace,
+    CacheFolder, CacheRequest, LastRuns, MountFiles, Output as Lines, Purpose, Runner, Secrets,
+    Selection, Snapshots, StepCache, Workspace,
 };
 use xbuild_model::{
     Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure, StepRecord,
@@ -125,6 +125,15 @@ impl Workspace for Root {
     }
 }
 
+/// A folder that steps may write to or not.
+struct Files(PathBuf, bool);
+
+impl MountFiles for Files {
+    fn source(&self, path: &str) -> ReadySource {
+        ReadySource::Tree { folder: self.0.clone(), path: path.to_owned(), writable: self.1 }
+    }
+}
+
 impl Snapshots for Fake {
     fn add_image(&self, _layers: &[ImageLayer]) {}
 
@@ -171,8 +180,13 @@ impl Snapshots for Fake {
         Ok(Box::new(Root(root, parent.clone())))
     }
 
-    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, StepFailure> {
-        Ok(vec![PathBuf::from(&chain.id().map(|id| id.hex()).unwrap_or_default()[..4])])
+    fn mount_files(
+        &self,
+        chain: &Chain,
+        writable: bool,
+    ) -> Result<Box<dyn MountFiles>, StepFailure> {
+        let folder = &chain.id().map(|id| id.hex()).unwrap_or_default()[..4];
+        Ok(Box::new(Files(folder.into(), writable)))
     }
 
     fn cache_folder(
@@ -231,8 +245,8 @@ impl Runner for Fake {
         }
         for mount in mounts {
             line.push_str(&match &mount.source {
-                ReadySource::Layers { lowers, path, .. } => {
-                    format!(" {}={}:{path}", mount.target, lowers[0].display())
+                ReadySource::Tree { folder, path, .. } => {
+                    format!(" {}={}:{path}", mount.target, folder.display())
                 }
                 ReadySource::Folder { path, .. } => {
                     format!(" {}={}", mount.target, path.display())

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+pub use xbuild_exec::Isolation;
 use xbuild_model::run::Network;
 
 /// How the steps of a build run.
@@ -15,7 +16,7 @@ pub struct StepsRequest {
     pub no_cache: bool,
     /// How many steps run at once; `None` for as many as the machine has processors.
     pub jobs: Option<NonZeroUsize>,
-    /// The isolation of RUN steps.
+    /// The isolation of RUN steps from the machine.
     pub isolation: Isolation,
     /// The network of RUN steps without `--network`.
     pub network: Network,
@@ -39,7 +40,7 @@ impl Default for StepsRequest {
         Self {
             no_cache: false,
             jobs: None,
-            isolation: Isolation::Auto,
+            isolation: Isolation::AUTO,
             network: Network::Default,
             allow_insecure: false,
             extra_hosts: Vec::new(),
@@ -49,19 +50,6 @@ impl Default for StepsRequest {
             agents: Vec::new(),
         }
     }
-}
-
-/// The isolation of RUN steps from the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Isolation {
-    /// The best that the machine allows.
-    Auto,
-    /// A user namespace with a range of ids.
-    UsernsRange,
-    /// A user namespace with one id.
-    UsernsSingle,
-    /// RUN steps cannot run: a build with one fails.
-    None,
 }
 
 /// A secret, by where its value comes from.

@@ -101,8 +101,8 @@ impl Place {
         let build = Build::open(request, self.machine(), events)?;
         let main = read(&build, &mut io::empty())?;
         let plan = plan(&build, &main)?;
-        let emulators = preflight(&build, &main, &plan)?;
-        let solved = run(&build, &main, &plan, &emulators)?;
+        let ground = preflight(&build, &main, &plan)?;
+        let solved = run(&build, &main, &plan, &ground)?;
         Ok(export(&build, &solved, &mut io::sink())?)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
 
 fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {
     let plan = plan(build, main)?;
-    let emulators = preflight(build, main, &plan)?;
-    let built = run_steps(build, main, &plan, &emulators)?;
+    let ground = preflight(build, main, &plan)?;
+    let built = run_steps(build, main, &plan, &ground)?;
     Ok(export(build, &built, &mut io::stdout().lock())?)
 }

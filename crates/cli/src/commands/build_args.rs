@@ -4,7 +4,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
+
+use xbuild_build::request::Isolation;
 
 use super::check::Format;
 use super::input::InputArgs;
@@ -71,9 +74,9 @@ pub(crate) struct BuildArgs {
     /// Steps that run at once [default: number of processors]
     #[arg(long, value_name = "N", help_heading = "Steps")]
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Isolation of RUN steps
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Steps")]
-    pub(super) isolation: IsolationArg,
+    /// Isolation of RUN steps: how they are walled off, and the kind of their root file system
+    #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|none|RUNG[/ROOT]", help_heading = "Steps")]
+    pub(super) isolation: Isolation,
     /// The network of RUN steps
     #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
     pub(super) network: NetworkArg,
@@ -137,17 +140,10 @@ impl BuildArgs {
     }
 }
 
-/// The isolation of RUN steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IsolationArg {
-    /// The best that this machine allows
-    Auto,
-    /// A user namespace with a range of ids
-    UsernsRange,
-    /// A user namespace with one id
-    UsernsSingle,
-    /// None: a RUN step is an error
-    None,
+/// Returns the reader of `--isolation`, which knows all its values for completions and errors.
+fn isolation() -> impl TypedValueParser<Value = Isolation> {
+    let names = Isolation::all().into_iter().map(|isolation| isolation.to_string());
+    PossibleValuesParser::new(names.map(PossibleValue::new)).try_map(|text| text.parse())
 }
 
 /// The network of RUN steps.

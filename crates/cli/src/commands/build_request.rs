@@ -1,10 +1,10 @@
 //! From the arguments of `xbuild build` to a request.
 
 use xbuild_build::BuildRequest;
-use xbuild_build::request::{Isolation, Output, StepsRequest};
+use xbuild_build::request::{Output, StepsRequest};
 use xbuild_model::run::Network;
 
-use super::build_args::{BuildArgs, Entitlement, IsolationArg, NetworkArg};
+use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use crate::report::Problem;
 use crate::values::names::references;
@@ -34,12 +34,7 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
     Ok(StepsRequest {
         no_cache: args.no_cache,
         jobs: args.jobs,
-        isolation: match args.isolation {
-            IsolationArg::Auto => Isolation::Auto,
-            IsolationArg::UsernsRange => Isolation::UsernsRange,
-            IsolationArg::UsernsSingle => Isolation::UsernsSingle,
-            IsolationArg::None => Isolation::None,
-        },
+        isolation: args.isolation,
         network: match args.network {
             NetworkArg::Default => Network::Default,
             NetworkArg::None => Network::None,

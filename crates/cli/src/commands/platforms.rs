@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use xbuild_exec::Isolation;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_model::Platform;
@@ -40,31 +41,28 @@ pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Proble
         }
     };
     let needs = capabilities.findings.needs();
-    let refused = needs.iter().find_map(|(_, result)| result.as_ref().err());
+    // A kind of root file system may be refused as long as another one is possible.
+    let choice = capabilities.rung(Isolation::AUTO);
+    let refused = match choice {
+        Ok(_) => None,
+        Err(_) => needs.iter().find_map(|(_, result)| result.as_ref().err()),
+    };
     for name in PLATFORMS {
         let Ok(platform) = name.parse::<Platform>() else { continue };
-        let how = match (refused, capabilities.executor_for(&platform)) {
-            (Some(gap), _) => {
-                lacks(gap);
-                format!("no: {}", gap.why)
-            }
-            (None, Executor::Native) => "native".to_owned(),
-            (None, Executor::Compat32) => "native, 32-bit mode".to_owned(),
-            (None, Executor::PrivateBinfmt { emulator }) => {
-                format!("emulated for the build only, by {}", emulator.path.display())
-            }
-            (None, Executor::HostBinfmt { entry }) => match entry {
-                Some(entry) => format!("emulated by the host's binfmt_misc entry {entry}"),
-                None => "emulated by the host's binfmt_misc".to_owned(),
-            },
-            (None, Executor::Missing(gap)) => {
-                lacks(&gap);
-                format!("no: {}", gap.why)
-            }
+        let how = match refused {
+            Some(gap) => Err(gap.clone()),
+            None => how(capabilities.executor_for(&platform)),
         };
+        let how = how.unwrap_or_else(|gap| {
+            lacks(&gap);
+            format!("no: {}", gap.why)
+        });
         let _ = writeln!(text, "{name:<16} {how}");
     }
     text.push_str("\nBuilds without RUN steps work for every platform, anywhere.\n\n");
+    if let Ok(choice) = &choice {
+        let _ = writeln!(text, "isolation: {choice}");
+    }
     let features = needs.map(|(need, result)| (need.to_string(), result));
     let binfmt = ("private binfmt_misc".to_owned(), &capabilities.private_binfmt);
     for (what, result) in features.into_iter().chain([binfmt]) {
@@ -85,4 +83,20 @@ pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Proble
         }
     }
     console.result(text.as_bytes())
+}
+
+/// Returns how programs of a platform are run, in words, or the gap.
+fn how(executor: Executor) -> Result<String, Gap> {
+    Ok(match executor {
+        Executor::Native => "native".to_owned(),
+        Executor::Compat32 => "native, 32-bit mode".to_owned(),
+        Executor::PrivateBinfmt { emulator } => {
+            format!("emulated for the build only, by {}", emulator.path.display())
+        }
+        Executor::HostBinfmt { entry: Some(entry) } => {
+            format!("emulated by the host's binfmt_misc entry {entry}")
+        }
+        Executor::HostBinfmt { entry: None } => "emulated by the host's binfmt_misc".to_owned(),
+        Executor::Missing(gap) => return Err(gap),
+    })
 }

@@ -1,5 +1,7 @@
 //! Why a RUN step did not succeed.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
 use xbuild_model::{FailureKind, StepFailure};
@@ -143,6 +145,12 @@ pub enum RunError {
         #[source]
         source: Errno,
     },
+    /// Programs on the file system of the root folder cannot be executed.
+    #[error("programs in {} cannot be executed: its file system is mounted with noexec", folder.display())]
+    NoExec {
+        /// The root folder of the step.
+        folder: PathBuf,
+    },
     /// The source of a mount does not exist.
     #[error("cannot mount {path:?} at {target}: not found in its stage, image or build context")]
     MountSource {
@@ -227,6 +235,10 @@ impl RunError {
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
             }
+            Self::NoExec { .. } => Some(
+                "put the store on a file system without noexec, with --root or XBUILD_ROOT"
+                    .to_owned(),
+            ),
             Self::MountSource { .. } => Some(
                 "sources are paths from the root there; what the ignore file excludes is no part \
                  of a build context"

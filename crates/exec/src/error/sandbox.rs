@@ -13,9 +13,11 @@ pub enum SandboxError {
     /// The command line forbids namespaces.
     #[error("this build must run a command, which isolation \"none\" does not allow")]
     Disabled,
-    /// A range of ids was demanded, and the caller cannot have one.
-    #[error("isolation \"userns-range\" is not possible here: {reason}")]
-    NoRange {
+    /// The command line demands a rung or a root file system that is out of reach.
+    #[error("isolation {isolation:?} is not possible here: {reason}")]
+    Impossible {
+        /// The demand.
+        isolation: String,
         /// Why not, in words.
         reason: String,
         /// The remedy.
@@ -126,7 +128,7 @@ impl SandboxError {
                  newgidmap are set-user-ID root; --isolation userns-single does without them"
                     .to_owned(),
             ),
-            Self::NoRange { how_to_get, .. } | Self::Lacking { how_to_get, .. } => {
+            Self::Impossible { how_to_get, .. } | Self::Lacking { how_to_get, .. } => {
                 Some(how_to_get.clone())
             }
             Self::Disabled => Some("leave out --isolation none".to_owned()),

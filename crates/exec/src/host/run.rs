@@ -92,7 +92,7 @@ fn resolved(request: &RunRequest, default: Network) -> RunRequest {
 /// Joined layers make inode numbers that programs of 32 bits may not know how to read, and leave
 /// no room for an overlay mount of the step's own, which only steps without a sandbox can make.
 fn as_mounted(root: &RootFs, request: &RunRequest) -> RootFs {
-    let RootFs::Overlay(dirs) = root;
+    let RootFs::Overlay(dirs) = root else { return root.clone() };
     let is_64_bit = Arch::of(&request.platform).is_some_and(Arch::is_64_bit);
     let sandboxed = request.security == Security::Sandbox;
     let joined = dirs.joined.clone().filter(|_| is_64_bit && sandboxed);
@@ -110,8 +110,7 @@ fn lend_agents(
     root: &RootFs,
     mounts: &[ReadyMount],
 ) -> Result<(Vec<ReadyMount>, Vec<Lent>), RunError> {
-    let RootFs::Overlay(dirs) = root;
-    let mut home = dirs.work.clone().into_os_string();
+    let mut home = root.work().to_owned().into_os_string();
     home.push("-agents");
     let (mut mounts, mut agents) = (mounts.to_vec(), Vec::new());
     for (number, mount) in mounts.iter_mut().enumerate() {

@@ -11,6 +11,7 @@ use rustix::pipe::PipeFlags;
 use tracing::{debug, debug_span};
 use xbuild_model::StepFailure;
 use xbuild_model::records::Owners;
+use xbuild_model::rootfs::RootKind;
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, PendingTask};
 
@@ -25,8 +26,11 @@ use crate::wire;
 /// The properties of a build's sandbox.
 #[derive(Debug)]
 pub struct Options {
-    /// The rung that the user allows.
+    /// The rung and the root file system that the user allows.
     pub isolation: Isolation,
+    /// The facts about this machine that were found out by trial. Without them, whatever would
+    /// have to be tried out counts as possible.
+    pub findings: Option<Findings>,
     /// The emulators that the build needs; registered for this build only.
     pub emulators: Vec<Registration>,
     /// The network of steps that leave the choice open; [`Network::Default`] means the host's.
@@ -42,6 +46,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Sandbox {
     isolation: Isolation,
+    findings: Option<Findings>,
     /// The network of steps that leave the choice open.
     pub(super) network: Network,
     search_path: OsString,
@@ -57,6 +62,7 @@ impl Sandbox {
     pub fn new(options: Options) -> Self {
         Self {
             isolation: options.isolation,
+            findings: options.findings,
             network: options.network,
             search_path: options.search_path,
             emulators: Mutex::new(options.emulators),
@@ -71,8 +77,15 @@ impl Sandbox {
     /// **Errors** — those of [`ladder::choose`].
     fn choice(&self) -> Result<&Choice, SandboxError> {
         let choose = || {
-            let findings = Findings::untried(&self.search_path);
-            ladder::choose(self.isolation, &findings).inspect(explain)
+            let untried;
+            let findings = match &self.findings {
+                Some(findings) => findings,
+                None => {
+                    untried = Findings::untried(&self.search_path);
+                    &untried
+                }
+            };
+            ladder::choose(self.isolation, findings).inspect(explain)
         };
         self.choice.get_or_init(choose).as_ref().map_err(Clone::clone)
     }
@@ -126,8 +139,9 @@ impl Sandbox {
 
 /// Tells whoever traces the build why the rung is no higher one.
 fn explain(choice: &Choice) {
-    for Refusal { rung, need, gap } in &choice.refused {
-        debug!(%rung, %need, why = gap.why, remedy = gap.how_to_get, "rung out of reach");
+    for refusal in &choice.refused {
+        let Refusal { need, gap, .. } = refusal;
+        debug!(rung = %refusal, %need, why = gap.why, remedy = gap.how_to_get, "rung out of reach");
     }
 }
 
@@ -147,6 +161,10 @@ impl Namespace for Sandbox {
 
     fn owners(&self) -> Result<Owners, StepFailure> {
         Ok(self.choice()?.rung.ids().owners())
+    }
+
+    fn root_kind(&self) -> Result<RootKind, StepFailure> {
+        Ok(self.choice()?.root)
     }
 
     fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure> {

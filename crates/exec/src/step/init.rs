@@ -48,8 +48,8 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let received = wire::receive(&supervisor).map_err(RunError::setup("wait for the request"))?;
     let (_, mut fds) = received.ok_or(RunError::Killed)?;
     let request = StepRequest::read(fds.first())?;
-    let RootFs::Overlay(dirs) = &request.root;
-    let joined = if dirs.joined.is_some() { fds.pop() } else { None };
+    let is_joined = matches!(&request.root, RootFs::Overlay(dirs) if dirs.joined.is_some());
+    let joined = if is_joined { fds.pop() } else { None };
     let [_, output] = <[OwnedFd; 2]>::try_from(fds)
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
     let filter = filter(&request)?;

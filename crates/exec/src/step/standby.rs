@@ -73,8 +73,11 @@ impl Processes {
         let Self { ids, init, events, channel } = self;
         // Pid 1 shares the place in the file, so it reads the request after this process.
         let request = StepRequest::read(fds.first())?;
-        let RootFs::Overlay(dirs) = &request.root;
-        let joined = dirs.joined.as_ref().map(|joined| overlay::copy(&joined.point)).transpose()?;
+        let (joined, changes) = match &request.root {
+            RootFs::Overlay(dirs) => (dirs.joined.as_ref(), &dirs.upper),
+            RootFs::Folder(folder) => (None, &folder.path),
+        };
+        let joined = joined.map(|joined| overlay::copy(&joined.point)).transpose()?;
         let sent: Vec<BorrowedFd<'_>> = fds.iter().chain(&joined).map(AsFd::as_fd).collect();
         // A pid 1 that is gone has said why in an event.
         let _ = wire::send(&channel, b"step", &sent);
@@ -88,7 +91,7 @@ impl Processes {
         let mut result = Err(RunError::Killed);
         for event in Event::read_all(&text) {
             match event {
-                Event::Stubs(made) => stubs::remove(&made, &dirs.upper)?,
+                Event::Stubs(made) => stubs::remove(&made, changes)?,
                 Event::Note(note) => notes.push(note),
                 Event::Ended(exit) if matches!(result, Err(RunError::Killed)) => result = Ok(exit),
                 Event::Ended(_) => {}

@@ -40,6 +40,8 @@ pub(super) struct Made {
     pub path: Vec<u8>,
     /// Whether it is a folder.
     pub folder: bool,
+    /// Its device and inode.
+    pub id: (u64, u64),
     /// The modification time of the folder around it, before this.
     pub folder_mtime: Timespec,
 }
@@ -84,7 +86,8 @@ impl Walk<'_> {
                 let file = open_at(folder, &name)?;
                 let mut path = self.path();
                 join(&mut path, &name);
-                self.made.push(Made { path, folder: is_folder, folder_mtime });
+                let id = id(&rustix::fs::fstat(&file)?);
+                self.made.push(Made { path, folder: is_folder, id, folder_mtime });
                 file
             }
             opened => opened?,
@@ -144,6 +147,12 @@ fn make(folder: BorrowedFd<'_>, name: &[u8], is_folder: bool) -> Result<(), Errn
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644)).map(drop)
     }
+}
+
+/// Returns the device and inode of a file.
+#[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
+pub(super) fn id(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev as u64, stat.st_ino as u64)
 }
 
 /// Returns the modification time of a file.

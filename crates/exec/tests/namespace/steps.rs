@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use xbuild_exec::Isolation;
+use xbuild_exec::{Isolation, Rung};
 use xbuild_model::FailureKind;
 use xbuild_model::records::Owners;
 use xbuild_model::rootfs::{Overlay, RootFs};
@@ -516,7 +516,7 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
         .unwrap_err();
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
-    let single = sandbox(Isolation::UsernsSingle);
+    let single = sandbox(Isolation::rung(Rung::UsernsSingle));
     assert_eq!(single.owners().unwrap(), Owners::Recorded);
     assert!(single.map_name().unwrap().starts_with("single-"));
     let root = fixture.root();
@@ -545,7 +545,7 @@ fn killing_xbuild_ends_everything(fixture: &Fixture) -> Result<(), String> {
 
 fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     let mark = format!("2{:06}.5", std::process::id());
-    let other = sandbox(Isolation::Auto);
+    let other = sandbox(Isolation::AUTO);
     let root = RootFs::Overlay(fixture.root());
     std::thread::scope(|scope| {
         let (other, root) = (&other, &root);

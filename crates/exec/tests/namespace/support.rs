@@ -62,7 +62,7 @@ pub fn hold() -> ExitCode {
     std::fs::create_dir(&root.upper).unwrap();
     std::fs::create_dir(&root.work).unwrap();
     let root = RootFs::Overlay(root);
-    let result = sandbox(Isolation::Auto).run(&root, &shell(&script), &[], &Capture::default());
+    let result = sandbox(Isolation::AUTO).run(&root, &shell(&script), &[], &Capture::default());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -137,7 +137,7 @@ impl Fixture {
         let passwd = "root:x:0:0::/root:/bin/sh\napp:x:1234:2345::/home/app:/bin/sh\n";
         std::fs::write(layer.join("etc/passwd"), passwd).unwrap();
         std::fs::write(layer.join("etc/group"), "staff:x:50:app\n").unwrap();
-        Self { sandbox: sandbox(Isolation::Auto), folder, roots: AtomicU32::new(0) }
+        Self { sandbox: sandbox(Isolation::AUTO), folder, roots: AtomicU32::new(0) }
     }
 
     /// Makes a root file system on the layer; overlayfs wants new folders each time.
@@ -239,6 +239,7 @@ impl Drop for Fixture {
 pub fn sandbox(isolation: Isolation) -> Sandbox {
     Sandbox::new(Options {
         isolation,
+        findings: None,
         emulators: Vec::new(),
         network: Network::Host,
         search_path: OsString::from("/usr/bin:/bin"),

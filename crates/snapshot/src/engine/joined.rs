@@ -104,6 +104,7 @@ mod tests {
     use std::path::Path;
 
     use xbuild_model::records::Owners;
+    use xbuild_model::rootfs::RootKind;
     use xbuild_model::seam::PendingTask;
     use xbuild_model::{FailureKind, StepFailure};
 
@@ -132,6 +133,10 @@ mod tests {
 
         fn owners(&self) -> Result<Owners, StepFailure> {
             unreachable!("no folder")
+        }
+
+        fn root_kind(&self) -> Result<RootKind, StepFailure> {
+            unreachable!("no step")
         }
 
         fn join(&self, lowers: &[PathBuf], point: &Path) -> Result<(), StepFailure> {

@@ -289,7 +289,7 @@ mod tests {
     fn unpacked() -> (Setup, Chain, PathBuf) {
         let setup = setup();
         let chain = image(&setup);
-        let lowers = setup.engine.lowers(&chain).unwrap();
+        let lowers = setup.engine.0.lowers(&chain).unwrap().folders;
         (setup, chain, lowers[1].clone())
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xbuild_files::Context;
@@ -11,7 +11,7 @@ use xbuild_layer::Change;
 use xbuild_model::file_op::MakeDir;
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use xbuild_model::records::{Owners, Records};
-use xbuild_model::rootfs::{Overlay, RootFs};
+use xbuild_model::rootfs::{Overlay, RootFs, RootKind};
 use xbuild_model::seam::{PendingTask, Purpose, Workspace};
 use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, TaskFailure};
 use xbuild_testkit::folders::listing;
@@ -22,7 +22,7 @@ use crate::tasks;
 
 /// Returns the folders of a workspace.
 fn overlay(workspace: &dyn Workspace) -> &Overlay {
-    let RootFs::Overlay(overlay) = workspace.root();
+    let RootFs::Overlay(overlay) = workspace.root() else { unreachable!("an overlay mount") };
     overlay
 }
 
@@ -54,6 +54,10 @@ impl Namespace for Here {
 
     fn owners(&self) -> Result<Owners, StepFailure> {
         Ok(if self.single { Owners::Recorded } else { Owners::Real })
+    }
+
+    fn root_kind(&self) -> Result<RootKind, StepFailure> {
+        Ok(RootKind::Overlay)
     }
 
     fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
@@ -475,6 +479,9 @@ fn an_unpacking_that_fails_says_why() {
         }
         fn owners(&self) -> Result<Owners, StepFailure> {
             Ok(Owners::Recorded)
+        }
+        fn root_kind(&self) -> Result<RootKind, StepFailure> {
+            Ok(RootKind::Overlay)
         }
         fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
             unreachable!("there is one layer")

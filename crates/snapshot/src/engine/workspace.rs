@@ -29,6 +29,7 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct Writable {
     shared: Arc<Shared>,
     parent: Chain,
+    dirs: Overlay,
     root: RootFs,
     /// The mount that [`Overlay::joined`] names.
     _part: Option<Arc<Part>>,
@@ -62,15 +63,16 @@ impl Writable {
         }
         let part = shared.parts.of(&lowers, &*shared.namespace, &shared.store);
         let joined = part.as_ref().map(|part| part.joined());
-        let root = RootFs::Overlay(Overlay { lowers, joined, upper, work });
+        let dirs = Overlay { lowers, joined, upper, work };
+        let root = RootFs::Overlay(dirs.clone());
         let (shared, parent) = (shared.clone(), parent.clone());
-        Ok(Self { shared, parent, root, _part: part, root_mode, root_owner, scratch })
+        Ok(Self { shared, parent, dirs, root, _part: part, root_mode, root_owner, scratch })
     }
 
     fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
         let _span = new_layer::span("diff").entered();
         let shared = &self.shared;
-        let RootFs::Overlay(dirs) = &self.root;
+        let dirs = &self.dirs;
         let request = DiffRequest {
             upper: dirs.upper.clone(),
             lowers: dirs.lowers.clone(),

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use xbuild_model::passwd::User;
-use xbuild_model::rootfs::RootFs;
 
 use super::kit::Kit;
 use super::root::Root;
@@ -30,21 +29,20 @@ pub(crate) fn build(
     if request.is_isolated() {
         namespaces::enter_network()?;
     }
-    let RootFs::Overlay(dirs) = &request.root;
     let run = &request.run;
     let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;
-    let root = Root::mount(dirs, joined, staging)?;
+    let root = Root::mount(&request.root, joined, staging)?;
     // Later mounts may cover the image's own files.
     let who = user::look_up(root.fd.as_fd(), &run.user)?;
     user::check(&run.user, &who, ids)?;
     let command = Command::new(run, &who.home)?;
     let mut tell = |note: String| Event::Note(note).send(events);
     kit.furnish(&root, request, &mut tell)?;
-    let mut stubs = Recorder::default();
+    let mut stubs = Recorder::new(&request.root);
     bind::bind_all(&root, &files::generate(run)?, &mut stubs)?;
     run_mounts::mount_all(&root, request, ids, &mut stubs, &mut tell)?;
     let stubs = stubs
-        .finish(root.upper.as_fd())
+        .finish(root.changes.as_fd())
         .map_err(RunError::setup("look at the mount points that were made"))?;
     if !stubs.made.is_empty() {
         Event::Stubs(stubs).send(events);

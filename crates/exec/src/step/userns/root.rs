@@ -1,15 +1,16 @@
-//! The root file system of a step: overlayfs over the folders of the layers.
+//! The root file system of a step: an overlay mount of the layers' folders, or one folder.
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
-use xbuild_model::rootfs::Overlay;
+use xbuild_model::rootfs::{Folder, Overlay, RootFs};
 
 use super::mounts::{self, make_folder, open_folder, open_trusted};
 use super::overlay::{self, Changes, Lowers};
 use crate::error::RunError;
+use crate::mount::clone_of;
 
 /// The mount's name in error messages.
 const WHAT: &str = "the root file system (overlay)";
@@ -19,16 +20,28 @@ const WHAT: &str = "the root file system (overlay)";
 pub(super) struct Root {
     /// Its root folder.
     pub(super) fd: OwnedFd,
-    /// The folder of changes.
-    pub(super) upper: OwnedFd,
+    /// The folder of changes, without the step's mounts: that of an overlay mount, or the folder
+    /// that is the root.
+    pub(super) changes: OwnedFd,
     /// A folder in memory, for files that get bound into the root.
     pub(super) staging: OwnedFd,
 }
 
 impl Root {
-    /// Mounts the layers in a folder below `staging`, which is in memory. `joined` is a mount of
-    /// layers below those of `dirs`, mounted nowhere yet.
+    /// Mounts the root in a folder below `staging`, which is in memory. `joined` is a mount of
+    /// layers below those of an overlay mount, mounted nowhere yet.
     pub(super) fn mount(
+        root: &RootFs,
+        joined: Option<OwnedFd>,
+        staging: OwnedFd,
+    ) -> Result<Self, RunError> {
+        match root {
+            RootFs::Overlay(dirs) => Self::overlay(dirs, joined, staging),
+            RootFs::Folder(folder) => Self::folder(folder, staging),
+        }
+    }
+
+    fn overlay(
         dirs: &Overlay,
         joined: Option<OwnedFd>,
         staging: OwnedFd,
@@ -51,7 +64,25 @@ impl Root {
         let point = make_folder(&staging, "root").map_err(failed())?;
         overlay::mount(&lowers, Some(&changes), &point, WHAT)?;
         let fd = open_folder(&staging, "root").map_err(RunError::mount(WHAT))?;
-        Ok(Self { fd, upper: changes.upper, staging })
+        Ok(Self { fd, changes: changes.upper, staging })
+    }
+
+    /// Binds a folder, so that its mounts are in this namespace only.
+    fn folder(folder: &Folder, staging: OwnedFd) -> Result<Self, RunError> {
+        const WHAT: &str = "the root file system (folder)";
+        let changes = open_trusted(&folder.path)?;
+        let point = make_folder(&staging, "root").map_err(RunError::setup("make a folder"))?;
+        let bind = || -> Result<OwnedFd, Errno> {
+            mounts::attach(clone_of(&changes, false)?, point)?;
+            open_folder(&staging, "root")
+        };
+        let fd = bind().map_err(RunError::mount(WHAT))?;
+        // Unlike an overlay mount, a bind has the restrictions of the mount that it shows.
+        let flags = rustix::fs::fstatvfs(&fd).map_err(RunError::mount(WHAT))?.f_flag;
+        if flags.contains(StatVfsMountFlags::NOEXEC) {
+            return Err(RunError::NoExec { folder: folder.path.clone() });
+        }
+        Ok(Self { fd, changes, staging })
     }
 
     /// Makes it the root of this process, with nothing of the host's tree left.

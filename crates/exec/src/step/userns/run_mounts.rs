@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, PROC_SUPER_MAGIC, Stat, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
-use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{ReadyMount, ReadySource};
 
 use super::mounts;
@@ -81,6 +80,10 @@ impl Step<'_> {
         let (found, attributes) = match source {
             ReadySource::Layers { lowers, path, writable } => {
                 let found = self.look_into_layers(number, lowers, path, *writable, target)?;
+                (found, if *writable { PLAIN } else { READ_ONLY })
+            }
+            ReadySource::Tree { folder, path, writable } => {
+                let found = find_source(&mounts::open_trusted(folder)?, path, target)?;
                 (found, if *writable { PLAIN } else { READ_ONLY })
             }
             ReadySource::Folder { path, read_only } => {
@@ -156,22 +159,14 @@ impl Step<'_> {
         overlay::mount(&lowers, changes.as_ref(), &point, target)?;
         let top =
             mounts::open_folder(&self.root.staging, &name).map_err(RunError::mount(target))?;
-        match walk::locate(top.as_fd(), path.as_bytes(), Missing::Fail) {
-            Ok(place) => Ok(place.fd),
-            Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
-                let (path, target) = (path.to_owned(), target.to_owned());
-                Err(RunError::MountSource { path, target, source: errno.into() })
-            }
-            Err(errno) => Err(RunError::mount(target)(errno)),
-        }
+        find_source(&top, path, target)
     }
 
     /// Makes folders for changes that are thrown away. They are on the disk, for the changes may be
     /// large, beside the folders of the step's own changes, and are removed with them.
     fn changes(&self, number: usize, like: &OwnedFd) -> Result<Changes, RunError> {
         let make = || -> Result<Changes, std::io::Error> {
-            let RootFs::Overlay(dirs) = &self.request.root;
-            let mut home = dirs.work.clone().into_os_string();
+            let mut home = self.request.root.work().to_owned().into_os_string();
             home.push(format!("-mount-{number}"));
             rustix::fs::mkdir(&home, Mode::from_raw_mode(0o700))?;
             let home = mounts::open_path(CWD, home)?;
@@ -186,6 +181,18 @@ impl Step<'_> {
             Ok(Changes { upper, work })
         };
         make().map_err(RunError::setup("make folders for changes that are thrown away"))
+    }
+}
+
+/// Returns the file at `path` below the folder `top`, for the mount at `target`.
+fn find_source(top: &OwnedFd, path: &str, target: &str) -> Result<OwnedFd, RunError> {
+    match walk::locate(top.as_fd(), path.as_bytes(), Missing::Fail) {
+        Ok(place) => Ok(place.fd),
+        Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+            let (path, target) = (path.to_owned(), target.to_owned());
+            Err(RunError::MountSource { path, target, source: errno.into() })
+        }
+        Err(errno) => Err(RunError::mount(target)(errno)),
     }
 }
 

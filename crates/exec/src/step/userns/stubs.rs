@@ -1,7 +1,8 @@
 //! Mount points that a step's image lacks: made before the step, removed after it.
 //!
 //! Making one changes the folder around it, and overlayfs copies that folder up. After the step all
-//! of this is undone in the folder of changes, so that the layer shows no trace of it.
+//! of this is undone in the folder of changes, so that the layer shows no trace of it. If the root
+//! is a folder, the folders around it are the image's own and stay.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,18 +10,26 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
+use xbuild_model::rootfs::RootFs;
 
 use crate::error::RunError;
 use crate::protocol::{CopiedUp, Stub, Stubs};
 use crate::step::walk::{self, Made, Missing};
 
 /// Takes note of the mount points that are made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recorder {
-    made: Vec<(Vec<u8>, bool)>,
+    /// Whether the folder of changes has all files of the image.
+    has_all: bool,
+    made: Vec<Made>,
 }
 
 impl Recorder {
+    /// Returns a recorder for mount points below a root.
+    pub(super) fn new(root: &RootFs) -> Self {
+        Self { has_all: matches!(root, RootFs::Folder(_)), made: Vec::new() }
+    }
+
     /// Takes note of the files that one look-up below `root` made, and sets the modification time of
     /// the folder around them back.
     pub(super) fn add(&mut self, root: BorrowedFd<'_>, made: Vec<Made>) -> Result<(), Errno> {
@@ -28,20 +37,24 @@ impl Recorder {
             let around = walk::locate(root, folder_of(&outermost.path), Missing::Fail)?;
             set_mtime(&around.fd, outermost.folder_mtime)?;
         }
-        self.made.extend(made.into_iter().map(|made| (made.path, made.folder)));
+        self.made.extend(made);
         Ok(())
     }
 
     /// Returns the changes to undo, read from the folder of changes as it is now. Mount points on
-    /// other file systems, such as that of `/dev`, need no undoing.
+    /// other file systems, such as that of `/dev`, need no undoing, even if the image has a file of
+    /// that name.
     pub(super) fn finish(self, upper: BorrowedFd<'_>) -> Result<Stubs, Errno> {
         let mut stubs = Stubs::default();
         let mut around = BTreeSet::new();
-        let own: BTreeSet<_> = self.made.iter().map(|(path, _)| path.clone()).collect();
-        for (path, folder) in self.made {
+        let own: BTreeSet<_> = self.made.iter().map(|made| made.path.clone()).collect();
+        for Made { path, folder, id, .. } in self.made {
             let Some(stat) = stat_below(upper, &path)? else { continue };
+            if self.has_all && walk::id(&stat) != id {
+                continue;
+            }
             let mut outer = folder_of(&path);
-            while !outer.is_empty() && !own.contains(outer) {
+            while !self.has_all && !outer.is_empty() && !own.contains(outer) {
                 around.insert(outer.to_vec());
                 outer = folder_of(outer);
             }
@@ -151,9 +164,9 @@ mod tests {
     use super::*;
 
     /// Makes `paths` in a folder that stands for both the root and the folder of changes.
-    fn make(folder: &Path, paths: &[&str]) -> Stubs {
+    fn make(folder: &Path, has_all: bool, paths: &[&str]) -> Stubs {
         let root = File::open(folder).unwrap();
-        let mut recorder = Recorder::default();
+        let mut recorder = Recorder { has_all, made: Vec::new() };
         for path in paths {
             let place = walk::locate(root.as_fd(), path.as_bytes(), Missing::MakeFile).unwrap();
             recorder.add(root.as_fd(), place.made).unwrap();
@@ -171,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("etc")).unwrap();
         let before = fs::metadata(folder.path()).unwrap();
-        let stubs = make(folder.path(), &["/etc/hosts", "/etc/resolv.conf", "/run/a/b"]);
+        let stubs = make(folder.path(), false, &["/etc/hosts", "/etc/resolv.conf", "/run/a/b"]);
         assert_eq!(stubs.made.len(), 5);
         let during = fs::metadata(folder.path()).unwrap();
         assert_eq!((before.mtime(), before.mtime_nsec()), (during.mtime(), during.mtime_nsec()));
@@ -182,10 +195,40 @@ mod tests {
     }
 
     #[test]
+    fn folders_of_an_image_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("mnt/empty")).unwrap();
+        fs::write(folder.path().join("device"), "").unwrap();
+        let times = |name: &str| {
+            let meta = fs::metadata(folder.path().join(name)).unwrap();
+            (meta.mtime(), meta.mtime_nsec())
+        };
+        let before = ["", "mnt", "mnt/empty"].map(times);
+        // The last one was made on another file system, which hides a file of the image.
+        let mut recorder = Recorder { has_all: true, made: Vec::new() };
+        let root = File::open(folder.path()).unwrap();
+        let place = walk::locate(root.as_fd(), b"/mnt/empty/a/b", Missing::MakeFile).unwrap();
+        recorder.add(root.as_fd(), place.made).unwrap();
+        let made = Made {
+            path: b"device".to_vec(),
+            folder: false,
+            id: (0, 0),
+            folder_mtime: Timespec { tv_sec: 0, tv_nsec: 0 },
+        };
+        recorder.made.push(made);
+        let stubs = recorder.finish(root.as_fd()).unwrap();
+        assert_eq!(stubs.made.len(), 2);
+        remove(&stubs, folder.path()).unwrap();
+        assert!(names(&folder.path().join("mnt/empty")).is_empty());
+        assert!(folder.path().join("device").exists());
+        assert_eq!(["", "mnt", "mnt/empty"].map(times), before);
+    }
+
+    #[test]
     fn keeps_what_the_command_changed() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("etc")).unwrap();
-        let stubs = make(folder.path(), &["/etc/hosts", "/run/a/b", "/srv/x"]);
+        let stubs = make(folder.path(), false, &["/etc/hosts", "/run/a/b", "/srv/x"]);
         fs::write(folder.path().join("etc/own"), "x").unwrap();
         fs::write(folder.path().join("run/a/b"), "x").unwrap();
         fs::remove_dir_all(folder.path().join("srv")).unwrap();
