@@ -187,6 +187,34 @@ fn an_older_file_is_not_taken_for_the_newer_one() {
 }
 
 #[test]
+fn no_url_leads_a_build_to_this_machine() {
+    // A proxy plays the server outside; this machine is reached without it.
+    let (outside, inside) = (FileServer::start(), FileServer::start());
+    let url = "http://files.example/f.tar";
+    let place = Place::new(User::Me);
+    let folder = place.path().join("add");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("Dockerfile"), format!("FROM scratch\nADD {url} /f\n")).unwrap();
+    let folder = folder.to_str().unwrap().to_owned();
+    let from = |to: String, args: &[&str]| {
+        outside.answer(url, [Response::new(302).with("location", to)]);
+        let mut command = place.xbuild(["build", "--progress", "plain"]);
+        command.args(args).env("http_proxy", outside.url("")).env_remove("no_proxy");
+        Finished::of(command.output().unwrap())
+    };
+    for host in ["localhost.", "127.0.0.1", "[::ffff:127.0.0.1]", "0"] {
+        let target = inside.url("/secret").replace("127.0.0.1", host);
+        for args in [&[folder.as_str()][..], &[url], &["--file", url, &folder]] {
+            from(target.clone(), args).fails(
+                4,
+                &["http://files.example/f.tar points to", "not followed", "name that URL itself"],
+            );
+        }
+    }
+    assert!(inside.log().is_empty(), "{:?}", inside.log());
+}
+
+#[test]
 fn a_checksum_is_checked_before_anything_is_used() {
     let server = FileServer::start();
     server.answer("/f", [Response::new(200).body("text")]);

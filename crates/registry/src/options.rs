@@ -1,7 +1,8 @@
 //! The options of a client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::auth::credentials::Credentials;
@@ -20,6 +21,8 @@ pub struct ClientOptions {
     pub extra_roots: Vec<Vec<u8>>,
     /// Proxies.
     pub proxies: Proxies,
+    /// Addresses of names, in lower case, that are not looked up.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
     /// The attempts at a request.
     pub retries: Retries,
     /// The times after which a silent server is given up.
@@ -36,6 +39,7 @@ impl Default for ClientOptions {
             insecure_credentials: false,
             extra_roots: Vec::new(),
             proxies: Proxies::default(),
+            addresses: BTreeMap::new(),
             retries: Retries::default(),
             timeouts: Timeouts::default(),
             jobs: 4,

@@ -12,9 +12,9 @@ use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::options::{ClientOptions, Timeouts};
 use crate::transport::exchange::{Patience, Progress, Transport};
-use crate::transport::origin::{Origin, redact};
-use crate::transport::redirect::{MAX_REDIRECTS, location};
+use crate::transport::reach::Reach;
 use crate::transport::retry::{Attempts, Gate};
+use crate::transport::trail::Trail;
 
 /// A request.
 pub(crate) struct Call<'a> {
@@ -22,6 +22,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scope: &'a Scope,
     pub(crate) method: Method,
     pub(crate) url: Url,
+    /// The reach of `url` if an answer of the registry named it.
+    pub(crate) led: Option<Reach>,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload<'a>,
     /// Statuses besides 200 to 299 that are not failures.
@@ -46,7 +48,8 @@ impl<'a> Call<'a> {
     /// Returns a request without body and headers.
     pub(crate) fn new(endpoint: &'a Endpoint, scope: &'a Scope, method: Method, url: Url) -> Self {
         let headers = HeaderMap::new();
-        Self { endpoint, scope, method, url, headers, payload: Payload::Empty, accept: &[] }
+        let (payload, accept) = (Payload::Empty, &[][..]);
+        Self { endpoint, scope, method, url, led: None, headers, payload, accept }
     }
 }
 
@@ -103,41 +106,37 @@ impl Requests {
     async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         let endpoint = call.endpoint;
         self.gate.pass(endpoint.origin()).await;
-        let mut url = call.url.clone();
-        let mut origin = self.target(endpoint.origin(), &call.url, &url)?;
+        let url = call.url.clone();
+        let mut trail = match call.led {
+            None => Trail::asked(url, endpoint.origin().clone()),
+            Some(reach) => {
+                let from = format!("an upload to {}", endpoint.registry());
+                Trail::led(from, endpoint.origin(), reach, url)?
+            }
+        };
         let mut authorization = None;
-        if origin == *endpoint.origin() {
+        if trail.origin == *endpoint.origin() {
             authorization = self.authorizer.header(endpoint, call.scope).await?;
         }
         let mut left = patience(call, &self.options.timeouts);
         let mut challenged = false;
-        let mut redirects = 0;
         loop {
             // Credentials belong to the registry: no other origin gets them or may ask for them.
-            let own = origin == *endpoint.origin();
+            let own = trail.origin == *endpoint.origin();
             let header = authorization.as_ref().filter(|_| own);
-            let response = self.exchange(call, &url, header, &mut left).await?;
+            let response = self.exchange(call, &trail, header, &mut left).await?;
             let status = response.status().as_u16();
             match status {
                 200..=299 => return Ok(response),
                 _ if call.accept.contains(&status) => return Ok(response),
                 301 | 302 | 303 | 307 | 308 if is_safe(&call.method) => {
-                    let next = location(&response)?;
-                    redirects += 1;
-                    if redirects > MAX_REDIRECTS {
-                        let (url, target) = (redact(&url), redact(&next));
-                        let reason = "too many redirects";
-                        return Err(RequestError::Target { url, target, reason });
-                    }
-                    origin = self.target(&origin, &url, &next)?;
-                    url = next;
+                    trail.follow(&response)?;
                 }
                 401 if own && !challenged => {
                     challenged = true;
-                    let answer = response.headers();
                     authorization = self
                         .authorizer
-                        .challenged(endpoint, call.scope, authorization.as_ref(), answer, &url)
+                        .challenged(endpoint, call.scope, authorization.as_ref(), &response)
                         .await?;
                     if authorization.is_none() {
                         let detail = self.transport.detail(response).await;
@@ -156,11 +155,11 @@ impl Requests {
     async fn exchange(
         &self,
         call: &Call<'_>,
-        url: &Url,
+        trail: &Trail,
         authorization: Option<&HeaderValue>,
         left: &mut Duration,
     ) -> Result<Response, RequestError> {
-        let mut request = Request::new(call.method.clone(), url.clone());
+        let mut request = Request::new(call.method.clone(), trail.url.clone());
         request.headers_mut().extend(call.headers.clone());
         request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value.clone())));
         let mut progress = None;
@@ -178,16 +177,7 @@ impl Requests {
             Some(progress) => Patience::While(progress),
             None => Patience::Left(left),
         };
-        self.transport.send(request, patience).await
-    }
-
-    /// Checks that `from`, the origin of `url`, may lead to `target`.
-    fn target(&self, from: &Origin, url: &Url, target: &Url) -> Result<Origin, RequestError> {
-        from.may_lead_to(target).map_err(|reason| RequestError::Target {
-            url: redact(url),
-            target: redact(target),
-            reason,
-        })
+        self.transport.send(request, patience, trail).await
     }
 }
 

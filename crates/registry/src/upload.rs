@@ -25,8 +25,9 @@ use crate::error::RequestError;
 use crate::request::{Call, Payload, Upload};
 use crate::transport::exchange::Progress;
 use crate::transport::origin::redact;
-use crate::transport::redirect::location;
+use crate::transport::reach::Reach;
 use crate::transport::retry::Attempts;
+use crate::transport::trail::{Trail, location, reach_after};
 
 /// Bytes that are read at a time: with [`CHUNKS_AHEAD`] enough to keep a fast connection busy, and
 /// less than a MiB of memory for each upload.
@@ -45,8 +46,16 @@ pub(crate) struct Uploads<'a> {
 pub(crate) enum Mount {
     Done,
     /// The registry did not mount it and began an upload instead.
-    Session(Url),
+    Session(Session),
     Refused,
+}
+
+/// An upload that the registry has begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    url: Url,
+    /// The reach of `url`: that of the server that named it.
+    reach: Reach,
 }
 
 /// Why a blob could not be uploaded.
@@ -96,18 +105,18 @@ impl Uploads<'_> {
     pub(crate) fn upload(
         &self,
         blob: &Descriptor,
-        mut session: Option<Url>,
+        mut session: Option<Session>,
         open: &OpenAt<'_>,
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<(), UploadError> {
         let mut offset = 0;
         let mut attempts = Attempts::default();
         loop {
-            let url = match session.take() {
-                Some(url) => url,
+            let begun = match session.take() {
+                Some(session) => session,
                 None => self.begin().map_err(UploadError::Request)?,
             };
-            let error = match self.send(blob, url.clone(), offset, open, sent) {
+            let error = match self.send(blob, begun.clone(), offset, open, sent) {
                 Ok(()) => return Ok(()),
                 Err(UploadError::Source(error)) => return Err(UploadError::Source(error)),
                 Err(UploadError::Request(error)) => error,
@@ -119,9 +128,9 @@ impl Uploads<'_> {
                 return Err(UploadError::Request(error));
             }
             self.connections.wait(self.endpoint, attempts.failures(), &error);
-            let resumed = if lost { None } else { self.resume(&url) };
+            let resumed = if lost { None } else { self.resume(&begun) };
             (offset, session) = match resumed {
-                Some((offset, url)) if offset < blob.size => (offset, Some(url)),
+                Some((offset, next)) if offset < blob.size => (offset, Some(next)),
                 _ => (0, None),
             };
         }
@@ -141,22 +150,28 @@ impl Uploads<'_> {
         let finished = sent.and_then(|response| {
             let digest =
                 digest().ok_or_else(|| UploadError::Source(io::ErrorKind::UnexpectedEof.into()))?;
-            let mut url = self.session(&response).map_err(UploadError::Request)?;
-            url.query_pairs_mut().append_pair("digest", &digest.to_string());
-            self.stream(Method::PUT, url, None, (0, Some(0)), open, &|_| {}).map(drop)
+            let mut end = self.session(&response).map_err(UploadError::Request)?;
+            end.url.query_pairs_mut().append_pair("digest", &digest.to_string());
+            self.stream(Method::PUT, end, None, (0, Some(0)), open, &|_| {}).map(drop)
         });
         finished.inspect_err(|_| self.cancel(begun))
     }
 
     /// Asks the registry to forget an upload. The answer does not matter: registries remove
     /// abandoned uploads by themselves.
-    fn cancel(&self, url: Url) {
+    fn cancel(&self, session: Session) {
         let scope = Scope::push(self.repository);
-        let _ = self.connections.call(&Call::new(self.endpoint, &scope, Method::DELETE, url));
+        let _ = self.connections.call(&self.part(&scope, Method::DELETE, session));
     }
 
-    /// Begins an upload and returns its URL.
-    fn begin(&self) -> Result<Url, RequestError> {
+    /// Returns a request to an upload.
+    fn part<'c>(&'c self, scope: &'c Scope, method: Method, session: Session) -> Call<'c> {
+        let Session { url, reach } = session;
+        Call { led: Some(reach), ..Call::new(self.endpoint, scope, method, url) }
+    }
+
+    /// Begins an upload.
+    fn begin(&self) -> Result<Session, RequestError> {
         let scope = Scope::push(self.repository);
         let url = self.endpoint.uploads(self.repository);
         let response =
@@ -164,32 +179,23 @@ impl Uploads<'_> {
         self.session(&response)
     }
 
-    /// Returns the URL of the upload that an answer names. A URL on another host gets the blob, but
-    /// never the credentials.
-    fn session(&self, response: &Response) -> Result<Url, RequestError> {
-        let url = location(response)?;
-        let checked = self.endpoint.origin().may_lead_to(&url).and_then(|origin| {
-            let own = origin == *self.endpoint.origin();
-            if own || origin.is_https() {
-                Ok(())
-            } else {
-                Err("blobs are sent to other hosts over https only")
-            }
-        });
-        match checked {
-            Ok(()) => Ok(url),
-            Err(reason) => Err(RequestError::Target {
-                url: redact(response.url()),
-                target: redact(&url),
-                reason,
-            }),
+    /// Returns the upload that an answer names. A URL on another host gets the blob, but never the
+    /// credentials.
+    fn session(&self, response: &Response) -> Result<Session, RequestError> {
+        let (own, from) = (self.endpoint.origin(), redact(response.url()));
+        let reach = reach_after(response);
+        let trail = Trail::led(from.clone(), own, reach, location(response)?)?;
+        if trail.origin != *own && !trail.origin.is_https() {
+            let reason = "blobs are sent to other hosts over https only";
+            return Err(RequestError::Target { url: from, target: redact(&trail.url), reason });
         }
+        Ok(Session { url: trail.url, reach })
     }
 
     /// Returns how many bytes of a broken upload have arrived, and where to send the rest.
-    fn resume(&self, url: &Url) -> Option<(u64, Url)> {
+    fn resume(&self, session: &Session) -> Option<(u64, Session)> {
         let scope = Scope::push(self.repository);
-        let call = Call::new(self.endpoint, &scope, Method::GET, url.clone());
+        let call = self.part(&scope, Method::GET, session.clone());
         // A registry that cannot tell gets the blob again from the start.
         let response = self.connections.call(&call).ok()?;
         let range = response.headers().get(RANGE)?.to_str().ok()?;
@@ -205,7 +211,7 @@ impl Uploads<'_> {
     fn send(
         &self,
         blob: &Descriptor,
-        mut url: Url,
+        mut session: Session,
         offset: u64,
         open: &OpenAt<'_>,
         sent: &(dyn Fn(u64) + Sync),
@@ -214,19 +220,19 @@ impl Uploads<'_> {
             let range = format!("{offset}-{}", blob.size - 1);
             let range = HeaderValue::try_from(range).expect("numbers are ASCII");
             let rest = (offset, Some(blob.size - offset));
-            let response = self.stream(Method::PATCH, url, Some(range), rest, open, sent)?;
-            url = self.session(&response).map_err(UploadError::Request)?;
+            let response = self.stream(Method::PATCH, session, Some(range), rest, open, sent)?;
+            session = self.session(&response).map_err(UploadError::Request)?;
         }
-        url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        session.url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let rest = if offset > 0 { (blob.size, Some(0)) } else { (0, Some(blob.size)) };
-        self.stream(Method::PUT, url, None, rest, open, sent).map(drop)
+        self.stream(Method::PUT, session, None, rest, open, sent).map(drop)
     }
 
     /// Sends one request whose body is the blob from `offset` on: `length` bytes, or all.
     fn stream(
         &self,
         method: Method,
-        url: Url,
+        session: Session,
         range: Option<HeaderValue>,
         (offset, length): (u64, Option<u64>),
         open: &OpenAt<'_>,
@@ -236,7 +242,7 @@ impl Uploads<'_> {
         let source_error = Mutex::new(None);
         let result = std::thread::scope(|threads| {
             let make = || feed(threads, open, (offset, length), sent, &source_error);
-            let mut call = Call::new(self.endpoint, &scope, method, url);
+            let mut call = self.part(&scope, method, session);
             call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             call.headers.extend(range.map(|range| (CONTENT_RANGE, range)));
             if length != Some(0) {

@@ -148,9 +148,11 @@ impl From<FetchError> for StepFailure {
     fn from(error: FetchError) -> Self {
         let mut hint = None;
         let kind = match &error {
-            FetchError::Download { source: DownloadError::Request { .. }, .. }
-            | FetchError::NotModified { .. }
-            | FetchError::Answer { .. } => FailureKind::Remote,
+            FetchError::Download { source: source @ DownloadError::Request { .. }, .. } => {
+                hint = source.hint();
+                FailureKind::Remote
+            }
+            FetchError::NotModified { .. } | FetchError::Answer { .. } => FailureKind::Remote,
             FetchError::Git { .. } => {
                 hint = Some(
                     "a private repository needs --secret id=GIT_AUTH_TOKEN,.. for https, or a \

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Request, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request, Response, Url};
 use serde::Deserialize;
 use xbuild_image::printable::printable;
 
@@ -23,6 +23,8 @@ use crate::error::RequestError;
 use crate::options::ClientOptions;
 use crate::transport::exchange::{Patience, Transport};
 use crate::transport::origin::{Origin, redact};
+use crate::transport::reach::Reach;
+use crate::transport::trail::{Trail, location, reach_after};
 
 /// Bytes of a token server's answer that are read.
 const MAX_TOKEN: u64 = 64 << 10;
@@ -79,7 +81,7 @@ pub(crate) struct Authorizer {
 #[derive(Debug, Default)]
 struct State {
     /// The last challenge of the origin; `None` if it never sent one.
-    challenge: Option<Challenge>,
+    challenge: Option<(Challenge, Reach)>,
     headers: HashMap<Scope, Header>,
 }
 
@@ -127,19 +129,19 @@ impl Authorizer {
         endpoint: &Endpoint,
         scope: &Scope,
         rejected: Option<&HeaderValue>,
-        answer: &HeaderMap,
-        url: &Url,
+        answer: &Response,
     ) -> Result<Option<HeaderValue>, RequestError> {
         let state = self.state(endpoint);
         let mut state = state.lock().await;
-        let challenge = Challenge::of(answer)
-            .map_err(|challenge| RequestError::Challenge { url: redact(url), challenge })?;
+        let challenge = Challenge::of(answer.headers()).map_err(|challenge| {
+            RequestError::Challenge { url: redact(answer.url()), challenge }
+        })?;
         // Another thread may have fetched a new token while this one waited for the lock.
         let same = state.headers.get(scope).is_none_or(|header| Some(&header.value) == rejected);
         if same {
             state.headers.remove(scope);
         }
-        state.challenge = Some(challenge);
+        state.challenge = Some((challenge, reach_after(answer)));
         let header = self.current(&mut state, endpoint, scope).await?;
         Ok(header.filter(|header| Some(header) != rejected))
     }
@@ -155,7 +157,7 @@ impl Authorizer {
         endpoint: &Endpoint,
         scope: &Scope,
     ) -> Result<Option<HeaderValue>, RequestError> {
-        let Some(challenge) = &state.challenge else { return Ok(None) };
+        let Some((challenge, reach)) = &state.challenge else { return Ok(None) };
         if let Some(header) = state.headers.get(scope).filter(|header| header.is_fresh()) {
             return Ok(Some(header.value.clone()));
         }
@@ -169,8 +171,8 @@ impl Authorizer {
             }
             (Challenge::Basic, _) => None,
             (Challenge::Bearer { realm, service }, credential) => {
-                let service = service.as_deref();
-                Some(self.fetch(endpoint, scope, realm, service, credential).await?)
+                let trail = check_realm(endpoint, realm, *reach)?;
+                Some(self.fetch(endpoint, scope, &trail, service.as_deref(), credential).await?)
             }
         };
         let value = header.as_ref().map(|header| header.value.clone());
@@ -200,20 +202,20 @@ impl Authorizer {
         Ok(credential)
     }
 
-    /// Fetches a token from the server at `realm`.
+    /// Fetches a token from the server where `trail` begins.
     async fn fetch(
         &self,
         endpoint: &Endpoint,
         scope: &Scope,
-        realm: &str,
+        trail: &Trail,
         service: Option<&str>,
         credential: Option<Credential>,
     ) -> Result<Header, RequestError> {
-        let url = check_realm(endpoint, realm)?;
+        let url = &trail.url;
         let request = token_request(url.clone(), scope, service, credential);
         let asked = Instant::now();
         let mut left = self.options.timeouts.head;
-        let response = self.transport.send(request, Patience::Left(&mut left)).await?;
+        let response = self.transport.send(request, Patience::Left(&mut left), trail).await?;
         match response.status().as_u16() {
             200 => {}
             status @ (400 | 401 | 403) => {
@@ -221,14 +223,14 @@ impl Authorizer {
                 return Err(denied(endpoint, scope, status, detail));
             }
             300..=399 => {
-                let target = location(&response).unwrap_or_default();
+                let target = location(&response).map(|url| redact(&url)).unwrap_or_default();
                 let reason = "a token server must not redirect";
-                return Err(RequestError::Target { url: redact(&url), target, reason });
+                return Err(RequestError::Target { url: redact(url), target, reason });
             }
             _ => return Err(self.transport.refusal(response).await),
         }
         let body = self.transport.body(response, MAX_TOKEN).await?;
-        let unusable = || RequestError::Token { url: redact(&url) };
+        let unusable = || RequestError::Token { url: redact(url) };
         // The parser's message may quote the token.
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
         let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
@@ -253,33 +255,24 @@ pub(crate) fn denied(
     RequestError::Denied { registry, scope: scope.to_string(), status, detail }
 }
 
-/// Returns the target of a redirect, redacted.
-fn location(response: &reqwest::Response) -> Option<String> {
-    let text = response.headers().get(reqwest::header::LOCATION)?.to_str().ok()?;
-    Some(redact(&response.url().join(text).ok()?))
-}
-
 /// Checks the URL that a registry names for fetching tokens, since the credentials go there.
 ///
-/// It must be HTTPS, or plain HTTP if the registry itself is spoken to over plain HTTP. A remote
-/// registry cannot name this machine or an address of this link.
-fn check_realm(endpoint: &Endpoint, realm: &str) -> Result<Url, RequestError> {
-    let forbidden = |target: String, reason| RequestError::Target {
-        url: format!("the authentication challenge of {}", endpoint.registry()),
-        target,
-        reason,
-    };
+/// It must be HTTPS, or plain HTTP if the registry itself is spoken to over plain HTTP. It is in the
+/// reach of the registry.
+fn check_realm(endpoint: &Endpoint, realm: &str, reach: Reach) -> Result<Trail, RequestError> {
+    let from = || format!("the authentication challenge of {}", endpoint.registry());
+    let forbidden = |target: String, reason| RequestError::Target { url: from(), target, reason };
     let url = Url::parse(realm)
         .map_err(|_| forbidden(printable(realm, 100), "the realm is not a URL"))?;
-    let origin =
-        endpoint.origin().may_lead_to(&url).map_err(|reason| forbidden(redact(&url), reason))?;
+    let trail = Trail::led(from(), endpoint.origin(), reach, url)?;
+    let origin = &trail.origin;
     // Here the registry is spoken to over plain HTTP, or the realm is HTTPS.
-    let same_trust = origin == *endpoint.origin() || origin.is_loopback();
+    let same_trust = *origin == *endpoint.origin() || origin.is_loopback();
     if !origin.is_https() && !same_trust {
         let reason = "tokens are fetched over https, or from the registry itself";
-        return Err(forbidden(redact(&url), reason));
+        return Err(forbidden(redact(&trail.url), reason));
     }
-    Ok(url)
+    Ok(trail)
 }
 
 fn token_request(

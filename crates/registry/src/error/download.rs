@@ -22,3 +22,13 @@ pub enum DownloadError {
         source: io::Error,
     },
 }
+
+impl DownloadError {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Request { source } => source.hint(),
+            Self::Write { .. } => None,
+        }
+    }
+}

@@ -80,6 +80,19 @@ pub enum RequestError {
         /// The rule that forbids it.
         reason: &'static str,
     },
+    /// The answer of a server leads to an address that the server may not lead to: from the internet
+    /// into a private network, or from elsewhere to this machine.
+    #[error("{url} points to {target}, which is at {address}, {kind}: that is not followed")]
+    Reach {
+        /// The URL of the request, or a name of the answer, redacted.
+        url: String,
+        /// The place, redacted.
+        target: String,
+        /// The address, or the host if that says enough.
+        address: String,
+        /// The kind of the address.
+        kind: &'static str,
+    },
     /// A 401 without a challenge that the client can meet.
     #[error("{url} asks for an unsupported kind of authentication: {challenge:?}")]
     Challenge {
@@ -160,11 +173,15 @@ impl RequestError {
     }
 
     /// Returns what the user can do about it.
-    pub(super) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Denied { .. } => {
                 Some("check the name of the repository, and that you are logged in to the registry")
             }
+            Self::Reach { .. } => Some(
+                "if you trust what is there, name that URL itself; a proxy hides where servers \
+                 are, so name servers of your own network in NO_PROXY",
+            ),
             Self::PlainCredentials { .. } => {
                 Some("use HTTPS, or allow credentials over plain HTTP for this registry")
             }

@@ -1,7 +1,7 @@
 //! One download.
 //!
-//! The rules of `transport` hold: redirects are counted and never lead from `https` to `http` or to
-//! this machine, and a silent connection is given up. Credentials of registries are not sent.
+//! The rules of `transport` hold: redirects are counted, never lead from `https` to `http` and never
+//! further into a network, and a silent connection is given up. Credentials of registries are not sent.
 //!
 //! **Source** — RFC 9110 § 13 Conditional Requests, § 15.4 Redirection.
 
@@ -17,9 +17,9 @@ use crate::error::{DownloadError, RequestError};
 use crate::http::validators::Validators;
 use crate::transport::exchange::Patience;
 use crate::transport::incoming::Incoming;
-use crate::transport::origin::{Origin, redact};
-use crate::transport::redirect::{MAX_REDIRECTS, location};
+use crate::transport::origin::Origin;
 use crate::transport::retry::Attempts;
+use crate::transport::trail::Trail;
 
 /// The file to download.
 #[derive(Clone, Copy)]
@@ -110,41 +110,28 @@ async fn send(
 ) -> Result<Response, RequestError> {
     let transport = &connections.requests.transport;
     let setup = || RequestError::Setup { what: "the URL" };
-    let mut url = Url::parse(request.url).map_err(|_| setup())?;
+    let url = Url::parse(request.url).map_err(|_| setup())?;
     let own = Origin::of(&url).ok_or_else(setup)?;
-    let mut origin = own.clone();
+    let mut trail = Trail::asked(url, own.clone());
     let mut left = connections.options.timeouts.head;
-    let mut redirects = 0;
     loop {
-        let mut call = Request::new(Method::GET, url.clone());
-        let conditions = request.known.map(|known| known.conditions(&url)).unwrap_or_default();
+        let mut call = Request::new(Method::GET, trail.url.clone());
+        let conditions =
+            request.known.map(|known| known.conditions(&trail.url)).unwrap_or_default();
         let conditional = !conditions.is_empty();
         call.headers_mut().extend(conditions);
-        if let Some(text) = request.authorization.filter(|_| origin == own) {
+        if let Some(text) = request.authorization.filter(|_| trail.origin == own) {
             let setup = |_| RequestError::Setup { what: "the authorization" };
             let mut value = HeaderValue::try_from(text).map_err(setup)?;
             value.set_sensitive(true);
             call.headers_mut().insert(AUTHORIZATION, value);
         }
-        let response = transport.send(call, Patience::Left(&mut left)).await?;
+        let response = transport.send(call, Patience::Left(&mut left), &trail).await?;
         match response.status().as_u16() {
             304 if conditional => return Ok(response),
             206 => return Err(transport.refusal(response).await),
             200..=299 => return Ok(response),
-            301 | 302 | 303 | 307 | 308 => {
-                let next = location(&response)?;
-                let refused = |reason| RequestError::Target {
-                    url: redact(&url),
-                    target: redact(&next),
-                    reason,
-                };
-                redirects += 1;
-                if redirects > MAX_REDIRECTS {
-                    return Err(refused("too many redirects"));
-                }
-                origin = origin.may_lead_to(&next).map_err(refused)?;
-                url = next;
-            }
+            301 | 302 | 303 | 307 | 308 => trail.follow(&response)?,
             _ => return Err(transport.refusal(response).await),
         }
     }

@@ -1,39 +1,35 @@
-//! One HTTP exchange: connections, TLS, proxies, and the bounds of time and size.
+//! One HTTP exchange, and its bounds of time and size.
 //! [`crate::request`] follows redirects and makes further attempts.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use reqwest::{Request, Response};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, debug_span};
 
 use crate::detail::Detail;
 use crate::error::RequestError;
-use crate::options::{ClientOptions, Proxies};
+use crate::options::ClientOptions;
+use crate::transport::clients::{Clients, Route};
 use crate::transport::incoming::Incoming;
+use crate::transport::names::Refused;
 use crate::transport::origin::redact;
+use crate::transport::reach::Class;
 use crate::transport::retry::retry_after;
+use crate::transport::trail::{Trail, note};
 
 /// Bytes of the body of a failure that are read.
 pub(crate) const MAX_ERROR: u64 = 64 << 10;
 
-/// Hosts that are always reached directly.
-const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
-
 #[derive(Debug)]
 pub(crate) struct Transport {
     options: Arc<ClientOptions>,
-    /// For `http` URLs. It trusts no certificate, so the system's are not read.
-    plain: OnceLock<reqwest::Client>,
-    /// For `https` URLs.
-    tls: OnceLock<reqwest::Client>,
+    clients: Clients,
 }
 
 /// The time that an exchange may take until the head of the answer is here.
@@ -57,14 +53,19 @@ pub(crate) struct Progress {
 
 impl Transport {
     pub(crate) fn new(options: Arc<ClientOptions>) -> Self {
-        Self { options, plain: OnceLock::new(), tls: OnceLock::new() }
+        let clients = Clients::new(Arc::clone(&options));
+        Self { options, clients }
     }
 
-    /// Sends a request and returns the answer, of any status, without its body.
+    /// Sends a request to where `trail` is and returns the answer, of any status, without its body.
+    ///
+    /// The address that is connected to is in reach of `trail`. Where a proxy connects, only the
+    /// text of the URL was compared, by `trail` itself.
     pub(crate) async fn send(
         &self,
         request: Request,
         patience: Patience<'_>,
+        trail: &Trail,
     ) -> Result<Response, RequestError> {
         // The query is left out, since it may be signed, and so are headers.
         let url = request.url();
@@ -76,7 +77,7 @@ impl Transport {
             path = url.path(),
             status = Empty,
         );
-        let answer = self.exchange(request, patience).instrument(span.clone()).await;
+        let answer = self.exchange(request, patience, trail).instrument(span.clone()).await;
         if let Ok(response) = &answer {
             span.record("status", response.status().as_u16());
         }
@@ -87,11 +88,13 @@ impl Transport {
         &self,
         mut request: Request,
         patience: Patience<'_>,
+        trail: &Trail,
     ) -> Result<Response, RequestError> {
         // A proxy that compresses would change the bytes that are hashed.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let url = request.url().clone();
-        let client = self.client(url.scheme() == "https")?;
+        let route = self.clients.route(&url, trail.reach);
+        let client = self.clients.get(route, url.scheme() == "https")?;
         let answer = client.execute(request);
         let answer = match patience {
             Patience::While(progress) => self.watch(&url, answer, progress).await?,
@@ -103,7 +106,19 @@ impl Transport {
                 answer.map_err(|_| stalled(&url, what, self.options.timeouts.head))?
             }
         };
-        answer.map_err(|error| failure(&url, error))
+        let mut response = answer.map_err(|error| match Refused::among(&error) {
+            Some(Refused { address }) => {
+                trail.out_of_reach(address.to_string(), Class::of(address))
+            }
+            None => failure(&url, error),
+        })?;
+        let class = match (route, response.remote_addr()) {
+            (Route::Direct(_), Some(address)) => Class::of(address.ip()),
+            // Only the proxy knows the address.
+            _ => Class::of_host(&url).unwrap_or(Class::Public),
+        };
+        note(&mut response, trail.reach.narrowed(class));
+        Ok(response)
     }
 
     /// Returns the next bytes of a body, `None` at its end.
@@ -219,67 +234,6 @@ impl Transport {
                 return Err(stalled(url, what, patience));
             }
         }
-    }
-
-    fn client(&self, https: bool) -> Result<&reqwest::Client, RequestError> {
-        let cell = if https { &self.tls } else { &self.plain };
-        if let Some(client) = cell.get() {
-            return Ok(client);
-        }
-        let roots = if https { self.roots()? } else { rustls::RootCertStore::empty() };
-        let client = self.build(roots)?;
-        // Two threads may each have built one; the first is kept and pools the connections.
-        Ok(cell.get_or_init(|| client))
-    }
-
-    /// Builds a client. No other function does, so all connections have the same rules.
-    fn build(&self, roots: rustls::RootCertStore) -> Result<reqwest::Client, RequestError> {
-        let setup = |what| move |_| RequestError::Setup { what };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| RequestError::Setup { what: "TLS" })?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .user_agent(concat!("xbuild/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(self.options.timeouts.connect)
-            .no_proxy();
-        let Proxies { http, https, bypass } = &self.options.proxies;
-        let bypass = reqwest::NoProxy::from_string(&format!("{LOOPBACK},{bypass}"));
-        if let Some(url) = http {
-            let proxy = reqwest::Proxy::http(url).map_err(setup("the proxy for http"))?;
-            builder = builder.proxy(proxy.no_proxy(bypass.clone()));
-        }
-        if let Some(url) = https {
-            let proxy = reqwest::Proxy::https(url).map_err(setup("the proxy for https"))?;
-            builder = builder.proxy(proxy.no_proxy(bypass));
-        }
-        builder.build().map_err(setup("connections"))
-    }
-
-    /// Returns the certificates to trust: the system's, or Mozilla's if the system has none (as a
-    /// container made from scratch), and the extra ones.
-    fn roots(&self) -> Result<rustls::RootCertStore, RequestError> {
-        let mut roots = rustls::RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(system.certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        for pem in &self.options.extra_roots {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let setup = RequestError::Setup { what: "an extra certificate" };
-                let Ok(certificate) = certificate else { return Err(setup) };
-                if roots.add(certificate).is_err() {
-                    return Err(setup);
-                }
-            }
-        }
-        Ok(roots)
     }
 }
 

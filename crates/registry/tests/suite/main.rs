@@ -8,6 +8,7 @@ mod faults;
 mod fixture;
 mod pull;
 mod push;
+mod reach;
 mod real;
 mod spans;
 mod tls;
