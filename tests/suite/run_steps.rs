@@ -6,6 +6,7 @@ use crate::image::Image;
 
 mod failure;
 mod foreign;
+mod holes;
 mod layer;
 mod stack;
 mod world;

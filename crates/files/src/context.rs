@@ -14,10 +14,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
-use xbuild_layer::{ContentHash, Kind, Meta, ShownPath, capability, path};
+use xbuild_layer::{
+    ContentHash, ContentHasher, Contents as _, Kind, Meta, ShownPath, capability, path,
+};
 use xbuild_model::Digest;
 
 use crate::CopyError;
+use crate::holes::FileContents;
 use crate::pattern::{IgnoreRules, Matched};
 use crate::root::{Root, Stat, xattr};
 use crate::source::{Content, Fetched, Listing, SourceFile, SourceTree};
@@ -271,13 +274,16 @@ impl SourceTree for Context {
 ///
 /// **Errors** — [`CopyError::Changed`] if it was written to during that.
 fn hash(file: &File, path: &[u8], expected: &Stamp) -> Result<Hashed, CopyError> {
-    let mut hasher = Sha256::new();
+    let mut hasher = ContentHasher::new(expected.size);
     // There are many files, and most of them are small.
     let mut buffer = vec![0; usize::try_from(expected.size).unwrap_or(BUFFER).clamp(1, BUFFER)];
     let mut total = 0;
     // More bytes would change the stamp. Some files, however, state size 0 and have contents.
+    let mut input = FileContents::new(file, expected.size);
     while total == 0 || total < expected.size {
-        let mut input = file;
+        let hole = input.skip_hole().map_err(CopyError::read(path))?;
+        hasher.zeros(hole);
+        total += hole;
         match input.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => {
@@ -295,7 +301,7 @@ fn hash(file: &File, path: &[u8], expected: &Stamp) -> Result<Hashed, CopyError>
         .map_err(|errno| CopyError::read(path)(errno.into()))?
         .map(|value| (capability::NAME.to_vec(), value));
     let xattrs = capability::exported(capability.as_slice());
-    Ok(Hashed { hash: ContentHash(hasher.finalize().into()), xattrs })
+    Ok(Hashed { hash: hasher.finish().hash, xattrs })
 }
 
 /// The one attribute that is read: [`capability::NAME`] as text.
@@ -324,6 +330,13 @@ impl Reopened {
         } else {
             Err(CopyError::Changed { path: ShownPath(path.clone()) })
         }
+    }
+}
+
+impl Reopened {
+    /// Returns the contents, from their beginning.
+    pub(crate) fn contents(&self) -> FileContents<'_> {
+        FileContents::new(&self.file, self.expected.size())
     }
 }
 

@@ -11,19 +11,20 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::vec;
 
 use rustix::fs::FileType;
 use xbuild_layer::whiteout::{self, Role};
-use xbuild_layer::{Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
+use xbuild_layer::{Contents, Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
 use xbuild_model::device::{Device, DeviceKind};
 use xbuild_model::records::Records;
 
 use self::devices::{Devices, device_of};
 use crate::DiffError;
+use crate::holes::{FileContents, same_contents};
 use crate::root::{Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
@@ -33,9 +34,6 @@ const WHITEOUT: &str = "user.overlay.whiteout";
 
 /// The attribute of file capabilities.
 const CAPABILITY: &str = "security.capability";
-
-/// Bytes compared at a time.
-const BUFFER: usize = 64 << 10;
 
 /// The input of a diff beside the folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -241,7 +239,8 @@ impl<W: Write> Walk<'_, W> {
         let xattrs: Vec<_> =
             capability.map(|value| (capability::NAME.to_vec(), value)).into_iter().collect();
         let kind = Kind::File { size: item.stat.size };
-        self.put(path, kind, item, capability::exported(&xattrs), &mut &file)
+        let mut contents = FileContents::new(&file, item.stat.size);
+        self.put(path, kind, item, capability::exported(&xattrs), &mut contents)
     }
 
     fn device(&mut self, path: Vec<u8>, device: Device, item: &Item) -> Result<(), DiffError> {
@@ -283,10 +282,10 @@ impl<W: Write> Walk<'_, W> {
         kind: Kind,
         item: &Item,
         xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
     ) -> Result<(), DiffError> {
         self.write_pending()?;
-        self.out.put(&entry(path, kind, &item.stat, xattrs), contents)?;
+        self.out.put_contents(&entry(path, kind, &item.stat, xattrs), contents)?;
         Ok(())
     }
 
@@ -374,27 +373,6 @@ fn same_meta(a: &Stat, b: &Stat) -> bool {
         (stat.kind, mode, stat.uid, stat.gid, stat.mtime.secs)
     };
     facts(a) == facts(b)
-}
-
-fn same_contents(a: &File, b: &File, size: u64) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt as _;
-    let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
-    let mut at = 0;
-    while at < size {
-        let count = usize::try_from(size - at).unwrap_or(BUFFER).min(BUFFER);
-        let read = |file: &File, buffer: &mut [u8]| match file.read_exact_at(buffer, at) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            read => read.map(|()| true),
-        };
-        if !read(a, &mut left[..count])? || !read(b, &mut right[..count])? {
-            return Ok(false);
-        }
-        if left[..count] != right[..count] {
-            return Ok(false);
-        }
-        at += count as u64;
-    }
-    Ok(true)
 }
 
 /// Returns the kind of a file that is neither a folder nor a regular file.

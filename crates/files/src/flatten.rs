@@ -3,19 +3,20 @@
 //! The layers are read one after the other, and each gives the files that are still visible. No
 //! unpacked copy is made on the way.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use xbuild_layer::{
-    Change, ContentHash, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
+    Change, ContentHash, Contents, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
 };
 
 use crate::CopyError;
 use crate::copy::{EntrySink, LayerSource, Origin, Outline, Sources};
 use crate::root::Root;
+use crate::unpack::{BUFFER, copy};
 
 /// The mode of files and folders while they are being written.
 const PRIVATE_FILE: u32 = 0o600;
@@ -66,7 +67,8 @@ pub fn to_folder(
     let root = std::fs::create_dir_all(dest)
         .and_then(|()| Root::open(dest))
         .map_err(fail(dest.as_os_str().as_encoded_bytes()))?;
-    let mut writer = FolderWriter { root, folders: Vec::new(), skipped: Vec::new() };
+    let mut writer =
+        FolderWriter { root, folders: Vec::new(), skipped: Vec::new(), buffer: vec![0; BUFFER] };
     Outline::of_tree(tree).write(&sources(tree, source), &mut writer)?;
     writer.finish()
 }
@@ -86,6 +88,7 @@ struct FolderWriter {
     /// Folders, with the mode and time that they get when all their files are written.
     folders: Vec<(Vec<u8>, Meta)>,
     skipped: Vec<Skipped>,
+    buffer: Vec<u8>,
 }
 
 impl FolderWriter {
@@ -123,11 +126,11 @@ impl FolderWriter {
         path: &[u8],
         size: u64,
         meta: &Meta,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
     ) -> io::Result<()> {
-        let mut file = self.root.create_new(path, PRIVATE_FILE)?;
-        let written = io::copy(contents, &mut file)?;
-        if written != size {
+        let file = self.root.create_new(path, PRIVATE_FILE)?;
+        copy(contents, &file, &mut self.buffer)?;
+        if file.metadata()?.len() != size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         drop(file);
@@ -164,7 +167,7 @@ impl FolderWriter {
         }
     }
 
-    fn write(&mut self, entry: &Entry, contents: &mut dyn Read) -> io::Result<()> {
+    fn write(&mut self, entry: &Entry, contents: &mut dyn Contents) -> io::Result<()> {
         let Entry { path, kind, meta } = entry;
         if *kind == Kind::Dir {
             self.folder(path)?;
@@ -205,7 +208,7 @@ impl EntrySink for FolderWriter {
     fn put(
         &mut self,
         entry: &Entry,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
         _: Option<ContentHash>,
     ) -> Result<(), CopyError> {
         self.write(entry, contents).map_err(fail(&entry.path))

@@ -11,6 +11,7 @@ pub mod copy;
 pub mod diff;
 mod error;
 pub mod flatten;
+mod holes;
 mod pattern;
 mod resolve;
 pub mod root;

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
-use xbuild_layer::{Change, Entry, Kind, LayerReader, Meta, ShownPath, capability, path};
+use xbuild_layer::{Change, Contents, Entry, Kind, LayerReader, Meta, ShownPath, capability, path};
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 use xbuild_model::ids::{GuestGid, GuestUid};
 use xbuild_model::records::Owners;
@@ -31,7 +31,7 @@ pub(crate) const OPAQUE: &str = "user.overlay.opaque";
 
 /// Bytes copied at a time: enough that system calls cost little. A run of zeros of this length
 /// becomes a hole.
-const BUFFER: usize = 64 << 10;
+pub(crate) const BUFFER: usize = 64 << 10;
 
 /// The most folders that are kept open. Images with more folders list the files of each folder
 /// together.
@@ -134,7 +134,7 @@ impl<'r> Unpacker<'r> {
     }
 
     /// Applies one change; `contents` are those of a regular file.
-    pub(crate) fn apply(&mut self, change: &Change, contents: &mut dyn Read) -> io::Result<()> {
+    pub(crate) fn apply(&mut self, change: &Change, contents: &mut dyn Contents) -> io::Result<()> {
         match change {
             Change::Put(entry) if entry.path.is_empty() => Ok(()),
             Change::Put(entry) => self.put(entry, contents),
@@ -146,7 +146,7 @@ impl<'r> Unpacker<'r> {
         }
     }
 
-    fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> io::Result<()> {
+    fn put(&mut self, entry: &Entry, contents: &mut dyn Contents) -> io::Result<()> {
         let (parent, name) = path::split(&entry.path);
         self.enter(parent)?;
         if entry.kind == Kind::Dir {
@@ -443,23 +443,31 @@ fn owner_fault(error: io::Error, (uid, gid): (GuestUid, GuestGid)) -> io::Error 
     error
 }
 
-/// Copies contents into a new file. Long runs of zeros become holes.
-fn copy(contents: &mut dyn Read, mut file: &File, buffer: &mut [u8]) -> io::Result<()> {
+/// Copies contents into a new file. Holes and long runs of zeros become holes.
+pub(crate) fn copy(
+    contents: &mut dyn Contents,
+    mut file: &File,
+    buffer: &mut [u8],
+) -> io::Result<()> {
     let mut ends_in_hole = false;
     loop {
+        let hole = i64::try_from(contents.skip_hole()?).map_err(io::Error::other)?;
+        if hole > 0 {
+            ends_in_hole = true;
+            file.seek(SeekFrom::Current(hole))?;
+            continue;
+        }
         let count = fill(contents, buffer)?;
         let chunk = &buffer[..count];
         if chunk.is_empty() {
             break;
         }
-        ends_in_hole = count == BUFFER && chunk.iter().all(|&byte| byte == 0);
+        ends_in_hole = count == buffer.len() && chunk.iter().all(|&byte| byte == 0);
         if ends_in_hole {
-            file.seek(SeekFrom::Current(BUFFER as i64))?;
+            // It fits, as the length of an array.
+            file.seek(SeekFrom::Current(count as i64))?;
         } else {
             file.write_all(chunk)?;
-        }
-        if count < BUFFER {
-            break;
         }
     }
     if ends_in_hole {
@@ -470,7 +478,7 @@ fn copy(contents: &mut dyn Read, mut file: &File, buffer: &mut [u8]) -> io::Resu
 }
 
 /// Reads until the buffer is full or the contents end.
-fn fill(contents: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn fill(contents: &mut dyn Contents, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {
         match contents.read(&mut buffer[count..]) {

@@ -90,6 +90,6 @@ pub enum Change {
     Opaque(Vec<u8>),
 }
 
-/// The SHA-256 of a regular file's bytes.
+/// A hash of a regular file's bytes, see [`crate::ContentHasher`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentHash(pub [u8; 32]);

@@ -219,6 +219,9 @@ pub enum EntryFault {
     /// An owner is out of range.
     #[error("owner out of range")]
     Owner,
+    /// The holes of the layer's files are larger than a layer may have.
+    #[error("the holes of the layer's files have more than {} bytes", crate::limits::MAX_HOLES)]
+    Holes,
 }
 
 /// Why a stored layer index cannot be read.

@@ -1,16 +1,20 @@
 //! The files of a layer without their contents: its changes, in the order of the archive.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 use xbuild_model::{DiffId, Digest};
 
 use crate::read_ahead::read_ahead;
-use crate::{Change, ContentHash, EntryFault, IndexFault, Kind, LayerError, LayerReader, Tree};
+use crate::{
+    Change, ContentHash, Entry, EntryFault, Hashing, IndexFault, Kind, LayerError, LayerReader,
+    Segment, Tree,
+};
 
 /// The first byte of a stored index. It changes with the encoding and with the tar reader's view of
 /// an archive. An index of another version is made again from the layer.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Bytes of a file that are read and hashed at a time.
 const BUFFER: usize = 128 << 10;
@@ -19,6 +23,7 @@ const BUFFER: usize = 128 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerIndex {
     changes: Vec<(Change, Option<ContentHash>)>,
+    segments: BTreeMap<u32, Vec<Segment>>,
 }
 
 impl LayerIndex {
@@ -38,7 +43,7 @@ impl LayerIndex {
         {
             return Err(LayerError::entry(&entry.path, EntryFault::LinkTarget));
         }
-        Ok(Self { changes })
+        Ok(Self { changes, segments: BTreeMap::new() })
     }
 
     /// Reads an uncompressed layer to the very end of the stream and returns its index.
@@ -53,16 +58,35 @@ impl LayerIndex {
     pub fn read<R: Read>(layer: &mut LayerReader<R>) -> Result<Self, LayerError> {
         let mut buffer = vec![0; BUFFER];
         let mut changes = Vec::new();
+        let mut segments = BTreeMap::new();
         while let Some(change) = layer.next()? {
             let content = match &change {
-                Change::Put(entry) if matches!(entry.kind, Kind::File { .. }) => {
-                    Some(hash_contents(layer, &mut buffer)?)
+                Change::Put(Entry { kind: Kind::File { size }, .. }) => {
+                    let hashed = Hashing::new(&mut *layer, *size).read_all(&mut buffer);
+                    let hashed = hashed.map_err(LayerError::from_read)?;
+                    if let (Some(found), Ok(at)) = (hashed.segments, u32::try_from(changes.len())) {
+                        segments.insert(at, found);
+                    }
+                    Some(hashed.hash)
                 }
                 _ => None,
             };
             changes.push((change, content));
         }
-        Self::new(changes)
+        Ok(Self::new(changes)?.with_segments(segments))
+    }
+
+    /// Adds the parts of files with large holes that are not holes, by the position of the file.
+    #[must_use]
+    pub fn with_segments(mut self, segments: BTreeMap<u32, Vec<Segment>>) -> Self {
+        self.segments = segments;
+        self
+    }
+
+    /// Returns the parts of the file at a position that are not holes; `None` for a file without
+    /// large holes.
+    pub fn segments(&self, position: u32) -> Option<&[Segment]> {
+        self.segments.get(&position).map(Vec::as_slice)
     }
 
     /// Returns the changes in the order of the archive; each regular file with its hash.
@@ -74,7 +98,9 @@ impl LayerIndex {
     pub fn encode(&self, mut output: impl Write) -> io::Result<()> {
         output.write_all(&[VERSION])?;
         // Plain values can always be encoded, so only the output fails.
-        postcard::to_io(&self.changes, output).map(drop).map_err(io::Error::other)
+        postcard::to_io(&(&self.changes, &self.segments), output)
+            .map(drop)
+            .map_err(io::Error::other)
     }
 
     /// Reads the form that [`LayerIndex::encode`] writes.
@@ -84,9 +110,9 @@ impl LayerIndex {
         let index = |fault| LayerError::Index { fault };
         match bytes.split_first() {
             Some((&VERSION, bytes)) => {
-                let changes =
+                let (changes, segments) =
                     postcard::from_bytes(bytes).map_err(|_| index(IndexFault::Damaged))?;
-                Self::new(changes)
+                Ok(Self::new(changes)?.with_segments(segments))
             }
             Some(_) => Err(index(IndexFault::Version)),
             None => Err(index(IndexFault::Damaged)),
@@ -135,18 +161,6 @@ fn index_read(
     Ok((DiffId(Digest::from_sha256(tap.hash.finalize().into())), index))
 }
 
-fn hash_contents(contents: &mut impl Read, buffer: &mut [u8]) -> Result<ContentHash, LayerError> {
-    let mut hash = Sha256::new();
-    loop {
-        match contents.read(buffer) {
-            Ok(0) => return Ok(ContentHash(hash.finalize().into())),
-            Ok(count) => hash.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(LayerError::from_read(source)),
-        }
-    }
-}
-
 /// Hashes and copies the bytes that pass through it.
 struct Tap<R> {
     input: R,
@@ -173,7 +187,7 @@ impl<R: Read> Read for Tap<R> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Entry, LayerWriter, Meta};
+    use crate::{LayerWriter, Meta};
 
     use super::*;
 

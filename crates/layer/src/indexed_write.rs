@@ -1,24 +1,30 @@
 //! Writing a layer and its index at once, without reading the layer again.
 
-use std::io::{self, Read, Write};
-
-use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use crate::whiteout::{self, Role};
-use crate::{Change, ContentHash, Entry, Kind, LayerError, LayerIndex, LayerWriter, Meta, Mtime};
-use crate::{capability, path};
+use crate::{
+    Change, ContentHash, Contents, Entry, HashedContents, Hashing, Kind, LayerError, LayerIndex,
+    LayerWriter, Meta, Mtime, Segment, capability, path,
+};
 
 /// Writes a layer as [`LayerWriter`] does, and collects the changes that a reader of it will find.
 #[derive(Debug)]
 pub struct IndexedWriter<W> {
     writer: LayerWriter<W>,
     changes: Vec<(Change, Option<ContentHash>)>,
+    segments: BTreeMap<u32, Vec<Segment>>,
 }
 
 impl<W: Write> IndexedWriter<W> {
     /// Writes to `output`, in many small pieces; expects about `count` entries.
     pub fn new(output: W, count: usize) -> Self {
-        Self { writer: LayerWriter::new(output), changes: Vec::with_capacity(count) }
+        Self {
+            writer: LayerWriter::new(output),
+            changes: Vec::with_capacity(count),
+            segments: BTreeMap::new(),
+        }
     }
 
     /// Writes an entry, see [`LayerWriter::put`]. Contents without a known `hash` are hashed on the
@@ -26,24 +32,29 @@ impl<W: Write> IndexedWriter<W> {
     pub fn put(
         &mut self,
         entry: &Entry,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
         hash: Option<ContentHash>,
     ) -> Result<(), LayerError> {
-        let hash = match (&entry.kind, hash) {
-            (Kind::File { .. }, None) => {
-                let mut contents = Hashing::new(contents);
-                self.writer.put(entry, &mut contents)?;
-                Some(contents.finish())
+        let (hash, segments) = match (&entry.kind, hash) {
+            (Kind::File { size }, None) => {
+                let mut contents = Hashing::new(contents, *size);
+                self.writer.put_contents(entry, &mut contents)?;
+                let HashedContents { hash, segments } = contents.finish();
+                (Some(hash), segments)
             }
             (Kind::File { .. }, hash) => {
-                self.writer.put(entry, contents)?;
-                hash
+                let segments = contents.segments().map_err(LayerError::from_read)?;
+                self.writer.put_contents(entry, contents)?;
+                (hash, segments)
             }
             _ => {
-                self.writer.put(entry, contents)?;
-                None
+                self.writer.put_contents(entry, contents)?;
+                (None, None)
             }
         };
+        if let (Some(segments), Ok(position)) = (segments, u32::try_from(self.changes.len())) {
+            self.segments.insert(position, segments);
+        }
         self.changes.push(match whiteout::role(&entry.path) {
             Ok(Role::Whiteout { folder, name }) => {
                 (Change::Whiteout(path::join(folder, name)), None)
@@ -68,7 +79,8 @@ impl<W: Write> IndexedWriter<W> {
 
     /// Ends the layer, and returns the flushed output with the index of the layer.
     pub fn finish(self) -> Result<(W, LayerIndex), LayerError> {
-        Ok((self.writer.finish()?, LayerIndex::new(self.changes)?))
+        let index = LayerIndex::new(self.changes)?.with_segments(self.segments);
+        Ok((self.writer.finish()?, index))
     }
 }
 
@@ -85,35 +97,10 @@ fn as_read(entry: &Entry) -> Entry {
     Entry { path: entry.path.clone(), kind: entry.kind.clone(), meta }
 }
 
-/// Hashes the bytes that are read through it.
-#[derive(Debug)]
-pub struct Hashing<R> {
-    contents: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Hashing<R> {
-    /// Hashes the bytes that are read from `contents`.
-    pub fn new(contents: R) -> Self {
-        Self { contents, hash: Sha256::new() }
-    }
-
-    /// Returns the hash of the bytes read so far.
-    pub fn finish(self) -> ContentHash {
-        ContentHash(self.hash.finalize().into())
-    }
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.contents.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     #[test]

@@ -7,6 +7,8 @@
 //! the GNU tar manual, RFC 1951, RFC 1952 and RFC 8878.
 
 pub mod capability;
+mod content_hash;
+mod contents;
 pub mod decode;
 mod encoding;
 mod entry;
@@ -24,11 +26,14 @@ mod tree;
 pub mod whiteout;
 mod zstd_write;
 
+pub use content_hash::{ContentHasher, HashedContents, Hashing};
+pub use contents::{Contents, Mapped, Plain, Segment};
 pub use encoding::{Encoder, Encoding};
 pub use entry::{Change, ContentHash, Entry, Kind, Meta, Mtime};
 pub use error::{EntryFault, IndexFault, LayerError, ResolveError, ShownPath, TarFault};
 pub use index::{LayerIndex, index_layer};
-pub use indexed_write::{Hashing, IndexedWriter};
+pub use indexed_write::IndexedWriter;
+pub use limits::{HOLE, LARGE};
 pub use tar_read::{LayerReader, RawEntry, TarReader};
 pub use tar_write::LayerWriter;
 pub use tree::{Node, Resolved, Tree, Walk};

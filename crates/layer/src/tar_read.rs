@@ -19,7 +19,7 @@ pub(crate) use pax::XATTR_PREFIX;
 
 use crate::path::{self, DotDot};
 use crate::whiteout::{self, Role};
-use crate::{Change, Entry, EntryFault, Kind, LayerError};
+use crate::{Change, Contents, Entry, EntryFault, Kind, LayerError, Segment};
 use links::Links;
 
 /// Reads a layer. After [`LayerReader::next`] has returned a regular file, its contents can be read
@@ -116,6 +116,17 @@ impl<R: Read> LayerReader<R> {
             }
         };
         Ok(Some(Change::Put(Entry { path, kind, meta: raw.meta })))
+    }
+}
+
+impl<R: Read> Contents for LayerReader<R> {
+    /// Skips the hole of the current file that comes next.
+    fn skip_hole(&mut self) -> io::Result<u64> {
+        self.tar.skip_hole()
+    }
+
+    fn segments(&mut self) -> io::Result<Option<Vec<Segment>>> {
+        self.tar.segments()
     }
 }
 

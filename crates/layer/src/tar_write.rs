@@ -3,13 +3,19 @@
 //! Headers have the ustar form. A value that does not fit goes into an extended header before the
 //! entry. There are no user and group names, and times are whole seconds.
 
+mod sparse;
+
 use std::io::{self, Read, Write};
 
 use tar::{EntryType, UstarHeader};
 
+use crate::contents::stored;
+use crate::limits::LARGE;
 use crate::tar_read::{BLOCK, XATTR_PREFIX};
 use crate::whiteout::{self, Role};
-use crate::{Entry, EntryFault, Kind, LayerError, Meta, Mtime, ShownPath, capability, path};
+use crate::{
+    Contents, Entry, EntryFault, Kind, LayerError, Meta, Mtime, Plain, ShownPath, capability, path,
+};
 
 /// The largest numbers that fit in fields of seven and of eleven octal digits.
 const MAX_OCTAL_7: u64 = 0o7_777_777;
@@ -28,12 +34,14 @@ const BUFFER: usize = 128 << 10;
 pub struct LayerWriter<W> {
     output: W,
     buffer: Vec<u8>,
+    /// Bytes of the holes of all files so far.
+    holes: u64,
 }
 
 impl<W: Write> LayerWriter<W> {
     /// Writes to `output`, in many small pieces.
     pub fn new(output: W) -> Self {
-        Self { output, buffer: Vec::new() }
+        Self { output, buffer: Vec::new(), holes: 0 }
     }
 
     /// Writes an entry. For a regular file, `contents` must have exactly the announced bytes; for
@@ -47,12 +55,32 @@ impl<W: Write> LayerWriter<W> {
     /// an entry; [`LayerError::SizeChanged`] and [`LayerError::Contents`] if the contents do not
     /// match the announcement. After these two the layer cannot be used.
     pub fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<(), LayerError> {
+        self.put_contents(entry, &mut Plain(contents))
+    }
+
+    /// Does the same for contents that may have holes. If these have [`LARGE`] bytes or more, the
+    /// layer has holes there; fewer zeros are written out.
+    ///
+    /// **Errors** — also [`EntryFault::Holes`].
+    pub fn put_contents(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Contents,
+    ) -> Result<(), LayerError> {
         check(entry).map_err(|fault| LayerError::entry(&entry.path, fault))?;
-        self.header(entry)?;
-        match entry.kind {
-            Kind::File { size } => self.contents(&entry.path, size, contents),
-            _ => Ok(()),
+        let Kind::File { size } = entry.kind else {
+            return self.header(entry, name(entry), 0, Vec::new());
+        };
+        if size >= LARGE
+            && let Some(segments) = contents.segments().map_err(contents_fault(&entry.path))?
+            && size.saturating_sub(stored(&segments)) >= LARGE
+        {
+            return self.sparse(entry, size, segments, contents);
         }
+        self.header(entry, name(entry), size, Vec::new())?;
+        self.copy(&entry.path, size, size, contents)?;
+        self.ends(&entry.path, size, contents)?;
+        self.pad(size)
     }
 
     /// Writes that the file of lower layers at the clean `path` is gone.
@@ -81,16 +109,15 @@ impl<W: Write> LayerWriter<W> {
         self.put(&Entry { path, kind: Kind::File { size: 0 }, meta }, &mut io::empty())
     }
 
-    fn header(&mut self, entry: &Entry) -> Result<(), LayerError> {
-        let mut name = match entry.path.is_empty() {
-            true => b".".to_vec(),
-            false => entry.path.clone(),
-        };
-        if entry.kind == Kind::Dir {
-            name.push(b'/');
-        }
+    /// Writes the headers of an entry with `size` stored bytes.
+    fn header(
+        &mut self,
+        entry: &Entry,
+        name: Vec<u8>,
+        size: u64,
+        mut records: Vec<Vec<u8>>,
+    ) -> Result<(), LayerError> {
         let mut header = Header::new(entry_type(&entry.kind));
-        let mut records = Vec::new();
         if !put_name(header.ustar(), &name) {
             records.push(pax_record(b"path", &name));
         }
@@ -101,7 +128,6 @@ impl<W: Write> LayerWriter<W> {
         }
         let meta = &entry.meta;
         header.0.set_mode(meta.mode & 0o7777);
-        let size = if let Kind::File { size } = entry.kind { size } else { 0 };
         // Readers refuse the least number, whose absolute value does not fit.
         let seconds = meta.mtime.secs.max(-i64::MAX);
         for (key, set, most, number) in [
@@ -141,39 +167,40 @@ impl<W: Write> LayerWriter<W> {
         self.pad(records.len() as u64)
     }
 
-    fn contents(
+    /// Writes the next `count` bytes of a file of `size` bytes.
+    fn copy(
         &mut self,
         path: &[u8],
         size: u64,
+        count: u64,
         contents: &mut dyn Read,
     ) -> Result<(), LayerError> {
-        let failed = |source: io::Error| match source.downcast::<LayerError>() {
-            Ok(error) => error,
-            Err(source) => LayerError::Contents { path: ShownPath(path.to_vec()), source },
-        };
-        let changed = || LayerError::SizeChanged { path: ShownPath(path.to_vec()), expected: size };
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(BUFFER, 0);
-        let mut left = size;
+        let mut left = count;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             match contents.read(&mut buffer[..most]) {
-                Ok(0) => return Err(changed()),
+                Ok(0) => return Err(size_changed(path, size)),
                 Ok(count) => {
                     self.write(&buffer[..count])?;
                     left -= count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(contents_fault(path)(error)),
             }
         }
-        match contents.take(1).read_to_end(&mut Vec::new()) {
-            Ok(0) => {}
-            Ok(_) => return Err(changed()),
-            Err(error) => return Err(failed(error)),
-        }
         self.buffer = buffer;
-        self.pad(size)
+        Ok(())
+    }
+
+    /// Checks that the contents end after `size` bytes.
+    fn ends(&mut self, path: &[u8], size: u64, contents: &mut dyn Read) -> Result<(), LayerError> {
+        match contents.take(1).read_to_end(&mut Vec::new()) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(size_changed(path, size)),
+            Err(error) => Err(contents_fault(path)(error)),
+        }
     }
 
     fn pad(&mut self, written: u64) -> Result<(), LayerError> {
@@ -190,6 +217,30 @@ impl<W> std::fmt::Debug for LayerWriter<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LayerWriter").finish_non_exhaustive()
     }
+}
+
+/// Returns the name of an entry.
+fn name(entry: &Entry) -> Vec<u8> {
+    let mut name = match entry.path.is_empty() {
+        true => b".".to_vec(),
+        false => entry.path.clone(),
+    };
+    if entry.kind == Kind::Dir {
+        name.push(b'/');
+    }
+    name
+}
+
+fn contents_fault(path: &[u8]) -> impl FnOnce(io::Error) -> LayerError {
+    let path = ShownPath(path.to_vec());
+    move |source| match source.downcast::<LayerError>() {
+        Ok(error) => error,
+        Err(source) => LayerError::Contents { path, source },
+    }
+}
+
+fn size_changed(path: &[u8], expected: u64) -> LayerError {
+    LayerError::SizeChanged { path: ShownPath(path.to_vec()), expected }
 }
 
 /// Checks that a reader will take the entry as it is meant.

@@ -18,8 +18,8 @@ use crate::stamp::Stamp;
 /// look at: other steps and ignore files use other parts of a context.
 const UNSEEN: usize = 10_000;
 
-/// The first byte of the kept form. It changes with the encoding.
-const VERSION: u8 = 1;
+/// The first byte of the kept form. It changes with the encoding and with the kind of hash.
+const VERSION: u8 = 2;
 
 /// The contents of a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -11,7 +11,8 @@ use std::io::Read;
 
 use xbuild_layer::path::{self, DotDot};
 use xbuild_layer::{
-    ContentHash, Entry, Kind, LayerError, Meta, Mtime, RawEntry, ShownPath, TarReader, capability,
+    ContentHash, Entry, Hashing, Kind, LARGE, LayerError, Mapped, Meta, Mtime, RawEntry, Segment,
+    ShownPath, TarReader, capability,
 };
 
 use super::sink::EntrySink;
@@ -25,6 +26,9 @@ use crate::stamp::ContextFile;
 
 /// The mode of folders that have no entry in the archive.
 const IMPLIED_MODE: u32 = 0o755;
+
+/// Bytes of a large file that are read at a time.
+const BUFFER: usize = 128 << 10;
 
 /// A file that holds a tar archive.
 #[derive(Debug)]
@@ -180,9 +184,29 @@ impl Archive {
             if raw.kind != entry.kind {
                 return Err(changed());
             }
-            sink.put(&entry, &mut reader, None)?;
+            let segments = self.segments(context, position, &entry)?;
+            sink.put(&entry, &mut Mapped::new(&mut reader, segments), None)?;
         }
         context.reopen(&self.file).map(drop)
+    }
+}
+
+impl Archive {
+    /// Reads the file at a position of the archive, if it is large, for the parts that are not
+    /// holes.
+    fn segments(
+        &self,
+        context: &Context,
+        position: u32,
+        entry: &Entry,
+    ) -> Result<Option<Vec<Segment>>, CopyError> {
+        let Kind::File { size: size @ LARGE.. } = entry.kind else { return Ok(None) };
+        let mut reader = self.open(context)?;
+        for _ in 0..=position {
+            self.fail(reader.next())?;
+        }
+        let hashed = Hashing::new(&mut reader, size).read_all(&mut vec![0; BUFFER]);
+        Ok(self.fail(hashed.map_err(LayerError::from_read))?.segments)
     }
 }
 

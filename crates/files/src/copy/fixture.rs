@@ -10,7 +10,8 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use xbuild_layer::{
-    Change, Entry, IndexedWriter, Kind, LayerReader, LayerWriter, Meta, Mtime, Tree, index_layer,
+    Change, Entry, IndexedWriter, Kind, LayerReader, LayerWriter, Meta, Mtime, Segment, Tree,
+    index_layer,
 };
 use xbuild_model::StepFailure;
 use xbuild_model::file_op::FileOp;
@@ -71,6 +72,11 @@ impl LayerSource for Layers {
 
     fn open_file(&self, _: u32, _: u32) -> Option<File> {
         None
+    }
+
+    fn segments(&self, number: u32, position: u32) -> Option<Vec<Segment>> {
+        let (_, index) = index_layer(&self.0[number as usize][..], None).unwrap();
+        index.segments(position).map(<[_]>::to_vec)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
-use xbuild_layer::{Kind, LayerReader, Node, ShownPath, Tree, capability};
+use xbuild_layer::{Kind, LayerReader, Node, Segment, ShownPath, Tree, capability};
 use xbuild_model::StepFailure;
 
 use crate::CopyError;
@@ -43,6 +43,9 @@ pub trait LayerSource: Send + Sync + std::fmt::Debug {
     /// Opens the regular file at a position of that layer, if that is possible without reading the
     /// layer. Its contents may differ from the layer.
     fn open_file(&self, number: u32, position: u32) -> Option<File>;
+
+    /// Returns the parts of that file that are not holes, see [`xbuild_layer::LayerIndex::segments`].
+    fn segments(&self, number: u32, position: u32) -> Option<Vec<Segment>>;
 }
 
 impl SourceTree for Tree {

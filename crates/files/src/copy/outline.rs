@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
-use xbuild_layer::{Change, ContentHash, Entry, Hashing, Kind, LayerError, Tree, parallel};
+use xbuild_layer::{Change, ContentHash, Entry, Hashing, Kind, LayerError, Mapped, Tree, parallel};
 use xbuild_model::Digest;
 
 use super::key::Key;
@@ -13,6 +13,7 @@ use super::sources::Sources;
 use super::staged::{Files, Staged};
 use crate::CopyError;
 use crate::context::Hashed;
+use crate::holes::FileContents;
 use crate::source::Content;
 use crate::stamp::ContextFile;
 
@@ -30,6 +31,11 @@ impl Planned<'_> {
     fn entry(&self) -> Entry {
         let Staged { kind, meta, .. } = self.file;
         Entry { path: self.path.to_vec(), kind: kind.clone(), meta: meta.clone() }
+    }
+
+    /// Returns the bytes of the file.
+    fn size(&self) -> u64 {
+        if let Kind::File { size } = self.file.kind { size } else { 0 }
     }
 }
 
@@ -192,10 +198,10 @@ impl Outline {
                 Content::None => sink.put(&planned.entry(), nothing, hash)?,
                 Content::Inline(bytes) => sink.put(&planned.entry(), &mut &bytes[..], hash)?,
                 Content::Context(file) => {
-                    let mut contents = sources.context(file).reopen(file)?;
-                    let result = sink.put(&planned.entry(), &mut contents, hash);
+                    let reopened = sources.context(file).reopen(file)?;
+                    let result = sink.put(&planned.entry(), &mut reopened.contents(), hash);
                     // That a file changed explains more than the failure it caused.
-                    contents.check()?;
+                    reopened.check()?;
                     result?;
                 }
                 Content::Layer { number, position } => {
@@ -263,9 +269,10 @@ fn write_from_layer(
         if let Some(hash) = planned.file.hash
             && let Some(file) = layers.open_file(number, position)
         {
-            let mut contents = Hashing::new(file);
+            let size = planned.size();
+            let mut contents = Hashing::new(FileContents::new(&file, size), size);
             match sink.put(&planned.entry(), &mut contents, Some(hash)) {
-                Ok(()) if contents.finish() == hash => continue,
+                Ok(()) if contents.finish().hash == hash => continue,
                 Ok(()) | Err(CopyError::Layer(LayerError::SizeChanged { .. })) => {
                     return Err(CopyError::FolderChanged { number, position });
                 }
@@ -290,7 +297,9 @@ fn write_from_layer(
         next += 1;
         match change {
             Change::Put(found) if found.kind == planned.file.kind => {
-                sink.put(&planned.entry(), reader, planned.file.hash)?;
+                let segments = layers.segments(number, position);
+                let mut contents = Mapped::new(reader, segments);
+                sink.put(&planned.entry(), &mut contents, planned.file.hash)?;
             }
             _ => return Err(changed),
         }

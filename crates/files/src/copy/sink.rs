@@ -1,8 +1,8 @@
 //! The output of entries: a layer, or a folder.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use xbuild_layer::{Change, ContentHash, Entry, IndexedWriter, LayerWriter};
+use xbuild_layer::{Change, ContentHash, Contents, Entry, IndexedWriter, LayerWriter};
 
 use crate::CopyError;
 
@@ -13,7 +13,7 @@ pub(crate) trait EntrySink {
     fn put(
         &mut self,
         entry: &Entry,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
         hash: Option<ContentHash>,
     ) -> Result<(), CopyError>;
 
@@ -25,10 +25,10 @@ impl<W: Write> EntrySink for LayerWriter<W> {
     fn put(
         &mut self,
         entry: &Entry,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
         _: Option<ContentHash>,
     ) -> Result<(), CopyError> {
-        Ok(LayerWriter::put(self, entry, contents)?)
+        Ok(LayerWriter::put_contents(self, entry, contents)?)
     }
 
     fn mark(&mut self, change: &Change) -> Result<(), CopyError> {
@@ -45,7 +45,7 @@ impl<W: Write> EntrySink for IndexedWriter<W> {
     fn put(
         &mut self,
         entry: &Entry,
-        contents: &mut dyn Read,
+        contents: &mut dyn Contents,
         hash: Option<ContentHash>,
     ) -> Result<(), CopyError> {
         Ok(IndexedWriter::put(self, entry, contents, hash)?)

@@ -2,8 +2,9 @@
 
 use std::io::{self, Read};
 
+use crate::Segment;
+
 use super::header::BLOCK;
-use super::sparse::Segment;
 
 /// The rest of the contents of an entry.
 #[derive(Debug, Default)]
@@ -35,6 +36,28 @@ impl Contents {
         Self { position: 0, size, segments, ..self }
     }
 
+    /// Returns the parts of the file that are not holes, if it has holes and nothing was read yet.
+    pub(super) fn segments(&self) -> Option<Vec<Segment>> {
+        let has_holes = self.position == 0 && self.stored < self.size;
+        has_holes.then(|| self.segments.iter().rev().copied().collect())
+    }
+
+    /// Skips the hole that comes next. Returns its length in bytes.
+    pub(super) fn skip_hole(&mut self) -> u64 {
+        let end = self.hole_end();
+        let count = end - self.position;
+        self.position = end;
+        count
+    }
+
+    /// Returns where the hole ends that comes next; the position if there is none.
+    fn hole_end(&mut self) -> u64 {
+        while self.segments.last().is_some_and(|segment| segment.length == 0) {
+            self.segments.pop();
+        }
+        self.segments.last().map_or(self.size, |segment| segment.offset)
+    }
+
     /// Returns how many bytes of the archive are left, without padding.
     pub(super) fn stored(&self) -> u64 {
         self.stored
@@ -55,10 +78,7 @@ impl Contents {
         input: &mut impl Read,
         buffer: &mut [u8],
     ) -> io::Result<(usize, u64)> {
-        while self.segments.last().is_some_and(|segment| segment.length == 0) {
-            self.segments.pop();
-        }
-        let hole_end = self.segments.last().map_or(self.size, |segment| segment.offset);
+        let hole_end = self.hole_end();
         if self.position < hole_end {
             let count = clip(buffer, hole_end - self.position);
             buffer[..count].fill(0);

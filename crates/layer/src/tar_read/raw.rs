@@ -8,8 +8,9 @@ use std::mem;
 
 use tar::{EntryType, GnuExtSparseHeader};
 
+use crate::limits::MAX_HOLES;
 use crate::path::MAX_PATH;
-use crate::{EntryFault, Kind, LayerError, Meta, Mtime, TarFault};
+use crate::{EntryFault, Kind, LayerError, Meta, Mtime, Segment, TarFault};
 
 use super::contents::Contents;
 use super::header::{BLOCK, Header, until_nul};
@@ -25,10 +26,6 @@ const MAX_ENTRIES: u64 = 4_000_000;
 
 /// Bytes of the names, targets and attributes of an archive, which its index keeps in memory.
 const MAX_METADATA: u64 = 512 << 20;
-
-/// Bytes of the holes of an archive's sparse files. They take no room in the archive, but hashing
-/// them takes a second per GiB.
-const MAX_HOLES: u64 = 64 << 30;
 
 /// Bytes of a name or link target in the archive, before it is cleaned.
 const MAX_NAME: usize = 2 * MAX_PATH;
@@ -408,6 +405,17 @@ impl<R: Read> TarReader<R> {
             return Err(LayerError::malformed(self.offset, TarFault::Truncated));
         }
         Ok(())
+    }
+}
+
+impl<R: Read> crate::Contents for TarReader<R> {
+    /// Skips the hole of the current entry that comes next.
+    fn skip_hole(&mut self) -> io::Result<u64> {
+        Ok(self.contents.skip_hole())
+    }
+
+    fn segments(&mut self) -> io::Result<Option<Vec<Segment>>> {
+        Ok(self.contents.segments())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use tar::GnuSparseHeader;
 
-use crate::TarFault;
+use crate::{Segment, TarFault};
 
 use super::header::BLOCK;
 use super::numbers::{number, unsigned};
@@ -12,13 +12,6 @@ use super::numbers::{number, unsigned};
 /// Segments of one file: a map of 1 MiB, far more than a file system makes of one file; bounds
 /// memory.
 const MAX_SEGMENTS: usize = 65_536;
-
-/// A stored part of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) offset: u64,
-    pub(super) length: u64,
-}
 
 /// The stored parts of a file. The rest are holes, which read as zeros.
 #[derive(Debug, Default)]

@@ -532,9 +532,9 @@ fn sparse_maps_are_checked_and_bounded() {
         let archive = old_sparse(map, "00000000010", b"abcd").end();
         assert_eq!(fault(archive), TarFault::SparseMap, "{map:?}");
     }
-    // A few holes of 8 GiB are allowed, but not any number.
+    // Many holes of 8 GiB are allowed, but not any number.
     let mut archive = Archive::default();
-    for _ in 0..9 {
+    for _ in 0..2049 {
         archive.0.extend(old_sparse(&[(0, 4)], "77777777777", b"abcd").0);
     }
     let mut tar = TarReader::new(&archive.0[..]);

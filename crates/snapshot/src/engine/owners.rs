@@ -31,7 +31,7 @@ pub(super) fn restore<R: Read, W: Write>(
                     owners.insert(entry.path.clone(), owner);
                 }
                 (entry.meta.uid, entry.meta.gid) = owner;
-                out.put(&entry, &mut layer)?;
+                out.put_contents(&entry, &mut layer)?;
             }
         }
     }

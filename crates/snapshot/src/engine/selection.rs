@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_files::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
 use xbuild_files::{Context, CopyError, Root};
-use xbuild_layer::{Change, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader};
+use xbuild_layer::{Change, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader, Segment};
 use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
 use xbuild_model::seam::{Purpose, Selection};
@@ -194,6 +194,11 @@ impl LayerSource for Layers {
             (Change::Put(entry), _) => unpacked.folder.open_file(&entry.path).ok(),
             _ => None,
         }
+    }
+
+    fn segments(&self, number: u32, position: u32) -> Option<Vec<Segment>> {
+        let index = self.shared.known_index(self.chain.0.get(number as usize)?).ok()??;
+        index.segments(position).map(<[_]>::to_vec)
     }
 }
 
