@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The items that are in progress, each with a value, and the first failure that no caller has
-/// received yet.
+/// The items that are in progress, each with a value, and the first failure. It stays: whoever comes
+/// later and misses an item learns the cause.
 #[derive(Debug)]
 pub struct Pending<K, V, E> {
     state: Mutex<State<K, V, E>>,
@@ -26,10 +26,10 @@ impl<K, V, E> Default for Pending<K, V, E> {
     }
 }
 
-impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
+impl<K: Eq + Hash, V: Clone, E: Clone> Pending<K, V, E> {
     /// Adds an item, as soon as fewer than `limit` are in progress. Returns whether it is new.
     ///
-    /// **Errors** — the failure that nobody was told of.
+    /// **Errors** — the first failure of any item.
     pub fn begin(&self, key: K, value: V, limit: usize) -> Result<bool, E> {
         let mut state = self.wait_while(|pending| pending.len() >= limit)?;
         Ok(state.pending.insert(key, value).is_none())
@@ -55,7 +55,7 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
 
     /// Waits for an item, if it is in progress.
     ///
-    /// **Errors** — the failure that no caller has received yet, even if it is another item's.
+    /// **Errors** — the first failure, even if it is another item's.
     pub fn wait<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Result<(), E>
     where
         K: Borrow<Q>,
@@ -65,7 +65,7 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
 
     /// Waits for all items.
     ///
-    /// **Errors** — the failure that nobody was told of.
+    /// **Errors** — the first failure.
     pub fn wait_for_all(&self) -> Result<(), E> {
         self.wait_while(|pending| !pending.is_empty()).map(drop)
     }
@@ -80,9 +80,9 @@ impl<K: Eq + Hash, V: Clone, E> Pending<K, V, E> {
         is_busy: impl Fn(&HashMap<K, V>) -> bool,
     ) -> Result<MutexGuard<'_, State<K, V, E>>, E> {
         let state = self.changed.wait_while(self.lock(), |state| is_busy(&state.pending));
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        match state.failure.take() {
-            Some(failure) => Err(failure),
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
             None => Ok(state),
         }
     }

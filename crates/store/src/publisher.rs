@@ -5,6 +5,7 @@
 //! do not see it, and a kill loses it.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::{Background, Pending, StoreError};
 #[derive(Debug)]
 pub(crate) struct Publisher {
     /// The sizes in bytes of unfinished blobs, by path.
-    pending: Arc<Pending<PathBuf, u64, StoreError>>,
+    pending: Arc<Pending<PathBuf, u64, Failed>>,
     jobs: Background<Job>,
 }
 
@@ -43,12 +44,38 @@ pub(crate) struct Job {
     pub(crate) size: u64,
 }
 
+/// Why a blob has no name. Everybody who waits is told.
+#[derive(Debug, Clone)]
+struct Failed {
+    action: &'static str,
+    path: PathBuf,
+    source: Arc<io::Error>,
+}
+
+impl Failed {
+    fn new(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { action, path, source: Arc::new(source) }
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        let Failed { action, path, source } = failed;
+        let source = match source.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(source.kind(), source),
+        };
+        Self::Io { action, path, source }
+    }
+}
+
 impl Job {
-    fn publish(mut self) -> Result<(), StoreError> {
+    fn publish(mut self) -> Result<(), Failed> {
         let synced = self.writeback.join().and_then(|()| self.file.sync_data());
-        let synced = synced.map_err(StoreError::io("sync", &self.temp));
+        let synced = synced.map_err(Failed::new("sync", &self.temp));
         let published = synced.and_then(|()| {
-            fs::rename(&self.temp, &self.target).map_err(StoreError::io("publish", self.target))
+            fs::rename(&self.temp, &self.target).map_err(Failed::new("publish", &self.target))
         });
         if published.is_err() {
             // If this fails, the next session removes the file.
@@ -61,11 +88,11 @@ impl Job {
 impl Publisher {
     /// Starts to publish a blob.
     ///
-    /// **Errors** — that of an earlier blob, if no caller has received it yet.
+    /// **Errors** — that of an earlier blob.
     pub(crate) fn publish(&self, job: Job) -> Result<(), StoreError> {
         if let Err(failure) = self.pending.begin(job.target.clone(), job.size, usize::MAX) {
             let _ = fs::remove_file(&job.temp);
-            return Err(failure);
+            return Err(failure.into());
         }
         self.jobs.send(job);
         Ok(())
@@ -80,14 +107,14 @@ impl Publisher {
     ///
     /// **Errors** — the first failure of any unfinished blob.
     pub(crate) fn wait(&self, target: &Path) -> Result<(), StoreError> {
-        self.pending.wait(target)
+        Ok(self.pending.wait(target)?)
     }
 
     /// Waits for all unfinished blobs.
     ///
     /// **Errors** — the first failure.
     pub(crate) fn wait_for_all(&self) -> Result<(), StoreError> {
-        self.pending.wait_for_all()
+        Ok(self.pending.wait_for_all()?)
     }
 }
 
@@ -120,14 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once() {
+    fn a_failure_is_told_to_everybody() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = Publisher::default();
         let target = folder.path().join("missing/t");
         publisher.publish(job(folder.path(), "b", &target)).unwrap();
-        assert!(matches!(publisher.wait(&target), Err(StoreError::Io { action: "publish", .. })));
+        let is_cause = |result| matches!(result, Err(StoreError::Io { action: "publish", path, .. }) if path == target);
+        assert!(is_cause(publisher.wait(&target)));
         assert!(!folder.path().join("b").exists());
-        publisher.wait_for_all().unwrap();
+        assert!(is_cause(publisher.wait(Path::new("other"))));
+        assert!(is_cause(publisher.publish(job(folder.path(), "c", &target))));
+        assert!(is_cause(publisher.wait_for_all()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracing::debug_span;
 use xbuild_layer::{Encoder, Encoding, LayerError};
-use xbuild_model::DiffId;
+use xbuild_model::{DiffId, StepFailure};
 use xbuild_store::{Background, GrowingBlob, Pending, Store};
 
 use crate::EngineError;
@@ -22,7 +22,7 @@ pub(super) type Watch = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
 
 /// Compresses layers, one after the other. Dropping it waits for all of them.
 pub(super) struct Packer {
-    pending: Arc<Pending<DiffId, (), EngineError>>,
+    pending: Arc<Pending<DiffId, (), StepFailure>>,
     jobs: Background<Job>,
 }
 
@@ -42,7 +42,7 @@ impl Packer {
             move |job: Job| {
                 let layer = job.layer.clone();
                 let packed = pack(&store, job).map_err(|error| named(&layer, error));
-                pending.end(&layer, packed);
+                pending.end(&layer, packed.map_err(StepFailure::from));
             }
         });
         Self { pending, jobs }
@@ -50,7 +50,7 @@ impl Packer {
 
     /// Queues a layer for compression.
     ///
-    /// **Errors** — the error of an earlier layer that was not reported yet.
+    /// **Errors** — the error of an earlier layer.
     pub(super) fn send(&self, job: Job) -> Result<(), EngineError> {
         // Equal layers are compressed once.
         if self.pending.begin(job.layer.clone(), (), WAITING)? {
@@ -68,14 +68,14 @@ impl Packer {
     ///
     /// **Errors** — the first error of any queued layer.
     pub(super) fn wait(&self, layer: &DiffId) -> Result<(), EngineError> {
-        self.pending.wait(layer)
+        Ok(self.pending.wait(layer)?)
     }
 
     /// Waits for all layers.
     ///
     /// **Errors** — the first error.
     pub(super) fn wait_for_all(&self) -> Result<(), EngineError> {
-        self.pending.wait_for_all()
+        Ok(self.pending.wait_for_all()?)
     }
 }
 
@@ -173,15 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once() {
+    fn a_failure_is_told_to_everybody() {
         let (folder, store) = store();
         let packer = Packer::new(Arc::clone(&store));
         let session =
             std::fs::read_dir(folder.path().join("tmp")).unwrap().next().unwrap().unwrap();
         std::fs::remove_dir_all(session.path()).unwrap();
         packer.send(job("lost", None)).unwrap();
-        let error = packer.wait_for_all().unwrap_err();
-        assert!(matches!(error, EngineError::KeepLayer { .. }), "{error}");
-        packer.wait_for_all().unwrap();
+        for error in [packer.wait_for_all().unwrap_err(), packer.wait_for_all().unwrap_err()] {
+            assert!(error.to_string().starts_with("cannot keep layer "), "{error}");
+        }
     }
 }
