@@ -11,6 +11,7 @@ mod cache;
 mod cache_mounts;
 mod command_line;
 mod compression;
+mod damage;
 mod debian;
 mod digests;
 mod faults;

@@ -12,6 +12,9 @@ mod planning;
 mod request;
 mod run;
 
+use std::path::PathBuf;
+
+use xbuild_model::FailureKind;
 use xbuild_plan::Span;
 
 pub use context::ContextError;
@@ -46,6 +49,18 @@ pub enum BuildError {
     /// The result could not be written or pushed.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// Files of the store were damaged, and the build could not go on without them.
+    #[error("{} in the store was damaged and could not be fetched or made again", list(files))]
+    Damaged {
+        /// The files, which were dropped.
+        files: Vec<PathBuf>,
+        /// Why the build failed without them.
+        source: Box<BuildError>,
+    },
+}
+
+fn list(files: &[PathBuf]) -> String {
+    files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 impl BuildError {
@@ -57,13 +72,17 @@ impl BuildError {
             Self::Preflight(error) => error,
             Self::Run(error) => error,
             Self::Export(error) => error,
+            Self::Damaged { source, .. } => source.fault(),
         }
     }
 }
 
 impl Fault for BuildError {
     fn kind(&self) -> ErrorKind {
-        self.fault().kind()
+        match self {
+            Self::Damaged { .. } => ErrorKind::Stage(FailureKind::Internal),
+            _ => self.fault().kind(),
+        }
     }
 
     fn span(&self) -> Option<&Span> {
@@ -71,7 +90,15 @@ impl Fault for BuildError {
     }
 
     fn hint(&self) -> Option<String> {
-        self.fault().hint()
+        match self {
+            Self::Damaged { .. } => Some(
+                "the damaged file is gone; when the cause above is settled, build again. If files \
+                 of the store are damaged again, its disk or memory is failing: put the store on \
+                 another disk with --root"
+                    .to_owned(),
+            ),
+            _ => self.fault().hint(),
+        }
     }
 
     fn step(&self) -> Option<&str> {
@@ -82,6 +109,7 @@ impl Fault for BuildError {
         match self {
             Self::Planning(error) => error.each(),
             Self::Preflight(error) => error.each(),
+            Self::Damaged { .. } => vec![self],
             other => vec![other.fault()],
         }
     }

@@ -1,6 +1,7 @@
 //! Events of a running build: progress, warnings, pushes.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use xbuild_dockerfile::Diagnostics;
 use xbuild_exec::ladder::Choice;
@@ -81,6 +82,8 @@ pub enum Warning {
     Skipped(Skipped),
     /// Leftovers of a killed build cannot be removed.
     Leftovers(StepFailure),
+    /// A file of the store was damaged and dropped; the build begins again without it.
+    Damaged(PathBuf),
     /// The result has no name and no output.
     OnlyCached,
 }
@@ -105,6 +108,11 @@ impl fmt::Display for Warning {
             Self::Leftovers(failure) => {
                 write!(f, "cannot remove leftovers of a killed build: {failure}")
             }
+            Self::Damaged(path) => write!(
+                f,
+                "{} in the store was damaged and is dropped; it is fetched or made again",
+                path.display()
+            ),
             Self::OnlyCached => {
                 f.write_str("the result is only cached: name it with --tag, or choose an --output")
             }

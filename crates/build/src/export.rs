@@ -8,7 +8,7 @@ use std::path::Path;
 use xbuild_files::flatten;
 use xbuild_image::{AssembleOptions, Assembled, Built, ImageParts, LayoutContent, assemble};
 use xbuild_layer::LayerWriter;
-use xbuild_model::{DiffId, Digest, FailureKind, LayerBlob, Reference, StepFailure};
+use xbuild_model::{DiffId, Digest, LayerBlob, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
 use xbuild_solve::BuiltImage;
 use xbuild_store::{ImageRecord, StoreError};
@@ -124,10 +124,7 @@ impl Exporter<'_> {
             always_index: false,
         };
         let assembled = assemble(&platforms, parts.collect(), &options)?;
-        let stored = |digest: &Digest| {
-            let file = self.build.store.open_blob(digest);
-            file.map_err(|error| StepFailure::new(FailureKind::Internal, error))
-        };
+        let stored = |digest: &Digest| Ok(self.build.store.open_sound(digest)?);
         Ok(Built::new(assembled, blobs.into_values(), stored, &self.build.client))
     }
 
@@ -137,6 +134,14 @@ impl Exporter<'_> {
         target: &Target,
         stdout: &mut dyn Write,
     ) -> Result<(), ExportError> {
+        if let Target::OciTar(path) | Target::Tar(path) = target
+            && is_stream(path.as_deref())
+        {
+            // Bytes that have left cannot be taken back, so damage must be found before.
+            for image in &self.solved.images {
+                self.solved.engine.check(&image.layers).map_err(exporting)?;
+            }
+        }
         let content = LayoutContent { built, names: self.names };
         match target {
             Target::OciFolder(path) => {
@@ -214,6 +219,11 @@ fn exporting(failure: StepFailure) -> ExportError {
     ExportError::Stage(During::new(EXPORTING)(failure))
 }
 
+/// Returns whether an output is standard output, a pipe or a device.
+fn is_stream(path: Option<&Path>) -> bool {
+    path.is_none_or(|path| std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()))
+}
+
 /// Writes to a file, which gets its name when it is complete; without a path to `stdout`.
 fn to_file(
     path: Option<&Path>,
@@ -226,8 +236,7 @@ fn to_file(
         return out.flush().map_err(|error| ExportError::Stdout { error });
     };
     let failed = |error: io::Error| ExportError::File { path: path.to_owned(), error };
-    let special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
-    if special {
+    if is_stream(Some(path)) {
         // A pipe or a device cannot be replaced.
         let mut out = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
         write(&mut out)?;

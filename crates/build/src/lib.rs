@@ -7,6 +7,8 @@
 //! ```text
 //! Build::open -> read -> plan -> preflight -> run -> export
 //! ```
+//!
+//! [`heal()`] repeats the stages after `read` if the store had a damaged file.
 
 mod build;
 mod check;
@@ -17,6 +19,7 @@ pub mod error;
 pub mod events;
 mod export;
 mod ground;
+mod heal;
 mod import;
 mod linting;
 mod machine;
@@ -38,6 +41,7 @@ pub use check::{Checked, check};
 pub use events::{Event, Events, Warning};
 pub use export::{Outcome, export};
 pub use ground::Ground;
+pub use heal::heal;
 pub use import::inspect;
 pub use machine::Machine;
 pub use main_context::{Input, MainContext, read};

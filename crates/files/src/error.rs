@@ -150,7 +150,7 @@ pub enum CopyError {
     /// A file of an unpacked layer differs from the layer.
     #[error(
         "the unpacked layer {number} in the store has another file than the layer at position {position}: \
-         somebody has changed the store; `xbuild prune` removes what is unpacked"
+         somebody has changed the store"
     )]
     FolderChanged {
         /// The number of the layer in its stack.

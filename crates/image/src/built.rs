@@ -14,7 +14,7 @@ use crate::assemble::Assembled;
 use crate::error::ValidateError;
 use crate::validate::{Validated, validate};
 
-/// Opens a blob of the store; `None` if it is not there.
+/// Opens a blob of the store, whose bytes it has checked; `None` if it is not there.
 pub type StoredFn<'a> = dyn Fn(&Digest) -> Result<Option<File>, StepFailure> + Sync + 'a;
 
 /// Assembled images, and where each of their blobs can be opened.
@@ -55,7 +55,7 @@ impl<'a> Built<'a> {
 
     /// Finds a layer, a configuration, a manifest or the index.
     ///
-    /// **Errors** — the store fails, or no longer has the blob.
+    /// **Errors** — the store fails, no longer has the blob, or has found it damaged.
     pub fn find(&self, blob: &Descriptor) -> Result<FoundBlob<'_>, StepFailure> {
         if let Some(bytes) = self.assembled.document(&blob.digest) {
             return Ok(FoundBlob::Document(bytes));
@@ -88,7 +88,7 @@ impl<'a> Built<'a> {
 pub enum FoundBlob<'a> {
     /// A document, in memory.
     Document(&'a [u8]),
-    /// A file that holds the blob and nothing else. The store checked the bytes when it wrote them.
+    /// A file that holds the blob and nothing else. The store has checked the bytes.
     File(File),
     /// A layer of a base image that was not pulled. Its bytes are not checked yet.
     Remote(&'a ImageLayer, &'a dyn Blobs),

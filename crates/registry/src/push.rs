@@ -210,9 +210,6 @@ impl Destination<'_> {
         if uploads.has(blob).map_err(failed)? {
             return Ok(BlobOutcome::Present);
         }
-        let found = push.built.find(blob);
-        let found =
-            found.map_err(|source| PushError::Layer { digest: blob.digest.clone(), source })?;
         let mut session = None;
         if let Some(from) = self.mountable(push.built.base(blob)) {
             match uploads.mount(&blob.digest, from).map_err(failed)? {
@@ -221,6 +218,9 @@ impl Destination<'_> {
                 Mount::Refused => {}
             }
         }
+        let found = push.built.find(blob);
+        let found =
+            found.map_err(|source| PushError::Layer { digest: blob.digest.clone(), source })?;
         let open = |offset| found.open(offset).map_err(io::Error::other);
         let repository = self.name.as_str();
         let sent = |bytes| (push.progress)(PushEvent::Sent { repository, blob, bytes });

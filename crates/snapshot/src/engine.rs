@@ -102,6 +102,19 @@ impl Engine {
         Ok(self.0.blob(layer)?)
     }
 
+    /// Reads the stored blobs of layers to their ends, so that a damaged one is found before
+    /// anything was written that cannot be taken back.
+    ///
+    /// **Errors** — [`xbuild_store::StoreError::Damaged`].
+    pub fn check(&self, layers: &Chain) -> Result<(), StepFailure> {
+        for layer in &layers.0 {
+            if let LayerBlob::Stored { descriptor, .. } = self.blob(layer)? {
+                self.0.store.open_sound(&descriptor.digest)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the blobs of layers in an encoding, in the order of `layers`. Blobs that are not in
     /// the store are made now.
     ///
@@ -187,6 +200,6 @@ impl Snapshots for Engine {
     }
 
     fn has_layer(&self, layer: &DiffId) -> bool {
-        self.0.packer.is_pending(layer) || self.0.blob(layer).is_ok()
+        self.0.packer.is_pending(layer) || self.0.has_origin(layer)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tracing::field::{Empty, display};
 use tracing::{Span, debug_span};
-use xbuild_model::{Descriptor, Digest};
+use xbuild_model::Digest;
 
 use crate::growing::Growth;
 use crate::publisher::Job;
@@ -18,30 +18,13 @@ use crate::writeback::Writeback;
 use crate::{GrowingBlob, Store, StoreError};
 
 impl Store {
-    /// Returns the path of a blob, whether or not it exists.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root().join("blobs/sha256").join(digest.hex())
-    }
-
-    /// Opens a blob. Returns `None` if the store does not have it.
-    pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
-        let path = self.blob_path(digest);
-        self.publisher().wait(&path)?;
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("open", path)(error)),
-        }
-    }
-
-    /// Returns whether the store has the blob, with its full size.
-    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
-        let path = self.blob_path(&descriptor.digest);
-        if let Some(size) = self.publisher().pending(&path) {
-            return size == descriptor.size;
-        }
-        let meta = fs::metadata(path);
-        meta.is_ok_and(|meta| meta.len() == descriptor.size)
+    /// Returns whether the file of a blob that was written once more may stay. A large one is checked
+    /// when it is used.
+    fn has_alike(&self, digest: &Digest, path: &Path, size: u64) -> bool {
+        /// The size in bytes of a document; checking as much takes a few milliseconds.
+        const SMALL: u64 = 4 << 20;
+        fs::metadata(path).is_ok_and(|meta| meta.len() == size)
+            && (size > SMALL || matches!(self.open_sound(digest), Ok(Some(_))))
     }
 
     /// Waits until all blobs that were written are on the disk under their names.
@@ -132,12 +115,13 @@ impl<'a> BlobWriter<'a> {
             let (temp, writeback) = (self.path.clone(), mem::take(&mut self.writeback));
             if self.store.publisher().pending(&target) == Some(size) {
                 let _ = fs::remove_file(&self.path);
-            } else if fs::metadata(&target).is_ok_and(|meta| meta.len() == size) {
+            } else if self.store.has_alike(&digest, &target, size) {
                 // Another build was first. The new time shows that the blob is in use.
                 let _ = File::open(&target)
                     .and_then(|file| file.set_modified(std::time::SystemTime::now()));
                 let _ = fs::remove_file(&self.path);
             } else {
+                self.store.soundness().confirm(&digest);
                 self.store.publisher().publish(Job { file, writeback, temp, target, size })?;
             }
         }

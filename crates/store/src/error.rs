@@ -74,6 +74,12 @@ pub enum StoreError {
         /// The size of the bytes written.
         actual_size: u64,
     },
+    /// A blob does not have the bytes that were put there. It was removed.
+    #[error("{} in the store is damaged: its bytes do not have the digest in its name", path.display())]
+    Damaged {
+        /// The blob.
+        path: PathBuf,
+    },
     /// A build is running, so nothing may be removed.
     #[error("the store {} is in use by a running build", path.display())]
     Busy {

@@ -8,6 +8,7 @@
 
 mod background;
 mod blob;
+mod blob_read;
 mod boot;
 mod cache_mount;
 mod entries;
@@ -21,6 +22,7 @@ mod layers;
 mod pending;
 mod publisher;
 mod record;
+mod soundness;
 mod source;
 mod steps;
 mod store;

@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use xbuild_model::Digest;
 
 use crate::publisher::Publisher;
+use crate::soundness::Soundness;
 use crate::temp::{self, Session};
 use crate::{ImageRecord, SelectionRecord, StoreError, TempFolder, boot, home, record};
 
@@ -26,6 +27,7 @@ pub struct Store {
     session: Session,
     counter: AtomicU64,
     boot: String,
+    soundness: Soundness,
 }
 
 impl Store {
@@ -47,6 +49,7 @@ impl Store {
             session,
             counter: AtomicU64::new(0),
             boot,
+            soundness: Soundness::default(),
             publisher: Publisher::default(),
         };
         store.retire_folders();
@@ -123,6 +126,10 @@ impl Store {
 
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    pub(crate) fn soundness(&self) -> &Soundness {
+        &self.soundness
     }
 
     pub(crate) fn boot(&self) -> &str {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use xbuild_build::error::{BuildError, Fault};
 use xbuild_build::request::Output;
-use xbuild_build::{Build, MainContext, Outcome, export, plan, preflight, read, run as run_steps};
+use xbuild_build::{
+    Build, MainContext, Outcome, export, heal, plan, preflight, read, run as run_steps,
+};
 
 use super::build_args::Call;
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     let progress = Arc::new(Progress::new(Arc::clone(console)));
     let build = Build::open(request, machine, Arc::clone(&progress) as _)?;
     let main = read(&build, &mut io::stdin())?;
-    let outcome = stages(&build, &main).map_err(|error| {
+    let outcome = heal(&build, || stages(&build, &main)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
         Problem::in_file(&error, main.source()).with_log(log)
     })?;

@@ -78,6 +78,8 @@ impl LayerSource for Layers {
         let (_, index) = index_layer(&self.0[number as usize][..], None).unwrap();
         index.segments(position).map(<[_]>::to_vec)
     }
+
+    fn reject_files(&self, _: u32) {}
 }
 
 /// Returns the tree of layers, and the layers.

@@ -46,6 +46,9 @@ pub trait LayerSource: Send + Sync + std::fmt::Debug {
 
     /// Returns the parts of that file that are not holes, see [`xbuild_layer::LayerIndex::segments`].
     fn segments(&self, number: u32, position: u32) -> Option<Vec<Segment>>;
+
+    /// Takes the news that a file of [`open_file`](Self::open_file) differs from the layer.
+    fn reject_files(&self, number: u32);
 }
 
 impl SourceTree for Tree {

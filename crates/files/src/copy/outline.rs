@@ -274,6 +274,7 @@ fn write_from_layer(
             match sink.put(&planned.entry(), &mut contents, Some(hash)) {
                 Ok(()) if contents.finish().hash == hash => continue,
                 Ok(()) | Err(CopyError::Layer(LayerError::SizeChanged { .. })) => {
+                    layers.reject_files(number);
                     return Err(CopyError::FolderChanged { number, position });
                 }
                 Err(error) => return Err(error),

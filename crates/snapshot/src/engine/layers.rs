@@ -80,27 +80,32 @@ impl Shared {
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
         let span = debug_span!("layer", work = "read", diff_id = %layer, compressed = Empty);
         let _entered = span.enter();
-        let (descriptor, found) = match self.stored(layer)? {
+        let (descriptor, found) = match self.stored(layer, Check::Later)? {
             Some((descriptor, blob)) => {
-                let found = compression(layer, &descriptor).and_then(|compression| {
-                    decompress(compression, blob)
-                        .and_then(|tar| index_layer(tar, tee))
-                        .map_err(fault(layer))
-                })?;
+                let read = || -> Result<(DiffId, LayerIndex), EngineError> {
+                    let compression = compression(layer, &descriptor)?;
+                    let read = decompress(compression, blob).and_then(|tar| index_layer(tar, tee));
+                    let (actual, index) = read.map_err(fault(layer))?;
+                    refuse_other(layer, &descriptor, &actual)?;
+                    Ok((actual, index))
+                };
+                let found =
+                    read().map_err(|error| match self.store.check_blob(&descriptor.digest) {
+                        // A damaged blob explains all that is wrong with its contents.
+                        Err(damage) => damage.into(),
+                        Ok(()) => error,
+                    })?;
                 (descriptor, found)
             }
             None => {
-                let remote = self.remote(layer)?;
+                let remote = self.origin(layer)?;
                 let found = self.pull(&remote, tee)?;
                 (remote.descriptor, found)
             }
         };
         span.record("compressed", descriptor.size);
         let (actual, index) = found;
-        if actual != *layer {
-            let (blob, expected) = (descriptor.digest, layer.clone());
-            return Err(EngineError::DiffId { blob, expected, actual });
-        }
+        refuse_other(layer, &descriptor, &actual)?;
         self.store.put_index(layer, |output| index.encode(output))?;
         self.store.put_layer(layer, &descriptor, None)?;
         Ok(self.remember(layer, index))
@@ -130,8 +135,14 @@ impl Shared {
         self.packer.wait(layer)?;
         match self.store.layer(layer)? {
             Some(descriptor) => Ok(self.stored_blob(layer, descriptor)),
-            None => self.remote(layer).map(LayerBlob::Remote),
+            None => self.origin(layer).map(LayerBlob::Remote),
         }
+    }
+
+    /// Returns whether a layer is in the store or part of a known image. It takes no failure of the
+    /// packer: the caller could not tell it.
+    pub(super) fn has_origin(&self, layer: &DiffId) -> bool {
+        self.remote(layer).is_ok() || matches!(self.store.layer(layer), Ok(Some(_)))
     }
 
     /// Returns a blob of a layer that is in the store, with the base image that has it too.
@@ -151,14 +162,14 @@ impl Shared {
 
     /// Opens the tar stream of a layer, pulling it if its blob is not in the store.
     pub(super) fn read_tar(&self, layer: &DiffId) -> Result<Box<dyn Read + Send>, EngineError> {
-        let (descriptor, blob) = match self.stored(layer)? {
+        let (descriptor, blob) = match self.stored(layer, Check::Now)? {
             Some(found) => found,
             None => {
-                self.busy.with(layer, || match self.stored(layer)? {
+                self.busy.with(layer, || match self.stored(layer, Check::Now)? {
                     Some(_) => Ok(()),
                     None => self.scan(layer, None).map(drop),
                 })?;
-                self.stored(layer)?
+                self.stored(layer, Check::Now)?
                     .ok_or_else(|| EngineError::LayerGone { layer: layer.clone() })?
             }
         };
@@ -166,7 +177,11 @@ impl Shared {
     }
 
     /// Opens the blob of a layer if it is in the store.
-    fn stored(&self, layer: &DiffId) -> Result<Option<(Descriptor, File)>, EngineError> {
+    fn stored(
+        &self,
+        layer: &DiffId,
+        check: Check,
+    ) -> Result<Option<(Descriptor, File)>, EngineError> {
         self.packer.wait(layer)?;
         let descriptor = match self.store.layer(layer)? {
             Some(descriptor) => descriptor,
@@ -176,14 +191,40 @@ impl Shared {
                 _ => return Ok(None),
             },
         };
-        let blob = self.store.open_blob(&descriptor.digest)?;
+        let blob = match check {
+            Check::Now => self.store.open_sound(&descriptor.digest)?,
+            Check::Later => self.store.open_blob(&descriptor.digest)?,
+        };
         Ok(blob.map(|blob| (descriptor, blob)))
+    }
+
+    /// Returns where a layer can be pulled from, which the store does not have.
+    fn origin(&self, layer: &DiffId) -> Result<ImageLayer, EngineError> {
+        self.remote(layer).inspect_err(|_| self.store.note_missing(layer))
     }
 
     fn remote(&self, layer: &DiffId) -> Result<ImageLayer, EngineError> {
         self.known(|known| known.remote.get(layer).cloned())
             .ok_or_else(|| EngineError::UnknownLayer { layer: layer.clone() })
     }
+}
+
+/// When the bytes of a stored blob are checked.
+#[derive(Clone, Copy)]
+enum Check {
+    /// Before they are used: parts of a layer do not show that the rest is damaged.
+    Now,
+    /// At the end, by the diff ID of the whole layer.
+    Later,
+}
+
+/// Refuses a blob that holds another layer than expected.
+fn refuse_other(layer: &DiffId, blob: &Descriptor, actual: &DiffId) -> Result<(), EngineError> {
+    if actual == layer {
+        return Ok(());
+    }
+    let (blob, expected, actual) = (blob.digest.clone(), layer.clone(), actual.clone());
+    Err(EngineError::DiffId { blob, expected, actual })
 }
 
 fn compression(layer: &DiffId, descriptor: &Descriptor) -> Result<Compression, EngineError> {

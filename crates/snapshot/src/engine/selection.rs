@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_files::copy::{self, CopyEnv, LayerSource, Origin, Prepared};
@@ -151,6 +152,7 @@ pub(super) struct Layers {
 
 /// A layer that is unpacked.
 struct Unpacked {
+    path: PathBuf,
     folder: Root,
     index: Arc<LayerIndex>,
 }
@@ -167,10 +169,10 @@ impl Layers {
     }
 
     fn find_unpacked(&self, number: u32) -> Option<Arc<Unpacked>> {
-        let folder = self.shared.unpacked(&self.chain, number as usize)?;
-        let folder = Root::open(&folder).ok()?;
+        let path = self.shared.unpacked(&self.chain, number as usize)?;
+        let folder = Root::open(&path).ok()?;
         let index = self.shared.known_index(self.chain.0.get(number as usize)?).ok()??;
-        Some(Arc::new(Unpacked { folder, index }))
+        Some(Arc::new(Unpacked { path, folder, index }))
     }
 }
 
@@ -199,6 +201,13 @@ impl LayerSource for Layers {
     fn segments(&self, number: u32, position: u32) -> Option<Vec<Segment>> {
         let index = self.shared.known_index(self.chain.0.get(number as usize)?).ok()??;
         index.segments(position).map(<[_]>::to_vec)
+    }
+
+    fn reject_files(&self, number: u32) {
+        if let Some(unpacked) = self.unpacked(number) {
+            // If the folder cannot be set aside, the next build meets it again.
+            let _ = self.shared.store.drop_folder(&unpacked.path);
+        }
     }
 }
 
@@ -270,7 +279,6 @@ pub(super) fn failure(error: CopyError) -> EngineError {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use xbuild_model::seam::Snapshots as _;
     use xbuild_testkit::requests::copy as request;
@@ -316,12 +324,18 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_somebody_has_changed_is_an_error() {
+    fn a_folder_that_somebody_has_changed_is_an_error_once() {
+        let packed = setup();
+        let expected = copy(&packed, &image(&packed)).unwrap();
         for text in ["9", "", "22"] {
             let (setup, chain, first) = unpacked();
             fs::write(first.join("b"), text).unwrap();
             let error = copy(&setup, &chain).unwrap_err();
             assert!(error.contains("unpacked layer 0"), "{error}");
+            // It is set aside, and the file comes from the layer then.
+            assert_eq!(setup.engine.0.store.lost(), std::slice::from_ref(&first));
+            assert!(!first.exists() && PathBuf::from(format!("{}-0", first.display())).exists());
+            assert_eq!(copy(&setup, &chain), Ok(expected.clone()));
         }
     }
 }
