@@ -189,6 +189,43 @@ fn few_descriptors_are_enough_or_said() {
 }
 
 #[test]
+fn a_soft_limit_of_descriptors_is_raised_and_not_passed_on() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM busybox\nCOPY . /all/\nRUN ulimit -Sn > /soft\n");
+    let layout = place.out("layout");
+    let mut command = place.command("prlimit");
+    command.arg("--nofile=10:4096").arg(place.path().join("xbuild"));
+    command.args(place.build_args(&["--output", &to_layout(&layout)]));
+    Finished::run_within(&mut command).ok();
+    assert_eq!(image::read(&layout).remove(0).text("soft").trim(), "1024");
+}
+
+#[test]
+fn a_small_stack_is_enough_or_said() {
+    needs!(Run);
+    for (user, limit) in [
+        (User::Single, "65536"),
+        (User::Single, "262144"),
+        (User::Single, "65536:8388608"),
+        (User::Me, "65536:2097152"),
+        (User::Me, "65536"),
+    ] {
+        let place = Place::new(user);
+        place.dockerfile("FROM busybox\nCOPY . /all/\nRUN echo a > /a\n");
+        let mut command = place.command("prlimit");
+        command.arg(format!("--stack={limit}")).arg(place.path().join("xbuild"));
+        let finished = Finished::run_within(command.args(place.build_args(&SAME)));
+        finished.copes();
+        if user == User::Single && !limit.contains(':') {
+            finished.fails(5, &["the stack of a process may have", "1024 KiB", "ulimit -Hs"]);
+        } else {
+            assert!(limit == "65536" || finished.status == 0, "{limit}: {}", finished.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_process_that_cannot_be_started_is_said() {
     needs!(Run, Tool("strace"));
     let mut failed = 0;

@@ -25,7 +25,11 @@ use console::{Console, ProgressMode};
 use report::Problem;
 
 fn main() -> ExitCode {
-    // This comes first: the helper processes of the sandbox are this program, started again.
+    // The helper processes have the same limits.
+    if let Err(error) = xbuild_exec::raise_limits() {
+        return Console::new(ProgressMode::Plain).problem(&Problem::stack(error));
+    }
+    // This comes before all else: the helper processes are this program, started again.
     if let Some(status) = xbuild_exec::role(&xbuild_build::tasks()) {
         return status;
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use xbuild_build::error::{ErrorKind, Fault};
 use xbuild_build::events::Warning;
 use xbuild_dockerfile::Diagnostic;
+use xbuild_exec::StackLimit;
 use xbuild_model::{FailureKind, machine_fault};
 use xbuild_plan::Span;
 
@@ -83,6 +84,13 @@ impl Problem {
         problem.0.place = error.span().map(|span| (span.clone(), excerpt(lines, span)));
         problem.0.hint = fault.map(|fault| fault.hint.to_owned()).or_else(|| error.hint());
         problem
+    }
+
+    /// Makes a problem of a stack that is too small.
+    pub(crate) fn stack(limit: StackLimit) -> Self {
+        Self::failure(FailureKind::Environment, limit.to_string()).with_hint(
+            "raise the limit: `ulimit -Hs 8192`, as root or in the limits of the service",
+        )
     }
 
     /// Makes a problem of a failed file operation.
