@@ -31,6 +31,22 @@ fn ignored_folders_are_not_entered() {
     assert!(!made.context.rules.0.may_match_below(b"big", true));
 }
 
+/// An ignored folder that cannot be read does no harm where no exception reaches into it. Root can
+/// read it all the same, so the rules are asked, too.
+#[test]
+fn exceptions_with_wildcards_open_only_what_they_can_reach() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let files = "f file1 - - 1\nf closed/x - - 2\nf src/deep/x.go - - 3\nf src/y.go - - 4";
+    let made = folder(files, "*\n!/file*\n!s*/*.go\n");
+    let closed = made.dir.path().join("closed");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+    let found = (names(&made.context, ""), names(&made.context, "src"));
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(found, (vec!["file1".to_owned(), "src".to_owned()], vec!["y.go".to_owned()]));
+    let rules = &made.context.rules.0;
+    assert!(!rules.may_match_below(b"closed", true) && !rules.may_match_below(b"src/deep", true));
+}
+
 #[test]
 fn owners_are_nobodys_and_the_rest_is_kept() {
     let made = folder("f suid 4711 - x", "");

@@ -73,6 +73,16 @@ fn class_bound(rest: &mut impl Iterator<Item = u32>) -> Option<u32> {
 
 /// Returns whether the whole of `name` matches.
 pub(super) fn matches(tokens: &[Token], name: &[u8]) -> bool {
+    after(tokens, name)[tokens.len()]
+}
+
+/// Returns whether a longer name that begins with `name` may match.
+pub(super) fn matches_beginning(tokens: &[Token], name: &[u8]) -> bool {
+    after(tokens, name)[..tokens.len()].contains(&true)
+}
+
+/// Returns which steps the pattern may be at after `name`; the last one is its end.
+fn after(tokens: &[Token], name: &[u8]) -> Vec<bool> {
     let mut now = vec![false; tokens.len() + 1];
     let mut next = now.clone();
     enter(tokens, &mut now, 0);
@@ -83,10 +93,10 @@ pub(super) fn matches(tokens: &[Token], name: &[u8]) -> bool {
         }
         std::mem::swap(&mut now, &mut next);
         if !now.contains(&true) {
-            return false;
+            break;
         }
     }
-    now[tokens.len()]
+    now
 }
 
 /// Takes one character at step `at`, and enters the possible next steps.

@@ -1,6 +1,6 @@
 //! Ordered patterns, where the last match decides.
 
-use super::automaton::{Token, characters, matches, parse_class};
+use super::automaton::{Token, characters, matches, matches_beginning, parse_class};
 use super::clean::clean;
 use super::glob::Glob;
 use crate::PatternError;
@@ -16,8 +16,6 @@ pub(crate) struct PatternList {
 struct Pattern {
     negated: bool,
     form: Form,
-    /// The leading parts without special characters. Only paths that begin with them can match.
-    fixed: Vec<Vec<u8>>,
 }
 
 /// The forms of moby/patternmatcher. Three of them compare bytes, which accepts more than the
@@ -52,11 +50,7 @@ impl PatternList {
                 return Err(PatternError::LoneNegation);
             }
             list.has_exceptions |= negated;
-            list.patterns.push(Pattern {
-                negated,
-                form: Form::parse(pattern)?,
-                fixed: fixed_parts(pattern),
-            });
+            list.patterns.push(Pattern { negated, form: Form::parse(pattern)? });
         }
         Ok(list)
     }
@@ -94,13 +88,12 @@ impl PatternList {
         result
     }
 
-    /// Returns whether a pattern, with `!` if `negated`, may match something below `folder`. In
-    /// doubt the answer is yes.
+    /// Returns whether a pattern, with `!` if `negated`, may match something below `folder`: whether
+    /// the folder can be the beginning of a match. In doubt the answer is yes.
     pub(crate) fn may_match_below(&self, folder: &[u8], negated: bool) -> bool {
-        self.patterns.iter().filter(|pattern| pattern.negated == negated).any(|pattern| {
-            let parts = folder.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
-            pattern.fixed.iter().zip(parts).all(|(fixed, part)| fixed == part)
-        })
+        let prefix = if folder.is_empty() { Vec::new() } else { [folder, b"/"].concat() };
+        let patterns = self.patterns.iter().filter(|pattern| pattern.negated == negated);
+        patterns.into_iter().any(|pattern| pattern.form.may_begin_with(&prefix))
     }
 }
 
@@ -125,6 +118,16 @@ impl Form {
                 path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
             Self::Tokens(tokens) => matches(tokens, path),
+        }
+    }
+
+    /// Returns whether a path that matches may begin with `prefix` and go on.
+    fn may_begin_with(&self, prefix: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => exact.starts_with(prefix),
+            Self::Prefix(start) => start.starts_with(prefix) || prefix.starts_with(start),
+            Self::Suffix(_) => true,
+            Self::Tokens(tokens) => matches_beginning(tokens, prefix),
         }
     }
 }
@@ -172,16 +175,6 @@ fn tokenize(pattern: &[u8]) -> Result<(Vec<Token>, Shape), PatternError> {
         shape = Shape::General;
     }
     Ok((tokens, shape))
-}
-
-/// Returns the leading parts of a pattern without special characters. The last part counts only if
-/// it is complete: `a**` matches more than `a`.
-fn fixed_parts(pattern: &[u8]) -> Vec<Vec<u8>> {
-    pattern
-        .split(|&byte| byte == b'/')
-        .take_while(|part| !part.iter().any(|byte| b"*?[]\\".contains(byte)))
-        .map(<[u8]>::to_vec)
-        .collect()
 }
 
 /// Returns `text` without surrounding white space.

@@ -134,6 +134,62 @@ fn folders_are_entered_only_where_something_may_match() {
 }
 
 #[test]
+fn a_folder_that_no_exception_can_reach_is_left_alone() {
+    for (pattern, folder, expected) in [
+        ("file*", "closed", false),
+        ("file*", "file1", false),
+        ("*", "closed", false),
+        ("*/*.go", "closed", true),
+        ("*/*.go", "closed/deep", false),
+        ("c*/x?/[a-c]/*", "closed/xy/b", true),
+        ("c*/x?/[a-c]/*", "closed/xy/d", false),
+        ("c*/x?/[a-c]/*", "open", false),
+        ("a/b/c", "a", true),
+        ("a/b/c", "a/b", true),
+        ("a/b/c", "a/bc", false),
+        ("a/b/c", "a/b/c", false),
+        ("src/**", "src/deep/er", true),
+        ("src/**", "other", false),
+        ("src/**/x", "src/deep/er", true),
+        ("src/**/x", "srcs", false),
+        ("**/x", "any/where", true),
+        ("**", "any/where", true),
+        ("\\*x/y", "*x", true),
+        ("\\*x/y", "ax", false),
+    ] {
+        let list = PatternList::new(["*", &format!("!{pattern}")]).unwrap();
+        assert_eq!(list.may_match_below(folder.as_bytes(), true), expected, "{pattern} {folder}");
+    }
+}
+
+/// Where nothing may match, nothing does: all patterns of a few parts against all paths of a few.
+#[test]
+fn a_match_below_a_folder_is_never_missed() {
+    let parts = ["a", "b", "*", "a*", "?", "[ab]", "**", "**a", "a**"];
+    let names = ["a", "b", "ab"];
+    let join = |parts: &[&str]| parts.join("/");
+    for first in parts {
+        for second in parts {
+            for pattern in [first.to_owned(), join(&[first, second]), join(&[first, "b", second])] {
+                let list = PatternList::new([&pattern]).unwrap();
+                for x in names {
+                    for y in names {
+                        for path in [join(&[x, y]), join(&[x, y, "a"]), join(&[x, "b", y, "b"])] {
+                            let hit = list.matches(path.as_bytes(), &Matched::default()).0;
+                            let ends = path.match_indices('/').map(|(at, _)| at);
+                            for folder in ends.map(|at| &path.as_bytes()[..at]) {
+                                let may = list.may_match_below(folder, false);
+                                assert!(may || !hit, "{pattern} {path}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn an_ignore_file_is_read_line_by_line() {
     let rules = IgnoreRules::parse(
         "\u{feff}a.txt\r\n# b\n#c\n\n  \n #d\n/abs/e\n! keep\nf/\n./g\nh/../i\n!/n\n".as_bytes(),
@@ -154,7 +210,8 @@ fn an_ignore_file_is_read_line_by_line() {
         assert_eq!(rules.matches_path(path.as_bytes()).0, expected, "{path}");
     }
     assert!(rules.has_exceptions());
-    assert!(rules.may_match_below(b"n", true), "the slash behind the ! goes too");
+    let slash = IgnoreRules::parse(b"n\n!/n\n").unwrap().0;
+    assert!(!slash.matches_path(b"n").0, "the slash behind the ! goes too");
     assert_eq!(IgnoreRules::parse(b"!").unwrap_err(), PatternError::LoneNegation);
     assert!(matches!(IgnoreRules::parse(b"[a"), Err(PatternError::Syntax { .. })));
 }
