@@ -14,21 +14,23 @@ use crate::wiring;
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Registry(Reference),
-    /// An OCI layout, and the tag or digest in it.
+    /// An OCI layout, and the digest or tag in it.
     Layout(PathBuf, Option<String>),
 }
 
-/// Reads the name of an image: a reference, `docker-image://REF`, `oci-layout://DIR[:TAG|@DIGEST]`.
+/// Reads the name of an image: a reference, `docker-image://REF`, `oci-layout://DIR[:TAG][@DIGEST]`.
 fn place(name: &str) -> Result<Place, ImageError> {
     if let Some(rest) = name.strip_prefix("oci-layout://") {
-        let (path, tag) = match rest.rsplit_once('@') {
-            Some((path, digest)) if digest.starts_with("sha256:") => (path, Some(digest)),
-            _ => match rest.rsplit_once(':') {
-                Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-                _ => (rest, None),
-            },
+        let (rest, digest) = match rest.rsplit_once('@') {
+            Some((rest, digest)) if digest.starts_with("sha256:") => (rest, Some(digest)),
+            _ => (rest, None),
         };
-        return Ok(Place::Layout(PathBuf::from(path), tag.map(str::to_owned)));
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+            _ => (rest, None),
+        };
+        // Beside a digest a tag is only a name, which buildx does not look up either.
+        return Ok(Place::Layout(PathBuf::from(path), digest.or(tag).map(str::to_owned)));
     }
     let text = name.strip_prefix("docker-image://").unwrap_or(name);
     Ok(Place::Registry(text.parse()?))
@@ -77,6 +79,8 @@ mod tests {
             ("oci-layout://b:tag", layout("b", Some("tag"))),
             ("oci-layout:///a:b/c", layout("/a:b/c", None)),
             (&format!("oci-layout://b@{digest}"), layout("b", Some(&digest))),
+            (&format!("oci-layout:///a/b:1.2@{digest}"), layout("/a/b", Some(&digest))),
+            (&format!("oci-layout:///a:b/c@{digest}"), layout("/a:b/c", Some(&digest))),
         ] {
             assert_eq!(place(name).ok(), Some(expected), "{name}");
         }

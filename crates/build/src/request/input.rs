@@ -55,7 +55,7 @@ pub enum DockerfilePlace {
 /// A named context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamedPlace {
-    /// An image: `docker-image://REF` or `oci-layout://DIR[:TAG|@DIGEST]`.
+    /// An image: `docker-image://REF` or `oci-layout://DIR[:TAG][@DIGEST]`.
     Image(String),
     /// A folder; absolute.
     Folder(PathBuf),

@@ -27,7 +27,7 @@ pub(crate) struct InputArgs {
     /// SOURCE_DATE_EPOCH=context takes the time of a commit or a web server's file
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
     pub(super) build_arg: Vec<String>,
-    /// A further context: NAME= and DIR, oci-layout://DIR[:TAG], docker-image://REF, a git
+    /// A further context: NAME= and DIR, oci-layout://DIR[:TAG][@DIGEST], docker-image://REF, a git
     /// repository or the URL of a file (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Input")]
     pub(super) build_context: Vec<String>,

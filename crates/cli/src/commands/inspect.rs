@@ -16,7 +16,7 @@ use crate::report::{Problem, printable};
 /// The arguments of `xbuild inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// An image in a registry, or oci-layout://DIR[:TAG]
+    /// An image in a registry, or oci-layout://DIR[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Print the manifest or index as it is, byte for byte
