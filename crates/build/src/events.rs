@@ -9,7 +9,7 @@ use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::Encoding;
 use xbuild_model::{Digest, StepFailure};
-use xbuild_plan::{Graph, VertexId};
+use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::PushEvent;
 use xbuild_source::FetchWarning;
 
@@ -68,7 +68,12 @@ pub enum Warning {
     /// A check cannot read a base image, and leaves out the rules that depend on it.
     Base(BaseError),
     /// A warning of a COPY, ADD or WORKDIR.
-    Copy(CopyWarning),
+    Copy {
+        /// The warning.
+        warning: CopyWarning,
+        /// Where its subject is written; several instructions may name it.
+        spans: Vec<Span>,
+    },
     /// A warning about a remote source.
     Fetch(FetchWarning),
     /// The variable of a secret is unset.
@@ -93,7 +98,11 @@ impl fmt::Display for Warning {
         match self {
             Self::Plan(warning) => warning.fmt(f),
             Self::Base(error) => error.fmt(f),
-            Self::Copy(warning) => warning.fmt(f),
+            Self::Copy { warning, spans } => {
+                warning.fmt(f)?;
+                let places: Vec<String> = spans.iter().map(ToString::to_string).collect();
+                if places.is_empty() { Ok(()) } else { write!(f, " ({})", places.join(", ")) }
+            }
             Self::Fetch(warning) => warning.fmt(f),
             Self::EmptySecret { id, variable } => {
                 write!(f, "the secret {id:?} is empty: the variable {variable} is unset")

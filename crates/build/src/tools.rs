@@ -1,5 +1,6 @@
 //! The engine and the sandbox of one build, joined: each knows the others as traits of `model`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,6 +8,8 @@ use xbuild_exec::binfmt::Registration;
 use xbuild_exec::emulator::Emulator;
 use xbuild_exec::{EmulationError, Options, Sandbox};
 use xbuild_layer::Mtime;
+use xbuild_model::file_op::FileOp;
+use xbuild_plan::{Graph, Op, Span};
 use xbuild_snapshot::{Engine, EngineOptions};
 use xbuild_solve::Stages;
 use xbuild_store::GrowingBlob;
@@ -50,6 +53,7 @@ impl Tools {
             network: build.request.steps.network,
             search_path: build.machine.search_path.clone(),
         }));
+        let owners = owners(&plan.graph);
         let options = EngineOptions {
             contexts,
             sources: Some(Arc::clone(&build.fetcher) as _),
@@ -58,7 +62,10 @@ impl Tools {
             encoding: build.variants[0].layers.encoding,
             on_blob,
             on_warning: Arc::new(move |warning| {
-                events.event(Event::Warning(&Warning::Copy(warning.clone())));
+                let spans = warning.owner().and_then(|name| owners.get(name));
+                let spans = spans.cloned().unwrap_or_default();
+                let warning = warning.clone();
+                events.event(Event::Warning(&Warning::Copy { warning, spans }));
             }),
         };
         let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
@@ -76,6 +83,26 @@ impl Tools {
             secrets: &*build.secrets,
         }
     }
+}
+
+/// Returns where each user and group is written that new files are given to.
+fn owners(graph: &Graph) -> BTreeMap<String, Vec<Span>> {
+    let mut owners: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for vertex in &graph.vertices {
+        let Op::Files { op, .. } = &vertex.op else { continue };
+        let owner = match op {
+            FileOp::Copy(copy) => copy.chown.as_deref().unwrap_or_default(),
+            FileOp::MakeDir(folder) => &folder.user,
+            FileOp::Pick { .. } => continue,
+        };
+        for name in owner.split(':') {
+            let spans = owners.entry(name.to_owned()).or_default();
+            if !spans.contains(&vertex.span) {
+                spans.push(vertex.span.clone());
+            }
+        }
+    }
+    owners
 }
 
 /// Returns the time of files without a time of their own: the epoch, else now.

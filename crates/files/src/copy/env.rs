@@ -47,6 +47,14 @@ pub enum CopyWarning {
     },
 }
 
+impl CopyWarning {
+    /// Returns the name of the user or group that it is about.
+    pub fn owner(&self) -> Option<&str> {
+        let Self::UnknownOwner { name } = self;
+        Some(name)
+    }
+}
+
 impl fmt::Display for CopyWarning {
     /// Writes one line; names stand as the image or the Dockerfile has them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
