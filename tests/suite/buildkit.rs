@@ -113,7 +113,7 @@ fn a_check_of_what_cannot_be_read_says_so_in_a_line() {
     place.dockerfile("FROM scratch\n");
     let closed = place.path().join("closed");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let inner = closed.join("inner");
     for path in [&closed, &inner] {
         let finished = place.run(["check", path.to_str().unwrap()]);

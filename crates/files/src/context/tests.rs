@@ -39,7 +39,7 @@ fn exceptions_with_wildcards_open_only_what_they_can_reach() {
     let files = "f file1 - - 1\nf closed/x - - 2\nf src/deep/x.go - - 3\nf src/y.go - - 4";
     let made = folder(files, "*\n!/file*\n!s*/*.go\n");
     let closed = made.dir.path().join("closed");
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     let found = (names(&made.context, ""), names(&made.context, "src"));
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(found, (vec!["file1".to_owned(), "src".to_owned()], vec!["y.go".to_owned()]));
