@@ -4,6 +4,7 @@
 use crate::harness::{Finished, Place, User, host_state};
 use crate::image::Image;
 
+mod cancel;
 mod failure;
 mod foreign;
 mod holes;

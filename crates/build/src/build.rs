@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tracing::{Span, info_span};
+use xbuild_model::Cancel;
 use xbuild_registry::Client;
 use xbuild_source::Fetcher;
 use xbuild_store::Store;
@@ -26,6 +27,8 @@ pub struct Build {
     pub(crate) client: Client,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) events: Arc<dyn Events>,
+    /// Ends the work under way when a step fails.
+    pub(crate) cancel: Cancel,
     /// The span of the whole build, which each stage enters.
     pub(crate) span: Span,
 }
@@ -49,12 +52,25 @@ impl Build {
         let entered = span.enter();
         let variants = variant::variants(&request)?;
         let secrets = Arc::new(GivenSecrets::read(&request.steps, &machine, &*events)?);
+        let cancel = Cancel::default();
         let store = wiring::store(&machine)?;
-        let client = wiring::client(&machine, Some(&store))?;
+        let client = wiring::client(&machine, Some(&store), cancel.clone())?;
         let given = Some(Arc::clone(&secrets) as _);
-        let fetcher = wiring::fetcher(&machine, &store, &client, given, Arc::clone(&events));
+        let on_warning = Arc::clone(&events);
+        let fetcher = wiring::fetcher(&machine, &store, &client, given, on_warning, cancel.clone());
         drop(entered);
-        Ok(Self { request, variants, machine, secrets, store, client, fetcher, events, span })
+        Ok(Self {
+            request,
+            variants,
+            machine,
+            secrets,
+            store,
+            client,
+            fetcher,
+            events,
+            cancel,
+            span,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xbuild_dockerfile::{Diagnostics, Dockerfile};
-use xbuild_model::FailureKind;
+use xbuild_model::{Cancel, FailureKind};
 use xbuild_plan::{Images, PlanOptions};
 
 use crate::error::{BaseError, BuildError, ErrorKind, Fault as _, PlanningError};
@@ -34,8 +34,9 @@ pub fn check(
 ) -> Result<Checked, BuildError> {
     let elsewhere = || {
         let store = wiring::store(machine)?;
-        let client = wiring::client(machine, Some(&store))?;
-        let fetcher = wiring::fetcher(machine, &store, &client, None, Arc::new(Silent));
+        let client = wiring::client(machine, Some(&store), Cancel::default())?;
+        let fetcher =
+            wiring::fetcher(machine, &store, &client, None, Arc::new(Silent), Cancel::default());
         Ok(Elsewhere { store, fetcher })
     };
     let main = MainContext::open(request, &elsewhere, stdin)?;
@@ -67,7 +68,7 @@ fn inspect(
     events: &dyn Events,
 ) -> Result<(Diagnostics, Option<PlanningError>), BuildError> {
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
-    let client = wiring::client(machine, None)?;
+    let client = wiring::client(machine, None, Cancel::default())?;
     let mut images = Images::default();
     let error = match planning::resolve(dockerfile, options, &client, &mut images) {
         Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),

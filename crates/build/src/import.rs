@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use xbuild_image::{Inspection, Layout};
-use xbuild_model::{Platform, Reference, ResolvedImage};
+use xbuild_model::{Cancel, Platform, Reference, ResolvedImage};
 use xbuild_registry::Client;
 
 use crate::error::{ImageError, InspectError};
@@ -52,7 +52,7 @@ pub(crate) fn resolve(
 pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, InspectError> {
     match place(name)? {
         Place::Registry(reference) => {
-            let client = wiring::client(machine, None)?;
+            let client = wiring::client(machine, None, Cancel::default())?;
             Ok(client.inspect(&reference).map_err(ImageError::from)?)
         }
         Place::Layout(path, tag) => {

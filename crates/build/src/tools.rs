@@ -52,6 +52,7 @@ impl Tools {
             emulators: load(&ground.emulators)?,
             network: build.request.steps.network,
             search_path: build.machine.search_path.clone(),
+            cancel: build.cancel.clone(),
         }));
         let owners = owners(&plan.graph);
         let options = EngineOptions {
@@ -67,6 +68,7 @@ impl Tools {
                 let warning = warning.clone();
                 events.event(Event::Warning(&Warning::Copy { warning, spans }));
             }),
+            cancel: build.cancel.clone(),
         };
         let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
         let engine = Engine::new(store, client, sandbox.clone(), options);
@@ -81,6 +83,7 @@ impl Tools {
             snapshots: &self.engine,
             runner: &*self.sandbox,
             secrets: &*build.secrets,
+            cancel: &build.cancel,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use xbuild_exec::{Isolation, Options, Sandbox};
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, Secrets};
-use xbuild_model::{Digest, StepFailure};
+use xbuild_model::{Cancel, Digest, StepFailure};
 use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache};
 use xbuild_source::{FetchOptions, Fetcher};
 use xbuild_store::{Leftover, Store};
@@ -39,11 +39,16 @@ impl DocumentCache for StoredDocuments {
     }
 }
 
-/// Returns a client for registries, with the user's credentials.
-pub(crate) fn client(machine: &Machine, store: Option<&Arc<Store>>) -> Result<Client, OpenError> {
+/// Returns a client for registries, with the user's credentials. `cancel` ends its requests.
+pub(crate) fn client(
+    machine: &Machine,
+    store: Option<&Arc<Store>>,
+    cancel: Cancel,
+) -> Result<Client, OpenError> {
     let options = ClientOptions {
         credentials: credentials(machine)?,
         proxies: machine.proxies.clone(),
+        cancel,
         ..ClientOptions::default()
     };
     let client = Client::new(options);
@@ -64,13 +69,14 @@ fn credentials(machine: &Machine) -> Result<Credentials, OpenError> {
         .map_err(|error| OpenError::Credentials { path, error })
 }
 
-/// Returns a fetcher of files and repositories.
+/// Returns a fetcher of files and repositories. `cancel` ends its work.
 pub(crate) fn fetcher(
     machine: &Machine,
     store: &Arc<Store>,
     client: &Client,
     secrets: Option<Arc<dyn Secrets>>,
     events: Arc<dyn Events>,
+    cancel: Cancel,
 ) -> Arc<Fetcher> {
     let options = FetchOptions {
         search_path: machine.search_path.clone(),
@@ -79,6 +85,7 @@ pub(crate) fn fetcher(
         on_warning: Some(Arc::new(move |warning| {
             events.event(Event::Warning(&Warning::Fetch(warning.clone())));
         })),
+        cancel,
         ..FetchOptions::default()
     };
     Arc::new(Fetcher::new(Arc::clone(store), client.clone(), options))
@@ -95,6 +102,7 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
         emulators: Vec::new(),
         network: Network::Default,
         search_path: machine.search_path.clone(),
+        cancel: Cancel::default(),
     });
     remove_leftovers_in(&sandbox, leftovers)
 }

@@ -123,7 +123,7 @@ impl State {
             StepEvent::Done(_) => {
                 self.tails.remove(&id);
             }
-            StepEvent::Cached | StepEvent::Failed(_) => {}
+            StepEvent::Cached | StepEvent::Failed(_) | StepEvent::Cancelled(_) => {}
         }
     }
 
@@ -151,6 +151,7 @@ impl State {
             StepEvent::Cached => format!("#{number} {label}\n#{number} CACHED"),
             StepEvent::Done(time) => format!("#{number} DONE {}", seconds(time)),
             StepEvent::Failed(time) => format!("#{number} ERROR {}", seconds(time)),
+            StepEvent::Cancelled(time) => format!("#{number} CANCELED {}", seconds(time)),
         }
     }
 
@@ -179,6 +180,9 @@ impl State {
             StepEvent::Cached => format!("= {} CACHED", self.label(id)),
             StepEvent::Done(time) => format!("+ {} {}", self.label(id), seconds(time)),
             StepEvent::Failed(time) => format!("! {} ERROR {}", self.label(id), seconds(time)),
+            StepEvent::Cancelled(time) => {
+                format!("- {} CANCELED {}", self.label(id), seconds(time))
+            }
         };
         if let Some(bar) = self.bars.remove(&id) {
             bar.finish_and_clear();

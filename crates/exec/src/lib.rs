@@ -27,6 +27,7 @@
 //!         emulators: Vec::new(),
 //!         network: Network::Host,
 //!         search_path: "/usr/bin".into(),
+//!         cancel: Default::default(),
 //!     });
 //!     let answer = sandbox.start("shout", b"hello".to_vec(), Vec::new()).and_then(|task| task.wait());
 //!     assert_eq!(answer.expect("this machine has user namespaces"), b"HELLO");

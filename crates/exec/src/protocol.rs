@@ -141,7 +141,8 @@ pub(crate) struct JoinRequest {
 
 // ---- Steps ---------------------------------------------------------------------------------
 
-/// The request of [`RUN`]. Descriptors: its file, the pipe for standard output and error.
+/// The request of [`RUN`]. Descriptors: its file, the pipe for standard output and
+/// error, and a pipe whose other end is closed to end the step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StepRequest {
     /// The folders, without those that are joined.

@@ -16,4 +16,4 @@ mod caller;
 mod guise;
 mod watch;
 
-pub(crate) use watch::attend;
+pub(crate) use watch::{Stop, attend};

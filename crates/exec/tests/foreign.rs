@@ -11,10 +11,10 @@ use std::sync::Mutex;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor};
 use xbuild_exec::{Isolation, Options, Sandbox, Tasks};
-use xbuild_model::Platform;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Security};
 use xbuild_model::seam::{Output, Runner};
+use xbuild_model::{Cancel, Platform};
 
 /// Collects the lines of output.
 #[derive(Default)]
@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         emulators,
         network: Network::Host,
         search_path,
+        cancel: Cancel::default(),
     });
     // All at once, as a build for many platforms does it.
     std::thread::scope(|scope| {

@@ -5,6 +5,7 @@
 //! system for something. Sources: OCI image-spec 1.1,
 //! OCI distribution-spec 1.1, and containerd's platform normalisation rules.
 
+pub mod cancel;
 pub mod device;
 pub mod digest;
 pub mod failure;
@@ -26,6 +27,7 @@ pub mod seam;
 pub mod step;
 pub mod thread;
 
+pub use cancel::{Cancel, Cancelled};
 pub use digest::{Chain, DiffId, Digest, DigestError};
 pub use failure::{
     FailureKind, MachineFault, StepFailure, TaskFailure, machine_fault, machine_fault_of,

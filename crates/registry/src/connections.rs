@@ -45,7 +45,8 @@ impl Connections {
 
     /// Waits before another attempt; see [`Requests::wait`].
     pub(crate) fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
-        // Only making the runtime can fail, and the failed request was made on it.
+        // Making the runtime cannot fail, since the failed request was made on it; and the next
+        // attempt notices if the work is not wanted any more.
         let _ = self.block_on(self.requests.wait(endpoint, failures, error));
     }
 
@@ -79,12 +80,28 @@ impl Connections {
         }
     }
 
+    /// Waits for a future, but not longer than the work is wanted.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, RequestError> {
+        let (tell, told) = oneshot::channel();
+        let _hook = self.options.cancel.on_cancel(move || {
+            // Nobody waits any more if the answer is there.
+            let _ = tell.send(());
+        });
+        self.driven()?.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                output = future => Ok(output),
+                _ = told => Err(RequestError::Cancelled),
+            }
+        })
+    }
+
+    fn driven(&self) -> Result<&Driven, RequestError> {
         if let Some(driven) = self.runtime.get() {
-            return Ok(driven.runtime.block_on(future));
+            return Ok(driven);
         }
         let driven = Driven::new().map_err(|source| RequestError::Runtime { source })?;
-        Ok(self.runtime.get_or_init(|| driven).runtime.block_on(future))
+        Ok(self.runtime.get_or_init(|| driven))
     }
 }
 

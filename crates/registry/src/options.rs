@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use xbuild_model::Cancel;
+
 use crate::auth::credentials::Credentials;
 
 /// Options of a [`crate::Client`]. The defaults suit a public registry without a login.
@@ -29,6 +31,8 @@ pub struct ClientOptions {
     pub timeouts: Timeouts,
     /// Blobs that are pushed at a time; at least one.
     pub jobs: usize,
+    /// Ends requests, downloads and uploads that are under way.
+    pub cancel: Cancel,
 }
 
 impl Default for ClientOptions {
@@ -43,6 +47,7 @@ impl Default for ClientOptions {
             retries: Retries::default(),
             timeouts: Timeouts::default(),
             jobs: 4,
+            cancel: Cancel::default(),
         }
     }
 }

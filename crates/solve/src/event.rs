@@ -26,6 +26,8 @@ pub enum Event<'a> {
     Done(Duration),
     /// It failed after this time; [`crate::solve`] returns the error.
     Failed(Duration),
+    /// It was ended after this time, because another step failed.
+    Cancelled(Duration),
 }
 
 /// Takes events, from several threads.

@@ -11,6 +11,7 @@
 mod compare;
 mod error;
 mod event;
+mod failures;
 mod file_hashes;
 mod finish;
 mod foresight;

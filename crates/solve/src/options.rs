@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
-use xbuild_model::Digest;
 use xbuild_model::seam::{LastRuns, Runner, Secrets, Snapshots, StepCache};
+use xbuild_model::{Cancel, Digest};
 
 /// The stages that do the work.
 #[derive(Clone, Copy)]
@@ -20,6 +20,8 @@ pub struct Stages<'a> {
     pub runner: &'a dyn Runner,
     /// Gives secrets and agents to the steps that name them.
     pub secrets: &'a dyn Secrets,
+    /// Ends the work of the other stages. [`crate::solve`] does so when a step fails.
+    pub cancel: &'a Cancel,
 }
 
 impl fmt::Debug for Stages<'_> {

@@ -12,6 +12,7 @@ use xbuild_plan::{Graph, Vertex, VertexId};
 
 use crate::error::SolveError;
 use crate::event::Events;
+use crate::failures::Failures;
 use crate::finish::{self, BuiltImage};
 use crate::lookup::Lookup;
 use crate::memory::Memory;
@@ -22,8 +23,8 @@ use crate::step::Step;
 
 /// Solves the graph and returns an image for each of its outputs, in their order.
 ///
-/// **Errors** — the first step that failed. Steps in progress are waited for, and no further step
-/// is begun. Results so far are in the cache.
+/// **Errors** — the first step that failed. Steps in progress are told to end and waited for, and no
+/// further step is begun. Results so far are in the cache.
 pub fn solve(
     graph: &Graph,
     stages: &Stages<'_>,
@@ -36,13 +37,17 @@ pub fn solve(
     let memory = Memory::new(graph, stages.last_runs, &options.project);
     let lookup = Lookup { stages, options };
     let spans = Spans::new(graph);
+    let failures = Failures::new(stages.cancel);
     thread::share("step", options.jobs.get().min(graph.vertices.len()), || {
         let _release = ReleaseOnPanic(&schedule);
         while let Some(id) = schedule.take() {
             let vertex = graph.vertex(id);
-            let step = Step { vertex, id, lookup, events, memory: &memory };
+            let step = Step { vertex, id, lookup, events, memory: &memory, failures: &failures };
             let perform = || step.perform(|input| schedule.result(input));
-            schedule.put(id, spans.within(vertex, perform));
+            match spans.within(vertex, perform) {
+                Ok(done) => schedule.put(id, done),
+                Err(failure) => schedule.end(failures.is_first(id).then_some((id, failure))),
+            }
         }
     });
     let state = schedule.state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +110,7 @@ struct State {
     ready_emulated: BTreeSet<VertexId>,
     /// The number of emulated vertices in progress.
     emulated: usize,
-    /// The number of unfinished vertices.
+    /// The number of unfinished vertices; none once one has failed.
     left: usize,
     /// The number of unfinished vertices that are [`Speed::Native`].
     native_left: usize,
@@ -153,7 +158,7 @@ impl Schedule {
     fn take(&self) -> Option<VertexId> {
         let mut state = self.lock();
         loop {
-            if state.failure.is_some() || state.left == 0 {
+            if state.left == 0 {
                 return None;
             }
             if let Some(id) = state.ready.pop_first() {
@@ -169,28 +174,31 @@ impl Schedule {
         }
     }
 
-    fn put(&self, id: VertexId, result: Result<Done, StepFailure>) {
+    /// Takes the result of a vertex.
+    fn put(&self, id: VertexId, done: Done) {
         let mut state = self.lock();
+        // None is left if another vertex has failed meanwhile.
         state.left = state.left.saturating_sub(1);
         match self.speeds[id.0] {
             Speed::Native => state.native_left -= 1,
             Speed::Mixed => {}
             Speed::Emulated => state.emulated -= 1,
         }
-        match result {
-            Ok(done) => {
-                state.done[id.0] = Some(done);
-                for user in &self.users[id.0] {
-                    state.missing[user.0] -= 1;
-                    if state.missing[user.0] == 0 {
-                        state.add_ready(*user, self.speeds[user.0]);
-                    }
-                }
+        state.done[id.0] = Some(done);
+        for user in &self.users[id.0] {
+            state.missing[user.0] -= 1;
+            if state.missing[user.0] == 0 {
+                state.add_ready(*user, self.speeds[user.0]);
             }
-            // The first failure is reported: later ones are often its consequences.
-            Err(failure) if state.failure.is_none() => state.failure = Some((id, failure)),
-            Err(_) => {}
         }
+        self.changed.notify_all();
+    }
+
+    /// Lets no more vertices begin; `first` is the failure to report, if this is the first.
+    fn end(&self, first: Option<(VertexId, StepFailure)>) {
+        let mut state = self.lock();
+        state.left = 0;
+        state.failure = state.failure.take().or(first);
         self.changed.notify_all();
     }
 
@@ -230,7 +238,7 @@ mod tests {
     }
 
     fn done(schedule: &Schedule, id: usize) {
-        schedule.put(VertexId(id), Ok(Done::default()));
+        schedule.put(VertexId(id), Done::default());
     }
 
     #[test]

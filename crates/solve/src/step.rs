@@ -9,6 +9,7 @@ use xbuild_plan::{Vertex, VertexId};
 
 use crate::compare;
 use crate::event::{Event, Events};
+use crate::failures::Failures;
 use crate::lookup::{FilesWork, Found, Lookup, RunWork, Work};
 use crate::memory::{Last, Memory};
 use crate::mounts::{Ready, with_env};
@@ -24,6 +25,7 @@ pub(crate) struct Step<'a> {
     pub(crate) lookup: Lookup<'a>,
     pub(crate) events: &'a dyn Events,
     pub(crate) memory: &'a Memory<'a>,
+    pub(crate) failures: &'a Failures<'a>,
 }
 
 /// Passes the lines of a command on as events.
@@ -96,7 +98,9 @@ impl Step<'_> {
         self.events.event(self.id, Event::Started(&reasons));
         let start = Instant::now();
         let made = make(&parent.chain).inspect_err(|_| {
-            self.events.event(self.id, Event::Failed(start.elapsed()));
+            let is_first = self.failures.is_first(self.id);
+            let event = if is_first { Event::Failed } else { Event::Cancelled };
+            self.events.event(self.id, event(start.elapsed()));
         })?;
         let is_other = seen.has_made(&made, old.as_ref());
         let record = StepRecord {

@@ -1,3 +1,4 @@
+mod failures;
 mod reasons;
 mod spans;
 
@@ -19,7 +20,8 @@ use xbuild_model::seam::{
     Selection, Snapshots, StepCache, Workspace,
 };
 use xbuild_model::{
-    Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform, StepFailure, StepRecord,
+    Cancel, Cancelled, Chain, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, Platform,
+    StepFailure, StepRecord,
 };
 use xbuild_plan::{Graph, Op, Output, PlannedHistory, Position, Span, Vertex, VertexId};
 
@@ -73,6 +75,7 @@ struct Fake {
     token: Option<&'static [u8]>,
     /// Whether layers were read before.
     is_indexed: bool,
+    cancel: Cancel,
 }
 
 impl Fake {
@@ -83,7 +86,14 @@ impl Fake {
 
     fn stages<'a>(&'a self, results: &'a Results) -> Stages<'a> {
         let (cache, last_runs) = (results, results);
-        Stages { cache, last_runs, snapshots: self, runner: self, secrets: self }
+        Stages {
+            cache,
+            last_runs,
+            snapshots: self,
+            runner: self,
+            secrets: self,
+            cancel: &self.cancel,
+        }
     }
 }
 
@@ -259,6 +269,12 @@ impl Runner for Fake {
         }
         self.log.lock().unwrap().push(line);
         output.line(b"a line", false);
+        if request.argv[0] == "wait" {
+            let (tell, told) = std::sync::mpsc::channel();
+            let _hook = self.cancel.on_cancel(move || tell.send(()).unwrap());
+            told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+            return Err(StepFailure::new(FailureKind::Internal, Cancelled));
+        }
         if request.argv[0] == "fail" {
             return Err(StepFailure::new(FailureKind::Step, std::io::Error::other("it failed")));
         }

@@ -10,13 +10,16 @@
 //! - Secrets go through the environment: all users of a machine can read arguments.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
-use xbuild_model::thread;
+use xbuild_model::Cancelled;
+use xbuild_model::cancel::OnCancel;
+use xbuild_model::thread::{self, ThreadError};
 
 use crate::error::FetchError;
 use crate::login;
@@ -56,6 +59,9 @@ const SETTINGS: &[&str] = &[
     "safe.directory=*",
     "submodule.recurse=false",
 ];
+
+/// All that git wrote; `None` if the work is not wanted any more.
+type Output = Option<io::Result<Vec<u8>>>;
 
 /// Git for one repository.
 #[derive(Debug)]
@@ -127,8 +133,10 @@ impl<'a> Git<'a> {
             .map_err(failed)?;
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
-        let said = match thread::start("git-stderr", move || last(stderr)) {
-            Ok(said) => said,
+        let readers = thread::start("git-stderr", move || last(stderr))
+            .and_then(|said| Ok((said, self.listen(stdout)?)));
+        let (said, (told, _hook)) = match readers {
+            Ok(readers) => readers,
             Err(error) => {
                 // It may have ended by itself.
                 let _ = child.kill();
@@ -136,19 +144,35 @@ impl<'a> Git<'a> {
                 return Err(failed(error.into()));
             }
         };
-        let mut output = Vec::new();
-        let read = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output);
-        if read.is_err() || output.len() as u64 > MAX_OUTPUT {
+        let read = told.recv().ok().flatten();
+        let read = read.unwrap_or_else(|| Err(io::Error::other(Cancelled)));
+        if read.as_ref().map_or(true, |output| output.len() as u64 > MAX_OUTPUT) {
             // It may have ended by itself.
             let _ = child.kill();
         }
         let status = child.wait().map_err(failed)?;
-        read.map_err(failed)?;
+        // Processes that git started may hold the pipes of a git that was killed.
+        let output = read.map_err(failed)?;
         let said = said.join().unwrap_or_default();
         if output.len() as u64 > MAX_OUTPUT {
             return Err(FetchError::Answer { action, remote: self.remote.to_owned() });
         }
         Ok((status, output, said))
+    }
+
+    /// Reads git's output in a thread. `None` comes through the channel if the work is not wanted
+    /// any more; the hook must be kept until then.
+    fn listen(&self, stdout: ChildStdout) -> Result<(Receiver<Output>, OnCancel), ThreadError> {
+        let (tell, told) = mpsc::channel();
+        let tell_end = tell.clone();
+        let hook = self.options.cancel.on_cancel(move || drop(tell_end.send(None)));
+        thread::start("git-stdout", move || {
+            let mut output = Vec::new();
+            let read = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output);
+            // Nobody listens any more if the work is not wanted.
+            let _ = tell.send(Some(read.map(|_| output)));
+        })?;
+        Ok((told, hook))
     }
 
     fn command(&self, action: &'static str) -> Command {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
+use xbuild_model::Cancel;
 use xbuild_model::seam::Secrets;
 use xbuild_registry::Client;
 use xbuild_store::Store;
@@ -22,6 +23,8 @@ pub struct FetchOptions {
     pub allow_files: bool,
     /// Takes warnings for the user.
     pub on_warning: Option<Arc<WarningSink>>,
+    /// Ends the git processes that are under way.
+    pub cancel: Cancel,
 }
 
 /// Takes warnings, from several threads.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
-use xbuild_model::{FailureKind, StepFailure};
+use xbuild_model::{Cancelled, FailureKind, StepFailure};
 
 use super::errno::{Errno, step_failure};
 use crate::diagnose;
@@ -201,6 +201,9 @@ pub enum RunError {
         /// Why, in words.
         reason: String,
     },
+    /// The step is not wanted any more.
+    #[error("{Cancelled}")]
+    Cancelled,
     /// The first process of the step's pid namespace was killed.
     #[error("the step was killed from outside, or because memory ran out")]
     Killed,
@@ -214,7 +217,8 @@ impl RunError {
             | Self::NotInPath { .. }
             | Self::Execute { .. }
             | Self::NoInterpreter { .. }
-            | Self::Format { .. } => FailureKind::Step,
+            | Self::Format { .. }
+            | Self::Cancelled => FailureKind::Step,
             Self::User { .. }
             | Self::WorkingDirectory { .. }
             | Self::ImageFile { .. }

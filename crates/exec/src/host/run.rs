@@ -27,6 +27,7 @@ impl Runner for Sandbox {
         let span =
             debug_span!("command", platform = %request.platform, exit = Empty, signal = Empty);
         let _entered = span.enter();
+        self.cancel.check().map_err(|_| RunError::Cancelled)?;
         // The agents serve the step until the command has ended.
         let (mounts, _agents) = lend_agents(root, mounts)?;
         let mut run = resolved(request, self.network);
@@ -62,12 +63,17 @@ fn exchange(
     request: &StepRequest,
     output: &dyn Output,
 ) -> Result<Outcome, SandboxError> {
-    let (pipe, end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-        .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })?;
-    let ends = [end];
+    let pipe = || {
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })
+    };
+    let ((pipe, end), (stopped, stop)) = (pipe()?, pipe()?);
+    let ends = [end, stopped];
     let pending = sandbox.start_task(protocol::RUN, &protocol::to_json(request)?, &ends)?;
-    // The last copy must be the step's: the pipe ends with it.
+    // The last copies must be the step's: the pipe ends with it.
     drop(ends);
+    // The watcher kills pid 1 of the step when this end is closed.
+    let _stop = sandbox.cancel.on_cancel(move || drop(stop));
     output::pass_on(&pipe, output)?;
     protocol::from_json(&pending.receive()?)
 }

@@ -9,11 +9,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::pipe::PipeFlags;
 use tracing::{debug, debug_span};
-use xbuild_model::StepFailure;
 use xbuild_model::records::Owners;
 use xbuild_model::rootfs::RootKind;
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, PendingTask};
+use xbuild_model::{Cancel, StepFailure};
 
 use super::launch::{Helper, Sockets};
 use super::task::Pending;
@@ -37,6 +37,8 @@ pub struct Options {
     pub network: Network,
     /// Where `newuidmap` and `newgidmap` are looked for, in the form of `PATH`.
     pub search_path: OsString,
+    /// Ends the steps that run.
+    pub cancel: Cancel,
 }
 
 /// The sandbox of a build: the user namespace that its steps run in. It implements the seams
@@ -50,6 +52,7 @@ pub struct Sandbox {
     /// The network of steps that leave the choice open.
     pub(super) network: Network,
     search_path: OsString,
+    pub(super) cancel: Cancel,
     /// Empty once the helper has them.
     emulators: Mutex<Vec<Registration>>,
     choice: OnceLock<Result<Choice, SandboxError>>,
@@ -65,6 +68,7 @@ impl Sandbox {
             findings: options.findings,
             network: options.network,
             search_path: options.search_path,
+            cancel: options.cancel,
             emulators: Mutex::new(options.emulators),
             choice: OnceLock::new(),
             helper: OnceLock::new(),

@@ -14,8 +14,9 @@ use super::userns::{namespaces, overlay, stubs};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, Outcome, StepRequest};
+use crate::supervisor::{self, Stop};
 use crate::sys::{self, Fork};
-use crate::{supervisor, wire};
+use crate::wire;
 
 /// A step that waits for its request: its namespaces and its pid 1 are there.
 #[derive(Debug)]
@@ -66,11 +67,12 @@ impl Processes {
 
     fn run(
         self,
-        fds: Vec<OwnedFd>,
+        mut fds: Vec<OwnedFd>,
         records: &mut Records,
         notes: &mut Vec<String>,
     ) -> Result<Exit, RunError> {
         let Self { ids, init, events, channel } = self;
+        let stop = fds.pop().map(|line| Stop { line, init });
         // Pid 1 shares the place in the file, so it reads the request after this process.
         let request = StepRequest::read(fds.first())?;
         let (joined, changes) = match &request.root {
@@ -85,7 +87,7 @@ impl Processes {
         drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
-        let text = supervisor::attend(ids, events, channel, records)?;
+        let text = supervisor::attend(ids, events, channel, stop, records)?;
         retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
             .map_err(RunError::setup("wait for the step"))?;
         let mut result = Err(RunError::Killed);

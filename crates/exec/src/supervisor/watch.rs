@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, Signal};
 use xbuild_model::records::Records;
 
 use super::answers::Answers;
@@ -17,11 +18,13 @@ const BUFFER: usize = 4 << 10;
 const WHAT: &str = "attend to the step";
 
 /// Answers the step's calls until `events` ends, and returns the text that came through it.
-/// `channel` brings the listener, if there is one; `records` takes facts for the layer.
+/// `channel` brings the listener, if there is one; `stop` may end the step early; `records` takes
+/// facts for the layer.
 pub(crate) fn attend(
     ids: Ids,
     events: OwnedFd,
     channel: OwnedFd,
+    mut stop: Option<Stop>,
     records: &mut Records,
 ) -> Result<Vec<u8>, RunError> {
     let failed = |errno: Errno| RunError::setup(WHAT)(errno);
@@ -29,7 +32,13 @@ pub(crate) fn attend(
     let mut line = Line::Channel(channel);
     let mut answers = None;
     loop {
-        let (event, call) = wait(&events, &line).map_err(failed)?;
+        let Ready { event, call, is_stopped } =
+            wait(&events, &line, stop.as_ref()).map_err(failed)?;
+        if let Some(stop) = stop.take_if(|_| is_stopped) {
+            // It is a child that nobody has waited for, so the id is still its own. The kernel ends
+            // all its descendants with it, and then the events.
+            rustix::process::kill_process(stop.init, Signal::KILL).map_err(failed)?;
+        }
         if !call.is_empty() {
             line = match line {
                 Line::Channel(channel) => match wire::receive(channel) {
@@ -76,13 +85,33 @@ enum Line {
     None,
 }
 
-/// Waits for an event or a call; returns the state of both.
-fn wait(events: &OwnedFd, line: &Line) -> Result<(PollFlags, PollFlags), Errno> {
-    let mut polled = vec![PollFd::new(events, PollFlags::IN)];
-    if let Line::Channel(fd) | Line::Listener(fd) = line {
-        polled.push(PollFd::new(fd, PollFlags::IN));
-    }
+/// A line that ends the step when its other end is closed.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) line: OwnedFd,
+    /// Pid 1 of the step, a child of this process that is not waited for yet.
+    pub(crate) init: Pid,
+}
+
+/// The lines that have news.
+struct Ready {
+    event: PollFlags,
+    call: PollFlags,
+    is_stopped: bool,
+}
+
+/// Waits for news.
+fn wait(events: &OwnedFd, line: &Line, stop: Option<&Stop>) -> Result<Ready, Errno> {
+    let call = match line {
+        Line::Channel(fd) | Line::Listener(fd) => Some(fd),
+        Line::None => None,
+    };
+    let lines = [Some(events), call, stop.map(|stop| &stop.line)];
+    let mut polled: Vec<PollFd<'_>> =
+        lines.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
     retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
-    let call = polled.get(1).map_or(PollFlags::empty(), |polled| polled.revents());
-    Ok((polled[0].revents(), call))
+    let mut found = polled.iter().map(PollFd::revents);
+    let [event, call, stop] = lines.map(|line| line.and_then(|_| found.next()));
+    let state = |found: Option<PollFlags>| found.unwrap_or(PollFlags::empty());
+    Ok(Ready { event: state(event), call: state(call), is_stopped: !state(stop).is_empty() })
 }

@@ -14,7 +14,7 @@ use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
 use xbuild_model::seam::{Namespace, Output, Runner};
-use xbuild_model::{Platform, StepFailure, TaskFailure};
+use xbuild_model::{Cancel, Platform, StepFailure, TaskFailure};
 
 const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
                        readlink rm sh sleep stat test touch tr wc yes";
@@ -243,6 +243,7 @@ pub fn sandbox(isolation: Isolation) -> Sandbox {
         emulators: Vec::new(),
         network: Network::Host,
         search_path: OsString::from("/usr/bin:/bin"),
+        cancel: Cancel::default(),
     })
 }
 

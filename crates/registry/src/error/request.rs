@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use xbuild_model::Cancelled;
+
 use crate::detail::Detail;
 use crate::error::credentials::CredentialsError;
 
@@ -130,6 +132,9 @@ pub enum RequestError {
         /// The header.
         header: &'static str,
     },
+    /// The request is not wanted any more.
+    #[error("{Cancelled}")]
+    Cancelled,
     /// The HTTP client could not be set up from the options.
     #[error("cannot set up the HTTP client: {what}")]
     Setup {

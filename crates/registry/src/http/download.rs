@@ -69,7 +69,9 @@ impl Client {
             if !attempts.again(&retries, &source) {
                 return Err(DownloadError::Request { source });
             }
-            std::thread::sleep(retries.delay(attempts.failures(), source.retry_after()));
+            let delay = retries.delay(attempts.failures(), source.retry_after());
+            let pause = async { tokio::time::sleep(delay).await };
+            self.connections.block_on(pause).map_err(|source| DownloadError::Request { source })?;
         }
     }
 }

@@ -4,15 +4,16 @@ use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 use xbuild_files::{CopyError, flatten};
 use xbuild_layer::{LayerError, LayerWriter, Meta, Mtime, ShownPath, Tree};
 use xbuild_model::records::Owners;
+use xbuild_model::run::Sharing;
 use xbuild_model::seam::{CacheFolder, CacheRequest};
-use xbuild_model::{Chain, DiffId, Digest};
+use xbuild_model::{Cancelled, Chain, DiffId, Digest, FailureKind, StepFailure, thread};
 use xbuild_store::{CacheMount, CacheMountSlot};
 
 use super::scratch::Scratch;
@@ -33,7 +34,7 @@ impl CacheFolder for Held {
 pub(super) fn hold(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Held, EngineError> {
     let (store, map, key) = (&shared.store, shared.namespace.map_name()?, key(request));
     loop {
-        let number = match store.hold_cache_mount(&map, &key, request.sharing)? {
+        let number = match wait(shared, &map, &key, request.sharing)? {
             CacheMountSlot::Held(mount) => return Ok(Held(mount)),
             CacheMountSlot::Missing(number) => number,
         };
@@ -50,6 +51,29 @@ pub(super) fn hold(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<H
                 &request.id,
             )?)
         })?;
+    }
+}
+
+/// Waits for a cache folder that another step may hold, but not longer than the work is wanted.
+fn wait(
+    shared: &Arc<Shared>,
+    map: &str,
+    key: &Digest,
+    sharing: Sharing,
+) -> Result<CacheMountSlot, EngineError> {
+    let (tell, told) = mpsc::channel();
+    let tell_end = tell.clone();
+    let _hook = shared.options.cancel.on_cancel(move || drop(tell_end.send(None)));
+    let (store, map, key) = (shared.store.clone(), map.to_owned(), key.clone());
+    // The kernel's wait for a lock cannot be given up. This thread may stay in it until the end of
+    // the process, or gets the folder and drops it.
+    thread::start("cache-folder", move || {
+        tell.send(Some(store.hold_cache_mount(&map, &key, sharing)))
+    })
+    .map_err(|error| EngineError::Io { action: "wait for a cache folder", source: error.into() })?;
+    match told.recv().ok().flatten() {
+        Some(slot) => Ok(slot?),
+        None => Err(StepFailure::new(FailureKind::Step, Cancelled).into()),
     }
 }
 
@@ -138,8 +162,6 @@ mod tests {
     use std::path::PathBuf;
 
     use xbuild_files::Root;
-    use xbuild_model::FailureKind;
-    use xbuild_model::run::Sharing;
     use xbuild_model::seam::Snapshots as _;
     use xbuild_testkit::folders::listing;
 

@@ -84,17 +84,22 @@ impl Shared {
             Some((descriptor, blob)) => {
                 let read = || -> Result<(DiffId, LayerIndex), EngineError> {
                     let compression = compression(layer, &descriptor)?;
+                    let blob = self.options.cancel.stream(blob);
                     let read = decompress(compression, blob).and_then(|tar| index_layer(tar, tee));
                     let (actual, index) = read.map_err(fault(layer))?;
                     refuse_other(layer, &descriptor, &actual)?;
                     Ok((actual, index))
                 };
-                let found =
-                    read().map_err(|error| match self.store.check_blob(&descriptor.digest) {
+                let found = read().map_err(|error| {
+                    if self.options.cancel.is_cancelled() {
+                        return error;
+                    }
+                    match self.store.check_blob(&descriptor.digest) {
                         // A damaged blob explains all that is wrong with its contents.
                         Err(damage) => damage.into(),
                         Ok(()) => error,
-                    })?;
+                    }
+                })?;
                 (descriptor, found)
             }
             None => {
@@ -117,6 +122,7 @@ impl Shared {
         let compression = compression(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced shows that the blob is wrong.
         let input = self.blobs.open(remote, 0)?.take(size.saturating_add(1));
+        let input = self.options.cancel.stream(input);
         let mut keep = Keep { input, blob: self.store.blob_writer()?, is_broken: false };
         let found = decompress(compression, &mut keep).and_then(|tar| index_layer(tar, tee));
         if keep.is_broken || matches!(found, Err(LayerError::Write { .. })) {

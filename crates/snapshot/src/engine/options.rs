@@ -7,6 +7,7 @@ use std::sync::Arc;
 use xbuild_files::Context;
 use xbuild_files::copy::CopyWarning;
 use xbuild_layer::{Encoding, Mtime};
+use xbuild_model::Cancel;
 use xbuild_model::seam::Sources;
 
 use super::packer::Watch;
@@ -26,16 +27,17 @@ pub struct EngineOptions {
     pub on_blob: Option<Watch>,
     /// Takes the warnings of COPY and ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
+    /// Ends pulls, unpacking, copies and waits that are under way. The layer of a command that has
+    /// ended is completed.
+    pub cancel: Cancel,
 }
 
 impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contexts, sources: _, default_mtime, encoding, on_blob: _, on_warning: _ } =
-            self;
         f.debug_struct("EngineOptions")
-            .field("contexts", contexts)
-            .field("default_mtime", default_mtime)
-            .field("encoding", encoding)
+            .field("contexts", &self.contexts)
+            .field("default_mtime", &self.default_mtime)
+            .field("encoding", &self.encoding)
             .finish_non_exhaustive()
     }
 }
@@ -50,6 +52,7 @@ impl Default for EngineOptions {
             encoding: Encoding::default(),
             on_blob: None,
             on_warning: Arc::new(|_| {}),
+            cancel: Cancel::default(),
         }
     }
 }

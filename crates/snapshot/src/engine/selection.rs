@@ -226,10 +226,11 @@ impl Chosen {
         tee: Option<Box<dyn Write + Send>>,
     ) -> Result<SinkResult, EngineError> {
         let sink = self.shared.begin_layer(purpose, tee)?;
-        let mut writer = IndexedWriter::new(sink.indexed_elsewhere(), self.prepared.len());
+        let sink = self.shared.options.cancel.stream(sink.indexed_elsewhere());
+        let mut writer = IndexedWriter::new(sink, self.prepared.len());
         self.prepared.write(&mut writer).map_err(failure)?;
         let (sink, index) = writer.finish()?;
-        sink.finish_indexed(index)
+        sink.into_inner().finish_indexed(index)
     }
 }
 
