@@ -12,8 +12,10 @@ use xbuild_model::rootfs::Joined;
 use xbuild_model::seam::Namespace;
 use xbuild_store::{Store, TempFolder};
 
-/// The depth from which on stacks are deep. Others are mounted as they are.
-const DEEP: usize = 64;
+/// The depth from which on stacks are deep. Others are mounted as they are: files of a part have
+/// inode numbers of 64 bits, which programs that count in doubles cannot tell apart. Docker takes no
+/// image of more than 127 layers.
+const DEEP: usize = 128;
 
 /// The number of layers by which parts grow. Making a part takes as long as a step on the same
 /// layers: a small number makes many parts, a large one leaves many layers to each step.
@@ -176,26 +178,27 @@ mod tests {
     #[test]
     fn parts_grow_with_the_stack() {
         let setup = setup(false);
-        assert!((0..64).all(|depth| setup.part("a", depth).is_none()));
+        assert!((0..128).all(|depth| setup.part("a", depth).is_none()));
         let counts: Vec<usize> =
-            (64..600).map(|depth| setup.part("a", depth).unwrap().joined().count).collect();
-        assert!(counts.iter().zip(64..512).all(|(count, depth)| depth - count < 32));
-        assert_eq!(counts[512 - 64..], [480; 600 - 512]);
+            (128..600).map(|depth| setup.part("a", depth).unwrap().joined().count).collect();
+        assert!(counts.iter().zip(128..512).all(|(count, depth)| depth - count < 32));
+        assert_eq!(counts[512 - 128..], [480; 600 - 512]);
         let joined: Vec<usize> = setup.joined().iter().map(|(_, count)| *count).collect();
-        assert_eq!(joined, (2..=15).map(|number| number * 32).collect::<Vec<_>>());
+        assert_eq!(joined, (4..=15).map(|number| number * 32).collect::<Vec<_>>());
     }
 
     #[test]
     fn the_last_ones_are_kept() {
         let setup = setup(false);
-        let points: Vec<PathBuf> =
-            (0..20).map(|name| setup.part(&name.to_string(), 64).unwrap().joined().point).collect();
+        let points: Vec<PathBuf> = (0..20)
+            .map(|name| setup.part(&name.to_string(), 128).unwrap().joined().point)
+            .collect();
         assert_eq!(setup.joined().len(), 20);
         assert_eq!(points.iter().filter(|point| point.exists()).count(), KEPT);
-        let held = setup.part("12", 90).unwrap();
+        let held = setup.part("12", 140).unwrap();
         assert_eq!(setup.joined(), []);
         for name in 20..40 {
-            setup.part(&name.to_string(), 64).unwrap();
+            setup.part(&name.to_string(), 128).unwrap();
         }
         // A part stays as long as somebody holds it.
         assert!(points[12].exists());
@@ -206,9 +209,9 @@ mod tests {
     #[test]
     fn what_is_refused_once_is_not_tried_again() {
         let setup = setup(true);
-        assert!(setup.part("a", 64).is_none());
-        assert!(setup.part("a", 100).is_none());
-        assert_eq!(setup.joined(), [(PathBuf::from("a-63"), 64)]);
+        assert!(setup.part("a", 128).is_none());
+        assert!(setup.part("a", 150).is_none());
+        assert_eq!(setup.joined(), [(PathBuf::from("a-127"), 128)]);
         let session = setup.store.temp_dir("after").unwrap();
         let folder = session.path().parent().unwrap();
         let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
