@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use xbuild_layer::path::{self, DotDot};
-use xbuild_layer::{Change, Entry, Kind, LayerError, Meta, ShownPath};
+use xbuild_layer::{Change, Entry, Kind, LayerError, Meta, ShownPath, capability};
 use xbuild_model::records::Owners;
 
 use crate::unpack::Unpacker;
@@ -50,7 +50,8 @@ pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
         };
         // Without these bits, only root could continue unpacking or remove the folder.
         let enter = if kind == Kind::Dir { 0o700 } else { 0 };
-        let meta = Meta { mode: raw.meta.mode | enter, ..raw.meta };
+        let xattrs = capability::exported(&raw.meta.xattrs);
+        let meta = Meta { mode: raw.meta.mode | enter, xattrs, ..raw.meta };
         let change = Change::Put(Entry { path: name.clone(), kind, meta });
         unpacker.apply(&change, &mut reader).map_err(entry_fault(name))?;
     }

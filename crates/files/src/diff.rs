@@ -16,24 +16,21 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::vec;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use xbuild_layer::whiteout::{self, Role};
-use xbuild_layer::{Contents, Entry, Kind, LayerWriter, Meta, ShownPath, capability, path};
+use xbuild_layer::{Contents, Entry, Kind, LayerWriter, Meta, ShownPath, attributes, path};
 use xbuild_model::device::{Device, DeviceKind};
 use xbuild_model::records::Records;
 
 use self::devices::{Devices, device_of};
 use crate::DiffError;
 use crate::holes::{FileContents, same_contents};
-use crate::root::{Root, Stat, absent, xattr};
+use crate::root::{self, Attributes, Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
 /// The attribute by which overlayfs marks a removed file, on an empty file, where it cannot make a
 /// device node.
 const WHITEOUT: &str = "user.overlay.whiteout";
-
-/// The attribute of file capabilities.
-const CAPABILITY: &str = "security.capability";
 
 /// The input of a diff beside the folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,7 +122,11 @@ impl<W: Write> Walk<'_, W> {
             .stat(b"")
             .map_err(|source| DiffError::Entry { path: ShownPath(Vec::new()), source })?;
         if (stat.mode, stat.uid, stat.gid) != self.options.root {
-            let entry = entry(Vec::new(), Kind::Dir, &stat, Vec::new());
+            let mut entry = entry(Vec::new(), Kind::Dir, &stat, Vec::new());
+            // The next step's root folder is made from the entry, and has no access list.
+            let xattrs = attributes_of(upper, b".")
+                .map_err(|source| DiffError::Entry { path: ShownPath(Vec::new()), source })?;
+            entry.meta.mode = attributes::narrowed(stat.mode, &xattrs);
             self.out.put(&entry, &mut io::empty())?;
         }
         Ok(())
@@ -206,8 +207,14 @@ impl<W: Write> Walk<'_, W> {
     fn folder(&mut self, path: Vec<u8>, folder: Root, item: Item) -> Result<(), DiffError> {
         let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
         let opaque = is_opaque(&folder, b"").map_err(fault)?;
-        let entry = entry(path.clone(), Kind::Dir, &item.stat, Vec::new());
-        let same = item.lower.found.as_ref().is_some_and(|(_, lower)| same_meta(lower, &item.stat));
+        let xattrs = attributes_of(&folder, b".").map_err(fault)?;
+        let same = match &item.lower.found {
+            Some((number, lower)) if same_meta(lower, &item.stat) => {
+                attributes_of(&self.lowers[*number], &path).map_err(fault)? == xattrs
+            }
+            _ => false,
+        };
+        let entry = entry(path.clone(), Kind::Dir, &item.stat, xattrs);
         // If the lower folders show a folder, its replacement must hide all of it. overlayfs marks
         // replacements of nothing as well.
         let replaces = opaque && !item.lower.merged.is_empty();
@@ -232,15 +239,13 @@ impl<W: Write> Walk<'_, W> {
         if let Some(target) = self.earlier_name(&path, item) {
             return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
         }
-        let capability = xattr(file.as_fd(), CAPABILITY).map_err(|errno| fault(errno.into()))?;
-        if item.stat.nlink == 1 && self.same_file(&path, &file, item, &capability).map_err(fault)? {
+        let xattrs = root::attributes(file.as_fd()).map_err(fault)?;
+        if item.stat.nlink == 1 && self.same_file(&path, &file, item, &xattrs).map_err(fault)? {
             return Ok(());
         }
-        let xattrs: Vec<_> =
-            capability.map(|value| (capability::NAME.to_vec(), value)).into_iter().collect();
         let kind = Kind::File { size: item.stat.size };
         let mut contents = FileContents::new(&file, item.stat.size);
-        self.put(path, kind, item, capability::exported(&xattrs), &mut contents)
+        self.put(path, kind, item, xattrs, &mut contents)
     }
 
     fn device(&mut self, path: Vec<u8>, device: Device, item: &Item) -> Result<(), DiffError> {
@@ -318,14 +323,14 @@ impl<W: Write> Walk<'_, W> {
         path: &[u8],
         file: &File,
         item: &Item,
-        capability: &Option<Vec<u8>>,
+        xattrs: &Attributes,
     ) -> io::Result<bool> {
         let Some((number, lower)) = &item.lower.found else { return Ok(false) };
         if !same_meta(lower, &item.stat) || lower.size != item.stat.size {
             return Ok(false);
         }
         let lower = self.lowers[*number].open_file(path)?;
-        if xattr(lower.as_fd(), CAPABILITY)? != *capability || device_of(&lower)?.is_some() {
+        if root::attributes(lower.as_fd())? != *xattrs || device_of(&lower)?.is_some() {
             return Ok(false);
         }
         same_contents(file, &lower, item.stat.size)
@@ -391,6 +396,11 @@ fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>
     let mode = if stat.kind == FileType::Symlink { 0o777 } else { stat.mode };
     let meta = Meta { mode, uid: stat.uid, gid: stat.gid, mtime: stat.mtime, xattrs };
     Entry { path, kind, meta }
+}
+
+/// Returns the attributes of a folder.
+fn attributes_of(above: &Root, path: &[u8]) -> io::Result<Attributes> {
+    root::attributes(above.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd())
 }
 
 /// Returns whether a folder hides those below it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use xbuild_layer::attributes::narrowed;
 use xbuild_layer::{
     Change, ContentHash, Contents, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
 };
@@ -97,7 +98,7 @@ impl FolderWriter {
         for (path, meta) in self.folders.iter().rev() {
             self.root
                 .set_mtime(path, meta.mtime)
-                .and_then(|()| self.root.chmod(path, meta.mode))
+                .and_then(|()| self.root.chmod(path, narrowed(meta.mode, &meta.xattrs)))
                 .map_err(fail(path))?;
         }
         Ok(self.skipped)
@@ -143,7 +144,7 @@ impl FolderWriter {
                 Err(error) => return Err(error),
             }
         }
-        self.root.chmod(path, meta.mode)?;
+        self.root.chmod(path, narrowed(meta.mode, &meta.xattrs))?;
         self.root.set_mtime(path, meta.mtime)
     }
 

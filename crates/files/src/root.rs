@@ -12,6 +12,7 @@
 //!
 //! **Source** — `openat2(2)`. Kernels and sandboxes without it get a walk by hand.
 
+mod attributes;
 mod hand;
 mod opened;
 mod remove;
@@ -31,6 +32,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use xbuild_layer::Mtime;
 
+pub(crate) use attributes::{Attributes, attributes, set_mode};
 pub(crate) use opened::xattr;
 use opened::{chmod_handle, list};
 pub use stat::{DirEntry, Stat};

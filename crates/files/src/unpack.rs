@@ -16,15 +16,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{FileType, Gid, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
-use xbuild_layer::{Change, Contents, Entry, Kind, LayerReader, Meta, ShownPath, capability, path};
+use xbuild_layer::{Change, Contents, Entry, Kind, LayerReader, Meta, ShownPath, path};
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 use xbuild_model::ids::{GuestGid, GuestUid};
 use xbuild_model::records::Owners;
 
 use crate::UnpackError;
-use crate::root::{Root, absent, timestamps};
+use crate::root::{Root, absent, set_mode, timestamps};
 
 /// The attribute of opaque folders in overlay mounts with `userxattr`.
 pub(crate) const OPAQUE: &str = "user.overlay.opaque";
@@ -322,16 +322,8 @@ impl<'r> Unpacker<'r> {
         if let Some(owner) = self.owner(meta) {
             give(file, owner)?;
         }
-        if self.first_mode(meta).is_none() {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode & 0o7777))?;
-        }
-        for (name, value) in capability::exported(&meta.xattrs) {
-            match rustix::fs::fsetxattr(file, &name[..], &value, XattrFlags::empty()) {
-                // The file system has no attributes, or the namespace may not set them. A command
-                // may miss the capability; the image has it.
-                Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        if self.first_mode(meta).is_none() || !meta.xattrs.is_empty() {
+            set_mode(file, meta)?;
         }
         Ok(rustix::fs::futimens(file, &timestamps(meta.mtime))?)
     }
@@ -417,7 +409,7 @@ pub fn dress_folder(
     if let Some(owner) = owner {
         give(folder.as_fd(), owner)?;
     }
-    rustix::fs::fchmod(&folder, Mode::from_raw_mode(meta.mode & 0o7777))?;
+    set_mode(folder.as_fd(), meta)?;
     Ok(rustix::fs::futimens(&folder, &timestamps(meta.mtime))?)
 }
 

@@ -1,4 +1,4 @@
-//! File capabilities: the one extended attribute that images carry, and its two forms.
+//! File capabilities, and their two forms.
 //!
 //! The kernel stores an attribute that is set inside a user namespace as version 3, with the host
 //! id of the namespace's root. That id means nothing on another machine, so a layer always has
@@ -44,7 +44,7 @@ pub fn to_v3(value: &[u8], root_uid: u32) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the attributes that a layer made by xbuild carries: file capabilities, as version 2.
+/// Returns the attributes that a layer of COPY or ADD carries: file capabilities, as version 2.
 ///
 /// BuildKit drops all others too: they mean something only on the machine where they were set.
 pub fn exported(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -219,6 +219,12 @@ pub enum EntryFault {
     /// An owner is out of range.
     #[error("owner out of range")]
     Owner,
+    /// The name of an attribute cannot stand in an archive.
+    #[error("the name of an extended attribute holds \"=\" or NUL, which no archive can express")]
+    AttributeName,
+    /// The attributes are larger than readers take.
+    #[error("the extended attributes have more than {} bytes", crate::limits::MAX_ATTRIBUTES)]
+    Attributes,
     /// The holes of the layer's files are larger than a layer may have.
     #[error("the holes of the layer's files have more than {} bytes", crate::limits::MAX_HOLES)]
     Holes,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::whiteout::{self, Role};
 use crate::{
     Change, ContentHash, Contents, Entry, HashedContents, Hashing, Kind, LayerError, LayerIndex,
-    LayerWriter, Meta, Mtime, Segment, capability, path,
+    LayerWriter, Meta, Mtime, Segment, attributes, path,
 };
 
 /// Writes a layer as [`LayerWriter`] does, and collects the changes that a reader of it will find.
@@ -92,7 +92,7 @@ fn as_read(entry: &Entry) -> Entry {
         uid: *uid,
         gid: *gid,
         mtime: Mtime { secs: mtime.secs.max(-i64::MAX), nanos: 0 },
-        xattrs: capability::exported(xattrs),
+        xattrs: attributes::kept(xattrs),
     };
     Entry { path: entry.path.clone(), kind: entry.kind.clone(), meta }
 }
@@ -111,7 +111,10 @@ mod tests {
             uid: 5,
             gid: 3_000_000,
             mtime: Mtime { secs: -7, nanos: 99 },
-            xattrs: vec![(b"user.gone".to_vec(), b"1".to_vec())],
+            xattrs: vec![
+                (b"trusted.gone".to_vec(), b"1".to_vec()),
+                (b"user.kept".to_vec(), b"=\0".to_vec()),
+            ],
         };
         let long = [&b"d/"[..], &[b'x'; 200]].concat();
         for (path, kind, mut contents, hash) in [

@@ -6,6 +6,7 @@
 //! [`Tree`]. Nothing here opens a file. Sources: OCI image-spec 1.1 `layer.md`, POSIX.1-2017 `pax`,
 //! the GNU tar manual, RFC 1951, RFC 1952 and RFC 8878.
 
+pub mod attributes;
 pub mod capability;
 mod content_hash;
 mod contents;

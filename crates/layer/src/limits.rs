@@ -27,3 +27,7 @@ pub const MAX_HOLES: u64 = 16 << 40;
 /// Stored parts of a file with holes, in a layer that is written. Go's reader takes a map of a MiB
 /// at most.
 pub const MAX_WRITTEN_SEGMENTS: usize = 16_384;
+
+/// Bytes of the names and values of a file's attributes in a layer. Readers, Go's among them, take
+/// an extended header of a MiB at most, which holds the names of the file as well.
+pub const MAX_ATTRIBUTES: usize = 512 << 10;

@@ -10,11 +10,11 @@ use std::io::{self, Read, Write};
 use tar::{EntryType, UstarHeader};
 
 use crate::contents::stored;
-use crate::limits::LARGE;
+use crate::limits::{LARGE, MAX_ATTRIBUTES};
 use crate::tar_read::{BLOCK, XATTR_PREFIX};
 use crate::whiteout::{self, Role};
 use crate::{
-    Contents, Entry, EntryFault, Kind, LayerError, Meta, Mtime, Plain, ShownPath, capability, path,
+    Contents, Entry, EntryFault, Kind, LayerError, Meta, Mtime, Plain, ShownPath, attributes, path,
 };
 
 /// The largest numbers that fit in fields of seven and of eleven octal digits.
@@ -47,7 +47,7 @@ impl<W: Write> LayerWriter<W> {
     /// Writes an entry. For a regular file, `contents` must have exactly the announced bytes; for
     /// other kinds it is not read.
     ///
-    /// The layer gets only file capabilities of the attributes, and only the whole seconds of the
+    /// The layer gets the attributes of [`attributes::kept`], and only the whole seconds of the
     /// time. A name with the prefix of whiteouts is written unchanged, so it *is* a whiteout for
     /// any reader.
     ///
@@ -146,9 +146,7 @@ impl<W: Write> LayerWriter<W> {
             header.ustar().set_device_major(major);
             header.ustar().set_device_minor(minor);
         }
-        for (name, value) in capability::exported(&meta.xattrs) {
-            records.push(pax_record(&[XATTR_PREFIX, &name].concat(), &value));
-        }
+        records.extend(attribute_records(entry)?);
         if !records.is_empty() {
             self.extended_header(&records.concat())?;
         }
@@ -217,6 +215,23 @@ impl<W> std::fmt::Debug for LayerWriter<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LayerWriter").finish_non_exhaustive()
     }
+}
+
+/// Returns the records of the attributes of an entry.
+fn attribute_records(entry: &Entry) -> Result<Vec<Vec<u8>>, LayerError> {
+    let mut records = Vec::new();
+    let mut size = 0;
+    for (name, value) in attributes::kept(&entry.meta.xattrs) {
+        if name.contains(&b'=') || name.contains(&0) {
+            return Err(LayerError::entry(&entry.path, EntryFault::AttributeName));
+        }
+        size += name.len() + value.len();
+        records.push(pax_record(&[XATTR_PREFIX, &name].concat(), &value));
+    }
+    if size > MAX_ATTRIBUTES {
+        return Err(LayerError::entry(&entry.path, EntryFault::Attributes));
+    }
+    Ok(records)
 }
 
 /// Returns the name of an entry.

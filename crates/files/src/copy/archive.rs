@@ -12,7 +12,7 @@ use std::io::Read;
 use xbuild_layer::path::{self, DotDot};
 use xbuild_layer::{
     ContentHash, Entry, Hashing, Kind, LARGE, LayerError, Mapped, Meta, Mtime, RawEntry, Segment,
-    ShownPath, TarReader, capability,
+    ShownPath, TarReader, attributes, capability,
 };
 
 use super::sink::EntrySink;
@@ -214,7 +214,7 @@ impl Archive {
 fn layer_meta(meta: Meta, owner: Option<(u32, u32)>, kind: &Kind) -> Meta {
     let (uid, gid) = owner.unwrap_or((meta.uid, meta.gid));
     let is_link = matches!(kind, Kind::Symlink { .. });
-    let mode = if is_link { 0o777 } else { meta.mode };
+    let mode = if is_link { 0o777 } else { attributes::narrowed(meta.mode, &meta.xattrs) };
     // As in the reference: no time, or a time before 1970, becomes 1970.
     let mtime = if meta.mtime.secs < 0 { Mtime::default() } else { meta.mtime };
     Meta { mode, uid, gid, mtime, xattrs: capability::exported(&meta.xattrs) }

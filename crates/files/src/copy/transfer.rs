@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use xbuild_layer::path::{self, DotDot};
-use xbuild_layer::{ContentHash, Kind, Meta, Mtime, ShownPath};
+use xbuild_layer::{ContentHash, Kind, Meta, Mtime, ShownPath, attributes};
 use xbuild_model::ModeChange;
 use xbuild_model::file_op::{CopyRequest, InlineFile, PICKED, RemoteFiles};
 use xbuild_model::remote::RemoteSource;
@@ -415,10 +415,12 @@ impl Transfer<'_, '_> {
     /// Returns the owner, mode, time and attributes of a file in the image.
     fn meta(&self, file: &SourceFile) -> Meta {
         let (uid, gid) = self.owner.unwrap_or((file.meta.uid, file.meta.gid));
+        // As in BuildKit, a copy has no access list.
+        let narrow = attributes::narrowed(file.meta.mode, &file.meta.xattrs);
         let mode = match (&file.kind, &self.mode) {
             (Kind::Symlink { .. }, _) => 0o777,
-            (kind, Some(change)) => change.apply(file.meta.mode, *kind == Kind::Dir),
-            (_, None) => file.meta.mode,
+            (kind, Some(change)) => change.apply(narrow, *kind == Kind::Dir),
+            (_, None) => narrow,
         };
         let xattrs = xbuild_layer::capability::exported(&file.meta.xattrs);
         Meta { mode, uid, gid, mtime: file.meta.mtime, xattrs }

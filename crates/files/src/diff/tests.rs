@@ -413,3 +413,45 @@ fn devices_that_are_hidden_below_count_too() {
     let Some(Change::Put(entry)) = change else { panic!("{change:?}") };
     assert_eq!(entry.kind, Kind::CharDevice { major: 1, minor: 3 });
 }
+
+/// Returns an access list that gives user 33 `rwx` and the group `r-x`.
+fn access_list() -> Vec<u8> {
+    let entry = |tag: u16, bits: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &bits.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    [
+        2_u32.to_le_bytes().to_vec(),
+        entry(1, 7, none),
+        entry(2, 7, 33),
+        entry(4, 5, none),
+        entry(16, 7, none),
+        entry(32, 5, none),
+    ]
+    .concat()
+}
+
+#[test]
+fn attributes_are_in_the_layer_and_in_its_folder() {
+    use xbuild_layer::attributes::ACCESS;
+    let access = String::from_utf8(ACCESS.to_vec()).unwrap();
+    let stack = stack(&[&["d d 755", "f d/f 1", "f g 2"], &["d d 755", "f d/f 1", "f g 2"]]);
+    assert_eq!(changes(&stack.diff()), Vec::<String>::new());
+    let list = access_list();
+    stack.roots[0].set_xattr(b"d", "user.note", b"=\0").unwrap();
+    stack.roots[0].set_xattr(b"g", "user.note", b"x").unwrap();
+    stack.roots[0].set_xattr(b"g", "user.overlay.origin", b"x").unwrap();
+    let has_lists = stack.roots[0].set_xattr(b"d", &access, &list).is_ok();
+    let layer = stack.diff();
+    assert_eq!(changes(&layer), ["d/", "g"]);
+    let temp = tempfile::tempdir().unwrap();
+    let root = Root::open(temp.path()).unwrap();
+    unpack(LayerReader::new(&layer[..]), &root, owners()).unwrap();
+    assert_eq!(root.xattr(b"d", "user.note").unwrap().unwrap(), b"=\0");
+    assert_eq!(root.xattr(b"g", "user.note").unwrap().unwrap(), b"x");
+    assert_eq!(root.xattr(b"g", "user.overlay.origin").unwrap(), None);
+    if has_lists {
+        assert_eq!(root.xattr(b"d", &access).unwrap().unwrap(), list);
+        assert_eq!(root.stat(b"d").unwrap().mode, 0o775);
+    }
+}

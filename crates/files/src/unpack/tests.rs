@@ -120,7 +120,7 @@ fn metadata_is_kept() {
         uid: 1234,
         gid: 50,
         mtime: Mtime { secs: 1_234_567_890, nanos: 0 },
-        xattrs: vec![(capability::NAME.to_vec(), capability.clone())],
+        xattrs: vec![(xbuild_layer::capability::NAME.to_vec(), capability.clone())],
     };
     let mut entry = Entry { path: b"f".to_vec(), kind: Kind::File { size: 1 }, meta };
     writer.put(&entry, &mut &b"x"[..]).unwrap();
@@ -193,4 +193,42 @@ fn a_truncated_layer_is_an_error() {
     let root = Root::open(temp.path()).unwrap();
     let result = unpack(LayerReader::new(&bytes[..1100]), &root, owners());
     assert!(matches!(result, Err(UnpackError::Layer { .. })), "{result:?}");
+}
+
+fn with_attribute(
+    name: &[u8],
+    value: &[u8],
+) -> (tempfile::TempDir, Root, Result<Unpacked, UnpackError>) {
+    let mut writer = LayerWriter::new(Vec::new());
+    let xattrs = vec![(name.to_vec(), value.to_vec())];
+    let meta = Meta { mode: 0o770, xattrs, ..Meta::default() };
+    for (path, kind) in [(&b"d"[..], Kind::Dir), (b"f", Kind::File { size: 0 })] {
+        let entry = Entry { path: path.to_vec(), kind, meta: meta.clone() };
+        writer.put(&entry, &mut io::empty()).unwrap();
+    }
+    let bytes = writer.finish().unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let root = Root::open(temp.path()).unwrap();
+    let result = unpack(LayerReader::new(&bytes[..]), &root, Owners::Recorded);
+    (temp, root, result)
+}
+
+#[test]
+fn an_access_list_that_cannot_be_set_widens_no_rights() {
+    // No kernel takes a list of this version.
+    let (_temp, root, result) = with_attribute(xbuild_layer::attributes::ACCESS, b"\x03\0\0\0");
+    result.unwrap();
+    for path in [&b"d"[..], b"f"] {
+        assert_eq!(root.stat(path).unwrap().mode, 0o700);
+    }
+}
+
+#[test]
+fn an_attribute_that_is_too_large_is_named() {
+    let (_temp, _root, result) = with_attribute(b"user.big", &[7; 60_000]);
+    // Some file systems take it.
+    if let Err(error) = result {
+        let UnpackError::Entry { path, source } = error else { panic!("{error}") };
+        assert!(source.to_string().contains("user.big of 60000 bytes"), "{path}: {source}");
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::{Mtime, TarFault};
+use crate::{Mtime, TarFault, attributes};
 
 use super::numbers::unsigned;
 use super::sparse::SparseRecords;
@@ -50,7 +50,7 @@ impl Pax {
                         {
                             return Err(bad());
                         }
-                        if !is_overlay_internal(name) {
+                        if !attributes::is_internal(name) {
                             pax.xattrs.push((name.to_vec(), value.to_vec()));
                         }
                     } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
@@ -75,14 +75,6 @@ pub(super) fn check_global(body: &[u8]) -> Result<(), TarFault> {
         }
     }
     Ok(())
-}
-
-/// Returns whether overlay file systems keep their own state in an attribute. In a layer it could
-/// forge whiteouts, redirects or owners.
-fn is_overlay_internal(name: &[u8]) -> bool {
-    const PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || name == b"user.containers.override_stat"
 }
 
 /// A key and its value.
@@ -236,6 +228,7 @@ mod tests {
             (b"SCHILY.xattr.user.overlay.whiteout", b""),
             (b"SCHILY.xattr.user.fuseoverlayfs.opaque", b"y"),
             (b"SCHILY.xattr.user.containers.override_stat", b"0:0:0644"),
+            (b"SCHILY.xattr.user.xbuild.device", b"c 1 3"),
             (b"SCHILY.xattr.user.overlays", b"kept"),
         ]))
         .unwrap_or_default();

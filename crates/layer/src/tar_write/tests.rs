@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use xbuild_model::Digest;
 
 use super::*;
-use crate::{Change, LayerReader, TarReader};
+use crate::{Change, LayerReader, TarReader, capability};
 
 fn entry(path: &str, kind: Kind) -> Entry {
     let meta = Meta {
@@ -152,7 +152,7 @@ fn huge_files_are_announced() {
 }
 
 #[test]
-fn only_capabilities_are_written() {
+fn attributes_of_an_image_are_written() {
     let mut v2 = vec![1, 0, 0, 2];
     v2.extend_from_slice(&[0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let v3 = capability::to_v3(&v2, 100_000).unwrap();
@@ -163,7 +163,16 @@ fn only_capabilities_are_written() {
         (b"user.note".to_vec(), b"hello".to_vec()),
     ];
     let back = read(&write(&[tool]).unwrap());
-    assert_eq!(back[0].meta.xattrs, [(capability::NAME.to_vec(), v2)]);
+    let note = (b"user.note".to_vec(), b"hello".to_vec());
+    assert_eq!(back[0].meta.xattrs, [(capability::NAME.to_vec(), v2), note]);
+    for (name, value, fault) in [
+        (&b"user.a=b"[..], &b""[..], EntryFault::AttributeName),
+        (b"user.big", &[0; 600 << 10], EntryFault::Attributes),
+    ] {
+        let mut odd = file("odd", 0);
+        odd.meta.xattrs = vec![(name.to_vec(), value.to_vec())];
+        assert_eq!(put_fault(&odd), Some(fault));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
-use xbuild_layer::{Change, Kind, LayerIndex, Meta, Tree, path};
+use xbuild_layer::{Change, Kind, LayerIndex, Meta, Tree, attributes, path};
 use xbuild_model::{DiffId, Digest};
 
 /// Paths of folders, with their metadata.
@@ -68,7 +68,7 @@ pub(super) fn better_known(implied: BTreeSet<&[u8]>, tree: &Tree) -> Dirs {
     let default = Meta { mode: 0o755, ..Meta::default() };
     let known = implied.into_iter().filter_map(|path| {
         let node = tree.lookup(path).filter(|node| node.is_folder())?;
-        let meta = Meta { xattrs: Vec::new(), ..node.meta.clone() };
+        let meta = Meta { xattrs: attributes::kept(&node.meta.xattrs), ..node.meta.clone() };
         (meta != default).then(|| (path.to_vec(), meta))
     });
     known.collect()
@@ -89,6 +89,10 @@ fn folder_name(layer: &DiffId, dirs: &[(Vec<u8>, Meta)]) -> DiffId {
             hash.update(number.to_le_bytes());
         }
         hash.update(meta.mtime.secs.to_le_bytes());
+        for bytes in meta.xattrs.iter().flat_map(|(name, value)| [name, value]) {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
     }
     DiffId(Digest::from_sha256(hash.finalize().into()))
 }

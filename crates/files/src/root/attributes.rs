@@ -1,0 +1,93 @@
+//! The extended attributes that a layer carries, of open files.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Mode, XattrFlags};
+use rustix::io::Errno;
+use xbuild_layer::Meta;
+use xbuild_layer::attributes::{self, ACCESS, DEFAULT};
+
+use super::opened::xattr;
+
+/// Bytes of an attribute from which on a file system that has room may still have none for it.
+const LARGE: usize = 1 << 10;
+
+/// Names and values, by name ascending.
+pub(crate) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Returns the attributes of an open file that a layer carries. A file system may have none.
+pub(crate) fn attributes(fd: BorrowedFd<'_>) -> io::Result<Attributes> {
+    let mut names = Vec::new();
+    loop {
+        // Nearly all files have none, so the size is asked for first.
+        let size = match rustix::fs::flistxattr_query(fd) {
+            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            size => size?,
+        };
+        names.resize(size, 0);
+        match rustix::fs::flistxattr(fd, &mut names[..]) {
+            Ok(size) => break names.truncate(size),
+            // There are more by now.
+            Err(Errno::RANGE) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let mut found = Attributes::new();
+    for name in names.split(|&byte| byte == 0).filter(|name| attributes::is_kept(name)) {
+        let text = std::str::from_utf8(name).map_err(io::Error::other)?;
+        if let Some(value) = xattr(fd, text)? {
+            found.push((name.to_vec(), value));
+        }
+    }
+    found.sort_unstable();
+    Ok(attributes::kept(&found))
+}
+
+/// Sets the attributes and the mode of an open file. Where the access list cannot be set, the group
+/// gets no more than the list allows it.
+pub(crate) fn set_mode(file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
+    let mode = match set_attributes(file, &meta.xattrs)? {
+        true => meta.mode,
+        false => attributes::narrowed(meta.mode, &meta.xattrs),
+    };
+    // Afterwards, since setting an access list may clear set-id bits.
+    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777))?)
+}
+
+/// Sets the attributes of an open file that a layer carries. Returns whether its access lists, if
+/// it has some, could be set: the file system may have none, or the user namespace may not have the
+/// owners in them. Other attributes are left out where the file system has none.
+///
+/// **Errors** — one that names the attribute if there is no room for it.
+fn set_attributes(fd: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) -> io::Result<bool> {
+    let mut has_lists = true;
+    for (name, value) in attributes::kept(xattrs) {
+        let is_list = name == ACCESS || name == DEFAULT;
+        match rustix::fs::fsetxattr(fd, &name[..], &value, XattrFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP) if is_list => {
+                has_lists = false;
+            }
+            Err(Errno::PERM | Errno::OPNOTSUPP) => {}
+            Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if value.len() >= LARGE => {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                let size = value.len();
+                return Err(io::Error::new(io::ErrorKind::InvalidData, NoRoom { name, size }));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(has_lists)
+}
+
+/// A file system has no room for an attribute.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the file system of the store has no room for the extended attribute {name} of {size} bytes: \
+     ext4 takes 4 KiB a file, xfs and btrfs take more"
+)]
+struct NoRoom {
+    name: String,
+    size: usize,
+}
