@@ -43,6 +43,13 @@ const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
 /// Returns the remedy for a call that was refused inside a new user namespace.
 pub(crate) fn refused_setup(reason: Errno) -> Option<String> {
+    if reason.number() == libc::ENOSYS {
+        return Some(
+            "use Linux 5.2 or newer, which has the mount calls fsopen, open_tree and move_mount; a \
+             system call filter around xbuild must allow them"
+                .to_owned(),
+        );
+    }
     let denied = matches!(reason.number(), libc::EPERM | libc::EACCES);
     let restricted = fs::read_to_string(APPARMOR).is_ok_and(|text| text.trim() == "1");
     if denied && restricted {

@@ -94,10 +94,35 @@ pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     close_range(first, libc::c_uint::MAX, 0)
 }
 
+/// Closes descriptors, or marks them with `CLOSE_RANGE_CLOEXEC`. Linux before 5.9 lacks the call,
+/// 5.9 and 5.10 the flag, and a sandbox may refuse both; then it is done one by one.
 fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: the callers make sure that nobody uses the closed descriptors any more.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 { Ok(()) } else { close_listed(first, last, flags) }
+}
+
+fn close_listed(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> io::Result<()> {
+    let listed = || -> io::Result<Vec<libc::c_int>> {
+        // Collected first, since the list has a descriptor, too, which is closed by the time of use.
+        let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+        let names: Vec<std::ffi::OsString> = names.collect::<io::Result<_>>()?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    };
+    // Without /proc all numbers that this process could have given out are tried.
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = most.unwrap_or(u64::MAX).min(1 << 20) as libc::c_int;
+    let numbers = listed().unwrap_or_else(|_| (0..most).collect());
+    for fd in numbers.into_iter().filter(|fd| (first..=last).contains(&fd.cast_unsigned())) {
+        // SAFETY: as above; a number that is not open any more fails without effect.
+        unsafe {
+            match flags {
+                0 => libc::close(fd),
+                _ => libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC),
+            };
+        }
+    }
+    Ok(())
 }
 
 /// Ends the process at once, without the functions that Rust or the C library would still call.

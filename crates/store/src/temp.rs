@@ -59,7 +59,7 @@ fn try_lock(folder: &Path, new: bool) -> Option<File> {
     let file = fs::openat(&folder, LOCK, flags | OFlags::CLOEXEC, mode).ok()?;
     fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     // The folder may have been swept between opening and locking.
-    fs::accessat(&folder, LOCK, fs::Access::EXISTS, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    fs::statat(&folder, LOCK, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some(File::from(file))
 }
 

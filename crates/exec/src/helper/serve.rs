@@ -18,6 +18,7 @@ use crate::binfmt::{self, PrivateInstance, Registration};
 use crate::error::{Errno, SandboxError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::Message;
+use crate::step::userns::overlay;
 use crate::{lifeline, seccomp, sys};
 
 /// Does the helper's work until the main process closes the socket.
@@ -37,6 +38,7 @@ pub(super) fn serve(tasks: &Tasks) -> ExitCode {
     sys::ignore_children();
     // The processes of steps inherit the filter. They meet the same error if there is one.
     let _ = seccomp::program(&Platform::host());
+    overlay::learn();
     let Helper { steps, ids, emulators } = helper;
     lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { ids })]);
     drop(emulators);

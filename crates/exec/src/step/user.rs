@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
 use xbuild_model::ids::{GuestGid, GuestUid};
@@ -14,6 +14,7 @@ use xbuild_model::run::Security;
 use crate::capabilities;
 use crate::error::RunError;
 use crate::idmap::Ids;
+use crate::step::walk::{self, Missing};
 
 /// Looks `USER` up in the image's own files, before anything is mounted over them.
 pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError> {
@@ -25,17 +26,17 @@ pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError
 /// Reads a file of the image; empty if there is none.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
     let failed = |reason: String| RunError::ImageFile { path: format!("/{path}"), reason };
-    // An image may have anything there: a device, a pipe that never ends, a link to nowhere.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    let place = match walk::locate(root, path.as_bytes(), Missing::Fail) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
-        file => File::from(file.map_err(|errno| failed(errno.to_string()))?),
+        place => place.map_err(|errno| failed(errno.to_string()))?.fd,
     };
-    let stat = rustix::fs::fstat(&file).map_err(|errno| failed(errno.to_string()))?;
+    // An image may have anything there: a device, a pipe that never ends.
+    let stat = rustix::fs::fstat(&place).map_err(|errno| failed(errno.to_string()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(failed("it is not a regular file".to_owned()));
     }
+    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+        .map_err(|error| failed(error.to_string()))?;
     let mut bytes = Vec::new();
     file.take(passwd::MAX_SIZE + 1)
         .read_to_end(&mut bytes)

@@ -5,6 +5,7 @@
 //! mounts the layers (`root`, `overlay`), moves the kit in, binds generated files (`bind`), mounts
 //! the step's own mounts (`run_mounts`), and enters. `stubs` removes the traces afterwards.
 
+mod attributes;
 mod bind;
 pub(super) mod build;
 mod dev;

@@ -2,7 +2,7 @@
 //!
 //! Each name is looked up by itself, relative to a descriptor of its folder, and this module follows
 //! symbolic links. So nothing outside the root is ever touched, and the path without links is known
-//! at the end.
+//! at the end. `openat2` would do, but it is new in Linux 5.6, and older sandboxes refuse it.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -73,6 +73,24 @@ pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Res
         None => open_at(root, b".")?,
     };
     Ok(Place { fd, made: walk.made })
+}
+
+/// Opens `path` below `folder` without following any symbolic link; the empty path is the folder.
+///
+/// **Errors** — `LOOP` if `path` is a symbolic link, `NOTDIR` if a part before its last is one,
+/// `XDEV` if it has a `..`.
+pub(super) fn open_beneath(folder: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut here = open_at(folder, b".")?;
+    for name in parts(path) {
+        if name == b".." {
+            return Err(Errno::XDEV);
+        }
+        here = open_at(here.as_fd(), &name)?;
+    }
+    match FileType::from_raw_mode(rustix::fs::fstat(&here)?.st_mode) {
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Ok(here),
+    }
 }
 
 impl Walk<'_> {
@@ -196,5 +214,25 @@ mod tests {
         assert!(root.join("made/x").is_file());
         assert_eq!(path(&root, "p/q/../r", Missing::MakeFolder).unwrap(), "p/r");
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn follows_no_links_beneath() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("a/b")).unwrap();
+        symlink("a", root.path().join("link")).unwrap();
+        let folder = std::fs::File::open(root.path()).unwrap();
+        let open = |path: &str| open_beneath(folder.as_fd(), path.as_bytes()).map(drop);
+        for (path, result) in [
+            ("", Ok(())),
+            ("a/b", Ok(())),
+            ("./a//b/", Ok(())),
+            ("a/c", Err(Errno::NOENT)),
+            ("link", Err(Errno::LOOP)),
+            ("link/b", Err(Errno::NOTDIR)),
+            ("a/../a", Err(Errno::XDEV)),
+        ] {
+            assert_eq!(open(path), result, "{path:?}");
+        }
     }
 }

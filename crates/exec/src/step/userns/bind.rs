@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::mount::MountAttrFlags;
 
+use super::attributes::attach_with;
 use super::mounts;
 use super::root::Root;
 use super::stubs::Recorder;
@@ -49,6 +50,6 @@ fn bind(
     // A program that is open for writing cannot be executed.
     drop(file);
     let mount = mount::clone_of(mounts::open_path(&root.staging, name)?, false)?;
-    mount::restrict(&mount, if generated.read_only { READ_ONLY } else { OWN }, false)?;
-    Ok(mounts::attach(mount, place.fd)?)
+    let attributes = if generated.read_only { READ_ONLY } else { OWN };
+    attach_with(&mount, &place.fd, attributes, false)
 }

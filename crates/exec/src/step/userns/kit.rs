@@ -55,7 +55,7 @@ impl Kit {
         let dev = dev::mount_dev(place("dev")?, ids)?;
         let mut notes = Vec::new();
         let proc = mount_proc(place("proc")?, Some(&blank), &mut notes)?;
-        sysfs::mount_sys(&sys, place("sys")?, &blank, Some(&blank))?;
+        sysfs::mount_sys(&sys, &place("sys")?, &blank, Some(&blank))?;
         Ok(Self { staging, blank, dev, proc, sys, open_sys, notes })
     }
 
@@ -90,7 +90,7 @@ impl Kit {
             (None, Some(_)) => move_to(&sys, "sys"),
             (own, masks) => {
                 let sys = own.unwrap_or(open_sys);
-                sysfs::mount_sys(&sys, place("other-sys")?, &blank, masks)?;
+                sysfs::mount_sys(&sys, &place("other-sys")?, &blank, masks)?;
                 move_to(&sys, "sys")
             }
         }

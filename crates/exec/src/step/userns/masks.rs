@@ -1,13 +1,15 @@
 //! Hiding parts of a mount, and keeping others from being written.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mounts::{INERT, attach, open_path};
-use crate::mount::{clone_of, restrict};
+use super::attributes::attach_with;
+use super::mounts::{INERT, open_path};
+use crate::mount::clone_of;
+use crate::step::walk;
 
 /// No programs, no devices, and nothing can be written.
 pub(super) const READ_ONLY: MountAttrFlags = INERT.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
@@ -28,18 +30,14 @@ impl Blank {
         Ok(Self { file: open_path(staging, "blank-file")?, folder: open_path(staging, "blank")? })
     }
 
-    /// Returns a read-only mount of the folder.
-    pub(super) fn folder(&self) -> Result<OwnedFd, std::io::Error> {
-        let mount = clone_of(&self.folder, false)?;
-        restrict(&mount, READ_ONLY, false)?;
-        Ok(mount)
+    /// Covers a folder with the empty one, read-only.
+    pub(super) fn cover_folder(&self, target: &OwnedFd) -> Result<(), std::io::Error> {
+        attach_with(&clone_of(&self.folder, false)?, target, READ_ONLY, false)
     }
 
-    /// Returns a read-only mount of the file.
-    fn file(&self) -> Result<OwnedFd, std::io::Error> {
-        let mount = clone_of(&self.file, false)?;
-        restrict(&mount, READ_ONLY, false)?;
-        Ok(mount)
+    /// Covers a file with the empty one, read-only.
+    fn cover_file(&self, target: &OwnedFd) -> Result<(), std::io::Error> {
+        attach_with(&clone_of(&self.file, false)?, target, READ_ONLY, false)
     }
 }
 
@@ -49,7 +47,7 @@ pub(super) fn mask(mount: &OwnedFd, paths: &[&str], blank: &Blank) -> Result<(),
         let Some(target) = open_below(mount, path)? else { continue };
         let folder =
             FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
-        attach(if folder { blank.folder()? } else { blank.file()? }, target)?;
+        if folder { blank.cover_folder(&target)? } else { blank.cover_file(&target)? }
     }
     Ok(())
 }
@@ -57,16 +55,12 @@ pub(super) fn mask(mount: &OwnedFd, paths: &[&str], blank: &Blank) -> Result<(),
 /// Mounts a part of `mount` over itself, read-only.
 pub(super) fn freeze(mount: &OwnedFd, path: &str) -> Result<(), std::io::Error> {
     let Some(target) = open_below(mount, path)? else { return Ok(()) };
-    let copy = clone_of(&target, true)?;
-    restrict(&copy, READ_ONLY, true)?;
-    Ok(attach(copy, target)?)
+    attach_with(&clone_of(&target, true)?, &target, READ_ONLY, true)
 }
 
 /// Opens a file below a mount as a place; `None` if this kernel does not have the file.
 pub(super) fn open_below(mount: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match rustix::fs::openat2(mount, path, flags, Mode::empty(), resolve) {
+    match walk::open_beneath(mount.as_fd(), path.as_bytes()) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),

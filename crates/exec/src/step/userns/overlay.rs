@@ -2,9 +2,11 @@
 
 use std::ffi::CStr;
 use std::fmt::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
+use nix::unistd::{SysconfVar, sysconf};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
@@ -16,6 +18,9 @@ use crate::mount::clone_of;
 /// such option, since they are all on one file system, but a joined mount is a file system of its
 /// own. Inode numbers of its files then have a bit above the 32nd.
 const XINO: (&CStr, &str) = (c"xino", "on");
+
+/// The option that adds one layer, below those before it.
+const LAYER: &CStr = c"lowerdir+";
 
 /// The place for changes.
 #[derive(Debug)]
@@ -42,6 +47,39 @@ impl Lowers {
     }
 }
 
+/// The way in which this kernel takes layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One call for each layer (`lowerdir+`), since Linux 6.8.
+    Descriptors,
+    /// One text with all of them.
+    Text,
+}
+
+impl Way {
+    /// Finds out, once for this process and all that it forks later, without mounting anything.
+    fn of_this_kernel() -> Self {
+        static WAY: OnceLock<Way> = OnceLock::new();
+        *WAY.get_or_init(|| {
+            let Ok(context) = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+                return Self::Text;
+            };
+            // A kernel that knows the option looks for the folder. Before Linux 6.5 any option is
+            // taken here and refused later.
+            let nowhere = c"/proc/self/fd/none";
+            match rustix::mount::fsconfig_set_string(context.as_fd(), LAYER, nowhere) {
+                Ok(()) | Err(Errno::INVAL | Errno::NOSYS) => Self::Text,
+                Err(_) => Self::Descriptors,
+            }
+        })
+    }
+}
+
+/// Finds out how this kernel takes layers, so that the processes that this one forks know it.
+pub(crate) fn learn() {
+    let _ = Way::of_this_kernel();
+}
+
 /// Mounts folders at `point`; read-only without a place for changes. It takes at least one folder,
 /// and two if it is read-only. `what` names the mount in errors.
 pub(crate) fn mount(
@@ -50,10 +88,17 @@ pub(crate) fn mount(
     point: &OwnedFd,
     what: &str,
 ) -> Result<(), RunError> {
-    if mount_by_descriptor(lowers, changes, point, what)? {
-        return Ok(());
+    if Way::of_this_kernel() == Way::Text {
+        return mount_by_text(lowers, changes, point, what);
     }
-    mount_by_text(lowers, changes, point).map_err(RunError::mount(what))
+    match mount_by_descriptor(lowers, changes, point, what) {
+        // A file system that is not the kernel's own may know the option and refuse it later. If
+        // the old way fails, too, the new way has told more about it.
+        Err(error @ RunError::Mount { source, .. }) if source.number() == libc::EINVAL => {
+            mount_by_text(lowers, changes, point, what).map_err(|_| error)
+        }
+        result => result,
+    }
 }
 
 /// Returns a second mount of the layers that are joined at `point`, mounted nowhere yet: only a
@@ -63,13 +108,12 @@ pub(in crate::step) fn copy(point: &Path) -> Result<OwnedFd, RunError> {
 }
 
 /// Mounts overlayfs with one call for each layer, which leaves their number to the kernel's limit.
-/// Returns whether the kernel knows such calls, as it does since Linux 6.8.
 fn mount_by_descriptor(
     lowers: &Lowers,
     changes: Option<&Changes>,
     point: &OwnedFd,
     what: &str,
-) -> Result<bool, RunError> {
+) -> Result<(), RunError> {
     let context = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(RunError::mount(what))?;
     let context = context.as_fd();
@@ -84,11 +128,8 @@ fn mount_by_descriptor(
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         rustix::mount::fsconfig_set_string(context, key, path)
     };
-    for (index, lower) in lowers.all().enumerate() {
-        match set(c"lowerdir+", lower) {
-            Err(Errno::INVAL) if index == 0 => return Ok(false),
-            result => result.map_err(failed)?,
-        }
+    for lower in lowers.all() {
+        set(LAYER, lower).map_err(failed)?;
     }
     rustix::mount::fsconfig_set_flag(context, c"userxattr").map_err(failed)?;
     if lowers.joined.is_some() {
@@ -104,32 +145,102 @@ fn mount_by_descriptor(
     rustix::mount::fsconfig_create(context).map_err(failed)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
     let mount = rustix::mount::fsmount(context, flags, MountAttrFlags::empty()).map_err(failed)?;
-    mounts::attach(&mount, point).map_err(RunError::mount(what))?;
-    Ok(true)
+    mounts::attach(&mount, point).map_err(RunError::mount(what))
 }
 
-/// Mounts overlayfs the old way. The text may not be longer than a page, so paths are numbers of
-/// descriptors, relative to the folder that lists them: that leaves room for a thousand layers.
-fn mount_by_text(lowers: &Lowers, changes: Option<&Changes>, point: &OwnedFd) -> Result<(), Errno> {
-    rustix::process::chdir("/proc/self/fd")?;
-    let mut options = String::from("userxattr,lowerdir=");
-    for (index, lower) in lowers.all().enumerate() {
-        let colon = if index == 0 { "" } else { ":" };
-        // Writing to a text cannot fail.
-        let _ = write!(options, "{colon}{}", lower.as_raw_fd());
-    }
-    if lowers.joined.is_some() {
-        let _ = write!(options, ",{}={}", XINO.0.to_string_lossy(), XINO.1);
+/// Mounts overlayfs the old way. The kernel reads one page of text and ignores the rest, so paths
+/// are numbers of descriptors, relative to the folder that lists them: that leaves room for nearly a
+/// thousand layers.
+fn mount_by_text(
+    lowers: &Lowers,
+    changes: Option<&Changes>,
+    point: &OwnedFd,
+    what: &str,
+) -> Result<(), RunError> {
+    rustix::process::chdir("/proc/self/fd").map_err(RunError::mount(what))?;
+    let options = options(
+        lowers.all().map(AsRawFd::as_raw_fd),
+        changes.map(|changes| (changes.upper.as_raw_fd(), changes.work.as_raw_fd())),
+        lowers.joined.is_some(),
+    );
+    let volatile = format!("{options},volatile");
+    let page = page_size();
+    // With the NUL at the end.
+    if volatile.len() >= page {
+        return Err(RunError::Mount {
+            what: what.to_owned(),
+            detail: Some(format!(
+                "the names of {} layers are longer than the {page} bytes that this kernel reads; \
+                 Linux 6.8 and newer have no such limit",
+                lowers.all().count()
+            )),
+            source: Errno::TOOBIG.into(),
+        });
     }
     let target = point.as_raw_fd().to_string();
     let mount = |options: &str| {
         let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
         rustix::mount::mount("overlay", &*target, "overlay", MountFlags::empty(), &*options)
     };
-    let Some(Changes { upper, work }) = changes else { return mount(&options) };
-    let _ = write!(options, ",upperdir={},workdir={}", upper.as_raw_fd(), work.as_raw_fd());
-    mount(&format!("{options},volatile")).or_else(|errno| match errno {
-        Errno::INVAL => mount(&options),
-        errno => Err(errno),
+    let mounted = match changes.map(|_| mount(&volatile)) {
+        // The option is new in Linux 5.10.
+        None | Some(Err(Errno::INVAL)) => mount(&options),
+        Some(result) => result,
+    };
+    mounted.map_err(|errno| RunError::Mount {
+        what: what.to_owned(),
+        // This way has no other place for them.
+        detail: Some("the kernel's own log may say why".to_owned()),
+        source: errno.into(),
     })
+}
+
+/// Returns the bytes of a memory page; the least that there is if the system does not say.
+fn page_size() -> usize {
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
+}
+
+/// Returns the options of a mount as one text. All numbers are those of descriptors; `changes` are
+/// the folder of changes and overlayfs's own folder.
+fn options(
+    lowers: impl Iterator<Item = RawFd>,
+    changes: Option<(RawFd, RawFd)>,
+    is_joined: bool,
+) -> String {
+    let mut options = String::from("userxattr,lowerdir=");
+    for (index, lower) in lowers.enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        // Writing to a text cannot fail.
+        let _ = write!(options, "{colon}{lower}");
+    }
+    if is_joined {
+        let _ = write!(options, ",{}={}", XINO.0.to_string_lossy(), XINO.1);
+    }
+    if let Some((upper, work)) = changes {
+        let _ = write!(options, ",upperdir={upper},workdir={work}");
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_descriptors() {
+        for (lowers, changes, is_joined, text) in [
+            (&[7][..], None, false, "userxattr,lowerdir=7"),
+            (&[7, 12], Some((3, 4)), false, "userxattr,lowerdir=7:12,upperdir=3,workdir=4"),
+            (&[9, 8], Some((3, 4)), true, "userxattr,lowerdir=9:8,xino=on,upperdir=3,workdir=4"),
+        ] {
+            assert_eq!(options(lowers.iter().copied(), changes, is_joined), text);
+        }
+    }
+
+    #[test]
+    fn five_hundred_layers_fit_into_a_page() {
+        let text = options(3..503, Some((503, 504)), true);
+        assert!(text.len() + ",volatile".len() < 4096, "{}", text.len());
+    }
 }

@@ -94,11 +94,28 @@ impl Root {
             rustix::process::fchdir(&self.fd)?;
             // The old root ends up mounted over the new one, where it can be reached only through
             // the descriptor.
-            rustix::process::pivot_root(".", ".")?;
-            rustix::process::fchdir(&old)?;
-            rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-            rustix::process::chdir("/")
+            match rustix::process::pivot_root(".", ".") {
+                Err(Errno::INVAL) => self.cover(),
+                pivoted => {
+                    pivoted?;
+                    rustix::process::fchdir(&old)?;
+                    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+                    rustix::process::chdir("/")
+                }
+            }
         };
         pivot().map_err(RunError::setup(failed))
+    }
+
+    /// Makes it the root of this process where that cannot take the place of the old one: the first
+    /// root of a machine, an initramfs. It covers the old root, and nothing leads below: the way up
+    /// from it ends at the old root, which is the top of the namespace and covered. The kernel makes
+    /// no user namespace for a process whose root is anywhere else.
+    fn cover(&self) -> Result<(), Errno> {
+        let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        mounts::attach(&self.fd, top)?;
+        rustix::process::fchdir(&self.fd)?;
+        rustix::process::chroot(".")?;
+        rustix::process::chdir("/")
     }
 }

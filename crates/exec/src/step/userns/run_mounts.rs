@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::{ReadyMount, ReadySource};
 
+use super::attributes::attach_with;
 use super::mounts;
 use super::overlay::{self, Changes, Lowers};
 use super::root::Root;
@@ -52,10 +53,10 @@ pub(super) fn mount_all(
             mounts::attach(memory, place).map_err(RunError::mount(target))?;
             continue;
         }
-        let mount = step.open_source(number, target, source)?;
+        let (mount, attributes) = step.open_source(number, target, source)?;
         let stat = rustix::fs::fstat(&mount).map_err(RunError::mount(target))?;
         let (place, _) = find_target(root, recorder, target, is_folder(&stat))?;
-        mounts::attach(mount, place).map_err(RunError::mount(target))?;
+        attach_with(&mount, &place, attributes, false).map_err(RunError::mount(target))?;
     }
     Ok(())
 }
@@ -70,13 +71,13 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Returns the source of a mount, mounted nowhere yet.
+    /// Returns the source of a mount, mounted nowhere yet, and the attributes that it gets.
     fn open_source(
         &mut self,
         number: usize,
         target: &str,
         source: &ReadySource,
-    ) -> Result<OwnedFd, RunError> {
+    ) -> Result<(OwnedFd, MountAttrFlags), RunError> {
         let (found, attributes) = match source {
             ReadySource::Layers { lowers, path, writable } => {
                 let found = self.look_into_layers(number, lowers, path, *writable, target)?;
@@ -108,12 +109,8 @@ impl Step<'_> {
                 (found.map_err(owner_error(target, owner))?, inert)
             }
         };
-        let copy = || -> Result<OwnedFd, std::io::Error> {
-            let mount = mount::clone_of(found, false)?;
-            mount::restrict(&mount, attributes, false)?;
-            Ok(mount)
-        };
-        copy().map_err(RunError::mount(target))
+        let mount = mount::clone_of(found, false).map_err(RunError::mount(target))?;
+        Ok((mount, attributes))
     }
 
     /// Returns the owner that a file gets. In a namespace with one id it is root, and the user is

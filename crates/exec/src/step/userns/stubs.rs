@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 use xbuild_model::rootfs::RootFs;
 
@@ -146,10 +146,7 @@ fn stat_below(upper: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Stat>, Errno>
 
 /// Opens a path without following any symbolic link; `None` if it does not exist.
 fn open_below(upper: BorrowedFd<'_>, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-    let path = if path.is_empty() { b"." } else { path };
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(upper, path, flags, Mode::empty(), resolve) {
+    match walk::open_beneath(upper, path) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(errno) => Err(errno),
