@@ -97,13 +97,15 @@ impl PrivateInstance {
 ///
 /// The flags: `F`, the emulator is opened now and not looked up in the image; `P`, the program
 /// keeps its `argv[0]`; `O`, the emulator gets the program open, so that programs work that may be
-/// run but not read. Never `C`, which would let programs with the set-user-ID bit pick the
-/// credentials of the emulator.
+/// run but not read; `C`, a program with the set-user-ID or set-group-ID bit or with file
+/// capabilities gets what the step's own namespace gives it, as it does without an emulator: the
+/// instance serves no other namespace. See [`emulator::load`](crate::emulator::Emulator::load) for
+/// the variables that would steer the emulator of such a program.
 pub(crate) fn registration_line(arch: Arch, fd: RawFd) -> Vec<u8> {
     let escape = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("\\x{b:02x}")).collect() };
     let pattern = arch.pattern();
     let (magic, mask) = (escape(&pattern.magic), escape(&pattern.mask));
-    format!(":xbuild-{}:M::{magic}:{mask}:/proc/self/fd/{fd}:FPO", arch.oci_name()).into_bytes()
+    format!(":xbuild-{}:M::{magic}:{mask}:/proc/self/fd/{fd}:FPOC", arch.oci_name()).into_bytes()
 }
 
 fn mount_detached() -> Result<OwnedFd, Errno> {
@@ -246,7 +248,7 @@ mod tests {
     fn a_line_names_the_descriptor_and_escapes_everything() {
         let line = String::from_utf8(registration_line(Arch::S390x, 7)).unwrap();
         assert!(line.starts_with(":xbuild-s390x:M::\\x7f\\x45\\x4c\\x46\\x02\\x02\\x01\\x00"));
-        assert!(line.ends_with(":/proc/self/fd/7:FPO"));
+        assert!(line.ends_with(":/proc/self/fd/7:FPOC"));
         assert_eq!(line.split(':').count(), 8);
     }
 

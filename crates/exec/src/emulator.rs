@@ -29,6 +29,19 @@ pub struct Emulator {
 /// The first bytes of a program, enough for its program headers in practice.
 const HEADER_BYTES: u64 = 4096;
 
+/// The variables by which a step may steer its emulators. A user of the step may also give them to a
+/// set-user-ID program of root, whose emulator then has root's rights in the step. All others would
+/// let that user choose the program's loader, write files or attach a debugger there, as the kernel
+/// and the C library prevent it where nothing is emulated.
+const TAKEN: [&str; 6] = [
+    "QEMU_CPU",
+    "QEMU_PAGESIZE",
+    "QEMU_RESERVED_VA",
+    "QEMU_STACK_SIZE",
+    "QEMU_UNAME",
+    "QEMU_VERSION",
+];
+
 /// Looks for an emulator: `qemu-ARCH-static`, then `qemu-ARCH`, in the folders of `search_path`
 /// (the format of `PATH`), then the files of `others`.
 ///
@@ -59,12 +72,16 @@ impl Emulator {
     /// Copies the emulator into a sealed memory file, from which it can be registered.
     ///
     /// The file on disk belongs to the user, who is root inside the namespace: a step must not get
-    /// at it through the `exe` link of its own, emulated processes.
+    /// at it through the `exe` link of its own, emulated processes. Most variables that steer QEMU
+    /// have no effect on the copy, see [`TAKEN`].
     ///
     /// **Errors** — [`EmulationError::Load`] or [`EmulationError::Unusable`].
     pub fn load(&self) -> Result<OwnedFd, EmulationError> {
-        let file = open(&self.path)?;
-        sealed_copy(c"emulator", file).map_err(|source| load_error(&self.path, source))
+        let failed = |source| load_error(&self.path, source);
+        let mut program = Vec::new();
+        open(&self.path)?.read_to_end(&mut program).map_err(failed)?;
+        disarm(&mut program);
+        sealed_copy(c"emulator", &program[..]).map_err(failed)
     }
 
     /// Loads the emulator for [`register`](crate::binfmt::register).
@@ -73,6 +90,26 @@ impl Emulator {
     pub fn registration(&self) -> Result<Registration, EmulationError> {
         Ok(Registration { arch: self.arch, interpreter: self.load()? })
     }
+}
+
+/// Takes away the variables that are not [`TAKEN`]: their names, in the program's constants, become
+/// empty, and no variable has an empty name.
+fn disarm(program: &mut [u8]) {
+    const START: &[u8] = b"\0QEMU_";
+    let found: Vec<usize> = memchr::memmem::find_iter(program, START).map(|at| at + 1).collect();
+    for at in found {
+        let length = program[at..].iter().position(|byte| !is_of_name(*byte)).unwrap_or(0);
+        let name = &program[at..at + length];
+        // A text that only begins like a name is left alone.
+        let is_whole = program.get(at + length) == Some(&0);
+        if is_whole && TAKEN.iter().all(|taken| taken.as_bytes() != name) {
+            program[at] = 0;
+        }
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
 
 fn candidates(arch: Arch, search_path: &OsStr) -> impl Iterator<Item = PathBuf> {
@@ -165,6 +202,17 @@ mod tests {
         assert_eq!(found(), Some(fixed));
         assert_eq!(find(Arch::S390x, &path, &[]).unwrap(), None);
         assert_eq!(find(Arch::Arm64, OsStr::new("."), &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn variables_that_could_harm_have_no_effect() {
+        let mut program = b"\0QEMU_CPU\0QEMU_LOG_FILENAME\0see QEMU_GDB\0QEMU_SET_ENV or \0\
+            MY_QEMU_GDB\0QEMU_NEW1\0QEMU_"
+            .to_vec();
+        disarm(&mut program);
+        let expected = b"\0QEMU_CPU\0\0EMU_LOG_FILENAME\0see QEMU_GDB\0QEMU_SET_ENV or \0\
+            MY_QEMU_GDB\0\0EMU_NEW1\0QEMU_";
+        assert_eq!(program, expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -50,13 +50,13 @@ fn read_only(file: &File) -> io::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// Copies a file from its current position on into a sealed, executable memory file.
+/// Copies everything that `source` still has into a sealed, executable memory file.
 ///
 /// The returned descriptor is read-only and close-on-exec. Not even the owner can write to the file
 /// through a link to the running program, such as `/proc/self/exe`.
 ///
 /// **Source** — `memfd_create(2)`, `fcntl(2)` § File Sealing.
-pub(crate) fn sealed_copy(name: &CStr, mut source: File) -> io::Result<OwnedFd> {
+pub(crate) fn sealed_copy(name: &CStr, mut source: impl Read) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Linux 6.3 and later ask for a flag for programs; older kernels do not know it.
     let memory = rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC)

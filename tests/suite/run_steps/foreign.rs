@@ -105,6 +105,57 @@ fn what_is_cached_needs_no_emulator() {
     }
 }
 
+/// Copies programs of Debian, gives them rights of their own, and has an ordinary user execute them:
+/// a set-user-ID and a set-group-ID program, one with the capability to open everything, a script with
+/// a bit that must not count, and those of the distribution.
+const RIGHTS: &str = r#"
+    FROM debian
+    RUN useradd -m alice && cd /usr/local/bin \
+     && cp /usr/bin/id sid && chmod 4755 sid && cp /usr/bin/id gid && chgrp adm gid && chmod 2755 gid \
+     && printf '#!/bin/sh\nid -u\n' > script && chmod 4755 script && cp /bin/cat able \
+     && echo secret > /secret && chmod 600 /secret \
+     && perl -e '$f = "able"; $n = "security.capability"; $v = pack("V5", 0x2000001, 2, 0, 0, 0); \
+        exit(syscall(shift, $f, $n, $v, 20, 0))' $(test $(uname -m) = aarch64 && echo 5 || echo 188)
+    USER alice
+    WORKDIR /home/alice
+    RUN exec > result; sid -u; id -u; gid -gn; script; able /secret; cat /secret || echo denied; \
+        passwd --status | cut -d' ' -f 1; su -c id 2>&1 < /dev/null | grep -c nosuid; \
+        for name in LOG_FILENAME LD_PREFIX SET_ENV TRACE; do export QEMU_$name=/home/alice/made; done; \
+        QEMU_LOG=page,unimp sid -u; ls
+    "#;
+
+#[test]
+fn programs_with_rights_of_their_own_have_them_under_emulation() {
+    needs!(Run, Emulation, Debian, Range);
+    // One user with a range of ids, since the emulated commands take their time.
+    if let Some(user) = User::all().into_iter().rfind(|user| *user != User::Single) {
+        let place = Place::new(user);
+        place.dockerfile(RIGHTS);
+        let base = place.base("debian");
+        let args = ["--build-context", &base, "--platform", "linux/amd64,linux/arm64"];
+        let results: Vec<String> =
+            place.images(&args).iter().map(|image| image.text("home/alice/result")).collect();
+        let expected = "0\n1000\nadm\n1000\nsecret\ndenied\nalice\n0\n0\nresult";
+        assert_eq!(results, [expected, expected]);
+    }
+}
+
+#[test]
+fn variables_steer_emulators_only_where_that_is_harmless() {
+    needs!(Run, Emulation);
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            r"
+            FROM busybox
+            RUN QEMU_UNAME=1.2.3 /bin/uname -r > /release; \
+                QEMU_LOG=page QEMU_LOG_FILENAME=/log QEMU_LD_PREFIX=/nowhere /bin/true; ! test -e /log
+            ",
+        );
+        assert_eq!(place.image(&["--platform", "linux/arm64"]).text("release"), "1.2.3");
+    }
+}
+
 /// Makes a folder for PATH with nothing but the tools that map ids.
 fn path_without_emulators(place: &Place) -> PathBuf {
     let folder = place.path().join("tools");
