@@ -131,6 +131,16 @@ pub(crate) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Makes `uname` name the 32-bit sibling of the machine's architecture, for this process and all
+/// that it starts.
+pub(crate) fn become_32_bit() -> io::Result<()> {
+    /// `PER_LINUX32` of the kernel.
+    const LINUX32: libc::c_ulong = 8;
+    // SAFETY: nothing but the answers of `uname` depends on it.
+    let former = unsafe { libc::personality(LINUX32) };
+    if former >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 // ---- Mounts and interfaces -----------------------------------------------------------------
 
 /// Sets attributes (`MOUNT_ATTR_*`) of a mount, and of all below it if `recursive`.

@@ -105,6 +105,28 @@ fn what_is_cached_needs_no_emulator() {
     }
 }
 
+#[test]
+fn programs_in_32_bit_mode_are_told_a_32_bit_machine() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let platforms = place.run(["platforms"]).ok().stdout;
+    if !platforms.lines().any(|line| line.starts_with("linux/386 ") && line.contains("32-bit mode"))
+    {
+        return;
+    }
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile("FROM busybox\nRUN uname -m > /machine && sh -c 'uname -m' > /child\n");
+        let images = place.images(&["--platform", "linux/386,linux/amd64"]);
+        for (image, machine) in images.iter().zip(["i686", "x86_64"]) {
+            assert_eq!(
+                (image.text("machine"), image.text("child")),
+                (machine.into(), machine.into())
+            );
+        }
+    }
+}
+
 /// Copies programs of Debian, gives them rights of their own, and has an ordinary user execute them:
 /// a set-user-ID and a set-group-ID program, one with the capability to open everything, a script with
 /// a bit that must not count, and those of the distribution.

@@ -11,6 +11,7 @@ use xbuild_model::passwd::User;
 use xbuild_model::run::RunRequest;
 
 use super::{limits, user};
+use crate::arch::Arch;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::seccomp::{self, Filter};
@@ -152,6 +153,9 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
     limits::apply(&run.ulimits)?;
     enter_working_directory(&run.cwd)?;
     sys::reset_signals();
+    if is_32_bit_here(&run.platform) {
+        sys::become_32_bit().map_err(RunError::setup("set the 32-bit personality"))?;
+    }
     if let Some(filter) = filter {
         let listener = seccomp::install(filter)
             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
@@ -162,6 +166,12 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
     }
     user::become_user(&run.user, who, *ids, run.security)?;
     sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))
+}
+
+/// Returns whether the machine runs a platform's programs in its 32-bit mode. If it has none after
+/// all, an emulator has its own answers to `uname`.
+fn is_32_bit_here(platform: &Platform) -> bool {
+    Arch::of(platform).is_some_and(|arch| Arch::host().and_then(Arch::compat) == Some(arch))
 }
 
 fn enter_working_directory(path: &str) -> Result<(), RunError> {
