@@ -51,11 +51,9 @@ fn refuse_run(graph: &Graph) -> Result<(), PreflightError> {
     }
 }
 
-/// Returns the platforms of the RUN steps among `vertices`.
+/// Returns the platforms of the programs that the RUN steps among `vertices` execute.
 fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
-    let vertices = vertices.into_iter().map(|id| graph.vertex(id));
-    let steps = vertices.filter(|vertex| vertex.op.is_run());
-    steps.map(|vertex| &vertex.platform).collect()
+    vertices.into_iter().filter_map(|id| graph.vertex(id).op.programs()).collect()
 }
 
 fn for_platforms(

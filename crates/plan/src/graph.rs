@@ -124,6 +124,15 @@ impl Op {
         matches!(self, Op::Run { .. })
     }
 
+    /// Returns the platform of the programs that a command runs, which is that of the stage's base
+    /// image even if another one was asked for; `None` if no command runs.
+    pub fn programs(&self) -> Option<&Platform> {
+        match self {
+            Op::Run { request, .. } => Some(&request.platform),
+            _ => None,
+        }
+    }
+
     /// Returns the vertex whose layers are below the one that this makes.
     pub fn parent(&self) -> Option<VertexId> {
         match self {

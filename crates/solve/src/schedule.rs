@@ -31,8 +31,9 @@ pub fn solve(
     options: &SolveOptions,
     events: &dyn Events,
 ) -> Result<Vec<BuiltImage>, Box<SolveError>> {
-    let emulated =
-        |vertex: &Vertex| vertex.op.is_run() && stages.runner.is_emulated(&vertex.platform);
+    let emulated = |vertex: &Vertex| {
+        vertex.op.programs().is_some_and(|platform| stages.runner.is_emulated(platform))
+    };
     let schedule = Schedule::new(graph, options.jobs.get(), emulated);
     let memory = Memory::new(graph, stages.last_runs, &options.project);
     let lookup = Lookup { stages, options };

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use crate::harness::{Finished, Place, User, found_in_path, host_state, needs};
+use crate::harness::{Finished, Place, User, found_in_path, host_state, needs, to_layout};
+use crate::image;
 
 #[test]
 fn foreign_programs_run_without_touching_the_host() {
@@ -175,6 +176,35 @@ fn variables_steer_emulators_only_where_that_is_harmless() {
             ",
         );
         assert_eq!(place.image(&["--platform", "linux/arm64"]).text("release"), "1.2.3");
+    }
+}
+
+#[test]
+fn a_base_of_a_foreign_platform_alone_is_run_by_its_emulator() {
+    needs!(Run, Emulation);
+    for user in User::all() {
+        let place = Place::new(user);
+        // An image without an index, for one platform.
+        place.dockerfile("FROM busybox\nLABEL only=one\n");
+        let only = place.out("only");
+        place.build(&["--platform", "linux/arm64", "--output", &to_layout(&only)]).ok();
+        let base = format!("only=oci-layout://{}", only.display());
+        place.dockerfile(
+            "FROM only\nRUN uname -m > /machine\nFROM busybox\nCOPY --from=0 /machine /\n",
+        );
+        let build = ["--build-context", &base, "--output", &to_layout(&place.out("image"))];
+        let finished = place.build(&build).ok();
+        finished.says(&["warning", "only", "linux/arm64"]);
+        assert_eq!(image::read(&place.out("image"))[0].text("machine"), "aarch64");
+        let mut command = place.xbuild(place.build_args(&["--build-context", &base, "--no-cache"]));
+        command.env("PATH", path_without_emulators(&place));
+        let finished = Finished::run(command);
+        // The host's own binfmt_misc may have an entry for it.
+        if finished.status != 0 {
+            let words = ["cannot run linux/arm64 programs", "qemu-aarch64"];
+            let refused = finished.fails(5, &words);
+            assert_eq!(refused.steps(), "0 cached, 0 done");
+        }
     }
 }
 
