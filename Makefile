@@ -3,7 +3,7 @@ CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-kernels lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -23,6 +23,9 @@ test: fixtures ## unit, golden and property tests and the suite, also as ordinar
 
 test-rootless: fixtures ## the suite with skips for missing kernel features turned into failures
 	XBUILD_REQUIRE=userns,overlay,qemu,registry,skopeo,umoci,strace,git,ssh-agent,ssh-keygen $(CARGO) test --package xbuild --test suite
+
+test-kernels: release fixtures ## builds on Debian's kernels in virtual machines; KERNELS="6.1" for one of 5.10, 6.1, 6.12, newer
+	@tests/kernels/run target/release/xbuild $(KERNELS)
 
 lint: ## format, clippy, rustdoc
 	$(CARGO) fmt --all --check
@@ -53,4 +56,5 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
-	strace debian-archive-keyring gcc libc6-dev make openssh-client git
+	strace debian-archive-keyring gcc libc6-dev make openssh-client git \
+	qemu-system-x86 e2fsprogs
