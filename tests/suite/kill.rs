@@ -194,3 +194,41 @@ fn a_first_build_that_is_killed_is_no_obstacle() {
         }
     }
 }
+
+#[test]
+fn any_later_build_removes_what_a_killed_one_left() {
+    needs!(Run);
+    const FILES_OF_OTHERS: &str = "\
+FROM busybox
+RUN mkdir /d && touch /d/f && chmod 700 /d && { chown -R 7:7 /d || true; } && sleep 1000
+";
+    // Without a RUN, with one that fails, and no build at all.
+    let later: [Option<(&str, i32)>; 3] = [
+        Some(("FROM busybox\nCOPY source.txt /\n", 0)),
+        Some(("FROM busybox\nRUN false\n", 3)),
+        None,
+    ];
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("source.txt", "a\n");
+        for later in later {
+            place.dockerfile(FILES_OF_OTHERS);
+            let mark = Mark::new();
+            let mut build = mark.start(&place, &["--no-cache"]);
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !mark.bearers().iter().any(|(_, line)| line.starts_with("sleep 1000")) {
+                assert!(Instant::now() < deadline, "the step does not start");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            build.kill().unwrap();
+            build.wait().unwrap();
+            mark.wait();
+            let (ended, status) = match later {
+                Some((dockerfile, status)) => (place.dockerfile(dockerfile).build(&[]), status),
+                None => (place.run(["prune"]), 0),
+            };
+            assert_eq!(ended.status, status, "{}", ended.stderr);
+            no_work_is_left(&place);
+        }
+    }
+}

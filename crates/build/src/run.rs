@@ -56,17 +56,20 @@ pub fn run(
     build.events.event(Event::Planned(&plan.graph));
     let (stages, steps) = (tools.stages(build), Steps(&*build.events));
     let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
+    sweep(build, &tools);
     let images = images.map_err(StepError)?;
-    if plan.graph.vertices.iter().any(|vertex| vertex.op.is_run()) {
-        // Removing leftovers may take a user namespace, and a build with RUN has one.
-        let leftovers = build.store.leftovers();
-        if let Err(failure) = wiring::remove_leftovers_in(&*tools.sandbox, &leftovers) {
-            build.events.event(Event::Warning(&Warning::Leftovers(failure)));
-        }
-    }
     tools.engine.settle().map_err(RunError::Layers)?;
     if let Some(ahead) = ahead {
         ahead.finish();
     }
     Ok(Solved { engine: tools.engine, images })
+}
+
+/// Removes the work of killed builds, also after a step that failed. Opening the store has removed
+/// most of it; files of other ids take a user namespace, which is started if there are any.
+fn sweep(build: &Build, tools: &Tools) {
+    let leftovers = build.store.leftovers();
+    if let Err(failure) = wiring::remove_leftovers_in(&*tools.sandbox, &leftovers) {
+        build.events.event(Event::Warning(&Warning::Leftovers(failure)));
+    }
 }
