@@ -237,3 +237,48 @@ fn a_changed_file_of_an_unpacked_layer_is_not_copied() {
     let image = image::read(&place.out("layout")).remove(0);
     assert_eq!(image.text("h"), "sound");
 }
+
+#[test]
+fn a_malformed_layer_of_a_layout_is_the_fault_of_whoever_gave_it() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM busybox\nCOPY --from=busybox /bin/busybox /copy\n");
+    let base = place.path().join("bases/busybox/blobs/sha256");
+    place.base("busybox");
+    let blobs = || fs::read_dir(&base).unwrap().flatten().map(|entry| entry.path());
+    let is_layer = |path: &PathBuf| fs::read(path).unwrap().starts_with(&[0x1f, 0x8b]);
+    let layers: Vec<PathBuf> = blobs().filter(is_layer).collect();
+    for layer in &layers {
+        // The bytes may be a link to those of other tests.
+        let mut bytes = fs::read(layer).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::remove_file(layer).unwrap();
+        fs::write(layer, bytes).unwrap();
+    }
+    for _ in 0..2 {
+        build(&place, &[]).fails(1, &["error: ", "sha256:"]);
+    }
+}
+
+#[test]
+fn a_store_from_the_future_is_used_and_pruned() {
+    needs!(Run);
+    let place = every_kind();
+    let expected = build_layout(&place, &[]).ok().stdout;
+    // As if the clock had gone back by decades after that build.
+    let store = place.store().display().to_string();
+    tool("find", [&store, "-exec", "touch", "-h", "-d", "2090-01-01", "{}", "+"]);
+    let again = build_layout(&place, &[]).ok();
+    again.did_nothing();
+    assert_eq!(again.stdout, expected);
+    // A file that was changed meanwhile is seen, with whatever time.
+    place.write("many/1", "2").touch("many/1", 3_800_000_000);
+    let changed = build_layout(&place, &[]).ok().stdout;
+    assert_ne!(changed, expected);
+    place.write("many/1", "1").touch("many/1", 3_800_000_000);
+    // The time is in the layer, so the digest is a third one; the contents are right.
+    build_layout(&place, &[]).ok();
+    assert_eq!(image::read(&place.out("layout"))[0].text("many/1"), "1");
+    place.run(["prune", "--all"]).ok();
+    assert_eq!(files(&place), [place.store().join("version")]);
+}

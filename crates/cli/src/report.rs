@@ -95,7 +95,12 @@ impl Problem {
 
     /// Makes a problem of a failed file operation.
     pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Self {
-        Self::input(format!("cannot {action} {}: {error}", path.display()))
+        let fault = machine_fault(error);
+        let kind = fault.map_or(FailureKind::User, |fault| fault.kind);
+        let mut problem =
+            Self::failure(kind, format!("cannot {action} {}: {error}", path.display()));
+        problem.0.hint = fault.map(|fault| fault.hint.to_owned());
+        problem
     }
 
     /// Makes a problem that standard output has shown already.

@@ -58,3 +58,27 @@ impl ContextFile {
         self.context
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_later_than_the_clock_is_never_trusted() {
+        let at = |secs| Mtime { secs, nanos: 0 };
+        let stamp = |modified, changed| Stamp {
+            id: (1, 2),
+            size: 3,
+            modified: at(modified),
+            changed: at(changed),
+        };
+        let is_settled = |modified, changed| stamp(modified, changed).is_settled(at(1000));
+        assert!(is_settled(900, 997) && is_settled(-5, -5));
+        assert!(!is_settled(900, 998) && !is_settled(998, 900));
+        // The clock went back after the file was written, or it was given a time to come.
+        assert!(!is_settled(900, 5000) && !is_settled(i64::MAX, 900));
+        // A clock that jumps to its own end settles nothing wrongly and overflows nowhere.
+        assert!(stamp(900, 997).is_settled(at(i64::MAX)));
+        assert!(!stamp(i64::MIN, i64::MIN).is_settled(at(i64::MIN)));
+    }
+}

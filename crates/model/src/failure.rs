@@ -126,14 +126,14 @@ pub struct MachineFault {
 /// Returns the fault of the machine that an error, or one of its causes, is the system's word for.
 pub fn machine_fault(error: &(dyn Error + 'static)) -> Option<MachineFault> {
     chain(error).into_iter().find_map(|error| {
-        let error = match error.downcast_ref::<io::Error>() {
+        match error.downcast_ref::<io::Error>() {
+            // The error that an error of I/O wraps is none of its causes.
             Some(error) => match error.get_ref() {
-                Some(wrapped) => wrapped as &(dyn Error + 'static),
-                None => return error.raw_os_error().and_then(machine_fault_of),
+                Some(wrapped) => machine_fault(wrapped),
+                None => error.raw_os_error().and_then(machine_fault_of),
             },
-            None => error,
-        };
-        error.is::<ThreadError>().then_some(MachineFault::NO_MORE_PROCESSES)
+            None => error.is::<ThreadError>().then_some(MachineFault::NO_MORE_PROCESSES),
+        }
     })
 }
 
@@ -178,7 +178,8 @@ pub fn machine_fault_of(errno: i32) -> Option<MachineFault> {
         )),
         _ => match errno {
             EIO => Some(MachineFault::disk(
-                "the disk cannot be read or written: the kernel's log says what is wrong with it",
+                "the disk cannot be read or written: the kernel's log says what is wrong with it; \
+                 `xbuild prune --all` removes all that the store has cached",
             )),
             // Files, pipes and sockets that would block are waited for, so it is a fork's answer.
             EAGAIN => Some(MachineFault::NO_MORE_PROCESSES),
@@ -221,6 +222,12 @@ mod tests {
             let failure = StepFailure::new(FailureKind::Remote, error());
             assert_eq!(failure.kind(), kind);
             assert!(failure.hint().unwrap().contains(word), "{errno}");
+            // However often it was wrapped on the way through readers and writers.
+            let bare = || io::Error::from_raw_os_error(errno);
+            for wrapped in [io::Error::other(bare()), io::Error::other(io::Error::other(error()))] {
+                let failure = StepFailure::new(FailureKind::User, Outer(wrapped));
+                assert!(failure.hint().unwrap().contains(word), "{errno}");
+            }
             let failure = TaskFailure::new(FailureKind::User, &error());
             assert_eq!(failure.kind, kind);
             assert!(failure.message.starts_with("cannot write: "), "{failure}");

@@ -17,7 +17,7 @@ use rustix::pipe::PipeFlags;
 use tracing::debug_span;
 use xbuild_layer::{LayerError, Meta, Tree};
 use xbuild_model::seam::PendingTask;
-use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
+use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure, machine_fault};
 
 use super::scratch::Scratch;
 use super::shared::Shared;
@@ -215,8 +215,9 @@ impl Shared {
         let answer = task.wait();
         match (result, answer) {
             (Ok(result), Ok(_)) => Ok((result, scratch)),
-            // The task ended and broke the pipe, so its error comes first.
-            (Err(error), Err(failure)) if !is_write(&error) => {
+            // The task ended and broke the pipe, so its error comes first, unless this process had no
+            // room for its own copy of the bytes.
+            (Err(error), Err(failure)) if !is_write(&error) || machine_fault(&error).is_some() => {
                 drop(failure);
                 Err(error)
             }

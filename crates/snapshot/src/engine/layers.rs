@@ -9,8 +9,10 @@ use tracing::field::Empty;
 use xbuild_layer::decode::decompress;
 use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
-use xbuild_model::{Chain, Descriptor, DiffId, Digest, ImageLayer, LayerBlob};
-use xbuild_store::BlobWriter;
+use xbuild_model::{
+    BlobSource, Chain, Descriptor, DiffId, Digest, FailureKind, ImageLayer, LayerBlob, StepFailure,
+};
+use xbuild_store::{BlobWriter, StoreError};
 
 use super::shared::{Known, Shared};
 use super::turns;
@@ -80,37 +82,28 @@ impl Shared {
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
         let span = debug_span!("layer", work = "read", diff_id = %layer, compressed = Empty);
         let _entered = span.enter();
-        let (descriptor, found) = match self.stored(layer, Check::Later)? {
+        let (descriptor, index) = match self.stored(layer, Check::Later)? {
             Some((descriptor, blob)) => {
-                let read = || -> Result<(DiffId, LayerIndex), EngineError> {
-                    let compression = compression(layer, &descriptor)?;
-                    let blob = self.options.cancel.stream(blob);
-                    let read = decompress(compression, blob).and_then(|tar| index_layer(tar, tee));
-                    let (actual, index) = read.map_err(fault(layer))?;
-                    refuse_other(layer, &descriptor, &actual)?;
-                    Ok((actual, index))
-                };
-                let found = read().map_err(|error| {
+                let blob = self.options.cancel.stream(blob);
+                let index = read(layer, &descriptor, blob, tee).map_err(|error| {
                     if self.options.cancel.is_cancelled() {
                         return error;
                     }
-                    match self.store.check_blob(&descriptor.digest) {
-                        // A damaged blob explains all that is wrong with its contents.
-                        Err(damage) => damage.into(),
-                        Ok(()) => error,
-                    }
+                    // A damaged blob explains all that is wrong with its contents.
+                    let damage = self.store.check_blob(&descriptor.digest).err();
+                    damage.map_or_else(|| self.blame(layer, error), EngineError::from)
                 })?;
-                (descriptor, found)
+                (descriptor, index)
             }
             None => {
                 let remote = self.origin(layer)?;
-                let found = self.pull(&remote, tee)?;
-                (remote.descriptor, found)
+                let found = self.pull(&remote, tee).and_then(|(actual, index)| {
+                    refuse_other(layer, &remote.descriptor, &actual).map(|()| index)
+                });
+                (remote.descriptor, found.map_err(|error| self.blame(layer, error))?)
             }
         };
         span.record("compressed", descriptor.size);
-        let (actual, index) = found;
-        refuse_other(layer, &descriptor, &actual)?;
         self.store.put_index(layer, |output| index.encode(output))?;
         self.store.put_layer(layer, &descriptor, None)?;
         Ok(self.remember(layer, index))
@@ -204,6 +197,25 @@ impl Shared {
         Ok(blob.map(|blob| (descriptor, blob)))
     }
 
+    /// Says whose fault a layer is that is not as it should be: the user's who gave an OCI layout,
+    /// else the registry's.
+    fn blame(&self, layer: &DiffId, error: EngineError) -> EngineError {
+        let is_given = self.remote(layer).is_ok_and(|remote| match remote.source {
+            BlobSource::Layout { .. } => true,
+            BlobSource::Registry { .. } => false,
+        });
+        let is_malformed = match &error {
+            EngineError::Layer { source, .. } => !matches!(source, LayerError::Write { .. }),
+            EngineError::DiffId { .. } | EngineError::MediaType { .. } => true,
+            EngineError::Store(error) => matches!(error, StoreError::Mismatch { .. }),
+            _ => false,
+        };
+        match is_given && is_malformed && !self.options.cancel.is_cancelled() {
+            true => StepFailure::new(FailureKind::User, error).into(),
+            false => error,
+        }
+    }
+
     /// Returns where a layer can be pulled from, which the store does not have.
     fn origin(&self, layer: &DiffId) -> Result<ImageLayer, EngineError> {
         self.remote(layer).inspect_err(|_| self.store.note_missing(layer))
@@ -213,6 +225,19 @@ impl Shared {
         self.known(|known| known.remote.get(layer).cloned())
             .ok_or_else(|| EngineError::UnknownLayer { layer: layer.clone() })
     }
+}
+
+/// Reads the whole blob of a layer. Its uncompressed bytes go to `tee`.
+fn read(
+    layer: &DiffId,
+    descriptor: &Descriptor,
+    blob: impl Read + Send,
+    tee: Tee,
+) -> Result<LayerIndex, EngineError> {
+    let compression = compression(layer, descriptor)?;
+    let read = decompress(compression, blob).and_then(|tar| index_layer(tar, tee));
+    let (actual, index) = read.map_err(fault(layer))?;
+    refuse_other(layer, descriptor, &actual).map(|()| index)
 }
 
 /// When the bytes of a stored blob are checked.
