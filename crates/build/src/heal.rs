@@ -31,6 +31,8 @@ pub fn heal<T>(
         if found.is_empty() {
             return Err(files.explain(error));
         }
+        // The step that failed has ended all others.
+        build.cancel.renew();
         for path in found {
             build.events.event(Event::Warning(&Warning::Damaged(path)));
         }

@@ -35,6 +35,11 @@ impl Cancel {
         std::mem::take(&mut state.hooks).into_values().for_each(|hook| hook());
     }
 
+    /// Lets work begin again. All that was cancelled must have ended.
+    pub fn renew(&self) {
+        self.lock().is_cancelled = false;
+    }
+
     /// Returns whether the work is to end.
     pub fn is_cancelled(&self) -> bool {
         self.lock().is_cancelled
