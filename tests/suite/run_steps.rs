@@ -8,6 +8,7 @@ mod cancel;
 mod failure;
 mod foreign;
 mod holes;
+mod intercepted;
 mod kernels;
 mod layer;
 mod stack;

@@ -1,13 +1,13 @@
 //! The ground that the RUN steps of a build stand on.
 
-use xbuild_exec::emulator::Emulator;
 use xbuild_exec::ladder::{Choice, Findings};
+use xbuild_exec::probe::Emulators;
 
 /// The ground that the RUN steps of a plan stand on.
 #[derive(Debug, Clone, Default)]
 pub struct Ground {
     /// The emulators that they need, each once.
-    pub(crate) emulators: Vec<Emulator>,
+    pub(crate) emulators: Emulators,
     /// The facts about this machine; `None` if no RUN may run, since nothing was tried out.
     pub(crate) findings: Option<Findings>,
     /// The rung and the root file system; `None` if no RUN may run.

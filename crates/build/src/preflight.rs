@@ -1,7 +1,6 @@
 //! The check before the first step: can this machine run every RUN that is not in the cache?
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::sync::Arc;
 
 use xbuild_exec::arch::Arch;
@@ -15,7 +14,7 @@ use crate::events::Silent;
 use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
-use crate::request::Isolation;
+use crate::request::{Emulation, Isolation};
 use crate::tools::Tools;
 
 /// Returns the ground for the RUN steps of the plan. For a plan without RUN nothing is probed.
@@ -25,19 +24,17 @@ use crate::tools::Tools;
 /// **Errors** — the missing features, for each platform. No step has run.
 pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Ground, PreflightError> {
     let _span = build.span.enter();
-    let isolation = build.request.steps.isolation;
-    if isolation == Isolation::None {
+    if build.request.steps.isolation == Isolation::None {
         return refuse_run(&plan.graph).map(|()| Ground::default());
     }
-    let search_path = &build.machine.search_path;
     let every = plan.graph.iter().map(|(id, _)| id).collect();
-    if let Ok(ground) = for_platforms(&platforms(&plan.graph, every), search_path, isolation) {
+    if let Ok(ground) = for_platforms(&platforms(&plan.graph, every), build) {
         return Ok(ground);
     }
     // Silent, since the same warnings come again when the steps run.
     let tools = Tools::new(build, main, plan, &Ground::default(), Arc::new(Silent), None)?;
     let to_do = xbuild_solve::to_do(&plan.graph, &tools.stages(build), &plan.options);
-    for_platforms(&platforms(&plan.graph, to_do), search_path, isolation)
+    for_platforms(&platforms(&plan.graph, to_do), build)
 }
 
 /// Refuses a plan with a RUN step.
@@ -56,20 +53,23 @@ fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
     vertices.into_iter().filter_map(|id| graph.vertex(id).op.programs()).collect()
 }
 
-fn for_platforms(
-    platforms: &BTreeSet<&Platform>,
-    search_path: &OsStr,
-    isolation: Isolation,
-) -> Result<Ground, PreflightError> {
+fn for_platforms(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Ground, PreflightError> {
     if platforms.is_empty() {
         return Ok(Ground::default());
     }
     let architectures: BTreeSet<Arch> =
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
-    let capabilities = Capabilities::probe(&architectures, search_path);
-    let choice =
-        capabilities.rung(isolation).map_err(|error| PreflightError::NoRung(error.into()))?;
+    let capabilities = Capabilities::probe(&architectures, &build.machine.search_path)
+        .with_emulation(match build.request.steps.emulation {
+            Emulation::Auto => xbuild_exec::probe::Emulation::Auto,
+            Emulation::Binfmt => xbuild_exec::probe::Emulation::Binfmt,
+            Emulation::Intercept => xbuild_exec::probe::Emulation::Intercept,
+            Emulation::Host => xbuild_exec::probe::Emulation::Host,
+        });
+    let choice = capabilities
+        .rung(build.request.steps.isolation)
+        .map_err(|error| PreflightError::NoRung(error.into()))?;
     let cannot_run =
         |platform: &Platform, gap: &Gap| lacking(&format!("cannot run {platform} programs"), gap);
     let missing =

@@ -22,7 +22,7 @@ use xbuild_model::Reference;
 pub use annotations::{Annotation, Annotations};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace};
 pub use output::{LayerForm, Output, Target};
-pub use steps::{AgentSource, Isolation, SecretPlace, SecretSource, StepsRequest};
+pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
 
 /// All that the user asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

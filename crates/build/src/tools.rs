@@ -49,7 +49,8 @@ impl Tools {
         let sandbox = Arc::new(Sandbox::new(Options {
             isolation: build.request.steps.isolation,
             findings: ground.findings.clone(),
-            emulators: load(&ground.emulators)?,
+            emulators: load(&ground.emulators.registered)?,
+            intercepted: load(&ground.emulators.intercepted)?,
             network: build.request.steps.network,
             search_path: build.machine.search_path.clone(),
             cancel: build.cancel.clone(),
@@ -114,7 +115,7 @@ fn default_mtime(epoch: Option<u64>) -> Mtime {
     Mtime { secs: i64::try_from(epoch.unwrap_or_else(now)).unwrap_or(i64::MAX), nanos: 0 }
 }
 
-/// Loads emulators, for binfmt_misc.
+/// Loads emulators into memory, where steps cannot change them.
 fn load(emulators: &[Emulator]) -> Result<Vec<Registration>, EmulationError> {
     emulators.iter().map(Emulator::registration).collect()
 }

@@ -25,6 +25,7 @@
 //!         isolation: Isolation::AUTO,
 //!         findings: None,
 //!         emulators: Vec::new(),
+//!         intercepted: Vec::new(),
 //!         network: Network::Host,
 //!         search_path: "/usr/bin".into(),
 //!         cancel: Default::default(),

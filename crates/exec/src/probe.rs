@@ -17,7 +17,7 @@ use std::path::Path;
 
 use xbuild_model::Platform;
 
-pub use self::executor::Executor;
+pub use self::executor::{Emulation, Executor};
 pub use crate::gap::Gap;
 
 use self::executor::Ways;
@@ -35,6 +35,10 @@ pub struct Capabilities {
     pub findings: Findings,
     /// A `binfmt_misc` for the build only.
     pub private_binfmt: Result<(), Gap>,
+    /// The interception of `execve`.
+    pub interception: Result<(), Gap>,
+    /// The way in which foreign programs get their emulator.
+    emulation: Emulation,
     host: Option<Arch>,
     amd64_level: u32,
     ways: BTreeMap<Arch, Ways>,
@@ -71,10 +75,17 @@ impl Capabilities {
         Self {
             findings,
             private_binfmt: verdict::private_binfmt(&seen),
+            interception: verdict::interception(&seen),
+            emulation: Emulation::Auto,
             host,
             amd64_level: cpu::amd64_level(),
             ways,
         }
+    }
+
+    /// Returns the same abilities, with one way to emulate only.
+    pub fn with_emulation(self, emulation: Emulation) -> Self {
+        Self { emulation, ..self }
     }
 
     /// Returns the rung and the root file system that RUN steps get here.
@@ -104,7 +115,7 @@ impl Capabilities {
             Executor::Native
         } else {
             match self.ways.get(&arch) {
-                Some(ways) => ways.best.clone(),
+                Some(ways) => ways.best(self.emulation),
                 None => return missing(format!("{platform} was not probed"), "probe it"),
             }
         };
@@ -127,17 +138,19 @@ impl Capabilities {
         }
     }
 
-    /// Returns the emulators to register so that RUN steps of all these platforms work, each once,
-    /// in the order of the platforms; empty if no registration is needed.
+    /// Returns the emulators that RUN steps of all these platforms need, in the order of the
+    /// platforms; empty if none is needed.
     ///
-    /// **Errors** — the first platform that cannot be run, with the reason. One that depends on the
-    /// host's entries cannot be run together with one that needs a private registration: in a
-    /// namespace that has its own entries, the host's do not count.
+    /// In a namespace that has its own entries, the host's do not count. So if one platform depends
+    /// on them, the others get their emulators by interception, or by the host as well.
+    ///
+    /// **Errors** — the first platform that cannot be run, with the reason.
     pub fn emulators_for<'a>(
         &self,
         platforms: impl IntoIterator<Item = &'a Platform>,
-    ) -> Result<Vec<Emulator>, (Platform, Gap)> {
+    ) -> Result<Emulators, (Platform, Gap)> {
         let mut private: Vec<(&Platform, Emulator)> = Vec::new();
+        let mut found = Emulators::default();
         let mut by_host = None;
         for platform in platforms {
             match self.executor_for(platform) {
@@ -148,31 +161,52 @@ impl Capabilities {
                         private.push((platform, emulator));
                     }
                 }
+                Executor::Intercepted { emulator } => found.intercept(emulator),
                 Executor::Native | Executor::Compat32 => {}
             }
         }
         let Some(by_host) = by_host.filter(|_| !private.is_empty()) else {
-            return Ok(private.into_iter().map(|(_, emulator)| emulator).collect());
+            found.registered = private.into_iter().map(|(_, emulator)| emulator).collect();
+            return Ok(found);
         };
-        let on_host = |emulator: &Emulator| {
-            self.ways.get(&emulator.arch).is_some_and(|ways| ways.host_entry.is_some())
-        };
-        match private.iter().find(|(_, emulator)| !on_host(emulator)) {
-            None => Ok(Vec::new()),
-            Some((platform, _)) => Err((
-                by_host.clone(),
-                Gap {
-                    why: format!(
-                        "{by_host} depends on an emulator that only the host's registration can \
-                         reach, which does not count once {platform} gets one of its own"
-                    ),
-                    how_to_get: format!(
-                        "install a static emulator for {by_host} (package qemu-user-static), or \
-                         build the platforms one by one"
-                    ),
-                },
-            )),
+        for (platform, emulator) in private {
+            match self.ways.get(&emulator.arch) {
+                Some(Ways { intercepted: Ok(emulator), .. }) => found.intercept(emulator.clone()),
+                Some(Ways { by_host: Ok(_), .. }) => {}
+                _ => return Err((by_host.clone(), conflict(by_host, platform))),
+            }
         }
+        Ok(found)
+    }
+}
+
+/// The emulators that a build needs, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Emulators {
+    /// Those to register in the build's own binfmt_misc.
+    pub registered: Vec<Emulator>,
+    /// Those to put in front of programs by interception of `execve`.
+    pub intercepted: Vec<Emulator>,
+}
+
+impl Emulators {
+    fn intercept(&mut self, emulator: Emulator) {
+        if !self.intercepted.contains(&emulator) {
+            self.intercepted.push(emulator);
+        }
+    }
+}
+
+fn conflict(by_host: &Platform, other: &Platform) -> Gap {
+    Gap {
+        why: format!(
+            "{by_host} depends on an emulator that only the host's registration can reach, which \
+             does not count once {other} gets one of its own"
+        ),
+        how_to_get: format!(
+            "install a static emulator for {by_host} (package qemu-user-static), or build the \
+             platforms one by one"
+        ),
     }
 }
 

@@ -25,6 +25,7 @@ use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Network, ReadyMount, RunRequest};
 
+use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::ladder::Rung;
 use crate::wire;
@@ -142,7 +143,7 @@ pub(crate) struct JoinRequest {
 // ---- Steps ---------------------------------------------------------------------------------
 
 /// The request of [`RUN`]. Descriptors: its file, the pipe for standard output and
-/// error, and a pipe whose other end is closed to end the step.
+/// error, each emulator, and a pipe whose other end is closed to end the step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StepRequest {
     /// The folders, without those that are joined.
@@ -151,12 +152,24 @@ pub(crate) struct StepRequest {
     pub(crate) run: RunRequest,
     /// The mounts, in place of those that `run` names.
     pub(crate) mounts: Vec<ReadyMount>,
+    /// The architectures whose programs get an emulator by interception of `execve`, in OCI terms.
+    pub(crate) intercepted: Vec<String>,
 }
 
 impl StepRequest {
     /// Returns whether the step has a network namespace of its own, with a loopback interface only.
     pub(crate) fn is_isolated(&self) -> bool {
         self.run.network == Network::None
+    }
+
+    /// Returns the emulators by their architectures; `files` came with the request.
+    pub(crate) fn emulators(&self, files: Vec<OwnedFd>) -> Result<Vec<(Arch, OwnedFd)>, RunError> {
+        let named = |(name, file): (&String, OwnedFd)| {
+            let arch = Arch::ALL.into_iter().find(|arch| arch.oci_name() == name);
+            let invalid = || RunError::Invalid { what: "architecture".into(), value: name.clone() };
+            Ok((arch.ok_or_else(invalid)?, file))
+        };
+        self.intercepted.iter().zip(files).map(named).collect()
     }
 
     /// Reads the file that was sent.

@@ -23,6 +23,8 @@ use std::sync::{Arc, OnceLock};
 
 use xbuild_model::Platform;
 
+pub(crate) use self::policy::Traced;
+
 use crate::arch::Arch;
 use crate::error::SeccompError;
 use crate::sys;
@@ -31,6 +33,8 @@ use crate::sys;
 #[derive(Clone)]
 pub struct Filter {
     instructions: Arc<[libc::sock_filter]>,
+    /// Whether some calls are for a supervisor.
+    is_supervised: bool,
 }
 
 impl std::fmt::Debug for Filter {
@@ -60,14 +64,35 @@ pub fn program(platform: &Platform) -> Result<Filter, SeccompError> {
     Ok(USUAL.get_or_init(|| filter).clone())
 }
 
+/// Returns the same filter, under which the calls that execute programs stop for the process's
+/// tracer. Without a tracer they fail.
+///
+/// **Errors** — as [`program`].
+pub(crate) fn intercepting(platform: &Platform) -> Result<Filter, SeccompError> {
+    let mut tables = tables(Arch::of(platform))?;
+    policy::trace(&mut tables);
+    Ok(Filter { instructions: bpf::assemble(&tables).into(), is_supervised: true })
+}
+
+/// Returns a filter that does nothing but stop the calls that execute programs.
+///
+/// **Errors** — as [`program`].
+pub(crate) fn only_intercepting() -> Result<Filter, SeccompError> {
+    let mut tables = tables(None)?;
+    policy::trace(&mut tables);
+    Ok(Filter { instructions: bpf::tracing_only(&tables).into(), is_supervised: false })
+}
+
 fn assemble(guest: Option<Arch>) -> Result<Filter, SeccompError> {
+    Ok(Filter { instructions: bpf::assemble(&tables(guest)?).into(), is_supervised: true })
+}
+
+fn tables(guest: Option<Arch>) -> Result<[policy::Table; 2], SeccompError> {
     let host = Arch::host().ok_or_else(|| SeccompError::UnsupportedHost {
         architecture: std::env::consts::ARCH.to_owned(),
     })?;
-    let tables = policy::tables(host, guest).ok_or_else(|| SeccompError::UnsupportedHost {
-        architecture: host.oci_name().to_owned(),
-    })?;
-    Ok(Filter { instructions: bpf::assemble(&tables).into() })
+    policy::tables(host, guest)
+        .ok_or_else(|| SeccompError::UnsupportedHost { architecture: host.oci_name().to_owned() })
 }
 
 /// Puts the calling thread, and everything that it starts, under the filter for good. Returns the
@@ -76,6 +101,11 @@ fn assemble(guest: Option<Arch>) -> Result<Filter, SeccompError> {
 ///
 /// **Errors** — [`SeccompError::Install`], with the kernel's reason.
 pub fn install(filter: &Filter) -> Result<Option<OwnedFd>, SeccompError> {
+    if !filter.is_supervised {
+        return sys::set_seccomp_filter(&filter.instructions)
+            .map(|()| None)
+            .map_err(|source| SeccompError::Install { source });
+    }
     match sys::set_supervised_filter(&filter.instructions) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL)) => {

@@ -5,12 +5,15 @@
 //! step (`init`): it builds the root file system, starts the command (`command`), and reaps. Both
 //! processes are there before the request comes, with everything that does not depend on it.
 //!
+//! In steps of platforms that need it, pid 1 also puts emulators in front of programs (`intercept`).
+//!
 //! The parts that need a user namespace of the build's are in `userns`: namespaces, mounts, the
 //! root file system. Everything else serves any way of running a step.
 
 mod command;
 mod files;
 mod init;
+pub(crate) mod intercept;
 mod limits;
 mod standby;
 mod user;

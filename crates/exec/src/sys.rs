@@ -288,13 +288,36 @@ fn child_of(pid: libc::pid_t) -> io::Result<Pid> {
 /// Becomes the program `path`, with arguments that are all the same and an empty environment.
 /// Returns only on failure, with the reason. Does not allocate.
 pub(crate) fn exec_bare<const N: usize>(path: &CStr, argv: [&CStr; N]) -> i32 {
+    exec_from(libc::AT_FDCWD, path, argv, 0)
+}
+
+/// Becomes the program in an open file; see [`exec_bare`].
+pub(crate) fn exec_file_bare<const N: usize>(file: BorrowedFd<'_>, argv: [&CStr; N]) -> i32 {
+    exec_from(file.as_raw_fd(), c"", argv, libc::AT_EMPTY_PATH)
+}
+
+fn exec_from<const N: usize>(
+    folder: libc::c_int,
+    path: &CStr,
+    argv: [&CStr; N],
+    flags: libc::c_int,
+) -> i32 {
     let mut pointers = [std::ptr::null(); 8];
     for (pointer, arg) in pointers.iter_mut().take(7).zip(argv) {
         *pointer = arg.as_ptr();
     }
-    let environment = [std::ptr::null()];
+    let environment = [std::ptr::null::<libc::c_char>()];
     // SAFETY: all strings are terminated and live until the call returns or the process is
     // replaced, and both lists end in a null pointer: `take(7)` leaves the eighth alone.
-    unsafe { libc::execve(path.as_ptr(), pointers.as_ptr(), environment.as_ptr()) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            folder,
+            path.as_ptr(),
+            pointers.as_ptr(),
+            environment.as_ptr(),
+            flags,
+        )
+    };
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use xbuild_exec::arch::Arch;
+use xbuild_exec::binfmt::Registration;
 use xbuild_exec::probe::{Capabilities, Executor};
 use xbuild_exec::{Isolation, Options, Sandbox, Tasks};
 use xbuild_model::rootfs::{Overlay, RootFs};
@@ -31,7 +32,7 @@ impl Output for Lines {
 }
 
 /// Forks, pipes, a script with its own first line, signals, and calls that the filter refuses.
-const SCRIPT: &str = "set -e; uname -m; seq 1000 | sort -n | tail -1; \
+const SCRIPT: &str = "set -e; exec 2>/dev/null; uname -m; seq 1000 | sort -n | tail -1; \
     printf '#!/bin/sh\\necho script \"$0\" \"$@\"\\n' > /tmp-script; chmod 755 /tmp-script; \
     /tmp-script 'one two'; (exit 7) || echo status $?; sh -c 'kill -9 $$' || echo status $?; \
     chroot / /bin/sh -c 'echo chroot'; if unshare true 2>/dev/null; then echo unshared; fi; \
@@ -65,27 +66,29 @@ fn main() -> ExitCode {
             }
         })
         .collect();
-    let emulators = capabilities
-        .emulators_for(present.iter().map(|(_, platform)| platform))
-        .unwrap()
-        .iter()
-        .map(|emulator| emulator.registration().unwrap())
-        .collect();
-    let sandbox = Sandbox::new(Options {
-        isolation: Isolation::AUTO,
-        findings: None,
-        emulators,
-        network: Network::Host,
-        search_path,
-        cancel: Cancel::default(),
-    });
-    // All at once, as a build for many platforms does it.
-    std::thread::scope(|scope| {
-        for (arch, platform) in &present {
-            let (sandbox, root) = (&sandbox, Path::new(&roots).join(arch.oci_name()));
-            scope.spawn(move || check(sandbox, &root, platform));
-        }
-    });
+    let found = capabilities.emulators_for(present.iter().map(|(_, platform)| platform)).unwrap();
+    let emulators = || -> Vec<Registration> {
+        found.registered.iter().map(|emulator| emulator.registration().unwrap()).collect()
+    };
+    for (emulators, intercepted) in [(emulators(), Vec::new()), (Vec::new(), emulators())] {
+        println!("by interception: {}", intercepted.len());
+        let sandbox = Sandbox::new(Options {
+            isolation: Isolation::AUTO,
+            findings: None,
+            emulators,
+            intercepted,
+            network: Network::Host,
+            search_path: search_path.clone(),
+            cancel: Cancel::default(),
+        });
+        // All at once, as a build for many platforms does it.
+        std::thread::scope(|scope| {
+            for (arch, platform) in &present {
+                let (sandbox, root) = (&sandbox, Path::new(&roots).join(arch.oci_name()));
+                scope.spawn(move || check(sandbox, &root, platform));
+            }
+        });
+    }
     ExitCode::SUCCESS
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Need {
     Run,
     /// Foreign programs: an emulator, and a kernel with binfmt_misc for each user namespace.
     Emulation,
+    /// An emulator, on any kernel.
+    Emulator,
     /// A user with a range of ids.
     Range,
     /// Debian's `docker-registry`.
@@ -50,9 +52,9 @@ impl Need {
                 have("userns", "user namespaces", || in_namespace("true"))
                     && have("overlay", "overlayfs in a user namespace", mounts_overlays)
             }
+            Self::Emulator => have("qemu", "qemu-user-static", has_emulator),
             Self::Emulation => have("qemu", "qemu-user-static and Linux 6.7", || {
-                (in_path("qemu-aarch64-static") || cached("emulators").exists())
-                    && in_namespace("mount -t binfmt_misc none /proc/sys/fs/binfmt_misc")
+                has_emulator() && in_namespace("mount -t binfmt_misc none /proc/sys/fs/binfmt_misc")
             }),
             Self::Range => have("range", "subordinate ids", || {
                 User::all().iter().any(|user| *user != User::Single)
@@ -95,6 +97,10 @@ pub(crate) fn have(feature: &str, what: &str, check: impl FnOnce() -> bool) -> b
 /// Returns whether a command succeeds as root of a user and mount namespace of its own.
 fn in_namespace(script: &str) -> bool {
     quiet("unshare", ["--user", "--map-root-user", "--mount", "sh", "-euc", script])
+}
+
+fn has_emulator() -> bool {
+    in_path("qemu-aarch64-static") || cached("emulators").exists()
 }
 
 fn mounts_overlays() -> bool {

@@ -18,6 +18,8 @@ pub struct StepsRequest {
     pub jobs: Option<NonZeroUsize>,
     /// The isolation of RUN steps from the machine.
     pub isolation: Isolation,
+    /// The way in which programs of other processors get their emulator.
+    pub emulation: Emulation,
     /// The network of RUN steps without `--network`.
     pub network: Network,
     /// Whether RUN `--security=insecure` is granted.
@@ -41,6 +43,7 @@ impl Default for StepsRequest {
             no_cache: false,
             jobs: None,
             isolation: Isolation::AUTO,
+            emulation: Emulation::Auto,
             network: Network::Default,
             allow_insecure: false,
             extra_hosts: Vec::new(),
@@ -50,6 +53,19 @@ impl Default for StepsRequest {
             agents: Vec::new(),
         }
     }
+}
+
+/// The way in which programs of other processors get their emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Emulation {
+    /// The first that works, in the order of the others.
+    Auto,
+    /// A binfmt_misc that only the build sees.
+    Binfmt,
+    /// Interception of `execve`.
+    Intercept,
+    /// The host's own binfmt_misc.
+    Host,
 }
 
 /// A secret, by where its value comes from.

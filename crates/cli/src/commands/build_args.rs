@@ -77,6 +77,9 @@ pub(crate) struct BuildArgs {
     /// Isolation of RUN steps: how they are walled off, and the kind of their root file system
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|none|RUNG[/ROOT]", help_heading = "Steps")]
     pub(super) isolation: Isolation,
+    /// How programs of other processors get their emulator
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Steps")]
+    pub(super) emulation: EmulationArg,
     /// The network of RUN steps
     #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
     pub(super) network: NetworkArg,
@@ -144,6 +147,19 @@ impl BuildArgs {
 fn isolation() -> impl TypedValueParser<Value = Isolation> {
     let names = Isolation::all().into_iter().map(|isolation| isolation.to_string());
     PossibleValuesParser::new(names.map(PossibleValue::new)).try_map(|text| text.parse())
+}
+
+/// The way in which programs of other processors get their emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EmulationArg {
+    /// The first of the others that works
+    Auto,
+    /// A binfmt_misc that only the build sees (Linux 6.7)
+    Binfmt,
+    /// Interception of execve, on every kernel
+    Intercept,
+    /// The host's own binfmt_misc
+    Host,
 }
 
 /// The network of RUN steps.

@@ -1,10 +1,10 @@
 //! From the arguments of `xbuild build` to a request.
 
 use xbuild_build::BuildRequest;
-use xbuild_build::request::{Output, StepsRequest};
+use xbuild_build::request::{Emulation, Output, StepsRequest};
 use xbuild_model::run::Network;
 
-use super::build_args::{BuildArgs, Entitlement, NetworkArg};
+use super::build_args::{BuildArgs, EmulationArg, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use crate::report::Problem;
 use crate::values::names::references;
@@ -35,6 +35,12 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
         no_cache: args.no_cache,
         jobs: args.jobs,
         isolation: args.isolation,
+        emulation: match args.emulation {
+            EmulationArg::Auto => Emulation::Auto,
+            EmulationArg::Binfmt => Emulation::Binfmt,
+            EmulationArg::Intercept => Emulation::Intercept,
+            EmulationArg::Host => Emulation::Host,
+        },
         network: match args.network {
             NetworkArg::Default => Network::Default,
             NetworkArg::None => Network::None,
@@ -127,7 +133,7 @@ mod tests {
             --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
             --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \
             -o type=registry,compression=zstd,compression-level=9 -o type=local,dest=out \
-            --no-cache --jobs 3 --isolation userns-single --network none \
+            --no-cache --jobs 3 --isolation userns-single --network none --emulation intercept \
             --allow security.insecure https://github.com/o/r.git#main:sub";
         let line = Line::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let request = request(&line.args).unwrap();

@@ -65,7 +65,8 @@ pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Proble
     }
     let features = needs.map(|(need, result)| (need.to_string(), result));
     let binfmt = ("private binfmt_misc".to_owned(), &capabilities.private_binfmt);
-    for (what, result) in features.into_iter().chain([binfmt]) {
+    let interception = ("interception of execve".to_owned(), &capabilities.interception);
+    for (what, result) in features.into_iter().chain([binfmt, interception]) {
         match result {
             Ok(()) => {
                 let _ = writeln!(text, "{what}: yes");
@@ -92,6 +93,9 @@ fn how(executor: Executor) -> Result<String, Gap> {
         Executor::Compat32 => "native, 32-bit mode".to_owned(),
         Executor::PrivateBinfmt { emulator } => {
             format!("emulated for the build only, by {}", emulator.path.display())
+        }
+        Executor::Intercepted { emulator } => {
+            format!("emulated by {}, put in front by interception", emulator.path.display())
         }
         Executor::HostBinfmt { entry: Some(entry) } => {
             format!("emulated by the host's binfmt_misc entry {entry}")

@@ -13,7 +13,8 @@ use super::agent::Lent;
 use super::sandbox::Sandbox;
 use super::{arguments, output};
 use crate::arch::Arch;
-use crate::error::{RunError, SandboxError};
+use crate::binfmt::Registration;
+use crate::error::{Errno, RunError, SandboxError};
 use crate::protocol::{self, Outcome, StepRequest};
 
 impl Runner for Sandbox {
@@ -32,7 +33,8 @@ impl Runner for Sandbox {
         let (mounts, _agents) = lend_agents(root, mounts)?;
         let mut run = resolved(request, self.network);
         arguments::fit(&mut run)?;
-        let request = StepRequest { root: as_mounted(root, request), run, mounts };
+        let intercepted = names(self.intercepted_in(&request.platform));
+        let request = StepRequest { root: as_mounted(root, request), run, mounts, intercepted };
         let outcome = exchange(self, &request, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
             output.note(note);
@@ -63,12 +65,14 @@ fn exchange(
     request: &StepRequest,
     output: &dyn Output,
 ) -> Result<Outcome, SandboxError> {
-    let pipe = || {
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-            .map_err(|errno| SandboxError::Start { attempt: "a pipe".into(), source: errno.into() })
-    };
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("a pipe"));
     let ((pipe, end), (stopped, stop)) = (pipe()?, pipe()?);
-    let ends = [end, stopped];
+    let mut ends = vec![end];
+    for emulator in sandbox.intercepted_in(&request.run.platform) {
+        let copy = emulator.interpreter.try_clone().map_err(failed("an emulator"))?;
+        ends.push(copy);
+    }
+    ends.push(stopped);
     let pending = sandbox.start_task(protocol::RUN, &protocol::to_json(request)?, &ends)?;
     // The last copies must be the step's: the pipe ends with it.
     drop(ends);
@@ -76,6 +80,14 @@ fn exchange(
     let _stop = sandbox.cancel.on_cancel(move || drop(stop));
     output::pass_on(&pipe, output)?;
     protocol::from_json(&pending.receive()?)
+}
+
+fn failed<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> SandboxError {
+    move |source| SandboxError::Start { attempt: attempt.to_owned(), source: source.into() }
+}
+
+fn names(emulators: &[Registration]) -> Vec<String> {
+    emulators.iter().map(|emulator| emulator.arch.oci_name().to_owned()).collect()
 }
 
 /// Returns the request with the network chosen, and with all variables in one list.

@@ -13,10 +13,11 @@ use xbuild_model::records::Owners;
 use xbuild_model::rootfs::RootKind;
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, PendingTask};
-use xbuild_model::{Cancel, StepFailure};
+use xbuild_model::{Cancel, Platform, StepFailure};
 
 use super::launch::{Helper, Sockets};
 use super::task::Pending;
+use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::SandboxError;
 use crate::ladder::{self, Choice, Findings, Isolation, Refusal};
@@ -33,6 +34,8 @@ pub struct Options {
     pub findings: Option<Findings>,
     /// The emulators that the build needs; registered for this build only.
     pub emulators: Vec<Registration>,
+    /// The emulators that steps of their platforms get by interception of `execve`.
+    pub intercepted: Vec<Registration>,
     /// The network of steps that leave the choice open; [`Network::Default`] means the host's.
     pub network: Network,
     /// Where `newuidmap` and `newgidmap` are looked for, in the form of `PATH`.
@@ -55,6 +58,8 @@ pub struct Sandbox {
     pub(super) cancel: Cancel,
     /// Empty once the helper has them.
     emulators: Mutex<Vec<Registration>>,
+    /// The emulators by interception.
+    intercepted: Vec<Registration>,
     choice: OnceLock<Result<Choice, SandboxError>>,
     helper: OnceLock<Result<Helper, SandboxError>>,
     notes: Mutex<BTreeSet<String>>,
@@ -70,6 +75,7 @@ impl Sandbox {
             search_path: options.search_path,
             cancel: options.cancel,
             emulators: Mutex::new(options.emulators),
+            intercepted: options.intercepted,
             choice: OnceLock::new(),
             helper: OnceLock::new(),
             notes: Mutex::new(BTreeSet::new()),
@@ -107,6 +113,14 @@ impl Sandbox {
     fn take_emulators(&self) -> Vec<Registration> {
         let mut emulators = self.emulators.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *emulators)
+    }
+
+    /// Returns the emulators that steps of a platform get by interception; none if the platform needs
+    /// no interception.
+    pub(super) fn intercepted_in(&self, platform: &Platform) -> &[Registration] {
+        let arch = Arch::of(platform);
+        let is_needed = self.intercepted.iter().any(|emulator| Some(emulator.arch) == arch);
+        if is_needed { &self.intercepted } else { &[] }
     }
 
     /// Returns whether a remark of a step is new; users need to see each of them once.

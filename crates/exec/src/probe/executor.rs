@@ -17,6 +17,11 @@ pub enum Executor {
         /// The emulator.
         emulator: Emulator,
     },
+    /// By an emulator that is put in front of programs by interception of `execve`.
+    Intercepted {
+        /// The emulator.
+        emulator: Emulator,
+    },
     /// By an emulator that is registered on the host, for everybody.
     HostBinfmt {
         /// The name of the host's entry; unknown if the entries cannot be read from here.
@@ -32,6 +37,9 @@ impl fmt::Display for Executor {
             Executor::Native => f.write_str("native"),
             Executor::Compat32 => f.write_str("native, 32-bit mode"),
             Executor::PrivateBinfmt { emulator } => write!(f, "{}", emulator.path.display()),
+            Executor::Intercepted { emulator } => {
+                write!(f, "{}, by interception", emulator.path.display())
+            }
             Executor::HostBinfmt { entry: Some(entry) } => write!(f, "the host's {entry}"),
             Executor::HostBinfmt { entry: None } => f.write_str("the host's emulator"),
             Executor::Missing(gap) => write!(f, "missing: {}", gap.why),
@@ -39,10 +47,52 @@ impl fmt::Display for Executor {
     }
 }
 
-/// The ways that were found for one architecture.
+/// The way in which foreign programs get their emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Emulation {
+    /// The first that works: a private binfmt_misc, interception, the host's entry.
+    #[default]
+    Auto,
+    /// A binfmt_misc of the build's own.
+    Binfmt,
+    /// Interception of `execve`.
+    Intercept,
+    /// The host's own entries in binfmt_misc.
+    Host,
+}
+
+/// The ways that were found for one architecture. Each that does not work has its reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Ways {
-    pub(crate) best: Executor,
-    /// Whether the host's own entries would do as well.
-    pub(crate) host_entry: Option<Option<String>>,
+    /// Whether the CPU runs the programs itself.
+    pub(crate) by_cpu: bool,
+    pub(crate) private: Result<Emulator, Gap>,
+    pub(crate) intercepted: Result<Emulator, Gap>,
+    /// The name of the host's entry, if that is known.
+    pub(crate) by_host: Result<Option<String>, Gap>,
+    /// Why there is no way at all, if that is so.
+    pub(crate) gap: Gap,
+}
+
+impl Ways {
+    /// Returns the way to use.
+    pub(crate) fn best(&self, emulation: Emulation) -> Executor {
+        if self.by_cpu {
+            return Executor::Compat32;
+        }
+        let private = || self.private.clone().map(|emulator| Executor::PrivateBinfmt { emulator });
+        let intercepted =
+            || self.intercepted.clone().map(|emulator| Executor::Intercepted { emulator });
+        let by_host = || self.by_host.clone().map(|entry| Executor::HostBinfmt { entry });
+        let found = match emulation {
+            Emulation::Auto => private()
+                .or_else(|_| intercepted())
+                .or_else(|_| by_host())
+                .map_err(|_| self.gap.clone()),
+            Emulation::Binfmt => private(),
+            Emulation::Intercept => intercepted(),
+            Emulation::Host => by_host(),
+        };
+        found.unwrap_or_else(Executor::Missing)
+    }
 }

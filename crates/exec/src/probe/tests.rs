@@ -18,7 +18,7 @@ fn the_host_runs_its_own_programs_without_any_trial() {
     let host = Platform::host();
     let capabilities = Capabilities::probe(&[], OsStr::new(""));
     assert_eq!(capabilities.executor_for(&host), Executor::Native);
-    assert_eq!(capabilities.emulators_for([&host]).unwrap(), []);
+    assert_eq!(capabilities.emulators_for([&host]).unwrap(), Emulators::default());
 }
 
 #[test]
@@ -61,10 +61,30 @@ fn other_systems_and_unknown_architectures_are_missing() {
     }
 }
 
-fn machine(host: Arch, amd64_level: u32, ways: &[(Arch, Executor, bool)]) -> Capabilities {
-    let ways = ways.iter().cloned().map(|(arch, best, on_host)| {
-        (arch, Ways { best, host_entry: on_host.then(|| Some(arch.oci_name().to_owned())) })
-    });
+fn gap(why: &str) -> Gap {
+    Gap { why: why.to_owned(), how_to_get: "get it".to_owned() }
+}
+
+fn emulator(arch: Arch) -> Emulator {
+    Emulator { arch, path: PathBuf::from(format!("/usr/bin/qemu-{}", arch.qemu_name())) }
+}
+
+/// Returns the ways of an architecture: those named in `works`.
+fn ways(arch: Arch, works: &[Emulation]) -> (Arch, Ways) {
+    let has = |way: Emulation| works.contains(&way);
+    let by_emulator = |way, why| if has(way) { Ok(emulator(arch)) } else { Err(gap(why)) };
+    let by_host = || Some(arch.oci_name().to_owned());
+    let ways = Ways {
+        by_cpu: false,
+        private: by_emulator(Emulation::Binfmt, "no binfmt"),
+        intercepted: by_emulator(Emulation::Intercept, "no ptrace"),
+        by_host: if has(Emulation::Host) { Ok(by_host()) } else { Err(gap("no entry")) },
+        gap: gap("nothing"),
+    };
+    (arch, ways)
+}
+
+fn machine(host: Arch, amd64_level: u32, ways: &[(Arch, Ways)]) -> Capabilities {
     Capabilities {
         findings: Findings {
             caller: Caller::for_tests(),
@@ -72,21 +92,67 @@ fn machine(host: Arch, amd64_level: u32, ways: &[(Arch, Executor, bool)]) -> Cap
             overlay: Ok(()),
         },
         private_binfmt: Ok(()),
+        interception: Ok(()),
+        emulation: Emulation::Auto,
         host: Some(host),
         amd64_level,
-        ways: ways.collect(),
+        ways: ways.iter().cloned().collect(),
     }
 }
 
-fn private(arch: Arch) -> Executor {
-    let path = PathBuf::from(format!("/usr/bin/qemu-{}", arch.qemu_name()));
-    Executor::PrivateBinfmt { emulator: Emulator { arch, path } }
+#[test]
+fn the_first_way_that_works_is_taken_unless_one_is_demanded() {
+    use Emulation::{Auto, Binfmt, Host, Intercept};
+    let all = [Binfmt, Intercept, Host];
+    for (works, wanted, expected) in [
+        (&all[..], Auto, Binfmt),
+        (&all[1..], Auto, Intercept),
+        (&all[2..], Auto, Host),
+        (&all[..], Binfmt, Binfmt),
+        (&all[..], Intercept, Intercept),
+        (&all[..], Host, Host),
+    ] {
+        let machine = machine(Arch::Amd64, 1, &[ways(Arch::Arm64, works)]).with_emulation(wanted);
+        let found = machine.executor_for(&"linux/arm64".parse().unwrap());
+        let way = match found {
+            Executor::PrivateBinfmt { .. } => Binfmt,
+            Executor::Intercepted { .. } => Intercept,
+            Executor::HostBinfmt { .. } => Host,
+            other => panic!("{other}"),
+        };
+        assert_eq!(way, expected, "{works:?} {wanted:?}");
+    }
+    for (wanted, why) in
+        [(Auto, "nothing"), (Binfmt, "no binfmt"), (Intercept, "no ptrace"), (Host, "no entry")]
+    {
+        let machine = machine(Arch::Amd64, 1, &[ways(Arch::Arm64, &[])]).with_emulation(wanted);
+        match machine.executor_for(&"linux/arm64".parse().unwrap()) {
+            Executor::Missing(gap) => assert_eq!(gap.why, why),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn programs_are_intercepted_here() {
+    let capabilities = Capabilities::probe(&Arch::ALL, &search_path());
+    if let Err(gap) = &capabilities.interception {
+        return skip("qemu", &gap.to_string());
+    }
+    let capabilities = capabilities.with_emulation(Emulation::Intercept);
+    for arch in Arch::ALL {
+        let platform = Platform::new("linux", arch.oci_name(), None);
+        println!("{platform}: {}", capabilities.executor_for(&platform));
+        if let Executor::Missing(gap) = capabilities.executor_for(&platform) {
+            skip("qemu", &gap.to_string());
+        }
+    }
 }
 
 #[test]
 fn levels_of_amd64_depend_on_the_cpu() {
     let native = machine(Arch::Amd64, 3, &[]);
-    let emulated = machine(Arch::Arm64, 1, &[(Arch::Amd64, private(Arch::Amd64), false)]);
+    let emulated = machine(Arch::Arm64, 1, &[ways(Arch::Amd64, &[Emulation::Binfmt])]);
     for (platform, on_amd64, on_arm64) in [
         ("linux/amd64", true, true),
         ("linux/amd64/v2", true, true),
@@ -101,27 +167,33 @@ fn levels_of_amd64_depend_on_the_cpu() {
 
 #[test]
 fn all_variants_of_arm_share_an_emulator() {
-    let machine = machine(Arch::Amd64, 1, &[(Arch::Arm, private(Arch::Arm), false)]);
+    let machine = machine(Arch::Amd64, 1, &[ways(Arch::Arm, &[Emulation::Binfmt])]);
     let platforms: Vec<Platform> =
         ["linux/arm/v5", "linux/arm/v7"].iter().map(|text| text.parse().unwrap()).collect();
     let emulators = machine.emulators_for(&platforms).unwrap();
-    assert_eq!(emulators.iter().map(|e| e.arch).collect::<Vec<_>>(), [Arch::Arm]);
+    assert_eq!(emulators.registered, [emulator(Arch::Arm)]);
+    assert_eq!(emulators.intercepted, []);
 }
 
 #[test]
 fn private_and_host_entries_do_not_mix() {
-    let by_host = || Executor::HostBinfmt { entry: Some("riscv64".to_owned()) };
+    use Emulation::{Binfmt, Host, Intercept};
     let platforms: Vec<Platform> =
         ["linux/arm64", "linux/riscv64"].iter().map(|text| text.parse().unwrap()).collect();
-    for (arm64_on_host, works) in [(true, true), (false, false)] {
-        let machine = machine(
-            Arch::Amd64,
-            1,
-            &[(Arch::Arm64, private(Arch::Arm64), arm64_on_host), (Arch::Riscv64, by_host(), true)],
-        );
-        let result = machine.emulators_for(&platforms);
-        assert_eq!(result.is_ok_and(|emulators| emulators.is_empty()), works);
-        assert_eq!(machine.emulators_for(&platforms[..1]).unwrap().len(), 1);
-        assert_eq!(machine.emulators_for(&platforms[1..]).unwrap(), []);
+    let intercepted = vec![emulator(Arch::Arm64)];
+    for (arm64, expected) in [
+        (&[Binfmt, Host][..], Some(Vec::new())),
+        (&[Binfmt], None),
+        (&[Binfmt, Intercept], Some(intercepted.clone())),
+        (&[Binfmt, Intercept, Host], Some(intercepted)),
+    ] {
+        let ways = [ways(Arch::Arm64, arm64), ways(Arch::Riscv64, &[Host])];
+        let machine = machine(Arch::Amd64, 1, &ways);
+        let both = machine.emulators_for(&platforms).ok();
+        let expected =
+            expected.map(|intercepted| Emulators { registered: Vec::new(), intercepted });
+        assert_eq!(both, expected, "{arm64:?}");
+        assert_eq!(machine.emulators_for(&platforms[..1]).unwrap().registered.len(), 1);
+        assert_eq!(machine.emulators_for(&platforms[1..]).unwrap(), Emulators::default());
     }
 }

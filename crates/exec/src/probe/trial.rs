@@ -8,7 +8,10 @@
 //! 1. under the entries that are in force on the host,
 //! 2. for the 32-bit sibling of the host, under an empty private `binfmt_misc`, so that success
 //!    is the CPU's,
-//! 3. with the found emulators registered there.
+//! 3. with the found emulators registered there,
+//! 4. with the emulators put in front, where that fails.
+//!
+//! Beside that it traces a process up to its `execve`, as interception does.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -27,6 +30,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 use super::candidate::Loaded;
 use crate::arch::Arch;
 use crate::error::EmulationError;
+use crate::seccomp::{self, Filter};
+use crate::step::intercept;
 use crate::{binfmt, sys, tiny_elf};
 
 /// An architecture to be tried out, with everything that the child needs for it.
@@ -83,6 +88,8 @@ pub(super) struct Outcome {
     pub(super) registered: Option<Errno>,
     /// With the emulator.
     pub(super) emulated: Run,
+    /// With the emulator executed in its place.
+    pub(super) direct: Run,
 }
 
 /// All results. An attempt is `None` if the trial did not reach it.
@@ -94,6 +101,7 @@ pub(super) struct Seen {
     pub(super) mounts: Option<Result<(), Errno>>,
     pub(super) overlay: Option<Result<(), Errno>>,
     pub(super) private_binfmt: Option<Result<(), Errno>>,
+    pub(super) interception: Option<Result<(), Errno>>,
     /// One for each subject, in the same order.
     pub(super) outcomes: Vec<Outcome>,
 }
@@ -111,8 +119,13 @@ const PLACES: [&CStr; 4] = [c"/sys", c"/tmp", c"/mnt", c"/dev"];
 
 /// Makes the experiments. The child and its children are gone when this returns.
 pub(super) fn run(subjects: &[Subject]) -> Seen {
-    let nothing =
-        Outcome { by_host: Run::Not, by_cpu: Run::Not, registered: None, emulated: Run::Not };
+    let nothing = Outcome {
+        by_host: Run::Not,
+        by_cpu: Run::Not,
+        registered: None,
+        emulated: Run::Not,
+        direct: Run::Not,
+    };
     let mut seen = Seen {
         child: Ok(()),
         user_namespace: None,
@@ -120,6 +133,7 @@ pub(super) fn run(subjects: &[Subject]) -> Seen {
         mounts: None,
         overlay: None,
         private_binfmt: None,
+        interception: None,
         outcomes: vec![nothing; subjects.len()],
     };
     let result = run_child(subjects, &mut |report| seen.note(report));
@@ -133,12 +147,13 @@ fn run_child(subjects: &[Subject], note: &mut dyn FnMut(Report)) -> io::Result<(
         users: format!("0 {} 1", rustix::process::geteuid().as_raw()),
         groups: format!("0 {} 1", rustix::process::getegid().as_raw()),
     };
+    let filter = seccomp::only_intercepting().ok();
     let child = sys::fork_bare(|| {
         let say = |what, index, value| {
             // An error means that nobody listens any more.
             let _ = rustix::io::write(&writer, &Report { what, index, value }.to_bytes());
         };
-        experiment(subjects, &maps, &say);
+        experiment(subjects, &maps, filter.as_ref(), &say);
         0
     })?;
     drop(writer);
@@ -188,23 +203,27 @@ enum What {
     Mounts,
     Overlay,
     PrivateBinfmt,
+    Interception,
     ByHost,
     ByCpu,
     Registered,
     Emulated,
+    Direct,
 }
 
 impl What {
-    const ALL: [What; 9] = [
+    const ALL: [What; 11] = [
         What::UserNamespace,
         What::IdMap,
         What::Mounts,
         What::Overlay,
         What::PrivateBinfmt,
+        What::Interception,
         What::ByHost,
         What::ByCpu,
         What::Registered,
         What::Emulated,
+        What::Direct,
     ];
 }
 
@@ -237,12 +256,14 @@ impl Seen {
             What::Mounts => self.mounts = attempt(),
             What::Overlay => self.overlay = attempt(),
             What::PrivateBinfmt => self.private_binfmt = attempt(),
-            What::ByHost | What::ByCpu | What::Registered | What::Emulated => {
+            What::Interception => self.interception = attempt(),
+            What::ByHost | What::ByCpu | What::Registered | What::Emulated | What::Direct => {
                 let Some(outcome) = self.outcomes.get_mut(usize::from(index)) else { return };
                 match what {
                     What::ByHost => outcome.by_host = Run::of_status(value),
                     What::ByCpu => outcome.by_cpu = Run::of_status(value),
                     What::Emulated => outcome.emulated = Run::of_status(value),
+                    What::Direct => outcome.direct = Run::of_status(value),
                     _ => outcome.registered = errno(value),
                 }
             }
@@ -270,7 +291,12 @@ impl Run {
 
 // The functions below run in the child: no allocation, no lock, no panic.
 
-fn experiment(subjects: &[Subject], maps: &IdMaps, say: &dyn Fn(What, u8, i32)) {
+fn experiment(
+    subjects: &[Subject],
+    maps: &IdMaps,
+    filter: Option<&Filter>,
+    say: &dyn Fn(What, u8, i32),
+) {
     let tell = |what, result: Result<(), Errno>| {
         say(what, 0, result.err().map_or(0, Errno::raw_os_error));
         result.is_ok()
@@ -291,31 +317,44 @@ fn experiment(subjects: &[Subject], maps: &IdMaps, say: &dyn Fn(What, u8, i32)) 
     };
     tell(What::Mounts, Ok(()));
     tell(What::Overlay, overlay(root.as_fd()));
+    if let Some(filter) = filter {
+        tell(What::Interception, intercept::attempt(filter));
+    }
+    run_programs(root.as_fd(), subjects, say);
+}
+
+/// Runs the test programs in each way.
+fn run_programs(root: BorrowedFd<'_>, subjects: &[Subject], say: &dyn Fn(What, u8, i32)) {
     // At most a dozen subjects.
     let numbered = || (0u8..).zip(subjects);
     for (index, subject) in numbered() {
-        say(What::ByHost, index, run_program(root.as_fd(), subject));
+        say(What::ByHost, index, run_program(root, subject, Way::Kernel));
     }
     let instance = match binfmt::mount_private() {
-        Ok(instance) => instance,
-        Err(EmulationError::Mount { source }) => {
-            say(What::PrivateBinfmt, 0, source.raw_os_error().unwrap_or(libc::EIO));
-            return;
-        }
-        Err(_) => {
-            say(What::PrivateBinfmt, 0, libc::EBUSY);
-            return;
-        }
+        Ok(instance) => Ok(instance),
+        Err(EmulationError::Mount { source }) => Err(source.raw_os_error().unwrap_or(libc::EIO)),
+        Err(_) => Err(libc::EBUSY),
     };
-    say(What::PrivateBinfmt, 0, 0);
-    for (index, subject) in numbered() {
-        say(What::ByCpu, index, run_program(root.as_fd(), subject));
+    say(What::PrivateBinfmt, 0, instance.as_ref().err().copied().unwrap_or(0));
+    if instance.is_ok() {
+        for (index, subject) in numbered() {
+            say(What::ByCpu, index, run_program(root, subject, Way::Kernel));
+        }
     }
     for (index, subject) in numbered() {
         let Some(line) = &subject.registration else { continue };
-        match instance.write_line(line) {
-            Ok(()) => say(What::Emulated, index, run_program(root.as_fd(), subject)),
-            Err(errno) => say(What::Registered, index, errno.raw_os_error()),
+        let mut works = false;
+        match instance.as_ref().map(|instance| instance.write_line(line)) {
+            Ok(Ok(())) => {
+                let status = run_program(root, subject, Way::Kernel);
+                works = Run::of_status(status) == Run::Well;
+                say(What::Emulated, index, status);
+            }
+            Ok(Err(errno)) => say(What::Registered, index, errno.raw_os_error()),
+            Err(_) => {}
+        }
+        if !works {
+            say(What::Direct, index, run_program(root, subject, Way::Emulator));
         }
     }
 }
@@ -401,8 +440,17 @@ fn overlay(root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::mount::fsmount(context.as_fd(), flags, MountAttrFlags::empty()).map(drop)
 }
 
+/// How a test program is executed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By its path.
+    Kernel,
+    /// By its emulator.
+    Emulator,
+}
+
 /// Runs a test program with `root` as root directory; returns its wait status.
-fn run_program(root: BorrowedFd<'_>, subject: &Subject) -> i32 {
+fn run_program(root: BorrowedFd<'_>, subject: &Subject, way: Way) -> i32 {
     let started = sys::fork_bare(|| {
         let limit = |n| Rlimit { current: Some(n), maximum: Some(n) };
         let ready = die_with_parent()
@@ -412,7 +460,14 @@ fn run_program(root: BorrowedFd<'_>, subject: &Subject) -> i32 {
             .and_then(|()| rustix::process::chroot(c"."));
         REFUSED
             + match ready {
-                Ok(()) => sys::exec_bare(&subject.path, ARGUMENTS),
+                Ok(()) => match (way, &subject.emulator) {
+                    (Way::Emulator, Ok((_, emulator))) => {
+                        let [name, one, two] = ARGUMENTS;
+                        let argv = [c"qemu", c"-0", name, &subject.path, one, two];
+                        sys::exec_file_bare(emulator.as_fd(), argv)
+                    }
+                    _ => sys::exec_bare(&subject.path, ARGUMENTS),
+                },
                 Err(errno) => errno.raw_os_error(),
             }
     });

@@ -2,11 +2,12 @@
 
 use rustix::io::Errno;
 
-use super::executor::{Executor, Ways};
+use super::executor::Ways;
 use super::trial::{Outcome, Run, Seen, Subject};
 use crate::arch::Arch;
 use crate::binfmt::HostEntry;
 use crate::diagnose;
+use crate::emulator::Emulator;
 use crate::gap::Gap;
 
 pub(super) fn user_namespaces(seen: &Seen) -> Result<(), Gap> {
@@ -73,11 +74,29 @@ pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
     }
 }
 
+/// Returns whether the calls that execute programs can be intercepted.
+pub(super) fn interception(seen: &Seen) -> Result<(), Gap> {
+    user_namespaces(seen)?;
+    match seen.interception {
+        Some(Ok(())) => Ok(()),
+        Some(Err(errno)) => Err(Gap {
+            why: format!("cannot intercept execve: {errno}"),
+            how_to_get: "allow ptrace and seccomp: a system call filter of a container around \
+                         xbuild, or sysctl kernel.yama.ptrace_scope=3, forbids them"
+                .to_owned(),
+        }),
+        None => Err(Gap {
+            why: "the interception of execve is not implemented for this machine's processor"
+                .to_owned(),
+            how_to_get: HOST_REGISTRATION.to_owned(),
+        }),
+    }
+}
+
 const HOST_REGISTRATION: &str = "use a newer kernel, or have the administrator register emulators \
     with the flag F for the whole machine (packages qemu-user-static and binfmt-support)";
 
-/// Returns the ways to run programs of the subject. The best is the first that works: the CPU, an
-/// emulator of the build's own, an emulator of the host.
+/// Returns the ways to run programs of the subject.
 pub(super) fn ways(
     host: Option<Arch>,
     subject: &Subject,
@@ -93,43 +112,69 @@ pub(super) fn ways(
         Some(Ok(())) => outcome.by_cpu == Run::Well,
         _ => is_compat && runs_by_host && entry.is_none(),
     };
-    let host_entry =
-        (runs_by_host && !by_cpu).then(|| entry.map(|entry: &HostEntry| entry.name.clone()));
-    let best = if by_cpu {
-        Executor::Compat32
+    let by_host = if runs_by_host && !by_cpu {
+        Ok(entry.map(|entry: &HostEntry| entry.name.clone()))
     } else {
-        match (&subject.emulator, &host_entry) {
-            (Ok((emulator, _)), _) if outcome.emulated == Run::Well => {
-                Executor::PrivateBinfmt { emulator: emulator.clone() }
-            }
-            (_, Some(entry)) => Executor::HostBinfmt { entry: entry.clone() },
-            _ => Executor::Missing(missing(subject, outcome, seen, entry)),
-        }
+        Err(host_gap(subject.arch, seen, entry))
     };
-    Ways { best, host_entry }
+    let private = by_emulator(subject, seen, || {
+        private_binfmt(seen)?;
+        ran_well(subject, outcome.registered, outcome.emulated)
+    });
+    let intercepted = by_emulator(subject, seen, || {
+        interception(seen)?;
+        match outcome.emulated {
+            Run::Well => Ok(()),
+            _ => ran_well(subject, None, outcome.direct),
+        }
+    });
+    let gap = match (&private, &intercepted) {
+        (Err(private), Err(intercepted)) if private.why != intercepted.why => Gap {
+            why: format!("{}; {}", private.why, intercepted.why),
+            how_to_get: private.how_to_get.clone(),
+        },
+        (Err(gap), _) | (_, Err(gap)) => gap.clone(),
+        (Ok(_), Ok(_)) => host_gap(subject.arch, seen, entry),
+    };
+    Ways { by_cpu, private, intercepted, by_host, gap }
 }
 
-fn missing(subject: &Subject, outcome: &Outcome, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
+/// Returns the subject's emulator, if there is one and `check` has no objection.
+fn by_emulator(
+    subject: &Subject,
+    seen: &Seen,
+    check: impl FnOnce() -> Result<(), Gap>,
+) -> Result<Emulator, Gap> {
+    user_namespaces(seen)?;
+    let (emulator, _) = subject.emulator.as_ref().map_err(Clone::clone)?;
+    check().map(|()| emulator.clone())
+}
+
+/// Returns why the host's entries do not help.
+fn host_gap(arch: Arch, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
     if let Err(gap) = user_namespaces(seen) {
         return gap;
     }
-    let (emulator, _) = match &subject.emulator {
-        Ok(loaded) => loaded,
-        Err(gap) => return gap.clone(),
-    };
-    if let Err(mut gap) = private_binfmt(seen) {
-        if let Some(entry) = entry.filter(|entry| !entry.is_fixed()) {
-            gap.why = format!(
-                "{}; the host's entry {} lacks the flag F, so it does not work in images",
-                gap.why, entry.name
-            );
-        }
-        return gap;
+    Gap {
+        why: match entry {
+            Some(entry) if !entry.is_fixed() => format!(
+                "the host's entry {} lacks the flag F, so it does not work in images",
+                entry.name
+            ),
+            Some(entry) => format!("the host's entry {} does not work in images", entry.name),
+            None => format!("the host's binfmt_misc has no entry for {} programs", arch.oci_name()),
+        },
+        how_to_get: HOST_REGISTRATION.to_owned(),
     }
+}
+
+/// Judges a run of the test program with the subject's emulator.
+fn ran_well(subject: &Subject, registered: Option<Errno>, run: Run) -> Result<(), Gap> {
+    let Ok((emulator, _)) = &subject.emulator else { return Ok(()) };
     let path = emulator.path.display();
-    let how_to_get = "install another version of QEMU, 6.0 or newer".to_owned();
-    let why = match (outcome.registered, outcome.emulated) {
+    let why = match (registered, run) {
         (Some(errno), _) => format!("the kernel does not take {path} as an emulator: {errno}"),
+        (None, Run::Well) => return Ok(()),
         (None, Run::Refused(errno)) => format!("{path} cannot be executed: {errno}"),
         (None, Run::Badly(code)) => {
             format!("{path} does not run a test program well: exit code {code}")
@@ -137,7 +182,7 @@ fn missing(subject: &Subject, outcome: &Outcome, seen: &Seen, entry: Option<&Hos
         (None, Run::Killed(signal)) => {
             format!("{path} does not run a test program: killed by signal {signal}")
         }
-        (None, Run::Not | Run::Well) => format!("{path} could not be tried out in time"),
+        (None, Run::Not) => format!("{path} could not be tried out in time"),
     };
-    Gap { why, how_to_get }
+    Err(Gap { why, how_to_get: "install another version of QEMU, 6.0 or newer".to_owned() })
 }

@@ -5,7 +5,7 @@
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
-    SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF, sock_filter,
+    SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_TRACE, SECCOMP_RET_USER_NOTIF, sock_filter,
 };
 
 use super::policy::{CLONE_NAMESPACES, Check, PERSONALITIES, Table, Verdict};
@@ -24,6 +24,22 @@ pub(super) fn assemble(tables: &[Table]) -> Block {
     for table in tables.iter().rev() {
         let mut body = vec![load(NUMBER)];
         body.extend(search(&ranges(table)));
+        program = if_equal(table.audit_arch, body, program);
+    }
+    program.insert(0, load(ARCHITECTURE));
+    program
+}
+
+/// Returns the program that stops calls for a tracer as the tables say, and refuses nothing.
+pub(super) fn tracing_only(tables: &[Table]) -> Block {
+    let mut program = returning(SECCOMP_RET_ALLOW);
+    for table in tables {
+        let mut body = vec![load(NUMBER)];
+        let traced = table.calls.iter().filter(|call| matches!(call.1, Verdict::Trace(_)));
+        let calls = traced.fold(returning(SECCOMP_RET_ALLOW), |rest, (number, verdict)| {
+            if_equal(*number, leaf(*verdict), rest)
+        });
+        body.extend(calls);
         program = if_equal(table.audit_arch, body, program);
     }
     program.insert(0, load(ARCHITECTURE));
@@ -65,6 +81,7 @@ fn leaf(verdict: Verdict) -> Block {
         Verdict::Refuse => refuse(libc::EPERM),
         Verdict::Unknown => refuse(libc::ENOSYS),
         Verdict::Check(check) => check_block(check),
+        Verdict::Trace(call) => returning(SECCOMP_RET_TRACE | call.data()),
     }
 }
 

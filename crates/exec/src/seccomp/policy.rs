@@ -29,6 +29,8 @@ pub(super) enum Verdict {
     Unknown,
     /// Its arguments decide.
     Check(Check),
+    /// It stops for the step's tracer.
+    Trace(Traced),
 }
 
 /// A rule about arguments.
@@ -46,6 +48,34 @@ pub(super) enum Check {
     Mknod,
     /// `mknodat`, likewise: its arguments are one further to the right.
     Mknodat,
+}
+
+/// A call that stops for the step's tracer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traced {
+    /// Whether it was made in the way of the host's 32-bit sibling.
+    pub(crate) is_compat: bool,
+    /// Whether it is `execveat`, not `execve`.
+    pub(crate) is_execveat: bool,
+}
+
+impl Traced {
+    const ALL: [Self; 4] = [
+        Self { is_compat: false, is_execveat: false },
+        Self { is_compat: false, is_execveat: true },
+        Self { is_compat: true, is_execveat: false },
+        Self { is_compat: true, is_execveat: true },
+    ];
+
+    /// Returns the number that the filter tells the tracer.
+    pub(super) fn data(self) -> u32 {
+        1 + u32::from(self.is_execveat) + 2 * u32::from(self.is_compat)
+    }
+
+    /// Returns the call of a number that the filter has told.
+    pub(crate) fn of_data(data: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| u64::from(call.data()) == data)
+    }
 }
 
 /// The verdicts on the calls of one architecture.
@@ -117,6 +147,19 @@ pub(super) fn tables(host: Arch, guest: Option<Arch>) -> Option<[Table; 2]> {
             Some([native, compat])
         }
         _ => None,
+    }
+}
+
+/// Makes the calls that execute programs stop for a tracer. `tables` are those of a host and its
+/// 32-bit sibling.
+pub(super) fn trace(tables: &mut [Table; 2]) {
+    for (is_compat, table) in [false, true].into_iter().zip(tables) {
+        for (is_execveat, wanted) in [(false, "execve"), (true, "execveat")] {
+            let numbers = table.calls.iter_mut();
+            for call in numbers.filter(|call| name(table.audit_arch, call.0) == Some(wanted)) {
+                call.1 = Verdict::Trace(Traced { is_compat, is_execveat });
+            }
+        }
     }
 }
 

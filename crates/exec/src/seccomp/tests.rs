@@ -60,13 +60,65 @@ fn every_number_gets_the_verdict_of_its_table() {
                     policy::Verdict::Allow => ALLOW,
                     policy::Verdict::Refuse => REFUSED,
                     policy::Verdict::Unknown => UNKNOWN,
-                    policy::Verdict::Check(_) => continue,
+                    policy::Verdict::Check(_) | policy::Verdict::Trace(_) => continue,
                 };
                 assert_eq!(run(&program, table.audit_arch, number, [0; 6]), expected, "{number}");
             }
         }
         assert_eq!(run(&program, 0x8000_0016, 1, [0; 6]), UNKNOWN, "a foreign architecture");
     }
+}
+
+#[test]
+fn only_programs_that_are_executed_stop_for_a_tracer() {
+    use syscalls::{aarch64, arm, x86, x86_64};
+    let stopped = |program: &[sock_filter], arch: u32, number: u32| {
+        let verdict = run(program, arch, number, [0; 6]);
+        let is_trace = verdict & libc::SECCOMP_RET_ACTION_FULL == libc::SECCOMP_RET_TRACE;
+        is_trace.then(|| Traced::of_data(u64::from(verdict & libc::SECCOMP_RET_DATA)).unwrap())
+    };
+    let call = |is_compat, is_execveat| Some(Traced { is_compat, is_execveat });
+    for (host, guest, ways) in [
+        (
+            Arch::Amd64,
+            Arch::Arm64,
+            [
+                (X86_64, x86_64::Sysno::execve.id(), x86_64::Sysno::execveat.id()),
+                (I386, x86::Sysno::execve.id(), x86::Sysno::execveat.id()),
+            ],
+        ),
+        (
+            Arch::Arm64,
+            Arch::Amd64,
+            [
+                (AARCH64, aarch64::Sysno::execve.id(), aarch64::Sysno::execveat.id()),
+                (ARM, arm::Sysno::execve.id(), arm::Sysno::execveat.id()),
+            ],
+        ),
+    ] {
+        let mut tables = policy::tables(host, Some(guest)).unwrap();
+        let plain = bpf::assemble(&tables);
+        policy::trace(&mut tables);
+        let (full, only) = (bpf::assemble(&tables), bpf::tracing_only(&tables));
+        for (is_compat, (arch, execve, execveat)) in [false, true].into_iter().zip(ways) {
+            for number in 0..600_u32 {
+                let expected = match number.cast_signed() {
+                    n if n == execve => call(is_compat, false),
+                    n if n == execveat => call(is_compat, true),
+                    _ => None,
+                };
+                assert_eq!(stopped(&full, arch, number), expected, "{arch:#x} {number}");
+                assert_eq!(stopped(&only, arch, number), expected, "{arch:#x} {number}");
+                if expected.is_none() {
+                    let verdict = run(&plain, arch, number, [0; 6]);
+                    assert_eq!(run(&full, arch, number, [0; 6]), verdict);
+                    assert_eq!(run(&only, arch, number, [0; 6]), ALLOW);
+                }
+            }
+        }
+    }
+    assert_eq!(Traced::of_data(0), None);
+    assert_eq!(Traced::of_data(5), None);
 }
 
 #[test]

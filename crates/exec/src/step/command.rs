@@ -5,7 +5,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno as Refused;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::DumpableBehavior;
 use xbuild_model::Platform;
 use xbuild_model::passwd::User;
 use xbuild_model::run::RunRequest;
@@ -125,6 +126,8 @@ pub(super) struct Prepared {
     /// The pipe that is both standard output and standard error: two pipes would not tell in which
     /// order they were written to.
     pub(super) output: OwnedFd,
+    /// Brings a byte once this process is traced; `None` in a step that is not.
+    pub(super) start: Option<OwnedFd>,
 }
 
 /// Turns this process, a fresh child of pid 1, into the command. Returns only if that is not
@@ -137,7 +140,13 @@ pub(super) fn become_command(prepared: Prepared, run: &RunRequest) -> RunError {
 }
 
 fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
-    let Prepared { who, ids, filter, supervisor, output, .. } = prepared;
+    let Prepared { who, ids, filter, supervisor, output, start, .. } = prepared;
+    if let Some(start) = start {
+        let read = retry_on_intr(|| rustix::io::read(start, &mut [0; 1]));
+        if read.map_err(RunError::setup("wait for the tracer"))? == 0 {
+            return Err(RunError::Killed);
+        }
+    }
     // No terminal: a command could push input into it, which the user's shell would read.
     rustix::process::setsid().map_err(RunError::setup("setsid"))?;
     let stdio = || -> Result<(), Errno> {
@@ -165,6 +174,11 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
         }
     }
     user::become_user(&run.user, who, *ids, run.security)?;
+    if start.is_some() {
+        // The change of the user has undone it. The tracer reads the arguments of `execve`.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .map_err(RunError::setup("prctl"))?;
+    }
     sys::close_all_on_exec().map_err(RunError::setup("close descriptors"))
 }
 

@@ -4,15 +4,17 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use caps::CapsHashSet;
+use caps::{Capability, CapsHashSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
-use rustix::process::{Signal, WaitOptions, WaitStatus};
+use rustix::pipe::PipeFlags;
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Security};
 
 use super::command::{self, Prepared};
+use super::intercept::{self, Emulators};
 use super::userns::kit::Kit;
 use super::userns::{build, namespaces};
 use crate::capabilities;
@@ -50,32 +52,61 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let request = StepRequest::read(fds.first())?;
     let is_joined = matches!(&request.root, RootFs::Overlay(dirs) if dirs.joined.is_some());
     let joined = if is_joined { fds.pop() } else { None };
+    let files = fds.split_off(fds.len().min(2));
     let [_, output] = <[OwnedFd; 2]>::try_from(fds)
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
-    let filter = filter(&request)?;
+    let emulators = Emulators::new(request.emulators(files)?);
+    let filter = filter(&request, emulators.is_some())?;
     let (command, who) = build::build(&request, ids, joined, kit, events)?;
+    let (start, started) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
+    // The command's process inherits that it can be traced.
+    make_traceable(emulators.is_some())?;
     let pid = match sys::fork().map_err(RunError::setup("fork"))? {
         Fork::Parent(pid) => pid,
         Fork::Child => {
-            let prepared = Prepared { command, who, ids, filter, supervisor, output };
+            drop(started);
+            let start = emulators.map(|_| start);
+            let prepared = Prepared { command, who, ids, filter, supervisor, output, start };
             let error = command::become_command(prepared, &request.run);
             Event::Failed(error).send(events);
             sys::exit_now(127)
         }
     };
-    drop((output, supervisor));
-    renounce()?;
-    reap(pid)
+    make_traceable(false)?;
+    drop((output, supervisor, start));
+    let Some(emulators) = emulators else {
+        renounce(&[])?;
+        return reap(pid);
+    };
+    // Processes that became another user's are traced all the same.
+    renounce(&[Capability::CAP_SYS_PTRACE])?;
+    intercept::attach(pid).map_err(RunError::setup("trace the command, to intercept execve"))?;
+    rustix::io::write(&started, b"x").map_err(RunError::setup("start the command"))?;
+    let mut tell = |note: String| Event::Note(note).send(events);
+    intercept::run(pid, &emulators, &mut tell)
+        .map(exit_of)
+        .map_err(RunError::setup("trace the step"))
 }
 
-/// Returns the filter of the step's system calls; `None` for an insecure step.
-fn filter(request: &StepRequest) -> Result<Option<Filter>, RunError> {
-    match request.run.security {
-        Security::Insecure => Ok(None),
-        Security::Sandbox => seccomp::program(&request.run.platform)
-            .map(Some)
-            .map_err(|error| RunError::Filter { reason: in_words(&error) }),
-    }
+/// Returns the filter of the step's system calls; `None` for an insecure step that needs none for
+/// the interception of `execve`.
+fn filter(request: &StepRequest, intercepting: bool) -> Result<Option<Filter>, RunError> {
+    let platform = &request.run.platform;
+    let filter = match (request.run.security, intercepting) {
+        (Security::Insecure, false) => return Ok(None),
+        (Security::Insecure, true) => seccomp::only_intercepting(),
+        (Security::Sandbox, false) => seccomp::program(platform),
+        (Security::Sandbox, true) => seccomp::intercepting(platform),
+    };
+    filter.map(Some).map_err(|error| RunError::Filter { reason: in_words(&error) })
+}
+
+/// Allows or forbids that this process is traced. Otherwise only somebody with rights in the
+/// namespace that xbuild was started in could trace it.
+fn make_traceable(allowed: bool) -> Result<(), RunError> {
+    let behavior = if allowed { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
+    rustix::process::set_dumpable_behavior(behavior).map_err(RunError::setup("prctl"))
 }
 
 /// Makes the kernel kill this process together with the process that started it, and makes sure
@@ -90,18 +121,18 @@ fn end_with_reader(events: &OwnedFd) -> Result<(), RunError> {
     if polled[0].revents().contains(PollFlags::ERR) { Err(RunError::Killed) } else { Ok(()) }
 }
 
-/// Gives up every right and the way to the user's terminal.
-fn renounce() -> Result<(), RunError> {
+/// Gives up every right but these, and the way to the user's terminal.
+fn renounce(kept: &[Capability]) -> Result<(), RunError> {
     let silence = || {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stderr(&null)
     };
     silence().map_err(RunError::setup("close standard error"))?;
-    capabilities::drop_to(&CapsHashSet::new())
+    capabilities::drop_to(&kept.iter().copied().collect::<CapsHashSet>())
 }
 
 /// Waits until the command ends, and reaps the processes that it left behind meanwhile.
-fn reap(command: rustix::process::Pid) -> Result<Exit, RunError> {
+fn reap(command: Pid) -> Result<Exit, RunError> {
     loop {
         let (pid, status) = retry_on_intr(|| rustix::process::wait(WaitOptions::empty()))
             .map_err(RunError::setup("wait for the command"))?

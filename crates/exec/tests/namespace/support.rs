@@ -241,6 +241,7 @@ pub fn sandbox(isolation: Isolation) -> Sandbox {
         isolation,
         findings: None,
         emulators: Vec::new(),
+        intercepted: Vec::new(),
         network: Network::Host,
         search_path: OsString::from("/usr/bin:/bin"),
         cancel: Cancel::default(),
