@@ -79,3 +79,26 @@ fn steps_run_without_newer_system_calls() {
         assert_eq!(image.text("copied/file"), "text");
     }
 }
+
+#[test]
+fn programs_are_intercepted_without_newer_system_calls() {
+    needs!(Run, Emulator, Tool("/usr/bin/python3"));
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            r"
+            FROM busybox
+            RUN sh -c '/bin/busybox uname -m' > /machine; mkdir -p /inner/bin; \
+                cp /bin/busybox /inner/bin; chroot /inner /bin/busybox echo inner >> /machine; \
+                cp /bin/busybox /shut; chmod 644 /shut; /shut; echo $? >> /machine
+            ",
+        );
+        let layout = crate::harness::to_layout(&place.out("image"));
+        let args = ["--emulation", "intercept", "--platform", "linux/arm64", "--output", &layout];
+        // `pidfd_open` (5.3) and `pidfd_getfd` (5.6): the emulator is copied into each process.
+        let calls = [&NEWER[..], &["434", "438"]].concat();
+        build_without(&calls, &place, &args).ok();
+        let image = crate::image::read(&place.out("image")).remove(0);
+        assert_eq!(image.text("machine"), "aarch64\ninner\n126");
+    }
+}
