@@ -16,15 +16,16 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::vec;
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::FileType;
 use xbuild_layer::whiteout::{self, Role};
-use xbuild_layer::{Contents, Entry, Kind, LayerWriter, Meta, ShownPath, attributes, path};
+use xbuild_layer::{Contents, Entry, Kind, LayerWriter, ShownPath, attributes, path};
 use xbuild_model::device::{Device, DeviceKind};
 use xbuild_model::records::Records;
 
 use self::devices::{Devices, device_of};
 use crate::DiffError;
 use crate::holes::{FileContents, same_contents};
+use crate::on_disk::{attributes_of, entry, kind, same_meta};
 use crate::root::{self, Attributes, Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
@@ -189,7 +190,7 @@ impl<W: Write> Walk<'_, W> {
                 }
             }
             _ => {
-                let kind = kind(&frame.folder, &item).map_err(fault)?;
+                let kind = kind(&frame.folder, &item.name, &item.stat).map_err(fault)?;
                 self.special(path, kind, &item)
             }
         }
@@ -368,39 +369,6 @@ impl Lower {
         }
         Ok(lower)
     }
-}
-
-/// Returns whether two files have the same kind, owner, mode and time. Times are compared in whole
-/// seconds, as a layer keeps them. The modes of symbolic links are ignored.
-fn same_meta(a: &Stat, b: &Stat) -> bool {
-    let facts = |stat: &Stat| {
-        let mode = if stat.kind == FileType::Symlink { 0 } else { stat.mode };
-        (stat.kind, mode, stat.uid, stat.gid, stat.mtime.secs)
-    };
-    facts(a) == facts(b)
-}
-
-/// Returns the kind of a file that is neither a folder nor a regular file.
-fn kind(folder: &Root, item: &Item) -> io::Result<Kind> {
-    let (major, minor) = item.stat.device;
-    Ok(match item.stat.kind {
-        FileType::Symlink => Kind::Symlink { target: folder.readlink(&item.name)? },
-        FileType::CharacterDevice => Kind::CharDevice { major, minor },
-        FileType::BlockDevice => Kind::BlockDevice { major, minor },
-        FileType::Fifo => Kind::Fifo,
-        _ => return Err(io::ErrorKind::Unsupported.into()),
-    })
-}
-
-fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Entry {
-    let mode = if stat.kind == FileType::Symlink { 0o777 } else { stat.mode };
-    let meta = Meta { mode, uid: stat.uid, gid: stat.gid, mtime: stat.mtime, xattrs };
-    Entry { path, kind, meta }
-}
-
-/// Returns the attributes of a folder.
-fn attributes_of(above: &Root, path: &[u8]) -> io::Result<Attributes> {
-    root::attributes(above.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd())
 }
 
 /// Returns whether a folder hides those below it.

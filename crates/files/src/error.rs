@@ -214,6 +214,22 @@ pub enum DiffError {
         #[source]
         source: io::Error,
     },
+    /// The stamps of the last walk cannot be read, or those of this one not written.
+    #[error("cannot keep the stamps of a folder's files")]
+    Stamps {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The files of the layers below cannot be looked up.
+    #[error("cannot look up {path} in the layers below")]
+    Below {
+        /// The file.
+        path: ShownPath,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A command made a file with a name that layers use for removed files.
     #[error(
         "the command made {path}: in a layer a name that begins with .wh. removes another file, so \

@@ -5,6 +5,7 @@
 //! strings. Layers come and go as values of `xbuild_layer`.
 
 mod archive;
+pub mod changes;
 mod context;
 pub mod context_tar;
 pub mod copy;
@@ -12,11 +13,13 @@ pub mod diff;
 mod error;
 pub mod flatten;
 mod holes;
+mod on_disk;
 mod pattern;
 mod resolve;
 pub mod root;
 mod source;
 mod stamp;
+pub mod stamps;
 pub mod unpack;
 
 pub use context::{Context, Kept};
