@@ -16,6 +16,7 @@ mod damage;
 mod debian;
 mod digests;
 mod faults;
+mod folder_root;
 mod harness;
 mod hostile;
 mod image;

@@ -192,10 +192,10 @@ mod tests {
         let no_overlay = |caller| Findings { overlay: gap("overlay is off"), ..findings(caller) };
         let (auto, none) = (Isolation::AUTO, Isolation::None);
         let [range, single] = [Rung::UsernsRange, Rung::UsernsSingle].map(Isolation::rung);
-        let overlay = Isolation::Allowed { rung: None, root: Some(RootKind::Overlay) };
+        let [overlay, folder] = [RootKind::Overlay, RootKind::Folder]
+            .map(|root| Isolation::Allowed { rung: None, root: Some(root) });
         let no_range = "/etc/subuid has no range for user dev (1000)";
         let not_possible = "isolation \"userns-range\" is not possible here: ";
-        let no_overlay_words = "RUN steps need overlay mounts in user namespaces: overlay is off";
         let no_overlay_here = "isolation \"auto/overlay\" is not possible here: ";
         vec![
             (auto, findings(user()), "userns-range/overlay", "", ""),
@@ -209,8 +209,9 @@ mod tests {
             (none, findings(user()), "isolation \"none\" does not allow", "", "--isolation none"),
             (auto, locked(), "RUN steps need user namespaces: namespaces are off", "", "mend"),
             (range, locked(), "RUN steps need user namespaces: namespaces are off", "", "mend"),
-            (auto, no_overlay(user()), no_overlay_words, "", "mend overlay"),
-            (auto, no_overlay(plain()), no_overlay_words, "", "mend overlay"),
+            (auto, no_overlay(user()), "userns-range/folder", "overlay is off", "mend overlay"),
+            (auto, no_overlay(plain()), "userns-single/folder", no_range, "usermod"),
+            (folder, findings(user()), "userns-range/folder", "", ""),
             (overlay, no_overlay(user()), no_overlay_here, "overlay is off", "mend overlay"),
         ]
     }

@@ -192,11 +192,11 @@ pub trait Selection: Send {
 
 /// A writable root file system. Dropping it throws its changes away.
 pub trait Workspace: Send {
-    /// Returns the folders to mount.
+    /// Returns its folders.
     fn root(&self) -> &RootFs;
 
-    /// Makes a layer of the changed files, with the records of the command that changed them. The
-    /// layer is unpacked in any case.
+    /// Makes a layer of the changed files, with the records of the command that changed them. A
+    /// command on top of it finds its files unpacked in any case.
     fn commit(self: Box<Self>, records: Records, purpose: Purpose) -> Result<DiffId, StepFailure>;
 }
 

@@ -8,14 +8,19 @@
 //! | known: an image was resolved that has it | pushing it beside that image |
 //! | indexed: its [`xbuild_layer::LayerIndex`] is in the store | COPY, ADD, WORKDIR on top of it |
 //! | stored: its blob is in the store | copying from it, exporting it |
-//! | unpacked: its folder is in the store | RUN on top of it |
+//! | unpacked: its folder is in the store | RUN on top of it, on an overlay mount |
 //!
 //! A layer that is pulled becomes indexed, stored and, where it is needed, unpacked in one pass
 //! over its bytes.
 
 mod cache_mount;
+mod carried;
+mod changed;
 mod encoded;
+mod fill;
 mod folders;
+mod held;
+mod in_folder;
 mod joined;
 mod layers;
 mod mount_files;
@@ -24,6 +29,7 @@ mod options;
 mod owners;
 mod packer;
 mod recalled;
+mod root_folder;
 mod scratch;
 mod selection;
 mod shared;
@@ -39,6 +45,7 @@ use std::sync::{Arc, Mutex};
 use xbuild_files::copy::LayerSource;
 use xbuild_layer::{Encoding, LayerReader, Tree};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
+use xbuild_model::rootfs::RootKind;
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, MountFiles, Namespace, Selection, Snapshots, Workspace,
 };
@@ -66,7 +73,7 @@ impl Engine {
     ) -> Self {
         let known = Mutex::default();
         let busy = KeyedLocks::default();
-        let parts = joined::Parts::default();
+        let (parts, folders) = (joined::Parts::default(), carried::Folders::default());
         let packer = Packer::new(Arc::clone(&store));
         let sweeper = remove::sweeper(Arc::clone(&namespace));
         Self(Arc::new(Shared {
@@ -79,13 +86,15 @@ impl Engine {
             known,
             busy,
             parts,
+            folders,
         }))
     }
 
-    /// Waits until all new layers are in the store.
+    /// Waits until all new layers are in the store. No more steps run, so their folders end.
     ///
     /// **Errors** — the first failure.
     pub fn settle(&self) -> Result<(), StepFailure> {
+        self.0.folders.clear(&self.0.sweeper);
         Ok(self.0.packer.wait_for_all()?)
     }
 
@@ -181,7 +190,10 @@ impl Snapshots for Engine {
     }
 
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
-        Ok(Box::new(workspace::Writable::prepare(&self.0, parent)?))
+        Ok(match self.0.namespace.root_kind()? {
+            RootKind::Overlay => Box::new(workspace::Writable::prepare(&self.0, parent)?),
+            RootKind::Folder => Box::new(in_folder::InFolder::prepare(&self.0, parent)?),
+        })
     }
 
     fn mount_files(

@@ -3,10 +3,13 @@
 //! It implements [`xbuild_model::seam::Snapshots`] with the store, layers as bytes (`xbuild_layer`)
 //! and files (`xbuild_files`).
 
+mod below;
 pub mod engine;
 mod error;
+pub mod folder_tasks;
 pub mod remove;
 mod sink;
+mod task_input;
 pub mod tasks;
 
 pub use engine::{Engine, EngineOptions};

@@ -20,6 +20,8 @@ use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::Joined;
 
 use crate::TaskError;
+use crate::folder_tasks::{self, CHANGES, CLEAR, STAMP};
+use crate::task_input::{BUFFER, folder, open, pipe};
 
 /// Unpacks a layer, read from the pipe, into an empty folder. Request: [`UnpackRequest`].
 pub const UNPACK: &str = "snapshot.unpack";
@@ -30,20 +32,20 @@ pub const DIFF: &str = "snapshot.diff";
 /// Removes folder trees. Request: [`RemoveRequest`].
 pub const REMOVE: &str = "snapshot.remove";
 
-/// Bytes buffered between a pipe and the tar reader or writer: the size of a pipe.
-const BUFFER: usize = 64 << 10;
-
 /// A task: takes a request and the descriptors that came with it, and returns the answer, or the
 /// error with its causes as text.
 pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure>;
 
 /// Returns all tasks of this crate by name, for the helper of the namespace.
-pub fn all() -> [(&'static str, TaskFn); 4] {
+pub fn all() -> [(&'static str, TaskFn); 7] {
     [
         (UNPACK, |request, fds| answer(unpack_task(request, fds))),
         (DRESS, |request, fds| answer(dress_task(request, fds))),
         (DIFF, |request, fds| answer(diff_task(request, fds))),
         (REMOVE, |request, fds| answer(remove_task(request, fds))),
+        (CLEAR, |request, fds| answer(folder_tasks::clear_task(request, fds))),
+        (STAMP, |request, fds| answer(folder_tasks::stamp_task(request, fds))),
+        (CHANGES, |request, fds| answer(folder_tasks::changes_task(request, fds))),
     ]
 }
 
@@ -166,19 +168,6 @@ pub(crate) fn remove_path(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-fn open(path: &Path) -> Result<Root, TaskError> {
-    Root::open(path).map_err(folder("open", path))
-}
-
-fn pipe(fds: Vec<OwnedFd>) -> Result<OwnedFd, TaskError> {
-    fds.into_iter().next().ok_or(TaskError::NoPipe)
-}
-
-fn folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TaskError {
-    let path = path.to_owned();
-    move |source| TaskError::Folder { action, path, source }
 }
 
 /// Turns an error and its causes into text, which is the only form that crosses processes.

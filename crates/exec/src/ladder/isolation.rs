@@ -112,7 +112,7 @@ mod tests {
         for (isolation, name) in all.iter().zip(&names) {
             assert_eq!(name.parse(), Ok(*isolation));
         }
-        for known in ["auto", "none", "userns-range", "userns-single/overlay", "auto/overlay"] {
+        for known in ["auto", "none", "userns-range", "userns-single/overlay", "auto/folder"] {
             assert!(names.iter().any(|name| name == known), "{known}: {names:?}");
         }
         assert_eq!(names[0], "auto");

@@ -31,7 +31,7 @@ impl Rung {
     /// Returns the kinds of root file systems that the rung can enter, the best first.
     pub fn roots(self) -> &'static [RootKind] {
         match self {
-            Self::UsernsRange | Self::UsernsSingle => &[RootKind::Overlay],
+            Self::UsernsRange | Self::UsernsSingle => &[RootKind::Overlay, RootKind::Folder],
         }
     }
 }

@@ -211,19 +211,8 @@ impl Shared {
         let request = UnpackRequest { folder: scratch.content(), owners };
         let (read, write) = pipe()?;
         let task = self.start(UNPACK, &request, vec![read])?;
-        let result = run(Box::new(BufWriter::with_capacity(PIPE / 4, File::from(write))));
-        let answer = task.wait();
-        match (result, answer) {
-            (Ok(result), Ok(_)) => Ok((result, scratch)),
-            // The task ended and broke the pipe, so its error comes first, unless this process had no
-            // room for its own copy of the bytes.
-            (Err(error), Err(failure)) if !is_write(&error) || machine_fault(&error).is_some() => {
-                drop(failure);
-                Err(error)
-            }
-            (_, Err(failure)) => Err(failure.into()),
-            (Err(error), Ok(_)) => Err(error),
-        }
+        let pipe = BufWriter::with_capacity(PIPE / 4, File::from(write));
+        Ok((feed(task, || run(Box::new(pipe)))?, scratch))
     }
 
     /// Gives folders below `folder` their metadata.
@@ -248,6 +237,24 @@ impl Shared {
             StepFailure::new(FailureKind::Internal, TaskError::Request { source })
         })?;
         Ok(self.namespace.start(name, request, fds)?)
+    }
+}
+
+/// Feeds a task with `run` and waits for it.
+pub(super) fn feed<T>(
+    task: Box<dyn PendingTask>,
+    run: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    match (run(), task.wait()) {
+        (Ok(result), Ok(_)) => Ok(result),
+        // The task ended and broke the pipe, so its error comes first, unless this process had no
+        // room for its own copy of the bytes.
+        (Err(error), Err(failure)) if !is_write(&error) || machine_fault(&error).is_some() => {
+            drop(failure);
+            Err(error)
+        }
+        (_, Err(failure)) => Err(failure.into()),
+        (Err(error), Ok(_)) => Err(error),
     }
 }
 

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use xbuild_model::Chain;
+use xbuild_model::rootfs::RootKind;
 use xbuild_model::run::ReadySource;
 use xbuild_model::seam::MountFiles;
 
+use super::carried::Folder;
+use super::fill;
+use super::held::Held;
 use super::shared::Shared;
 use crate::EngineError;
 
@@ -16,7 +20,18 @@ pub(super) fn hold(
     chain: &Chain,
     writable: bool,
 ) -> Result<Box<dyn MountFiles>, EngineError> {
-    Ok(Box::new(Stack { lowers: shared.lowers(chain)?.folders, writable }))
+    if shared.namespace.root_kind()? == RootKind::Overlay {
+        return Ok(Box::new(Stack { lowers: shared.lowers(chain)?.folders, writable }));
+    }
+    if writable {
+        return Ok(Box::new(Copy(fill::make(shared, chain)?)));
+    }
+    let folder = match shared.folders.share(chain) {
+        Some(folder) => folder,
+        // A folder of a part of the stack is more useful to the stage that it belongs to.
+        None => fill::make(shared, chain)?.share(),
+    };
+    Ok(Box::new(Whole(folder)))
 }
 
 /// The folders of unpacked layers, which stay in the store.
@@ -30,5 +45,23 @@ impl MountFiles for Stack {
     fn source(&self, path: &str) -> ReadySource {
         let (lowers, writable) = (self.lowers.clone(), self.writable);
         ReadySource::Layers { lowers, path: path.to_owned(), writable }
+    }
+}
+
+/// A folder with all files, which others read, too.
+struct Whole(Arc<Folder>);
+
+impl MountFiles for Whole {
+    fn source(&self, path: &str) -> ReadySource {
+        ReadySource::Tree { folder: self.0.files(), path: path.to_owned(), writable: false }
+    }
+}
+
+/// A folder with all files that is thrown away.
+struct Copy(Held);
+
+impl MountFiles for Copy {
+    fn source(&self, path: &str) -> ReadySource {
+        ReadySource::Tree { folder: self.0.get().files(), path: path.to_owned(), writable: true }
     }
 }

@@ -12,6 +12,7 @@ use xbuild_files::{Context, CopyError, Root};
 use xbuild_layer::{Change, IndexedWriter, Kind, LayerError, LayerIndex, LayerReader, Segment};
 use xbuild_model::file_op::{CopyOrigin, FileOp, RemoteFiles};
 use xbuild_model::passwd::MAX_SIZE;
+use xbuild_model::rootfs::RootKind;
 use xbuild_model::seam::{Purpose, Selection};
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure};
 
@@ -250,7 +251,8 @@ impl Selection for Chosen {
     fn commit(self: Box<Self>, purpose: Purpose) -> Result<DiffId, StepFailure> {
         let _span = new_layer::span("copy").entered();
         let shared = &self.shared;
-        if !purpose.folder {
+        // Without overlay mounts, layers have no folders of their own.
+        if !purpose.folder || shared.namespace.root_kind()? != RootKind::Overlay {
             return Ok(shared.end_layer(purpose, self.write(purpose, None)?)?);
         }
         let (made, scratch) = shared.unpack(|tee| self.write(purpose, Some(tee)))?;

@@ -9,6 +9,7 @@ use xbuild_model::seam::{Blobs, Namespace};
 use xbuild_model::{DiffId, Digest, ImageLayer};
 use xbuild_store::{Background, Store, TempFolder};
 
+use super::carried::Folders;
 use super::joined::Parts;
 use super::options::EngineOptions;
 use super::packer::Packer;
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     /// A layer is locked while it is read or unpacked. Others that need it wait for the result.
     pub(super) busy: KeyedLocks<DiffId>,
     pub(super) parts: Parts,
+    pub(super) folders: Folders,
 }
 
 /// The facts that this process has found out.
@@ -46,6 +48,12 @@ pub(super) struct Known {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.folders.clear(&self.sweeper);
     }
 }
 

@@ -29,6 +29,7 @@ fn overlay(workspace: &dyn Workspace) -> &Overlay {
 /// Does the tasks in this process. An ordinary user has a single id.
 struct Here {
     single: bool,
+    kind: RootKind,
 }
 
 struct Task(std::thread::JoinHandle<Result<Vec<u8>, TaskFailure>>);
@@ -57,7 +58,7 @@ impl Namespace for Here {
     }
 
     fn root_kind(&self) -> Result<RootKind, StepFailure> {
-        Ok(RootKind::Overlay)
+        Ok(self.kind)
     }
 
     fn join(&self, _: &[PathBuf], _: &Path) -> Result<(), StepFailure> {
@@ -108,11 +109,21 @@ pub(super) fn setup_in(context: Arc<Context>) -> Setup {
     setup_of(true, EngineOptions { contexts, ..EngineOptions::default() })
 }
 
+/// Makes an engine for machines without overlay mounts.
+pub(super) fn setup_on_folders() -> Setup {
+    let single = !rustix::process::geteuid().is_root();
+    setup_for(Here { single, kind: RootKind::Folder }, EngineOptions::default())
+}
+
 fn setup_of(single: bool, options: EngineOptions) -> Setup {
+    setup_for(Here { single, kind: RootKind::Overlay }, options)
+}
+
+fn setup_for(namespace: Here, options: EngineOptions) -> Setup {
     let temp = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(&temp.path().join("store")).unwrap());
     let origin = Arc::new(Origin::default());
-    let engine = Engine::new(store, origin.clone(), Arc::new(Here { single }), options);
+    let engine = Engine::new(store, origin.clone(), Arc::new(namespace), options);
     Setup { engine, origin, _temp: temp }
 }
 

@@ -1,28 +1,19 @@
 //! A writable root file system on top of a stack of layers, and the layer made from it.
 
-use std::fs::{File, Permissions};
-use std::io::{self, BufReader, Read as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use xbuild_layer::{LayerError, LayerWriter, Meta, Tree};
-use xbuild_model::records::{Owners, Records};
+use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
 use xbuild_model::{Chain, DiffId, StepFailure};
 
-use super::folders::{Lowers, pipe};
+use super::folders::Lowers;
 use super::joined::Part;
-use super::new_layer;
-use super::owners;
 use super::scratch::Scratch;
 use super::shared::Shared;
+use super::{changed, root_folder};
+use crate::EngineError;
 use crate::tasks::{DIFF, DiffRequest};
-use crate::{EngineError, LayerSink};
-
-/// Bytes taken from the pipe at a time.
-const BUFFER: usize = 256 << 10;
 
 /// A writable root file system. Its upper folder becomes the folder of the new layer and is never
 /// copied.
@@ -45,22 +36,7 @@ impl Writable {
         let Lowers { folders: lowers, root } = shared.lowers(parent)?;
         let scratch = Scratch::new(shared, "workspace")?;
         let (upper, work) = (scratch.content(), scratch.beside("work")?);
-        let meta = Meta { xattrs: Vec::new(), ..root };
-        let root_mode = meta.mode;
-        // Id 0 of the namespace is this process's own id. If there is only one id, it is that one.
-        let recorded = shared.namespace.owners()? == Owners::Recorded;
-        let is_own = recorded || (meta.uid, meta.gid) == (0, 0);
-        let root_owner = (!is_own).then_some((meta.uid, meta.gid));
-        if is_own {
-            let set = || -> io::Result<()> {
-                std::fs::set_permissions(&upper, Permissions::from_mode(meta.mode))?;
-                xbuild_files::Root::open(&upper)?.set_mtime(b"", meta.mtime)
-            };
-            set()
-                .map_err(|source| EngineError::Io { action: "set up the upper folder", source })?;
-        } else {
-            shared.dress(&upper, vec![(Vec::new(), meta)])?;
-        }
+        let (root_mode, root_owner) = root_folder::dress(shared, &upper, root)?;
         let part = shared.parts.of(&lowers, &*shared.namespace, &shared.store);
         let joined = part.as_ref().map(|part| part.joined());
         let dirs = Overlay { lowers, joined, upper, work };
@@ -70,7 +46,6 @@ impl Writable {
     }
 
     fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
-        let _span = new_layer::span("diff").entered();
         let shared = &self.shared;
         let dirs = &self.dirs;
         let request = DiffRequest {
@@ -82,50 +57,12 @@ impl Writable {
             skip: Vec::new(),
             records,
         };
-        let below = match shared.namespace.owners()? {
-            Owners::Real => None,
-            Owners::Recorded => Some(shared.tree(&self.parent)?),
-        };
-        let (read, write) = pipe()?;
-        let mut sink = shared.begin_layer(purpose, None)?;
-        let task = shared.start(DIFF, &request, vec![write])?;
-        let copied = copy(read, &mut sink, below.as_ref());
-        // A layer that was cut short must never be finished, so the result of the task decides.
-        match (copied, task.wait()) {
-            (Ok(()), Ok(_)) => {}
-            // The task stopped because nobody read on.
-            (Err(error @ LayerError::Write { .. }), _) | (Err(error), Ok(_)) => {
-                return Err(error.into());
-            }
-            (_, Err(failure)) => return Err(failure.into()),
-        }
-        let layer = shared.end_layer(purpose, sink.finish()?)?;
+        let (layer, _) = changed::layer(shared, &self.parent, purpose, |pipe| {
+            shared.start(DIFF, &request, vec![pipe])
+        })?;
         // overlayfs copies folders up with the metadata of the layers below.
         shared.publish_new(&self.scratch, &self.parent, &layer, true)?;
         Ok(layer)
-    }
-}
-
-/// Copies the layer from the task to the sink. Where owners are recorded, files get the owners that
-/// they have `below`.
-fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>, below: Option<&Tree>) -> Result<(), LayerError> {
-    let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
-    if let Some(tree) = below {
-        let mut out = LayerWriter::new(sink);
-        owners::restore(&mut pipe, tree, &mut out)?;
-        out.finish()?;
-        return Ok(());
-    }
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let count = match pipe.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(LayerError::Read { source }),
-        };
-        io::Write::write_all(sink, &buffer[..count])
-            .map_err(|source| LayerError::Write { source })?;
     }
 }
 

@@ -1,0 +1,124 @@
+//! Tasks for folders that have all files of a stack of layers: see `engine::carried`.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use xbuild_files::changes::{ChangeOptions, changes, stamp};
+use xbuild_files::stamps::{StampReader, StampWriter};
+use xbuild_layer::{LayerWriter, Mtime};
+use xbuild_model::records::Records;
+
+use crate::TaskError;
+use crate::below::Asker;
+use crate::task_input::{BUFFER, folder, open};
+
+/// Removes files below a folder. Request: [`ClearRequest`].
+pub const CLEAR: &str = "snapshot.clear";
+/// Writes the stamps of a folder. Request: [`StampRequest`], answer: how far the clock got.
+pub const STAMP: &str = "snapshot.stamp";
+/// Writes the changes of a folder since its stamps to the first pipe, as a layer, and asks for files
+/// of the layers below through the second one; answers come through the third one. Request:
+/// [`ChangesRequest`], answer: how far the clock got.
+pub const CHANGES: &str = "snapshot.changes";
+
+/// See [`CLEAR`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearRequest {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Paths below it. Files that are not there, or that lie behind a link, are no error.
+    pub paths: Vec<Vec<u8>>,
+}
+
+/// See [`STAMP`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StampRequest {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The file that gets the stamps, outside of the folder and on its file system.
+    pub stamps: PathBuf,
+}
+
+/// See [`CHANGES`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesRequest {
+    /// The folder and the file that gets its stamps of now.
+    pub now: StampRequest,
+    /// The file with the stamps before the command.
+    pub before: PathBuf,
+    /// How far the clock got before the command.
+    pub settled: Mtime,
+    /// The mode that the folder had before the command.
+    pub root_mode: u32,
+    /// Its owner before the command; `None` for the owner of this process.
+    pub root_owner: Option<(u32, u32)>,
+    /// The records of the command.
+    pub records: Records,
+}
+
+/// Does [`CLEAR`].
+pub fn clear_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: ClearRequest = serde_json::from_slice(request)?;
+    let root = open(&request.folder)?;
+    for path in &request.paths {
+        let removed = match root.remove_tree(path) {
+            Err(error) if is_absent(&error) => Ok(()),
+            removed => removed,
+        };
+        removed.map_err(folder("remove files in", &request.folder))?;
+    }
+    Ok(Vec::new())
+}
+
+/// Returns whether an error says that a path names no file. Links lead nowhere: the files of a stack
+/// of layers are at their paths, not behind links.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+}
+
+/// Does [`STAMP`].
+pub fn stamp_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: StampRequest = serde_json::from_slice(request)?;
+    let root = open(&request.folder)?;
+    let (writer, clock) = stamp_file(&request.stamps)?;
+    Ok(serde_json::to_vec(&stamp(&root, writer, &clock)?)?)
+}
+
+/// Does [`CHANGES`].
+pub fn changes_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: ChangesRequest = serde_json::from_slice(request)?;
+    let [layer, questions, answers] =
+        <[OwnedFd; 3]>::try_from(fds).map_err(|_| TaskError::NoPipe)?;
+    let root = open(&request.now.folder)?;
+    let before = File::open(&request.before)
+        .and_then(|file| StampReader::new(BufReader::with_capacity(BUFFER, file)))
+        .map_err(folder("read", &request.before))?;
+    let (stamps, clock) = stamp_file(&request.now.stamps)?;
+    let mut writer = LayerWriter::new(BufWriter::with_capacity(BUFFER, File::from(layer)));
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = request.root_owner.unwrap_or(own);
+    let options = ChangeOptions {
+        root: (request.root_mode, uid, gid),
+        devices: &request.records.devices,
+        settled: request.settled,
+    };
+    let mut below = Asker::new(questions, answers);
+    let settled = changes(&root, before, &mut writer, stamps, &clock, (&mut below, &options))?;
+    let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;
+    pipe.flush().map_err(folder("finish with", &request.now.folder))?;
+    Ok(serde_json::to_vec(&settled)?)
+}
+
+/// Makes the file for stamps. Its own times are the clock.
+fn stamp_file(path: &Path) -> Result<(StampWriter<BufWriter<File>>, File), TaskError> {
+    let make = || -> io::Result<(File, File)> {
+        let file = File::create(path)?;
+        Ok((file.try_clone()?, file))
+    };
+    let (file, clock) = make().map_err(folder("make", path))?;
+    Ok((StampWriter::new(BufWriter::with_capacity(BUFFER, file)), clock))
+}

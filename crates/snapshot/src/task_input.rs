@@ -1,0 +1,28 @@
+//! Folders and pipes of a task's request.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use xbuild_files::Root;
+
+use crate::TaskError;
+
+/// Bytes buffered between a pipe and the tar reader or writer: the size of a pipe.
+pub(crate) const BUFFER: usize = 64 << 10;
+
+/// Opens a folder by its trusted path.
+pub(crate) fn open(path: &Path) -> Result<Root, TaskError> {
+    Root::open(path).map_err(folder("open", path))
+}
+
+/// Returns the only pipe.
+pub(crate) fn pipe(fds: Vec<OwnedFd>) -> Result<OwnedFd, TaskError> {
+    fds.into_iter().next().ok_or(TaskError::NoPipe)
+}
+
+/// Returns the error of an action on a folder or file.
+pub(crate) fn folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TaskError {
+    let path = path.to_owned();
+    move |source| TaskError::Folder { action, path, source }
+}

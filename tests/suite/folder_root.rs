@@ -1,0 +1,119 @@
+//! Steps on a folder root: their layers are those of an overlay mount, and nothing is left.
+
+use crate::harness::{Place, User, host_state, needs};
+use crate::image::Image;
+
+/// Gives all files that a step has changed the same time, so that layers can be compared.
+const SET_TIMES: &str = "find / -path /proc -prune -o -path /sys -prune -o -path /dev -prune \
+    -o -mtime -1 -exec touch -h -c -d '2020-01-01 00:00:00' {} +";
+
+/// The time of folders that COPY makes.
+const EPOCH: &str = "SOURCE_DATE_EPOCH=1600000000";
+
+/// Builds with a root file system and returns the image.
+#[track_caller]
+fn build(place: &Place, user: User, root: &str) -> Image {
+    let rung = if user == User::Single { "userns-single" } else { "userns-range" };
+    let isolation = format!("{rung}/{root}");
+    let before = host_state();
+    let image = place.image(&["--no-cache", "--isolation", &isolation, "--build-arg", EPOCH]);
+    assert_eq!(host_state(), before);
+    assert_eq!(std::fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
+    image
+}
+
+/// Fails the test unless the Dockerfile gives the same layers on both roots, for all users. In it,
+/// TIMES is a command that gives changed files the same time.
+#[track_caller]
+fn gives_the_same(dockerfile: &str, files: &[(&str, &str)]) {
+    for user in User::all() {
+        let place = Place::new(user);
+        for (name, text) in files {
+            place.write(name, text);
+        }
+        place.dockerfile(&dockerfile.replace("TIMES", SET_TIMES));
+        let (overlay, folder) = (build(&place, user, "overlay"), build(&place, user, "folder"));
+        assert_eq!(overlay.layers.len(), folder.layers.len());
+        for number in 0..isize::try_from(overlay.layers.len()).unwrap() {
+            assert_eq!(overlay.lines(number), folder.lines(number), "layer {number}, {user:?}");
+        }
+        assert_eq!(overlay.config["rootfs"], folder.config["rootfs"], "{user:?}");
+    }
+}
+
+#[test]
+fn changes_give_the_same_layers() {
+    needs!(Run);
+    gives_the_same(
+        r"
+        FROM busybox
+        RUN mkdir -p /d/sub /e /mnt/empty && echo one > /d/file && ln /d/file /d/twin && echo x > /d/sub/x \
+         && echo y > /e/y && ln -s y /e/l && mkfifo /d/p && echo gone > /d/gone \
+         && mknod /d/null c 1 3 && chmod 4711 /d/sub/x; TIMES
+        RUN rm /d/gone && rm -r /e && mkdir /e && echo z > /e/z && mv /d/sub /d/moved \
+         && chmod 600 /d/null && ln -sf file /d/l; TIMES
+        RUN chmod 644 /bin/busybox; chmod 755 /bin/busybox; cp -p /d/moved/x /t && cp -p /t /d/moved/x; rm /t; TIMES
+        RUN true
+        RUN rm -r /d/moved && echo file > /d/moved && rm /e/z && rmdir /e && ln -s d /e; TIMES
+        RUN test ! -e /e/z && test -p /e/p && test -f /e/moved && chmod 700 / && rm /d/null; TIMES
+        ",
+        &[],
+    );
+}
+
+#[test]
+fn layers_of_copy_are_applied_between_steps() {
+    needs!(Run);
+    gives_the_same(
+        r"
+        FROM busybox AS base
+        RUN mkdir -p /d/sub /f/inner && echo old > /d/sub/x && ln -s /etc /link && echo f > /kind; TIMES
+        COPY --chmod=640 a /d/sub/x
+        COPY a b /f/
+        COPY tree /kind2
+        RUN cat /d/sub/x /f/b > /sum && test -d /f/inner; TIMES
+        FROM base AS branch
+        RUN rm -r /f; TIMES
+        COPY b /f/
+        RUN ls /f > /list && echo 2 >> /sum; TIMES
+        FROM base
+        RUN echo 3 >> /sum; TIMES
+        COPY --from=branch /list /sum /got/
+        RUN cat /got/list > /all && test -f /f/a; TIMES
+        ",
+        &[("a", "a"), ("b", "b"), ("tree/one/file", "1")],
+    );
+}
+
+#[test]
+fn files_of_stages_can_be_mounted() {
+    needs!(Run);
+    gives_the_same(
+        r"
+        FROM busybox AS tool
+        RUN mkdir /t && echo tool > /t/file && ln -s /t/file /t/link; TIMES
+        FROM busybox
+        RUN --mount=type=bind,from=tool,target=/mnt/t --mount=type=bind,from=tool,source=/t,target=/rw,rw \
+            --mount=type=tmpfs,target=/scratch --mount=type=cache,target=/var/cache/x \
+            ! touch /mnt/t/t/no 2> /dev/null && cat /mnt/t/t/file > /copy && echo more > /rw/file \
+         && echo x > /scratch/x && echo y > /var/cache/x/y; TIMES
+        RUN --mount=type=bind,from=tool,source=/t/link,target=/one cat /one >> /copy; TIMES
+        ",
+        &[],
+    );
+}
+
+#[test]
+fn a_failed_step_leaves_nothing() {
+    needs!(Run);
+    for user in User::all() {
+        let place = Place::new(user);
+        let isolation = if user == User::Single { "userns-single/folder" } else { "auto/folder" };
+        place.dockerfile("FROM busybox\nRUN echo a > /a\nRUN echo b > /a; exit 3\n");
+        place.build(&["--isolation", isolation]).fails(3, &["exit code 3"]);
+        assert_eq!(std::fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
+        place.dockerfile("FROM busybox\nRUN echo a > /a\nRUN test $(cat /a) = a\n");
+        // The layers of a folder root serve overlay mounts.
+        place.build(&[]).ok();
+    }
+}
