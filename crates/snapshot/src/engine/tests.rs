@@ -241,22 +241,24 @@ fn blobs_that_are_not_what_was_announced_are_refused() {
         (b"no gzip at all".to_vec(), &good.descriptor, &good.diff_id, "expected sha256:"),
         (other_bytes.clone(), &other.descriptor, &good.diff_id, "should hold layer"),
     ];
-    for (number, (bytes, descriptor, diff_id, expected)) in cases.into_iter().enumerate() {
+    // Whoever gives a layout gives its layers; those of a registry are nobody's here.
+    let registry = BlobSource::Registry { registry: "r.example".into(), repository: "a".into() };
+    let sources = [(good.source.clone(), FailureKind::User), (registry, FailureKind::Remote)];
+    let cases = cases.iter().flat_map(|case| sources.iter().map(move |source| (case, source)));
+    for (number, (case, (source, kind))) in cases.enumerate() {
+        let (bytes, descriptor, diff_id, expected) = case;
         let fresh = self::setup();
-        fresh.origin.blobs.lock().unwrap().insert(descriptor.digest.clone(), bytes);
-        let (diff_id, descriptor) = (diff_id.clone(), descriptor.clone());
-        fresh.engine.add_image(&[ImageLayer {
-            diff_id: diff_id.clone(),
-            descriptor,
-            ..good.clone()
-        }]);
+        fresh.origin.blobs.lock().unwrap().insert(descriptor.digest.clone(), bytes.clone());
+        let (diff_id, descriptor) = ((*diff_id).clone(), (*descriptor).clone());
+        let source = source.clone();
+        fresh.engine.add_image(&[ImageLayer { diff_id: diff_id.clone(), descriptor, source }]);
         let chain = Chain(vec![diff_id.clone()]);
         for failure in [
             fresh.engine.tree(&chain).map(drop).unwrap_err(),
             fresh.engine.prepare(&chain).map(drop).unwrap_err(),
         ] {
             assert!(message(&failure).contains(expected), "{number}: {}", message(&failure));
-            assert_eq!(failure.kind(), FailureKind::Remote, "{number}");
+            assert_eq!(failure.kind(), *kind, "{number}");
         }
         assert!(matches!(fresh.engine.blob(&diff_id).unwrap(), LayerBlob::Remote(_)));
         assert_eq!(fresh.engine.0.store.index(&diff_id).unwrap(), None);
