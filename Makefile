@@ -49,8 +49,8 @@ record-digests: release ## records the digests of the demo and of the conformanc
 	XBUILD_RECORD=1 $(CARGO) test --package xbuild --test suite -- demo
 	.ci/conformance target/release/xbuild --record
 
-fixtures: ## base images and emulators, made once, without root
-	@fixtures/base-images busybox >/dev/null && fixtures/base-images emulators >/dev/null
+fixtures: ## base images, emulators and the tests' tools, made once, without root
+	@for part in busybox emulators tools; do fixtures/base-images $$part >/dev/null || exit 1; done
 
 install-tools: ## the tools that the tests need beside Rust, from Debian's or Ubuntu's packages (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)

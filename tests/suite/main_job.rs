@@ -185,7 +185,7 @@ fn one_platform_is_a_plain_manifest() {
 
 #[test]
 fn bases_in_the_media_types_of_docker_are_bases() {
-    needs!(Registry, Tool("skopeo"));
+    needs!(Registry, Tool("skopeo"), Tool("umoci"));
     let registry = Registry::start();
     let base = registry.push_busybox("base/busybox", &["--format", "v2s2"]);
     let index: Value = serde_json::from_slice(&raw(&format!("docker://{base}"))).unwrap();

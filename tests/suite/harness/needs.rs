@@ -6,8 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use super::place::cached;
-use super::tools::{in_path, quiet, tool};
+use super::tools::{cached, in_path, quiet, tool};
 use super::user::User;
 
 /// Ends the test, as skipped, unless this machine meets every [`Need`] in the list:

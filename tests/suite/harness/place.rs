@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::finished::Finished;
-use super::tools::{found_in_path, tool};
+use super::tools::{cached, found_in_path, tool};
 use super::user::{User, ids_of};
 use crate::image::{self, Image};
 
@@ -31,8 +31,8 @@ impl Place {
         open_up(place.path(), 0o755);
         // An ordinary user may not be allowed to read the checkout.
         link_or_copy(Path::new(env!("CARGO_BIN_EXE_xbuild")), &place.path().join("xbuild"));
-        if cached("emulators").exists() {
-            link_folder(&cached("emulators"), &place.path().join("emulators"), 0o755);
+        for programs in ["emulators", "tools"].iter().filter(|name| cached(name).exists()) {
+            link_folder(&cached(programs), &place.path().join(programs), 0o755);
         }
         for (name, mode) in [("home", 0o755), ("context", 0o755), ("out", 0o777)] {
             fs::create_dir(place.path().join(name)).unwrap();
@@ -141,8 +141,8 @@ impl Place {
 
     fn search_path(&self) -> OsString {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let emulators = self.path().join("emulators");
-        std::env::join_paths(std::env::split_paths(&path).chain([emulators])).unwrap()
+        let fetched = ["emulators", "tools"].map(|name| self.path().join(name));
+        std::env::join_paths(std::env::split_paths(&path).chain(fetched)).unwrap()
     }
 
     /// Returns the arguments that build the context on the base image busybox; `more` are further
@@ -192,11 +192,6 @@ impl Drop for Place {
 /// Returns the value of `--output` for an OCI layout in a new folder.
 pub(crate) fn to_layout(folder: &Path) -> String {
     format!("type=oci,tar=false,dest={}", folder.display())
-}
-
-/// Returns the path of something that `fixtures/base-images` made.
-pub(crate) fn cached(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/.cache").join(name)
 }
 
 fn open_up(path: &Path, mode: u32) {

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::place::cached;
-use super::tools::tool;
+use super::tools::{cached, found_in_path, tool};
 
 /// Debian's docker-registry on a free port of the loopback interface, ended with the test.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Registry {
         let file = folder.path().join("config.yml");
         fs::write(&file, config.to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new("docker-registry");
+        let mut command = Command::new(found_in_path("docker-registry"));
         command.arg("serve").arg(file).stdout(log).stderr(Stdio::null());
         let registry = Self { process: command.spawn().unwrap(), folder, host };
         let deadline = Instant::now() + Duration::from_secs(20);
