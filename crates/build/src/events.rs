@@ -13,6 +13,7 @@ use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::PushEvent;
 use xbuild_source::FetchWarning;
 
+use crate::emulators::EmulatorInUse;
 use crate::error::BaseError;
 
 /// Takes the events of a build, from several threads.
@@ -37,6 +38,9 @@ pub enum Event<'a> {
     /// The rung and the root file system of RUN steps are chosen. Only if a RUN may run; comes
     /// before all events of steps.
     Isolation(&'a Choice),
+    /// RUN steps of a foreign platform get an emulator. Only if such a RUN may run; comes before all
+    /// events of steps, once for each emulator.
+    Emulator(&'a EmulatorInUse),
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),
     /// An event of a step.

@@ -15,6 +15,7 @@ mod check;
 mod contexts;
 pub mod docker_config;
 mod dockerfile_file;
+mod emulators;
 pub mod error;
 pub mod events;
 mod export;
@@ -38,6 +39,7 @@ mod wiring;
 
 pub use build::Build;
 pub use check::{Checked, check};
+pub use emulators::EmulatorInUse;
 pub use events::{Event, Events, Warning};
 pub use export::{Outcome, export};
 pub use ground::Ground;

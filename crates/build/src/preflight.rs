@@ -9,6 +9,7 @@ use xbuild_model::Platform;
 use xbuild_plan::{Graph, VertexId};
 
 use crate::build::Build;
+use crate::emulators;
 use crate::error::{Lack, PreflightError};
 use crate::events::Silent;
 use crate::ground::Ground;
@@ -60,7 +61,7 @@ fn for_platforms(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Groun
     let architectures: BTreeSet<Arch> =
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
-    let capabilities = Capabilities::probe(&architectures, &build.machine.search_path)
+    let capabilities = Capabilities::probe(&architectures, &build.machine.search_path, &[])
         .with_emulation(match build.request.steps.emulation {
             Emulation::Auto => xbuild_exec::probe::Emulation::Auto,
             Emulation::Binfmt => xbuild_exec::probe::Emulation::Binfmt,
@@ -84,7 +85,9 @@ fn for_platforms(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Groun
     let emulators = capabilities
         .emulators_for(platforms.iter().copied())
         .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))?;
-    Ok(Ground { emulators, findings: Some(capabilities.findings), choice: Some(choice) })
+    let in_use = emulators::in_use(platforms, &capabilities, &emulators);
+    let findings = Some(capabilities.findings);
+    Ok(Ground { emulators, in_use, findings, choice: Some(choice) })
 }
 
 fn lacking(need: &str, gap: &Gap) -> Lack {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use tracing::field::display;
+use tracing::info;
 use xbuild_plan::VertexId;
 use xbuild_snapshot::Engine;
 use xbuild_solve::BuiltImage;
 
 use crate::build::Build;
+use crate::emulators::EmulatorInUse;
 use crate::error::{RunError, StepError};
 use crate::events::{Event, Events, Warning};
 use crate::ground::Ground;
@@ -53,6 +56,10 @@ pub fn run(
     if let Some(choice) = &ground.choice {
         build.events.event(Event::Isolation(choice));
     }
+    for emulator in &ground.in_use {
+        tell(emulator);
+        build.events.event(Event::Emulator(emulator));
+    }
     build.events.event(Event::Planned(&plan.graph));
     let (stages, steps) = (tools.stages(build), Steps(&*build.events));
     let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
@@ -63,6 +70,14 @@ pub fn run(
         ahead.finish();
     }
     Ok(Solved { engine: tools.engine, images })
+}
+
+/// Writes an emulator to the log.
+fn tell(used: &EmulatorInUse) {
+    let digest = used.emulator().map(|emulator| display(&emulator.digest));
+    let version = used.emulator().and_then(|emulator| emulator.version.as_deref());
+    let (platforms, executor) = (used.platforms(), &used.executor);
+    info!(platforms, %executor, digest, version, "emulator");
 }
 
 /// Removes the work of killed builds, also after a step that failed. Opening the store has removed

@@ -94,6 +94,7 @@ impl Events for Progress {
             Event::Warning(warning) => self.console.warning(warning),
             Event::Lint { findings, source } => self.console.findings(findings, source),
             Event::Isolation(choice) => self.console.line(format_args!("isolation: {choice}")),
+            Event::Emulator(emulator) => self.console.line(format_args!("emulator: {emulator}")),
             Event::Planned(graph) => self.lock().labels = labels(graph),
             Event::Step { vertex, event } => self.step(vertex, event),
             Event::Push(event) => self.console.push(event),

@@ -3,174 +3,211 @@
 //! The kernel opens an emulator when it is registered, and runs it inside root file systems that
 //! know nothing of it. So it has to be one static file: a dynamic program would look for its loader
 //! and libraries in the image.
+//!
+//! An emulator is read once: the bytes that were hashed and tried out are those that are registered,
+//! whatever happens to the file meanwhile.
+
+mod program;
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::os::fd::OwnedFd;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::Access;
+use xbuild_model::Digest;
 
-use crate::arch::{Arch, IDENTITY};
+use self::program::{Program, load_error};
+use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::EmulationError;
-use crate::sealed::sealed_copy;
 
-/// An emulator that was found: a static program of the host for programs of `arch`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An emulator that was found and loaded: a static program of the host for programs of `arch`.
+#[derive(Debug, Clone)]
 pub struct Emulator {
     /// The architecture whose programs it runs.
     pub arch: Arch,
     /// Its path; absolute.
     pub path: PathBuf,
+    /// The name of its file, such as `qemu-aarch64`.
+    pub name: String,
+    /// Where it was found.
+    pub origin: Origin,
+    /// The SHA-256 of its file.
+    pub digest: Digest,
+    /// The version that it says, such as `9.2.0`.
+    pub version: Option<String>,
+    /// A copy in a sealed memory file, from which it is executed.
+    ///
+    /// The file on disk belongs to the user, who is root inside the namespace: a step must not get
+    /// at it through the `exe` link of its own, emulated processes.
+    program: Arc<OwnedFd>,
 }
 
-/// The first bytes of a program, enough for its program headers in practice.
-const HEADER_BYTES: u64 = 4096;
+/// The kind of place in which an emulator was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was installed for xbuild, see [`Installed`].
+    Installed,
+    /// A folder of `PATH`, or a file that was named.
+    Path,
+    /// The interpreter of an entry in the host's binfmt_misc.
+    Host,
+}
 
-/// The variables by which a step may steer its emulators. A user of the step may also give them to a
-/// set-user-ID program of root, whose emulator then has root's rights in the step. All others would
-/// let that user choose the program's loader, write files or attach a debugger there, as the kernel
-/// and the C library prevent it where nothing is emulated.
-const TAKEN: [&str; 6] = [
-    "QEMU_CPU",
-    "QEMU_PAGESIZE",
-    "QEMU_RESERVED_VA",
-    "QEMU_STACK_SIZE",
-    "QEMU_UNAME",
-    "QEMU_VERSION",
-];
+/// An emulator that the user installed for xbuild. It comes before all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The architecture whose programs it runs.
+    pub arch: Arch,
+    /// The name that its file had.
+    pub name: String,
+    /// The path of its file; absolute.
+    pub path: PathBuf,
+    /// The SHA-256 that its file had when it was installed.
+    pub digest: Digest,
+}
 
-/// Looks for an emulator: `qemu-ARCH-static`, then `qemu-ARCH`, in the folders of `search_path`
-/// (the format of `PATH`), then the files of `others`.
+/// A file that may be an emulator.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Where it is.
+    pub origin: Origin,
+    /// Its path; absolute.
+    pub path: PathBuf,
+    /// The emulator, or why the file is none.
+    pub loaded: Result<Emulator, EmulationError>,
+}
+
+/// Returns the candidates for programs of `arch`, the first that would be taken first: an installed
+/// one; `qemu-ARCH-static`, then `qemu-ARCH`, in the folders of `search_path` (the format of `PATH`);
+/// the files of `registered`. Each is loaded when it is asked for.
 ///
 /// Relative folders are skipped: the working directory is often a build context, which must not
 /// supply programs.
+pub fn candidates<'a>(
+    arch: Arch,
+    installed: &'a [Installed],
+    search_path: &'a OsStr,
+    registered: &'a [PathBuf],
+) -> impl Iterator<Item = Candidate> + 'a {
+    let installed = installed.iter().filter(move |installed| installed.arch == arch);
+    let installed = installed.map(|installed| Candidate {
+        origin: Origin::Installed,
+        path: installed.path.clone(),
+        loaded: installed.load(),
+    });
+    let in_path = in_path(arch, search_path).map(|path| (Origin::Path, path));
+    let others = registered.iter().map(|path| (Origin::Host, path.clone()));
+    let is_program =
+        |path: &Path| path.is_absolute() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
+    let others = in_path.chain(others).filter(move |(_, path)| is_program(path));
+    installed.chain(others.map(move |(origin, path)| Candidate {
+        origin,
+        loaded: Emulator::load(arch, &path).map(|emulator| Emulator { origin, ..emulator }),
+        path,
+    }))
+}
+
+/// Returns the first of these [`candidates`] that can be loaded; `None` if there is no candidate.
 ///
-/// **Errors** — [`EmulationError::Unusable`] or [`EmulationError::Load`] about the first candidate
-/// if no candidate will do. `Ok(None)` if there is no candidate.
+/// **Errors** — that of an installed one, which the others do not replace; else
+/// [`EmulationError::Unusable`] or [`EmulationError::Load`] about the first candidate if no candidate
+/// will do.
 pub fn find(
     arch: Arch,
+    installed: &[Installed],
     search_path: &OsStr,
-    others: &[PathBuf],
+    registered: &[PathBuf],
 ) -> Result<Option<Emulator>, EmulationError> {
     let mut first_error = None;
-    for path in candidates(arch, search_path).chain(others.iter().cloned()) {
-        if !path.is_absolute() || rustix::fs::access(&path, Access::EXEC_OK).is_err() {
-            continue;
-        }
-        match open(&path) {
-            Ok(_) => return Ok(Some(Emulator { arch, path })),
+    for candidate in candidates(arch, installed, search_path, registered) {
+        match candidate.loaded {
+            Ok(emulator) => return Ok(Some(emulator)),
+            Err(error) if candidate.origin == Origin::Installed => return Err(error),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
     first_error.map_or(Ok(None), Err)
 }
 
-impl Emulator {
-    /// Copies the emulator into a sealed memory file, from which it can be registered.
+impl Installed {
+    /// Loads the emulator.
     ///
-    /// The file on disk belongs to the user, who is root inside the namespace: a step must not get
-    /// at it through the `exe` link of its own, emulated processes. Most variables that steer QEMU
-    /// have no effect on the copy, see [`TAKEN`].
-    ///
-    /// **Errors** — [`EmulationError::Load`] or [`EmulationError::Unusable`].
-    pub fn load(&self) -> Result<OwnedFd, EmulationError> {
-        let failed = |source| load_error(&self.path, source);
-        let mut program = Vec::new();
-        open(&self.path)?.read_to_end(&mut program).map_err(failed)?;
-        disarm(&mut program);
-        sealed_copy(c"emulator", &program[..]).map_err(failed)
-    }
-
-    /// Loads the emulator for [`register`](crate::binfmt::register).
-    ///
-    /// **Errors** — as [`Emulator::load`].
-    pub fn registration(&self) -> Result<Registration, EmulationError> {
-        Ok(Registration { arch: self.arch, interpreter: self.load()? })
-    }
-}
-
-/// Takes away the variables that are not [`TAKEN`]: their names, in the program's constants, become
-/// empty, and no variable has an empty name.
-fn disarm(program: &mut [u8]) {
-    const START: &[u8] = b"\0QEMU_";
-    let found: Vec<usize> = memchr::memmem::find_iter(program, START).map(|at| at + 1).collect();
-    for at in found {
-        let length = program[at..].iter().position(|byte| !is_of_name(*byte)).unwrap_or(0);
-        let name = &program[at..at + length];
-        // A text that only begins like a name is left alone.
-        let is_whole = program.get(at + length) == Some(&0);
-        if is_whole && TAKEN.iter().all(|taken| taken.as_bytes() != name) {
-            program[at] = 0;
+    /// **Errors** — [`EmulationError::Damaged`] if its file is missing or has other bytes, and those
+    /// of [`Emulator::load`].
+    fn load(&self) -> Result<Emulator, EmulationError> {
+        let damaged = |cause| EmulationError::Damaged {
+            name: self.name.clone(),
+            architecture: self.arch.oci_name(),
+            path: self.path.display().to_string(),
+            cause,
+        };
+        let emulator = Emulator::load(self.arch, &self.path);
+        let emulator = emulator.map_err(|error| damaged(Some(Box::new(error))))?;
+        if emulator.digest != self.digest {
+            return Err(damaged(None));
         }
+        Ok(Emulator { name: self.name.clone(), origin: Origin::Installed, ..emulator })
     }
 }
 
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+impl Emulator {
+    /// Reads the file at the absolute path `path` and copies it into memory.
+    ///
+    /// **Errors** — [`EmulationError::Load`]; [`EmulationError::Unusable`] for a file that is not a
+    /// static program of the host.
+    pub fn load(arch: Arch, path: &Path) -> Result<Self, EmulationError> {
+        let program = Program::read(arch, path)?;
+        let (digest, version) = (program.digest.clone(), program.version.clone());
+        let sealed = program.seal().map_err(|source| load_error(path, source))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (path, program) = (path.to_owned(), Arc::new(sealed));
+        Ok(Self { arch, path, name, origin: Origin::Path, digest, version, program })
+    }
+
+    /// Returns the emulator for [`register`](crate::binfmt::register).
+    ///
+    /// **Errors** — [`EmulationError::Load`] if no more files can be opened.
+    pub fn registration(&self) -> Result<Registration, EmulationError> {
+        let program = self.program.try_clone();
+        let interpreter = program.map_err(|source| load_error(&self.path, source))?;
+        Ok(Registration { arch: self.arch, interpreter })
+    }
+
+    /// Returns a memory file to execute it from.
+    pub(crate) fn program(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
 }
 
-fn candidates(arch: Arch, search_path: &OsStr) -> impl Iterator<Item = PathBuf> {
-    let names = [format!("qemu-{}-static", arch.qemu_name()), format!("qemu-{}", arch.qemu_name())];
-    names
+impl PartialEq for Emulator {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |emulator: &Self| (emulator.arch, emulator.path.clone(), emulator.digest.clone());
+        key(self) == key(other)
+    }
+}
+
+impl Eq for Emulator {}
+
+impl fmt::Display for Emulator {
+    /// Writes name, digest and version.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.digest)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " (QEMU {version})"))
+    }
+}
+
+fn in_path(arch: Arch, search_path: &OsStr) -> impl Iterator<Item = PathBuf> {
+    file_names(arch)
         .into_iter()
         .flat_map(|name| std::env::split_paths(search_path).map(move |folder| folder.join(&name)))
 }
 
-/// Opens a program and checks that it can serve as an emulator.
-fn open(path: &Path) -> Result<File, EmulationError> {
-    let failed = |source| load_error(path, source);
-    let mut file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(unusable(path, "it is not a file"));
-    }
-    let mut head = Vec::new();
-    file.by_ref().take(HEADER_BYTES).read_to_end(&mut head).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    let host = Arch::host().ok_or_else(|| unusable(path, "the host's architecture is unknown"))?;
-    check_static(&head, host).map_err(|reason| unusable(path, reason))?;
-    Ok(file)
-}
-
-fn load_error(path: &Path, source: io::Error) -> EmulationError {
-    EmulationError::Load { path: path.display().to_string(), source }
-}
-
-fn unusable(path: &Path, reason: &'static str) -> EmulationError {
-    EmulationError::Unusable { path: path.display().to_string(), reason }
-}
-
-/// Checks that a file beginning with `head` is a static program of `host`.
-fn check_static(head: &[u8], host: Arch) -> Result<(), &'static str> {
-    const PT_INTERP: u64 = 3;
-    if !host.pattern().matches(head) {
-        return Err("it is not a program of this machine");
-    }
-    let field = |at: usize, length: usize| -> Option<u64> {
-        let bytes = head.get(at..at.checked_add(length)?)?;
-        let push = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        Some(match host.is_little_endian() {
-            true => bytes.iter().rev().fold(0, push),
-            false => bytes.iter().fold(0, push),
-        })
-    };
-    // e_phoff, e_phentsize, e_phnum, after the identity and e_version.
-    let (offset, size, count) = match host.is_64_bit() {
-        true => (field(IDENTITY + 12, 8), field(54, 2), field(56, 2)),
-        false => (field(IDENTITY + 8, 4), field(42, 2), field(44, 2)),
-    };
-    let headers = offset.zip(size).zip(count).ok_or("its ELF header is cut off")?;
-    let ((offset, size), count) = headers;
-    for index in 0..count {
-        let at = offset.saturating_add(index * size);
-        let kind = usize::try_from(at).ok().and_then(|at| field(at, 4));
-        if kind.ok_or("its program headers are not where they are expected")? == PT_INTERP {
-            return Err("it is dynamically linked, so it would need its libraries in the image");
-        }
-    }
-    Ok(())
+/// Returns the names that files of emulators have, the better one first.
+pub fn file_names(arch: Arch) -> [String; 2] {
+    [format!("qemu-{}-static", arch.qemu_name()), format!("qemu-{}", arch.qemu_name())]
 }
 
 #[cfg(test)]
@@ -196,23 +233,55 @@ mod tests {
         let host = tiny_elf::program(Arch::host().unwrap());
         let plain = put(&one, "qemu-aarch64", &host);
         let path = std::env::join_paths([Path::new("relative"), &one, &two]).unwrap();
-        let found = || find(Arch::Arm64, &path, &[]).unwrap().map(|emulator| emulator.path);
+        let found = || find(Arch::Arm64, &[], &path, &[]).unwrap().map(|emulator| emulator.path);
         assert_eq!(found(), Some(plain));
         let fixed = put(&two, "qemu-aarch64-static", &host);
         assert_eq!(found(), Some(fixed));
-        assert_eq!(find(Arch::S390x, &path, &[]).unwrap(), None);
-        assert_eq!(find(Arch::Arm64, OsStr::new("."), &[]).unwrap(), None);
+        assert_eq!(find(Arch::S390x, &[], &path, &[]).unwrap(), None);
+        assert_eq!(find(Arch::Arm64, &[], OsStr::new("."), &[]).unwrap(), None);
     }
 
     #[test]
-    fn variables_that_could_harm_have_no_effect() {
-        let mut program = b"\0QEMU_CPU\0QEMU_LOG_FILENAME\0see QEMU_GDB\0QEMU_SET_ENV or \0\
-            MY_QEMU_GDB\0QEMU_NEW1\0QEMU_"
-            .to_vec();
-        disarm(&mut program);
-        let expected = b"\0QEMU_CPU\0\0EMU_LOG_FILENAME\0see QEMU_GDB\0QEMU_SET_ENV or \0\
-            MY_QEMU_GDB\0\0EMU_NEW1\0QEMU_";
-        assert_eq!(program, expected);
+    fn an_installed_one_comes_first_and_must_be_what_was_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = tiny_elf::program(Arch::host().unwrap());
+        let in_path = put(dir.path(), "qemu-aarch64-static", &host);
+        let path = put(dir.path(), "HEX", &host);
+        let (name, digest) = ("qemu-aarch64".to_owned(), Digest::of(&host));
+        let installed = [Installed { arch: Arch::Arm64, name, path: path.clone(), digest }];
+        let found = |arch| find(arch, &installed, dir.path().as_os_str(), &[]);
+        let first = found(Arch::Arm64).unwrap().unwrap();
+        assert_eq!(
+            (first.origin, &*first.name, &first.path),
+            (Origin::Installed, "qemu-aarch64", &path)
+        );
+        assert_eq!(found(Arch::S390x).unwrap(), None);
+        // The one in PATH does not stand in for it.
+        for damage in ["changed", "missing"] {
+            match damage {
+                "changed" => std::fs::write(&path, [&host[..], b"x"].concat()).unwrap(),
+                _ => std::fs::remove_file(&path).unwrap(),
+            }
+            let error = crate::error::in_words(&found(Arch::Arm64).unwrap_err());
+            assert!(error.contains("qemu-aarch64") && error.contains("damaged"), "{error}");
+        }
+        let all: Vec<PathBuf> = candidates(Arch::Arm64, &installed, dir.path().as_os_str(), &[])
+            .map(|candidate| candidate.path)
+            .collect();
+        assert_eq!(all, [path, in_path]);
+    }
+
+    #[test]
+    fn what_was_loaded_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = tiny_elf::program(Arch::host().unwrap());
+        let path = put(dir.path(), "qemu-s390x", &host);
+        let emulator = Emulator::load(Arch::S390x, &path).unwrap();
+        std::fs::write(&path, "changed").unwrap();
+        let mut bytes = Vec::new();
+        let file = emulator.registration().unwrap().interpreter;
+        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes).unwrap();
+        assert_eq!((emulator.digest, bytes), (Digest::of(&host), host));
     }
 
     #[test]
@@ -220,7 +289,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let reason = |contents: &[u8]| {
             put(dir.path(), "qemu-riscv64", contents);
-            find(Arch::Riscv64, dir.path().as_os_str(), &[]).unwrap_err().to_string()
+            find(Arch::Riscv64, &[], dir.path().as_os_str(), &[]).unwrap_err().to_string()
         };
         assert!(reason(b"#!/bin/sh\n").contains("not a program of this machine"));
         assert!(reason(&tiny_elf::program(Arch::S390x)).contains("not a program of this machine"));

@@ -70,6 +70,22 @@ pub enum EmulationError {
         #[source]
         source: io::Error,
     },
+    /// An installed emulator is not what was installed.
+    #[error(
+        "the installed emulator {name} for {architecture} programs is damaged: {path} {}",
+        if cause.is_some() { "cannot be loaded" } else { "does not have its digest any more" }
+    )]
+    Damaged {
+        /// The name that its file had.
+        name: String,
+        /// The architecture.
+        architecture: &'static str,
+        /// The path of its file.
+        path: String,
+        /// Why it cannot be loaded; `None` if it has other bytes.
+        #[source]
+        cause: Option<Box<EmulationError>>,
+    },
     /// The file is a program that cannot serve as an emulator, or no program.
     #[error("{path} cannot be used as an emulator: {reason}")]
     Unusable {

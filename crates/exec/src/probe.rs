@@ -17,13 +17,14 @@ use std::path::Path;
 
 use xbuild_model::Platform;
 
+pub use self::candidate::candidates;
 pub use self::executor::{Emulation, Executor};
 pub use crate::gap::Gap;
 
 use self::executor::Ways;
 use crate::arch::Arch;
 use crate::binfmt;
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, Installed};
 use crate::error::SandboxError;
 use crate::idmap::Caller;
 use crate::ladder::{self, Choice, Findings, Isolation};
@@ -47,17 +48,19 @@ pub struct Capabilities {
 impl Capabilities {
     /// Tries out namespaces, and programs of each of `architectures`.
     ///
-    /// Programs are looked for in `search_path`, in the format of `PATH`; emulators that the host
-    /// has registered are candidates too. This takes some milliseconds, and for each emulator the
+    /// Emulators are those of `installed`, else programs in `search_path`, in the format of `PATH`,
+    /// else those that the host has registered. This takes some milliseconds, and for each emulator the
     /// time to copy and to start it.
-    pub fn probe(architectures: &[Arch], search_path: &OsStr) -> Self {
+    pub fn probe(architectures: &[Arch], search_path: &OsStr, installed: &[Installed]) -> Self {
         let host = Arch::host();
         // Without readable entries the host's emulators are tried out all the same.
         let entries = binfmt::host_entries(Path::new(binfmt::HOST_INSTANCE)).unwrap_or_default();
         let subjects: Vec<trial::Subject> = architectures
             .iter()
             .filter(|arch| Some(**arch) != host)
-            .map(|arch| trial::Subject::new(*arch, candidate::find(*arch, search_path, &entries)))
+            .map(|arch| {
+                trial::Subject::new(*arch, candidate::find(*arch, installed, search_path, &entries))
+            })
             .collect();
         let seen = trial::run(&subjects);
         let ways = subjects
@@ -204,8 +207,7 @@ fn conflict(by_host: &Platform, other: &Platform) -> Gap {
              does not count once {other} gets one of its own"
         ),
         how_to_get: format!(
-            "install a static emulator for {by_host} (package qemu-user-static), or build the \
-             platforms one by one"
+            "run `xbuild emulators install --platform {by_host}`, or build the platforms one by one"
         ),
     }
 }

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let search_path = std::env::var_os("PATH").unwrap_or_default();
-    let capabilities = Capabilities::probe(&Arch::ALL, &search_path);
+    let capabilities = Capabilities::probe(&Arch::ALL, &search_path, &[]);
     let present: Vec<(Arch, Platform)> = Arch::ALL
         .into_iter()
         .filter(|arch| Path::new(&roots).join(arch.oci_name()).is_dir())

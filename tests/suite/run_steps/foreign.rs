@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use crate::harness::{Finished, Place, User, found_in_path, host_state, needs, to_layout};
+use crate::harness::{Finished, Place, User, found_in_path, host_state, needs, to_layout, tool};
 use crate::image;
 
 #[test]
@@ -63,7 +63,8 @@ fn a_platform_without_emulator_is_refused_before_the_first_step() {
         let args = place.build_args(&["--platform", "linux/amd64,linux/riscv64"]);
         let mut command = place.xbuild(args);
         command.env("PATH", path_without_emulators(&place));
-        let words = ["linux/riscv64", "qemu-riscv64", "qemu-user-static"];
+        let install = "xbuild emulators install --platform linux/riscv64";
+        let words = ["linux/riscv64", "qemu-riscv64", "qemu-user-static", install];
         let finished = Finished::run(command).fails(5, &words);
         assert_eq!(finished.steps(), "0 cached, 0 done", "{}", finished.stderr);
         finished.does_not_say("#1");
@@ -206,6 +207,36 @@ fn a_base_of_a_foreign_platform_alone_is_run_by_its_emulator() {
             assert_eq!(refused.steps(), "0 cached, 0 done");
         }
     }
+}
+
+#[test]
+fn the_emulator_that_runs_steps_is_named_with_its_digest() {
+    needs!(Run, Emulation);
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM busybox\nRUN uname -m > /machine\n");
+    let path = found_in_path("qemu-s390x-static");
+    let path = if path.is_file() { path } else { place.path().join("emulators/qemu-s390x-static") };
+    let digest = tool("sha256sum", [&path]);
+    let digest = digest.split(' ').next().unwrap();
+    let expected = format!("emulator: linux/s390x by qemu-s390x-static sha256:{digest} (QEMU ");
+    let platforms = ["--platform", "linux/amd64,linux/s390x"];
+    for more in [&[][..], &["--emulation", "intercept", "--no-cache"]] {
+        let built = place.build(&[&platforms, more].concat()).ok();
+        let lines = emulator_lines(&built);
+        assert_eq!(lines.len(), 1, "{}", built.stderr);
+        assert!(lines[0].starts_with(&expected), "{lines:?} {expected}");
+        assert_eq!(lines[0].ends_with("by interception"), !more.is_empty(), "{lines:?}");
+    }
+    assert!(emulator_lines(&place.build(&[]).ok()).is_empty());
+    let mut command = place.xbuild(place.build_args(&[&platforms[..], &["--no-cache"]].concat()));
+    command.env("XBUILD_LOG", "build=info");
+    let logged = Finished::run(command).ok();
+    logged.says(&["platforms=\"linux/s390x\"", &format!("digest=sha256:{digest}"), "version="]);
+}
+
+fn emulator_lines(finished: &Finished) -> Vec<String> {
+    let lines = finished.stderr.lines().filter(|line| line.starts_with("emulator: "));
+    lines.map(str::to_owned).collect()
 }
 
 /// Makes a folder for PATH with nothing but the tools that map ids.

@@ -32,7 +32,7 @@ const PLATFORMS: &[&str] = &[
 
 /// Prints a line for each platform, then the remedies for those that cannot run.
 pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Problem> {
-    let capabilities = Capabilities::probe(&Arch::ALL, &environment::search_path());
+    let capabilities = Capabilities::probe(&Arch::ALL, &environment::search_path(), &[]);
     let mut text = String::from("PLATFORM         RUN STEPS\n");
     let mut missing: Vec<Gap> = Vec::new();
     let mut lacks = |gap: &Gap| {

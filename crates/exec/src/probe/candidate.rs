@@ -1,44 +1,74 @@
 //! Finding the emulator that a trial registers.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arch::Arch;
 use crate::binfmt;
-use crate::emulator::{self, Emulator};
+use crate::emulator::{self, Candidate, Emulator, Installed};
+use crate::error::{EmulationError, in_words};
 use crate::gap::Gap;
 
 /// An emulator, loaded and ready to be registered, or why there is none.
-pub(super) type Loaded = Result<(Emulator, std::os::fd::OwnedFd), Gap>;
+pub(super) type Loaded = Result<Emulator, NotLoaded>;
 
-pub(super) fn find(arch: Arch, search_path: &OsStr, entries: &[binfmt::HostEntry]) -> Loaded {
-    let program = crate::tiny_elf::program(arch);
-    let registered: Vec<PathBuf> = entries
-        .iter()
-        .filter(|entry| entry.serves(&program))
-        .map(|entry| entry.interpreter.clone())
-        .collect();
-    let found = emulator::find(arch, search_path, &registered);
-    let loaded = found.and_then(|found| {
-        found.map(|emulator| emulator.load().map(|file| (emulator, file))).transpose()
-    });
-    let how_to_get = || {
-        format!(
-            "install QEMU's static user emulators (package qemu-user-static, or \
-             qemu-user-static-{} where each has its own)",
-            arch.qemu_name()
-        )
+/// Why there is no emulator.
+#[derive(Debug)]
+pub(super) struct NotLoaded {
+    pub(super) gap: Gap,
+    /// Whether the user installed one, which nothing replaces without a word.
+    pub(super) is_installed: bool,
+}
+
+pub(super) fn find(
+    arch: Arch,
+    installed: &[Installed],
+    search_path: &OsStr,
+    entries: &[binfmt::HostEntry],
+) -> Loaded {
+    let error = match emulator::find(arch, installed, search_path, &registered(arch, entries)) {
+        Ok(Some(loaded)) => return Ok(loaded),
+        Ok(None) => None,
+        Err(error) => Some(error),
     };
-    match loaded {
-        Ok(Some(loaded)) => Ok(loaded),
-        Ok(None) => Err(Gap {
-            why: format!(
-                "no emulator for {0} programs: neither qemu-{1}-static nor qemu-{1} is in PATH",
+    let is_installed = matches!(error, Some(EmulationError::Damaged { .. }));
+    let why = error.map_or_else(
+        || {
+            format!(
+                "no emulator for {0} programs: none is installed, and neither qemu-{1}-static nor \
+                 qemu-{1} is in PATH",
                 arch.oci_name(),
                 arch.qemu_name()
-            ),
-            how_to_get: how_to_get(),
-        }),
-        Err(error) => Err(Gap { why: error.to_string(), how_to_get: how_to_get() }),
+            )
+        },
+        |error| in_words(&error),
+    );
+    Err(NotLoaded { gap: Gap { why, how_to_get: how_to_get(arch, is_installed) }, is_installed })
+}
+
+/// Returns the candidates for programs of `arch`, as a build looks at them, the first that it would
+/// take first.
+pub fn candidates(arch: Arch, installed: &[Installed], search_path: &OsStr) -> Vec<Candidate> {
+    let entries = binfmt::host_entries(Path::new(binfmt::HOST_INSTANCE)).unwrap_or_default();
+    emulator::candidates(arch, installed, search_path, &registered(arch, &entries)).collect()
+}
+
+/// Returns the interpreters that the host has registered.
+fn registered(arch: Arch, entries: &[binfmt::HostEntry]) -> Vec<PathBuf> {
+    let program = crate::tiny_elf::program(arch);
+    let entries = entries.iter().filter(|entry| entry.serves(&program));
+    entries.map(|entry| entry.interpreter.clone()).collect()
+}
+
+fn how_to_get(arch: Arch, is_installed: bool) -> String {
+    let name = arch.oci_name();
+    let install = format!("run `xbuild emulators install --platform linux/{name}`");
+    match is_installed {
+        true => format!("{install} again, or `xbuild emulators rm {name}`"),
+        false => format!(
+            "{install}, which needs no root, or install QEMU's static user emulators (package \
+             qemu-user-static, or qemu-user-static-{} where each has its own)",
+            arch.qemu_name()
+        ),
     }
 }

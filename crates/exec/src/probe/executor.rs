@@ -70,6 +70,8 @@ pub(crate) struct Ways {
     pub(crate) intercepted: Result<Emulator, Gap>,
     /// The name of the host's entry, if that is known.
     pub(crate) by_host: Result<Option<String>, Gap>,
+    /// Whether there is an installed emulator that is not what was installed.
+    pub(crate) is_refused: bool,
     /// Why there is no way at all, if that is so.
     pub(crate) gap: Gap,
 }
@@ -85,6 +87,7 @@ impl Ways {
             || self.intercepted.clone().map(|emulator| Executor::Intercepted { emulator });
         let by_host = || self.by_host.clone().map(|entry| Executor::HostBinfmt { entry });
         let found = match emulation {
+            Emulation::Auto if self.is_refused => private(),
             Emulation::Auto => private()
                 .or_else(|_| intercepted())
                 .or_else(|_| by_host())

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use super::*;
 
 fn search_path() -> std::ffi::OsString {
@@ -16,14 +14,14 @@ fn skip(feature: &str, why: &str) {
 #[test]
 fn the_host_runs_its_own_programs_without_any_trial() {
     let host = Platform::host();
-    let capabilities = Capabilities::probe(&[], OsStr::new(""));
+    let capabilities = Capabilities::probe(&[], OsStr::new(""), &[]);
     assert_eq!(capabilities.executor_for(&host), Executor::Native);
     assert_eq!(capabilities.emulators_for([&host]).unwrap(), Emulators::default());
 }
 
 #[test]
 fn emulators_run_in_a_private_binfmt() {
-    let capabilities = Capabilities::probe(&Arch::ALL, &search_path());
+    let capabilities = Capabilities::probe(&Arch::ALL, &search_path(), &[]);
     if let Err(gap) = &capabilities.private_binfmt {
         return skip("userns", &gap.to_string());
     }
@@ -39,7 +37,7 @@ fn emulators_run_in_a_private_binfmt() {
 #[test]
 fn a_platform_without_an_emulator_says_what_to_install() {
     let foreign = if Arch::host() == Some(Arch::S390x) { Arch::Riscv64 } else { Arch::S390x };
-    let capabilities = Capabilities::probe(&[foreign], OsStr::new("/nonexistent"));
+    let capabilities = Capabilities::probe(&[foreign], OsStr::new("/nonexistent"), &[]);
     let platform = Platform::new("linux", foreign.oci_name(), None);
     let (refused, gap) = match capabilities.emulators_for([&Platform::host(), &platform]) {
         Err(refused) => refused,
@@ -54,7 +52,7 @@ fn a_platform_without_an_emulator_says_what_to_install() {
 
 #[test]
 fn other_systems_and_unknown_architectures_are_missing() {
-    let capabilities = Capabilities::probe(&[], OsStr::new(""));
+    let capabilities = Capabilities::probe(&[], OsStr::new(""), &[]);
     for platform in ["windows/amd64", "linux/sparc64", "darwin/arm64", "linux/wasm"] {
         let executor = capabilities.executor_for(&platform.parse().unwrap());
         assert!(matches!(executor, Executor::Missing(_)), "{platform}: {executor}");
@@ -66,7 +64,13 @@ fn gap(why: &str) -> Gap {
 }
 
 fn emulator(arch: Arch) -> Emulator {
-    Emulator { arch, path: PathBuf::from(format!("/usr/bin/qemu-{}", arch.qemu_name())) }
+    static PROGRAM: std::sync::OnceLock<tempfile::NamedTempFile> = std::sync::OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), crate::tiny_elf::program(Arch::host().unwrap())).unwrap();
+        file
+    });
+    Emulator::load(arch, program.path()).unwrap()
 }
 
 /// Returns the ways of an architecture: those named in `works`.
@@ -78,6 +82,7 @@ fn ways(arch: Arch, works: &[Emulation]) -> (Arch, Ways) {
         by_cpu: false,
         private: by_emulator(Emulation::Binfmt, "no binfmt"),
         intercepted: by_emulator(Emulation::Intercept, "no ptrace"),
+        is_refused: false,
         by_host: if has(Emulation::Host) { Ok(by_host()) } else { Err(gap("no entry")) },
         gap: gap("nothing"),
     };
@@ -135,7 +140,7 @@ fn the_first_way_that_works_is_taken_unless_one_is_demanded() {
 
 #[test]
 fn programs_are_intercepted_here() {
-    let capabilities = Capabilities::probe(&Arch::ALL, &search_path());
+    let capabilities = Capabilities::probe(&Arch::ALL, &search_path(), &[]);
     if let Err(gap) = &capabilities.interception {
         return skip("qemu", &gap.to_string());
     }

@@ -29,6 +29,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::candidate::Loaded;
 use crate::arch::Arch;
+use crate::emulator::Emulator;
 use crate::error::EmulationError;
 use crate::seccomp::{self, Filter};
 use crate::step::intercept;
@@ -46,10 +47,11 @@ pub(super) struct Subject {
 
 impl Subject {
     pub(super) fn new(arch: Arch, emulator: Loaded) -> Self {
-        let line = |file: &OwnedFd| binfmt::registration_line(arch, file.as_raw_fd());
+        let line =
+            |emulator: &Emulator| binfmt::registration_line(arch, emulator.program().as_raw_fd());
         Self {
             arch,
-            registration: emulator.as_ref().ok().map(|(_, file)| line(file)),
+            registration: emulator.as_ref().ok().map(line),
             emulator,
             path: CString::new(format!("/{}", arch.oci_name())).expect("names have no NUL"),
             program: tiny_elf::program(arch),
@@ -461,10 +463,10 @@ fn run_program(root: BorrowedFd<'_>, subject: &Subject, way: Way) -> i32 {
         REFUSED
             + match ready {
                 Ok(()) => match (way, &subject.emulator) {
-                    (Way::Emulator, Ok((_, emulator))) => {
+                    (Way::Emulator, Ok(emulator)) => {
                         let [name, one, two] = ARGUMENTS;
                         let argv = [c"qemu", c"-0", name, &subject.path, one, two];
-                        sys::exec_file_bare(emulator.as_fd(), argv)
+                        sys::exec_file_bare(emulator.program(), argv)
                     }
                     _ => sys::exec_bare(&subject.path, ARGUMENTS),
                 },

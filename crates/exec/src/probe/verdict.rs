@@ -136,7 +136,8 @@ pub(super) fn ways(
         (Err(gap), _) | (_, Err(gap)) => gap.clone(),
         (Ok(_), Ok(_)) => host_gap(subject.arch, seen, entry),
     };
-    Ways { by_cpu, private, intercepted, by_host, gap }
+    let is_refused = subject.emulator.as_ref().is_err_and(|missing| missing.is_installed);
+    Ways { by_cpu, private, intercepted, by_host, is_refused, gap }
 }
 
 /// Returns the subject's emulator, if there is one and `check` has no objection.
@@ -146,7 +147,7 @@ fn by_emulator(
     check: impl FnOnce() -> Result<(), Gap>,
 ) -> Result<Emulator, Gap> {
     user_namespaces(seen)?;
-    let (emulator, _) = subject.emulator.as_ref().map_err(Clone::clone)?;
+    let emulator = subject.emulator.as_ref().map_err(|missing| missing.gap.clone())?;
     check().map(|()| emulator.clone())
 }
 
@@ -170,7 +171,7 @@ fn host_gap(arch: Arch, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
 
 /// Judges a run of the test program with the subject's emulator.
 fn ran_well(subject: &Subject, registered: Option<Errno>, run: Run) -> Result<(), Gap> {
-    let Ok((emulator, _)) = &subject.emulator else { return Ok(()) };
+    let Ok(emulator) = &subject.emulator else { return Ok(()) };
     let path = emulator.path.display();
     let why = match (registered, run) {
         (Some(errno), _) => format!("the kernel does not take {path} as an emulator: {errno}"),
