@@ -80,6 +80,14 @@ pub enum StoreError {
         /// The blob.
         path: PathBuf,
     },
+    /// The record of an installed emulator cannot be read.
+    #[error("the record of the emulator for {architecture} programs in the store is damaged: {}", path.display())]
+    DamagedEmulator {
+        /// The architecture, as images name it.
+        architecture: String,
+        /// The record.
+        path: PathBuf,
+    },
     /// A build is running, so nothing may be removed.
     #[error("the store {} is in use by a running build", path.display())]
     Busy {
@@ -116,6 +124,10 @@ impl StoreError {
             Self::NotAFolder { .. } => {
                 Some("remove it; to keep the store elsewhere name that place with --root")
             }
+            Self::DamagedEmulator { .. } => Some(
+                "remove it with `xbuild emulators rm`, then install it again with `xbuild emulators \
+                 install`",
+            ),
             Self::Busy { .. } => Some("try again when it has ended"),
             _ => None,
         }

@@ -52,6 +52,7 @@ impl Store {
         list.push(usage("unpacked layers", self.folders()));
         list.push(usage("cache mounts", self.cache_mount_homes()));
         list.push(usage("fetched sources", self.sources()));
+        list.push(self.emulator_usage());
         list
     }
 
@@ -81,7 +82,7 @@ impl Store {
     }
 
     /// Removes everything that no image in the store refers to, and the folders of cache mounts;
-    /// with `all` the images as well. Without `all` the newest records of steps that ran stay.
+    /// with `all` the images as well. Installed emulators stay. Without `all` the newest records of steps that ran stay.
     /// Returns the folders to remove from inside a user namespace, already moved out of the way.
     ///
     /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.

@@ -33,6 +33,7 @@ const FOLDERS: &[&str] = &[
     "folders",
     "cache",
     "cache-mounts",
+    "emulators",
     "images",
     "last-seen",
     "selections",
