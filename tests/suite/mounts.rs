@@ -214,3 +214,43 @@ fn keys_are_served_for_as_long_as_the_build_lasts() {
     let cached = build_with(&place, &env, &["--ssh", &given]).ok();
     assert_eq!(cached.steps(), "2 cached, 0 done");
 }
+
+#[test]
+fn mounts_over_what_every_command_needs_are_errors_of_the_dockerfile() {
+    needs!(Run);
+    for user in User::all() {
+        let place = Place::new(user);
+        // The text alone shows these: they are found before any image is looked up.
+        for target in ["/", "/dev", "/proc", "/sys", "/proc/self/x", "/sys/fs", "//a/../proc/"] {
+            place.dockerfile(&format!(
+                "FROM registry.invalid/none\nRUN --mount=type=tmpfs,target={target} true\n"
+            ));
+            let expected = format!("invalid mount target {target:?}: it is ");
+            build_with(&place, &[], &[]).fails(1, &[&expected, "--> Dockerfile:2"]);
+        }
+        // These depend on links of the image.
+        let links = "ln -s /proc /p; ln -s ../sys/none /s; ln -s dev /d";
+        for (target, place_of_it) in
+            [("/p/x", "inside /proc"), ("/p", "inside /proc"), ("/s/x", "/sys"), ("/d", "/dev")]
+        {
+            place.dockerfile(&format!(
+                "FROM busybox\nRUN {links}\nRUN --mount=type=tmpfs,target={target} true\n"
+            ));
+            let expected = format!("cannot mount anything at {target}: it is");
+            build_with(&place, &[], &[]).fails(1, &["Dockerfile:3", &expected, place_of_it]);
+        }
+        // Below /dev everything goes.
+        place.dockerfile(
+            r#"
+            FROM busybox
+            RUN --mount=type=tmpfs,target=/dev/shm,size=1m --mount=type=tmpfs,target=/dev/new/one \
+                --mount=type=secret,id=s,target=/dev/token \
+                df -k /dev/shm | grep -q 1024 && echo x > /dev/shm/x && echo x > /dev/new/one/x \
+             && test "$(cat /dev/token)" = word && echo > /dev/null
+            RUN ! test -e /dev/new && ! test -e /dev/token
+            "#,
+        );
+        let secret = ["--secret", "id=s,env=WORD"];
+        build_with(&place, &[("WORD", "word")], &secret).ok();
+    }
+}

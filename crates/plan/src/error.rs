@@ -9,7 +9,7 @@ use xbuild_dockerfile::{ExpandError, Keyword, ParseErrorKind, PortError, Span};
 use xbuild_model::remote::RemoteError;
 use xbuild_model::{DigestError, ModeError, PlatformError, ReferenceError};
 
-pub use mount::MountError;
+pub use mount::{Covered, MountError};
 
 /// All errors of a plan.
 ///

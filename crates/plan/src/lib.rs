@@ -23,6 +23,7 @@ mod paths;
 mod plan;
 mod planner;
 mod reach;
+mod refused_mounts;
 mod run;
 mod signal;
 mod state;
@@ -33,7 +34,7 @@ mod variables;
 mod warning;
 
 pub use epoch::{EpochSource, epoch_source};
-pub use error::{MountError, PlanError, PlanErrorKind, PlanErrors};
+pub use error::{Covered, MountError, PlanError, PlanErrorKind, PlanErrors};
 pub use graph::{Graph, Op, Origin, Output, PlannedHistory, Position, Vertex, VertexId};
 pub use history::HISTORY_COMMENT;
 pub use lint::lint;

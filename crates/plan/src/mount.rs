@@ -12,8 +12,8 @@ use crate::config;
 use crate::error::{MountError, PlanError};
 use crate::graph::{Op, Origin, VertexId};
 use crate::origins::{Origins, everything};
-use crate::paths;
 use crate::state::State;
+use crate::{paths, refused_mounts};
 use options::{Kind, Options, PERMISSIONS};
 
 /// The default target of an agent's socket, without its number: BuildKit's, because scripts name
@@ -60,8 +60,8 @@ pub(crate) fn mounts(
             (None, _) => String::new(),
         };
         let joined = paths::join(state.working_dir(), &target);
-        if joined == "/" {
-            return Err(PlanError::new(MountError::RootTarget { written: target }, span));
+        if let Some(place) = refused_mounts::place(&joined) {
+            return Err(PlanError::new(MountError::Target { written: target, place }, span));
         }
         if options.kind == Kind::Ssh {
             agents += 1;

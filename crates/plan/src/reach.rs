@@ -11,8 +11,9 @@ use xbuild_dockerfile::{
 };
 use xbuild_model::{Platform, Reference, ResolvedImage};
 
-use crate::error::{MountError, PlanError, PlanErrorKind};
+use crate::error::{PlanError, PlanErrorKind};
 use crate::options::{ImageRequest, Images, NamedContext, PlanOptions};
+use crate::refused_mounts;
 use crate::variables::{Expander, Variables, similar};
 
 /// The meaning of a name in FROM or COPY `--from`.
@@ -205,11 +206,10 @@ impl<'a> Names<'a> {
             }
             Instruction::Run(run) => {
                 let sources = run.mounts.iter().filter_map(|mount| {
-                    let from = mount_from(mount)?;
-                    Some(match refused_from(mount) {
-                        Some(error) => Err(PlanError::new(error, span)),
-                        None => self.mount_source(from, own, span),
-                    })
+                    if let Some(error) = refused_mounts::early(mount) {
+                        return Some(Err(PlanError::new(error, span)));
+                    }
+                    mount_from(mount).map(|from| self.mount_source(from, own, span))
                 });
                 sources.collect()
             }
@@ -414,13 +414,6 @@ pub(crate) fn copy_from(copy: &Copy) -> Option<&str> {
 fn mount_from(mount: &Mount) -> Option<&str> {
     let from = mount.options.iter().rfind(|option| option.key == "from")?;
     from.value.as_deref().filter(|value| !value.is_empty())
-}
-
-/// Returns the error of a mount that cannot have `from=`, so that no image is asked for.
-fn refused_from(mount: &Mount) -> Option<MountError> {
-    let kind = mount.options.iter().rfind(|option| option.key == "type")?.value.as_deref()?;
-    let error = MountError::NotFor { kind: "secret", name: "from" };
-    kind.eq_ignore_ascii_case("secret").then_some(error)
 }
 
 /// Returns the triggers that a stage of this file leaves to its children.

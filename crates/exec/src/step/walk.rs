@@ -7,8 +7,11 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec};
+use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat, Timespec};
 use rustix::io::Errno;
+
+/// The magic number of sysfs.
+const SYSFS_MAGIC: u64 = 0x6265_6572;
 
 /// As many symbolic links as the kernel follows in one path.
 const LINK_LIMIT: usize = 40;
@@ -31,6 +34,8 @@ pub(super) struct Place {
     pub fd: OwnedFd,
     /// The files and folders that were made, the outermost first.
     pub made: Vec<Made>,
+    /// Whether it is in `/proc` or `/sys`, or one of them; unknown if nothing was to be made.
+    pub is_kernels: bool,
 }
 
 /// A file or folder that was made.
@@ -58,6 +63,8 @@ struct Walk<'a> {
 /// Looks up `path` below `root`; a leading slash makes no difference.
 ///
 /// New files belong to the caller, with mode 0755 for folders and 0644 for files, less the umask.
+///
+/// **Errors** — `XDEV` if a file would have to be made in `/proc` or `/sys`.
 pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<Place, Errno> {
     let mut walk =
         Walk { root, trail: Vec::new(), todo: parts(path).collect(), links: 0, made: Vec::new() };
@@ -68,11 +75,12 @@ pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Res
             _ => walk.enter(name, missing)?,
         }
     }
+    let is_kernels = missing != Missing::Fail && walk.is_kernels()?;
     let fd = match walk.trail.pop() {
         Some((fd, _)) => fd,
         None => open_at(root, b".")?,
     };
-    Ok(Place { fd, made: walk.made })
+    Ok(Place { fd, made: walk.made, is_kernels })
 }
 
 /// Opens `path` below `folder` without following any symbolic link; the empty path is the folder.
@@ -98,6 +106,9 @@ impl Walk<'_> {
         let folder = self.trail.last().map_or(self.root, |(fd, _)| fd.as_fd());
         let file = match open_at(folder, &name) {
             Err(Errno::NOENT) if missing != Missing::Fail => {
+                if self.is_kernels()? {
+                    return Err(Errno::XDEV);
+                }
                 let is_folder = missing == Missing::MakeFolder || !self.todo.is_empty();
                 let folder_mtime = mtime(&rustix::fs::fstat(folder)?);
                 make(folder, &name, is_folder)?;
@@ -133,6 +144,19 @@ impl Walk<'_> {
             }
             _ => Err(Errno::NOTDIR),
         }
+    }
+
+    /// Returns whether the way so far leads through `/proc` or `/sys`. Masks and control groups there
+    /// are file systems of other kinds, so each folder on the way counts.
+    fn is_kernels(&self) -> Result<bool, Errno> {
+        for (fd, _) in &self.trail {
+            #[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
+            let kind = rustix::fs::fstatfs(fd)?.f_type as u64;
+            if [PROC_SUPER_MAGIC as u64, SYSFS_MAGIC].contains(&kind) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn path(&self) -> Vec<u8> {

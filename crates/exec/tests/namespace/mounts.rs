@@ -241,6 +241,9 @@ fn mount_targets_stay_in_the_root(fixture: &Fixture) -> Result<(), String> {
     fs::create_dir(&host).unwrap();
     symlink(&host, image.join("link")).unwrap();
     symlink("/", image.join("top")).unwrap();
+    symlink("/proc", image.join("kernel")).unwrap();
+    symlink("/sys/none", image.join("dangling")).unwrap();
+    symlink("dev", image.join("devices")).unwrap();
     let inside = host.display();
     let script = format!("echo x > /link/sub/file; ls {inside}");
     assert_eq!(fixture.mounted(&[tmpfs("/link/sub")], &script).unwrap(), "sub");
@@ -251,6 +254,13 @@ fn mount_targets_stay_in_the_root(fixture: &Fixture) -> Result<(), String> {
         (vec![tmpfs("/top")], "it is the root folder"),
         (vec![tmpfs("/proc")], "it is inside /proc"),
         (vec![secret("/proc/self/status", 0o400, 0, 0)], "it is inside /proc"),
+        (vec![tmpfs("/proc/none/x")], "it is inside /proc"),
+        (vec![tmpfs("/kernel/none")], "it is inside /proc"),
+        (vec![secret("/kernel/kcore", 0o400, 0, 0)], "it is inside /proc"),
+        (vec![tmpfs("/sys/fs/cgroup")], "inside /proc or /sys"),
+        (vec![tmpfs("/dangling/x")], "inside /proc or /sys"),
+        (vec![secret("/dangling", 0o400, 0, 0)], "inside /proc or /sys"),
+        (vec![tmpfs("/devices")], "it is /dev"),
         (vec![tmpfs("/etc/passwd")], "a folder is to be mounted"),
         (vec![secret("/etc", 0o400, 0, 0)], "a file is to be mounted"),
         (vec![tmpfs("/etc/passwd/x")], "is not a folder"),

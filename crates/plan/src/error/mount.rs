@@ -28,9 +28,9 @@ pub enum MountError {
     /// The secret is named twice, by two options.
     #[error("a secret mount cannot have both id and source")]
     IdAndSource,
-    /// The mount would hide everything.
-    #[error("invalid mount target {written:?}: it is the root folder")]
-    RootTarget { written: String },
+    /// The mount would hide what every command needs.
+    #[error("invalid mount target {written:?}: it is {place}")]
+    Target { written: String, place: Covered },
     /// A cache mount names a part of a folder that begins empty.
     #[error("the source {source_path:?} of a cache mount needs from=: a new cache folder is empty")]
     EmptySeed { source_path: String },
@@ -44,8 +44,25 @@ impl MountError {
             | MountError::Option { suggestion: Some(name), .. } => {
                 Some(format!("did you mean {name}?"))
             }
-            MountError::RootTarget { .. } => Some("name a folder below it".to_owned()),
+            MountError::Target { place: Covered::Root | Covered::Devices, .. } => {
+                Some("name a folder below it".to_owned())
+            }
             _ => None,
         }
     }
+}
+
+/// A place that every command needs as it is, so that nothing can be mounted there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Covered {
+    /// The root folder.
+    #[error("the root folder")]
+    Root,
+    /// `/dev` itself.
+    #[error("/dev, and commands need the devices there")]
+    Devices,
+    /// `/proc`, `/sys`, or a place below them.
+    #[error("in /proc or /sys, which show the kernel's state")]
+    Kernel,
 }

@@ -41,6 +41,19 @@ fn errors_say_what_where_and_what_to_do() {
         ("FROM a\nRUN --mount=target=/a/.. x\n", "invalid mount target \"/a/..\": it is the root"),
         ("FROM a\nRUN --mount=type=cache x\n", "invalid mount target \"\": it is the root folder"),
         (
+            "FROM a\nRUN true\nRUN --mount=type=tmpfs,target=/x/../dev/ x\n",
+            "Dockerfile:3: invalid mount target \"/x/../dev/\": it is /dev, and commands need the \
+             devices there (name a folder below it)",
+        ),
+        (
+            "FROM a\nARG P=proc\nRUN --mount=type=secret,id=s,dst=/$P/self/x true\n",
+            "Dockerfile:3: invalid mount target \"/proc/self/x\": it is in /proc or /sys, which",
+        ),
+        (
+            "FROM a\nWORKDIR /sys\nRUN --mount=from=b,target=fs x\n",
+            "invalid mount target \"fs\": it",
+        ),
+        (
             "FROM a\nRUN --mount=type=cache,target=/c,source=/s x\n",
             "the source \"/s\" of a cache mount needs from=",
         ),

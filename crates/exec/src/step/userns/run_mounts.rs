@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, PROC_SUPER_MAGIC, Stat, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::{ReadyMount, ReadySource};
@@ -30,6 +30,9 @@ const PLAIN: MountAttrFlags =
 
 /// The same, and nothing can be written.
 const READ_ONLY: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+
+/// Why nothing can be mounted in `/proc` and `/sys`.
+const KERNELS: &str = "it is inside /proc or /sys, which show the kernel's state";
 
 /// The mode of memory whose mount point had to be made.
 const TMPFS_MODE: u32 = 0o1777;
@@ -209,19 +212,23 @@ fn find_target(
         walk::locate(root.fd.as_fd(), target.as_bytes(), missing).map_err(|errno| match errno {
             Errno::NOTDIR => refused("something on the way to it is not a folder"),
             Errno::LOOP => refused("too many symbolic links"),
+            Errno::XDEV => refused(KERNELS),
             Errno::ROFS => refused("it does not exist, and cannot be made in a read-only mount"),
             errno => RunError::mount(target)(errno),
         })?;
+    if place.is_kernels {
+        return Err(refused(KERNELS));
+    }
     let is_new = !place.made.is_empty();
     recorder.add(root.fd.as_fd(), place.made).map_err(RunError::mount(target))?;
     let look = |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(RunError::mount(target));
-    let (stat, top) = (look(&place.fd)?, look(&root.fd)?);
-    if (stat.st_dev, stat.st_ino) == (top.st_dev, top.st_ino) {
+    let stat = look(&place.fd)?;
+    if walk::id(&stat) == walk::id(&look(&root.fd)?) {
         return Err(refused("it is the root folder"));
     }
-    let kind = rustix::fs::fstatfs(&place.fd).map_err(RunError::mount(target))?.f_type;
-    if kind == PROC_SUPER_MAGIC {
-        return Err(refused("it is inside /proc"));
+    let dev = mounts::open_path(&root.fd, "dev").map_err(RunError::mount("/dev"))?;
+    if walk::id(&stat) == walk::id(&look(&dev)?) {
+        return Err(refused("it is /dev, and the command needs the devices there"));
     }
     match (is_folder(&stat), folder) {
         (true, false) => Err(refused("it is a folder, but a file is to be mounted")),
