@@ -27,6 +27,7 @@ mod lint;
 mod log;
 mod main_job;
 mod mounts;
+mod orphans;
 mod push_ahead;
 mod reasons;
 mod remote;

@@ -14,6 +14,7 @@ const VULNERABILITIES: usize = 139;
 const FAULTS: &str = "\
     kill-pull kill-unpack kill-run kill-commit kill-push kill-index kill-prune power-loss enospc \
     inodes quota eio-blob eio-fsync emfile eagain-fork oom-step oom-xbuild stack clock sigterm \
+    no-reaper step-fails output-order \
     sigpipe stop full-log \
     429 5xx cut-body ignored-range extra-bytes wrong-digest slow drip cut-upload token-expires \
     denied redirect redirect-loop location no-head no-mount not-modified moved-tag other-manifest \

@@ -65,6 +65,7 @@ pub fn run(
     let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
     sweep(build, &tools);
     let images = images.map_err(StepError)?;
+    tools.sandbox.retire_steps();
     tools.engine.settle().map_err(RunError::Layers)?;
     if let Some(ahead) = ahead {
         ahead.finish();

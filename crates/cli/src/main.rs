@@ -34,6 +34,13 @@ fn main() -> ExitCode {
         return status;
     }
     xbuild_exec::end_by_signals();
+    xbuild_exec::adopt_orphans();
+    let status = run();
+    xbuild_exec::wait_for_orphans();
+    status
+}
+
+fn run() -> ExitCode {
     let arguments = match arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(problem) => return Console::new(ProgressMode::Plain).problem(&problem),

@@ -4,6 +4,8 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Pid;
 
@@ -41,16 +43,38 @@ pub(crate) fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// Ends the process at once by SIGHUP, SIGINT and SIGTERM, with 128 and the number as its status,
-/// unless it was started with these signals ignored. Programs that it executes do not inherit this.
-pub(crate) fn exit_on_signals() {
-    extern "C" fn exit(signal: libc::c_int) {
-        // SAFETY: `_exit` may be called in a signal handler.
-        unsafe { libc::_exit(128 + signal) };
+/// Makes SIGHUP, SIGINT and SIGTERM call `last_work` and then end this process, unless it was started
+/// with these signals ignored. It ends by the signal, or with 128 and the number as its status if it
+/// is the first of a pid namespace, which the kernel keeps such signals from. A second signal ends it
+/// at once. Programs that it executes do not inherit this; processes that it forks have no last work.
+///
+/// `last_work` must be safe in a signal handler: it makes system calls only.
+pub(crate) fn end_on_signals(last_work: fn()) {
+    static WORK: OnceLock<(u32, fn())> = OnceLock::new();
+    static IS_ENDING: AtomicBool = AtomicBool::new(false);
+    extern "C" fn end(signal: libc::c_int) {
+        let own = std::process::id();
+        if let Some((_, work)) = WORK.get().filter(|(owner, _)| *owner == own)
+            && !IS_ENDING.swap(true, Ordering::AcqRel)
+        {
+            work();
+        }
+        // SAFETY: all of these may be called in a signal handler. The signal that is raised comes
+        // when the handler returns.
+        unsafe {
+            if own == 1 {
+                libc::_exit(128 + signal);
+            }
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
+    if WORK.set((std::process::id(), last_work)).is_err() {
+        return;
     }
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
-        let handler = exit as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // SAFETY: the handler calls nothing but `_exit`; no other handler is installed.
+        let handler = end as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: the handler calls only what may be called in one; no other handler is installed.
         unsafe {
             if libc::signal(signal, handler) == libc::SIG_IGN {
                 libc::signal(signal, libc::SIG_IGN);

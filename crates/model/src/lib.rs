@@ -26,6 +26,7 @@ pub mod run;
 pub mod seam;
 pub mod step;
 pub mod thread;
+pub mod ward;
 
 pub use cancel::{Cancel, Cancelled};
 pub use digest::{Chain, DiffId, Digest, DigestError};

@@ -11,15 +11,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
 use xbuild_model::Cancelled;
 use xbuild_model::cancel::OnCancel;
 use xbuild_model::thread::{self, ThreadError};
+use xbuild_model::ward::Ward;
 
 use crate::error::FetchError;
 use crate::login;
@@ -34,6 +38,9 @@ const MAX_OUTPUT: u64 = 16 << 20;
 
 /// Bytes that are kept of git's error output, counted from its end.
 const MAX_SAID: usize = 2000;
+
+/// The time that processes have to end once they are killed.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Settings that override every configuration.
 const SETTINGS: &[&str] = &[
@@ -129,8 +136,10 @@ impl<'a> Git<'a> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let _ward = Ward::of_group(child.id());
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers = thread::start("git-stderr", move || last(stderr))
@@ -138,20 +147,14 @@ impl<'a> Git<'a> {
         let (said, (told, _hook)) = match readers {
             Ok(readers) => readers,
             Err(error) => {
-                // It may have ended by itself.
-                let _ = child.kill();
-                let _ = child.wait();
+                let _ = end(&mut child);
                 return Err(failed(error.into()));
             }
         };
         let read = told.recv().ok().flatten();
         let read = read.unwrap_or_else(|| Err(io::Error::other(Cancelled)));
-        if read.as_ref().map_or(true, |output| output.len() as u64 > MAX_OUTPUT) {
-            // It may have ended by itself.
-            let _ = child.kill();
-        }
-        let status = child.wait().map_err(failed)?;
-        // Processes that git started may hold the pipes of a git that was killed.
+        let is_unwanted = read.as_ref().map_or(true, |output| output.len() as u64 > MAX_OUTPUT);
+        let status = if is_unwanted { end(&mut child) } else { child.wait() }.map_err(failed)?;
         let output = read.map_err(failed)?;
         let said = said.join().unwrap_or_default();
         if output.len() as u64 > MAX_OUTPUT {
@@ -217,6 +220,28 @@ impl<'a> Git<'a> {
         command.arg(action);
         command
     }
+}
+
+/// Ends git with the processes that it started, which are a group, and waits for them.
+fn end(child: &mut Child) -> io::Result<ExitStatus> {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // All may have ended by themselves.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let status = child.wait();
+    if let Some(group) = group {
+        // They are children of this process if it adopts orphans. They were killed, so this is soon.
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(state) = waitpgid(group, WaitOptions::NOHANG)
+            && Instant::now() < deadline
+        {
+            if state.is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+    status
 }
 
 /// Returns the first executable file of that name in the absolute folders of `search_path`.

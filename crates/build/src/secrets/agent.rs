@@ -11,9 +11,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use xbuild_model::run::SecretBytes;
+use xbuild_model::ward::Ward;
 use xbuild_model::{FailureKind, StepFailure};
 
 use super::bounded::read_bounded;
@@ -154,6 +156,8 @@ pub(super) struct Started {
     folder: tempfile::TempDir,
     agent: Option<Pid>,
     waiter: Child,
+    /// The waiter and the agent.
+    wards: Vec<Ward>,
 }
 
 impl Started {
@@ -165,15 +169,17 @@ impl Started {
         command.arg("-a").arg(folder.path().join(SOCKET)).args(["sh", "-c", WAITER]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let waiter = command.spawn().map_err(AgentError::Start)?;
-        let mut started = Self { folder, agent: None, waiter };
+        let wards = vec![Ward::of_process(waiter.id())];
+        let mut started = Self { folder, agent: None, waiter, wards };
         let mut line = String::new();
         if let Some(stdout) = started.waiter.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(AgentError::Start)?;
         }
         started.agent = line.trim().parse().ok().and_then(Pid::from_raw);
-        if started.agent.is_none() {
+        let Some(agent) = started.agent else {
             return Err(AgentError::Ended { output: started.errors() });
-        }
+        };
+        started.wards.push(Ward::of_process(agent.as_raw_nonzero().get().unsigned_abs()));
         keys.iter().try_for_each(|key| started.add(key, search_path))?;
         Ok(started)
     }
@@ -220,10 +226,22 @@ impl Drop for Started {
             // The agent may have ended already.
             let _ = kill_process(agent, Signal::TERM);
         }
+        self.wards.clear();
         drop(self.waiter.stdin.take());
         let _ = self.waiter.wait();
+        // Without the waiter the agent is a child of this process, if that adopts orphans.
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(agent) = self.agent
+            && let Ok(None) = waitpid(Some(agent), WaitOptions::NOHANG)
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
+
+/// The time that an agent has to end once it is told to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The name of the socket in its folder.
 const SOCKET: &str = "agent";

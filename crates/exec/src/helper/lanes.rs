@@ -41,7 +41,8 @@ struct Lane<'a> {
     is_asked: bool,
 }
 
-/// Serves lanes until the first one's socket is closed at the other end.
+/// Serves lanes until the first one's socket is closed at the other end. Another lane whose socket is
+/// closed is given up.
 ///
 /// The first descriptor of a message takes the answer, the second one has the request.
 pub(super) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
@@ -50,29 +51,43 @@ pub(super) fn serve<'a>(lanes: impl IntoIterator<Item = (OwnedFd, Kind<'a>)>) {
     loop {
         lanes.iter_mut().for_each(Lane::fill);
         match wait(&lanes) {
-            Ok(Some(events)) => {
-                for (lane, is_event) in lanes.iter_mut().zip(events) {
-                    lane.is_asked = is_event && lane.spare.is_none();
+            Ok(all) if all.first().is_some_and(|first| !first.is_closed) => {
+                for (lane, News { is_event, .. }) in lanes.iter_mut().zip(&all) {
+                    lane.is_asked = *is_event && lane.spare.is_none();
                     lane.spare = lane.spare.take().filter(|_| !is_event);
                 }
+                let mut all = all.iter();
+                lanes.retain(|_| all.next().is_some_and(|news| !news.is_closed));
             }
-            Ok(None) | Err(_) => return,
+            Ok(_) | Err(_) => return,
         }
     }
 }
 
-/// Waits until a process has a task, or a lane without a process is sent one. Returns for each lane
-/// whether that is so, or `None` when the first lane is closed.
-fn wait(lanes: &[Lane<'_>]) -> Result<Option<Vec<bool>>, Errno> {
-    let watched = lanes.iter().map(|lane| lane.spare.as_ref().unwrap_or(&lane.socket));
-    let mut polled: Vec<PollFd<'_>> = watched.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-    let first = lanes.first().ok_or(Errno::INVAL)?;
-    // Polled only to see it close.
-    polled.push(PollFd::new(&first.socket, PollFlags::empty()));
+/// The news of one lane.
+#[derive(Debug)]
+struct News {
+    /// Its process has a task, or a task waits and there is no process.
+    is_event: bool,
+    /// Its socket is closed at the other end.
+    is_closed: bool,
+}
+
+/// Waits for news, and returns those of each lane.
+fn wait(lanes: &[Lane<'_>]) -> Result<Vec<News>, Errno> {
+    let mut polled = Vec::with_capacity(2 * lanes.len());
+    for lane in lanes {
+        polled.push(PollFd::new(lane.spare.as_ref().unwrap_or(&lane.socket), PollFlags::IN));
+        // Polled only to see it close.
+        polled.push(PollFd::new(&lane.socket, PollFlags::empty()));
+    }
     retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
-    let mut events = polled.iter().map(|polled| !polled.revents().is_empty());
-    let of_lanes = events.by_ref().take(lanes.len()).collect();
-    Ok((!events.next().unwrap_or(true)).then_some(of_lanes))
+    let is_news = |polled: &PollFd<'_>| !polled.revents().is_empty();
+    let news = polled.chunks(2).map(|pair| News {
+        is_event: pair.first().is_some_and(is_news),
+        is_closed: pair.last().is_some_and(is_news),
+    });
+    Ok(news.collect())
 }
 
 impl Lane<'_> {

@@ -9,24 +9,32 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use rustix::net::Shutdown;
 use xbuild_model::thread;
+use xbuild_model::ward::Ward;
 
 use crate::binfmt::Registration;
 use crate::error::{Errno, SandboxError};
 use crate::idmap::IdMap;
 use crate::ladder::Choice;
 use crate::protocol::{self, Message};
-use crate::{sealed, wire};
+use crate::{orphans, sealed, wire};
 
-/// The running helper. Dropping it ends it.
+/// The time that the helper and its processes have to end. Their namespaces take some milliseconds;
+/// a process in a file system that does not answer takes for ever, and must not hold the build up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The running helper. Dropping it ends it, with all its processes.
 #[derive(Debug)]
 pub(super) struct Helper {
     /// `None` only while this is dropped.
     sockets: Option<Sockets>,
-    keeper: Option<JoinHandle<()>>,
+    /// Disconnected once the helper and all its processes have ended and were waited for.
+    end: Mutex<Receiver<()>>,
 }
 
 /// The sockets that take work.
@@ -41,8 +49,8 @@ impl Helper {
     pub(super) fn start(choice: &Choice, emulators: &[Registration]) -> Result<Self, SandboxError> {
         let (tasks, their_tasks) = wire::pair().map_err(failed("socketpair"))?;
         let (steps, their_steps) = wire::pair().map_err(failed("socketpair"))?;
-        let (keeper, pid) = keep(their_tasks, choice.map.clone())?;
-        let helper = Self { sockets: Some(Sockets { tasks, steps }), keeper: Some(keeper) };
+        let (end, pid) = keep(their_tasks, choice.map.clone())?;
+        let helper = Self { sockets: Some(Sockets { tasks, steps }), end: Mutex::new(end) };
         set_up(&helper.sockets()?.tasks, pid, choice, &their_steps, emulators)?;
         Ok(helper)
     }
@@ -51,15 +59,22 @@ impl Helper {
     pub(super) fn sockets(&self) -> Result<&Sockets, SandboxError> {
         self.sockets.as_ref().ok_or(SandboxError::Gone)
     }
+
+    /// Ends the process that waits for the next step. It takes a while, since it has namespaces.
+    pub(super) fn retire_steps(&self) {
+        if let Some(sockets) = &self.sockets {
+            // A helper that is gone has no such process.
+            let _ = rustix::net::shutdown(&sockets.steps, Shutdown::Both);
+        }
+    }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
         drop(self.sockets.take());
-        if let Some(keeper) = self.keeper.take() {
-            // The thread only waits for the helper; it cannot panic.
-            let _ = keeper.join();
-        }
+        // The kernel kills what has not ended by then together with this process.
+        let end = self.end.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = end.recv_timeout(PATIENCE);
     }
 }
 
@@ -68,24 +83,29 @@ fn failed(attempt: &'static str) -> impl FnOnce(io::Error) -> SandboxError {
 }
 
 /// Executes the helper from a thread that stays as long as the helper does: the kernel ends a
-/// process together with the *thread* that started it. Returns the thread and the process's id.
-fn keep(socket: OwnedFd, map: IdMap) -> Result<(JoinHandle<()>, u32), SandboxError> {
+/// process together with the *thread* that started it. Returns the process's id, and what is
+/// disconnected at its end.
+fn keep(socket: OwnedFd, map: IdMap) -> Result<(Receiver<()>, u32), SandboxError> {
     let (tell, told) = mpsc::channel();
+    let (lives, end) = mpsc::channel::<()>();
     let keep = move || match execute(socket, &map) {
         Ok(mut child) => {
+            let ward = Ward::of_process(child.id());
             let heard = tell.send(Ok(child.id()));
             // The helper ends by itself when the socket is closed. Its status does not matter:
             // whoever waits for an answer notices.
             let ended = child.wait();
-            drop((heard, ended));
+            drop((heard, ended, ward));
+            // The kernel kills its processes then. They are in its group, and ours as orphans.
+            orphans::wait_for_group(child.id());
+            drop(lives);
         }
         Err(error) => drop(tell.send(Err(error))),
     };
-    let keeper =
-        thread::start("helper-keeper", keep).map_err(|error| failed("a thread")(error.source))?;
+    thread::start("helper-keeper", keep).map_err(|error| failed("a thread")(error.source))?;
     let pid =
         told.recv().map_err(|_| SandboxError::Gone)?.map_err(failed("executing xbuild again"))?;
-    Ok((keeper, pid))
+    Ok((end, pid))
 }
 
 fn execute(socket: OwnedFd, map: &IdMap) -> io::Result<Child> {

@@ -110,6 +110,14 @@ impl Sandbox {
         self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?.sockets()
     }
 
+    /// Says that no more steps come; tasks may. What was prepared for the next step ends while the
+    /// build goes on, which would have to wait for it at its end.
+    pub fn retire_steps(&self) {
+        if let Some(Ok(helper)) = self.helper.get() {
+            helper.retire_steps();
+        }
+    }
+
     fn take_emulators(&self) -> Vec<Registration> {
         let mut emulators = self.emulators.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *emulators)

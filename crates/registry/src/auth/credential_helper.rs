@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use xbuild_model::thread;
+use xbuild_model::ward::Ward;
 
 use crate::auth::credential::{Credential, Secret};
 use crate::error::CredentialsError;
@@ -80,6 +81,7 @@ fn run(
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed)?;
+    let _ward = Ward::of_process(child.id());
     let mut stdin = child.stdin.take().expect("stdin is piped");
     // A helper may ignore its input; only its answer counts.
     let _ = stdin.write_all(server.as_bytes());
