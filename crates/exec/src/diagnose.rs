@@ -4,8 +4,9 @@ use std::fs;
 
 use crate::error::Errno;
 
-/// Returns the remedy for a refused `unshare(2)`.
-pub(crate) fn refused_namespace(reason: Errno) -> String {
+/// Returns the remedy for a refused `unshare(2)`; `kinds` are the namespaces that were asked for, in
+/// words.
+pub(crate) fn refused_namespace(kinds: &str, reason: Errno) -> String {
     let number = |path: &str| -> Option<i64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
     let is = |path: &str, value: i64| number(path) == Some(value);
     if is("/proc/sys/user/max_user_namespaces", 0) {
@@ -19,9 +20,12 @@ pub(crate) fn refused_namespace(reason: Errno) -> String {
             .to_owned();
     }
     match reason.number() {
-        libc::ENOSPC => "too many namespaces: raise sysctl user.max_user_namespaces (and \
-                         user.max_mnt_namespaces and so on)"
-            .to_owned(),
+        // Old kernels say EUSERS for user namespaces.
+        libc::ENOSPC | libc::EUSERS => format!(
+            "too many namespaces of this user or container, or too many within each other: raise \
+             {}",
+            limits(kinds)
+        ),
         libc::EPERM if seccomp_is_on() => {
             "a system call filter is in force around xbuild, most likely a container's: it must \
              allow unshare and mount (docker run --security-opt seccomp=unconfined, or a pod \
@@ -37,6 +41,20 @@ pub(crate) fn refused_namespace(reason: Errno) -> String {
         }
         _ => "xbuild platforms shows what this machine allows".to_owned(),
     }
+}
+
+/// Returns the names of the settings that limit namespaces of these kinds.
+///
+/// **Source** — `namespaces(7)` § The /proc/sys/user directory.
+fn limits(kinds: &str) -> String {
+    let words = kinds.split(|c: char| !c.is_ascii_alphabetic());
+    let names = words.filter(|word| !word.is_empty() && *word != "or").map(|kind| match kind {
+        "mount" => "mnt",
+        "network" => "net",
+        other => other,
+    });
+    let names: Vec<String> = names.map(|name| format!("user.max_{name}_namespaces")).collect();
+    format!("sysctl {}", names.join(" and "))
 }
 
 const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";

@@ -53,19 +53,27 @@ impl From<rustix::io::Errno> for Errno {
     }
 }
 
-/// Wraps an error of that kind, with its advice. A fault of the machine is told as such.
+/// Returns the kernel's reason for an error.
+pub(super) fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(errno) = cause.downcast_ref::<Errno>() {
+            return Some(*errno);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// Wraps an error of that kind, with its advice. If `source` is a fault of the machine, that is told.
 pub(super) fn step_failure(
     kind: FailureKind,
     hint: Option<impl Into<Arc<str>>>,
+    source: Option<Errno>,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> StepFailure {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(cause) = next {
-        let errno = cause.downcast_ref::<Errno>().map(|errno| errno.number());
-        if let Some(fault) = errno.and_then(machine_fault_of) {
-            return StepFailure::new(fault.kind, error).with_hint(fault.hint);
-        }
-        next = cause.source();
+    if let Some(fault) = source.and_then(|errno| machine_fault_of(errno.number())) {
+        return StepFailure::new(fault.kind, error).with_hint(fault.hint);
     }
     let failure = StepFailure::new(kind, error);
     hint.into_iter().fold(failure, StepFailure::with_hint)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
 use xbuild_model::{Cancelled, FailureKind, StepFailure};
 
-use super::errno::{Errno, step_failure};
+use super::errno::{Errno, errno_of, step_failure};
 use crate::diagnose;
 
 /// Why a RUN step did not succeed. Made in the step's own processes and sent to the main one.
@@ -180,6 +180,15 @@ pub enum RunError {
         /// The group id.
         gid: u32,
     },
+    /// The kernel refused a namespace.
+    #[error("cannot create a {namespace} namespace")]
+    Unshare {
+        /// Its kind, or kinds that were asked for at once.
+        namespace: String,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
     /// Another part of setting up the step was refused.
     #[error("cannot set up the step: {attempt}")]
     Setup {
@@ -239,6 +248,9 @@ impl RunError {
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
             }
+            Self::Unshare { namespace, source } => {
+                Some(diagnose::refused_namespace(namespace, *source))
+            }
             Self::NoExec { .. } => Some(
                 "put the store on a file system without noexec, with --root or XBUILD_ROOT"
                     .to_owned(),
@@ -280,6 +292,11 @@ impl RunError {
         move |source| Self::Setup { attempt: attempt.to_owned(), source: source.into() }
     }
 
+    /// Returns an error of making a namespace, for use with `map_err`.
+    pub(crate) fn unshare<E: Into<Errno>>(namespace: &str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Unshare { namespace: namespace.to_owned(), source: source.into() }
+    }
+
     /// Returns an error of mounting something, for use with `map_err`.
     pub(crate) fn mount<E: Into<Errno>>(what: &str) -> impl FnOnce(E) -> Self {
         move |source| Self::Mount { what: what.to_owned(), detail: None, source: source.into() }
@@ -289,7 +306,12 @@ impl RunError {
 impl From<RunError> for StepFailure {
     fn from(error: RunError) -> Self {
         let (kind, hint) = (error.kind(), error.hint());
-        step_failure(kind, hint, error)
+        let source = match &error {
+            // ENOSPC is a limit here, and the hint says which.
+            RunError::Unshare { .. } => None,
+            _ => errno_of(&error),
+        };
+        step_failure(kind, hint, source, error)
     }
 }
 
@@ -390,6 +412,19 @@ mod tests {
             assert!(hint(exit, true).contains("QEMU"), "{exit:?}");
         }
         assert_eq!(hint(Exit::Code(1), true), "");
+    }
+
+    #[test]
+    fn a_limit_of_namespaces_is_no_full_disk() {
+        let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        let limit = StepFailure::from(RunError::unshare("pid or mount")(Errno::from(full)));
+        assert_eq!(limit.kind(), FailureKind::Environment);
+        let hint = limit.hint().unwrap_or_default();
+        // Where the kernel's own answer is looked at, another setting may explain it first.
+        assert!(hint.contains("_namespaces") || hint.contains("userns"), "{hint}");
+        let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        let disk = StepFailure::from(RunError::setup("make a folder")(Errno::from(full)));
+        assert_eq!(disk.kind(), FailureKind::Internal);
     }
 
     #[test]

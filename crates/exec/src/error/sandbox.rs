@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use xbuild_model::{FailureKind, StepFailure, TaskFailure};
 
-use super::errno::{Errno, step_failure};
+use super::errno::{Errno, errno_of, step_failure};
 use crate::diagnose;
 
 /// Why the build's user namespace cannot be made, or a task in it failed.
@@ -121,7 +121,9 @@ impl SandboxError {
     /// Returns the remedy, judging by the settings of this machine.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unshare { source, .. } => Some(diagnose::refused_namespace(*source)),
+            Self::Unshare { namespace, source } => {
+                Some(diagnose::refused_namespace(namespace, *source))
+            }
             Self::Setup { source, .. } => diagnose::refused_setup(*source),
             Self::MapRefused { .. } => Some(
                 "check the user's lines in /etc/subuid and /etc/subgid, and that newuidmap and \
@@ -141,6 +143,11 @@ impl SandboxError {
 impl From<SandboxError> for StepFailure {
     fn from(error: SandboxError) -> Self {
         let (kind, hint) = (error.kind(), error.hint());
-        step_failure(kind, hint, error)
+        let source = match &error {
+            // ENOSPC is a limit here, and the hint says which.
+            SandboxError::Unshare { .. } => None,
+            _ => errno_of(&error),
+        };
+        step_failure(kind, hint, source, error)
     }
 }

@@ -15,13 +15,13 @@ pub(super) fn user_namespaces(seen: &Seen) -> Result<(), Gap> {
         let hint = diagnose::refused_setup(errno.into());
         Gap {
             why: format!("{why}: {errno}"),
-            how_to_get: hint.unwrap_or_else(|| diagnose::refused_namespace(errno.into())),
+            how_to_get: hint.unwrap_or_else(|| diagnose::refused_namespace("user", errno.into())),
         }
     };
     if let Some(Err(errno)) = seen.user_namespace {
         return Err(Gap {
             why: format!("cannot create a user namespace: {errno}"),
-            how_to_get: diagnose::refused_namespace(errno.into()),
+            how_to_get: diagnose::refused_namespace("user", errno.into()),
         });
     }
     if let Some(Err(errno)) = seen.id_map {

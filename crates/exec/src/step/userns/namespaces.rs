@@ -10,22 +10,22 @@ use crate::sys;
 /// for itself: in the calling process the paths of the folders stay valid.
 pub(crate) fn enter() -> Result<(), RunError> {
     let flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-    unshare(flags).map_err(RunError::setup("unshare"))?;
+    unshare(flags).map_err(RunError::unshare("pid, ipc or uts"))?;
     match unshare(CloneFlags::CLONE_NEWCGROUP) {
         // The kernel has no cgroups at all.
         Err(nix::errno::Errno::EINVAL) => Ok(()),
-        result => result.map_err(RunError::setup("unshare the cgroup namespace")),
+        result => result.map_err(RunError::unshare("cgroup")),
     }
 }
 
 /// Makes the mount namespace.
 pub(crate) fn enter_mounts() -> Result<(), RunError> {
-    unshare(CloneFlags::CLONE_NEWNS).map_err(RunError::setup("unshare the mount namespace"))
+    unshare(CloneFlags::CLONE_NEWNS).map_err(RunError::unshare("mount"))
 }
 
 /// Makes a network namespace with a loopback interface only.
 pub(super) fn enter_network() -> Result<(), RunError> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(RunError::setup("unshare the network namespace"))?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(RunError::unshare("network"))?;
     sys::loopback_up().map_err(RunError::setup("switch the loopback interface on"))
 }
 
