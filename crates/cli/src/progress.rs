@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use xbuild_build::events::{Event, Events};
-use xbuild_model::thread;
+use xbuild_model::{short_label, thread};
 use xbuild_plan::{Graph, VertexId};
 use xbuild_solve::Event as StepEvent;
 
@@ -197,9 +197,9 @@ fn labels(graph: &Graph) -> Vec<String> {
     graph.vertices.iter().map(|vertex| shown_label(&vertex.label)).collect()
 }
 
-/// Returns the label of a step for the screen: one line of bounded length.
+/// Returns the label of a step for the screen.
 fn shown_label(label: &str) -> String {
-    printable(label.lines().next().unwrap_or_default()).chars().take(200).collect()
+    printable(&short_label(label))
 }
 
 /// Returns a line of output for the screen.

@@ -211,6 +211,7 @@ fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
 fn excerpt(lines: &[&str], span: &Span) -> String {
     /// Long instructions are cut: their first lines are enough to find them.
     const MAX_LINES: u32 = 12;
+    const MAX_CHARS: usize = 300;
     let (first, last) = (*span.lines.start(), *span.lines.end());
     let shown = first.saturating_sub(1).max(1)..=last.min(first + MAX_LINES).saturating_add(1);
     let mut text = String::from("     |\n");
@@ -218,7 +219,8 @@ fn excerpt(lines: &[&str], span: &Span) -> String {
     let numbered = (first..=last).zip(lines.iter().skip(first as usize - 1));
     for (number, line) in numbered {
         let mark = if span.lines.contains(&number) { ">" } else { " " };
-        let _ = writeln!(text, "{number:>4} |{mark} {}", printable(line));
+        let line: String = printable(line).chars().take(MAX_CHARS).collect();
+        let _ = writeln!(text, "{number:>4} |{mark} {line}");
     }
     text.push_str("     |\n");
     text

@@ -40,4 +40,4 @@ pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use remote::RemoteSource;
 pub use resolved::{BlobSource, ImageLayer, LayerBlob, ResolvedImage};
-pub use step::StepRecord;
+pub use step::{StepRecord, short_label};

@@ -1,6 +1,6 @@
 //! Failures of solving a graph.
 
-use xbuild_model::{Platform, StepFailure};
+use xbuild_model::{Platform, StepFailure, short_label};
 use xbuild_plan::Span;
 
 /// A mount of a RUN is not available. No message holds the value of a secret.
@@ -47,7 +47,7 @@ impl MountFailure {
 
 /// The failure of one step, with its place in the Dockerfile.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{label}: {failure}")]
+#[error("{}: {failure}", short_label(label))]
 pub struct SolveError {
     /// The step as progress shows it.
     pub label: String,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use xbuild_exec::EmulationError;
 use xbuild_exec::probe::Gap;
-use xbuild_model::{FailureKind, StepFailure};
+use xbuild_model::{FailureKind, StepFailure, short_label};
 use xbuild_plan::Span;
 use xbuild_solve::SolveError;
 
@@ -22,7 +22,7 @@ pub enum PreflightError {
     #[error("{}", each(.0))]
     Lacks(Vec<Lack>),
     /// The request forbids RUN steps, and the plan has one.
-    #[error("{label}: --isolation none does not run commands")]
+    #[error("{}: --isolation none does not run commands", short_label(label))]
     NoIsolation {
         /// The first RUN step.
         label: String,
