@@ -203,9 +203,10 @@ fn nobody_else_gets_into_a_store() {
     }
 }
 
-/// CVE-2020-27534: what this machine can run is tried out without files of known names.
+/// CVE-2020-27534: what this machine can run is tried out without files of known names: in a new
+/// folder that nobody else can enter, and from memory.
 #[test]
-fn trials_make_no_files() {
+fn trials_make_files_in_a_new_folder_only() {
     needs!(Run, Tool("strace"));
     let place = Place::new(User::Me);
     let log = place.out("strace");
@@ -223,7 +224,15 @@ fn trials_make_no_files() {
     };
     let made: Vec<&str> = text.lines().filter(makes).collect();
     let on_host = |line: &&&str| line.contains("\"/") && !line.contains("\"/proc/");
-    assert_eq!(made.iter().filter(on_host).collect::<Vec<_>>(), [&""; 0], "{made:?}");
+    let (folders, others): (Vec<&str>, Vec<&str>) =
+        made.iter().filter(on_host).partition(|line| line.contains("/.xbuild-trial-"));
+    assert_eq!(others, [""; 0], "{made:?}");
+    let is_private = |line: &&str| line.contains("mkdir(") && line.contains(", 0700)");
+    assert!(folders.first().is_some_and(is_private), "{folders:?}");
+    // The name of the folder has a part that nobody can guess.
+    let name = |line: &str| line.split("/.xbuild-trial-").nth(1).unwrap().chars().take(6).collect();
+    let names: std::collections::BTreeSet<String> = folders.iter().map(|line| name(line)).collect();
+    assert!(names.len() == 1 && names.iter().all(|name| !name.contains(['/', '"'])), "{names:?}");
 }
 
 /// CVE-2024-23651: a folder of a cache mount becomes a link, in another build that shares the store.

@@ -1,7 +1,10 @@
 //! The rung and the root file system of RUN steps: which the build takes, and what `--isolation`
 //! demands.
 
-use crate::harness::{Place, User, needs};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::{Finished, Place, User, needs};
 
 const RUN: &str = "FROM busybox\nRUN echo ran\n";
 
@@ -41,4 +44,101 @@ fn an_isolation_that_is_out_of_reach_is_refused_before_the_first_step() {
     // With all its steps in the cache a build needs no isolation.
     place.build(&["--isolation", "userns-single"]).ok();
     place.build(&["--isolation", "userns-range"]).ok().did_nothing();
+}
+
+/// Returns a build inside `sh` after the commands of `script`, with `unshare` and its `flags`.
+fn build_after(place: &Place, flags: &str, script: &str, more: &[&str]) -> Finished {
+    let mut command = place.command("unshare");
+    command.args([flags, "sh", "-ec", &format!("{script}\nexec \"$@\""), "sh"]);
+    command.arg(place.path().join("xbuild")).args(place.build_args(more));
+    Finished::run(command)
+}
+
+#[test]
+fn a_namespace_with_one_id_has_no_range() {
+    needs!(Run, Tool("unshare"));
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(RUN);
+        let built = build_after(&place, "-Ur", "", &[]).ok();
+        assert_eq!(built.stderr.lines().next(), Some("isolation: userns-single/overlay"));
+        let refused = build_after(&place, "-Ur", "", &["--isolation", "userns-range"]);
+        refused.ok().did_nothing();
+        let refused =
+            build_after(&place, "-Ur", "", &["--isolation", "userns-range", "--no-cache"]);
+        refused.fails(5, &["is not possible here", "around xbuild"]).does_not_say("#1");
+    }
+}
+
+#[test]
+fn a_store_on_an_overlay_mount_has_folders_as_roots() {
+    needs!(Run, Tool("unshare"));
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(RUN);
+        let script = format!(
+            "cd {}; mkdir lower upper work store
+             mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work store",
+            place.out("").display()
+        );
+        let root = place.out("store").join("inner").display().to_string();
+        let built = build_after(&place, "-Urm", &script, &["--root", &root]).ok();
+        assert_eq!(built.stderr.lines().next(), Some("isolation: userns-single/folder"));
+        built.says(&["ran"]);
+    }
+}
+
+#[test]
+fn newuidmap_that_does_not_work_is_found_out_before_the_first_step() {
+    needs!(Run);
+    for user in User::all().into_iter().filter(|user| *user == User::Ranged) {
+        let place = Place::new(user);
+        let script = "#!/bin/sh\necho no right >&2\nexit 1\n";
+        for name in ["newuidmap", "newgidmap"] {
+            place.write(&format!("bin/{name}"), script);
+            let path = place.context().join("bin").join(name);
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        place.dockerfile(RUN);
+        let path = format!("{}:/usr/bin:/bin", place.context().join("bin").display());
+        let build = |more: &[&str]| {
+            let mut command = place.xbuild(place.build_args(more));
+            command.env("PATH", &path);
+            Finished::run(command)
+        };
+        let built = build(&[]).ok();
+        assert_eq!(built.stderr.lines().next(), Some("isolation: userns-single/overlay"));
+        let failed = build(&["--isolation", "userns-range", "--no-cache"]);
+        failed.fails(5, &["is not possible here", "no right", "/etc/subuid"]).does_not_say("#1");
+    }
+}
+
+#[test]
+fn without_user_namespaces_a_run_is_refused_before_the_first_step() {
+    needs!(Run, Tool("unshare"));
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile("FROM busybox\nCOPY Dockerfile /\nRUN echo ran\n");
+        let off = "echo 0 > /proc/sys/user/max_user_namespaces";
+        let refused = build_after(&place, "-Ur", off, &[]);
+        refused.fails(5, &["user namespaces", "max_user_namespaces"]).does_not_say("#1");
+        place.dockerfile("FROM busybox\nCOPY Dockerfile /\n");
+        build_after(&place, "-Ur", off, &[]).ok();
+    }
+}
+
+#[test]
+fn a_masked_proc_is_bound_and_no_step_is_insecure() {
+    needs!(Run, Tool("unshare"));
+    for user in User::all() {
+        let place = Place::new(user);
+        let mask = "mount -t tmpfs none /proc/bus";
+        place.dockerfile("FROM busybox\nRUN test -e /proc/self/status && ! ls /proc/bus/*\n");
+        build_after(&place, "-Urm", mask, &[]).ok().says(&["this container hides parts"]);
+        place.dockerfile("FROM busybox\nRUN --security=insecure echo ran\n");
+        let allow = ["--allow", "security.insecure"];
+        let refused = build_after(&place, "-Urm", mask, &allow);
+        refused.fails(5, &["a /proc of its own", "hides parts"]).does_not_say("#1");
+        build_after(&place, "-Ur", "", &allow).ok().says(&["ran"]);
+    }
 }

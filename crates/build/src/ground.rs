@@ -1,6 +1,6 @@
 //! The ground that the RUN steps of a build stand on.
 
-use xbuild_exec::ladder::{Choice, Findings};
+use xbuild_exec::ladder::Choice;
 use xbuild_exec::probe::Emulators;
 
 use crate::emulators::EmulatorInUse;
@@ -12,8 +12,7 @@ pub struct Ground {
     pub(crate) emulators: Emulators,
     /// The same by platform, with those of the host.
     pub(crate) in_use: Vec<EmulatorInUse>,
-    /// The facts about this machine; `None` if no RUN may run, since nothing was tried out.
-    pub(crate) findings: Option<Findings>,
-    /// The rung and the root file system; `None` if no RUN may run.
+    /// The rung and the root file system, which were tried out; `None` if no RUN may run, or none
+    /// can.
     pub(crate) choice: Option<Choice>,
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use xbuild_exec::arch::Arch;
-use xbuild_exec::probe::{Capabilities, Executor, Gap};
+use xbuild_exec::probe::{Capabilities, Executor, Gap, Trials};
 use xbuild_model::Platform;
-use xbuild_plan::{Graph, VertexId};
+use xbuild_model::run::Security;
+use xbuild_plan::{Graph, Op, VertexId};
 
 use crate::build::Build;
 use crate::emulators;
-use crate::error::{Lack, PreflightError};
+use crate::error::{Lack, PreflightError, RunError};
 use crate::events::Silent;
 use crate::ground::Ground;
 use crate::main_context::MainContext;
@@ -28,14 +29,46 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
     if build.request.steps.isolation == Isolation::None {
         return refuse_run(&plan.graph).map(|()| Ground::default());
     }
-    let every = plan.graph.iter().map(|(id, _)| id).collect();
-    if let Ok(ground) = for_platforms(&platforms(&plan.graph, every), build) {
+    let every: Vec<VertexId> = plan.graph.iter().map(|(id, _)| id).collect();
+    let platforms_of_all = platforms(&plan.graph, &every);
+    if platforms_of_all.is_empty() {
+        return Ok(Ground::default());
+    }
+    let found = probe(&platforms_of_all, build)?;
+    if let Ok(ground) = check(&found, &plan.graph, &every, build) {
         return Ok(ground);
     }
+    // The records of the cache are looked up as on the rung that is possible.
+    let choice = found.rung(build.request.steps.isolation).ok();
+    let ground = Ground { choice, ..Ground::default() };
     // Silent, since the same warnings come again when the steps run.
-    let tools = Tools::new(build, main, plan, &Ground::default(), Arc::new(Silent), None)?;
+    let tools = Tools::new(build, main, plan, &ground, Arc::new(Silent), None)?;
     let to_do = xbuild_solve::to_do(&plan.graph, &tools.stages(build), &plan.options);
-    for_platforms(&platforms(&plan.graph, to_do), build)
+    if platforms(&plan.graph, &to_do).is_empty() {
+        return Ok(ground);
+    }
+    check(&found, &plan.graph, &to_do, build)
+}
+
+/// Tries out what RUN steps of these platforms need, on the file system of the store.
+fn probe(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Capabilities, PreflightError> {
+    let architectures: BTreeSet<Arch> =
+        platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
+    let architectures: Vec<Arch> = architectures.into_iter().collect();
+    let folder = build.store.temp_dir("trial").map_err(|error| RunError::Layers(error.into()))?;
+    let found = Capabilities::probe(&Trials {
+        architectures: &architectures,
+        search_path: &build.machine.search_path,
+        installed: &[],
+        folder: Ok(folder.path()),
+        isolation: build.request.steps.isolation,
+    });
+    Ok(found.with_emulation(match build.request.steps.emulation {
+        Emulation::Auto => xbuild_exec::probe::Emulation::Auto,
+        Emulation::Binfmt => xbuild_exec::probe::Emulation::Binfmt,
+        Emulation::Intercept => xbuild_exec::probe::Emulation::Intercept,
+        Emulation::Host => xbuild_exec::probe::Emulation::Host,
+    }))
 }
 
 /// Refuses a plan with a RUN step.
@@ -50,24 +83,18 @@ fn refuse_run(graph: &Graph) -> Result<(), PreflightError> {
 }
 
 /// Returns the platforms of the programs that the RUN steps among `vertices` execute.
-fn platforms(graph: &Graph, vertices: Vec<VertexId>) -> BTreeSet<&Platform> {
-    vertices.into_iter().filter_map(|id| graph.vertex(id).op.programs()).collect()
+fn platforms<'a>(graph: &'a Graph, vertices: &[VertexId]) -> BTreeSet<&'a Platform> {
+    vertices.iter().filter_map(|id| graph.vertex(*id).op.programs()).collect()
 }
 
-fn for_platforms(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Ground, PreflightError> {
-    if platforms.is_empty() {
-        return Ok(Ground::default());
-    }
-    let architectures: BTreeSet<Arch> =
-        platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
-    let architectures: Vec<Arch> = architectures.into_iter().collect();
-    let capabilities = Capabilities::probe(&architectures, &build.machine.search_path, &[])
-        .with_emulation(match build.request.steps.emulation {
-            Emulation::Auto => xbuild_exec::probe::Emulation::Auto,
-            Emulation::Binfmt => xbuild_exec::probe::Emulation::Binfmt,
-            Emulation::Intercept => xbuild_exec::probe::Emulation::Intercept,
-            Emulation::Host => xbuild_exec::probe::Emulation::Host,
-        });
+/// Checks whether these vertices can run here.
+fn check(
+    capabilities: &Capabilities,
+    graph: &Graph,
+    vertices: &[VertexId],
+    build: &Build,
+) -> Result<Ground, PreflightError> {
+    let platforms = platforms(graph, vertices);
     let choice = capabilities
         .rung(build.request.steps.isolation)
         .map_err(|error| PreflightError::NoRung(error.into()))?;
@@ -78,16 +105,30 @@ fn for_platforms(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Groun
             Executor::Missing(gap) => Some(cannot_run(platform, &gap)),
             _ => None,
         });
-    let missing: Vec<Lack> = missing.collect();
+    let missing: Vec<Lack> =
+        missing.chain(without_own_proc(graph, vertices, capabilities)).collect();
     if !missing.is_empty() {
         return Err(PreflightError::Lacks(missing));
     }
     let emulators = capabilities
         .emulators_for(platforms.iter().copied())
         .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))?;
-    let in_use = emulators::in_use(platforms, &capabilities, &emulators);
-    let findings = Some(capabilities.findings);
-    Ok(Ground { emulators, in_use, findings, choice: Some(choice) })
+    let in_use = emulators::in_use(&platforms, capabilities, &emulators);
+    Ok(Ground { emulators, in_use, choice: Some(choice) })
+}
+
+/// Returns the gap of the first insecure step, which may look into all processes of its `/proc`, if
+/// it cannot have one that shows only its own.
+fn without_own_proc(
+    graph: &Graph,
+    vertices: &[VertexId],
+    capabilities: &Capabilities,
+) -> Option<Lack> {
+    let gap = capabilities.findings.own_proc().as_ref().err()?;
+    let insecure = vertices.iter().map(|id| graph.vertex(*id)).find(|vertex| {
+        matches!(&vertex.op, Op::Run { request, .. } if request.security == Security::Insecure)
+    })?;
+    Some(lacking(&format!("{}: needs a /proc of its own", insecure.label), gap))
 }
 
 fn lacking(need: &str, gap: &Gap) -> Lack {

@@ -48,7 +48,7 @@ impl Tools {
         let contexts = contexts::open(&plan.graph, named, folder, &*build.fetcher)?;
         let sandbox = Arc::new(Sandbox::new(Options {
             isolation: build.request.steps.isolation,
-            findings: ground.findings.clone(),
+            choice: ground.choice.clone(),
             emulators: load(&ground.emulators.registered)?,
             intercepted: load(&ground.emulators.intercepted)?,
             network: build.request.steps.network,

@@ -98,7 +98,7 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
     }
     let sandbox = Sandbox::new(Options {
         isolation: Isolation::AUTO,
-        findings: None,
+        choice: None,
         emulators: Vec::new(),
         intercepted: Vec::new(),
         network: Network::Default,

@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::error::Errno;
 
+/// The remedy where none is known.
+pub(crate) const UNKNOWN: &str = "`xbuild platforms` shows what this machine allows";
+
 /// Returns the remedy for a refused `unshare(2)`; `kinds` are the namespaces that were asked for, in
 /// words.
 pub(crate) fn refused_namespace(kinds: &str, reason: Errno) -> String {
@@ -39,7 +42,7 @@ pub(crate) fn refused_namespace(kinds: &str, reason: Errno) -> String {
         libc::EINVAL | libc::ENOSYS => {
             "the kernel is built without this kind of namespace".to_owned()
         }
-        _ => "xbuild platforms shows what this machine allows".to_owned(),
+        _ => UNKNOWN.to_owned(),
     }
 }
 

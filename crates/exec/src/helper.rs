@@ -20,4 +20,5 @@ mod serve;
 mod tasks;
 
 pub use role::role;
+pub(crate) use serve::{become_root, own_mounts};
 pub use tasks::{TaskFn, Tasks};

@@ -96,7 +96,20 @@ impl IdMap {
 
     /// Returns the map with a range of ids, or why the caller cannot have one.
     pub(crate) fn range(caller: &Caller) -> Result<Self, Gap> {
+        if !caller.may_set_groups {
+            return Err(gap(
+                "the user namespace around xbuild forbids setgroups (/proc/self/setgroups)",
+                "start xbuild outside of that namespace, such as one of `unshare -Ur`",
+            ));
+        }
         if caller.uid == HostUid::ROOT && caller.may_map {
+            if is_one(&caller.uids) || is_one(&caller.gids) {
+                return Err(gap(
+                    "the user namespace around xbuild has one id",
+                    "start xbuild outside of that namespace, or give it a range of ids (unshare \
+                     --map-auto, or hostUsers: false of a pod)",
+                ));
+            }
             let subuids = existing(&caller.subuids, &caller.uids);
             let subgids = existing(&caller.subgids, &caller.gids);
             let (uids, gids) = if subuids.is_empty() || subgids.is_empty() {
@@ -170,6 +183,11 @@ fn gap(why: &str, how_to_get: &str) -> Gap {
     Gap { why: why.to_owned(), how_to_get: how_to_get.to_owned() }
 }
 
+/// Returns whether there is but one id.
+fn is_one<I: Id>(ids: &[Range<I>]) -> bool {
+    matches!(ids, [Range { count: 1, .. }])
+}
+
 /// Returns the ranges whose ids all exist.
 fn existing<I: Id>(ranges: &[Range<I>], ids: &[Range<I>]) -> Vec<Range<I>> {
     let exists = |range: &&Range<I>| ids.iter().any(|known| known.covers(range));
@@ -237,6 +255,7 @@ mod tests {
             (Caller { subuids: vec![], ..user() }, "/etc/subuid has no range for user dev (1000)"),
             (Caller { subgids: vec![], ..user() }, "/etc/subgid has no range for user dev (1000)"),
             (Caller { no_new_privs: true, ..user() }, "no_new_privs"),
+            (Caller { may_set_groups: false, ..user() }, "forbids setgroups"),
             (Caller { newgidmap: None, ..user() }, "not installed"),
         ] {
             let gap = IdMap::range(&caller).unwrap_err();
@@ -258,6 +277,9 @@ mod tests {
         let inner = Caller { uids: vec![range(0, 65_536)], subuids: user().subuids, ..plain };
         let map = IdMap::range(&inner).unwrap();
         assert_eq!(map.uids, [extent(0, 0, 65_536)]);
+        // `unshare -Ur`
+        let alone = Caller { uids: vec![range(0, 1)], gids: vec![range(0, 1)], ..inner.clone() };
+        assert!(IdMap::range(&alone).unwrap_err().why.contains("has one id"));
         let powerless = Caller { may_map: false, subuids: vec![], ..inner };
         assert!(IdMap::range(&powerless).is_err());
     }

@@ -29,10 +29,16 @@ pub use rung::Rung;
 /// A condition of a rung or of a root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// User and mount namespaces.
+    /// User namespaces.
     UserNamespaces,
-    /// Overlay mounts inside them.
+    /// Mounts inside them.
+    Mounts,
+    /// A filter of system calls.
+    Filter,
+    /// Overlay mounts with folders of the store.
     Overlay,
+    /// A folder of the store as root.
+    Folder,
     /// More ids than the caller's own.
     IdRange,
 }
@@ -48,7 +54,10 @@ impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UserNamespaces => "user namespaces",
-            Self::Overlay => "overlay mounts in user namespaces",
+            Self::Mounts => "mounts in user namespaces",
+            Self::Filter => "a filter of system calls",
+            Self::Overlay => "overlay mounts on the file system of the store",
+            Self::Folder => "a folder of the store as root",
             Self::IdRange => "a range of user and group ids",
         })
     }
@@ -59,27 +68,66 @@ impl fmt::Display for Need {
 pub struct Findings {
     pub(crate) caller: Caller,
     pub(crate) user_namespaces: Result<(), Gap>,
+    /// The range of ids, as far as it was tried out.
+    pub(crate) id_range: Result<(), Gap>,
+    pub(crate) mounts: Result<(), Gap>,
+    pub(crate) filter: Result<(), Gap>,
+    /// A `/proc` that shows a step's processes only.
+    pub(crate) own_proc: Result<(), Gap>,
     pub(crate) overlay: Result<(), Gap>,
+    pub(crate) folder: Result<(), Gap>,
 }
 
 impl Findings {
     /// Returns the facts that can be read without a trial. Whatever would have to be tried out
     /// counts as possible.
     pub(crate) fn untried(search_path: &OsStr) -> Self {
-        Self { caller: Caller::current(search_path), user_namespaces: Ok(()), overlay: Ok(()) }
+        Self::all_possible(Caller::current(search_path))
+    }
+
+    /// Returns the facts where every trial succeeds.
+    pub(crate) fn all_possible(caller: Caller) -> Self {
+        Self {
+            caller,
+            user_namespaces: Ok(()),
+            id_range: Ok(()),
+            mounts: Ok(()),
+            filter: Ok(()),
+            own_proc: Ok(()),
+            overlay: Ok(()),
+            folder: Ok(()),
+        }
+    }
+
+    /// Returns whether a step can have a `/proc` that shows its own processes only, which an
+    /// insecure step needs.
+    pub fn own_proc(&self) -> &Result<(), Gap> {
+        &self.own_proc
     }
 
     /// Returns the needs of rungs and root file systems that were tried out, each with its gap if
     /// this machine has one.
-    pub fn needs(&self) -> [(Need, &Result<(), Gap>); 2] {
-        [(Need::UserNamespaces, &self.user_namespaces), (Need::Overlay, &self.overlay)]
+    pub fn needs(&self) -> [(Need, &Result<(), Gap>); 5] {
+        [
+            (Need::UserNamespaces, &self.user_namespaces),
+            (Need::Mounts, &self.mounts),
+            (Need::Filter, &self.filter),
+            (Need::Overlay, &self.overlay),
+            (Need::Folder, &self.folder),
+        ]
     }
 
     /// Returns the id map that the caller gets on a rung.
     fn map_on(&self, rung: Rung) -> Result<IdMap, (Need, Gap)> {
-        self.user_namespaces.clone().map_err(|gap| (Need::UserNamespaces, gap))?;
+        let met = |result: &Result<(), Gap>, need| result.clone().map_err(|gap| (need, gap));
+        met(&self.user_namespaces, Need::UserNamespaces)?;
+        met(&self.mounts, Need::Mounts)?;
+        met(&self.filter, Need::Filter)?;
         match rung {
-            Rung::UsernsRange => IdMap::range(&self.caller).map_err(|gap| (Need::IdRange, gap)),
+            Rung::UsernsRange => {
+                let map = IdMap::range(&self.caller).map_err(|gap| (Need::IdRange, gap))?;
+                met(&self.id_range, Need::IdRange).map(|()| map)
+            }
             Rung::UsernsSingle => Ok(IdMap::single(&self.caller)),
         }
     }
@@ -88,7 +136,7 @@ impl Findings {
     fn allow_root(&self, root: RootKind) -> Result<(), (Need, Gap)> {
         match root {
             RootKind::Overlay => self.overlay.clone().map_err(|gap| (Need::Overlay, gap)),
-            RootKind::Folder => Ok(()),
+            RootKind::Folder => self.folder.clone().map_err(|gap| (Need::Folder, gap)),
         }
     }
 }
@@ -177,7 +225,7 @@ mod tests {
     }
 
     fn findings(caller: Caller) -> Findings {
-        Findings { caller, user_namespaces: Ok(()), overlay: Ok(()) }
+        Findings::all_possible(caller)
     }
 
     /// A line of the table: the choice or the error, why no higher rung, the remedy.

@@ -23,7 +23,7 @@
 //!     }
 //!     let sandbox = Sandbox::new(Options {
 //!         isolation: Isolation::AUTO,
-//!         findings: None,
+//!         choice: None,
 //!         emulators: Vec::new(),
 //!         intercepted: Vec::new(),
 //!         network: Network::Host,

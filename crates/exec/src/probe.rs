@@ -8,6 +8,8 @@
 mod candidate;
 mod cpu;
 mod executor;
+mod programs;
+mod report;
 mod trial;
 mod verdict;
 
@@ -22,12 +24,55 @@ pub use self::executor::{Emulation, Executor};
 pub use crate::gap::Gap;
 
 use self::executor::Ways;
+use self::programs::Subject;
+use self::report::Seen;
+use self::trial::Place;
 use crate::arch::Arch;
 use crate::binfmt;
 use crate::emulator::{Emulator, Installed};
 use crate::error::SandboxError;
-use crate::idmap::Caller;
-use crate::ladder::{self, Choice, Findings, Isolation};
+use crate::idmap::{Caller, IdMap};
+use crate::ladder::{self, Choice, Findings, Isolation, Rung};
+
+/// The things to try out.
+#[derive(Debug, Clone)]
+pub struct Trials<'a> {
+    /// The architectures whose programs are tried out.
+    pub architectures: &'a [Arch],
+    /// The emulators that the user installed.
+    pub installed: &'a [Installed],
+    /// The folders of other emulators, in the format of `PATH`. Those that the host has registered
+    /// are the last candidates.
+    pub search_path: &'a OsStr,
+    /// An existing folder on the file system of the store; or why there is none. The trial makes a
+    /// folder there, and removes it.
+    pub folder: Result<&'a Path, Gap>,
+    /// The rungs that the user allows. The ids are those of the highest one.
+    pub isolation: Isolation,
+}
+
+const OTHER_STORE: &str = "put the store where xbuild can write, with --root or XBUILD_ROOT";
+
+/// Tries out a range of ids if the caller can have one, else a single id.
+fn try_out(
+    subjects: &[Subject],
+    caller: &Caller,
+    place: Option<&Place>,
+    isolation: Isolation,
+) -> Seen {
+    let range = if isolation.allows(Rung::UsernsRange) { IdMap::range(caller).ok() } else { None };
+    let Some(range) = range else {
+        return trial::run(subjects, &IdMap::single(caller), place);
+    };
+    let seen = trial::run(subjects, &range, place);
+    match seen.id_map {
+        Some(Err(error)) => {
+            let seen = trial::run(subjects, &IdMap::single(caller), place);
+            Seen { range: Some(Err(error)), ..seen }
+        }
+        _ => seen,
+    }
+}
 
 /// The abilities of this machine.
 #[derive(Debug, Clone)]
@@ -46,23 +91,30 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Tries out namespaces, and programs of each of `architectures`.
+    /// Tries out the place of a step, and programs of each architecture.
     ///
-    /// Emulators are those of `installed`, else programs in `search_path`, in the format of `PATH`,
-    /// else those that the host has registered. This takes some milliseconds, and for each emulator the
-    /// time to copy and to start it.
-    pub fn probe(architectures: &[Arch], search_path: &OsStr, installed: &[Installed]) -> Self {
+    /// This takes some milliseconds, and for each emulator the time to copy and to start it.
+    pub fn probe(ground: &Trials<'_>) -> Self {
+        let Trials { architectures, search_path, installed, folder, isolation } = ground;
         let host = Arch::host();
         // Without readable entries the host's emulators are tried out all the same.
         let entries = binfmt::host_entries(Path::new(binfmt::HOST_INSTANCE)).unwrap_or_default();
-        let subjects: Vec<trial::Subject> = architectures
+        let subjects: Vec<Subject> = architectures
             .iter()
             .filter(|arch| Some(**arch) != host)
             .map(|arch| {
-                trial::Subject::new(*arch, candidate::find(*arch, installed, search_path, &entries))
+                Subject::new(*arch, candidate::find(*arch, installed, search_path, &entries))
             })
             .collect();
-        let seen = trial::run(&subjects);
+        let caller = Caller::current(search_path);
+        let place = folder.clone().and_then(|folder| {
+            Place::new(folder).map_err(|error| Gap {
+                why: format!("cannot make a folder in {}: {error}", folder.display()),
+                how_to_get: OTHER_STORE.to_owned(),
+            })
+        });
+        let seen = try_out(&subjects, &caller, place.as_ref().ok(), *isolation);
+        let no_folder = place.err();
         let ways = subjects
             .iter()
             .zip(&seen.outcomes)
@@ -70,10 +122,19 @@ impl Capabilities {
                 (subject.arch, verdict::ways(host, subject, outcome, &seen, &entries))
             })
             .collect();
+        let on_folder = |result: Result<(), Gap>| match &no_folder {
+            Some(gap) => Err(gap.clone()),
+            None => result,
+        };
         let findings = Findings {
-            caller: Caller::current(search_path),
+            caller,
             user_namespaces: verdict::user_namespaces(&seen),
-            overlay: verdict::overlay(&seen),
+            id_range: verdict::id_range(&seen),
+            mounts: verdict::mounts(&seen),
+            filter: verdict::filter(&seen),
+            own_proc: verdict::own_proc(&seen),
+            overlay: on_folder(verdict::overlay(&seen)),
+            folder: on_folder(verdict::folder(&seen)),
         };
         Self {
             findings,

@@ -288,10 +288,11 @@ pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) ->
 
 /// Forks a child that runs `child` and exits with what it returns.
 ///
-/// The caller may have threads, so the child must not allocate, lock or panic: it makes system
-/// calls with arguments that were prepared before.
+/// The caller may have threads, of which the child has copies of their locks only. It may allocate,
+/// since the C library keeps its memory usable over a fork, but must not wait for any other lock.
+/// Nothing is unwound or dropped at its end.
 pub(crate) fn fork_bare(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // SAFETY: the callers promise that the child makes system calls only, see above, and it never
+    // SAFETY: the callers promise that the child waits for no lock, see above, and it never
     // returns into the caller's frames: it ends in `_exit`, which runs no destructors.
     let pid = unsafe { libc::fork() };
     if pid == 0 {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use xbuild_exec::arch::Arch;
 use xbuild_exec::binfmt::Registration;
-use xbuild_exec::probe::{Capabilities, Executor};
+use xbuild_exec::probe::{Capabilities, Executor, Trials};
 use xbuild_exec::{Isolation, Options, Sandbox, Tasks};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Security};
@@ -50,7 +50,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let search_path = std::env::var_os("PATH").unwrap_or_default();
-    let capabilities = Capabilities::probe(&Arch::ALL, &search_path, &[]);
+    let capabilities = Capabilities::probe(&Trials {
+        architectures: &Arch::ALL,
+        installed: &[],
+        search_path: &search_path,
+        folder: Ok(&std::env::temp_dir()),
+        isolation: Isolation::AUTO,
+    });
     let present: Vec<(Arch, Platform)> = Arch::ALL
         .into_iter()
         .filter(|arch| Path::new(&roots).join(arch.oci_name()).is_dir())
@@ -74,7 +80,7 @@ fn main() -> ExitCode {
         println!("by interception: {}", intercepted.len());
         let sandbox = Sandbox::new(Options {
             isolation: Isolation::AUTO,
-            findings: None,
+            choice: None,
             emulators,
             intercepted,
             network: Network::Host,

@@ -4,16 +4,20 @@ use std::fmt::Write as _;
 
 use xbuild_exec::Isolation;
 use xbuild_exec::arch::Arch;
-use xbuild_exec::probe::{Capabilities, Executor, Gap};
+use xbuild_exec::probe::{Executor, Gap};
 use xbuild_model::Platform;
 
 use crate::console::Console;
 use crate::environment;
 use crate::report::Problem;
+use crate::store_args::StoreArgs;
 
 /// The arguments of `xbuild platforms`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct PlatformsArgs {}
+pub(crate) struct PlatformsArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+}
 
 /// The platforms that people build for, with the variants of Arm.
 const PLATFORMS: &[&str] = &[
@@ -31,8 +35,9 @@ const PLATFORMS: &[&str] = &[
 ];
 
 /// Prints a line for each platform, then the remedies for those that cannot run.
-pub(crate) fn run(_args: &PlatformsArgs, console: &Console) -> Result<(), Problem> {
-    let capabilities = Capabilities::probe(&Arch::ALL, &environment::search_path(), &[]);
+pub(crate) fn run(args: &PlatformsArgs, console: &Console) -> Result<(), Problem> {
+    let machine = environment::machine(args.store.root.as_deref())?;
+    let capabilities = xbuild_build::survey(&machine, &Arch::ALL, Isolation::AUTO);
     let mut text = String::from("PLATFORM         RUN STEPS\n");
     let mut missing: Vec<Gap> = Vec::new();
     let mut lacks = |gap: &Gap| {

@@ -100,6 +100,11 @@ fn enter_namespaces(socket: &OwnedFd, ids: Ids) -> Result<(), SandboxError> {
         return Err(SandboxError::Protocol { what: "expected the map".to_owned() });
     };
     become_root(ids)?;
+    own_mounts()
+}
+
+/// Makes the mount namespace.
+pub(crate) fn own_mounts() -> Result<(), SandboxError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(unshare_failed("mount"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(failed("make all mounts private"))
@@ -121,7 +126,8 @@ fn unshare_failed(namespace: &str) -> impl FnOnce(nix::errno::Errno) -> SandboxE
     move |error| SandboxError::Unshare { namespace: namespace.to_owned(), source: error.into() }
 }
 
-fn become_root(ids: Ids) -> Result<(), SandboxError> {
+/// Becomes root of a user namespace with these ids.
+pub(crate) fn become_root(ids: Ids) -> Result<(), SandboxError> {
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     if ids == Ids::Range {
         // With a single id this right was the price of the map.

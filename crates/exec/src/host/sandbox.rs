@@ -29,9 +29,9 @@ use crate::wire;
 pub struct Options {
     /// The rung and the root file system that the user allows.
     pub isolation: Isolation,
-    /// The facts about this machine that were found out by trial. Without them, whatever would
-    /// have to be tried out counts as possible.
-    pub findings: Option<Findings>,
+    /// The rung and the root file system, if they were chosen after trials. Without them, whatever
+    /// would have to be tried out counts as possible.
+    pub choice: Option<Choice>,
     /// The emulators that the build needs; registered for this build only.
     pub emulators: Vec<Registration>,
     /// The emulators that steps of their platforms get by interception of `execve`.
@@ -51,7 +51,6 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Sandbox {
     isolation: Isolation,
-    findings: Option<Findings>,
     /// The network of steps that leave the choice open.
     pub(super) network: Network,
     search_path: OsString,
@@ -70,13 +69,15 @@ impl Sandbox {
     pub fn new(options: Options) -> Self {
         Self {
             isolation: options.isolation,
-            findings: options.findings,
             network: options.network,
             search_path: options.search_path,
             cancel: options.cancel,
             emulators: Mutex::new(options.emulators),
             intercepted: options.intercepted,
-            choice: OnceLock::new(),
+            choice: options.choice.map_or_else(OnceLock::new, |choice| {
+                explain(&choice);
+                OnceLock::from(Ok(choice))
+            }),
             helper: OnceLock::new(),
             notes: Mutex::new(BTreeSet::new()),
         }
@@ -87,15 +88,8 @@ impl Sandbox {
     /// **Errors** — those of [`ladder::choose`].
     fn choice(&self) -> Result<&Choice, SandboxError> {
         let choose = || {
-            let untried;
-            let findings = match &self.findings {
-                Some(findings) => findings,
-                None => {
-                    untried = Findings::untried(&self.search_path);
-                    &untried
-                }
-            };
-            ladder::choose(self.isolation, findings).inspect(explain)
+            let untried = Findings::untried(&self.search_path);
+            ladder::choose(self.isolation, &untried).inspect(explain)
         };
         self.choice.get_or_init(choose).as_ref().map_err(Clone::clone)
     }

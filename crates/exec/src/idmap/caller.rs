@@ -23,6 +23,8 @@ pub(crate) struct Caller {
     pub name: Option<String>,
     /// Whether it may write any map by itself.
     pub may_map: bool,
+    /// Whether a namespace that it makes may set groups.
+    pub may_set_groups: bool,
     /// Whether set-user-ID programs have no effect.
     pub no_new_privs: bool,
     /// The user ids that exist here.
@@ -51,6 +53,8 @@ impl Caller {
             uid,
             gid: HostGid::new(rustix::process::getegid().as_raw()),
             may_map: capabilities::has_all(&needed),
+            // Kernels before 3.19 have no such file.
+            may_set_groups: text("/proc/self/setgroups").trim() != "deny",
             no_new_privs: diagnose::status_field("NoNewPrivs").is_some_and(|value| value != "0"),
             uids: subid::existing(&text("/proc/self/uid_map")),
             gids: subid::existing(&text("/proc/self/gid_map")),
@@ -73,6 +77,7 @@ impl Caller {
             gid: HostGid::new(100),
             name: Some("dev".to_owned()),
             may_map: false,
+            may_set_groups: true,
             no_new_privs: false,
             uids: vec![range(0, u32::MAX)],
             gids: vec![range(0, u32::MAX)],

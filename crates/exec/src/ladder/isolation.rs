@@ -47,7 +47,7 @@ impl Isolation {
     }
 
     /// Returns whether the user allows the rung.
-    pub(super) fn allows(self, rung: Rung) -> bool {
+    pub(crate) fn allows(self, rung: Rung) -> bool {
         match self {
             Self::Allowed { rung: only, .. } => only.is_none_or(|only| only == rung),
             Self::None => false,

@@ -4,6 +4,19 @@ fn search_path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
+fn probe(architectures: &[Arch], search_path: &OsStr) -> Capabilities {
+    let folder = tempfile::tempdir().unwrap();
+    let found = Capabilities::probe(&Trials {
+        architectures,
+        installed: &[],
+        search_path,
+        folder: Ok(folder.path()),
+        isolation: Isolation::AUTO,
+    });
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something is left");
+    found
+}
+
 /// Reports a skip, or fails if the feature is required by `XBUILD_REQUIRE`.
 fn skip(feature: &str, why: &str) {
     let required = std::env::var("XBUILD_REQUIRE").unwrap_or_default();
@@ -14,14 +27,14 @@ fn skip(feature: &str, why: &str) {
 #[test]
 fn the_host_runs_its_own_programs_without_any_trial() {
     let host = Platform::host();
-    let capabilities = Capabilities::probe(&[], OsStr::new(""), &[]);
+    let capabilities = probe(&[], OsStr::new(""));
     assert_eq!(capabilities.executor_for(&host), Executor::Native);
     assert_eq!(capabilities.emulators_for([&host]).unwrap(), Emulators::default());
 }
 
 #[test]
 fn emulators_run_in_a_private_binfmt() {
-    let capabilities = Capabilities::probe(&Arch::ALL, &search_path(), &[]);
+    let capabilities = probe(&Arch::ALL, &search_path());
     if let Err(gap) = &capabilities.private_binfmt {
         return skip("userns", &gap.to_string());
     }
@@ -37,7 +50,7 @@ fn emulators_run_in_a_private_binfmt() {
 #[test]
 fn a_platform_without_an_emulator_says_what_to_install() {
     let foreign = if Arch::host() == Some(Arch::S390x) { Arch::Riscv64 } else { Arch::S390x };
-    let capabilities = Capabilities::probe(&[foreign], OsStr::new("/nonexistent"), &[]);
+    let capabilities = probe(&[foreign], OsStr::new("/nonexistent"));
     let platform = Platform::new("linux", foreign.oci_name(), None);
     let (refused, gap) = match capabilities.emulators_for([&Platform::host(), &platform]) {
         Err(refused) => refused,
@@ -52,7 +65,7 @@ fn a_platform_without_an_emulator_says_what_to_install() {
 
 #[test]
 fn other_systems_and_unknown_architectures_are_missing() {
-    let capabilities = Capabilities::probe(&[], OsStr::new(""), &[]);
+    let capabilities = probe(&[], OsStr::new(""));
     for platform in ["windows/amd64", "linux/sparc64", "darwin/arm64", "linux/wasm"] {
         let executor = capabilities.executor_for(&platform.parse().unwrap());
         assert!(matches!(executor, Executor::Missing(_)), "{platform}: {executor}");
@@ -91,11 +104,7 @@ fn ways(arch: Arch, works: &[Emulation]) -> (Arch, Ways) {
 
 fn machine(host: Arch, amd64_level: u32, ways: &[(Arch, Ways)]) -> Capabilities {
     Capabilities {
-        findings: Findings {
-            caller: Caller::for_tests(),
-            user_namespaces: Ok(()),
-            overlay: Ok(()),
-        },
+        findings: Findings::all_possible(Caller::for_tests()),
         private_binfmt: Ok(()),
         interception: Ok(()),
         emulation: Emulation::Auto,
@@ -140,7 +149,7 @@ fn the_first_way_that_works_is_taken_unless_one_is_demanded() {
 
 #[test]
 fn programs_are_intercepted_here() {
-    let capabilities = Capabilities::probe(&Arch::ALL, &search_path(), &[]);
+    let capabilities = probe(&Arch::ALL, &search_path());
     if let Err(gap) = &capabilities.interception {
         return skip("qemu", &gap.to_string());
     }

@@ -3,60 +3,118 @@
 use rustix::io::Errno;
 
 use super::executor::Ways;
-use super::trial::{Outcome, Run, Seen, Subject};
+use super::programs::Subject;
+use super::report::{Attempt, Outcome, Run, Seen};
 use crate::arch::Arch;
 use crate::binfmt::HostEntry;
 use crate::diagnose;
 use crate::emulator::Emulator;
+use crate::error::{RunError, SandboxError, in_words};
 use crate::gap::Gap;
 
 pub(super) fn user_namespaces(seen: &Seen) -> Result<(), Gap> {
-    let gap = |why: &str, errno: Errno| {
-        let hint = diagnose::refused_setup(errno.into());
-        Gap {
-            why: format!("{why}: {errno}"),
-            how_to_get: hint.unwrap_or_else(|| diagnose::refused_namespace("user", errno.into())),
-        }
-    };
     if let Some(Err(errno)) = seen.user_namespace {
         return Err(Gap {
             why: format!("cannot create a user namespace: {errno}"),
             how_to_get: diagnose::refused_namespace("user", errno.into()),
         });
     }
-    if let Some(Err(errno)) = seen.id_map {
-        return Err(gap("cannot map the own id into a user namespace", errno));
-    }
-    if let Some(Err(errno)) = seen.mounts {
-        return Err(gap("cannot mount a file system in a user namespace", errno));
-    }
-    match (&seen.child, seen.mounts) {
-        (Ok(()), Some(_)) => Ok(()),
-        (child, _) => Err(Gap {
-            why: match child {
-                Err(error) => format!("cannot try out user namespaces: {error}"),
-                Ok(()) => "cannot try out user namespaces: the process was killed".to_owned(),
-            },
-            how_to_get: "raise the limits on processes and memory".to_owned(),
-        }),
+    match (&seen.child, &seen.id_map) {
+        (_, Some(Ok(()))) => Ok(()),
+        (_, Some(Err(error))) => Err(of_sandbox(error)),
+        (child, None) => Err(unfinished("user namespaces", child)),
     }
 }
 
-pub(super) fn overlay(seen: &Seen) -> Result<(), Gap> {
-    user_namespaces(seen)?;
-    match seen.overlay {
-        Some(Err(errno)) => Err(Gap {
-            why: format!("cannot mount overlayfs in a user namespace: {errno}"),
-            how_to_get: diagnose::refused_setup(errno.into()).unwrap_or_else(|| {
-                "use Linux 5.11 or newer, with the module overlay loaded".to_owned()
-            }),
-        }),
+/// Returns whether the map with a range of ids was accepted, if one was tried out.
+pub(super) fn id_range(seen: &Seen) -> Result<(), Gap> {
+    match &seen.range {
+        Some(Err(error)) => Err(of_sandbox(error)),
         _ => Ok(()),
     }
 }
 
-pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
+pub(super) fn mounts(seen: &Seen) -> Result<(), Gap> {
     user_namespaces(seen)?;
+    if let Some(Err(error)) = &seen.mount_namespace {
+        return Err(of_sandbox(error));
+    }
+    of_step(&seen.mounts, "mounts in user namespaces", seen)
+}
+
+pub(super) fn filter(seen: &Seen) -> Result<(), Gap> {
+    mounts(seen)?;
+    match &seen.filter {
+        Some(Err(error)) => Err(of_run(error)),
+        // Without a root file system the trial does not come so far.
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn own_proc(seen: &Seen) -> Result<(), Gap> {
+    mounts(seen)?;
+    of_step(&seen.own_proc, "a /proc of the step", seen)
+}
+
+pub(super) fn overlay(seen: &Seen) -> Result<(), Gap> {
+    filter(seen)?;
+    of_step(&seen.overlay, "overlay mounts", seen).map_err(|gap| Gap {
+        how_to_get: match &seen.overlay {
+            Some(Err(error)) => error.hint().unwrap_or_else(|| OVERLAY.to_owned()),
+            _ => gap.how_to_get,
+        },
+        ..gap
+    })?;
+    program(seen)
+}
+
+const OVERLAY: &str = "put the store on a file system of a disk, not on an overlay mount or a network \
+    file system (--root, XBUILD_ROOT); before Linux 5.11, use a newer kernel";
+
+pub(super) fn folder(seen: &Seen) -> Result<(), Gap> {
+    filter(seen)?;
+    of_step(&seen.folder, "a folder as root", seen)?;
+    // The trial runs its program on the best root file system only.
+    if matches!(seen.overlay, Some(Ok(()))) { Ok(()) } else { program(seen) }
+}
+
+/// Returns whether the program ran in the place of the step.
+fn program(seen: &Seen) -> Result<(), Gap> {
+    of_step(&seen.program, "a program", seen)
+}
+
+/// Returns the gap of a part of a step's place.
+fn of_step(attempt: &Attempt<RunError>, what: &str, seen: &Seen) -> Result<(), Gap> {
+    match attempt {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(of_run(error)),
+        None => Err(unfinished(what, &seen.child)),
+    }
+}
+
+fn of_run(error: &RunError) -> Gap {
+    let how_to_get = error.hint().unwrap_or_else(|| diagnose::UNKNOWN.to_owned());
+    Gap { why: in_words(error), how_to_get }
+}
+
+fn of_sandbox(error: &SandboxError) -> Gap {
+    let how_to_get = error.hint().unwrap_or_else(|| diagnose::UNKNOWN.to_owned());
+    Gap { why: in_words(error), how_to_get }
+}
+
+/// Returns the gap of a trial that did not come so far.
+fn unfinished(what: &str, child: &std::io::Result<()>) -> Gap {
+    Gap {
+        why: match child {
+            Err(error) => format!("cannot try out {what}: {error}"),
+            Ok(()) => format!("cannot try out {what}: the process was killed"),
+        },
+        how_to_get: "raise the limits on processes and memory".to_owned(),
+    }
+}
+
+pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
+    mounts(seen)?;
     match seen.private_binfmt {
         Some(Ok(())) => Ok(()),
         Some(Err(Errno::NODEV)) => Err(Gap {
@@ -76,7 +134,7 @@ pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
 
 /// Returns whether the calls that execute programs can be intercepted.
 pub(super) fn interception(seen: &Seen) -> Result<(), Gap> {
-    user_namespaces(seen)?;
+    mounts(seen)?;
     match seen.interception {
         Some(Ok(())) => Ok(()),
         Some(Err(errno)) => Err(Gap {
@@ -146,14 +204,14 @@ fn by_emulator(
     seen: &Seen,
     check: impl FnOnce() -> Result<(), Gap>,
 ) -> Result<Emulator, Gap> {
-    user_namespaces(seen)?;
+    mounts(seen)?;
     let emulator = subject.emulator.as_ref().map_err(|missing| missing.gap.clone())?;
     check().map(|()| emulator.clone())
 }
 
 /// Returns why the host's entries do not help.
 fn host_gap(arch: Arch, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
-    if let Err(gap) = user_namespaces(seen) {
+    if let Err(gap) = mounts(seen) {
         return gap;
     }
     Gap {

@@ -3,7 +3,8 @@
 //!
 //! `kit` makes `/dev`, `/proc` and `/sys` before the request comes, `build` does the rest: it
 //! mounts the layers (`root`, `overlay`), moves the kit in, binds generated files (`bind`), mounts
-//! the step's own mounts (`run_mounts`), and enters. `stubs` removes the traces afterwards.
+//! the step's own mounts (`run_mounts`), and enters. `stubs` removes the traces afterwards. `trial` does as much of this as a step does
+//! on any machine, to find out whether this one allows it.
 
 mod attributes;
 mod bind;
@@ -20,3 +21,4 @@ mod run_mounts;
 mod secrets;
 pub(super) mod stubs;
 mod sysfs;
+pub(crate) mod trial;

@@ -239,7 +239,7 @@ impl Drop for Fixture {
 pub fn sandbox(isolation: Isolation) -> Sandbox {
     Sandbox::new(Options {
         isolation,
-        findings: None,
+        choice: None,
         emulators: Vec::new(),
         intercepted: Vec::new(),
         network: Network::Host,

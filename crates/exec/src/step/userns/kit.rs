@@ -96,6 +96,18 @@ impl Kit {
         }
     }
 
+    /// Returns whether `/proc` is a new one, which shows the step's processes only.
+    pub(super) fn own_proc(&self) -> Result<(), RunError> {
+        match self.notes.first() {
+            None => Ok(()),
+            Some(note) => Err(RunError::Mount {
+                what: "/proc".to_owned(),
+                detail: Some(note.clone()),
+                source: Errno::PERM.into(),
+            }),
+        }
+    }
+
     /// Returns the folder in memory.
     pub(super) fn staging(&self) -> &OwnedFd {
         &self.staging

@@ -1,0 +1,47 @@
+//! Trying out a machine without a build, on the file system of the store.
+
+use std::path::Path;
+
+use xbuild_exec::Isolation;
+use xbuild_exec::arch::Arch;
+use xbuild_exec::probe::{Capabilities, Gap, Trials};
+use xbuild_store::Store;
+
+use crate::error::Fault;
+use crate::machine::Machine;
+
+/// Tries out everything that RUN steps may need, with the ids of the highest rung that `isolation`
+/// allows. A store that is not there yet is not made: the folder that is nearest to its place stands
+/// for it.
+pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -> Capabilities {
+    let probe = |folder: Result<&Path, Gap>| {
+        let search_path = &machine.search_path;
+        Capabilities::probe(&Trials {
+            architectures,
+            search_path,
+            installed: &[],
+            folder,
+            isolation,
+        })
+    };
+    let gap = |error: &dyn Fault| Gap {
+        why: error.to_string(),
+        how_to_get: error.hint().unwrap_or_else(|| "choose a folder with --root".to_owned()),
+    };
+    let root = match machine.store_root() {
+        Ok(root) => root,
+        Err(error) => return probe(Err(gap(&error))),
+    };
+    if !root.exists() {
+        let around = root.ancestors().find(|folder| folder.is_dir());
+        return probe(Ok(around.unwrap_or(Path::new("/"))));
+    }
+    let trial = Store::open(root).and_then(|store| Ok((store.temp_dir("trial")?, store)));
+    match trial {
+        Ok((folder, _store)) => probe(Ok(folder.path())),
+        Err(error) => probe(Err(Gap {
+            why: error.to_string(),
+            how_to_get: "choose another folder with --root".to_owned(),
+        })),
+    }
+}
