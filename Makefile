@@ -28,7 +28,7 @@ test-kernels: release fixtures ## builds on Debian's kernels in virtual machines
 	@tests/kernels/run target/release/xbuild $(KERNELS)
 
 lint: ## format, clippy, rustdoc
-	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 
@@ -42,8 +42,8 @@ bench-micro: ## bytes a second of tar, index, diff, hash, compressors and Docker
 	@$(CARGO) bench --package xbuild-dockerfile --package xbuild-layer --package xbuild-files --package xbuild-snapshot \
 		--bench parse --bench layers --bench folders --bench sinks -- $(BENCH)
 
-fuzz: ## each fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
-	@for crate in crates/*/fuzz; do (cd $$crate && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=60 || exit 1; done) || exit 1; done
+fuzz: ## each fuzz target for FUZZ_SECONDS=60; FUZZ="parser index" for some; a failure is kept in tests/fuzz/artifacts
+	@tests/fuzz/run $(FUZZ)
 
 record-digests: release ## records the digests of the demo and of the conformance cases anew, after a change that is meant to change them
 	XBUILD_RECORD=1 $(CARGO) test --package xbuild --test suite -- demo
@@ -56,5 +56,5 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
-	strace debian-archive-keyring gcc libc6-dev make openssh-client git \
+	strace debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
 	qemu-system-x86 e2fsprogs

@@ -1,15 +1,11 @@
-//! Writes the first corpus of the fuzz target `tar_reader` into a folder: layers with each kind of
-//! entry, made by our own writer.
+//! Layers with each kind of entry, made by our own writer, and choices of what to do with layers.
 
-use std::error::Error;
-use std::path::PathBuf;
-use std::{env, fs};
+use xbuild_layer::{Entry, Kind, LayerIndex, LayerWriter, Meta, Mtime};
 
-use xbuild_layer::{Entry, Kind, LayerWriter, Meta, Mtime};
+use crate::{Fallible, Folder};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(env::args_os().nth(1).ok_or("usage: seeds FOLDER")?);
-    fs::create_dir_all(&folder)?;
+/// Writes the seeds of the target that reads layers.
+pub(super) fn write(folder: &Folder) -> Fallible {
     let long = "long/".repeat(60) + "name";
     let symlink = |target: &str| Kind::Symlink { target: target.into() };
     let link = |target: &str| Kind::HardLink { target: target.into() };
@@ -38,8 +34,31 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let contents = vec![b'x'; usize::try_from(size)?];
                 writer.put(&entry, &mut &contents[..])?;
             }
-            fs::write(folder.join(format!("{number}-{big}")), writer.finish()?)?;
+            let (name, layer) = (format!("{number}-{big}"), writer.finish()?);
+            folder.put("tar_reader", &name, &layer)?;
+            let mut index = Vec::new();
+            // Some of the layers have links to files that are not theirs.
+            if let Ok(read) = LayerIndex::of_tar(&layer[..]) {
+                read.encode(&mut index)?;
+                folder.put("index", &name, &index)?;
+            }
         }
+    }
+    noise(folder)
+}
+
+/// Writes the seeds of the targets whose inputs are choices: numbers without a pattern.
+fn noise(folder: &Folder) -> Fallible {
+    let mut state = 1_u64;
+    for number in 0..16 {
+        let bytes: Vec<u8> = (0..64 + 16 * number)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        folder.put("stack", &number.to_string(), &bytes)?;
+        folder.put("gzip", &number.to_string(), &bytes[..32])?;
     }
     Ok(())
 }
