@@ -4,6 +4,7 @@
 use crate::harness::{Finished, Place, User, host_state};
 use crate::image::Image;
 
+mod attributes;
 mod cancel;
 mod failure;
 mod foreign;

@@ -33,8 +33,8 @@ use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 use self::emit::Emit;
 use crate::DiffError;
 use crate::holes::FileContents;
-use crate::on_disk::{attributes_of, entry, kind};
-use crate::root::{self, Root, Stat, xattr};
+use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes};
+use crate::root::{self, Attributes, Root, Stat, xattr};
 use crate::stamps::{Stamp, StampReader, StampWriter};
 
 /// Bytes hashed at a time.
@@ -329,20 +329,25 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
             FileType::RegularFile => {
                 let opened = found.folder.open_file(found.name);
                 let file = opened.map_err(fault(&found.path))?;
-                match self.claimed(&file, found)? {
-                    Some(Device { kind: DeviceKind::Char, major, minor }) => {
-                        self.special(found, Kind::CharDevice { major, minor })
-                    }
-                    Some(Device { kind: DeviceKind::Block, major, minor }) => {
-                        self.special(found, Kind::BlockDevice { major, minor })
-                    }
-                    None => self.regular(found, &file),
-                }
+                let Some(device) = self.claimed(&file, found)? else {
+                    return self.regular(found, &file);
+                };
+                let Device { kind, major, minor } = device;
+                let kind = match kind {
+                    DeviceKind::Char => Kind::CharDevice { major, minor },
+                    DeviceKind::Block => Kind::BlockDevice { major, minor },
+                };
+                let xattrs = root::attributes(file.as_fd()).map_err(fault(&found.path))?;
+                self.special(found, kind, access_lists(xattrs))
             }
             _ => {
                 let kind = kind(found.folder, found.name, &found.stat);
                 let kind = kind.map_err(fault(&found.path))?;
-                self.special(found, kind)
+                let xattrs = match kind {
+                    Kind::Fifo => pipe_attributes(found.folder, found.name),
+                    _ => Ok(Vec::new()),
+                };
+                self.special(found, kind, xattrs.map_err(fault(&found.path))?)
             }
         }
     }
@@ -371,11 +376,20 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         Ok(hashed.hash)
     }
 
-    fn special(&mut self, found: &Found<'_>, kind: Kind) -> Result<(), DiffError> {
-        if self.may_be_same(found) && self.known(found)?.is_some_and(|known| known.kind == kind) {
+    fn special(
+        &mut self,
+        found: &Found<'_>,
+        kind: Kind,
+        xattrs: Attributes,
+    ) -> Result<(), DiffError> {
+        if self.may_be_same(found)
+            && let Some(known) = self.known(found)?
+            && known.kind == kind
+            && attributes::kept(&known.xattrs) == xattrs
+        {
             return Ok(());
         }
-        let entry: Entry = entry(found.path.clone(), kind, &found.stat, Vec::new());
+        let entry: Entry = entry(found.path.clone(), kind, &found.stat, xattrs);
         self.emit.file(entry, &found.stat, &mut io::empty())
     }
 

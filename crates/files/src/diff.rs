@@ -25,7 +25,7 @@ use xbuild_model::records::Records;
 use self::devices::{Devices, device_of};
 use crate::DiffError;
 use crate::holes::{FileContents, same_contents};
-use crate::on_disk::{attributes_of, entry, kind, same_meta};
+use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes, same_meta};
 use crate::root::{self, Attributes, Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
@@ -185,13 +185,17 @@ impl<W: Write> Walk<'_, W> {
                     return self.removed(&path, &item);
                 }
                 match self.devices.claimed(&file).map_err(fault)? {
-                    Some(device) => self.device(path, device, &item),
+                    Some(device) => self.device(path, (device, &file), &item),
                     None => self.file(path, file, &item),
                 }
             }
             _ => {
                 let kind = kind(&frame.folder, &item.name, &item.stat).map_err(fault)?;
-                self.special(path, kind, &item)
+                let xattrs = match kind {
+                    Kind::Fifo => pipe_attributes(&frame.folder, &item.name).map_err(fault)?,
+                    _ => Vec::new(),
+                };
+                self.special(path, kind, &item, xattrs)
             }
         }
     }
@@ -249,7 +253,12 @@ impl<W: Write> Walk<'_, W> {
         self.put(path, kind, item, xattrs, &mut contents)
     }
 
-    fn device(&mut self, path: Vec<u8>, device: Device, item: &Item) -> Result<(), DiffError> {
+    fn device(
+        &mut self,
+        path: Vec<u8>,
+        (device, file): (Device, &File),
+        item: &Item,
+    ) -> Result<(), DiffError> {
         let Device { kind, major, minor } = device;
         let kind = match kind {
             DeviceKind::Char => Kind::CharDevice { major, minor },
@@ -258,28 +267,38 @@ impl<W: Write> Walk<'_, W> {
         if let Some(target) = self.earlier_name(&path, item) {
             return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
         }
+        let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
+        let xattrs = access_lists(root::attributes(file.as_fd()).map_err(fault)?);
         let same = || match &item.lower.found {
             Some((number, lower)) if same_meta(lower, &item.stat) => {
                 let lower = self.lowers[*number].open_file(&path)?;
-                Ok(device_of(&lower)? == Some(device))
+                let lists = access_lists(root::attributes(lower.as_fd())?);
+                Ok(device_of(&lower)? == Some(device) && lists == xattrs)
             }
             _ => Ok(false),
         };
-        let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
         if item.stat.nlink == 1 && same().map_err(fault)? {
             return Ok(());
         }
-        self.put(path, kind, item, Vec::new(), &mut io::empty())
+        self.put(path, kind, item, xattrs, &mut io::empty())
     }
 
-    fn special(&mut self, path: Vec<u8>, kind: Kind, item: &Item) -> Result<(), DiffError> {
+    fn special(
+        &mut self,
+        path: Vec<u8>,
+        kind: Kind,
+        item: &Item,
+        xattrs: Attributes,
+    ) -> Result<(), DiffError> {
         if let Some(target) = self.earlier_name(&path, item) {
             return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
         }
-        if item.stat.nlink == 1 && self.same_special(&path, &kind, item)? {
+        let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
+        let same = || self.same_special(&path, &kind, item, &xattrs);
+        if item.stat.nlink == 1 && same().map_err(fault)? {
             return Ok(());
         }
-        self.put(path, kind, item, Vec::new(), &mut io::empty())
+        self.put(path, kind, item, xattrs, &mut io::empty())
     }
 
     fn put(
@@ -337,15 +356,23 @@ impl<W: Write> Walk<'_, W> {
         same_contents(file, &lower, item.stat.size)
     }
 
-    fn same_special(&self, path: &[u8], kind: &Kind, item: &Item) -> Result<bool, DiffError> {
+    fn same_special(
+        &self,
+        path: &[u8],
+        kind: &Kind,
+        item: &Item,
+        xattrs: &Attributes,
+    ) -> io::Result<bool> {
         let Some((number, lower)) = &item.lower.found else { return Ok(false) };
         if !same_meta(lower, &item.stat) || lower.device != item.stat.device {
             return Ok(false);
         }
-        let Kind::Symlink { target } = kind else { return Ok(true) };
-        let lower = self.lowers[*number].readlink(path);
-        Ok(lower.map_err(|source| DiffError::Entry { path: ShownPath(path.to_vec()), source })?
-            == *target)
+        let lower = &self.lowers[*number];
+        Ok(match kind {
+            Kind::Symlink { target } => lower.readlink(path)? == *target,
+            Kind::Fifo => pipe_attributes(lower, path)? == *xattrs,
+            _ => true,
+        })
     }
 }
 

@@ -157,7 +157,7 @@ impl FolderWriter {
     ) -> io::Result<()> {
         match self.root.mknod(path, kind, PRIVATE_FILE, device) {
             Ok(()) => {
-                self.root.chmod(path, meta.mode)?;
+                self.root.chmod(path, narrowed(meta.mode, &meta.xattrs))?;
                 self.root.set_mtime(path, meta.mtime)
             }
             Err(error) if is_refused(&error) && kind != FileType::Fifo => {

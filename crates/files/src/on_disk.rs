@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 
 use rustix::fs::{FileType, OFlags};
-use xbuild_layer::{Entry, Kind, Meta};
+use xbuild_layer::{Entry, Kind, Meta, attributes};
 
 use crate::root::{self, Attributes, Root, Stat};
 
@@ -45,4 +45,16 @@ pub(crate) fn entry(
 /// Returns the attributes of a folder.
 pub(crate) fn attributes_of(above: &Root, path: &[u8]) -> io::Result<Attributes> {
     root::attributes(above.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd())
+}
+
+/// Returns the attributes of a pipe. To open it for reading, without waiting for a writer, has no
+/// effect.
+pub(crate) fn pipe_attributes(above: &Root, path: &[u8]) -> io::Result<Attributes> {
+    root::attributes(above.openat(path, OFlags::RDONLY | OFlags::NONBLOCK)?.as_fd())
+}
+
+/// Returns the attributes of a stand-in that its device can have.
+pub(crate) fn access_lists(mut xattrs: Attributes) -> Attributes {
+    xattrs.retain(|(name, _)| name == attributes::ACCESS);
+    xattrs
 }

@@ -335,8 +335,14 @@ impl<'r> Unpacker<'r> {
             here.chown(name, uid.raw(), gid.raw())
                 .map_err(|error| owner_fault(error, (uid, gid)))?;
         }
-        if !matches!(entry.kind, Kind::Symlink { .. }) {
-            here.chmod(name, meta.mode & 0o7777)?;
+        match entry.kind {
+            Kind::Symlink { .. } => {}
+            // To open a pipe for reading, without waiting for a writer, has no effect.
+            Kind::Fifo if !meta.xattrs.is_empty() => {
+                let pipe = here.openat(name, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                set_mode(pipe.as_fd(), meta)?;
+            }
+            _ => here.chmod(name, meta.mode & 0o7777)?,
         }
         here.set_mtime(name, meta.mtime)
     }

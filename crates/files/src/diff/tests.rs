@@ -455,3 +455,44 @@ fn attributes_are_in_the_layer_and_in_its_folder() {
         assert_eq!(root.stat(b"d").unwrap().mode, 0o775);
     }
 }
+
+/// A layer's access list is that of the file, whatever the file is, and unpacking gives it back.
+#[test]
+fn access_lists_of_pipes_and_devices_are_in_the_layer() {
+    use xbuild_layer::attributes::ACCESS;
+    let access = String::from_utf8(ACCESS.to_vec()).unwrap();
+    let stack = stack(&[&[], &["p below"]]);
+    claim(&stack, b"device", b"c 5 1");
+    let pipe = |name: &[u8]| stack.roots[0].mknod(name, FileType::Fifo, 0o644, (0, 0)).unwrap();
+    pipe(b"below");
+    pipe(b"pipe");
+    let list = access_list();
+    for name in [&b"below"[..], b"device", b"pipe"] {
+        if stack.roots[0].set_xattr(name, &access, &list).is_err() {
+            return;
+        }
+    }
+    let root = stack.roots[0].stat(b"").unwrap();
+    let devices = [Device::parse(b"c 5 1").unwrap()].into();
+    let options = DiffOptions {
+        root: (root.mode, root.uid, root.gid),
+        records: Records { devices },
+        ..DiffOptions::default()
+    };
+    let mut writer = LayerWriter::new(Vec::new());
+    diff(&stack.roots[0], &stack.roots[1..], &mut writer, &options).unwrap();
+    let layer = writer.finish().unwrap();
+    let mut reader = LayerReader::new(&layer[..]);
+    for name in [&b"below"[..], b"device", b"pipe"] {
+        let Some(Change::Put(entry)) = reader.next().unwrap() else { panic!("no entry") };
+        assert_eq!((&*entry.path, entry.meta.mode), (name, 0o775));
+        assert_eq!(entry.meta.xattrs, [(ACCESS.to_vec(), list.clone())]);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let root = Root::open(temp.path()).unwrap();
+    unpack(LayerReader::new(&layer[..]), &root, owners()).unwrap();
+    for name in [&b"below"[..], b"device", b"pipe"] {
+        assert_eq!(root.xattr(name, &access).unwrap().unwrap(), list);
+        assert_eq!(root.stat(name).unwrap().mode, 0o775);
+    }
+}
