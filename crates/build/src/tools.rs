@@ -70,6 +70,7 @@ impl Tools {
                 events.event(Event::Warning(&Warning::Copy { warning, spans }));
             }),
             cancel: build.cancel.clone(),
+            ..EngineOptions::default()
         };
         let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
         let engine = Engine::new(store, client, sandbox.clone(), options);

@@ -13,13 +13,47 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::LayerError;
 
-/// Uncompressed bytes that any layer may have, however small its blob is: more than usual layers
-/// have, and few enough for a disk.
-const ALLOWANCE: u64 = 16 << 30;
+/// How many bytes a blob may unpack to. Layers are written within the bound within which they are
+/// read: nobody could use a larger one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Uncompressed bytes that any layer may have, however small its blob is.
+    pub allowance: u64,
+    /// The uncompressed size that a larger layer may have, in multiples of its compressed size.
+    pub ratio: u64,
+}
 
-/// The uncompressed size that a larger layer may have, in multiples of its compressed size. Text
-/// compresses to a tenth, logs to a fiftieth; only runs of zeros exceed this ratio.
-const MAX_RATIO: u64 = 200;
+impl Default for Bound {
+    /// Returns 16 GiB, more than usual layers have and few enough for a disk, and a ratio of 200:
+    /// text compresses to a tenth, logs to a fiftieth, and only runs of zeros exceed it.
+    fn default() -> Self {
+        Self { allowance: 16 << 30, ratio: 200 }
+    }
+}
+
+impl Bound {
+    /// Returns the bytes that so many compressed bytes may unpack to.
+    pub fn limit(self, compressed: u64) -> u64 {
+        compressed.saturating_mul(self.ratio).max(self.allowance)
+    }
+
+    /// Checks that a blob that unpacks to `size` bytes can be read within the bound. The blob is
+    /// read only if it is larger than the allowance.
+    ///
+    /// **Errors** — [`LayerError::Bomb`]; those of [`decompress`].
+    pub fn check(
+        self,
+        size: u64,
+        compression: Compression,
+        blob: impl Read + Send,
+    ) -> Result<(), LayerError> {
+        if size <= self.allowance {
+            return Ok(());
+        }
+        let mut tar = decompress_within(self, compression, blob)?;
+        io::copy(&mut tar, &mut io::sink()).map(drop).map_err(LayerError::from_read)
+    }
+}
 
 /// The window that a zstd frame may ask for: 2^27 bytes, the default limit of the zstd tools;
 /// bounds memory.
@@ -36,10 +70,18 @@ pub fn decompress<'r>(
     compression: Compression,
     blob: impl Read + Send + 'r,
 ) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    decompress_within(Bound::default(), compression, blob)
+}
+
+fn decompress_within<'r>(
+    bound: Bound,
+    compression: Compression,
+    blob: impl Read + Send + 'r,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
     match compression {
         Compression::None => Ok(Box::new(blob)),
-        Compression::Gzip => bounded(blob, |input| Ok(MultiGzDecoder::new(input))),
-        Compression::Zstd => bounded(blob, |input| {
+        Compression::Gzip => within(bound, blob, |input| Ok(MultiGzDecoder::new(input))),
+        Compression::Zstd => within(bound, blob, |input| {
             let mut decoder = ZstdDecoder::with_buffer(input).map_err(LayerError::from_read)?;
             decoder.window_log_max(MAX_WINDOW_LOG).map_err(LayerError::from_read)?;
             Ok(decoder)
@@ -52,10 +94,18 @@ pub fn bounded<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
     blob: R,
     decoder: impl FnOnce(BufReader<Counted<R>>) -> Result<D, LayerError>,
 ) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    within(Bound::default(), blob, decoder)
+}
+
+fn within<'r, R: Read + Send + 'r, D: Read + Send + 'r>(
+    bound: Bound,
+    blob: R,
+    decoder: impl FnOnce(BufReader<Counted<R>>) -> Result<D, LayerError>,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
     let taken = Arc::new(AtomicU64::new(0));
     let input = BufReader::with_capacity(BUFFER, Counted { blob, taken: Arc::clone(&taken) });
     let output = decoder(input)?;
-    Ok(Box::new(Bounded { output, taken, given: 0, allowance: ALLOWANCE }))
+    Ok(Box::new(Bounded { output, taken, given: 0, bound }))
 }
 
 /// Counts the bytes that a decoder consumes.
@@ -78,7 +128,7 @@ struct Bounded<R> {
     output: R,
     taken: Arc<AtomicU64>,
     given: u64,
-    allowance: u64,
+    bound: Bound,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -86,7 +136,7 @@ impl<R: Read> Read for Bounded<R> {
         let count = self.output.read(buffer)?;
         self.given = self.given.saturating_add(count as u64);
         let compressed = self.taken.load(Ordering::Relaxed);
-        let limit = compressed.saturating_mul(MAX_RATIO).max(self.allowance);
+        let limit = self.bound.limit(compressed);
         if self.given > limit {
             let error = LayerError::Bomb { compressed, limit };
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
@@ -222,7 +272,8 @@ mod tests {
             let taken = Arc::new(AtomicU64::new(0));
             let blob = Counted { blob: io::Cursor::new(zstd(bytes)), taken: Arc::clone(&taken) };
             let output = ZstdDecoder::new(blob).unwrap();
-            io::copy(&mut Bounded { output, taken, given: 0, allowance }, &mut io::sink())
+            let bound = Bound { allowance, ..Bound::default() };
+            io::copy(&mut Bounded { output, taken, given: 0, bound }, &mut io::sink())
         };
         let zeros = vec![0; 10 << 20];
         assert!(bounded(&zeros, 20 << 20).is_ok());
@@ -230,6 +281,32 @@ mod tests {
         assert!(matches!(error, LayerError::Bomb { .. }), "{error}");
         let text: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
         assert!(bounded(&text, 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn a_writer_refuses_what_a_reader_would_refuse() {
+        let bound = Bound { allowance: 1 << 20, ratio: 200 };
+        let zeros = vec![0; 3 << 20];
+        let noise: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+        let behind = [&vec![0; 16 << 20][..], &noise].concat();
+        let before = [&noise[..], &zeros].concat();
+        for (bytes, is_allowed) in
+            [(&zeros[..1 << 20], true), (&zeros, false), (&noise, true), (&before, true)]
+        {
+            for (compression, blob) in
+                [(Compression::Gzip, gzip(bytes)), (Compression::Zstd, zstd(bytes))]
+            {
+                let checked = bound.check(bytes.len() as u64, compression, &blob[..]);
+                assert_eq!(checked.is_ok(), is_allowed, "{compression:?} {checked:?}");
+            }
+            let size = bytes.len() as u64;
+            assert!(bound.check(size, Compression::None, bytes).is_ok());
+        }
+        // A reader stops at the zeros, and does not see what comes after them.
+        let size = behind.len() as u64;
+        assert!(size < bound.limit(zstd(&behind).len() as u64));
+        let checked = bound.check(size, Compression::Gzip, &gzip(&behind)[..]);
+        assert!(matches!(checked, Err(LayerError::Bomb { .. })), "{checked:?}");
     }
 
     /// Row 32 of the threat table.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_files::{DiffError, UnpackError};
+use xbuild_layer::decode::Bound;
 use xbuild_layer::{LayerError, ShownPath};
 use xbuild_model::{DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::StoreError;
@@ -125,6 +126,26 @@ pub enum EngineError {
         #[source]
         source: LayerError,
     },
+    /// A new layer compresses so well that no reader would unpack it.
+    #[error(
+        "the layer has {size} bytes and compresses to {compressed}, which readers refuse: beyond \
+         {} bytes they unpack {} bytes for each byte. Its largest file is {path}, with {largest} \
+         bytes",
+        bound.allowance,
+        bound.ratio
+    )]
+    Dense {
+        /// The uncompressed bytes of the layer.
+        size: u64,
+        /// The bytes of its blob.
+        compressed: u64,
+        /// The bound of readers.
+        bound: Bound,
+        /// The largest file.
+        path: ShownPath,
+        /// Its bytes.
+        largest: u64,
+    },
     /// A new layer cannot be kept.
     #[error("cannot keep layer {layer}")]
     KeepLayer {
@@ -179,12 +200,29 @@ impl From<LayerError> for EngineError {
     }
 }
 
+/// The advice about [`EngineError::Dense`].
+const DENSE_HINT: &str =
+    "leave out files that are mostly zeros, or make them when the container starts";
+
+impl EngineError {
+    /// Returns the failure of a step whose files a command has made.
+    pub(crate) fn of_command(self) -> StepFailure {
+        match self {
+            Self::Dense { .. } => StepFailure::new(FailureKind::Step, self).with_hint(DENSE_HINT),
+            error => error.into(),
+        }
+    }
+}
+
 impl From<EngineError> for StepFailure {
     fn from(error: EngineError) -> Self {
         let kind = match error {
             EngineError::Stage(failure) => return failure,
             EngineError::UnknownContext { .. } | EngineError::FileTooLarge { .. } => {
                 FailureKind::User
+            }
+            EngineError::Dense { .. } => {
+                return Self::new(FailureKind::User, error).with_hint(DENSE_HINT);
             }
             EngineError::CacheOwner { .. } => {
                 let hint = "the ids must be within the range that /etc/subuid and /etc/subgid give";

@@ -4,6 +4,7 @@
 //! and files (`xbuild_files`).
 
 mod below;
+mod dense;
 pub mod engine;
 mod error;
 pub mod folder_tasks;

@@ -10,11 +10,12 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
+use xbuild_layer::decode::Bound;
 use xbuild_layer::{Encoder, Encoding, LayerError, LayerIndex};
 use xbuild_model::{Descriptor, DiffId, Digest, thread};
 use xbuild_store::{BlobWriter, GrowingBlob, Store};
 
-use crate::EngineError;
+use crate::{EngineError, dense};
 
 /// Bytes that are passed on at a time.
 const CHUNK: usize = 256 << 10;
@@ -36,6 +37,7 @@ pub struct LayerSink<'s> {
     is_indexed: bool,
     tee: Option<Consumer<()>>,
     tee_output: Option<Box<dyn Write + Send>>,
+    bound: Bound,
 }
 
 /// The output for the bytes of the blob.
@@ -93,21 +95,24 @@ impl Spool {
     pub(crate) fn write_to(self, output: &mut impl Write) -> Result<(), LayerError> {
         match self {
             Self::Memory(bytes) => output.write_all(&bytes).map_err(LayerError::from_write),
-            Self::File(mut file) => pump(&mut file, output),
+            Self::File(mut file) => pump(&mut file, output).map(drop),
         }
     }
 }
 
-/// Copies the input to the output. An error shows which of the two failed.
-pub(crate) fn pump(input: &mut impl Read, output: &mut impl Write) -> Result<(), LayerError> {
+/// Copies the input to the output and returns the number of bytes. An error shows which of the two
+/// failed.
+pub(crate) fn pump(input: &mut impl Read, output: &mut impl Write) -> Result<u64, LayerError> {
     let mut chunk = vec![0; CHUNK];
+    let mut size = 0;
     loop {
         let count = match input.read(&mut chunk) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(size),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read.map_err(LayerError::from_read)?,
         };
         output.write_all(&chunk[..count]).map_err(LayerError::from_write)?;
+        size += count as u64;
     }
 }
 
@@ -164,7 +169,15 @@ impl<'s> LayerSink<'s> {
             is_indexed: false,
             tee: None,
             tee_output: tee,
+            bound: Bound::default(),
         }
+    }
+
+    /// Sets the bound within which the blob must be readable.
+    #[must_use]
+    pub fn within(mut self, bound: Bound) -> Self {
+        self.bound = bound;
+        self
     }
 
     /// Leaves the index to the writer, who ends the layer with [`LayerSink::finish_indexed`].
@@ -178,8 +191,8 @@ impl<'s> LayerSink<'s> {
     /// and record later.
     ///
     /// **Errors** — [`EngineError::NewLayer`] with the error of [`xbuild_layer::LayerReader`] if
-    /// the stream is not a layer, or with [`LayerError::Write`] if the tee failed; those of the
-    /// store. Nothing refers to the stored bytes then.
+    /// the stream is not a layer, or with [`LayerError::Write`] if the tee failed;
+    /// [`EngineError::Dense`]; those of the store. Nothing refers to the stored bytes then.
     pub fn finish(self) -> Result<SinkResult, EngineError> {
         self.end(None)
     }
@@ -209,7 +222,9 @@ impl<'s> LayerSink<'s> {
         let diff_id = DiffId(Digest::from_sha256(self.hash.finalize().into()));
         let (blob, encoding) = match self.target {
             Target::Blob(encoding, encoder) => {
-                (SinkBlob::Stored(Box::new(commit(encoding, *encoder)?)), Some(encoding))
+                let blob = commit(encoding, *encoder)?;
+                dense::check(self.store, self.bound, (self.size, &index), encoding, &blob)?;
+                (SinkBlob::Stored(Box::new(blob)), Some(encoding))
             }
             Target::Spool(None) => (SinkBlob::Spooled(Spool::Memory(last)), None),
             Target::Spool(Some(mut file)) => {

@@ -6,13 +6,13 @@
 use std::io;
 
 use tracing::debug_span;
-use xbuild_layer::{Encoder, Encoding, LayerError};
+use xbuild_layer::{Encoder, Encoding, LayerError, LayerIndex};
 use xbuild_model::{Descriptor, DiffId, LayerBlob};
 use xbuild_store::Hashed;
 
 use super::shared::Shared;
 use super::turns;
-use crate::{EngineError, sink};
+use crate::{EngineError, dense, sink};
 
 /// Returns the blobs of layers. Those of base images stay as they are unless `force` is set.
 pub(super) fn blobs(
@@ -40,10 +40,11 @@ fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descripto
     }
     // Brings the layer into the store. This takes the lock that is taken again below.
     let tar = shared.read_tar(layer)?;
+    let index = shared.index(layer)?;
     shared.busy.with(layer, || match shared.store.encoded(layer, &name)? {
         Some(descriptor) => Ok(descriptor),
         None => {
-            let descriptor = encode(shared, layer, tar, encoding)?;
+            let descriptor = encode(shared, (layer, &index), tar, encoding)?;
             shared.store.put_encoded(layer, &name, &descriptor)?;
             Ok(descriptor)
         }
@@ -53,7 +54,7 @@ fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descripto
 /// Compresses a layer again. The bytes read must still be those of the layer.
 fn encode(
     shared: &Shared,
-    layer: &DiffId,
+    (layer, index): (&DiffId, &LayerIndex),
     mut tar: impl io::Read,
     encoding: Encoding,
 ) -> Result<Descriptor, EngineError> {
@@ -62,7 +63,7 @@ fn encode(
     let write = |error| fault(LayerError::from_write(error));
     let encoder = Encoder::new(shared.store.blob_writer()?, encoding).map_err(write)?;
     let mut output = Hashed::new(encoder);
-    sink::pump(&mut tar, &mut output).map_err(fault)?;
+    let tar_size = sink::pump(&mut tar, &mut output).map_err(fault)?;
     let (encoder, digest) = output.finish();
     let actual = DiffId(digest);
     let (digest, size) = match encoder.finish().map_err(write)? {
@@ -73,5 +74,7 @@ fn encode(
             return Err(EngineError::DiffId { blob, expected, actual });
         }
     };
-    Ok(Descriptor::new(encoding.compression().oci_media_type(), digest, size))
+    let blob = Descriptor::new(encoding.compression().oci_media_type(), digest, size);
+    dense::check(&shared.store, shared.options.bound, (tar_size, index), encoding, &blob)?;
+    Ok(blob)
 }

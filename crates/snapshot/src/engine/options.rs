@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use xbuild_files::Context;
 use xbuild_files::copy::CopyWarning;
+use xbuild_layer::decode::Bound;
 use xbuild_layer::{Encoding, Mtime};
 use xbuild_model::Cancel;
 use xbuild_model::seam::Sources;
@@ -23,6 +24,8 @@ pub struct EngineOptions {
     pub default_mtime: Mtime,
     /// The encoding of new layers of images.
     pub encoding: Encoding,
+    /// The bound within which new blobs must be readable.
+    pub bound: Bound,
     /// Takes a reader of each new blob of a result, when the blob is begun.
     pub on_blob: Option<Watch>,
     /// Takes the warnings of COPY and ADD.
@@ -50,6 +53,7 @@ impl Default for EngineOptions {
             sources: None,
             default_mtime: Mtime::default(),
             encoding: Encoding::default(),
+            bound: Bound::default(),
             on_blob: None,
             on_warning: Arc::new(|_| {}),
             cancel: Cancel::default(),

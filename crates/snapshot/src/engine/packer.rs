@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracing::debug_span;
 use xbuild_layer::{Encoder, Encoding, LayerError};
-use xbuild_model::{DiffId, StepFailure};
+use xbuild_model::{Descriptor, DiffId, StepFailure};
 use xbuild_store::{Background, GrowingBlob, Pending, Store};
 
 use crate::EngineError;
@@ -41,7 +41,7 @@ impl Packer {
             let pending = Arc::clone(&pending);
             move |job: Job| {
                 let layer = job.layer.clone();
-                let packed = pack(&store, job).map_err(|error| named(&layer, error));
+                let packed = pack(&store, job, |_| Ok(())).map_err(|error| named(&layer, error));
                 pending.end(&layer, packed.map_err(StepFailure::from));
             }
         });
@@ -89,7 +89,12 @@ fn named(layer: &DiffId, error: EngineError) -> EngineError {
     }
 }
 
-fn pack(store: &Store, job: Job) -> Result<(), EngineError> {
+/// Compresses a layer now. The layer is in the store only if the blob passes the check.
+pub(super) fn pack(
+    store: &Store,
+    job: Job,
+    check: impl FnOnce(&Descriptor) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
     let Job { layer, spool, encoding, watch } = job;
     let name = encoding.to_string();
     let _span = debug_span!("layer", work = "pack", diff_id = %layer, encoding = name).entered();
@@ -103,6 +108,7 @@ fn pack(store: &Store, job: Job) -> Result<(), EngineError> {
     let mut encoder = Encoder::new(blob, encoding).map_err(LayerError::from_write)?;
     spool.write_to(&mut encoder)?;
     let descriptor = sink::commit(encoding, encoder)?;
+    check(&descriptor)?;
     store.put_layer(&layer, &descriptor, Some(&name))?;
     Ok(())
 }

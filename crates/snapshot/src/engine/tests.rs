@@ -21,7 +21,7 @@ use xbuild_testkit::spans;
 use crate::tasks;
 
 /// Returns the folders of a workspace.
-fn overlay(workspace: &dyn Workspace) -> &Overlay {
+pub(super) fn overlay(workspace: &dyn Workspace) -> &Overlay {
     let RootFs::Overlay(overlay) = workspace.root() else { unreachable!("an overlay mount") };
     overlay
 }
@@ -115,7 +115,7 @@ pub(super) fn setup_on_folders() -> Setup {
     setup_for(Here { single, kind: RootKind::Folder }, EngineOptions::default())
 }
 
-fn setup_of(single: bool, options: EngineOptions) -> Setup {
+pub(super) fn setup_of(single: bool, options: EngineOptions) -> Setup {
     setup_for(Here { single, kind: RootKind::Overlay }, options)
 }
 
@@ -139,7 +139,7 @@ impl Setup {
         Chain(layers.into_iter().map(|layer| layer.diff_id).collect())
     }
 
-    fn publish(&self, tar: &[u8]) -> ImageLayer {
+    pub(super) fn publish(&self, tar: &[u8]) -> ImageLayer {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(tar).unwrap();
         let blob = gzip.finish().unwrap();

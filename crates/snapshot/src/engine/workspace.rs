@@ -72,6 +72,6 @@ impl Workspace for Writable {
     }
 
     fn commit(self: Box<Self>, records: Records, purpose: Purpose) -> Result<DiffId, StepFailure> {
-        Ok(self.finish(records, purpose)?)
+        self.finish(records, purpose).map_err(EngineError::of_command)
     }
 }
