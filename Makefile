@@ -3,7 +3,7 @@ CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless test-kernels lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -23,6 +23,9 @@ test: fixtures ## unit, golden and property tests and the suite, also as ordinar
 
 test-rootless: fixtures ## the suite with skips for missing kernel features turned into failures
 	XBUILD_REQUIRE=userns,overlay,qemu,registry,skopeo,umoci,strace,git,ssh-agent,ssh-keygen $(CARGO) test --package xbuild --test suite
+
+test-faults: fixtures ## a build of which one system call after the other fails or is the last, some minutes long
+	XBUILD_REQUIRE=userns,overlay,strace $(CARGO) test --package xbuild --test suite -- --ignored faults::sweep
 
 test-kernels: release fixtures ## builds on Debian's kernels in virtual machines; KERNELS="6.1" for one of 5.10, 6.1, 6.12, newer
 	@tests/kernels/run target/release/xbuild $(KERNELS)

@@ -1,6 +1,8 @@
 //! Machines that fail under a build: disks, descriptors and processes that run out, and kills where
 //! it hurts. The lines of `docs/threats.md`, part B, say what must hold.
 
+mod sweep;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

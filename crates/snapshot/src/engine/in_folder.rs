@@ -77,7 +77,7 @@ impl Workspace for InFolder {
     }
 
     fn commit(self: Box<Self>, records: Records, purpose: Purpose) -> Result<DiffId, StepFailure> {
-        Ok(self.finish(records, purpose)?)
+        self.finish(records, purpose).map_err(EngineError::of_command)
     }
 }
 
