@@ -1,9 +1,10 @@
 # Thin: each target is one or two commands. `make help` lists them.
 CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix record-matrix lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -29,6 +30,13 @@ test-faults: fixtures ## a build of which one system call after the other fails 
 
 test-kernels: release fixtures ## builds on Debian's kernels in virtual machines; KERNELS="6.1" for one of 5.10, 6.1, 6.12, newer
 	@tests/kernels/run target/release/xbuild $(KERNELS)
+
+test-matrix: release fixtures ## builds in every kind of container and as every kind of user (root); ROWS="pod user" for some of tests/matrix/rows.py
+	@fixtures/base-images debian >/dev/null
+	@$(SUDO) tests/matrix/run target/release/xbuild $(ROWS)
+
+record-matrix: ## writes the table of docs/environments.md anew (root)
+	@$(MAKE) --no-print-directory test-matrix ROWS=--record
 
 lint: ## format, clippy, rustdoc
 	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
@@ -60,4 +68,4 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
 	strace debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
-	qemu-system-x86 e2fsprogs
+	qemu-system-x86 e2fsprogs runc
