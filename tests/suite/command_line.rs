@@ -208,7 +208,7 @@ fn help_names_every_command_and_option() {
     let place = Place::new(User::Me);
     let help = |args: &[&str]| place.run(args).ok().stdout;
     let top = help(&["--help"]);
-    for command in ["build", "platforms", "inspect", "du", "prune", "completions"] {
+    for command in ["build", "platforms", "emulators", "inspect", "du", "prune", "completions"] {
         assert!(top.contains(&format!("\n  {command} ")), "{command}");
         assert!(help(&[command, "--help"]).contains("Usage: xbuild"), "{command}");
     }

@@ -6,6 +6,7 @@ use crate::image::Image;
 
 mod attributes;
 mod cancel;
+mod emulators;
 mod failure;
 mod foreign;
 mod holes;

@@ -40,7 +40,10 @@ mod wiring;
 
 pub use build::Build;
 pub use check::{Checked, check};
-pub use emulators::EmulatorInUse;
+pub use emulators::{
+    EmulatorInUse, EmulatorSource, Installation, Installations, InstalledRecord,
+    install as install_emulators, installed_records,
+};
 pub use events::{Event, Events, Warning};
 pub use export::{Outcome, export};
 pub use ground::Ground;

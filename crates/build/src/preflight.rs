@@ -56,10 +56,11 @@ fn probe(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Capabilities,
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
     let folder = build.store.temp_dir("trial").map_err(|error| RunError::Layers(error.into()))?;
+    let installed = emulators::installed_in(&build.store, &architectures);
     let found = Capabilities::probe(&Trials {
         architectures: &architectures,
         search_path: &build.machine.search_path,
-        installed: &[],
+        installed: &installed,
         folder: Ok(folder.path()),
         isolation: build.request.steps.isolation,
     });

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use xbuild_exec::Isolation;
 use xbuild_exec::arch::Arch;
+use xbuild_exec::emulator::Installed;
 use xbuild_exec::probe::{Capabilities, Gap, Trials};
 use xbuild_store::Store;
 
+use crate::emulators;
 use crate::error::Fault;
 use crate::machine::Machine;
 
@@ -14,15 +16,9 @@ use crate::machine::Machine;
 /// allows. A store that is not there yet is not made: the folder that is nearest to its place stands
 /// for it.
 pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -> Capabilities {
-    let probe = |folder: Result<&Path, Gap>| {
+    let probe = |folder: Result<&Path, Gap>, installed: &[Installed]| {
         let search_path = &machine.search_path;
-        Capabilities::probe(&Trials {
-            architectures,
-            search_path,
-            installed: &[],
-            folder,
-            isolation,
-        })
+        Capabilities::probe(&Trials { architectures, search_path, installed, folder, isolation })
     };
     let gap = |error: &dyn Fault| Gap {
         why: error.to_string(),
@@ -30,18 +26,20 @@ pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -
     };
     let root = match machine.store_root() {
         Ok(root) => root,
-        Err(error) => return probe(Err(gap(&error))),
+        Err(error) => return probe(Err(gap(&error)), &[]),
     };
     if !root.exists() {
         let around = root.ancestors().find(|folder| folder.is_dir());
-        return probe(Ok(around.unwrap_or(Path::new("/"))));
+        return probe(Ok(around.unwrap_or(Path::new("/"))), &[]);
     }
     let trial = Store::open(root).and_then(|store| Ok((store.temp_dir("trial")?, store)));
     match trial {
-        Ok((folder, _store)) => probe(Ok(folder.path())),
-        Err(error) => probe(Err(Gap {
-            why: error.to_string(),
-            how_to_get: "choose another folder with --root".to_owned(),
-        })),
+        Ok((folder, store)) => {
+            probe(Ok(folder.path()), &emulators::installed_in(&store, architectures))
+        }
+        Err(error) => {
+            let how_to_get = "choose another folder with --root".to_owned();
+            probe(Err(Gap { why: error.to_string(), how_to_get }), &[])
+        }
     }
 }

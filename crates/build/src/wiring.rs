@@ -96,7 +96,12 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
     if leftovers.is_empty() {
         return Ok(());
     }
-    let sandbox = Sandbox::new(Options {
+    remove_leftovers_in(&sandbox(machine), leftovers)
+}
+
+/// Returns a user namespace without emulators, started when it is needed.
+pub(crate) fn sandbox(machine: &Machine) -> Sandbox {
+    Sandbox::new(Options {
         isolation: Isolation::AUTO,
         choice: None,
         emulators: Vec::new(),
@@ -104,8 +109,7 @@ pub fn remove_leftovers(machine: &Machine, leftovers: &[Leftover]) -> Result<(),
         network: Network::Default,
         search_path: machine.search_path.clone(),
         cancel: Cancel::default(),
-    });
-    remove_leftovers_in(&sandbox, leftovers)
+    })
 }
 
 /// Removes folders with files of other ids, in the user namespace of a build.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, check, du, inspect, platforms, prune};
+use crate::commands::{build, check, du, emulators, inspect, platforms, prune};
 use crate::console::ProgressMode;
 use crate::report::Problem;
 
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Check(Box<check::CheckArgs>),
     /// Show what this machine can build, and how
     Platforms(platforms::PlatformsArgs),
+    /// List, install and remove the emulators that run the programs of foreign platforms
+    Emulators(emulators::EmulatorsArgs),
     /// Show an image or image index: manifests, configurations, layers
     Inspect(inspect::InspectArgs),
     /// Show the size of the store

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use arguments::Command;
-use commands::{build, check, du, inspect, platforms, prune};
+use commands::{build, check, du, emulators, inspect, platforms, prune};
 use console::{Console, ProgressMode};
 use report::Problem;
 
@@ -59,6 +59,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Build(args) => build::run(args, console),
         Command::Check(args) => check::run(args, console),
         Command::Platforms(args) => platforms::run(args, console),
+        Command::Emulators(args) => emulators::run(args, console),
         Command::Inspect(args) => inspect::run(args, console),
         Command::Du(args) => du::run(args, console),
         Command::Prune(args) => prune::run(args, console),

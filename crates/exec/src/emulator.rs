@@ -18,6 +18,7 @@ use std::sync::Arc;
 use rustix::fs::Access;
 use xbuild_model::Digest;
 
+pub use self::program::MAX_PROGRAM;
 use self::program::{Program, load_error};
 use crate::arch::Arch;
 use crate::binfmt::Registration;
@@ -174,6 +175,14 @@ impl Emulator {
         let program = self.program.try_clone();
         let interpreter = program.map_err(|source| load_error(&self.path, source))?;
         Ok(Registration { arch: self.arch, interpreter })
+    }
+
+    /// Returns where it is, for display.
+    pub fn place(&self) -> String {
+        match self.origin {
+            Origin::Installed => format!("the installed {}", self.name),
+            Origin::Path | Origin::Host => self.path.display().to_string(),
+        }
     }
 
     /// Returns a memory file to execute it from.

@@ -9,6 +9,7 @@ mod candidate;
 mod cpu;
 mod executor;
 mod programs;
+mod proof;
 mod report;
 mod trial;
 mod verdict;
@@ -21,6 +22,7 @@ use xbuild_model::Platform;
 
 pub use self::candidate::candidates;
 pub use self::executor::{Emulation, Executor};
+pub use self::proof::{Proof, prove};
 pub use crate::gap::Gap;
 
 use self::executor::Ways;

@@ -108,7 +108,8 @@ impl Store {
         Usage { count, ..usage("emulators", files) }
     }
 
-    fn emulator_record_path(&self, architecture: &str) -> PathBuf {
+    /// Returns the path of the record for an architecture, whether or not it exists.
+    pub fn emulator_record_path(&self, architecture: &str) -> PathBuf {
         self.root().join(FOLDER).join(architecture)
     }
 

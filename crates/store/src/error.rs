@@ -98,7 +98,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns whose business the failure is: the user's if the folder must not be used as a store,
-    /// else the disk's.
+    /// the machine's if it lacks a sound emulator, else the disk's.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::NotAStore { .. }
@@ -106,6 +106,7 @@ impl StoreError {
             | Self::Writable { .. }
             | Self::NotAFolder { .. }
             | Self::Busy { .. } => FailureKind::User,
+            Self::DamagedEmulator { .. } => FailureKind::Environment,
             _ => FailureKind::Internal,
         }
     }

@@ -240,7 +240,7 @@ fn emulator_lines(finished: &Finished) -> Vec<String> {
 }
 
 /// Makes a folder for PATH with nothing but the tools that map ids.
-fn path_without_emulators(place: &Place) -> PathBuf {
+pub(super) fn path_without_emulators(place: &Place) -> PathBuf {
     let folder = place.path().join("tools");
     fs::create_dir(&folder).unwrap();
     for tool in ["newuidmap", "newgidmap"] {

@@ -5,6 +5,7 @@ mod build_args;
 mod build_request;
 pub(crate) mod check;
 pub(crate) mod du;
+pub(crate) mod emulators;
 mod input;
 pub(crate) mod inspect;
 pub(crate) mod platforms;

@@ -20,7 +20,7 @@ pub(crate) struct PlatformsArgs {
 }
 
 /// The platforms that people build for, with the variants of Arm.
-const PLATFORMS: &[&str] = &[
+pub(super) const PLATFORMS: &[&str] = &[
     "linux/amd64",
     "linux/arm64",
     "linux/arm/v7",
@@ -97,10 +97,10 @@ fn how(executor: Executor) -> Result<String, Gap> {
         Executor::Native => "native".to_owned(),
         Executor::Compat32 => "native, 32-bit mode".to_owned(),
         Executor::PrivateBinfmt { emulator } => {
-            format!("emulated for the build only, by {}", emulator.path.display())
+            format!("emulated for the build only, by {}", emulator.place())
         }
         Executor::Intercepted { emulator } => {
-            format!("emulated by {}, put in front by interception", emulator.path.display())
+            format!("emulated by {}, put in front by interception", emulator.place())
         }
         Executor::HostBinfmt { entry: Some(entry) } => {
             format!("emulated by the host's binfmt_misc entry {entry}")

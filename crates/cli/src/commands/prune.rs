@@ -12,7 +12,7 @@ use crate::store_args::StoreArgs;
 /// The arguments of `xbuild prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
-    /// Remove the images in the store too
+    /// Remove the images in the store too; installed emulators stay
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]

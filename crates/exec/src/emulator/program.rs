@@ -12,7 +12,7 @@ use crate::error::EmulationError;
 use crate::sealed::sealed_copy;
 
 /// The largest file in bytes that is taken for an emulator. QEMU's have 4 to 20 MiB.
-const MAX_PROGRAM: u64 = 256 << 20;
+pub const MAX_PROGRAM: u64 = 256 << 20;
 
 /// The longest version that is shown, in bytes.
 const MAX_VERSION: usize = 40;

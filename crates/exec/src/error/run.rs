@@ -348,7 +348,7 @@ fn exit_hint(exit: Exit, emulated: bool) -> Option<&'static str> {
              time (--jobs)",
         ),
         (_, libc::SIGILL | libc::SIGSEGV) if emulated => Some(
-            "this may be the emulator's fault: try a newer QEMU, or run the command on this \
+            "this may be the emulator's fault: try a newer QEMU (`xbuild emulators install`), or run the command on this \
              machine's own platform (FROM --platform=$BUILDPLATFORM) and compile for the other one",
         ),
         _ => None,

@@ -36,9 +36,9 @@ impl fmt::Display for Executor {
         match self {
             Executor::Native => f.write_str("native"),
             Executor::Compat32 => f.write_str("native, 32-bit mode"),
-            Executor::PrivateBinfmt { emulator } => write!(f, "{}", emulator.path.display()),
+            Executor::PrivateBinfmt { emulator } => f.write_str(&emulator.place()),
             Executor::Intercepted { emulator } => {
-                write!(f, "{}, by interception", emulator.path.display())
+                write!(f, "{}, by interception", emulator.place())
             }
             Executor::HostBinfmt { entry: Some(entry) } => write!(f, "the host's {entry}"),
             Executor::HostBinfmt { entry: None } => f.write_str("the host's emulator"),

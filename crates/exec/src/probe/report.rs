@@ -148,11 +148,15 @@ pub(super) const ARGUMENTS: [&CStr; 3] = [c"probe", c"one", c"two"];
 /// Exit statuses from here on tell why the kernel would not execute a program.
 pub(super) const REFUSED: i32 = 100;
 
+/// The largest error number of Linux, `EHWPOISON`. QEMU ends with 255 if it cannot load a program.
+const LAST_ERRNO: i32 = 133;
+
 impl Run {
     /// Judges a wait status.
     pub(super) fn of_status(status: i32) -> Self {
         match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
             (true, code) if code == ARGUMENTS.len() as i32 => Run::Well,
+            (true, code) if code > REFUSED + LAST_ERRNO => Run::Badly(code),
             (true, code) => errno(code - REFUSED).map_or(Run::Badly(code), Run::Refused),
             (false, _) => Run::Killed(libc::WTERMSIG(status)),
         }

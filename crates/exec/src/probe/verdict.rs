@@ -228,7 +228,7 @@ fn host_gap(arch: Arch, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
 }
 
 /// Judges a run of the test program with the subject's emulator.
-fn ran_well(subject: &Subject, registered: Option<Errno>, run: Run) -> Result<(), Gap> {
+pub(super) fn ran_well(subject: &Subject, registered: Option<Errno>, run: Run) -> Result<(), Gap> {
     let Ok(emulator) = &subject.emulator else { return Ok(()) };
     let path = emulator.path.display();
     let why = match (registered, run) {
@@ -243,5 +243,11 @@ fn ran_well(subject: &Subject, registered: Option<Errno>, run: Run) -> Result<()
         }
         (None, Run::Not) => format!("{path} could not be tried out in time"),
     };
-    Err(Gap { why, how_to_get: "install another version of QEMU, 6.0 or newer".to_owned() })
+    Err(Gap {
+        why,
+        how_to_get:
+            "get another version of QEMU, 6.0 or newer: `xbuild emulators install` takes it from \
+                     an image"
+                .to_owned(),
+    })
 }
