@@ -120,8 +120,12 @@ fn without_user_namespaces_a_run_is_refused_before_the_first_step() {
         let place = Place::new(user);
         place.dockerfile("FROM busybox\nCOPY Dockerfile /\nRUN echo ran\n");
         let off = "echo 0 > /proc/sys/user/max_user_namespaces";
-        let refused = build_after(&place, "-Ur", off, &[]);
+        let demand = ["--isolation", "userns-single"];
+        let refused = build_after(&place, "-Ur", off, &demand);
         refused.fails(5, &["user namespaces", "max_user_namespaces"]).does_not_say("#1");
+        // Root of a container does without.
+        let built = build_after(&place, "-Ur", off, &[]).ok();
+        assert_eq!(built.stderr.lines().next(), Some("isolation: chroot/folder"));
         place.dockerfile("FROM busybox\nCOPY Dockerfile /\n");
         build_after(&place, "-Ur", off, &[]).ok();
     }

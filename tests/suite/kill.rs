@@ -20,10 +20,10 @@ RUN echo done > /done
 /// A mark by which all processes of a build are found, whatever becomes of their environment,
 /// parents, sessions and namespaces: an OOM score adjustment, which children inherit and only root
 /// can lower.
-struct Mark(String);
+pub(crate) struct Mark(String);
 
 impl Mark {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(300);
         loop {
             let mark = Self(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
@@ -34,7 +34,7 @@ impl Mark {
     }
 
     /// Returns the id and the command line of each process with the mark.
-    fn bearers(&self) -> Vec<(u32, String)> {
+    pub(crate) fn bearers(&self) -> Vec<(u32, String)> {
         let ids = fs::read_dir("/proc").unwrap().flatten();
         let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let read = |id: u32, name: &str| {
@@ -48,7 +48,7 @@ impl Mark {
     }
 
     /// Starts a build with the mark.
-    fn start(&self, place: &Place, args: &[&str]) -> Child {
+    pub(crate) fn start(&self, place: &Place, args: &[&str]) -> Child {
         let mut command: Command = place.command("sh");
         let script = format!("echo {} > /proc/self/oom_score_adj; exec \"$0\" \"$@\"", self.0);
         command.args(["-euc", &script]).arg(place.path().join("xbuild"));
@@ -58,7 +58,7 @@ impl Mark {
 
     /// Waits until no process has the mark.
     #[track_caller]
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while let left @ [_, ..] = &*self.bearers() {
             assert!(Instant::now() < deadline, "still running: {left:?}");
@@ -90,7 +90,7 @@ impl Random {
 
 /// Fails the test if anything is left below `tmp` of the store.
 #[track_caller]
-fn no_work_is_left(place: &Place) {
+pub(crate) fn no_work_is_left(place: &Place) {
     let left = tool("find", [place.store().join("tmp").to_str().unwrap(), "-mindepth", "1", "-ls"]);
     assert_eq!(left, "", "as {:?}", place.user);
 }

@@ -10,6 +10,7 @@ mod architecture;
 mod buildkit;
 mod cache;
 mod cache_mounts;
+mod chroot;
 mod command_line;
 mod compression;
 mod damage;

@@ -4,7 +4,10 @@ use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use rustix::io::Errno;
 
+use xbuild_model::ids::HostUid;
+
 use crate::error::RunError;
+use crate::gap::Gap;
 
 /// The rights of root in a container: the list that Docker has, so that commands find the rights
 /// that they are used to. All of them count for the ids of the build's user namespace only; raw
@@ -43,6 +46,49 @@ pub(crate) fn has_all(needed: &[Capability]) -> bool {
         .is_ok_and(|effective| needed.iter().all(|capability| effective.contains(capability)))
 }
 
+/// The capabilities without which steps cannot run in the caller's own namespaces: for entering the
+/// root file system, for files of other owners, for becoming another user, and for ending what a
+/// command left running as one.
+const FOR_CHROOT: [Capability; 8] = [
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FOWNER,
+    Capability::CAP_FSETID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_KILL,
+];
+
+/// Returns whether this process, of that user, can run steps without a user namespace.
+pub(crate) fn for_chroot(uid: HostUid) -> Result<(), Gap> {
+    let effective = caps::read(None, CapSet::Effective).unwrap_or_default();
+    rights_for_chroot(uid, &effective)
+}
+
+fn rights_for_chroot(uid: HostUid, effective: &CapsHashSet) -> Result<(), Gap> {
+    if uid != HostUid::ROOT {
+        return Err(Gap {
+            why: "xbuild is not root".to_owned(),
+            how_to_get: "run xbuild as root of its container (docker run --user 0, runAsUser: 0)"
+                .to_owned(),
+        });
+    }
+    let lacking = FOR_CHROOT.iter().filter(|capability| !effective.contains(capability));
+    let names: Vec<String> = lacking.map(ToString::to_string).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Gap {
+        why: format!("root lacks {}", names.join(", ")),
+        how_to_get: format!(
+            "give the container these capabilities, which are in the default list of container \
+             engines (docker run --cap-add {}, or securityContext.capabilities.add of a pod)",
+            names.iter().map(|name| name.trim_start_matches("CAP_")).collect::<Vec<_>>().join(",")
+        ),
+    })
+}
+
 /// Takes all capabilities but these away from every program that the process will execute.
 pub(crate) fn limit_to(kept: &CapsHashSet) -> Result<(), RunError> {
     for number in 0..64_u32 {
@@ -51,6 +97,9 @@ pub(crate) fn limit_to(kept: &CapsHashSet) -> Result<(), RunError> {
         }
         // By number, since the kernel may know more of them than the crate does.
         let capability = rustix::thread::CapabilitySet::from_bits_retain(1 << number);
+        if rustix::thread::capability_is_in_bounding_set(capability) == Ok(false) {
+            continue;
+        }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             Err(Errno::INVAL) => break,
             result => result.map_err(RunError::setup("drop capabilities"))?,
@@ -59,9 +108,11 @@ pub(crate) fn limit_to(kept: &CapsHashSet) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Leaves the process with these capabilities at most, none of them inheritable.
+/// Leaves the process with these capabilities at most, none of them inheritable. The rights of root
+/// in a container can be fewer.
 pub(crate) fn drop_to(kept: &CapsHashSet) -> Result<(), RunError> {
     let drop = || -> Result<(), CapsError> {
+        let kept = &(kept & &caps::read(None, CapSet::Permitted)?);
         caps::set(None, CapSet::Effective, kept)?;
         caps::set(None, CapSet::Permitted, kept)?;
         caps::clear(None, CapSet::Inheritable)
@@ -80,5 +131,19 @@ mod tests {
         assert_eq!(from_bits(0xa804_25fb), of_root());
         assert_eq!(from_bits(0xa804_25fb | 1 << 63), of_root());
         assert!(from_bits(0).is_empty());
+    }
+
+    #[test]
+    fn the_rights_of_a_container_are_enough_for_chroot() {
+        assert_eq!(rights_for_chroot(HostUid::ROOT, &of_root()), Ok(()));
+        assert!(
+            rights_for_chroot(HostUid::new(1000), &of_root()).unwrap_err().why.contains("root")
+        );
+        let mut some = of_root();
+        some.remove(&Capability::CAP_KILL);
+        some.remove(&Capability::CAP_CHOWN);
+        let gap = rights_for_chroot(HostUid::ROOT, &some).unwrap_err();
+        assert_eq!(gap.why, "root lacks CAP_CHOWN, CAP_KILL");
+        assert!(gap.how_to_get.contains("--cap-add CHOWN,KILL,"), "{gap}");
     }
 }

@@ -9,6 +9,7 @@
 //! | range | root with subordinate ids | those | xbuild itself |
 //! | range | root without | the same ids as outside, as far as they exist | xbuild itself |
 //! | single | everybody else | none | xbuild itself |
+//! | host | root without a namespace of the build's own | those that exist | nobody |
 //!
 //! "Root" is whoever has user id 0 and the capabilities for it in the user namespace that xbuild
 //! is started in: real root as much as root of a container.
@@ -22,6 +23,7 @@ pub(crate) use caller::Caller;
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use xbuild_model::ids::{GuestGid, GuestUid, HostGid, HostUid, Id};
 use xbuild_model::records::Owners;
 
@@ -29,7 +31,7 @@ use crate::gap::Gap;
 use crate::subid::Range;
 
 /// How many ids exist in the build's user namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ids {
     /// A range: files and processes can belong to several users.
     Range,
@@ -69,6 +71,8 @@ enum Writer {
     Own,
     /// By xbuild, which may map one id if it gives up setting groups.
     OwnWithoutGroups,
+    /// By nobody: there is no namespace of the build's own.
+    Nobody,
     /// By the set-user-ID programs.
     Tools { newuidmap: PathBuf, newgidmap: PathBuf },
 }
@@ -146,12 +150,24 @@ impl IdMap {
         })
     }
 
+    /// Returns the ids that exist without a namespace of the build's own.
+    pub(crate) fn host(caller: &Caller) -> Self {
+        let (uids, gids) = (identity(&caller.uids), identity(&caller.gids));
+        Self { uids, gids, writer: Writer::Nobody }
+    }
+
     /// Returns how many ids exist inside.
     pub(crate) fn ids(&self) -> Ids {
         match self.writer {
+            Writer::Nobody if self.is_one_id() => Ids::Single,
+            Writer::Nobody => Ids::Range,
             Writer::OwnWithoutGroups => Ids::Single,
             Writer::Own | Writer::Tools { .. } => Ids::Range,
         }
+    }
+
+    fn is_one_id(&self) -> bool {
+        self.uids.iter().map(|extent| u64::from(extent.count)).sum::<u64>() <= 1
     }
 
     /// Returns whether a user of the namespace around exists inside, under whatever number.
@@ -159,8 +175,8 @@ impl IdMap {
         self.uids.iter().any(|e| Range { start: e.outside, count: e.count }.contains(uid))
     }
 
-    /// Returns a name that is the same for equal maps only, fit for a folder: `range-` or
-    /// `single-` and 16 hex digits.
+    /// Returns a name that is the same for equal maps only, fit for a folder: `range-`, `single-` or
+    /// `host-` and 16 hex digits.
     pub fn name(&self) -> String {
         let uids = self.uids.iter().map(|extent| (0, extent.numbers()));
         let gids = self.gids.iter().map(|extent| (1, extent.numbers()));
@@ -171,9 +187,10 @@ impl IdMap {
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let kind = match self.ids() {
-            Ids::Range => "range",
-            Ids::Single => "single",
+        let kind = match (&self.writer, self.ids()) {
+            (Writer::Nobody, _) => "host",
+            (_, Ids::Range) => "range",
+            (_, Ids::Single) => "single",
         };
         format!("{kind}-{hash:016x}")
     }
@@ -282,6 +299,10 @@ mod tests {
         assert!(IdMap::range(&alone).unwrap_err().why.contains("has one id"));
         let powerless = Caller { may_map: false, subuids: vec![], ..inner };
         assert!(IdMap::range(&powerless).is_err());
+        let host = IdMap::host(&powerless);
+        assert_eq!((host.uids.clone(), host.ids()), (vec![extent(0, 0, 65_536)], Ids::Range));
+        let alone = Caller { uids: vec![range(0, 1)], gids: vec![range(0, 1)], ..powerless };
+        assert_eq!(IdMap::host(&alone).ids(), Ids::Single);
     }
 
     #[test]
@@ -290,6 +311,7 @@ mod tests {
         let single = IdMap::single(&user());
         assert_eq!(single.name(), IdMap::single(&user()).name());
         assert_ne!(wide.name(), single.name());
+        assert!(IdMap::host(&user()).name().starts_with("host-"));
         // Folders in existing stores have this name.
         assert_eq!(wide.name(), "range-01ec69df523021c7");
     }

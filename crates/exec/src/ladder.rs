@@ -7,6 +7,8 @@
 //! | --- | --- | --- |
 //! | `userns-range` | users with subordinate ids, and root | a range |
 //! | `userns-single` | everybody else | one; owners are recorded |
+//! | `userns-chroot` | where mounts are refused | a range, or one |
+//! | `chroot` | root, where user namespaces are refused | those of the machine or container |
 //!
 //! This module decides and does nothing else: [`Findings`] come from `probe`, which tries things
 //! out, and from `idmap`, which reads the rights of the caller.
@@ -19,6 +21,7 @@ use std::fmt;
 
 use xbuild_model::rootfs::RootKind;
 
+use crate::capabilities;
 use crate::error::SandboxError;
 use crate::gap::Gap;
 use crate::idmap::{Caller, IdMap};
@@ -31,6 +34,8 @@ pub use rung::Rung;
 pub enum Need {
     /// User namespaces.
     UserNamespaces,
+    /// `chroot(2)` inside them.
+    Chroot,
     /// Mounts inside them.
     Mounts,
     /// A filter of system calls.
@@ -41,6 +46,8 @@ pub enum Need {
     Folder,
     /// More ids than the caller's own.
     IdRange,
+    /// Capabilities of the caller, which must be root.
+    Rights,
 }
 
 impl Need {
@@ -54,11 +61,13 @@ impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UserNamespaces => "user namespaces",
+            Self::Chroot => "a change of the root directory in user namespaces",
             Self::Mounts => "mounts in user namespaces",
             Self::Filter => "a filter of system calls",
             Self::Overlay => "overlay mounts on the file system of the store",
             Self::Folder => "a folder of the store as root",
             Self::IdRange => "a range of user and group ids",
+            Self::Rights => "user namespaces, or root with the capabilities of a container",
         })
     }
 }
@@ -74,6 +83,8 @@ pub struct Findings {
     pub(crate) filter: Result<(), Gap>,
     /// A `/proc` that shows a step's processes only.
     pub(crate) own_proc: Result<(), Gap>,
+    pub(crate) chroot: Result<(), Gap>,
+    pub(crate) rights: Result<(), Gap>,
     pub(crate) overlay: Result<(), Gap>,
     pub(crate) folder: Result<(), Gap>,
 }
@@ -88,7 +99,9 @@ impl Findings {
     /// Returns the facts where every trial succeeds.
     pub(crate) fn all_possible(caller: Caller) -> Self {
         Self {
+            rights: capabilities::for_chroot(caller.uid),
             caller,
+            chroot: Ok(()),
             user_namespaces: Ok(()),
             id_range: Ok(()),
             mounts: Ok(()),
@@ -120,21 +133,37 @@ impl Findings {
     /// Returns the id map that the caller gets on a rung.
     fn map_on(&self, rung: Rung) -> Result<IdMap, (Need, Gap)> {
         let met = |result: &Result<(), Gap>, need| result.clone().map_err(|gap| (need, gap));
-        met(&self.user_namespaces, Need::UserNamespaces)?;
-        met(&self.mounts, Need::Mounts)?;
-        met(&self.filter, Need::Filter)?;
+        let way = rung.way();
+        if way.has_users() {
+            met(&self.user_namespaces, Need::UserNamespaces)?;
+        }
+        if way.has_mounts() {
+            met(&self.mounts, Need::Mounts)?;
+            met(&self.filter, Need::Filter)?;
+        }
+        let range = || {
+            let map = IdMap::range(&self.caller).map_err(|gap| (Need::IdRange, gap))?;
+            met(&self.id_range, Need::IdRange).map(|()| map)
+        };
         match rung {
-            Rung::UsernsRange => {
-                let map = IdMap::range(&self.caller).map_err(|gap| (Need::IdRange, gap))?;
-                met(&self.id_range, Need::IdRange).map(|()| map)
-            }
+            Rung::UsernsRange => range(),
             Rung::UsernsSingle => Ok(IdMap::single(&self.caller)),
+            Rung::UsernsChroot => {
+                met(&self.chroot, Need::Chroot)?;
+                Ok(range().unwrap_or_else(|_| IdMap::single(&self.caller)))
+            }
+            Rung::Chroot => {
+                met(&self.rights, Need::Rights)?;
+                Ok(IdMap::host(&self.caller))
+            }
         }
     }
 
-    /// Returns whether a kind of root file system is possible.
-    fn allow_root(&self, root: RootKind) -> Result<(), (Need, Gap)> {
+    /// Returns whether a kind of root file system is possible on a rung. Where nothing can be
+    /// mounted, a folder was not tried out.
+    fn allow_root(&self, rung: Rung, root: RootKind) -> Result<(), (Need, Gap)> {
         match root {
+            RootKind::Folder if !rung.way().has_mounts() => Ok(()),
             RootKind::Overlay => self.overlay.clone().map_err(|gap| (Need::Overlay, gap)),
             RootKind::Folder => self.folder.clone().map_err(|gap| (Need::Folder, gap)),
         }
@@ -187,7 +216,10 @@ impl fmt::Display for Refusal {
 /// of every RUN is not met.
 pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, SandboxError> {
     let mut refused = Vec::new();
-    for rung in Rung::ALL.into_iter().filter(|rung| isolation.allows(*rung)) {
+    let allows = |rung: &Rung| {
+        isolation.allows(*rung) && rung.roots().iter().any(|root| isolation.allows_root(*root))
+    };
+    for rung in Rung::ALL.into_iter().filter(allows) {
         let map = match findings.map_on(rung) {
             Ok(map) => map,
             Err((need, gap)) => {
@@ -196,18 +228,18 @@ pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, Sandb
             }
         };
         for root in rung.roots().iter().copied().filter(|root| isolation.allows_root(*root)) {
-            match findings.allow_root(root) {
+            match findings.allow_root(rung, root) {
                 Ok(()) => return Ok(Choice { rung, root, refused, map }),
                 Err((need, gap)) => refused.push(Refusal { rung, root: Some(root), need, gap }),
             }
         }
     }
-    let Some(Refusal { need, gap, .. }) = refused.pop() else {
+    let Some(Refusal { need, gap, .. }) = refused.last().cloned() else {
         return Err(SandboxError::Disabled);
     };
     // Without user namespaces, no other choice would do better.
     if isolation == Isolation::AUTO || need == Need::UserNamespaces {
-        return Err(need.lacking(gap));
+        return Err(lacking(need, gap, refused));
     }
     Err(SandboxError::Impossible {
         isolation: isolation.to_string(),
@@ -216,16 +248,31 @@ pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, Sandb
     })
 }
 
+/// Returns the error of a machine without any rung. User namespaces are the better remedy, so they
+/// are named before the capabilities of root.
+fn lacking(need: Need, gap: Gap, refused: Vec<Refusal>) -> SandboxError {
+    let namespaces = refused.into_iter().find(|refusal| refusal.need == Need::UserNamespaces);
+    match namespaces {
+        Some(first) if need == Need::Rights => need.lacking(Gap {
+            why: format!("{}; {}", first.gap.why, gap.why),
+            how_to_get: format!("{}; or {}", first.gap.how_to_get, gap.how_to_get),
+        }),
+        _ => need.lacking(gap),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::idmap::Ids;
 
     fn gap(why: &str) -> Result<(), Gap> {
         Err(Gap { why: why.to_owned(), how_to_get: format!("mend {why}") })
     }
 
     fn findings(caller: Caller) -> Findings {
-        Findings::all_possible(caller)
+        let rights = gap("xbuild is not root");
+        Findings { rights, ..Findings::all_possible(caller) }
     }
 
     /// A line of the table: the choice or the error, why no higher rung, the remedy.
@@ -238,8 +285,11 @@ mod tests {
         let confined = || Caller { no_new_privs: true, ..user() };
         let locked = || Findings { user_namespaces: gap("namespaces are off"), ..findings(user()) };
         let no_overlay = |caller| Findings { overlay: gap("overlay is off"), ..findings(caller) };
+        let no_mounts = |caller| Findings { mounts: gap("mounts are off"), ..findings(caller) };
+        let root = || Findings { rights: Ok(()), ..locked() };
+        let caged = || Findings { chroot: gap("chroot is off"), ..no_mounts(user()) };
         let (auto, none) = (Isolation::AUTO, Isolation::None);
-        let [range, single] = [Rung::UsernsRange, Rung::UsernsSingle].map(Isolation::rung);
+        let [range, single, in_userns, chroot] = Rung::ALL.map(Isolation::rung);
         let [overlay, folder] = [RootKind::Overlay, RootKind::Folder]
             .map(|root| Isolation::Allowed { rung: None, root: Some(root) });
         let no_range = "/etc/subuid has no range for user dev (1000)";
@@ -255,13 +305,50 @@ mod tests {
             (range, findings(confined()), not_possible, "no_new_privs", "allowPriv"),
             (single, findings(user()), "userns-single/overlay", "", ""),
             (none, findings(user()), "isolation \"none\" does not allow", "", "--isolation none"),
-            (auto, locked(), "RUN steps need user namespaces: namespaces are off", "", "mend"),
+            (
+                auto,
+                locked(),
+                "RUN steps need user namespaces, or root",
+                "namespaces are off; xbuild is",
+                "mend",
+            ),
+            (auto, root(), "chroot/folder", "namespaces are off", "mend namespaces"),
+            (chroot, root(), "chroot/folder", "", ""),
+            (
+                chroot,
+                locked(),
+                "isolation \"chroot\" is not possible here: ",
+                "xbuild is not root",
+                "mend xbuild",
+            ),
+            (folder, root(), "chroot/folder", "namespaces are off", "mend"),
+            (auto, no_mounts(user()), "userns-chroot/folder", "mounts are off", "mend mounts"),
+            (auto, no_mounts(plain()), "userns-chroot/folder", "mounts are off", "mend mounts"),
+            (in_userns, findings(user()), "userns-chroot/folder", "", ""),
+            (
+                in_userns,
+                caged(),
+                "isolation \"userns-chroot\" is not possible",
+                "chroot is off",
+                "mend",
+            ),
+            (
+                overlay,
+                no_mounts(user()),
+                "isolation \"auto/overlay\" is not possible",
+                "mounts are off",
+                "mend",
+            ),
             (range, locked(), "RUN steps need user namespaces: namespaces are off", "", "mend"),
             (auto, no_overlay(user()), "userns-range/folder", "overlay is off", "mend overlay"),
             (auto, no_overlay(plain()), "userns-single/folder", no_range, "usermod"),
             (folder, findings(user()), "userns-range/folder", "", ""),
             (overlay, no_overlay(user()), no_overlay_here, "overlay is off", "mend overlay"),
         ]
+    }
+
+    fn text_of(choice: &Choice) -> String {
+        choice.rung.to_string()
     }
 
     #[test]
@@ -272,7 +359,9 @@ mod tests {
                     let refusal = choice.refused.first();
                     let gap = refusal.map(|refusal| refusal.gap.clone());
                     let (why, how) = gap.map_or_else(Default::default, |g| (g.why, g.how_to_get));
-                    assert_eq!(choice.rung.ids(), choice.map.ids());
+                    let names = [("range", Ids::Range), ("single", Ids::Single)];
+                    let ids = names.iter().find(|(name, _)| text_of(&choice).contains(name));
+                    assert!(ids.is_none_or(|(_, ids)| choice.map.ids() == *ids));
                     (choice.to_string(), why, how)
                 }
                 Err(error) => (error.to_string(), error.to_string(), error.hint().unwrap()),

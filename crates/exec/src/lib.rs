@@ -61,6 +61,7 @@ mod subid;
 mod supervisor;
 mod sys;
 mod tiny_elf;
+mod way;
 mod wire;
 
 pub use container::end_by_signals;

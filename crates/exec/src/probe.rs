@@ -31,6 +31,7 @@ use self::report::Seen;
 use self::trial::Place;
 use crate::arch::Arch;
 use crate::binfmt;
+use crate::capabilities;
 use crate::emulator::{Emulator, Installed};
 use crate::error::SandboxError;
 use crate::idmap::{Caller, IdMap};
@@ -129,6 +130,8 @@ impl Capabilities {
             None => result,
         };
         let findings = Findings {
+            rights: capabilities::for_chroot(caller.uid),
+            chroot: verdict::chroot(&seen),
             caller,
             user_namespaces: verdict::user_namespaces(&seen),
             id_range: verdict::id_range(&seen),
@@ -152,6 +155,21 @@ impl Capabilities {
     /// Returns the same abilities, with one way to emulate only.
     pub fn with_emulation(self, emulation: Emulation) -> Self {
         Self { emulation, ..self }
+    }
+
+    /// Returns the same abilities, as far as steps on this rung have them.
+    pub fn on(mut self, rung: Rung) -> Self {
+        if !rung.has_private_binfmt() {
+            for ways in self.ways.values_mut() {
+                ways.private = Err(Gap {
+                    why: format!("isolation {rung} has no place to register an emulator"),
+                    how_to_get: "choose a rung with mounts (--isolation userns-range or \
+                                 userns-single)"
+                        .to_owned(),
+                });
+            }
+        }
+        self
     }
 
     /// Returns the rung and the root file system that RUN steps get here.

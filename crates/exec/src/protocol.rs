@@ -27,7 +27,8 @@ use xbuild_model::run::{Exit, Network, ReadyMount, RunRequest};
 
 use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
-use crate::ladder::Rung;
+use crate::idmap::Ids;
+use crate::way::Way;
 use crate::wire;
 
 /// The `argv[0]` of the helper: it tells the program its role, and process listings show it.
@@ -46,7 +47,7 @@ pub(crate) const JOIN: &str = "exec.join";
 pub(crate) enum Message {
     /// To the helper: its work. Descriptors: the socket for steps, then each emulator.
     Setup(Setup),
-    /// From the helper: its id map can be written now.
+    /// From the helper: its id map, if it needs one, can be written now.
     Unshared,
     /// To the helper: the id map is written.
     Mapped,
@@ -61,8 +62,10 @@ pub(crate) enum Message {
 pub(crate) struct Setup {
     /// The process id of the main process.
     pub(crate) main: u32,
-    /// The way into the namespace, and its ids.
-    pub(crate) rung: Rung,
+    /// The namespaces to enter.
+    pub(crate) way: Way,
+    /// The ids that exist there.
+    pub(crate) ids: Ids,
     /// The architectures to emulate, in OCI terms.
     pub(crate) emulators: Vec<String>,
 }

@@ -74,6 +74,19 @@ pub(crate) fn intercepting(platform: &Platform) -> Result<Filter, SeccompError> 
     Ok(Filter { instructions: bpf::assemble(&tables).into(), is_supervised: true })
 }
 
+/// Returns the filter of a step whose supervisor stands in for files: it gets the calls that name
+/// one. With `traced`, the calls that execute programs stop for the process's tracer.
+///
+/// **Errors** — as [`program`].
+pub(crate) fn watching(platform: &Platform, traced: bool) -> Result<Filter, SeccompError> {
+    let mut tables = tables(Arch::of(platform))?;
+    policy::watch(&mut tables);
+    if traced {
+        policy::trace(&mut tables);
+    }
+    Ok(Filter { instructions: bpf::assemble(&tables).into(), is_supervised: true })
+}
+
 /// Returns a filter that does nothing but stop the calls that execute programs.
 ///
 /// **Errors** — as [`program`].

@@ -7,15 +7,18 @@
 //!
 //! In steps of platforms that need it, pid 1 also puts emulators in front of programs (`intercept`).
 //!
-//! The parts that need a user namespace of the build's are in `userns`: namespaces, mounts, the
-//! root file system. Everything else serves any way of running a step.
+//! The parts that need mounts are in `userns`: namespaces, mounts, the root file system. `chroot` has
+//! what takes their place where nothing can be mounted. Everything else serves any way of running a
+//! step.
 
+mod chroot;
 mod command;
 mod files;
 mod init;
 pub(crate) mod intercept;
 mod limits;
 mod standby;
+mod stubs;
 mod user;
 pub(crate) mod userns;
 mod walk;

@@ -4,8 +4,12 @@
 //! The filter of the step passes such a call on to here, where it is done in another way, with no
 //! right that the caller lacks: [`guise`] makes the process act from the caller's place and with
 //! the caller's ids, which [`caller`] reads. The process is in neither the step's pid namespace nor
-//! its mount namespace, so the step cannot reach it. It never lets the kernel continue a call after
-//! a look at its arguments, which could change meanwhile.
+//! its mount namespace, so the step cannot reach it. It never lets the kernel continue such a
+//! call after a look at its arguments, which could change meanwhile.
+//!
+//! Where nothing can be mounted it also stands in for files (`scene`): processes in `/proc`, devices,
+//! secrets. The kernel gets the calls for all other paths as they are; a caller that changes its path
+//! meanwhile gains nothing but the kernel's answer.
 //!
 //! `watch` is the loop; `answers` has a file for each system call that is answered.
 //!
@@ -14,6 +18,8 @@
 mod answers;
 mod caller;
 mod guise;
+mod scene;
 mod watch;
 
+pub(crate) use scene::{Scene, Shown};
 pub(crate) use watch::{Stop, attend};

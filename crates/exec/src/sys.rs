@@ -189,6 +189,23 @@ pub(crate) fn set_mount_attributes(
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Keeps the contents of a file in memory from being swapped out, as long as this process lives.
+pub(crate) fn lock_in_memory(file: impl AsFd, length: usize) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: a new mapping, at a place that the kernel chooses; nobody reads or writes through it.
+    unsafe {
+        let map =
+            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, 0);
+        if map == libc::MAP_FAILED || libc::mlock(map, length) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Switches the loopback interface of the current network namespace on.
 pub(crate) fn loopback_up() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -284,6 +301,102 @@ pub(crate) fn answer_notice(listener: impl AsFd, id: u64, errno: Option<i32>) ->
     // SAFETY: the kernel reads this structure.
     let result = unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut answer) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the kernel do the call of a notice.
+pub(crate) fn continue_notice(listener: impl AsFd, id: u64) -> io::Result<()> {
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    send_answer(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+}
+
+/// Answers a notice: the call returns this number.
+pub(crate) fn answer_notice_value(listener: impl AsFd, id: u64, val: i64) -> io::Result<()> {
+    send_answer(listener, libc::seccomp_notif_resp { id, val, error: 0, flags: 0 })
+}
+
+fn send_answer(listener: impl AsFd, mut answer: libc::seccomp_notif_resp) -> io::Result<()> {
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads this structure.
+    let result = unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut answer) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Answers a notice: the call returns a new descriptor of `file`.
+pub(crate) fn give_notice_file(
+    listener: impl AsFd,
+    id: u64,
+    file: impl AsFd,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    let mut request = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: file.as_fd().as_raw_fd().cast_unsigned(),
+        newfd: 0,
+        newfd_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+    };
+    let fd = listener.as_fd().as_raw_fd();
+    let mut add = |flags: u32| {
+        request.flags = flags;
+        // SAFETY: the kernel reads this structure.
+        let given =
+            unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_ADDFD as _, &raw mut request) };
+        if given >= 0 { Ok(given) } else { Err(io::Error::last_os_error()) }
+    };
+    match add(libc::SECCOMP_ADDFD_FLAG_SEND as u32) {
+        Ok(_) => Ok(()),
+        // Kernels before 5.14 cannot answer at the same time.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let given = add(0)?;
+            answer_notice_value(listener, id, given.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns what the kernel writes for `fstatat`, in the form of programs of this machine.
+pub(crate) fn stat_bytes(folder: impl AsFd, path: &str, flags: i32) -> io::Result<Vec<u8>> {
+    let path = std::ffi::CString::new(path)?;
+    // SAFETY: plain data for which all zeroes is a value; the kernel writes no more than this
+    // structure, all of whose bytes are initialised.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        let fd = folder.as_fd().as_raw_fd();
+        match libc::fstatat(fd, path.as_ptr(), &raw mut stat, flags) {
+            0 => Ok(bytes_of(&stat)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Returns what the kernel writes for `statx`.
+pub(crate) fn statx_bytes(
+    folder: impl AsFd,
+    path: &str,
+    flags: u32,
+    mask: u32,
+) -> io::Result<Vec<u8>> {
+    let path = std::ffi::CString::new(path)?;
+    // SAFETY: as above.
+    unsafe {
+        let mut stat: libc::statx = std::mem::zeroed();
+        let fd = folder.as_fd().as_raw_fd();
+        match libc::statx(fd, path.as_ptr(), flags.cast_signed(), mask, &raw mut stat) {
+            0 => Ok(bytes_of(&stat)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Returns the bytes of a structure.
+///
+/// # Safety
+///
+/// All of them must be initialised, also those between the fields.
+unsafe fn bytes_of<T>(value: &T) -> Vec<u8> {
+    let bytes = std::ptr::from_ref(value).cast::<u8>();
+    // SAFETY: they belong to the value, and are initialised as the caller promises.
+    unsafe { std::slice::from_raw_parts(bytes, size_of::<T>()) }.to_vec()
 }
 
 /// Forks a child that runs `child` and exits with what it returns.

@@ -128,6 +128,9 @@ pub enum Sharing {
     Locked,
 }
 
+/// The name of a link beside a folder of the store while a step has the folder somewhere else.
+pub const LENT: &str = "lent";
+
 /// A mount for the executor: its contents are at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyMount {
@@ -160,7 +163,8 @@ pub enum ReadySource {
         /// Whether the step may write. The folder is thrown away then.
         writable: bool,
     },
-    /// A folder of the store.
+    /// A folder of the store. Where nothing can be mounted, the runner moves it to the step and back.
+    /// The link [`LENT`] beside it leads to it meanwhile.
     Folder {
         /// Its path.
         path: std::path::PathBuf,

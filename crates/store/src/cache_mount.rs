@@ -13,14 +13,14 @@ use rustix::io::{Errno, retry_on_intr};
 use xbuild_model::Digest;
 use xbuild_model::run::Sharing;
 
-use crate::entries::{children, file_name, is_key};
+use crate::entries::{CACHE_CONTENT, CACHE_MOUNTS, children, file_name, is_key};
 use crate::folder::rename_new;
 use crate::usage::usage;
 use crate::{Store, StoreError};
 
 /// The folder below the store's.
-pub(crate) const FOLDER: &str = "cache-mounts";
-const CONTENT: &str = "fs";
+pub(crate) const FOLDER: &str = CACHE_MOUNTS;
+const CONTENT: &str = CACHE_CONTENT;
 const ID: &str = "id";
 const LOCK: &str = "lock";
 

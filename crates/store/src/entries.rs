@@ -3,6 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The folder of cache folders, below the store's.
+pub(crate) const CACHE_MOUNTS: &str = "cache-mounts";
+
+/// A cache folder itself, in its home.
+pub(crate) const CACHE_CONTENT: &str = "fs";
+
 /// Returns the entries of a folder in the order of their names; none if it cannot be read.
 pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

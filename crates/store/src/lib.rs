@@ -20,6 +20,7 @@ mod growing;
 mod hashed;
 mod home;
 mod layers;
+mod lent;
 mod pending;
 mod publisher;
 mod record;

@@ -40,7 +40,7 @@ impl Store {
         let lock = home::open(root)?;
         rustix::fs::flock(&lock, FlockOperation::LockShared)
             .map_err(|errno| StoreError::io("lock", root.join(home::LOCK))(errno.into()))?;
-        temp::sweep(&root.join("tmp"));
+        temp::sweep(root);
         let session = Session::start(&root.join("tmp"))?;
         let boot = boot::boot_id()?;
         let store = Self {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 
-use crate::StoreError;
+use crate::{StoreError, lent};
 
 /// The folder of one open store, which holds its lock as long as it is open.
 #[derive(Debug)]
@@ -74,12 +74,15 @@ fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(move |entry| is_session(&entry.file_name())).map(|entry| entry.path())
 }
 
-/// Removes the folders of sessions that ended without removing them. Files of other owners, which
+/// Removes the folders of sessions of the store `root` that ended without removing them. Files of other owners, which
 /// only a user namespace can remove, stay for [`crate::Store::leftovers`].
-pub(crate) fn sweep(tmp: &Path) {
-    for path in sessions(tmp) {
+pub(crate) fn sweep(root: &Path) {
+    for path in sessions(&root.join("tmp")) {
         match try_lock(&path, false) {
-            Some(_lock) => remove(&path),
+            Some(_lock) => {
+                lent::take_back(root, &path);
+                remove(&path);
+            }
             // Removes an empty folder only: its session was killed before it had a lock, or is
             // about to make the lock and will then make another folder.
             None => drop(std::fs::remove_dir(&path)),

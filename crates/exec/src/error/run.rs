@@ -210,6 +210,17 @@ pub enum RunError {
         /// Why, in words.
         reason: String,
     },
+    /// A part of the request is impossible on the rung of the build.
+    #[error("{what} is not possible with this isolation: {why}")]
+    NotHere {
+        /// The part.
+        what: String,
+        /// Why not, in words.
+        why: String,
+    },
+    /// Processes that the command left running did not end.
+    #[error("processes that the command left running cannot be ended")]
+    LeftRunning,
     /// The step is not wanted any more.
     #[error("{Cancelled}")]
     Cancelled,
@@ -266,6 +277,11 @@ impl RunError {
             Self::UnmappedUser { .. } => Some(
                 "a range of user ids is needed for USER: give the calling user one in /etc/subuid \
                  and /etc/subgid and install newuidmap (package uidmap)"
+                    .to_owned(),
+            ),
+            Self::NotHere { .. } => Some(
+                "another rung can do it, see --isolation; xbuild platforms says what the others \
+                 need"
                     .to_owned(),
             ),
             Self::Limit { .. } => Some(

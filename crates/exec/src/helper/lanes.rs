@@ -19,6 +19,7 @@ use crate::idmap::Ids;
 use crate::protocol::{self, Answer};
 use crate::step::Standby;
 use crate::sys::{self, Fork};
+use crate::way::Way;
 use crate::{lifeline, wire};
 
 /// The work of a lane's processes.
@@ -26,8 +27,8 @@ use crate::{lifeline, wire};
 pub(super) enum Kind<'a> {
     /// Any of these tasks.
     Task(&'a Tasks),
-    /// One RUN step, in a namespace with these ids.
-    Step { ids: Ids },
+    /// One RUN step, in namespaces of that kind with these ids.
+    Step { way: Way, ids: Ids },
 }
 
 #[derive(Debug)]
@@ -134,7 +135,7 @@ impl Lane<'_> {
         sys::watch_children();
         let prepared = catch_unwind(AssertUnwindSafe(|| match self.kind {
             Kind::Task(tasks) => Prepared::Task(tasks),
-            Kind::Step { ids } => Prepared::Step(Standby::new(ids)),
+            Kind::Step { way, ids } => Prepared::Step(Standby::new(way, ids)),
         }));
         let Ok(Some((name, mut fds))) = wire::receive(&self.socket) else { sys::exit_now(0) };
         drop(waiting);

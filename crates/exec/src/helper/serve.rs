@@ -19,6 +19,7 @@ use crate::error::{Errno, SandboxError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::Message;
 use crate::step::userns::overlay;
+use crate::way::Way;
 use crate::{lifeline, seccomp, sys};
 
 /// Does the helper's work until the main process closes the socket.
@@ -39,8 +40,8 @@ pub(super) fn serve(tasks: &Tasks) -> ExitCode {
     // The processes of steps inherit the filter. They meet the same error if there is one.
     let _ = seccomp::program(&Platform::host());
     overlay::learn();
-    let Helper { steps, ids, emulators } = helper;
-    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { ids })]);
+    let Helper { steps, way, ids, emulators } = helper;
+    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { way, ids })]);
     drop(emulators);
     ExitCode::SUCCESS
 }
@@ -61,12 +62,13 @@ fn failed<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> SandboxError {
 struct Helper {
     /// The socket that steps come through.
     steps: OwnedFd,
+    way: Way,
     ids: Ids,
     /// Must live as long as the namespaces are used.
     emulators: Option<PrivateInstance>,
 }
 
-/// Becomes root of new namespaces.
+/// Becomes root of new namespaces, or stays root of the caller's.
 fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
     let (Message::Setup(setup), mut fds) = Message::receive(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the set-up".to_owned() });
@@ -81,25 +83,31 @@ fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
     let no_core = Rlimit { current: Some(0), ..rustix::process::getrlimit(Resource::Core) };
     rustix::process::setrlimit(Resource::Core, no_core).map_err(failed("setrlimit"))?;
     look_bigger();
-    let ids = setup.rung.ids();
-    enter_namespaces(socket, ids)?;
+    let (way, ids) = (setup.way, setup.ids);
+    enter_namespaces(socket, way, ids)?;
     // Other processes of our user, inside or outside, must not look into this one. From here on
     // the files in our own /proc folder belong to nobody, so this comes last.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(failed("prctl"))?;
     lifeline::end_with(setup.main)?;
     rustix::process::umask(Mode::empty());
-    Ok(Helper { steps, ids, emulators: register(&setup.emulators, fds)? })
+    Ok(Helper { steps, way, ids, emulators: register(&setup.emulators, fds)? })
 }
 
-/// Makes the user namespace, whose id map the main process writes, and the mount namespace in it.
-fn enter_namespaces(socket: &OwnedFd, ids: Ids) -> Result<(), SandboxError> {
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(unshare_failed("user"))?;
+/// Makes the user namespace, whose id map the main process writes, and the mount namespace in it,
+/// as far as the way has them.
+fn enter_namespaces(socket: &OwnedFd, way: Way, ids: Ids) -> Result<(), SandboxError> {
+    if way.has_users() {
+        unshare(CloneFlags::CLONE_NEWUSER).map_err(unshare_failed("user"))?;
+    }
     Message::Unshared.send(socket, &[])?;
     let (Message::Mapped, _) = Message::receive(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the map".to_owned() });
     };
     become_root(ids)?;
+    if !way.has_mounts() {
+        return Ok(());
+    }
     own_mounts()
 }
 

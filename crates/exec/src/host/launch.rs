@@ -130,7 +130,8 @@ fn set_up(
 ) -> Result<(), SandboxError> {
     let setup = Message::Setup(protocol::Setup {
         main: std::process::id(),
-        rung: choice.rung,
+        way: choice.rung.way(),
+        ids: choice.map.ids(),
         emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
     });
     let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());

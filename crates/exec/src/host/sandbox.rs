@@ -180,7 +180,7 @@ impl Namespace for Sandbox {
     }
 
     fn owners(&self) -> Result<Owners, StepFailure> {
-        Ok(self.choice()?.rung.ids().owners())
+        Ok(self.choice()?.map.ids().owners())
     }
 
     fn root_kind(&self) -> Result<RootKind, StepFailure> {

@@ -17,6 +17,7 @@ impl IdMap {
                 run_tool(newuidmap, pid, &self.uids)?;
                 run_tool(newgidmap, pid, &self.gids)
             }
+            Writer::Nobody => Ok(()),
             Writer::Own => self.write_files(pid),
             Writer::OwnWithoutGroups => {
                 write_file(pid, "setgroups", "deny")?;

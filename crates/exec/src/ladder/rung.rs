@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use xbuild_model::rootfs::RootKind;
 
-use crate::idmap::Ids;
+use crate::way::Way;
 
 /// A way to wall steps off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,24 +14,37 @@ pub enum Rung {
     UsernsRange,
     /// A user namespace with one id.
     UsernsSingle,
+    /// A user namespace without mounts, with a range of ids or one: a folder becomes the root by
+    /// `chroot(2)`.
+    UsernsChroot,
+    /// No namespace: root of a container, with the ids and capabilities of that container.
+    Chroot,
 }
 
 impl Rung {
     /// All of them, the highest first.
-    pub const ALL: [Self; 2] = [Self::UsernsRange, Self::UsernsSingle];
+    pub const ALL: [Self; 4] =
+        [Self::UsernsRange, Self::UsernsSingle, Self::UsernsChroot, Self::Chroot];
 
-    /// Returns which ids exist on the rung.
-    pub(crate) fn ids(self) -> Ids {
+    /// Returns the namespaces of the rung.
+    pub(crate) fn way(self) -> Way {
         match self {
-            Self::UsernsRange => Ids::Range,
-            Self::UsernsSingle => Ids::Single,
+            Self::UsernsRange | Self::UsernsSingle => Way::Mounts,
+            Self::UsernsChroot => Way::Users,
+            Self::Chroot => Way::Caller,
         }
+    }
+
+    /// Returns whether emulators can be registered for the build only.
+    pub fn has_private_binfmt(self) -> bool {
+        self.way().has_mounts()
     }
 
     /// Returns the kinds of root file systems that the rung can enter, the best first.
     pub fn roots(self) -> &'static [RootKind] {
         match self {
             Self::UsernsRange | Self::UsernsSingle => &[RootKind::Overlay, RootKind::Folder],
+            Self::UsernsChroot | Self::Chroot => &[RootKind::Folder],
         }
     }
 }
@@ -41,6 +54,8 @@ impl fmt::Display for Rung {
         f.write_str(match self {
             Self::UsernsRange => "userns-range",
             Self::UsernsSingle => "userns-single",
+            Self::UsernsChroot => "userns-chroot",
+            Self::Chroot => "chroot",
         })
     }
 }

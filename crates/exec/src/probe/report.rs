@@ -65,6 +65,7 @@ pub(super) struct Seen {
     pub(super) id_map: Attempt<SandboxError>,
     /// The map with a range of ids, if it was refused and another one was tried out.
     pub(super) range: Attempt<SandboxError>,
+    pub(super) chroot: Attempt<Errno>,
     pub(super) mount_namespace: Attempt<SandboxError>,
     /// The place of a step.
     pub(super) mounts: Attempt<RunError>,
@@ -87,6 +88,7 @@ impl Seen {
             user_namespace: None,
             id_map: None,
             range: None,
+            chroot: None,
             mount_namespace: None,
             mounts: None,
             own_proc: None,
@@ -104,6 +106,7 @@ impl Seen {
     pub(super) fn note(&mut self, report: Report) {
         match report {
             Report::Call(Call::UserNamespace, errno) => self.user_namespace = Some(attempt(errno)),
+            Report::Call(Call::Chroot, errno) => self.chroot = Some(attempt(errno)),
             Report::Call(Call::PrivateBinfmt, errno) => self.private_binfmt = Some(attempt(errno)),
             Report::Call(Call::Interception, errno) => self.interception = Some(attempt(errno)),
             Report::Root(result) => self.id_map = Some(result),
@@ -167,6 +170,7 @@ impl Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Call {
     UserNamespace,
+    Chroot,
     PrivateBinfmt,
     Interception,
 }

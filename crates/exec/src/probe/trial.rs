@@ -171,6 +171,8 @@ fn experiment(setting: &Setting<'_>, say: &dyn Fn(Report)) {
     if !is_root {
         return;
     }
+    // The root stays the same: only the permission counts.
+    call(Call::Chroot, rustix::process::chroot(c"/"));
     let mounts = helper::own_mounts();
     let is_private = mounts.is_ok();
     say(Report::MountNamespace(mounts));

@@ -34,6 +34,17 @@ pub(super) fn id_range(seen: &Seen) -> Result<(), Gap> {
     }
 }
 
+pub(super) fn chroot(seen: &Seen) -> Result<(), Gap> {
+    user_namespaces(seen)?;
+    match seen.chroot {
+        Some(Err(errno)) => Err(Gap {
+            why: format!("cannot change the root directory in a user namespace: {errno}"),
+            how_to_get: diagnose::refused_namespace("user", errno.into()),
+        }),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn mounts(seen: &Seen) -> Result<(), Gap> {
     user_namespaces(seen)?;
     if let Some(Err(error)) = &seen.mount_namespace {

@@ -81,6 +81,7 @@ fn leaf(verdict: Verdict) -> Block {
         Verdict::Refuse => refuse(libc::EPERM),
         Verdict::Unknown => refuse(libc::ENOSYS),
         Verdict::Check(check) => check_block(check),
+        Verdict::Notify => returning(SECCOMP_RET_USER_NOTIF),
         Verdict::Trace(call) => returning(SECCOMP_RET_TRACE | call.data()),
     }
 }

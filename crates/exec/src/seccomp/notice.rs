@@ -43,11 +43,41 @@ impl Notice {
         sys::is_waiting(listener, self.id)
     }
 
+    /// Lets the kernel do the call.
+    pub fn pass_on(&self, listener: impl AsFd) -> io::Result<()> {
+        without_caller(sys::continue_notice(listener, self.id))
+    }
+
+    /// Makes the call return a number.
+    pub fn answer_value(&self, listener: impl AsFd, value: u32) -> io::Result<()> {
+        without_caller(sys::answer_notice_value(listener, self.id, value.into()))
+    }
+
+    /// Makes the call return a new descriptor of the file. If the caller has no room for one, the call
+    /// fails.
+    pub fn give(
+        &self,
+        listener: impl AsFd,
+        file: impl AsFd,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
+        match sys::give_notice_file(&listener, self.id, file, close_on_exec) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            Err(error) => self.answer(listener, error.raw_os_error()),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Makes the call return 0, or fail. A caller that is gone needs no answer.
     pub fn answer(&self, listener: impl AsFd, errno: Option<i32>) -> io::Result<()> {
-        match sys::answer_notice(listener, self.id, errno) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            result => result,
-        }
+        without_caller(sys::answer_notice(listener, self.id, errno))
+    }
+}
+
+/// Takes the answer to a caller that is gone for a success.
+fn without_caller(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Verdict {
     Unknown,
     /// Its arguments decide.
     Check(Check),
+    /// The supervisor gets it.
+    Notify,
     /// It stops for the step's tracer.
     Trace(Traced),
 }
@@ -159,6 +161,21 @@ pub(super) fn trace(tables: &mut [Table; 2]) {
             for call in numbers.filter(|call| name(table.audit_arch, call.0) == Some(wanted)) {
                 call.1 = Verdict::Trace(Traced { is_compat, is_execveat });
             }
+        }
+    }
+}
+
+/// The calls that name a file which the supervisor may stand in for.
+const PATHS: &str = "open openat readlink readlinkat stat lstat newfstatat statx access faccessat \
+    faccessat2";
+
+/// Passes the calls of the host's own architecture that name files on to the supervisor.
+pub(super) fn watch(tables: &mut [Table; 2]) {
+    let [native, _] = tables;
+    for (number, verdict) in &mut native.calls {
+        let name = name(native.audit_arch, *number).unwrap_or_default();
+        if *verdict == Verdict::Allow && PATHS.split(' ').any(|path| path == name) {
+            *verdict = Verdict::Notify;
         }
     }
 }

@@ -45,6 +45,8 @@ fn assembled(host: Arch, guest: Arch) -> Vec<sock_filter> {
     bpf::assemble(&policy::tables(host, Some(guest)).unwrap())
 }
 
+const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
+
 #[test]
 fn every_number_gets_the_verdict_of_its_table() {
     for host in [Arch::Amd64, Arch::Arm64] {
@@ -60,6 +62,7 @@ fn every_number_gets_the_verdict_of_its_table() {
                     policy::Verdict::Allow => ALLOW,
                     policy::Verdict::Refuse => REFUSED,
                     policy::Verdict::Unknown => UNKNOWN,
+                    policy::Verdict::Notify => NOTIFY,
                     policy::Verdict::Check(_) | policy::Verdict::Trace(_) => continue,
                 };
                 assert_eq!(run(&program, table.audit_arch, number, [0; 6]), expected, "{number}");
@@ -221,7 +224,6 @@ fn arguments_count_by_their_low_half() {
 
 #[test]
 fn device_nodes_are_for_the_supervisor() {
-    const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
     let garbage = 0xdead_beef_0000_0000u64;
     for host in [Arch::Amd64, Arch::Arm64] {
         let program = assembled(host, host);
@@ -349,5 +351,26 @@ fn programs_run_under_the_filter() {
             108 => println!("skipped: compat: this machine runs no {} programs", arch.oci_name()),
             status => assert_eq!(status, 3, "{arch:?}"),
         }
+    }
+}
+
+#[test]
+fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
+    use syscalls::x86_64;
+    let mut tables = policy::tables(Arch::Amd64, None).unwrap();
+    let plain = bpf::assemble(&tables);
+    policy::watch(&mut tables);
+    let watching = bpf::assemble(&tables);
+    for number in 0..600 {
+        let before = run(&plain, X86_64, number, [0; 6]);
+        let name = x86_64::Sysno::new(number as usize).map(|call| call.name()).unwrap_or_default();
+        let watched = ["open", "openat", "readlink", "stat", "newfstatat", "statx", "access"];
+        let after = run(&watching, X86_64, number, [0; 6]);
+        match watched.contains(&name) {
+            true => assert_eq!((before, after), (ALLOW, NOTIFY), "{name}"),
+            false => assert!(after == before || after == NOTIFY && before == ALLOW, "{name}"),
+        }
+        assert_eq!(run(&bpf::unsupervised(&watching), X86_64, number, [0; 6]), before, "{name}");
+        assert_eq!(run(&watching, I386, number, [0; 6]), run(&plain, I386, number, [0; 6]));
     }
 }

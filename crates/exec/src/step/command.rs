@@ -15,6 +15,7 @@ use super::{limits, user};
 use crate::arch::Arch;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
+use crate::protocol::Event;
 use crate::seccomp::{self, Filter};
 use crate::{sys, wire};
 
@@ -119,6 +120,12 @@ pub(super) struct Prepared {
     pub(super) command: Command,
     pub(super) who: User,
     pub(super) ids: Ids,
+    /// The folder that becomes the root; `None` if the root is entered already.
+    pub(super) root: Option<OwnedFd>,
+    /// Whether the filter can be installed only if programs gain no rights any more.
+    pub(super) no_new_privs: bool,
+    /// The files that a supervisor stands in for.
+    pub(super) watched: Watched,
     /// `None` for an insecure step.
     pub(super) filter: Option<Filter>,
     /// Takes the listener for the calls that the filter keeps from the kernel.
@@ -130,17 +137,28 @@ pub(super) struct Prepared {
     pub(super) start: Option<OwnedFd>,
 }
 
+/// The files that a supervisor stands in for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// None.
+    Nothing,
+    /// Processes in `/proc`, perhaps devices: the step can do without.
+    System,
+    /// Secrets, too.
+    Secrets,
+}
+
 /// Turns this process, a fresh child of pid 1, into the command. Returns only if that is not
 /// possible, with the reason.
-pub(super) fn become_command(prepared: Prepared, run: &RunRequest) -> RunError {
-    match prepare(&prepared, run) {
+pub(super) fn become_command(prepared: Prepared, run: &RunRequest, events: &OwnedFd) -> RunError {
+    match prepare(&prepared, run, events) {
         Ok(()) => prepared.command.execute(&run.platform),
         Err(error) => error,
     }
 }
 
-fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
-    let Prepared { who, ids, filter, supervisor, output, start, .. } = prepared;
+fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<(), RunError> {
+    let Prepared { who, ids, root, filter, no_new_privs, supervisor, output, start, .. } = prepared;
     if let Some(start) = start {
         let read = retry_on_intr(|| rustix::io::read(start, &mut [0; 1]));
         if read.map_err(RunError::setup("wait for the tracer"))? == 0 {
@@ -158,6 +176,9 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
         rustix::stdio::dup2_stderr(output)
     };
     stdio().map_err(RunError::setup("connect the standard streams"))?;
+    if let Some(root) = root {
+        enter(root).map_err(RunError::setup("enter the root file system"))?;
+    }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     limits::apply(&run.ulimits)?;
     enter_working_directory(&run.cwd)?;
@@ -166,11 +187,16 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
         sys::become_32_bit().map_err(RunError::setup("set the 32-bit personality"))?;
     }
     if let Some(filter) = filter {
+        if *no_new_privs {
+            rustix::thread::set_no_new_privs(true).map_err(RunError::setup("prctl"))?;
+        }
         let listener = seccomp::install(filter)
             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
         if let Some(listener) = listener {
             wire::send(supervisor, b"listener", &[listener.as_fd()])
                 .map_err(RunError::setup("hand the listener over"))?;
+        } else {
+            do_without_supervisor(prepared.watched, events)?;
         }
     }
     user::become_user(&run.user, who, *ids, run.security)?;
@@ -186,6 +212,30 @@ fn prepare(prepared: &Prepared, run: &RunRequest) -> Result<(), RunError> {
 /// all, an emulator has its own answers to `uname`.
 fn is_32_bit_here(platform: &Platform) -> bool {
     Arch::of(platform).is_some_and(|arch| Arch::host().and_then(Arch::compat) == Some(arch))
+}
+
+/// Tells the user what a step lacks without a supervisor.
+fn do_without_supervisor(watched: Watched, events: &OwnedFd) -> Result<(), RunError> {
+    let why = "system calls cannot be supervised: a supervisor is at work already, or the kernel \
+               has none";
+    match watched {
+        Watched::Nothing => {}
+        Watched::System => {
+            let note = format!("this environment gives RUN steps no /proc of processes: {why}");
+            Event::Note(note).send(events);
+        }
+        Watched::Secrets => {
+            let what = "a secret as a file".to_owned();
+            return Err(RunError::NotHere { what, why: why.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder the root of this process.
+fn enter(root: &OwnedFd) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(".")
 }
 
 fn enter_working_directory(path: &str) -> Result<(), RunError> {

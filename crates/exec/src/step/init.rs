@@ -13,7 +13,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Security};
 
-use super::command::{self, Prepared};
+use super::command::{self, Prepared, Watched};
 use super::intercept::{self, Emulators};
 use super::userns::kit::Kit;
 use super::userns::{build, namespaces};
@@ -58,40 +58,84 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let emulators = Emulators::new(request.emulators(files)?);
     let filter = filter(&request, emulators.is_some())?;
     let (command, who) = build::build(&request, ids, joined, kit, events)?;
-    let (start, started) =
+    let prepared = Prepared {
+        command,
+        who,
+        ids,
+        root: None,
+        no_new_privs: false,
+        watched: Watched::Nothing,
+        filter,
+        supervisor,
+        output,
+        start: None,
+    };
+    let started = start_command(prepared, &request, emulators.is_some(), events)?;
+    match emulators {
+        None => {
+            renounce(&[])?;
+            reap(started.pid)
+        }
+        Some(emulators) => {
+            // Processes that became another user's are traced all the same.
+            renounce(&[Capability::CAP_SYS_PTRACE])?;
+            trace(&started, &emulators, events)
+        }
+    }
+}
+
+/// A command whose process exists. If it is traced, it waits.
+pub(super) struct Started {
+    pub(super) pid: Pid,
+    line: OwnedFd,
+}
+
+/// Forks the process that becomes the command. If it is to be traced, it waits for that.
+pub(super) fn start_command(
+    mut prepared: Prepared,
+    request: &StepRequest,
+    traced: bool,
+    events: &OwnedFd,
+) -> Result<Started, RunError> {
+    let (start, line) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
     // The command's process inherits that it can be traced.
-    make_traceable(emulators.is_some())?;
+    make_traceable(traced)?;
     let pid = match sys::fork().map_err(RunError::setup("fork"))? {
         Fork::Parent(pid) => pid,
         Fork::Child => {
-            drop(started);
-            let start = emulators.map(|_| start);
-            let prepared = Prepared { command, who, ids, filter, supervisor, output, start };
-            let error = command::become_command(prepared, &request.run);
+            drop(line);
+            prepared.start = traced.then_some(start);
+            let error = command::become_command(prepared, &request.run, events);
             Event::Failed(error).send(events);
             sys::exit_now(127)
         }
     };
     make_traceable(false)?;
-    drop((output, supervisor, start));
-    let Some(emulators) = emulators else {
-        renounce(&[])?;
-        return reap(pid);
-    };
-    // Processes that became another user's are traced all the same.
-    renounce(&[Capability::CAP_SYS_PTRACE])?;
-    intercept::attach(pid).map_err(RunError::setup("trace the command, to intercept execve"))?;
-    rustix::io::write(&started, b"x").map_err(RunError::setup("start the command"))?;
+    Ok(Started { pid, line })
+}
+
+/// Lets the command begin, and puts emulators in front of programs until it ends.
+pub(super) fn trace(
+    started: &Started,
+    emulators: &Emulators,
+    events: &OwnedFd,
+) -> Result<Exit, RunError> {
+    let Started { pid, line } = started;
+    intercept::attach(*pid).map_err(RunError::setup("trace the command, to intercept execve"))?;
+    rustix::io::write(line, b"x").map_err(RunError::setup("start the command"))?;
     let mut tell = |note: String| Event::Note(note).send(events);
-    intercept::run(pid, &emulators, &mut tell)
+    intercept::run(*pid, emulators, &mut tell)
         .map(exit_of)
         .map_err(RunError::setup("trace the step"))
 }
 
 /// Returns the filter of the step's system calls; `None` for an insecure step that needs none for
 /// the interception of `execve`.
-fn filter(request: &StepRequest, intercepting: bool) -> Result<Option<Filter>, RunError> {
+pub(super) fn filter(
+    request: &StepRequest,
+    intercepting: bool,
+) -> Result<Option<Filter>, RunError> {
     let platform = &request.run.platform;
     let filter = match (request.run.security, intercepting) {
         (Security::Insecure, false) => return Ok(None),
@@ -112,7 +156,7 @@ fn make_traceable(allowed: bool) -> Result<(), RunError> {
 /// Makes the kernel kill this process together with the process that started it, and makes sure
 /// that the latter still exists. In a pid namespace of its own this process cannot ask for its id,
 /// but that process holds the reading end of `events`.
-fn end_with_reader(events: &OwnedFd) -> Result<(), RunError> {
+pub(super) fn end_with_reader(events: &OwnedFd) -> Result<(), RunError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(RunError::setup("prctl"))?;
     let mut polled = [PollFd::new(events, PollFlags::empty())];
@@ -122,7 +166,7 @@ fn end_with_reader(events: &OwnedFd) -> Result<(), RunError> {
 }
 
 /// Gives up every right but these, and the way to the user's terminal.
-fn renounce(kept: &[Capability]) -> Result<(), RunError> {
+pub(super) fn renounce(kept: &[Capability]) -> Result<(), RunError> {
     let silence = || {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stderr(&null)
@@ -132,7 +176,7 @@ fn renounce(kept: &[Capability]) -> Result<(), RunError> {
 }
 
 /// Waits until the command ends, and reaps the processes that it left behind meanwhile.
-fn reap(command: Pid) -> Result<Exit, RunError> {
+pub(super) fn reap(command: Pid) -> Result<Exit, RunError> {
     loop {
         let (pid, status) = retry_on_intr(|| rustix::process::wait(WaitOptions::empty()))
             .map_err(RunError::setup("wait for the command"))?
@@ -143,7 +187,7 @@ fn reap(command: Pid) -> Result<Exit, RunError> {
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
+pub(super) fn exit_of(status: WaitStatus) -> Exit {
     match status.terminating_signal() {
         Some(signal) => Exit::Signal(signal),
         None => Exit::Code(status.exit_status().unwrap_or(-1)),

@@ -9,13 +9,18 @@ use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::Exit;
 
+use super::chroot::descendants;
+use super::chroot::keeper::{self, Post};
+use super::chroot::stage::Stage;
 use super::init;
-use super::userns::{namespaces, overlay, stubs};
+use super::stubs;
+use super::userns::{namespaces, overlay};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, Outcome, StepRequest};
-use crate::supervisor::{self, Stop};
+use crate::supervisor::{self, Scene, Stop};
 use crate::sys::{self, Fork};
+use crate::way::Way;
 use crate::wire;
 
 /// A step that waits for its request: its namespaces and its pid 1 are there.
@@ -24,7 +29,7 @@ pub(crate) struct Standby(Result<Processes, RunError>);
 
 #[derive(Debug)]
 struct Processes {
-    ids: Ids,
+    post: Post,
     init: Pid,
     /// The events of pid 1 come through it.
     events: OwnedFd,
@@ -33,10 +38,10 @@ struct Processes {
 }
 
 impl Standby {
-    /// Prepares a step in the process of its task; `ids` are those of the build's namespace. An
+    /// Prepares a step in the process of its task; `way` and `ids` are those of the build. An
     /// error is kept for whoever asks for the step.
-    pub(crate) fn new(ids: Ids) -> Self {
-        Self(Processes::start(ids))
+    pub(crate) fn new(way: Way, ids: Ids) -> Self {
+        Self(Processes::start(way, ids))
     }
 
     /// Returns the descriptors that it needs.
@@ -54,14 +59,25 @@ impl Standby {
 }
 
 impl Processes {
-    fn start(ids: Ids) -> Result<Self, RunError> {
-        namespaces::enter()?;
+    fn start(way: Way, ids: Ids) -> Result<Self, RunError> {
+        let is_first = match way {
+            Way::Mounts => namespaces::enter().map(|()| true)?,
+            // The keeper does without, as it does on the next rung.
+            Way::Users => namespaces::enter().is_ok(),
+            Way::Caller => false,
+        };
+        if !is_first {
+            // In case that the keeper is killed.
+            descendants::adopt()?;
+        }
+        let post = Post { way, ids, is_first };
         let (events, events_end) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(RunError::setup("pipe"))?;
         let (channel, channel_end) = wire::pair().map_err(RunError::setup("socketpair"))?;
         match sys::fork().map_err(RunError::setup("fork"))? {
-            Fork::Child => init::main(ids, channel_end, events, events_end),
-            Fork::Parent(init) => Ok(Self { ids, init, events, channel }),
+            Fork::Child if way.has_mounts() => init::main(ids, channel_end, events, events_end),
+            Fork::Child => keeper::main(post, channel_end, events, events_end),
+            Fork::Parent(init) => Ok(Self { post, init, events, channel }),
         }
     }
 
@@ -71,10 +87,16 @@ impl Processes {
         records: &mut Records,
         notes: &mut Vec<String>,
     ) -> Result<Exit, RunError> {
-        let Self { ids, init, events, channel } = self;
-        let stop = fds.pop().map(|line| Stop { line, init });
+        let stop = fds.pop();
         // Pid 1 shares the place in the file, so it reads the request after this process.
         let request = StepRequest::read(fds.first())?;
+        // The kernel ends what is traced with the tracer.
+        let ends_all = self.post.is_first || !request.intercepted.is_empty();
+        let stop = stop.map(|line| Stop { line, init: ends_all.then_some(self.init) });
+        if !self.post.way.has_mounts() {
+            return self.run_in_folder(&request, fds, stop, records, notes);
+        }
+        let Self { post: Post { ids, .. }, init, events, channel } = self;
         let (joined, changes) = match &request.root {
             RootFs::Overlay(dirs) => (dirs.joined.as_ref(), &dirs.upper),
             RootFs::Folder(folder) => (None, &folder.path),
@@ -87,19 +109,80 @@ impl Processes {
         drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
-        let text = supervisor::attend(ids, events, channel, stop, records)?;
+        let text = supervisor::attend(ids, Scene::default(), events, channel, stop, records)?;
         retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
             .map_err(RunError::setup("wait for the step"))?;
-        let mut result = Err(RunError::Killed);
         for event in Event::read_all(&text) {
-            match event {
-                Event::Stubs(made) => stubs::remove(&made, changes)?,
-                Event::Note(note) => notes.push(note),
-                Event::Ended(exit) if matches!(result, Err(RunError::Killed)) => result = Ok(exit),
-                Event::Ended(_) => {}
-                Event::Failed(error) => result = Err(error),
+            if let Event::Stubs(made) = event {
+                stubs::remove(&made, changes)?;
             }
         }
-        result
+        conclude(&text, notes)
     }
+
+    /// Runs the step where nothing can be mounted: this process makes the place of the step, and
+    /// restores it afterwards.
+    fn run_in_folder(
+        self,
+        request: &StepRequest,
+        fds: Vec<OwnedFd>,
+        stop: Option<Stop>,
+        records: &mut Records,
+        notes: &mut Vec<String>,
+    ) -> Result<Exit, RunError> {
+        let Self { post, init, events, channel } = self;
+        if request.is_isolated() && !post.way.has_users() {
+            return Err(RunError::NotHere {
+                what: "RUN --network=none".to_owned(),
+                why: "a network namespace is refused".to_owned(),
+            });
+        }
+        let mut stage = Stage::open(request)?;
+        let sent: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        // A keeper that is gone has said why in an event.
+        let _ = wire::send(&channel, b"step", &sent);
+        drop(fds);
+        let is_ready = wire::receive(&channel).is_ok_and(|message| message.is_some());
+        let furnished = match is_ready {
+            true => stage.furnish(request, post.ids, &mut |note| notes.push(note)),
+            false => Ok(()),
+        };
+        if furnished.is_ok() {
+            let _ = wire::send(&channel, b"go", &[]);
+            let scene = stage.scene();
+            let attended = supervisor::attend(post.ids, scene, events, channel, stop, records);
+            let ended = end(post, init);
+            stage.lift()?;
+            ended?;
+            conclude(&attended?, notes)
+        } else {
+            // The keeper ends when it finds the channel closed.
+            drop((channel, events));
+            let ended = end(post, init);
+            stage.lift()?;
+            furnished.and(ended).and(Err(RunError::Killed))
+        }
+    }
+}
+
+/// Waits for the keeper, and ends whatever it left.
+fn end(post: Post, init: Pid) -> Result<(), RunError> {
+    retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
+        .map_err(RunError::setup("wait for the step"))?;
+    if post.is_first { Ok(()) } else { descendants::end_all(None) }
+}
+
+/// Returns the result of a step from the text of its events, and collects the remarks in it.
+fn conclude(text: &[u8], notes: &mut Vec<String>) -> Result<Exit, RunError> {
+    let mut result = Err(RunError::Killed);
+    for event in Event::read_all(text) {
+        match event {
+            Event::Stubs(_) => {}
+            Event::Note(note) => notes.push(note),
+            Event::Ended(exit) if matches!(result, Err(RunError::Killed)) => result = Ok(exit),
+            Event::Ended(_) => {}
+            Event::Failed(error) => result = Err(error),
+        }
+    }
+    result
 }

@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat, Timespec};
 use rustix::io::Errno;
 
+use crate::error::RunError;
+
 /// The magic number of sysfs.
 const SYSFS_MAGIC: u64 = 0x6265_6572;
 
@@ -32,6 +34,8 @@ pub(super) enum Missing {
 pub(super) struct Place {
     /// An `O_PATH` descriptor of it.
     pub fd: OwnedFd,
+    /// The folder around it, and its name there; `None` for the root.
+    pub around: Option<(OwnedFd, Vec<u8>)>,
     /// The files and folders that were made, the outermost first.
     pub made: Vec<Made>,
     /// Whether it is in `/proc` or `/sys`, or one of them; unknown if nothing was to be made.
@@ -76,11 +80,17 @@ pub(super) fn locate(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Res
         }
     }
     let is_kernels = missing != Missing::Fail && walk.is_kernels()?;
-    let fd = match walk.trail.pop() {
-        Some((fd, _)) => fd,
-        None => open_at(root, b".")?,
+    let (fd, around) = match walk.trail.pop() {
+        Some((fd, name)) => {
+            let around = match walk.trail.pop() {
+                Some((around, _)) => around,
+                None => open_at(root, b".")?,
+            };
+            (fd, Some((around, name)))
+        }
+        None => (open_at(root, b".")?, None),
     };
-    Ok(Place { fd, made: walk.made, is_kernels })
+    Ok(Place { fd, around, made: walk.made, is_kernels })
 }
 
 /// Opens `path` below `folder` without following any symbolic link; the empty path is the folder.
@@ -163,6 +173,42 @@ impl Walk<'_> {
         let mut path = Vec::new();
         self.trail.iter().for_each(|(_, name)| join(&mut path, name));
         path
+    }
+}
+
+/// Makes the working directory if it is missing. It is part of the image from then on.
+pub(super) fn make_working_directory(root: BorrowedFd<'_>, path: &str) -> Result<(), RunError> {
+    let failed =
+        |errno: Errno| RunError::WorkingDirectory { path: path.to_owned(), source: errno.into() };
+    if !path.starts_with('/') {
+        return Err(failed(Errno::INVAL));
+    }
+    locate(root, path.as_bytes(), Missing::MakeFolder).map_err(failed)?;
+    Ok(())
+}
+
+/// Returns the folder `name` at the top of the image, made if there is none. It stays in the
+/// image, as with other builders.
+pub(super) fn top_folder(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, RunError> {
+    let failed = |errno: Errno| RunError::ImageFile {
+        path: format!("/{name}"),
+        reason: match errno {
+            // Mounts over the target of a link have turned a container's setup against its host
+            // more than once.
+            Errno::NOTDIR | Errno::LOOP => "it must be a folder, not a link or a file".to_owned(),
+            errno => errno.to_string(),
+        },
+    };
+    let open = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(root, name, flags, Mode::empty())
+    };
+    match open() {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
+            open().map_err(failed)
+        }
+        opened => opened.map_err(failed),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The answers to system calls of a step. Each call has a file of its own below.
 
+mod files;
 mod mknod;
+mod path_call;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,9 +10,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use xbuild_model::records::Records;
 
+use self::files::{Files, Reply};
 use self::mknod::Mknod;
+use self::path_call::PathCall;
 use super::caller::Caller;
 use super::guise::Guise;
+use super::scene::Scene;
 use crate::idmap::Ids;
 use crate::seccomp::notice::{self, Notice};
 
@@ -19,13 +24,15 @@ pub(super) struct Answers {
     /// This process's own `/proc`.
     proc: OwnedFd,
     guise: Guise,
+    scene: Scene,
 }
 
 impl Answers {
     /// Prepares for calls, in a namespace with these ids.
-    pub(super) fn new(ids: Ids) -> Result<Self, Errno> {
+    pub(super) fn new(ids: Ids, scene: Scene) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { proc: rustix::fs::open("/proc", flags, Mode::empty())?, guise: Guise::new(ids)? })
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+        Ok(Self { proc, guise: Guise::new(ids)?, scene })
     }
 
     /// Takes the next call from the listener and answers it.
@@ -34,6 +41,18 @@ impl Answers {
     pub(super) fn serve(&self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
         let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let Some(notice) = notice::receive(listener).map_err(fault)? else { return Ok(()) };
+        if let Some(call) = notice.call.as_ref().and_then(PathCall::read) {
+            let Self { guise, scene, .. } = self;
+            let files = Files { proc: self.proc.as_fd(), guise, scene };
+            let reply = files.answer(&notice, listener, &call)?;
+            return match reply {
+                Reply::Continue => notice.pass_on(listener),
+                Reply::Fails(errno) => notice.answer(listener, Some(errno.raw_os_error())),
+                Reply::Returns(value) => notice.answer_value(listener, value),
+                Reply::Gives { file, close_on_exec } => notice.give(listener, &file, close_on_exec),
+            }
+            .map_err(fault);
+        }
         let read = self.read(&notice);
         // The thread's number may by now be another's.
         if !notice.is_waiting(listener) {

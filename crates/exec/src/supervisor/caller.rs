@@ -49,11 +49,10 @@ impl Caller {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let refused = |_| Errno::PERM;
         // From here on the descriptor stands for this thread, whatever happens to its number.
-        let thread = rustix::fs::openat(proc, thread.to_string(), folder, Mode::empty());
-        let thread = thread.map_err(refused)?;
-        let status = read(&thread, "status").map_err(refused)?;
-        let status = Status::parse(&status).ok_or(Errno::PERM)?;
-        let path = read_path(&thread, argument.address)?;
+        let thread = open_thread(proc, thread).map_err(refused)?;
+        let status = status(&thread)?;
+        let memory = open_file(&thread, "mem").map_err(refused)?;
+        let path = read_path(&memory, argument.address)?;
         let open = |name: &str| rustix::fs::openat(&thread, name, folder, Mode::empty());
         let start = match argument.folder {
             Some(number) if !path.as_bytes().starts_with(b"/") => open(&format!("fd/{number}"))
@@ -65,9 +64,27 @@ impl Caller {
             _ => open("cwd").map_err(refused)?,
         };
         let root = open("root").map_err(refused)?;
-        let Status { umask, uid, gid, groups, capabilities } = status;
+        let Status { umask, uid, gid, groups, capabilities, .. } = status;
         Ok(Self { root, start, path, umask, uid, gid, groups, capabilities })
     }
+}
+
+/// Opens the folder of a thread, or of a process, in `/proc`.
+pub(super) fn open_thread(proc: BorrowedFd<'_>, number: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(proc, number.to_string(), flags, Mode::empty())
+}
+
+/// Reads the facts about a thread.
+pub(super) fn status(thread: &OwnedFd) -> Result<Status, Errno> {
+    let text = read(thread, "status").map_err(|_| Errno::PERM)?;
+    Status::parse(&text).ok_or(Errno::PERM)
+}
+
+/// Returns the device and inode of a file.
+#[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
+pub(super) fn id(stat: &rustix::fs::Stat) -> (u64, u64) {
+    (stat.st_dev as u64, stat.st_ino as u64)
 }
 
 fn open_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
@@ -82,9 +99,8 @@ fn read(folder: &OwnedFd, name: &str) -> Result<String, Errno> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Reads a path from the thread's memory, as the kernel reads those of calls.
-fn read_path(thread: &OwnedFd, address: u64) -> Result<CString, Errno> {
-    let memory = open_file(thread, "mem").map_err(|_| Errno::PERM)?;
+/// Reads a path from a thread's memory, as the kernel reads those of calls.
+pub(super) fn read_path(memory: &OwnedFd, address: u64) -> Result<CString, Errno> {
     let mut bytes = vec![0; PATH_LIMIT];
     let mut length = 0;
     while length < PATH_LIMIT {
@@ -108,12 +124,16 @@ fn read_path(thread: &OwnedFd, address: u64) -> Result<CString, Errno> {
 
 /// The facts of `/proc/PID/status`.
 #[derive(Debug, PartialEq, Eq)]
-struct Status {
-    umask: Mode,
-    uid: GuestUid,
-    gid: GuestGid,
-    groups: Vec<GuestGid>,
-    capabilities: CapsHashSet,
+pub(super) struct Status {
+    /// The number of its process.
+    pub(super) process: u32,
+    /// The same in the process's own pid namespace.
+    pub(super) own_number: u32,
+    pub(super) umask: Mode,
+    pub(super) uid: GuestUid,
+    pub(super) gid: GuestGid,
+    pub(super) groups: Vec<GuestGid>,
+    pub(super) capabilities: CapsHashSet,
 }
 
 impl Status {
@@ -124,8 +144,13 @@ impl Status {
         // The fourth is the id for files, after real, effective and saved.
         let id = |name: &str| field(name)?.split('\t').nth(3)?.parse().ok();
         let groups = field("Groups")?.split_ascii_whitespace();
+        let process = field("Tgid")?.trim().parse().ok()?;
+        // Kernels without pid namespaces have no such line.
+        let inner = field("NStgid").and_then(|list| list.split('\t').next_back()?.parse().ok());
         let bits = u64::from_str_radix(field("CapEff")?, 16).ok()?;
         Some(Self {
+            process,
+            own_number: inner.unwrap_or(process),
             umask: Mode::from_raw_mode(u32::from_str_radix(field("Umask")?, 8).ok()?),
             uid: GuestUid::new(id("Uid")?),
             gid: GuestGid::new(id("Gid")?),
@@ -141,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    const STATUS: &str = "Name:\tsh\\nUid:\t9\t9\t9\t9\nUmask:\t0027\nState:\tS (sleeping)\n\
+    const STATUS: &str = "Name:\tsh\\nUid:\t9\t9\t9\t9\nTgid:\t70\nNStgid:\t70\t7\nUmask:\t0027\nState:\tS (sleeping)\n\
         Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nCapEff:\t0000000008000001\n";
 
     #[test]
@@ -150,7 +175,8 @@ mod tests {
         let umask = Mode::from_raw_mode(0o027);
         let (uid, gid) = (GuestUid::new(4), GuestGid::new(8));
         let groups = vec![GuestGid::new(10), GuestGid::new(20)];
-        let expected = Status { umask, uid, gid, groups, capabilities };
+        let (process, own_number) = (70, 7);
+        let expected = Status { process, own_number, umask, uid, gid, groups, capabilities };
         assert_eq!(Status::parse(STATUS), Some(expected));
         assert!(Status::parse(&STATUS.replace("10 20 ", "")).unwrap().groups.is_empty());
         for name in ["Umask", "Uid", "Gid", "Groups", "CapEff"] {
@@ -162,7 +188,7 @@ mod tests {
 
     #[test]
     fn paths_are_read_from_memory() {
-        let own = rustix::fs::open("/proc/self", OFlags::PATH, Mode::empty()).unwrap();
+        let own = rustix::fs::open("/proc/self/mem", OFlags::RDONLY, Mode::empty()).unwrap();
         let read = |bytes: &[u8]| read_path(&own, bytes.as_ptr() as u64);
         assert_eq!(read(b"/d/null\0rest").as_deref(), Ok(c"/d/null"));
         assert_eq!(read(b"\0"), Err(Errno::NOENT));

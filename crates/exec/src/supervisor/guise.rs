@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use caps::{CapSet, CapsHashSet};
+use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal};
 use rustix::thread::Gid;
 use xbuild_model::ids::{GuestGid, GuestUid};
 
-use super::caller::Caller;
+use super::caller::{Caller, Status};
 use crate::idmap::Ids;
 
 /// The state of this process between calls: root of the build's user namespace, with all rights
@@ -45,18 +45,33 @@ impl Guise {
     pub fn wear(&self, caller: &Caller) -> Result<(), Errno> {
         rustix::process::umask(caller.umask);
         enter(&caller.root, &caller.start)?;
-        if self.ids == Ids::Range {
-            let groups: Vec<Gid> =
-                caller.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
-            rustix::thread::set_thread_groups(&groups)?;
-        }
+        self.set_groups(&caller.groups)?;
         set_file_ids(caller.uid, caller.gid)?;
         self.limit_rights(caller)
     }
 
-    /// Gives up every right that the caller lacks.
+    /// Takes the caller's ids and rights, and stays in this process's place. These are the rights
+    /// that the kernel asks for before it shows something of the caller's process. After an error
+    /// only [`take_off`](Self::take_off) makes sense.
+    pub fn wear_ids(&self, status: &Status) -> Result<(), Errno> {
+        self.set_groups(&status.groups)?;
+        set_file_ids(status.uid, status.gid)?;
+        set_rights(&status.capabilities.intersection(&self.permitted).copied().collect())
+    }
+
+    fn set_groups(&self, groups: &[GuestGid]) -> Result<(), Errno> {
+        if self.ids == Ids::Single {
+            return Ok(());
+        }
+        let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
+        rustix::thread::set_thread_groups(&groups)
+    }
+
+    /// Gives up every right that the caller lacks, and the right to make devices: outside of a user
+    /// namespace the kernel would make real ones.
     pub fn limit_rights(&self, caller: &Caller) -> Result<(), Errno> {
-        set_rights(&caller.capabilities.intersection(&self.permitted).copied().collect())
+        let shared = caller.capabilities.intersection(&self.permitted).copied();
+        set_rights(&shared.filter(|right| *right != Capability::CAP_MKNOD).collect())
     }
 
     /// Takes all rights back, and keeps the caller's ids and place.
@@ -70,9 +85,7 @@ impl Guise {
     pub fn take_off(&self) -> Result<(), Errno> {
         self.regain_rights()?;
         set_file_ids(GuestUid::ROOT, GuestGid::ROOT)?;
-        if self.ids == Ids::Range {
-            rustix::thread::set_thread_groups(&[])?;
-        }
+        self.set_groups(&[])?;
         enter(&self.root, &self.folder)?;
         rustix::process::umask(Mode::empty());
         // The change of ids has undone it.

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal};
 use xbuild_model::records::Records;
 
 use super::answers::Answers;
+use super::scene::Scene;
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::wire;
@@ -18,10 +19,11 @@ const BUFFER: usize = 4 << 10;
 const WHAT: &str = "attend to the step";
 
 /// Answers the step's calls until `events` ends, and returns the text that came through it.
-/// `channel` brings the listener, if there is one; `stop` may end the step early; `records` takes
+/// `channel` brings the listener, if there is one; it also answers for the files of `scene`; `stop` may end the step early; `records` takes
 /// facts for the layer.
 pub(crate) fn attend(
     ids: Ids,
+    scene: Scene,
     events: OwnedFd,
     channel: OwnedFd,
     mut stop: Option<Stop>,
@@ -30,14 +32,16 @@ pub(crate) fn attend(
     let failed = |errno: Errno| RunError::setup(WHAT)(errno);
     let (mut text, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     let mut line = Line::Channel(channel);
-    let mut answers = None;
+    let (mut answers, mut scene) = (None, Some(scene));
     loop {
         let Ready { event, call, is_stopped } =
             wait(&events, &line, stop.as_ref()).map_err(failed)?;
         if let Some(stop) = stop.take_if(|_| is_stopped) {
+            // The other end of the events ends all its descendants when it finds them closed.
+            let Some(init) = stop.init else { return Ok(text) };
             // It is a child that nobody has waited for, so the id is still its own. The kernel ends
             // all its descendants with it, and then the events.
-            rustix::process::kill_process(stop.init, Signal::KILL).map_err(failed)?;
+            rustix::process::kill_process(init, Signal::KILL).map_err(failed)?;
         }
         if !call.is_empty() {
             line = match line {
@@ -47,7 +51,7 @@ pub(crate) fn attend(
                     Err(error) => return Err(RunError::setup(WHAT)(error)),
                 },
                 Line::Listener(listener) if call.contains(PollFlags::IN) => {
-                    answer(&mut answers, ids, &listener, records).map_err(failed)?;
+                    answer(&mut answers, ids, &mut scene, &listener, records).map_err(failed)?;
                     Line::Listener(listener)
                 }
                 // All processes under the filter have ended.
@@ -67,12 +71,13 @@ pub(crate) fn attend(
 fn answer(
     answers: &mut Option<Answers>,
     ids: Ids,
+    scene: &mut Option<Scene>,
     listener: &OwnedFd,
     records: &mut Records,
 ) -> Result<(), Errno> {
     let answers = match answers {
         Some(answers) => answers,
-        none => none.insert(Answers::new(ids)?),
+        none => none.insert(Answers::new(ids, scene.take().unwrap_or_default())?),
     };
     answers.serve(listener, records)
 }
@@ -89,8 +94,9 @@ enum Line {
 #[derive(Debug)]
 pub(crate) struct Stop {
     pub(crate) line: OwnedFd,
-    /// Pid 1 of the step, a child of this process that is not waited for yet.
-    pub(crate) init: Pid,
+    /// Pid 1 of the step, a child of this process that is not waited for yet; `None` for a process
+    /// that has to end the step's processes itself.
+    pub(crate) init: Option<Pid>,
 }
 
 /// The lines that have news.

@@ -9,10 +9,10 @@ use rustix::mount::MountAttrFlags;
 use super::attributes::attach_with;
 use super::mounts;
 use super::root::Root;
-use super::stubs::Recorder;
 use crate::error::RunError;
 use crate::mount;
 use crate::step::files::Generated;
+use crate::step::stubs::Recorder;
 use crate::step::walk::{self, Missing};
 
 /// No set-user-ID programs and no devices. Scripts must be executable.

@@ -3,19 +3,17 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::Errno;
 use xbuild_model::passwd::User;
 
 use super::kit::Kit;
 use super::root::Root;
-use super::stubs::Recorder;
 use super::{bind, namespaces, run_mounts};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
 use crate::step::command::Command;
-use crate::step::walk::{self, Missing};
-use crate::step::{files, user};
+use crate::step::stubs::Recorder;
+use crate::step::{files, user, walk};
 
 /// Mounts everything and makes it the root of this process; `joined` is a mount of the layers that
 /// the request lacks. Returns the command to execute there, and its user.
@@ -47,19 +45,8 @@ pub(crate) fn build(
     if !stubs.made.is_empty() {
         Event::Stubs(stubs).send(events);
     }
-    make_working_directory(&root, &run.cwd)?;
+    walk::make_working_directory(root.fd.as_fd(), &run.cwd)?;
     root.enter()?;
     namespaces::set_host_name(&run.hostname)?;
     Ok((command, who))
-}
-
-/// Makes the working directory if it is missing. It is part of the image from then on.
-fn make_working_directory(root: &Root, path: &str) -> Result<(), RunError> {
-    let failed =
-        |errno: Errno| RunError::WorkingDirectory { path: path.to_owned(), source: errno.into() };
-    if !path.starts_with('/') {
-        return Err(failed(Errno::INVAL));
-    }
-    walk::locate(root.fd.as_fd(), path.as_bytes(), Missing::MakeFolder).map_err(failed)?;
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! The parts of the root file system that all steps share: `/dev`, `/proc`, `/sys` and room for
 //! generated files. They are made before the step's request comes, while another step is at work.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use xbuild_model::run::Security;
@@ -16,6 +16,7 @@ use super::{dev, sysfs};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::StepRequest;
+use crate::step::walk;
 
 /// The room for generated files: lists of hosts, scripts.
 const STAGING_SIZE: &str = "64m";
@@ -70,7 +71,7 @@ impl Kit {
         let place =
             |name: &str| make_folder(&staging, name).map_err(RunError::setup("make a folder"));
         let move_to = |part: &OwnedFd, name: &str| {
-            let target = top_folder(root, name)?;
+            let target = walk::top_folder(root.fd.as_fd(), name)?;
             mounts::attach(part, target).map_err(RunError::mount(&format!("/{name}")))
         };
         dev::resize_shm(&dev, request.run.shm_size)?;
@@ -111,30 +112,5 @@ impl Kit {
     /// Returns the folder in memory.
     pub(super) fn staging(&self) -> &OwnedFd {
         &self.staging
-    }
-}
-
-/// Returns the folder `name` at the top of the image, made if there is none. It stays in the
-/// image, as with other builders.
-fn top_folder(root: &Root, name: &str) -> Result<OwnedFd, RunError> {
-    let failed = |errno: Errno| RunError::ImageFile {
-        path: format!("/{name}"),
-        reason: match errno {
-            // Mounts over the target of a link have turned a container's setup against its host
-            // more than once.
-            Errno::NOTDIR | Errno::LOOP => "it must be a folder, not a link or a file".to_owned(),
-            errno => errno.to_string(),
-        },
-    };
-    let open = || {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&root.fd, name, flags, Mode::empty())
-    };
-    match open() {
-        Err(Errno::NOENT) => {
-            rustix::fs::mkdirat(&root.fd, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
-            open().map_err(failed)
-        }
-        opened => opened.map_err(failed),
     }
 }

@@ -24,13 +24,13 @@ pub(crate) fn enter_mounts() -> Result<(), RunError> {
 }
 
 /// Makes a network namespace with a loopback interface only.
-pub(super) fn enter_network() -> Result<(), RunError> {
+pub(in crate::step) fn enter_network() -> Result<(), RunError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(RunError::unshare("network"))?;
     sys::loopback_up().map_err(RunError::setup("switch the loopback interface on"))
 }
 
 /// Gives the step its host name.
-pub(super) fn set_host_name(name: &str) -> Result<(), RunError> {
+pub(in crate::step) fn set_host_name(name: &str) -> Result<(), RunError> {
     rustix::system::sethostname(name.as_bytes()).map_err(|errno| match errno {
         Errno::INVAL => RunError::Invalid { what: "host name".to_owned(), value: name.to_owned() },
         errno => RunError::setup("set the host name")(errno),

@@ -17,11 +17,11 @@ use super::mounts;
 use super::overlay::{self, Changes, Lowers};
 use super::root::Root;
 use super::secrets::Secrets;
-use super::stubs::Recorder;
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::mount;
 use crate::protocol::StepRequest;
+use crate::step::stubs::Recorder;
 use crate::step::walk::{self, Missing};
 
 /// No set-user-ID programs and no device files. Programs are allowed: tools come this way.
@@ -32,10 +32,11 @@ const PLAIN: MountAttrFlags =
 const READ_ONLY: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
 
 /// Why nothing can be mounted in `/proc` and `/sys`.
-const KERNELS: &str = "it is inside /proc or /sys, which show the kernel's state";
+pub(in crate::step) const KERNELS: &str =
+    "it is inside /proc or /sys, which show the kernel's state";
 
 /// The mode of memory whose mount point had to be made.
-const TMPFS_MODE: u32 = 0o1777;
+pub(in crate::step) const TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts all of them, outer targets first.
 pub(super) fn mount_all(
@@ -185,7 +186,11 @@ impl Step<'_> {
 }
 
 /// Returns the file at `path` below the folder `top`, for the mount at `target`.
-fn find_source(top: &OwnedFd, path: &str, target: &str) -> Result<OwnedFd, RunError> {
+pub(in crate::step) fn find_source(
+    top: &OwnedFd,
+    path: &str,
+    target: &str,
+) -> Result<OwnedFd, RunError> {
     match walk::locate(top.as_fd(), path.as_bytes(), Missing::Fail) {
         Ok(place) => Ok(place.fd),
         Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
@@ -250,7 +255,11 @@ fn tmpfs(size: Option<u64>, mode: u32) -> Result<OwnedFd, RunError> {
 }
 
 /// Opens a socket of ours as a place, and gives it that mode and owner.
-fn dress_socket(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedFd, Errno> {
+pub(in crate::step) fn dress_socket(
+    path: &Path,
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> Result<OwnedFd, Errno> {
     let socket = mounts::open_path(CWD, path)?;
     if FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) != FileType::Socket {
         return Err(Errno::NOTSOCK);
@@ -261,7 +270,10 @@ fn dress_socket(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedF
     Ok(socket)
 }
 
-fn owner_error(target: &str, (uid, gid): (u32, u32)) -> impl FnOnce(Errno) -> RunError {
+pub(in crate::step) fn owner_error(
+    target: &str,
+    (uid, gid): (u32, u32),
+) -> impl FnOnce(Errno) -> RunError {
     move |errno| match errno {
         Errno::INVAL => RunError::MountOwner { target: target.to_owned(), uid, gid },
         errno => RunError::mount(target)(errno),

@@ -12,9 +12,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 use xbuild_model::rootfs::RootFs;
 
+use super::walk::{self, Made, Missing};
 use crate::error::RunError;
 use crate::protocol::{CopiedUp, Stub, Stubs};
-use crate::step::walk::{self, Made, Missing};
 
 /// Takes note of the mount points that are made.
 #[derive(Debug)]
@@ -39,6 +39,12 @@ impl Recorder {
         }
         self.made.extend(made);
         Ok(())
+    }
+
+    /// Returns the mount points in a root that is a folder, as they were made.
+    pub(super) fn into_stubs(self) -> Stubs {
+        let stub = |Made { path, folder, id: (_, inode), .. }| Stub { path, folder, inode };
+        Stubs { made: self.made.into_iter().map(stub).collect(), copied_up: Vec::new() }
     }
 
     /// Returns the changes to undo, read from the folder of changes as it is now. Mount points on
@@ -76,7 +82,7 @@ impl Recorder {
 
 /// Removes everything from the folder of changes that is still as it was made: empty mount points,
 /// and folders without any other change.
-pub(in crate::step) fn remove(stubs: &Stubs, upper: &Path) -> Result<(), RunError> {
+pub(super) fn remove(stubs: &Stubs, upper: &Path) -> Result<(), RunError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let upper = rustix::fs::open(upper, flags, Mode::empty())
         .map_err(RunError::setup("open the folder of changes"))?;
@@ -134,7 +140,7 @@ fn changed(stat: &Stat) -> (i64, i64) {
     (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 
-fn set_mtime(fd: &OwnedFd, mtime: Timespec) -> Result<(), Errno> {
+pub(super) fn set_mtime(fd: &OwnedFd, mtime: Timespec) -> Result<(), Errno> {
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let times = Timestamps { last_access: omit, last_modification: mtime };
     rustix::fs::utimensat(fd, "", &times, AtFlags::EMPTY_PATH)

@@ -1,0 +1,266 @@
+//! Steps where nothing can be mounted, or not even a user namespace be made: their layers are those
+//! of other rungs, and nothing is left of them.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Place, User, host_state, is_root, needs, quiet};
+use crate::image::Image;
+use crate::kill::{Mark, no_work_is_left};
+
+/// Gives all files that a step has changed the same time, so that layers can be compared.
+const SET_TIMES: &str = "find / -path /proc -prune -o -path /sys -prune -o -path /dev -prune \
+    -o -mtime -1 -exec touch -h -c -d '2020-01-01 00:00:00' {} +";
+
+/// The same for a step with mounts, which it must not touch.
+const SET_SOME_TIMES: &str = "touch -h -c -d '2020-01-01 00:00:00' /copy /";
+
+/// Returns the users and the rungs that each can be put on.
+fn rungs() -> Vec<(User, &'static str)> {
+    let mut rungs: Vec<(User, &str)> =
+        User::all().into_iter().map(|user| (user, "userns-chroot")).collect();
+    if is_root() {
+        rungs.push((User::Me, "chroot"));
+    }
+    rungs
+}
+
+/// Builds on a rung and returns the image.
+#[track_caller]
+fn build(place: &Place, rung: &str) -> Image {
+    let before = host_state();
+    let epoch = "SOURCE_DATE_EPOCH=1600000000";
+    let image = place.image(&["--no-cache", "--isolation", rung, "--build-arg", epoch]);
+    assert_eq!(host_state(), before);
+    no_work_is_left(place);
+    image
+}
+
+/// Fails the test unless the Dockerfile gives the same layers on each rung as with overlay mounts. In
+/// it, TIMES is a command that gives changed files the same time.
+#[track_caller]
+fn gives_the_same(dockerfile: &str, is_for: impl Fn(User) -> bool) {
+    for (user, rung) in rungs().into_iter().filter(|(user, _)| is_for(*user)) {
+        let place = Place::new(user);
+        let dockerfile = dockerfile.replace("TIMES", SET_TIMES).replace("SOME", SET_SOME_TIMES);
+        place.write("a", "a").dockerfile(&dockerfile);
+        let usual = if user == User::Single { "userns-single" } else { "userns-range" };
+        let (overlay, folder) = (build(&place, usual), build(&place, rung));
+        for number in 0..isize::try_from(overlay.layers.len()).unwrap() {
+            let (overlay, folder) = (overlay.lines(number), folder.lines(number));
+            assert_eq!(overlay, folder, "layer {number}, {user:?} {rung}");
+        }
+        assert_eq!(overlay.config["rootfs"], folder.config["rootfs"], "{user:?} {rung}");
+    }
+}
+
+#[test]
+fn layers_are_those_of_other_rungs() {
+    needs!(Run);
+    gives_the_same(
+        r#"
+        FROM busybox
+        WORKDIR /made/here
+        RUN test "$(pwd)" = /made/here && mkdir -p /d/sub && echo one > /d/file && ln /d/file /d/twin \
+         && ln -s file /d/link && mkfifo /d/pipe && chmod 4711 /d/file && mknod /d/null c 1 3; TIMES
+        COPY a /d/sub/
+        RUN grep -q nameserver /etc/resolv.conf; grep -q localhost /etc/hosts && echo own > /etc/resolv.conf \
+         && rm -r /d/sub && mv /d/file /d/moved; TIMES
+        RUN mkdir /proc/x /dev/x /sys/x; echo /dev/shm/x > /dev/shm/x; TIMES
+        RUN <<END
+        #!/bin/sh
+        cat "$0" > /script; TIMES
+        END
+        "#,
+        |_| true,
+    );
+}
+
+#[test]
+fn files_have_their_owners_and_commands_their_users() {
+    needs!(Run, Range);
+    gives_the_same(
+        r#"
+        FROM busybox
+        RUN mkdir /d && touch /d/a && chown -R 7:8 /d; TIMES
+        USER app
+        RUN test "$(id -u):$(id -g)" = 1234:2345 && ! touch /d/b
+        USER root
+        RUN touch /d/c; test $(stat -c %u:%g /d/a) = 7:8; TIMES
+        "#,
+        |user| user != User::Single,
+    );
+}
+
+#[test]
+fn mounts_of_steps_work_without_mount() {
+    needs!(Run);
+    gives_the_same(
+        r#"
+        FROM busybox AS tool
+        RUN mkdir /t && echo tool > /t/file && ln -s /t/file /t/link; TIMES
+        FROM busybox
+        RUN --mount=type=bind,from=tool,target=/mnt/t --mount=type=bind,from=tool,source=/t,target=/rw,rw \
+            --mount=type=tmpfs,target=/scratch --mount=type=cache,target=/var/cache/x \
+            --mount=type=bind,target=/ctx \
+            cat /mnt/t/t/file > /copy && echo more > /rw/file && echo x > /scratch/x \
+         && echo y > /var/cache/x/y && cat /ctx/a >> /copy; SOME
+        RUN --mount=type=bind,from=tool,source=/t/link,target=/one --mount=type=bind,target=/etc/passwd,source=a \
+            --mount=type=cache,target=/var/cache/x \
+            cat /one >> /copy; cat /etc/passwd /var/cache/x/y >> /copy; SOME
+        RUN test ! -e /one && test ! -e /rw && test ! -e /scratch && grep -q root /etc/passwd
+        "#,
+        |_| true,
+    );
+}
+
+#[test]
+fn processes_and_devices_are_there_without_mounts() {
+    needs!(Run);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let other = if user == User::Single { "root" } else { "app" };
+        place.dockerfile(&format!(
+            r#"
+            FROM busybox
+            RUN echo x > /dev/null && test $(head -c 4 /dev/zero | wc -c) = 4 && test -c /dev/urandom
+            RUN test $(readlink /proc/self/exe) = /bin/busybox && test $(cat /proc/self/comm) = cat              && test -e /proc/self/fd/0 && echo out > /dev/stdout && test $(cat /proc/$$/comm) = sh              && grep -q processor /proc/cpuinfo && test $(cat /proc/sys/kernel/ostype) = Linux              && grep -q rootfs /proc/mounts
+            RUN cd /dev && echo x > null && cd / && test $(cat proc/self/comm) = cat
+            RUN ! cat /proc/self/mem; ! cat /proc/self/root/etc/passwd; ! ls /proc/self/fd; ! cat /proc/kcore; true
+            RUN test ! -e /proc/$PPID && test -e /proc/$$ && (sleep 1000 & test "$(cat /proc/$!/comm)" = sleep)
+            USER {other}
+            RUN echo x > /dev/null && echo y | cat /dev/stdin && test $(cat /proc/self/comm) = cat              && grep -q HOME /proc/self/environ
+            "#
+        ));
+        place.build(&["--isolation", rung]).ok();
+    }
+}
+
+#[test]
+fn secrets_are_files_that_are_on_no_disk() {
+    needs!(Run);
+    let mount = "--mount=type=secret,id=s";
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        place.write("secret", "opensesame\n").dockerfile(&format!(
+            r#"
+            FROM busybox
+            RUN {mount} test $(busybox rev < /run/secrets/s) = emasesnepo && test $(wc -c < /run/secrets/s) = 11              && test $(stat -c %a:%s /run/secrets/s) = 400:11 && cp /run/secrets/s /dev/shm/              && ! echo no > /run/secrets/s && cd /run/secrets &&  ln -s s t && cat t
+            RUN {mount},target=/etc/hostname,mode=0444 {mount},env=S echo "$S" | grep -q "$(cat /etc/hostname)"
+            RUN test ! -e /run/secrets/s && test ! -s /etc/hostname
+            "#
+        ));
+        let secret = format!("id=s,src={}", place.context().join("secret").display());
+        place.build(&["--isolation", rung, "--secret", &secret]).ok();
+        let store = place.store();
+        let found = quiet("grep", ["-rqs", "opensesame", store.to_str().unwrap()]);
+        assert!(!found, "{user:?} {rung}");
+    }
+}
+
+#[test]
+fn a_step_is_told_that_it_is_not_isolated_once() {
+    needs!(Run);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        place.dockerfile("FROM busybox\nRUN echo a\nRUN echo b\n");
+        let built = place.build(&["--isolation", rung]).ok();
+        let words = "not isolated from xbuild";
+        assert_eq!(built.stderr.matches(words).count(), 1, "{}", built.stderr);
+        assert!(built.stderr.starts_with(&format!("isolation: {rung}/folder\n")));
+    }
+}
+
+#[test]
+fn processes_of_a_step_end_with_it() {
+    needs!(Run);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        // A second shell ends, so that init or a subreaper adopts; a session of its own; processes
+        // that ignore signals; many that start others all the time.
+        let other = if user == User::Single { "" } else { "su -s /bin/sh app -c 'sleep 1000 &';" };
+        place.dockerfile(&format!(
+            r#"
+            FROM busybox
+            RUN (sh -c 'sleep 1000 & sleep 1000 &' &); (busybox setsid sh -c 'trap "" TERM HUP INT; sleep 1000' &); \
+                {other} (busybox setsid sh -c 'while :; do echo x >> /late; done' &); \
+                (busybox setsid sh -c 'f() {{ (sleep 0.01; f) & }}; for i in 1 2 3 4; do f; done; sleep 1000' &); sleep 0.3
+            RUN a=$(wc -c < /late); sleep 0.3; test $(wc -c < /late) = $a
+            "#
+        ));
+        let mark = Mark::new();
+        let mut build = mark.start(&place, &["--isolation", rung]);
+        assert!(build.wait().unwrap().success(), "{user:?} {rung}");
+        // What is left on a rung with a pid namespace ends in its own time.
+        if rung == "chroot" {
+            assert_eq!(mark.bearers(), [], "{user:?} {rung}");
+        }
+        mark.wait();
+    }
+}
+
+#[test]
+fn a_killed_build_leaves_no_process_and_keeps_caches() {
+    needs!(Run);
+    let cache = "--mount=type=cache,target=/root/c";
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        place.dockerfile(&format!(
+            "FROM busybox\nRUN {cache} echo kept > /root/c/n; (busybox setsid sleep 1000 &); sleep 1000\n"
+        ));
+        let mark = Mark::new();
+        let mut build = mark.start(&place, &["--isolation", rung]);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while mark.bearers().iter().filter(|(_, line)| line.starts_with("sleep 1000")).count() < 2 {
+            assert!(Instant::now() < deadline, "the step does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        build.kill().unwrap();
+        build.wait().unwrap();
+        mark.wait();
+        place.dockerfile(&format!("FROM busybox\nRUN {cache} cat /root/c/n > /got\n"));
+        assert_eq!(place.image(&["--isolation", rung]).text("got"), "kept");
+        no_work_is_left(&place);
+    }
+}
+
+#[test]
+fn a_cache_is_in_one_step_at_a_time() {
+    needs!(Run);
+    let cache = "--mount=type=cache,target=/c --mount=type=cache,target=/d,id=d";
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let stages = (0..4).map(|number| {
+            format!(
+                "FROM busybox AS s{number}\nRUN {cache} n=$(cat /c/n || echo 0); sleep 0.1; \
+                 echo $((n + 1)) > /c/n; rm -r /d; echo {number} > /done\n"
+            )
+        });
+        let stages: String = stages.collect();
+        let copies = "COPY --from=s0 /done /0\nCOPY --from=s1 /done /1\nCOPY --from=s2 /done /2\n\
+                      COPY --from=s3 /done /3\n";
+        place.dockerfile(&format!(
+            "{stages}FROM busybox\n{copies}RUN {cache} cat /c/n > /got; test -d /d\n"
+        ));
+        let image = place.image(&["--isolation", rung, "--jobs", "4"]);
+        assert_eq!(image.text("got"), "4", "{user:?} {rung}");
+    }
+}
+
+#[test]
+fn what_a_rung_cannot_do_is_refused_by_name() {
+    needs!(Run);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let twice = "--mount=type=cache,id=a,target=/a --mount=type=cache,id=a,target=/b";
+        place.dockerfile(&format!("FROM busybox\nRUN {twice} touch /a/x\n"));
+        let refused = place.build(&["--isolation", rung]);
+        refused.fails(5, &["a second mount of the same cache, at /b,", "is not possible"]);
+        place.dockerfile("FROM busybox\nRUN --network=none echo ran\n");
+        let isolated = place.build(&["--isolation", rung]);
+        match rung {
+            "chroot" => isolated.fails(5, &["RUN --network=none is not possible"]),
+            _ => isolated.ok(),
+        };
+        no_work_is_left(&place);
+    }
+}
