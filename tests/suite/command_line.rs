@@ -208,7 +208,9 @@ fn help_names_every_command_and_option() {
     let place = Place::new(User::Me);
     let help = |args: &[&str]| place.run(args).ok().stdout;
     let top = help(&["--help"]);
-    for command in ["build", "platforms", "emulators", "inspect", "du", "prune", "completions"] {
+    for command in
+        ["build", "doctor", "platforms", "emulators", "inspect", "du", "prune", "completions"]
+    {
         assert!(top.contains(&format!("\n  {command} ")), "{command}");
         assert!(help(&[command, "--help"]).contains("Usage: xbuild"), "{command}");
     }
@@ -265,6 +267,7 @@ fn a_reader_that_went_away_is_no_error() {
         &["build", "--help"],
         &["completions", "bash"],
         &["platforms"],
+        &["doctor"],
         &["du"],
         &["inspect", "--raw", &image],
     ] {

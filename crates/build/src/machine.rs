@@ -21,6 +21,8 @@ pub struct Machine {
     pub store_is_named: bool,
     /// The folders with programs, in the format of `PATH`.
     pub search_path: OsString,
+    /// Where xbuild runs, for advice.
+    pub place: xbuild_exec::Place,
     /// The number of processors, and of steps that run at once unless the request says otherwise.
     pub processors: Option<NonZeroUsize>,
     /// The proxies for registries and web servers.

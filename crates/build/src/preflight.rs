@@ -62,6 +62,7 @@ fn probe(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Capabilities,
         search_path: &build.machine.search_path,
         installed: &installed,
         folder: Ok(folder.path()),
+        place: build.machine.place,
         isolation: build.request.steps.isolation,
     });
     Ok(found.with_emulation(match build.request.steps.emulation {

@@ -17,8 +17,15 @@ use crate::machine::Machine;
 /// for it.
 pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -> Capabilities {
     let probe = |folder: Result<&Path, Gap>, installed: &[Installed]| {
-        let search_path = &machine.search_path;
-        Capabilities::probe(&Trials { architectures, search_path, installed, folder, isolation })
+        let (search_path, place) = (&machine.search_path, machine.place);
+        Capabilities::probe(&Trials {
+            architectures,
+            search_path,
+            installed,
+            folder,
+            place,
+            isolation,
+        })
     };
     let gap = |error: &dyn Fault| Gap {
         why: error.to_string(),

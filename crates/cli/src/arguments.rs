@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, check, du, emulators, inspect, platforms, prune};
+use crate::commands::{build, check, doctor, du, emulators, inspect, platforms, prune};
 use crate::console::ProgressMode;
 use crate::report::Problem;
 
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
     /// Check a Dockerfile without building it
     Check(Box<check::CheckArgs>),
+    /// Show whether RUN steps can run here, why not, and what would help; status 5 if they cannot
+    Doctor(doctor::DoctorArgs),
     /// Show what this machine can build, and how
     Platforms(platforms::PlatformsArgs),
     /// List, install and remove the emulators that run the programs of foreign platforms

@@ -116,7 +116,10 @@ impl Console {
 
     /// Shows a problem and returns the exit status that goes with it.
     pub(crate) fn problem(&self, problem: &Problem) -> ExitCode {
-        if !matches!(problem.kind(), ProblemKind::BrokenPipe | ProblemKind::Shown) {
+        if !matches!(
+            problem.kind(),
+            ProblemKind::BrokenPipe | ProblemKind::Shown | ProblemKind::Told(_)
+        ) {
             self.error_bytes(problem.render().as_bytes());
         }
         ExitCode::from(problem.exit_code())

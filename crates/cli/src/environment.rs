@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use xbuild_build::Machine;
 use xbuild_build::request::{SecretPlace, SecretSource};
+use xbuild_exec::Place;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
 
@@ -36,6 +37,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         store: store_root(root)?,
         store_is_named: root.is_some(),
         search_path: search_path(),
+        place: place(),
         processors: std::thread::available_parallelism().ok(),
         proxies: Proxies {
             http: proxy("HTTP_PROXY", "http_proxy"),
@@ -76,6 +78,28 @@ fn store_root(root: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
     let data = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let data = data.or_else(|| Some(home()?.join(".local/share")));
     Ok(data.map(|data| data.join("xbuild")))
+}
+
+/// Returns where xbuild runs, judging by the marks that engines and runners leave.
+fn place() -> Place {
+    let is = |name: &str| variable(name).is_some();
+    let there = |path: &str| Path::new(path).exists();
+    let in_pod = is("KUBERNETES_SERVICE_HOST");
+    let in_engine = there("/.dockerenv") || there("/run/.containerenv");
+    match () {
+        () if there("/tekton/steps") => Place::Tekton,
+        () if is("GITLAB_CI") && in_pod => Place::GitlabKubernetes,
+        () if is("GITLAB_CI") && in_engine => Place::GitlabDocker,
+        () if is("GITEA_ACTIONS") && in_engine => Place::Gitea,
+        () if is("GITHUB_ACTIONS") && in_engine => Place::GithubContainer,
+        () if in_pod => Place::Kubernetes,
+        () if there("/run/.containerenv") => Place::Podman,
+        () if in_engine => Place::Docker,
+        () if is("GITHUB_ACTIONS") => Place::GithubMachine,
+        // Set by engines for the processes that they start.
+        () if is("container") => Place::Container,
+        () => Place::Machine,
+    }
 }
 
 /// Returns the folders with programs, in the format of `PATH`.

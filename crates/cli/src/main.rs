@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use arguments::Command;
-use commands::{build, check, du, emulators, inspect, platforms, prune};
+use commands::{build, check, doctor, du, emulators, inspect, platforms, prune};
 use console::{Console, ProgressMode};
 use report::Problem;
 
@@ -58,6 +58,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
     match command {
         Command::Build(args) => build::run(args, console),
         Command::Check(args) => check::run(args, console),
+        Command::Doctor(args) => doctor::run(args, console),
         Command::Platforms(args) => platforms::run(args, console),
         Command::Emulators(args) => emulators::run(args, console),
         Command::Inspect(args) => inspect::run(args, console),

@@ -9,6 +9,7 @@ use xbuild_build::error::{ErrorKind, Fault};
 use xbuild_build::events::Warning;
 use xbuild_dockerfile::Diagnostic;
 use xbuild_exec::StackLimit;
+use xbuild_exec::probe::Gap;
 use xbuild_model::{FailureKind, machine_fault};
 use xbuild_plan::Span;
 
@@ -23,6 +24,8 @@ pub(crate) enum ProblemKind {
     BrokenPipe,
     /// An input is wrong, and standard output says so.
     Shown,
+    /// A stage failed, and standard output says so.
+    Told(FailureKind),
 }
 
 /// Why a command failed.
@@ -108,6 +111,18 @@ impl Problem {
         Self::new(ProblemKind::Shown, "")
     }
 
+    /// Makes a problem of that kind that standard output has shown already.
+    pub(crate) fn shown_as(kind: FailureKind) -> Self {
+        Self::new(ProblemKind::Told(kind), "")
+    }
+
+    /// Returns the message with its causes, and the advice.
+    pub(crate) fn gap(&self) -> Gap {
+        let causes = self.0.causes.iter().map(|cause| format!(": {cause}"));
+        let why = std::iter::once(self.0.message.clone()).chain(causes).collect();
+        Gap { why, how_to_get: self.0.hint.clone().unwrap_or_default() }
+    }
+
     /// Makes a problem of that kind.
     pub(crate) fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self(Box::new(Details {
@@ -157,7 +172,7 @@ impl Problem {
             ProblemKind::BrokenPipe => 0,
             ProblemKind::Shown => 1,
             ProblemKind::CommandLine => 2,
-            ProblemKind::Failure(kind) => match kind {
+            ProblemKind::Failure(kind) | ProblemKind::Told(kind) => match kind {
                 FailureKind::User => 1,
                 FailureKind::Step => 3,
                 FailureKind::Remote => 4,

@@ -5,7 +5,13 @@ use std::fs;
 use crate::error::Errno;
 
 /// The remedy where none is known.
-pub(crate) const UNKNOWN: &str = "`xbuild platforms` shows what this machine allows";
+pub(crate) const UNKNOWN: &str = "`xbuild doctor` shows what this machine allows";
+
+/// Returns whether a setting of the machine forbids user namespaces, which no container can change.
+pub(crate) fn is_switched_off() -> bool {
+    let zero = |path: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
+    zero("/proc/sys/user/max_user_namespaces") || zero("/proc/sys/kernel/unprivileged_userns_clone")
+}
 
 /// Returns the remedy for a refused `unshare(2)`; `kinds` are the namespaces that were asked for, in
 /// words.

@@ -24,7 +24,7 @@ use xbuild_model::rootfs::RootKind;
 use crate::capabilities;
 use crate::error::SandboxError;
 use crate::gap::Gap;
-use crate::idmap::{Caller, IdMap};
+use crate::idmap::{Caller, IdMap, Ids};
 
 pub use isolation::{Isolation, UnknownIsolation};
 pub use rung::Rung;
@@ -130,6 +130,16 @@ impl Findings {
         ]
     }
 
+    /// Returns whether a rung is possible, whatever the root file system.
+    pub fn rung(&self, rung: Rung) -> Result<(), Gap> {
+        self.map_on(rung).map(drop).map_err(|(_, gap)| gap)
+    }
+
+    /// Returns whether a kind of root file system is possible on a rung.
+    pub fn root(&self, rung: Rung, root: RootKind) -> Result<(), Gap> {
+        self.allow_root(rung, root).map_err(|(_, gap)| gap)
+    }
+
     /// Returns the id map that the caller gets on a rung.
     fn map_on(&self, rung: Rung) -> Result<IdMap, (Need, Gap)> {
         let met = |result: &Result<(), Gap>, need| result.clone().map_err(|gap| (need, gap));
@@ -180,6 +190,16 @@ pub struct Choice {
     /// The rungs and root file systems that come before it and were tried in vain, in order.
     pub refused: Vec<Refusal>,
     pub(crate) map: IdMap,
+}
+
+impl Choice {
+    /// Returns which ids exist: `range` or `single`.
+    pub fn ids(&self) -> &'static str {
+        match self.map.ids() {
+            Ids::Range => "range",
+            Ids::Single => "single",
+        }
+    }
 }
 
 impl fmt::Display for Choice {

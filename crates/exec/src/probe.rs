@@ -36,6 +36,8 @@ use crate::emulator::{Emulator, Installed};
 use crate::error::SandboxError;
 use crate::idmap::{Caller, IdMap};
 use crate::ladder::{self, Choice, Findings, Isolation, Rung};
+use crate::surroundings::{Place as Around, Surroundings};
+use crate::{diagnose, remedies};
 
 /// The things to try out.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub struct Trials<'a> {
     /// An existing folder on the file system of the store; or why there is none. The trial makes a
     /// folder there, and removes it.
     pub folder: Result<&'a Path, Gap>,
+    /// Where xbuild runs, for advice.
+    pub place: Around,
     /// The rungs that the user allows. The ids are those of the highest one.
     pub isolation: Isolation,
 }
@@ -77,6 +81,38 @@ fn try_out(
     }
 }
 
+/// Returns the facts for the choice of a rung; `no_folder` is why nothing was tried out on the file
+/// system of the store.
+fn findings(caller: Caller, seen: &Seen, no_folder: Option<Gap>, around: Around) -> Findings {
+    let advice = if seen.is_refused() && !diagnose::is_switched_off() {
+        remedies::of(&Surroundings::current(around))
+    } else {
+        None
+    };
+    let advised = |result: Result<(), Gap>| {
+        result.map_err(|gap| match &advice {
+            Some(advice) => Gap { how_to_get: advice.clone(), ..gap },
+            None => gap,
+        })
+    };
+    let on_folder = |result: Result<(), Gap>| match &no_folder {
+        Some(gap) => Err(gap.clone()),
+        None => result,
+    };
+    Findings {
+        rights: capabilities::for_chroot(caller.uid),
+        chroot: verdict::chroot(seen),
+        caller,
+        user_namespaces: advised(verdict::user_namespaces(seen)),
+        id_range: verdict::id_range(seen),
+        mounts: advised(verdict::mounts(seen)),
+        filter: verdict::filter(seen),
+        own_proc: verdict::own_proc(seen),
+        overlay: on_folder(verdict::overlay(seen)),
+        folder: on_folder(verdict::folder(seen)),
+    }
+}
+
 /// The abilities of this machine.
 #[derive(Debug, Clone)]
 pub struct Capabilities {
@@ -98,7 +134,8 @@ impl Capabilities {
     ///
     /// This takes some milliseconds, and for each emulator the time to copy and to start it.
     pub fn probe(ground: &Trials<'_>) -> Self {
-        let Trials { architectures, search_path, installed, folder, isolation } = ground;
+        let Trials { architectures, search_path, installed, folder, place: around, isolation } =
+            ground;
         let host = Arch::host();
         // Without readable entries the host's emulators are tried out all the same.
         let entries = binfmt::host_entries(Path::new(binfmt::HOST_INSTANCE)).unwrap_or_default();
@@ -117,7 +154,7 @@ impl Capabilities {
             })
         });
         let seen = try_out(&subjects, &caller, place.as_ref().ok(), *isolation);
-        let no_folder = place.err();
+        let findings = findings(caller, &seen, place.err(), *around);
         let ways = subjects
             .iter()
             .zip(&seen.outcomes)
@@ -125,22 +162,6 @@ impl Capabilities {
                 (subject.arch, verdict::ways(host, subject, outcome, &seen, &entries))
             })
             .collect();
-        let on_folder = |result: Result<(), Gap>| match &no_folder {
-            Some(gap) => Err(gap.clone()),
-            None => result,
-        };
-        let findings = Findings {
-            rights: capabilities::for_chroot(caller.uid),
-            chroot: verdict::chroot(&seen),
-            caller,
-            user_namespaces: verdict::user_namespaces(&seen),
-            id_range: verdict::id_range(&seen),
-            mounts: verdict::mounts(&seen),
-            filter: verdict::filter(&seen),
-            own_proc: verdict::own_proc(&seen),
-            overlay: on_folder(verdict::overlay(&seen)),
-            folder: on_folder(verdict::folder(&seen)),
-        };
         Self {
             findings,
             private_binfmt: verdict::private_binfmt(&seen),

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         installed: &[],
         search_path: &search_path,
         folder: Ok(&std::env::temp_dir()),
+        place: xbuild_exec::Place::Machine,
         isolation: Isolation::AUTO,
     });
     let present: Vec<(Arch, Platform)> = Arch::ALL

@@ -11,7 +11,7 @@ numbers = [int(n) for n in sys.argv[1:at]]
 code = struct.pack('HBBI', 0x20, 0, 0, 0)
 for i, n in enumerate(numbers):
     code += struct.pack('HBBI', 0x15, len(numbers) - i, 0, n)
-code += struct.pack('HBBI', 0x06, 0, 0, 0x7fff0000) + struct.pack('HBBI', 0x06, 0, 0, 0x50000 | 38)
+code += struct.pack('HBBI', 0x06, 0, 0, 0x7fff0000) + struct.pack('HBBI', 0x06, 0, 0, 0x50000 | int(os.environ.get('ERRNO', '38')))
 text = ctypes.create_string_buffer(code)
 program = struct.pack('HxxxxxxP', len(code) // 8, ctypes.addressof(text))
 libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +46,28 @@ fn without_mount_calls_a_run_is_refused_before_the_first_step() {
         refused.fails(5, &["cannot mount", "Linux 5.2"]).does_not_say("#1");
         place.dockerfile("FROM busybox\nWORKDIR /made\n");
         build_without(&["428", "429", "430"], &place, &[]).ok();
+    }
+}
+
+/// A filter of a container answers EPERM to what it does not allow, a profile of AppArmor EACCES.
+#[test]
+fn calls_that_something_around_refuses_are_named_before_the_first_step() {
+    needs!(Run, Tool("/usr/bin/python3"));
+    let (unshare, mount) = if cfg!(target_arch = "x86_64") { ("272", "165") } else { ("97", "40") };
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile("FROM busybox\nRUN true\n");
+        let build = |calls: &[&str], errno: &str| {
+            let mut command = place.command("/usr/bin/python3");
+            command.args(["-c", FILTER]).args(calls).arg("--").arg(place.path().join("xbuild"));
+            command.args(place.build_args(&["--isolation", "userns-single"])).env("ERRNO", errno);
+            Finished::run(command)
+        };
+        let filtered = ["user namespace", "not permitted", "seccomp", "`xbuild doctor`"];
+        build(&[unshare], "1").fails(5, &filtered).does_not_say("#1");
+        let mounts = [mount, "428", "429", "430", "442"];
+        let refused = ["mounts", "Permission denied", "hint: ", "`xbuild doctor`"];
+        build(&mounts, "13").fails(5, &refused).does_not_say("#1");
     }
 }
 

@@ -57,7 +57,8 @@ impl Fault for PreflightError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NoRung(failure) => Fault::hint(failure),
+            Self::NoRung(failure) => Fault::hint(failure)
+                .map(|hint| format!("{hint}. `xbuild doctor` shows all that is possible here")),
             Self::Run(error) => error.hint(),
             Self::NoIsolation { .. } | Self::Lacks(_) => None,
         }

@@ -4,6 +4,7 @@ pub(crate) mod build;
 mod build_args;
 mod build_request;
 pub(crate) mod check;
+pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod emulators;
 mod input;

@@ -40,6 +40,27 @@ impl Rung {
         self.way().has_mounts()
     }
 
+    /// Returns the security price of the rung, in words.
+    pub fn price(self) -> &'static str {
+        match self {
+            Self::UsernsRange => {
+                "the kernel's code for user namespaces is reachable; steps have their own processes, \
+                 mounts and ids"
+            }
+            Self::UsernsSingle => {
+                "as userns-range; all users of a step are the calling user's own id"
+            }
+            Self::UsernsChroot => {
+                "as userns-single or userns-range, but without mounts of their own: a step sees what is \
+                 mounted around xbuild in its root"
+            }
+            Self::Chroot => {
+                "steps are not isolated from xbuild: they have the processes, ids and rights of its \
+                 container"
+            }
+        }
+    }
+
     /// Returns the kinds of root file systems that the rung can enter, the best first.
     pub fn roots(self) -> &'static [RootKind] {
         match self {

@@ -102,6 +102,20 @@ impl Seen {
         }
     }
 
+    /// Returns whether user namespaces or mounts are forbidden, not only limited or broken.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = |number: i32| [libc::EPERM, libc::EACCES].contains(&number);
+        match (&self.user_namespace, &self.mount_namespace, &self.mounts) {
+            (Some(Err(errno)), ..) => refused(errno.raw_os_error()),
+            (_, Some(Err(SandboxError::Unshare { source, .. })), _)
+            | (_, Some(Err(SandboxError::Setup { source, .. })), _)
+            | (_, _, Some(Err(RunError::Mount { source, .. } | RunError::Setup { source, .. }))) => {
+                refused(source.number())
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a report in.
     pub(super) fn note(&mut self, report: Report) {
         match report {

@@ -11,6 +11,7 @@ fn probe(architectures: &[Arch], search_path: &OsStr) -> Capabilities {
         installed: &[],
         search_path,
         folder: Ok(folder.path()),
+        place: Around::Machine,
         isolation: Isolation::AUTO,
     });
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something is left");
