@@ -119,6 +119,23 @@ fn contexts_that_cannot_be_read_are_named() {
     }
 }
 
+/// As in a container whose HOME is root's.
+#[test]
+fn a_home_folder_of_somebody_else_is_passed_over() {
+    let place = Place::new(User::Single);
+    let home = place.dockerfile("FROM scratch\nENV a=b\n").path().join("closed");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o0)).unwrap();
+    let build = |folder: Option<&str>| {
+        let mut command = place.xbuild(place.build_args(&[]));
+        command.env("HOME", &home).envs(folder.map(|folder| ("DOCKER_CONFIG", home.join(folder))));
+        Finished::run(command)
+    };
+    build(None).ok().says(&["warning: ", "closed is closed to this user", "DOCKER_CONFIG"]);
+    // A folder that the user names has to be there.
+    build(Some("docker")).fails(1, &["cannot read", "closed/docker/config.json"]);
+}
+
 #[test]
 fn errors_show_their_lines() {
     build("FROM scratch\nENV a=b\nRUNN true\nENV c=d\n", &[]).fails(

@@ -9,7 +9,7 @@ use xbuild_source::Fetcher;
 use xbuild_store::Store;
 
 use crate::error::OpenError;
-use crate::events::Events;
+use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
 use crate::request::BuildRequest;
 use crate::secrets::GivenSecrets;
@@ -51,6 +51,9 @@ impl Build {
             info_span!("build", platforms = %platforms(&request), target = request.input.target);
         let entered = span.enter();
         let variants = variant::variants(&request)?;
+        if let Some(home) = &machine.closed_home {
+            events.event(Event::Warning(&Warning::ClosedHome(home.clone())));
+        }
         let secrets = Arc::new(GivenSecrets::read(&request.steps, &machine, &*events)?);
         let cancel = Cancel::default();
         let store = wiring::store(&machine)?;

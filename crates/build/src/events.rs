@@ -80,6 +80,8 @@ pub enum Warning {
     },
     /// A warning about a remote source.
     Fetch(FetchWarning),
+    /// The home folder is closed to this user, so logins and proxies in it have no effect.
+    ClosedHome(PathBuf),
     /// The variable of a secret is unset.
     EmptySecret {
         /// The id of the secret.
@@ -118,6 +120,12 @@ impl fmt::Display for Warning {
                 };
                 write!(f, "{part} {path} cannot be made by an ordinary user: left out")
             }
+            Self::ClosedHome(home) => write!(
+                f,
+                "{} is closed to this user: logins and proxies in it have no effect; set HOME or \
+                 DOCKER_CONFIG to another folder",
+                home.display()
+            ),
             Self::Leftovers(failure) => {
                 write!(f, "cannot remove leftovers of a killed build: {failure}")
             }

@@ -29,6 +29,8 @@ pub struct Machine {
     pub proxies: Proxies,
     /// Docker's `config.json`, which need not exist.
     pub docker_config: Option<PathBuf>,
+    /// The home folder, if this user must not look into it: then there is no `docker_config`.
+    pub closed_home: Option<PathBuf>,
     /// The socket of the user's SSH agent.
     pub ssh_agent: Option<PathBuf>,
     /// The environment of git: proxies and the socket of the SSH agent.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
             bypass: proxy("NO_PROXY", "no_proxy").unwrap_or_default(),
         },
         docker_config: docker_config(),
+        closed_home: closed_home(),
         ssh_agent: variable("SSH_AUTH_SOCK").map(PathBuf::from),
         git_environment: GIT.iter().filter_map(pair).collect(),
         secret_variables: BTreeMap::new(),
@@ -112,8 +114,23 @@ fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Returns the path of Docker's client configuration, which need not exist.
+/// Returns the path of Docker's client configuration, which need not exist. There is none in a home
+/// folder that is closed to this user.
 pub(crate) fn docker_config() -> Option<PathBuf> {
+    if closed_home().is_some() {
+        return None;
+    }
     let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
     folder.or_else(|| Some(home()?.join(".docker"))).map(|folder| folder.join("config.json"))
+}
+
+/// Returns the home folder if Docker's client configuration would be in it, and this user must not
+/// look whether it is: in containers, HOME is often another user's.
+fn closed_home() -> Option<PathBuf> {
+    if variable("DOCKER_CONFIG").is_some() {
+        return None;
+    }
+    let looked_up = |home: &PathBuf| home.join(".docker").symlink_metadata();
+    let is_denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    home().filter(|home| looked_up(home).err().is_some_and(is_denied))
 }
