@@ -35,8 +35,9 @@ test-matrix: release fixtures ## builds in every kind of container and as every 
 	@fixtures/base-images debian >/dev/null
 	@$(SUDO) tests/matrix/run target/release/xbuild $(ROWS)
 
-record-matrix: ## writes the table of docs/environments.md anew (root)
+record-matrix: ## measures the tables of docs/environments.md anew (root), on a machine that does nothing else
 	@$(MAKE) --no-print-directory test-matrix ROWS=--record
+	@$(SUDO) tests/matrix/run target/release/xbuild --price
 
 lint: ## format, clippy, rustdoc
 	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check

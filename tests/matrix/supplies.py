@@ -53,9 +53,9 @@ def gather(xbuild, folder):
     shutil.copy(xbuild, folder / "bin/xbuild")
     emulator = program("qemu-aarch64-static", str(FIXTURES / ".cache/emulators/qemu-aarch64-static"))
     shutil.copy(emulator, folder / "bin/qemu-aarch64-static")
-    for name in ("cells",):
+    for name in ("cells", "works"):
         shutil.copytree(HERE / name, folder / name)
-    for name in ("inside",):
+    for name in ("inside", "timed"):
         shutil.copy(HERE / name, folder / name)
     for name in ("busybox", "debian"):
         shutil.copytree(FIXTURES / ".cache" / name, folder / name)

@@ -1,0 +1,93 @@
+"""What each rung costs beside `userns-range`, and what emulation costs beside QEMU alone. Needs a quiet machine."""
+import os, re, subprocess
+
+import document, images
+from rows import ROWS
+
+ROUNDS = 3
+WORKS = {"install": "package install", "chown": "chown of 10,000 files", "compile": "400 files compiled", "find": "`find /`, ten times"}
+# The row whose place each way is measured in, and the works that a single id allows.
+BASELINE = "userns-range/overlay"
+ONE_ID = ("compile", "find")
+RUNGS = [(BASELINE, "user", WORKS), ("userns-range/folder", "user", WORKS),
+         ("userns-single/overlay", "user", ONE_ID), ("userns-single/folder", "user", ONE_ID)]
+EMULATIONS = {"binfmt": "private binfmt_misc", "intercept": "interception of `execve`"}
+LOOP = "n=0; while [ $n -lt 1500000 ]; do n=$((n+1)); done; times"
+
+
+def run(bench, name, option, rounds, ways):
+    """Returns the output of the script `timed` in the place of a row."""
+    place = bench.place(next(row for row in ROWS if row.name == name))
+    try:
+        command = place.command("timed", [option, str(rounds), *ways], {})
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    finally:
+        place.end()
+
+
+def best(text, pattern):
+    """Returns the least number that a pattern finds."""
+    found = [float(number) for number in re.findall(pattern, text, re.M)]
+    if not found:
+        raise OSError(f"nothing was measured ({pattern}):\n{text}")
+    return min(found)
+
+
+def rungs(bench):
+    """Returns the table of rungs: the time of a build of one RUN, the base unpacked, against the baseline's."""
+    texts = {}
+    for place in dict.fromkeys(place for _, place, _ in RUNGS):
+        # One call for all ways, so that each round meets the same neighbours.
+        ways = [f"{rung}={','.join(works)}" for rung, other, works in RUNGS if other == place]
+        texts[place] = run(bench, place, "--isolation", ROUNDS, ways)
+    def seconds(rung, place, work):
+        return best(texts[place], rf"^TIME {work} {rung} (\S+)$")
+    lines = []
+    for rung, place, works in RUNGS:
+        ratios = [f"{seconds(rung, place, w) / seconds(BASELINE, 'user', w):.2f}" if w in works else "-" for w in WORKS]
+        lines.append([f"`{rung}`", *ratios])
+    absolute = [f"{seconds(BASELINE, 'user', work):.1f} s" for work in WORKS]
+    return document.markdown(["rung", *WORKS.values()], [[f"`{BASELINE}`, seconds", *absolute], *lines])
+
+
+def bare(bench):
+    """Returns the processor time of the loop of works/emulated in QEMU without xbuild, in seconds."""
+    busybox = bench.work / "busybox-arm64"
+    if not busybox.exists():
+        busybox.write_bytes(images.file_of_layout(bench.supplies / "busybox", "arm64", "bin/busybox"))
+        busybox.chmod(0o755)
+    emulator = bench.supplies / "bin/qemu-aarch64-static"
+    text = subprocess.run([emulator, "-0", "sh", busybox, "-c", LOOP], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return used(text, "")
+
+
+def used(text, prefix):
+    """Returns the least processor time in outputs of `times`, in seconds."""
+    found = re.findall(rf"^{prefix}(\d+)m([\d.]+)s (\d+)m([\d.]+)s$", text, re.M)
+    # The second line of each output is that of the children.
+    times = [60 * int(m) + float(s) + 60 * int(n) + float(t) for m, s, n, t in found]
+    if not any(times):
+        raise OSError(f"nothing was measured:\n{text}")
+    return min(time for time in times if time > 0.5)
+
+
+def emulation(bench):
+    """Returns the table of ways to emulate."""
+    alone, text = [], ""
+    for _ in range(ROUNDS):
+        alone.append(bare(bench))
+        text += run(bench, "user", "--emulation", 1, [f"{way}=emulated" for way in EMULATIONS])
+    lines = []
+    spawned = {way: best(text, rf"^SAID {way} processes (\S+)$") for way in EMULATIONS}
+    for way, name in EMULATIONS.items():
+        lines.append([name, f"{used(text, f'SAID {way} ') / min(alone):.3f}", f"{spawned[way] / spawned['binfmt']:.2f}"])
+    return document.markdown(["emulation", "a loop in the shell, against QEMU alone", "400 processes, against binfmt_misc"], lines)
+
+
+def measure(bench):
+    """Measures everything and writes the tables."""
+    load = os.getloadavg()[0]
+    for name, table in (("rungs", rungs(bench)), ("emulation", emulation(bench))):
+        document.keep(name, table, record=True)
+        print(table)
+    print(f"load of the machine: {load:.1f} before, {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} processors")
