@@ -88,3 +88,12 @@ fn an_image_out_of_reach_has_status_4() {
     assert_eq!(found.status, 4, "{}", found.stdout);
     found.prints(&["RUN steps: yes", "127.0.0.1:1/nobody/there:1: no: "]);
 }
+
+#[test]
+fn a_store_that_cannot_be_made_is_named() {
+    for user in User::all() {
+        let found = Place::new(user).run(["doctor", "--root", "/proc/nowhere"]);
+        assert_eq!(found.status, 5, "{}", found.stdout);
+        found.prints(&["RUN steps: no", "/proc"]);
+    }
+}

@@ -19,7 +19,8 @@ use crate::planning::Plan;
 use crate::request::{Emulation, Isolation};
 use crate::tools::Tools;
 
-/// Returns the ground for the RUN steps of the plan. For a plan without RUN nothing is probed.
+/// Returns the ground for the RUN steps of the plan. For a plan without RUN, and for one that is done
+/// already, nothing is probed.
 ///
 /// If this machine cannot run all steps, only those that are not in the cache count.
 ///
@@ -32,6 +33,9 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
     let every: Vec<VertexId> = plan.graph.iter().map(|(id, _)| id).collect();
     let platforms_of_all = platforms(&plan.graph, &every);
     if platforms_of_all.is_empty() {
+        return Ok(Ground::default());
+    }
+    if is_done(build, main, plan)? {
         return Ok(Ground::default());
     }
     let found = probe(&platforms_of_all, build)?;
@@ -48,6 +52,13 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
         return Ok(ground);
     }
     check(&found, &plan.graph, &to_do, build)
+}
+
+/// Returns whether all steps are in the cache, if that is seen at once. Then trials would only cost
+/// time.
+fn is_done(build: &Build, main: &MainContext, plan: &Plan) -> Result<bool, PreflightError> {
+    let tools = Tools::new(build, main, plan, &Ground::default(), Arc::new(Silent), None)?;
+    Ok(xbuild_solve::is_done(&plan.graph, &tools.stages(build), &plan.options))
 }
 
 /// Tries out what RUN steps of these platforms need, on the file system of the store.

@@ -87,6 +87,8 @@ pub struct Findings {
     pub(crate) rights: Result<(), Gap>,
     pub(crate) overlay: Result<(), Gap>,
     pub(crate) folder: Result<(), Gap>,
+    /// A folder of the store's, in which anything can be tried out.
+    pub(crate) place: Result<(), Gap>,
 }
 
 impl Findings {
@@ -109,6 +111,7 @@ impl Findings {
             own_proc: Ok(()),
             overlay: Ok(()),
             folder: Ok(()),
+            place: Ok(()),
         }
     }
 
@@ -173,7 +176,9 @@ impl Findings {
     /// mounted, a folder was not tried out.
     fn allow_root(&self, rung: Rung, root: RootKind) -> Result<(), (Need, Gap)> {
         match root {
-            RootKind::Folder if !rung.way().has_mounts() => Ok(()),
+            RootKind::Folder if !rung.way().has_mounts() => {
+                self.place.clone().map_err(|gap| (Need::Folder, gap))
+            }
             RootKind::Overlay => self.overlay.clone().map_err(|gap| (Need::Overlay, gap)),
             RootKind::Folder => self.folder.clone().map_err(|gap| (Need::Folder, gap)),
         }

@@ -110,6 +110,7 @@ fn findings(caller: Caller, seen: &Seen, no_folder: Option<Gap>, around: Around)
         own_proc: verdict::own_proc(seen),
         overlay: on_folder(verdict::overlay(seen)),
         folder: on_folder(verdict::folder(seen)),
+        place: on_folder(Ok(())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The work that a build would have to do, found out without doing it.
 
 use xbuild_model::StepFailure;
-use xbuild_plan::{Graph, Vertex, VertexId};
+use xbuild_plan::{Graph, Op, Vertex, VertexId};
 
 use crate::lookup::{Found, Lookup, Work};
 use crate::options::{SolveOptions, Stages};
@@ -24,6 +24,25 @@ pub fn to_do(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> Vec<
         known.push(layers.flatten());
     }
     graph.iter().map(|(id, _)| id).filter(|id| known[id.0].is_none()).collect()
+}
+
+/// Returns whether the results of all vertices are in the cache, as far as that can be told at once:
+/// without a look at files of contexts, which may be many. The first miss ends the search.
+///
+/// Nothing is run, unpacked, pulled, read or fetched.
+pub fn is_done(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> bool {
+    let lookup = Lookup { stages, options };
+    let mut known: Vec<Layers> = Vec::with_capacity(graph.vertices.len());
+    for (_, vertex) in graph.iter() {
+        if matches!(vertex.op, Op::Files { .. }) {
+            return false;
+        }
+        match foresee(lookup, vertex, |input: VertexId| known[input.0].clone()) {
+            Ok(Some(layers)) => known.push(layers),
+            Ok(None) | Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// Returns the resulting layers of a vertex, if a look-up finds them.

@@ -30,7 +30,7 @@ mod step;
 pub use error::{MountFailure, SolveError};
 pub use event::{Event, Events};
 pub use finish::BuiltImage;
-pub use foresight::to_do;
+pub use foresight::{is_done, to_do};
 pub use options::{SolveOptions, Stages};
 pub use reason::{Change, FileChanges, Reason, Setting, StepKind};
 pub use schedule::solve;

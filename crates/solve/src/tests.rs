@@ -437,6 +437,25 @@ fn the_work_of_a_build_is_known_beforehand() {
 }
 
 #[test]
+fn commands_that_are_all_cached_are_known_at_once() {
+    let results = Results::default();
+    let commands = || vec![vertex("base", Op::Scratch), run("one", 0), run("two", 1)];
+    let is_done = |steps, no_cache| {
+        let fake = Fake::default();
+        let done = crate::is_done(&graph(steps), &fake.stages(&results), &options(no_cache));
+        assert_eq!(fake.log.lock().unwrap().as_slice(), [""; 0]);
+        done
+    };
+    assert!(!is_done(commands(), false));
+    build(&results, commands(), &[], options(false)).1.unwrap();
+    assert!(is_done(commands(), false));
+    assert!(!is_done(commands(), true));
+    // Files of contexts are looked at by the build only.
+    build(&results, steps(), &[], options(false)).1.unwrap();
+    assert!(!is_done(steps(), false));
+}
+
+#[test]
 fn a_changed_source_reruns_from_there() {
     let results = Results::default();
     build(&results, steps(), &[], options(false)).1.unwrap();
