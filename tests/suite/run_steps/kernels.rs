@@ -36,13 +36,16 @@ fn build_without(calls: &[&str], place: &Place, more: &[&str]) -> Finished {
 }
 
 #[test]
-fn without_mount_calls_a_run_is_refused_before_the_first_step() {
+fn without_mount_calls_a_run_does_without_mounts() {
     needs!(Run, Tool("/usr/bin/python3"));
     for user in User::all() {
         let place = Place::new(user);
         place.dockerfile("FROM busybox\nRUN true\n");
         // `open_tree`, `move_mount`, `fsopen` (5.2).
-        let refused = build_without(&["428", "429", "430"], &place, &[]);
+        let build = |more: &[&str]| build_without(&["428", "429", "430"], &place, more);
+        build(&[]).ok().says(&["isolation: userns-chroot/folder"]);
+        let rung = if user == User::Single { "userns-single" } else { "userns-range" };
+        let refused = build(&["--isolation", rung, "--no-cache"]);
         refused.fails(5, &["cannot mount", "Linux 5.2"]).does_not_say("#1");
         place.dockerfile("FROM busybox\nWORKDIR /made\n");
         build_without(&["428", "429", "430"], &place, &[]).ok();
