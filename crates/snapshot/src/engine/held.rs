@@ -16,7 +16,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Takes a waiting folder, see [`Folders`].
+    /// Takes a waiting folder, see [`Folders`](super::carried::Folders).
     pub(super) fn take(shared: &Arc<Shared>, chain: &Chain) -> Option<Self> {
         Some(Self::new(shared, shared.folders.take(chain)?))
     }
