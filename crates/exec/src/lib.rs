@@ -40,6 +40,7 @@ pub mod arch;
 pub mod binfmt;
 mod capabilities;
 mod container;
+mod devices;
 mod diagnose;
 pub mod emulator;
 mod error;

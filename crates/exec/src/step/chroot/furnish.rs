@@ -9,27 +9,11 @@ use rustix::io::Errno;
 use xbuild_model::run::RunRequest;
 
 use super::cover::Covers;
+use crate::devices::{DEVICES, LINKS};
 use crate::error::RunError;
 use crate::step::files;
 use crate::step::userns::mounts::{make_file, make_folder};
 use crate::step::walk::{self, Missing};
-
-/// The devices that every program may use, with their numbers.
-const DEVICES: &[(&str, u32, u32)] = &[
-    ("full", 1, 7),
-    ("null", 1, 3),
-    ("random", 1, 8),
-    ("tty", 5, 0),
-    ("urandom", 1, 9),
-    ("zero", 1, 5),
-];
-
-const LINKS: &[(&str, &str)] = &[
-    ("fd", "/proc/self/fd"),
-    ("stderr", "/proc/self/fd/2"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-];
 
 /// Files of `/proc` that tell about the machine and are copied: nothing of them is secret.
 const PROC_FILES: &[&str] = &[
@@ -92,15 +76,15 @@ pub(super) fn system_folders(covers: &mut Covers) -> Result<bool, RunError> {
 /// Fills `/dev`. Returns whether it has the devices.
 fn fill_dev(dev: &OwnedFd) -> Result<bool, Errno> {
     for (name, target) in LINKS {
-        rustix::fs::symlinkat(*target, dev, *name)?;
+        rustix::fs::symlinkat(target, dev, name)?;
     }
     for (name, mode) in [("shm", 0o1777), ("mqueue", 0o1777), ("pts", 0o755)] {
         rustix::fs::mkdirat(dev, name, Mode::empty())?;
         rustix::fs::chmodat(dev, name, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())?;
     }
     let has_devices = make_devices(dev).is_ok();
-    for (name, ..) in DEVICES.iter().filter(|_| !has_devices) {
-        match rustix::fs::unlinkat(dev, *name, rustix::fs::AtFlags::empty()) {
+    for (name, ..) in DEVICES.into_iter().filter(|_| !has_devices) {
+        match rustix::fs::unlinkat(dev, name, rustix::fs::AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
@@ -111,9 +95,9 @@ fn fill_dev(dev: &OwnedFd) -> Result<bool, Errno> {
 /// Makes the devices, and finds out whether they work: the file system may be mounted with nodev.
 fn make_devices(dev: &OwnedFd) -> Result<(), Errno> {
     for (name, major, minor) in DEVICES {
-        let number = rustix::fs::makedev(*major, *minor);
+        let number = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(dev, *name, FileType::CharacterDevice, mode, number)?;
+        rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, number)?;
     }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::openat(dev, "null", flags, Mode::empty()).map(drop)

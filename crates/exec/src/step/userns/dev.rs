@@ -7,28 +7,13 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::mounts::{self, INERT, attach, create, open_path};
+use crate::devices::{DEVICES, LINKS};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::mount::clone_of;
 
-/// The devices and their numbers. Only root of the machine can make device files, so those of the
-/// host are bound.
-const DEVICES: &[(&str, u32, u32)] = &[
-    ("full", 1, 7),
-    ("null", 1, 3),
-    ("random", 1, 8),
-    ("tty", 5, 0),
-    ("urandom", 1, 9),
-    ("zero", 1, 5),
-];
-
-const LINKS: &[(&str, &str)] = &[
-    ("fd", "/proc/self/fd"),
-    ("ptmx", "pts/ptmx"),
-    ("stderr", "/proc/self/fd/2"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-];
+/// The link that opens a terminal of the step's own.
+const TERMINALS: (&str, &str) = ("ptmx", "pts/ptmx");
 
 /// The group that terminals belong to, in every distribution.
 const TTY_GROUP: &str = "5";
@@ -47,10 +32,10 @@ pub(super) fn mount_dev(target: OwnedFd, ids: Ids) -> Result<OwnedFd, RunError> 
     )?;
     attach(&dev, target).map_err(RunError::mount(WHAT))?;
     for (name, major, minor) in DEVICES {
-        bind_device(&dev, name, rustix::fs::makedev(*major, *minor))?;
+        bind_device(&dev, name, rustix::fs::makedev(major, minor))?;
     }
-    for (name, target) in LINKS {
-        rustix::fs::symlinkat(*target, &dev, *name).map_err(RunError::mount(WHAT))?;
+    for (name, target) in LINKS.into_iter().chain([TERMINALS]) {
+        rustix::fs::symlinkat(target, &dev, name).map_err(RunError::mount(WHAT))?;
     }
     let quiet = INERT.difference(MountAttrFlags::MOUNT_ATTR_NODEV);
     let mut pts =
@@ -90,7 +75,7 @@ fn mount_below(dev: &OwnedFd, name: &str, mount: OwnedFd) -> Result<(), RunError
     place().map_err(RunError::mount(&format!("/dev/{name}")))
 }
 
-/// Binds a device of the host. A missing file, or one that is another device, is left out.
+/// Binds a device of the host, since only root of the machine can make device files. A missing file, or one that is another device, is left out.
 fn bind_device(dev: &OwnedFd, name: &str, number: Dev) -> Result<(), RunError> {
     let path = format!("/dev/{name}");
     let bind = || -> Result<(), Errno> {

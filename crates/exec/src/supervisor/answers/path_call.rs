@@ -1,5 +1,6 @@
 //! System calls that name a file by a path, and the paths that the supervisor knows.
 
+use crate::devices::DEVICES;
 use crate::seccomp::notice::Call;
 use crate::supervisor::scene::Scene;
 
@@ -13,7 +14,7 @@ pub(super) struct PathCall {
     pub(super) kind: Kind,
 }
 
-/// What the call wants of the file.
+/// The work of the call on the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Open { flags: u32 },
@@ -64,9 +65,6 @@ pub(super) enum Target {
     Process(i32, String),
 }
 
-/// The devices that every program may use.
-const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
-
 /// Files of a process's own folder that it may see. None of them leads out of the root.
 const OWN: [&str; 18] = [
     "auxv",
@@ -111,7 +109,7 @@ pub(super) fn may_be_known(path: &[u8], scene: &Scene) -> bool {
         || begins(b"..")
         || begins(b"./")
         || !scene.shown.is_empty()
-        || DEVICES.iter().any(|name| begins(name.as_bytes()))
+        || DEVICES.iter().any(|(name, ..)| begins(name.as_bytes()))
 }
 
 /// Returns the file that an absolute path means, without a look at links.
@@ -127,8 +125,8 @@ pub(super) fn target(path: &[u8], scene: &Scene) -> Option<Target> {
         ("dev", "stdout") => Some(Target::Own("fd/1".to_owned())),
         ("dev", "stderr") => Some(Target::Own("fd/2".to_owned())),
         ("dev", device) if scene.lacks_devices => {
-            let known = DEVICES.iter().find(|name| **name == device);
-            known.map(|name| Target::Device(name)).or_else(|| descriptor(device))
+            let known = DEVICES.into_iter().find(|(name, ..)| *name == device);
+            known.map(|(name, ..)| Target::Device(name)).or_else(|| descriptor(device))
         }
         ("dev", other) => descriptor(other),
         ("proc", rest) => {
