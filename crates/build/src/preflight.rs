@@ -57,6 +57,10 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
 /// Returns whether all steps are in the cache, if that is seen at once. Then trials would only cost
 /// time.
 fn is_done(build: &Build, main: &MainContext, plan: &Plan) -> Result<bool, PreflightError> {
+    // Before contexts are opened for nothing.
+    if plan.graph.looks_at_files() {
+        return Ok(false);
+    }
     let tools = Tools::new(build, main, plan, &Ground::default(), Arc::new(Silent), None)?;
     Ok(xbuild_solve::is_done(&plan.graph, &tools.stages(build), &plan.options))
 }

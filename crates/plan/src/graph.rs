@@ -39,6 +39,12 @@ impl Graph {
     pub fn iter(&self) -> impl Iterator<Item = (VertexId, &Vertex)> {
         self.vertices.iter().enumerate().map(|(index, vertex)| (VertexId(index), vertex))
     }
+
+    /// Returns whether a step is a COPY, ADD or WORKDIR, whose result depends on files outside the
+    /// graph.
+    pub fn looks_at_files(&self) -> bool {
+        self.vertices.iter().any(|vertex| matches!(vertex.op, Op::Files { .. }))
+    }
 }
 
 /// A step of the build. Its result is a stack of layers.

@@ -1,7 +1,7 @@
 //! The work that a build would have to do, found out without doing it.
 
 use xbuild_model::StepFailure;
-use xbuild_plan::{Graph, Op, Vertex, VertexId};
+use xbuild_plan::{Graph, Vertex, VertexId};
 
 use crate::lookup::{Found, Lookup, Work};
 use crate::options::{SolveOptions, Stages};
@@ -31,12 +31,12 @@ pub fn to_do(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> Vec<
 ///
 /// Nothing is run, unpacked, pulled, read or fetched.
 pub fn is_done(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> bool {
+    if graph.looks_at_files() {
+        return false;
+    }
     let lookup = Lookup { stages, options };
     let mut known: Vec<Layers> = Vec::with_capacity(graph.vertices.len());
     for (_, vertex) in graph.iter() {
-        if matches!(vertex.op, Op::Files { .. }) {
-            return false;
-        }
         match foresee(lookup, vertex, |input: VertexId| known[input.0].clone()) {
             Ok(Some(layers)) => known.push(layers),
             Ok(None) | Err(_) => return false,
