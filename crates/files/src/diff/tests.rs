@@ -333,8 +333,8 @@ fn claim(stack: &Stack, path: &[u8], value: &[u8]) {
     stack.roots[0].set_mtime(path, xbuild_layer::Mtime { secs: 1000, nanos: 0 }).unwrap();
 }
 
-/// Returns the devices and empty files in the layer of a command that made the devices `made`.
-fn devices_of(stack: &Stack, made: &[&[u8]]) -> Vec<String> {
+/// Returns the layer of a command that made the devices `made`.
+fn layer_with_devices(stack: &Stack, made: &[&[u8]]) -> Vec<u8> {
     let root = stack.roots[0].stat(b"").unwrap();
     let devices = made.iter().map(|text| Device::parse(text).unwrap()).collect();
     let options = DiffOptions {
@@ -344,7 +344,12 @@ fn devices_of(stack: &Stack, made: &[&[u8]]) -> Vec<String> {
     };
     let mut writer = LayerWriter::new(Vec::new());
     diff(&stack.roots[0], &stack.roots[1..], &mut writer, &options).unwrap();
-    let bytes = writer.finish().unwrap();
+    writer.finish().unwrap()
+}
+
+/// Returns the devices and empty files in that layer.
+fn devices_of(stack: &Stack, made: &[&[u8]]) -> Vec<String> {
+    let bytes = layer_with_devices(stack, made);
     let mut reader = LayerReader::new(&bytes[..]);
     let mut found = Vec::new();
     while let Some(change) = reader.next().unwrap() {
@@ -472,16 +477,7 @@ fn access_lists_of_pipes_and_devices_are_in_the_layer() {
             return;
         }
     }
-    let root = stack.roots[0].stat(b"").unwrap();
-    let devices = [Device::parse(b"c 5 1").unwrap()].into();
-    let options = DiffOptions {
-        root: (root.mode, root.uid, root.gid),
-        records: Records { devices },
-        ..DiffOptions::default()
-    };
-    let mut writer = LayerWriter::new(Vec::new());
-    diff(&stack.roots[0], &stack.roots[1..], &mut writer, &options).unwrap();
-    let layer = writer.finish().unwrap();
+    let layer = layer_with_devices(&stack, &[b"c 5 1"]);
     let mut reader = LayerReader::new(&layer[..]);
     for name in [&b"below"[..], b"device", b"pipe"] {
         let Some(Change::Put(entry)) = reader.next().unwrap() else { panic!("no entry") };
