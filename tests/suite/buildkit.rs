@@ -1,4 +1,4 @@
-//! What `docs/buildkit.md` says of differences from BuildKit.
+//! The differences from BuildKit that `docs/buildkit.md` lists.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -78,7 +78,7 @@ fn pod(around: &Surroundings) -> String {
          move_mount, fsopen, open_tree, mount_setattr, pivot_root and sethostname",
         each("type: Localhost, localhostProfile: xbuild")
     );
-    // What the level `restricted` demands of every pod.
+    // The level `restricted` demands this of every pod.
     if around.no_new_privs && around.uid != 0 && around.seccomp {
         return node;
     }

@@ -30,7 +30,7 @@ const STARTING: [&str; 7] = [
     "spawn",
     "spawn_scoped",
     "spawn_unchecked",
-    // Of tokio and indicatif.
+    // tokio and indicatif have these.
     "spawn_blocking",
     "block_in_place",
     "new_multi_thread",

@@ -1,6 +1,6 @@
 //! Servers that lead further into a network: redirects, realms and uploads.
 //!
-//! What comes through a proxy counts as outside, so a proxy on loopback plays all servers that are
+//! Servers behind a proxy count as outside, so a proxy on loopback plays all servers that are
 //! outside, and a server that is reached directly is inside.
 
 use std::net::{IpAddr, Ipv4Addr};
