@@ -241,7 +241,7 @@ fn emulator_lines(finished: &Finished) -> Vec<String> {
 
 /// Makes a folder for PATH with nothing but the tools that map ids.
 pub(super) fn path_without_emulators(place: &Place) -> PathBuf {
-    let folder = place.path().join("tools");
+    let folder = place.path().join("id-tools");
     fs::create_dir(&folder).unwrap();
     for tool in ["newuidmap", "newgidmap"] {
         symlink(found_in_path(tool), folder.join(tool)).unwrap();
