@@ -93,7 +93,7 @@ fn a_full_disk_is_said_and_its_store_can_be_pruned() {
             "mount -t tmpfs -o mode=700,{limit} none {store} || exit; \"$@\"; echo first $?; \
              find {store}/tmp -mindepth 1 | sed 's/^/left: /'; \
              \"$1\" prune --all; echo prune $?; \
-             mount -o remount,size=64m,nr_inodes=10000 {store}; \"$@\""
+             mount -o remount,size=64m,nr_inodes=10000 none {store}; \"$@\""
         );
         let finished = in_own_mounts(&place, &script, &[]);
         finished.prints(&["first 70\n", "prune 0\n"]);
