@@ -18,8 +18,6 @@ PASSES, REFUSED, OWNERS = "✓", "refused", "owners"
 ALL = dict.fromkeys(COLUMNS, PASSES)
 NO_STEPS = dict.fromkeys(COLUMNS, REFUSED) | {"no-run": PASSES, "push": PASSES}
 ONE_ID = ALL | {"owners": OWNERS, "apt": OWNERS}
-# Emulation is not yet tried out on the rungs without mounts.
-NO_EMULATION = {"arm64": REFUSED}
 
 
 @dataclass(frozen=True)
@@ -79,19 +77,19 @@ ROWS = [
     Row("user-nnp", "user with `no_new_privs`", Machine(no_new_privs=True), "userns-single/overlay", ONE_ID),
     Row("user-nameless", "arbitrary uid without a passwd entry",
         Machine(uid=1000660000, gid=0, subuid=False, has_name=False, home=None, store="disk"), "userns-single/overlay", ONE_ID),
-    Row("docker-root", "Docker's default container, root", DOCKER, "chroot/folder", ALL | NO_EMULATION),
+    Row("docker-root", "Docker's default container, root", DOCKER, "chroot/folder", ALL),
     Row("docker-user", "Docker's default container, user", DOCKER_USER, "none", NO_STEPS),
     Row("docker-unconfined-root", "Docker without seccomp, root", with_(DOCKER, filter=False), "userns-range/folder", ALL),
     Row("docker-unconfined-user", "Docker without seccomp, user", with_(DOCKER_USER, filter=False), "userns-single/folder", ONE_ID),
     Row("no-mounts-root", "Docker without seccomp, mounts refused, root",
-        with_(DOCKER, filter=False, refuses_mounts=True), "userns-chroot/folder", ALL | NO_EMULATION),
+        with_(DOCKER, filter=False, refuses_mounts=True), "userns-chroot/folder", ALL),
     Row("no-mounts-user", "Docker without seccomp, mounts refused, user",
-        with_(DOCKER_USER, filter=False, refuses_mounts=True), "userns-chroot/folder", ONE_ID | NO_EMULATION),
+        with_(DOCKER_USER, filter=False, refuses_mounts=True), "userns-chroot/folder", ONE_ID),
     Row("pod", "pod without securityContext", POD, "userns-range/overlay", ALL),
-    Row("pod-filtered", "pod with the runtime's default profile", with_(POD, filter=True), "chroot/folder", ALL | NO_EMULATION),
+    Row("pod-filtered", "pod with the runtime's default profile", with_(POD, filter=True), "chroot/folder", ALL),
     Row("userns-pod", "pod with `hostUsers: false`", with_(POD, userns=True), "userns-range/overlay", ALL),
     Row("userns-pod-filtered", "pod with `hostUsers: false` and the runtime's default profile",
-        with_(POD, userns=True, filter=True), "chroot/folder", ALL | NO_EMULATION),
+        with_(POD, userns=True, filter=True), "chroot/folder", ALL),
     Row("userns-pod-privileged", "privileged pod with `hostUsers: false`",
         with_(POD, userns=True, privileged=True), "userns-range/overlay", ALL),
     Row("restricted", "pod of the level `restricted`",
@@ -106,5 +104,5 @@ ROWS = [
     Row("no-userns-user", "pod, `max_user_namespaces` 0, user",
         with_(POD, userns=True, max_userns=0, uid=1000, gid=1000), "none", NO_STEPS),
     Row("no-userns-root", "pod, `max_user_namespaces` 0, root",
-        with_(POD, userns=True, max_userns=0), "chroot/folder", ALL | NO_EMULATION),
+        with_(POD, userns=True, max_userns=0), "chroot/folder", ALL),
 ]

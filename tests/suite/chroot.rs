@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Place, User, host_state, is_root, needs, quiet};
-use crate::image::Image;
+use crate::harness::{Finished, Place, User, host_state, is_root, needs, quiet, to_layout};
+use crate::image::{self, Image};
+use crate::isolation::build_after;
 use crate::kill::{Mark, no_work_is_left};
 
 /// Gives all files that a step has changed the same time, so that layers can be compared.
@@ -262,5 +263,98 @@ fn what_a_rung_cannot_do_is_refused_by_name() {
             _ => isolated.ok(),
         };
         no_work_is_left(&place);
+    }
+}
+
+/// Steps of another platform: children, scripts and their interpreters, other users.
+const FOREIGN: &str = r#"
+    FROM busybox
+    RUN uname -m > /machine && sh -c 'exec cat /machine' | tr a-z A-Z > /piped
+    RUN printf '#!/bin/sh -e\necho "$0 $*"\n' > /script && printf '#!script one\n' > /outer \
+     && chmod 755 /script /outer && ./outer two > /said; chroot / /script three >> /said; \
+        /bin/busybox none; test $? = 127; test $(cat /proc/self/comm) = cat; \
+        i=0; while [ $i -lt 20 ]; do /bin/busybox true || exit 1; i=$((i+1)); done; \
+        (/bin/busybox setsid sh -c 'while :; do echo x >> /late; done' &); sleep 0.3
+    RUN a=$(wc -c < /late); sleep 0.3; test $(wc -c < /late) = $a && rm /late
+    "#;
+
+/// Steps whose processes are, or become, another user's.
+const FOREIGN_USERS: &str = r"
+    RUN mkdir -m 777 /w && cp /bin/busybox /bin/hidden && chmod 700 /bin/hidden \
+     && busybox su -s /bin/sh app -c '/bin/busybox id -u; /bin/busybox uname -m; /script; /bin/hidden true; echo $?' > /w/su
+    USER app
+    RUN /bin/busybox id -u > /w/user; sh -c 'uname -m; /script; exec /bin/busybox echo end' >> /w/user
+    ";
+
+#[track_caller]
+fn is_foreign(image: &Image, has_users: bool) {
+    assert_eq!(image.text("machine").trim(), "aarch64");
+    assert_eq!(image.text("piped").trim(), "AARCH64");
+    assert_eq!(image.text("said"), "script one ./outer two\n/script three");
+    if has_users {
+        assert_eq!(image.text("w/su"), "1234\naarch64\n/script \n126");
+        assert_eq!(image.text("w/user"), "1234\naarch64\n/script \nend");
+    }
+}
+
+#[test]
+fn foreign_programs_run_without_mounts() {
+    needs!(Run, Emulator);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let has_users = user != User::Single;
+        place.dockerfile(&if has_users {
+            [FOREIGN, FOREIGN_USERS].concat()
+        } else {
+            FOREIGN.into()
+        });
+        let args = ["--isolation", rung, "--platform", "linux/arm64"];
+        is_foreign(&place.image(&args), has_users);
+        no_work_is_left(&place);
+        // The processor's own 32-bit mode needs no emulator.
+        if cfg!(target_arch = "x86_64") {
+            place.dockerfile("FROM busybox\nRUN test $(uname -m) = i686 && ! test -e /proc/none\n");
+            place.build(&["--isolation", rung, "--platform", "linux/386"]).ok();
+        }
+    }
+}
+
+/// Without CAP_SYS_PTRACE the kernel keeps a tracer from the memory of another user's processes.
+#[test]
+fn foreign_programs_run_with_the_rights_of_a_container() {
+    needs!(Run, Emulator, Tool("setpriv"));
+    if !is_root() {
+        return;
+    }
+    let place = Place::new(User::Me);
+    place.dockerfile(&[FOREIGN, FOREIGN_USERS].concat());
+    let layout = place.out("image");
+    let output = to_layout(&layout);
+    let args = ["--isolation", "chroot", "--platform", "linux/arm64", "--output", &output];
+    let mut command = place.command("setpriv");
+    command.args(["--inh-caps", "-all", "--bounding-set"]).arg(docker_capabilities());
+    command.arg(place.path().join("xbuild")).args(place.build_args(&args));
+    Finished::run(command).ok().says(&["cannot gain rights"]);
+    is_foreign(&image::read(&layout)[0], true);
+    no_work_is_left(&place);
+}
+
+/// Returns Docker's default capabilities as `setpriv` takes them.
+fn docker_capabilities() -> String {
+    let list = include_str!("../../fixtures/docker/capabilities.json");
+    let list: Vec<String> = serde_json::from_str(list).unwrap();
+    let names = list.iter().map(|name| format!(",+{}", name[4..].to_lowercase()));
+    std::iter::once("-all".to_owned()).chain(names).collect()
+}
+
+#[test]
+fn a_folder_without_programs_is_found_out_before_the_first_step() {
+    needs!(Run, Tool("unshare"));
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        place.dockerfile("FROM busybox\nRUN echo ran\n");
+        let noexec = "mkdir -p home/data && mount -t tmpfs -o noexec none home/data";
+        let refused = build_after(&place, "-Urm", noexec, &["--isolation", rung]);
+        refused.fails(5, &["noexec", "hint: "]).does_not_say("#1");
     }
 }

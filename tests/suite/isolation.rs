@@ -53,7 +53,7 @@ fn an_isolation_that_is_out_of_reach_is_refused_before_the_first_step() {
 }
 
 /// Returns a build inside `sh` after the commands of `script`, with `unshare` and its `flags`.
-fn build_after(place: &Place, flags: &str, script: &str, more: &[&str]) -> Finished {
+pub(crate) fn build_after(place: &Place, flags: &str, script: &str, more: &[&str]) -> Finished {
     let mut command = place.command("unshare");
     command.args([flags, "sh", "-ec", &format!("{script}\nexec \"$@\""), "sh"]);
     command.arg(place.path().join("xbuild")).args(place.build_args(more));

@@ -115,7 +115,6 @@ fn check(
     let choice = capabilities
         .rung(build.request.steps.isolation)
         .map_err(|error| PreflightError::NoRung(error.into()))?;
-    let capabilities = &capabilities.clone().on(choice.rung);
     let cannot_run =
         |platform: &Platform, gap: &Gap| lacking(&format!("cannot run {platform} programs"), gap);
     let missing =

@@ -89,6 +89,8 @@ pub struct Findings {
     pub(crate) folder: Result<(), Gap>,
     /// A folder of the store's, in which anything can be tried out.
     pub(crate) place: Result<(), Gap>,
+    /// The rungs without mounts that were tried out.
+    pub(crate) alone: Vec<(Rung, Result<(), Gap>)>,
 }
 
 impl Findings {
@@ -112,6 +114,7 @@ impl Findings {
             overlay: Ok(()),
             folder: Ok(()),
             place: Ok(()),
+            alone: Vec::new(),
         }
     }
 
@@ -172,12 +175,14 @@ impl Findings {
         }
     }
 
-    /// Returns whether a kind of root file system is possible on a rung. Where nothing can be
-    /// mounted, a folder was not tried out.
+    /// Returns whether a kind of root file system is possible on a rung. Without mounts it counts as
+    /// possible until it was tried out.
     fn allow_root(&self, rung: Rung, root: RootKind) -> Result<(), (Need, Gap)> {
         match root {
             RootKind::Folder if !rung.way().has_mounts() => {
-                self.place.clone().map_err(|gap| (Need::Folder, gap))
+                let tried = self.alone.iter().find(|(tried, _)| *tried == rung);
+                let tried = tried.map_or(Ok(()), |(_, result)| result.clone());
+                self.place.clone().and(tried).map_err(|gap| (Need::Folder, gap))
             }
             RootKind::Overlay => self.overlay.clone().map_err(|gap| (Need::Overlay, gap)),
             RootKind::Folder => self.folder.clone().map_err(|gap| (Need::Folder, gap)),

@@ -5,6 +5,7 @@
 //! platform whose programs cannot run is an error there, not an "exec format error" after half of
 //! the build.
 
+mod alone;
 mod candidate;
 mod cpu;
 mod executor;
@@ -110,6 +111,7 @@ fn findings(caller: Caller, seen: &Seen, no_folder: Option<Gap>, around: Around)
         own_proc: verdict::own_proc(seen),
         overlay: on_folder(verdict::overlay(seen)),
         folder: on_folder(verdict::folder(seen)),
+        alone: Vec::new(),
         place: on_folder(Ok(())),
     }
 }
@@ -154,8 +156,18 @@ impl Capabilities {
                 how_to_get: OTHER_STORE.to_owned(),
             })
         });
-        let seen = try_out(&subjects, &caller, place.as_ref().ok(), *isolation);
-        let findings = findings(caller, &seen, place.err(), *around);
+        let mut seen = try_out(&subjects, &caller, place.as_ref().ok(), *isolation);
+        let no_folder = place.as_ref().err().cloned();
+        let mut findings = findings(caller, &seen, no_folder, *around);
+        // Rungs without mounts are tried out only if it comes to that.
+        while let Ok(place) = &place
+            && let Ok(Choice { rung, map, .. }) = ladder::choose(*isolation, &findings)
+            && !rung.way().has_mounts()
+            && !findings.alone.iter().any(|(tried, _)| *tried == rung)
+        {
+            seen = trial::run_alone(&subjects, rung.way(), &map, place);
+            findings.alone.push((rung, verdict::alone(&seen)));
+        }
         let ways = subjects
             .iter()
             .zip(&seen.outcomes)
@@ -177,21 +189,6 @@ impl Capabilities {
     /// Returns the same abilities, with one way to emulate only.
     pub fn with_emulation(self, emulation: Emulation) -> Self {
         Self { emulation, ..self }
-    }
-
-    /// Returns the same abilities, as far as steps on this rung have them.
-    pub fn on(mut self, rung: Rung) -> Self {
-        if !rung.has_private_binfmt() {
-            for ways in self.ways.values_mut() {
-                ways.private = Err(Gap {
-                    why: format!("isolation {rung} has no place to register an emulator"),
-                    how_to_get: "choose a rung with mounts (--isolation userns-range or \
-                                 userns-single)"
-                        .to_owned(),
-                });
-            }
-        }
-        self
     }
 
     /// Returns the rung and the root file system that RUN steps get here.

@@ -11,7 +11,7 @@
 //! what takes their place where nothing can be mounted. Everything else serves any way of running a
 //! step.
 
-mod chroot;
+pub(crate) mod chroot;
 mod command;
 mod files;
 mod init;

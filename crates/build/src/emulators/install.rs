@@ -67,7 +67,8 @@ pub fn install(
     let (usable, mut left_out) = load(&files, &architectures, !wanted.is_empty())?;
     let emulators: Vec<Emulator> = usable.iter().map(|usable| usable.emulator.clone()).collect();
     let mut proven = Vec::new();
-    for (usable, proof) in usable.into_iter().zip(prove(&emulators)) {
+    let folder = store.temp_dir("trial")?;
+    for (usable, proof) in usable.into_iter().zip(prove(&emulators, folder.path())) {
         match proof {
             Proof::Works => proven.push((usable, None)),
             Proof::Untried(gap) => proven.push((usable, Some(gap))),

@@ -35,11 +35,6 @@ impl Rung {
         }
     }
 
-    /// Returns whether emulators can be registered for the build only.
-    pub fn has_private_binfmt(self) -> bool {
-        self.way().has_mounts()
-    }
-
     /// Returns the security price of the rung, in words.
     pub fn price(self) -> &'static str {
         match self {

@@ -9,10 +9,11 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::candidate::Loaded;
-use super::report::{ARGUMENTS, Call, REFUSED, Report, Run, Way};
+use super::report::{Call, Report, Run, Way};
 use crate::arch::Arch;
 use crate::emulator::Emulator;
 use crate::error::EmulationError;
+use crate::step::chroot::trial::{ARGUMENTS, REFUSED};
 use crate::{binfmt, sys, tiny_elf};
 
 /// An architecture to be tried out, with everything that the trial needs for it.
@@ -36,6 +37,16 @@ impl Subject {
             path: CString::new(format!("/{}", arch.oci_name())).expect("names have no NUL"),
             program: tiny_elf::program(arch),
         }
+    }
+
+    /// Returns the path in the root directory.
+    pub(super) fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Returns the test program.
+    pub(super) fn program(&self) -> &[u8] {
+        &self.program
     }
 
     /// Returns the path relative to the root directory.

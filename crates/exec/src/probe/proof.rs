@@ -1,13 +1,17 @@
 //! Trials of single emulators, apart from a build.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use super::programs::Subject;
 use super::report::{Outcome, Run};
+use super::trial::Place;
 use super::{trial, verdict};
+use crate::capabilities;
 use crate::emulator::Emulator;
 use crate::gap::Gap;
 use crate::idmap::{Caller, IdMap};
+use crate::way::Way;
 
 /// The end of a trial of an emulator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,20 +24,30 @@ pub enum Proof {
     Untried(Gap),
 }
 
-/// Lets each emulator run a test program, as a build would. Nothing is executed outside of a user
-/// namespace and a root directory with that program alone.
-pub fn prove(emulators: &[Emulator]) -> Vec<Proof> {
+/// Lets each emulator run a test program, as a build would. Nothing is executed outside of a root
+/// directory with test programs alone, and of a user namespace where there can be one. `folder` is
+/// one that other root directories can be made in.
+pub fn prove(emulators: &[Emulator], folder: &Path) -> Vec<Proof> {
     let subjects: Vec<Subject> = emulators
         .iter()
         .map(|emulator| Subject::new(emulator.arch, Ok(emulator.clone())))
         .collect();
     // One id is enough for a program that looks at nothing.
-    let map = IdMap::single(&Caller::current(OsStr::new("")));
-    let seen = trial::run(&subjects, &map, None);
+    let caller = Caller::current(OsStr::new(""));
+    let map = IdMap::single(&caller);
+    let mut seen = trial::run(&subjects, &map, None);
+    if let Err(gap) = verdict::mounts(&seen) {
+        let (way, map) = match verdict::chroot(&seen) {
+            Ok(()) => (Way::Users, map),
+            Err(_) => (Way::Caller, IdMap::host(&caller)),
+        };
+        let is_allowed = way.has_users() || capabilities::for_chroot(caller.uid).is_ok();
+        let Some(place) = is_allowed.then(|| Place::new(folder).ok()).flatten() else {
+            return subjects.iter().map(|_| Proof::Untried(gap.clone())).collect();
+        };
+        seen = trial::run_alone(&subjects, way, &map, &place);
+    }
     let judge = |(subject, outcome): (&Subject, &Outcome)| {
-        if let Err(gap) = verdict::user_namespaces(&seen) {
-            return Proof::Untried(gap);
-        }
         let runs = [outcome.emulated, outcome.direct];
         if runs.contains(&Run::Well) {
             return Proof::Works;
@@ -42,7 +56,7 @@ pub fn prove(emulators: &[Emulator]) -> Vec<Proof> {
         match verdict::ran_well(subject, None, last.unwrap_or(Run::Not)) {
             Ok(()) => Proof::Works,
             Err(gap) if last.is_none() => {
-                Proof::Untried(verdict::mounts(&seen).err().unwrap_or(gap))
+                Proof::Untried(verdict::interception(&seen).err().unwrap_or(gap))
             }
             Err(gap) => Proof::Fails(gap),
         }
@@ -65,7 +79,7 @@ mod tests {
         let path = dir.path().join("qemu-foreign");
         std::fs::write(&path, tiny_elf::program(host)).unwrap();
         let emulator = Emulator::load(foreign, &path).unwrap();
-        match &prove(&[emulator])[..] {
+        match &prove(&[emulator], dir.path())[..] {
             [Proof::Fails(gap)] => assert!(gap.why.contains("test program"), "{gap}"),
             [Proof::Untried(gap)] => println!("skipped: {gap}"),
             other => panic!("{other:?}"),

@@ -1,6 +1,5 @@
 //! The reports of the trial's processes, and what they add up to.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -10,7 +9,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{RunError, SandboxError};
+use crate::step::chroot::trial::{ARGUMENTS, REFUSED};
 use crate::step::userns::trial::Part;
+use crate::way::Way as Depth;
 
 /// The end of a test program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub(super) type Attempt<E> = Option<Result<(), E>>;
 /// All results.
 #[derive(Debug)]
 pub(super) struct Seen {
+    /// The rung's way.
+    pub(super) way: Depth,
     /// Whether the trial came to its end.
     pub(super) child: io::Result<()>,
     pub(super) user_namespace: Attempt<Errno>,
@@ -82,8 +85,9 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Returns the results of a trial that has not begun.
-    pub(super) fn nothing(subjects: usize) -> Self {
+    pub(super) fn nothing(way: Depth, subjects: usize) -> Self {
         Self {
+            way,
             child: Ok(()),
             user_namespace: None,
             id_map: None,
@@ -158,12 +162,6 @@ fn attempt(value: i32) -> Result<(), Errno> {
 fn errno(value: i32) -> Option<Errno> {
     (1..4096).contains(&value).then(|| Errno::from_raw_os_error(value))
 }
-
-/// The arguments of test programs.
-pub(super) const ARGUMENTS: [&CStr; 3] = [c"probe", c"one", c"two"];
-
-/// Exit statuses from here on tell why the kernel would not execute a program.
-pub(super) const REFUSED: i32 = 100;
 
 /// The largest error number of Linux, `EHWPOISON`. QEMU ends with 255 if it cannot load a program.
 const LAST_ERRNO: i32 = 133;

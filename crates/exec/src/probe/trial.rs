@@ -1,7 +1,7 @@
 //! The experiments: one child process tries everything in namespaces of its own and reports.
 //!
-//! The child becomes root of a user namespace, with the id map that the build gets, and of a mount
-//! namespace, by the helper's own code. There
+//! For rungs with mounts the child becomes root of a user namespace, with the id map that the build
+//! gets, and of a mount namespace, by the helper's own code. There
 //!
 //! 1. a child of it makes the place of a step and runs a program in it, by the code of a step
 //!    ([`step`]); the root file system is on the file system of the store;
@@ -11,7 +11,11 @@
 //!    CPU's; with the found emulators registered there; with the emulators put in front, where that
 //!    fails. They have a tmpfs as root directory, so a program that runs needs nothing from the
 //!    host's tree, just as in an image.
+//!
+//! For a rung without mounts, programs have a folder on the file system of the store as root
+//! directory, and run as the steps of that rung do, intercepted ones too.
 
+use std::ffi::CStr;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,6 +30,7 @@ use rustix::process::{DumpableBehavior, Signal};
 use tempfile::TempDir;
 use xbuild_model::Platform;
 
+use super::alone::{self, Filters};
 use super::programs::{self, Subject, die_with_parent, wait};
 use super::report::{self, Call, Report, Seen};
 use crate::arch::Arch;
@@ -33,7 +38,9 @@ use crate::helper;
 use crate::idmap::{IdMap, Ids};
 use crate::seccomp::{self, Filter};
 use crate::step::intercept;
+use crate::step::userns::namespaces;
 use crate::step::userns::trial::{self as step, Folders};
+use crate::way::Way;
 use crate::{sys, tiny_elf};
 
 /// The folders of a trial. Dropping this removes them.
@@ -51,13 +58,18 @@ impl Place {
         let Folders { lower, upper, work } = place.folders();
         [&lower, &upper, &work].into_iter().try_for_each(|path| make(path))?;
         if let Some(arch) = Arch::host() {
-            let name = step::PROGRAM.to_string_lossy();
-            let path = lower.join(name.trim_start_matches('/'));
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o700).open(path)?;
-            file.write_all(&tiny_elf::program(arch))?;
+            place.put(step::PROGRAM, &tiny_elf::program(arch))?;
         }
         Ok(place)
+    }
+
+    /// Adds a program, by its path in the root file system.
+    fn put(&self, path: &CStr, program: &[u8]) -> io::Result<()> {
+        let name = path.to_string_lossy();
+        let path = self.folders().lower.join(name.trim_start_matches('/'));
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o700).open(path)?;
+        file.write_all(program)
     }
 
     fn folders(&self) -> Folders {
@@ -82,20 +94,38 @@ fn open_up(folder: &Path) {
     }
 }
 
-/// Makes the experiments with an id map. The child and its children are gone when this returns.
+/// Makes the experiments of rungs with mounts, with an id map. The child and its children are gone
+/// when this returns.
 pub(super) fn run(subjects: &[Subject], map: &IdMap, place: Option<&Place>) -> Seen {
-    let mut seen = Seen::nothing(subjects.len());
-    let result = run_child(subjects, map, place, &mut seen);
-    seen.child = result;
+    let mut seen = Seen::nothing(Way::Mounts, subjects.len());
+    seen.child = run_child(subjects, map, place, &mut seen);
+    seen
+}
+
+/// Makes the experiments of a rung without mounts. The child and its children are gone when this
+/// returns.
+pub(super) fn run_alone(subjects: &[Subject], way: Way, map: &IdMap, place: &Place) -> Seen {
+    let mut seen = Seen::nothing(way, subjects.len());
+    let put = |subject: &Subject| place.put(subject.path(), subject.program());
+    seen.child = match subjects.iter().try_for_each(put) {
+        // An earlier trial has put them there.
+        Ok(()) => run_child(subjects, map, Some(place), &mut seen),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            run_child(subjects, map, Some(place), &mut seen)
+        }
+        Err(error) => Err(error),
+    };
     seen
 }
 
 /// Everything that the child needs.
 struct Setting<'a> {
     subjects: &'a [Subject],
+    way: Way,
     ids: Ids,
     step: step::Trial,
     intercepting: Option<Filter>,
+    alone: Filters,
     /// Brings a byte once the id map is written.
     mapped: OwnedFd,
 }
@@ -110,6 +140,7 @@ fn run_child(
     let (mapped, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let setting = Setting {
         subjects,
+        way: seen.way,
         ids: map.ids(),
         step: step::Trial {
             ids: map.ids(),
@@ -117,6 +148,7 @@ fn run_child(
             filter: seccomp::program(&Platform::host()).ok(),
         },
         intercepting: seccomp::only_intercepting().ok(),
+        alone: Filters::new(),
         mapped,
     };
     let mut go = Some(go);
@@ -155,6 +187,9 @@ fn experiment(setting: &Setting<'_>, say: &dyn Fn(Report)) {
     };
     // Without a /dev/null the complaints of an emulator reach the terminal. That does no harm.
     let _ = silence();
+    if !setting.way.has_users() {
+        return try_alone(setting, say);
+    }
     let entered = die_with_parent().and_then(|()| {
         unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Errno::from_raw_os_error(errno as i32))
     });
@@ -173,6 +208,9 @@ fn experiment(setting: &Setting<'_>, say: &dyn Fn(Report)) {
     }
     // The root stays the same: only the permission counts.
     call(Call::Chroot, rustix::process::chroot(c"/"));
+    if !setting.way.has_mounts() {
+        return try_alone(setting, say);
+    }
     let mounts = helper::own_mounts();
     let is_private = mounts.is_ok();
     say(Report::MountNamespace(mounts));
@@ -186,10 +224,32 @@ fn experiment(setting: &Setting<'_>, say: &dyn Fn(Report)) {
         return;
     }
     if let Some(filter) = &setting.intercepting {
-        call(Call::Interception, intercept::attempt(filter));
+        call(Call::Interception, intercept::attempt(filter, false));
     }
     // A refused mount is known from the step.
     let _ = programs::try_out(setting.subjects, say);
+}
+
+/// Runs programs as the steps of a rung without mounts, in a process of its own.
+fn try_alone(setting: &Setting<'_>, say: &dyn Fn(Report)) {
+    let Some(folders) = &setting.step.folders else { return };
+    if setting.way.has_users() {
+        // Steps do without, too.
+        let _ = namespaces::enter();
+    }
+    let child = sys::fork_bare(|| {
+        let _ = die_with_parent();
+        alone::try_out(setting.subjects, &folders.lower, &setting.alone, say);
+        0
+    });
+    match child {
+        Ok(child) => drop(wait(child)),
+        Err(error) => {
+            let (attempt, source) = ("fork".to_owned(), error.into());
+            let failed = crate::error::RunError::Setup { attempt, source };
+            say(Report::Part(step::Part::Folder, Err(failed)));
+        }
+    }
 }
 
 /// Makes the place of a step, in a process of its own.

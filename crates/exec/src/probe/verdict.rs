@@ -45,6 +45,21 @@ pub(super) fn chroot(seen: &Seen) -> Result<(), Gap> {
     }
 }
 
+/// Returns whether a rung without mounts can run programs.
+pub(super) fn alone(seen: &Seen) -> Result<(), Gap> {
+    if seen.way.has_users() {
+        chroot(seen)?;
+    }
+    of_step(&seen.folder, "a folder as root", seen)?;
+    of_step(&seen.filter, "a filter of system calls", seen)?;
+    program(seen)
+}
+
+/// Returns whether programs of other architectures could be tried out.
+fn ground(seen: &Seen) -> Result<(), Gap> {
+    if seen.way.has_mounts() { mounts(seen) } else { alone(seen) }
+}
+
 pub(super) fn mounts(seen: &Seen) -> Result<(), Gap> {
     user_namespaces(seen)?;
     if let Some(Err(error)) = &seen.mount_namespace {
@@ -125,6 +140,14 @@ fn unfinished(what: &str, child: &std::io::Result<()>) -> Gap {
 }
 
 pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
+    if !seen.way.has_mounts() {
+        return Err(Gap {
+            why: "a private binfmt_misc needs mounts, which are refused or not wanted here"
+                .to_owned(),
+            how_to_get: "choose a rung with mounts (--isolation userns-range or userns-single)"
+                .to_owned(),
+        });
+    }
     mounts(seen)?;
     match seen.private_binfmt {
         Some(Ok(())) => Ok(()),
@@ -145,7 +168,7 @@ pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
 
 /// Returns whether the calls that execute programs can be intercepted.
 pub(super) fn interception(seen: &Seen) -> Result<(), Gap> {
-    mounts(seen)?;
+    ground(seen)?;
     match seen.interception {
         Some(Ok(())) => Ok(()),
         Some(Err(errno)) => Err(Gap {
@@ -215,14 +238,14 @@ fn by_emulator(
     seen: &Seen,
     check: impl FnOnce() -> Result<(), Gap>,
 ) -> Result<Emulator, Gap> {
-    mounts(seen)?;
+    ground(seen)?;
     let emulator = subject.emulator.as_ref().map_err(|missing| missing.gap.clone())?;
     check().map(|()| emulator.clone())
 }
 
 /// Returns why the host's entries do not help.
 fn host_gap(arch: Arch, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
-    if let Err(gap) = mounts(seen) {
+    if let Err(gap) = ground(seen) {
         return gap;
     }
     Gap {

@@ -6,7 +6,7 @@
 //! back when the command has ended. `furnish` has the files that every step gets, `mounts` those of
 //! RUN `--mount`, `lend` lends cache folders, and `copy` copies files. The child of that process
 //! (`keeper`) starts the command; without a pid namespace it ends what the command left running
-//! (`descendants`).
+//! (`descendants`). `trial` tries all of that out.
 //!
 //! The command can reach more than its root: these steps are not isolated from xbuild.
 
@@ -14,8 +14,9 @@ mod copy;
 mod cover;
 pub(super) mod descendants;
 mod furnish;
-pub(super) mod keeper;
+pub(crate) mod keeper;
 mod lend;
 mod mounts;
 mod secret;
 pub(super) mod stage;
+pub(crate) mod trial;

@@ -233,7 +233,7 @@ fn do_without_supervisor(watched: Watched, events: &OwnedFd) -> Result<(), RunEr
 }
 
 /// Makes a folder the root of this process.
-fn enter(root: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn enter(root: &OwnedFd) -> Result<(), Errno> {
     rustix::process::fchdir(root)?;
     rustix::process::chroot(".")
 }

@@ -148,7 +148,7 @@ pub(super) fn filter(
 
 /// Allows or forbids that this process is traced. Otherwise only somebody with rights in the
 /// namespace that xbuild was started in could trace it.
-fn make_traceable(allowed: bool) -> Result<(), RunError> {
+pub(super) fn make_traceable(allowed: bool) -> Result<(), RunError> {
     let behavior = if allowed { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
     rustix::process::set_dumpable_behavior(behavior).map_err(RunError::setup("prctl"))
 }

@@ -15,6 +15,7 @@ mod abi;
 mod delivery;
 mod emulators;
 mod header;
+mod memory;
 mod name;
 mod program;
 mod registers;
@@ -26,6 +27,6 @@ mod tracer;
 mod trial;
 mod vector;
 
-pub(super) use emulators::Emulators;
+pub(crate) use emulators::Emulators;
 pub(super) use tracer::{attach, run};
 pub(crate) use trial::attempt;

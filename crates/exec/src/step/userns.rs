@@ -13,7 +13,7 @@ mod dev;
 pub(super) mod kit;
 mod masks;
 pub(crate) mod mounts;
-pub(super) mod namespaces;
+pub(crate) mod namespaces;
 pub(crate) mod overlay;
 mod proc;
 mod root;

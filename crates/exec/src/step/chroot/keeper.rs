@@ -74,7 +74,13 @@ fn run(post: Post, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunErr
     // The command, and what it started, may have become another user's.
     let mut kept = Vec::new();
     kept.extend((!post.is_first).then_some(Capability::CAP_KILL));
-    kept.extend(emulators.is_some().then_some(Capability::CAP_SYS_PTRACE));
+    if emulators.is_some() {
+        // A tracer without that right needs those of the processes that it traces.
+        match capabilities::has_all(&[Capability::CAP_SYS_PTRACE]) {
+            true => kept.push(Capability::CAP_SYS_PTRACE),
+            false => kept.extend(caps::all()),
+        }
+    }
     init::renounce(&kept)?;
     let exit = match emulators {
         // The kernel ends what is traced together with this process.
@@ -118,7 +124,7 @@ fn prepare(
         namespaces::enter_network()?;
     }
     let (filter, watched) = filter(request, traced)?;
-    let no_new_privs = filter.is_some() && !capabilities::has_all(&[Capability::CAP_SYS_ADMIN]);
+    let no_new_privs = filter.is_some() && needs_no_new_privs();
     notes(post, no_new_privs).for_each(|note| Event::Note(note).send(events));
     Ok(Prepared {
         command,
@@ -132,6 +138,12 @@ fn prepare(
         output,
         start: None,
     })
+}
+
+/// Returns whether a filter of system calls can be installed only if programs gain no rights any
+/// more.
+pub(crate) fn needs_no_new_privs() -> bool {
+    !capabilities::has_all(&[Capability::CAP_SYS_ADMIN])
 }
 
 /// Returns the filter of the step's system calls, and what its supervisor stands in for. An insecure

@@ -1,7 +1,8 @@
 //! The place of a step: the folder that becomes its root, while it has everything that belongs to
 //! the command only.
 
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, StatVfsMountFlags};
 use xbuild_model::rootfs::{Folder, RootFs};
@@ -14,6 +15,18 @@ use crate::protocol::StepRequest;
 use crate::step::stubs::{self, Recorder};
 use crate::step::userns::mounts::open_trusted;
 use crate::supervisor::Scene;
+
+/// Checks whether programs of a root folder can be executed.
+///
+/// **Errors** — [`RunError::NoExec`].
+pub(super) fn check(root: &OwnedFd, path: &Path) -> Result<(), RunError> {
+    let flags =
+        rustix::fs::fstatvfs(root).map_err(RunError::setup("look at the root file system"))?.f_flag;
+    if flags.contains(StatVfsMountFlags::NOEXEC) {
+        return Err(RunError::NoExec { folder: path.to_owned() });
+    }
+    Ok(())
+}
 
 /// A root folder in use by a step.
 #[derive(Debug)]
@@ -35,12 +48,7 @@ impl Stage {
         };
         let Folder { path, work } = folder;
         let root = open_trusted(path)?;
-        let flags = rustix::fs::fstatvfs(&root)
-            .map_err(RunError::setup("look at the root file system"))?
-            .f_flag;
-        if flags.contains(StatVfsMountFlags::NOEXEC) {
-            return Err(RunError::NoExec { folder: path.clone() });
-        }
+        check(&root, path)?;
         let mut home = work.clone().into_os_string();
         home.push("-room");
         let home = PathBuf::from(home);

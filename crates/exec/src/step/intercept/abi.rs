@@ -50,12 +50,14 @@ macro_rules! calls {
 }
 
 calls! {
+    Bind = bind, bind;
     Close = close, close;
     Execveat = execveat, execveat;
     Faccessat = faccessat, faccessat;
     Faccessat2 = faccessat2, faccessat2;
     Fcntl = fcntl, fcntl64;
     Fgetxattr = fgetxattr, fgetxattr;
+    Getsockname = getsockname, getsockname;
     Getegid = getegid, getegid32;
     Geteuid = geteuid, geteuid32;
     MemfdCreate = memfd_create, memfd_create;
@@ -64,6 +66,7 @@ calls! {
     Prctl = prctl, prctl;
     Pread = pread64, pread64;
     Recvmsg = recvmsg, recvmsg;
+    Socket = socket, socket;
     Socketpair = socketpair, socketpair;
     Statx = statx, statx;
     Write = write, write;

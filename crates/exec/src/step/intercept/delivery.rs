@@ -3,10 +3,11 @@
 //! No path leads to the emulator, so it is there in every `chroot`, and programs do not see it. It
 //! goes through a pair of sockets that the thread makes; its tracer takes one of them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::MemfdFlags;
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::abi::{Abi, Call};
@@ -17,7 +18,8 @@ use crate::wire;
 /// Makes the thread open `file`, to be closed when it executes another program. Returns the number.
 ///
 /// Where the kernel keeps tracers from the descriptors of a process, as Docker's default profile and
-/// Linux before 5.6 do, the thread gets a copy of its own, which costs time and memory.
+/// Linux before 5.6 do, the socket gets a name. A thread that has left the network namespace of its
+/// tracer gets a copy of its own, which costs time and memory.
 pub(super) fn deliver(
     session: &mut Session,
     scratch: &mut Scratch,
@@ -29,10 +31,84 @@ pub(super) fn deliver(
     for socket in [near, far] {
         session.call(Call::Close, &[socket])?;
     }
+    let received = match received {
+        Err(Fault::Failed(Errno::PERM | Errno::NOSYS)) => by_name(session, areas, file),
+        received => received,
+    };
     match received {
-        Err(Fault::Failed(Errno::PERM | Errno::NOSYS)) => copy(session, scratch, file),
+        Err(Fault::Failed(_)) => copy(session, scratch, file),
         received => received,
     }
+}
+
+/// Lets the thread make a socket with a name that the kernel chooses, and sends the file there. The
+/// name is valid in the network namespace of the step.
+fn by_name(session: &mut Session, areas: Areas, file: BorrowedFd<'_>) -> Result<u64, Fault> {
+    let (family, kind) = (libc::AF_UNIX as u64, (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64);
+    let socket = session.call(Call::Socket, &[family, kind, 0])?;
+    let received = name(session, areas, socket).and_then(|name| {
+        let kind = SocketType::DGRAM;
+        let sender = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        // A sender never waits: others may have filled the socket.
+        rustix::io::ioctl_fionbio(&sender, true)?;
+        rustix::net::connect(&sender, &SocketAddrUnix::new_abstract_name(&name)?)?;
+        send(&sender, file)?;
+        receive(session, areas, socket)
+    });
+    session.call(Call::Close, &[socket])?;
+    let received = received?;
+    // Anybody in the step can send files to that name.
+    if is_same(session, areas, received, file)? {
+        return Ok(received);
+    }
+    session.call(Call::Close, &[received])?;
+    Err(Errno::PERM.into())
+}
+
+/// Gives a socket of the thread's a name, and returns that.
+///
+/// **Source** — `unix(7)` § Autobind feature.
+fn name(session: &mut Session, areas: Areas, socket: u64) -> Result<Vec<u8>, Fault> {
+    const FAMILY: usize = size_of::<libc::sa_family_t>();
+    const ROOM: u32 = 128;
+    let (length_at, address_at) = (areas.buffer, areas.buffer + 8);
+    session.write(address_at, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes())?;
+    session.call(Call::Bind, &[socket, address_at, FAMILY as u64])?;
+    session.write(length_at, &ROOM.to_ne_bytes())?;
+    session.call(Call::Getsockname, &[socket, address_at, length_at])?;
+    let mut length = [0; 4];
+    session.read(length_at, &mut length)?;
+    let length = u32::from_ne_bytes(length).min(ROOM) as usize;
+    let mut address = vec![0; length];
+    session.read(address_at, &mut address)?;
+    // After the family a NUL says that it is no path.
+    Ok(address.split_off(address.len().min(FAMILY + 1)))
+}
+
+/// Returns whether a descriptor of the thread's is that file.
+///
+/// **Source** — `statx(2)`.
+fn is_same(
+    session: &mut Session,
+    areas: Areas,
+    descriptor: u64,
+    file: BorrowedFd<'_>,
+) -> Result<bool, Fault> {
+    let stat = rustix::fs::fstat(file)?;
+    let (empty, answer) = (areas.buffer, areas.buffer + 8);
+    session.write(empty, b"\0")?;
+    let (flags, wanted) = (libc::AT_EMPTY_PATH as u64, u64::from(libc::STATX_INO));
+    session.call(Call::Statx, &[descriptor, empty, flags, wanted, answer])?;
+    let mut bytes = [0; 144];
+    session.read(answer, &mut bytes)?;
+    let word = |at: usize| {
+        let [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        u32::from_le_bytes([a, b, c, d])
+    };
+    // stx_ino, stx_dev_major, stx_dev_minor.
+    let inode = u64::from(word(32)) | u64::from(word(36)) << 32;
+    let device = rustix::fs::makedev(word(136), word(140));
+    Ok((inode, device) == (stat.st_ino, stat.st_dev))
 }
 
 /// Bytes that are copied at a time.
@@ -80,12 +156,21 @@ fn pass(
     file: BorrowedFd<'_>,
 ) -> Result<u64, Fault> {
     let far = take(session.thread(), far)?;
-    wire::send(far.as_fd(), b"emulator", &[file])
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    send(&far, file)?;
+    receive(session, areas, near)
+}
+
+fn send(socket: &OwnedFd, file: BorrowedFd<'_>) -> Result<(), Errno> {
+    wire::send(socket, b"emulator", &[file])
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// Makes the thread take the file from a socket. Returns its number.
+fn receive(session: &mut Session, areas: Areas, socket: u64) -> Result<u64, Fault> {
     let header = Header::new(session.abi(), areas.buffer);
     session.write(areas.buffer, &header.bytes)?;
     let flags = (libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) as u64;
-    session.call(Call::Recvmsg, &[near, areas.buffer, flags])?;
+    session.call(Call::Recvmsg, &[socket, areas.buffer, flags])?;
     let mut received = vec![0; header.bytes.len()];
     session.read(areas.buffer, &mut received)?;
     header.descriptor(&received).ok_or_else(|| Errno::MFILE.into())

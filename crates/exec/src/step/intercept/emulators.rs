@@ -6,11 +6,11 @@ use crate::arch::Arch;
 
 /// Emulators by the architectures whose programs they run, each in a sealed memory file.
 #[derive(Debug)]
-pub(in crate::step) struct Emulators(Vec<(Arch, OwnedFd)>);
+pub(crate) struct Emulators(Vec<(Arch, OwnedFd)>);
 
 impl Emulators {
     /// Takes the emulators; `None` if there are none, so that nothing is to be intercepted.
-    pub(in crate::step) fn new(emulators: Vec<(Arch, OwnedFd)>) -> Option<Self> {
+    pub(crate) fn new(emulators: Vec<(Arch, OwnedFd)>) -> Option<Self> {
         (!emulators.is_empty()).then_some(Self(emulators))
     }
 

@@ -4,8 +4,9 @@
 use rustix::process::Pid;
 
 use super::abi::{Abi, Call};
+use super::memory;
 use super::registers::Registers;
-use super::session::{Fault, Session, read_memory};
+use super::session::{Fault, Session};
 
 /// A name among the arguments of an emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Name {
         // The number of arguments, then their addresses.
         let at = stack.wrapping_add(8 * (1 + place.index));
         let mut pointer = [0; 8];
-        read_memory(thread, at, &mut pointer)?;
+        memory::read(thread, at, &mut pointer)?;
         let address = u64::from_le_bytes(pointer).wrapping_add(place.offset);
         Ok(Self { address, is_past_execve: false })
     }

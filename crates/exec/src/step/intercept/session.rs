@@ -4,13 +4,11 @@
 //! its rights, its `/proc/self`. Each call takes the place of the `execve`, which is made again at
 //! the end. Signals wait meanwhile.
 
-use std::io::{IoSlice, IoSliceMut};
-
-use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::abi::{Abi, Call};
+use super::memory::{self, PAGE};
 use super::registers::Registers;
 use super::stop::{self, Stop};
 use super::sys::{self, Go};
@@ -49,6 +47,8 @@ pub(super) struct Session {
     mask: u64,
     /// A stop of the whole process that came meanwhile.
     job_control: Option<i32>,
+    /// Whether its memory was closed to its tracer before.
+    is_opened: bool,
 }
 
 /// Every signal but those that cannot be blocked.
@@ -69,7 +69,32 @@ impl Session {
     fn take(thread: Pid, abi: Abi, original: Registers, is_behind: bool) -> Result<Self, Fault> {
         let mask = sys::signal_mask(thread)?;
         sys::set_signal_mask(thread, ALL)?;
-        Ok(Self { thread, abi, original, is_behind, mask, job_control: None })
+        let (job_control, is_opened) = (None, false);
+        let mut session = Self { thread, abi, original, is_behind, mask, job_control, is_opened };
+        session.open_memory()?;
+        Ok(session)
+    }
+
+    /// Makes the thread open its memory to its tracer, if that is closed.
+    fn open_memory(&mut self) -> Result<(), Fault> {
+        if memory::read(self.thread, self.original.stack(), &mut [0; 8]).is_ok() {
+            return Ok(());
+        }
+        match self.call(Call::Prctl, &[libc::PR_SET_DUMPABLE as u64, 1]) {
+            Ok(_) => self.is_opened = true,
+            // Then reading from it fails.
+            Err(Fault::Failed(_)) => {}
+            Err(lost) => return Err(lost),
+        }
+        Ok(())
+    }
+
+    /// Closes the memory again if it was closed before.
+    fn close_memory(&mut self) -> Result<(), Fault> {
+        if std::mem::take(&mut self.is_opened) {
+            self.call(Call::Prctl, &[libc::PR_SET_DUMPABLE as u64, 0])?;
+        }
+        Ok(())
     }
 
     /// Returns the way in which the thread makes calls.
@@ -146,6 +171,7 @@ impl Session {
 
     /// Lets the thread make its original call.
     pub(super) fn pass(mut self) -> Result<(), Fault> {
+        self.close_memory()?;
         self.return_to_call()?;
         self.finish(Go::On)
     }
@@ -153,6 +179,7 @@ impl Session {
     /// Lets the thread make another call instead, and returns the registers that it must have if
     /// that call returns; it stops then.
     pub(super) fn replace(mut self, call: Call, args: [u64; 6]) -> Result<Registers, Fault> {
+        self.close_memory()?;
         self.return_to_call()?;
         let mut registers = self.original;
         registers.set_call(self.abi, call.number(self.abi), args);
@@ -163,7 +190,8 @@ impl Session {
     }
 
     /// Makes the original call fail.
-    pub(super) fn refuse(self, errno: Errno) -> Result<(), Fault> {
+    pub(super) fn refuse(mut self, errno: Errno) -> Result<(), Fault> {
+        self.close_memory()?;
         let mut registers = self.original;
         registers.set_result(-i64::from(errno.raw_os_error()));
         registers.write(self.thread)?;
@@ -171,7 +199,8 @@ impl Session {
     }
 
     /// Lets the thread begin the call that it was about to begin, from before the instruction.
-    pub(super) fn redo(self) -> Result<(), Fault> {
+    pub(super) fn redo(mut self) -> Result<(), Fault> {
+        self.close_memory()?;
         let mut registers = self.original;
         registers.rewind(self.abi);
         registers.write(self.thread)?;
@@ -191,24 +220,20 @@ impl Session {
     /// Reads from the thread's memory.
     pub(super) fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
         let length = buffer.len();
-        let done = read_memory(self.thread, address, buffer)?;
+        let done = memory::read(self.thread, address, buffer)?;
         if done == length { Ok(()) } else { Err(Errno::FAULT.into()) }
     }
 
     /// Writes to the thread's memory.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let base = usize::try_from(address).map_err(|_| Errno::FAULT)?;
-        let remote = [RemoteIoVec { base, len: bytes.len() }];
-        let done = process_vm_writev(pid(self.thread), &[IoSlice::new(bytes)], &remote);
-        let done = done.map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
-        if done == bytes.len() { Ok(()) } else { Err(Errno::FAULT.into()) }
+        Ok(memory::write(self.thread, address, bytes)?)
     }
 
     /// Reads a text that ends in NUL, without that.
     ///
     /// **Errors** — `ENAMETOOLONG` for one of `limit` bytes or more.
     pub(super) fn read_text(&self, address: u64, limit: usize) -> Result<Vec<u8>, Fault> {
-        Ok(read_text(self.thread, address, limit)?)
+        Ok(memory::read_text(self.thread, address, limit)?)
     }
 
     /// Reads pointers, up to the end of a page.
@@ -221,41 +246,4 @@ impl Session {
         let number = |part: &[u8]| part.iter().rev().fold(0, |value, b| value << 8 | u64::from(*b));
         Ok(bytes.chunks(width as usize).map(number).collect())
     }
-}
-
-fn pid(thread: Pid) -> nix::unistd::Pid {
-    nix::unistd::Pid::from_raw(thread.as_raw_nonzero().get())
-}
-
-/// Reads up to the length of the buffer; less if memory ends before.
-pub(super) fn read_memory(thread: Pid, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let base = usize::try_from(address).map_err(|_| Errno::FAULT)?;
-    let remote = [RemoteIoVec { base, len: buffer.len() }];
-    process_vm_readv(pid(thread), &mut [IoSliceMut::new(buffer)], &remote)
-        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
-}
-
-/// The smallest unit that memory is mapped in.
-const PAGE: u64 = 4096;
-
-/// Reads a text that ends in NUL, without that.
-pub(super) fn read_text(thread: Pid, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
-    let mut text = Vec::new();
-    while text.len() < limit {
-        let at = address.checked_add(text.len() as u64).ok_or(Errno::FAULT)?;
-        // The next page may not be mapped.
-        let part = (PAGE - at % PAGE).min((limit - text.len()) as u64);
-        let mut buffer = vec![0; part as usize];
-        let read = read_memory(thread, at, &mut buffer)?;
-        let bytes = &buffer[..read];
-        match bytes.iter().position(|byte| *byte == 0) {
-            Some(end) => {
-                text.extend_from_slice(&bytes[..end]);
-                return Ok(text);
-            }
-            None if read == 0 => return Err(Errno::FAULT),
-            None => text.extend_from_slice(bytes),
-        }
-    }
-    Err(Errno::NAMETOOLONG)
 }

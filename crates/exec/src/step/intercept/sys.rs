@@ -59,6 +59,21 @@ pub(super) fn set_signal_mask(thread: Pid, mask: u64) -> io::Result<()> {
     request(SET, thread, size_of::<u64>(), &raw const mask as usize)
 }
 
+/// Returns a word of a thread's memory.
+pub(super) fn peek(thread: Pid, address: usize) -> io::Result<usize> {
+    let mut word: usize = 0;
+    let (request, thread) = (libc::PTRACE_PEEKDATA, thread.as_raw_nonzero().get());
+    // SAFETY: the kernel writes the word, which lives until the call returns. The C library's
+    // wrapper would return it instead.
+    let done = unsafe { libc::syscall(libc::SYS_ptrace, request, thread, address, &raw mut word) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(word) }
+}
+
+/// Changes a word of a thread's memory.
+pub(super) fn poke(thread: Pid, address: usize, word: usize) -> io::Result<()> {
+    request(libc::PTRACE_POKEDATA, thread, address, word)
+}
+
 /// Returns whether two threads have the same memory; also no if the kernel does not tell.
 pub(super) fn share_memory(a: i32, b: i32) -> bool {
     const KCMP_VM: libc::c_int = 1;

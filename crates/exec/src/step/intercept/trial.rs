@@ -5,23 +5,28 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
 
+use super::memory;
 use super::registers::Registers;
-use super::session::read_memory;
 use super::stop::{self, Stop};
 use super::sys::{self, Go};
 use super::tracer;
 use crate::seccomp::{self, Filter};
 
 /// Stops a child at `execve` with this filter, and does to it what a step's tracer does: it reads
-/// and changes registers and reads memory. To be called with the rights to install a filter.
+/// and changes registers and reads memory. To be called with the rights to install a filter, or with
+/// `no_new_privs`, as a step would.
 ///
 /// Only makes system calls, so a process that was forked from one with threads may call it. No child
 /// is left.
-pub(crate) fn attempt(filter: &Filter) -> Result<(), Errno> {
+pub(crate) fn attempt(filter: &Filter, no_new_privs: bool) -> Result<(), Errno> {
     let (start, started) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let child = crate::sys::fork_bare(|| {
         let wait = || rustix::io::read(&start, &mut [0; 1]);
-        if retry_on_intr(wait) == Ok(1) && seccomp::install(filter).is_ok() {
+        let install = || {
+            (!no_new_privs || rustix::thread::set_no_new_privs(true).is_ok())
+                && seccomp::install(filter).is_ok()
+        };
+        if retry_on_intr(wait) == Ok(1) && install() {
             crate::sys::exec_bare(c"/", [c"/"]);
         }
         1
@@ -50,5 +55,5 @@ fn trace(child: Pid, started: &OwnedFd) -> Result<(), Errno> {
     registers.write(child).map_err(failed)?;
     let mask = sys::signal_mask(child).map_err(failed)?;
     sys::set_signal_mask(child, mask).map_err(failed)?;
-    read_memory(child, registers.stack(), &mut [0; 8]).map(drop)
+    memory::read(child, registers.stack(), &mut [0; 8]).map(drop)
 }
