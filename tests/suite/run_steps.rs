@@ -13,6 +13,7 @@ mod holes;
 mod intercepted;
 mod kernels;
 mod layer;
+mod network;
 mod stack;
 mod world;
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use xbuild_exec::Rung;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap, Trials};
 use xbuild_model::Platform;
-use xbuild_model::run::Security;
+use xbuild_model::run::{Network, Security};
 use xbuild_plan::{Graph, Op, VertexId};
 
 use crate::build::Build;
@@ -122,8 +123,10 @@ fn check(
             Executor::Missing(gap) => Some(cannot_run(platform, &gap)),
             _ => None,
         });
-    let missing: Vec<Lack> =
-        missing.chain(without_own_proc(graph, vertices, capabilities)).collect();
+    let missing: Vec<Lack> = missing
+        .chain(without_own_proc(graph, vertices, capabilities))
+        .chain(without_own_network(graph, vertices, choice.rung, build))
+        .collect();
     if !missing.is_empty() {
         return Err(PreflightError::Lacks(missing));
     }
@@ -146,6 +149,20 @@ fn without_own_proc(
         matches!(&vertex.op, Op::Run { request, .. } if request.security == Security::Insecure)
     })?;
     Some(lacking(&format!("{}: needs a /proc of its own", insecure.label), gap))
+}
+
+/// Returns the gap of the first step with a network of its own, if it cannot have one.
+fn without_own_network(
+    graph: &Graph,
+    vertices: &[VertexId],
+    rung: Rung,
+    build: &Build,
+) -> Option<Lack> {
+    let private = vertices.iter().map(|id| graph.vertex(*id)).find(|vertex| {
+        matches!(&vertex.op, Op::Run { request, .. } if request.network == Network::Private)
+    })?;
+    let gap = xbuild_exec::own_networks(rung, &build.machine.search_path).err()?;
+    Some(lacking(&format!("{}: needs a network of its own", private.label), &gap))
 }
 
 fn lacking(need: &str, gap: &Gap) -> Lack {

@@ -68,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) ids: Ids,
     /// The architectures to emulate, in OCI terms.
     pub(crate) emulators: Vec<String>,
+    /// The program that joins steps' own networks to the host's, if the build's steps have such.
+    pub(crate) pasta: Option<PathBuf>,
 }
 
 impl Message {
@@ -163,6 +165,11 @@ impl StepRequest {
     /// Returns whether the step has a network namespace of its own, with a loopback interface only.
     pub(crate) fn is_isolated(&self) -> bool {
         self.run.network == Network::None
+    }
+
+    /// Returns whether the step has a network namespace of its own.
+    pub(crate) fn has_own_network(&self) -> bool {
+        matches!(self.run.network, Network::None | Network::Private)
     }
 
     /// Returns the emulators by their architectures; `files` came with the request.

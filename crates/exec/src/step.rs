@@ -17,6 +17,7 @@ mod files;
 mod init;
 pub(crate) mod intercept;
 mod limits;
+mod own_network;
 mod standby;
 mod stubs;
 mod user;

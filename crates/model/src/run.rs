@@ -230,6 +230,9 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// A network of the step's own, which a program in user mode joins to the host's. Only as the
+    /// choice for a build.
+    Private,
 }
 
 /// The rights of a command.

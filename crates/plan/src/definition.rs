@@ -121,6 +121,7 @@ impl Encoder {
             Network::Default => 0,
             Network::None => 1,
             Network::Host => 2,
+            Network::Private => 3,
         });
         self.text(hostname);
         self.list(extra_hosts, pair);

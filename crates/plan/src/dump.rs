@@ -80,6 +80,7 @@ fn write_run(to: &mut String, request: &RunRequest) -> fmt::Result {
         Network::Default => {}
         Network::None => write!(to, " network=none")?,
         Network::Host => write!(to, " network=host")?,
+        Network::Private => write!(to, " network=private")?,
     }
     if request.security == Security::Insecure {
         write!(to, " security=insecure")?;

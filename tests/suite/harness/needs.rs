@@ -37,6 +37,8 @@ pub(crate) enum Need {
     Debian,
     /// A folder in memory, where files are listed in the order in which they were made.
     Tmpfs,
+    /// A program that joins private networks of steps to the host's, and its device.
+    Pasta,
     /// More than one processor.
     Cores,
     /// A program in PATH.
@@ -65,6 +67,10 @@ impl Need {
             Self::Tmpfs => have("tmpfs", "a tmpfs at /dev/shm", || {
                 Path::new("/dev/shm").is_dir()
                     && tool("stat", ["-f", "-c", "%T", "/dev/shm"]).trim() == "tmpfs"
+            }),
+            Self::Pasta => have("pasta", "pasta, and /dev/net/tun for all users", || {
+                let tun = "test $(stat -c %a /dev/net/tun) = 666";
+                in_path("pasta") && quiet("sh", ["-c", tun])
             }),
             Self::Cores => have("cores", "a second processor", || {
                 std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)

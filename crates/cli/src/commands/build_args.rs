@@ -171,6 +171,8 @@ pub(crate) enum NetworkArg {
     None,
     /// The host's
     Host,
+    /// One of its own for each step, joined to the host's by pasta
+    Private,
 }
 
 /// A grant for RUN steps.

@@ -45,6 +45,7 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
             NetworkArg::Default => Network::Default,
             NetworkArg::None => Network::None,
             NetworkArg::Host => Network::Host,
+            NetworkArg::Private => Network::Private,
         },
         allow_insecure: args.allow.contains(&Entitlement::SecurityInsecure),
         extra_hosts: extra_hosts.collect::<Result<_, _>>()?,

@@ -20,6 +20,8 @@ pub enum RunError {
         exit: Exit,
         /// Whether its programs are of another architecture than this machine.
         emulated: bool,
+        /// Whether it said that a port is in use, in the network of this machine.
+        port_in_use: bool,
     },
     /// A program without `/` in its name is in none of the folders of `PATH`.
     #[error("{program}: not found in PATH ({path})")]
@@ -218,6 +220,12 @@ pub enum RunError {
         /// Why not, in words.
         why: String,
     },
+    /// The step's own network cannot be joined to the host's.
+    #[error("cannot join the network of the step to the host's: {reason}")]
+    Network {
+        /// Why not, in words.
+        reason: String,
+    },
     /// Processes that the command left running did not end.
     #[error("processes that the command left running cannot be ended")]
     LeftRunning,
@@ -255,7 +263,8 @@ impl RunError {
     /// Returns the remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Exit { exit, emulated } => exit_hint(*exit, *emulated).map(str::to_owned),
+            Self::Exit { port_in_use: true, .. } => Some(PORT_HINT.to_owned()),
+            Self::Exit { exit, emulated, .. } => exit_hint(*exit, *emulated).map(str::to_owned),
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
             }
@@ -282,6 +291,10 @@ impl RunError {
             Self::NotHere { .. } => Some(
                 "another rung can do it, see --isolation; xbuild platforms says what the others \
                  need"
+                    .to_owned(),
+            ),
+            Self::Network { .. } => Some(
+                "pasta (package passt) must work for this user; --network host does without"
                     .to_owned(),
             ),
             Self::Limit { .. } => Some(
@@ -342,6 +355,10 @@ fn describe_exit(exit: Exit) -> String {
         },
     }
 }
+
+/// The remedy where a command found a port in use.
+const PORT_HINT: &str = "the port may be in use by another step or program, since steps share the \
+                         network of this machine: --network private gives each step one of its own";
 
 /// Returns the frequent cause of an exit. A shell whose last command was killed by a signal ends
 /// with 128 and the signal's number.
@@ -406,13 +423,19 @@ mod tests {
             (Exit::Signal(9), "the command was killed by SIGKILL (exit code 137)"),
             (Exit::Signal(40), "the command was killed by signal 40 (exit code 168)"),
         ] {
-            assert_eq!(RunError::Exit { exit, emulated: false }.to_string(), text);
+            assert_eq!(
+                RunError::Exit { exit, emulated: false, port_in_use: false }.to_string(),
+                text
+            );
         }
     }
 
     #[test]
     fn says_what_an_exit_is_often_due_to() {
-        let hint = |exit, emulated| RunError::Exit { exit, emulated }.hint().unwrap_or_default();
+        let hint = |exit, emulated| {
+            let error = RunError::Exit { exit, emulated, port_in_use: false };
+            error.hint().unwrap_or_default()
+        };
         for (exit, word) in [
             (Exit::Code(126), "execute permission"),
             (Exit::Code(127), "PATH"),

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -27,8 +28,9 @@ use crate::{lifeline, wire};
 pub(super) enum Kind<'a> {
     /// Any of these tasks.
     Task(&'a Tasks),
-    /// One RUN step, in namespaces of that kind with these ids.
-    Step { way: Way, ids: Ids },
+    /// One RUN step, in namespaces of that kind with these ids, and with a network of its own if there
+    /// is a program to join it to the host's.
+    Step { way: Way, ids: Ids, pasta: Option<&'a Path> },
 }
 
 #[derive(Debug)]
@@ -135,7 +137,7 @@ impl Lane<'_> {
         sys::watch_children();
         let prepared = catch_unwind(AssertUnwindSafe(|| match self.kind {
             Kind::Task(tasks) => Prepared::Task(tasks),
-            Kind::Step { way, ids } => Prepared::Step(Standby::new(way, ids)),
+            Kind::Step { way, ids, pasta } => Prepared::Step(Standby::new(way, ids, pasta)),
         }));
         let Ok(Some((name, mut fds))) = wire::receive(&self.socket) else { sys::exit_now(0) };
         drop(waiting);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sched::{CloneFlags, unshare};
@@ -40,8 +41,9 @@ pub(super) fn serve(tasks: &Tasks) -> ExitCode {
     // The processes of steps inherit the filter. They meet the same error if there is one.
     let _ = seccomp::program(&Platform::host());
     overlay::learn();
-    let Helper { steps, way, ids, emulators } = helper;
-    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { way, ids })]);
+    let Helper { steps, way, ids, emulators, pasta } = helper;
+    let pasta = pasta.as_deref();
+    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { way, ids, pasta })]);
     drop(emulators);
     ExitCode::SUCCESS
 }
@@ -66,6 +68,7 @@ struct Helper {
     ids: Ids,
     /// Must live as long as the namespaces are used.
     emulators: Option<PrivateInstance>,
+    pasta: Option<PathBuf>,
 }
 
 /// Becomes root of new namespaces, or stays root of the caller's.
@@ -91,7 +94,8 @@ fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
         .map_err(failed("prctl"))?;
     lifeline::end_with(setup.main)?;
     rustix::process::umask(Mode::empty());
-    Ok(Helper { steps, way, ids, emulators: register(&setup.emulators, fds)? })
+    let emulators = register(&setup.emulators, fds)?;
+    Ok(Helper { steps, way, ids, emulators, pasta: setup.pasta })
 }
 
 /// Makes the user namespace, whose id map the main process writes, and the mount namespace in it,

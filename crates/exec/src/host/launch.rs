@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, PoisonError};
@@ -46,12 +47,28 @@ pub(super) struct Sockets {
 
 impl Helper {
     /// Starts the helper and waits until it takes tasks.
-    pub(super) fn start(choice: &Choice, emulators: &[Registration]) -> Result<Self, SandboxError> {
+    pub(super) fn start(
+        choice: &Choice,
+        emulators: &[Registration],
+        pasta: Option<PathBuf>,
+    ) -> Result<Self, SandboxError> {
         let (tasks, their_tasks) = wire::pair().map_err(failed("socketpair"))?;
         let (steps, their_steps) = wire::pair().map_err(failed("socketpair"))?;
         let (end, pid) = keep(their_tasks, choice.map.clone())?;
         let helper = Self { sockets: Some(Sockets { tasks, steps }), end: Mutex::new(end) };
-        set_up(&helper.sockets()?.tasks, pid, choice, &their_steps, emulators)?;
+        let setup = protocol::Setup {
+            main: std::process::id(),
+            way: choice.rung.way(),
+            ids: choice.map.ids(),
+            emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
+            pasta,
+        };
+        let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());
+        let fds: Vec<_> = std::iter::once(their_steps.as_fd()).chain(interpreters).collect();
+        let tasks = &helper.sockets()?.tasks;
+        Message::Setup(setup).send(tasks, &fds)?;
+        drop(fds);
+        write_map(tasks, pid, &choice.map)?;
         Ok(helper)
     }
 
@@ -120,27 +137,12 @@ fn execute(socket: OwnedFd, map: &IdMap) -> io::Result<Child> {
         .spawn()
 }
 
-/// Tells the helper its work, and writes its id map in between.
-fn set_up(
-    socket: &OwnedFd,
-    pid: u32,
-    choice: &Choice,
-    steps: &OwnedFd,
-    emulators: &[Registration],
-) -> Result<(), SandboxError> {
-    let setup = Message::Setup(protocol::Setup {
-        main: std::process::id(),
-        way: choice.rung.way(),
-        ids: choice.map.ids(),
-        emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
-    });
-    let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());
-    let fds: Vec<_> = std::iter::once(steps.as_fd()).chain(interpreters).collect();
-    setup.send(socket, &fds)?;
+/// Writes the helper's id map, and waits until the helper takes tasks.
+fn write_map(socket: &OwnedFd, pid: u32, map: &IdMap) -> Result<(), SandboxError> {
     let (Message::Unshared, _) = Message::receive(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the new namespace".to_owned() });
     };
-    choice.map.write(pid)?;
+    map.write(pid)?;
     Message::Mapped.send(socket, &[])?;
     match Message::receive(socket)? {
         (Message::Ready, _) => Ok(()),

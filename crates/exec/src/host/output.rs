@@ -13,13 +13,21 @@ const BUFFER: usize = 64 << 10;
 /// The most bytes of a line that are kept waiting for its end; longer ones come in pieces.
 const LINE_LIMIT: usize = 64 << 10;
 
-/// Passes the output on until the pipe is closed.
-pub(super) fn pass_on(pipe: &OwnedFd, output: &dyn Output) -> Result<(), SandboxError> {
+/// How programs say that a port is in use: EADDRINUSE by glibc and in other letters by Go, by musl, by
+/// its name.
+const PORT_IN_USE: &[&[u8]] = &[b"ddress already in use", b"Address in use", b"EADDRINUSE"];
+
+/// Passes the output on until the pipe is closed. Returns whether some line says that a port is in use.
+pub(super) fn pass_on(pipe: &OwnedFd, output: &dyn Output) -> Result<bool, SandboxError> {
     let failed = |errno: Errno| SandboxError::Protocol {
         what: format!("cannot read the command's output: {errno}"),
     };
     let (mut lines, mut buffer) = (Lines::default(), vec![0; BUFFER]);
-    let mut sink = |line: &[u8], redraws: bool| output.line(line, redraws);
+    let mut port_in_use = false;
+    let mut sink = |line: &[u8], redraws: bool| {
+        port_in_use = port_in_use || PORT_IN_USE.iter().any(|text| contains(line, text));
+        output.line(line, redraws);
+    };
     loop {
         match retry_on_intr(|| rustix::io::read(pipe, &mut buffer)).map_err(failed)? {
             0 => break,
@@ -27,7 +35,11 @@ pub(super) fn pass_on(pipe: &OwnedFd, output: &dyn Output) -> Result<(), Sandbox
         }
     }
     lines.finish(&mut sink);
-    Ok(())
+    Ok(port_in_use)
+}
+
+fn contains(line: &[u8], text: &[u8]) -> bool {
+    line.windows(text.len()).any(|window| window == text)
 }
 
 /// Takes a line, and whether it is drawn over the line before.

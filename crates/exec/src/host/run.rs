@@ -35,7 +35,7 @@ impl Runner for Sandbox {
         arguments::fit(&mut run)?;
         let intercepted = names(self.intercepted_in(&request.platform));
         let request = StepRequest { root: as_mounted(root, request), run, mounts, intercepted };
-        let outcome = exchange(self, &request, output)?;
+        let (outcome, port_in_use) = exchange(self, &request, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
             output.note(note);
         }
@@ -48,7 +48,9 @@ impl Runner for Sandbox {
             Exit::Code(0) => Ok(outcome.records),
             exit => {
                 let emulated = self.is_emulated(&request.run.platform);
-                Err(RunError::Exit { exit, emulated }.into())
+                // In a network of the step's own the port is the step's own affair.
+                let port_in_use = port_in_use && !request.has_own_network();
+                Err(RunError::Exit { exit, emulated, port_in_use }.into())
             }
         }
     }
@@ -59,12 +61,13 @@ impl Runner for Sandbox {
     }
 }
 
-/// Sends the request, passes the output on, and waits for the outcome.
+/// Sends the request, passes the output on, and waits for the outcome. Also returns whether the output
+/// says that a port is in use.
 fn exchange(
     sandbox: &Sandbox,
     request: &StepRequest,
     output: &dyn Output,
-) -> Result<Outcome, SandboxError> {
+) -> Result<(Outcome, bool), SandboxError> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("a pipe"));
     let ((pipe, end), (stopped, stop)) = (pipe()?, pipe()?);
     let mut ends = vec![end];
@@ -78,8 +81,8 @@ fn exchange(
     drop(ends);
     // The watcher kills pid 1 of the step when this end is closed.
     let _stop = sandbox.cancel.on_cancel(move || drop(stop));
-    output::pass_on(&pipe, output)?;
-    protocol::from_json(&pending.receive()?)
+    let port_in_use = output::pass_on(&pipe, output)?;
+    Ok((protocol::from_json(&pending.receive()?)?, port_in_use))
 }
 
 fn failed<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> SandboxError {

@@ -22,7 +22,7 @@ use crate::binfmt::Registration;
 use crate::error::SandboxError;
 use crate::ladder::{self, Choice, Findings, Isolation, Refusal};
 use crate::protocol::{self, JoinRequest};
-use crate::wire;
+use crate::{network, wire};
 
 /// The properties of a build's sandbox.
 #[derive(Debug)]
@@ -99,7 +99,8 @@ impl Sandbox {
         let start = || {
             let (choice, emulators) = (self.choice()?, self.take_emulators());
             let span = debug_span!("sandbox", rung = %choice, emulators = emulators.len());
-            span.in_scope(|| Helper::start(choice, &emulators))
+            let pasta = self.pasta();
+            span.in_scope(|| Helper::start(choice, &emulators, pasta))
         };
         self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?.sockets()
     }
@@ -110,6 +111,13 @@ impl Sandbox {
         if let Some(Ok(helper)) = self.helper.get() {
             helper.retire_steps();
         }
+    }
+
+    /// Returns the program that joins steps' own networks to the host's, if they have such networks. One
+    /// that is missing is missed by the step that needs it.
+    fn pasta(&self) -> Option<PathBuf> {
+        let is_private = self.network == Network::Private;
+        is_private.then(|| network::pasta(&self.search_path).ok()).flatten()
     }
 
     fn take_emulators(&self) -> Vec<Registration> {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use caps::Capability;
 #[cfg(test)]
@@ -10,7 +10,7 @@ use xbuild_model::ids::Id;
 use xbuild_model::ids::{HostGid, HostUid};
 
 use crate::subid::{self, Range};
-use crate::{capabilities, diagnose};
+use crate::{capabilities, diagnose, programs};
 
 /// The process that xbuild was started as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl Caller {
             gids: subid::existing(&text("/proc/self/gid_map")),
             subuids: subid::ranges(&text("/etc/subuid"), name.as_deref(), uid),
             subgids: subid::ranges(&text("/etc/subgid"), name.as_deref(), uid),
-            newuidmap: find("newuidmap", search_path),
-            newgidmap: find("newgidmap", search_path),
+            newuidmap: programs::find(Path::new("newuidmap"), search_path),
+            newgidmap: programs::find(Path::new("newgidmap"), search_path),
             name,
         }
     }
@@ -95,11 +95,4 @@ impl Caller {
             None => self.uid.to_string(),
         }
     }
-}
-
-fn find(program: &str, search_path: &OsStr) -> Option<PathBuf> {
-    std::env::split_paths(search_path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
 }

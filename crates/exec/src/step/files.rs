@@ -7,9 +7,11 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
+use std::net::IpAddr;
 
 use xbuild_model::run::{Network, RunRequest};
 
+use super::own_network::RESOLVER;
 use crate::error::RunError;
 
 /// The most bytes of the host's resolver configuration that are taken over.
@@ -37,6 +39,7 @@ pub(super) fn generate(run: &RunRequest) -> Result<Vec<Generated>, RunError> {
     let resolv = match run.network {
         Network::None => Vec::new(),
         Network::Default | Network::Host => resolver_configuration()?,
+        Network::Private => with_own_resolver(&resolver_configuration()?),
     };
     let hosts = hosts(run)?.into_bytes();
     let mut files = vec![own("/etc/resolv.conf", resolv), own("/etc/hosts", hosts)];
@@ -63,6 +66,24 @@ fn resolver_configuration() -> Result<Vec<u8>, RunError> {
     }
 }
 
+/// Returns a resolver configuration for a network of the step's own: pasta passes questions on to the
+/// host's first server, wherever that is. Servers on the host's loopback are out of reach.
+fn with_own_resolver(contents: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(contents);
+    let is_kept = |line: &&str| {
+        let mut words = line.split_whitespace();
+        let server = words.next().filter(|word| *word == "nameserver").and(words.next());
+        let address = server.map(|server| server.parse::<IpAddr>());
+        !address.is_some_and(|address| address.is_ok_and(|address| address.is_loopback()))
+    };
+    let mut own = format!("nameserver {RESOLVER}\n");
+    for line in text.lines().filter(is_kept) {
+        own.push_str(line);
+        own.push('\n');
+    }
+    own.into_bytes()
+}
+
 /// Returns the list of hosts: this one, and those that the request adds.
 fn hosts(run: &RunRequest) -> Result<String, RunError> {
     check(&run.hostname, "host name", &run.hostname)?;
@@ -86,4 +107,19 @@ fn check(word: &str, what: &str, value: &str) -> Result<(), RunError> {
         return Err(RunError::Invalid { what: what.to_owned(), value: value.to_owned() });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_its_own_has_a_resolver_of_its_own() {
+        let host =
+            b"# c\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 10.0.0.1\nsearch a.example\n";
+        let own = String::from_utf8(with_own_resolver(host)).unwrap();
+        let expected = "nameserver 169.254.1.1\n# c\nnameserver 10.0.0.1\nsearch a.example\n";
+        assert_eq!(own, expected);
+        assert_eq!(with_own_resolver(b""), b"nameserver 169.254.1.1\n");
+    }
 }

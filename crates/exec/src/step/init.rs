@@ -11,12 +11,13 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
 use xbuild_model::rootfs::RootFs;
-use xbuild_model::run::{Exit, Security};
+use xbuild_model::run::{Exit, Network, Security};
 
 use super::command::{self, Prepared, Watched};
 use super::intercept::{self, Emulators};
+use super::userns::build::{self, Given};
 use super::userns::kit::Kit;
-use super::userns::{build, namespaces};
+use super::userns::namespaces;
 use crate::capabilities;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
@@ -50,6 +51,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let received = wire::receive(&supervisor).map_err(RunError::setup("wait for the request"))?;
     let (_, mut fds) = received.ok_or(RunError::Killed)?;
     let request = StepRequest::read(fds.first())?;
+    let network = if request.run.network == Network::Private { fds.pop() } else { None };
     let is_joined = matches!(&request.root, RootFs::Overlay(dirs) if dirs.joined.is_some());
     let joined = if is_joined { fds.pop() } else { None };
     let files = fds.split_off(fds.len().min(2));
@@ -57,7 +59,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
     let emulators = Emulators::new(request.emulators(files)?);
     let filter = filter(&request, emulators.is_some())?;
-    let (command, who) = build::build(&request, ids, joined, kit, events)?;
+    let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
     let prepared = Prepared {
         command,
         who,

@@ -1,18 +1,20 @@
 //! A step that waits for its request, and its process until the command has ended.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
-use xbuild_model::run::Exit;
+use xbuild_model::run::{Exit, Network};
 
 use super::chroot::descendants;
 use super::chroot::keeper::{self, Post};
 use super::chroot::stage::Stage;
 use super::init;
+use super::own_network::OwnNetwork;
 use super::stubs;
 use super::userns::{namespaces, overlay};
 use crate::error::RunError;
@@ -35,19 +37,22 @@ struct Processes {
     events: OwnedFd,
     /// Takes the request, brings the listener for system calls.
     channel: OwnedFd,
+    /// The network, if the build's steps have their own.
+    network: Option<OwnNetwork>,
 }
 
 impl Standby {
-    /// Prepares a step in the process of its task; `way` and `ids` are those of the build. An
-    /// error is kept for whoever asks for the step.
-    pub(crate) fn new(way: Way, ids: Ids) -> Self {
-        Self(Processes::start(way, ids))
+    /// Prepares a step in the process of its task; `way` and `ids` are those of the build, `pasta` joins
+    /// networks of steps to the host's. An error is kept for whoever asks for the step.
+    pub(crate) fn new(way: Way, ids: Ids, pasta: Option<&Path>) -> Self {
+        Self(Processes::start(way, ids, pasta))
     }
 
     /// Returns the descriptors that it needs.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let processes = self.0.as_ref().ok().into_iter();
-        processes.flat_map(|p| [p.events.as_fd(), p.channel.as_fd()]).collect()
+        let Ok(processes) = &self.0 else { return Vec::new() };
+        let network = processes.network.iter().flat_map(OwnNetwork::descriptors);
+        network.chain([processes.events.as_fd(), processes.channel.as_fd()]).collect()
     }
 
     /// Runs the step; `fds` are those of a [`StepRequest`]. Returns an [`Outcome`].
@@ -59,7 +64,9 @@ impl Standby {
 }
 
 impl Processes {
-    fn start(way: Way, ids: Ids) -> Result<Self, RunError> {
+    fn start(way: Way, ids: Ids, pasta: Option<&Path>) -> Result<Self, RunError> {
+        // Before the pid namespace: the step must not see the process.
+        let network = pasta.map(OwnNetwork::start).transpose()?;
         let is_first = match way {
             Way::Mounts => namespaces::enter().map(|()| true)?,
             // The keeper does without, as it does on the next rung.
@@ -77,7 +84,7 @@ impl Processes {
         match sys::fork().map_err(RunError::setup("fork"))? {
             Fork::Child if way.has_mounts() => init::main(ids, channel_end, events, events_end),
             Fork::Child => keeper::main(post, channel_end, events, events_end),
-            Fork::Parent(init) => Ok(Self { post, init, events, channel }),
+            Fork::Parent(init) => Ok(Self { post, init, events, channel, network }),
         }
     }
 
@@ -96,13 +103,16 @@ impl Processes {
         if !self.post.way.has_mounts() {
             return self.run_in_folder(&request, fds, stop, records, notes);
         }
-        let Self { post: Post { ids, .. }, init, events, channel } = self;
+        let Self { post: Post { ids, .. }, init, events, channel, network } = self;
         let (joined, changes) = match &request.root {
             RootFs::Overlay(dirs) => (dirs.joined.as_ref(), &dirs.upper),
             RootFs::Folder(folder) => (None, &folder.path),
         };
         let joined = joined.map(|joined| overlay::copy(&joined.point)).transpose()?;
-        let sent: Vec<BorrowedFd<'_>> = fds.iter().chain(&joined).map(AsFd::as_fd).collect();
+        let is_private = request.run.network == Network::Private;
+        let namespace = network.as_ref().filter(|_| is_private).map(OwnNetwork::namespace);
+        let files = fds.iter().chain(&joined).map(AsFd::as_fd);
+        let sent: Vec<BorrowedFd<'_>> = files.chain(namespace).collect();
         // A pid 1 that is gone has said why in an event.
         let _ = wire::send(&channel, b"step", &sent);
         drop(sent);
@@ -130,11 +140,17 @@ impl Processes {
         records: &mut Records,
         notes: &mut Vec<String>,
     ) -> Result<Exit, RunError> {
-        let Self { post, init, events, channel } = self;
+        let Self { post, init, events, channel, network: _ } = self;
         if request.is_isolated() && !post.way.has_users() {
             return Err(RunError::NotHere {
                 what: "RUN --network=none".to_owned(),
                 why: "a network namespace is refused".to_owned(),
+            });
+        }
+        if request.run.network == Network::Private {
+            return Err(RunError::NotHere {
+                what: "--network private".to_owned(),
+                why: "nothing can be mounted".to_owned(),
             });
         }
         let mut stage = Stage::open(request)?;

@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use xbuild_model::passwd::User;
+use xbuild_model::run::Network;
 
 use super::kit::Kit;
 use super::root::Root;
@@ -15,17 +16,32 @@ use crate::step::command::Command;
 use crate::step::stubs::Recorder;
 use crate::step::{files, user, walk};
 
-/// Mounts everything and makes it the root of this process; `joined` is a mount of the layers that
-/// the request lacks. Returns the command to execute there, and its user.
+/// Parts of a step that another process made.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// A mount of the layers that the request lacks.
+    pub(crate) joined: Option<OwnedFd>,
+    /// A network namespace.
+    pub(crate) network: Option<OwnedFd>,
+}
+
+/// Mounts everything and makes it the root of this process. Returns the command to execute there, and
+/// its user.
 pub(crate) fn build(
     request: &StepRequest,
     ids: Ids,
-    joined: Option<OwnedFd>,
+    given: Given,
     kit: Kit,
     events: &OwnedFd,
 ) -> Result<(Command, User), RunError> {
-    if request.is_isolated() {
-        namespaces::enter_network()?;
+    let Given { joined, network } = given;
+    match (request.run.network, network) {
+        (Network::Private, Some(network)) => namespaces::join_network(network)?,
+        (Network::Private, None) => {
+            return Err(RunError::Network { reason: "pasta is not in PATH".to_owned() });
+        }
+        (Network::None, _) => namespaces::enter_network()?,
+        (Network::Default | Network::Host, _) => {}
     }
     let run = &request.run;
     let staging = kit.staging().try_clone().map_err(RunError::setup("duplicate a descriptor"))?;

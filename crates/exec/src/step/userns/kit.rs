@@ -86,7 +86,7 @@ impl Kit {
         } else {
             move_to(&mount_proc(place("open-proc")?, None, &mut Vec::new())?, "proc")?;
         }
-        let own = if request.is_isolated() { sysfs::own_sys() } else { None };
+        let own = if request.has_own_network() { sysfs::own_sys() } else { None };
         match (own, masks) {
             (None, Some(_)) => move_to(&sys, "sys"),
             (own, masks) => {

@@ -1,6 +1,8 @@
 //! The namespaces of a step, inside the build's user namespace.
 
-use nix::sched::{CloneFlags, unshare};
+use std::os::fd::OwnedFd;
+
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::io::Errno;
 
 use crate::error::RunError;
@@ -27,6 +29,12 @@ pub(crate) fn enter_mounts() -> Result<(), RunError> {
 pub(in crate::step) fn enter_network() -> Result<(), RunError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(RunError::unshare("network"))?;
     sys::loopback_up().map_err(RunError::setup("switch the loopback interface on"))
+}
+
+/// Moves into a network namespace.
+pub(super) fn join_network(network: OwnedFd) -> Result<(), RunError> {
+    setns(network, CloneFlags::CLONE_NEWNET)
+        .map_err(RunError::setup("enter the network of the step"))
 }
 
 /// Gives the step its host name.

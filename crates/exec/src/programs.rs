@@ -1,0 +1,13 @@
+//! Looking programs up.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Returns the path of a program in the folders of `search_path`, which is in the form of `PATH`.
+/// Relative folders do not count.
+pub(crate) fn find(program: &Path, search_path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(search_path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
