@@ -32,12 +32,17 @@ fn gives_the_same(dockerfile: &str, files: &[(&str, &str)]) {
             place.write(name, text);
         }
         place.dockerfile(&dockerfile.replace("TIMES", SET_TIMES));
-        let (overlay, folder) = (build(&place, user, "overlay"), build(&place, user, "folder"));
-        assert_eq!(overlay.layers.len(), folder.layers.len());
-        for number in 0..isize::try_from(overlay.layers.len()).unwrap() {
-            assert_eq!(overlay.lines(number), folder.lines(number), "layer {number}, {user:?}");
+        let overlay = build(&place, user, "overlay");
+        // The second build takes the folders that the first one leaves.
+        for time in ["first", "second"] {
+            let folder = build(&place, user, "folder");
+            assert_eq!(overlay.layers.len(), folder.layers.len());
+            for number in 0..isize::try_from(overlay.layers.len()).unwrap() {
+                let (one, two) = (overlay.lines(number), folder.lines(number));
+                assert_eq!(one, two, "layer {number}, {user:?}, {time}");
+            }
+            assert_eq!(overlay.config["rootfs"], folder.config["rootfs"], "{user:?}, {time}");
         }
-        assert_eq!(overlay.config["rootfs"], folder.config["rootfs"], "{user:?}");
     }
 }
 
@@ -101,6 +106,44 @@ fn files_of_stages_can_be_mounted() {
         ",
         &[],
     );
+}
+
+/// Returns the paths and inodes of the folders that builds have left.
+fn left(place: &Place) -> Vec<(std::path::PathBuf, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let list = |folders: Vec<std::path::PathBuf>| -> Vec<std::path::PathBuf> {
+        let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let folders = list(list(list(vec![place.store().join("roots")])));
+    folders.into_iter().map(|path| (path.clone(), path.metadata().unwrap().ino())).collect()
+}
+
+#[test]
+fn the_folder_of_a_build_serves_the_next_one() {
+    needs!(Run);
+    for user in User::all() {
+        let place = Place::new(user);
+        let isolation = if user == User::Single { "userns-single/folder" } else { "auto/folder" };
+        let build = |run: &str| {
+            place.dockerfile(&format!("FROM busybox\nRUN {run}\n"));
+            place.build(&["--no-cache", "--isolation", isolation])
+        };
+        build("echo a > /a && rm /bin/yes && mkfifo /bin/pipe && chmod 700 /bin").ok();
+        let first = left(&place);
+        assert_eq!(first.len(), 1);
+        // A command can do anything and fail.
+        build(
+            "rm /bin/yes /bin/vi; mkdir -p /bin/yes /b; touch /bin/yes/f; chmod 1777 /bin; exit 3",
+        )
+        .fails(3, &["exit code 3"]);
+        let check = "test ! -e /a -a ! -e /b -a ! -e /bin/pipe -a ! -d /bin/yes \
+            && test -x /bin/vi && yes | head -1 | grep -q y && test $(stat -c %a /bin) = 755";
+        build(check).ok();
+        assert_eq!(left(&place)[0].1, first[0].1, "it is another folder");
+        place.run(["prune"]).ok();
+        assert!(left(&place).is_empty());
+    }
 }
 
 #[test]

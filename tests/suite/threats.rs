@@ -22,7 +22,7 @@ const FAULTS: &str = "\
     parallel same-tag build-and-prune cache-sharing stale-lock versions no-xattr overlay-store nfs \
     home tmpdir noexec casefold odd-path other-uid \
     no-fuse no-range no-new-privs setgroups no-userns seccomp apparmor masked-proc no-overlay \
-    racy-stamps no-openat2 old-calls old-binfmt loose-binfmt qemu-crash cgroups no-pasta resolver lsm umask \
+    racy-stamps kept-roots no-openat2 old-calls old-binfmt loose-binfmt qemu-crash cgroups no-pasta resolver lsm umask \
     locale";
 
 /// A line of the page.

@@ -33,7 +33,7 @@ use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 use self::emit::Emit;
 use crate::DiffError;
 use crate::holes::FileContents;
-use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes};
+use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes, stats};
 use crate::root::{self, Attributes, Root, Stat, xattr};
 use crate::stamps::{Stamp, StampReader, StampWriter};
 
@@ -155,14 +155,8 @@ struct Frame {
 
 impl Frame {
     fn open(path: Vec<u8>, folder: Root, depth: u32, is_new: bool) -> io::Result<Self> {
-        let mut names: Vec<Vec<u8>> =
-            folder.read_dir(b"")?.into_iter().map(|found| found.name).collect();
-        names.sort_unstable();
-        let items: Vec<_> = names
-            .into_iter()
-            .map(|name| folder.stat(&name).map(|stat| (name, stat)))
-            .collect::<io::Result<_>>()?;
-        Ok(Self { path, folder, items: items.into_iter(), depth, is_new })
+        let items = stats(&folder)?.into_iter();
+        Ok(Self { path, folder, items, depth, is_new })
     }
 }
 

@@ -3,6 +3,7 @@
 //! The layers are read one after the other, and each gives the files that are still visible. No
 //! unpacked copy is made on the way.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +51,19 @@ pub fn to_tar<W: Write>(
     writer: &mut LayerWriter<W>,
 ) -> Result<(), CopyError> {
     Outline::of_tree(tree).write(&sources(tree, source), writer)
+}
+
+/// Writes some files of `tree` to an archive, as [`to_tar`] does. `paths` has all names of a file that
+/// has several, or none of them.
+pub fn some_to_tar<W: Write>(
+    tree: &Tree,
+    source: Arc<dyn LayerSource>,
+    paths: &BTreeSet<Vec<u8>>,
+    writer: &mut LayerWriter<W>,
+) -> Result<(), CopyError> {
+    let mut outline = Outline::of_tree(tree);
+    outline.retain(|path| paths.contains(path));
+    outline.write(&sources(tree, source), writer)
 }
 
 /// Writes all files of `tree` below the folder `dest`, which is made if it is missing. They belong

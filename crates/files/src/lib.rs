@@ -16,6 +16,7 @@ mod holes;
 mod on_disk;
 mod pattern;
 mod resolve;
+pub mod revert;
 pub mod root;
 mod source;
 mod stamp;

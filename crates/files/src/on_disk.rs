@@ -42,6 +42,13 @@ pub(crate) fn entry(
     Entry { path, kind, meta }
 }
 
+/// Returns the files of an open folder with their names, in byte order.
+pub(crate) fn stats(folder: &Root) -> io::Result<Vec<(Vec<u8>, Stat)>> {
+    let mut names: Vec<Vec<u8>> = folder.read_dir(b"")?.into_iter().map(|it| it.name).collect();
+    names.sort_unstable();
+    names.into_iter().map(|name| folder.stat(&name).map(|stat| (name, stat))).collect()
+}
+
 /// Returns the attributes of a folder.
 pub(crate) fn attributes_of(above: &Root, path: &[u8]) -> io::Result<Attributes> {
     root::attributes(above.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd())

@@ -16,15 +16,18 @@
 mod cache_mount;
 mod carried;
 mod changed;
+mod difference;
 mod encoded;
 mod fill;
 mod folders;
 mod held;
 mod in_folder;
 mod joined;
+mod kept;
 mod layers;
 mod mount_files;
 mod new_layer;
+mod obtain;
 mod options;
 mod owners;
 mod packer;
@@ -90,11 +93,12 @@ impl Engine {
         }))
     }
 
-    /// Waits until all new layers are in the store. No more steps run, so their folders end.
+    /// Waits until all new layers are in the store. No more steps run, so their folders are left to
+    /// the next build.
     ///
     /// **Errors** — the first failure.
     pub fn settle(&self) -> Result<(), StepFailure> {
-        self.0.folders.clear(&self.0.sweeper);
+        self.0.keep_folders();
         Ok(self.0.packer.wait_for_all()?)
     }
 

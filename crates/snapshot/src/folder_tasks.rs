@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use xbuild_files::changes::{ChangeOptions, changes, stamp};
+use xbuild_files::revert::{Lost, revert};
 use xbuild_files::stamps::{StampReader, StampWriter};
 use xbuild_layer::{LayerWriter, Mtime};
 use xbuild_model::records::Records;
 
 use crate::TaskError;
 use crate::below::Asker;
-use crate::task_input::{BUFFER, folder, open};
+use crate::task_input::{BUFFER, folder, open, pipe};
 
 /// Removes files below a folder. Request: [`ClearRequest`].
 pub const CLEAR: &str = "snapshot.clear";
@@ -24,6 +25,10 @@ pub const STAMP: &str = "snapshot.stamp";
 /// of the layers below through the second one; answers come through the third one. Request:
 /// [`ChangesRequest`], answer: how far the clock got.
 pub const CHANGES: &str = "snapshot.changes";
+
+/// Sets a folder back to its stamps, without contents: see [`xbuild_files::revert`]. Writes the files
+/// that are missing now to the pipe, for [`read_lost`]. Request: [`RevertRequest`].
+pub const REVERT: &str = "snapshot.revert";
 
 /// See [`CLEAR`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,17 @@ pub struct ChangesRequest {
     pub records: Records,
 }
 
+/// See [`REVERT`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevertRequest {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The file with the stamps.
+    pub stamps: PathBuf,
+    /// How far the clock got when they were taken.
+    pub settled: Mtime,
+}
+
 /// Does [`CLEAR`].
 pub fn clear_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
     let request: ClearRequest = serde_json::from_slice(request)?;
@@ -78,6 +94,42 @@ pub fn clear_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
 /// of layers are at their paths, not behind links.
 fn is_absent(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+}
+
+/// The signs before a missing file and before one that is missing with everything in it.
+const ALONE: u8 = b'f';
+const WITH_ALL: u8 = b't';
+
+/// Does [`REVERT`].
+pub fn revert_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: RevertRequest = serde_json::from_slice(request)?;
+    let root = open(&request.folder)?;
+    let mut pipe = BufWriter::with_capacity(BUFFER, File::from(pipe(fds)?));
+    let stamps = File::open(&request.stamps)
+        .and_then(|file| StampReader::new(BufReader::with_capacity(BUFFER, file)))
+        .map_err(folder("read", &request.stamps))?;
+    revert(&root, stamps, request.settled, &mut |lost| {
+        let (sign, path) = match &lost {
+            Lost::File(path) => (ALONE, path),
+            Lost::Tree(path) => (WITH_ALL, path),
+        };
+        pipe.write_all(&[sign])?;
+        pipe.write_all(path)?;
+        pipe.write_all(&[0])
+    })?;
+    pipe.flush().map_err(folder("set back", &request.folder))?;
+    Ok(Vec::new())
+}
+
+/// Reads what [`REVERT`] has written: paths, each with whether everything in it is missing, too.
+/// `None` if it is something else.
+pub(crate) fn read_lost(text: &[u8]) -> Option<Vec<(bool, Vec<u8>)>> {
+    let lines = text.split_inclusive(|byte| *byte == 0);
+    let read = |line: &[u8]| {
+        let (sign, path) = line.strip_suffix(&[0])?.split_first()?;
+        matches!(*sign, ALONE | WITH_ALL).then(|| (*sign == WITH_ALL, path.to_vec()))
+    };
+    lines.map(read).collect()
 }
 
 /// Does [`STAMP`].

@@ -1,5 +1,5 @@
-//! Unpacked layers and fetched sources count only in the boot of the machine in which they were
-//! made.
+//! Unpacked layers, root folders and fetched sources count only in the boot of the machine in which
+//! they were made.
 //!
 //! They are written without syncing, which would cost more than making them anew; so their paths
 //! name the boot.
@@ -13,6 +13,8 @@ use crate::StoreError;
 
 /// Unpacked layers, below the store: `folders/BOOT/MAP/HEX`.
 pub(crate) const FOLDERS: &str = "folders";
+/// Folders with all files of a stack, below the store: `roots/BOOT/MAP/N`.
+pub(crate) const ROOTS: &str = "roots";
 /// Fetched sources, below the store: `sources/BOOT/HEX`.
 pub(crate) const SOURCES: &str = "sources";
 
@@ -33,9 +35,9 @@ fn is_boot_id(name: &str) -> bool {
     groups.eq([8, 4, 4, 4, 12]) && name.bytes().all(is_hex)
 }
 
-/// Returns the folders of other boots: unpacked layers and fetched sources.
+/// Returns the folders of other boots: unpacked layers, root folders and fetched sources.
 pub(crate) fn stale(root: &Path, boot: &str) -> Vec<PathBuf> {
-    let folders = [FOLDERS, SOURCES].map(|kind| fs::read_dir(root.join(kind)));
+    let folders = [FOLDERS, ROOTS, SOURCES].map(|kind| fs::read_dir(root.join(kind)));
     let entries = folders.into_iter().flatten().flatten().flatten();
     let is_stale = |name: &OsStr| name.to_str().is_some_and(|n| n != boot && is_boot_id(n));
     entries.filter(|entry| is_stale(&entry.file_name())).map(|entry| entry.path()).collect()

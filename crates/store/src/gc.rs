@@ -50,6 +50,7 @@ impl Store {
             .map(|(kind, folder)| usage(kind, children(&self.root().join(folder))))
             .collect();
         list.push(usage("unpacked layers", self.folders()));
+        list.push(usage("root folders", self.all_roots()));
         list.push(usage("cache mounts", self.cache_mount_homes()));
         list.push(usage("fetched sources", self.sources()));
         list.push(self.emulator_usage());
@@ -107,7 +108,8 @@ impl Store {
             }
         }
         let mut leftovers = Vec::new();
-        for folder in self.folders().into_iter().chain(self.cache_mount_homes()) {
+        let shared = self.folders().into_iter().chain(self.all_roots());
+        for folder in shared.chain(self.cache_mount_homes()) {
             let path = self.temp_path("pruned");
             fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
             leftovers.push(Leftover { path });

@@ -36,6 +36,7 @@ const FOLDERS: &[&str] = &[
     "emulators",
     "images",
     "last-seen",
+    "roots",
     "selections",
     "sources",
     "source-records",

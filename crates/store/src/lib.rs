@@ -24,6 +24,7 @@ mod lent;
 mod pending;
 mod publisher;
 mod record;
+mod root_folder;
 mod soundness;
 mod source;
 mod steps;

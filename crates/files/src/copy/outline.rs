@@ -74,6 +74,11 @@ impl Outline {
         Self::new(Vec::new(), files)
     }
 
+    /// Leaves out the files whose path is not `wanted`.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&[u8]) -> bool) {
+        self.files.retain(|path, _| wanted(path));
+    }
+
     /// Reads the files of contexts whose hash is not known, on all cores.
     ///
     /// A file that has changed since it was found is taken as it is now.

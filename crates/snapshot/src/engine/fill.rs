@@ -1,6 +1,6 @@
 //! Filling the folders of `carried`: all files of a stack at once, or layers on top of a part of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -23,19 +23,20 @@ use crate::folder_tasks::{CLEAR, ClearRequest, STAMP, StampRequest};
 use crate::tasks::{UNPACK, UnpackRequest};
 use crate::{EngineError, TaskError};
 
-/// Returns a folder with the files of `chain` and their stamps: one that waits, carried forward, or a
-/// new one.
-pub(super) fn obtain(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineError> {
-    let Some(mut held) = Held::take(shared, chain) else { return make(shared, chain) };
-    let count = held.get().chain.0.len();
+/// Applies the layers of a stack to a folder that has the files of a part of it.
+pub(super) fn forward(
+    shared: &Arc<Shared>,
+    folder: &mut Folder,
+    chain: &Chain,
+) -> Result<(), EngineError> {
+    let count = folder.chain.as_ref().map_or(0, |has| has.0.len());
     for number in count..chain.0.len() {
-        apply(shared, &held.get().files(), &chain.0[..=number])?;
+        apply(shared, &folder.files(), &chain.0[..=number])?;
     }
     if count < chain.0.len() {
-        held.get_mut().chain = chain.clone();
-        restamp(shared, held.get_mut())?;
+        restamp(shared, folder, chain)?;
     }
-    Ok(held)
+    Ok(())
 }
 
 /// Returns a new folder with the files of `chain`.
@@ -54,8 +55,21 @@ pub(super) fn make(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineEr
     unpack(shared, &files, |writer| {
         flatten::to_tar(&tree, source, writer).map_err(selection::failure)
     })?;
-    restamp(shared, held.get_mut())?;
+    restamp(shared, held.get_mut(), chain)?;
     Ok(held)
+}
+
+/// Puts files of a stack, whose tree is `tree`, in their places in a folder that has the others.
+pub(super) fn put(
+    shared: &Arc<Shared>,
+    files: &Path,
+    (chain, tree): (&Chain, &Tree),
+    paths: &BTreeSet<Vec<u8>>,
+) -> Result<(), EngineError> {
+    let source = Arc::new(selection::Layers::new(shared.clone(), chain.clone()));
+    unpack(shared, files, |writer| {
+        flatten::some_to_tar(tree, source, paths, writer).map_err(selection::failure)
+    })
 }
 
 /// Applies the last layer of a stack to a folder with all files below it.
@@ -156,11 +170,15 @@ fn unpack(
     })
 }
 
-/// Writes the stamps of a folder anew.
-pub(super) fn restamp(shared: &Shared, folder: &mut Folder) -> Result<(), EngineError> {
+/// Writes the stamps of a folder with the files of `chain` anew.
+pub(super) fn restamp(
+    shared: &Shared,
+    folder: &mut Folder,
+    chain: &Chain,
+) -> Result<(), EngineError> {
     let request = StampRequest { folder: folder.files(), stamps: folder.next_stamps() };
     let answer = shared.start(STAMP, &request, Vec::new())?.wait()?;
-    folder.walked(settled(&answer)?);
+    folder.walked(settled(&answer)?, chain.clone());
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use xbuild_model::Chain;
 use super::carried::Folder;
 use super::shared::Shared;
 
-/// A folder in use. Dropping it throws the folder away.
+/// A folder in use. After a failure, when it is dropped, its files are whatever the step made of
+/// them; only a later build may set it back.
 #[derive(Debug)]
 pub(super) struct Held {
     shared: Arc<Shared>,
@@ -35,21 +36,36 @@ impl Held {
         self.folder.as_mut().expect("it is there until this is dropped")
     }
 
+    /// Throws the folder away.
+    pub(super) fn discard(mut self) {
+        if let Some(folder) = self.folder.take() {
+            self.shared.sweeper.send(folder.temp);
+        }
+    }
+
     /// Lets the folder wait for the next step, and returns it for reading.
     pub(super) fn share(mut self) -> Arc<Folder> {
         let folder = self.folder.take().expect("it is there until this is dropped");
         let folder = Arc::new(folder);
-        if let Some(old) = self.shared.folders.put(Arc::clone(&folder)) {
-            self.shared.sweeper.send(old.temp);
-        }
+        wait(&self.shared, Arc::clone(&folder));
         folder
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(folder) = self.folder.take() {
+        let Some(mut folder) = self.folder.take() else { return };
+        if folder.base().is_none() {
             self.shared.sweeper.send(folder.temp);
+            return;
         }
+        folder.chain = None;
+        wait(&self.shared, Arc::new(folder));
+    }
+}
+
+fn wait(shared: &Shared, folder: Arc<Folder>) {
+    if let Some(old) = shared.folders.put(folder) {
+        shared.sweeper.send(old.temp);
     }
 }

@@ -9,8 +9,8 @@ use xbuild_model::run::ReadySource;
 use xbuild_model::seam::MountFiles;
 
 use super::carried::Folder;
-use super::fill;
 use super::held::Held;
+use super::obtain;
 use super::shared::Shared;
 use crate::EngineError;
 
@@ -24,12 +24,12 @@ pub(super) fn hold(
         return Ok(Box::new(Stack { lowers: shared.lowers(chain)?.folders, writable }));
     }
     if writable {
-        return Ok(Box::new(Copy(fill::make(shared, chain)?)));
+        return Ok(Box::new(Copy(obtain::fresh(shared, chain)?)));
     }
     let folder = match shared.folders.share(chain) {
         Some(folder) => folder,
         // A folder of a part of the stack is more useful to the stage that it belongs to.
-        None => fill::make(shared, chain)?.share(),
+        None => obtain::fresh(shared, chain)?.share(),
     };
     Ok(Box::new(Whole(folder)))
 }

@@ -53,11 +53,17 @@ impl fmt::Debug for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.folders.clear(&self.sweeper);
+        self.keep_folders();
     }
 }
 
 impl Shared {
+    /// Leaves the folders of steps to the next build.
+    pub(super) fn keep_folders(&self) {
+        let map = self.namespace.map_name().ok();
+        self.folders.keep(&self.store, map.as_deref(), &self.sweeper);
+    }
+
     /// Works with the known facts. No caller panics while it holds the lock, so the facts of a
     /// poisoned lock are complete.
     pub(super) fn known<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
