@@ -57,7 +57,7 @@ impl Build {
         let secrets = Arc::new(GivenSecrets::read(&request.steps, &machine, &*events)?);
         let cancel = Cancel::default();
         let store = wiring::store(&machine)?;
-        let client = wiring::client(&machine, Some(&store), cancel.clone())?;
+        let client = wiring::client(&machine, Some(&store), &events, cancel.clone());
         let given = Some(Arc::clone(&secrets) as _);
         let on_warning = Arc::clone(&events);
         let fetcher = wiring::fetcher(&machine, &store, &client, given, on_warning, cancel.clone());

@@ -29,12 +29,12 @@ pub struct Checked {
 pub fn check(
     request: &InputRequest,
     machine: &Machine,
-    events: &dyn Events,
+    events: &Arc<dyn Events>,
     stdin: &mut Input<'_>,
 ) -> Result<Checked, BuildError> {
     let elsewhere = || {
         let store = wiring::store(machine)?;
-        let client = wiring::client(machine, Some(&store), Cancel::default())?;
+        let client = wiring::client(machine, Some(&store), events, Cancel::default());
         let fetcher =
             wiring::fetcher(machine, &store, &client, None, Arc::new(Silent), Cancel::default());
         Ok(Elsewhere { store, fetcher })
@@ -65,10 +65,10 @@ fn inspect(
     options: &PlanOptions,
     main: &MainContext,
     machine: &Machine,
-    events: &dyn Events,
+    events: &Arc<dyn Events>,
 ) -> Result<(Diagnostics, Option<PlanningError>), BuildError> {
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
-    let client = wiring::client(machine, None, Cancel::default())?;
+    let client = wiring::client(machine, None, events, Cancel::default());
     let mut images = Images::default();
     let error = match planning::resolve(dockerfile, options, &client, &mut images) {
         Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),

@@ -1,6 +1,7 @@
 //! Events of a running build: progress, warnings, pushes.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use xbuild_dockerfile::Diagnostics;
@@ -10,7 +11,7 @@ use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::Encoding;
 use xbuild_model::{Digest, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
-use xbuild_registry::PushEvent;
+use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
 
 use crate::emulators::EmulatorInUse;
@@ -80,6 +81,27 @@ pub enum Warning {
     },
     /// A warning about a remote source.
     Fetch(FetchWarning),
+    /// A warning about a registry, or the login to one.
+    Registry(RegistryWarning),
+    /// A place of logins cannot be read.
+    LoginFile {
+        /// The file.
+        place: String,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A part of a place of logins cannot be read.
+    Login {
+        /// The file or the environment variable.
+        place: String,
+        /// The reason.
+        fault: CredentialsError,
+    },
+    /// The proxies of Docker's configuration cannot be read.
+    Proxies {
+        /// The file.
+        place: String,
+    },
     /// The home folder is closed to this user, so logins and proxies in it have no effect.
     ClosedHome(PathBuf),
     /// The variable of a secret is unset.
@@ -110,6 +132,14 @@ impl fmt::Display for Warning {
                 if places.is_empty() { Ok(()) } else { write!(f, " ({})", places.join(", ")) }
             }
             Self::Fetch(warning) => warning.fmt(f),
+            Self::Registry(warning) => warning.fmt(f),
+            Self::LoginFile { place, error } => {
+                write!(f, "cannot read {place}: {error}; its logins have no effect")
+            }
+            Self::Login { place, fault } => write!(f, "{place}: {fault}; that has no effect"),
+            Self::Proxies { place } => {
+                write!(f, "{place}: \"proxies\" is not of the expected form; it has no effect")
+            }
             Self::EmptySecret { id, variable } => {
                 write!(f, "the secret {id:?} is empty: the variable {variable} is unset")
             }

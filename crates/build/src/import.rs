@@ -1,12 +1,14 @@
 //! Base images: from names to manifests and configurations.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use xbuild_image::{Inspection, Layout};
 use xbuild_model::{Cancel, Platform, Reference, ResolvedImage};
 use xbuild_registry::Client;
 
 use crate::error::{ImageError, InspectError};
+use crate::events::Events;
 use crate::machine::Machine;
 use crate::wiring;
 
@@ -48,11 +50,15 @@ pub(crate) fn resolve(
     }
 }
 
-/// Reads the documents of an image.
-pub fn inspect(machine: &Machine, name: &str) -> Result<Inspection, InspectError> {
+/// Reads the documents of an image. `events` takes warnings.
+pub fn inspect(
+    machine: &Machine,
+    name: &str,
+    events: &Arc<dyn Events>,
+) -> Result<Inspection, InspectError> {
     match place(name)? {
         Place::Registry(reference) => {
-            let client = wiring::client(machine, None, Cancel::default())?;
+            let client = wiring::client(machine, None, events, Cancel::default());
             Ok(client.inspect(&reference).map_err(ImageError::from)?)
         }
         Place::Layout(path, tag) => {

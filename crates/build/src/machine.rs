@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
@@ -29,6 +31,12 @@ pub struct Machine {
     pub proxies: Proxies,
     /// Docker's `config.json`, which need not exist.
     pub docker_config: Option<PathBuf>,
+    /// The daemon of Docker's client, for its proxies.
+    pub docker_host: Option<String>,
+    /// Where logins are, in the order in which they are tried.
+    pub logins: Vec<LoginPlace>,
+    /// The time that a credential helper may take, if it is not the usual one.
+    pub credential_patience: Option<Duration>,
     /// The home folder, if this user must not look into it: then there is no `docker_config`.
     pub closed_home: Option<PathBuf>,
     /// The socket of the user's SSH agent.
@@ -37,6 +45,34 @@ pub struct Machine {
     pub git_environment: Vec<(String, String)>,
     /// The values of the environment variables that secrets of the request name.
     pub secret_variables: BTreeMap<String, SecretBytes>,
+}
+
+/// A place of logins: Docker's `config.json`, a containers `auth.json`, or the text of one.
+#[derive(Clone)]
+pub enum LoginPlace {
+    /// A file. If it is there by chance only, it need not exist.
+    File {
+        /// The path.
+        path: PathBuf,
+        /// Whether the user named it.
+        is_named: bool,
+    },
+    /// The value of an environment variable.
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value, which may hold passwords.
+        text: String,
+    },
+}
+
+impl fmt::Debug for LoginPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => path.fmt(f),
+            Self::Variable { name, .. } => f.write_str(name),
+        }
+    }
 }
 
 /// The owner that files have in a user namespace without their owner's id: `overflowuid`. Root of

@@ -8,13 +8,13 @@ use xbuild_exec::{Isolation, Options, Sandbox};
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, Secrets};
 use xbuild_model::{Cancel, Digest, StepFailure};
-use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache};
+use xbuild_registry::{Client, ClientOptions, DocumentCache, RegistryWarning};
 use xbuild_source::{FetchOptions, Fetcher};
 use xbuild_store::{Leftover, Store};
 
-use crate::docker_config::{self, ConfigText};
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
+use crate::logins;
 use crate::machine::Machine;
 
 /// Opens the store.
@@ -39,34 +39,29 @@ impl DocumentCache for StoredDocuments {
     }
 }
 
-/// Returns a client for registries, with the user's credentials. `cancel` ends its requests.
+/// Returns a client for registries, with the user's credentials. `events` takes its warnings,
+/// `cancel` ends its requests.
 pub(crate) fn client(
     machine: &Machine,
     store: Option<&Arc<Store>>,
+    events: &Arc<dyn Events>,
     cancel: Cancel,
-) -> Result<Client, OpenError> {
+) -> Client {
+    let on_warning = Arc::clone(events);
     let options = ClientOptions {
-        credentials: credentials(machine)?,
+        credentials: logins::read(machine, &**events),
         proxies: machine.proxies.clone(),
         cancel,
+        on_warning: Some(Arc::new(move |warning: &RegistryWarning| {
+            on_warning.event(Event::Warning(&Warning::Registry(warning.clone())));
+        })),
         ..ClientOptions::default()
     };
     let client = Client::new(options);
-    Ok(match store {
+    match store {
         Some(store) => client.with_cache(Arc::new(StoredDocuments(Arc::clone(store)))),
         None => client,
-    })
-}
-
-fn credentials(machine: &Machine) -> Result<Credentials, OpenError> {
-    let path = machine.docker_config.as_deref();
-    let Some(ConfigText { path, text }) = docker_config::read(path)? else {
-        return Ok(Credentials::default());
-    };
-    let folders = std::env::split_paths(&machine.search_path).collect();
-    Credentials::from_docker_config(&text)
-        .map(|credentials| credentials.with_search_path(folders))
-        .map_err(|error| OpenError::Credentials { path, error })
+    }
 }
 
 /// Returns a fetcher of files and repositories. `cancel` ends its work.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
-use xbuild_build::events::Warning;
+use xbuild_build::events::{Event, Events, Warning};
 use xbuild_dockerfile::Diagnostics;
 use xbuild_layer::Encoding;
 use xbuild_model::{Digest, FailureKind};
@@ -48,6 +48,15 @@ pub(crate) enum Style {
 #[derive(Debug)]
 pub(crate) struct Console {
     style: Style,
+}
+
+/// Shows warnings, and no other event.
+impl Events for Console {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(warning) = event {
+            self.warning(warning);
+        }
+    }
 }
 
 impl Console {

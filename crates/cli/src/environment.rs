@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use xbuild_build::Machine;
 use xbuild_build::request::{SecretPlace, SecretSource};
+use xbuild_build::{LoginPlace, Machine};
 use xbuild_exec::Place;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
@@ -46,6 +47,9 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
             bypass: proxy("NO_PROXY", "no_proxy").unwrap_or_default(),
         },
         docker_config: docker_config(),
+        docker_host: variable("DOCKER_HOST"),
+        logins: logins(),
+        credential_patience: seconds("XBUILD_CREDENTIAL_TIMEOUT")?,
         closed_home: closed_home(),
         ssh_agent: variable("SSH_AUTH_SOCK").map(PathBuf::from),
         git_environment: GIT.iter().filter_map(pair).collect(),
@@ -122,6 +126,34 @@ pub(crate) fn docker_config() -> Option<PathBuf> {
     }
     let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
     folder.or_else(|| Some(home()?.join(".docker"))).map(|folder| folder.join("config.json"))
+}
+
+/// Returns where logins are: `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, Docker's configuration, and
+/// podman's files.
+fn logins() -> Vec<LoginPlace> {
+    const TEXT: &str = "DOCKER_AUTH_CONFIG";
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let text = variable(TEXT).map(|text| LoginPlace::Variable { name: TEXT, text });
+    let named = variable("REGISTRY_AUTH_FILE").map(|path| (PathBuf::from(path), true));
+    let docker = docker_config().map(|path| (path, variable("DOCKER_CONFIG").is_some()));
+    let home = home().filter(|_| closed_home().is_none());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(home?.join(".config")));
+    let podman = [absolute("XDG_RUNTIME_DIR"), config].into_iter().flatten();
+    let podman = podman.map(|folder| (folder.join("containers/auth.json"), false));
+    let files = named.into_iter().chain(docker).chain(podman);
+    let files = files.map(|(path, is_named)| LoginPlace::File { path, is_named });
+    text.into_iter().chain(files).collect()
+}
+
+/// Returns a variable with a number of seconds.
+fn seconds(name: &str) -> Result<Option<Duration>, Problem> {
+    let Some(text) = variable(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds))),
+        _ => Err(Problem::command_line(format!(
+            "invalid {name} {text:?}: expected a number of seconds"
+        ))),
+    }
 }
 
 /// Returns the home folder if Docker's client configuration would be in it, and this user must not

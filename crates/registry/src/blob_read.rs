@@ -9,7 +9,7 @@ use reqwest::{Method, Response};
 use tracing::{Span, debug_span};
 use xbuild_model::Descriptor;
 
-use crate::auth::token::Scope;
+use crate::auth::scope::Scope;
 use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::{PullError, RequestError};

@@ -18,7 +18,7 @@ use xbuild_model::{
     BlobSource, Descriptor, Digest, ImageLayer, Platform, Reference, ResolvedImage, StepFailure,
 };
 
-use crate::auth::token::Scope;
+use crate::auth::scope::Scope;
 use crate::blob_read::BlobReader;
 use crate::connections::Connections;
 use crate::endpoint::Endpoint;

@@ -35,6 +35,15 @@ impl Endpoint {
         }
     }
 
+    /// Returns the endpoint at the origin of `url`, which another registry has led to.
+    pub(crate) fn at(url: &Url, origin: &Origin) -> Self {
+        let mut base = url.clone();
+        base.set_path("/v2/");
+        base.set_query(None);
+        base.set_fragment(None);
+        Self { registry: origin.name(), base, origin: origin.clone() }
+    }
+
     /// Returns the name of the registry, as in a reference.
     pub(crate) fn registry(&self) -> &str {
         &self.registry

@@ -14,3 +14,4 @@ pub use download::DownloadError;
 pub use pull::PullError;
 pub use push::PushError;
 pub use request::RequestError;
+pub(crate) use request::tls_error;

@@ -14,7 +14,7 @@
 //! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
 //! | `transport` | one HTTP exchange, its bounds of time and size, and its redirects |
 //! | `options` | [`ClientOptions`] |
-//! | `error`, `detail` | errors, and the explanations of servers |
+//! | `error`, `detail`, `warning` | errors, the explanations of servers, warnings |
 
 mod auth;
 mod blob_read;
@@ -30,6 +30,7 @@ mod push_ahead;
 mod request;
 mod transport;
 mod upload;
+mod warning;
 
 pub use auth::credential::{Credential, Secret};
 pub use auth::credentials::Credentials;
@@ -38,5 +39,6 @@ pub use detail::Detail;
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};
 pub use http::download::{DownloadRequest, Downloaded};
 pub use http::validators::Validators;
-pub use options::{ClientOptions, Proxies, Retries, Timeouts};
+pub use options::{ClientOptions, OnWarning, Proxies, Retries, Timeouts};
 pub use push::{BlobOutcome, Push, PushEvent};
+pub use warning::RegistryWarning;

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use xbuild_model::Cancel;
 
 use crate::auth::credentials::Credentials;
+use crate::warning::RegistryWarning;
 
 /// Options of a [`crate::Client`]. The defaults suit a public registry without a login.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClientOptions {
     /// The user's credentials.
     pub credentials: Credentials,
@@ -33,6 +35,32 @@ pub struct ClientOptions {
     pub jobs: usize,
     /// Ends requests, downloads and uploads that are under way.
     pub cancel: Cancel,
+    /// Takes warnings, from several threads.
+    pub on_warning: Option<Arc<OnWarning>>,
+}
+
+/// Takes warnings.
+pub type OnWarning = dyn Fn(&RegistryWarning) + Send + Sync;
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("credentials", &self.credentials)
+            .field("insecure", &self.insecure)
+            .field("proxies", &self.proxies)
+            .field("retries", &self.retries)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientOptions {
+    /// Tells a warning.
+    pub(crate) fn warn(&self, warning: &RegistryWarning) {
+        if let Some(on_warning) = &self.on_warning {
+            on_warning(warning);
+        }
+    }
 }
 
 impl Default for ClientOptions {
@@ -48,6 +76,7 @@ impl Default for ClientOptions {
             timeouts: Timeouts::default(),
             jobs: 4,
             cancel: Cancel::default(),
+            on_warning: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
 use xbuild_model::{BlobSource, Descriptor, Digest, ImageLayer, Reference};
 
-use crate::auth::token::Scope;
+use crate::auth::scope::Scope;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{PushError, RequestError};

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 
-use crate::auth::token::{Authorizer, Scope, denied};
+use crate::auth::authorizer::{Authorizer, Refusal, Refusals};
+use crate::auth::scope::Scope;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::options::{ClientOptions, Timeouts};
 use crate::transport::exchange::{Patience, Progress, Transport};
+use crate::transport::origin::Origin;
 use crate::transport::reach::Reach;
 use crate::transport::retry::{Attempts, Gate};
 use crate::transport::trail::Trail;
@@ -50,6 +52,32 @@ impl<'a> Call<'a> {
         let headers = HeaderMap::new();
         let (payload, accept) = (Payload::Empty, &[][..]);
         Self { endpoint, scope, method, url, led: None, headers, payload, accept }
+    }
+}
+
+/// The access of one attempt to one registry.
+struct Access {
+    endpoint: Endpoint,
+    scope: Scope,
+    origin: Origin,
+    header: Option<HeaderValue>,
+    refusals: Refusals,
+}
+
+impl Access {
+    fn of(endpoint: Endpoint, scope: Scope) -> Self {
+        let origin = endpoint.origin().clone();
+        Self { endpoint, scope, origin, header: None, refusals: Refusals::default() }
+    }
+
+    /// Returns the access to a registry that another one has led to. Its own credentials count, or
+    /// none: those of the first registry stay there.
+    fn elsewhere(trail: &Trail) -> Self {
+        let path = trail.url.path().strip_prefix("/v2/").unwrap_or_default();
+        let parts = ["/manifests/", "/blobs/"];
+        let repository = parts.iter().find_map(|part| Some(path.rsplit_once(part)?.0));
+        let scope = Scope::pull(repository.unwrap_or_default());
+        Self::of(Endpoint::at(&trail.url, &trail.origin), scope)
     }
 }
 
@@ -102,7 +130,7 @@ impl Requests {
         tokio::time::sleep(delay).await;
     }
 
-    /// Makes one attempt: follows redirects, and renews the token once.
+    /// Makes one attempt: follows redirects, and tries all credentials.
     async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         let endpoint = call.endpoint;
         self.gate.pass(endpoint.origin()).await;
@@ -114,16 +142,20 @@ impl Requests {
                 Trail::led(from, endpoint.origin(), reach, url)?
             }
         };
-        let mut authorization = None;
+        let mut own = Access::of(endpoint.clone(), call.scope.clone());
         if trail.origin == *endpoint.origin() {
-            authorization = self.authorizer.header(endpoint, call.scope).await?;
+            own.header = self.authorizer.header(endpoint, call.scope).await?;
         }
+        // The access to the registry that the request was redirected to.
+        let mut guest: Option<Access> = None;
         let mut left = patience(call, &self.options.timeouts);
-        let mut challenged = false;
         loop {
-            // Credentials belong to the registry: no other origin gets them or may ask for them.
-            let own = trail.origin == *endpoint.origin();
-            let header = authorization.as_ref().filter(|_| own);
+            // Credentials belong to a registry: no other origin gets them or may ask for them.
+            let access = match trail.origin == own.origin {
+                true => Some(&mut own),
+                false => guest.as_mut().filter(|guest| guest.origin == trail.origin),
+            };
+            let header = access.as_ref().and_then(|access| access.header.as_ref());
             let response = self.exchange(call, &trail, header, &mut left).await?;
             let status = response.status().as_u16();
             match status {
@@ -132,24 +164,28 @@ impl Requests {
                 301 | 302 | 303 | 307 | 308 if is_safe(&call.method) => {
                     trail.follow(&response)?;
                 }
-                401 if own && !challenged => {
-                    challenged = true;
-                    authorization = self
-                        .authorizer
-                        .challenged(endpoint, call.scope, authorization.as_ref(), &response)
-                        .await?;
-                    if authorization.is_none() {
-                        let detail = self.transport.detail(response).await;
-                        return Err(denied(endpoint, call.scope, status, detail));
-                    }
+                401 if access.is_none() && is_safe(&call.method) => {
+                    let mut access = Access::elsewhere(&trail);
+                    self.log_in(&mut access, response).await?;
+                    guest = Some(access);
                 }
-                401 | 403 if own => {
-                    let detail = self.transport.detail(response).await;
-                    return Err(denied(endpoint, call.scope, status, detail));
-                }
+                401 | 403 => match access {
+                    Some(access) => self.log_in(access, response).await?,
+                    None => return Err(self.transport.refusal(response).await),
+                },
                 _ => return Err(self.transport.refusal(response).await),
             }
         }
+    }
+
+    /// Gets another header after a refusal.
+    async fn log_in(&self, access: &mut Access, answer: Response) -> Result<(), RequestError> {
+        let refusal = Refusal::read(answer, &self.transport).await;
+        let Access { endpoint, scope, header, refusals, .. } = access;
+        let authorizer = &self.authorizer;
+        let new = authorizer.refused(endpoint, scope, header.as_ref(), refusal, refusals).await?;
+        *header = Some(new);
+        Ok(())
     }
 
     async fn exchange(

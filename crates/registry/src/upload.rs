@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 use xbuild_model::{Descriptor, Digest, thread};
 
-use crate::auth::token::Scope;
+use crate::auth::scope::Scope;
 use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;

@@ -35,6 +35,11 @@ pub enum Action {
     IgnoreRange,
     /// The answer comes late.
     Delay(Duration),
+    /// The registry redirects, with this status, to the same path behind this prefix; `?s` is added,
+    /// so that the redirected request is another one.
+    Redirect(u16, String),
+    /// The registry does what it is asked for, and gives this answer.
+    Claim(Response),
 }
 
 impl Fault {
@@ -71,6 +76,22 @@ struct State {
     log: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
     login: Mutex<Option<Login>>,
+    rules: Mutex<Rules>,
+}
+
+/// What a registry does besides the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Prefix of the URLs of uploads, such as `https://r.example`.
+    pub prefix: String,
+    /// Bytes that the body of a request may have; longer ones are answered with 413.
+    pub max_body: Option<usize>,
+    /// The value of `OCI-Chunk-Max-Length` in the answer that begins an upload.
+    pub chunk: Option<usize>,
+    /// Whether a tag can be given only once.
+    pub immutable_tags: bool,
+    /// Whether a manifest is refused if the repository lacks a blob of it.
+    pub checks_blobs: bool,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +133,27 @@ impl Registry {
     /// Asks all clients for a login from now on.
     pub fn require(&self, login: Login) {
         *lock(&self.state.login) = Some(login);
+    }
+
+    /// Sets the rules from now on.
+    pub fn rules(&self, rules: Rules) {
+        *lock(&self.state.rules) = rules;
+    }
+
+    /// Returns the address of the port.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Makes a token valid for scopes, which are joined by spaces.
+    pub fn grant(&self, token: &str, scopes: &str) {
+        lock(&self.state.content).tokens.insert(token.to_owned(), scopes.to_owned());
+    }
+
+    /// Loses a blob of a repository.
+    pub fn lose_blob(&self, repository: &str, digest: &Digest) {
+        let key = (repository.to_owned(), digest.to_string());
+        lock(&self.state.content).blobs.remove(&key);
     }
 
     /// Makes all tokens invalid.
@@ -168,6 +210,8 @@ impl Registry {
     }
 }
 
+type Handler = fn(&mut Content, &Rules, &Request, &str, &str) -> Response;
+
 impl State {
     fn serve(&self, stream: TcpStream, address: SocketAddr) {
         // Head and body are written separately: otherwise each answer would wait for an ACK.
@@ -207,6 +251,15 @@ impl State {
                 Some(Action::Delay(delay)) => {
                     std::thread::sleep(*delay);
                     self.answer(&request, address)
+                }
+                Some(Action::Redirect(status, to)) => {
+                    let sign = if request.target.contains('?') { '&' } else { '?' };
+                    let target = format!("{to}{}{sign}s", request.target);
+                    Response::new(*status).with("location", target)
+                }
+                Some(Action::Claim(response)) => {
+                    self.answer(&request, address);
+                    response.clone()
                 }
                 Some(Action::CutAnswer(after)) => self.answer(&request, address).cut(*after),
                 Some(Action::CutRequest(_)) | None => self.answer(&request, address),
@@ -248,17 +301,21 @@ impl State {
             return challenge;
         }
         let Some(path) = request.path().strip_prefix("/v2/") else { return Response::new(404) };
+        let rules = lock(&self.rules).clone();
+        if rules.max_body.is_some_and(|max| request.body.len() > max) {
+            return Response::new(413).body("<html>too large</html>");
+        }
         let mut content = lock(&self.content);
         if path.is_empty() {
             return Response::new(200);
         }
         for (part, handle) in [
-            ("/blobs/uploads/", Content::upload as fn(&mut Content, &Request, &str, &str) -> _),
+            ("/blobs/uploads/", Content::upload as Handler),
             ("/blobs/", Content::blob),
             ("/manifests/", Content::manifest),
         ] {
             if let Some((repository, name)) = path.split_once(part) {
-                return handle(&mut content, request, repository, name);
+                return handle(&mut content, &rules, request, repository, name);
             }
         }
         Response::new(404)
@@ -337,28 +394,52 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 impl Content {
-    fn blob(&mut self, request: &Request, repository: &str, digest: &str) -> Response {
+    fn blob(&mut self, _: &Rules, request: &Request, repository: &str, digest: &str) -> Response {
         let key = (repository.to_owned(), digest.to_owned());
         let Some(bytes) = self.blobs.get(&key) else { return unknown("BLOB_UNKNOWN") };
         let response = Response::new(200).with("docker-content-digest", digest);
         if request.method == "HEAD" {
             return response.with("content-length", bytes.len().to_string());
         }
-        let range =
-            request.header("range").and_then(|r| r.strip_prefix("bytes=")?.split('-').next());
-        match range.and_then(|from| from.parse::<usize>().ok()) {
+        let range = request.header("range").and_then(|r| r.strip_prefix("bytes=")?.split_once('-'));
+        let last = range.and_then(|(_, to)| to.parse::<usize>().ok()).unwrap_or(usize::MAX);
+        match range.and_then(|(from, _)| from.parse::<usize>().ok()) {
             Some(from) if from < bytes.len() => {
-                let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
-                Response::new(206).with("content-range", range).body(&bytes[from..])
+                let last = last.min(bytes.len() - 1);
+                let range = format!("bytes {from}-{last}/{}", bytes.len());
+                Response::new(206).with("content-range", range).body(&bytes[from..=last])
             }
             Some(_) => Response::new(416),
             None => response.body(bytes.clone()),
         }
     }
 
-    fn manifest(&mut self, request: &Request, repository: &str, name: &str) -> Response {
+    fn manifest(
+        &mut self,
+        rules: &Rules,
+        request: &Request,
+        repository: &str,
+        name: &str,
+    ) -> Response {
         let key = (repository.to_owned(), name.to_owned());
         if request.method == "PUT" {
+            if rules.immutable_tags && self.manifests.contains_key(&key) && !name.contains(':') {
+                let body =
+                    r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
+                return Response::new(400).body(body);
+            }
+            let text = String::from_utf8_lossy(&request.body).into_owned();
+            let known = |digest: &str| {
+                let key = (repository.to_owned(), digest.to_owned());
+                self.blobs.contains_key(&key) || self.manifests.contains_key(&key)
+            };
+            let digests = text.match_indices("sha256:").filter_map(|(at, _)| text.get(at..at + 71));
+            if let Some(lost) = digests.filter(|_| rules.checks_blobs).find(|d| !known(d)) {
+                let error = format!(
+                    r#"{{"errors":[{{"code":"MANIFEST_BLOB_UNKNOWN","detail":{{"digest":"{lost}"}}}}]}}"#
+                );
+                return Response::new(404).body(error);
+            }
             let digest = Digest::of(&request.body).to_string();
             let media_type = request.header("content-type").unwrap_or_default().to_owned();
             let value = (media_type, request.body.clone());
@@ -374,8 +455,16 @@ impl Content {
         }
     }
 
-    fn upload(&mut self, request: &Request, repository: &str, number: &str) -> Response {
-        let location = |number: usize| format!("/v2/{repository}/blobs/uploads/{number}?state=x");
+    fn upload(
+        &mut self,
+        rules: &Rules,
+        request: &Request,
+        repository: &str,
+        number: &str,
+    ) -> Response {
+        let location = |number: usize| {
+            format!("{}/v2/{repository}/blobs/uploads/{number}?state=x", rules.prefix)
+        };
         if request.method == "POST" {
             if let (Some(digest), Some(from)) = (request.query("mount"), request.query("from"))
                 && let Some(bytes) = self.blobs.get(&(from, digest.clone())).cloned()
@@ -385,11 +474,19 @@ impl Content {
             }
             self.count += 1;
             self.uploads.insert(self.count, Vec::new());
-            return Response::new(202).with("location", location(self.count));
+            let answer = Response::new(202).with("location", location(self.count));
+            return match rules.chunk {
+                Some(chunk) => answer.with("oci-chunk-max-length", chunk.to_string()),
+                None => answer,
+            };
         }
         let Some(number) = number.parse().ok().filter(|n| self.uploads.contains_key(n)) else {
             return unknown("BLOB_UPLOAD_UNKNOWN");
         };
+        if request.method == "DELETE" {
+            self.uploads.remove(&number);
+            return Response::new(204);
+        }
         let upload = self.uploads.entry(number).or_default();
         if request.method == "GET" {
             let range = format!("0-{}", upload.len().saturating_sub(1));

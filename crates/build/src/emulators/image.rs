@@ -20,6 +20,7 @@ use xbuild_store::Store;
 
 use super::files::{FOLDERS, Files, FoundFile};
 use crate::error::InstallError;
+use crate::events::Events;
 use crate::machine::Machine;
 use crate::{import, wiring};
 
@@ -33,9 +34,10 @@ pub(super) fn fetch(
     store: &Arc<Store>,
     name: &str,
     architectures: &[Arch],
+    events: &Arc<dyn Events>,
 ) -> Result<Files, InstallError> {
     let cancel = Cancel::default();
-    let client = wiring::client(machine, Some(store), cancel.clone())?;
+    let client = wiring::client(machine, Some(store), events, cancel.clone());
     let image = import::resolve(&client, name, &Platform::host())?;
     let namespace = Arc::new(wiring::sandbox(machine));
     let options = EngineOptions { cancel, ..EngineOptions::default() };

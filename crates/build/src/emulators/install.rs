@@ -1,6 +1,7 @@
 //! Installing emulators into the store.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::Emulator;
@@ -11,6 +12,7 @@ use super::files::{Files, FoundFile};
 use super::source::EmulatorSource;
 use super::{image, local};
 use crate::error::InstallError;
+use crate::events::Events;
 use crate::machine::Machine;
 use crate::wiring;
 
@@ -50,6 +52,7 @@ pub fn install(
     machine: &Machine,
     source: &EmulatorSource,
     wanted: &[Arch],
+    events: &Arc<dyn Events>,
 ) -> Result<Installations, InstallError> {
     let host = Arch::host();
     if let Some(native) = wanted.iter().find(|arch| Some(**arch) == host) {
@@ -62,7 +65,7 @@ pub fn install(
     let files = match source {
         EmulatorSource::SearchPath => local::in_search_path(&machine.search_path),
         EmulatorSource::Place(path) => local::at(path, wanted.first().copied())?,
-        EmulatorSource::Image(name) => image::fetch(machine, &store, name, &architectures)?,
+        EmulatorSource::Image(name) => image::fetch(machine, &store, name, &architectures, events)?,
     };
     let (usable, mut left_out) = load(&files, &architectures, !wanted.is_empty())?;
     let emulators: Vec<Emulator> = usable.iter().map(|usable| usable.emulator.clone()).collect();

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_model::FailureKind;
-use xbuild_registry::CredentialsError;
 use xbuild_store::StoreError;
 
 use super::{ErrorKind, Fault, RequestError};
@@ -36,34 +35,6 @@ pub enum OpenError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Docker's configuration cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    DockerConfig {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        error: io::Error,
-    },
-    /// Docker's configuration is not JSON of the expected form. Only the place is kept, since the
-    /// parser's own message may quote passwords.
-    #[error("{}: malformed at line {line}, column {column}", path.display())]
-    MalformedDockerConfig {
-        /// The file.
-        path: PathBuf,
-        /// The line, 1-based.
-        line: usize,
-        /// The column, 1-based.
-        column: usize,
-    },
-    /// A login in Docker's configuration is wrong.
-    #[error("{}: {error}", path.display())]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: CredentialsError,
-    },
     /// A secret or a key cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -75,7 +46,6 @@ impl Fault for OpenError {
             Self::Request(_) | Self::NoStore | Self::ForeignHome { .. } => ErrorKind::Request,
             Self::Store(error) => ErrorKind::Stage(error.kind()),
             Self::Secret(error) => error.kind(),
-            _ => ErrorKind::Stage(FailureKind::User),
         }
     }
 
@@ -90,7 +60,6 @@ impl Fault for OpenError {
             )),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Secret(error) => error.hint(),
-            _ => None,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod harness;
 
 use std::fs;
+use std::sync::Arc;
 
 use xbuild_build::error::{BuildError, ErrorKind, Fault};
 use xbuild_build::{BuildRequest, check};
@@ -83,8 +84,8 @@ fn what_happens_is_told() {
 fn a_check_builds_nothing() {
     let place = Place::new("FROM scratch AS A\nCOPY missing /\n");
     let request = place.request("out");
-    let told = Told::default();
-    let checked = check(&request.input, &place.machine(), &told, &mut std::io::empty()).unwrap();
+    let events: Arc<dyn xbuild_build::Events> = Arc::new(Told::default());
+    let checked = check(&request.input, &place.machine(), &events, &mut std::io::empty()).unwrap();
     assert_eq!(checked.findings.len(), 1);
     assert!(checked.error.is_none());
     assert!(!place.store().exists() && !place.out("out").exists());

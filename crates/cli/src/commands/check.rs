@@ -1,9 +1,10 @@
 //! `xbuild check`: errors and broken rules of a Dockerfile, without building it.
 
 use std::io;
+use std::sync::Arc;
 
 use clap::ValueEnum;
-use xbuild_build::events::{Event, Events};
+use xbuild_build::Events;
 use xbuild_build::request::InputRequest;
 
 use super::input::{self, InputArgs};
@@ -37,7 +38,7 @@ pub(crate) enum Format {
 }
 
 /// Checks the Dockerfile that the arguments name.
-pub(crate) fn run(args: &CheckArgs, console: &Console) -> Result<(), Problem> {
+pub(crate) fn run(args: &CheckArgs, console: &Arc<Console>) -> Result<(), Problem> {
     check(&input::request(&args.input)?, &args.store, args.format, console)
 }
 
@@ -46,10 +47,15 @@ pub(crate) fn check(
     request: &InputRequest,
     store: &StoreArgs,
     format: Format,
-    console: &Console,
+    console: &Arc<Console>,
 ) -> Result<(), Problem> {
     let machine = environment::machine(store.root.as_deref())?;
-    let checked = xbuild_build::check(request, &machine, &Warnings(console), &mut io::stdin())?;
+    let checked = xbuild_build::check(
+        request,
+        &machine,
+        &(Arc::clone(console) as Arc<dyn Events>),
+        &mut io::stdin(),
+    )?;
     let source = checked.main.source();
     let problem = checked.error.as_ref().map(|error| Problem::in_file(error, source));
     let findings = Findings {
@@ -68,16 +74,5 @@ pub(crate) fn check(
         (true, None) => Ok(()),
         (_, Some(problem)) if format == Format::Text => Err(problem),
         _ => Err(Problem::shown()),
-    }
-}
-
-/// Shows the warnings of a check.
-struct Warnings<'a>(&'a Console);
-
-impl Events for Warnings<'_> {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(warning) = event {
-            self.0.warning(warning);
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! `xbuild doctor`: whether RUN steps can run here, on which rung, and what would give more.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use xbuild_build::Events;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::ladder::Choice;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
@@ -104,7 +106,7 @@ impl Verdict {
 }
 
 /// Prints the diagnosis; fails if RUN steps are not possible, or a registry is out of reach.
-pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<(), Problem> {
+pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let found = xbuild_build::survey(&machine, &Arch::ALL, Isolation::AUTO);
     let single = xbuild_build::survey(&machine, &[], Isolation::rung(Rung::UsernsSingle));
@@ -115,8 +117,9 @@ pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<(), Problem> {
     });
     let can_run = choice.is_ok();
     let registries = args.images.iter().map(|image| {
-        let reached =
-            xbuild_build::inspect(&machine, image).map_err(|error| Problem::from(error).gap());
+        let events = Arc::clone(console) as Arc<dyn Events>;
+        let reached = xbuild_build::inspect(&machine, image, &events)
+            .map_err(|error| Problem::from(error).gap());
         Verdict::of(image, reached)
     });
     let diagnosis = Diagnosis {

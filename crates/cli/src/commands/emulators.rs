@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use list::platform_name;
 use xbuild_build::error::OpenError;
-use xbuild_build::{EmulatorSource, Installation};
+use xbuild_build::{EmulatorSource, Events, Installation};
 use xbuild_exec::arch::Arch;
 use xbuild_model::Platform;
 
@@ -74,11 +74,16 @@ pub(crate) fn run(args: &EmulatorsArgs, console: &Arc<Console>) -> Result<(), Pr
     }
 }
 
-fn install(args: &InstallArgs, console: &Console) -> Result<(), Problem> {
+fn install(args: &InstallArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let wanted = wanted(&args.platform)?;
     let machine = environment::machine(args.store.root.as_deref())?;
     let source = EmulatorSource::of_name(&args.source);
-    let outcome = xbuild_build::install_emulators(&machine, &source, &wanted)?;
+    let outcome = xbuild_build::install_emulators(
+        &machine,
+        &source,
+        &wanted,
+        &(Arc::clone(console) as Arc<dyn Events>),
+    )?;
     let mut text = String::new();
     for Installation { arch, record, untried } in &outcome.installed {
         let name = printable(&record.name);

@@ -48,7 +48,7 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     let mut build_args = build_args(&args.build_arg);
     let config = environment::docker_config();
     let host = environment::variable("DOCKER_HOST");
-    let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref())?;
+    let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref());
     add_proxies(&mut build_args, proxies);
     let mut main = context::main(&args.context)?;
     if let ContextPlace::Remote(RemoteSource::Git(git)) = &mut main

@@ -2,9 +2,11 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
+use xbuild_build::Events;
 use xbuild_image::{InspectedImage, Inspection};
 use xbuild_model::{Descriptor, Platform};
 
@@ -36,8 +38,9 @@ enum Format {
 }
 
 /// Prints the documents of an image, without reading its layers.
-pub(crate) fn run(args: &InspectArgs, console: &Console) -> Result<(), Problem> {
-    let inspection = xbuild_build::inspect(&environment::machine(None)?, &args.image)?;
+pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let events = Arc::clone(console) as Arc<dyn Events>;
+    let inspection = xbuild_build::inspect(&environment::machine(None)?, &args.image, &events)?;
     if args.raw {
         return console.result(&inspection.bytes);
     }

@@ -16,11 +16,15 @@ pub(crate) enum Challenge {
         realm: String,
         /// The name that the token server has for the registry.
         service: Option<String>,
+        /// The scopes that the request needs, by the names that the registry has for them.
+        scopes: Vec<String>,
     },
 }
 
 /// Bytes that a header may have: parsing takes linear time, but the schemes go into messages.
 const MAX_HEADER: usize = 8 << 10;
+/// Scopes of a challenge that are asked for: a mount needs two.
+const MAX_SCOPES: usize = 8;
 
 impl Challenge {
     /// Returns the best challenge of a 401: Bearer before Basic.
@@ -41,7 +45,11 @@ impl Challenge {
                 };
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
                     if let Some(realm) = parameter("realm") {
-                        return Ok(Self::Bearer { realm, service: parameter("service") });
+                        let service = parameter("service");
+                        let scopes = parameter("scope").unwrap_or_default();
+                        let scopes = scopes.split_whitespace().take(MAX_SCOPES);
+                        let scopes = scopes.map(str::to_owned).collect();
+                        return Ok(Self::Bearer { realm, service, scopes });
                     }
                 } else if challenge.scheme.eq_ignore_ascii_case("basic") {
                     basic = true;
@@ -67,20 +75,24 @@ mod tests {
 
     #[test]
     fn reads_the_usual_challenges() {
-        let bearer = |realm: &str, service: Option<&str>| Challenge::Bearer {
+        let bearer = |realm: &str, service: Option<&str>, scope: &str| Challenge::Bearer {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
+            scopes: scope.split_whitespace().map(str::to_owned).collect(),
         };
         for (values, expected) in [
             (
-                &[r#"Bearer realm="https://a.example/token",service="r.example",scope="x,y""#][..],
-                bearer("https://a.example/token", Some("r.example")),
+                &[r#"Bearer realm="https://a.example/token",service="r.example",scope="x,y z""#][..],
+                bearer("https://a.example/token", Some("r.example"), "x,y z"),
             ),
-            (&[r#"bearer REALM="https://a.example/a\"b""#], bearer("https://a.example/a\"b", None)),
+            (
+                &[r#"bearer REALM="https://a.example/a\"b""#],
+                bearer("https://a.example/a\"b", None, ""),
+            ),
             (&[r#"Basic realm="x, y=\"z\"""#], Challenge::Basic),
             (
                 &[r#"Basic realm="x", Bearer realm="https://a.example""#],
-                bearer("https://a.example", None),
+                bearer("https://a.example", None, ""),
             ),
             (&[r#"Negotiate"#, r#"Basic realm="x""#], Challenge::Basic),
         ] {

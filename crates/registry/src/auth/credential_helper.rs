@@ -3,21 +3,24 @@
 //! **Source** — docker CLI reference § Credential helper protocol.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use xbuild_image::printable::printable;
+use xbuild_model::Cancel;
 use xbuild_model::thread;
 use xbuild_model::ward::Ward;
 
 use crate::auth::credential::{Credential, Secret};
 use crate::error::CredentialsError;
 
-/// Time that a helper may take. Some unlock a keychain or ask a cloud for a token, which takes
-/// seconds; a helper that waits for a person would hold up the build for ever.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time after which the user is told what is waited for.
+const QUIET: Duration = Duration::from_secs(5);
+/// Time between two looks at whether the helper is still wanted.
+const TICK: Duration = Duration::from_millis(100);
 /// Bytes of a helper's answer that are read: a token has a few KiB.
 const MAX_ANSWER: u64 = 64 << 10;
 
@@ -39,18 +42,44 @@ pub(crate) fn check_name(name: &str) -> Result<(), CredentialsError> {
     }
 }
 
-/// Asks the helper `name` for the credential of `server`; `None` if it has none.
-pub(crate) fn get(
-    name: &str,
-    server: &str,
-    search_path: &[PathBuf],
-) -> Result<Option<Credential>, CredentialsError> {
+/// A helper that takes a while.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting<'a> {
+    /// The program.
+    pub(crate) program: &'a str,
+    /// The time that it may take in all.
+    pub(crate) patience: Duration,
+}
+
+/// The way to run helpers.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// The folders with programs.
+    pub(crate) search_path: &'a [PathBuf],
+    /// The time that a helper may take.
+    pub(crate) patience: Duration,
+    /// Ends helpers that are not wanted any more.
+    pub(crate) cancel: &'a Cancel,
+    /// Called once for a helper that takes a while.
+    pub(crate) waiting: &'a dyn Fn(&Waiting<'_>),
+}
+
+impl Run<'_> {
+    /// Asks the helper `name` for the credential of `server`; `None` if it has none.
+    pub(crate) fn get(
+        &self,
+        name: &str,
+        server: &str,
+    ) -> Result<Option<Credential>, CredentialsError> {
+        let program = program(name)?;
+        let ended = self.run(&program, "get", server.as_bytes())?;
+        parse(&ended).map_err(|reason| CredentialsError::HelperAnswer { program, reason })
+    }
+}
+
+fn program(name: &str) -> Result<String, CredentialsError> {
     check_name(name)?;
-    let program = format!("docker-credential-{name}");
-    let path = find(&program, search_path)
-        .ok_or_else(|| CredentialsError::HelperMissing { program: program.clone() })?;
-    let (success, answer) = run(&program, &path, server, TIMEOUT)?;
-    parse(success, &answer).map_err(|reason| CredentialsError::HelperAnswer { program, reason })
+    Ok(format!("docker-credential-{name}"))
 }
 
 /// Returns the first executable file of that name in the absolute folders of `search_path`.
@@ -63,85 +92,147 @@ fn find(program: &str, search_path: &[PathBuf]) -> Option<PathBuf> {
     absolute.map(|folder| folder.join(program)).find(executable)
 }
 
-/// Runs the helper and returns whether it succeeded, and its output. Its stderr is dropped, since
-/// it may hold secrets.
-fn run(
-    program: &str,
-    path: &Path,
-    server: &str,
-    timeout: Duration,
-) -> Result<(bool, Vec<u8>), CredentialsError> {
-    let failed = |source| CredentialsError::HelperRun { program: program.to_owned(), source };
-    let wrong = |reason| CredentialsError::HelperAnswer { program: program.to_owned(), reason };
-    let deadline = Instant::now() + timeout;
-    let mut child = Command::new(path)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    let _ward = Ward::of_process(child.id());
-    let mut stdin = child.stdin.take().expect("stdin is piped");
-    // A helper may ignore its input; only its answer counts.
-    let _ = stdin.write_all(server.as_bytes());
-    drop(stdin);
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let (sender, receiver) = mpsc::channel();
-    // On a thread: a grandchild can keep the pipe open after the helper was killed.
-    let reader = thread::start("credentials", move || {
-        let mut answer = Vec::new();
-        let read = stdout.take(MAX_ANSWER + 1).read_to_end(&mut answer);
-        let _ = sender.send(read.map(|_| answer));
-    });
-    let answer = match reader.map(|_| receiver.recv_timeout(timeout)) {
-        Ok(Ok(answer)) => answer.map_err(failed),
-        Ok(Err(_)) => Err(wrong("it took too long")),
-        Err(error) => Err(failed(error.into())),
-    };
-    let status = answer.and_then(|answer| match wait_until(&mut child, deadline) {
-        Ok(Some(status)) => Ok((status.success(), answer)),
-        Ok(None) => Err(wrong("it took too long")),
-        Err(error) => Err(failed(error)),
-    });
-    if status.is_err() {
-        // It may have ended by itself.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    let (success, answer) = status?;
-    if answer.len() as u64 > MAX_ANSWER {
-        return Err(wrong("its answer is too long"));
-    }
-    Ok((success, answer))
+/// A helper that has ended.
+struct Ended {
+    success: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
 }
 
-fn wait_until(
-    child: &mut Child,
-    deadline: Instant,
-) -> std::io::Result<Option<std::process::ExitStatus>> {
-    loop {
-        match child.try_wait()? {
-            Some(status) => return Ok(Some(status)),
-            None if Instant::now() >= deadline => return Ok(None),
-            None => std::thread::sleep(Duration::from_millis(5)),
+impl Run<'_> {
+    /// Runs a helper.
+    fn run(&self, program: &str, action: &str, input: &[u8]) -> Result<Ended, CredentialsError> {
+        let path = find(program, self.search_path)
+            .ok_or_else(|| CredentialsError::HelperMissing { program: program.to_owned() })?;
+        let failed = |source| CredentialsError::HelperRun { program: program.to_owned(), source };
+        let mut child = Command::new(path)
+            .arg(action)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let _ward = Ward::of_process(child.id());
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        // A helper may ignore its input; only its answer counts.
+        let _ = stdin.write_all(input);
+        drop(stdin);
+        let stdout = read(child.stdout.take().expect("stdout is piped"));
+        let stderr = read(child.stderr.take().expect("stderr is piped"));
+        let ended = self.wait(program, &mut child, &stdout, &stderr);
+        if ended.is_err() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        ended
+    }
+
+    /// Waits until a helper has ended and its answer is here.
+    fn wait(
+        &self,
+        program: &str,
+        child: &mut Child,
+        stdout: &Output,
+        stderr: &Output,
+    ) -> Result<Ended, CredentialsError> {
+        let failed = |source| CredentialsError::HelperRun { program: program.to_owned(), source };
+        let wrong = |reason: &str| CredentialsError::HelperAnswer {
+            program: program.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (begin, mut told) = (Instant::now(), false);
+        let (mut status, mut answer, mut ended) = (None, None, None);
+        loop {
+            // A helper that ends its output may go on, and one that ends may leave a process with
+            // its output.
+            if status.is_none() {
+                status = child.try_wait().map_err(failed)?;
+                ended = status.map(|_| Instant::now());
+            }
+            if answer.is_none() {
+                answer = stdout.next(if status.is_some() { TICK } else { TICK / 10 });
+            } else if status.is_none() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if let (Some(status), Some(answer)) = (status, answer.take_if(|_| status.is_some())) {
+                let stdout = answer.map_err(failed)?;
+                if stdout.len() as u64 > MAX_ANSWER {
+                    return Err(wrong("its answer is too long"));
+                }
+                let stderr = stderr.next(TICK).and_then(Result::ok).unwrap_or_default();
+                return Ok(Ended { success: status.success(), stdout, stderr });
+            }
+            if ended.is_some_and(|ended| ended.elapsed() > QUIET) {
+                return Err(wrong("it left a process that keeps its output open"));
+            }
+            if self.cancel.is_cancelled() {
+                return Err(wrong("the work was given up"));
+            }
+            let waited = begin.elapsed();
+            if waited >= self.patience {
+                let seconds = self.patience.as_secs();
+                return Err(CredentialsError::HelperSlow { program: program.to_owned(), seconds });
+            }
+            if waited >= QUIET && !told {
+                told = true;
+                (self.waiting)(&Waiting { program, patience: self.patience });
+            }
         }
     }
 }
 
-fn parse(success: bool, answer: &[u8]) -> Result<Option<Credential>, &'static str> {
-    if !success {
-        let text = String::from_utf8_lossy(answer);
-        let unknown = text.contains("credentials not found") || text.trim().is_empty();
-        return if unknown { Ok(None) } else { Err("it failed") };
+/// The bytes of a pipe, once it is closed.
+struct Output(mpsc::Receiver<std::io::Result<Vec<u8>>>);
+
+impl Output {
+    fn next(&self, patience: Duration) -> Option<std::io::Result<Vec<u8>>> {
+        self.0.recv_timeout(patience).ok()
     }
-    let answer: Answer = serde_json::from_slice(answer).map_err(|_| "its answer is not JSON")?;
+}
+
+/// Reads a pipe on a thread: a grandchild can keep it open after the helper was killed.
+fn read(pipe: impl Read + Send + 'static) -> Output {
+    let (sender, receiver) = mpsc::channel();
+    let refused = sender.clone();
+    let started = thread::start("credentials", move || {
+        let mut bytes = Vec::new();
+        let read = pipe.take(MAX_ANSWER + 1).read_to_end(&mut bytes);
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    if let Err(error) = started {
+        let _ = refused.send(Err(error.into()));
+    }
+    Output(receiver)
+}
+
+fn parse(ended: &Ended) -> Result<Option<Credential>, String> {
+    if !ended.success {
+        let text = String::from_utf8_lossy(&ended.stdout);
+        return match text.contains("credentials not found") {
+            true => Ok(None),
+            false => reason(ended),
+        };
+    }
+    let answer: Answer = serde_json::from_slice(&ended.stdout)
+        .map_err(|_| "its answer is not JSON of user name and secret".to_owned())?;
     let secret = Secret::new(answer.secret);
     Ok(match answer.username.as_str() {
         "" => None,
         "<token>" => Some(Credential::Identity { token: secret }),
         _ => Some(Credential::Basic { user: answer.username, password: secret }),
     })
+}
+
+/// Returns what a helper says about its failure: the protocol has it on standard output. A helper
+/// that says nothing has no credential.
+fn reason(ended: &Ended) -> Result<Option<Credential>, String> {
+    let said = [&ended.stdout, &ended.stderr]
+        .map(|bytes| printable(String::from_utf8_lossy(bytes).trim(), 300));
+    match said.into_iter().find(|text| !text.is_empty()) {
+        Some(text) => Err(text),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -158,32 +249,52 @@ mod tests {
         (folder, search)
     }
 
+    fn get(search_path: &[PathBuf], patience: Duration) -> Result<Option<Credential>, String> {
+        let (cancel, waiting) = (Cancel::default(), |_: &Waiting<'_>| {});
+        let run = Run { search_path, patience, cancel: &cancel, waiting: &waiting };
+        run.get("test", "r.example:5000").map_err(|error| error.to_string())
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
     fn asks_about_the_server() {
         let (_folder, search) =
             helper(r#"read -r server; echo "{\"Username\":\"$1\",\"Secret\":\"for $server\"}""#);
-        let found = get("test", "r.example:5000", &search).unwrap();
         let password = Secret::new("for r.example:5000");
-        assert_eq!(found, Some(Credential::Basic { user: "get".to_owned(), password }));
+        let expected = Credential::Basic { user: "get".to_owned(), password };
+        assert_eq!(get(&search, LONG), Ok(Some(expected)));
     }
 
     #[test]
     fn knows_what_helpers_answer() {
         let token = Credential::Identity { token: Secret::new("t") };
-        assert_eq!(parse(true, br#"{"Username":"<token>","Secret":"t"}"#), Ok(Some(token)));
-        assert_eq!(parse(false, b"credentials not found in native keychain\n"), Ok(None));
-        assert_eq!(parse(false, b"keychain is locked"), Err("it failed"));
-        assert!(parse(true, b"not json").is_err());
+        let parse = |success, stdout: &[u8], stderr: &[u8]| {
+            parse(&Ended { success, stdout: stdout.to_vec(), stderr: stderr.to_vec() })
+        };
+        assert_eq!(parse(true, br#"{"Username":"<token>","Secret":"t"}"#, b"x"), Ok(Some(token)));
+        assert_eq!(parse(false, b"credentials not found in native keychain\n", b""), Ok(None));
+        let locked = Err("keychain is locked".to_owned());
+        assert_eq!(parse(false, b"keychain is locked\n", b"other"), locked);
+        assert_eq!(parse(false, b"", b"keychain is locked"), locked);
+        assert_eq!(parse(false, b"", b""), Ok(None));
+        assert_eq!(parse(false, b"a\x1b]52;b", b""), Err("a\\u{1b}]52;b".to_owned()));
+        let long = parse(false, &b"x".repeat(5000), b"").unwrap_err();
+        assert_eq!(long.len(), 300);
+        assert!(parse(true, b"not json", b"").is_err());
     }
 
     #[test]
-    fn does_not_wait_for_ever() {
-        let (folder, _) = helper("exec sleep 60");
-        let path = folder.path().join("docker-credential-test");
+    fn waits_as_long_as_it_may_and_no_longer() {
+        let (_folder, search) = helper("exec sleep 60");
         let start = Instant::now();
-        let error = run("test", &path, "r.example", Duration::from_millis(200)).unwrap_err();
-        assert!(error.to_string().contains("too long"), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(5));
+        let error = get(&search, Duration::from_millis(200)).unwrap_err();
+        assert!(error.contains("docker-credential-test has not answered"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(50));
+        // A process that it leaves behind with its output does not count.
+        let (_folder, search) = helper("sleep 60 & echo '{\"Username\":\"\",\"Secret\":\"\"}'");
+        assert!(get(&search, Duration::from_millis(500)).is_err());
+        assert!(start.elapsed() < Duration::from_secs(50));
     }
 
     #[test]

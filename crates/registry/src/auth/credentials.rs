@@ -1,17 +1,19 @@
-//! The user's credentials: Docker's `config.json`, given as text, and credential helpers.
+//! The user's credentials: files of logins, given as text, and credential helpers.
 //!
 //! An entry holds for one host and port, compared exactly, or for the repositories below a path
-//! there. **Source** — docker CLI reference § docker login; `containers-auth.json(5)`.
+//! there. Several may fit a repository: they are tried one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use base64::Engine as _;
-use serde::Deserialize;
+use xbuild_model::Cancel;
 use xbuild_model::reference::DOCKER_HUB;
 
-use crate::auth::credential::{Credential, Secret};
-use crate::auth::credential_helper;
+use crate::auth::credential::Credential;
+use crate::auth::credential_helper::{self, Waiting};
+use crate::auth::login_file::{Entry, LoginFile, canonical_host, split_key};
 use crate::error::CredentialsError;
 
 /// The key that Docker keeps the credentials of its own registry under.
@@ -19,78 +21,78 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// All credentials, and the helpers that have more.
 ///
-/// Helpers run only on [`Credentials::lookup`], once a registry has asked for a login.
-#[derive(Debug, Clone, Default)]
-pub struct Credentials {
-    entries: Vec<Entry>,
-    /// Host and port -> name of the helper.
-    helpers: BTreeMap<String, String>,
-    /// The helper for all other hosts.
-    store: Option<String>,
-    search_path: Vec<PathBuf>,
-}
-
+/// Helpers run only once a registry has asked for a login. Clones share their answers.
 #[derive(Debug, Clone)]
-struct Entry {
-    host: String,
-    /// The entry holds for repositories at or below this path; empty for all.
-    path: String,
-    credential: Credential,
+pub struct Credentials {
+    /// Those that come before all files.
+    given: Vec<Entry>,
+    files: Vec<LoginFile>,
+    search_path: Vec<PathBuf>,
+    patience: Duration,
+    answers: Arc<Mutex<HashMap<Helper, Answer>>>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ConfigFile {
-    auths: BTreeMap<String, Auth>,
-    #[serde(rename = "credsStore")]
-    store: String,
-    #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+/// The answer of a helper: a credential, none, or a failure.
+pub(crate) type Answer = Result<Option<Credential>, Arc<CredentialsError>>;
+
+/// A question to a helper.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Helper {
+    /// Its name, without `docker-credential-`.
+    name: String,
+    /// The key that it has the credential under.
+    server: String,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Auth {
-    auth: String,
-    username: String,
-    password: String,
-    identitytoken: String,
-    registrytoken: String,
+/// A credential that may fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Candidate {
+    Known(Credential),
+    /// What a helper answers. If it serves all hosts it may fail: then there is no such credential.
+    Helper {
+        helper: Helper,
+        serves_all: bool,
+    },
+    Anonymous,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            given: Vec::new(),
+            files: Vec::new(),
+            search_path: Vec::new(),
+            patience: Self::PATIENCE,
+            answers: Arc::default(),
+        }
+    }
 }
 
 impl Credentials {
-    /// Returns the credentials of a Docker `config.json`, or of a containers `auth.json`.
+    /// The time that a helper may take unless another is set. Some open a browser for a login, or
+    /// wait until a person unlocks a key store.
+    pub const PATIENCE: Duration = Duration::from_secs(300);
+
+    /// Adds the logins of a Docker `config.json` or a containers `auth.json`, after those that are
+    /// there already.
     ///
-    /// **Errors** — [`CredentialsError::Malformed`], [`CredentialsError::Auth`],
-    /// [`CredentialsError::HelperName`].
+    /// Returns the faults of parts that cannot be read, which are left out; no message holds a
+    /// secret.
     ///
     /// ```
-    /// use xbuild_registry::{Credential, Credentials};
+    /// use xbuild_registry::Credentials;
     ///
     /// let text = r#"{"auths": {"r.example:5000": {"auth": "dXNlcjpwYXNz"}}}"#;
-    /// let credentials = Credentials::from_docker_config(text)?;
+    /// let mut credentials = Credentials::default();
+    /// assert!(credentials.add_file(text).is_empty());
     /// assert!(credentials.lookup("r.example:5000", "app")?.is_some());
     /// assert!(credentials.lookup("r.example", "app")?.is_none());
-    /// # Ok::<(), xbuild_registry::CredentialsError>(())
+    /// # Ok::<(), std::sync::Arc<xbuild_registry::CredentialsError>>(())
     /// ```
-    pub fn from_docker_config(text: &str) -> Result<Self, CredentialsError> {
-        // The parser's message may quote a secret; line and column say enough.
-        let file: ConfigFile = serde_json::from_str(text)
-            .map_err(|e| CredentialsError::Malformed { line: e.line(), column: e.column() })?;
-        let mut entries = Vec::new();
-        for (key, auth) in file.auths {
-            let (host, path) = split_key(&key);
-            if let Some(credential) = auth.credential(&key)? {
-                entries.push(Entry { host, path, credential });
-            }
-        }
-        // Longest path first: the first match is then the closest.
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
-        let helpers: BTreeMap<_, _> =
-            file.helpers.into_iter().map(|(key, name)| (split_key(&key).0, name)).collect();
-        let store = Some(file.store).filter(|name| !name.is_empty());
-        helpers.values().chain(&store).try_for_each(|name| credential_helper::check_name(name))?;
-        Ok(Self { entries, helpers, store, search_path: Vec::new() })
+    pub fn add_file(&mut self, text: &str) -> Vec<CredentialsError> {
+        let (file, faults) = LoginFile::parse(text);
+        self.files.push(file);
+        faults
     }
 
     /// Sets the folders that are searched for helpers; relative ones are skipped.
@@ -100,99 +102,124 @@ impl Credentials {
         self
     }
 
-    /// Adds a credential for a host and port. It comes before all others.
+    /// Sets the time that a helper may take.
     #[must_use]
-    pub fn with(mut self, registry: &str, credential: Credential) -> Self {
-        let (host, path) = split_key(registry);
-        self.entries.insert(0, Entry { host, path, credential });
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
-    /// Returns the credential for a repository, running a helper if one is named for the registry.
+    /// Adds a credential for a host and port, or for the repositories below a path there. It comes
+    /// before all others.
+    #[must_use]
+    pub fn with(mut self, registry: &str, credential: Credential) -> Self {
+        let (host, path) = split_key(registry);
+        self.given.insert(0, Entry { host, path, credential });
+        self
+    }
+
+    /// Returns the first credential for a repository, running a helper if need be.
     ///
-    /// **Errors** — those of the helper. A helper without a credential for the registry gives
-    /// `None`.
+    /// **Errors** — those of a helper that is named for the registry. One that serves all registries
+    /// and fails gives `None`.
     pub fn lookup(
         &self,
         registry: &str,
         repository: &str,
-    ) -> Result<Option<Credential>, CredentialsError> {
-        let host = canonical_host(registry);
-        if let Some(name) = self.helpers.get(&host) {
-            return credential_helper::get(name, server_key(&host, registry), &self.search_path);
+    ) -> Result<Option<Credential>, Arc<CredentialsError>> {
+        for candidate in self.candidates(registry, repository) {
+            let found = match candidate {
+                Candidate::Known(credential) => Some(credential),
+                Candidate::Helper { helper, serves_all } => {
+                    match self.ask(&helper, &Cancel::default(), &|_| {}).0 {
+                        Err(_) if serves_all => None,
+                        answer => answer?,
+                    }
+                }
+                Candidate::Anonymous => None,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
+    }
+
+    /// Returns the credentials that may fit a repository, in the order in which they are tried: of
+    /// each file the helper of the registry, the entries, the closest first, and the helper of all
+    /// registries. No helper runs.
+    pub(crate) fn candidates(&self, registry: &str, repository: &str) -> Vec<Candidate> {
+        let host = canonical_host(registry);
+        let server = if host == DOCKER_HUB { DOCKER_HUB_KEY } else { registry };
+        let ask = |name: &String, serves_all| {
+            let helper = Helper { name: name.clone(), server: server.to_owned() };
+            Candidate::Helper { helper, serves_all }
+        };
         let below = |path: &str| {
             path.is_empty()
                 || repository.strip_prefix(path).is_some_and(|r| r.is_empty() || r.starts_with('/'))
         };
-        if let Some(entry) = self.entries.iter().find(|e| e.host == host && below(&e.path)) {
-            return Ok(Some(entry.credential.clone()));
+        let fits = |entry: &&Entry| entry.host == host && below(&entry.path);
+        let known = |entry: &Entry| Candidate::Known(entry.credential.clone());
+        let mut candidates: Vec<Candidate> = self.given.iter().filter(fits).map(known).collect();
+        for file in &self.files {
+            candidates.extend(file.helpers.get(&host).map(|name| ask(name, false)));
+            candidates.extend(file.entries.iter().filter(fits).map(known));
+            candidates.extend(file.store.iter().map(|name| ask(name, true)));
         }
-        match &self.store {
-            Some(name) => {
-                credential_helper::get(name, server_key(&host, registry), &self.search_path)
+        let mut unique = Vec::new();
+        for candidate in candidates {
+            if !unique.contains(&candidate) {
+                unique.push(candidate);
             }
-            None => Ok(None),
         }
+        unique
     }
-}
 
-impl Auth {
-    fn credential(self, key: &str) -> Result<Option<Credential>, CredentialsError> {
-        if !self.registrytoken.is_empty() {
-            return Ok(Some(Credential::Bearer { token: Secret::new(self.registrytoken) }));
+    /// Returns the answer of a helper, and whether it was asked just now. `waiting` is called when it
+    /// takes a while.
+    pub(crate) fn ask(
+        &self,
+        helper: &Helper,
+        cancel: &Cancel,
+        waiting: &dyn Fn(&Waiting<'_>),
+    ) -> (Answer, bool) {
+        let known = |answers: &HashMap<Helper, Answer>| answers.get(helper).cloned();
+        if let Some(answer) = known(&self.answers()) {
+            return (answer, false);
         }
-        if !self.identitytoken.is_empty() {
-            return Ok(Some(Credential::Identity { token: Secret::new(self.identitytoken) }));
+        let Self { search_path, patience, .. } = self;
+        let run = credential_helper::Run { search_path, patience: *patience, cancel, waiting };
+        let answer = run.get(&helper.name, &helper.server).map_err(Arc::new);
+        if !cancel.is_cancelled() {
+            self.answers().insert(helper.clone(), answer.clone());
         }
-        let (user, password) = if self.auth.is_empty() {
-            (self.username, self.password)
-        } else {
-            let malformed = || CredentialsError::Auth { registry: key.chars().take(200).collect() };
-            let text = base64::engine::general_purpose::STANDARD
-                .decode(self.auth.trim())
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or_else(malformed)?;
-            let (user, password) = text.split_once(':').ok_or_else(malformed)?;
-            // Docker pads passwords with NUL characters.
-            (user.to_owned(), password.trim_matches('\0').to_owned())
-        };
-        let known = !user.is_empty();
-        Ok(known.then_some(Credential::Basic { user, password: Secret::new(password) }))
+        (answer, true)
     }
-}
 
-/// Splits a key of the configuration into host and path: `https://host/v1/` means the whole host,
-/// `host/a/b` the repositories below `a/b` there.
-fn split_key(key: &str) -> (String, String) {
-    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
-    let (host, path) = match bare.unwrap_or(key).split_once('/') {
-        Some((host, path)) => (host, path.trim_end_matches('/')),
-        None => (bare.unwrap_or(key), ""),
-    };
-    let path = if bare.is_some() || matches!(path, "v1" | "v2") { "" } else { path };
-    (canonical_host(host), path.to_owned())
-}
-
-/// Returns the host in lower case, with one name for all names of Docker's own registry.
-fn canonical_host(host: &str) -> String {
-    match host.to_ascii_lowercase().as_str() {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
-        other => other.to_owned(),
+    /// Forgets the answer of a helper, which a registry has refused.
+    pub(crate) fn forget(&self, helper: &Helper) {
+        self.answers().remove(helper);
     }
-}
 
-fn server_key<'a>(host: &str, registry: &'a str) -> &'a str {
-    if host == DOCKER_HUB { DOCKER_HUB_KEY } else { registry }
+    fn answers(&self) -> std::sync::MutexGuard<'_, HashMap<Helper, Answer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::credential::Secret;
 
     fn basic(user: &str, password: &str) -> Option<Credential> {
         Some(Credential::Basic { user: user.to_owned(), password: Secret::new(password) })
+    }
+
+    fn of(text: &str) -> Credentials {
+        let mut credentials = Credentials::default();
+        assert!(credentials.add_file(text).is_empty());
+        credentials
     }
 
     #[test]
@@ -204,7 +231,7 @@ mod tests {
             "r.example:5000/team/app": {"username": "team", "password": "c:d"},
             "empty.example": {}
         }, "currentContext": "x"}"#;
-        let credentials = Credentials::from_docker_config(text).unwrap();
+        let credentials = of(text);
         for (registry, repository, expected) in [
             ("docker.io", "library/busybox", basic("hub", "pw")),
             ("evil.example", "a", basic("e", "pw")),
@@ -224,28 +251,32 @@ mod tests {
     }
 
     #[test]
-    fn tells_kinds_of_tokens_apart() {
-        let text = r#"{"auths": {"i.example": {"auth": "MDA6", "identitytoken": "id"},
-            "b.example": {"registrytoken": "raw"}}}"#;
-        let credentials = Credentials::from_docker_config(text).unwrap();
-        let found = |registry| credentials.lookup(registry, "a").unwrap();
-        assert_eq!(found("i.example"), Some(Credential::Identity { token: Secret::new("id") }));
-        assert_eq!(found("b.example"), Some(Credential::Bearer { token: Secret::new("raw") }));
+    fn candidates_have_the_order_of_files_and_the_closest_first() {
+        let mut credentials = of(r#"{"auths": {"r.example": {"auth": "YTpi"},
+            "r.example/n": {"auth": "Yzpk"}}, "credsStore": "all"}"#);
+        let second = r#"{"auths": {"r.example": {"auth": "ZTpm"}, "r.example/n": {"auth": "Yzpk"}},
+            "credHelpers": {"r.example": "own"}}"#;
+        assert!(credentials.add_file(second).is_empty());
+        let found = credentials.candidates("r.example", "n/app");
+        let names: Vec<String> = found
+            .iter()
+            .map(|candidate| match candidate {
+                Candidate::Known(Credential::Basic { user, .. }) => user.clone(),
+                Candidate::Helper { helper, .. } => helper.name.clone(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(names, ["c", "a", "all", "own", "e"]);
     }
 
     #[test]
-    fn refuses_what_it_cannot_read_without_showing_it() {
-        for bad in [
-            r#"{"auths": {"r.example": {"auth": "hunter2!"}}}"#,
-            r#"{"auths": {"r.example": {"auth": "aHVudGVyMg=="}}}"#,
-            r#"{"auths": {"r.example": {"auth": hunter2}}}"#,
-            r#"{"credsStore": "../hunter2"}"#,
-            r#"{"credHelpers": {"r.example": "a/b"}}"#,
-        ] {
-            let error = Credentials::from_docker_config(bad).unwrap_err();
-            let shown = format!("{error} {error:?}");
-            assert!(!shown.contains("aHVudGVyMg") && !shown.contains("hunter2!"), "{shown}");
-        }
+    fn tells_kinds_of_tokens_apart() {
+        let text = r#"{"auths": {"i.example": {"auth": "MDA6", "identitytoken": "id"},
+            "b.example": {"registrytoken": "raw"}}}"#;
+        let credentials = of(text);
+        let found = |registry| credentials.lookup(registry, "a").unwrap();
+        assert_eq!(found("i.example"), Some(Credential::Identity { token: Secret::new("id") }));
+        assert_eq!(found("b.example"), Some(Credential::Bearer { token: Secret::new("raw") }));
     }
 
     #[test]
@@ -256,10 +287,12 @@ mod tests {
 
     #[test]
     fn names_an_absent_helper() {
-        let text = r#"{"credHelpers": {"r.example": "absent"}}"#;
-        let credentials = Credentials::from_docker_config(text).unwrap();
+        let credentials = of(r#"{"credHelpers": {"r.example": "absent"}}"#);
         let error = credentials.lookup("r.example", "a").unwrap_err();
         assert!(error.to_string().contains("docker-credential-absent"), "{error}");
         assert_eq!(credentials.lookup("other.example", "a").unwrap(), None);
+        // One for all registries is no reason to fail.
+        let credentials = of(r#"{"credsStore": "absent"}"#);
+        assert_eq!(credentials.lookup("r.example", "a").unwrap(), None);
     }
 }

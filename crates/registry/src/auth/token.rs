@@ -1,30 +1,27 @@
-//! The `Authorization` header of a request, and the tokens for it.
+//! Tokens: asking the token server that a registry names.
 //!
-//! Headers are kept by origin and scope: a token for one repository is not sent with a request for
-//! another, and no token leaves its origin. **Source** — distribution, token authentication
-//! specification and OAuth2 token authentication.
+//! **Source** — distribution, token authentication specification and OAuth2 token authentication.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Request, Response, Url};
+use reqwest::{Method, Request, Url};
 use serde::Deserialize;
+use serde_json::Value;
 use xbuild_image::printable::printable;
 
-use crate::auth::challenge::Challenge;
 use crate::auth::credential::Credential;
-use crate::detail::Detail;
+use crate::auth::scope::Scope;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::options::ClientOptions;
+use crate::options::Timeouts;
 use crate::transport::exchange::{Patience, Transport};
-use crate::transport::origin::{Origin, redact};
+use crate::transport::origin::redact;
 use crate::transport::reach::Reach;
-use crate::transport::trail::{Trail, location, reach_after};
+use crate::transport::retry::retry_after;
+use crate::transport::trail::{Trail, location};
 
 /// Bytes of a token server's answer that are read.
 const MAX_TOKEN: u64 = 64 << 10;
@@ -33,276 +30,166 @@ const DEFAULT_LIFE: u64 = 60;
 /// Seconds that a token is used at most, even if the server says more: a day.
 const MAX_LIFE: u64 = 24 * 60 * 60;
 
-/// The repository and the actions of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Scope {
-    pub(crate) repository: String,
-    pub(crate) push: bool,
-    /// A second repository, which is read: the source of a mount.
-    pub(crate) source: Option<String>,
-}
-
-impl Scope {
-    pub(crate) fn pull(repository: &str) -> Self {
-        Self { repository: repository.to_owned(), push: false, source: None }
-    }
-
-    pub(crate) fn push(repository: &str) -> Self {
-        Self { repository: repository.to_owned(), push: true, source: None }
-    }
-
-    pub(crate) fn mount(repository: &str, source: &str) -> Self {
-        Self { source: Some(source.to_owned()), ..Self::push(repository) }
-    }
-
-    fn parameters(&self) -> Vec<String> {
-        let actions = if self.push { "pull,push" } else { "pull" };
-        let own = format!("repository:{}:{actions}", self.repository);
-        let source = self.source.iter().map(|name| format!("repository:{name}:pull"));
-        [own].into_iter().chain(source).collect()
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.parameters().join(" "))
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Authorizer {
-    options: Arc<ClientOptions>,
-    transport: Arc<Transport>,
-    /// The lock of an origin is held while a token is fetched: threads that need the same token
-    /// wait for it.
-    origins: Mutex<HashMap<Origin, Arc<tokio::sync::Mutex<State>>>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The last challenge of the origin; `None` if it never sent one.
-    challenge: Option<(Challenge, Reach)>,
-    headers: HashMap<Scope, Header>,
-}
-
-#[derive(Debug)]
-struct Header {
-    value: HeaderValue,
+/// An `Authorization` header, and how long it may be used.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub(crate) value: HeaderValue,
     until: Option<Instant>,
 }
 
 impl Header {
-    fn is_fresh(&self) -> bool {
+    /// Returns the header for a token that is sent as it is.
+    pub(crate) fn bearer(token: &str, endpoint: &Endpoint) -> Result<Self, RequestError> {
+        Ok(Self { value: bearer(token, endpoint)?, until: None })
+    }
+
+    /// Returns the header for user name and password.
+    pub(crate) fn basic(user: &str, password: &str) -> Self {
+        Self { value: basic(user, password), until: None }
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
         self.until.is_none_or(|until| Instant::now() < until)
     }
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
-    expires_in: Option<u64>,
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<Value>,
 }
 
-impl Authorizer {
-    pub(crate) fn new(options: Arc<ClientOptions>, transport: Arc<Transport>) -> Self {
-        Self { options, transport, origins: Mutex::default() }
-    }
+/// A question to a token server.
+pub(crate) struct TokenRequest<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) scope: &'a Scope,
+    pub(crate) realm: &'a str,
+    pub(crate) service: Option<&'a str>,
+    /// The scopes of the challenge.
+    pub(crate) scopes: &'a [String],
+    /// What the registry that named the realm may lead to.
+    pub(crate) reach: Reach,
+    pub(crate) credential: Option<Credential>,
+}
 
-    /// Returns the header to send; `None` until the registry asks for one.
-    pub(crate) async fn header(
+impl TokenRequest<'_> {
+    /// Fetches a token. Redirects are followed within the origin of the server, since the credentials
+    /// go with them.
+    pub(crate) async fn fetch(
         &self,
-        endpoint: &Endpoint,
-        scope: &Scope,
-    ) -> Result<Option<HeaderValue>, RequestError> {
-        let state = self.state(endpoint);
-        let mut state = state.lock().await;
-        self.current(&mut state, endpoint, scope).await
-    }
-
-    /// Returns the header to send after a 401 to a request with the header `rejected`; `None` if no
-    /// other header can be made.
-    pub(crate) async fn challenged(
-        &self,
-        endpoint: &Endpoint,
-        scope: &Scope,
-        rejected: Option<&HeaderValue>,
-        answer: &Response,
-    ) -> Result<Option<HeaderValue>, RequestError> {
-        let state = self.state(endpoint);
-        let mut state = state.lock().await;
-        let challenge = Challenge::of(answer.headers()).map_err(|challenge| {
-            RequestError::Challenge { url: redact(answer.url()), challenge }
-        })?;
-        // Another thread may have fetched a new token while this one waited for the lock.
-        let same = state.headers.get(scope).is_none_or(|header| Some(&header.value) == rejected);
-        if same {
-            state.headers.remove(scope);
-        }
-        state.challenge = Some((challenge, reach_after(answer)));
-        let header = self.current(&mut state, endpoint, scope).await?;
-        Ok(header.filter(|header| Some(header) != rejected))
-    }
-
-    fn state(&self, endpoint: &Endpoint) -> Arc<tokio::sync::Mutex<State>> {
-        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(origins.entry(endpoint.origin().clone()).or_default())
-    }
-
-    async fn current(
-        &self,
-        state: &mut State,
-        endpoint: &Endpoint,
-        scope: &Scope,
-    ) -> Result<Option<HeaderValue>, RequestError> {
-        let Some((challenge, reach)) = &state.challenge else { return Ok(None) };
-        if let Some(header) = state.headers.get(scope).filter(|header| header.is_fresh()) {
-            return Ok(Some(header.value.clone()));
-        }
-        let credential = self.credential(endpoint, scope)?;
-        let header = match (challenge, credential) {
-            (_, Some(Credential::Bearer { token })) => {
-                Some(Header { value: bearer(token.expose(), endpoint)?, until: None })
-            }
-            (Challenge::Basic, Some(Credential::Basic { user, password })) => {
-                Some(Header { value: basic(&user, password.expose()), until: None })
-            }
-            (Challenge::Basic, _) => None,
-            (Challenge::Bearer { realm, service }, credential) => {
-                let trail = check_realm(endpoint, realm, *reach)?;
-                Some(self.fetch(endpoint, scope, &trail, service.as_deref(), credential).await?)
+        transport: &Arc<Transport>,
+        timeouts: &Timeouts,
+    ) -> Result<Header, RequestError> {
+        let mut trail = self.check_realm()?;
+        let own = trail.origin.clone();
+        let asked = Instant::now();
+        let mut left = timeouts.head;
+        let response = loop {
+            let request = self.request(trail.url.clone());
+            let response = transport.send(request, Patience::Left(&mut left), &trail).await?;
+            match response.status().as_u16() {
+                200 => break response,
+                301 | 302 | 307 | 308 => {
+                    let (url, target) = (redact(&trail.url), location(&response));
+                    trail.follow(&response)?;
+                    if trail.origin != own {
+                        let target = target.map(|url| redact(&url)).unwrap_or_default();
+                        let reason = "a token server must not redirect to another one";
+                        return Err(RequestError::Target { url, target, reason });
+                    }
+                }
+                status => {
+                    let (url, wait) = (redact(&trail.url), retry_after(response.headers()));
+                    let detail = transport.detail(response).await;
+                    return Err(RequestError::TokenServer {
+                        url,
+                        registry: self.endpoint.registry().to_owned(),
+                        scope: self.scope.to_string(),
+                        status,
+                        detail,
+                        retry_after: wait,
+                        helper: None,
+                    });
+                }
             }
         };
-        let value = header.as_ref().map(|header| header.value.clone());
-        state.headers.extend(header.map(|header| (scope.clone(), header)));
-        Ok(value)
-    }
-
-    /// Looks the credential up. A helper may take seconds, which holds up nobody else: each request
-    /// is polled by the thread that makes it, see [`Connections`](crate::connections::Connections).
-    fn credential(
-        &self,
-        endpoint: &Endpoint,
-        scope: &Scope,
-    ) -> Result<Option<Credential>, RequestError> {
-        let registry = || endpoint.registry().to_owned();
-        let credential = self
-            .options
-            .credentials
-            .lookup(endpoint.registry(), &scope.repository)
-            .map_err(|source| RequestError::Credentials { registry: registry(), source })?;
-        let readable = !endpoint.origin().is_https()
-            && !endpoint.origin().is_loopback()
-            && !self.options.insecure_credentials;
-        if credential.is_some() && readable {
-            return Err(RequestError::PlainCredentials { registry: registry() });
-        }
-        Ok(credential)
-    }
-
-    /// Fetches a token from the server where `trail` begins.
-    async fn fetch(
-        &self,
-        endpoint: &Endpoint,
-        scope: &Scope,
-        trail: &Trail,
-        service: Option<&str>,
-        credential: Option<Credential>,
-    ) -> Result<Header, RequestError> {
-        let url = &trail.url;
-        let request = token_request(url.clone(), scope, service, credential);
-        let asked = Instant::now();
-        let mut left = self.options.timeouts.head;
-        let response = self.transport.send(request, Patience::Left(&mut left), trail).await?;
-        match response.status().as_u16() {
-            200 => {}
-            status @ (400 | 401 | 403) => {
-                let detail = self.transport.detail(response).await;
-                return Err(denied(endpoint, scope, status, detail));
-            }
-            300..=399 => {
-                let target = location(&response).map(|url| redact(&url)).unwrap_or_default();
-                let reason = "a token server must not redirect";
-                return Err(RequestError::Target { url: redact(url), target, reason });
-            }
-            _ => return Err(self.transport.refusal(response).await),
-        }
-        let body = self.transport.body(response, MAX_TOKEN).await?;
-        let unusable = || RequestError::Token { url: redact(url) };
+        let body = transport.body(response, MAX_TOKEN).await?;
+        let unusable = || RequestError::Token { url: redact(&trail.url) };
         // The parser's message may quote the token.
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
-        let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
-        if token.is_empty() {
-            return Err(unusable());
-        }
-        let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(MAX_LIFE);
+        let mut tokens = [answer.token, answer.access_token].into_iter().flatten();
+        let token = tokens.find(|token| !token.is_empty()).ok_or_else(unusable)?;
+        let life = life(answer.expires_in.as_ref());
         // Renew a token early: it must not expire between this check and the registry's.
         let life = Duration::from_secs(life - (life / 4).min(10));
-        Ok(Header { value: bearer(&token, endpoint)?, until: Some(asked + life) })
+        Ok(Header { value: bearer(&token, self.endpoint)?, until: Some(asked + life) })
+    }
+
+    /// Checks the URL that a registry names for fetching tokens, since the credentials go there.
+    ///
+    /// It must be HTTPS, or plain HTTP if the registry itself is spoken to over plain HTTP. It is in
+    /// the reach of the registry.
+    fn check_realm(&self) -> Result<Trail, RequestError> {
+        let from = || format!("the authentication challenge of {}", self.endpoint.registry());
+        let forbidden =
+            |target: String, reason| RequestError::Target { url: from(), target, reason };
+        let url = Url::parse(self.realm)
+            .map_err(|_| forbidden(printable(self.realm, 100), "the realm is not a URL"))?;
+        let trail = Trail::led(from(), self.endpoint.origin(), self.reach, url)?;
+        let origin = &trail.origin;
+        // Here the registry is spoken to over plain HTTP, or the realm is HTTPS.
+        let same_trust = *origin == *self.endpoint.origin() || origin.is_loopback();
+        if !origin.is_https() && !same_trust {
+            let reason = "tokens are fetched over https, or from the registry itself";
+            return Err(forbidden(redact(&trail.url), reason));
+        }
+        Ok(trail)
+    }
+
+    fn request(&self, mut url: Url) -> Request {
+        let (service, scopes) = (self.service, self.scope.joined(self.scopes));
+        if let Some(Credential::Identity { token }) = &self.credential {
+            let mut form = Url::parse("form:").expect("a constant URL is valid");
+            form.query_pairs_mut()
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("refresh_token", token.expose())
+                .append_pair("client_id", "xbuild")
+                .append_pair("scope", &scopes.join(" "))
+                .extend_pairs(service.map(|service| ("service", service)));
+            let mut request = Request::new(Method::POST, url);
+            let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+            *request.body_mut() = Some(form.query().unwrap_or_default().to_owned().into());
+            return request;
+        }
+        // A redirect may keep the question, or leave it out.
+        let asked: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let pairs = service.map(|service| ("service", service)).into_iter();
+        for (name, value) in pairs.chain(scopes.iter().map(|scope| ("scope", scope.as_str()))) {
+            if !asked.iter().any(|(key, old)| key == name && old == value) {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        let mut request = Request::new(Method::GET, url);
+        if let Some(Credential::Basic { user, password }) = &self.credential {
+            request.headers_mut().insert(AUTHORIZATION, basic(user, password.expose()));
+        }
+        request
     }
 }
 
-/// Returns the error for a request that is not allowed with these credentials, or without any.
-pub(crate) fn denied(
-    endpoint: &Endpoint,
-    scope: &Scope,
-    status: u16,
-    detail: Detail,
-) -> RequestError {
-    let registry = endpoint.registry().to_owned();
-    RequestError::Denied { registry, scope: scope.to_string(), status, detail }
-}
-
-/// Checks the URL that a registry names for fetching tokens, since the credentials go there.
-///
-/// It must be HTTPS, or plain HTTP if the registry itself is spoken to over plain HTTP. It is in the
-/// reach of the registry.
-fn check_realm(endpoint: &Endpoint, realm: &str, reach: Reach) -> Result<Trail, RequestError> {
-    let from = || format!("the authentication challenge of {}", endpoint.registry());
-    let forbidden = |target: String, reason| RequestError::Target { url: from(), target, reason };
-    let url = Url::parse(realm)
-        .map_err(|_| forbidden(printable(realm, 100), "the realm is not a URL"))?;
-    let trail = Trail::led(from(), endpoint.origin(), reach, url)?;
-    let origin = &trail.origin;
-    // Here the registry is spoken to over plain HTTP, or the realm is HTTPS.
-    let same_trust = *origin == *endpoint.origin() || origin.is_loopback();
-    if !origin.is_https() && !same_trust {
-        let reason = "tokens are fetched over https, or from the registry itself";
-        return Err(forbidden(redact(&trail.url), reason));
-    }
-    Ok(trail)
-}
-
-fn token_request(
-    mut url: Url,
-    scope: &Scope,
-    service: Option<&str>,
-    credential: Option<Credential>,
-) -> Request {
-    if let Some(Credential::Identity { token }) = &credential {
-        let mut form = Url::parse("form:").expect("a constant URL is valid");
-        form.query_pairs_mut()
-            .append_pair("grant_type", "refresh_token")
-            .append_pair("refresh_token", token.expose())
-            .append_pair("client_id", "xbuild")
-            .append_pair("scope", &scope.parameters().join(" "))
-            .extend_pairs(service.map(|service| ("service", service)));
-        let mut request = Request::new(Method::POST, url);
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers_mut().insert(CONTENT_TYPE, kind);
-        *request.body_mut() = Some(form.query().unwrap_or_default().to_owned().into());
-        return request;
-    }
-    url.query_pairs_mut()
-        .extend_pairs(service.map(|service| ("service", service)))
-        .extend_pairs(scope.parameters().iter().map(|scope| ("scope", scope)));
-    let mut request = Request::new(Method::GET, url);
-    if let Some(Credential::Basic { user, password }) = &credential {
-        request.headers_mut().insert(AUTHORIZATION, basic(user, password.expose()));
-    }
-    request
+/// Returns the seconds that a token is valid. Servers write them as numbers and texts; less than one
+/// says nothing.
+fn life(expires_in: Option<&Value>) -> u64 {
+    let seconds = match expires_in {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    // A float of any size becomes the nearest number.
+    let seconds = seconds.filter(|seconds| *seconds >= 1.0).map(|seconds: f64| seconds as u64);
+    seconds.unwrap_or(DEFAULT_LIFE).min(MAX_LIFE)
 }
 
 fn basic(user: &str, password: &str) -> HeaderValue {
@@ -317,4 +204,31 @@ fn bearer(token: &str, endpoint: &Endpoint) -> Result<HeaderValue, RequestError>
         .map_err(|_| RequestError::Token { url: endpoint.registry().to_owned() })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_life_of_a_token_is_sensible_whatever_the_server_says() {
+        for (text, expected) in [
+            ("null", 60),
+            ("0", 60),
+            ("-5", 60),
+            ("300", 300),
+            ("300.5", 300),
+            ("\"300\"", 300),
+            ("\"soon\"", 60),
+            ("[]", 60),
+            ("99999999999999999999999999", MAX_LIFE),
+            ("1e300", MAX_LIFE),
+            ("\"NaN\"", 60),
+            ("\"inf\"", MAX_LIFE),
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(life(Some(&value)), expected, "{text}");
+        }
+        assert_eq!(life(None), 60);
+    }
 }

@@ -7,12 +7,18 @@ use std::io;
 #[non_exhaustive]
 pub enum CredentialsError {
     /// The configuration file is not JSON of the expected shape.
-    #[error("the registry configuration is not valid (line {line}, column {column})")]
+    #[error("malformed at line {line}, column {column}")]
     Malformed {
         /// Line, 1-based.
         line: usize,
         /// Column, 1-based.
         column: usize,
+    },
+    /// A member has another type than it should have.
+    #[error("{name:?} is not of the expected form")]
+    Member {
+        /// The member, or the key of the entry.
+        name: String,
     },
     /// An `auth` member is not base64 of `user:password`.
     #[error("the `auth` member for {registry:?} is not base64 of user:password")]
@@ -46,7 +52,15 @@ pub enum CredentialsError {
     HelperAnswer {
         /// The program.
         program: String,
-        /// The fault of the answer.
-        reason: &'static str,
+        /// The message of the helper, made printable, or the fault of its answer.
+        reason: String,
+    },
+    /// The helper took too long.
+    #[error("the credential helper {program} has not answered in {seconds} s")]
+    HelperSlow {
+        /// The program.
+        program: String,
+        /// The time that it had.
+        seconds: u64,
     },
 }

@@ -1,6 +1,7 @@
 //! Requests that fail.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use xbuild_model::Cancelled;
@@ -20,6 +21,17 @@ pub enum RequestError {
         /// The cause.
         #[source]
         source: reqwest::Error,
+    },
+    /// The two sides do not agree on a secure connection, or the certificate is not trusted.
+    #[error("no secure connection to {url}")]
+    Tls {
+        /// The URL of the request, redacted.
+        url: String,
+        /// Whether the server does not speak TLS at all.
+        is_plain: bool,
+        /// The cause.
+        #[source]
+        source: rustls::Error,
     },
     /// Nothing, or too little, came or went for some time.
     #[error("{url} {what} in {seconds} s")]
@@ -63,6 +75,30 @@ pub enum RequestError {
         status: u16,
         /// The explanation of the server.
         detail: Detail,
+        /// The failure of a helper that was done without.
+        #[source]
+        helper: Option<Arc<CredentialsError>>,
+    },
+    /// The token server of the registry gives no token.
+    #[error(
+        "{registry} denied access for {scope}: its token server {url} answered {status}{detail}"
+    )]
+    TokenServer {
+        /// The URL of the token server, redacted.
+        url: String,
+        /// Host and port of the registry.
+        registry: String,
+        /// The repositories and actions of the request.
+        scope: String,
+        /// The HTTP status.
+        status: u16,
+        /// The explanation of the server.
+        detail: Detail,
+        /// The wait that the server asks for before the next attempt.
+        retry_after: Option<Duration>,
+        /// The failure of a helper that was done without.
+        #[source]
+        helper: Option<Arc<CredentialsError>>,
     },
     /// The answer is longer than its kind may be.
     #[error("the answer of {url} is longer than {limit} bytes")]
@@ -122,7 +158,7 @@ pub enum RequestError {
         registry: String,
         /// The cause.
         #[source]
-        source: CredentialsError,
+        source: Arc<CredentialsError>,
     },
     /// A header that the protocol needs is absent or malformed.
     #[error("{url} sent no usable {header} header")]
@@ -154,14 +190,31 @@ impl RequestError {
     /// Returns whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { source, .. } => !is_certificate_error(source),
-            Self::Stalled { .. } | Self::Broken { .. } => true,
-            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502..=504),
+            Self::Connect { .. } | Self::Stalled { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } | Self::TokenServer { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 500 | 502..=504)
+            }
             _ => false,
         }
     }
 
-    /// Returns the HTTP status of the answer, if there was one.
+    /// Returns whether a token server has refused these credentials.
+    pub(crate) fn is_denied_token(&self) -> bool {
+        matches!(self, Self::TokenServer { status: 400 | 401 | 403, .. })
+    }
+
+    /// Adds the failure of a helper that was done without.
+    pub(crate) fn with_helper(self, failure: Option<Arc<CredentialsError>>) -> Self {
+        match self {
+            Self::TokenServer { url, registry, scope, status, detail, retry_after, helper } => {
+                let helper = helper.or(failure);
+                Self::TokenServer { url, registry, scope, status, detail, retry_after, helper }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the HTTP status of the registry's answer, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } | Self::Denied { status, .. } => Some(*status),
@@ -172,7 +225,9 @@ impl RequestError {
     /// Returns the wait that the server asks for before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } => *retry_after,
+            Self::Status { retry_after, .. } | Self::TokenServer { retry_after, .. } => {
+                *retry_after
+            }
             _ => None,
         }
     }
@@ -180,7 +235,7 @@ impl RequestError {
     /// Returns what the user can do about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Denied { .. } => {
+            Self::Denied { .. } | Self::TokenServer { status: 400 | 401 | 403, .. } => {
                 Some("check the name of the repository, and that you are logged in to the registry")
             }
             Self::Reach { .. } => Some(
@@ -190,7 +245,15 @@ impl RequestError {
             Self::PlainCredentials { .. } => {
                 Some("use HTTPS, or allow credentials over plain HTTP for this registry")
             }
-            Self::Status { status: 429, .. } => {
+            Self::Tls { is_plain: true, .. } => Some(
+                "the server does not speak TLS; if you trust the network, name it with \
+                 --registry-insecure HOST[:PORT]",
+            ),
+            Self::Tls { .. } => Some(
+                "if you trust the server, add the certificate of its authority to the system's, or \
+                 as ~/.docker/certs.d/HOST:PORT/ca.crt; --registry-insecure HOST[:PORT] checks none",
+            ),
+            Self::Status { status: 429, .. } | Self::TokenServer { status: 429, .. } => {
                 Some("the registry limits the rate of requests; log in, or try again later")
             }
             _ => None,
@@ -198,22 +261,18 @@ impl RequestError {
     }
 }
 
-/// Finds a refused certificate in the causes: asking again does not make it valid.
-fn is_certificate_error(error: &reqwest::Error) -> bool {
+/// Finds an error of TLS in the causes: asking again does not make a certificate valid.
+pub(crate) fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        // hyper wraps the TLS library's error in io::Error, whose `source` skips a level.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let is_tls = |e: &(dyn std::error::Error + 'static)| {
-            matches!(
-                e.downcast_ref::<rustls::Error>(),
-                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
-            )
-        };
-        if is_tls(error) || inner.is_some_and(|e| is_tls(e)) {
-            return true;
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls.clone());
         }
-        cause = error.source();
+        // The `source` of an `io::Error` skips the error that it wraps.
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
-    false
+    None
 }

@@ -13,7 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, debug_span};
 
 use crate::detail::Detail;
-use crate::error::RequestError;
+use crate::error::{RequestError, tls_error};
 use crate::options::ClientOptions;
 use crate::transport::clients::{Clients, Route};
 use crate::transport::incoming::Incoming;
@@ -245,6 +245,10 @@ fn stalled(url: &reqwest::Url, what: &'static str, time: Duration) -> RequestErr
 fn failure(url: &reqwest::Url, error: reqwest::Error) -> RequestError {
     let url = redact(url);
     let source = error.without_url();
+    if let Some(tls) = tls_error(&source) {
+        let is_plain = matches!(tls, rustls::Error::InvalidMessage(_));
+        return RequestError::Tls { url, is_plain, source: tls };
+    }
     if source.is_connect() {
         RequestError::Connect { url, source }
     } else {

@@ -31,6 +31,28 @@ impl Origin {
         })
     }
 
+    /// Returns host and port as in a reference, the port only if it is not that of the scheme.
+    pub(crate) fn name(&self) -> String {
+        let usual = if self.https { 443 } else { 80 };
+        match self.port == usual {
+            true => self.host.clone(),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// Returns the URL that a server means that calls itself by `http` though it is spoken to over
+    /// `https`: it stands behind something that ends TLS. Other URLs stay as they are.
+    pub(crate) fn meant(&self, mut url: Url) -> Url {
+        let same_host = url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(&self.host));
+        if self.https && url.scheme() == "http" && same_host {
+            let port = url.port().unwrap_or(self.port);
+            // Neither fails for an http URL with a host.
+            let _ = url.set_scheme("https");
+            let _ = url.set_port(Some(port));
+        }
+        url
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.https
     }
@@ -85,6 +107,22 @@ mod tests {
             ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5001/x", true),
         ] {
             assert_eq!(check(from, to), expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_server_behind_tls_means_https() {
+        for (from, url, expected) in [
+            ("https://r.example", "http://r.example/t?a=1", "https://r.example/t?a=1"),
+            ("https://r.example", "http://R.example:80/t", "https://r.example/t"),
+            ("https://r.example:5443", "http://r.example/t", "https://r.example:5443/t"),
+            ("https://r.example:5443", "http://r.example:5443/t", "https://r.example:5443/t"),
+            ("https://r.example", "http://other.example/t", "http://other.example/t"),
+            ("https://r.example", "https://r.example:1/t", "https://r.example:1/t"),
+            ("http://r.example", "http://r.example/t", "http://r.example/t"),
+        ] {
+            let origin = Origin::of(&from.parse().unwrap()).unwrap();
+            assert_eq!(origin.meant(url.parse().unwrap()).as_str(), expected, "{from} {url}");
         }
     }
 

@@ -27,7 +27,8 @@ impl Trail {
         Self { url, origin, reach: Reach::Any, from: String::new(), redirects: 0 }
     }
 
-    /// Begins at a URL that the server `by` named in `from`.
+    /// Begins at a URL that the server `by` named in `from`. If it names its own host by `http`
+    /// though it is spoken to over `https`, it is asked over `https`.
     ///
     /// **Errors** — [`RequestError::Target`] and [`RequestError::Reach`].
     pub(crate) fn led(
@@ -36,6 +37,7 @@ impl Trail {
         reach: Reach,
         url: Url,
     ) -> Result<Self, RequestError> {
+        let url = by.meant(url);
         let origin = by.may_lead_to(&url).map_err(|reason| RequestError::Target {
             url: from.clone(),
             target: redact(&url),

@@ -36,8 +36,14 @@ pub fn client() -> Client {
 pub fn client_of(registry: &Registry) -> Client {
     // "user:pass"
     let text = json!({"auths": {registry.host(): {"auth": "dXNlcjpwYXNz"}}}).to_string();
-    let credentials = Credentials::from_docker_config(&text).unwrap();
-    Client::new(ClientOptions { credentials, ..options() })
+    Client::new(ClientOptions { credentials: logins(&text), ..options() })
+}
+
+/// The logins of a file without faults.
+pub fn logins(text: &str) -> Credentials {
+    let mut credentials = Credentials::default();
+    assert!(credentials.add_file(text).is_empty());
+    credentials
 }
 
 pub fn platform(text: &str) -> Platform {

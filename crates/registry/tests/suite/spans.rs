@@ -22,7 +22,8 @@ const SIGNATURE: &str = "X-Amz-Signature=5161";
 fn push_and_pull(registry: &Registry, login: Login) {
     registry.require(login);
     let auth = serde_json::json!({"auths": {registry.host(): {"auth": BASIC}}}).to_string();
-    let credentials = Credentials::from_docker_config(&auth).unwrap();
+    let mut credentials = Credentials::default();
+    assert!(credentials.add_file(&auth).is_empty());
     let client = Client::new(ClientOptions { credentials, ..options() });
     let target = reference(registry, "traced:1");
     push(&Images::new(&["linux/amd64"], &[b"seen"]), &client, std::slice::from_ref(&target))

@@ -1,0 +1,45 @@
+//! Warnings about registries and logins: the work goes on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::CredentialsError;
+
+/// A warning about a registry or a login.
+///
+/// It displays as one line without control characters.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RegistryWarning {
+    /// The helper of all registries failed; the work goes on without its login.
+    HelperSkipped {
+        /// Host and port of the registry.
+        registry: String,
+        /// The failure.
+        fault: Arc<CredentialsError>,
+    },
+    /// A helper takes a while.
+    HelperWaits {
+        /// The program.
+        program: String,
+        /// Host and port of the registry.
+        registry: String,
+        /// The seconds that it may take in all.
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for RegistryWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HelperSkipped { registry, fault } => {
+                write!(f, "{fault}; {registry} is asked without its login")
+            }
+            Self::HelperWaits { program, registry, seconds } => write!(
+                f,
+                "waiting for the credential helper {program}, which is asked for the login to \
+                 {registry}, up to {seconds} s"
+            ),
+        }
+    }
+}
