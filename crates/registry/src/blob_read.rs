@@ -20,6 +20,29 @@ use crate::transport::retry::Attempts;
 /// Bytes without a failure after which earlier failures no longer count.
 const FORGIVEN_AFTER: u64 = 1 << 20;
 
+/// How the rest of a blob is asked for: the next way if the server refuses one or serves it wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// `bytes=N-`.
+    Open,
+    /// `bytes=N-M`: some servers know no other ranges.
+    Closed,
+    /// The whole blob; what was read before is skipped.
+    Whole,
+}
+
+impl Asks {
+    fn next(self) -> Self {
+        match self {
+            Self::Open => Self::Closed,
+            Self::Closed | Self::Whole => Self::Whole,
+        }
+    }
+}
+
+/// Statuses that refuse a range, besides those that refuse everything.
+const NO_RANGE: &[u16] = &[400, 405, 406, 409, 412, 416, 422, 500, 501, 505];
+
 /// The bytes of a blob from an offset to its end.
 ///
 /// When the connection breaks, the rest is requested again. The reader checks the size but not the
@@ -36,8 +59,11 @@ pub(crate) struct BlobReader {
     response: Option<Incoming>,
     /// The number of bytes to skip at the beginning of the response: they were read before.
     discard: u64,
-    /// Set once the server has not served the requested range.
-    ignores_range: bool,
+    asks: Asks,
+    /// The offset at which the answer ends, if it is a part that ends early and says so.
+    part_end: Option<u64>,
+    /// Answers that ended early, or had another size than announced, without saying so.
+    odd_ends: u32,
     attempts: Attempts,
     since_failure: u64,
     finished: bool,
@@ -63,7 +89,9 @@ impl BlobReader {
             chunk: Bytes::new(),
             response: None,
             discard: 0,
-            ignores_range: false,
+            asks: Asks::Open,
+            part_end: None,
+            odd_ends: 0,
             attempts: Attempts::default(),
             since_failure: 0,
             finished: false,
@@ -74,38 +102,62 @@ impl BlobReader {
     }
 
     fn connect(&mut self) -> Result<(), PullError> {
+        loop {
+            let response = self.request()?;
+            let status = response.status().as_u16();
+            let (begin, end) = match status {
+                206 => content_range(&response).unwrap_or((u64::MAX, 0)),
+                200..=299 => (0, self.descriptor.size),
+                _ => (u64::MAX, 0),
+            };
+            if begin > self.position || end <= self.position && end < self.descriptor.size {
+                // It is another range, or none: ask in another way.
+                if self.asks == Asks::Whole {
+                    let url = crate::transport::origin::redact(response.url());
+                    let header = "Content-Range";
+                    return Err(self.failed(RequestError::Header { url, header }));
+                }
+                self.asks = if status == 206 { Asks::Whole } else { self.asks.next() };
+                continue;
+            }
+            self.discard = self.position - begin;
+            self.part_end = Some(end).filter(|end| *end < self.descriptor.size);
+            let length = end.min(self.descriptor.size) - begin;
+            if response.content_length().is_some_and(|sent| sent != length) {
+                self.odd_end()?;
+                continue;
+            }
+            self.response = Some(response.into());
+            return Ok(());
+        }
+    }
+
+    /// Requests the rest. An answer that refuses a range is returned as it is.
+    fn request(&mut self) -> Result<Response, PullError> {
         let scope = Scope::pull(&self.repository);
         let url = self.endpoint.blob(&self.repository, &self.descriptor.digest);
         let mut call = Call::new(&self.endpoint, &scope, Method::GET, url);
-        let offset = if self.ignores_range { 0 } else { self.position };
-        if offset > 0 {
-            let range = HeaderValue::try_from(format!("bytes={offset}-"));
-            call.headers.insert(RANGE, range.expect("a number is ASCII"));
-        }
-        let response = self.connections.call(&call).map_err(|source| self.failed(source))?;
-        let begins_at = match response.status().as_u16() {
-            206 => content_range(&response),
-            _ => Some(0),
+        let range = match self.asks {
+            _ if self.position == 0 => None,
+            Asks::Open => Some(format!("bytes={}-", self.position)),
+            Asks::Closed => Some(format!("bytes={}-{}", self.position, self.descriptor.size - 1)),
+            Asks::Whole => None,
         };
-        match begins_at {
-            Some(begin) if begin <= self.position => self.discard = self.position - begin,
-            // It is another range. Request the whole blob.
-            _ if !self.ignores_range => {
-                self.ignores_range = true;
-                return self.connect();
-            }
-            _ => {
-                let url = crate::transport::origin::redact(response.url());
-                let header = "Content-Range";
-                return Err(self.failed(RequestError::Header { url, header }));
-            }
+        if let Some(range) = range {
+            call.accept = NO_RANGE;
+            call.headers.insert(RANGE, HeaderValue::try_from(range).expect("numbers are ASCII"));
         }
-        let length = self.descriptor.size - self.position + self.discard;
-        if response.content_length().is_some_and(|sent| sent != length) {
-            return Err(self.wrong_size());
-        }
-        self.response = Some(response.into());
-        Ok(())
+        let attempts = &mut self.attempts;
+        let answer = self.connections.call_counted(&call, attempts);
+        answer.map_err(|source| self.failed(source))
+    }
+
+    /// Counts an answer that has not the size that it should have. One is forgiven: a proxy may have
+    /// lost the rest.
+    fn odd_end(&mut self) -> Result<(), PullError> {
+        self.response = None;
+        self.odd_ends += 1;
+        if self.odd_ends > 1 { Err(self.wrong_size()) } else { Ok(()) }
     }
 
     /// Gets the next bytes into `chunk`, or finds the end.
@@ -122,7 +174,8 @@ impl BlobReader {
                     // `known` is at most the length of a slice.
                     chunk.advance(known as usize);
                     if chunk.len() as u64 > self.descriptor.size - self.position {
-                        return Err(self.wrong_size());
+                        self.odd_end()?;
+                        continue;
                     }
                     self.since_failure += chunk.len() as u64;
                     if !chunk.is_empty() {
@@ -134,7 +187,9 @@ impl BlobReader {
                     self.finished = true;
                     return Ok(());
                 }
-                Ok(None) => return Err(self.wrong_size()),
+                // The server sends a blob in parts.
+                Ok(None) if self.part_end == Some(self.position) => self.response = None,
+                Ok(None) => self.odd_end()?,
                 Err(source) => {
                     self.recover(source)?;
                     if self.finished {
@@ -194,8 +249,10 @@ impl Read for BlobReader {
     }
 }
 
-/// Returns the offset at which a partial answer begins.
-fn content_range(response: &Response) -> Option<u64> {
+/// Returns where a partial answer begins, and the offset after its end.
+fn content_range(response: &Response) -> Option<(u64, u64)> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    text.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+    let (begin, last) = text.strip_prefix("bytes ")?.split('/').next()?.split_once('-')?;
+    let (begin, last): (u64, u64) = (begin.trim().parse().ok()?, last.trim().parse().ok()?);
+    Some((begin, last.checked_add(1)?))
 }

@@ -5,9 +5,10 @@
 //! below are driven by one thread of their own, which only moves bytes; hashing and compression
 //! happen elsewhere. If the kernel refuses that thread, whoever waits for an answer drives them.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use reqwest::Response;
@@ -23,11 +24,19 @@ use crate::request::{Call, Requests};
 use crate::transport::incoming::Incoming;
 use crate::transport::retry::Attempts;
 
+/// Twice the bytes of the first chunks of a registry that refuses a larger body: many proxies take
+/// no more than 100 MB.
+const FIRST_CHUNK: u64 = 128 << 20;
+/// Bytes of the smallest chunks: a proxy that takes less is meant to take no image.
+const LEAST_CHUNK: u64 = 32 << 10;
+
 /// Requests, and the runtime that they are made on.
 #[derive(Debug)]
 pub(crate) struct Connections {
     pub(crate) options: Arc<ClientOptions>,
     pub(crate) requests: Requests,
+    /// Registry -> the bytes that one request of an upload may have.
+    chunks: Mutex<HashMap<String, u64>>,
     runtime: OnceLock<Driven>,
 }
 
@@ -35,12 +44,45 @@ impl Connections {
     /// Returns a value without open connections.
     pub(crate) fn new(options: ClientOptions) -> Self {
         let options = Arc::new(options);
-        Self { requests: Requests::new(Arc::clone(&options)), options, runtime: OnceLock::new() }
+        let requests = Requests::new(Arc::clone(&options));
+        Self { requests, options, chunks: Mutex::default(), runtime: OnceLock::new() }
     }
 
     /// Makes a request; see [`Requests::call`].
     pub(crate) fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         self.block_on(self.requests.call(call))?
+    }
+
+    /// As [`Connections::call`], after attempts that failed already.
+    pub(crate) fn call_counted(
+        &self,
+        call: &Call<'_>,
+        attempts: &mut Attempts,
+    ) -> Result<Response, RequestError> {
+        self.block_on(self.requests.call_counted(call, attempts))?
+    }
+
+    /// Makes a request once.
+    pub(crate) fn once(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+        self.block_on(self.requests.attempt(call))?
+    }
+
+    /// Returns the bytes that one request of an upload may have; `None` if there is no limit.
+    pub(crate) fn chunk_size(&self, endpoint: &Endpoint) -> Option<u64> {
+        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.get(endpoint.registry()).copied()
+    }
+
+    /// Lowers that number after a blob, or a part of one, was too large. Returns whether that can
+    /// help.
+    pub(crate) fn send_less(&self, endpoint: &Endpoint, size: u64) -> bool {
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = chunks.get(endpoint.registry()).copied().unwrap_or(FIRST_CHUNK).min(size) / 2;
+        if now < LEAST_CHUNK {
+            return false;
+        }
+        chunks.insert(endpoint.registry().to_owned(), now);
+        true
     }
 
     /// Waits before another attempt; see [`Requests::wait`].

@@ -11,17 +11,19 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tracing::debug_span;
 use tracing::field::{Empty, display};
-use xbuild_image::Built;
+use xbuild_image::document::MAX_MANIFEST;
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
+use xbuild_image::{AssembledImage, Built};
 use xbuild_model::{BlobSource, Descriptor, Digest, ImageLayer, Reference};
 
 use crate::auth::scope::Scope;
-use crate::client::Client;
+use crate::client::{Client, accepted_manifests};
+use crate::detail::Detail;
 use crate::endpoint::Endpoint;
 use crate::error::{PushError, RequestError};
 use crate::request::{Call, Payload};
-use crate::upload::{Mount, UploadError, Uploads};
+use crate::upload::{Mount, Session, UploadError, Uploads};
 
 /// A push: images and their destinations.
 pub struct Push<'a> {
@@ -111,6 +113,20 @@ impl fmt::Display for BlobOutcome {
     }
 }
 
+/// The header with the digest of a manifest.
+const DIGEST: &str = "docker-content-digest";
+/// Codes of errors of a registry that lacks something that a manifest names.
+const UNKNOWN: &[&str] = &["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+/// Times that what a registry lacks is sent again.
+const MAX_HEALS: u32 = 4;
+
+/// Returns whether a registry refuses a tag because it is given already.
+fn is_immutable(error: &RequestError) -> bool {
+    let says = |text: &&str| error.detail().is_some_and(|detail| detail.says(text));
+    ["immutable", "already exists", "overwrit", "tag_invalid"].iter().any(says)
+        || matches!(error.status(), Some(409 | 412))
+}
+
 /// A repository of the push.
 struct Destination<'a> {
     client: &'a Client,
@@ -127,35 +143,59 @@ impl Client {
     /// **Errors** — the first failure. No tag has moved by then, unless moving a tag failed: those
     /// before it in `targets` have.
     pub fn push(&self, push: &Push<'_>) -> Result<(), PushError> {
-        let destinations = self.destinations(push)?;
-        let (root, bytes) = push.built.assembled.root();
+        let destinations = self.destinations(push.targets)?;
+        let root = push.built.assembled.root().0;
         for destination in &destinations {
             destination.push_blobs(push)?;
-            let images = push.built.assembled.images.iter();
-            let below_root = images.filter(|image| image.descriptor.digest != root.digest);
-            for image in below_root {
-                let by = image.descriptor.digest.to_string();
-                destination.put_manifest(&by, &image.descriptor, &image.manifest)?;
-                destination.tell_manifest(push, &image.descriptor);
-            }
+            destination.push_children(push)?;
         }
         for destination in destinations.iter().filter(|_| push.by_digest) {
-            destination.put_manifest(&root.digest.to_string(), root, bytes)?;
+            destination.put_root(push, &root.digest.to_string())?;
             destination.tell_manifest(push, root);
         }
         for target in push.targets.iter().filter(|_| !push.by_digest) {
             let own = |d: &&Destination<'_>| is_same_repository(d.reference, target);
             let destination = destinations.iter().find(own).expect("each target has one");
-            destination.put_manifest(target.tag().unwrap_or("latest"), root, bytes)?;
+            destination.put_tag(push, target.tag().unwrap_or("latest"))?;
             (push.progress)(PushEvent::Tagged { reference: target, digest: &root.digest });
         }
         Ok(())
     }
 
+    /// Asks whether images may be pushed: begins an upload in each repository and gives it up.
+    ///
+    /// **Errors** — a registry denies it, or does not know the repository. Whatever else goes wrong
+    /// is left to the push.
+    pub fn may_push(&self, targets: &[Reference]) -> Result<(), PushError> {
+        for destination in self.destinations(targets)? {
+            let uploads = Uploads::new(
+                &self.connections,
+                &destination.endpoint,
+                destination.reference.repository(),
+            );
+            match uploads.try_begin() {
+                Err(
+                    source @ (RequestError::Denied { .. }
+                    | RequestError::Challenge { .. }
+                    | RequestError::TokenServer { status: 401 | 403, .. }
+                    | RequestError::Status { status: 401 | 403 | 404, .. }),
+                ) => return Err(destination.failed("images".to_owned(), source)),
+                Err(source @ RequestError::Cancelled) => {
+                    return Err(destination.failed("images".to_owned(), source));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the repositories of the targets, each once, in the order of the targets.
-    fn destinations<'a>(&'a self, push: &Push<'a>) -> Result<Vec<Destination<'a>>, PushError> {
+    fn destinations<'a>(
+        &'a self,
+        targets: &'a [Reference],
+    ) -> Result<Vec<Destination<'a>>, PushError> {
         let mut destinations: Vec<Destination<'_>> = Vec::new();
-        for target in push.targets {
+        for target in targets {
             if destinations.iter().any(|d| is_same_repository(d.reference, target)) {
                 continue;
             }
@@ -202,11 +242,7 @@ impl Destination<'_> {
 
     fn place_blob(&self, push: &Push<'_>, blob: &Descriptor) -> Result<BlobOutcome, PushError> {
         let failed = |source| self.failed(format!("blob {}", blob.digest), source);
-        let uploads = Uploads {
-            connections: &self.client.connections,
-            endpoint: &self.endpoint,
-            repository: self.reference.repository(),
-        };
+        let uploads = self.uploads();
         if uploads.has(blob).map_err(failed)? {
             return Ok(BlobOutcome::Present);
         }
@@ -218,6 +254,22 @@ impl Destination<'_> {
                 Mount::Refused => {}
             }
         }
+        self.send_blob(push, blob, &uploads, session)?;
+        Ok(BlobOutcome::Uploaded)
+    }
+
+    fn uploads(&self) -> Uploads<'_> {
+        let repository = self.reference.repository();
+        Uploads::new(&self.client.connections, &self.endpoint, repository)
+    }
+
+    fn send_blob(
+        &self,
+        push: &Push<'_>,
+        blob: &Descriptor,
+        uploads: &Uploads<'_>,
+        session: Option<Session>,
+    ) -> Result<(), PushError> {
         let found = push.built.find(blob);
         let found =
             found.map_err(|source| PushError::Layer { digest: blob.digest.clone(), source })?;
@@ -225,14 +277,13 @@ impl Destination<'_> {
         let repository = self.name.as_str();
         let sent = |bytes| (push.progress)(PushEvent::Sent { repository, blob, bytes });
         uploads.upload(blob, session, &open, &sent).map_err(|error| match error {
-            UploadError::Request(source) => failed(source),
+            UploadError::Request(source) => self.failed(format!("blob {}", blob.digest), source),
             UploadError::Source(source) => PushError::Source {
                 digest: blob.digest.clone(),
                 repository: self.name.clone(),
                 source,
             },
-        })?;
-        Ok(BlobOutcome::Uploaded)
+        })
     }
 
     /// Returns a repository of this registry that has the blob: one of this push, else the one that
@@ -247,6 +298,124 @@ impl Destination<'_> {
             .map(|(_, repository)| repository.as_str())
             .filter(|repository| *repository != self.reference.repository());
         self.siblings.first().copied().or(base)
+    }
+
+    /// Puts the manifests that the root names, by their digests.
+    fn push_children(&self, push: &Push<'_>) -> Result<(), PushError> {
+        let assembled = &push.built.assembled;
+        let root = assembled.root().0;
+        for image in assembled.images.iter().filter(|i| i.descriptor.digest != root.digest) {
+            self.put_image(push, image)?;
+            self.tell_manifest(push, &image.descriptor);
+        }
+        Ok(())
+    }
+
+    fn put_image(&self, push: &Push<'_>, image: &AssembledImage) -> Result<(), PushError> {
+        let by = image.descriptor.digest.to_string();
+        self.healing(
+            |lost| self.send_again(push, &[image], lost),
+            || self.put_manifest(&by, &image.descriptor, &image.manifest),
+        )
+    }
+
+    /// Puts the root by its digest or by a tag.
+    fn put_root(&self, push: &Push<'_>, by: &str) -> Result<(), PushError> {
+        let assembled = &push.built.assembled;
+        let (root, bytes) = assembled.root();
+        let images: Vec<&AssembledImage> = assembled.images.iter().collect();
+        let again = |lost: &[Digest]| {
+            self.send_again(push, &images, lost)?;
+            self.push_children(push)
+        };
+        self.healing(again, || self.put_manifest(by, root, bytes))
+    }
+
+    /// Makes a tag name the root. A tag that does so already stays as it is: some registries let a
+    /// tag be given only once.
+    fn put_tag(&self, push: &Push<'_>, tag: &str) -> Result<(), PushError> {
+        let digest = &push.built.assembled.root().0.digest;
+        if self.names(tag, digest) {
+            return Ok(());
+        }
+        match self.put_root(push, tag) {
+            Err(PushError::Request { source, .. }) if is_immutable(&source) => {
+                // Another push of the same image may have been faster.
+                if self.names(tag, digest) {
+                    return Ok(());
+                }
+                let (tag, repository) = (tag.to_owned(), self.name.clone());
+                Err(PushError::ImmutableTag { tag, repository, source })
+            }
+            other => other,
+        }
+    }
+
+    /// Returns whether a tag names a manifest, if the registry tells.
+    fn names(&self, tag: &str, digest: &Digest) -> bool {
+        let repository = self.reference.repository();
+        let scope = Scope::push(repository);
+        let url = self.endpoint.manifest(repository, tag);
+        let mut call = Call::new(&self.endpoint, &scope, Method::HEAD, url);
+        call.headers = accepted_manifests();
+        let Ok(answer) = self.client.connections.once(&call) else { return false };
+        if let Some(named) = answer.headers().get(DIGEST) {
+            return named == digest.to_string().as_str();
+        }
+        call.method = Method::GET;
+        let found = self.client.connections.fetch(&call, MAX_MANIFEST);
+        found.is_ok_and(|(_, bytes)| Digest::of(&bytes) == *digest)
+    }
+
+    /// Does `put`, and again after the registry said that it lacks something. Before that `again` is
+    /// called with what it lacks, empty if it does not say: a registry may forget a blob, or know of
+    /// one that it does not have.
+    fn healing(
+        &self,
+        again: impl Fn(&[Digest]) -> Result<(), PushError>,
+        put: impl Fn() -> Result<(), PushError>,
+    ) -> Result<(), PushError> {
+        let mut failures = 0;
+        loop {
+            let (what, repository, source) = match put() {
+                Err(PushError::Request { what, repository, source }) => (what, repository, source),
+                other => return other,
+            };
+            failures += 1;
+            if failures > MAX_HEALS || !UNKNOWN.iter().any(|code| source.has_code(code)) {
+                return Err(PushError::Request { what, repository, source });
+            }
+            self.client.connections.wait(&self.endpoint, failures, &source);
+            let lost = source.detail().map(Detail::digests).unwrap_or_default();
+            // The first time a registry that does not say what it lacks may only be late.
+            if !lost.is_empty() || failures > 1 {
+                again(lost)?;
+            }
+        }
+    }
+
+    /// Sends blobs of images again, whatever the registry says that it has: those in `lost`, or all if
+    /// none of them is there.
+    fn send_again(
+        &self,
+        push: &Push<'_>,
+        images: &[&AssembledImage],
+        lost: &[Digest],
+    ) -> Result<(), PushError> {
+        let of_images = |blob: &&Descriptor| {
+            images.iter().any(|image| {
+                image.config_descriptor.digest == blob.digest
+                    || image.layers.iter().any(|layer| layer.digest == blob.digest)
+            })
+        };
+        let blobs = push.built.assembled.blobs();
+        let all: Vec<&Descriptor> = blobs.into_iter().filter(of_images).collect();
+        let named: Vec<&Descriptor> =
+            all.iter().copied().filter(|blob| lost.contains(&blob.digest)).collect();
+        let blobs = if named.is_empty() { all } else { named };
+        for_each(self.client.connections.options.jobs, &blobs, |blob| {
+            self.send_blob(push, blob, &self.uploads().in_disbelief(), None)
+        })
     }
 
     fn put_manifest(
@@ -265,7 +434,7 @@ impl Destination<'_> {
         let what = if by.contains(':') { format!("manifest {by}") } else { format!("tag {by}") };
         let answer =
             self.client.connections.call(&call).map_err(|source| self.failed(what, source))?;
-        let stored = answer.headers().get("docker-content-digest").and_then(|v| v.to_str().ok());
+        let stored = answer.headers().get(DIGEST).and_then(|v| v.to_str().ok());
         match stored {
             Some(stored) if stored != descriptor.digest.to_string() => {
                 Err(PushError::OtherDigest {

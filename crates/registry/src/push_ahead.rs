@@ -47,6 +47,12 @@ impl Client {
             // A redirect or a new token would need them again.
             taken.ok_or_else(|| io::Error::other("the bytes were sent already"))
         };
+        let has_limit = Endpoint::of(target.registry(), &self.connections.options)
+            .is_ok_and(|endpoint| self.connections.chunk_size(&endpoint).is_some());
+        if has_limit {
+            // A body without length may become too large.
+            return false;
+        }
         let span = debug_span!("blob", digest = Empty).entered();
         let digest = || {
             let digest = digest()?;
@@ -65,6 +71,6 @@ impl Client {
             return false;
         };
         let repository = target.repository();
-        send(&Uploads { connections: &self.connections, endpoint: &endpoint, repository }).is_ok()
+        send(&Uploads::new(&self.connections, &endpoint, repository)).is_ok()
     }
 }

@@ -13,7 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::options::{ClientOptions, Timeouts};
 use crate::transport::exchange::{Patience, Progress, Transport};
-use crate::transport::origin::Origin;
+use crate::transport::origin::{Origin, redact};
 use crate::transport::reach::Reach;
 use crate::transport::retry::{Attempts, Gate};
 use crate::transport::trail::Trail;
@@ -131,7 +131,7 @@ impl Requests {
     }
 
     /// Makes one attempt: follows redirects, and tries all credentials.
-    async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+    pub(crate) async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         let endpoint = call.endpoint;
         self.gate.pass(endpoint.origin()).await;
         let url = call.url.clone();
@@ -163,6 +163,16 @@ impl Requests {
                 _ if call.accept.contains(&status) => return Ok(response),
                 301 | 302 | 303 | 307 | 308 if is_safe(&call.method) => {
                     trail.follow(&response)?;
+                }
+                // Only these keep method and body.
+                307 | 308 => {
+                    let from = redact(&trail.url);
+                    trail.follow(&response)?;
+                    if !own.origin.may_send_to(&trail.origin) {
+                        let reason = "blobs are sent to other hosts over https only";
+                        let target = redact(&trail.url);
+                        return Err(RequestError::Target { url: from, target, reason });
+                    }
                 }
                 401 if access.is_none() && is_safe(&call.method) => {
                     let mut access = Access::elsewhere(&trail);

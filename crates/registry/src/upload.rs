@@ -1,45 +1,50 @@
 //! Putting one blob into a repository: look, mount, upload, resume.
 //!
+//! A blob goes in one PUT, which every registry takes, or in chunks where a registry, or a proxy in
+//! front of it, does not take it whole. All requests for a blob share one number of attempts.
+//!
 //! **Source** — OCI distribution-spec § Pushing blobs, § Mounting a blob from another repository,
 //! § Resuming (the `GET` on an upload).
 
-use std::io::{self, Read};
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::thread::Scope as ThreadScope;
+mod body;
+mod chunks;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use std::cell::Cell;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, Url};
-use tokio::sync::mpsc;
-use tracing::Span;
-use xbuild_model::{Descriptor, Digest, thread};
+use xbuild_model::{Descriptor, Digest};
 
 use crate::auth::scope::Scope;
 use crate::connections::Connections;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::request::{Call, Payload, Upload};
-use crate::transport::exchange::Progress;
-use crate::transport::origin::redact;
+use crate::request::{Call, Payload};
+use crate::transport::origin::{Origin, redact};
 use crate::transport::reach::Reach;
 use crate::transport::retry::Attempts;
 use crate::transport::trail::{Trail, location, reach_after};
 
-/// Bytes that are read at a time: with [`CHUNKS_AHEAD`] enough to keep a fast connection busy, and
-/// less than a MiB of memory for each upload.
-const CHUNK: usize = 256 << 10;
-/// Chunks that wait to be sent.
-const CHUNKS_AHEAD: usize = 2;
+pub(crate) use body::OpenAt;
 
-/// A repository that blobs are put into.
+/// Bytes without a failure after which earlier failures no longer count.
+const FORGIVEN_AFTER: u64 = 16 << 20;
+
+/// Codes of errors after which an upload begins anew: it is forgotten, or its bytes are not those
+/// that were sent.
+const LOST: &[&str] =
+    &["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"];
+
+/// A repository that a blob is put into. The attempts of all requests count together.
 pub(crate) struct Uploads<'a> {
-    pub(crate) connections: &'a Connections,
-    pub(crate) endpoint: &'a Endpoint,
-    pub(crate) repository: &'a str,
+    connections: &'a Connections,
+    endpoint: &'a Endpoint,
+    repository: &'a str,
+    attempts: Cell<Attempts>,
+    /// Whether the registry is believed that says that it has the blob.
+    believes: bool,
 }
 
 /// The result of an attempt to mount a blob.
@@ -56,6 +61,8 @@ pub(crate) struct Session {
     url: Url,
     /// The reach of `url`: that of the server that named it.
     reach: Reach,
+    /// Bytes that a request may have at most, if the registry says so.
+    limit: Option<u64>,
 }
 
 /// Why a blob could not be uploaded.
@@ -65,38 +72,73 @@ pub(crate) enum UploadError {
     Source(io::Error),
 }
 
-/// Opens the bytes of a blob from an offset to the end.
-pub(crate) type OpenAt<'a> = dyn Fn(u64) -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
+impl<'a> Uploads<'a> {
+    pub(crate) fn new(
+        connections: &'a Connections,
+        endpoint: &'a Endpoint,
+        repository: &'a str,
+    ) -> Self {
+        Self { connections, endpoint, repository, attempts: Cell::default(), believes: true }
+    }
 
-impl Uploads<'_> {
-    /// Returns whether the repository has the blob. An answer that does not tell counts as no.
+    /// Sends the blob even if the registry says that it has it.
+    pub(crate) fn in_disbelief(self) -> Self {
+        Self { believes: false, ..self }
+    }
+
+    /// Returns whether the repository has the blob. An answer that does not tell counts as no: HEAD
+    /// saves work and no more.
     pub(crate) fn has(&self, blob: &Descriptor) -> Result<bool, RequestError> {
+        /// Statuses that another attempt would not change, or that an upload may not meet.
+        const NO: &[u16] = &[400, 404, 405, 406, 410, 415, 416, 500, 501, 502, 503, 504, 505, 507];
+        if !self.believes {
+            return Ok(false);
+        }
         let scope = Scope::push(self.repository);
         let url = self.endpoint.blob(self.repository, &blob.digest);
-        match self.connections.call(&Call::new(self.endpoint, &scope, Method::HEAD, url)) {
-            Ok(response) => {
+        let call = Call { accept: NO, ..Call::new(self.endpoint, &scope, Method::HEAD, url) };
+        match self.call(&call) {
+            Ok(response) if response.status().is_success() => {
                 let length = response.headers().get(CONTENT_LENGTH);
                 let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
                 Ok(length.is_none_or(|length| length == blob.size))
             }
-            Err(RequestError::Status { status: 400..=499, retry_after: None, .. }) => Ok(false),
-            Err(error) => Err(error),
+            Ok(_) => Ok(false),
+            Err(error) if self.is_about_us(&error) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 
-    /// Asks the registry to take the blob over from its repository `from`.
+    /// Returns whether an error would come again with an upload: no connection, no login.
+    fn is_about_us(&self, error: &RequestError) -> bool {
+        match error {
+            RequestError::Denied { registry, .. } | RequestError::TokenServer { registry, .. } => {
+                registry == self.endpoint.registry()
+            }
+            RequestError::Status { status, .. } => *status == 429,
+            RequestError::Header { .. }
+            | RequestError::Target { .. }
+            | RequestError::Reach { .. }
+            | RequestError::Challenge { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// Asks the registry to take the blob over from its repository `from`. There is one attempt: the
+    /// blob can be sent instead.
     pub(crate) fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RequestError> {
         let scope = Scope::mount(self.repository, from);
         let mut url = self.endpoint.uploads(self.repository);
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
-        match self.connections.call(&Call::new(self.endpoint, &scope, Method::POST, url)) {
-            Ok(response) if response.status().as_u16() == 201 => Ok(Mount::Done),
-            Ok(response) => Ok(Mount::Session(self.session(&response)?)),
+        match self.connections.once(&Call::new(self.endpoint, &scope, Method::POST, url)) {
+            Ok(response) => Ok(match (response.status().as_u16(), self.session(&response)) {
+                (201, _) => Mount::Done,
+                (202, Ok(session)) => Mount::Session(session),
+                _ => Mount::Refused,
+            }),
+            Err(RequestError::Cancelled) => Err(RequestError::Cancelled),
             // The user may not be allowed to read `from`, or the registry cannot mount.
-            Err(RequestError::Denied { .. } | RequestError::Status { status: 400..=499, .. }) => {
-                Ok(Mount::Refused)
-            }
-            Err(error) => Err(error),
+            Err(_) => Ok(Mount::Refused),
         }
     }
 
@@ -110,30 +152,54 @@ impl Uploads<'_> {
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<(), UploadError> {
         let mut offset = 0;
-        let mut attempts = Attempts::default();
         loop {
             let begun = match session.take() {
                 Some(session) => session,
                 None => self.begin().map_err(UploadError::Request)?,
             };
-            let error = match self.send(blob, begun.clone(), offset, open, sent) {
+            let mut at = chunks::Position { session: begun, offset };
+            let error = match self.send(blob, &mut at, open, sent) {
                 Ok(()) => return Ok(()),
                 Err(UploadError::Source(error)) => return Err(UploadError::Source(error)),
                 Err(UploadError::Request(error)) => error,
             };
-            // The registry has forgotten the upload, or counts its bytes differently: begin anew.
-            let lost = matches!(error.status(), Some(404 | 416));
-            let helps = lost || error.is_retryable();
-            if !attempts.after(&self.connections.options.retries, &error, helps) {
-                return Err(UploadError::Request(error));
+            if error.status() == Some(413) && self.connections.send_less(self.endpoint, blob.size) {
+                (offset, session) = (0, None);
+                continue;
             }
-            self.connections.wait(self.endpoint, attempts.failures(), &error);
-            let resumed = if lost { None } else { self.resume(&begun) };
+            // The registry has forgotten the upload, or counts its bytes differently: begin anew.
+            let lost =
+                matches!(error.status(), Some(404 | 416)) || LOST.iter().any(|c| error.has_code(c));
+            self.again(error, lost).map_err(UploadError::Request)?;
+            // The answer to the last request may have been lost, and nothing else.
+            if self.has(blob).map_err(UploadError::Request)? {
+                return Ok(());
+            }
+            let resumed = if lost { None } else { self.resume(&at.session) };
+            let before = offset;
             (offset, session) = match resumed {
                 Some((offset, next)) if offset < blob.size => (offset, Some(next)),
                 _ => (0, None),
             };
+            if offset >= before + FORGIVEN_AFTER {
+                self.attempts.take();
+            }
         }
+    }
+
+    /// Waits before another attempt.
+    ///
+    /// **Errors** — `error`, if another one would not help.
+    fn again(&self, error: RequestError, lost: bool) -> Result<(), RequestError> {
+        let mut attempts = self.attempts.get();
+        let helps = lost || error.is_retryable();
+        let again = attempts.after(&self.connections.options.retries, &error, helps);
+        self.attempts.set(attempts);
+        if !again {
+            return Err(error);
+        }
+        self.connections.wait(self.endpoint, attempts.failures(), &error);
+        Ok(())
     }
 
     /// Uploads a blob whose size and digest are known only after its last byte: then `digest` is
@@ -157,16 +223,36 @@ impl Uploads<'_> {
         finished.inspect_err(|_| self.cancel(begun))
     }
 
+    /// Begins an upload and gives it up again, to see whether the registry lets this user push. There
+    /// is one attempt.
+    pub(crate) fn try_begin(&self) -> Result<(), RequestError> {
+        let scope = Scope::push(self.repository);
+        let url = self.endpoint.uploads(self.repository);
+        let call = Call::new(self.endpoint, &scope, Method::POST, url);
+        let answer = self.connections.once(&call)?;
+        if let Ok(session) = self.session(&answer) {
+            self.cancel(session);
+        }
+        Ok(())
+    }
+
     /// Asks the registry to forget an upload. The answer does not matter: registries remove
     /// abandoned uploads by themselves.
     fn cancel(&self, session: Session) {
         let scope = Scope::push(self.repository);
-        let _ = self.connections.call(&self.part(&scope, Method::DELETE, session));
+        let _ = self.connections.once(&self.part(&scope, Method::DELETE, session));
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<Response, RequestError> {
+        let mut attempts = self.attempts.get();
+        let answer = self.connections.call_counted(call, &mut attempts);
+        self.attempts.set(attempts);
+        answer
     }
 
     /// Returns a request to an upload.
     fn part<'c>(&'c self, scope: &'c Scope, method: Method, session: Session) -> Call<'c> {
-        let Session { url, reach } = session;
+        let Session { url, reach, .. } = session;
         Call { led: Some(reach), ..Call::new(self.endpoint, scope, method, url) }
     }
 
@@ -174,8 +260,7 @@ impl Uploads<'_> {
     fn begin(&self) -> Result<Session, RequestError> {
         let scope = Scope::push(self.repository);
         let url = self.endpoint.uploads(self.repository);
-        let response =
-            self.connections.call(&Call::new(self.endpoint, &scope, Method::POST, url))?;
+        let response = self.call(&Call::new(self.endpoint, &scope, Method::POST, url))?;
         self.session(&response)
     }
 
@@ -184,12 +269,15 @@ impl Uploads<'_> {
     fn session(&self, response: &Response) -> Result<Session, RequestError> {
         let (own, from) = (self.endpoint.origin(), redact(response.url()));
         let reach = reach_after(response);
-        let trail = Trail::led(from.clone(), own, reach, location(response)?)?;
-        if trail.origin != *own && !trail.origin.is_https() {
+        // A relative URL, and one without TLS, are those of the server that answered.
+        let by = Origin::of(response.url()).unwrap_or_else(|| own.clone());
+        let trail = Trail::led(from.clone(), own, reach, by.meant(location(response)?))?;
+        if !own.may_send_to(&trail.origin) {
             let reason = "blobs are sent to other hosts over https only";
             return Err(RequestError::Target { url: from, target: redact(&trail.url), reason });
         }
-        Ok(Session { url: trail.url, reach })
+        let limit = chunk_limit(response.headers());
+        Ok(Session { url: trail.url, reach, limit })
     }
 
     /// Returns how many bytes of a broken upload have arrived, and where to send the rest.
@@ -197,35 +285,10 @@ impl Uploads<'_> {
         let scope = Scope::push(self.repository);
         let call = self.part(&scope, Method::GET, session.clone());
         // A registry that cannot tell gets the blob again from the start.
-        let response = self.connections.call(&call).ok()?;
-        let range = response.headers().get(RANGE)?.to_str().ok()?;
-        let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
-        // "0-0" means one byte; some registries send it for no byte.
-        if last == 0 { None } else { Some((last + 1, self.session(&response).ok()?)) }
-    }
-
-    /// Sends the bytes from `offset` on and completes the upload.
-    ///
-    /// A whole blob goes in one PUT, which every registry takes. The rest of a broken upload goes
-    /// in a PATCH, because only a PATCH may name the byte at which it begins.
-    fn send(
-        &self,
-        blob: &Descriptor,
-        mut session: Session,
-        offset: u64,
-        open: &OpenAt<'_>,
-        sent: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), UploadError> {
-        if offset > 0 {
-            let range = format!("{offset}-{}", blob.size - 1);
-            let range = HeaderValue::try_from(range).expect("numbers are ASCII");
-            let rest = (offset, Some(blob.size - offset));
-            let response = self.stream(Method::PATCH, session, Some(range), rest, open, sent)?;
-            session = self.session(&response).map_err(UploadError::Request)?;
-        }
-        session.url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
-        let rest = if offset > 0 { (blob.size, Some(0)) } else { (0, Some(blob.size)) };
-        self.stream(Method::PUT, session, None, rest, open, sent).map(drop)
+        let response = self.connections.once(&call).ok()?;
+        let arrived = arrived(response.headers())?;
+        let next = self.session(&response).ok()?;
+        Some((arrived, Session { limit: next.limit.or(session.limit), ..next }))
     }
 
     /// Sends one request whose body is the blob from `offset` on: `length` bytes, or all.
@@ -241,14 +304,14 @@ impl Uploads<'_> {
         let scope = Scope::push(self.repository);
         let source_error = Mutex::new(None);
         let result = std::thread::scope(|threads| {
-            let make = || feed(threads, open, (offset, length), sent, &source_error);
+            let make = || body::feed(threads, open, (offset, length), sent, &source_error);
             let mut call = self.part(&scope, method, session);
             call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             call.headers.extend(range.map(|range| (CONTENT_RANGE, range)));
             if length != Some(0) {
                 call.payload = Payload::Stream(&make);
             }
-            self.connections.call(&call)
+            self.connections.once(&call)
         });
         match source_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(UploadError::Source(error)),
@@ -257,104 +320,16 @@ impl Uploads<'_> {
     }
 }
 
-/// Starts a thread that reads the bytes, and returns the body that it fills. Without a length the
-/// body ends where the bytes end.
-fn feed<'scope, 'env>(
-    threads: &'scope ThreadScope<'scope, 'env>,
-    open: &'scope OpenAt<'scope>,
-    (offset, length): (u64, Option<u64>),
-    sent: &'scope (dyn Fn(u64) + Sync),
-    source_error: &'scope Mutex<Option<io::Error>>,
-) -> Upload {
-    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let progress = Arc::new(Progress::default());
-    let span = Span::current();
-    // Either makes the request fail; the error that is kept is the one to report.
-    let keep = move |error: io::Error| {
-        *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        io::Error::from(io::ErrorKind::Other)
-    };
-    let broken = sender.clone();
-    let started = thread::start_in(threads, "upload", move || {
-        // Bytes that are elsewhere are requested on this thread.
-        let _span = span.entered();
-        if let Err(error) = pump(open, offset, length, sent, &sender) {
-            let _ = sender.blocking_send(Err(keep(error)));
-        }
-    });
-    if let Err(error) = started {
-        let _ = broken.try_send(Err(keep(error.into())));
-    }
-    let body = FedBody { receiver, remaining: length, progress: Arc::clone(&progress) };
-    Upload { body: reqwest::Body::wrap(body), progress }
+/// Returns how many bytes of an upload have arrived; `None` if the registry does not tell.
+fn arrived(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(RANGE)?.to_str().ok()?;
+    let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
+    // "0-0" means one byte; some registries send it for no byte.
+    if last == 0 { None } else { last.checked_add(1) }
 }
 
-/// Reads `length` bytes, or all, into the channel; returns early once the receiver is gone.
-fn pump(
-    open: &OpenAt<'_>,
-    offset: u64,
-    length: Option<u64>,
-    sent: &(dyn Fn(u64) + Sync),
-    sender: &mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<()> {
-    let mut reader = open(offset)?;
-    let mut remaining = length.unwrap_or(u64::MAX);
-    while remaining > 0 {
-        let size = remaining.min(CHUNK as u64);
-        let mut chunk = Vec::with_capacity(CHUNK);
-        reader.by_ref().take(size).read_to_end(&mut chunk)?;
-        let got = chunk.len() as u64;
-        if got < size && length.is_some() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if got == 0 {
-            return Ok(());
-        }
-        if sender.blocking_send(Ok(chunk.into())).is_err() {
-            return Ok(());
-        }
-        remaining -= got;
-        sent(got);
-    }
-    Ok(())
-}
-
-/// A body that another thread fills.
-struct FedBody {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-    /// Bytes still to come, if their number is known.
-    remaining: Option<u64>,
-    progress: Arc<Progress>,
-}
-
-impl http_body::Body for FedBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.receiver.poll_recv(context).map(|chunk| {
-            let Some(chunk) = chunk else {
-                self.progress.complete.store(true, Ordering::Relaxed);
-                return None;
-            };
-            Some(chunk.map(|chunk| {
-                let length = chunk.len() as u64;
-                self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(length));
-                self.progress.sent.fetch_add(length, Ordering::Relaxed);
-                self.progress.complete.store(self.is_end_stream(), Ordering::Relaxed);
-                Frame::data(chunk)
-            }))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.remaining == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
+/// Returns the bytes that a request of an upload may have.
+fn chunk_limit(headers: &HeaderMap) -> Option<u64> {
+    let limit = headers.get("oci-chunk-max-length")?.to_str().ok()?.trim().parse().ok()?;
+    Some(limit).filter(|limit| *limit > 0)
 }

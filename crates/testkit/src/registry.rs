@@ -449,7 +449,11 @@ impl Content {
         }
         match self.manifests.get(&key) {
             Some((media_type, bytes)) => {
-                Response::new(200).with("content-type", media_type.as_str()).body(bytes.clone())
+                let digest = Digest::of(bytes).to_string();
+                Response::new(200)
+                    .with("content-type", media_type.as_str())
+                    .with("docker-content-digest", digest)
+                    .body(bytes.clone())
             }
             None => unknown("MANIFEST_UNKNOWN"),
         }

@@ -81,7 +81,7 @@ impl Refusal {
     /// Returns whether a new header of the same credential may help: tokens end, and so do the
     /// passwords that helpers give.
     fn is_about_time(&self) -> bool {
-        self.status == 401 || self.detail.to_string().to_lowercase().contains("expired")
+        self.status == 401 || self.detail.says("expired")
     }
 }
 

@@ -21,6 +21,17 @@ pub enum PushError {
         #[source]
         source: Box<RequestError>,
     },
+    /// The tag names another image, and the registry does not let it be moved.
+    #[error("cannot move tag {tag} of {repository}, which names another image")]
+    ImmutableTag {
+        /// The tag.
+        tag: String,
+        /// Registry and repository.
+        repository: String,
+        /// The cause.
+        #[source]
+        source: Box<RequestError>,
+    },
     /// The bytes of a layer could not be read.
     #[error("cannot read layer {digest} to push it to {repository}")]
     Source {
@@ -67,6 +78,10 @@ impl From<PushError> for StepFailure {
         }
         let hint = match &error {
             PushError::Request { source, .. } => source.hint(),
+            PushError::ImmutableTag { .. } => Some(
+                "the registry does not let this tag name another image: choose another tag, or \
+                 allow it in the settings of the repository",
+            ),
             _ => None,
         };
         hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)

@@ -214,6 +214,19 @@ impl RequestError {
         }
     }
 
+    /// Returns the registry's explanation, if there was an answer.
+    pub(crate) fn detail(&self) -> Option<&Detail> {
+        match self {
+            Self::Status { detail, .. } | Self::Denied { detail, .. } => Some(detail),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the registry gives a code as its reason.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.detail().is_some_and(|detail| detail.has_code(code))
+    }
+
     /// Returns the HTTP status of the registry's answer, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {

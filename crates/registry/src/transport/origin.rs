@@ -53,6 +53,12 @@ impl Origin {
         url
     }
 
+    /// Returns whether a blob or manifest for this origin may be sent to another one that it names:
+    /// over `https`, or within this machine.
+    pub(crate) fn may_send_to(&self, to: &Self) -> bool {
+        to == self || to.https || (!self.https && self.is_loopback() && to.is_loopback())
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.https
     }

@@ -225,7 +225,7 @@ fn uploads_elsewhere_get_no_credentials() {
     let images = Images::new(&["linux/amd64"], &[b"layer"]);
     for (location, expected) in [
         ("http://169.254.169.254/upload", "not followed"),
-        ("http://OTHER/upload", "blobs are sent to other hosts over https only"),
+        ("http://198.51.100.1/upload", "blobs are sent to other hosts over https only"),
         ("ftp://OTHER/upload", "only http and https"),
     ] {
         let (registry, other) = (base(), Registry::start());

@@ -9,6 +9,8 @@ mod fixture;
 mod logins;
 mod pull;
 mod push;
+mod push_quirks;
+mod ranges;
 mod reach;
 mod real;
 mod spans;

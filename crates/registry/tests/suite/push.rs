@@ -7,7 +7,7 @@ use xbuild_model::manifest::{OCI_INDEX, OCI_LAYER};
 use xbuild_model::{Descriptor, Digest, LayerBlob, ResolvedImage};
 use xbuild_registry::{BlobOutcome, Push, PushEvent};
 use xbuild_testkit::images::{Images, Nowhere, file};
-use xbuild_testkit::registry::{Action, Fault, Registry};
+use xbuild_testkit::registry::{Action, Fault, Registry, Rules};
 use xbuild_testkit::wire::Response;
 
 use crate::fixture::{client, platform, push, put_image, reference};
@@ -112,13 +112,17 @@ fn sends_the_base_where_it_cannot_be_mounted() {
     let outcomes = push_on_base(&from, &to, false);
     assert!(outcomes.contains(&(Digest::of(b"base layer"), BlobOutcome::Uploaded)));
     assert_eq!(to.count("POST", "mount="), 0);
-    for status in [401, 403, 405] {
+    for status in [200, 201, 202, 307, 400, 401, 403, 404, 405, 429, 500, 503] {
         let registry = Registry::start();
-        let refused =
-            Action::Answer(Response::new(status).with("www-authenticate", "Basic realm=x"));
-        registry.fail(Fault::new("POST", "mount=", 9, refused));
+        registry.rules(Rules { checks_blobs: true, ..Rules::default() });
+        let refused = Response::new(status).with("www-authenticate", "Basic realm=x");
+        registry.fail(Fault::new("POST", "mount=", 9, Action::Answer(refused)));
         let outcomes = push_on_base(&registry, &registry, false);
-        assert!(outcomes.contains(&(Digest::of(b"base layer"), BlobOutcome::Uploaded)));
+        // What 201 claims shows with the manifest.
+        let how = if status == 201 { BlobOutcome::Mounted } else { BlobOutcome::Uploaded };
+        assert!(outcomes.contains(&(Digest::of(b"base layer"), how)), "{status}");
+        let tries = if status == 401 { 1..=2 } else { 1..=1 };
+        assert!(tries.contains(&registry.count("POST", "mount=")), "{status}");
     }
 }
 
@@ -150,7 +154,7 @@ fn asks_for_no_layer_that_is_there() {
 /// Row `no-head` of the threat table: HEAD saves work and no more.
 #[test]
 fn sends_blobs_where_head_is_not_answered() {
-    for status in [400, 404, 405] {
+    for status in [400, 404, 405, 500, 501, 503] {
         let registry = Registry::start();
         let answer = Action::Answer(Response::new(status));
         registry.fail(Fault::new("HEAD", "/", usize::MAX, answer));
