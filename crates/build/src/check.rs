@@ -70,7 +70,7 @@ fn inspect(
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
     let client = wiring::client(machine, None, events, Cancel::default());
     let mut images = Images::default();
-    let error = match planning::resolve(dockerfile, options, &client, &mut images) {
+    let error = match planning::resolve(dockerfile, options, &client, &mut images, &**events) {
         Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),
         Err(PlanningError::Base(error)) => {
             let other = xbuild_plan::check(dockerfile, options, &images).err();

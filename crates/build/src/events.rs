@@ -9,7 +9,7 @@ use xbuild_exec::ladder::Choice;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::Encoding;
-use xbuild_model::{Digest, StepFailure};
+use xbuild_model::{Digest, Platform, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
@@ -81,6 +81,15 @@ pub enum Warning {
     },
     /// A warning about a remote source.
     Fetch(FetchWarning),
+    /// The configuration of a base image names another processor than the index that has it.
+    OtherPlatform {
+        /// The image.
+        name: String,
+        /// The platform of the index, which counts.
+        index: Platform,
+        /// The platform of the configuration.
+        config: Platform,
+    },
     /// A warning about a registry, or the login to one.
     Registry(RegistryWarning),
     /// A place of logins cannot be read.
@@ -132,6 +141,10 @@ impl fmt::Display for Warning {
                 if places.is_empty() { Ok(()) } else { write!(f, " ({})", places.join(", ")) }
             }
             Self::Fetch(warning) => warning.fmt(f),
+            Self::OtherPlatform { name, index, config } => write!(
+                f,
+                "{name}: the index says {index}, the configuration {config}; the index counts"
+            ),
             Self::Registry(warning) => warning.fmt(f),
             Self::LoginFile { place, error } => {
                 write!(f, "cannot read {place}: {error}; its logins have no effect")

@@ -31,6 +31,25 @@ pub struct Outcome {
     pub is_pushed: bool,
 }
 
+/// Asks the registries whether the result may be pushed, before anything is built for it.
+///
+/// **Errors** — a registry denies it, or does not know the repository. Whatever else goes wrong is
+/// left to the push.
+pub fn may_push(build: &Build) -> Result<(), ExportError> {
+    let _span = build.span.enter();
+    if !build.request.is_pushed() {
+        return Ok(());
+    }
+    let names = names(build);
+    let asked = build.client.may_push(&names).map_err(StepFailure::from);
+    asked.map_err(|failure| ExportError::Stage(During::new("asking for leave to push")(failure)))
+}
+
+/// Returns the names of the images in all forms.
+fn names(build: &Build) -> Vec<Reference> {
+    build.variants.iter().flat_map(|variant| variant.names.clone()).collect()
+}
+
 /// Writes each form of the result to its outputs, and pushes it if the request says so. `stdout`
 /// takes the outputs to standard output.
 pub fn export(
@@ -39,8 +58,7 @@ pub fn export(
     stdout: &mut dyn Write,
 ) -> Result<Outcome, ExportError> {
     let _span = build.span.enter();
-    let names: Vec<Reference> =
-        build.variants.iter().flat_map(|variant| variant.names.clone()).collect();
+    let names = names(build);
     let exporter = Exporter { build, solved, names: &names };
     let assembled = exporter.write(stdout)?;
     build.store.settle().map_err(ExportError::Store)?;

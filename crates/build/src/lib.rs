@@ -2,10 +2,10 @@
 //!
 //! The crate joins the stages of the pipeline. It knows no terminal, command line and environment:
 //! a [`BuildRequest`] says what to build, a [`Machine`] where, and whatever happens on the way is
-//! told to [`Events`]. A build is five functions that share one [`Build`]:
+//! told to [`Events`]. A build is six functions that share one [`Build`]:
 //!
 //! ```text
-//! Build::open -> read -> plan -> preflight -> run -> export
+//! Build::open -> read -> plan -> may_push -> preflight -> run -> export
 //! ```
 //!
 //! [`heal()`] repeats the stages after `read` if the store had a damaged file.
@@ -46,7 +46,7 @@ pub use emulators::{
     install as install_emulators, installed_records,
 };
 pub use events::{Event, Events, Warning};
-pub use export::{Outcome, export};
+pub use export::{Outcome, export, may_push};
 pub use ground::Ground;
 pub use heal::heal;
 pub use import::inspect;

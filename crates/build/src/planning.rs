@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use xbuild_dockerfile::{Dockerfile, ParseErrors, suggest};
-use xbuild_model::Platform;
+use xbuild_model::{Platform, ResolvedImage};
 use xbuild_plan::{EpochSource, Graph, ImageRequest, Images, NamedContext, PlanOptions, Planned};
 use xbuild_registry::Client;
 use xbuild_solve::SolveOptions;
@@ -12,7 +12,7 @@ use xbuild_solve::SolveOptions;
 use crate::build::Build;
 use crate::dockerfile_file::DockerfileFile;
 use crate::error::{BaseError, ContextError, ImageError, PlanningError, RequestError};
-use crate::events::{Event, Warning};
+use crate::events::{Event, Events, Warning};
 use crate::main_context::MainContext;
 use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
 use crate::{import, linting, main_context, project};
@@ -46,7 +46,7 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     }
     let checks = linting::checks(&dockerfile, &options)?;
     let mut images = Images::default();
-    let graph = resolve(&dockerfile, &options, &build.client, &mut images);
+    let graph = resolve(&dockerfile, &options, &build.client, &mut images, &*build.events);
     let ignore = main.file.ignore.as_deref();
     let findings = linting::all(&dockerfile, &options, &images, &checks, ignore)?;
     build.events.event(Event::Lint { findings: &findings, source: &main.source });
@@ -123,6 +123,7 @@ pub(crate) fn resolve(
     options: &PlanOptions,
     client: &Client,
     images: &mut Images,
+    events: &dyn Events,
 ) -> Result<Graph, PlanningError> {
     loop {
         match xbuild_plan::plan(dockerfile, options, images)? {
@@ -131,10 +132,23 @@ pub(crate) fn resolve(
                 for request in requests {
                     let image = import::resolve(client, &request.name, &request.platform)
                         .map_err(|error| missing(error, &request, dockerfile))?;
+                    tell_platform(&image, events);
                     images.insert(&request, image);
                 }
             }
         }
+    }
+}
+
+/// Warns of an image whose configuration is for another processor than its index says: tools that
+/// build for several are often careless.
+fn tell_platform(image: &ResolvedImage, events: &dyn Events) {
+    let config = &image.config;
+    let is_named = !config.os.is_empty() && !config.architecture.is_empty();
+    let (index, config) = (image.platform.clone(), config.platform());
+    if is_named && (index.os(), index.architecture()) != (config.os(), config.architecture()) {
+        let name = image.name.clone();
+        events.event(Event::Warning(&Warning::OtherPlatform { name, index, config }));
     }
 }
 

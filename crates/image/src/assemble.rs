@@ -189,6 +189,7 @@ fn assemble_index(images: &[AssembledImage], options: &AssembleOptions) -> Assem
         media_type: Some(MediaType::ImageIndex.into()),
         manifests: images.iter().map(|image| image.descriptor.clone()).collect(),
         annotations: options.index_annotations.clone(),
+        unreadable: Vec::new(),
     });
     let mut descriptor = Descriptor::of(MediaType::ImageIndex.as_ref(), &bytes);
     descriptor.annotations = options.index_descriptor_annotations.clone();

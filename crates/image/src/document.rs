@@ -139,6 +139,15 @@ pub(crate) fn is_index(descriptor: &Descriptor) -> bool {
     media_type::of(&descriptor.media_type) == MediaType::ImageIndex
 }
 
+/// Returns whether a descriptor points to the manifest of an image: artifacts have media types or
+/// artifact types of their own.
+pub(crate) fn is_manifest(descriptor: &Descriptor) -> bool {
+    let artifact = descriptor.other.get("artifactType").and_then(|value| value.as_str());
+    let artifact = artifact.filter(|kind| !kind.is_empty());
+    media_type::of(&descriptor.media_type) == MediaType::ImageManifest
+        && artifact.is_none_or(|kind| media_type::of(kind) == MediaType::ImageConfig)
+}
+
 /// Reads the configuration of `manifest` and checks that it fits the manifest.
 pub(crate) fn parse_config(
     manifest: &Manifest,

@@ -6,11 +6,13 @@
 //! blobs/sha256/HEX    manifests, configurations, layers
 //! ```
 //!
-//! A layout is not trusted: no link is followed, only regular files are opened, and sizes are
+//! A layout is not trusted: no link leads out of it, only regular files are opened, and sizes are
 //! compared before bytes are read. **Source** — OCI image-spec `image-layout.md`.
 
+mod files;
 mod reader;
 mod writer;
 
+pub use files::LayoutBlob;
 pub use reader::Layout;
 pub use writer::LayoutContent;

@@ -36,6 +36,6 @@ pub use built::{Built, FileFrom, FoundBlob, StoredFn};
 pub use document::Document;
 pub use error::{AssembleError, DocumentError, LayoutError, ResolveError, ValidateError};
 pub use inspect::{InspectedImage, Inspection, inspect};
-pub use layout::{Layout, LayoutContent};
+pub use layout::{Layout, LayoutBlob, LayoutContent};
 pub use resolve::{Documents, resolve};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

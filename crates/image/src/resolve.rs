@@ -7,7 +7,7 @@ use xbuild_model::{
     BlobSource, Descriptor, ImageConfig, ImageLayer, Index, Manifest, Platform, ResolvedImage,
 };
 
-use crate::document::{Document, is_image, is_index, parse_config};
+use crate::document::{Document, is_image, is_index, is_manifest, parse_config};
 use crate::error::{DocumentError, ResolveError};
 
 /// Depth of nested indexes: the root, and the indexes that it names.
@@ -37,12 +37,20 @@ pub trait Documents {
 
     /// Returns a configuration.
     fn config(&self, descriptor: &Descriptor) -> Result<Bytes, Self::Error>;
+
+    /// Returns whether an error is about one document, which is missing or not valid. The other
+    /// documents can be read all the same.
+    fn is_of_document(error: &Self::Error) -> bool;
 }
 
 /// Resolves the root of `documents` for a platform.
 ///
 /// An index must have an image that runs on the platform. An image without an index is returned
-/// even if its platform is another one; the result names it.
+/// even if its platform is another one; the result names it. The platform of an index entry counts,
+/// also if the configuration names another one.
+///
+/// Entries that cannot be used do not spoil the others. Those without a platform, and nested indexes,
+/// are read only if no entry with a platform will do.
 pub fn resolve<D: Documents>(
     documents: &D,
     platform: &Platform,
@@ -55,23 +63,28 @@ pub fn resolve<D: Documents>(
             Ok(image(documents, root, manifest, config, platform))
         }
         Document::Index(index) => {
-            let mut candidates = Vec::new();
-            collect(documents, &root, &index, 1, &mut candidates)?;
-            let chosen = choose(&candidates, platform).ok_or_else(|| ResolveError::NoPlatform {
-                name: documents.name().to_owned(),
-                platform: platform.clone(),
-                available: list(&candidates),
-            })?;
-            let manifest = read_manifest(documents, &chosen.descriptor)?;
-            let config = config(documents, &chosen.descriptor, &manifest)?;
-            check_platform(documents, chosen, &config)?;
-            Ok(image(
-                documents,
-                chosen.descriptor.clone(),
-                manifest,
-                config,
-                chosen.platform.clone(),
-            ))
+            let mut candidates: Vec<Candidate> = index.manifests.iter().filter_map(named).collect();
+            match choose(documents, &candidates, platform) {
+                Ok(Some(image)) => return Ok(image),
+                Ok(None) => {}
+                // An entry without a platform may do instead.
+                Err(error) if D::is_of_document(&error) => {}
+                Err(error) => return Err(error),
+            }
+            let mut unread = None;
+            collect(documents, &index, 1, &mut candidates, &mut unread)?;
+            if let Some(image) = choose(documents, &candidates, platform)? {
+                return Ok(image);
+            }
+            match unread.filter(|_| candidates.is_empty()) {
+                Some(error) => Err(error),
+                None => Err(ResolveError::NoPlatform {
+                    name: documents.name().to_owned(),
+                    platform: platform.clone(),
+                    available: list(&candidates),
+                }
+                .into()),
+            }
         }
     }
 }
@@ -82,40 +95,72 @@ struct Candidate {
     platform: Platform,
 }
 
-/// Adds the images of an index and of its nested indexes to `candidates`.
+/// Returns the image of an entry that names its platform.
+fn named(entry: &Descriptor) -> Option<Candidate> {
+    let platform = entry.platform.as_ref().filter(|_| !is_attestation(entry) && is_manifest(entry));
+    let platform = platform.filter(|p| !p.os.is_empty() && !p.architecture.is_empty())?;
+    Some(Candidate { descriptor: entry.clone(), platform: Platform::of_descriptor(platform) })
+}
+
+/// Adds the images of entries without a platform, and of nested indexes, to `candidates`. The first
+/// error of an entry that was passed over goes to `unread`.
 fn collect<D: Documents>(
     documents: &D,
-    descriptor: &Descriptor,
     index: &Index,
     depth: usize,
     candidates: &mut Vec<Candidate>,
+    unread: &mut Option<D::Error>,
 ) -> Result<(), D::Error> {
-    if depth > MAX_NESTING {
-        let source = DocumentError::Nesting { limit: MAX_NESTING };
-        return Err(invalid(documents, "index", descriptor, source).into());
-    }
     let mut unnamed = 0;
     for entry in index.manifests.iter().filter(|entry| !is_attestation(entry)) {
-        if is_index(entry) {
-            let bytes = documents.manifest(entry)?;
-            if let Document::Index(inner) = parse(documents, entry, &bytes)? {
-                collect(documents, entry, &inner, depth + 1, candidates)?;
-            }
-        } else if let Some(platform) = &entry.platform {
-            let platform = Platform::of_descriptor(platform);
-            candidates.push(Candidate { descriptor: entry.clone(), platform });
-        } else if unnamed < MAX_UNNAMED {
+        let read = if is_index(entry) {
+            nested(documents, entry, depth, candidates, unread)
+        } else if named(entry).is_none() && is_manifest(entry) && unnamed < MAX_UNNAMED {
             unnamed += 1;
-            let manifest = read_manifest(documents, entry)?;
-            if is_image(&manifest) {
-                let config = config(documents, entry, &manifest)?;
-                if let Some(platform) = platform_of(&config) {
-                    candidates.push(Candidate { descriptor: entry.clone(), platform });
-                }
-            }
+            look_into(documents, entry).map(|found| candidates.extend(found))
+        } else {
+            Ok(())
+        };
+        match read {
+            Err(error) if D::is_of_document(&error) => drop(unread.get_or_insert(error)),
+            other => other?,
         }
     }
     Ok(())
+}
+
+/// Adds the images of a nested index.
+fn nested<D: Documents>(
+    documents: &D,
+    entry: &Descriptor,
+    depth: usize,
+    candidates: &mut Vec<Candidate>,
+    unread: &mut Option<D::Error>,
+) -> Result<(), D::Error> {
+    if depth >= MAX_NESTING {
+        let source = DocumentError::Nesting { limit: MAX_NESTING };
+        return Err(invalid(documents, "index", entry, source).into());
+    }
+    let bytes = documents.manifest(entry)?;
+    if let Document::Index(inner) = parse(documents, entry, &bytes)? {
+        candidates.extend(inner.manifests.iter().filter_map(named));
+        collect(documents, &inner, depth + 1, candidates, unread)?;
+    }
+    Ok(())
+}
+
+/// Returns the image of an entry without a platform, if it is one for a platform.
+fn look_into<D: Documents>(
+    documents: &D,
+    entry: &Descriptor,
+) -> Result<Option<Candidate>, D::Error> {
+    let manifest = read_manifest(documents, entry)?;
+    if !is_image(&manifest) {
+        return Ok(None);
+    }
+    let config = config(documents, entry, &manifest)?;
+    let candidate = |platform| Candidate { descriptor: entry.clone(), platform };
+    Ok(platform_of(&config).map(candidate))
 }
 
 /// Returns whether an index entry is an attestation about an image.
@@ -124,10 +169,33 @@ pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
         || entry.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
 }
 
-/// Returns the best image for the platform; the first of several equally good ones.
-fn choose<'a>(candidates: &'a [Candidate], platform: &Platform) -> Option<&'a Candidate> {
+/// Reads the best image for the platform; the first of several equally good ones that is an image.
+fn choose<D: Documents>(
+    documents: &D,
+    candidates: &[Candidate],
+    platform: &Platform,
+) -> Result<Option<ResolvedImage>, D::Error> {
     let accepted = platform.accepted();
-    accepted.iter().find_map(|wanted| candidates.iter().find(|c| c.platform == *wanted))
+    let of = |wanted: &Platform| candidates.iter().filter(|c| c.platform == *wanted).collect();
+    let mut found = accepted.iter().map(of);
+    let Some(alike) = found.find(|alike: &Vec<&Candidate>| !alike.is_empty()) else {
+        return Ok(None);
+    };
+    let mut failure = None;
+    for candidate in alike {
+        match read_image(documents, candidate) {
+            Err(error) if D::is_of_document(&error) => drop(failure.get_or_insert(error)),
+            other => return other.map(Some),
+        }
+    }
+    failure.map_or(Ok(None), Err)
+}
+
+fn read_image<D: Documents>(documents: &D, chosen: &Candidate) -> Result<ResolvedImage, D::Error> {
+    let manifest = read_manifest(documents, &chosen.descriptor)?;
+    let config = config(documents, &chosen.descriptor, &manifest)?;
+    let (descriptor, platform) = (chosen.descriptor.clone(), chosen.platform.clone());
+    Ok(image(documents, descriptor, manifest, config, platform))
 }
 
 fn list(candidates: &[Candidate]) -> String {
@@ -139,24 +207,6 @@ fn list(candidates: &[Candidate]) -> String {
     }
     let text = if names.is_empty() { "no platform".to_owned() } else { names.join(", ") };
     crate::printable::printable(&text, 1000)
-}
-
-/// Checks that an image has the operating system and architecture of its index entry. Variants are
-/// not compared, since many configurations leave them out.
-fn check_platform(
-    documents: &impl Documents,
-    chosen: &Candidate,
-    config: &ImageConfig,
-) -> Result<(), ResolveError> {
-    let index = &chosen.platform;
-    match platform_of(config) {
-        Some(own) if (own.os(), own.architecture()) != (index.os(), index.architecture()) => {
-            let source =
-                DocumentError::Platform { index: Box::new(index.clone()), config: Box::new(own) };
-            Err(invalid(documents, "manifest", &chosen.descriptor, source))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Returns the platform that a configuration names; `None` for old ones without a platform.

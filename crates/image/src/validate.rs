@@ -114,14 +114,15 @@ fn check_layer(
 ) -> Result<(), ValidateError> {
     let failed =
         |source| ValidateError::Read { what: "layer", digest: layer.digest.clone(), source };
-    let mut stored = Hashing::new(read(layer).map_err(failed)?);
-    let compression = Compression::of_media_type(&layer.media_type);
+    let mut blob = read(layer).map_err(failed)?;
+    let mut head = Vec::new();
+    blob.by_ref().take(512).read_to_end(&mut head).map_err(failed)?;
+    let compression = Compression::of_bytes(&head);
+    let mut stored = Hashing::new(io::Cursor::new(head).chain(blob));
     let actual = match compression {
-        Some(Compression::Gzip) => hash(flate2::read::MultiGzDecoder::new(&mut stored)),
-        Some(Compression::Zstd) => {
-            zstd::Decoder::with_buffer(BufReader::new(&mut stored)).and_then(hash)
-        }
-        Some(Compression::None) | None => hash(&mut stored),
+        Compression::Gzip => hash(flate2::read::MultiGzDecoder::new(&mut stored)),
+        Compression::Zstd => zstd::Decoder::with_buffer(BufReader::new(&mut stored)).and_then(hash),
+        Compression::None => hash(&mut stored),
     };
     let actual = actual.map_err(failed)?;
     // Bytes behind the compressed stream belong to the blob as well.

@@ -73,6 +73,20 @@ pub fn decompress<'r>(
     decompress_within(Bound::default(), compression, blob)
 }
 
+/// Returns the uncompressed form of a blob whose first bytes say how it is compressed; see
+/// [`decompress`].
+pub fn decompress_any<'r>(
+    mut blob: impl Read + Send + 'r,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    /// The size of a tar header.
+    const HEAD: u64 = 512;
+    let mut head = Vec::new();
+    let read = blob.by_ref().take(HEAD).read_to_end(&mut head);
+    read.map_err(LayerError::from_read)?;
+    let compression = Compression::of_bytes(&head);
+    decompress(compression, io::Cursor::new(head).chain(blob))
+}
+
 fn decompress_within<'r>(
     bound: Bound,
     compression: Compression,
@@ -241,6 +255,28 @@ mod tests {
         let twice = text.repeat(2);
         assert_eq!(unpack(Compression::Gzip, &gzip(&text).repeat(2)).unwrap(), twice);
         assert_eq!(unpack(Compression::Zstd, &zstd(&text).repeat(2)).unwrap(), twice);
+    }
+
+    #[test]
+    fn the_first_bytes_say_how_a_blob_is_compressed() {
+        // A name that looks like gzip is a name all the same.
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..4].copy_from_slice(&[0x1f, 0x8b, 8, 0]);
+        header.set_size(0);
+        header.set_cksum();
+        let odd = [&header.as_bytes()[..], &[0; 1024]].concat();
+        let text = b"some text ".repeat(1000);
+        for plain in [&odd[..], &text, b"", b"\x1f"] {
+            for blob in [plain.to_vec(), gzip(plain), zstd(plain)] {
+                let mut out = Vec::new();
+                decompress_any(&blob[..]).unwrap().read_to_end(&mut out).unwrap();
+                assert_eq!(out, plain);
+            }
+        }
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7][..], &zstd(&text)].concat();
+        let mut out = Vec::new();
+        decompress_any(&skipped[..]).unwrap().read_to_end(&mut out).unwrap();
+        assert_eq!(out, text);
     }
 
     /// Row 28 of the threat table.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::null::null_is_default;
+use crate::null::{list, null_is_default, texts};
 use crate::{DiffId, Platform};
 
 /// An image configuration.
@@ -25,10 +25,10 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// The processor architecture, as GOARCH.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub architecture: String,
     /// The operating system, as GOOS.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     /// The version of the operating system (Windows).
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
@@ -48,10 +48,10 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: ContainerConfig,
     /// The layers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub rootfs: RootFs,
     /// One entry for each instruction, the oldest first.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// Members that xbuild does not know, kept as they are.
     #[serde(flatten)]
@@ -70,7 +70,11 @@ impl ImageConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerConfig {
     /// `USER`, as written: name or number, `:` and a group.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub user: String,
     /// `EXPOSE`: `port/protocol` to an empty object.
     #[serde(
@@ -96,14 +100,14 @@ pub struct ContainerConfig {
     )]
     pub volumes: BTreeMap<String, Value>,
     /// `WORKDIR`: absolute, or empty when none was ever set.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub working_dir: String,
-    /// `LABEL`.
     #[serde(
         default,
         deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
+        skip_serializing_if = "String::is_empty"
     )]
+    pub working_dir: String,
+    /// `LABEL`.
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// `STOPSIGNAL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,22 +131,22 @@ pub struct ContainerConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", args..]` or `["CMD-SHELL", command]`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     /// Time between two checks.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub interval: i64,
     /// Time after which a check has failed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
     /// Time in which failures do not count.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
     /// Time between two checks during the start period.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub start_interval: i64,
     /// Failures in a row that make the container unhealthy.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
 
@@ -150,7 +154,7 @@ pub struct Healthcheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
-    #[serde(rename = "type", default = "layers")]
+    #[serde(rename = "type", default = "layers", deserialize_with = "kind")]
     pub kind: String,
     /// The layers, the oldest first.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -179,8 +183,18 @@ pub struct History {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// Whether the instruction made no layer.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub empty_layer: bool,
+}
+
+/// Reads the kind of the layers, which Go programs that know none write as `null` or empty.
+fn kind<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let kind: Option<String> = Option::deserialize(deserializer)?;
+    Ok(kind.filter(|kind| !kind.is_empty()).unwrap_or_else(layers))
 }
 
 fn layers() -> String {
@@ -203,6 +217,25 @@ mod tests {
         let value = serde_json::to_value(&config).unwrap();
         assert_eq!(value["config"]["ArgsEscaped"], true);
         assert_eq!(value["moby.buildkit.x"], 1);
+    }
+
+    #[test]
+    fn null_is_absent_everywhere() {
+        let text = r#"{"architecture":null,"os":null,"variant":null,"created":null,"author":null,
+            "os.version":null,"os.features":null,"rootfs":{"type":null,"diff_ids":null},
+            "history":[null,{"created":null,"created_by":null,"empty_layer":null,"comment":null}],
+            "config":{"User":null,"ExposedPorts":null,"Env":null,"Entrypoint":null,"Cmd":null,
+            "Volumes":null,"WorkingDir":null,"Labels":{"a":null,"b":"c"},"StopSignal":null,
+            "Healthcheck":{"Test":null,"Interval":null,"Retries":null},"OnBuild":null,
+            "Shell":null}}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        let mut expected = ImageConfig::default();
+        expected.history.push(History::default());
+        expected.config.healthcheck = Some(Healthcheck::default());
+        expected.config.labels.insert("b".to_owned(), "c".to_owned());
+        assert_eq!(config, expected);
+        let config: ImageConfig = serde_json::from_str(r#"{"rootfs":null}"#).unwrap();
+        assert_eq!(config, ImageConfig::default());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Digest;
-use crate::null::null_is_default;
+use crate::null::{null_is_default, texts};
 
 /// OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -59,6 +59,22 @@ impl Compression {
         }
     }
 
+    /// Returns the compression of a blob by its first bytes, at least 512 if it has so many: writers
+    /// of media types are often wrong.
+    ///
+    /// A tar stream is told by the checksum of its first header, since the name of its first file
+    /// may look like anything. An empty blob is an empty tar stream.
+    pub fn of_bytes(head: &[u8]) -> Self {
+        match head {
+            head if is_tar_header(head) => Self::None,
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A frame that is skipped may come first.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
     /// Returns the media type of an OCI layer with this compression.
     pub fn oci_media_type(self) -> &'static str {
         match self {
@@ -67,6 +83,19 @@ impl Compression {
             Self::Zstd => OCI_LAYER_ZSTD,
         }
     }
+}
+
+/// Returns whether bytes begin with a tar header. **Source** — POSIX.1-2017 `pax` § ustar.
+fn is_tar_header(head: &[u8]) -> bool {
+    let Some(head) = head.get(..512) else { return false };
+    let sum: u64 = head
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) })
+        .sum();
+    let text = std::str::from_utf8(&head[148..156]).unwrap_or_default();
+    let text = text.trim_matches([' ', '\0']);
+    u64::from_str_radix(text, 8).is_ok_and(|written| written == sum)
 }
 
 /// A typed pointer to a blob.
@@ -85,11 +114,7 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<DescriptorPlatform>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Members that xbuild does not know, kept as they are.
     #[serde(flatten)]
@@ -118,9 +143,11 @@ impl Descriptor {
 /// The platform of a manifest, as an index writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescriptorPlatform {
-    /// The processor architecture.
+    /// The processor architecture; empty if the index leaves it out.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub architecture: String,
-    /// The operating system.
+    /// The operating system; empty if the index leaves it out.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     /// The version of the operating system.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
@@ -145,6 +172,7 @@ pub struct DescriptorPlatform {
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// Always 2.
+    #[serde(default = "version")]
     pub schema_version: u32,
     /// The media type of the manifest itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,33 +183,98 @@ pub struct Manifest {
     #[serde(default, deserialize_with = "null_is_default")]
     pub layers: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 /// An image index.
 ///
+/// Entries that cannot be read, such as one with a digest of another algorithm, do not spoil the
+/// others.
+///
 /// **Source** — OCI image-spec `image-index.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "WrittenIndex")]
 pub struct Index {
     /// Always 2.
     pub schema_version: u32,
     /// The media type of the index itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The manifests, in the order that matters to whoever wrote them.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub manifests: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The entries that cannot be read, as they are. They are not written.
+    #[serde(skip)]
+    pub unreadable: Vec<Value>,
+}
+
+/// An index as it may be written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenIndex {
+    #[serde(default = "version")]
+    schema_version: u32,
+    media_type: Option<String>,
+    manifests: Option<Vec<Value>>,
+    #[serde(default, deserialize_with = "texts")]
+    annotations: BTreeMap<String, String>,
+}
+
+impl From<WrittenIndex> for Index {
+    fn from(written: WrittenIndex) -> Self {
+        let WrittenIndex { schema_version, media_type, manifests: entries, annotations } = written;
+        let (mut manifests, mut unreadable) = (Vec::new(), Vec::new());
+        for entry in entries.unwrap_or_default() {
+            match Descriptor::deserialize(&entry) {
+                Ok(descriptor) => manifests.push(descriptor),
+                Err(_) => unreadable.push(entry),
+            }
+        }
+        Self { schema_version, media_type, manifests, annotations, unreadable }
+    }
+}
+
+fn version() -> u32 {
+    2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_cannot_be_read_spoils_no_other() {
+        let digest = Digest::of(b"");
+        let good =
+            format!(r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{digest}","size":1,"x":[]}}"#);
+        for bad in [
+            "null".to_owned(),
+            "7".to_owned(),
+            "{}".to_owned(),
+            good.replace("sha256", "sha512"),
+            good.replace(":1,", ":-1,"),
+            good.replace("\"x\":[]", "\"platform\":7"),
+        ] {
+            let text = format!(r#"{{"manifests":[{bad},{good}],"annotations":null,"new":1}}"#);
+            let index: Index = serde_json::from_str(&text).unwrap();
+            assert_eq!((index.manifests.len(), index.unreadable.len()), (1, 1), "{bad}");
+        }
+        for odd in [
+            r#""annotations":null"#,
+            r#""annotations":{"a":null}"#,
+            r#""platform":null"#,
+            r#""platform":{"os":"linux"}"#,
+            r#""platform":{"architecture":null,"os":null,"os.features":null,"variant":null}"#,
+            r#""urls":null,"data":null,"artifactType":null"#,
+        ] {
+            let text = format!(r#"{{"manifests":[{}]}}"#, good.replace("\"x\":[]", odd));
+            let index: Index = serde_json::from_str(&text).unwrap();
+            assert_eq!(index.manifests.len(), 1, "{odd}");
+        }
+        let index: Index = serde_json::from_str(r#"{"manifests":null}"#).unwrap();
+        assert!(index.manifests.is_empty());
+    }
 }

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use xbuild_image::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
-use xbuild_image::{
-    DocumentError, Documents, FileFrom, Inspection, Layout, ResolveError, inspect, resolve,
-};
+use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, inspect, resolve};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
@@ -132,8 +130,7 @@ impl Blobs for Client {
                 Ok(Box::new(reader))
             }
             BlobSource::Layout { path } => {
-                let file = Layout::open(path)?.open_blob(&layer.descriptor)?;
-                Ok(Box::new(FileFrom { file, position: offset }))
+                Ok(Box::new(Layout::open(path)?.open_blob(&layer.descriptor)?.skip(offset)))
             }
         }
     }
@@ -305,5 +302,9 @@ impl Documents for Repository<'_> {
             let call = Call::new(&self.endpoint, &scope, Method::GET, url);
             Ok(self.fetch(&call, MAX_CONFIG)?.1)
         })
+    }
+
+    fn is_of_document(error: &PullError) -> bool {
+        matches!(error, PullError::NotFound { .. } | PullError::Image { .. })
     }
 }

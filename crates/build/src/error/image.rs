@@ -32,6 +32,13 @@ impl Fault for ImageError {
             Self::Name(_) | Self::Layout(_) => FailureKind::User,
         })
     }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(error) => error.hint().map(str::to_owned),
+            Self::Name(_) | Self::Layout(_) => None,
+        }
+    }
 }
 
 /// Why the documents of an image cannot be shown.

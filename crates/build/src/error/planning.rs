@@ -138,6 +138,7 @@ impl Fault for BaseError {
     }
 
     fn hint(&self) -> Option<String> {
-        self.stage.as_ref().map(|stage| format!("did you mean the stage {stage}?"))
+        let stage = self.stage.as_ref().map(|stage| format!("did you mean the stage {stage}?"));
+        stage.or_else(|| self.error.hint())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xbuild_build::error::{BuildError, Fault};
 use xbuild_build::request::Output;
 use xbuild_build::{
-    Build, MainContext, Outcome, export, heal, plan, preflight, read, run as run_steps,
+    Build, MainContext, Outcome, export, heal, may_push, plan, preflight, read, run as run_steps,
 };
 
 use super::build_args::Call;
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
 
 fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {
     let plan = plan(build, main)?;
+    may_push(build)?;
     let ground = preflight(build, main, &plan)?;
     let built = run_steps(build, main, &plan, &ground)?;
     Ok(export(build, &built, &mut io::stdout().lock())?)

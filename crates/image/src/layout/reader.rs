@@ -1,18 +1,16 @@
 //! Reading an OCI layout.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use oci_spec::image::{ANNOTATION_REF_NAME, MediaType, OciLayout, SCHEMA_VERSION};
-use rustix::fs::{Mode, OFlags, openat};
 use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, ResolvedImage};
 
 use crate::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use crate::error::{DocumentError, LayoutError, ResolveError, ValidateError};
 use crate::inspect::{Inspection, inspect};
+use crate::layout::files::{self, Files, LayoutBlob};
 use crate::printable::printable;
 use crate::resolve::{Documents, resolve};
 use crate::validate::{Validated, validate};
@@ -34,20 +32,18 @@ const MAX_MARKER: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct Layout {
     path: PathBuf,
-    folder: OwnedFd,
+    files: Files,
     index: Index,
 }
 
 impl Layout {
-    /// Opens the layout in the folder `path` and reads its index.
+    /// Opens the layout in the folder or tar archive `path` and reads its index.
     ///
     /// **Errors** — [`LayoutError::Io`], [`LayoutError::NotALayout`], [`LayoutError::File`].
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(rustix::fs::CWD, path, flags, Mode::empty())
-            .map_err(|error| LayoutError::Io { path: path.to_owned(), source: error.into() })?;
+        let files = Files::open(path)?;
         let not = |reason| LayoutError::NotALayout { path: path.to_owned(), reason };
-        let mut layout = Self { path: path.to_owned(), folder, index: empty_index() };
+        let mut layout = Self { path: path.to_owned(), files, index: empty_index() };
         let marker = layout.read("oci-layout", MAX_MARKER)?;
         let marker: OciLayout = serde_json::from_slice(&marker)
             .map_err(|_| not("its file oci-layout does not tell a version"))?;
@@ -97,14 +93,14 @@ impl Layout {
     /// Opens a blob and checks its size, not its digest.
     ///
     /// **Errors** — [`LayoutError::Io`], [`LayoutError::File`].
-    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<File, LayoutError> {
+    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<LayoutBlob, LayoutError> {
         let relative = format!("blobs/sha256/{}", descriptor.digest.hex());
-        let (file, size) = self.open_file(&relative)?;
-        if size != descriptor.size {
+        let blob = self.files.get(&self.path, &relative)?;
+        if blob.len() != descriptor.size {
             let reason = "its size is not what its descriptor says";
             return Err(LayoutError::File { path: self.path.join(relative), reason });
         }
-        Ok(file)
+        Ok(blob)
     }
 
     fn named(&self, name: Option<&str>) -> Result<NamedImage<'_>, LayoutError> {
@@ -160,49 +156,8 @@ impl Layout {
         }
     }
 
-    /// Opens a regular file below the folder; no component of the path may be a link.
-    fn open_file(&self, relative: &str) -> Result<(File, u64), LayoutError> {
-        let path = || self.path.join(relative);
-        let failed = |source: io::Error| match source
-            .raw_os_error()
-            .map(rustix::io::Errno::from_raw_os_error)
-        {
-            Some(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                LayoutError::File { path: path(), reason: "it is a link, or below one" }
-            }
-            _ => LayoutError::Io { path: path(), source },
-        };
-        let (folders, name) = relative.rsplit_once('/').unwrap_or(("", relative));
-        let mut at: Option<OwnedFd> = None;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
-            let from = at.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
-            let next = openat(from, folder, flags | OFlags::DIRECTORY, Mode::empty());
-            at = Some(next.map_err(|error| failed(error.into()))?);
-        }
-        let from = at.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
-        // Opening a FIFO in the place of a blob must not block.
-        let file = openat(from, name, flags | OFlags::NONBLOCK, Mode::empty())
-            .map_err(|error| failed(error.into()))?;
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(LayoutError::File { path: path(), reason: "it is not a regular file" });
-        }
-        Ok((file, metadata.len()))
-    }
-
     fn read(&self, relative: &str, limit: u64) -> Result<Vec<u8>, LayoutError> {
-        let (file, size) = self.open_file(relative)?;
-        let path = self.path.join(relative);
-        if size > limit {
-            return Err(LayoutError::File { path, reason: "it is too large" });
-        }
-        let mut bytes = Vec::new();
-        match file.take(limit).read_to_end(&mut bytes) {
-            Ok(_) => Ok(bytes),
-            Err(source) => Err(LayoutError::Io { path, source }),
-        }
+        files::read(&self.files, &self.path, relative, limit)
     }
 }
 
@@ -213,6 +168,7 @@ pub(super) fn empty_index() -> Index {
         media_type: Some(MediaType::ImageIndex.into()),
         manifests: Vec::new(),
         annotations: Default::default(),
+        unreadable: Vec::new(),
     }
 }
 
@@ -280,5 +236,13 @@ impl Documents for NamedImage<'_> {
 
     fn config(&self, descriptor: &Descriptor) -> Result<Bytes, LayoutError> {
         self.document("configuration", descriptor, MAX_CONFIG)
+    }
+
+    fn is_of_document(error: &LayoutError) -> bool {
+        match error {
+            LayoutError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            LayoutError::File { .. } | LayoutError::Image { .. } => true,
+            _ => false,
+        }
     }
 }

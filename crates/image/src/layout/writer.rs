@@ -136,7 +136,16 @@ impl LayoutContent<'_> {
         };
         index.manifests.retain(|entry| !is_replaced(entry));
         index.manifests.extend(ours);
-        serde_json::to_vec(&index).expect("an index has string keys only")
+        let unreadable = std::mem::take(&mut index.unreadable);
+        if unreadable.is_empty() {
+            return serde_json::to_vec(&index).expect("an index has string keys only");
+        }
+        // What another tool wrote stays, even if this one cannot read it.
+        let mut value = serde_json::to_value(&index).expect("an index has string keys only");
+        if let Some(entries) = value["manifests"].as_array_mut() {
+            entries.extend(unreadable);
+        }
+        value.to_string().into_bytes()
     }
 
     fn write_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), LayoutError> {

@@ -199,9 +199,10 @@ fn only_regular_files_of_the_right_size_are_read() {
         ("a link for a blob", &|path| replace(&blob, path)),
         ("a link for a manifest", &|path| replace(&manifest, path)),
         ("a link for the index", &|path| replace("index.json", path)),
-        ("a link for the blobs", &|path| {
-            fs::rename(path.join("blobs"), path.join("real")).unwrap();
-            symlink("real", path.join("blobs")).unwrap();
+        ("a link out and back in", &|path| {
+            fs::rename(path.join(&blob), path.join("real")).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            symlink(format!("../../../{name}/real"), path.join(&blob)).unwrap();
         }),
         ("a FIFO for a blob", &|path| {
             fs::remove_file(path.join(&blob)).unwrap();
@@ -222,6 +223,62 @@ fn only_regular_files_of_the_right_size_are_read() {
         write(&images, folder.path(), &[]).unwrap();
         damage(folder.path());
         assert!(read_layer(folder.path(), &amd64).is_err(), "{what}");
+    }
+}
+
+/// Tools that share blobs between layouts make links of them.
+#[test]
+fn links_within_a_layout_are_followed() {
+    let images = Images::new(&["linux/amd64"], &[b"layer"]);
+    let folder = tempfile::tempdir().unwrap();
+    write(&images, folder.path(), &[]).unwrap();
+    let blobs = folder.path().join("blobs");
+    fs::rename(&blobs, folder.path().join("real")).unwrap();
+    symlink("real", &blobs).unwrap();
+    for blob in images.assembled.blobs() {
+        let path = blobs.join("sha256").join(blob.digest.hex());
+        fs::rename(&path, folder.path().join(blob.digest.hex())).unwrap();
+        symlink(format!("../../{}", blob.digest.hex()), &path).unwrap();
+    }
+    assert_eq!(read_layer(folder.path(), &platform("linux/amd64")).unwrap(), b"layer");
+}
+
+#[test]
+fn a_layout_may_be_a_tar_archive() {
+    let images = Images::new(&["linux/amd64", "linux/arm64"], &[b"layer"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.tar");
+    let name: Reference = "r.example/app:1".parse().unwrap();
+    let built = images.built();
+    let content = LayoutContent { built: &built, names: &[name] };
+    content.write_tar(fs::File::create(&path).unwrap()).unwrap();
+    assert_eq!(read_layer(&path, &platform("linux/arm64")).unwrap(), b"layer");
+    let layout = Layout::open(&path).unwrap();
+    assert!(layout.resolve(Some("1"), &platform("linux/amd64")).is_ok());
+    layout.validate().unwrap();
+    // As `tar -c .` writes names, and what is no layout.
+    let mut bytes = Vec::new();
+    let mut tar = tar::Builder::new(&mut bytes);
+    let marker = br#"{"imageLayoutVersion":"1.0.0"}"#;
+    let mut header = tar::Header::new_gnu();
+    header.set_size(marker.len() as u64);
+    header.set_cksum();
+    tar.append_data(&mut header, "./oci-layout", &marker[..]).unwrap();
+    let mut link = tar::Header::new_gnu();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    tar.append_link(&mut link, "index.json", "/etc/passwd").unwrap();
+    tar.finish().unwrap();
+    drop(tar);
+    for (bytes, expected) in [
+        (bytes, "index.json"),
+        (b"\x1f\x8b\x08\0\0\0".to_vec(), "it is compressed"),
+        (b"no archive".to_vec(), "oci-layout"),
+        (Vec::new(), "oci-layout"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let error = Layout::open(&path).unwrap_err();
+        assert!(error.to_string().contains(expected) || expected == "oci-layout", "{error}");
     }
 }
 

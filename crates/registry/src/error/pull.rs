@@ -44,6 +44,14 @@ pub enum PullError {
 }
 
 impl PullError {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Request { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+
     /// Returns whether trying again later may help.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Request { source, .. } if source.is_retryable())
@@ -52,10 +60,7 @@ impl PullError {
 
 impl From<PullError> for StepFailure {
     fn from(error: PullError) -> Self {
-        let hint = match &error {
-            PullError::Request { source, .. } => source.hint(),
-            _ => None,
-        };
+        let hint = error.hint();
         hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)
     }
 }

@@ -154,7 +154,7 @@ impl Shared {
         if self.is_ready(layer, map)? {
             return Ok(None);
         }
-        let (index, scratch) = self.unpack(|tee| self.scan(layer, Some(tee)))?;
+        let (index, scratch) = self.twice(|| self.unpack(|tee| self.scan(layer, Some(tee))))?;
         if implied(&index).is_empty() {
             scratch.publish(map, layer)?;
             return Ok(None);
@@ -171,7 +171,7 @@ impl Shared {
             }
             let scratch = match scratch {
                 Some(scratch) => scratch,
-                None => self.unpack(|tee| self.scan(&layer, Some(tee)))?.1,
+                None => self.twice(|| self.unpack(|tee| self.scan(&layer, Some(tee))))?.1,
             };
             self.dress(&scratch.content(), dirs)?;
             scratch.publish(map, &name)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::debug_span;
 use tracing::field::Empty;
-use xbuild_layer::decode::decompress;
+use xbuild_layer::decode::decompress_any;
 use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
 use xbuild_model::{
@@ -52,7 +52,7 @@ impl Shared {
         }
         self.busy.with(layer, || match self.known_index(layer)? {
             Some(index) => Ok(index),
-            None => self.scan(layer, None),
+            None => self.twice(|| self.scan(layer, None)),
         })
     }
 
@@ -75,6 +75,20 @@ impl Shared {
         let index = Arc::new(index);
         self.known(|known| known.indexes.insert(layer.clone(), index.clone()));
         index
+    }
+
+    /// Does work that pulls a layer, once more if other bytes came than announced: a proxy may have
+    /// changed or lost some.
+    pub(super) fn twice<T>(
+        &self,
+        work: impl Fn() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let is_mismatch =
+            |error: &EngineError| matches!(error, EngineError::Store(StoreError::Mismatch { .. }));
+        match work() {
+            Err(error) if is_mismatch(&error) && !self.options.cancel.is_cancelled() => work(),
+            done => done,
+        }
     }
 
     /// Reads a whole layer, which is then stored and indexed. Its uncompressed bytes go to `tee`.
@@ -112,12 +126,13 @@ impl Shared {
     /// Pulls a layer into the store.
     fn pull(&self, remote: &ImageLayer, tee: Tee) -> Result<(DiffId, LayerIndex), EngineError> {
         let Descriptor { digest, size, .. } = &remote.descriptor;
-        let compression = compression(&remote.diff_id, &remote.descriptor)?;
+        check_type(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced shows that the blob is wrong.
         let input = self.blobs.open(remote, 0)?.take(size.saturating_add(1));
         let input = self.options.cancel.stream(input);
         let mut keep = Keep { input, blob: self.store.blob_writer()?, is_broken: false };
-        let found = decompress(compression, &mut keep).and_then(|tar| index_layer(tar, tee));
+        // Writers of media types are often wrong; the diff ID shows whether the result is right.
+        let found = decompress_any(&mut keep).and_then(|tar| index_layer(tar, tee));
         if keep.is_broken || matches!(found, Err(LayerError::Write { .. })) {
             return found.map_err(fault(&remote.diff_id));
         }
@@ -166,13 +181,14 @@ impl Shared {
             None => {
                 self.busy.with(layer, || match self.stored(layer, Check::Now)? {
                     Some(_) => Ok(()),
-                    None => self.scan(layer, None).map(drop),
+                    None => self.twice(|| self.scan(layer, None)).map(drop),
                 })?;
                 self.stored(layer, Check::Now)?
                     .ok_or_else(|| EngineError::LayerGone { layer: layer.clone() })?
             }
         };
-        decompress(compression(layer, &descriptor)?, blob).map_err(fault(layer))
+        check_type(layer, &descriptor)?;
+        decompress_any(blob).map_err(fault(layer))
     }
 
     /// Opens the blob of a layer if it is in the store.
@@ -234,8 +250,8 @@ fn read(
     blob: impl Read + Send,
     tee: Tee,
 ) -> Result<LayerIndex, EngineError> {
-    let compression = compression(layer, descriptor)?;
-    let read = decompress(compression, blob).and_then(|tar| index_layer(tar, tee));
+    check_type(layer, descriptor)?;
+    let read = decompress_any(blob).and_then(|tar| index_layer(tar, tee));
     let (actual, index) = read.map_err(fault(layer))?;
     refuse_other(layer, descriptor, &actual).map(|()| index)
 }
@@ -258,11 +274,15 @@ fn refuse_other(layer: &DiffId, blob: &Descriptor, actual: &DiffId) -> Result<()
     Err(EngineError::DiffId { blob, expected, actual })
 }
 
-fn compression(layer: &DiffId, descriptor: &Descriptor) -> Result<Compression, EngineError> {
-    Compression::of_media_type(&descriptor.media_type).ok_or_else(|| EngineError::MediaType {
-        layer: layer.clone(),
-        media_type: descriptor.media_type.clone(),
-    })
+/// Refuses a blob that is no layer, or an encrypted one.
+fn check_type(layer: &DiffId, descriptor: &Descriptor) -> Result<(), EngineError> {
+    match Compression::of_media_type(&descriptor.media_type) {
+        Some(_) => Ok(()),
+        None => {
+            let media_type = descriptor.media_type.clone();
+            Err(EngineError::MediaType { layer: layer.clone(), media_type })
+        }
+    }
 }
 
 fn fault(layer: &DiffId) -> impl FnOnce(LayerError) -> EngineError {
