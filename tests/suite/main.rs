@@ -32,6 +32,7 @@ mod mounts;
 mod orphans;
 mod push_ahead;
 mod reasons;
+mod registries;
 mod remote;
 mod run_steps;
 mod threats;

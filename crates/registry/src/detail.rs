@@ -11,7 +11,11 @@ use xbuild_model::Digest;
 ///
 /// Displays as nothing, or as `: ` and the text, to follow a status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Detail {
+pub struct Detail(Option<Box<Said>>);
+
+/// The explanation of a server that gives one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Said {
     text: String,
     codes: Vec<String>,
     digests: Vec<Digest>,
@@ -38,26 +42,27 @@ impl Detail {
                 (code, message) => format!("{code}: {message}"),
             })
             .collect();
-        Self {
+        let said = Said {
             text: printable(&texts.join("; "), 300),
             codes: entries.iter().map(|entry| member(entry, "code")).collect(),
             digests: entries.iter().flat_map(digests).collect(),
-        }
+        };
+        Self(Some(said).filter(|said| *said != Said::default()).map(Box::new))
     }
 
     /// Returns whether one of the errors has this code.
     pub(crate) fn has_code(&self, code: &str) -> bool {
-        self.codes.iter().any(|own| own == code)
+        self.0.as_ref().is_some_and(|said| said.codes.iter().any(|own| own == code))
     }
 
     /// Returns the digests that the errors name.
     pub(crate) fn digests(&self) -> &[Digest] {
-        &self.digests
+        self.0.as_ref().map(|said| said.digests.as_slice()).unwrap_or_default()
     }
 
     /// Returns whether the explanation has this text, in lower case.
     pub(crate) fn says(&self, text: &str) -> bool {
-        self.text.to_lowercase().contains(text)
+        self.0.as_ref().is_some_and(|said| said.text.to_lowercase().contains(text))
     }
 }
 
@@ -71,7 +76,10 @@ fn digests(entry: &Value) -> Vec<Digest> {
 
 impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.text.is_empty() { Ok(()) } else { write!(f, ": {}", self.text) }
+        match &self.0 {
+            Some(said) if !said.text.is_empty() => write!(f, ": {}", said.text),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -89,7 +97,7 @@ mod tests {
         ] {
             let detail = Detail::of_body(format!(r#"{{"errors":[null,{entry}]}}"#).as_bytes());
             assert!(detail.has_code("BLOB_UNKNOWN") && !detail.has_code("BLOB"), "{entry}");
-            assert_eq!(detail.digests(), [digest.clone()], "{entry}");
+            assert_eq!(detail.digests().first(), Some(&digest), "{entry}");
         }
     }
 

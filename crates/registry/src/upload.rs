@@ -65,6 +65,13 @@ pub(crate) struct Session {
     limit: Option<u64>,
 }
 
+/// The place of an upload that goes on.
+struct Position {
+    session: Session,
+    /// Bytes that the registry has.
+    offset: u64,
+}
+
 /// Why a blob could not be uploaded.
 pub(crate) enum UploadError {
     Request(RequestError),
@@ -112,13 +119,12 @@ impl<'a> Uploads<'a> {
     /// Returns whether an error would come again with an upload: no connection, no login.
     fn is_about_us(&self, error: &RequestError) -> bool {
         match error {
-            RequestError::Denied { registry, .. } | RequestError::TokenServer { registry, .. } => {
-                registry == self.endpoint.registry()
-            }
+            RequestError::Denied { registry, .. } => registry == self.endpoint.registry(),
             RequestError::Status { status, .. } => *status == 429,
             RequestError::Header { .. }
             | RequestError::Target { .. }
             | RequestError::Reach { .. }
+            | RequestError::TokenServer { .. }
             | RequestError::Challenge { .. } => false,
             _ => true,
         }
@@ -157,7 +163,7 @@ impl<'a> Uploads<'a> {
                 Some(session) => session,
                 None => self.begin().map_err(UploadError::Request)?,
             };
-            let mut at = chunks::Position { session: begun, offset };
+            let mut at = Position { session: begun, offset };
             let error = match self.send(blob, &mut at, open, sent) {
                 Ok(()) => return Ok(()),
                 Err(UploadError::Source(error)) => return Err(UploadError::Source(error)),

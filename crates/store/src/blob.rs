@@ -14,6 +14,7 @@ use xbuild_model::Digest;
 
 use crate::growing::Growth;
 use crate::publisher::Job;
+use crate::pull_lock::PullLock;
 use crate::writeback::Writeback;
 use crate::{GrowingBlob, Store, StoreError};
 
@@ -61,6 +62,8 @@ pub struct BlobWriter<'a> {
     writeback: Writeback,
     /// How much is written, for those who read along.
     growth: Option<Arc<Growth>>,
+    /// Held until the blob has its name.
+    pull: Option<PullLock>,
     span: Span,
 }
 
@@ -74,6 +77,7 @@ impl<'a> BlobWriter<'a> {
             size: 0,
             writeback: Writeback::default(),
             growth: None,
+            pull: None,
             span: debug_span!("blob", digest = Empty, size = Empty),
         }
     }
@@ -83,6 +87,11 @@ impl<'a> BlobWriter<'a> {
         let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
         let growth = self.growth.get_or_insert_default();
         Ok(GrowingBlob::new(file, Arc::clone(growth)))
+    }
+
+    /// Holds the lock of a pull until the blob has its name.
+    pub fn hold(&mut self, pull: Option<PullLock>) {
+        self.pull = pull;
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -122,7 +131,9 @@ impl<'a> BlobWriter<'a> {
                 let _ = fs::remove_file(&self.path);
             } else {
                 self.store.soundness().confirm(&digest);
-                self.store.publisher().publish(Job { file, writeback, temp, target, size })?;
+                let pull = self.pull.take();
+                let job = Job { file, writeback, temp, target, size, pull };
+                self.store.publisher().publish(job)?;
             }
         }
         if let Some(growth) = self.growth.take() {

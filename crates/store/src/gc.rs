@@ -122,6 +122,7 @@ impl Store {
                 leftovers.push(Leftover { path });
             }
         }
+        self.remove_pull_locks();
         leftovers.extend(self.leftovers());
         rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
         Ok(leftovers)

@@ -36,6 +36,7 @@ const FOLDERS: &[&str] = &[
     "emulators",
     "images",
     "last-seen",
+    "pulls",
     "roots",
     "selections",
     "sources",

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::pull_lock::PullLock;
 use crate::writeback::Writeback;
 use crate::{Background, Pending, StoreError};
 
@@ -42,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) temp: PathBuf,
     pub(crate) target: PathBuf,
     pub(crate) size: u64,
+    /// Held until the blob has its name.
+    pub(crate) pull: Option<PullLock>,
 }
 
 /// Why a blob has no name. Everybody who waits is told.
@@ -81,6 +84,7 @@ impl Job {
             // If this fails, the next session removes the file.
             let _ = fs::remove_file(&self.temp);
         }
+        drop(self.pull);
         published
     }
 }
@@ -127,7 +131,14 @@ mod tests {
         fs::write(&temp, name).unwrap();
         let file = File::open(&temp).unwrap();
         let target = target.to_owned();
-        Job { file, writeback: Writeback::default(), temp, target, size: name.len() as u64 }
+        Job {
+            file,
+            writeback: Writeback::default(),
+            temp,
+            target,
+            size: name.len() as u64,
+            pull: None,
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod folders;
 pub mod images;
 pub mod layers;
 mod listener;
+mod quirks;
 pub mod registry;
 pub mod requests;
 pub mod sample;

@@ -268,6 +268,7 @@ fn proxies_of_the_client_configuration_are_build_arguments() {
     set(r#"{"proxies": {"default": {"httpProxy": "http://other"}}}"#);
     assert_eq!(place.build(&[]).ok().steps(), "1 cached, 0 done");
     set(r#"{"proxies": {"default": {"httpProxy": SECRET}}}"#);
-    let finished = place.build(&[]).ok().says(&["warning: ", "config.json: malformed at line 1"]);
+    let finished = place.build(&[]).ok();
+    finished.says(&["warning: ", "config.json: malformed at line 1"]);
     finished.does_not_say("SECRET");
 }

@@ -20,7 +20,6 @@ use crate::options::Timeouts;
 use crate::transport::exchange::{Patience, Transport};
 use crate::transport::origin::redact;
 use crate::transport::reach::Reach;
-use crate::transport::retry::retry_after;
 use crate::transport::trail::{Trail, location};
 
 /// Bytes of a token server's answer that are read.
@@ -100,15 +99,15 @@ impl TokenRequest<'_> {
                     }
                 }
                 status => {
-                    let (url, wait) = (redact(&trail.url), retry_after(response.headers()));
+                    let url = redact(&trail.url);
                     let detail = transport.detail(response).await;
+                    let (registry, scope) = (self.endpoint.registry(), self.scope);
+                    let denied = format!("{registry} denied access for {scope}");
                     return Err(RequestError::TokenServer {
                         url,
-                        registry: self.endpoint.registry().to_owned(),
-                        scope: self.scope.to_string(),
+                        denied,
                         status,
                         detail,
-                        retry_after: wait,
                         helper: None,
                     });
                 }

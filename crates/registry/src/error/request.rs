@@ -31,7 +31,7 @@ pub enum RequestError {
         is_plain: bool,
         /// The cause.
         #[source]
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// Nothing, or too little, came or went for some time.
     #[error("{url} {what} in {seconds} s")]
@@ -80,22 +80,16 @@ pub enum RequestError {
         helper: Option<Arc<CredentialsError>>,
     },
     /// The token server of the registry gives no token.
-    #[error(
-        "{registry} denied access for {scope}: its token server {url} answered {status}{detail}"
-    )]
+    #[error("{denied}: its token server {url} answered {status}{detail}")]
     TokenServer {
         /// The URL of the token server, redacted.
         url: String,
-        /// Host and port of the registry.
-        registry: String,
-        /// The repositories and actions of the request.
-        scope: String,
+        /// The registry, and the repositories and actions that it denied, in words.
+        denied: String,
         /// The HTTP status.
         status: u16,
         /// The explanation of the server.
         detail: Detail,
-        /// The wait that the server asks for before the next attempt.
-        retry_after: Option<Duration>,
         /// The failure of a helper that was done without.
         #[source]
         helper: Option<Arc<CredentialsError>>,
@@ -206,9 +200,9 @@ impl RequestError {
     /// Adds the failure of a helper that was done without.
     pub(crate) fn with_helper(self, failure: Option<Arc<CredentialsError>>) -> Self {
         match self {
-            Self::TokenServer { url, registry, scope, status, detail, retry_after, helper } => {
+            Self::TokenServer { url, denied, status, detail, helper } => {
                 let helper = helper.or(failure);
-                Self::TokenServer { url, registry, scope, status, detail, retry_after, helper }
+                Self::TokenServer { url, denied, status, detail, helper }
             }
             other => other,
         }
@@ -238,9 +232,7 @@ impl RequestError {
     /// Returns the wait that the server asks for before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } | Self::TokenServer { retry_after, .. } => {
-                *retry_after
-            }
+            Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

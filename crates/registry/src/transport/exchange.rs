@@ -247,7 +247,7 @@ fn failure(url: &reqwest::Url, error: reqwest::Error) -> RequestError {
     let source = error.without_url();
     if let Some(tls) = tls_error(&source) {
         let is_plain = matches!(tls, rustls::Error::InvalidMessage(_));
-        return RequestError::Tls { url, is_plain, source: tls };
+        return RequestError::Tls { url, is_plain, source: Box::new(tls) };
     }
     if source.is_connect() {
         RequestError::Connect { url, source }

@@ -4,14 +4,7 @@ use reqwest::Method;
 use reqwest::header::HeaderValue;
 use xbuild_model::Descriptor;
 
-use super::{OpenAt, Session, UploadError, Uploads, arrived};
-
-/// The place of an upload that goes on.
-pub(super) struct Position {
-    pub(super) session: Session,
-    /// Bytes that the registry has.
-    pub(super) offset: u64,
-}
+use super::{OpenAt, Position, Session, UploadError, Uploads, arrived};
 
 impl Uploads<'_> {
     /// Sends the bytes from a position on and completes the upload. The position moves along.

@@ -12,7 +12,7 @@ use xbuild_model::manifest::Compression;
 use xbuild_model::{
     BlobSource, Chain, Descriptor, DiffId, Digest, FailureKind, ImageLayer, LayerBlob, StepFailure,
 };
-use xbuild_store::{BlobWriter, StoreError};
+use xbuild_store::{BlobWriter, PullLock, StoreError};
 
 use super::shared::{Known, Shared};
 use super::turns;
@@ -96,22 +96,24 @@ impl Shared {
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
         let span = debug_span!("layer", work = "read", diff_id = %layer, compressed = Empty);
         let _entered = span.enter();
-        let (descriptor, index) = match self.stored(layer, Check::Later)? {
+        let mut pull = None;
+        let mut stored = self.stored(layer, Check::Later)?;
+        if stored.is_none() {
+            // Another process that shares the store may be pulling the same blob.
+            let digest = self.origin(layer)?.descriptor.digest;
+            pull = self.store.lock_pull(&digest, &self.options.cancel)?;
+            if pull.is_some() {
+                stored = self.stored(layer, Check::Later)?;
+            }
+        }
+        let (descriptor, index) = match stored {
             Some((descriptor, blob)) => {
-                let blob = self.options.cancel.stream(blob);
-                let index = read(layer, &descriptor, blob, tee).map_err(|error| {
-                    if self.options.cancel.is_cancelled() {
-                        return error;
-                    }
-                    // A damaged blob explains all that is wrong with its contents.
-                    let damage = self.store.check_blob(&descriptor.digest).err();
-                    damage.map_or_else(|| self.blame(layer, error), EngineError::from)
-                })?;
+                let index = self.scan_stored(layer, &descriptor, blob, tee)?;
                 (descriptor, index)
             }
             None => {
                 let remote = self.origin(layer)?;
-                let found = self.pull(&remote, tee).and_then(|(actual, index)| {
+                let found = self.pull(&remote, tee, pull).and_then(|(actual, index)| {
                     refuse_other(layer, &remote.descriptor, &actual).map(|()| index)
                 });
                 (remote.descriptor, found.map_err(|error| self.blame(layer, error))?)
@@ -123,14 +125,40 @@ impl Shared {
         Ok(self.remember(layer, index))
     }
 
-    /// Pulls a layer into the store.
-    fn pull(&self, remote: &ImageLayer, tee: Tee) -> Result<(DiffId, LayerIndex), EngineError> {
+    /// Reads a layer whose blob is in the store.
+    fn scan_stored(
+        &self,
+        layer: &DiffId,
+        descriptor: &Descriptor,
+        blob: File,
+        tee: Tee,
+    ) -> Result<LayerIndex, EngineError> {
+        let blob = self.options.cancel.stream(blob);
+        read(layer, descriptor, blob, tee).map_err(|error| {
+            if self.options.cancel.is_cancelled() {
+                return error;
+            }
+            // A damaged blob explains all that is wrong with its contents.
+            let damage = self.store.check_blob(&descriptor.digest).err();
+            damage.map_or_else(|| self.blame(layer, error), EngineError::from)
+        })
+    }
+
+    /// Pulls a layer into the store. `lock` is held until the blob has its name.
+    fn pull(
+        &self,
+        remote: &ImageLayer,
+        tee: Tee,
+        lock: Option<PullLock>,
+    ) -> Result<(DiffId, LayerIndex), EngineError> {
         let Descriptor { digest, size, .. } = &remote.descriptor;
         check_type(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced shows that the blob is wrong.
         let input = self.blobs.open(remote, 0)?.take(size.saturating_add(1));
         let input = self.options.cancel.stream(input);
-        let mut keep = Keep { input, blob: self.store.blob_writer()?, is_broken: false };
+        let mut blob = self.store.blob_writer()?;
+        blob.hold(lock);
+        let mut keep = Keep { input, blob, is_broken: false };
         // Writers of media types are often wrong; the diff ID shows whether the result is right.
         let found = decompress_any(&mut keep).and_then(|tar| index_layer(tar, tee));
         if keep.is_broken || matches!(found, Err(LayerError::Write { .. })) {

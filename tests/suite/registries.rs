@@ -1,0 +1,166 @@
+//! Registries with quirks, and the logins of this user, as the program meets them. The rules are
+//! tests of the crates `registry` and `image`; here they are wired.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+use xbuild_model::manifest::{OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST};
+use xbuild_model::{Descriptor, Digest};
+use xbuild_testkit::registry::{Action, Fault, Login, Registry, Rules};
+use xbuild_testkit::wire::Response;
+
+use crate::harness::{Finished, Place, User};
+
+/// Puts an image for amd64 with one file into the registry, in an index that says `platform`; returns
+/// its name and the digest of its layer.
+fn base(registry: &Registry, platform: &str) -> (String, Digest) {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(6);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append_data(&mut header, "hello.txt", &b"hello\n"[..]).unwrap();
+    // The type says gzip: the first bytes decide.
+    let layer = tar.into_inner().unwrap();
+    let config = json!({"os": "linux", "architecture": "amd64", "config": {"User": null},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer)]}})
+    .to_string();
+    let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "annotations": null,
+        "config": Descriptor::of(OCI_CONFIG, config.as_bytes()),
+        "layers": [Descriptor::of(OCI_LAYER_GZIP, &layer)]})
+    .to_string();
+    let digest = registry.put_blob("base", &layer);
+    registry.put_blob("base", config.as_bytes());
+    registry.put_manifest("base", "manifest", OCI_MANIFEST, manifest.as_bytes());
+    let mut entry = json!(Descriptor::of(OCI_MANIFEST, manifest.as_bytes()));
+    entry["platform"] = json!({"os": "linux", "architecture": platform, "os.features": null});
+    let index = json!({"schemaVersion": 2, "manifests": [null, entry]}).to_string();
+    registry.put_manifest("base", "latest", OCI_INDEX, index.as_bytes());
+    (format!("{}/base", registry.host()), digest)
+}
+
+fn login(place: &Place, text: &str) {
+    let folder = place.path().join("home/.docker");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.json"), text).unwrap();
+}
+
+#[test]
+fn odd_logins_are_warnings_of_builds_that_need_none() {
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("f", "text").dockerfile("FROM scratch\nCOPY f /\n");
+        for (text, said) in [
+            ("", None),
+            (r#"{"auths": null, "credHelpers": {"r.example": ""}}"#, None),
+            (r#"{"auths": {"r.example": {"auth": "!!"}}}"#, Some("\"r.example\" is not base64")),
+            ("{", Some("config.json: malformed at line 1")),
+            (r#"{"proxies": []}"#, Some("\"proxies\" is not of the expected form")),
+        ] {
+            login(&place, text);
+            let built = place.build(&[]).ok();
+            match said {
+                Some(said) => built.says(&["warning: ", said]),
+                None => built.does_not_say("config.json"),
+            }
+            place.run(["check", "context"]).ok();
+        }
+    }
+}
+
+#[test]
+fn logins_come_from_variables_and_files() {
+    let registry = Registry::start();
+    let (name, _) = base(&registry, "amd64");
+    registry.require(Login::Basic("user".to_owned(), "pass".to_owned()));
+    let place = Place::new(User::Me);
+    place.write("f", "text").dockerfile(&format!("FROM {name}\nCOPY f /\n"));
+    let auth = json!({"auths": {registry.host(): {"auth": "dXNlcjpwYXNz"}}}).to_string();
+    let file = place.path().join("auth.json");
+    fs::write(&file, &auth).unwrap();
+    let config = place.path().join("config/containers");
+    fs::create_dir_all(&config).unwrap();
+    fs::copy(&file, config.join("auth.json")).unwrap();
+    let folder = config.parent().unwrap().to_str().unwrap();
+    let file = file.to_str().unwrap();
+    let build = |variable: &str, value: &str| {
+        let mut command = place.xbuild(place.build_args(&["--platform", "linux/amd64"]));
+        command.env(variable, value);
+        Finished::run(command)
+    };
+    for (variable, value) in [
+        ("DOCKER_AUTH_CONFIG", auth.as_str()),
+        ("REGISTRY_AUTH_FILE", file),
+        ("XDG_RUNTIME_DIR", folder),
+        ("XDG_CONFIG_HOME", folder),
+    ] {
+        build(variable, value).ok();
+    }
+    build("OTHER", "").fails(4, &["denied access", "logged in"]);
+    build("REGISTRY_AUTH_FILE", "/nowhere").fails(4, &["cannot read /nowhere", "denied access"]);
+    build("XBUILD_CREDENTIAL_TIMEOUT", "soon").fails(2, &["expected a number of seconds"]);
+}
+
+#[test]
+fn the_index_counts_where_a_configuration_differs() {
+    let registry = Registry::start();
+    let (name, _) = base(&registry, "arm64");
+    let place = Place::new(User::Me);
+    place.write("f", "text").dockerfile(&format!("FROM {name}\nCOPY f /\n"));
+    let said = "the index says linux/arm64, the configuration linux/amd64";
+    place.build(&["--platform", "linux/arm64"]).ok().says(&["warning: ", said]);
+}
+
+/// Many machines start several builds of one base image at once.
+#[test]
+fn a_blob_is_pulled_once_for_all_builds_that_share_a_store() {
+    let registry = Registry::start();
+    let (name, layer) = base(&registry, "amd64");
+    let part = format!("/blobs/{layer}");
+    let place = Place::new(User::Me);
+    place.write("f", "text").dockerfile(&format!("FROM {name}\nCOPY f /\n"));
+    let start = || {
+        let mut command = place.xbuild(place.build_args(&["--platform", "linux/amd64"]));
+        command.spawn().unwrap()
+    };
+    let until_asked = |times: usize| {
+        while registry.count("GET", &part) < times {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // The first one is killed while it pulls: that frees the way for the others.
+    let slow = || Action::Delay(Duration::from_millis(1500));
+    registry.fail(Fault::new("GET", &part, 2, slow()));
+    let mut first = start();
+    while fs::read_dir(place.store().join("pulls")).map_or(0, Iterator::count) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut others = [start(), start(), start()];
+    for other in &mut others {
+        assert!(other.wait().unwrap().success());
+    }
+    until_asked(1);
+    // That of the killed build comes when the registry has finished its pause.
+    assert!(registry.count("GET", &part) <= 2);
+    assert_eq!(fs::read_dir(place.store().join("pulls")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_build_that_may_not_push_ends_before_its_first_step() {
+    let registry = Registry::start();
+    let place = Place::new(User::Me);
+    place.write("f", "text").dockerfile("FROM scratch\nCOPY f /\n");
+    let target = format!("{}/app:1", registry.host());
+    let push = ["--push", "-t", &target];
+    let no = Response::new(403).body(r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#);
+    registry.fail(Fault::new("POST", "/uploads/", 1, Action::Answer(no)));
+    place.build(&push).fails(4, &["read only", &target[..target.len() - 2]]).does_not_say("COPY");
+    place.build(&push).ok();
+    // An immutable tag that names the image is no reason to fail.
+    registry.rules(Rules { immutable_tags: true, ..Rules::default() });
+    place.build(&push).ok();
+    place.write("f", "other").build(&push).fails(4, &["TAG_INVALID", "another tag"]);
+}
