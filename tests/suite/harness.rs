@@ -16,6 +16,7 @@ mod needs;
 mod place;
 mod registry;
 mod tools;
+mod typed;
 mod user;
 
 pub(crate) use finished::Finished;
@@ -24,4 +25,5 @@ pub(crate) use needs::{Need, have, needs};
 pub(crate) use place::{Place, to_layout};
 pub(crate) use registry::{CREDENTIALS, Registry};
 pub(crate) use tools::{cached, found_in_path, quiet, tool};
+pub(crate) use typed::Typed;
 pub(crate) use user::{User, is_root};

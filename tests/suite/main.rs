@@ -22,6 +22,7 @@ mod folder_root;
 mod harness;
 mod hostile;
 mod image;
+mod interactive;
 mod isolation;
 mod kill;
 mod layers_first;

@@ -12,6 +12,7 @@ use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
 use crate::request::BuildRequest;
+use crate::rescue::Shells;
 use crate::secrets::GivenSecrets;
 use crate::variant::{self, Variant};
 use crate::wiring;
@@ -27,6 +28,8 @@ pub struct Build {
     pub(crate) client: Client,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) events: Arc<dyn Events>,
+    /// Opens shells where steps fail; `None` if nobody wants them.
+    pub(crate) shells: Option<Arc<dyn Shells>>,
     /// Ends the work under way when a step fails.
     pub(crate) cancel: Cancel,
     /// The span of the whole build, which each stage enters.
@@ -71,9 +74,17 @@ impl Build {
             client,
             fetcher,
             events,
+            shells: None,
             cancel,
             span,
         })
+    }
+
+    /// Makes a step that fails open a shell in its place.
+    #[must_use]
+    pub fn with_shells(mut self, shells: Arc<dyn Shells>) -> Self {
+        self.shells = Some(shells);
+        self
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod build;
 mod check;
+mod container;
 mod contexts;
 pub mod docker_config;
 mod dockerfile_file;
@@ -31,6 +32,7 @@ mod preflight;
 mod project;
 mod push_ahead;
 pub mod request;
+mod rescue;
 mod run;
 mod secrets;
 mod survey;
@@ -41,6 +43,7 @@ mod wiring;
 
 pub use build::Build;
 pub use check::{Checked, check};
+pub use container::{CONTAINER_DOCKERFILE, Container, Volume, container_request, run_container};
 pub use emulators::{
     EmulatorInUse, EmulatorSource, Installation, Installations, InstalledRecord,
     install as install_emulators, installed_records,
@@ -55,6 +58,7 @@ pub use main_context::{Input, MainContext, read};
 pub use planning::{Plan, plan};
 pub use preflight::preflight;
 pub use request::BuildRequest;
+pub use rescue::Shells;
 pub use run::{Solved, run};
 pub use survey::survey;
 pub use tasks::all as tasks;

@@ -1,12 +1,12 @@
 //! Running the steps of a plan.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tracing::field::display;
 use tracing::info;
 use xbuild_plan::VertexId;
 use xbuild_snapshot::Engine;
-use xbuild_solve::BuiltImage;
+use xbuild_solve::{BuiltImage, Stages};
 
 use crate::build::Build;
 use crate::emulators::EmulatorInUse;
@@ -16,6 +16,7 @@ use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::push_ahead::PushAhead;
+use crate::rescue::Rescued;
 use crate::tools::Tools;
 use crate::wiring;
 
@@ -61,8 +62,7 @@ pub fn run(
         build.events.event(Event::Emulator(emulator));
     }
     build.events.event(Event::Planned(&plan.graph));
-    let (stages, steps) = (tools.stages(build), Steps(&*build.events));
-    let images = xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
+    let images = solve(build, plan, &tools);
     sweep(build, &tools);
     let images = images.map_err(StepError)?;
     tools.sandbox.retire_steps();
@@ -71,6 +71,25 @@ pub fn run(
         ahead.finish();
     }
     Ok(Solved { engine: tools.engine, images })
+}
+
+fn solve(
+    build: &Build,
+    plan: &Plan,
+    tools: &Tools,
+) -> Result<Vec<BuiltImage>, Box<xbuild_solve::SolveError>> {
+    let (stages, steps) = (tools.stages(build), Steps(&*build.events));
+    let Some(shells) = &build.shells else {
+        return xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
+    };
+    let runner = Rescued {
+        sandbox: &tools.sandbox,
+        shells: &**shells,
+        cancel: &build.cancel,
+        terminal: Mutex::default(),
+    };
+    let stages = Stages { runner: &runner, ..stages };
+    xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps)
 }
 
 /// Writes an emulator to the log.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, check, doctor, du, emulators, inspect, platforms, prune};
+use crate::commands::{build, check, doctor, du, emulators, inspect, platforms, prune, run};
 use crate::console::ProgressMode;
 use crate::report::Problem;
 
@@ -28,7 +28,9 @@ Exit status:
   3  a RUN step failed
   4  a registry refused, or could not be reached
   5  this machine cannot do what the build needs
-  70 a defect of xbuild, or a broken or full disk";
+  70 a defect of xbuild, or a broken or full disk
+xbuild run ends with the status of its command; with 125 if it could not run the command, with 126 or
+127 if the command cannot be executed or found.";
 
 /// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
     /// Check a Dockerfile without building it
     Check(Box<check::CheckArgs>),
+    /// Run a command in an image, for a look or a test; its status becomes that of xbuild
+    Run(Box<run::RunArgs>),
     /// Show whether RUN steps can run here, why not, and what would help; status 5 if they cannot
     Doctor(doctor::DoctorArgs),
     /// Show what this machine can build, and how

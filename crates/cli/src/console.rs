@@ -6,9 +6,10 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use clap::ValueEnum;
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use xbuild_build::events::{Event, Events, Warning};
 use xbuild_dockerfile::Diagnostics;
 use xbuild_layer::Encoding;
@@ -48,6 +49,9 @@ pub(crate) enum Style {
 #[derive(Debug)]
 pub(crate) struct Console {
     style: Style,
+    /// Whether somebody else has the terminal.
+    paused: Mutex<bool>,
+    resumed: Condvar,
 }
 
 /// Shows warnings, and no other event.
@@ -68,12 +72,39 @@ impl Console {
             ProgressMode::Auto if io::stderr().is_terminal() => Style::Bars(MultiProgress::new()),
             ProgressMode::Auto | ProgressMode::Plain => Style::Plain,
         };
-        Self { style }
+        Self { style, paused: Mutex::default(), resumed: Condvar::new() }
     }
 
     /// Returns the way to show steps.
     pub(crate) fn style(&self) -> &Style {
         &self.style
+    }
+
+    /// Gives the terminal to somebody else: whoever shows something waits until [`resume`](Self::resume)
+    /// is called.
+    pub(crate) fn pause(&self) {
+        if let Style::Bars(screen) = &self.style {
+            // If the terminal is gone there is nothing to clear.
+            let _ = screen.clear();
+            screen.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Takes the terminal back.
+    pub(crate) fn resume(&self) {
+        if let Style::Bars(screen) = &self.style {
+            screen.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.resumed.notify_all();
+    }
+
+    /// Waits while somebody else has the terminal.
+    pub(crate) fn wait_for_terminal(&self) {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody panics while holding it.
+        drop(self.resumed.wait_while(paused, |paused| *paused));
     }
 
     /// Shows a line on standard error, unless the console is quiet.
@@ -86,6 +117,7 @@ impl Console {
     /// Writes to standard error, even if the console is quiet. A failure is ignored, since there is
     /// no other place to report it.
     pub(crate) fn error_bytes(&self, bytes: &[u8]) {
+        self.wait_for_terminal();
         let write = || {
             let _ = io::stderr().lock().write_all(bytes);
         };
@@ -127,7 +159,10 @@ impl Console {
     pub(crate) fn problem(&self, problem: &Problem) -> ExitCode {
         if !matches!(
             problem.kind(),
-            ProblemKind::BrokenPipe | ProblemKind::Shown | ProblemKind::Told(_)
+            ProblemKind::BrokenPipe
+                | ProblemKind::Shown
+                | ProblemKind::Told(_)
+                | ProblemKind::Exit(_)
         ) {
             self.error_bytes(problem.render().as_bytes());
         }

@@ -13,14 +13,18 @@ mod progress;
 mod reasons;
 mod report;
 mod result;
+mod shells;
 mod store_args;
+mod terminal;
 mod values;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use arguments::Command;
-use commands::{build, check, doctor, du, emulators, inspect, platforms, prune};
+use commands::{
+    build, check, doctor, du, emulators, inspect, platforms, prune, run as run_command,
+};
 use console::{Console, ProgressMode};
 use report::Problem;
 
@@ -58,6 +62,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
     match command {
         Command::Build(args) => build::run(args, console),
         Command::Check(args) => check::run(args, console),
+        Command::Run(args) => run_command::run(args, console),
         Command::Doctor(args) => doctor::run(args, console),
         Command::Platforms(args) => platforms::run(args, console),
         Command::Emulators(args) => emulators::run(args, console),

@@ -61,6 +61,7 @@ impl Progress {
     }
 
     fn step(&self, id: VertexId, event: StepEvent<'_>) {
+        self.console.wait_for_terminal();
         let mut state = self.lock();
         state.note(id, event);
         match self.console.style() {

@@ -26,6 +26,9 @@ pub(crate) enum ProblemKind {
     Shown,
     /// A stage failed, and standard output says so.
     Told(FailureKind),
+    /// A command in an image ended, or could not run: its status is that of the program. Everything is
+    /// shown already.
+    Exit(u8),
 }
 
 /// Why a command failed.
@@ -136,6 +139,13 @@ impl Problem {
         }))
     }
 
+    /// Returns the problem without its place in a Dockerfile.
+    pub(crate) fn without_place(mut self) -> Self {
+        self.0.place = None;
+        self.0.more = self.0.more.into_iter().map(Self::without_place).collect();
+        self
+    }
+
     /// Adds advice.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
@@ -172,6 +182,7 @@ impl Problem {
             ProblemKind::BrokenPipe => 0,
             ProblemKind::Shown => 1,
             ProblemKind::CommandLine => 2,
+            ProblemKind::Exit(status) => status,
             ProblemKind::Failure(kind) | ProblemKind::Told(kind) => match kind {
                 FailureKind::User => 1,
                 FailureKind::Step => 3,

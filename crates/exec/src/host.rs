@@ -7,6 +7,8 @@ mod launch;
 mod output;
 mod run;
 mod sandbox;
+mod streams;
 mod task;
 
 pub use sandbox::{Options, Sandbox};
+pub use streams::{Streams, Terminal};

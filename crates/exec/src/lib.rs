@@ -72,7 +72,7 @@ mod wire;
 pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::{TaskFn, Tasks, role};
-pub use host::{Options, Sandbox};
+pub use host::{Options, Sandbox, Streams, Terminal};
 pub use ladder::{Isolation, Rung};
 pub use network::own_networks;
 pub use orphans::{adopt_orphans, wait_for_orphans};

@@ -147,8 +147,30 @@ pub(crate) struct JoinRequest {
 
 // ---- Steps ---------------------------------------------------------------------------------
 
+/// The standard streams of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Streams {
+    /// Nothing to read; output and errors go to the pipe of the request.
+    Output,
+    /// Three descriptors that come with the request.
+    Three,
+    /// A terminal of the step's own. Its other side goes to the socket that comes with the request.
+    Terminal,
+}
+
+impl Streams {
+    /// Returns the number of descriptors that come with the request.
+    fn descriptors(self) -> usize {
+        match self {
+            Self::Output => 0,
+            Self::Three => 3,
+            Self::Terminal => 1,
+        }
+    }
+}
+
 /// The request of [`RUN`]. Descriptors: its file, the pipe for standard output and
-/// error, each emulator, and a pipe whose other end is closed to end the step.
+/// error, each emulator, those of the streams, and a pipe whose other end is closed to end the step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StepRequest {
     /// The folders, without those that are joined.
@@ -159,6 +181,8 @@ pub(crate) struct StepRequest {
     pub(crate) mounts: Vec<ReadyMount>,
     /// The architectures whose programs get an emulator by interception of `execve`, in OCI terms.
     pub(crate) intercepted: Vec<String>,
+    /// The standard streams of the command.
+    pub(crate) streams: Streams,
 }
 
 impl StepRequest {
@@ -170,6 +194,11 @@ impl StepRequest {
     /// Returns whether the step has a network namespace of its own.
     pub(crate) fn has_own_network(&self) -> bool {
         matches!(self.run.network, Network::None | Network::Private)
+    }
+
+    /// Takes the descriptors of the streams from those that came with the request.
+    pub(crate) fn take_streams(&self, files: &mut Vec<OwnedFd>) -> Vec<OwnedFd> {
+        files.split_off(files.len().saturating_sub(self.streams.descriptors()))
     }
 
     /// Returns the emulators by their architectures; `files` came with the request.

@@ -19,6 +19,7 @@ pub(crate) mod intercept;
 mod limits;
 mod own_network;
 mod standby;
+mod streams;
 mod stubs;
 mod user;
 pub(crate) mod userns;

@@ -41,6 +41,7 @@ pub use lint::lint;
 pub use options::{
     DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, ImageRequest, Images, NamedContext, PlanOptions, Planned,
 };
+pub use paths::clean as clean_path;
 pub use plan::{check, plan};
 pub use warning::Warning;
 pub use xbuild_dockerfile::Span;

@@ -29,7 +29,7 @@ pub(crate) fn destination(folder: &str, path: &str) -> String {
 }
 
 /// Returns the shortest path of the same meaning, relative if `path` is; `.` if nothing is left.
-pub(crate) fn clean(path: &str) -> String {
+pub fn clean(path: &str) -> String {
     let is_absolute = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -9,14 +9,16 @@ use xbuild_build::{
     Build, MainContext, Outcome, export, heal, may_push, plan, preflight, read, run as run_steps,
 };
 
-use super::build_args::Call;
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
+use super::build_args::{Call, OnErrorArg};
 use super::{build_request, check};
 use crate::console::Console;
 use crate::environment;
 use crate::progress::Progress;
 use crate::report::Problem;
 use crate::result::BuildResult;
+use crate::shells::TerminalShells;
+use crate::terminal;
 
 /// Builds an image.
 pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Problem> {
@@ -26,11 +28,19 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     if let Call::Check(format) = call {
         return check::check(&request.input, &args.store, format, console);
     }
+    if args.on_error == OnErrorArg::Shell && !terminal::is_there() {
+        return Err(Problem::command_line(
+            "--on-error shell needs a terminal: standard input or output is none",
+        ));
+    }
     let mut machine = environment::machine(args.store.root.as_deref())?;
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     let to_stdout = !request.outputs.iter().any(Output::is_stdout);
     let progress = Arc::new(Progress::new(Arc::clone(console)));
-    let build = Build::open(request, machine, Arc::clone(&progress) as _)?;
+    let mut build = Build::open(request, machine, Arc::clone(&progress) as _)?;
+    if args.on_error == OnErrorArg::Shell {
+        build = build.with_shells(Arc::new(TerminalShells::new(Arc::clone(console))));
+    }
     let main = read(&build, &mut io::stdin())?;
     let outcome = heal(&build, || stages(&build, &main)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();

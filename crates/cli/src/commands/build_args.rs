@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
 
-use xbuild_build::request::Isolation;
+use xbuild_build::request::{Emulation, Isolation};
+use xbuild_model::run::Network;
 
 use super::check::Format;
 use super::input::InputArgs;
@@ -83,6 +84,9 @@ pub(crate) struct BuildArgs {
     /// The network of RUN steps
     #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
     pub(super) network: NetworkArg,
+    /// What happens when a RUN step fails
+    #[arg(long, value_enum, default_value = "stop", help_heading = "Steps")]
+    pub(super) on_error: OnErrorArg,
     /// Grant what RUN steps ask for (repeatable)
     #[arg(long, value_enum, value_name = "ENTITLEMENT", help_heading = "Steps")]
     pub(super) allow: Vec<Entitlement>,
@@ -144,7 +148,7 @@ impl BuildArgs {
 }
 
 /// Returns the reader of `--isolation`, which knows all its values for completions and errors.
-fn isolation() -> impl TypedValueParser<Value = Isolation> {
+pub(super) fn isolation() -> impl TypedValueParser<Value = Isolation> {
     let names = Isolation::all().into_iter().map(|isolation| isolation.to_string());
     PossibleValuesParser::new(names.map(PossibleValue::new)).try_map(|text| text.parse())
 }
@@ -162,6 +166,15 @@ pub(crate) enum EmulationArg {
     Host,
 }
 
+/// What happens when a RUN step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnErrorArg {
+    /// The build ends
+    Stop,
+    /// A shell in the place of the step, on this terminal; then the build ends
+    Shell,
+}
+
 /// The network of RUN steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkArg {
@@ -173,6 +186,28 @@ pub(crate) enum NetworkArg {
     Host,
     /// One of its own for each step, joined to the host's by pasta
     Private,
+}
+
+impl From<EmulationArg> for Emulation {
+    fn from(arg: EmulationArg) -> Self {
+        match arg {
+            EmulationArg::Auto => Self::Auto,
+            EmulationArg::Binfmt => Self::Binfmt,
+            EmulationArg::Intercept => Self::Intercept,
+            EmulationArg::Host => Self::Host,
+        }
+    }
+}
+
+impl From<NetworkArg> for Network {
+    fn from(arg: NetworkArg) -> Self {
+        match arg {
+            NetworkArg::Default => Self::Default,
+            NetworkArg::None => Self::None,
+            NetworkArg::Host => Self::Host,
+            NetworkArg::Private => Self::Private,
+        }
+    }
 }
 
 /// A grant for RUN steps.

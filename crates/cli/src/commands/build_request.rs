@@ -1,10 +1,9 @@
 //! From the arguments of `xbuild build` to a request.
 
 use xbuild_build::BuildRequest;
-use xbuild_build::request::{Emulation, Output, StepsRequest};
-use xbuild_model::run::Network;
+use xbuild_build::request::{Output, StepsRequest};
 
-use super::build_args::{BuildArgs, EmulationArg, Entitlement, NetworkArg};
+use super::build_args::{BuildArgs, Entitlement};
 use super::input::{self, key_values};
 use crate::report::Problem;
 use crate::values::names::references;
@@ -35,18 +34,8 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
         no_cache: args.no_cache,
         jobs: args.jobs,
         isolation: args.isolation,
-        emulation: match args.emulation {
-            EmulationArg::Auto => Emulation::Auto,
-            EmulationArg::Binfmt => Emulation::Binfmt,
-            EmulationArg::Intercept => Emulation::Intercept,
-            EmulationArg::Host => Emulation::Host,
-        },
-        network: match args.network {
-            NetworkArg::Default => Network::Default,
-            NetworkArg::None => Network::None,
-            NetworkArg::Host => Network::Host,
-            NetworkArg::Private => Network::Private,
-        },
+        emulation: args.emulation.into(),
+        network: args.network.into(),
         allow_insecure: args.allow.contains(&Entitlement::SecurityInsecure),
         extra_hosts: extra_hosts.collect::<Result<_, _>>()?,
         ulimits: ulimits.collect::<Result<_, _>>()?,

@@ -11,3 +11,4 @@ mod input;
 pub(crate) mod inspect;
 pub(crate) mod platforms;
 pub(crate) mod prune;
+pub(crate) mod run;

@@ -11,6 +11,7 @@ use xbuild_model::{Platform, StepFailure};
 
 use super::agent::Lent;
 use super::sandbox::Sandbox;
+use super::streams::Streams;
 use super::{arguments, output};
 use crate::arch::Arch;
 use crate::binfmt::Registration;
@@ -25,31 +26,12 @@ impl Runner for Sandbox {
         mounts: &[ReadyMount],
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let span =
-            debug_span!("command", platform = %request.platform, exit = Empty, signal = Empty);
-        let _entered = span.enter();
-        self.cancel.check().map_err(|_| RunError::Cancelled)?;
-        // The agents serve the step until the command has ended.
-        let (mounts, _agents) = lend_agents(root, mounts)?;
-        let mut run = resolved(request, self.network);
-        arguments::fit(&mut run)?;
-        let intercepted = names(self.intercepted_in(&request.platform));
-        let request = StepRequest { root: as_mounted(root, request), run, mounts, intercepted };
-        let (outcome, port_in_use) = exchange(self, &request, output)?;
-        for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
-            output.note(note);
-        }
-        let exit = outcome.result?;
-        match exit {
-            Exit::Code(code) => span.record("exit", code),
-            Exit::Signal(signal) => span.record("signal", signal),
-        };
-        match exit {
-            Exit::Code(0) => Ok(outcome.records),
+        let ended = self.execute(root, request, mounts, None, output)?;
+        match ended.exit {
+            Exit::Code(0) => Ok(ended.records),
             exit => {
-                let emulated = self.is_emulated(&request.run.platform);
-                // In a network of the step's own the port is the step's own affair.
-                let port_in_use = port_in_use && !request.has_own_network();
+                let port_in_use = ended.port_in_use;
+                let emulated = self.is_emulated(&request.platform);
                 Err(RunError::Exit { exit, emulated, port_in_use }.into())
             }
         }
@@ -61,11 +43,81 @@ impl Runner for Sandbox {
     }
 }
 
+/// A command that ran to its end.
+struct Ended {
+    /// Facts for the layer.
+    records: Records,
+    exit: Exit,
+    /// Whether its output says that a port is in use, in the network of this machine.
+    port_in_use: bool,
+}
+
+impl Sandbox {
+    /// Runs a command. Without `streams` it has nothing to read, and `output` takes what it writes.
+    fn execute(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        streams: Option<Streams>,
+        output: &dyn Output,
+    ) -> Result<Ended, StepFailure> {
+        let span =
+            debug_span!("command", platform = %request.platform, exit = Empty, signal = Empty);
+        let _entered = span.enter();
+        self.cancel.check().map_err(|_| RunError::Cancelled)?;
+        // The agents serve the step until the command has ended.
+        let (mounts, _agents) = lend_agents(root, mounts)?;
+        let mut run = resolved(request, self.network);
+        arguments::fit(&mut run)?;
+        let request = StepRequest {
+            intercepted: names(self.intercepted_in(&request.platform)),
+            root: as_mounted(root, request),
+            run,
+            mounts,
+            streams: streams.as_ref().map_or(protocol::Streams::Output, Streams::kind),
+        };
+        let (outcome, port_in_use) = exchange(self, &request, streams, output)?;
+        for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
+            output.note(note);
+        }
+        let exit = outcome.result?;
+        match exit {
+            Exit::Code(code) => span.record("exit", code),
+            Exit::Signal(signal) => span.record("signal", signal),
+        };
+        // In a network of the step's own the port is the step's own affair.
+        let port_in_use = port_in_use && !request.has_own_network();
+        Ok(Ended { records: outcome.records, exit, port_in_use })
+    }
+
+    /// Runs a command as [`Runner::run`] does, with these streams, and returns how it ended.
+    ///
+    /// **Errors** — it could not be run.
+    pub fn attach(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        streams: Streams,
+    ) -> Result<Exit, StepFailure> {
+        Ok(self.execute(root, request, mounts, Some(streams), &Quiet)?.exit)
+    }
+}
+
+/// Shows remarks to nobody: somebody sits in front of the command itself.
+struct Quiet;
+
+impl Output for Quiet {
+    fn line(&self, _: &[u8], _: bool) {}
+}
+
 /// Sends the request, passes the output on, and waits for the outcome. Also returns whether the output
 /// says that a port is in use.
 fn exchange(
     sandbox: &Sandbox,
     request: &StepRequest,
+    streams: Option<Streams>,
     output: &dyn Output,
 ) -> Result<(Outcome, bool), SandboxError> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("a pipe"));
@@ -75,6 +127,7 @@ fn exchange(
         let copy = emulator.interpreter.try_clone().map_err(failed("an emulator"))?;
         ends.push(copy);
     }
+    ends.extend(streams.into_iter().flat_map(Streams::into_descriptors));
     ends.push(stopped);
     let pending = sandbox.start_task(protocol::RUN, &protocol::to_json(request)?, &ends)?;
     // The last copies must be the step's: the pipe ends with it.

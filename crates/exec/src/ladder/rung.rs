@@ -35,6 +35,11 @@ impl Rung {
         }
     }
 
+    /// Returns whether steps can mount.
+    pub fn has_mounts(self) -> bool {
+        self.way().has_mounts()
+    }
+
     /// Returns the security price of the rung, in words.
     pub fn price(self) -> &'static str {
         match self {

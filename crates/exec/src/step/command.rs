@@ -4,13 +4,14 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno as Refused;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::DumpableBehavior;
 use xbuild_model::Platform;
 use xbuild_model::passwd::User;
 use xbuild_model::run::RunRequest;
 
+use super::streams::Connected;
 use super::{limits, user};
 use crate::arch::Arch;
 use crate::error::{RunError, in_words};
@@ -130,9 +131,7 @@ pub(super) struct Prepared {
     pub(super) filter: Option<Filter>,
     /// Takes the listener for the calls that the filter keeps from the kernel.
     pub(super) supervisor: OwnedFd,
-    /// The pipe that is both standard output and standard error: two pipes would not tell in which
-    /// order they were written to.
-    pub(super) output: OwnedFd,
+    pub(super) streams: Connected,
     /// Brings a byte once this process is traced; `None` in a step that is not.
     pub(super) start: Option<OwnedFd>,
 }
@@ -158,7 +157,8 @@ pub(super) fn become_command(prepared: Prepared, run: &RunRequest, events: &Owne
 }
 
 fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<(), RunError> {
-    let Prepared { who, ids, root, filter, no_new_privs, supervisor, output, start, .. } = prepared;
+    let Prepared { who, ids, root, filter, no_new_privs, supervisor, streams, start, .. } =
+        prepared;
     if let Some(start) = start {
         let read = retry_on_intr(|| rustix::io::read(start, &mut [0; 1]));
         if read.map_err(RunError::setup("wait for the tracer"))? == 0 {
@@ -167,15 +167,7 @@ fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<()
     }
     // No terminal: a command could push input into it, which the user's shell would read.
     rustix::process::setsid().map_err(RunError::setup("setsid"))?;
-    let stdio = || -> Result<(), Errno> {
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::stdio::dup2_stdin(&null)?;
-        // The user of the step must be able to open /dev/stdout.
-        rustix::fs::fchown(output, Some(Uid::from_raw(who.uid.raw())), None::<Gid>)?;
-        rustix::stdio::dup2_stdout(output)?;
-        rustix::stdio::dup2_stderr(output)
-    };
-    stdio().map_err(RunError::setup("connect the standard streams"))?;
+    streams.connect(who.uid.raw()).map_err(RunError::setup("connect the standard streams"))?;
     if let Some(root) = root {
         enter(root).map_err(RunError::setup("enter the root file system"))?;
     }

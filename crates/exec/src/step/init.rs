@@ -15,6 +15,7 @@ use xbuild_model::run::{Exit, Network, Security};
 
 use super::command::{self, Prepared, Watched};
 use super::intercept::{self, Emulators};
+use super::streams::Connected;
 use super::userns::build::{self, Given};
 use super::userns::kit::Kit;
 use super::userns::namespaces;
@@ -54,9 +55,11 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let network = if request.run.network == Network::Private { fds.pop() } else { None };
     let is_joined = matches!(&request.root, RootFs::Overlay(dirs) if dirs.joined.is_some());
     let joined = if is_joined { fds.pop() } else { None };
+    let streams = request.take_streams(&mut fds);
     let files = fds.split_off(fds.len().min(2));
     let [_, output] = <[OwnedFd; 2]>::try_from(fds)
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
+    let streams = Connected::new(&request, output, streams)?;
     let emulators = Emulators::new(request.emulators(files)?);
     let filter = filter(&request, emulators.is_some())?;
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
@@ -69,7 +72,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         watched: Watched::Nothing,
         filter,
         supervisor,
-        output,
+        streams,
         start: None,
     };
     let started = start_command(prepared, &request, emulators.is_some(), events)?;

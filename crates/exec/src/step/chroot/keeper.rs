@@ -21,6 +21,7 @@ use crate::protocol::{Event, StepRequest};
 use crate::seccomp::{self, Filter};
 use crate::step::command::{Command, Prepared, Watched};
 use crate::step::intercept::Emulators;
+use crate::step::streams::Connected;
 use crate::step::userns::{mounts, namespaces};
 use crate::step::{init, user, walk};
 use crate::sys;
@@ -64,11 +65,13 @@ fn run(post: Post, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunErr
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut fds = receive(&supervisor)?;
     let request = StepRequest::read(fds.first())?;
+    let streams = request.take_streams(&mut fds);
     let files = fds.split_off(fds.len().min(2));
     let [_, output] = <[OwnedFd; 2]>::try_from(fds)
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
     let emulators = Emulators::new(request.emulators(files)?);
-    let prepared = prepare(post, &request, emulators.is_some(), (supervisor, output), events)?;
+    let streams = Connected::new(&request, output, streams)?;
+    let prepared = prepare(post, &request, emulators.is_some(), (supervisor, streams), events)?;
     let children = children_blocked()?;
     let started = init::start_command(prepared, &request, emulators.is_some(), events)?;
     // The command, and what it started, may have become another user's.
@@ -103,7 +106,7 @@ fn prepare(
     post: Post,
     request: &StepRequest,
     traced: bool,
-    (supervisor, output): (OwnedFd, OwnedFd),
+    (supervisor, streams): (OwnedFd, Connected),
     events: &OwnedFd,
 ) -> Result<Prepared, RunError> {
     let RootFs::Folder(folder) = &request.root else {
@@ -135,7 +138,7 @@ fn prepare(
         watched,
         filter,
         supervisor,
-        output,
+        streams,
         start: None,
     })
 }

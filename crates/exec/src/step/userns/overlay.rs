@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::unistd::{SysconfVar, sysconf};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
@@ -18,6 +19,14 @@ use crate::mount::clone_of;
 /// such option, since they are all on one file system, but a joined mount is a file system of its
 /// own. Inode numbers of its files then have a bit above the 32nd.
 const XINO: (&CStr, &str) = (c"xino", "on");
+
+/// The files below overlayfs's own folder that keep changes of a volatile mount from being mounted again.
+///
+/// **Source** — the kernel's documentation of overlayfs § Volatile mount.
+const VOLATILE_MARKS: &[(&str, AtFlags)] = &[
+    ("work/incompat/volatile/dirty", AtFlags::empty()),
+    ("work/incompat/volatile", AtFlags::REMOVEDIR),
+];
 
 /// The option that adds one layer, below those before it.
 const LAYER: &CStr = c"lowerdir+";
@@ -88,6 +97,13 @@ pub(crate) fn mount(
     point: &OwnedFd,
     what: &str,
 ) -> Result<(), RunError> {
+    if let Some(changes) = changes {
+        // The mark of an earlier mount of the same step, which may have lost what it wrote if the
+        // machine crashed; then this process had ended, too.
+        for (path, flags) in VOLATILE_MARKS {
+            let _ = rustix::fs::unlinkat(&changes.work, *path, *flags);
+        }
+    }
     if Way::of_this_kernel() == Way::Text {
         return mount_by_text(lowers, changes, point, what);
     }

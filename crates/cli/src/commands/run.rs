@@ -1,0 +1,237 @@
+//! `xbuild run`: a command in an image, for a look or a test; nothing is kept of it.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use xbuild_build::error::{BuildError, RunError, StepError};
+use xbuild_build::request::{Isolation, NamedPlace, StepsRequest};
+use xbuild_build::{
+    Build, CONTAINER_DOCKERFILE, Container, Event, Events, Volume, container_request, plan,
+    preflight, read, run_container,
+};
+use xbuild_exec::RunError as CommandError;
+use xbuild_model::run::Exit;
+use xbuild_model::{FailureKind, Platform};
+use xbuild_plan::clean_path;
+
+use super::build_args::{EmulationArg, NetworkArg, isolation};
+use crate::console::Console;
+use crate::environment;
+use crate::report::{Problem, ProblemKind};
+use crate::store_args::StoreArgs;
+use crate::terminal;
+
+/// The status of a command that cannot be found, as of `docker run`.
+const NOT_FOUND: u8 = 127;
+/// The status of a command that cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// The status of everything else that keeps a command from running.
+const FAILED: u8 = 125;
+
+/// The kernel's number for a file that is missing.
+const NO_FILE: i32 = rustix::io::Errno::NOENT.raw_os_error();
+
+/// The arguments of `xbuild run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Set a variable; without a value, to that of the environment variable (repeatable)
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Show a file or folder of this machine to the command: SOURCE:TARGET[:ro|:rw] (repeatable)
+    #[arg(short, long, value_name = "VOLUME")]
+    volume: Vec<String>,
+    /// The working directory [default: the image's]
+    #[arg(short, long, value_name = "FOLDER")]
+    workdir: Option<String>,
+    /// The user, and perhaps a group: NAME|UID[:GROUP|:GID] [default: the image's]
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// The program to start instead of the image's ENTRYPOINT; "" for none
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// The platform of the image [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// The network of the command
+    #[arg(long, value_enum, default_value = "default")]
+    network: NetworkArg,
+    /// Keep nothing of the command, which is always so
+    #[arg(long)]
+    rm: bool,
+    /// How the command is walled off, and the kind of its root file system
+    #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|RUNG[/ROOT]")]
+    isolation: Isolation,
+    /// How programs of other processors get their emulator
+    #[arg(long, value_enum, default_value = "auto")]
+    emulation: EmulationArg,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// An image in a registry, or oci-layout://DIR[:TAG][@DIGEST]
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The command and its arguments [default: the image's]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Runs a command in an image. Its status becomes that of the program.
+pub(crate) fn run(args: &RunArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    match run_command(args, console) {
+        Ok(Exit::Code(0)) => Ok(()),
+        // A shell's way to tell of a signal.
+        Ok(Exit::Signal(signal)) => Err(status(128 + signal)),
+        Ok(Exit::Code(code)) => Err(status(code)),
+        Err(Stopped::Before(problem)) => Err(shown(console, &problem, FAILED)),
+        Err(Stopped::Build(error)) => Err(shown(console, &problem_of(&error), status_of(&error))),
+    }
+}
+
+/// Why a command did not run.
+enum Stopped {
+    Before(Problem),
+    Build(Box<BuildError>),
+}
+
+impl<E: Into<BuildError>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Build(Box::new(error.into()))
+    }
+}
+
+fn status(code: i32) -> Problem {
+    Problem::new(ProblemKind::Exit(u8::try_from(code).unwrap_or(FAILED)), "")
+}
+
+/// Shows a problem, and returns one with that status that is shown already.
+fn shown(console: &Console, problem: &Problem, status: u8) -> Problem {
+    console.problem(problem);
+    Problem::new(ProblemKind::Exit(status), "")
+}
+
+/// Returns an error without the lines of the Dockerfile, which nobody has written.
+fn problem_of(error: &BuildError) -> Problem {
+    match error {
+        BuildError::Run(RunError::Step(StepError(error))) => Problem::in_file(&error.failure, ""),
+        other => Problem::in_file(other, "").without_place(),
+    }
+}
+
+/// Returns the status that `docker run` has for an error.
+fn status_of(error: &BuildError) -> u8 {
+    let BuildError::Run(RunError::Step(StepError(error))) = error else { return FAILED };
+    match error.failure.cause().downcast_ref::<CommandError>() {
+        Some(CommandError::NotInPath { .. }) => NOT_FOUND,
+        Some(CommandError::Execute { source, .. }) if source.number() == NO_FILE => NOT_FOUND,
+        Some(
+            CommandError::Execute { .. }
+            | CommandError::NoInterpreter { .. }
+            | CommandError::Format { .. },
+        ) => NOT_EXECUTABLE,
+        _ => FAILED,
+    }
+}
+
+fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> {
+    let container = container(args).map_err(Stopped::Before)?;
+    if args.tty && !terminal::is_there() {
+        let problem =
+            Problem::command_line("-t needs a terminal: standard input or output is none");
+        return Err(Stopped::Before(problem));
+    }
+    let steps = StepsRequest {
+        isolation: args.isolation,
+        emulation: args.emulation.into(),
+        network: args.network.into(),
+        ..StepsRequest::default()
+    };
+    let image = NamedPlace::Image(args.image.clone());
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let request = container_request(image, platform, steps);
+    let machine = environment::machine(args.store.root.as_deref()).map_err(Stopped::Before)?;
+    let build = Build::open(request, machine, Arc::new(Warnings(Arc::clone(console))))?;
+    let main = read(&build, &mut &*CONTAINER_DOCKERFILE)?;
+    let plan = plan(&build, &main)?;
+    let ground = preflight(&build, &main, &plan)?;
+    let streams = match args.tty {
+        true => terminal::terminal(args.interactive),
+        false => terminal::three(args.interactive),
+    };
+    let (streams, copies) = streams.map_err(|error| {
+        Stopped::Before(Problem::failure(
+            FailureKind::Environment,
+            format!("cannot connect the standard streams: {error}"),
+        ))
+    })?;
+    let ended = run_container(&build, &main, &plan, &ground, &container, streams);
+    copies.finish();
+    Ok(ended?)
+}
+
+/// Shows the warnings, and nothing else.
+struct Warnings(Arc<Console>);
+
+impl Events for Warnings {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(warning) = event {
+            self.0.warning(warning);
+        }
+    }
+}
+
+fn container(args: &RunArgs) -> Result<Container, Problem> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    if args.tty {
+        let term = environment::variable("TERM").unwrap_or_else(|| "xterm".to_owned());
+        env.push(("TERM".to_owned(), term));
+    }
+    for text in &args.env {
+        match text.split_once('=') {
+            Some((name, value)) => env.push((name.to_owned(), value.to_owned())),
+            // As with docker, a variable that is unset here is not set there.
+            None => env.extend(environment::variable(text).map(|value| (text.clone(), value))),
+        }
+    }
+    if let Some(folder) = args.workdir.as_ref().filter(|folder| !folder.starts_with('/')) {
+        return Err(Problem::command_line(format!("-w {folder}: the folder must be absolute")));
+    }
+    let program = |text: &String| if text.is_empty() { Vec::new() } else { vec![text.clone()] };
+    Ok(Container {
+        entrypoint: args.entrypoint.as_ref().map(program),
+        arguments: args.command.clone(),
+        env,
+        cwd: args.workdir.as_deref().map(clean_path),
+        user: args.user.clone(),
+        volumes: args.volume.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn volume(text: &str) -> Result<Volume, Problem> {
+    let fail = |why: &str| Problem::command_line(format!("invalid -v {text:?}: {why}"));
+    let mut parts = text.split(':');
+    let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
+        return Err(fail("expected SOURCE:TARGET[:ro|:rw]"));
+    };
+    let read_only = match (parts.next(), parts.next()) {
+        (None | Some("rw"), None) => false,
+        (Some("ro"), None) => true,
+        _ => return Err(fail("the options are ro and rw")),
+    };
+    if !source.starts_with(['/', '.']) {
+        return Err(fail("named volumes are not implemented: begin a path with / or ./"));
+    }
+    let target = clean_path(target);
+    if !target.starts_with('/') || target == "/" {
+        return Err(fail("the target must be absolute, and not /"));
+    }
+    let source = Path::new(source)
+        .canonicalize()
+        .map_err(|error| Problem::file("show", Path::new(source), &error))?;
+    Ok(Volume { source, target, read_only })
+}
