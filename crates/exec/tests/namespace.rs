@@ -6,6 +6,8 @@
 // The lint knows functions marked as tests only.
 #![allow(clippy::unwrap_used)]
 
+#[path = "namespace/folders.rs"]
+mod folders;
 #[path = "namespace/hostile.rs"]
 mod hostile;
 #[path = "namespace/joined.rs"]
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
     }
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let mut failed = support::run_all(
-        &[steps::ALL, mounts::ALL, nodes::ALL, joined::ALL, hostile::ALL, spans::ALL].concat(),
+        &[steps::ALL, mounts::ALL, nodes::ALL, joined::ALL, hostile::ALL, folders::ALL, spans::ALL]
+            .concat(),
         &filter,
     );
     let root = rustix::process::geteuid().is_root();
