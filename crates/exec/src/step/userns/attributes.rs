@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{AtFlags, StatVfsMountFlags, StatxFlags};
 use rustix::mount::{MountAttrFlags, MountFlags};
 
 use super::mounts;
@@ -64,7 +64,20 @@ fn remount(mount: &OwnedFd, attributes: MountAttrFlags) -> io::Result<()> {
 }
 
 /// Returns the kernel's number of the mount that a descriptor leads to.
+///
+/// Before Linux 5.14 a process that cannot be dumped, as this one, may not read its own `fdinfo`
+/// unless it is root of the machine; `statx` knows the number since 5.8.
 fn mount_id(mount: &OwnedFd) -> io::Result<u64> {
+    let found = rustix::fs::statx(mount, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    if let Ok(found) = found
+        && StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID)
+    {
+        return Ok(found.stx_mnt_id);
+    }
+    id_in_fdinfo(mount)
+}
+
+fn id_in_fdinfo(mount: &OwnedFd) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", mount.as_raw_fd()))?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     id.ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -124,6 +137,17 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ways_know_the_number_of_a_mount() {
+        let numbers = |path: &str| {
+            let file: OwnedFd = std::fs::File::open(path).unwrap().into();
+            (mount_id(&file).unwrap(), id_in_fdinfo(&file).unwrap())
+        };
+        let (top, proc) = (numbers("/"), numbers("/proc"));
+        assert_eq!((top.0, proc.0), (top.1, proc.1));
+        assert_ne!(top, proc);
+    }
 
     #[test]
     fn mounts_below_are_found_by_their_parents() {
