@@ -15,7 +15,9 @@ use crate::error::RunError;
 /// Processes that wait for a disk cannot be ended at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks. The longer a process takes, the rarer the looks: each one reads `/proc`.
+const PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes orphans below this process its children.
 pub(in crate::step) fn adopt() -> Result<(), RunError> {
@@ -27,7 +29,9 @@ pub(in crate::step) fn adopt() -> Result<(), RunError> {
 /// for machines without a readable `/proc`.
 pub(in crate::step) fn end_all(group: Option<Pid>) -> Result<(), RunError> {
     let end = Instant::now() + PATIENCE;
-    loop {
+    let mut pause = PAUSE;
+    // Whatever is left is below a child, so most steps need no look at all.
+    while reap() {
         freeze(end);
         for process in below() {
             process.signal(Signal::KILL);
@@ -36,14 +40,13 @@ pub(in crate::step) fn end_all(group: Option<Pid>) -> Result<(), RunError> {
             // It may be gone, and most often is.
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
-        if !reap() {
-            return Ok(());
-        }
         if Instant::now() > end {
             return Err(RunError::LeftRunning);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
+    Ok(())
 }
 
 /// Stops all processes, so that none can start another one while they are killed.
@@ -117,10 +120,41 @@ impl Process {
 
 /// Returns the living processes below this one, as far as `/proc` shows them.
 fn below() -> Vec<Process> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    by_children(own).unwrap_or_else(|| by_parents(own))
+}
+
+/// Follows the kernel's lists of children, which may lack some while others end; `None` where the
+/// kernel has none (`CONFIG_PROC_CHILDREN`).
+///
+/// **Source** — `proc_tid_children(5)`.
+fn by_children(top: i32) -> Option<Vec<Process>> {
+    let mut found = Vec::new();
+    let mut todo = children(top)?;
+    while let Some(pid) = todo.pop() {
+        // A process that is gone has left its children to this one.
+        todo.extend(children(pid).unwrap_or_default());
+        found.extend(Process::read(pid).filter(|process| !process.is_dead));
+    }
+    Some(found)
+}
+
+/// Returns the children of all threads of a process.
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let text = fs::read_to_string(thread.path().join("children")).ok()?;
+        found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    Some(found)
+}
+
+/// Looks at all processes.
+fn by_parents(top: i32) -> Vec<Process> {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let all: Vec<Process> = numbers.filter_map(Process::read).collect();
-    let mut found = vec![rustix::process::getpid().as_raw_nonzero().get()];
+    let mut found = vec![top];
     let mut next = 0;
     while let Some(parent) = found.get(next).copied() {
         let children = all.iter().filter(|process| process.parent == parent);
@@ -129,4 +163,37 @@ fn below() -> Vec<Process> {
     }
     let is_below = |process: &Process| found[1..].contains(&process.pid.as_raw_nonzero().get());
     all.into_iter().filter(|process| is_below(process) && !process.is_dead).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_find_all_below() {
+        let script = "sleep 1000 & sh -c 'sleep 1000 & wait' & wait";
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let top = i32::try_from(child.id()).unwrap();
+        let numbers = |found: Vec<Process>| {
+            let mut list: Vec<i32> = found.iter().map(|p| p.pid.as_raw_nonzero().get()).collect();
+            list.sort_unstable();
+            list
+        };
+        let end = Instant::now() + PATIENCE;
+        while by_parents(top).len() < 3 && Instant::now() < end {
+            std::thread::sleep(PAUSE);
+        }
+        let all = by_parents(top);
+        let listed = by_children(top);
+        all.iter().for_each(|process| process.signal(Signal::KILL));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(all.len(), 3);
+        // Some kernels have no such lists.
+        if let Some(listed) = listed {
+            assert_eq!(numbers(listed), numbers(all));
+        }
+    }
 }
