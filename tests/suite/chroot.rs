@@ -125,7 +125,7 @@ fn processes_and_devices_are_there_without_mounts() {
             FROM busybox
             RUN echo x > /dev/null && test $(head -c 4 /dev/zero | wc -c) = 4 && test -c /dev/urandom
             RUN test $(readlink /proc/self/exe) = /bin/busybox && test $(cat /proc/self/comm) = cat              && test -e /proc/self/fd/0 && echo out > /dev/stdout && test $(cat /proc/$$/comm) = sh              && grep -q processor /proc/cpuinfo && test $(cat /proc/sys/kernel/ostype) = Linux              && grep -q rootfs /proc/mounts
-            RUN cd /dev && echo x > null && cd / && test $(cat proc/self/comm) = cat
+            RUN cd /dev && echo x > null && cd / && test $(cat proc/self/comm) = cat && cd /proc && test $(cat self/comm) = cat && cd self && test $(cat comm) = cat && test -e fd/0
             RUN ! cat /proc/self/mem; ! cat /proc/self/root/etc/passwd; ! ls /proc/self/fd; ! cat /proc/kcore; true
             RUN test ! -e /proc/$PPID && test -e /proc/$$ && (sleep 1000 & until test "$(cat /proc/$!/comm)" = sleep; do :; done)
             USER {other}

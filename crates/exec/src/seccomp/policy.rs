@@ -169,13 +169,26 @@ pub(super) fn trace(tables: &mut [Table; 2]) {
 const PATHS: &str = "open openat readlink readlinkat stat lstat newfstatat statx access faccessat \
     faccessat2";
 
-/// Passes the calls of the host's own architecture that name files on to the supervisor.
+/// Those of them whose structures only the host's own architecture has.
+const NATIVE: &str = "stat lstat newfstatat";
+
+/// Passes the calls that name files on to the supervisor. `openat2` has its flags behind a pointer;
+/// without it programs use `openat`.
 pub(super) fn watch(tables: &mut [Table; 2]) {
-    let [native, _] = tables;
-    for (number, verdict) in &mut native.calls {
-        let name = name(native.audit_arch, *number).unwrap_or_default();
-        if *verdict == Verdict::Allow && PATHS.split(' ').any(|path| path == name) {
-            *verdict = Verdict::Notify;
+    let has = |list: &str, name: &str| list.split(' ').any(|one| one == name);
+    for (is_compat, table) in [false, true].into_iter().zip(tables) {
+        for (number, verdict) in &mut table.calls {
+            let name = name(table.audit_arch, *number).unwrap_or_default();
+            match name {
+                "openat2" => *verdict = Verdict::Unknown,
+                name if *verdict == Verdict::Allow
+                    && has(PATHS, name)
+                    && !(is_compat && has(NATIVE, name)) =>
+                {
+                    *verdict = Verdict::Notify;
+                }
+                _ => {}
+            }
         }
     }
 }

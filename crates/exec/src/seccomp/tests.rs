@@ -356,7 +356,7 @@ fn programs_run_under_the_filter() {
 
 #[test]
 fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
-    use syscalls::x86_64;
+    use syscalls::{x86, x86_64};
     let mut tables = policy::tables(Arch::Amd64, None).unwrap();
     let plain = bpf::assemble(&tables);
     policy::watch(&mut tables);
@@ -366,11 +366,26 @@ fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
         let name = x86_64::Sysno::new(number as usize).map(|call| call.name()).unwrap_or_default();
         let watched = ["open", "openat", "readlink", "stat", "newfstatat", "statx", "access"];
         let after = run(&watching, X86_64, number, [0; 6]);
+        if name == "openat2" {
+            // Its flags are behind a pointer, and programs do without.
+            assert_eq!((before, after), (ALLOW, run(&plain, X86_64, 599, [0; 6])));
+            continue;
+        }
         match watched.contains(&name) {
             true => assert_eq!((before, after), (ALLOW, NOTIFY), "{name}"),
             false => assert!(after == before || after == NOTIFY && before == ALLOW, "{name}"),
         }
         assert_eq!(run(&bpf::unsupervised(&watching), X86_64, number, [0; 6]), before, "{name}");
-        assert_eq!(run(&watching, I386, number, [0; 6]), run(&plain, I386, number, [0; 6]));
+    }
+    for (call, expected) in [
+        (x86::Sysno::open, NOTIFY),
+        (x86::Sysno::openat, NOTIFY),
+        (x86::Sysno::readlink, NOTIFY),
+        (x86::Sysno::statx, NOTIFY),
+        // Its structure is another one than that of the machine's own call.
+        (x86::Sysno::lstat, ALLOW),
+        (x86::Sysno::fstatat64, ALLOW),
+    ] {
+        assert_eq!(run(&watching, I386, call.id() as u32, [0; 6]), expected, "{call}");
     }
 }

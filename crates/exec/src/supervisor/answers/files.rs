@@ -60,12 +60,11 @@ impl Files<'_> {
         };
         let Ok(path) = caller::read_path(&memory, call.path) else { return Ok(Reply::Continue) };
         let path = path.into_bytes();
-        if call.folder.is_some() && path.first() != Some(&b'/')
-            || !path_call::may_be_known(&path, self.scene)
-        {
+        if !path_call::may_be_known(&path, self.scene) {
             return Ok(Reply::Continue);
         }
-        let Some(full) = self.full_path(&thread, path)? else { return Ok(Reply::Continue) };
+        let full = self.full_path(&thread, call.folder, path)?;
+        let Some(full) = full else { return Ok(Reply::Continue) };
         let Some(target) = path_call::target(&full, self.scene) else {
             return Ok(Reply::Continue);
         };
@@ -104,12 +103,19 @@ impl Files<'_> {
         Ok(done)
     }
 
-    /// Returns the path from the caller's root on; `None` if its working directory is unknown.
-    fn full_path(&self, thread: &OwnedFd, path: Vec<u8>) -> Result<Option<Vec<u8>>, Errno> {
+    /// Returns the path from the caller's root on; `None` if the folder is unknown that a relative
+    /// path starts from: the one with this descriptor, or the working directory.
+    fn full_path(
+        &self,
+        thread: &OwnedFd,
+        folder: Option<i32>,
+        path: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, Errno> {
         if path.first() == Some(&b'/') {
             return Ok(Some(path));
         }
-        let look = || self.link(thread, "cwd");
+        let start = folder.map_or_else(|| "cwd".to_owned(), |number| format!("fd/{number}"));
+        let look = || self.link(thread, &start);
         let folder = match look() {
             Err(Errno::ACCESS | Errno::PERM) => match caller::status(thread) {
                 Ok(status) => self.as_caller(&status, look)?,
@@ -333,4 +339,28 @@ impl Files<'_> {
 
 fn errno_of(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::idmap::Ids;
+
+    #[test]
+    fn relative_paths_start_where_the_caller_says() {
+        let open = |path: &str| OwnedFd::from(File::open(path).unwrap());
+        let (proc, thread, start) = (open("/proc"), open("/proc/thread-self"), open("/usr"));
+        let (guise, scene) = (Guise::new(Ids::Single).unwrap(), Scene::default());
+        let files = Files { proc: proc.as_fd(), guise: &guise, scene: &scene };
+        let full = |folder, path: &str| files.full_path(&thread, folder, path.into()).unwrap();
+        let number = Some(start.as_raw_fd());
+        assert_eq!(full(number, "self/stat").as_deref(), Some(&b"/usr/self/stat"[..]));
+        assert_eq!(full(number, "/x").as_deref(), Some(&b"/x"[..]));
+        let here = std::env::current_dir().unwrap().join("x").into_os_string();
+        assert_eq!(full(None, "x").as_deref(), Some(here.as_encoded_bytes()));
+        // The kernel has the right error.
+        assert_eq!(full(Some(9999), "x"), None);
+    }
 }

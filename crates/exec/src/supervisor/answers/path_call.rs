@@ -103,10 +103,18 @@ pub(super) fn may_be_known(path: &[u8], scene: &Scene) -> bool {
             || rest.starts_with(b"dev")
             || scene.shown.iter().any(|shown| shown.path == path);
     }
-    // Relative: from / or with a way up there, or from within /proc and /dev.
+    // Relative: from / or with a way up there, or from within /proc, the folder of a process, and
+    // /dev.
+    let first = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_of_process = |name: &str| name.as_bytes() == first;
     begins(b"proc")
+        || first.first().is_some_and(u8::is_ascii_digit)
+        || ["self", "thread-self", "task", "fd", "stdin", "stdout", "stderr"]
+            .into_iter()
+            .any(is_of_process)
+        || OWN.into_iter().any(is_of_process)
         || begins(b"dev")
-        || begins(b"..")
+        || path.windows(2).any(|pair| pair == b"..")
         || begins(b"./")
         || !scene.shown.is_empty()
         || DEVICES.iter().any(|(name, ..)| begins(name.as_bytes()))
@@ -211,6 +219,11 @@ mod tests {
         ] {
             assert_eq!(target(path.as_bytes(), &scene), expected, "{path}");
             assert!(expected.is_none() || may_be_known(path.as_bytes(), &scene), "{path}");
+            for folder in ["/", "/proc/", "/dev/", "/proc/self/", "/proc/12/", "/dev/fd/"] {
+                let rest = path.strip_prefix(folder).filter(|rest| !rest.is_empty());
+                let known = rest.is_none_or(|rest| may_be_known(rest.as_bytes(), &scene));
+                assert!(expected.is_none() || known, "{path} in {folder}");
+            }
         }
         let scene = Scene::default();
         assert_eq!(target(b"/dev/null", &scene), None);
