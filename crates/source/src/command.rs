@@ -7,6 +7,7 @@
 //! - No hooks, no templates, no file system monitor, no credential helper, no pager, no prompt.
 //! - Git runs only in new folders of our own, never in a repository that somebody else made.
 //! - Texts of the user stand behind `--`, and are checked not to begin with `-`.
+//! - A remote that says nothing is given up after a minute: over HTTP by git, else by `silence`.
 //! - Secrets go through the environment: all users of a machine can read arguments.
 
 use std::ffi::{OsStr, OsString};
@@ -14,7 +15,7 @@ use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
@@ -28,6 +29,7 @@ use xbuild_model::ward::Ward;
 use crate::error::FetchError;
 use crate::login;
 use crate::options::FetchOptions;
+use crate::silence::Watch;
 
 /// The subcommands that speak to the remote.
 const SPEAKING: &[&str] = &["fetch", "ls-remote", "submodule"];
@@ -41,6 +43,9 @@ const MAX_SAID: usize = 2000;
 
 /// The time that processes have to end once they are killed.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time for which a remote may say nothing, as over HTTP.
+const PATIENCE_WITH_REMOTES: Duration = Duration::from_secs(60);
 
 /// Settings that override every configuration.
 const SETTINGS: &[&str] = &[
@@ -151,7 +156,11 @@ impl<'a> Git<'a> {
                 return Err(failed(error.into()));
             }
         };
-        let read = told.recv().ok().flatten();
+        let Some(read) = self.await_output(action, child.id(), &told) else {
+            end(&mut child).map_err(failed)?;
+            let (remote, seconds) = (self.remote.to_owned(), self.patience().as_secs());
+            return Err(FetchError::Silent { action, remote, seconds });
+        };
         let read = read.unwrap_or_else(|| Err(io::Error::other(Cancelled)));
         let is_unwanted = read.as_ref().map_or(true, |output| output.len() as u64 > MAX_OUTPUT);
         let status = if is_unwanted { end(&mut child) } else { child.wait() }.map_err(failed)?;
@@ -161,6 +170,31 @@ impl<'a> Git<'a> {
             return Err(FetchError::Answer { action, remote: self.remote.to_owned() });
         }
         Ok((status, output, said))
+    }
+
+    /// Waits for the output of git, whose process group has that id. Returns `None` if it speaks to a
+    /// remote that says nothing.
+    fn await_output(
+        &self,
+        action: &'static str,
+        group: u32,
+        told: &Receiver<Output>,
+    ) -> Option<Output> {
+        if !SPEAKING.contains(&action) {
+            return Some(told.recv().ok().flatten());
+        }
+        let mut watch = Watch::new(group, self.patience());
+        loop {
+            match told.recv_timeout(watch.pause()) {
+                Err(RecvTimeoutError::Timeout) if watch.is_over() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+                output => return Some(output.ok().flatten()),
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.options.patience.unwrap_or(PATIENCE_WITH_REMOTES)
     }
 
     /// Reads git's output in a thread. `None` comes through the channel if the work is not wanted

@@ -86,6 +86,16 @@ pub enum FetchError {
         /// The end of its error output, after a colon; may be empty.
         said: String,
     },
+    /// The remote sent next to nothing for so long that git was ended.
+    #[error("git {action} of {remote} was ended: hardly a byte came in {seconds} s")]
+    Silent {
+        /// Its subcommand.
+        action: &'static str,
+        /// The repository.
+        remote: String,
+        /// The time, in seconds.
+        seconds: u64,
+    },
     /// The output of git cannot be read.
     #[error("cannot read the output of git {action} of {remote}")]
     Answer {
@@ -152,7 +162,9 @@ impl From<FetchError> for StepFailure {
                 hint = source.hint();
                 FailureKind::Remote
             }
-            FetchError::NotModified { .. } | FetchError::Answer { .. } => FailureKind::Remote,
+            FetchError::NotModified { .. }
+            | FetchError::Answer { .. }
+            | FetchError::Silent { .. } => FailureKind::Remote,
             FetchError::Git { .. } => {
                 hint = Some(
                     "a private repository needs --secret id=GIT_AUTH_TOKEN,.. for https, or a \

@@ -13,6 +13,7 @@
 //! | `fetcher` | [`Fetcher`]: each source once, for all callers |
 //! | `http` | files of web servers |
 //! | `git`, `command`, `checkout` | commits: resolving, fetching, and the modes and times of their files |
+//! | `silence` | remotes that say nothing |
 //! | `login` | the secrets for remotes |
 //! | `options` | [`FetchOptions`], [`FetchWarning`] |
 //! | `error` | [`FetchError`] |
@@ -25,6 +26,7 @@ mod git;
 mod http;
 mod login;
 mod options;
+mod silence;
 
 pub use error::FetchError;
 pub use fetcher::Fetcher;

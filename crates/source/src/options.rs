@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use xbuild_model::Cancel;
 use xbuild_model::seam::Secrets;
@@ -23,6 +24,8 @@ pub struct FetchOptions {
     pub allow_files: bool,
     /// Takes warnings for the user.
     pub on_warning: Option<Arc<WarningSink>>,
+    /// How long git may wait for a remote that sends nothing; `None` for a minute.
+    pub patience: Option<Duration>,
     /// Ends the git processes that are under way.
     pub cancel: Cancel,
 }

@@ -1,8 +1,10 @@
 //! Commits of repositories.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Arc;
+use std::time::Duration;
 
 use xbuild_model::remote::{GitSource, RemoteSource};
 use xbuild_source::{FetchError, FetchOptions, FetchWarning};
@@ -383,4 +385,65 @@ fn a_server_that_knows_nothing_of_git_gives_commits_too() {
     };
     assert_eq!(fetch(&place, at("main")).unwrap(), text(&[("f", "two")]));
     assert_eq!(fetch(&place, at(&first)).unwrap(), text(&[("f", "one")]));
+}
+
+/// Options for remotes of which hardly a byte comes in a second.
+fn impatient(search_path: std::ffi::OsString) -> FetchOptions {
+    FetchOptions { patience: Some(Duration::from_secs(2)), search_path, ..options() }
+}
+
+/// Makes a folder for PATH whose `ssh` runs `script`, where `$last` is the command for the server.
+fn ssh_is(place: &Place, script: &str) -> std::ffi::OsString {
+    let folder = place.dir.path().join("bin");
+    fs::create_dir(&folder).unwrap();
+    let text = format!("#!/bin/sh\nfor last; do :; done\n{script}\n");
+    fs::write(folder.join("ssh"), text).unwrap();
+    fs::set_permissions(folder.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&path))).unwrap()
+}
+
+fn assert_is_given_up(place: &Place, options: FetchOptions, remote: String) {
+    let repository = place.repository("r");
+    let source = GitSource { remote: remote.clone(), ..repository.source() };
+    let error = place.fetcher_with(options).folder(&RemoteSource::Git(source)).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, FetchError::Silent { .. }), "{text}");
+    assert!(text.contains(&remote) && text.contains("2 s"), "{text}");
+}
+
+#[test]
+fn a_git_server_that_says_nothing_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It takes the connection and keeps it.
+    let server = std::thread::spawn(move || listener.accept().unwrap().0);
+    let place = Place::new();
+    assert_is_given_up(&place, impatient(options().search_path), format!("git://{address}/r"));
+    drop(server.join().unwrap());
+}
+
+#[test]
+fn an_ssh_server_that_says_nothing_is_given_up_with_its_program() {
+    let place = Place::new();
+    let id = place.dir.path().join("id");
+    let path = ssh_is(&place, &format!("echo $$ > {}\nexec sleep 1000", id.display()));
+    assert_is_given_up(&place, impatient(path), "ssh://host.example/r".to_owned());
+    let id = fs::read_to_string(id).unwrap();
+    let state = fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+    // It may wait for whoever adopted it.
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+}
+
+#[test]
+fn an_ssh_server_that_is_slow_is_waited_for() {
+    let place = Place::new();
+    let repository = place.repository("r");
+    repository.commit("f", "one");
+    let slowly = "for turn in 1 2 3 4; do dd bs=20 count=1 2>/dev/null; sleep 1; done; cat";
+    let path = ssh_is(&place, &format!("sh -c \"$last\" | {{ {slowly}; }}"));
+    let remote = format!("ssh://host.example{}", repository.path.display());
+    let source = RemoteSource::Git(GitSource { remote, ..repository.source() });
+    let folder = place.fetcher_with(impatient(path)).folder(&source).unwrap();
+    assert_eq!(files(&folder), text(&[("f", "one")]));
 }
