@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lines whose test is missing. The number only gets smaller.
-const MISSING: usize = 2;
+const MISSING: usize = 0;
 
 /// Lines of part A, numbered from 1.
 const VULNERABILITIES: usize = 139;

@@ -76,7 +76,9 @@ impl Store {
                 return Ok(CacheMountSlot::Missing(number));
             }
             let path = home.join(LOCK);
-            let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+            let mut options = OpenOptions::new();
+            // For reading as well: NFS shares the lock of readers only.
+            let lock = options.create(true).read(true).append(true).mode(0o600).open(&path);
             let lock = lock.map_err(StoreError::io("open", &path))?;
             let operation = match sharing {
                 Sharing::Shared => FlockOperation::LockShared,

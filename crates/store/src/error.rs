@@ -54,6 +54,12 @@ pub enum StoreError {
         /// The store or a folder in it.
         path: PathBuf,
     },
+    /// The file system takes names that differ in case only for one.
+    #[error("the store {} is in a folder where names that differ in case only are one file", path.display())]
+    NoCase {
+        /// The store.
+        path: PathBuf,
+    },
     /// A link, or something else, stands where the store has a folder.
     #[error("{} in the store is no folder", path.display())]
     NotAFolder {
@@ -105,6 +111,7 @@ impl StoreError {
             | Self::Owner { .. }
             | Self::Writable { .. }
             | Self::NotAFolder { .. }
+            | Self::NoCase { .. }
             | Self::Busy { .. } => FailureKind::User,
             Self::DamagedEmulator { .. } => FailureKind::Environment,
             _ => FailureKind::Internal,
@@ -125,6 +132,10 @@ impl StoreError {
             Self::NotAFolder { .. } => {
                 Some("remove it; to keep the store elsewhere name that place with --root")
             }
+            Self::NoCase { .. } => Some(
+                "layers may have both files: name a folder on another file system with --root, or \
+                 an empty one after chattr -F",
+            ),
             Self::DamagedEmulator { .. } => Some(
                 "remove it with `xbuild emulators rm`, then install it again with `xbuild emulators \
                  install`",

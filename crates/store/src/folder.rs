@@ -57,6 +57,50 @@ pub(crate) fn publish(content: &Path, path: PathBuf) -> Result<PathBuf, StoreErr
     }
 }
 
+/// Renames a file or folder unless there is one of the new name; an empty folder may be replaced.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL) => rename_without_flags(from, to),
+        result => result,
+    }
+}
+
+/// Does the same on file systems without flags for renaming, such as NFS.
+fn rename_without_flags(from: &Path, to: &Path) -> Result<(), Errno> {
+    if from.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        // A folder takes the place of an empty folder only.
+        return rustix::fs::rename(from, to);
+    }
+    rustix::fs::link(from, to)?;
+    rustix::fs::unlink(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_replaced_with_and_without_flags() {
+        for rename in [rename_new, rename_without_flags] {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().join(name);
+            for name in ["file", "other"] {
+                fs::write(at(name), name).unwrap();
+                fs::create_dir(at(&format!("{name} folder"))).unwrap();
+                fs::write(at(&format!("{name} folder/f")), name).unwrap();
+            }
+            assert_eq!(rename(&at("file"), &at("other")), Err(Errno::EXIST));
+            let refused = rename(&at("file folder"), &at("other folder"));
+            assert!(matches!(refused, Err(Errno::EXIST | Errno::NOTEMPTY)), "{refused:?}");
+            assert_eq!(rename(&at("file folder"), &at("none/x")), Err(Errno::NOENT));
+            assert_eq!(fs::read_to_string(at("other")).unwrap(), "other");
+            assert_eq!(fs::read_to_string(at("other folder/f")).unwrap(), "other");
+            rename(&at("file"), &at("new")).unwrap();
+            rename(&at("file folder"), &at("new folder")).unwrap();
+            assert_eq!(fs::read_to_string(at("new folder/f")).unwrap(), "file");
+            assert!(!at("file").exists() && !at("file folder").exists());
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Anyone who can write to a store decides the results of builds, and xbuild removes files in it.
 //! So a folder is adopted only if it is empty. It is used only if it and each folder in it is a
-//! folder (no link), belongs to the user who builds, and is closed to writes of other users.
+//! folder (no link), belongs to the user who builds, and is closed to writes of other users. Its file
+//! system must tell `a` from `A`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -48,7 +49,8 @@ const FOLDERS: &[&str] = &[
 ///
 /// **Errors** — [`StoreError::NotAStore`] if the folder holds other things,
 /// [`StoreError::Owner`], [`StoreError::Writable`] and [`StoreError::NotAFolder`] if it cannot be
-/// trusted, [`StoreError::Version`] if it has another format. Nothing in it is changed then.
+/// trusted, [`StoreError::Version`] if it has another format, [`StoreError::NoCase`] if it cannot
+/// hold the files of every layer. Nothing in it is changed then.
 pub(crate) fn open(root: &Path) -> Result<File, StoreError> {
     let home = Home::open(root)?;
     home.adopt()?;
@@ -92,9 +94,16 @@ impl<'a> Home<'a> {
             fs::fchmod(&self.folder, closed).map_err(failed("close", self.path))?;
         }
         match self.version()?.as_deref() {
-            Some(FORMAT) => Ok(()),
+            Some(FORMAT) => self.check_case(),
             // Another first build may be about to write it.
-            None => self.check_names(|name| name == VERSION).and_then(|()| self.write_version()),
+            None => {
+                self.check_names(|name| name == VERSION)?;
+                self.write_version()?;
+                self.check_case().inspect_err(|_| {
+                    // The folder stays as it was, as far as it can.
+                    let _ = fs::unlinkat(&self.folder, VERSION, AtFlags::empty());
+                })
+            }
             // A power cut leaves an empty file.
             Some("") => self.check_names(is_ours).and_then(|()| self.write_version()),
             Some(found) => Err(StoreError::Version {
@@ -102,6 +111,18 @@ impl<'a> Home<'a> {
                 found: found.to_owned(),
                 expected: FORMAT,
             }),
+        }
+    }
+
+    /// Checks that names which differ in case only are two files: layers may have both.
+    fn check_case(&self) -> Result<(), StoreError> {
+        let look = |name: &str| fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let is_same = |a: Stat, b: Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+        match (look(VERSION), look(&VERSION.to_uppercase())) {
+            (Ok(own), Ok(other)) if is_same(own, other) => {
+                Err(StoreError::NoCase { path: self.path.to_owned() })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -174,7 +195,8 @@ impl<'a> Home<'a> {
 
     fn open_lock(&self) -> Result<File, StoreError> {
         let path = self.path.join(LOCK);
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+        // For reading as well: NFS shares the lock of readers only.
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = fs::openat(&self.folder, LOCK, flags, Mode::from_raw_mode(0o600));
         Ok(File::from(file.map_err(failed("open", &path))?))

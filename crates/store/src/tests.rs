@@ -303,6 +303,22 @@ fn another_format_is_refused() {
 }
 
 #[test]
+fn a_folder_that_knows_no_case_is_no_store() {
+    let (folder, store) = store();
+    drop(store);
+    // There, both names are one file.
+    let [lower, upper] = ["version", "VERSION"].map(|name| folder.path().join(name));
+    fs::hard_link(&lower, &upper).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::NoCase { .. }), "{error}");
+    assert!(error.hint().is_some());
+    // Two files are none of its business.
+    fs::remove_file(&upper).unwrap();
+    fs::write(&upper, "").unwrap();
+    Store::open(folder.path()).unwrap();
+}
+
+#[test]
 fn a_fetched_source_stays_until_it_is_pruned() {
     let (_folder, store) = store();
     let (key, folder) = (Digest::of(b"url"), Digest::of(b"content"));

@@ -66,9 +66,14 @@ fn lift(
         let fresh = format!(".removed-{moved}").into_bytes();
         *moved += 1;
         let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(from, name, to, &fresh[..], flags) {
+        let renamed = match rustix::fs::renameat_with(from, name, to, &fresh[..], flags) {
+            // NFS has no flags. A folder takes the place of an empty one only, which goes, too.
+            Err(Errno::INVAL) => rustix::fs::renameat(from, name, to, &fresh[..]),
+            result => result,
+        };
+        match renamed {
             Ok(()) => return Ok(fresh),
-            Err(Errno::EXIST) => {}
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
             Err(errno) => return Err(errno),
         }
     }
