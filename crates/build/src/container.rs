@@ -217,7 +217,7 @@ fn mount(volume: &Volume) -> ReadyMount {
     let name = volume.source.file_name().map(|name| name.to_string_lossy().into_owned());
     let path = format!("/{}", name.unwrap_or_default());
     let source = ReadySource::Tree { folder, path, writable: !volume.read_only };
-    ReadyMount { target: volume.target.clone(), source }
+    ReadyMount { target: volume.target.clone(), source, special: Vec::new() }
 }
 
 /// Takes the events of the step, which has none of interest.

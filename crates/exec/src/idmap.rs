@@ -175,7 +175,7 @@ impl IdMap {
         self.uids.iter().any(|e| Range { start: e.outside, count: e.count }.contains(uid))
     }
 
-    /// Returns a name that is the same for equal maps only, fit for a folder: `range-`, `single-` or
+    /// Returns a name that is the same for equal maps only, fit for a folder: `range-`, `owners-` or
     /// `host-` and 16 hex digits.
     pub fn name(&self) -> String {
         let uids = self.uids.iter().map(|extent| (0, extent.numbers()));
@@ -188,9 +188,10 @@ impl IdMap {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let kind = match (&self.writer, self.ids()) {
-            (Writer::Nobody, _) => "host",
+            // Folders in older stores, `single-`, have no attributes with owners.
+            (_, Ids::Single) => "owners",
+            (Writer::Nobody, Ids::Range) => "host",
             (_, Ids::Range) => "range",
-            (_, Ids::Single) => "single",
         };
         format!("{kind}-{hash:016x}")
     }

@@ -64,36 +64,51 @@ pub fn program(platform: &Platform) -> Result<Filter, SeccompError> {
     Ok(USUAL.get_or_init(|| filter).clone())
 }
 
-/// Returns the same filter, under which the calls that execute programs stop for the process's
-/// tracer. Without a tracer they fail.
-///
-/// **Errors** — as [`program`].
-pub(crate) fn intercepting(platform: &Platform) -> Result<Filter, SeccompError> {
-    let mut tables = tables(Arch::of(platform))?;
-    policy::trace(&mut tables);
-    Ok(Filter { instructions: bpf::assemble(&tables).into(), is_supervised: true })
+/// The calls that stop beyond those of every step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stops {
+    /// The calls that execute programs stop for the process's tracer. Without a tracer they fail.
+    pub(crate) traced: bool,
+    /// The calls that name a file stop for a supervisor that stands in for some files.
+    pub(crate) watched: bool,
+    /// The calls about owners of files stop for a supervisor that records them.
+    pub(crate) owners: bool,
 }
 
-/// Returns the filter of a step whose supervisor stands in for files: it gets the calls that name
-/// one. With `traced`, the calls that execute programs stop for the process's tracer.
-///
-/// **Errors** — as [`program`].
-pub(crate) fn watching(platform: &Platform, traced: bool) -> Result<Filter, SeccompError> {
-    let mut tables = tables(Arch::of(platform))?;
-    policy::watch(&mut tables);
-    if traced {
-        policy::trace(&mut tables);
+impl Stops {
+    fn apply(self, tables: &mut [policy::Table; 2]) {
+        if self.watched {
+            policy::watch(tables);
+        }
+        if self.owners {
+            policy::own(tables);
+        }
+        if self.traced {
+            policy::trace(tables);
+        }
     }
+}
+
+/// Returns the filter of [`program`] with further stops.
+///
+/// **Errors** — as [`program`].
+pub(crate) fn stopping(platform: &Platform, stops: Stops) -> Result<Filter, SeccompError> {
+    if stops == Stops::default() {
+        return program(platform);
+    }
+    let mut tables = tables(Arch::of(platform))?;
+    stops.apply(&mut tables);
     Ok(Filter { instructions: bpf::assemble(&tables).into(), is_supervised: true })
 }
 
-/// Returns a filter that does nothing but stop the calls that execute programs.
+/// Returns a filter that refuses nothing; the calls stop that execute programs or are about owners.
 ///
 /// **Errors** — as [`program`].
-pub(crate) fn only_intercepting() -> Result<Filter, SeccompError> {
+pub(crate) fn only_stopping(stops: Stops) -> Result<Filter, SeccompError> {
     let mut tables = tables(None)?;
-    policy::trace(&mut tables);
-    Ok(Filter { instructions: bpf::tracing_only(&tables).into(), is_supervised: false })
+    policy::allow_all(&mut tables);
+    stops.apply(&mut tables);
+    Ok(Filter { instructions: bpf::asking_only(&tables).into(), is_supervised: stops.owners })
 }
 
 fn assemble(guest: Option<Arch>) -> Result<Filter, SeccompError> {

@@ -11,6 +11,8 @@
 //! secrets. The kernel gets the calls for all other paths as they are; a caller that changes its path
 //! meanwhile gains nothing but the kernel's answer.
 //!
+//! Where there is one id it records the owners of files (`owners`), for the step and for the layer.
+//!
 //! `watch` is the loop; `answers` has a file for each system call that is answered.
 //!
 //! **Source** — `seccomp_unotify(2)`.
@@ -18,8 +20,11 @@
 mod answers;
 mod caller;
 mod guise;
+mod owners;
+mod reply;
 mod scene;
 mod watch;
 
+pub(crate) use owners::ground::Ground;
 pub(crate) use scene::{Scene, Shown};
 pub(crate) use watch::{Stop, attend};

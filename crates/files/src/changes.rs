@@ -34,6 +34,7 @@ use self::emit::Emit;
 use crate::DiffError;
 use crate::holes::FileContents;
 use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes, stats};
+use crate::owners::{OwnerSource, Side};
 use crate::root::{self, Attributes, Root, Stat, xattr};
 use crate::stamps::{Stamp, StampReader, StampWriter};
 
@@ -45,6 +46,8 @@ const BUFFER: usize = 64 << 10;
 pub struct Known {
     /// Its kind; never a hard link.
     pub kind: Kind,
+    /// Its owner and group.
+    pub owner: (u32, u32),
     /// Its attributes that layers carry.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// The hash of the contents of a regular file.
@@ -61,11 +64,13 @@ pub trait Below {
 }
 
 /// The facts about a command that its files do not show.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct ChangeOptions<'a> {
-    /// The mode and owner that the root folder had before, as on disk. Its time is ignored, since
-    /// every file made in it changes the time.
+    /// The mode and owner that the root folder had before. Its time is ignored, since every file made
+    /// in it changes the time.
     pub root: (u32, u32, u32),
+    /// Where the owners of files are found.
+    pub owners: OwnerSource<'a>,
     /// The devices that the command made. A stand-in for another one counts only if the layers below
     /// have the device.
     pub devices: &'a BTreeSet<Device>,
@@ -100,7 +105,9 @@ pub fn changes<R: Read, W: Write, S: Write>(
     clock: &File,
     (below, options): (&mut dyn Below, &ChangeOptions<'_>),
 ) -> Result<Mtime, DiffError> {
-    let stat = folder.stat(b"").map_err(fault(b""))?;
+    let mut stat = folder.stat(b"").map_err(fault(b""))?;
+    let root = (folder, &b"."[..]);
+    options.owners.complete(root, b"", Side::Changed, &mut stat).map_err(fault(b""))?;
     if (stat.mode, stat.uid, stat.gid) != options.root {
         let mut entry = entry(Vec::new(), Kind::Dir, &stat, Vec::new());
         // The next step's root folder is made from the entry, and has no access list.
@@ -273,6 +280,11 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         if !is_same && whiteout::role(&found.path) != Ok(Role::Plain) {
             return Err(DiffError::Reserved { path: ShownPath(found.path.clone()) });
         }
+        if !is_same || found.stat.is_dir() {
+            let (place, path) = ((found.folder, found.name), &found.path);
+            let owners = &self.options.owners;
+            owners.complete(place, path, Side::Changed, &mut found.stat).map_err(fault(path))?;
+        }
         if found.stat.is_dir() {
             return self.folder(found, is_same);
         }
@@ -287,9 +299,9 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         let xattrs = attributes_of(found.folder, found.name).map_err(fault(&found.path))?;
         let is_kept = is_same
             || found.before.as_ref().is_some_and(|before| before.has_same_meta(&found.stamp))
-                && self
-                    .known(found)?
-                    .is_some_and(|known| attributes::kept(&known.xattrs) == xattrs);
+                && self.known(found)?.is_some_and(|known| {
+                    self.has_owner(found, &known) && attributes::kept(&known.xattrs) == xattrs
+                });
         let entry = entry(found.path.clone(), Kind::Dir, &found.stat, xattrs);
         let Some(before) = &found.before else {
             self.emit.put(&entry, &mut io::empty())?;
@@ -353,6 +365,7 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
             && found.before.as_ref().is_some_and(|before| before.size == found.stat.size)
             && let Some(known) = self.known(found)?
             && known.kind == kind
+            && self.has_owner(found, &known)
             && attributes::kept(&known.xattrs) == xattrs
             && known.content == Some(self.hash(file, found)?)
         {
@@ -379,6 +392,7 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         if self.may_be_same(found)
             && let Some(known) = self.known(found)?
             && known.kind == kind
+            && self.has_owner(found, &known)
             && attributes::kept(&known.xattrs) == xattrs
         {
             return Ok(());
@@ -395,6 +409,11 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
                 || (before.ino == found.stat.ino && found.stat.nlink <= before.nlink);
             before.has_same_meta(&found.stamp) && has_its_names
         })
+    }
+
+    /// Returns whether a file still has its owner, as far as its stamp cannot tell.
+    fn has_owner(&self, found: &Found<'_>, known: &Known) -> bool {
+        !self.options.owners.is_recorded() || (found.stat.uid, found.stat.gid) == known.owner
     }
 
     /// Returns the file that the layers below have.

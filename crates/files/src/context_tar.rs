@@ -51,7 +51,8 @@ pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
         // Without these bits, only root could continue unpacking or remove the folder.
         let enter = if kind == Kind::Dir { 0o700 } else { 0 };
         let xattrs = capability::exported(&raw.meta.xattrs);
-        let meta = Meta { mode: raw.meta.mode | enter, xattrs, ..raw.meta };
+        let mode = raw.meta.mode | enter;
+        let meta = Meta { mode, uid: 0, gid: 0, xattrs, mtime: raw.meta.mtime };
         let change = Change::Put(Entry { path: name.clone(), kind, meta });
         unpacker.apply(&change, &mut reader).map_err(entry_fault(name))?;
     }

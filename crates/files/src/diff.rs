@@ -20,12 +20,14 @@ use rustix::fs::FileType;
 use xbuild_layer::whiteout::{self, Role};
 use xbuild_layer::{Contents, Entry, Kind, LayerWriter, ShownPath, attributes, path};
 use xbuild_model::device::{Device, DeviceKind};
+use xbuild_model::owner::OwnersBelow;
 use xbuild_model::records::Records;
 
 use self::devices::{Devices, device_of};
 use crate::DiffError;
 use crate::holes::{FileContents, same_contents};
 use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes, same_meta};
+use crate::owners::{OwnerSource, Side};
 use crate::root::{self, Attributes, Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
@@ -36,9 +38,11 @@ const WHITEOUT: &str = "user.overlay.whiteout";
 /// The input of a diff beside the folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiffOptions {
-    /// The mode and owner that the root folder had before, as on disk. The root is written only if
-    /// they changed. Its time is ignored, since every file made in it changes the time.
+    /// The mode and owner that the root folder had before. The root is written only if they changed.
+    /// Its time is ignored, since every file made in it changes the time.
     pub root: (u32, u32, u32),
+    /// The owners in the layers below, where there is one id and owners are recorded.
+    pub owners: Option<OwnersBelow>,
     /// Paths that are not part of the layer, with all files below them.
     pub skip: Vec<Vec<u8>>,
     /// The facts about the command's files that are not on disk. A stand-in for a device counts
@@ -62,8 +66,9 @@ pub fn diff<W: Write>(
     options: &DiffOptions,
 ) -> Result<(), DiffError> {
     let devices = Devices::new(&options.records.devices, lowers, &options.hidden);
-    let mut walk =
-        Walk { lowers, out, options, devices, frames: Vec::new(), links: HashMap::new() };
+    let owners = OwnerSource::new(&options.records.owners, options.owners.clone());
+    let (frames, links) = (Vec::new(), HashMap::new());
+    let mut walk = Walk { lowers, out, options, devices, owners, frames, links };
     let fault = |path: &[u8], source| DiffError::Entry { path: ShownPath(path.to_vec()), source };
     let top = upper.try_clone().map_err(|source| fault(b"", source))?;
     walk.root(upper)?;
@@ -85,6 +90,7 @@ struct Walk<'a, W> {
     out: &'a mut LayerWriter<W>,
     options: &'a DiffOptions,
     devices: Devices<'a>,
+    owners: OwnerSource<'a>,
     /// The folders from the root to the current one.
     frames: Vec<Frame>,
     /// The first name of each file with several names, by device and inode.
@@ -119,14 +125,13 @@ struct Lower {
 impl<W: Write> Walk<'_, W> {
     /// Writes the root folder if a command changed its mode or owner.
     fn root(&mut self, upper: &Root) -> Result<(), DiffError> {
-        let stat = upper
-            .stat(b"")
-            .map_err(|source| DiffError::Entry { path: ShownPath(Vec::new()), source })?;
+        let fault = |source| DiffError::Entry { path: ShownPath(Vec::new()), source };
+        let mut stat = upper.stat(b"").map_err(fault)?;
+        self.owners.complete((upper, b"."), b"", Side::Changed, &mut stat).map_err(fault)?;
         if (stat.mode, stat.uid, stat.gid) != self.options.root {
             let mut entry = entry(Vec::new(), Kind::Dir, &stat, Vec::new());
             // The next step's root folder is made from the entry, and has no access list.
-            let xattrs = attributes_of(upper, b".")
-                .map_err(|source| DiffError::Entry { path: ShownPath(Vec::new()), source })?;
+            let xattrs = attributes_of(upper, b".").map_err(fault)?;
             entry.meta.mode = attributes::narrowed(stat.mode, &xattrs);
             self.out.put(&entry, &mut io::empty())?;
         }
@@ -149,11 +154,32 @@ impl<W: Write> Walk<'_, W> {
         entries.sort_unstable();
         let mut items = Vec::with_capacity(entries.len());
         for found in entries {
-            let stat = folder.stat(&found.name)?;
-            let lower = Lower::look_up(&below, &found.name)?;
+            let mut stat = folder.stat(&found.name)?;
+            let mut lower = Lower::look_up(&below, &found.name)?;
+            if self.owners.is_recorded() {
+                let inner = path::join(&path, &found.name);
+                self.complete((&folder, &mut stat), (&below, &mut lower), &inner)?;
+            }
             items.push(Item { name: found.name, stat, lower });
         }
         self.frames.push(Frame { path, folder, items: items.into_iter(), pending });
+        Ok(())
+    }
+
+    /// Puts owners into the facts about a file and the one below it, where they are recorded.
+    fn complete(
+        &self,
+        (folder, stat): (&Root, &mut Stat),
+        (below, lower): (&[(usize, Root)], &mut Lower),
+        path: &[u8],
+    ) -> io::Result<()> {
+        let (_, name) = path::split(path);
+        self.owners.complete((folder, name), path, Side::Changed, stat)?;
+        if let Some((number, stat)) = &mut lower.found
+            && let Some((_, folder)) = below.iter().find(|(known, _)| known == number)
+        {
+            self.owners.complete((folder, name), path, Side::Below, stat)?;
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod error;
 pub mod flatten;
 mod holes;
 mod on_disk;
+pub mod owners;
 mod pattern;
 mod resolve;
 pub mod revert;

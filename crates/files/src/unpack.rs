@@ -7,6 +7,7 @@
 //! real ones either. Folders without an entry get mode 0755 and owner root here; the engine gives
 //! them the metadata of the layers below.
 
+mod dress;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -16,13 +17,16 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use rustix::fs::{FileType, Gid, OFlags, Uid, XattrFlags};
+use rustix::fs::{FileType, OFlags, XattrFlags};
 use rustix::io::Errno;
 use xbuild_layer::{Change, Contents, Entry, Kind, LayerReader, Meta, ShownPath, path};
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 use xbuild_model::ids::{GuestGid, GuestUid};
+use xbuild_model::owner::Owner;
 use xbuild_model::records::Owners;
 
+pub use self::dress::dress_folder;
+use self::dress::{Gift, owner_fault};
 use crate::UnpackError;
 use crate::root::{Root, absent, set_mode, timestamps};
 
@@ -319,8 +323,9 @@ impl<'r> Unpacker<'r> {
     /// Gives a regular file its owner, mode, attributes and time, in an order in which none undoes
     /// another.
     fn dress_file(&self, file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
-        if let Some(owner) = self.owner(meta) {
-            give(file, owner)?;
+        match self.gift(meta) {
+            Gift::Attribute(Owner::ROOT) => {}
+            gift => gift.give(file)?,
         }
         if self.first_mode(meta).is_none() || !meta.xattrs.is_empty() {
             set_mode(file, meta)?;
@@ -331,7 +336,8 @@ impl<'r> Unpacker<'r> {
     /// Does the same for files that have effects when they are opened.
     fn dress_other(&self, name: &[u8], entry: &Entry) -> io::Result<()> {
         let (here, meta) = (self.here(), &entry.meta);
-        if let Some((uid, gid)) = self.owner(meta) {
+        // Where owners are recorded, these files are listed elsewhere.
+        if let Gift::Disk(uid, gid) = self.gift(meta) {
             here.chown(name, uid.raw(), gid.raw())
                 .map_err(|error| owner_fault(error, (uid, gid)))?;
         }
@@ -351,20 +357,19 @@ impl<'r> Unpacker<'r> {
     /// and writes clear set-id bits.
     fn first_mode(&self, meta: &Meta) -> Option<u32> {
         let mode = meta.mode & 0o7777;
-        let is_final = self.keeps_modes && mode & 0o7000 == 0 && self.owner(meta).is_none();
+        let keeps_owner = matches!(self.gift(meta), Gift::Nothing | Gift::Attribute(Owner::ROOT));
+        let is_final = self.keeps_modes && mode & 0o7000 == 0 && keeps_owner;
         is_final.then_some(mode)
     }
 
-    /// Returns the owner that a file must be given; `None` if it has that owner already.
-    fn owner(&self, meta: &Meta) -> Option<(GuestUid, GuestGid)> {
-        let ids = (GuestUid::new(meta.uid), GuestGid::new(meta.gid));
-        (self.owners == Owners::Real && ids != self.own_ids).then_some(ids)
+    fn gift(&self, meta: &Meta) -> Gift {
+        Gift::new(self.owners, self.own_ids, meta)
     }
 
     /// Gives the folders their metadata, inner ones first: an outer one may become inaccessible.
     pub(crate) fn finish(self) -> Result<Unpacked, UnpackError> {
         for (path, meta) in self.folders.iter().rev() {
-            dress_folder(self.root, path, meta, self.owner(meta))
+            dress_folder(self.root, path, meta, self.owners, self.own_ids)
                 .map_err(|source| UnpackError::Entry { path: ShownPath(path.clone()), source })?;
         }
         Ok(Unpacked { skipped_devices: self.skipped.len() as u64 })
@@ -376,6 +381,11 @@ fn max_opened() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     (limit / 2).clamp(1, MAX_OPENED)
+}
+
+/// Returns the metadata of a folder without an entry.
+fn implied() -> Meta {
+    Meta { mode: 0o755, ..Meta::default() }
 }
 
 /// A file that was made.
@@ -397,48 +407,6 @@ fn stand_in(here: &Root, name: &[u8], device: Device) -> io::Result<Made> {
         Err(Errno::OPNOTSUPP | Errno::PERM) => here.unlink(name).map(|()| Made::Skipped),
         Err(errno) => Err(errno.into()),
     }
-}
-
-/// Returns the metadata of a folder without an entry.
-fn implied() -> Meta {
-    Meta { mode: 0o755, ..Meta::default() }
-}
-
-/// Gives a folder its metadata.
-pub fn dress_folder(
-    root: &Root,
-    path: &[u8],
-    meta: &Meta,
-    owner: Option<(GuestUid, GuestGid)>,
-) -> io::Result<()> {
-    let folder = root.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    if let Some(owner) = owner {
-        give(folder.as_fd(), owner)?;
-    }
-    set_mode(folder.as_fd(), meta)?;
-    Ok(rustix::fs::futimens(&folder, &timestamps(meta.mtime))?)
-}
-
-/// Gives an open file to an owner.
-fn give(file: BorrowedFd<'_>, owner: (GuestUid, GuestGid)) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(owner.0.raw()), Gid::from_raw(owner.1.raw()));
-    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|errno| owner_fault(errno.into(), owner))
-}
-
-/// The owner of a file does not exist here.
-#[derive(Debug, thiserror::Error)]
-#[error("owner {uid}:{gid} does not exist in the user namespace: more subordinate ids are needed")]
-struct NoSuchOwner {
-    uid: GuestUid,
-    gid: GuestGid,
-}
-
-/// Explains the error if the kernel refused an owner that the user namespace does not have.
-fn owner_fault(error: io::Error, (uid, gid): (GuestUid, GuestGid)) -> io::Error {
-    if Errno::from_io_error(&error) == Some(Errno::INVAL) {
-        return io::Error::new(io::ErrorKind::InvalidInput, NoSuchOwner { uid, gid });
-    }
-    error
 }
 
 /// Copies contents into a new file. Holes and long runs of zeros become holes.

@@ -41,6 +41,14 @@ impl RootFs {
             Self::Folder(folder) => &folder.work,
         }
     }
+
+    /// Returns the file with the [`OwnersBelow`](crate::owner::OwnersBelow), as JSON, where there is
+    /// one id. `snapshot` writes it beside [`work`](Self::work).
+    pub fn owners(&self) -> PathBuf {
+        let mut name = self.work().as_os_str().to_owned();
+        name.push(".owners");
+        name.into()
+    }
 }
 
 /// A folder with the files of all layers. The command changes them in place.

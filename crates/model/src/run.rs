@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Platform;
+use crate::owner::Owner;
 
 /// A command to run on a root file system. Everything is expanded; names of users are not looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,6 +139,9 @@ pub struct ReadyMount {
     pub target: String,
     /// The source.
     pub source: ReadySource,
+    /// Its files that are not root's and can have no attribute, where there is one id: paths in the
+    /// source without a leading slash; empty for the source itself. See [`crate::owner`].
+    pub special: Vec<(Vec<u8>, Owner)>,
 }
 
 /// The source of a mount, at hand. All paths are of this machine.

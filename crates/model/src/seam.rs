@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::file_op::{CopyOrigin, FileOp};
+use crate::owner::Owner;
 use crate::records::{Owners, Records};
 use crate::remote::RemoteSource;
 use crate::rootfs::{RootFs, RootKind};
@@ -115,6 +116,13 @@ pub trait Snapshots: Send + Sync {
 pub trait MountFiles: Send {
     /// Returns the source of a mount of the file or folder at `path`, an absolute path in them.
     fn source(&self, path: &str) -> ReadySource;
+
+    /// Returns the files at and below `path` that [`ReadyMount::special`] lists.
+    ///
+    /// [`ReadyMount::special`]: crate::run::ReadyMount::special
+    fn special(&self, _path: &str) -> Vec<(Vec<u8>, Owner)> {
+        Vec::new()
+    }
 }
 
 /// The cache folder that a step asks for.

@@ -90,6 +90,7 @@ pub(crate) fn answer_all<E: std::fmt::Display>(
         let answer = match question {
             Question::File(path) => Answer::File(tree.lookup(&path).map(|node| Known {
                 kind: node.kind.clone(),
+                owner: (node.meta.uid, node.meta.gid),
                 xattrs: node.meta.xattrs.clone(),
                 content: node.content,
             })),

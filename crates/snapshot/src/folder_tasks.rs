@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use xbuild_files::changes::{ChangeOptions, changes, stamp};
+use xbuild_files::owners::OwnerSource;
 use xbuild_files::revert::{Lost, revert};
 use xbuild_files::stamps::{StampReader, StampWriter};
 use xbuild_layer::{LayerWriter, Mtime};
+use xbuild_model::owner::OwnersBelow;
 use xbuild_model::records::Records;
 
 use crate::TaskError;
 use crate::below::Asker;
-use crate::task_input::{BUFFER, folder, open, pipe};
+use crate::task_input::{BUFFER, folder, open, pipe, root_before};
 
 /// Removes files below a folder. Request: [`ClearRequest`].
 pub const CLEAR: &str = "snapshot.clear";
@@ -59,8 +61,10 @@ pub struct ChangesRequest {
     pub settled: Mtime,
     /// The mode that the folder had before the command.
     pub root_mode: u32,
-    /// Its owner before the command; `None` for the owner of this process.
+    /// Its owner before the command; `None` for root.
     pub root_owner: Option<(u32, u32)>,
+    /// The owners in the layers below, where they are recorded.
+    pub owners: Option<OwnersBelow>,
     /// The records of the command.
     pub records: Records,
 }
@@ -151,10 +155,9 @@ pub fn changes_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskEr
         .map_err(folder("read", &request.before))?;
     let (stamps, clock) = stamp_file(&request.now.stamps)?;
     let mut writer = LayerWriter::new(BufWriter::with_capacity(BUFFER, File::from(layer)));
-    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let (uid, gid) = request.root_owner.unwrap_or(own);
     let options = ChangeOptions {
-        root: (request.root_mode, uid, gid),
+        root: root_before(request.root_mode, request.root_owner, request.owners.is_some()),
+        owners: OwnerSource::new(&request.records.owners, request.owners),
         devices: &request.records.devices,
         settled: request.settled,
     };

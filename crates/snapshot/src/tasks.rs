@@ -15,13 +15,13 @@ use xbuild_files::diff::{DiffOptions, diff};
 use xbuild_files::unpack::{dress_folder, unpack};
 use xbuild_layer::{LayerReader, LayerWriter, Meta};
 use xbuild_model::TaskFailure;
-use xbuild_model::ids::{GuestGid, GuestUid};
+use xbuild_model::owner::OwnersBelow;
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::Joined;
 
 use crate::TaskError;
 use crate::folder_tasks::{self, CHANGES, CLEAR, REVERT, STAMP};
-use crate::task_input::{BUFFER, folder, open, pipe};
+use crate::task_input::{BUFFER, folder, open, own_ids, pipe, root_before};
 
 /// Unpacks a layer, read from the pipe, into an empty folder. Request: [`UnpackRequest`].
 pub const UNPACK: &str = "snapshot.unpack";
@@ -82,8 +82,10 @@ pub struct DiffRequest {
     pub joined: Option<Joined>,
     /// The mode that the upper folder had before the command.
     pub root_mode: u32,
-    /// Its owner before the command; `None` for the owner of this process.
+    /// Its owner before the command; `None` for root.
     pub root_owner: Option<(u32, u32)>,
+    /// The owners in the layers below, where they are recorded.
+    pub owners: Option<OwnersBelow>,
     /// Paths to leave out.
     pub skip: Vec<Vec<u8>>,
     /// The records of the command.
@@ -112,9 +114,7 @@ pub fn dress_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
     let root = open(&request.folder)?;
     // Inner folders first, see `unpack`.
     for (path, meta) in request.dirs.iter().rev() {
-        let ids = (GuestUid::new(meta.uid), GuestGid::new(meta.gid));
-        let owner = (request.owners == Owners::Real).then_some(ids);
-        dress_folder(&root, path, meta, owner)
+        dress_folder(&root, path, meta, request.owners, own_ids())
             .map_err(folder("set the metadata of a folder in", &request.folder))?;
     }
     Ok(Vec::new())
@@ -133,16 +133,15 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
         shown.iter().chain(points).map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
     let pipe = BufWriter::with_capacity(BUFFER, File::from(pipe(fds)?));
     let mut writer = LayerWriter::new(pipe);
-    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let owner = request.root_owner.unwrap_or(own);
-    let root = (request.root_mode, owner.0, owner.1);
-    let options =
-        DiffOptions { root, skip: request.skip, records: request.records, hidden: hidden.to_vec() };
+    let root = root_before(request.root_mode, request.root_owner, request.owners.is_some());
+    let DiffRequest { skip, records, owners, .. } = request;
+    let options = DiffOptions { root, owners, skip, records, hidden: hidden.to_vec() };
     diff(&upper, &lowers, &mut writer, &options)?;
     let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;
     let mut reset = || -> io::Result<()> {
         pipe.flush()?;
-        upper.chown(b"", own.0, own.1)?;
+        let (uid, gid) = own_ids();
+        upper.chown(b"", uid.raw(), gid.raw())?;
         upper.chmod(b"", 0o755)
     };
     reset().map_err(folder("finish with", &request.upper))?;

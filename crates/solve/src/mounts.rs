@@ -50,10 +50,12 @@ impl Ready {
             ready._folders.push(folder);
         }
         for (mount, secret) in request.mounts.iter().zip(secrets) {
+            let mut special = Vec::new();
             let source = match &mount.kind {
                 MountKind::Bind { source, writable } => {
                     let files = stages.snapshots.mount_files(chain(source, sources), *writable)?;
                     let found = files.source(&source.path);
+                    special = files.special(&source.path);
                     ready._files.push(files);
                     found
                 }
@@ -69,7 +71,7 @@ impl Ready {
                     _ => continue,
                 },
             };
-            ready.mounts.push(ReadyMount { target: mount.target.clone(), source });
+            ready.mounts.push(ReadyMount { target: mount.target.clone(), source, special });
         }
         Ok(ready)
     }

@@ -8,7 +8,7 @@ use xbuild_model::Platform;
 use super::programs::Subject;
 use super::report::{Call, Report, Way};
 use crate::error::RunError;
-use crate::seccomp::{self, Filter};
+use crate::seccomp::{self, Filter, Stops};
 use crate::step::chroot::{keeper, trial};
 use crate::step::intercept::{self, Emulators};
 use crate::step::userns::trial::{PROGRAM, Part};
@@ -27,10 +27,12 @@ pub(super) struct Filters {
 impl Filters {
     pub(super) fn new() -> Self {
         let host = Platform::host();
+        let watched = Stops { watched: true, ..Stops::default() };
+        let traced = Stops { traced: true, ..Stops::default() };
         Self {
-            step: seccomp::watching(&host, false).ok(),
-            traced: seccomp::intercepting(&host).ok(),
-            interception: seccomp::only_intercepting().ok(),
+            step: seccomp::stopping(&host, watched).ok(),
+            traced: seccomp::stopping(&host, traced).ok(),
+            interception: seccomp::only_stopping(traced).ok(),
         }
     }
 }

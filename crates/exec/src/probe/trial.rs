@@ -36,7 +36,7 @@ use super::report::{self, Call, Report, Seen};
 use crate::arch::Arch;
 use crate::helper;
 use crate::idmap::{IdMap, Ids};
-use crate::seccomp::{self, Filter};
+use crate::seccomp::{self, Filter, Stops};
 use crate::step::intercept;
 use crate::step::userns::namespaces;
 use crate::step::userns::trial::{self as step, Folders};
@@ -147,7 +147,7 @@ fn run_child(
             folders: place.map(Place::folders),
             filter: seccomp::program(&Platform::host()).ok(),
         },
-        intercepting: seccomp::only_intercepting().ok(),
+        intercepting: seccomp::only_stopping(Stops { traced: true, ..Stops::default() }).ok(),
         alone: Filters::new(),
         mapped,
     };

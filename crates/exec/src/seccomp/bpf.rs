@@ -30,13 +30,25 @@ pub(super) fn assemble(tables: &[Table]) -> Block {
     program
 }
 
-/// Returns the program that stops calls for a tracer as the tables say, and refuses nothing.
-pub(super) fn tracing_only(tables: &[Table]) -> Block {
+/// Returns whether a call stops for a tracer, or for a supervisor that records owners.
+fn is_asked(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Trace(_)
+            | Verdict::Notify
+            | Verdict::Unknown
+            | Verdict::Check(Check::Open | Check::Openat)
+    )
+}
+
+/// Returns the program that stops calls for a tracer and a supervisor as the tables say, and refuses
+/// nothing.
+pub(super) fn asking_only(tables: &[Table]) -> Block {
     let mut program = returning(SECCOMP_RET_ALLOW);
     for table in tables {
         let mut body = vec![load(NUMBER)];
-        let traced = table.calls.iter().filter(|call| matches!(call.1, Verdict::Trace(_)));
-        let calls = traced.fold(returning(SECCOMP_RET_ALLOW), |rest, (number, verdict)| {
+        let asked = table.calls.iter().filter(|call| is_asked(call.1));
+        let calls = asked.fold(returning(SECCOMP_RET_ALLOW), |rest, (number, verdict)| {
             if_equal(*number, leaf(*verdict), rest)
         });
         body.extend(calls);
@@ -109,6 +121,8 @@ fn check_block(check: Check) -> Block {
         }
         Check::Mknod => (1, mknod_body(2)),
         Check::Mknodat => (2, mknod_body(3)),
+        Check::Open => (1, open_body()),
+        Check::Openat => (2, open_body()),
     };
     let mut block = vec![load(argument_offset(argument))];
     block.extend(body);
@@ -124,6 +138,16 @@ fn mknod_body(device: u32) -> Block {
     let mut body = vec![statement(BPF_ALU | BPF_AND | BPF_K, libc::S_IFMT)];
     let others = if_equal(libc::S_IFBLK, notify, allow);
     body.extend(if_equal(libc::S_IFCHR, character, others));
+    body
+}
+
+/// Returns the block that looks at the flags of `open`.
+fn open_body() -> Block {
+    /// `O_TMPFILE` without the flag for folders that it includes.
+    const TMPFILE: u32 = 0o20_000_000;
+    let mut body =
+        vec![statement(BPF_ALU | BPF_AND | BPF_K, libc::O_CREAT.cast_unsigned() | TMPFILE)];
+    body.extend(if_equal(0, returning(SECCOMP_RET_ALLOW), returning(SECCOMP_RET_USER_NOTIF)));
     body
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Notice {
 pub(crate) struct Call {
     pub(crate) name: &'static str,
     pub(crate) args: [u64; 6],
+    /// Whether it was made in the way of the host's 32-bit sibling.
+    pub(crate) is_compat: bool,
 }
 
 /// Receives the next call from a listener that has one. `None` if the caller is gone.
@@ -28,8 +30,11 @@ pub(crate) fn receive(listener: &OwnedFd) -> io::Result<Option<Notice>> {
     match sys::receive_notice(listener) {
         Ok(notice) => {
             let data = notice.data;
-            let call = policy::name(data.arch, data.nr.cast_unsigned())
-                .map(|name| Call { name, args: data.args });
+            let call = policy::name(data.arch, data.nr.cast_unsigned()).map(|name| Call {
+                name,
+                args: data.args,
+                is_compat: policy::is_compat(data.arch),
+            });
             Ok(Some(Notice { id: notice.id, thread: notice.pid, call }))
         }
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),

@@ -50,6 +50,10 @@ pub(super) enum Check {
     Mknod,
     /// `mknodat`, likewise: its arguments are one further to the right.
     Mknodat,
+    /// `open`: the supervisor gets it if it may make a file.
+    Open,
+    /// `openat`, likewise.
+    Openat,
 }
 
 /// A call that stops for the step's tracer.
@@ -191,6 +195,53 @@ pub(super) fn watch(tables: &mut [Table; 2]) {
             }
         }
     }
+}
+
+/// The calls about owners of files, about making files, and about attributes, by topic.
+const OWNERS: [&str; 5] = [
+    "chown chown32 fchown fchown32 lchown lchown32 fchownat",
+    "stat lstat fstat newfstatat stat64 lstat64 fstat64 fstatat64 statx",
+    "creat openat2 mkdir mkdirat mknod mknodat symlink symlinkat link linkat rename renameat",
+    "renameat2 chroot setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr listxattr",
+    "llistxattr flistxattr",
+];
+
+/// Calls that libraries do without, since older kernels have none of them.
+const NEW_ATTRIBUTES: &str = "getxattrat setxattrat listxattrat removexattrat";
+
+/// Calls of 32-bit programs that tell owners in 16 bits. No library that is in use makes them.
+const SHORT_OWNERS: &str = "stat lstat fstat";
+
+/// Passes the calls about owners on to the supervisor. `tables` are those of a host and its 32-bit
+/// sibling.
+pub(super) fn own(tables: &mut [Table; 2]) {
+    let has = |list: &str, name: &str| list.split(' ').any(|known| known == name);
+    for (is_compat, table) in [false, true].into_iter().zip(tables) {
+        for (number, verdict) in &mut table.calls {
+            let name = name(table.audit_arch, *number).unwrap_or_default();
+            if has(NEW_ATTRIBUTES, name) || (is_compat && has(SHORT_OWNERS, name)) {
+                *verdict = Verdict::Unknown;
+            } else if OWNERS.iter().any(|list| has(list, name)) {
+                *verdict = Verdict::Notify;
+            } else if *verdict == Verdict::Allow && name == "open" {
+                *verdict = Verdict::Check(Check::Open);
+            } else if *verdict == Verdict::Allow && name == "openat" {
+                *verdict = Verdict::Check(Check::Openat);
+            }
+        }
+    }
+}
+
+/// Lets the kernel get all calls.
+pub(super) fn allow_all(tables: &mut [Table; 2]) {
+    for call in tables.iter_mut().flat_map(|table| &mut table.calls) {
+        call.1 = Verdict::Allow;
+    }
+}
+
+/// Returns whether a call was made in the way of the host's 32-bit sibling.
+pub(super) fn is_compat(audit_arch: u32) -> bool {
+    matches!(audit_arch, AUDIT_ARCH_I386 | AUDIT_ARCH_ARM)
 }
 
 /// Returns the name of a call, of any architecture that there is a table for.

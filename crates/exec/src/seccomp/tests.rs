@@ -102,7 +102,10 @@ fn only_programs_that_are_executed_stop_for_a_tracer() {
         let mut tables = policy::tables(host, Some(guest)).unwrap();
         let plain = bpf::assemble(&tables);
         policy::trace(&mut tables);
-        let (full, only) = (bpf::assemble(&tables), bpf::tracing_only(&tables));
+        let full = bpf::assemble(&tables);
+        policy::allow_all(&mut tables);
+        policy::trace(&mut tables);
+        let only = bpf::asking_only(&tables);
         for (is_compat, (arch, execve, execveat)) in [false, true].into_iter().zip(ways) {
             for number in 0..600_u32 {
                 let expected = match number.cast_signed() {
@@ -387,5 +390,46 @@ fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
         (x86::Sysno::fstatat64, ALLOW),
     ] {
         assert_eq!(run(&watching, I386, call.id() as u32, [0; 6]), expected, "{call}");
+    }
+}
+
+#[test]
+fn calls_about_owners_are_for_the_supervisor() {
+    for host in [Arch::Amd64, Arch::Arm64] {
+        let mut tables = policy::tables(host, Some(host)).unwrap();
+        let plain = bpf::assemble(&tables);
+        policy::own(&mut tables);
+        let owning = bpf::assemble(&tables);
+        for (is_compat, table) in [false, true].into_iter().zip(&tables) {
+            let arch = table.audit_arch;
+            for number in 0..600 {
+                let before = run(&plain, arch, number, [0; 6]);
+                let after = run(&owning, arch, number, [0; 6]);
+                match policy::name(arch, number).unwrap_or_default() {
+                    "stat" | "lstat" | "fstat" if is_compat => assert_eq!(after, UNKNOWN),
+                    "getxattrat" | "setxattrat" => assert_eq!(after, UNKNOWN),
+                    "fchownat" | "statx" | "mkdirat" | "mknodat" | "openat2" | "renameat2" => {
+                        assert_eq!(after, NOTIFY, "{number}");
+                    }
+                    // Nothing that is refused comes back.
+                    name if before == REFUSED => assert_eq!(after, REFUSED, "{name}"),
+                    _ => {}
+                }
+            }
+            let open = |name: &str, at: usize, flags: i32| {
+                let number = (0..400).find(|number| policy::name(arch, *number) == Some(name));
+                let mut args = [0xdead_beef_0000_0000; 6];
+                args[at] |= u64::from(flags.cast_unsigned());
+                number.map(|number| run(&owning, arch, number, args))
+            };
+            for (flags, expected) in [
+                (libc::O_RDWR | libc::O_TRUNC, ALLOW),
+                (libc::O_CREAT | libc::O_WRONLY, NOTIFY),
+                (0o20_000_000 | libc::O_RDWR, NOTIFY),
+            ] {
+                assert!(open("open", 1, flags).is_none_or(|verdict| verdict == expected));
+                assert_eq!(open("openat", 2, flags), Some(expected));
+            }
+        }
     }
 }

@@ -127,6 +127,8 @@ pub(super) struct Prepared {
     pub(super) no_new_privs: bool,
     /// The files that a supervisor stands in for.
     pub(super) watched: Watched,
+    /// Whether the image has files of others than root, whose owners only a supervisor knows.
+    pub(super) has_others: bool,
     /// `None` for an insecure step.
     pub(super) filter: Option<Filter>,
     /// Takes the listener for the calls that the filter keeps from the kernel.
@@ -185,10 +187,16 @@ fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<()
         let listener = seccomp::install(filter)
             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
         if let Some(listener) = listener {
+            if *ids == Ids::Single {
+                // The supervisor looks at the calls that this process makes from here on. There is
+                // no other process of the step yet.
+                rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+                    .map_err(RunError::setup("prctl"))?;
+            }
             wire::send(supervisor, b"listener", &[listener.as_fd()])
                 .map_err(RunError::setup("hand the listener over"))?;
         } else {
-            do_without_supervisor(prepared.watched, events)?;
+            do_without_supervisor(prepared.watched, prepared.has_others, events)?;
         }
     }
     user::become_user(&run.user, who, *ids, run.security)?;
@@ -207,9 +215,17 @@ fn is_32_bit_here(platform: &Platform) -> bool {
 }
 
 /// Tells the user what a step lacks without a supervisor.
-fn do_without_supervisor(watched: Watched, events: &OwnedFd) -> Result<(), RunError> {
+fn do_without_supervisor(
+    watched: Watched,
+    has_others: bool,
+    events: &OwnedFd,
+) -> Result<(), RunError> {
     let why = "system calls cannot be supervised: a supervisor is at work already, or the kernel \
                has none";
+    if has_others {
+        let what = "a RUN with a single id on files that are not root's".to_owned();
+        return Err(RunError::NotHere { what, why: why.to_owned() });
+    }
     match watched {
         Watched::Nothing => {}
         Watched::System => {

@@ -23,7 +23,8 @@ use crate::capabilities;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
-use crate::seccomp::{self, Filter};
+use crate::seccomp::{self, Filter, Stops};
+use crate::supervisor::Ground;
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -61,7 +62,10 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
     let streams = Connected::new(&request, output, streams)?;
     let emulators = Emulators::new(request.emulators(files)?);
-    let filter = filter(&request, emulators.is_some())?;
+    let ground = Ground::read(ids, &request)?;
+    let owners = ground.is_some();
+    let stops = Stops { traced: emulators.is_some(), watched: false, owners };
+    let filter = filter(&request, stops)?;
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
     let prepared = Prepared {
         command,
@@ -70,6 +74,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         root: None,
         no_new_privs: false,
         watched: Watched::Nothing,
+        has_others: ground.is_some_and(|ground| ground.below.has_others),
         filter,
         supervisor,
         streams,
@@ -135,18 +140,12 @@ pub(super) fn trace(
         .map_err(RunError::setup("trace the step"))
 }
 
-/// Returns the filter of the step's system calls; `None` for an insecure step that needs none for
-/// the interception of `execve`.
-pub(super) fn filter(
-    request: &StepRequest,
-    intercepting: bool,
-) -> Result<Option<Filter>, RunError> {
-    let platform = &request.run.platform;
-    let filter = match (request.run.security, intercepting) {
-        (Security::Insecure, false) => return Ok(None),
-        (Security::Insecure, true) => seccomp::only_intercepting(),
-        (Security::Sandbox, false) => seccomp::program(platform),
-        (Security::Sandbox, true) => seccomp::intercepting(platform),
+/// Returns the filter of the step's system calls; `None` for an insecure step that needs none.
+pub(super) fn filter(request: &StepRequest, stops: Stops) -> Result<Option<Filter>, RunError> {
+    let filter = match request.run.security {
+        Security::Insecure if stops == Stops::default() => return Ok(None),
+        Security::Insecure => seccomp::only_stopping(stops),
+        Security::Sandbox => seccomp::stopping(&request.run.platform, stops),
     };
     filter.map(Some).map_err(|error| RunError::Filter { reason: in_words(&error) })
 }

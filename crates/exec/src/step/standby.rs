@@ -20,7 +20,7 @@ use super::userns::{namespaces, overlay};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, Outcome, StepRequest};
-use crate::supervisor::{self, Scene, Stop};
+use crate::supervisor::{self, Ground, Scene, Stop};
 use crate::sys::{self, Fork};
 use crate::way::Way;
 use crate::wire;
@@ -104,6 +104,7 @@ impl Processes {
             return self.run_in_folder(&request, fds, stop, records, notes);
         }
         let Self { post: Post { ids, .. }, init, events, channel, network } = self;
+        let owners = Ground::read(ids, &request)?;
         let (joined, changes) = match &request.root {
             RootFs::Overlay(dirs) => (dirs.joined.as_ref(), &dirs.upper),
             RootFs::Folder(folder) => (None, &folder.path),
@@ -119,7 +120,8 @@ impl Processes {
         drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
-        let text = supervisor::attend(ids, Scene::default(), events, channel, stop, records)?;
+        let scene = Scene { owners, ..Scene::default() };
+        let text = supervisor::attend(ids, scene, events, channel, stop, records)?;
         retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
             .map_err(RunError::setup("wait for the step"))?;
         for event in Event::read_all(&text) {
@@ -153,6 +155,7 @@ impl Processes {
                 why: "nothing can be mounted".to_owned(),
             });
         }
+        let owners = Ground::read(post.ids, request)?;
         let mut stage = Stage::open(request)?;
         let sent: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         // A keeper that is gone has said why in an event.
@@ -165,7 +168,7 @@ impl Processes {
         };
         if furnished.is_ok() {
             let _ = wire::send(&channel, b"go", &[]);
-            let scene = stage.scene();
+            let scene = Scene { is_watched: true, owners, ..stage.scene() };
             let attended = supervisor::attend(post.ids, scene, events, channel, stop, records);
             let ended = end(post, init);
             stage.lift()?;

@@ -10,11 +10,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use xbuild_model::records::Records;
 
-use self::files::{Files, Reply};
+use self::files::Files;
 use self::mknod::Mknod;
 use self::path_call::PathCall;
 use super::caller::Caller;
 use super::guise::Guise;
+use super::owners::Owners;
+use super::reply::Reply;
 use super::scene::Scene;
 use crate::idmap::Ids;
 use crate::seccomp::notice::{self, Notice};
@@ -25,6 +27,8 @@ pub(super) struct Answers {
     proc: OwnedFd,
     guise: Guise,
     scene: Scene,
+    /// `None` until the first call, and where owners are on disk.
+    owners: Option<Owners>,
 }
 
 impl Answers {
@@ -32,37 +36,102 @@ impl Answers {
     pub(super) fn new(ids: Ids, scene: Scene) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-        Ok(Self { proc, guise: Guise::new(ids)?, scene })
+        Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None })
     }
 
     /// Takes the next call from the listener and answers it.
     ///
     /// **Errors** — only those that leave this process unfit to go on.
-    pub(super) fn serve(&self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
+    pub(super) fn serve(&mut self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
         let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let Some(notice) = notice::receive(listener).map_err(fault)? else { return Ok(()) };
-        if let Some(call) = notice.call.as_ref().and_then(PathCall::read) {
-            let Self { guise, scene, .. } = self;
-            let files = Files { proc: self.proc.as_fd(), guise, scene };
-            let reply = files.answer(&notice, listener, &call)?;
-            return match reply {
-                Reply::Continue => notice.pass_on(listener),
-                Reply::Fails(errno) => notice.answer(listener, Some(errno.raw_os_error())),
-                Reply::Returns(value) => notice.answer_value(listener, value),
-                Reply::Gives { file, close_on_exec } => notice.give(listener, &file, close_on_exec),
-            }
-            .map_err(fault);
+        let reply = match self.stand_in(&notice, listener)? {
+            Some(Reply::Continue) => self.own(&notice, listener)?.or(Some(Reply::Continue)),
+            None => self.own(&notice, listener)?,
+            reply => reply,
+        };
+        let Some(reply) = reply.map_or_else(
+            || self.make_device(&notice, listener, records),
+            |reply| Ok(Some(reply)),
+        )?
+        else {
+            return Ok(());
+        };
+        match reply {
+            Reply::Continue => notice.pass_on(listener),
+            Reply::Fails(errno) => notice.answer(listener, Some(errno.raw_os_error())),
+            Reply::Returns(value) => notice.answer_value(listener, value),
+            Reply::Gives { file, close_on_exec } => notice.give(listener, &file, close_on_exec),
         }
-        let read = self.read(&notice);
+        .map_err(fault)
+    }
+
+    /// Ends with the step: adds what became known to the records, and goes to this process's own
+    /// place.
+    pub(super) fn conclude(&mut self, records: &mut Records) -> Result<(), Errno> {
+        if let Some(owners) = &self.owners {
+            owners.report(records);
+        }
+        self.leave()
+    }
+
+    /// Answers a call for a file that this process stands in for; `None` if it names no file.
+    fn stand_in(&mut self, notice: &Notice, listener: &OwnedFd) -> Result<Option<Reply>, Errno> {
+        if !self.scene.is_watched {
+            return Ok(None);
+        }
+        let Some(call) = notice.call.as_ref().and_then(PathCall::read) else { return Ok(None) };
+        self.leave()?;
+        let Self { guise, scene, .. } = self;
+        let files = Files { proc: self.proc.as_fd(), guise, scene };
+        files.answer(notice, listener, &call).map(Some)
+    }
+
+    /// Answers a call about owners; `None` for any other, and where they are on disk.
+    fn own(&mut self, notice: &Notice, listener: &OwnedFd) -> Result<Option<Reply>, Errno> {
+        if self.scene.owners.is_some() {
+            let root = match Owners::root_of(self.proc.as_fd(), notice.thread) {
+                Ok(root) => root,
+                Err(errno) => return Ok(Some(Reply::Fails(errno))),
+            };
+            let ground = self.scene.owners.take();
+            self.owners =
+                ground.map(|ground| Owners::new(self.proc.as_fd(), root, ground)).transpose()?;
+        }
+        match &mut self.owners {
+            Some(owners) => owners.answer(notice, listener),
+            None => Ok(None),
+        }
+    }
+
+    /// Goes to this process's own place.
+    fn leave(&mut self) -> Result<(), Errno> {
+        self.owners.as_mut().map_or(Ok(()), Owners::leave)
+    }
+
+    /// Makes a device; `None` if the caller is gone.
+    fn make_device(
+        &mut self,
+        notice: &Notice,
+        listener: &OwnedFd,
+        records: &mut Records,
+    ) -> Result<Option<Reply>, Errno> {
+        self.leave()?;
+        let read = self.read(notice);
         // The thread's number may by now be another's.
         if !notice.is_waiting(listener) {
-            return Ok(());
+            return Ok(None);
         }
         let result = match read {
             Ok((caller, call)) => self.perform(&caller, &call, records)?,
             Err(errno) => Err(errno),
         };
-        notice.answer(listener, result.err().map(Errno::raw_os_error)).map_err(fault)
+        if result.is_ok()
+            && let Some(owners) = &mut self.owners
+        {
+            owners.adopt(notice, listener)?;
+        }
+        Ok(Some(result.map_or_else(Reply::Fails, |()| Reply::Returns(0))))
     }
 
     /// Reads the call and its caller. A call that the filter should not have passed on is refused.

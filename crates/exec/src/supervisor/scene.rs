@@ -1,6 +1,9 @@
-//! The files of a step that the supervisor stands in for, where nothing can be mounted.
+//! The facts about a step that its supervisor needs: the files that it stands in for, where nothing
+//! can be mounted, and owners, where there is one id.
 
 use std::os::fd::OwnedFd;
+
+use super::owners::ground::Ground;
 
 /// A file in memory that is shown at a path of the step.
 #[derive(Debug)]
@@ -16,8 +19,12 @@ pub(crate) struct Shown {
 /// Everything that is answered beside the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Scene {
+    /// Whether calls that name files come for this.
+    pub(crate) is_watched: bool,
     /// Whether the step's `/dev` lacks the devices.
     pub(crate) lacks_devices: bool,
     /// Secrets.
     pub(crate) shown: Vec<Shown>,
+    /// The owners of files before the step, where they are recorded.
+    pub(crate) owners: Option<Ground>,
 }

@@ -11,7 +11,7 @@ use super::answers::Answers;
 use super::scene::Scene;
 use crate::error::RunError;
 use crate::idmap::Ids;
-use crate::wire;
+use crate::{sys, wire};
 
 /// Bytes of events read at a time.
 const BUFFER: usize = 4 << 10;
@@ -32,7 +32,7 @@ pub(crate) fn attend(
     let failed = |errno: Errno| RunError::setup(WHAT)(errno);
     let (mut text, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     let mut line = Line::Channel(channel);
-    let (mut answers, mut scene) = (None, Some(scene));
+    let (mut answers, mut scene): (Option<Answers>, _) = (None, Some(scene));
     loop {
         let Ready { event, call, is_stopped } =
             wait(&events, &line, stop.as_ref()).map_err(failed)?;
@@ -46,7 +46,11 @@ pub(crate) fn attend(
         if !call.is_empty() {
             line = match line {
                 Line::Channel(channel) => match wire::receive(channel) {
-                    Ok(Some((_, fds))) => fds.into_iter().next().map_or(Line::None, Line::Listener),
+                    Ok(Some((_, fds))) => {
+                        let listener = fds.into_iter().next();
+                        listener.iter().for_each(sys::take_turns);
+                        listener.map_or(Line::None, Line::Listener)
+                    }
                     Ok(None) => Line::None,
                     Err(error) => return Err(RunError::setup(WHAT)(error)),
                 },
@@ -60,7 +64,12 @@ pub(crate) fn attend(
         }
         if !event.is_empty() {
             match retry_on_intr(|| rustix::io::read(&events, &mut buffer)).map_err(failed)? {
-                0 => return Ok(text),
+                0 => {
+                    if let Some(answers) = &mut answers {
+                        answers.conclude(records).map_err(failed)?;
+                    }
+                    return Ok(text);
+                }
                 read => text.extend_from_slice(&buffer[..read]),
             }
         }

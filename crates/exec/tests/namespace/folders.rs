@@ -77,7 +77,7 @@ impl Ground {
 }
 
 fn at(target: &str, source: ReadySource) -> ReadyMount {
-    ReadyMount { target: target.to_owned(), source }
+    ReadyMount { target: target.to_owned(), source, special: Vec::new() }
 }
 
 fn tmpfs(target: &str) -> ReadyMount {

@@ -65,7 +65,11 @@ fn proc_cannot_be_mounted_over(fixture: &Fixture) -> Result<(), String> {
     let cache = fixture.folder.join("cache");
     fs::create_dir(&cache).unwrap();
     symlink("/proc/self", cache.join("self")).unwrap();
-    let at = |target: &str, source| ReadyMount { target: target.to_owned(), source };
+    let at = |target: &str, source| ReadyMount {
+        target: target.to_owned(),
+        source,
+        special: Vec::new(),
+    };
     let folder = || ReadySource::Folder { path: cache.clone(), read_only: false };
     for target in ["/proc/self/attr", "/attr", "/attr/x", "/etc/sys/kernel", "/p", "/c/self/attr"] {
         let mounts = [at("/c", folder()), at(target, ReadySource::Tmpfs { size: None })];
@@ -130,7 +134,8 @@ fn mount_sources_in_a_moving_folder(fixture: &Fixture) -> Result<(), String> {
             }
         });
         for _ in 0..100 {
-            let mounts = [ReadyMount { target: "/x".to_owned(), source: source() }];
+            let mounts =
+                [ReadyMount { target: "/x".to_owned(), source: source(), special: Vec::new() }];
             match fixture.mounted(&mounts, "cat /x/mark 2> /dev/null || true") {
                 Ok(text) => {
                     assert_ne!(text, "outside");

@@ -28,7 +28,7 @@ pub const ALL: &[(&str, Case)] = &[
 ];
 
 fn at(target: &str, source: ReadySource) -> ReadyMount {
-    ReadyMount { target: target.to_owned(), source }
+    ReadyMount { target: target.to_owned(), source, special: Vec::new() }
 }
 
 fn tmpfs(target: &str) -> ReadyMount {

@@ -12,7 +12,7 @@ fn commands_have_spans(fixture: &Fixture) -> Result<(), String> {
     let hidden = "hidden-value";
     let contents = SecretBytes(hidden.as_bytes().to_vec());
     let source = ReadySource::Secret { contents, mode: 0o400, uid: 0, gid: 0 };
-    let mounts = [ReadyMount { target: "/secret".to_owned(), source }];
+    let mounts = [ReadyMount { target: "/secret".to_owned(), source, special: Vec::new() }];
     let step = |script: &str| {
         tracing::info_span!("step", label = "traced").in_scope(|| {
             let env = vec![("PATH".into(), "/bin".into()), ("TOKEN".into(), hidden.into())];

@@ -518,7 +518,7 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     assert!(error.hint().is_some());
     let single = sandbox(Isolation::rung(Rung::UsernsSingle));
     assert_eq!(single.owners().unwrap(), Owners::Recorded);
-    assert!(single.map_name().unwrap().starts_with("single-"));
+    assert!(single.map_name().unwrap().starts_with("owners-"));
     let root = fixture.root();
     let output = Capture::default();
     single

@@ -24,6 +24,7 @@ impl Below for OfTree<'_> {
     fn look_up(&mut self, path: &[u8]) -> io::Result<Option<Known>> {
         Ok(self.0.lookup(path).map(|node| Known {
             kind: node.kind.clone(),
+            owner: (node.meta.uid, node.meta.gid),
             xattrs: node.meta.xattrs.clone(),
             content: node.content,
         }))
@@ -75,8 +76,12 @@ impl Place {
 
     /// Walks the folder and returns the layer of the changes.
     fn walk(&mut self) -> Result<Vec<u8>, DiffError> {
-        let options =
-            ChangeOptions { root: self.root, devices: &self.devices, settled: self.settled };
+        let options = ChangeOptions {
+            root: self.root,
+            owners: OwnerSource::Disk,
+            devices: &self.devices,
+            settled: self.settled,
+        };
         let (mut out, mut new) = (LayerWriter::new(Vec::new()), Vec::new());
         let old = StampReader::new(&self.stamps[..]).unwrap();
         let mut below = OfTree(&self.tree);

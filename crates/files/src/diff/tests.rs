@@ -339,7 +339,7 @@ fn layer_with_devices(stack: &Stack, made: &[&[u8]]) -> Vec<u8> {
     let devices = made.iter().map(|text| Device::parse(text).unwrap()).collect();
     let options = DiffOptions {
         root: (root.mode, root.uid, root.gid),
-        records: Records { devices },
+        records: Records { devices, ..Records::default() },
         ..DiffOptions::default()
     };
     let mut writer = LayerWriter::new(Vec::new());

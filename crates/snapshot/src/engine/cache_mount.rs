@@ -10,7 +10,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 use xbuild_files::{CopyError, flatten};
 use xbuild_layer::{LayerError, LayerWriter, Meta, Mtime, ShownPath, Tree};
-use xbuild_model::records::Owners;
 use xbuild_model::run::Sharing;
 use xbuild_model::seam::{CacheFolder, CacheRequest};
 use xbuild_model::{Cancelled, Chain, DiffId, Digest, FailureKind, StepFailure, thread};
@@ -110,9 +109,8 @@ fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, Eng
         }
         Some((chain, path)) => seeded(shared, chain, path)?,
     };
-    // Id 0 of the namespace is this process's own id. If there is only one id, it is that one.
-    let recorded = shared.namespace.owners()? == Owners::Recorded;
-    if recorded || (meta.uid, meta.gid) == (0, 0) {
+    // Id 0 of the namespace is this process's own id.
+    if (meta.uid, meta.gid) == (0, 0) {
         std::fs::set_permissions(scratch.content(), Permissions::from_mode(meta.mode))
             .map_err(|source| EngineError::Io { action: "set up the cache folder", source })?;
         return Ok(scratch);

@@ -77,7 +77,7 @@ impl Folder {
             return Err(self.temp);
         }
         // Whatever else the runner has left behind may belong into the files.
-        let known = ["fs", "stamps-0", "work-agents"];
+        let known = ["fs", "stamps-0", "work-agents", "work.owners"];
         let is_clean = std::fs::read_dir(self.temp.path()).is_ok_and(|mut all| {
             all.all(|entry| entry.is_ok_and(|entry| known.iter().any(|k| entry.file_name() == *k)))
         });

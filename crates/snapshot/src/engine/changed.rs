@@ -1,40 +1,33 @@
 //! The layer of a command's changes, which a task finds.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 
-use xbuild_layer::{LayerError, LayerWriter, Tree};
-use xbuild_model::records::Owners;
+use xbuild_layer::LayerError;
+use xbuild_model::DiffId;
 use xbuild_model::seam::{PendingTask, Purpose};
-use xbuild_model::{Chain, DiffId};
 
 use super::folders::pipe;
 use super::new_layer;
-use super::owners;
 use super::shared::Shared;
 use crate::{EngineError, LayerSink};
 
 /// Bytes taken from the pipe at a time.
 const BUFFER: usize = 256 << 10;
 
-/// Makes a layer on top of `parent`: `start` starts the task that writes it to a pipe. Returns the
+/// Makes a layer: `start` starts the task that writes it to a pipe. Returns the
 /// task's answer, too.
 pub(super) fn layer(
     shared: &Shared,
-    parent: &Chain,
     purpose: Purpose,
     start: impl FnOnce(OwnedFd) -> Result<Box<dyn PendingTask>, EngineError>,
 ) -> Result<(DiffId, Vec<u8>), EngineError> {
     let _span = new_layer::span("diff").entered();
-    let below = match shared.namespace.owners()? {
-        Owners::Real => None,
-        Owners::Recorded => Some(shared.tree(parent)?),
-    };
     let (read, write) = pipe()?;
     let mut sink = shared.begin_layer(purpose, None)?;
     let task = start(write)?;
-    let copied = copy(read, &mut sink, below.as_ref());
+    let copied = copy(read, &mut sink);
     // A layer that was cut short must never be finished, so the result of the task decides.
     let answer = match (copied, task.wait()) {
         (Ok(()), Ok(answer)) => answer,
@@ -47,16 +40,9 @@ pub(super) fn layer(
     Ok((shared.end_layer(purpose, sink.finish()?)?, answer))
 }
 
-/// Copies the layer from the task to the sink. Where owners are recorded, files get the owners that
-/// they have `below`.
-fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>, below: Option<&Tree>) -> Result<(), LayerError> {
-    let mut pipe = BufReader::with_capacity(BUFFER, File::from(pipe));
-    if let Some(tree) = below {
-        let mut out = LayerWriter::new(sink);
-        owners::restore(&mut pipe, tree, &mut out)?;
-        out.finish()?;
-        return Ok(());
-    }
+/// Copies the layer from the task to the sink.
+fn copy(pipe: OwnedFd, sink: &mut LayerSink<'_>) -> Result<(), LayerError> {
+    let mut pipe = File::from(pipe);
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = match pipe.read(&mut buffer) {

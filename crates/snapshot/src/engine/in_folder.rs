@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tracing::Span;
+use xbuild_model::owner::OwnersBelow;
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Folder, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
@@ -11,7 +12,7 @@ use xbuild_model::{Chain, DiffId, StepFailure, thread};
 use super::folders::pipe;
 use super::held::Held;
 use super::shared::Shared;
-use super::{changed, fill, obtain, root_folder};
+use super::{changed, fill, obtain, owners, root_folder};
 use crate::EngineError;
 use crate::below::answer_all;
 use crate::folder_tasks::{CHANGES, ChangesRequest, StampRequest};
@@ -24,27 +25,32 @@ pub(super) struct InFolder {
     root: RootFs,
     /// The mode of the root folder before the command.
     root_mode: u32,
-    /// The owner of the root folder before the command; `None` for this process's own id.
+    /// The owner of the root folder before the command; `None` for root.
     root_owner: Option<(u32, u32)>,
+    /// The owners in the layers below, where they are recorded.
+    owners: Option<OwnersBelow>,
 }
 
 impl InFolder {
     pub(super) fn prepare(shared: &Arc<Shared>, parent: &Chain) -> Result<Self, EngineError> {
         let held = obtain::obtain(shared, parent)?;
         let (path, work) = (held.get().files(), held.get().work());
-        let meta = shared.tree(parent)?.root().meta.clone();
-        let (root_mode, root_owner) = root_folder::dress(shared, &path, meta)?;
+        let tree = shared.tree(parent)?;
+        let (root_mode, root_owner) = root_folder::dress(shared, &path, tree.root().meta.clone())?;
         let root = RootFs::Folder(Folder { path, work });
+        let owners = owners::below(shared, || Ok(tree))?;
+        owners::write(&root, owners.as_ref())?;
         let (shared, parent) = (shared.clone(), parent.clone());
-        Ok(Self { shared, parent, held, root, root_mode, root_owner })
+        Ok(Self { shared, parent, held, root, root_mode, root_owner, owners })
     }
 
     fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
-        let Self { shared, parent, mut held, root_mode, root_owner, .. } = self;
+        let Self { shared, parent, mut held, root_mode, root_owner, owners, .. } = self;
         let folder = held.get();
         let now = StampRequest { folder: folder.files(), stamps: folder.next_stamps() };
         let (before, settled) = (folder.stamps(), folder.settled.unwrap_or_default());
-        let request = ChangesRequest { now, before, settled, root_mode, root_owner, records };
+        let request =
+            ChangesRequest { now, before, settled, root_mode, root_owner, owners, records };
         let (asked, questions) = pipe()?;
         let (answers, answered) = pipe()?;
         let span = Span::current();
@@ -58,7 +64,7 @@ impl InFolder {
                 action: "start a thread",
                 source: error.into(),
             })?;
-            changed::layer(&shared, &parent, purpose, |layer| {
+            changed::layer(&shared, purpose, |layer| {
                 shared.start(CHANGES, &request, vec![layer, questions, answers])
             })
         });

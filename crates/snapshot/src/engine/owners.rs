@@ -1,48 +1,43 @@
-//! Owners in a namespace with one id.
-//!
-//! On disk this id owns all files, so the changes of a command do not show owners. Existing files
-//! keep the owner in the tree; new files belong to root.
+//! Owners where there is one id: the facts that a step's root file system does not show.
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::mem::discriminant;
+use xbuild_layer::{Kind, Tree};
+use xbuild_model::owner::{Owner, OwnersBelow};
+use xbuild_model::records::Owners;
+use xbuild_model::rootfs::RootFs;
 
-use xbuild_layer::{Change, Entry, Kind, LayerError, LayerReader, LayerWriter, Tree};
+use super::shared::Shared;
+use crate::EngineError;
 
-/// Copies the layer `tar`, which a command made on top of `parent`, and corrects the owners.
-pub(super) fn restore<R: Read, W: Write>(
-    tar: R,
-    parent: &Tree,
-    out: &mut LayerWriter<W>,
-) -> Result<(), LayerError> {
-    let mut layer = LayerReader::new(tar);
-    // The owners of files that may have further names.
-    let mut owners: HashMap<Vec<u8>, (u32, u32)> = HashMap::new();
-    while let Some(change) = layer.next()? {
-        match change {
-            Change::Whiteout(path) => out.whiteout(&path)?,
-            Change::Opaque(path) => out.opaque(&path)?,
-            Change::Put(mut entry) => {
-                let owner = match &entry.kind {
-                    Kind::HardLink { target } => owners.get(target).copied().unwrap_or((0, 0)),
-                    _ => before(parent, &entry),
-                };
-                if owner != (0, 0) {
-                    owners.insert(entry.path.clone(), owner);
-                }
-                (entry.meta.uid, entry.meta.gid) = owner;
-                out.put_contents(&entry, &mut layer)?;
-            }
-        }
-    }
-    layer.finish()?;
-    Ok(())
+/// Returns the facts about a stack of layers with this tree; `None` where owners are on disk.
+pub(super) fn below(
+    shared: &Shared,
+    tree: impl FnOnce() -> Result<Tree, EngineError>,
+) -> Result<Option<OwnersBelow>, EngineError> {
+    Ok(match shared.namespace.owners()? {
+        Owners::Real => None,
+        Owners::Recorded => Some(facts(&tree()?)),
+    })
 }
 
-/// Returns the owner of the previous file of the same kind.
-fn before(parent: &Tree, entry: &Entry) -> (u32, u32) {
-    parent
-        .lookup(&entry.path)
-        .filter(|node| discriminant(&node.kind) == discriminant(&entry.kind))
-        .map_or((0, 0), |node| (node.meta.uid, node.meta.gid))
+fn facts(tree: &Tree) -> OwnersBelow {
+    let mut below = OwnersBelow::default();
+    for (path, node) in tree.walk(b"") {
+        let owner = Owner { uid: node.meta.uid, gid: node.meta.gid };
+        if owner == Owner::ROOT {
+            continue;
+        }
+        below.has_others = true;
+        if matches!(node.kind, Kind::Symlink { .. } | Kind::Fifo) {
+            below.special.push((path, owner));
+        }
+    }
+    below
+}
+
+/// Writes the facts where the runner looks for them.
+pub(super) fn write(root: &RootFs, below: Option<&OwnersBelow>) -> Result<(), EngineError> {
+    let Some(below) = below else { return Ok(()) };
+    let failed = |source| EngineError::Io { action: "write the owners of the layers", source };
+    let text = serde_json::to_vec(below).map_err(|error| failed(error.into()))?;
+    std::fs::write(root.owners(), text).map_err(failed)
 }

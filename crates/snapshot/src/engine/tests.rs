@@ -1,7 +1,7 @@
 use super::*;
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -367,13 +367,30 @@ fn the_root_folder_is_as_the_tree_says() {
     assert_eq!((&entry.path[..], entry.meta.mode), (&b""[..], 0o555));
 }
 
+/// Returns the owners of the files in a layer.
+fn owners_in(setup: &Setup, layer: &DiffId) -> Vec<(String, u32, u32)> {
+    let owner = |change| match change {
+        Change::Put(entry) => {
+            (String::from_utf8(entry.path).unwrap(), entry.meta.uid, entry.meta.gid)
+        }
+        other => panic!("{other:?}"),
+    };
+    setup.changes(layer).into_iter().map(owner).collect()
+}
+
 #[test]
 fn where_owners_are_recorded_files_keep_their_owners() {
+    use xbuild_files::owners::mark;
+    use xbuild_model::owner::Owner;
     let setup = setup_with(true);
     let mut writer = xbuild_layer::LayerWriter::new(Vec::new());
-    for (path, kind) in
-        [("f", xbuild_layer::Kind::File { size: 0 }), ("d", xbuild_layer::Kind::Dir)]
-    {
+    let link = xbuild_layer::Kind::Symlink { target: b"f".to_vec() };
+    for (path, kind) in [
+        ("f", xbuild_layer::Kind::File { size: 0 }),
+        ("d", xbuild_layer::Kind::Dir),
+        ("gone", xbuild_layer::Kind::File { size: 0 }),
+        ("link", link),
+    ] {
         let meta = xbuild_layer::Meta { mode: 0o755, uid: 12, gid: 34, ..Default::default() };
         let entry = xbuild_layer::Entry { path: path.into(), kind, meta };
         writer.put(&entry, &mut io::empty()).unwrap();
@@ -381,25 +398,49 @@ fn where_owners_are_recorded_files_keep_their_owners() {
     let image = setup.publish(&writer.finish().unwrap());
     setup.engine.add_image(std::slice::from_ref(&image));
     let workspace = setup.engine.prepare(&Chain(vec![image.diff_id])).unwrap();
-    let upper = Root::open(&overlay(&*workspace).upper).unwrap();
-    for name in ["f", "new", "d"] {
-        upper.create_new(name.as_bytes(), 0o600).unwrap();
+    let dirs = overlay(&*workspace);
+    let text = std::fs::read(workspace.root().owners()).unwrap();
+    let below: xbuild_model::owner::OwnersBelow = serde_json::from_slice(&text).unwrap();
+    assert!(below.has_others && below.special == [(b"link".to_vec(), Owner { uid: 12, gid: 34 })]);
+    let attribute = |root: &Root, path: &[u8]| {
+        root.xattr(path, xbuild_model::owner::ATTRIBUTE).unwrap().map(String::from_utf8)
+    };
+    let lower = Root::open(&dirs.lowers[0]).unwrap();
+    for path in [&b"f"[..], b"d"] {
+        assert_eq!(attribute(&lower, path), Some(Ok("12:34".to_owned())));
     }
-    upper.link(b"f", b"link").unwrap();
-    let made = workspace.commit(Records::default(), Purpose::default()).unwrap();
-    let owners: Vec<_> = setup
-        .changes(&made)
-        .into_iter()
-        .map(|change| match change {
-            Change::Put(entry) => {
-                (String::from_utf8(entry.path).unwrap(), entry.meta.uid, entry.meta.gid)
-            }
-            other => panic!("{other:?}"),
-        })
+    let upper = Root::open(&dirs.upper).unwrap();
+    let files: Vec<std::fs::File> = ["d", "f", "given", "gone", "new"]
+        .iter()
+        .map(|name| upper.create_new(name.as_bytes(), 0o600).unwrap())
         .collect();
-    // A file in place of the folder is a new one.
-    let expected = [("d", 0, 0), ("f", 12, 34), ("link", 12, 34), ("new", 0, 0)];
-    assert_eq!(owners, expected.map(|(path, uid, gid)| (path.to_owned(), uid, gid)));
+    // As overlayfs copies a file up, and as a supervisor gives one away.
+    mark(files[1].as_fd(), Owner { uid: 12, gid: 34 }).unwrap();
+    mark(files[2].as_fd(), Owner { uid: 0, gid: 7 }).unwrap();
+    upper.link(b"f", b"h").unwrap();
+    upper.symlink(b"elsewhere", b"link").unwrap();
+    upper.symlink(b"elsewhere", b"made").unwrap();
+    let mut records = Records::default();
+    let made = std::fs::symlink_metadata(dirs.upper.join("made")).unwrap();
+    let since = made.created().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let birth = Some((since.as_secs() as i64, since.subsec_nanos()));
+    let inode = std::os::unix::fs::MetadataExt::ino(&made);
+    let number = xbuild_model::owner::FileNumber { inode, birth };
+    records.owners.insert(number, Owner { uid: 5, gid: 6 });
+    let made = workspace.commit(records, Purpose::default()).unwrap();
+    // What a command makes anew is root's, but for a link that nobody saw being made.
+    let expected = [
+        ("d", 0, 0),
+        ("f", 12, 34),
+        ("given", 0, 7),
+        ("gone", 0, 0),
+        ("h", 12, 34),
+        ("link", 12, 34),
+        ("made", 5, 6),
+        ("new", 0, 0),
+    ];
+    let expected = expected.map(|(path, uid, gid)| (path.to_owned(), uid, gid));
+    assert_eq!(owners_in(&setup, &made), expected);
 }
 
 /// Nobody who stands on it needs the blob.

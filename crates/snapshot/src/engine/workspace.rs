@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use xbuild_model::owner::OwnersBelow;
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::seam::{Purpose, Workspace};
@@ -11,7 +12,7 @@ use super::folders::Lowers;
 use super::joined::Part;
 use super::scratch::Scratch;
 use super::shared::Shared;
-use super::{changed, root_folder};
+use super::{changed, owners, root_folder};
 use crate::EngineError;
 use crate::tasks::{DIFF, DiffRequest};
 
@@ -26,8 +27,10 @@ pub(super) struct Writable {
     _part: Option<Arc<Part>>,
     /// The mode of the root folder before the command.
     root_mode: u32,
-    /// The owner of the root folder before the command; `None` for this process's own id.
+    /// The owner of the root folder before the command; `None` for root.
     root_owner: Option<(u32, u32)>,
+    /// The owners in the layers below, where they are recorded.
+    owners: Option<OwnersBelow>,
     scratch: Scratch,
 }
 
@@ -41,8 +44,10 @@ impl Writable {
         let joined = part.as_ref().map(|part| part.joined());
         let dirs = Overlay { lowers, joined, upper, work };
         let root = RootFs::Overlay(dirs.clone());
+        let owners = owners::below(shared, || shared.tree(parent))?;
+        owners::write(&root, owners.as_ref())?;
         let (shared, parent) = (shared.clone(), parent.clone());
-        Ok(Self { shared, parent, dirs, root, _part: part, root_mode, root_owner, scratch })
+        Ok(Self { shared, parent, dirs, root, _part: part, root_mode, root_owner, owners, scratch })
     }
 
     fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
@@ -54,12 +59,12 @@ impl Writable {
             joined: dirs.joined.clone(),
             root_mode: self.root_mode,
             root_owner: self.root_owner,
+            owners: self.owners,
             skip: Vec::new(),
             records,
         };
-        let (layer, _) = changed::layer(shared, &self.parent, purpose, |pipe| {
-            shared.start(DIFF, &request, vec![pipe])
-        })?;
+        let (layer, _) =
+            changed::layer(shared, purpose, |pipe| shared.start(DIFF, &request, vec![pipe]))?;
         // overlayfs copies folders up with the metadata of the layers below.
         shared.publish_new(&self.scratch, &self.parent, &layer, true)?;
         Ok(layer)

@@ -142,7 +142,7 @@ fn copy_contents(source: &OwnedFd, to: OwnedFd) -> Result<(), Errno> {
 
 fn copy_attributes(source: &OwnedFd, copy: &OwnedFd) -> Result<(), Errno> {
     let (from, to) = (reopened(source), reopened(copy));
-    let length = match rustix::fs::listxattr(&*from, &mut [0_u8; 0][..]) {
+    let length = match rustix::fs::listxattr_query(&*from) {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP) => return Ok(()),
         Err(errno) => return Err(errno),
@@ -150,7 +150,7 @@ fn copy_attributes(source: &OwnedFd, copy: &OwnedFd) -> Result<(), Errno> {
     let mut names = vec![0_u8; length];
     let length = rustix::fs::listxattr(&*from, &mut names[..])?;
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let length = rustix::fs::getxattr(&*from, name, &mut [0_u8; 0][..])?;
+        let length = rustix::fs::getxattr_query(&*from, name)?;
         let mut value = vec![0_u8; length];
         let length = rustix::fs::getxattr(&*from, name, &mut value[..])?;
         match rustix::fs::setxattr(&*to, name, &value[..length], XattrFlags::empty()) {
@@ -184,16 +184,25 @@ mod tests {
         fs::set_permissions(from.join("a/b/file"), fs::Permissions::from_mode(0o640)).unwrap();
         fs::hard_link(from.join("a/b/file"), from.join("a/second")).unwrap();
         symlink("../nowhere", from.join("a/link")).unwrap();
+        let attribute = |path: &std::path::Path| {
+            let mut value = [0; 9];
+            rustix::fs::getxattr(path, "user.note", &mut value[..])
+                .map(|length| value[..length].to_vec())
+        };
+        for path in [from.join("a"), from.join("a/b/file")] {
+            let _ = rustix::fs::setxattr(&path, "user.note", b"text", XattrFlags::empty());
+        }
         let open = |path: &std::path::Path| -> OwnedFd { File::open(path).unwrap().into() };
         copy(&open(&from), &open(folder.path()), "to").unwrap();
         let to = folder.path().join("to");
         for name in ["", "a", "a/b", "a/b/file", "a/second", "a/link"] {
             let (one, two) = (from.join(name), to.join(name));
-            let meta = |path| {
+            let meta = |path: &std::path::Path| {
                 let meta = fs::symlink_metadata(path).unwrap();
                 (meta.mode(), meta.uid(), meta.size(), meta.mtime(), meta.mtime_nsec())
             };
-            assert_eq!(meta(one), meta(two), "{name}");
+            assert_eq!(meta(&one), meta(&two), "{name}");
+            assert_eq!(attribute(&one), attribute(&two), "{name}");
         }
         assert_eq!(fs::read(to.join("a/second")).unwrap(), b"contents");
         assert_eq!(fs::metadata(to.join("a/second")).unwrap().nlink(), 2);

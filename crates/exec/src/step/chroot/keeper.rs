@@ -15,15 +15,16 @@ use xbuild_model::run::{Exit, ReadyMount, ReadySource, Security};
 
 use super::descendants;
 use crate::capabilities;
-use crate::error::{RunError, in_words};
+use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
-use crate::seccomp::{self, Filter};
+use crate::seccomp::{Filter, Stops};
 use crate::step::command::{Command, Prepared, Watched};
 use crate::step::intercept::Emulators;
 use crate::step::streams::Connected;
 use crate::step::userns::{mounts, namespaces};
 use crate::step::{init, user, walk};
+use crate::supervisor::Ground;
 use crate::sys;
 use crate::way::Way;
 use crate::wire;
@@ -126,7 +127,9 @@ fn prepare(
     if request.is_isolated() {
         namespaces::enter_network()?;
     }
-    let (filter, watched) = filter(request, traced)?;
+    let ground = Ground::read(post.ids, request)?;
+    let stops = Stops { traced, watched: false, owners: ground.is_some() };
+    let (filter, watched) = filter(request, stops)?;
     let no_new_privs = filter.is_some() && needs_no_new_privs();
     notes(post, no_new_privs).for_each(|note| Event::Note(note).send(events));
     Ok(Prepared {
@@ -136,6 +139,7 @@ fn prepare(
         root: Some(root),
         no_new_privs,
         watched,
+        has_others: ground.is_some_and(|ground| ground.below.has_others),
         filter,
         supervisor,
         streams,
@@ -151,7 +155,7 @@ pub(crate) fn needs_no_new_privs() -> bool {
 
 /// Returns the filter of the step's system calls, and what its supervisor stands in for. An insecure
 /// step has no supervisor.
-fn filter(request: &StepRequest, traced: bool) -> Result<(Option<Filter>, Watched), RunError> {
+fn filter(request: &StepRequest, stops: Stops) -> Result<(Option<Filter>, Watched), RunError> {
     let is_secret = |mount: &ReadyMount| matches!(mount.source, ReadySource::Secret { .. });
     let has_secrets = request.mounts.iter().any(is_secret);
     match (request.run.security, has_secrets) {
@@ -159,12 +163,10 @@ fn filter(request: &StepRequest, traced: bool) -> Result<(Option<Filter>, Watche
             what: "a secret as a file of a RUN --security=insecure".to_owned(),
             why: "no file system in memory can be mounted".to_owned(),
         }),
-        (Security::Insecure, false) => Ok((init::filter(request, traced)?, Watched::Nothing)),
+        (Security::Insecure, false) => Ok((init::filter(request, stops)?, Watched::Nothing)),
         (Security::Sandbox, _) => {
-            let filter = seccomp::watching(&request.run.platform, traced)
-                .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
-            let watched = if has_secrets { Watched::Secrets } else { Watched::System };
-            Ok((Some(filter), watched))
+            let filter = init::filter(request, Stops { watched: true, ..stops })?;
+            Ok((filter, if has_secrets { Watched::Secrets } else { Watched::System }))
         }
     }
 }

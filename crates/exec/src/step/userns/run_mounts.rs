@@ -50,7 +50,7 @@ pub(super) fn mount_all(
     // A path sorts after the folders around it. The last of equal paths covers the others.
     all.sort_by(|a, b| a.target.cmp(&b.target));
     let mut step = Step { root, request, ids, secrets: None, tell };
-    for (number, ReadyMount { target, source }) in all.into_iter().enumerate() {
+    for (number, ReadyMount { target, source, .. }) in all.into_iter().enumerate() {
         if let ReadySource::Tmpfs { size } = source {
             let (place, mode) = find_target(root, recorder, target, true)?;
             let memory = tmpfs(*size, mode.unwrap_or(TMPFS_MODE))?;

@@ -10,21 +10,9 @@ use super::path_call::{self, Kind, PathCall, Target};
 use crate::seccomp::notice::Notice;
 use crate::supervisor::caller::{self, Caller, PathArgument, Status};
 use crate::supervisor::guise::Guise;
+use crate::supervisor::reply::Reply;
 use crate::supervisor::scene::Scene;
 use crate::sys;
-
-/// An answer.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// The kernel does the call.
-    Continue,
-    /// The call fails.
-    Fails(Errno),
-    /// The call returns a number.
-    Returns(u32),
-    /// The call returns a new descriptor of the caller.
-    Gives { file: OwnedFd, close_on_exec: bool },
-}
 
 /// The means to answer.
 pub(super) struct Files<'a> {

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn read(name: &'static str, args: [u64; 6]) -> Option<Mknod> {
-        Mknod::read(&Call { name, args })
+        Mknod::read(&Call { name, args, is_compat: false })
     }
 
     #[test]

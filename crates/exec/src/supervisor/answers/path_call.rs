@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn known_files_are_found_by_their_paths() {
         let own = |rest: &str| Some(Target::Own(rest.to_owned()));
-        let scene = Scene { lacks_devices: true, shown: Vec::new() };
+        let scene = Scene { lacks_devices: true, ..Scene::default() };
         for (path, expected) in [
             ("/dev/null", Some(Target::Device("null"))),
             ("//dev/./null", Some(Target::Device("null"))),
@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        let read = |name| PathCall::read(&Call { name, args: [1, 2, 3, 4, 5, 6] });
+        let read =
+            |name| PathCall::read(&Call { name, args: [1, 2, 3, 4, 5, 6], is_compat: false });
         let call = |folder, path, kind| Some(PathCall { folder, path, kind });
         assert_eq!(read("open"), call(None, 1, Kind::Open { flags: 2 }));
         assert_eq!(read("openat"), call(Some(1), 2, Kind::Open { flags: 3 }));
@@ -242,6 +243,9 @@ mod tests {
         let here = libc::AT_FDCWD as u32;
         let args = [0xdead_0000_0000 | u64::from(here), 2, 3, 4, 5, 6];
         let kind = Kind::ReadLink { buffer: 3, size: 4 };
-        assert_eq!(PathCall::read(&Call { name: "readlinkat", args }), call(None, 2, kind));
+        assert_eq!(
+            PathCall::read(&Call { name: "readlinkat", args, is_compat: false }),
+            call(None, 2, kind)
+        );
     }
 }

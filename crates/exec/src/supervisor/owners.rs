@@ -1,0 +1,171 @@
+//! Owners of files where there is one id: the calls that ask for them, change them, or make files.
+//!
+//! The kernel knows one owner. So an attribute of a file names another one, and a table those of
+//! files that can have no attribute ([`book`]). A filter sees no paths, so all calls of these kinds
+//! come here; the kernel gets those that a look at the file finds to need no answer. Such a call is
+//! not safe from a caller that changes its path meanwhile. All processes of a step are one user to
+//! the kernel, so the caller gains nothing that it could not do anyway.
+//!
+//! Paths are looked up in the caller's root. Nearly all callers have the root of the step, so this
+//! process stays there between calls, with its own `/proc` as its working directory: from there the
+//! folders and descriptors of a caller are in reach, by names that need no descriptor here.
+
+mod attributes;
+mod book;
+mod call;
+mod change;
+mod create;
+pub(super) mod ground;
+mod moves;
+mod show;
+mod spot;
+mod thread;
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use xbuild_model::records::Records;
+
+use self::book::Book;
+use self::call::{OwnerCall, Work};
+use self::ground::Ground;
+use self::thread::Thread;
+use super::caller;
+use super::reply::Reply;
+use crate::seccomp::notice::Notice;
+
+/// The owners of a step's files, from the first call to the last.
+pub(super) struct Owners {
+    /// This process's own `/proc`.
+    proc: OwnedFd,
+    /// The place of this process outside of the step: its root and working directory.
+    home: (OwnedFd, OwnedFd),
+    /// The root of the step.
+    root: OwnedFd,
+    /// Whether this process is in the step's root now.
+    is_inside: bool,
+    /// Whether callers may have other roots.
+    roots_vary: bool,
+    book: Book,
+}
+
+impl Owners {
+    /// Opens the root of a thread.
+    pub(super) fn root_of(proc: BorrowedFd<'_>, thread: u32) -> Result<OwnedFd, Errno> {
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let thread = caller::open_thread(proc, thread)?;
+        rustix::fs::openat(thread, "root", folder, Mode::empty())
+    }
+
+    /// Prepares for calls, in a step with this root.
+    pub(super) fn new(proc: BorrowedFd<'_>, root: OwnedFd, ground: Ground) -> Result<Self, Errno> {
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &str| rustix::fs::open(path, folder, Mode::empty());
+        let home = (open("/")?, open(".")?);
+        let proc = proc.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
+        let book = Book::new(ground.upper);
+        let roots_vary = ground.roots_vary;
+        let mut owners = Self { proc, home, root, is_inside: false, roots_vary, book };
+        owners.enter()?;
+        owners.book.open(ground.below, ground.mounted)?;
+        Ok(owners)
+    }
+
+    /// Answers a call; `None` if it is none about owners. An error leaves this process unfit to go on.
+    pub(super) fn answer(
+        &mut self,
+        notice: &Notice,
+        listener: &OwnedFd,
+    ) -> Result<Option<Reply>, Errno> {
+        let Some(call) = notice.call.as_ref().and_then(OwnerCall::read) else { return Ok(None) };
+        self.enter()?;
+        let thread = Thread { number: notice.thread, notice, listener };
+        if !self.roots_vary {
+            return Ok(Some(self.perform(&thread, &call)));
+        }
+        match self.other_root(&thread) {
+            Ok(None) => Ok(Some(self.perform(&thread, &call))),
+            Ok(Some(root)) => {
+                self.place(&root)?;
+                let reply = self.perform(&thread, &call);
+                self.is_inside = false;
+                self.enter()?;
+                Ok(Some(reply))
+            }
+            Err(errno) => Ok(Some(Reply::Fails(errno))),
+        }
+    }
+
+    /// Gives a device that was made to the group of its folder, if that gives its group away.
+    pub(super) fn adopt(&mut self, notice: &Notice, listener: &OwnedFd) -> Result<(), Errno> {
+        let Some(name) = notice.call.as_ref().and_then(call::device) else { return Ok(()) };
+        self.enter()?;
+        let thread = Thread { number: notice.thread, notice, listener };
+        // The device is there: a failure can only be that it is gone again.
+        let _ = create::adopt(&mut self.book, &thread, &name);
+        Ok(())
+    }
+
+    /// Goes back to this process's own place, where other answers are found.
+    pub(super) fn leave(&mut self) -> Result<(), Errno> {
+        if std::mem::take(&mut self.is_inside) {
+            rustix::process::fchdir(&self.home.0)?;
+            rustix::process::chroot(".")?;
+            rustix::process::fchdir(&self.home.1)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the owners of files without attributes to the records.
+    pub(super) fn report(&self, records: &mut Records) {
+        self.book.report(records);
+    }
+
+    fn enter(&mut self) -> Result<(), Errno> {
+        if !self.is_inside {
+            self.place(&self.root)?;
+            self.is_inside = true;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder the root of this process, and keeps its own `/proc` in reach.
+    fn place(&self, root: &OwnedFd) -> Result<(), Errno> {
+        rustix::process::fchdir(root)?;
+        rustix::process::chroot(".")?;
+        rustix::process::fchdir(&self.proc)
+    }
+
+    /// Returns the root of a caller that does not have the root of the step.
+    fn other_root(&self, thread: &Thread<'_>) -> Result<Option<OwnedFd>, Errno> {
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = format!("{}/root", thread.number);
+        let root = rustix::fs::openat(&self.proc, path, folder, Mode::empty())?;
+        let facts = |root: BorrowedFd<'_>| {
+            let mask = StatxFlags::INO | StatxFlags::MNT_ID;
+            let stat = rustix::fs::statx(root, "", AtFlags::EMPTY_PATH, mask)?;
+            Ok((stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor, stat.stx_mnt_id))
+        };
+        let is_same = facts(root.as_fd())? == facts(self.root.as_fd())?;
+        Ok((!is_same).then_some(root))
+    }
+
+    fn perform(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Reply {
+        let done = match &call.work {
+            Work::Show(shape) => show::answer(&self.book, thread, call, *shape),
+            Work::Change { uid, gid } => change::answer(&mut self.book, thread, call, (*uid, *gid)),
+            Work::Create(creation) => create::answer(&mut self.book, thread, call, creation),
+            Work::Move(motion) => moves::answer(&mut self.book, thread, call, motion),
+            Work::Attribute { name } => attributes::guard(thread, *name),
+            Work::ListAttributes { buffer, size } => {
+                attributes::list(thread, call, (*buffer, *size))
+            }
+            Work::ChangeRoot => {
+                self.roots_vary = true;
+                Ok(Reply::Continue)
+            }
+        };
+        done.unwrap_or_else(Reply::Fails)
+    }
+}

@@ -1,0 +1,61 @@
+//! The facts about owners before a step.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use xbuild_model::owner::{Owner, OwnersBelow};
+use xbuild_model::rootfs::RootFs;
+use xbuild_model::run::Security;
+
+use crate::error::RunError;
+use crate::idmap::Ids;
+use crate::protocol::StepRequest;
+
+/// The facts about owners before a step.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    /// The owners of the layers below.
+    pub(crate) below: OwnersBelow,
+    /// Files of mounts that can have no attribute: absolute paths in the step.
+    pub(super) mounted: Vec<(Vec<u8>, Owner)>,
+    /// The folder that takes the changes of an overlay mount.
+    pub(super) upper: Option<OwnedFd>,
+    /// Whether the step can have several mount namespaces.
+    pub(crate) roots_vary: bool,
+}
+
+impl Ground {
+    /// Reads the facts, where `ids` are one.
+    pub(crate) fn read(ids: Ids, request: &StepRequest) -> Result<Option<Self>, RunError> {
+        if ids != Ids::Single {
+            return Ok(None);
+        }
+        let below = match std::fs::read(request.root.owners()) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| RunError::Invalid {
+                what: "list of owners".to_owned(),
+                value: error.to_string(),
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => OwnersBelow::default(),
+            Err(error) => return Err(RunError::setup("read the owners of files")(error)),
+        };
+        let roots_vary = request.run.security == Security::Insecure;
+        let upper = match &request.root {
+            RootFs::Overlay(dirs) => {
+                let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let opened = rustix::fs::open(&dirs.upper, folder, Mode::empty());
+                Some(opened.map_err(RunError::setup("open the folder of changes"))?)
+            }
+            RootFs::Folder(_) => None,
+        };
+        let mounted = request.mounts.iter().flat_map(|mount| {
+            let at = |(path, owner): &(Vec<u8>, Owner)| {
+                let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+                ([mount.target.as_bytes(), slash, path].concat(), *owner)
+            };
+            mount.special.iter().map(at)
+        });
+        let mounted = mounted.collect();
+        Ok(Some(Self { below, mounted, upper, roots_vary }))
+    }
+}

@@ -1,0 +1,212 @@
+//! Paths of a caller, as this process can look them up.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::call::Name;
+use super::thread::Thread;
+
+/// The longest path with its NUL: the kernel's own limit.
+const PATH_LIMIT: usize = 4096;
+
+/// Bytes that are read at a time. Memory is mapped in parts of at least that size.
+const CHUNK: u64 = 256;
+
+/// Links that may lead to a file that is to be made, as many as the kernel allows.
+const MAX_LINKS: usize = 40;
+
+/// A file, by a path of this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) path: CString,
+    /// Whether a link at the end is followed.
+    pub(super) follow: bool,
+}
+
+impl Spot {
+    /// Finds the file that a call names.
+    pub(super) fn read(thread: &Thread<'_>, name: &Name) -> Result<Self, Errno> {
+        let number = thread.number;
+        let start = match name.folder {
+            Some(folder) => format!("{number}/fd/{folder}"),
+            None => format!("{number}/cwd"),
+        };
+        let path = match name.path {
+            // Newer kernels take no path for an empty one.
+            None => Vec::new(),
+            Some(0) if name.may_be_empty => Vec::new(),
+            Some(address) => read_text(thread, address)?,
+        };
+        if path.is_empty() {
+            let fits = name.path.is_none() || name.may_be_empty;
+            // The link is one that the kernel makes up: it leads to the file itself, even to a link.
+            return if fits { Self::new(start.into_bytes(), true) } else { Err(Errno::NOENT) };
+        }
+        Self::new(named(number, start, &path), name.follow)
+    }
+
+    fn new(path: Vec<u8>, follow: bool) -> Result<Self, Errno> {
+        if path.len() >= PATH_LIMIT {
+            return Err(Errno::NAMETOOLONG);
+        }
+        Ok(Self { path: CString::new(path).map_err(|_| Errno::NOENT)?, follow })
+    }
+
+    /// Opens the file as a handle.
+    pub(super) fn handle(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let flags = if self.follow { flags } else { flags | OFlags::NOFOLLOW };
+        rustix::fs::open(&*self.path, flags, Mode::empty())
+    }
+
+    /// Returns the folder that the file is in, or is to be made in. `None` if the path ends in a name
+    /// that every folder has.
+    pub(super) fn parent(&self) -> Option<Self> {
+        let path = self.path.as_bytes();
+        let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
+        let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        if matches!(&path[start..end], b"." | b"..") {
+            return None;
+        }
+        let folder = match start {
+            0 => return None,
+            1 => b"/",
+            _ => &path[..start - 1],
+        };
+        Self::new(folder.to_vec(), true).ok()
+    }
+
+    /// Returns the file that would be made where links are followed: the end of the links that begin
+    /// here.
+    pub(super) fn settled(&self, thread: &Thread<'_>) -> Result<Self, Errno> {
+        let mut at = self.clone();
+        for _ in 0..MAX_LINKS {
+            let target = match rustix::fs::readlink(&*at.path, Vec::new()) {
+                Ok(target) => target.into_bytes(),
+                Err(Errno::INVAL | Errno::NOENT) => return Ok(Self { follow: false, ..at }),
+                Err(errno) => return Err(errno),
+            };
+            let folder = at.parent().ok_or(Errno::NOENT)?.path.into_string();
+            let folder = folder.map_err(|_| Errno::NOENT)?;
+            at = Self::new(named(thread.number, folder, &target), true)?;
+        }
+        Err(Errno::LOOP)
+    }
+}
+
+/// Returns a path of this process for one of a caller.
+///
+/// Names below `/proc/self` are the caller's own, while this process would find its own.
+fn named(number: u32, start: String, path: &[u8]) -> Vec<u8> {
+    let own = |rest: &[u8]| [number.to_string().as_bytes(), rest].concat();
+    for (prefix, rest) in [
+        (&b"/proc/self"[..], &b""[..]),
+        (b"/proc/thread-self", b""),
+        (b"/dev/fd", b"/fd"),
+        (b"/dev/stdin", b"/fd/0"),
+        (b"/dev/stdout", b"/fd/1"),
+        (b"/dev/stderr", b"/fd/2"),
+    ] {
+        if let Some(inner) = path.strip_prefix(prefix)
+            && match inner.first() {
+                Some(next) => *next == b'/',
+                None => !prefix.starts_with(b"/proc"),
+            }
+        {
+            return own(&[rest, inner].concat());
+        }
+    }
+    match path.first() {
+        Some(b'/') => path.to_vec(),
+        _ => [start.as_bytes(), b"/", path].concat(),
+    }
+}
+
+fn pid(thread: &Thread<'_>) -> nix::unistd::Pid {
+    nix::unistd::Pid::from_raw(thread.number.cast_signed())
+}
+
+/// Reads a text that ends in NUL from the caller's memory.
+pub(super) fn read_text(thread: &Thread<'_>, address: u64) -> Result<Vec<u8>, Errno> {
+    let mut text = Vec::new();
+    while text.len() < PATH_LIMIT {
+        let at = address.checked_add(text.len() as u64).ok_or(Errno::FAULT)?;
+        // Not beyond the end of mapped memory.
+        let mut chunk = vec![0; (CHUNK - at % CHUNK) as usize];
+        read_memory(thread, at, &mut chunk)?;
+        let end = chunk.iter().position(|byte| *byte == 0);
+        text.extend_from_slice(&chunk[..end.unwrap_or(chunk.len())]);
+        if end.is_some() {
+            return if text.len() < PATH_LIMIT { Ok(text) } else { Err(Errno::NAMETOOLONG) };
+        }
+    }
+    Err(Errno::NAMETOOLONG)
+}
+
+/// Fills a buffer from the caller's memory.
+pub(super) fn read_memory(
+    thread: &Thread<'_>,
+    address: u64,
+    buffer: &mut [u8],
+) -> Result<(), Errno> {
+    let length = buffer.len();
+    let from =
+        RemoteIoVec { base: usize::try_from(address).map_err(|_| Errno::FAULT)?, len: length };
+    let mut local = [std::io::IoSliceMut::new(buffer)];
+    match process_vm_readv(pid(thread), &mut local, &[from]) {
+        Ok(count) if count == length => Ok(()),
+        _ => Err(Errno::FAULT),
+    }
+}
+
+/// Writes into the memory of a caller that still waits.
+pub(super) fn write_memory(thread: &Thread<'_>, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    thread.check()?;
+    let base = usize::try_from(address).map_err(|_| Errno::FAULT)?;
+    let to = RemoteIoVec { base, len: bytes.len() };
+    match process_vm_writev(pid(thread), &[std::io::IoSlice::new(bytes)], &[to]) {
+        Ok(count) if count == bytes.len() => Ok(()),
+        _ => Err(Errno::FAULT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_a_caller_are_looked_up_from_its_place() {
+        for (path, expected) in [
+            (&b"a/b"[..], &b"7/cwd/a/b"[..]),
+            (b"/a", b"/a"),
+            (b"/proc/self/fd/3", b"7/fd/3"),
+            (b"/proc/thread-self/cwd", b"7/cwd"),
+            (b"/proc/self", b"/proc/self"),
+            (b"/proc/selfish/x", b"/proc/selfish/x"),
+            (b"/dev/fd/5/x", b"7/fd/5/x"),
+            (b"/dev/stdout", b"7/fd/1"),
+            (b"/dev/stdouts", b"/dev/stdouts"),
+        ] {
+            assert_eq!(named(7, "7/cwd".to_owned(), path), expected, "{}", path.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_folder_of_a_new_file_is_found() {
+        let parent = |path: &str| {
+            let spot = Spot { path: CString::new(path).unwrap(), follow: false };
+            spot.parent().map(|spot| spot.path.into_string().unwrap())
+        };
+        assert_eq!(parent("7/cwd/a").as_deref(), Some("7/cwd"));
+        assert_eq!(parent("7/cwd/a/b//").as_deref(), Some("7/cwd/a"));
+        assert_eq!(parent("/a").as_deref(), Some("/"));
+        assert_eq!(parent("/a/b").as_deref(), Some("/a"));
+        for path in ["/", "7/cwd/.", "7/cwd/a/..", "//"] {
+            assert_eq!(parent(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Owners of files: with one id they are those that a range of ids gives.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{Place, User, needs};
+use crate::image::Image;
+
+/// Returns the ways of building that have one id.
+const SINGLE: [&str; 3] = ["userns-single/overlay", "userns-single/folder", "userns-chroot"];
+
+/// Calls `check` with the image of a Dockerfile for each user and each number of ids.
+#[track_caller]
+fn for_each_way(dockerfile: &str, files: &[(&str, &str)], check: impl Fn(&Image, &str)) {
+    for user in User::all() {
+        let place = Place::new(user);
+        for (name, text) in files {
+            place.write(name, text);
+        }
+        place.dockerfile(dockerfile);
+        for way in SINGLE.into_iter().chain((user != User::Single).then_some("userns-range")) {
+            // With a range, this rung has one as well.
+            if way == "userns-chroot" && user != User::Single {
+                continue;
+            }
+            let image = place.image(&["--no-cache", "--isolation", way]);
+            check(&image, &format!("{user:?} {way}"));
+        }
+    }
+}
+
+/// Fails the test unless the files named in `expected` have these owners, in all ways of building.
+#[track_caller]
+fn gives(dockerfile: &str, files: &[(&str, &str)], expected: &[(&str, (u64, u64))]) {
+    let expected: BTreeMap<&str, (u64, u64)> = expected.iter().copied().collect();
+    for_each_way(dockerfile, files, |image, way| {
+        let all = image.files();
+        let found: BTreeMap<&str, (u64, u64)> = expected
+            .keys()
+            .map(|path| (*path, all.get(*path).unwrap_or_else(|| panic!("{path}, {way}")).owner))
+            .collect();
+        assert_eq!(found, expected, "{way}");
+        let internal = |image: &Image| format!("{:?}", image.layers).contains("user.xbuild");
+        assert!(!internal(image), "{way}");
+    });
+}
+
+/// The owner that COPY gave is the one that a command sees, keeps and copies.
+#[test]
+fn owners_of_the_layers_below_are_kept() {
+    needs!(Run);
+    gives(
+        r"
+        FROM busybox
+        COPY --chown=1234:2345 f /opt/app/f
+        COPY --chown=1234:2345 f /opt/app/g
+        RUN mv /opt/app /opt/app2; cp -a /opt/app2/g /opt/app2/h; cp /opt/app2/g /opt/app2/new; \
+            sed -i s/a/b/ /opt/app2/g; ln /opt/app2/f /opt/app2/link; \
+            stat -c '%u:%g %n' /opt/app2/g /opt/app2/h > /seen
+        RUN mkdir /t; tar c -C /opt app2 | tar x -p -C /t; mv /opt/app2/f /f; echo more >> /opt/app2/h
+        ",
+        &[("f", "a\n")],
+        &[
+            ("opt/app2", (1234, 2345)),
+            ("opt/app2/g", (1234, 2345)),
+            ("opt/app2/h", (1234, 2345)),
+            ("opt/app2/new", (0, 0)),
+            ("opt/app2/link", (1234, 2345)),
+            ("f", (1234, 2345)),
+            ("t/app2/h", (1234, 2345)),
+            ("t/app2/new", (0, 0)),
+            ("t/app2", (1234, 2345)),
+            ("seen", (0, 0)),
+        ],
+    );
+}
+
+/// Files of every kind can be given away, and back, in one step or in the next.
+#[test]
+fn files_of_every_kind_are_given_away() {
+    needs!(Run);
+    gives(
+        r"
+        FROM busybox
+        RUN mkdir -p /w/d && cd /w && touch a b suid && ln -s a l && ln -s a root && mkfifo p \
+         && mknod null c 1 3 && chmod 6755 suid && chown 1:2 a d && chown -h 3:4 l && chown 5 p \
+         && chown :6 null suid && ln a a2 && mv l l2 && ln l2 l3 && cp -a l2 l4 && cp -a p p2
+        RUN cd /w && chown 0:0 a && chown -h 7:7 root && mv l2 l5 && mv p d/p && rm l3 && ln -s x l3 \
+         && touch -h -d 2020-01-01 l4 && mv d e && ln l4 l6
+        RUN chown -R 8:8 /w/e; chown 9 /w/b; stat -c '%u:%g' /w/l5 /w/l4 /w/root /w/null > /seen
+        ",
+        &[],
+        &[
+            ("w/a", (0, 0)),
+            ("w/b", (9, 0)),
+            ("w/e", (8, 8)),
+            ("w/e/p", (8, 8)),
+            ("w/l3", (0, 0)),
+            ("w/l4", (3, 4)),
+            ("w/l5", (3, 4)),
+            ("w/l6", (3, 4)),
+            ("w/null", (0, 6)),
+            ("w/p2", (5, 0)),
+            ("w/root", (7, 7)),
+            ("w/suid", (0, 6)),
+        ],
+    );
+    let modes = r"
+        FROM busybox
+        RUN touch /f && chmod 6755 /f && chown 1:1 /f && stat -c '%a %u:%g' /f > /seen
+        ";
+    for_each_way(modes, &[], |image, way| {
+        assert_eq!(image.text("seen"), "755 1:1", "{way}");
+        assert_eq!(image.entry("f").mode & 0o7777, 0o755, "{way}");
+    });
+}
+
+/// A folder with the set-group-ID bit gives its group to everything that is made in it.
+#[test]
+fn folders_give_their_group_away() {
+    needs!(Run);
+    gives(
+        r"
+        FROM busybox
+        RUN mkdir /d && chown 1:50 /d && chmod 2775 /d
+        RUN cd /d && echo x > f && mkdir -p in/ner && ln -s f l && mkfifo p && mknod null c 1 3 \
+         && ln -s /d/target /dangling && echo y > /dangling && echo z > in/ner/z && mkdir ../plain \
+         && echo > ../plain/f && test -g in/ner && cp f copy && mktemp /d/tmp.XXXXXX > /name
+        ",
+        &[],
+        &[
+            ("d", (1, 50)),
+            ("d/f", (0, 50)),
+            ("d/in", (0, 50)),
+            ("d/in/ner/z", (0, 50)),
+            ("d/l", (0, 50)),
+            ("d/p", (0, 50)),
+            ("d/null", (0, 50)),
+            ("d/target", (0, 50)),
+            ("d/copy", (0, 50)),
+            ("plain", (0, 0)),
+            ("plain/f", (0, 0)),
+        ],
+    );
+}
+
+/// Mounts show the owners in their layers, those of links as well.
+#[test]
+fn mounts_show_owners() {
+    needs!(Run);
+    gives(
+        r"
+        FROM busybox AS other
+        RUN mkdir -p /x/in && ln -s a /x/in/l && echo > /x/f && chown -hR 11:12 /x
+        FROM busybox
+        RUN --mount=from=other,source=/x,target=/mnt cp -a /mnt /copy
+        ",
+        &[],
+        &[("copy", (11, 12)), ("copy/in/l", (11, 12)), ("copy/f", (11, 12))],
+    );
+}
+
+/// The attribute that keeps an owner is nobody's business: it is neither listed nor copied.
+#[test]
+fn the_attribute_of_an_owner_does_not_leak() {
+    needs!(Run, Debian);
+    for user in User::all() {
+        let place = Place::new(user);
+        let (set, list) = if cfg!(target_arch = "aarch64") { (5, 11) } else { (188, 194) };
+        place.dockerfile(&format!(
+            r#"
+            FROM debian
+            RUN touch /a && chown 5:5 /a && cp --preserve=mode,xattr /a /b && cp -a /a /c
+            RUN perl -e 'my ($p, $n, $v) = ("/a", "user.xbuild.owner", "6:6");' \
+                     -e 'exit 3 if syscall({set}, $p, $n, $v, 3, 0) == 0'
+            RUN perl -e 'my ($p, $b) = ("/a", "x" x 100); exit syscall({list}, $p, $b, 100)'
+            RUN perl -e 'open(my $f, "<", "/a"); exit 4 if (stat $f)[4] != 5;' \
+                     -e 'exit 5 if (stat "/dev/fd/".fileno $f)[4] != 5'
+            "#
+        ));
+        let base = place.base("debian");
+        let way = ["--no-cache", "--isolation", "userns-single", "--build-context", &base];
+        let image = place.image(&way);
+        let owner = |path: &str| image.entry(path).owner;
+        assert_eq!([owner("a"), owner("b"), owner("c")], [(5, 5), (0, 0), (5, 5)], "{user:?}");
+    }
+}
