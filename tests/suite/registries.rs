@@ -164,3 +164,31 @@ fn a_build_that_may_not_push_ends_before_its_first_step() {
     place.build(&push).ok();
     place.write("f", "other").build(&push).fails(4, &["TAG_INVALID", "another tag"]);
 }
+
+#[test]
+fn options_of_registries_come_from_flags_and_files() {
+    let registry = Registry::start();
+    let (name, _) = base(&registry, "amd64");
+    let place = Place::new(User::Me);
+    // An address of this machine that does not look like one.
+    let port = registry.address().port();
+    let host = format!("0.0.0.0:{port}");
+    let own = |text: &str| {
+        let folder = place.path().join("home/.config/xbuild");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("config.toml"), text).unwrap();
+    };
+    place.write("f", "text").dockerfile(&format!("FROM {host}/base\nCOPY f /\n"));
+    let amd64 = ["--platform", "linux/amd64"];
+    place.build(&amd64).fails(4, &["cannot connect to https://0.0.0.0"]);
+    place.build(&[&amd64[..], &["--registry-insecure", &host]].concat()).ok();
+    let mut command = place.xbuild(place.build_args(&amd64));
+    command.env("XBUILD_REGISTRY_INSECURE", format!("other.example,{host}"));
+    Finished::run(command).ok();
+    own(&format!("[registry.{host:?}]\ninsecure = true\nmore = 1\n"));
+    place.build(&amd64).ok().says(&["config.toml", ".more\" has no effect"]);
+    // A name that is nowhere has a mirror.
+    own(&format!("[registry.\"nowhere.invalid\"]\nmirrors = [{:?}]\n", registry.host()));
+    place.dockerfile("FROM nowhere.invalid/base\nCOPY f /\n").build(&amd64).ok();
+    drop(name);
+}

@@ -99,6 +99,13 @@ pub enum Warning {
         /// The reason.
         error: io::Error,
     },
+    /// A file with options of registries cannot be read, or a part of it.
+    HostFile {
+        /// The file.
+        place: String,
+        /// The reason.
+        reason: String,
+    },
     /// A part of a place of logins cannot be read.
     Login {
         /// The file or the environment variable.
@@ -149,6 +156,7 @@ impl fmt::Display for Warning {
             Self::LoginFile { place, error } => {
                 write!(f, "cannot read {place}: {error}; its logins have no effect")
             }
+            Self::HostFile { place, reason } => write!(f, "{place}: {reason}"),
             Self::Login { place, fault } => write!(f, "{place}: {fault}; that has no effect"),
             Self::Proxies { place } => {
                 write!(f, "{place}: \"proxies\" is not of the expected form; it has no effect")

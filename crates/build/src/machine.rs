@@ -35,6 +35,10 @@ pub struct Machine {
     pub docker_host: Option<String>,
     /// Where logins are, in the order in which they are tried.
     pub logins: Vec<LoginPlace>,
+    /// Registries that need no certificate, nor TLS: those of the command line and the environment.
+    pub insecure_registries: Vec<String>,
+    /// The files with options of registries.
+    pub host_files: HostFiles,
     /// The time that a credential helper may take, if it is not the usual one.
     pub credential_patience: Option<Duration>,
     /// The home folder, if this user must not look into it: then there is no `docker_config`.
@@ -45,6 +49,19 @@ pub struct Machine {
     pub git_environment: Vec<(String, String)>,
     /// The values of the environment variables that secrets of the request name.
     pub secret_variables: BTreeMap<String, SecretBytes>,
+}
+
+/// Where the files with options of registries may be.
+#[derive(Debug, Clone, Default)]
+pub struct HostFiles {
+    /// xbuild's own configuration.
+    pub own: Option<PathBuf>,
+    /// Folders with a folder for each registry, in the order in which they count.
+    pub certs_d: Vec<PathBuf>,
+    /// The files of containers' tools; the first that is there counts.
+    pub registries_conf: Vec<PathBuf>,
+    /// BuildKit's files; the first that is there counts.
+    pub buildkitd: Vec<PathBuf>,
 }
 
 /// A place of logins: Docker's `config.json`, a containers `auth.json`, or the text of one.

@@ -14,8 +14,8 @@ use xbuild_store::{Leftover, Store};
 
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
-use crate::logins;
 use crate::machine::Machine;
+use crate::{hosts, logins};
 
 /// Opens the store.
 pub fn store(machine: &Machine) -> Result<Arc<Store>, OpenError> {
@@ -50,6 +50,7 @@ pub(crate) fn client(
     let on_warning = Arc::clone(events);
     let options = ClientOptions {
         credentials: logins::read(machine, &**events),
+        hosts: hosts::read(machine, &**events),
         proxies: machine.proxies.clone(),
         cancel,
         on_warning: Some(Arc::new(move |warning: &RegistryWarning| {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xbuild_build::request::{SecretPlace, SecretSource};
-use xbuild_build::{LoginPlace, Machine};
+use xbuild_build::{HostFiles, LoginPlace, Machine};
 use xbuild_exec::Place;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
@@ -49,6 +49,8 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         docker_config: docker_config(),
         docker_host: variable("DOCKER_HOST"),
         logins: logins(),
+        insecure_registries: insecure_registries(),
+        host_files: host_files(),
         credential_patience: seconds("XBUILD_CREDENTIAL_TIMEOUT")?,
         closed_home: closed_home(),
         ssh_agent: variable("SSH_AUTH_SOCK").map(PathBuf::from),
@@ -143,6 +145,43 @@ fn logins() -> Vec<LoginPlace> {
     let files = named.into_iter().chain(docker).chain(podman);
     let files = files.map(|(path, is_named)| LoginPlace::File { path, is_named });
     text.into_iter().chain(files).collect()
+}
+
+/// Returns the registries of `XBUILD_REGISTRY_INSECURE`, a list with commas.
+fn insecure_registries() -> Vec<String> {
+    let list = variable("XBUILD_REGISTRY_INSECURE").unwrap_or_default();
+    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+/// Returns where options of registries may be: in files of xbuild, docker, containerd, podman and
+/// BuildKit.
+fn host_files() -> HostFiles {
+    let home = home().filter(|_| closed_home().is_none());
+    let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
+    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = config.or_else(|| in_home(".config"));
+    let in_config = |path: &str| config.as_ref().map(|config| config.join(path));
+    let named = |name: &str| variable(name).map(PathBuf::from);
+    let docker = named("DOCKER_CONFIG").or_else(|| in_home(".docker"));
+    let of = |own: [Option<PathBuf>; 3], system: &[&str]| {
+        own.into_iter().flatten().chain(system.iter().map(PathBuf::from)).collect()
+    };
+    HostFiles {
+        own: named("XBUILD_CONFIG").or_else(|| in_config("xbuild/config.toml")),
+        certs_d: of(
+            [docker.map(|docker| docker.join("certs.d")), in_config("containers/certs.d"), None],
+            &["/etc/docker/certs.d", "/etc/containers/certs.d", "/etc/containerd/certs.d"],
+        ),
+        registries_conf: of(
+            [named("CONTAINERS_REGISTRIES_CONF"), in_config("containers/registries.conf"), None],
+            &["/etc/containers/registries.conf"],
+        ),
+        buildkitd: of(
+            [in_config("buildkit/buildkitd.toml"), None, None],
+            &["/etc/buildkit/buildkitd.toml"],
+        ),
+    }
 }
 
 /// Returns a variable with a number of seconds.

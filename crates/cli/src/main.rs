@@ -11,6 +11,7 @@ mod environment;
 mod log;
 mod progress;
 mod reasons;
+mod registry_args;
 mod report;
 mod result;
 mod shells;

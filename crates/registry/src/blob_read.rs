@@ -1,5 +1,6 @@
 //! Reading a blob of a registry as a stream that resumes by itself.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use xbuild_model::Descriptor;
 
 use crate::auth::scope::Scope;
 use crate::connections::Connections;
-use crate::endpoint::Endpoint;
+use crate::endpoint::Place;
 use crate::error::{PullError, RequestError};
 use crate::request::Call;
 use crate::transport::incoming::Incoming;
@@ -49,8 +50,9 @@ const NO_RANGE: &[u16] = &[400, 405, 406, 409, 412, 416, 422, 500, 501, 505];
 /// digest, which its caller knows after the last byte.
 pub(crate) struct BlobReader {
     connections: Arc<Connections>,
-    endpoint: Endpoint,
-    repository: String,
+    /// The place that is asked, and those to ask after it.
+    place: Place,
+    others: VecDeque<Place>,
     descriptor: Descriptor,
     /// The offset of the next byte that `read` returns.
     position: u64,
@@ -75,15 +77,16 @@ impl BlobReader {
     /// Requests the blob; returns once the answer has begun.
     pub(crate) fn open(
         connections: Arc<Connections>,
-        endpoint: Endpoint,
-        repository: &str,
+        places: Vec<Place>,
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<Self, PullError> {
+        let mut others = VecDeque::from(places);
+        let place = others.pop_front().expect("the registry itself is a place");
         let mut reader = Self {
             connections,
-            endpoint,
-            repository: repository.to_owned(),
+            place,
+            others,
             descriptor: descriptor.clone(),
             position: offset,
             chunk: Bytes::new(),
@@ -97,8 +100,34 @@ impl BlobReader {
             finished: false,
             span: debug_span!("blob", digest = %descriptor.digest, size = descriptor.size),
         };
-        reader.span.clone().in_scope(|| reader.connect())?;
+        let connect = |reader: &mut Self| reader.connect();
+        reader.span.clone().in_scope(|| reader.anywhere(connect))?;
         Ok(reader)
+    }
+
+    /// Does work, and again at the next place if it fails at a mirror.
+    fn anywhere(
+        &mut self,
+        work: impl Fn(&mut Self) -> Result<(), PullError>,
+    ) -> Result<(), PullError> {
+        loop {
+            let error = match work(self) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if let PullError::Request { source, .. } = &error {
+                if matches!(source, RequestError::Cancelled) {
+                    return Err(error);
+                }
+                if self.place.is_mirror {
+                    self.connections.tell_mirror(&self.place.endpoint, source);
+                }
+            }
+            let Some(next) = self.others.pop_front() else { return Err(error) };
+            self.place = next;
+            self.response = None;
+            (self.asks, self.odd_ends, self.attempts) = (Asks::Open, 0, Attempts::default());
+        }
     }
 
     fn connect(&mut self) -> Result<(), PullError> {
@@ -134,9 +163,11 @@ impl BlobReader {
 
     /// Requests the rest. An answer that refuses a range is returned as it is.
     fn request(&mut self) -> Result<Response, PullError> {
-        let scope = Scope::pull(&self.repository);
-        let url = self.endpoint.blob(&self.repository, &self.descriptor.digest);
-        let mut call = Call::new(&self.endpoint, &scope, Method::GET, url);
+        let Place { endpoint, repository, is_mirror } = self.place.clone();
+        let scope = Scope::pull(&repository);
+        let url = endpoint.blob(&repository, &self.descriptor.digest);
+        let mut call = Call::new(&endpoint, &scope, Method::GET, url);
+        call.once = is_mirror;
         let range = match self.asks {
             _ if self.position == 0 => None,
             Asks::Open => Some(format!("bytes={}-", self.position)),
@@ -215,12 +246,12 @@ impl BlobReader {
         if !self.attempts.again(&self.connections.options.retries, &source) {
             return Err(self.failed(source));
         }
-        self.connections.wait(&self.endpoint, self.attempts.failures(), &source);
+        self.connections.wait(&self.place.endpoint, self.attempts.failures(), &source);
         Ok(())
     }
 
     fn name(&self) -> String {
-        format!("{}/{}", self.endpoint.registry(), self.repository)
+        format!("{}/{}", self.place.endpoint.registry(), self.place.repository)
     }
 
     fn failed(&self, source: RequestError) -> PullError {
@@ -240,7 +271,8 @@ impl Read for BlobReader {
             return Ok(0);
         }
         while self.chunk.is_empty() && !self.finished {
-            self.span.clone().in_scope(|| self.advance()).map_err(io::Error::other)?;
+            let advance = |reader: &mut Self| reader.advance();
+            self.span.clone().in_scope(|| self.anywhere(advance)).map_err(io::Error::other)?;
         }
         let length = buffer.len().min(self.chunk.len());
         self.chunk.copy_to_slice(&mut buffer[..length]);

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
 use xbuild_image::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
 use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, inspect, resolve};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
@@ -19,8 +19,8 @@ use xbuild_model::{
 use crate::auth::scope::Scope;
 use crate::blob_read::BlobReader;
 use crate::connections::Connections;
-use crate::endpoint::Endpoint;
-use crate::error::PullError;
+use crate::endpoint::{Endpoint, Place};
+use crate::error::{PullError, RequestError};
 use crate::options::ClientOptions;
 use crate::request::Call;
 
@@ -107,16 +107,36 @@ impl Client {
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<BlobReader, PullError> {
-        let endpoint = Endpoint::of(registry, &self.connections.options).map_err(|source| {
-            PullError::Request { name: format!("{registry}/{repository}"), source }
+        let places = self.places(registry, repository).map_err(|source| PullError::Request {
+            name: format!("{registry}/{repository}"),
+            source,
         })?;
-        BlobReader::open(Arc::clone(&self.connections), endpoint, repository, descriptor, offset)
+        BlobReader::open(Arc::clone(&self.connections), places, descriptor, offset)
+    }
+
+    /// Returns the places that a repository can be pulled from: mirrors, and in the end its own.
+    fn places(&self, registry: &str, repository: &str) -> Result<Vec<Place>, RequestError> {
+        let options = &self.connections.options;
+        let mirrors = options.host(registry).into_iter().flat_map(|host| &host.mirrors);
+        let mut places: Vec<Place> = mirrors
+            .filter_map(|mirror| {
+                let endpoint = Endpoint::of(&mirror.host, options).ok()?;
+                let repository = match mirror.path.as_str() {
+                    "" => repository.to_owned(),
+                    path => format!("{path}/{repository}"),
+                };
+                Some(Place { endpoint, repository, is_mirror: true })
+            })
+            .collect();
+        let endpoint = Endpoint::of(registry, options)?;
+        places.push(Place { endpoint, repository: repository.to_owned(), is_mirror: false });
+        Ok(places)
     }
 
     fn repository<'a>(&'a self, reference: &'a Reference) -> Result<Repository<'a>, PullError> {
         let name = reference.to_string();
-        match Endpoint::of(reference.registry(), &self.connections.options) {
-            Ok(endpoint) => Ok(Repository { client: self, reference, endpoint, name }),
+        match self.places(reference.registry(), reference.repository()) {
+            Ok(places) => Ok(Repository { client: self, reference, places, name }),
             Err(source) => Err(PullError::Request { name, source }),
         }
     }
@@ -146,33 +166,63 @@ pub(crate) fn accepted_manifests() -> HeaderMap {
 struct Repository<'a> {
     client: &'a Client,
     reference: &'a Reference,
-    endpoint: Endpoint,
+    /// Mirrors, and in the end the registry itself.
+    places: Vec<Place>,
     name: String,
 }
 
 impl Repository<'_> {
     /// Requests a manifest by tag or digest and returns it with the media type of the answer.
     fn get_manifest(&self, by: &str) -> Result<(Option<String>, Bytes), PullError> {
-        let repository = self.reference.repository();
-        let scope = Scope::pull(repository);
-        let url = self.endpoint.manifest(repository, by);
-        let mut call = Call::new(&self.endpoint, &scope, Method::GET, url);
-        call.headers = accepted_manifests();
-        let (headers, bytes) = self.fetch(&call, MAX_MANIFEST)?;
+        let expected = by.parse().ok();
+        let (headers, bytes) = self.fetch(MAX_MANIFEST, expected.as_ref(), |place| {
+            let url = place.endpoint.manifest(&place.repository, by);
+            (url, accepted_manifests())
+        })?;
         let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // Parameters such as a charset mean nothing for JSON.
         let bare = media_type.map(|t| t.split(';').next().unwrap_or(t).trim().to_owned());
         Ok((bare, bytes))
     }
 
-    fn fetch(&self, call: &Call<'_>, limit: u64) -> Result<(HeaderMap, Bytes), PullError> {
-        self.client.connections.fetch(call, limit).map_err(|source| {
-            let name = self.name.clone();
-            match source.status() {
-                Some(404) => PullError::NotFound { name },
-                _ => PullError::Request { name, source },
+    /// Requests a document from one place after the other. What a mirror answers counts only if it is
+    /// what was asked for.
+    fn fetch(
+        &self,
+        limit: u64,
+        expected: Option<&Digest>,
+        request: impl Fn(&Place) -> (Url, HeaderMap),
+    ) -> Result<(HeaderMap, Bytes), PullError> {
+        let connections = &self.client.connections;
+        let mut failure = None;
+        for place in &self.places {
+            let scope = Scope::pull(&place.repository);
+            let (url, headers) = request(place);
+            let call = Call {
+                headers,
+                once: place.is_mirror,
+                ..Call::new(&place.endpoint, &scope, Method::GET, url)
+            };
+            match connections.fetch(&call, limit) {
+                Ok(found) if !place.is_mirror => return Ok(found),
+                Ok(found) if expected.is_none_or(|digest| Digest::of(&found.1) == *digest) => {
+                    return Ok(found);
+                }
+                Ok(_) => {}
+                Err(source @ RequestError::Cancelled) => return Err(self.failed(source)),
+                Err(source) if place.is_mirror => connections.tell_mirror(&place.endpoint, &source),
+                Err(source) => failure = Some(source),
             }
-        })
+        }
+        Err(self.failed(failure.expect("the last place is no mirror")))
+    }
+
+    fn failed(&self, source: RequestError) -> PullError {
+        let name = self.name.clone();
+        match source.status() {
+            Some(404) => PullError::NotFound { name },
+            _ => PullError::Request { name, source },
+        }
     }
 
     /// Returns a document by its descriptor: from memory, from the cache, or else from `get`.
@@ -296,11 +346,11 @@ impl Documents for Repository<'_> {
 
     fn config(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
         self.document("configuration", descriptor, MAX_CONFIG, || {
-            let repository = self.reference.repository();
-            let scope = Scope::pull(repository);
-            let url = self.endpoint.blob(repository, &descriptor.digest);
-            let call = Call::new(&self.endpoint, &scope, Method::GET, url);
-            Ok(self.fetch(&call, MAX_CONFIG)?.1)
+            let digest = &descriptor.digest;
+            let url = |place: &Place| place.endpoint.blob(&place.repository, digest);
+            let found =
+                self.fetch(MAX_CONFIG, Some(digest), |place| (url(place), HeaderMap::new()));
+            Ok(found?.1)
         })
     }
 

@@ -5,7 +5,7 @@
 //! below are driven by one thread of their own, which only moves bytes; hashing and compression
 //! happen elsewhere. If the kernel refuses that thread, whoever waits for an answer drives them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,6 +23,7 @@ use crate::options::ClientOptions;
 use crate::request::{Call, Requests};
 use crate::transport::incoming::Incoming;
 use crate::transport::retry::Attempts;
+use crate::warning::RegistryWarning;
 
 /// Twice the bytes of the first chunks of a registry that refuses a larger body: many proxies take
 /// no more than 100 MB.
@@ -37,6 +38,8 @@ pub(crate) struct Connections {
     pub(crate) requests: Requests,
     /// Registry -> the bytes that one request of an upload may have.
     chunks: Mutex<HashMap<String, u64>>,
+    /// Mirrors whose failure was told.
+    told_mirrors: Mutex<HashSet<String>>,
     runtime: OnceLock<Driven>,
 }
 
@@ -45,7 +48,13 @@ impl Connections {
     pub(crate) fn new(options: ClientOptions) -> Self {
         let options = Arc::new(options);
         let requests = Requests::new(Arc::clone(&options));
-        Self { requests, options, chunks: Mutex::default(), runtime: OnceLock::new() }
+        Self {
+            requests,
+            options,
+            chunks: Mutex::default(),
+            told_mirrors: Mutex::default(),
+            runtime: OnceLock::new(),
+        }
     }
 
     /// Makes a request; see [`Requests::call`].
@@ -70,7 +79,8 @@ impl Connections {
     /// Returns the bytes that one request of an upload may have; `None` if there is no limit.
     pub(crate) fn chunk_size(&self, endpoint: &Endpoint) -> Option<u64> {
         let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.get(endpoint.registry()).copied()
+        let set = || self.options.host(endpoint.registry())?.chunk;
+        chunks.get(endpoint.registry()).copied().or_else(set)
     }
 
     /// Lowers that number after a blob, or a part of one, was too large. Returns whether that can
@@ -83,6 +93,16 @@ impl Connections {
         }
         chunks.insert(endpoint.registry().to_owned(), now);
         true
+    }
+
+    /// Tells once that a mirror failed. One that lacks something is none that failed.
+    pub(crate) fn tell_mirror(&self, mirror: &Endpoint, error: &RequestError) {
+        let mut told = self.told_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.status() == Some(404) || !told.insert(mirror.registry().to_owned()) {
+            return;
+        }
+        let (mirror, reason) = (mirror.registry().to_owned(), error.to_string());
+        self.options.warn(&RegistryWarning::Mirror { mirror, reason });
     }
 
     /// Waits before another attempt; see [`Requests::wait`].
@@ -114,7 +134,7 @@ impl Connections {
             })??;
             match body {
                 Ok(body) => return Ok((headers, body)),
-                Err(error) if attempts.again(&self.options.retries, &error) => {
+                Err(error) if !call.once && attempts.again(&self.options.retries, &error) => {
                     self.wait(call.endpoint, attempts.failures(), &error);
                 }
                 Err(error) => return Err(error),

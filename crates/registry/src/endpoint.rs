@@ -11,25 +11,35 @@ use crate::transport::origin::Origin;
 /// The host that serves Docker's registry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
+/// A place that a repository can be pulled from.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) repository: String,
+    pub(crate) is_mirror: bool,
+}
+
 /// The API of one registry.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     registry: String,
     base: Url,
     origin: Origin,
+    /// Whether it may turn out that the registry speaks TLS.
+    may_speak_tls: bool,
 }
 
 impl Endpoint {
     /// Returns the endpoint of `registry`, host and port as in a reference.
     pub(crate) fn of(registry: &str, options: &ClientOptions) -> Result<Self, RequestError> {
-        let plain = is_loopback(registry) || options.insecure.contains(registry);
+        let plain = is_loopback(registry) || options.is_insecure(registry);
         let host = if registry == DOCKER_HUB { DOCKER_HUB_HOST } else { registry };
         let scheme = if plain { "http" } else { "https" };
         let setup = RequestError::Setup { what: "the address of the registry" };
         let Ok(base) = Url::parse(&format!("{scheme}://{host}/v2/")) else { return Err(setup) };
         match Origin::of(&base) {
             Some(origin) if is_same_host(&base, host) => {
-                Ok(Self { registry: registry.to_owned(), base, origin })
+                Ok(Self { registry: registry.to_owned(), base, origin, may_speak_tls: plain })
             }
             _ => Err(setup),
         }
@@ -41,7 +51,24 @@ impl Endpoint {
         base.set_path("/v2/");
         base.set_query(None);
         base.set_fragment(None);
-        Self { registry: origin.name(), base, origin: origin.clone() }
+        Self { registry: origin.name(), base, origin: origin.clone(), may_speak_tls: false }
+    }
+
+    /// Returns whether plain HTTP is only the first guess.
+    pub(crate) fn may_speak_tls(&self) -> bool {
+        self.may_speak_tls
+    }
+
+    /// Returns the endpoint over TLS.
+    pub(crate) fn over_tls(&self) -> Self {
+        let base = over_tls(self.base.clone());
+        let origin = Origin::of(&base).unwrap_or_else(|| self.origin.clone());
+        Self { base, origin, ..self.clone() }
+    }
+
+    /// Returns a URL of this endpoint as it is over the endpoint's scheme.
+    pub(crate) fn adjust(&self, url: Url) -> Url {
+        if self.origin.is_https() { over_tls(url) } else { url }
     }
 
     /// Returns the name of the registry, as in a reference.
@@ -72,6 +99,12 @@ impl Endpoint {
         url.set_path(&format!("/v2/{path}"));
         url
     }
+}
+
+fn over_tls(mut url: Url) -> Url {
+    // It cannot fail for a URL of HTTP.
+    let _ = url.set_scheme("https");
+    url
 }
 
 /// Returns whether the URL parser took the host as written: `1.2` must not become `1.0.0.2`.

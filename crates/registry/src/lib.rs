@@ -13,7 +13,7 @@
 //! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
 //! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
 //! | `transport` | one HTTP exchange, its bounds of time and size, and its redirects |
-//! | `options` | [`ClientOptions`] |
+//! | `options`, `hosts` | [`ClientOptions`], and [`HostOptions`] of single registries |
 //! | `error`, `detail`, `warning` | errors, the explanations of servers, warnings |
 
 mod auth;
@@ -23,6 +23,7 @@ mod connections;
 mod detail;
 mod endpoint;
 mod error;
+mod hosts;
 mod http;
 mod options;
 mod push;
@@ -37,6 +38,7 @@ pub use auth::credentials::Credentials;
 pub use client::{Client, DocumentCache};
 pub use detail::Detail;
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};
+pub use hosts::{ClientCertificate, HostOptions, Mirror};
 pub use http::download::{DownloadRequest, Downloaded};
 pub use http::validators::Validators;
 pub use options::{ClientOptions, OnWarning, Proxies, Retries, Timeouts};

@@ -9,6 +9,8 @@ use std::time::Duration;
 use xbuild_model::Cancel;
 
 use crate::auth::credentials::Credentials;
+use crate::auth::login_file::canonical_host;
+use crate::hosts::HostOptions;
 use crate::warning::RegistryWarning;
 
 /// Options of a [`crate::Client`]. The defaults suit a public registry without a login.
@@ -16,9 +18,11 @@ use crate::warning::RegistryWarning;
 pub struct ClientOptions {
     /// The user's credentials.
     pub credentials: Credentials,
-    /// Registries that are spoken to over plain HTTP, host and port as in a reference. Registries
-    /// on a loopback address always are, all others never.
+    /// Registries that are spoken to over plain HTTP unless they speak TLS, host and port as in a
+    /// reference. Registries on a loopback address always are, all others never.
     pub insecure: BTreeSet<String>,
+    /// Options of single registries, by host and port in lower case.
+    pub hosts: BTreeMap<String, HostOptions>,
     /// Whether credentials may go to registries of `insecure`. Anybody on the way can read them.
     pub insecure_credentials: bool,
     /// Certificates to trust besides the system's: PEM texts, each with any number of certificates.
@@ -47,6 +51,7 @@ impl fmt::Debug for ClientOptions {
         f.debug_struct("ClientOptions")
             .field("credentials", &self.credentials)
             .field("insecure", &self.insecure)
+            .field("hosts", &self.hosts)
             .field("proxies", &self.proxies)
             .field("retries", &self.retries)
             .field("timeouts", &self.timeouts)
@@ -55,6 +60,16 @@ impl fmt::Debug for ClientOptions {
 }
 
 impl ClientOptions {
+    /// Returns the options of a registry, by host and port.
+    pub(crate) fn host(&self, registry: &str) -> Option<&HostOptions> {
+        self.hosts.get(&canonical_host(registry))
+    }
+
+    /// Returns whether a registry needs no certificate, nor TLS.
+    pub(crate) fn is_insecure(&self, registry: &str) -> bool {
+        self.insecure.contains(registry) || self.host(registry).is_some_and(|host| host.insecure)
+    }
+
     /// Tells a warning.
     pub(crate) fn warn(&self, warning: &RegistryWarning) {
         if let Some(on_warning) = &self.on_warning {
@@ -68,6 +83,7 @@ impl Default for ClientOptions {
         Self {
             credentials: Credentials::default(),
             insecure: BTreeSet::new(),
+            hosts: BTreeMap::new(),
             insecure_credentials: false,
             extra_roots: Vec::new(),
             proxies: Proxies::default(),

@@ -1,10 +1,11 @@
 //! One request of the distribution API: authentication, redirects, and attempts.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 
 use crate::auth::authorizer::{Authorizer, Refusal, Refusals};
@@ -30,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) payload: Payload<'a>,
     /// Statuses besides 200 to 299 that are not failures.
     pub(crate) accept: &'a [u16],
+    /// Whether there is one attempt only.
+    pub(crate) once: bool,
 }
 
 /// The body of a request.
@@ -51,7 +54,7 @@ impl<'a> Call<'a> {
     pub(crate) fn new(endpoint: &'a Endpoint, scope: &'a Scope, method: Method, url: Url) -> Self {
         let headers = HeaderMap::new();
         let (payload, accept) = (Payload::Empty, &[][..]);
-        Self { endpoint, scope, method, url, led: None, headers, payload, accept }
+        Self { endpoint, scope, method, url, led: None, headers, payload, accept, once: false }
     }
 }
 
@@ -87,13 +90,15 @@ pub(crate) struct Requests {
     pub(crate) transport: Arc<Transport>,
     authorizer: Authorizer,
     gate: Gate,
+    /// Whether registries speak TLS that need not, by name.
+    speak_tls: Mutex<HashMap<String, bool>>,
 }
 
 impl Requests {
     pub(crate) fn new(options: Arc<ClientOptions>) -> Self {
         let transport = Arc::new(Transport::new(Arc::clone(&options)));
         let authorizer = Authorizer::new(Arc::clone(&options), Arc::clone(&transport));
-        Self { options, transport, authorizer, gate: Gate::default() }
+        Self { options, transport, authorizer, gate: Gate::default(), speak_tls: Mutex::default() }
     }
 
     /// Makes a request until it succeeds, or another attempt would not help.
@@ -112,7 +117,7 @@ impl Requests {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let once = matches!(call.payload, Payload::Stream(_));
+            let once = call.once || matches!(call.payload, Payload::Stream(_));
             if !attempts.again(&self.options.retries, &error) || once {
                 return Err(error);
             }
@@ -125,18 +130,72 @@ impl Requests {
     pub(crate) async fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
         let delay = self.options.retries.delay(failures, error.retry_after());
         if error.status() == Some(429) {
-            self.gate.close(endpoint.origin(), delay);
+            self.gate.close(self.actual(endpoint).origin(), delay);
         }
         tokio::time::sleep(delay).await;
     }
 
-    /// Makes one attempt: follows redirects, and tries all credentials.
+    /// Returns the endpoint with the scheme that the registry was found to speak.
+    pub(crate) fn actual(&self, endpoint: &Endpoint) -> Endpoint {
+        match self.speaks_tls(endpoint) {
+            Some(true) => endpoint.over_tls(),
+            _ => endpoint.clone(),
+        }
+    }
+
+    fn speaks_tls(&self, endpoint: &Endpoint) -> Option<bool> {
+        let known = self.speak_tls.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(endpoint.registry()).copied()
+    }
+
+    fn note_tls(&self, endpoint: &Endpoint, speaks: bool) {
+        let mut known = self.speak_tls.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(endpoint.registry().to_owned(), speaks);
+    }
+
+    /// Makes one attempt. The first request to a registry that may be spoken to over plain HTTP shows
+    /// whether it speaks TLS.
     pub(crate) async fn attempt(&self, call: &Call<'_>) -> Result<Response, RequestError> {
         let endpoint = call.endpoint;
+        if !endpoint.may_speak_tls() || self.speaks_tls(endpoint).is_some() {
+            return self.attempt_at(&self.actual(endpoint), call).await;
+        }
+        let first = self.attempt_at(endpoint, call).await;
+        // A server that speaks TLS answers so, or closes the connection.
+        let may_be = matches!(
+            first,
+            Err(RequestError::Connect { .. }
+                | RequestError::Broken { .. }
+                | RequestError::Status { status: 400, .. })
+        );
+        if !may_be {
+            self.note_tls(endpoint, false);
+            return first;
+        }
+        match self.attempt_at(&endpoint.over_tls(), call).await {
+            Err(
+                RequestError::Connect { .. }
+                | RequestError::Broken { .. }
+                | RequestError::Stalled { .. }
+                | RequestError::Tls { is_plain: true, .. },
+            ) => first,
+            second => {
+                self.note_tls(endpoint, true);
+                second
+            }
+        }
+    }
+
+    /// Makes one attempt: follows redirects, and tries all credentials.
+    async fn attempt_at(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call<'_>,
+    ) -> Result<Response, RequestError> {
         self.gate.pass(endpoint.origin()).await;
         let url = call.url.clone();
         let mut trail = match call.led {
-            None => Trail::asked(url, endpoint.origin().clone()),
+            None => Trail::asked(endpoint.adjust(url), endpoint.origin().clone()),
             Some(reach) => {
                 let from = format!("an upload to {}", endpoint.registry());
                 Trail::led(from, endpoint.origin(), reach, url)?
@@ -198,6 +257,18 @@ impl Requests {
         Ok(())
     }
 
+    /// Adds the headers that the user has set for a registry.
+    fn add_headers(&self, headers: &mut HeaderMap, origin: &Origin) {
+        let host = self.options.host(&origin.name());
+        for (name, value) in host.into_iter().flat_map(|host| &host.headers) {
+            let parsed = (name.parse::<HeaderName>(), HeaderValue::from_str(value.expose()));
+            if let (Ok(name), Ok(mut value)) = parsed {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+    }
+
     async fn exchange(
         &self,
         call: &Call<'_>,
@@ -207,6 +278,7 @@ impl Requests {
     ) -> Result<Response, RequestError> {
         let mut request = Request::new(call.method.clone(), trail.url.clone());
         request.headers_mut().extend(call.headers.clone());
+        self.add_headers(request.headers_mut(), &trail.origin);
         request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value.clone())));
         let mut progress = None;
         match &call.payload {

@@ -120,11 +120,13 @@ impl<'a> Uploads<'a> {
     fn is_about_us(&self, error: &RequestError) -> bool {
         match error {
             RequestError::Denied { registry, .. } => registry == self.endpoint.registry(),
+            RequestError::TokenServer { denied, .. } => {
+                denied.starts_with(self.endpoint.registry())
+            }
             RequestError::Status { status, .. } => *status == 429,
             RequestError::Header { .. }
             | RequestError::Target { .. }
             | RequestError::Reach { .. }
-            | RequestError::TokenServer { .. }
             | RequestError::Challenge { .. } => false,
             _ => true,
         }
@@ -273,7 +275,8 @@ impl<'a> Uploads<'a> {
     /// Returns the upload that an answer names. A URL on another host gets the blob, but never the
     /// credentials.
     fn session(&self, response: &Response) -> Result<Session, RequestError> {
-        let (own, from) = (self.endpoint.origin(), redact(response.url()));
+        let endpoint = self.connections.requests.actual(self.endpoint);
+        let (own, from) = (endpoint.origin(), redact(response.url()));
         let reach = reach_after(response);
         // A relative URL, and one without TLS, are those of the server that answered.
         let by = Origin::of(response.url()).unwrap_or_else(|| own.clone());

@@ -18,6 +18,13 @@ pub enum RegistryWarning {
         /// The failure.
         fault: Arc<CredentialsError>,
     },
+    /// A mirror failed; the next place is asked.
+    Mirror {
+        /// Host and port of the mirror.
+        mirror: String,
+        /// The reason.
+        reason: String,
+    },
     /// A helper takes a while.
     HelperWaits {
         /// The program.
@@ -34,6 +41,9 @@ impl fmt::Display for RegistryWarning {
         match self {
             Self::HelperSkipped { registry, fault } => {
                 write!(f, "{fault}; {registry} is asked without its login")
+            }
+            Self::Mirror { mirror, reason } => {
+                write!(f, "the mirror {mirror} fails, so the next place is asked: {reason}")
             }
             Self::HelperWaits { program, registry, seconds } => write!(
                 f,

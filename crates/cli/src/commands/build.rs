@@ -25,15 +25,16 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     let call = args.call()?;
     // A check, too, refuses arguments that no build takes.
     let request = build_request::request(args)?;
+    let mut machine = environment::machine(args.store.root.as_deref())?;
+    args.registries.add_to(&mut machine);
     if let Call::Check(format) = call {
-        return check::check(&request.input, &args.store, format, console);
+        return check::check(&request.input, &machine, format, console);
     }
     if args.on_error == OnErrorArg::Shell && !terminal::is_there() {
         return Err(Problem::command_line(
             "--on-error shell needs a terminal: standard input or output is none",
         ));
     }
-    let mut machine = environment::machine(args.store.root.as_deref())?;
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     let to_stdout = !request.outputs.iter().any(Output::is_stdout);
     let progress = Arc::new(Progress::new(Arc::clone(console)));

@@ -13,6 +13,7 @@ use xbuild_model::run::Network;
 use super::check::Format;
 use super::input::InputArgs;
 use crate::console::ProgressMode;
+use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
 
@@ -107,6 +108,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Steps")]
     pub(super) shm_size: Option<String>,
 
+    #[command(flatten)]
+    pub(super) registries: RegistryArgs,
     #[command(flatten)]
     pub(super) store: StoreArgs,
 }

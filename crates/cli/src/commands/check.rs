@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use xbuild_build::Events;
 use xbuild_build::request::InputRequest;
+use xbuild_build::{Events, Machine};
 
 use super::input::{self, InputArgs};
 use crate::check_report::Findings;
 use crate::console::Console;
 use crate::environment;
+use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
 
@@ -22,6 +23,8 @@ pub(crate) struct CheckArgs {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    registries: RegistryArgs,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -39,20 +42,22 @@ pub(crate) enum Format {
 
 /// Checks the Dockerfile that the arguments name.
 pub(crate) fn run(args: &CheckArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    check(&input::request(&args.input)?, &args.store, args.format, console)
+    let request = input::request(&args.input)?;
+    let mut machine = environment::machine(args.store.root.as_deref())?;
+    args.registries.add_to(&mut machine);
+    check(&request, &machine, args.format, console)
 }
 
 /// Checks all stages, or those that `--target` needs. Any finding is a failure.
 pub(crate) fn check(
     request: &InputRequest,
-    store: &StoreArgs,
+    machine: &Machine,
     format: Format,
     console: &Arc<Console>,
 ) -> Result<(), Problem> {
-    let machine = environment::machine(store.root.as_deref())?;
     let checked = xbuild_build::check(
         request,
-        &machine,
+        machine,
         &(Arc::clone(console) as Arc<dyn Events>),
         &mut io::stdin(),
     )?;

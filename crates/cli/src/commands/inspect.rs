@@ -13,6 +13,7 @@ use xbuild_model::{Descriptor, Platform};
 use super::du::size;
 use crate::console::Console;
 use crate::environment;
+use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 
 /// The arguments of `xbuild inspect`.
@@ -27,6 +28,8 @@ pub(crate) struct InspectArgs {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    registries: RegistryArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +43,9 @@ enum Format {
 /// Prints the documents of an image, without reading its layers.
 pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let events = Arc::clone(console) as Arc<dyn Events>;
-    let inspection = xbuild_build::inspect(&environment::machine(None)?, &args.image, &events)?;
+    let mut machine = environment::machine(None)?;
+    args.registries.add_to(&mut machine);
+    let inspection = xbuild_build::inspect(&machine, &args.image, &events)?;
     if args.raw {
         return console.result(&inspection.bytes);
     }

@@ -325,7 +325,10 @@ impl Authorizer {
     /// Returns whether anybody on the way could read credentials that are sent.
     fn is_readable(&self, endpoint: &Endpoint) -> bool {
         let origin = endpoint.origin();
-        !origin.is_https() && !origin.is_loopback() && !self.options.insecure_credentials
+        let host = self.options.host(endpoint.registry());
+        let is_allowed =
+            self.options.insecure_credentials || host.is_some_and(|host| host.insecure_credentials);
+        !origin.is_https() && !origin.is_loopback() && !is_allowed
     }
 }
 

@@ -6,15 +6,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::Url;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
 use crate::error::RequestError;
 use crate::options::{ClientOptions, Proxies};
 use crate::transport::names::{Names, Within};
+use crate::transport::origin::Origin;
 use crate::transport::reach::Reach;
+use crate::transport::tls;
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Url;
 
 /// Hosts that are always reached directly.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
@@ -28,6 +27,9 @@ pub(super) enum Route {
     Direct(Reach),
 }
 
+/// Route, whether the URL is `https`, and the registry if it has certificates of its own.
+type Key = (Route, bool, Option<String>);
+
 #[derive(Debug)]
 pub(super) struct Clients {
     options: Arc<ClientOptions>,
@@ -36,8 +38,7 @@ pub(super) struct Clients {
     names: Arc<Names>,
     /// Read with the first `https` URL; plain connections trust no certificate.
     tls: OnceLock<rustls::ClientConfig>,
-    /// By route and whether the URL is `https`.
-    clients: Mutex<HashMap<(Route, bool), reqwest::Client>>,
+    clients: Mutex<HashMap<Key, reqwest::Client>>,
 }
 
 impl Clients {
@@ -65,21 +66,41 @@ impl Clients {
         }
     }
 
-    /// Returns the client for a route.
-    pub(super) fn get(&self, route: Route, https: bool) -> Result<reqwest::Client, RequestError> {
+    /// Returns the client for a URL and a route.
+    pub(super) fn get(&self, route: Route, url: &Url) -> Result<reqwest::Client, RequestError> {
+        let https = url.scheme() == "https";
+        let name = Origin::of(url).map(|origin| origin.name()).filter(|_| https);
+        let own = name.filter(|name| self.is_particular(name));
+        let key = (route, https, own.clone());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&(route, https)) {
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(route, https)?;
-        clients.insert((route, https), client.clone());
+        let client = self.build(route, https, own.as_deref())?;
+        clients.insert(key, client.clone());
         Ok(client)
     }
 
+    /// Returns whether a registry has certificates of its own, or needs none.
+    fn is_particular(&self, registry: &str) -> bool {
+        let host = self.options.host(registry);
+        self.options.is_insecure(registry)
+            || host.is_some_and(|host| !host.roots.is_empty() || host.client_certificate.is_some())
+    }
+
     /// Builds a client. No other function does, so all connections have the same rules.
-    fn build(&self, route: Route, https: bool) -> Result<reqwest::Client, RequestError> {
+    fn build(
+        &self,
+        route: Route,
+        https: bool,
+        own: Option<&str>,
+    ) -> Result<reqwest::Client, RequestError> {
         let setup = |what| move |_| RequestError::Setup { what };
-        let tls = if https { self.tls()? } else { config(rustls::RootCertStore::empty())? };
+        let tls = match (https, own) {
+            (true, Some(registry)) => self.tls_of(registry)?,
+            (true, None) => self.tls()?,
+            (false, _) => tls::config(rustls::RootCertStore::empty(), false, None)?,
+        };
         let reach = match route {
             Route::Proxy => Reach::Any,
             Route::Direct(reach) => reach,
@@ -110,8 +131,19 @@ impl Clients {
         if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());
         }
-        let tls = config(self.roots()?)?;
+        let tls = tls::config(self.roots()?, false, None)?;
         Ok(self.tls.get_or_init(|| tls).clone())
+    }
+
+    /// Returns the TLS of a registry with certificates of its own, or that needs none.
+    fn tls_of(&self, registry: &str) -> Result<rustls::ClientConfig, RequestError> {
+        let host = self.options.host(registry);
+        let mut roots = self.roots()?;
+        for pem in host.into_iter().flat_map(|host| &host.roots) {
+            tls::add(&mut roots, pem)?;
+        }
+        let certificate = host.and_then(|host| host.client_certificate.as_ref());
+        tls::config(roots, self.options.is_insecure(registry), certificate)
     }
 
     /// Returns the certificates to trust: the system's, or Mozilla's if the system has none (as a
@@ -124,22 +156,8 @@ impl Clients {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
         for pem in &self.options.extra_roots {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let setup = RequestError::Setup { what: "an extra certificate" };
-                let Ok(certificate) = certificate else { return Err(setup) };
-                if roots.add(certificate).is_err() {
-                    return Err(setup);
-                }
-            }
+            tls::add(&mut roots, pem)?;
         }
         Ok(roots)
     }
-}
-
-fn config(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, RequestError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| RequestError::Setup { what: "TLS" })?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

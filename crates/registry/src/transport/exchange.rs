@@ -94,7 +94,7 @@ impl Transport {
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let url = request.url().clone();
         let route = self.clients.route(&url, trail.reach);
-        let client = self.clients.get(route, url.scheme() == "https")?;
+        let client = self.clients.get(route, &url)?;
         let answer = client.execute(request);
         let answer = match patience {
             Patience::While(progress) => self.watch(&url, answer, progress).await?,
