@@ -192,3 +192,64 @@ fn options_of_registries_come_from_flags_and_files() {
     place.dockerfile("FROM nowhere.invalid/base\nCOPY f /\n").build(&amd64).ok();
     drop(name);
 }
+
+#[test]
+fn a_login_is_verified_and_kept() {
+    let registry = Registry::start();
+    let (name, _) = base(&registry, "amd64");
+    let host = registry.host();
+    for basic in [true, false] {
+        registry.require(match basic {
+            true => Login::Basic("user".to_owned(), "pass".to_owned()),
+            false => {
+                Login::Token { realm: None, user: Some(("user".to_owned(), "pass".to_owned())) }
+            }
+        });
+        for helper in [false, true] {
+            let place = Place::new(User::Me);
+            place.write("f", "text").dockerfile(&format!("FROM {name}\nCOPY f /\n"));
+            let programs = place.path().join("programs");
+            fs::create_dir(&programs).unwrap();
+            if helper {
+                login(&place, r#"{"credsStore": "test", "x": 1}"#);
+                let kept = programs.join("kept");
+                let script = format!(
+                    "#!/bin/sh\ncase $1 in store) cat;; esac > {0}.new; case $1 in store) mv {0}.new \
+                     {0};; erase) rm {0};; get) cat {0};; esac\n",
+                    kept.display()
+                );
+                let program = programs.join("docker-credential-test");
+                fs::write(&program, script).unwrap();
+                fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                    .unwrap();
+            }
+            let run = |args: &[&str], input: &str| {
+                let mut command = place.command("sh");
+                let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+                command.env("PATH", path);
+                command.args(["-c", "printf %s \"$0\" | \"$@\"", input]);
+                command.arg(place.path().join("xbuild")).args(args);
+                Finished::run(command)
+            };
+            let log_in = ["login", "-u", "user", "--password-stdin", &host];
+            run(&log_in, "wrong").fails(4, &["cannot log in", "denied access"]);
+            run(&log_in, "").fails(1, &["no password"]);
+            let config = place.path().join("home/.docker/config.json");
+            assert!(!fs::read_to_string(&config).unwrap_or_default().contains("auths"));
+            run(&log_in, "pass\n").ok().prints(&["logged in to"]);
+            let text = fs::read_to_string(&config).unwrap();
+            assert_eq!((text.contains("\"auth\""), text.contains("\"x\"")), (!helper, helper));
+            let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&config).unwrap());
+            assert!(helper || mode & 0o77 == 0);
+            let build: Vec<String> = place
+                .build_args(&["--platform", "linux/amd64", "--no-cache"])
+                .into_iter()
+                .map(|arg| arg.into_string().unwrap())
+                .collect();
+            let build: Vec<&str> = build.iter().map(String::as_str).collect();
+            run(&build, "").ok();
+            run(&["logout", &host], "").ok().prints(&["logged out of"]);
+            run(&build, "").fails(4, &["denied access"]);
+        }
+    }
+}

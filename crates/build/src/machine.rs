@@ -33,6 +33,8 @@ pub struct Machine {
     pub docker_config: Option<PathBuf>,
     /// The daemon of Docker's client, for its proxies.
     pub docker_host: Option<String>,
+    /// The file that `xbuild login` changes, which need not exist.
+    pub login_file: Option<PathBuf>,
     /// Where logins are, in the order in which they are tried.
     pub logins: Vec<LoginPlace>,
     /// Registries that need no certificate, nor TLS: those of the command line and the environment.

@@ -8,7 +8,7 @@ use xbuild_exec::{Isolation, Options, Sandbox};
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, Secrets};
 use xbuild_model::{Cancel, Digest, StepFailure};
-use xbuild_registry::{Client, ClientOptions, DocumentCache, RegistryWarning};
+use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache, RegistryWarning};
 use xbuild_source::{FetchOptions, Fetcher};
 use xbuild_store::{Leftover, Store};
 
@@ -47,9 +47,24 @@ pub(crate) fn client(
     events: &Arc<dyn Events>,
     cancel: Cancel,
 ) -> Client {
+    let credentials = logins::read(machine, &**events);
+    let client = client_with(machine, credentials, events, cancel);
+    match store {
+        Some(store) => client.with_cache(Arc::new(StoredDocuments(Arc::clone(store)))),
+        None => client,
+    }
+}
+
+/// Returns a client for registries with these credentials.
+pub(crate) fn client_with(
+    machine: &Machine,
+    credentials: Credentials,
+    events: &Arc<dyn Events>,
+    cancel: Cancel,
+) -> Client {
     let on_warning = Arc::clone(events);
     let options = ClientOptions {
-        credentials: logins::read(machine, &**events),
+        credentials,
         hosts: hosts::read(machine, &**events),
         proxies: machine.proxies.clone(),
         cancel,
@@ -58,11 +73,7 @@ pub(crate) fn client(
         })),
         ..ClientOptions::default()
     };
-    let client = Client::new(options);
-    match store {
-        Some(store) => client.with_cache(Arc::new(StoredDocuments(Arc::clone(store)))),
-        None => client,
-    }
+    Client::new(options)
 }
 
 /// Returns a fetcher of files and repositories. `cancel` ends its work.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, check, doctor, du, emulators, inspect, platforms, prune, run};
+use crate::commands::{build, check, doctor, du, emulators, inspect, login, platforms, prune, run};
 use crate::console::ProgressMode;
 use crate::report::Problem;
 
@@ -49,6 +49,10 @@ pub(crate) enum Command {
     Emulators(emulators::EmulatorsArgs),
     /// Show an image or image index: manifests, configurations, layers
     Inspect(inspect::InspectArgs),
+    /// Verify a login to a registry and keep it, where docker keeps it
+    Login(login::LoginArgs),
+    /// Forget the login to a registry
+    Logout(login::LogoutArgs),
     /// Show the size of the store
     Du(du::DuArgs),
     /// Remove cached results from the store

@@ -48,6 +48,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         },
         docker_config: docker_config(),
         docker_host: variable("DOCKER_HOST"),
+        login_file: variable("REGISTRY_AUTH_FILE").map(PathBuf::from).or_else(docker_config),
         logins: logins(),
         insecure_registries: insecure_registries(),
         host_files: host_files(),

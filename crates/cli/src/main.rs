@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    build, check, doctor, du, emulators, inspect, platforms, prune, run as run_command,
+    build, check, doctor, du, emulators, inspect, login, platforms, prune, run as run_command,
 };
 use console::{Console, ProgressMode};
 use report::Problem;
@@ -68,6 +68,8 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Platforms(args) => platforms::run(args, console),
         Command::Emulators(args) => emulators::run(args, console),
         Command::Inspect(args) => inspect::run(args, console),
+        Command::Login(args) => login::login(args, console),
+        Command::Logout(args) => login::logout(args, console),
         Command::Du(args) => du::run(args, console),
         Command::Prune(args) => prune::run(args, console),
         Command::Completions { shell } => {

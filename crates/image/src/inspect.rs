@@ -18,6 +18,8 @@ pub struct Inspection {
     pub index: Option<Index>,
     /// The manifest, or those of the index in its order. Nested indexes are left out.
     pub images: Vec<InspectedImage>,
+    /// The entries of the index that are missing or not valid.
+    pub unread: Vec<Descriptor>,
 }
 
 /// A manifest, with its configuration.
@@ -40,20 +42,37 @@ pub fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
         bytes: bytes.to_vec(),
         index: None,
         images: Vec::new(),
+        unread: Vec::new(),
     };
     match parse(documents, &root, &bytes)? {
         Document::Manifest(manifest) => inspection.images.push(image(documents, root, manifest)?),
         Document::Index(index) => {
             for entry in index.manifests.iter().filter(|entry| !is_index(entry)) {
-                let bytes = documents.manifest(entry)?;
-                if let Document::Manifest(manifest) = parse(documents, entry, &bytes)? {
-                    inspection.images.push(image(documents, entry.clone(), manifest)?);
+                match read(documents, entry) {
+                    Ok(found) => inspection.images.extend(found),
+                    // It spoils no other.
+                    Err(error) if D::is_of_document(&error) => {
+                        inspection.unread.push(entry.clone());
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             inspection.index = Some(index);
         }
     }
     Ok(inspection)
+}
+
+/// Reads an entry of an index; `None` if it is an index.
+fn read<D: Documents>(
+    documents: &D,
+    entry: &Descriptor,
+) -> Result<Option<InspectedImage>, D::Error> {
+    let bytes = documents.manifest(entry)?;
+    match parse(documents, entry, &bytes)? {
+        Document::Manifest(manifest) => image(documents, entry.clone(), manifest).map(Some),
+        Document::Index(_) => Ok(None),
+    }
 }
 
 fn image<D: Documents>(

@@ -99,6 +99,16 @@ impl Client {
         inspect(&self.repository(reference)?)
     }
 
+    /// Asks a registry whether the login that the client has for it is right.
+    ///
+    /// **Errors** — the registry denies it, or cannot be asked.
+    pub fn verify_login(&self, registry: &str) -> Result<(), RequestError> {
+        let endpoint = Endpoint::of(registry, &self.connections.options)?;
+        let scope = Scope::login();
+        let call = Call::new(&endpoint, &scope, Method::GET, endpoint.root());
+        self.connections.call(&call).map(drop)
+    }
+
     /// Opens a blob of a repository at an offset in bytes; see [`Blobs::open`].
     fn open_blob(
         &self,

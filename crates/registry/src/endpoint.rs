@@ -80,6 +80,11 @@ impl Endpoint {
         &self.origin
     }
 
+    /// Returns the root of the API.
+    pub(crate) fn root(&self) -> Url {
+        self.base.clone()
+    }
+
     pub(crate) fn manifest(&self, repository: &str, name: &str) -> Url {
         self.url(&format!("{repository}/manifests/{name}"))
     }

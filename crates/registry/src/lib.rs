@@ -35,6 +35,7 @@ mod warning;
 
 pub use auth::credential::{Credential, Secret};
 pub use auth::credentials::Credentials;
+pub use auth::login_edit::LoginEdit;
 pub use client::{Client, DocumentCache};
 pub use detail::Detail;
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};

@@ -279,10 +279,12 @@ impl State {
                 let action =
                     if matches!(request.method.as_str(), "GET" | "HEAD") { "pull" } else { "push" };
                 let granted = scopes.is_some_and(|scopes| {
-                    scopes.split(' ').any(|scope| {
-                        let actions = scope.strip_prefix(&format!("repository:{repository}:"));
-                        actions.is_some_and(|actions| actions.split(',').any(|a| a == action))
-                    })
+                    // The root of the API asks only who it is.
+                    path.is_empty()
+                        || scopes.split(' ').any(|scope| {
+                            let actions = scope.strip_prefix(&format!("repository:{repository}:"));
+                            actions.is_some_and(|actions| actions.split(',').any(|a| a == action))
+                        })
                 });
                 let challenge = format!(r#"Bearer realm="{realm}",service="test""#);
                 if granted { None } else { error(challenge) }

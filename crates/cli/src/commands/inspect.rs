@@ -87,6 +87,9 @@ fn text(inspection: &Inspection) -> String {
             }
         }
     }
+    for entry in &inspection.unread {
+        let _ = writeln!(text, "\nmissing, or no manifest of an image: {}", entry.digest);
+    }
     printable(&text)
 }
 
@@ -104,6 +107,7 @@ fn json(inspection: &Inspection) -> Value {
         "descriptor": descriptor(&inspection.root),
         "index": inspection.index,
         "images": images.collect::<Vec<_>>(),
+        "unread": inspection.unread,
     })
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod du;
 pub(crate) mod emulators;
 mod input;
 pub(crate) mod inspect;
+pub(crate) mod login;
 pub(crate) mod platforms;
 pub(crate) mod prune;
 pub(crate) mod run;

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::json;
 use xbuild_image::printable::printable;
 use xbuild_model::Cancel;
 use xbuild_model::thread;
@@ -74,6 +75,42 @@ impl Run<'_> {
         let program = program(name)?;
         let ended = self.run(&program, "get", server.as_bytes())?;
         parse(&ended).map_err(|reason| CredentialsError::HelperAnswer { program, reason })
+    }
+}
+
+impl Run<'_> {
+    /// Lets the helper `name` keep a credential.
+    pub(crate) fn store(
+        &self,
+        name: &str,
+        server: &str,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), CredentialsError> {
+        let login = json!({"ServerURL": server, "Username": user, "Secret": password.expose()});
+        self.tell(name, "store", login.to_string().as_bytes())
+    }
+
+    /// Lets the helper `name` forget the credential of `server`. One that it does not have is no
+    /// error.
+    pub(crate) fn erase(&self, name: &str, server: &str) -> Result<(), CredentialsError> {
+        self.tell(name, "erase", server.as_bytes())
+    }
+
+    fn tell(&self, name: &str, action: &str, input: &[u8]) -> Result<(), CredentialsError> {
+        let program = program(name)?;
+        let ended = self.run(&program, action, input)?;
+        if ended.success {
+            return Ok(());
+        }
+        match parse(&ended) {
+            Ok(_) if action == "erase" => Ok(()),
+            Ok(_) => {
+                let reason = "it failed and did not say why".to_owned();
+                Err(CredentialsError::HelperAnswer { program, reason })
+            }
+            Err(reason) => Err(CredentialsError::HelperAnswer { program, reason }),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use xbuild_model::Cancel;
 use xbuild_model::reference::DOCKER_HUB;
 
-use crate::auth::credential::Credential;
+use crate::auth::credential::{Credential, Secret};
 use crate::auth::credential_helper::{self, Waiting};
 use crate::auth::login_file::{Entry, LoginFile, canonical_host, split_key};
 use crate::error::CredentialsError;
@@ -197,6 +197,31 @@ impl Credentials {
         (answer, true)
     }
 
+    /// Lets a helper keep a login.
+    ///
+    /// **Errors** — those of the helper.
+    pub fn keep(
+        &self,
+        helper: &str,
+        key: &str,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), Arc<CredentialsError>> {
+        self.run(&Cancel::default()).store(helper, key, user, password).map_err(Arc::new)
+    }
+
+    /// Lets a helper forget a login. One that it does not have is no error.
+    ///
+    /// **Errors** — those of the helper.
+    pub fn erase(&self, helper: &str, key: &str) -> Result<(), Arc<CredentialsError>> {
+        self.run(&Cancel::default()).erase(helper, key).map_err(Arc::new)
+    }
+
+    fn run<'a>(&'a self, cancel: &'a Cancel) -> credential_helper::Run<'a> {
+        let Self { search_path, patience, .. } = self;
+        credential_helper::Run { search_path, patience: *patience, cancel, waiting: &|_| {} }
+    }
+
     /// Forgets the answer of a helper, which a registry has refused.
     pub(crate) fn forget(&self, helper: &Helper) {
         self.answers().remove(helper);
@@ -210,7 +235,6 @@ impl Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::credential::Secret;
 
     fn basic(user: &str, password: &str) -> Option<Credential> {
         Some(Credential::Basic { user: user.to_owned(), password: Secret::new(password) })

@@ -26,7 +26,15 @@ impl Scope {
         Self { source: Some(source.to_owned()), ..Self::push(repository) }
     }
 
+    /// Returns the scope of a request that is about no repository, only about who asks.
+    pub(crate) fn login() -> Self {
+        Self::push("")
+    }
+
     fn parameters(&self) -> Vec<String> {
+        if self.repository.is_empty() {
+            return Vec::new();
+        }
         let actions = if self.push { "pull,push" } else { "pull" };
         let own = format!("repository:{}:{actions}", self.repository);
         let source = self.source.iter().map(|name| format!("repository:{name}:pull"));
@@ -59,7 +67,10 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.parameters().join(" "))
+        match self.repository.is_empty() {
+            true => f.write_str("a login"),
+            false => f.write_str(&self.parameters().join(" ")),
+        }
     }
 }
 

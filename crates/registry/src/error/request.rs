@@ -238,7 +238,7 @@ impl RequestError {
     }
 
     /// Returns what the user can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Denied { .. } | Self::TokenServer { status: 400 | 401 | 403, .. } => {
                 Some("check the name of the repository, and that you are logged in to the registry")

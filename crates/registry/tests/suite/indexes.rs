@@ -87,6 +87,18 @@ fn an_index_without_anything_of_use_says_so() {
     assert!(resolve().contains("503"), "{}", resolve());
 }
 
+#[test]
+fn an_index_is_shown_without_what_cannot_be_read() {
+    let registry = Registry::start();
+    let good = put_image(&registry, "base", "good", "linux/amd64", &[b"x"]);
+    let mut entries = useless(&registry);
+    entries.push(json!(good));
+    put(&registry, "latest", &entries);
+    let shown = client().inspect(&reference(&registry, "base")).unwrap();
+    assert!(shown.images.iter().any(|image| image.descriptor.digest == good.digest));
+    assert!(shown.unread.iter().any(|entry| entry.digest == Digest::of(b"ghost")));
+}
+
 /// The platform of the index counts; whoever builds is told.
 #[test]
 fn a_configuration_may_name_another_platform() {
