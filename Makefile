@@ -4,7 +4,7 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix record-matrix lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image record-matrix lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -34,6 +34,12 @@ test-kernels: release fixtures ## builds on Debian's kernels in virtual machines
 test-matrix: release fixtures ## builds in every kind of container and as every kind of user (root); ROWS="pod user" for some of tests/matrix/rows.py
 	@fixtures/base-images debian >/dev/null
 	@$(SUDO) tests/matrix/run target/release/xbuild $(ROWS)
+
+image: release ## xbuild's own image for this machine's platform, made by itself: the OCI layouts target/image/xbuild and debug
+	@fixtures/image/build target/release/xbuild target/image
+
+test-image: release fixtures ## that image in Docker's default container (root, runc, umoci): builds the demo in the container's own root
+	@$(SUDO) tests/image/run target/release/xbuild
 
 record-matrix: ## measures the tables of docs/environments.md anew (root), on a machine that does nothing else
 	@$(MAKE) --no-print-directory test-matrix ROWS=--record

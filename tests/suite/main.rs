@@ -31,6 +31,7 @@ mod log;
 mod main_job;
 mod mounts;
 mod orphans;
+mod own_root;
 mod owners;
 mod push_ahead;
 mod reasons;

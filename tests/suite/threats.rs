@@ -21,7 +21,7 @@ const FAULTS: &str = "\
     unreachable tls proxy \
     parallel same-tag build-and-prune cache-sharing stale-lock versions no-xattr overlay-store nfs \
     home tmpdir noexec casefold odd-path other-uid \
-    no-fuse no-range no-new-privs setgroups no-userns seccomp apparmor masked-proc no-overlay \
+    no-fuse no-range no-new-privs setgroups no-userns seccomp apparmor masked-proc own-root no-overlay \
     racy-stamps kept-roots no-openat2 old-calls old-binfmt loose-binfmt qemu-crash cgroups no-pasta resolver lsm umask \
     locale";
 

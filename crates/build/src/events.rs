@@ -8,7 +8,7 @@ use xbuild_dockerfile::Diagnostics;
 use xbuild_exec::ladder::Choice;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
-use xbuild_layer::Encoding;
+use xbuild_layer::{Encoding, ShownPath};
 use xbuild_model::{Digest, Platform, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
@@ -120,6 +120,8 @@ pub enum Warning {
     },
     /// The home folder is closed to this user, so logins and proxies in it have no effect.
     ClosedHome(PathBuf),
+    /// Steps cannot see a file of an image, since a mount or a file of xbuild's is in its place.
+    Hidden(ShownPath),
     /// The variable of a secret is unset.
     EmptySecret {
         /// The id of the secret.
@@ -161,6 +163,11 @@ impl fmt::Display for Warning {
             Self::Proxies { place } => {
                 write!(f, "{place}: \"proxies\" is not of the expected form; it has no effect")
             }
+            Self::Hidden(path) => write!(
+                f,
+                "{path} of an image is hidden from RUN steps: a mount of the container, or a file \
+                 of xbuild's, is in its place"
+            ),
             Self::EmptySecret { id, variable } => {
                 write!(f, "the secret {id:?} is empty: the variable {variable} is unset")
             }

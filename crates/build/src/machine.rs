@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use xbuild_exec::OwnRoot;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
 
@@ -25,6 +26,9 @@ pub struct Machine {
     pub search_path: OsString,
     /// Where xbuild runs, for advice.
     pub place: xbuild_exec::Place,
+    /// Whether steps may have the root of this container as theirs; see
+    /// [`OwnRoot`](xbuild_exec::OwnRoot).
+    pub own_root: bool,
     /// The number of processors, and of steps that run at once unless the request says otherwise.
     pub processors: Option<NonZeroUsize>,
     /// The proxies for registries and web servers.
@@ -99,6 +103,12 @@ impl fmt::Debug for LoginPlace {
 const UNMAPPED: u32 = 65534;
 
 impl Machine {
+    /// Returns the root of this container, for steps.
+    pub(crate) fn own_root(&self) -> Option<OwnRoot> {
+        let store = self.store_root().ok()?.to_owned();
+        Some(OwnRoot { is_allowed: self.own_root, store })
+    }
+
     /// Returns the folder of the store.
     ///
     /// **Errors** — also if root would make it in the home folder of another user, who could then

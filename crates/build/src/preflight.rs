@@ -79,6 +79,7 @@ fn probe(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Capabilities,
         installed: &installed,
         folder: Ok(folder.path()),
         place: build.machine.place,
+        own_root: build.machine.own_root(),
         isolation: build.request.steps.isolation,
     });
     Ok(found.with_emulation(match build.request.steps.emulation {

@@ -1,12 +1,14 @@
 //! Running the steps of a plan.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::display;
 use tracing::info;
+use xbuild_model::rootfs::RootKind;
 use xbuild_plan::VertexId;
 use xbuild_snapshot::Engine;
-use xbuild_solve::{BuiltImage, Stages};
+use xbuild_solve::{BuiltImage, SolveOptions, Stages};
 
 use crate::build::Build;
 use crate::emulators::EmulatorInUse;
@@ -62,7 +64,7 @@ pub fn run(
         build.events.event(Event::Emulator(emulator));
     }
     build.events.event(Event::Planned(&plan.graph));
-    let images = solve(build, plan, &tools);
+    let images = solve(build, plan, ground, &tools);
     sweep(build, &tools);
     let images = images.map_err(StepError)?;
     tools.sandbox.retire_steps();
@@ -76,11 +78,13 @@ pub fn run(
 fn solve(
     build: &Build,
     plan: &Plan,
+    ground: &Ground,
     tools: &Tools,
 ) -> Result<Vec<BuiltImage>, Box<xbuild_solve::SolveError>> {
+    let options = options(plan, ground);
     let (stages, steps) = (tools.stages(build), Steps(&*build.events));
     let Some(shells) = &build.shells else {
-        return xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps);
+        return xbuild_solve::solve(&plan.graph, &stages, &options, &steps);
     };
     let runner = Rescued {
         sandbox: &tools.sandbox,
@@ -89,7 +93,17 @@ fn solve(
         terminal: Mutex::default(),
     };
     let stages = Stages { runner: &runner, ..stages };
-    xbuild_solve::solve(&plan.graph, &stages, &plan.options, &steps)
+    xbuild_solve::solve(&plan.graph, &stages, &options, &steps)
+}
+
+/// Returns the options of the plan. In the root of the container there is room for one stage at a
+/// time.
+fn options(plan: &Plan, ground: &Ground) -> SolveOptions {
+    let mut options = plan.options.clone();
+    if ground.choice.as_ref().is_some_and(|choice| choice.root == RootKind::Own) {
+        options.jobs = NonZeroUsize::MIN;
+    }
+    options
 }
 
 /// Writes an emulator to the log.

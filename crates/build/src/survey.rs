@@ -24,6 +24,7 @@ pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -
             installed,
             folder,
             place,
+            own_root: machine.own_root(),
             isolation,
         })
     };

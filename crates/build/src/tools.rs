@@ -56,6 +56,7 @@ impl Tools {
             cancel: build.cancel.clone(),
         }));
         let owners = owners(&plan.graph);
+        let on_hidden = Arc::clone(&events);
         let options = EngineOptions {
             contexts,
             sources: Some(Arc::clone(&build.fetcher) as _),
@@ -68,6 +69,10 @@ impl Tools {
                 let spans = spans.cloned().unwrap_or_default();
                 let warning = warning.clone();
                 events.event(Event::Warning(&Warning::Copy { warning, spans }));
+            }),
+            own_root: ground.choice.as_ref().and_then(|choice| choice.spared.clone()),
+            on_hidden: Arc::new(move |path| {
+                on_hidden.event(Event::Warning(&Warning::Hidden(path.clone())));
             }),
             cancel: build.cancel.clone(),
             ..EngineOptions::default()

@@ -40,6 +40,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         store_is_named: root.is_some(),
         search_path: search_path(),
         place: place(),
+        own_root: variable("XBUILD_OWN_ROOT").is_some_and(|value| value == "1"),
         processors: std::thread::available_parallelism().ok(),
         proxies: Proxies {
             http: proxy("HTTP_PROXY", "http_proxy"),

@@ -19,12 +19,13 @@ mod rung;
 use std::ffi::OsStr;
 use std::fmt;
 
+use xbuild_model::own_root::Spared;
 use xbuild_model::rootfs::RootKind;
 
-use crate::capabilities;
 use crate::error::SandboxError;
 use crate::gap::Gap;
 use crate::idmap::{Caller, IdMap, Ids};
+use crate::{capabilities, own_root};
 
 pub use isolation::{Isolation, UnknownIsolation};
 pub use rung::Rung;
@@ -48,6 +49,8 @@ pub enum Need {
     IdRange,
     /// Capabilities of the caller, which must be root.
     Rights,
+    /// The root of the container as the root of steps.
+    OwnRoot,
 }
 
 impl Need {
@@ -67,6 +70,7 @@ impl fmt::Display for Need {
             Self::Overlay => "overlay mounts on the file system of the store",
             Self::Folder => "a folder of the store as root",
             Self::IdRange => "a range of user and group ids",
+            Self::OwnRoot => "the root of a container made for xbuild",
             Self::Rights => "user namespaces, or root with the capabilities of a container",
         })
     }
@@ -89,6 +93,8 @@ pub struct Findings {
     pub(crate) folder: Result<(), Gap>,
     /// A folder of the store's, in which anything can be tried out.
     pub(crate) place: Result<(), Gap>,
+    /// The files that are spared in the root of this container, if steps may have it.
+    pub(crate) own_root: Result<Spared, Gap>,
     /// The rungs without mounts that were tried out.
     pub(crate) alone: Vec<(Rung, Result<(), Gap>)>,
 }
@@ -114,6 +120,7 @@ impl Findings {
             overlay: Ok(()),
             folder: Ok(()),
             place: Ok(()),
+            own_root: own_root::look(None),
             alone: Vec::new(),
         }
     }
@@ -178,12 +185,17 @@ impl Findings {
     /// Returns whether a kind of root file system is possible on a rung. Without mounts it counts as
     /// possible until it was tried out.
     fn allow_root(&self, rung: Rung, root: RootKind) -> Result<(), (Need, Gap)> {
+        let alone = || {
+            let tried = self.alone.iter().find(|(tried, _)| *tried == rung);
+            let tried = tried.map_or(Ok(()), |(_, result)| result.clone());
+            self.place.clone().and(tried).map_err(|gap| (Need::Folder, gap))
+        };
         match root {
-            RootKind::Folder if !rung.way().has_mounts() => {
-                let tried = self.alone.iter().find(|(tried, _)| *tried == rung);
-                let tried = tried.map_or(Ok(()), |(_, result)| result.clone());
-                self.place.clone().and(tried).map_err(|gap| (Need::Folder, gap))
+            RootKind::Own => {
+                self.own_root.as_ref().map_err(|gap| (Need::OwnRoot, gap.clone()))?;
+                alone()
             }
+            RootKind::Folder if !rung.way().has_mounts() => alone(),
             RootKind::Overlay => self.overlay.clone().map_err(|gap| (Need::Overlay, gap)),
             RootKind::Folder => self.folder.clone().map_err(|gap| (Need::Folder, gap)),
         }
@@ -199,6 +211,8 @@ pub struct Choice {
     pub root: RootKind,
     /// The rungs and root file systems that come before it and were tried in vain, in order.
     pub refused: Vec<Refusal>,
+    /// The files that are spared in the root of this container, if that is the root of steps.
+    pub spared: Option<Spared>,
     pub(crate) map: IdMap,
 }
 
@@ -214,7 +228,7 @@ impl Choice {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.rung, self.root)
+        isolation::write_named(f, &self.rung, Some(self.root))
     }
 }
 
@@ -233,8 +247,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rung.fmt(f)?;
-        self.root.map_or(Ok(()), |root| write!(f, "/{root}"))
+        isolation::write_named(f, &self.rung, self.root)
     }
 }
 
@@ -259,7 +272,11 @@ pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, Sandb
         };
         for root in rung.roots().iter().copied().filter(|root| isolation.allows_root(*root)) {
             match findings.allow_root(rung, root) {
-                Ok(()) => return Ok(Choice { rung, root, refused, map }),
+                Ok(()) => {
+                    let own = findings.own_root.as_ref().ok();
+                    let spared = own.filter(|_| root == RootKind::Own).cloned();
+                    return Ok(Choice { rung, root, refused, spared, map });
+                }
                 Err((need, gap)) => refused.push(Refusal { rung, root: Some(root), need, gap }),
             }
         }
@@ -317,6 +334,8 @@ mod tests {
         let no_overlay = |caller| Findings { overlay: gap("overlay is off"), ..findings(caller) };
         let no_mounts = |caller| Findings { mounts: gap("mounts are off"), ..findings(caller) };
         let root = || Findings { rights: Ok(()), ..locked() };
+        let made_for_it = || Findings { own_root: Ok(Spared::default()), ..root() };
+        let own_root = Isolation::Allowed { rung: Some(Rung::Chroot), root: Some(RootKind::Own) };
         let caged = || Findings { chroot: gap("chroot is off"), ..no_mounts(user()) };
         let (auto, none) = (Isolation::AUTO, Isolation::None);
         let [range, single, in_userns, chroot] = Rung::ALL.map(Isolation::rung);
@@ -343,7 +362,16 @@ mod tests {
                 "mend",
             ),
             (auto, root(), "chroot/folder", "namespaces are off", "mend namespaces"),
-            (chroot, root(), "chroot/folder", "", ""),
+            (chroot, root(), "chroot/folder", "not one for steps", "XBUILD_OWN_ROOT"),
+            (auto, made_for_it(), "chroot=/", "namespaces are off", "mend namespaces"),
+            (own_root, made_for_it(), "chroot=/", "", ""),
+            (
+                own_root,
+                root(),
+                "isolation \"chroot=/\" is not possible here: ",
+                "not one for steps",
+                "XBUILD_OWN_ROOT",
+            ),
             (
                 chroot,
                 locked(),

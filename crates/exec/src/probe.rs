@@ -37,6 +37,7 @@ use crate::emulator::{Emulator, Installed};
 use crate::error::SandboxError;
 use crate::idmap::{Caller, IdMap};
 use crate::ladder::{self, Choice, Findings, Isolation, Rung};
+use crate::own_root::{self, OwnRoot};
 use crate::surroundings::{Place as Around, Surroundings};
 use crate::{diagnose, remedies};
 
@@ -55,6 +56,8 @@ pub struct Trials<'a> {
     pub folder: Result<&'a Path, Gap>,
     /// Where xbuild runs, for advice.
     pub place: Around,
+    /// The root of this container, for steps; `None` without a store.
+    pub own_root: Option<OwnRoot>,
     /// The rungs that the user allows. The ids are those of the highest one.
     pub isolation: Isolation,
 }
@@ -111,6 +114,7 @@ fn findings(caller: Caller, seen: &Seen, no_folder: Option<Gap>, around: Around)
         own_proc: verdict::own_proc(seen),
         overlay: on_folder(verdict::overlay(seen)),
         folder: on_folder(verdict::folder(seen)),
+        own_root: Err(Gap { why: "it was not looked at".to_owned(), how_to_get: String::new() }),
         alone: Vec::new(),
         place: on_folder(Ok(())),
     }
@@ -137,8 +141,8 @@ impl Capabilities {
     ///
     /// This takes some milliseconds, and for each emulator the time to copy and to start it.
     pub fn probe(ground: &Trials<'_>) -> Self {
-        let Trials { architectures, search_path, installed, folder, place: around, isolation } =
-            ground;
+        let Trials { architectures, search_path, installed, folder, .. } = ground;
+        let Trials { own_root, place: around, isolation, .. } = ground;
         let host = Arch::host();
         // Without readable entries the host's emulators are tried out all the same.
         let entries = binfmt::host_entries(Path::new(binfmt::HOST_INSTANCE)).unwrap_or_default();
@@ -159,6 +163,7 @@ impl Capabilities {
         let mut seen = try_out(&subjects, &caller, place.as_ref().ok(), *isolation);
         let no_folder = place.as_ref().err().cloned();
         let mut findings = findings(caller, &seen, no_folder, *around);
+        findings.own_root = own_root::look(own_root.as_ref());
         // Rungs without mounts are tried out only if it comes to that.
         while let Ok(place) = &place
             && let Ok(Choice { rung, map, .. }) = ladder::choose(*isolation, &findings)

@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         search_path: &search_path,
         folder: Ok(&std::env::temp_dir()),
         place: xbuild_exec::Place::Machine,
+        own_root: None,
         isolation: Isolation::AUTO,
     });
     let present: Vec<(Arch, Platform)> = Arch::ALL

@@ -29,6 +29,7 @@ use xbuild_layer::{
     ContentHash, Entry, Hashing, Kind, LayerWriter, Mtime, ShownPath, attributes, path,
 };
 use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
+use xbuild_model::own_root::Spared;
 
 use self::emit::Emit;
 use crate::DiffError;
@@ -76,18 +77,23 @@ pub struct ChangeOptions<'a> {
     pub devices: &'a BTreeSet<Device>,
     /// How far the walk before got, see [`stamp`].
     pub settled: Mtime,
+    /// The files of the folder that are not the image's. A folder around them that the layers below
+    /// lack is written only with other files in it.
+    pub spared: &'a Spared,
 }
 
 /// Writes the stamps of all files of `folder`. Returns how far the clock of its file system got: a
 /// file that changes from now on has another stamp, unless its stamp is not older than that.
 ///
-/// `clock` is a file on the same file system, whose times may change.
+/// `clock` is a file on the same file system, whose times may change. Spared files are passed over.
 pub fn stamp<S: Write>(
     folder: &Root,
     stamps: StampWriter<S>,
     clock: &File,
+    spared: &Spared,
 ) -> Result<Mtime, DiffError> {
-    let mut walk = Walk::<io::Empty, io::Sink, S> { new: stamps, newest: None, changes: None };
+    let mut walk =
+        Walk::<io::Empty, io::Sink, S> { new: stamps, newest: None, changes: None, spared };
     walk.all(folder)?;
     walk.finish(clock)
 }
@@ -116,7 +122,8 @@ pub fn changes<R: Read, W: Write, S: Write>(
         out.put(&entry, &mut io::empty())?;
     }
     let changes = Changes { old, emit: Emit::new(out), below, options, buffer: vec![0; BUFFER] };
-    let mut walk = Walk { new: stamps, newest: None, changes: Some(changes) };
+    let spared = options.spared;
+    let mut walk = Walk { new: stamps, newest: None, changes: Some(changes), spared };
     walk.all(folder)?;
     walk.finish(clock)
 }
@@ -137,6 +144,7 @@ struct Walk<'a, R, W, S> {
     /// The newest time of change that was seen.
     newest: Option<Mtime>,
     changes: Option<Changes<'a, R, W>>,
+    spared: &'a Spared,
 }
 
 /// The search for changes.
@@ -161,9 +169,17 @@ struct Frame {
 }
 
 impl Frame {
-    fn open(path: Vec<u8>, folder: Root, depth: u32, is_new: bool) -> io::Result<Self> {
-        let items = stats(&folder)?.into_iter();
-        Ok(Self { path, folder, items, depth, is_new })
+    fn open(
+        path: Vec<u8>,
+        folder: Root,
+        (depth, is_new): (u32, bool),
+        spared: &Spared,
+    ) -> io::Result<Self> {
+        let mut items = stats(&folder)?;
+        if spared.is_around(&path) {
+            items.retain(|(name, _)| !spared.has(&path::join(&path, name)));
+        }
+        Ok(Self { path, folder, items: items.into_iter(), depth, is_new })
     }
 }
 
@@ -182,7 +198,8 @@ impl<R: Read, W: Write, S: Write> Walk<'_, R, W, S> {
     fn all(&mut self, folder: &Root) -> Result<(), DiffError> {
         let top = folder.try_clone().map_err(fault(b""))?;
         let is_new = self.changes.is_none();
-        let mut frames = vec![Frame::open(Vec::new(), top, 1, is_new).map_err(fault(b""))?];
+        let frame = Frame::open(Vec::new(), top, (1, is_new), self.spared);
+        let mut frames = vec![frame.map_err(fault(b""))?];
         while let Some(frame) = frames.last_mut() {
             match frame.items.next() {
                 Some((name, stat)) => {
@@ -224,8 +241,9 @@ impl<R: Read, W: Write, S: Write> Walk<'_, R, W, S> {
             return Ok(None);
         }
         let opened = frame.folder.dir(name);
+        let inner = (frame.depth + 1, is_new);
         let frame = opened
-            .and_then(|folder| Frame::open(found.path.clone(), folder, frame.depth + 1, is_new))
+            .and_then(|folder| Frame::open(found.path.clone(), folder, inner, self.spared))
             .map_err(fault(&found.path))?;
         Ok(Some(frame))
     }
@@ -298,6 +316,7 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
     fn folder(&mut self, found: &Found<'_>, is_same: bool) -> Result<bool, DiffError> {
         let xattrs = attributes_of(found.folder, found.name).map_err(fault(&found.path))?;
         let is_kept = is_same
+            || (self.options.spared.is_around(&found.path) && self.known(found)?.is_none())
             || found.before.as_ref().is_some_and(|before| before.has_same_meta(&found.stamp))
                 && self.known(found)?.is_some_and(|known| {
                     self.has_owner(found, &known) && attributes::kept(&known.xattrs) == xattrs

@@ -50,7 +50,18 @@ pub fn to_tar<W: Write>(
     source: Arc<dyn LayerSource>,
     writer: &mut LayerWriter<W>,
 ) -> Result<(), CopyError> {
-    Outline::of_tree(tree).write(&sources(tree, source), writer)
+    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), writer)
+}
+
+/// The same, with those files only that `shows` lets pass: it gets their paths, and whether they are
+/// folders.
+pub fn to_tar_where<W: Write>(
+    tree: &Tree,
+    source: Arc<dyn LayerSource>,
+    writer: &mut LayerWriter<W>,
+    shows: impl Fn(&[u8], bool) -> bool,
+) -> Result<(), CopyError> {
+    Outline::of_tree(tree, shows).write(&sources(tree, source), writer)
 }
 
 /// Writes some files of `tree` to an archive, as [`to_tar`] does. `paths` has all names of a file that
@@ -61,7 +72,7 @@ pub fn some_to_tar<W: Write>(
     paths: &BTreeSet<Vec<u8>>,
     writer: &mut LayerWriter<W>,
 ) -> Result<(), CopyError> {
-    let mut outline = Outline::of_tree(tree);
+    let mut outline = Outline::of_tree(tree, |_, _| true);
     outline.retain(|path| paths.contains(path));
     outline.write(&sources(tree, source), writer)
 }
@@ -84,7 +95,7 @@ pub fn to_folder(
         .map_err(fail(dest.as_os_str().as_encoded_bytes()))?;
     let mut writer =
         FolderWriter { root, folders: Vec::new(), skipped: Vec::new(), buffer: vec![0; BUFFER] };
-    Outline::of_tree(tree).write(&sources(tree, source), &mut writer)?;
+    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), &mut writer)?;
     writer.finish()
 }
 

@@ -6,6 +6,7 @@
 
 mod archive;
 pub mod changes;
+mod clear;
 mod context;
 pub mod context_tar;
 pub mod copy;
@@ -24,6 +25,7 @@ mod stamp;
 pub mod stamps;
 pub mod unpack;
 
+pub use clear::clear;
 pub use context::{Context, Kept};
 pub use error::{CopyError, DiffError, PatternError, UnpackError};
 pub use pattern::IgnoreRules;

@@ -189,7 +189,8 @@ mod tests {
             let mut stamps = Vec::new();
             let clock = File::create(temp.path().join("clock")).unwrap();
             let root = Root::open(&at("")).unwrap();
-            let settled = stamp(&root, StampWriter::new(&mut stamps), &clock).unwrap();
+            let settled =
+                stamp(&root, StampWriter::new(&mut stamps), &clock, &Default::default()).unwrap();
             Self { temp, stamps, settled }
         }
 

@@ -15,6 +15,7 @@ pub mod image;
 pub mod manifest;
 pub mod mode_change;
 mod null;
+pub mod own_root;
 pub mod owner;
 pub mod passwd;
 pub mod platform;

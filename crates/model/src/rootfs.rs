@@ -12,6 +12,8 @@ pub enum RootKind {
     Overlay,
     /// One folder with the files of all layers, carried forward from step to step.
     Folder,
+    /// The root of the container that xbuild runs in, as such a folder.
+    Own,
 }
 
 impl fmt::Display for RootKind {
@@ -19,6 +21,7 @@ impl fmt::Display for RootKind {
         f.write_str(match self {
             Self::Overlay => "overlay",
             Self::Folder => "folder",
+            Self::Own => "own",
         })
     }
 }
@@ -56,6 +59,9 @@ impl RootFs {
 pub struct Folder {
     /// The folder that becomes the root.
     pub path: PathBuf,
+    /// Whether it is the root of this process, too, with other mounts and files that are not the
+    /// image's.
+    pub is_own: bool,
     /// See [`RootFs::work`].
     pub work: PathBuf,
 }

@@ -29,6 +29,7 @@ mod mount_files;
 mod new_layer;
 mod obtain;
 mod options;
+mod own_root;
 mod owners;
 mod packer;
 mod recalled;
@@ -36,6 +37,7 @@ mod root_folder;
 mod scratch;
 mod selection;
 mod shared;
+mod spared;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -90,6 +92,7 @@ impl Engine {
             busy,
             parts,
             folders,
+            own_root: own_root::OwnRoot::default(),
         }))
     }
 
@@ -99,6 +102,7 @@ impl Engine {
     /// **Errors** — the first failure.
     pub fn settle(&self) -> Result<(), StepFailure> {
         self.0.keep_folders();
+        spared::settle(&self.0)?;
         Ok(self.0.packer.wait_for_all()?)
     }
 
@@ -196,7 +200,10 @@ impl Snapshots for Engine {
     fn prepare(&self, parent: &Chain) -> Result<Box<dyn Workspace>, StepFailure> {
         Ok(match self.0.namespace.root_kind()? {
             RootKind::Overlay => Box::new(workspace::Writable::prepare(&self.0, parent)?),
-            RootKind::Folder => Box::new(in_folder::InFolder::prepare(&self.0, parent)?),
+            kind => {
+                let is_own = kind == RootKind::Own;
+                Box::new(in_folder::InFolder::prepare(&self.0, parent, is_own)?)
+            }
         })
     }
 

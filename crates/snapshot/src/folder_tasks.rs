@@ -12,6 +12,7 @@ use xbuild_files::owners::OwnerSource;
 use xbuild_files::revert::{Lost, revert};
 use xbuild_files::stamps::{StampReader, StampWriter};
 use xbuild_layer::{LayerWriter, Mtime};
+use xbuild_model::own_root::Spared;
 use xbuild_model::owner::OwnersBelow;
 use xbuild_model::records::Records;
 
@@ -39,6 +40,9 @@ pub struct ClearRequest {
     pub folder: PathBuf,
     /// Paths below it. Files that are not there, or that lie behind a link, are no error.
     pub paths: Vec<Vec<u8>>,
+    /// The files that stay; none in a folder of the store. In the root of a container all that is
+    /// mounted by then stays, too.
+    pub spared: Spared,
 }
 
 /// See [`STAMP`].
@@ -48,6 +52,8 @@ pub struct StampRequest {
     pub folder: PathBuf,
     /// The file that gets the stamps, outside of the folder and on its file system.
     pub stamps: PathBuf,
+    /// The files that are passed over.
+    pub spared: Spared,
 }
 
 /// See [`CHANGES`].
@@ -84,8 +90,13 @@ pub struct RevertRequest {
 pub fn clear_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
     let request: ClearRequest = serde_json::from_slice(request)?;
     let root = open(&request.folder)?;
+    let mut spared = request.spared;
+    if !spared.is_empty() {
+        let mounts = std::fs::read("/proc/self/mountinfo");
+        spared.add_mounts(&mounts.map_err(folder("read the mounts in", &request.folder))?);
+    }
     for path in &request.paths {
-        let removed = match root.remove_tree(path) {
+        let removed = match xbuild_files::clear(&root, path, &spared) {
             Err(error) if is_absent(&error) => Ok(()),
             removed => removed,
         };
@@ -141,7 +152,7 @@ pub fn stamp_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
     let request: StampRequest = serde_json::from_slice(request)?;
     let root = open(&request.folder)?;
     let (writer, clock) = stamp_file(&request.stamps)?;
-    Ok(serde_json::to_vec(&stamp(&root, writer, &clock)?)?)
+    Ok(serde_json::to_vec(&stamp(&root, writer, &clock, &request.spared)?)?)
 }
 
 /// Does [`CHANGES`].
@@ -160,6 +171,7 @@ pub fn changes_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskEr
         owners: OwnerSource::new(&request.records.owners, request.owners),
         devices: &request.records.devices,
         settled: request.settled,
+        spared: &request.now.spared,
     };
     let mut below = Asker::new(questions, answers);
     let settled = changes(&root, before, &mut writer, stamps, &clock, (&mut below, &options))?;

@@ -76,7 +76,8 @@ pub(crate) struct BuildArgs {
     /// Steps that run at once [default: number of processors]
     #[arg(long, value_name = "N", help_heading = "Steps")]
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Isolation of RUN steps: how they are walled off, and the kind of their root file system
+    /// Isolation of RUN steps: how they are walled off, and the kind of their root file system;
+    /// `chroot=/` is the root of a container made for xbuild
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|none|RUNG[/ROOT]", help_heading = "Steps")]
     pub(super) isolation: Isolation,
     /// How programs of other processors get their emulator

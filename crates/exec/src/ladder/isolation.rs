@@ -1,4 +1,5 @@
-//! The user's choice of a rung and of a root file system, and its text.
+//! The user's choice of a rung and of a root file system, and its text: `RUNG/ROOT`, and `chroot=/` for
+//! the root of the container.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,10 +37,11 @@ impl Isolation {
     pub fn all() -> Vec<Self> {
         let rungs = [None].into_iter().chain(Rung::ALL.map(Some));
         let on = |rung: Option<Rung>| {
-            let roots = [RootKind::Overlay, RootKind::Folder].into_iter().filter(move |root| {
-                Rung::ALL
-                    .iter()
-                    .any(|one| rung.is_none_or(|rung| rung == *one) && one.roots().contains(root))
+            let kinds = [RootKind::Overlay, RootKind::Folder, RootKind::Own];
+            let roots = kinds.into_iter().filter(move |root| match rung {
+                Some(rung) => rung.roots().contains(root),
+                // Nobody gets it by chance.
+                None => *root != RootKind::Own,
             });
             [None].into_iter().chain(roots.map(Some)).map(move |root| Self::Allowed { rung, root })
         };
@@ -73,10 +75,22 @@ impl fmt::Display for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Allowed { rung, root } = self else { return f.write_str("none") };
         match rung {
-            Some(rung) => rung.fmt(f)?,
-            None => f.write_str("auto")?,
+            Some(rung) => write_named(f, rung, *root),
+            None => write_named(f, &"auto", *root),
         }
-        root.map_or(Ok(()), |root| write!(f, "/{root}"))
+    }
+}
+
+/// Writes a rung and a kind of root file system.
+pub(super) fn write_named(
+    f: &mut fmt::Formatter<'_>,
+    rung: &dyn fmt::Display,
+    root: Option<RootKind>,
+) -> fmt::Result {
+    match root {
+        None => rung.fmt(f),
+        Some(RootKind::Own) => write!(f, "{rung}=/"),
+        Some(root) => write!(f, "{rung}/{root}"),
     }
 }
 
@@ -112,14 +126,18 @@ mod tests {
         for (isolation, name) in all.iter().zip(&names) {
             assert_eq!(name.parse(), Ok(*isolation));
         }
-        for known in ["auto", "none", "userns-range", "userns-single/overlay", "auto/folder"] {
+        for known in
+            ["auto", "none", "userns-range", "userns-single/overlay", "auto/folder", "chroot=/"]
+        {
             assert!(names.iter().any(|name| name == known), "{known}: {names:?}");
         }
         assert_eq!(names[0], "auto");
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all.len());
-        for wrong in ["", "moon", "none/overlay", "userns-range/", "overlay", "userns-range/moon"] {
+        for wrong in
+            ["", "moon", "none/overlay", "userns-range/", "overlay", "auto=/", "userns-range/moon"]
+        {
             let error = wrong.parse::<Isolation>().unwrap_err().to_string();
             assert!(error.contains(&format!("{wrong:?}")) && error.contains("userns-range, "));
         }

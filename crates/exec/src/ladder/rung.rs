@@ -65,7 +65,8 @@ impl Rung {
     pub fn roots(self) -> &'static [RootKind] {
         match self {
             Self::UsernsRange | Self::UsernsSingle => &[RootKind::Overlay, RootKind::Folder],
-            Self::UsernsChroot | Self::Chroot => &[RootKind::Folder],
+            Self::UsernsChroot => &[RootKind::Folder],
+            Self::Chroot => &[RootKind::Own, RootKind::Folder],
         }
     }
 }

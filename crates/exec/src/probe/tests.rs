@@ -12,6 +12,7 @@ fn probe(architectures: &[Arch], search_path: &OsStr) -> Capabilities {
         search_path,
         folder: Ok(folder.path()),
         place: Around::Machine,
+        own_root: None,
         isolation: Isolation::AUTO,
     });
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something is left");

@@ -17,6 +17,9 @@ use crate::error::RunError;
 /// The most bytes of the host's resolver configuration that are taken over.
 const RESOLV_LIMIT: u64 = 1 << 20;
 
+/// The list of hosts.
+pub(super) const HOSTS: &str = "/etc/hosts";
+
 /// A file for the command, owned by root.
 #[derive(Debug)]
 pub(super) struct Generated {
@@ -42,7 +45,7 @@ pub(super) fn generate(run: &RunRequest) -> Result<Vec<Generated>, RunError> {
         Network::Private => with_own_resolver(&resolver_configuration()?),
     };
     let hosts = hosts(run)?.into_bytes();
-    let mut files = vec![own("/etc/resolv.conf", resolv), own("/etc/hosts", hosts)];
+    let mut files = vec![own("/etc/resolv.conf", resolv), own(HOSTS, hosts)];
     files.extend(run.scripts.iter().map(|script| Generated {
         path: script.path.clone(),
         contents: script.contents.clone().into_bytes(),

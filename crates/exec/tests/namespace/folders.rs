@@ -60,7 +60,7 @@ impl Ground {
     ) -> Result<String, StepFailure> {
         let mut work = path.clone().into_os_string();
         work.push("-work");
-        let root = RootFs::Folder(Folder { path, work: work.into() });
+        let root = RootFs::Folder(Folder { path, is_own: false, work: work.into() });
         let output = Capture::default();
         let ended = self.sandbox.run(&root, request, mounts, &output);
         ended.map(|_| output.text())

@@ -14,6 +14,7 @@ struct Place {
     tree: Tree,
     stamps: Vec<u8>,
     settled: Mtime,
+    spared: Spared,
     root: (u32, u32, u32),
     devices: BTreeSet<Device>,
 }
@@ -48,7 +49,8 @@ fn place(lines: &[&str]) -> Place {
     let stat = root.stat(b"").unwrap();
     let root = (stat.mode, stat.uid, stat.gid);
     let (stamps, settled) = (Vec::new(), Mtime::default());
-    let mut place = Place { temp, tree, stamps, settled, root, devices: BTreeSet::new() };
+    let (devices, spared) = (BTreeSet::new(), Spared::default());
+    let mut place = Place { temp, tree, stamps, settled, root, devices, spared };
     place.stamp();
     place
 }
@@ -71,7 +73,7 @@ impl Place {
         let writer = StampWriter::new(&mut self.stamps);
         let clock = File::create(self.temp.path().join("clock")).unwrap();
         let root = Root::open(&self.temp.path().join("fs")).unwrap();
-        self.settled = stamp(&root, writer, &clock).unwrap();
+        self.settled = stamp(&root, writer, &clock, &self.spared).unwrap();
     }
 
     /// Walks the folder and returns the layer of the changes.
@@ -81,6 +83,7 @@ impl Place {
             owners: OwnerSource::Disk,
             devices: &self.devices,
             settled: self.settled,
+            spared: &self.spared,
         };
         let (mut out, mut new) = (LayerWriter::new(Vec::new()), Vec::new());
         let old = StampReader::new(&self.stamps[..]).unwrap();
@@ -223,4 +226,24 @@ fn names_that_no_layer_can_have_are_refused() {
     let mut place = place(FILES);
     std::fs::write(place.at("a/.wh.f"), "").unwrap();
     assert!(matches!(place.walk(), Err(DiffError::Reserved { .. })));
+}
+
+#[test]
+fn files_of_others_are_passed_over() {
+    let mut place = place(&["d etc 755", "f etc/f 1"]);
+    for folder in ["xbuild/bin", "run/secrets", "var/run"] {
+        std::fs::create_dir_all(place.at(folder)).unwrap();
+    }
+    std::fs::write(place.at("etc/hosts"), "mounted").unwrap();
+    let mounts = b"1 1 0:1 / /etc/hosts rw\n1 1 0:1 / /run/secrets rw\n1 1 0:1 / /var/run/x rw\n";
+    place.spared = Spared::new(mounts, [std::path::Path::new("/xbuild")]);
+    place.stamp();
+    for file in ["etc/hosts", "xbuild/bin/f", "run/secrets/f"] {
+        std::fs::write(place.at(file), "changed").unwrap();
+    }
+    std::fs::set_permissions(place.at("run"), PermissionsExt::from_mode(0o700)).unwrap();
+    assert!(place.changes().is_empty());
+    std::fs::write(place.at("run/own"), "").unwrap();
+    std::fs::write(place.at("etc/own"), "").unwrap();
+    assert_eq!(place.changes(), ["etc/", "etc/own", "run/", "run/own"]);
 }

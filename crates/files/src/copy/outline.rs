@@ -52,11 +52,13 @@ impl Outline {
         Self { marks, files }
     }
 
-    /// Returns the outline of a whole tree.
-    pub(crate) fn of_tree(tree: &Tree) -> Self {
+    /// Returns the outline of a tree, without the files that `shows` holds back: it gets their paths,
+    /// and whether they are folders.
+    pub(crate) fn of_tree(tree: &Tree, shows: impl Fn(&[u8], bool) -> bool) -> Self {
         let mut first_names: BTreeMap<(u32, u32), Vec<u8>> = BTreeMap::new();
         let mut files = Files::new();
-        for (path, node) in tree.walk(b"").filter(|(path, _)| !path.is_empty()) {
+        let all = tree.walk(b"").filter(|(path, _)| !path.is_empty());
+        for (path, node) in all.filter(|(path, node)| shows(path, node.is_folder())) {
             let mut file = Staged::without_content(node.kind.clone(), node.meta.clone());
             if let (Kind::File { .. }, Some(position)) = (&node.kind, node.position) {
                 let number = node.layer;

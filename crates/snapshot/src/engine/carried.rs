@@ -26,10 +26,15 @@ use xbuild_store::{Background, Store, TempFolder};
 /// The most folders that wait for a step. A stage needs one.
 const KEPT: usize = 8;
 
+/// The root of this container.
+pub(super) const ROOT: &str = "/";
+
 /// A folder with the files of a stack.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) temp: TempFolder,
+    /// Whether the files are in the root of this container, not in `temp`.
+    pub(super) is_own: bool,
     /// The stack; `None` after a step that failed.
     pub(super) chain: Option<Chain>,
     /// How far the clock got at the last walk; `None` before the first one.
@@ -54,14 +59,15 @@ pub(super) struct Base {
 impl Folder {
     /// Returns an empty folder in `temp`, which is going to have the files of `chain`.
     pub(super) fn new(temp: TempFolder, chain: Chain) -> Self {
-        Self { temp, chain: Some(chain), settled: None, stamps: 0, base: None }
+        let chain = Some(chain);
+        Self { temp, is_own: false, chain, settled: None, stamps: 0, base: None }
     }
 
     /// Returns a folder that [`into_base`](Self::into_base) gave away. Its files are those of the
     /// base, but for changes since then.
     pub(super) fn of_base(temp: TempFolder, chain: Chain, settled: Mtime) -> Self {
         let base = Some(Base { chain, settled, stamps: 0 });
-        Self { temp, chain: None, settled: None, stamps: 0, base }
+        Self { temp, is_own: false, chain: None, settled: None, stamps: 0, base }
     }
 
     /// Returns the folder for [`of_base`](Self::of_base) with the chain and time of its base; as an
@@ -91,7 +97,7 @@ impl Folder {
 
     /// Returns the folder with the files.
     pub(super) fn files(&self) -> PathBuf {
-        self.temp.path().join("fs")
+        if self.is_own { PathBuf::from(ROOT) } else { self.temp.path().join("fs") }
     }
 
     /// Returns the path that the runner may make files beside.

@@ -12,13 +12,14 @@ use xbuild_files::flatten;
 use xbuild_layer::{
     Change, Entry, Kind, LayerError, LayerIndex, LayerWriter, Meta, Mtime, Tree, attributes, path,
 };
+use xbuild_model::own_root::Spared;
 use xbuild_model::{Chain, DiffId, FailureKind, StepFailure};
 
 use super::carried::Folder;
 use super::folders::{feed, pipe};
 use super::held::Held;
-use super::selection;
 use super::shared::Shared;
+use super::{selection, spared};
 use crate::folder_tasks::{CLEAR, ClearRequest, STAMP, StampRequest};
 use crate::tasks::{UNPACK, UnpackRequest};
 use crate::{EngineError, TaskError};
@@ -31,7 +32,7 @@ pub(super) fn forward(
 ) -> Result<(), EngineError> {
     let count = folder.chain.as_ref().map_or(0, |has| has.0.len());
     for number in count..chain.0.len() {
-        apply(shared, &folder.files(), &chain.0[..=number])?;
+        apply(shared, folder, &chain.0[..=number])?;
     }
     if count < chain.0.len() {
         restamp(shared, folder, chain)?;
@@ -50,13 +51,39 @@ pub(super) fn make(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineEr
         .mode(0o755)
         .create(&files)
         .map_err(|source| EngineError::Io { action: "make a temporary folder", source })?;
-    let tree = shared.tree(chain)?;
-    let source = Arc::new(selection::Layers::new(shared.clone(), chain.clone()));
-    unpack(shared, &files, |writer| {
-        flatten::to_tar(&tree, source, writer).map_err(selection::failure)
-    })?;
+    fill(shared, held.get(), chain)?;
     restamp(shared, held.get_mut(), chain)?;
     Ok(held)
+}
+
+/// Unpacks all files of `chain` into a folder.
+pub(super) fn fill(
+    shared: &Arc<Shared>,
+    folder: &Folder,
+    chain: &Chain,
+) -> Result<(), EngineError> {
+    let tree = shared.tree(chain)?;
+    let source = Arc::new(selection::Layers::new(shared.clone(), chain.clone()));
+    unpack(shared, &folder.files(), |writer| {
+        let done = match folder.is_own {
+            true => flatten::to_tar_where(&tree, source, writer, spared::shows(shared)),
+            false => flatten::to_tar(&tree, source, writer),
+        };
+        done.map_err(selection::failure)
+    })
+}
+
+/// Returns whether a file of a carried layer is put into the folder.
+fn is_shown(shared: &Shared, folder: &Folder, entry: &Entry) -> bool {
+    if !folder.is_own {
+        return true;
+    }
+    let shows = spared::shows(shared);
+    let is_linked = match &entry.kind {
+        Kind::HardLink { target } => shows(target, false),
+        _ => true,
+    };
+    is_linked && shows(&entry.path, entry.kind == Kind::Dir)
 }
 
 /// Puts files of a stack, whose tree is `tree`, in their places in a folder that has the others.
@@ -73,7 +100,7 @@ pub(super) fn put(
 }
 
 /// Applies the last layer of a stack to a folder with all files below it.
-fn apply(shared: &Arc<Shared>, files: &Path, layers: &[DiffId]) -> Result<(), EngineError> {
+fn apply(shared: &Arc<Shared>, folder: &Folder, layers: &[DiffId]) -> Result<(), EngineError> {
     let Some((layer, below)) = layers.split_last() else { return Ok(()) };
     let _span = debug_span!("layer", work = "apply", diff_id = %layer).entered();
     let index = shared.index(layer)?;
@@ -81,10 +108,11 @@ fn apply(shared: &Arc<Shared>, files: &Path, layers: &[DiffId]) -> Result<(), En
         (shared.tree(&Chain(below.to_vec()))?, shared.tree(&Chain(layers.to_vec()))?);
     let paths = removed(&index, &before);
     if !paths.is_empty() {
-        let request = ClearRequest { folder: files.to_owned(), paths };
+        let spared = not_of(shared, folder);
+        let request = ClearRequest { folder: folder.files(), paths, spared };
         shared.start(CLEAR, &request, Vec::new())?.wait()?;
     }
-    unpack(shared, files, |writer| {
+    unpack(shared, &folder.files(), |writer| {
         let mut folders = HashSet::new();
         let mut reader = shared.read_layer(layer)?;
         while let Some(change) = reader.next().map_err(fault(layer))? {
@@ -93,6 +121,11 @@ fn apply(shared: &Arc<Shared>, files: &Path, layers: &[DiffId]) -> Result<(), En
                 Change::Whiteout(path) => path::parent(path),
                 Change::Opaque(path) => path,
             };
+            if let Change::Put(entry) = &change
+                && !is_shown(shared, folder, entry)
+            {
+                continue;
+            }
             write_folders(writer, around, &after, &mut folders)?;
             match &change {
                 // The root gets its metadata when a step takes the folder.
@@ -170,13 +203,24 @@ fn unpack(
     })
 }
 
+/// Returns the files of a folder that are not the stack's.
+fn not_of(shared: &Shared, folder: &Folder) -> Spared {
+    if folder.is_own { spared::all(shared) } else { Spared::default() }
+}
+
+/// Returns the request for the next walk of a folder.
+pub(super) fn stamp_request(shared: &Shared, folder: &Folder) -> StampRequest {
+    let (stamps, spared) = (folder.next_stamps(), not_of(shared, folder));
+    StampRequest { folder: folder.files(), stamps, spared }
+}
+
 /// Writes the stamps of a folder with the files of `chain` anew.
 pub(super) fn restamp(
     shared: &Shared,
     folder: &mut Folder,
     chain: &Chain,
 ) -> Result<(), EngineError> {
-    let request = StampRequest { folder: folder.files(), stamps: folder.next_stamps() };
+    let request = stamp_request(shared, folder);
     let answer = shared.start(STAMP, &request, Vec::new())?.wait()?;
     folder.walked(settled(&answer)?, chain.clone());
     Ok(())

@@ -39,7 +39,16 @@ impl Held {
     /// Throws the folder away.
     pub(super) fn discard(mut self) {
         if let Some(folder) = self.folder.take() {
-            self.shared.sweeper.send(folder.temp);
+            throw_away(&self.shared, folder);
+        }
+    }
+
+    /// Lets the folder wait for the next step.
+    pub(super) fn rest(mut self) {
+        if self.get().is_own {
+            self.shared.own_root.give_back(self.folder.take());
+        } else {
+            drop(self.share());
         }
     }
 
@@ -55,13 +64,21 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let Some(mut folder) = self.folder.take() else { return };
-        if folder.base().is_none() {
-            self.shared.sweeper.send(folder.temp);
+        if folder.is_own || folder.base().is_none() {
+            throw_away(&self.shared, folder);
             return;
         }
         folder.chain = None;
         wait(&self.shared, Arc::new(folder));
     }
+}
+
+fn throw_away(shared: &Shared, folder: Folder) {
+    if folder.is_own {
+        // The next step empties it.
+        shared.own_root.give_back(None);
+    }
+    shared.sweeper.send(folder.temp);
 }
 
 fn wait(shared: &Shared, folder: Arc<Folder>) {

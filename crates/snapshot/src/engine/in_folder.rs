@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::{changed, fill, obtain, owners, root_folder};
 use crate::EngineError;
 use crate::below::answer_all;
-use crate::folder_tasks::{CHANGES, ChangesRequest, StampRequest};
+use crate::folder_tasks::{CHANGES, ChangesRequest};
 
 /// A folder that a command changes.
 pub(super) struct InFolder {
@@ -32,12 +32,20 @@ pub(super) struct InFolder {
 }
 
 impl InFolder {
-    pub(super) fn prepare(shared: &Arc<Shared>, parent: &Chain) -> Result<Self, EngineError> {
-        let held = obtain::obtain(shared, parent)?;
+    /// `is_own` says whether the root of this container is the folder.
+    pub(super) fn prepare(
+        shared: &Arc<Shared>,
+        parent: &Chain,
+        is_own: bool,
+    ) -> Result<Self, EngineError> {
+        let held = match is_own {
+            true => obtain::own(shared, parent)?,
+            false => obtain::obtain(shared, parent)?,
+        };
         let (path, work) = (held.get().files(), held.get().work());
         let tree = shared.tree(parent)?;
         let (root_mode, root_owner) = root_folder::dress(shared, &path, tree.root().meta.clone())?;
-        let root = RootFs::Folder(Folder { path, work });
+        let root = RootFs::Folder(Folder { path, is_own: held.get().is_own, work });
         let owners = owners::below(shared, || Ok(tree))?;
         owners::write(&root, owners.as_ref())?;
         let (shared, parent) = (shared.clone(), parent.clone());
@@ -47,7 +55,7 @@ impl InFolder {
     fn finish(self, records: Records, purpose: Purpose) -> Result<DiffId, EngineError> {
         let Self { shared, parent, mut held, root_mode, root_owner, owners, .. } = self;
         let folder = held.get();
-        let now = StampRequest { folder: folder.files(), stamps: folder.next_stamps() };
+        let now = fill::stamp_request(&shared, folder);
         let (before, settled) = (folder.stamps(), folder.settled.unwrap_or_default());
         let request =
             ChangesRequest { now, before, settled, root_mode, root_owner, owners, records };
@@ -71,7 +79,7 @@ impl InFolder {
         let (layer, answer) = made?;
         let folder = held.get_mut();
         folder.walked(fill::settled(&answer)?, parent.with(layer.clone()));
-        held.share();
+        held.rest();
         Ok(layer)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tracing::debug_span;
 use xbuild_layer::{Tree, path};
+use xbuild_model::own_root::Spared;
 use xbuild_model::{Chain, FailureKind, StepFailure};
 
 use super::carried::{Base, Folder, Record};
@@ -62,7 +63,8 @@ fn set_back(shared: &Arc<Shared>, folder: &mut Folder, chain: &Chain) -> Result<
     change.close(&after);
     let files = folder.files();
     if !change.gone.is_empty() {
-        let request = ClearRequest { folder: files.clone(), paths: change.gone };
+        let spared = Spared::default();
+        let request = ClearRequest { folder: files.clone(), paths: change.gone, spared };
         shared.start(CLEAR, &request, Vec::new())?.wait()?;
     }
     if !change.put.is_empty() {

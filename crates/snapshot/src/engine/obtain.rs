@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use xbuild_model::Chain;
 
+use super::carried::Folder;
 use super::held::Held;
 use super::shared::Shared;
-use super::{fill, kept};
+use super::{fill, kept, spared};
 use crate::EngineError;
 
 /// Returns a folder with the files of `chain` and their stamps: one that waits, carried forward, or
@@ -14,6 +15,33 @@ use crate::EngineError;
 pub(super) fn obtain(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineError> {
     let Some(mut held) = Held::take(shared, chain) else { return fresh(shared, chain) };
     fill::forward(shared, held.get_mut(), chain)?;
+    Ok(held)
+}
+
+/// Returns the root of this container with the files of `chain`, carried forward or filled anew.
+pub(super) fn own(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineError> {
+    let found = shared.own_root.take(chain)?;
+    let is_new = found.is_none();
+    let folder = match found {
+        Some(folder) => Ok(folder),
+        None => shared.store.temp_dir("folder").map(|temp| Folder::new(temp, chain.clone())),
+    };
+    let mut folder = match folder {
+        Ok(folder) => folder,
+        Err(error) => {
+            shared.own_root.give_back(None);
+            return Err(error.into());
+        }
+    };
+    folder.is_own = true;
+    let mut held = Held::new(shared, folder);
+    if is_new {
+        spared::empty(shared)?;
+        fill::fill(shared, held.get(), chain)?;
+        fill::restamp(shared, held.get_mut(), chain)?;
+    } else {
+        fill::forward(shared, held.get_mut(), chain)?;
+    }
     Ok(held)
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use xbuild_files::Context;
 use xbuild_files::copy::CopyWarning;
 use xbuild_layer::decode::Bound;
-use xbuild_layer::{Encoding, Mtime};
+use xbuild_layer::{Encoding, Mtime, ShownPath};
 use xbuild_model::Cancel;
+use xbuild_model::own_root::Spared;
 use xbuild_model::seam::Sources;
 
 use super::packer::Watch;
@@ -30,6 +31,10 @@ pub struct EngineOptions {
     pub on_blob: Option<Watch>,
     /// Takes the warnings of COPY and ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
+    /// The files that are spared in the root of this container, if that is the root of steps.
+    pub own_root: Option<Spared>,
+    /// Takes the files of images that steps cannot see, since spared ones are in their place.
+    pub on_hidden: Arc<dyn Fn(&ShownPath) + Send + Sync>,
     /// Ends pulls, unpacking, copies and waits that are under way. The layer of a command that has
     /// ended is completed.
     pub cancel: Cancel,
@@ -56,6 +61,8 @@ impl Default for EngineOptions {
             bound: Bound::default(),
             on_blob: None,
             on_warning: Arc::new(|_| {}),
+            own_root: None,
+            on_hidden: Arc::new(|_| {}),
             cancel: Cancel::default(),
         }
     }

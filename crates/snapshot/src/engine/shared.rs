@@ -12,6 +12,7 @@ use xbuild_store::{Background, Store, TempFolder};
 use super::carried::Folders;
 use super::joined::Parts;
 use super::options::EngineOptions;
+use super::own_root::OwnRoot;
 use super::packer::Packer;
 use super::top::Top;
 use super::turns::KeyedLocks;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) busy: KeyedLocks<DiffId>,
     pub(super) parts: Parts,
     pub(super) folders: Folders,
+    pub(super) own_root: OwnRoot,
 }
 
 /// The facts that this process has found out.

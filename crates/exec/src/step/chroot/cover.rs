@@ -204,7 +204,11 @@ mod tests {
                 fs::write(path, file).unwrap();
             }
             let open = |path: &Path| File::open(path).unwrap().into();
-            let fs = RootFs::Folder(Folder { path: root.clone(), work: folder.path().join("w") });
+            let fs = RootFs::Folder(Folder {
+                path: root.clone(),
+                is_own: false,
+                work: folder.path().join("w"),
+            });
             let covers = Covers::new(open(&root), open(&room), Recorder::new(&fs));
             Self { folder, covers }
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use xbuild_model::run::RunRequest;
 
@@ -80,11 +80,11 @@ fn fill_dev(dev: &OwnedFd) -> Result<bool, Errno> {
     }
     for (name, mode) in [("shm", 0o1777), ("mqueue", 0o1777), ("pts", 0o755)] {
         rustix::fs::mkdirat(dev, name, Mode::empty())?;
-        rustix::fs::chmodat(dev, name, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())?;
+        rustix::fs::chmodat(dev, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
     }
     let has_devices = make_devices(dev).is_ok();
     for (name, ..) in DEVICES.into_iter().filter(|_| !has_devices) {
-        match rustix::fs::unlinkat(dev, name, rustix::fs::AtFlags::empty()) {
+        match rustix::fs::unlinkat(dev, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
@@ -143,9 +143,24 @@ fn write(folder: &OwnedFd, name: &str, contents: &[u8], mode: u32) -> Result<(),
 }
 
 /// Covers the files that are generated for a step: the list of hosts, the resolver's configuration,
-/// scripts.
-pub(super) fn generated_files(covers: &mut Covers, run: &RunRequest) -> Result<(), RunError> {
+/// scripts. In xbuild's own root, those that are mounted there serve the step as they are.
+///
+/// **Errors** — also for further hosts, if the list of them is such a mount.
+pub(super) fn generated_files(
+    covers: &mut Covers,
+    run: &RunRequest,
+    is_own: bool,
+) -> Result<(), RunError> {
     for file in files::generate(run)? {
+        if is_own && is_mount(covers, &file.path)? {
+            if file.path == files::HOSTS && !run.extra_hosts.is_empty() {
+                return Err(RunError::NotHere {
+                    what: "an additional host".to_owned(),
+                    why: format!("{} is a mount of the container", file.path),
+                });
+            }
+            continue;
+        }
         let what = format!("put {} in place", file.path);
         let failed = || RunError::setup(&what);
         let name = covers.fresh();
@@ -154,6 +169,22 @@ pub(super) fn generated_files(covers: &mut Covers, run: &RunRequest) -> Result<(
         covers.cover(place, &name, None).map_err(failed())?;
     }
     Ok(())
+}
+
+/// Returns whether a file of the root is a mount point.
+fn is_mount(covers: &Covers, path: &str) -> Result<bool, RunError> {
+    let failed = RunError::setup("look at the files of the container");
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let id = |path: &str| {
+        let flags = if path.is_empty() { flags | AtFlags::EMPTY_PATH } else { flags };
+        rustix::fs::statx(&covers.root, path, flags, StatxFlags::MNT_ID)
+    };
+    let path = path.trim_start_matches('/');
+    match (id(path), id("")) {
+        (Err(Errno::NOENT | Errno::NOTDIR), _) => Ok(false),
+        (Ok(file), Ok(root)) => Ok(file.stx_mnt_id != root.stx_mnt_id),
+        (Err(errno), _) | (_, Err(errno)) => Err(failed(errno)),
+    }
 }
 
 #[cfg(test)]

@@ -129,14 +129,14 @@ fn prepare(
     }
     let ground = Ground::read(post.ids, request)?;
     let stops = Stops { traced, watched: false, owners: ground.is_some() };
-    let (filter, watched) = filter(request, stops)?;
+    let (filter, watched) = filter(request, stops, folder.is_own)?;
     let no_new_privs = filter.is_some() && needs_no_new_privs();
-    notes(post, no_new_privs).for_each(|note| Event::Note(note).send(events));
+    notes(post, folder.is_own, no_new_privs).for_each(|note| Event::Note(note).send(events));
     Ok(Prepared {
         command,
         who,
         ids: post.ids,
-        root: Some(root),
+        root: (!folder.is_own).then_some(root),
         no_new_privs,
         watched,
         has_others: ground.is_some_and(|ground| ground.below.has_others),
@@ -155,7 +155,11 @@ pub(crate) fn needs_no_new_privs() -> bool {
 
 /// Returns the filter of the step's system calls, and what its supervisor stands in for. An insecure
 /// step has no supervisor.
-fn filter(request: &StepRequest, stops: Stops) -> Result<(Option<Filter>, Watched), RunError> {
+fn filter(
+    request: &StepRequest,
+    stops: Stops,
+    is_own: bool,
+) -> Result<(Option<Filter>, Watched), RunError> {
     let is_secret = |mount: &ReadyMount| matches!(mount.source, ReadySource::Secret { .. });
     let has_secrets = request.mounts.iter().any(is_secret);
     match (request.run.security, has_secrets) {
@@ -164,6 +168,10 @@ fn filter(request: &StepRequest, stops: Stops) -> Result<(Option<Filter>, Watche
             why: "no file system in memory can be mounted".to_owned(),
         }),
         (Security::Insecure, false) => Ok((init::filter(request, stops)?, Watched::Nothing)),
+        // Its `/proc` and `/dev` are real.
+        (Security::Sandbox, false) if is_own => {
+            Ok((init::filter(request, stops)?, Watched::Nothing))
+        }
         (Security::Sandbox, _) => {
             let filter = init::filter(request, Stops { watched: true, ..stops })?;
             Ok((filter, if has_secrets { Watched::Secrets } else { Watched::System }))
@@ -177,8 +185,12 @@ fn receive(supervisor: &OwnedFd) -> Result<Vec<OwnedFd>, RunError> {
 }
 
 /// Returns the remarks that are due on these rungs.
-fn notes(post: Post, no_new_privs: bool) -> impl Iterator<Item = String> {
+fn notes(post: Post, is_own: bool, no_new_privs: bool) -> impl Iterator<Item = String> {
     let open = match post.way {
+        Way::Caller if is_own => {
+            "RUN steps are not isolated from xbuild: with isolation chroot=/ the root of the \
+             container is theirs, with xbuild's files and processes"
+        }
         Way::Caller => {
             "RUN steps are not isolated from xbuild: with isolation chroot they can reach the \
              files and processes of the container that xbuild runs in"

@@ -33,6 +33,8 @@ pub(super) fn check(root: &OwnedFd, path: &Path) -> Result<(), RunError> {
 pub(in crate::step) struct Stage {
     covers: Covers,
     path: PathBuf,
+    /// Whether the root is that of xbuild, with a `/dev`, `/proc` and `/sys` of its own.
+    is_own: bool,
     room: PathBuf,
     scene: Scene,
 }
@@ -46,7 +48,7 @@ impl Stage {
                 value: "overlay".into(),
             });
         };
-        let Folder { path, work } = folder;
+        let Folder { path, work, is_own } = folder;
         let root = open_trusted(path)?;
         check(&root, path)?;
         let mut home = work.clone().into_os_string();
@@ -56,7 +58,8 @@ impl Stage {
             .map_err(RunError::setup("make a folder beside the root file system"))?;
         let room = open_trusted(&home)?;
         let covers = Covers::new(root, room, Recorder::new(&request.root));
-        Ok(Self { covers, path: path.clone(), room: home, scene: Scene::default() })
+        let (path, is_own) = (path.clone(), *is_own);
+        Ok(Self { covers, path, is_own, room: home, scene: Scene::default() })
     }
 
     /// Puts everything in its place that the command finds beside the image's own files.
@@ -69,8 +72,10 @@ impl Stage {
         ids: Ids,
         tell: &mut dyn FnMut(String),
     ) -> Result<(), RunError> {
-        self.scene.lacks_devices = !furnish::system_folders(&mut self.covers)?;
-        furnish::generated_files(&mut self.covers, &request.run)?;
+        if !self.is_own {
+            self.scene.lacks_devices = !furnish::system_folders(&mut self.covers)?;
+        }
+        furnish::generated_files(&mut self.covers, &request.run, self.is_own)?;
         mounts::place_all(&mut self.covers, &mut self.scene, request, ids, tell)
     }
 

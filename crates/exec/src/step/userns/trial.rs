@@ -135,7 +135,7 @@ fn root(folders: &Folders, kit: &Kit, tell: Tell<'_>) -> Option<Root> {
         upper: upper.clone(),
         work: work.clone(),
     });
-    let folder = RootFs::Folder(Folder { path: lower.clone(), work: work.clone() });
+    let folder = RootFs::Folder(Folder { path: lower.clone(), is_own: false, work: work.clone() });
     let mount = |root: &RootFs, name: &str, part: Part| {
         let place = || -> Result<OwnedFd, RunError> {
             make_folder(kit.staging(), name).map_err(RunError::setup("make a folder"))
