@@ -6,11 +6,12 @@ from rows import ROWS
 
 ROUNDS = 3
 WORKS = {"install": "package install", "chown": "chown of 10,000 files", "compile": "400 files compiled", "find": "`find /`, ten times"}
-# The row whose place each way is measured in, and the works that a single id allows.
+# Each way with the row whose place it is measured in, and the works that a single id allows. `chroot` is root's.
 BASELINE = "userns-range/overlay"
 ONE_ID = ("compile", "find")
 RUNGS = [(BASELINE, "user", WORKS), ("userns-range/folder", "user", WORKS),
-         ("userns-single/overlay", "user", ONE_ID), ("userns-single/folder", "user", ONE_ID)]
+         ("userns-single/overlay", "user", ONE_ID), ("userns-single/folder", "user", ONE_ID),
+         ("userns-chroot/folder", "user", WORKS), ("chroot/folder", "root", WORKS)]
 EMULATIONS = {"binfmt": "private binfmt_misc", "intercept": "interception of `execve`"}
 LOOP = "n=0; while [ $n -lt 1500000 ]; do n=$((n+1)); done; times"
 
@@ -37,14 +38,15 @@ def rungs(bench):
     """Returns the table of rungs: the time of a build of one RUN, the base unpacked, against the baseline's."""
     texts = {}
     for place in dict.fromkeys(place for _, place, _ in RUNGS):
-        # One call for all ways, so that each round meets the same neighbours.
-        ways = [f"{rung}={','.join(works)}" for rung, other, works in RUNGS if other == place]
+        # One call for all ways, the baseline too, so that each round meets the same neighbours.
+        here = {BASELINE: WORKS} | {rung: works for rung, other, works in RUNGS if other == place}
+        ways = [f"{rung}={','.join(works)}" for rung, works in here.items()]
         texts[place] = run(bench, place, "--isolation", ROUNDS, ways)
     def seconds(rung, place, work):
         return best(texts[place], rf"^TIME {work} {rung} (\S+)$")
     lines = []
     for rung, place, works in RUNGS:
-        ratios = [f"{seconds(rung, place, w) / seconds(BASELINE, 'user', w):.2f}" if w in works else "-" for w in WORKS]
+        ratios = [f"{seconds(rung, place, w) / seconds(BASELINE, place, w):.2f}" if w in works else "-" for w in WORKS]
         lines.append([f"`{rung}`", *ratios])
     absolute = [f"{seconds(BASELINE, 'user', work):.1f} s" for work in WORKS]
     return document.markdown(["rung", *WORKS.values()], [[f"`{BASELINE}`, seconds", *absolute], *lines])
