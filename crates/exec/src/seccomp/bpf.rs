@@ -123,6 +123,10 @@ fn check_block(check: Check) -> Block {
         Check::Mknodat => (2, mknod_body(3)),
         Check::Open => (1, open_body()),
         Check::Openat => (2, open_body()),
+        Check::FromHere => {
+            let here = libc::AT_FDCWD.cast_unsigned();
+            (0, if_equal(here, returning(SECCOMP_RET_USER_NOTIF), allow()))
+        }
     };
     let mut block = vec![load(argument_offset(argument))];
     block.extend(body);

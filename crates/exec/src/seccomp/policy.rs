@@ -54,6 +54,8 @@ pub(super) enum Check {
     Open,
     /// `openat`, likewise.
     Openat,
+    /// A path that is not relative to a descriptor is for the supervisor.
+    FromHere,
 }
 
 /// A call that stops for the step's tracer.
@@ -173,6 +175,10 @@ pub(super) fn trace(tables: &mut [Table; 2]) {
 const PATHS: &str = "open openat readlink readlinkat stat lstat newfstatat statx access faccessat \
     faccessat2";
 
+/// Those of them that programs which walk through folders make for each file, relative to a
+/// descriptor. The kernel gets these: the supervisor would take longer than the walk.
+const OFTEN: &str = "newfstatat statx faccessat faccessat2";
+
 /// Those of them whose structures only the host's own architecture has.
 const NATIVE: &str = "stat lstat newfstatat";
 
@@ -189,7 +195,10 @@ pub(super) fn watch(tables: &mut [Table; 2]) {
                     && has(PATHS, name)
                     && !(is_compat && has(NATIVE, name)) =>
                 {
-                    *verdict = Verdict::Notify;
+                    *verdict = match has(OFTEN, name) {
+                        true => Verdict::Check(Check::FromHere),
+                        false => Verdict::Notify,
+                    };
                 }
                 _ => {}
             }

@@ -364,11 +364,12 @@ fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
     let plain = bpf::assemble(&tables);
     policy::watch(&mut tables);
     let watching = bpf::assemble(&tables);
+    let here = [u64::from(libc::AT_FDCWD.cast_unsigned()), 0, 0, 0, 0, 0];
     for number in 0..600 {
-        let before = run(&plain, X86_64, number, [0; 6]);
+        let before = run(&plain, X86_64, number, here);
         let name = x86_64::Sysno::new(number as usize).map(|call| call.name()).unwrap_or_default();
         let watched = ["open", "openat", "readlink", "stat", "newfstatat", "statx", "access"];
-        let after = run(&watching, X86_64, number, [0; 6]);
+        let after = run(&watching, X86_64, number, here);
         if name == "openat2" {
             // Its flags are behind a pointer, and programs do without.
             assert_eq!((before, after), (ALLOW, run(&plain, X86_64, 599, [0; 6])));
@@ -378,13 +379,21 @@ fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
             true => assert_eq!((before, after), (ALLOW, NOTIFY), "{name}"),
             false => assert!(after == before || after == NOTIFY && before == ALLOW, "{name}"),
         }
-        assert_eq!(run(&bpf::unsupervised(&watching), X86_64, number, [0; 6]), before, "{name}");
+        assert_eq!(run(&bpf::unsupervised(&watching), X86_64, number, here), before, "{name}");
+    }
+    // Relative to a descriptor, as for each file of a walk through folders.
+    for (call, expected) in [
+        (x86_64::Sysno::newfstatat, ALLOW),
+        (x86_64::Sysno::statx, ALLOW),
+        (x86_64::Sysno::openat, NOTIFY),
+        (x86_64::Sysno::readlinkat, NOTIFY),
+    ] {
+        assert_eq!(run(&watching, X86_64, call.id() as u32, [3; 6]), expected, "{call}");
     }
     for (call, expected) in [
         (x86::Sysno::open, NOTIFY),
         (x86::Sysno::openat, NOTIFY),
         (x86::Sysno::readlink, NOTIFY),
-        (x86::Sysno::statx, NOTIFY),
         // Its structure is another one than that of the machine's own call.
         (x86::Sysno::lstat, ALLOW),
         (x86::Sysno::fstatat64, ALLOW),
