@@ -78,12 +78,23 @@ fn borrow_folders(covers: &mut Covers, all: &[&ReadyMount]) -> Result<Vec<Borrow
                             .map_err(RunError::setup("give a cache folder back"))?;
                     }
                 }
-                let what = format!("move the cache folder {}", path.display());
-                return Err(RunError::setup(&what)(errno));
+                return Err(cannot_lend(&path, errno));
             }
         }
     }
     Ok(borrowed)
+}
+
+/// Returns the error for a cache folder that cannot be moved.
+fn cannot_lend(path: &Path, errno: Errno) -> RunError {
+    if errno == Errno::XDEV {
+        return RunError::NotHere {
+            what: format!("the cache mount {}", path.display()),
+            why: "it is on another file system than the step, so that it cannot be moved there"
+                .to_owned(),
+        };
+    }
+    RunError::setup(&format!("move the cache folder {}", path.display()))(errno)
 }
 
 /// Puts one mount in its place. `folder` is its cache folder.
@@ -224,4 +235,29 @@ fn owner(
     }
     tell(format!("{target} belongs to root instead of {uid}:{gid}: only root exists here"));
     (0, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::error::in_words;
+
+    #[test]
+    fn a_cache_on_another_file_system_is_named() {
+        let store = tempfile::tempdir().unwrap();
+        let room = tempfile::tempdir_in("/dev/shm").unwrap();
+        let cache = store.path().join("cache");
+        std::fs::create_dir(&cache).unwrap();
+        std::fs::write(cache.join("kept"), "").unwrap();
+        let opened: OwnedFd = std::fs::File::open(room.path()).unwrap().into();
+        let error = Lent::take(&cache, &opened, "1").map(drop).unwrap_err();
+        assert_eq!(error, Errno::XDEV);
+        let words = in_words(&cannot_lend(&cache, error));
+        assert!(words.contains("another file system") && words.contains("cache"), "{words}");
+        // It is where it was, and nothing says otherwise.
+        assert!(cache.join("kept").exists());
+        assert_eq!(std::fs::read_dir(store.path()).unwrap().count(), 1);
+    }
 }
