@@ -127,6 +127,7 @@ fn check(
     let missing: Vec<Lack> = missing
         .chain(without_own_proc(graph, vertices, capabilities))
         .chain(without_own_network(graph, vertices, choice.rung, build))
+        .chain(without_network(graph, vertices, choice.rung, build))
         .collect();
     if !missing.is_empty() {
         return Err(PreflightError::Lacks(missing));
@@ -164,6 +165,24 @@ fn without_own_network(
     })?;
     let gap = xbuild_exec::own_networks(rung, &build.machine.search_path).err()?;
     Some(lacking(&format!("{}: needs a network of its own", private.label), &gap))
+}
+
+/// Returns the gap of the first step that wants no network, if it cannot do without.
+fn without_network(
+    graph: &Graph,
+    vertices: &[VertexId],
+    rung: Rung,
+    build: &Build,
+) -> Option<Lack> {
+    let gap = xbuild_exec::no_network(rung).err()?;
+    let wants_none = |network: Network| match network {
+        Network::Default => build.request.steps.network == Network::None,
+        network => network == Network::None,
+    };
+    let alone = vertices.iter().map(|id| graph.vertex(*id)).find(
+        |vertex| matches!(&vertex.op, Op::Run { request, .. } if wants_none(request.network)),
+    )?;
+    Some(lacking(&format!("{}: needs a network namespace", alone.label), &gap))
 }
 
 fn lacking(need: &str, gap: &Gap) -> Lack {

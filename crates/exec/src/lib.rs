@@ -75,7 +75,7 @@ pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::{TaskFn, Tasks, role};
 pub use host::{Options, Sandbox, Streams, Terminal};
 pub use ladder::{Isolation, Rung};
-pub use network::own_networks;
+pub use network::{no_network, own_networks};
 pub use orphans::{adopt_orphans, wait_for_orphans};
 pub use own_limits::{StackLimit, raise_limits};
 pub use own_root::OwnRoot;

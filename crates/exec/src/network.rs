@@ -39,6 +39,19 @@ pub fn own_networks(rung: Rung, search_path: &OsStr) -> Result<(), Gap> {
     Ok(())
 }
 
+/// Returns whether steps on `rung` can be without any network.
+///
+/// **Errors** — the rung has no network namespaces.
+pub fn no_network(rung: Rung) -> Result<(), Gap> {
+    if rung.way().has_users() {
+        return Ok(());
+    }
+    Err(Gap {
+        why: format!("the isolation {rung} has no network namespaces"),
+        how_to_get: "leave --network=none out, or use an isolation with user namespaces".to_owned(),
+    })
+}
+
 /// Returns the path of pasta.
 pub(crate) fn pasta(search_path: &OsStr) -> Result<PathBuf, Gap> {
     programs::find(Path::new(PROGRAM), search_path).ok_or_else(|| Gap {
