@@ -230,6 +230,8 @@ pub(super) fn own(tables: &mut [Table; 2]) {
             let name = name(table.audit_arch, *number).unwrap_or_default();
             if has(NEW_ATTRIBUTES, name) || (is_compat && has(SHORT_OWNERS, name)) {
                 *verdict = Verdict::Unknown;
+            } else if *verdict == Verdict::Unknown {
+                // Whatever this step has no answer for stays unknown.
             } else if OWNERS.iter().any(|list| has(list, name)) {
                 *verdict = Verdict::Notify;
             } else if *verdict == Verdict::Allow && name == "open" {

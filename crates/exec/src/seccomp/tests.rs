@@ -381,6 +381,11 @@ fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
         }
         assert_eq!(run(&bpf::unsupervised(&watching), X86_64, number, here), before, "{name}");
     }
+    // Nor does a supervisor that records owners have an answer to it here.
+    policy::own(&mut tables);
+    let owning = bpf::assemble(&tables);
+    let openat2 = x86_64::Sysno::openat2.id() as u32;
+    assert_eq!(run(&owning, X86_64, openat2, here), run(&plain, X86_64, 599, [0; 6]));
     // Relative to a descriptor, as for each file of a walk through folders.
     for (call, expected) in [
         (x86_64::Sysno::newfstatat, ALLOW),
