@@ -148,6 +148,33 @@ fn a_blob_is_pulled_once_for_all_builds_that_share_a_store() {
     assert_eq!(fs::read_dir(place.store().join("pulls")).unwrap().count(), 0);
 }
 
+/// A layer that no step needs goes from the registry to the output as it comes.
+#[test]
+fn other_bytes_than_announced_are_fetched_once_more() {
+    let registry = Registry::start();
+    let (name, layer) = base(&registry, "amd64");
+    let size = registry.blob("base", &layer).unwrap().len();
+    let other = || Action::Answer(Response::new(200).body(vec![b'x'; size]));
+    let place = Place::new(User::Me);
+    place.write("f", "text");
+    for (number, step) in ["LABEL a=b", "COPY f /"].into_iter().enumerate() {
+        place.dockerfile(&format!("FROM {name}\n{step}\n"));
+        for (times, kind) in [(1, "tar=false"), (1, "tar=true"), (2, "tar=false"), (2, "tar=true")]
+        {
+            let store = place.out(&format!("store-{number}-{times}-{kind}"));
+            let out = place.out(&format!("out-{number}-{times}-{kind}"));
+            let output = format!("type=oci,{kind},dest={}", out.display());
+            let args = ["--platform", "linux/amd64", "--output", &output, "--root"];
+            registry.fail(Fault::new("GET", &format!("/blobs/{layer}"), times, other()));
+            let built = place.build(&[&args[..], &[store.to_str().unwrap()]].concat());
+            match times {
+                1 => assert_eq!(built.status, 0, "{}", built.stderr),
+                _ => assert!(built.status == 1 || built.status == 4, "{step} {kind}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_build_that_may_not_push_ends_before_its_first_step() {
     let registry = Registry::start();

@@ -6,7 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use xbuild_files::flatten;
-use xbuild_image::{AssembleOptions, Assembled, Built, ImageParts, LayoutContent, assemble};
+use xbuild_image::{
+    AssembleOptions, Assembled, Built, ImageParts, LayoutContent, LayoutError, assemble,
+};
 use xbuild_layer::LayerWriter;
 use xbuild_model::{DiffId, Digest, LayerBlob, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
@@ -163,11 +165,20 @@ impl Exporter<'_> {
         let content = LayoutContent { built, names: self.names };
         match target {
             Target::OciFolder(path) => {
-                content.write_folder(path).map_err(|error| exporting(error.into()))
+                let write = || content.write_folder(path).map_err(|error| exporting(error.into()));
+                write().or_else(|error| again(error, write))
             }
-            Target::OciTar(path) => to_file(path.as_deref(), stdout, |out| {
-                content.write_tar(out).map_err(|error| exporting(error.into()))
-            }),
+            Target::OciTar(path) => {
+                let mut write = || {
+                    to_file(path.as_deref(), stdout, |out| {
+                        content.write_tar(out).map_err(|error| exporting(error.into()))
+                    })
+                };
+                match write() {
+                    Err(error) if !is_stream(path.as_deref()) => again(error, write),
+                    done => done,
+                }
+            }
             Target::Tar(path) => match &self.solved.images[..] {
                 [image] => to_file(path.as_deref(), stdout, |out| self.write_tar(image, out)),
                 _ => Err(RequestError::SeveralTrees.into()),
@@ -235,6 +246,19 @@ const EXPORTING: &str = "exporting";
 
 fn exporting(failure: StepFailure) -> ExportError {
     ExportError::Stage(During::new(EXPORTING)(failure))
+}
+
+/// Does work once more if it failed because a registry sent other bytes than announced for a layer:
+/// a proxy may have changed some.
+fn again(
+    error: ExportError,
+    work: impl FnOnce() -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let ExportError::Stage(During { error: failure, .. }) = &error else { return Err(error) };
+    match failure.cause().downcast_ref() {
+        Some(LayoutError::LayerBytes { .. }) => work(),
+        _ => Err(error),
+    }
 }
 
 /// Returns whether an output is standard output, a pipe or a device.
