@@ -184,3 +184,79 @@ fn the_attribute_of_an_owner_does_not_leak() {
         assert_eq!([owner("a"), owner("b"), owner("c")], [(5, 5), (0, 0), (5, 5)], "{user:?}");
     }
 }
+
+/// Commands become other users, and make files as them.
+#[test]
+fn users_of_the_image_make_their_own_files() {
+    needs!(Run);
+    gives(
+        r"
+        FROM busybox
+        RUN mkdir -m 1777 /tmp; mkdir -m 2770 /shared; chgrp staff /shared; echo secret > /root/s; \
+            chmod 600 /root/s; chmod 700 /root; echo open > /open; mkdir -m 777 /all
+        RUN echo made:x:4000:4000::/home/made:/bin/sh >> /etc/passwd; echo made:x:4000: >> /etc/group; \
+            mkdir -p /home/made; chown made:made /home/made; \
+            su made -c 'id -u > /all/su; touch /home/made/f; mkdir /home/made/d; ln -s x /home/made/l'
+        USER app
+        RUN id -u > /all/uid; id -g > /all/gid; id -G > /all/groups; touch /all/f /shared/f; \
+            mkdir -p /all/d/e; ln -s f /all/l; mkfifo /all/p; cp /open /all/copy; echo x > /dev/stdout; \
+            echo in > /all/d/e/f; mv /all/d/e/f /all/d/f; chgrp staff /all/copy
+        USER 4321:50
+        RUN touch /all/number
+        USER root
+        RUN rm /all/p && touch /all/root
+        ",
+        &[],
+        &[
+            ("home/made/f", (4000, 4000)),
+            ("home/made/d", (4000, 4000)),
+            ("home/made/l", (4000, 4000)),
+            ("all", (0, 0)),
+            ("all/su", (4000, 4000)),
+            ("all/f", (1234, 2345)),
+            ("all/d/e", (1234, 2345)),
+            ("all/d/f", (1234, 2345)),
+            ("all/l", (1234, 2345)),
+            ("all/copy", (1234, 50)),
+            ("shared/f", (1234, 50)),
+            ("all/number", (4321, 50)),
+            ("all/root", (0, 0)),
+        ],
+    );
+}
+
+/// What would be denied to a user is denied, and nothing else.
+#[test]
+fn users_are_denied_what_the_kernel_would_deny() {
+    needs!(Run);
+    let dockerfile = r#"
+        FROM busybox
+        RUN mkdir -m 700 /closed && mkdir /closed/open && echo x > /closed/open/f && mkdir -m 1777 /sticky \
+         && touch /sticky/root /readable && echo s > /secret && chmod 640 /secret && mkdir -m 777 /all \
+         && cp /bin/busybox /bin/mine && chmod 700 /bin/mine && cp /bin/busybox /all/id && chmod 6755 /all/id
+        USER app
+        RUN try() { if eval $1 > /dev/null 2>&1; then echo yes $1; else echo no $1; fi >> /all/log; }; \
+            for what in 'cat /secret' 'cat /readable' 'echo > /readable' 'test -w /readable' 'test -r /secret' \
+              'test -d /closed/open' 'cat /closed/open/f' 'cd /closed' 'ls /closed' 'touch /new' 'mkdir /new' \
+              'ln -s x /new' 'rm -f /readable' 'rm -f /sticky/root' 'mv /sticky/root /all/root' 'chmod 777 /readable' \
+              'chown app /readable' 'chown app /all/log' 'chown root /all/log' 'mknod /all/null c 1 3' '/bin/mine true' \
+              'echo > /all/new' 'rm /all/new' 'chroot / /bin/true' 'mkdir -p /all/p/q' 'rm -f /none' 'cat /proc/self/environ'; \
+            do try "$what"; done
+        RUN /all/id -u > /all/set
+        "#;
+    for_each_way(dockerfile, &[], |image, way| {
+        let log = image.text("all/log");
+        let allowed: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("yes ")).collect();
+        let expected = [
+            "cat /readable",
+            "chown app /all/log",
+            "echo > /all/new",
+            "rm /all/new",
+            "mkdir -p /all/p/q",
+            "rm -f /none",
+            "cat /proc/self/environ",
+        ];
+        let denied = log.lines().filter(|line| line.starts_with("no ")).count();
+        assert_eq!((allowed, denied), (expected.to_vec(), 20), "{way}");
+    });
+}

@@ -37,7 +37,7 @@ fn is_asked(verdict: Verdict) -> bool {
         Verdict::Trace(_)
             | Verdict::Notify
             | Verdict::Unknown
-            | Verdict::Check(Check::Open | Check::Openat)
+            | Verdict::Check(Check::Number { .. })
     )
 }
 
@@ -121,11 +121,13 @@ fn check_block(check: Check) -> Block {
         }
         Check::Mknod => (1, mknod_body(2)),
         Check::Mknodat => (2, mknod_body(3)),
-        Check::Open => (1, open_body()),
-        Check::Openat => (2, open_body()),
         Check::FromHere => {
             let here = libc::AT_FDCWD.cast_unsigned();
             (0, if_equal(here, returning(SECCOMP_RET_USER_NOTIF), allow()))
+        }
+        Check::Number { argument, number } => {
+            let notify = returning(SECCOMP_RET_USER_NOTIF);
+            (argument, if_equal(number, notify, allow()))
         }
     };
     let mut block = vec![load(argument_offset(argument))];
@@ -142,16 +144,6 @@ fn mknod_body(device: u32) -> Block {
     let mut body = vec![statement(BPF_ALU | BPF_AND | BPF_K, libc::S_IFMT)];
     let others = if_equal(libc::S_IFBLK, notify, allow);
     body.extend(if_equal(libc::S_IFCHR, character, others));
-    body
-}
-
-/// Returns the block that looks at the flags of `open`.
-fn open_body() -> Block {
-    /// `O_TMPFILE` without the flag for folders that it includes.
-    const TMPFILE: u32 = 0o20_000_000;
-    let mut body =
-        vec![statement(BPF_ALU | BPF_AND | BPF_K, libc::O_CREAT.cast_unsigned() | TMPFILE)];
-    body.extend(if_equal(0, returning(SECCOMP_RET_ALLOW), returning(SECCOMP_RET_USER_NOTIF)));
     body
 }
 

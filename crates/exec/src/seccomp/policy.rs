@@ -50,12 +50,10 @@ pub(super) enum Check {
     Mknod,
     /// `mknodat`, likewise: its arguments are one further to the right.
     Mknodat,
-    /// `open`: the supervisor gets it if it may make a file.
-    Open,
-    /// `openat`, likewise.
-    Openat,
     /// A path that is not relative to a descriptor is for the supervisor.
     FromHere,
+    /// The supervisor gets calls with this number at this place, the kernel all others.
+    Number { argument: u32, number: u32 },
 }
 
 /// A call that stops for the step's tracer.
@@ -207,13 +205,27 @@ pub(super) fn watch(tables: &mut [Table; 2]) {
 }
 
 /// The calls about owners of files, about making files, and about attributes, by topic.
-const OWNERS: [&str; 5] = [
+const OWNERS: [&str; 12] = [
     "chown chown32 fchown fchown32 lchown lchown32 fchownat",
     "stat lstat fstat newfstatat stat64 lstat64 fstat64 fstatat64 statx",
     "creat openat2 mkdir mkdirat mknod mknodat symlink symlinkat link linkat rename renameat",
     "renameat2 chroot setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr listxattr",
     "llistxattr flistxattr",
+    // The kernel denies nothing to a user who is root to it.
+    "open openat access faccessat faccessat2 unlink unlinkat rmdir chmod fchmod fchmodat",
+    "fchmodat2 chdir execve execveat",
+    "getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getresuid getresuid32",
+    "getresgid getresgid32 getgroups getgroups32",
+    "setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32",
+    "setresuid setresuid32 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32",
+    "setgroups setgroups32",
 ];
+
+/// `RLIMIT_LOCKS`, where the supervisor keeps something of its own.
+const LOCKS: u32 = 10;
+
+/// Calls about limits.
+const LIMITS: &str = "getrlimit ugetrlimit setrlimit";
 
 /// Calls that libraries do without, since older kernels have none of them.
 const NEW_ATTRIBUTES: &str = "getxattrat setxattrat listxattrat removexattrat";
@@ -234,10 +246,13 @@ pub(super) fn own(tables: &mut [Table; 2]) {
                 // Whatever this step has no answer for stays unknown.
             } else if OWNERS.iter().any(|list| has(list, name)) {
                 *verdict = Verdict::Notify;
-            } else if *verdict == Verdict::Allow && name == "open" {
-                *verdict = Verdict::Check(Check::Open);
-            } else if *verdict == Verdict::Allow && name == "openat" {
-                *verdict = Verdict::Check(Check::Openat);
+            } else if has(LIMITS, name) {
+                *verdict = Verdict::Check(Check::Number { argument: 0, number: LOCKS });
+            } else if name == "prctl" {
+                let number = libc::PR_SET_KEEPCAPS.cast_unsigned();
+                *verdict = Verdict::Check(Check::Number { argument: 0, number });
+            } else if name == "prlimit64" {
+                *verdict = Verdict::Check(Check::Number { argument: 1, number: LOCKS });
             }
         }
     }

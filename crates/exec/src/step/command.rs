@@ -169,7 +169,9 @@ fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<()
     }
     // No terminal: a command could push input into it, which the user's shell would read.
     rustix::process::setsid().map_err(RunError::setup("setsid"))?;
-    streams.connect(who.uid.raw()).map_err(RunError::setup("connect the standard streams"))?;
+    // To the kernel everybody is root where there is one id.
+    let owner = if *ids == Ids::Range { who.uid.raw() } else { 0 };
+    streams.connect(owner).map_err(RunError::setup("connect the standard streams"))?;
     if let Some(root) = root {
         enter(root).map_err(RunError::setup("enter the root file system"))?;
     }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
-use xbuild_model::ids::{GuestGid, GuestUid};
+use xbuild_model::ids::GuestUid;
 use xbuild_model::passwd::{self, User};
 use xbuild_model::run::Security;
 
@@ -47,14 +47,6 @@ fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Refuses a user other than root where only root exists.
-pub(super) fn check(user: &str, who: &User, ids: Ids) -> Result<(), RunError> {
-    if ids == Ids::Range || (who.uid == GuestUid::ROOT && who.gid == GuestGid::ROOT) {
-        return Ok(());
-    }
-    Err(unmapped(user, who, "only root exists in a user namespace with a single id"))
-}
-
 fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
     RunError::UnmappedUser {
         user: user.to_owned(),
@@ -67,8 +59,8 @@ fn unmapped(user: &str, who: &User, reason: &str) -> RunError {
 /// Makes the calling process one of the user, with no right that the user lacks. Root of an insecure
 /// step keeps all rights.
 ///
-/// With a single id there are no supplementary groups: the right to set them was the price of the
-/// map.
+/// With a single id the calls come to the supervisor, which keeps the identity of each process; the
+/// kernel's own rights stay. Without a supervisor there is nobody but root.
 pub(super) fn become_user(
     user: &str,
     who: &User,
@@ -77,6 +69,9 @@ pub(super) fn become_user(
 ) -> Result<(), RunError> {
     let failed = |what: &'static str| {
         move |errno: Errno| match errno {
+            Errno::INVAL | Errno::PERM if ids == Ids::Single => {
+                unmapped(user, who, "only root exists in a user namespace with a single id")
+            }
             Errno::INVAL => unmapped(user, who, "the id lies outside the range of ids"),
             errno => RunError::setup(what)(errno),
         }
@@ -84,15 +79,18 @@ pub(super) fn become_user(
     if security == Security::Sandbox {
         capabilities::limit_to(&capabilities::of_root())?;
     }
-    if ids == Ids::Range {
-        let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
-        rustix::thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
+    let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(gid.raw())).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        // The right to set them was the price of the map.
+        Err(Errno::PERM) if ids == Ids::Single && who.uid == GuestUid::ROOT => {}
+        set => set.map_err(failed("set groups"))?,
     }
     let (uid, gid) = (Uid::from_raw(who.uid.raw()), Gid::from_raw(who.gid.raw()));
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("set the group"))?;
     // For a user other than root this takes all capabilities away.
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the user"))?;
-    if who.uid == GuestUid::ROOT && security == Security::Sandbox {
+    let keeps_rights = who.uid == GuestUid::ROOT || ids == Ids::Single;
+    if keeps_rights && security == Security::Sandbox {
         capabilities::drop_to(&capabilities::of_root())?;
     }
     Ok(())

@@ -122,7 +122,9 @@ impl Answers {
         if !notice.is_waiting(listener) {
             return Ok(None);
         }
+        let may = |owners: &Owners| owners.may_make_devices(notice, listener);
         let result = match read {
+            _ if !self.owners.as_ref().is_none_or(may) => Err(Errno::PERM),
             Ok((caller, call)) => self.perform(&caller, &call, records)?,
             Err(errno) => Err(errno),
         };

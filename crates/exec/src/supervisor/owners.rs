@@ -15,7 +15,12 @@ mod book;
 mod call;
 mod change;
 mod create;
+mod deny;
+mod exec;
 pub(super) mod ground;
+mod identity;
+mod ids;
+mod judge;
 mod moves;
 mod show;
 mod spot;
@@ -25,11 +30,17 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
+use xbuild_model::owner::Owner;
 use xbuild_model::records::Records;
 
 use self::book::Book;
-use self::call::{OwnerCall, Work};
+use self::call::{Motion, OwnerCall, Work};
+use self::deny::{Gate, Passed};
 use self::ground::Ground;
+use self::identity::{Identities, Identity};
+use self::ids::IdCall;
+use self::judge::judge;
+use self::spot::Spot;
 use self::thread::Thread;
 use super::caller;
 use super::reply::Reply;
@@ -48,6 +59,8 @@ pub(super) struct Owners {
     /// Whether callers may have other roots.
     roots_vary: bool,
     book: Book,
+    identities: Identities,
+    passed: Passed,
 }
 
 impl Owners {
@@ -66,7 +79,9 @@ impl Owners {
         let proc = proc.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
         let book = Book::new(ground.upper);
         let roots_vary = ground.roots_vary;
-        let mut owners = Self { proc, home, root, is_inside: false, roots_vary, book };
+        let (identities, passed) = (Identities::new(), Passed::default());
+        let is_inside = false;
+        let mut owners = Self { proc, home, root, is_inside, roots_vary, book, identities, passed };
         owners.enter()?;
         owners.book.open(ground.below, ground.mounted)?;
         Ok(owners)
@@ -78,9 +93,13 @@ impl Owners {
         notice: &Notice,
         listener: &OwnedFd,
     ) -> Result<Option<Reply>, Errno> {
+        let thread = Thread { number: notice.thread, notice, listener };
+        if let Some(call) = notice.call.as_ref().and_then(IdCall::read) {
+            let done = call.answer(&mut self.identities, &thread);
+            return Ok(Some(done.unwrap_or_else(Reply::Fails)));
+        }
         let Some(call) = notice.call.as_ref().and_then(OwnerCall::read) else { return Ok(None) };
         self.enter()?;
-        let thread = Thread { number: notice.thread, notice, listener };
         if !self.roots_vary {
             return Ok(Some(self.perform(&thread, &call)));
         }
@@ -95,6 +114,12 @@ impl Owners {
             }
             Err(errno) => Ok(Some(Reply::Fails(errno))),
         }
+    }
+
+    /// Returns whether a caller may make devices.
+    pub(super) fn may_make_devices(&self, notice: &Notice, listener: &OwnedFd) -> bool {
+        let thread = Thread { number: notice.thread, notice, listener };
+        self.identities.of(&thread).is_ok_and(Identity::is_privileged)
     }
 
     /// Gives a device that was made to the group of its folder, if that gives its group away.
@@ -152,10 +177,44 @@ impl Owners {
     }
 
     fn perform(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Reply {
-        let done = match &call.work {
+        self.permit(thread, call)
+            .and_then(|own| self.do_work(thread, call, own))
+            .unwrap_or_else(Reply::Fails)
+    }
+
+    /// Returns the owner of files that the caller makes, if it may do the call.
+    fn permit(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Result<Owner, Errno> {
+        let identity = self.identities.of(thread)?;
+        let own = Owner { uid: identity.uid.files, gid: identity.gid.files };
+        let mut asking = identity.clone();
+        if let Work::Access { effective: false, .. } = call.work {
+            asking.uid.files = asking.uid.real;
+            asking.uid.effective = asking.uid.real;
+            asking.gid.files = asking.gid.real;
+        }
+        if !asking.reaches_all() {
+            let Self { book, passed, .. } = self;
+            judge(&mut Gate { book, passed, identity: &asking }, thread, call)?;
+        }
+        if matches!(
+            call.work,
+            Work::Change { .. } | Work::Mode | Work::Remove | Work::Move(Motion::Rename { .. })
+        ) {
+            self.passed.forget();
+        }
+        Ok(own)
+    }
+
+    fn do_work(
+        &mut self,
+        thread: &Thread<'_>,
+        call: &OwnerCall,
+        own: Owner,
+    ) -> Result<Reply, Errno> {
+        match &call.work {
             Work::Show(shape) => show::answer(&self.book, thread, call, *shape),
             Work::Change { uid, gid } => change::answer(&mut self.book, thread, call, (*uid, *gid)),
-            Work::Create(creation) => create::answer(&mut self.book, thread, call, creation),
+            Work::Create(creation) => create::answer(&mut self.book, thread, call, creation, own),
             Work::Move(motion) => moves::answer(&mut self.book, thread, call, motion),
             Work::Attribute { name } => attributes::guard(thread, *name),
             Work::ListAttributes { buffer, size } => {
@@ -165,7 +224,14 @@ impl Owners {
                 self.roots_vary = true;
                 Ok(Reply::Continue)
             }
-        };
-        done.unwrap_or_else(Reply::Fails)
+            Work::Execute => {
+                if let Ok(spot) = Spot::read(thread, &call.name) {
+                    // A program that cannot be looked at is the kernel's to refuse.
+                    let _ = exec::prepare(&self.book, &mut self.identities, thread, &spot);
+                }
+                Ok(Reply::Continue)
+            }
+            Work::Access { .. } | Work::Mode | Work::Remove | Work::Enter => Ok(Reply::Continue),
+        }
     }
 }

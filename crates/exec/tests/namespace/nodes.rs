@@ -130,6 +130,8 @@ fn nodes_of_insecure_steps_are_refused(fixture: &Fixture) -> Result<(), String> 
         ..shell(&format!("{MKNOD} mknod /x c 1 3 2>&1; true"))
     };
     match fixture.run(&request) {
+        // With a single id there is a filter, for the owners of files.
+        Ok(out) if fixture.single_id() => assert_eq!(out, ""),
         Ok(out) => assert!(out.ends_with("Operation not permitted"), "{out}"),
         Err(error) => return Err(error.to_string()),
     }

@@ -116,7 +116,6 @@ fn prepare(
     let root = mounts::open_trusted(&folder.path)?;
     // Before files of the image are covered.
     let who = user::look_up(root.as_fd(), &request.run.user)?;
-    user::check(&request.run.user, &who, post.ids)?;
     let command = Command::new(&request.run, &who.home)?;
     wire::send(&supervisor, b"ready", &[]).map_err(RunError::setup("prepare the step"))?;
     receive(&supervisor)?;
@@ -128,7 +127,8 @@ fn prepare(
         namespaces::enter_network()?;
     }
     let ground = Ground::read(post.ids, request)?;
-    let stops = Stops { traced, watched: false, owners: ground.is_some() };
+    let owners = ground.is_some();
+    let stops = Stops { traced, watched: false, owners };
     let (filter, watched) = filter(request, stops, folder.is_own)?;
     let no_new_privs = filter.is_some() && needs_no_new_privs();
     notes(post, folder.is_own, no_new_privs).for_each(|note| Event::Note(note).send(events));

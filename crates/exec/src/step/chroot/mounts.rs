@@ -129,14 +129,14 @@ fn place(
             tree(covers, folder, path, *writable, target)?
         }
         ReadySource::Socket { path, mode, uid, gid } => {
-            let owner = owner(ids, target, (*uid, *gid), tell);
+            let owner = owner(ids, (*uid, *gid));
             dress_socket(path, *mode, owner).map_err(owner_error(target, owner))?;
             let name = covers.fresh();
             rustix::fs::renameat(CWD, path, &covers.room, &*name).map_err(failed())?;
             name
         }
         ReadySource::Secret { contents, mode, uid, gid } => {
-            let owner = owner(ids, target, (*uid, *gid), tell);
+            let owner = owner(ids, (*uid, *gid));
             let holder =
                 secret::hold(covers, contents, *mode, owner).map_err(owner_error(target, owner))?;
             let file = secret::in_memory(contents, tell).map_err(failed())?;
@@ -223,18 +223,9 @@ fn find_target(covers: &mut Covers, target: &str, folder: bool) -> Result<(Place
     }
 }
 
-/// Returns the owner that a file gets; see the mounts of other rungs.
-fn owner(
-    ids: Ids,
-    target: &str,
-    (uid, gid): (u32, u32),
-    tell: &mut dyn FnMut(String),
-) -> (u32, u32) {
-    if ids == Ids::Range || (uid, gid) == (0, 0) {
-        return (uid, gid);
-    }
-    tell(format!("{target} belongs to root instead of {uid}:{gid}: only root exists here"));
-    (0, 0)
+/// Returns the owner that a file gets on disk; see the mounts of other rungs.
+fn owner(ids: Ids, owner: (u32, u32)) -> (u32, u32) {
+    if ids == Ids::Range { owner } else { (0, 0) }
 }
 
 #[cfg(test)]

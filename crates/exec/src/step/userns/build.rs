@@ -48,7 +48,6 @@ pub(crate) fn build(
     let root = Root::mount(&request.root, joined, staging)?;
     // Later mounts may cover the image's own files.
     let who = user::look_up(root.fd.as_fd(), &run.user)?;
-    user::check(&run.user, &who, ids)?;
     let command = Command::new(run, &who.home)?;
     let mut tell = |note: String| Event::Note(note).send(events);
     kit.furnish(&root, request, &mut tell)?;

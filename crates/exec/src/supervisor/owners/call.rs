@@ -83,6 +83,18 @@ pub(super) enum Work {
         size: u64,
     },
     ChangeRoot,
+    /// A look whether the caller has these rights, with its real ids or its effective ones.
+    Access {
+        mode: u32,
+        effective: bool,
+    },
+    /// `chmod`.
+    Mode,
+    /// `unlink` and `rmdir`.
+    Remove,
+    /// `chdir`.
+    Enter,
+    Execute,
 }
 
 /// A call about owners.
@@ -145,7 +157,8 @@ impl OwnerCall {
     pub(super) fn read(call: &Call) -> Option<Self> {
         let args = Args(call);
         let one = |name, work| Some(Self { name, work });
-        Self::read_owner(call).or_else(|| Self::read_creation(call)).or_else(|| match call.name {
+        let simple = || Self::read_owner(call).or_else(|| Self::read_right(call));
+        simple().or_else(|| Self::read_creation(call)).or_else(|| match call.name {
             "chroot" => one(args.path(0, true), Work::ChangeRoot),
             "link" => Self::moved(args.path(0, false), args.path(1, false), None),
             "linkat" => Self::moved(args.at(0, args.low(4), false), args.at(2, 0, false), {
@@ -230,6 +243,40 @@ impl OwnerCall {
             }
             _ => None,
         }
+    }
+
+    /// Reads calls that need a right and nothing else.
+    fn read_right(call: &Call) -> Option<Self> {
+        let args = Args(call);
+        let (name, work) = match call.name {
+            "access" => (args.path(0, true), Work::Access { mode: args.low(1), effective: false }),
+            "faccessat" => {
+                (args.at(0, 0, true), Work::Access { mode: args.low(2), effective: false })
+            }
+            "faccessat2" => {
+                let flags = args.low(3);
+                let effective = flags & libc::AT_EACCESS.cast_unsigned() != 0;
+                let name = args.at(0, flags, flags & NOFOLLOW == 0);
+                (name, Work::Access { mode: args.low(2), effective })
+            }
+            "chmod" => (args.path(0, true), Work::Mode),
+            "fchmod" => (args.descriptor(0), Work::Mode),
+            "fchmodat" => (args.at(0, 0, true), Work::Mode),
+            "fchmodat2" => {
+                let flags = args.low(3);
+                (args.at(0, flags, flags & NOFOLLOW == 0), Work::Mode)
+            }
+            "unlink" | "rmdir" => (args.path(0, false), Work::Remove),
+            "unlinkat" => (args.at(0, 0, false), Work::Remove),
+            "chdir" => (args.path(0, true), Work::Enter),
+            "execve" => (args.path(0, true), Work::Execute),
+            "execveat" => {
+                let flags = args.low(4);
+                (args.at(0, flags, flags & NOFOLLOW == 0), Work::Execute)
+            }
+            _ => return None,
+        };
+        Some(Self { name, work })
     }
 
     /// Reads calls that make files.

@@ -18,12 +18,14 @@ const MAKING: OFlags = OFlags::CREATE.union(OFlags::TMPFILE.difference(OFlags::D
 /// The set-group-ID bit.
 const SET_GROUP: u32 = 0o2000;
 
-/// Makes a file that is not root's; the kernel makes all others.
+/// Makes a file of `own`, or of the group of its folder, if that is not root; the kernel makes all
+/// others.
 pub(super) fn answer(
     book: &mut Book,
     thread: &Thread<'_>,
     call: &OwnerCall,
     creation: &Creation,
+    own: Owner,
 ) -> Result<Reply, Errno> {
     let creation = match *creation {
         Creation::Open2 { how, size } => match flags_of(thread, how, size)? {
@@ -40,7 +42,7 @@ pub(super) fn answer(
     let is_unnamed = is_unnamed(creation);
     let folder = if is_unnamed { Some(spot.clone()) } else { spot.parent() };
     let Some(folder) = folder else { return Ok(Reply::Continue) };
-    let owner = match owner_in(book, &folder) {
+    let owner = match owner_in(book, &folder, own) {
         Ok(owner) => owner,
         Err(errno) if errno != Errno::IO => return Ok(Reply::Continue),
         Err(errno) => return Err(errno),
@@ -58,7 +60,7 @@ pub(super) fn answer(
 }
 
 /// Returns the flags of an `openat2`; `None` if the kernel will refuse its arguments.
-fn flags_of(thread: &Thread<'_>, how: u64, size: u64) -> Result<Option<u32>, Errno> {
+pub(super) fn flags_of(thread: &Thread<'_>, how: u64, size: u64) -> Result<Option<u32>, Errno> {
     let mut flags = [0; 8];
     if size < 24 {
         return Ok(None);
@@ -67,7 +69,7 @@ fn flags_of(thread: &Thread<'_>, how: u64, size: u64) -> Result<Option<u32>, Err
     Ok(u32::try_from(u64::from_ne_bytes(flags)).ok())
 }
 
-fn makes_file(creation: Creation) -> bool {
+pub(super) fn makes_file(creation: Creation) -> bool {
     match creation {
         Creation::Open { flags, .. } => OFlags::from_bits_retain(flags).intersects(MAKING),
         // overlayfs's mark of a removed file is the kernel's.
@@ -76,41 +78,45 @@ fn makes_file(creation: Creation) -> bool {
     }
 }
 
-fn is_unnamed(creation: Creation) -> bool {
+pub(super) fn is_unnamed(creation: Creation) -> bool {
     matches!(creation, Creation::Open { flags, .. }
         if OFlags::from_bits_retain(flags).contains(OFlags::TMPFILE))
 }
 
 /// Returns the place of the new file; `None` if there is a file already.
-fn place(thread: &Thread<'_>, spot: Spot, creation: Creation) -> Result<Option<Spot>, Errno> {
+pub(super) fn place(
+    thread: &Thread<'_>,
+    spot: Spot,
+    creation: Creation,
+) -> Result<Option<Spot>, Errno> {
     let Creation::Open { flags, .. } = creation else { return Ok(Some(spot)) };
     let flags = OFlags::from_bits_retain(flags);
     if is_unnamed(creation) {
         return Ok(Some(spot));
     }
-    match book::look(&spot.path, false) {
-        Err(_) => Ok(Some(spot)),
-        Ok(found) if found.kind == FileType::Symlink && !flags.contains(OFlags::NOFOLLOW) => {
-            let end = spot.settled(thread)?;
-            Ok(book::look(&end.path, false).is_err().then_some(end))
-        }
-        Ok(_) => Ok(None),
+    let follows = !flags.contains(OFlags::NOFOLLOW);
+    if book::look(&spot.path, follows).is_ok() {
+        return Ok(None);
     }
+    if follows && book::look(&spot.path, false).is_ok() {
+        return spot.settled(thread).map(Some);
+    }
+    Ok(Some(spot))
 }
 
-/// Returns the owner of a new file of root in a folder.
-fn owner_in(book: &Book, folder: &Spot) -> Result<Owner, Errno> {
+/// Returns the owner of a new file in a folder.
+fn owner_in(book: &Book, folder: &Spot, own: Owner) -> Result<Owner, Errno> {
     let Owner { gid, .. } = book.owner_at(folder)?;
-    if gid == 0 || book::look(&folder.path, true)?.mode & SET_GROUP == 0 {
-        return Ok(Owner::ROOT);
+    if gid == own.gid || book::look(&folder.path, true)?.mode & SET_GROUP == 0 {
+        return Ok(own);
     }
-    Ok(Owner { uid: 0, gid })
+    Ok(Owner { gid, ..own })
 }
 
 /// Gives a new file to the owner that it has by its folder.
 pub(super) fn adopt(book: &mut Book, thread: &Thread<'_>, name: &Name) -> Result<(), Errno> {
     let spot = Spot::read(thread, name)?;
-    let owner = owner_in(book, &spot.parent().ok_or(Errno::NOENT)?)?;
+    let owner = owner_in(book, &spot.parent().ok_or(Errno::NOENT)?, Owner::ROOT)?;
     if owner == Owner::ROOT { Ok(()) } else { book.set(&spot.handle()?, owner) }
 }
 

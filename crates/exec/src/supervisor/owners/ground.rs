@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use xbuild_model::owner::{Owner, OwnersBelow};
 use xbuild_model::rootfs::RootFs;
-use xbuild_model::run::Security;
+use xbuild_model::run::{ReadySource, Security};
 
 use crate::error::RunError;
 use crate::idmap::Ids;
@@ -55,7 +55,13 @@ impl Ground {
             };
             mount.special.iter().map(at)
         });
-        let mounted = mounted.collect();
+        let given = request.mounts.iter().filter_map(|mount| match mount.source {
+            ReadySource::Secret { uid, gid, .. } | ReadySource::Socket { uid, gid, .. } => {
+                Some((mount.target.as_bytes().to_vec(), Owner { uid, gid }))
+            }
+            _ => None,
+        });
+        let mounted = mounted.chain(given).collect();
         Ok(Some(Self { below, mounted, upper, roots_vary }))
     }
 }

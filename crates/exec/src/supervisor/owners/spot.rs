@@ -49,6 +49,11 @@ impl Spot {
         Self::new(named(number, start, &path), name.follow)
     }
 
+    /// Returns the file at a path of this process, at the end of links.
+    pub(super) fn of(path: Vec<u8>) -> Result<Self, Errno> {
+        Self::new(path, true)
+    }
+
     fn new(path: Vec<u8>, follow: bool) -> Result<Self, Errno> {
         if path.len() >= PATH_LIMIT {
             return Err(Errno::NAMETOOLONG);

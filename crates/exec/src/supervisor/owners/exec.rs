@@ -1,0 +1,59 @@
+//! Programs with the set-user-ID or set-group-ID bit, which give a process another identity.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+
+use super::book::{self, Book};
+use super::identity::{Identities, Identity};
+use super::spot::Spot;
+use super::thread::Thread;
+
+const SET_USER: u32 = 0o4000;
+const SET_GROUP: u32 = 0o2000;
+/// Without it the set-group-ID bit means something else.
+const GROUP_EXECUTES: u32 = 0o010;
+
+/// Gives the caller the identity that a program brings, before the kernel executes it. A program that
+/// the kernel then refuses leaves the process with that identity.
+pub(super) fn prepare(
+    book: &Book,
+    identities: &mut Identities,
+    thread: &Thread<'_>,
+    spot: &Spot,
+) -> Result<(), Errno> {
+    let identity = identities.of(thread)?.clone();
+    let mut new = Identity { groups: identity.groups.clone(), ..identity };
+    let found = book::look(&spot.path, spot.follow)?;
+    let (sets_user, sets_group) =
+        (found.mode & SET_USER != 0, found.mode & (SET_GROUP | GROUP_EXECUTES) == 0o2010);
+    if found.kind == FileType::RegularFile && (sets_user || sets_group) && is_honoured(spot)? {
+        let owner = book.owner_at(spot)?;
+        if sets_user {
+            new.uid.effective = owner.uid;
+        }
+        if sets_group {
+            new.gid.effective = owner.gid;
+        }
+    }
+    (new.keeps, new.kept) = (false, false);
+    // A new program has what it executes as for good.
+    for ids in [&mut new.uid, &mut new.gid] {
+        (ids.saved, ids.files) = (ids.effective, ids.effective);
+    }
+    if new == *identities.of(thread)? { Ok(()) } else { identities.set(thread, new) }
+}
+
+/// Returns whether the bits count: not on a mount that takes them away, and not for scripts.
+fn is_honoured(spot: &Spot) -> Result<bool, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&*spot.path, flags, Mode::empty())?;
+    if rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOSUID) {
+        return Ok(false);
+    }
+    let mut start = [0; 2];
+    let read = File::from(file).read_exact(&mut start);
+    Ok(read.is_ok() && &start != b"#!")
+}

@@ -1,0 +1,118 @@
+//! The rights that each call needs.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+
+use super::book;
+use super::call::{Creation, Motion, OwnerCall, Work};
+use super::create;
+use super::deny::{Gate, READ, SEARCH, WRITE, is_of_proc};
+use super::spot::Spot;
+use super::thread::Thread;
+
+/// Makes sure that the caller, who is not root, may do a call. Errors that the kernel finds are its
+/// own to tell.
+pub(super) fn judge(
+    gate: &mut Gate<'_>,
+    thread: &Thread<'_>,
+    call: &OwnerCall,
+) -> Result<(), Errno> {
+    let Ok(spot) = Spot::read(thread, &call.name) else { return Ok(()) };
+    match &call.work {
+        Work::Show(_) | Work::ListAttributes { .. } => {
+            with(&spot, |handle| gate.reach(thread, handle))
+        }
+        Work::Change { uid, gid } => with(&spot, |handle| {
+            let owner = gate.owns(thread, handle)?;
+            let keeps_user = uid.is_none_or(|uid| uid == owner.uid);
+            let may_group = gid.is_none_or(|gid| gid == owner.gid || gate.identity.is_in(gid));
+            if keeps_user && may_group { Ok(()) } else { Err(Errno::PERM) }
+        }),
+        Work::Mode => with(&spot, |handle| gate.owns(thread, handle).map(drop)),
+        Work::Attribute { .. } => right(gate, thread, &spot, WRITE),
+        Work::Enter => right(gate, thread, &spot, SEARCH),
+        Work::Access { mode, .. } => right(gate, thread, &spot, *mode & 7),
+        Work::Remove => gate.may_change_folder(thread, &spot, true),
+        Work::ChangeRoot => Err(Errno::PERM),
+        Work::Execute => gate.may_execute(thread, &spot),
+        Work::Move(motion) => moved(gate, thread, &spot, motion),
+        Work::Create(creation) => created(gate, thread, spot, creation),
+    }
+}
+
+/// Does something with a file, unless it cannot be opened.
+fn with(spot: &Spot, work: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> Result<(), Errno> {
+    spot.handle().map_or(Ok(()), |handle| work(&handle))
+}
+
+fn right(gate: &mut Gate<'_>, thread: &Thread<'_>, spot: &Spot, wanted: u32) -> Result<(), Errno> {
+    with(spot, |handle| {
+        if is_of_proc(handle)? {
+            return Ok(());
+        }
+        let file = book::by_handle(handle)?;
+        let kind = book::look(&file.path, true)?.kind;
+        let is_named = spot.path.as_bytes().first() == Some(&b'/')
+            || matches!(kind, FileType::RegularFile | FileType::Directory);
+        // A pipe or terminal of the caller's own.
+        if !is_named {
+            return Ok(());
+        }
+        gate.reach(thread, handle)?;
+        gate.check(&file, wanted)
+    })
+}
+
+fn moved(
+    gate: &mut Gate<'_>,
+    thread: &Thread<'_>,
+    spot: &Spot,
+    motion: &Motion,
+) -> Result<(), Errno> {
+    let (Motion::Rename { to, .. } | Motion::Link { to, .. }) = motion;
+    let Ok(to) = Spot::read(thread, to) else { return Ok(()) };
+    if matches!(motion, Motion::Rename { .. }) {
+        gate.may_change_folder(thread, spot, true)?;
+        let replaces = book::look(&to.path, false).is_ok();
+        return gate.may_change_folder(thread, &to, replaces);
+    }
+    gate.may_change_folder(thread, &to, false)
+}
+
+fn created(
+    gate: &mut Gate<'_>,
+    thread: &Thread<'_>,
+    spot: Spot,
+    creation: &Creation,
+) -> Result<(), Errno> {
+    let flags = match *creation {
+        Creation::Open { flags, .. } => flags,
+        Creation::Open2 { how, size } => match create::flags_of(thread, how, size)? {
+            Some(flags) => flags,
+            None => return Ok(()),
+        },
+        _ => return gate.may_change_folder(thread, &spot, false),
+    };
+    let creation = Creation::Open { flags, mode: 0 };
+    let flags = OFlags::from_bits_retain(flags);
+    if create::is_unnamed(creation) {
+        return right(gate, thread, &spot, WRITE | SEARCH);
+    }
+    if create::makes_file(creation)
+        && let Some(new) = create::place(thread, spot.clone(), creation)?
+    {
+        return gate.may_change_folder(thread, &new, false);
+    }
+    if flags.contains(OFlags::PATH) {
+        return with(&spot, |handle| gate.reach(thread, handle));
+    }
+    let access = match flags & OFlags::ACCMODE {
+        OFlags::RDONLY => READ,
+        OFlags::WRONLY => WRITE,
+        _ => READ | WRITE,
+    };
+    let cuts = if flags.contains(OFlags::TRUNC) { WRITE } else { 0 };
+    right(gate, thread, &spot, access | cuts)
+}
