@@ -152,3 +152,25 @@ fn a_masked_proc_is_bound_and_no_step_is_insecure() {
         build_after(&place, "-Ur", "", &allow).ok().says(&["ran"]);
     }
 }
+
+/// The namespace in which a step was tried out is that of the build, and a build whose commands are
+/// all in the cache makes none.
+#[test]
+fn a_namespace_is_made_once_and_only_if_a_command_has_to_run() {
+    needs!(Run, Tool("strace"));
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM busybox\nRUN echo ran\n");
+    let namespaces = |more: &[&str]| {
+        let log = place.out("strace");
+        let mut command = place.command("strace");
+        command.args(["-f", "-qq", "-e", "trace=unshare", "-o"]).arg(&log);
+        let args = [&["--isolation", "userns-single"], more].concat();
+        command.arg(place.path().join("xbuild")).args(place.build_args(&args));
+        let built = Finished::run(command).ok();
+        let text = fs::read_to_string(&log).unwrap();
+        (built.steps(), text.lines().filter(|line| line.contains("CLONE_NEWUSER")).count())
+    };
+    assert_eq!(namespaces(&[]), ("0 cached, 1 done".to_owned(), 1));
+    assert_eq!(namespaces(&[]), ("1 cached, 0 done".to_owned(), 0));
+    assert_eq!(namespaces(&["--no-cache"]), ("0 cached, 1 done".to_owned(), 1));
+}

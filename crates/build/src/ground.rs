@@ -1,12 +1,15 @@
 //! The ground that the RUN steps of a build stand on.
 
+use std::sync::Mutex;
+
+use xbuild_exec::Started;
 use xbuild_exec::ladder::Choice;
 use xbuild_exec::probe::Emulators;
 
 use crate::emulators::EmulatorInUse;
 
 /// The ground that the RUN steps of a plan stand on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Ground {
     /// The emulators that they need, each once.
     pub(crate) emulators: Emulators,
@@ -15,4 +18,6 @@ pub struct Ground {
     /// The rung and the root file system, which were tried out; `None` if no RUN may run, or none
     /// can.
     pub(crate) choice: Option<Choice>,
+    /// The helper of the trial, until the sandbox goes on with it.
+    pub(crate) started: Mutex<Option<Started>>,
 }

@@ -1,11 +1,11 @@
 //! The check before the first step: can this machine run every RUN that is not in the cache?
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use xbuild_exec::Rung;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap, Trials};
+use xbuild_exec::{Rung, Started};
 use xbuild_model::Platform;
 use xbuild_model::run::{Network, Security};
 use xbuild_plan::{Graph, Op, VertexId};
@@ -39,9 +39,10 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
     if is_done(build, main, plan)? {
         return Ok(Ground::default());
     }
-    let found = probe(&platforms_of_all, build)?;
+    let (found, started) = probe(&platforms_of_all, build)?;
+    let with_started = |ground| Ground { started: Mutex::new(started), ..ground };
     if let Ok(ground) = check(&found, &plan.graph, &every, build) {
-        return Ok(ground);
+        return Ok(with_started(ground));
     }
     // The records of the cache are looked up as on the rung that is possible.
     let choice = found.rung(build.request.steps.isolation).ok();
@@ -52,7 +53,7 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
     if platforms(&plan.graph, &to_do).is_empty() {
         return Ok(ground);
     }
-    check(&found, &plan.graph, &to_do, build)
+    check(&found, &plan.graph, &to_do, build).map(with_started)
 }
 
 /// Returns whether all steps are in the cache, if that is seen at once. Then trials would only cost
@@ -66,14 +67,18 @@ fn is_done(build: &Build, main: &MainContext, plan: &Plan) -> Result<bool, Prefl
     Ok(xbuild_solve::is_done(&plan.graph, &tools.stages(build), &plan.options))
 }
 
-/// Tries out what RUN steps of these platforms need, on the file system of the store.
-fn probe(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Capabilities, PreflightError> {
+/// Tries out what RUN steps of these platforms need, on the file system of the store. The helper of
+/// the trial is returned if the build may go on with it.
+fn probe(
+    platforms: &BTreeSet<&Platform>,
+    build: &Build,
+) -> Result<(Capabilities, Option<Started>), PreflightError> {
     let architectures: BTreeSet<Arch> =
         platforms.iter().filter_map(|platform| Arch::of(platform)).collect();
     let architectures: Vec<Arch> = architectures.into_iter().collect();
     let folder = build.store.temp_dir("trial").map_err(|error| RunError::Layers(error.into()))?;
     let installed = emulators::installed_in(&build.store, &architectures);
-    let found = Capabilities::probe(&Trials {
+    let (found, started) = Capabilities::probe_and_start(&Trials {
         architectures: &architectures,
         search_path: &build.machine.search_path,
         installed: &installed,
@@ -82,12 +87,13 @@ fn probe(platforms: &BTreeSet<&Platform>, build: &Build) -> Result<Capabilities,
         own_root: build.machine.own_root(),
         isolation: build.request.steps.isolation,
     });
-    Ok(found.with_emulation(match build.request.steps.emulation {
+    let found = found.with_emulation(match build.request.steps.emulation {
         Emulation::Auto => xbuild_exec::probe::Emulation::Auto,
         Emulation::Binfmt => xbuild_exec::probe::Emulation::Binfmt,
         Emulation::Intercept => xbuild_exec::probe::Emulation::Intercept,
         Emulation::Host => xbuild_exec::probe::Emulation::Host,
-    }))
+    });
+    Ok((found, started))
 }
 
 /// Refuses a plan with a RUN step.
@@ -136,7 +142,7 @@ fn check(
         .emulators_for(platforms.iter().copied())
         .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))?;
     let in_use = emulators::in_use(&platforms, capabilities, &emulators);
-    Ok(Ground { emulators, in_use, choice: Some(choice) })
+    Ok(Ground { emulators, in_use, choice: Some(choice), ..Ground::default() })
 }
 
 /// Returns the gap of the first insecure step, which may look into all processes of its `/proc`, if

@@ -1,7 +1,7 @@
 //! The engine and the sandbox of one build, joined: each knows the others as traits of `model`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use xbuild_exec::binfmt::Registration;
@@ -49,6 +49,7 @@ impl Tools {
         let sandbox = Arc::new(Sandbox::new(Options {
             isolation: build.request.steps.isolation,
             choice: ground.choice.clone(),
+            started: ground.started.lock().unwrap_or_else(PoisonError::into_inner).take(),
             emulators: load(&ground.emulators.registered)?,
             intercepted: load(&ground.emulators.intercepted)?,
             network: build.request.steps.network,

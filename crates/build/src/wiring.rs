@@ -111,6 +111,7 @@ pub(crate) fn sandbox(machine: &Machine) -> Sandbox {
     Sandbox::new(Options {
         isolation: Isolation::AUTO,
         choice: None,
+        started: None,
         emulators: Vec::new(),
         intercepted: Vec::new(),
         network: Network::Default,

@@ -3,12 +3,13 @@
 
 mod agent;
 mod arguments;
-mod launch;
+pub(crate) mod launch;
 mod output;
 mod run;
 mod sandbox;
 mod streams;
 mod task;
 
+pub use launch::Started;
 pub use sandbox::{Options, Sandbox};
 pub use streams::{Streams, Terminal};

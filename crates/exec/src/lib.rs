@@ -24,6 +24,7 @@
 //!     let sandbox = Sandbox::new(Options {
 //!         isolation: Isolation::AUTO,
 //!         choice: None,
+//!         started: None,
 //!         emulators: Vec::new(),
 //!         intercepted: Vec::new(),
 //!         network: Network::Host,
@@ -73,7 +74,7 @@ mod wire;
 pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::{TaskFn, Tasks, role};
-pub use host::{Options, Sandbox, Streams, Terminal};
+pub use host::{Options, Sandbox, Started, Streams, Terminal};
 pub use ladder::{Isolation, Rung};
 pub use network::{no_network, own_networks};
 pub use orphans::{adopt_orphans, wait_for_orphans};

@@ -11,7 +11,7 @@ mod cpu;
 mod executor;
 mod programs;
 mod proof;
-mod report;
+pub(crate) mod report;
 mod trial;
 mod verdict;
 
@@ -35,10 +35,12 @@ use crate::binfmt;
 use crate::capabilities;
 use crate::emulator::{Emulator, Installed};
 use crate::error::SandboxError;
+use crate::host::launch::Started;
 use crate::idmap::{Caller, IdMap};
 use crate::ladder::{self, Choice, Findings, Isolation, Rung};
 use crate::own_root::{self, OwnRoot};
 use crate::surroundings::{Place as Around, Surroundings};
+use crate::way::Way;
 use crate::{diagnose, remedies};
 
 /// The things to try out.
@@ -64,23 +66,13 @@ pub struct Trials<'a> {
 
 const OTHER_STORE: &str = "put the store where xbuild can write, with --root or XBUILD_ROOT";
 
-/// Tries out a range of ids if the caller can have one, else a single id.
-fn try_out(
-    subjects: &[Subject],
-    caller: &Caller,
-    place: Option<&Place>,
-    isolation: Isolation,
-) -> Seen {
+/// Tries out a range of ids if the caller can have one, else a single id. `run` tries out an id map.
+fn try_out(caller: &Caller, isolation: Isolation, mut run: impl FnMut(&IdMap) -> Seen) -> Seen {
     let range = if isolation.allows(Rung::UsernsRange) { IdMap::range(caller).ok() } else { None };
-    let Some(range) = range else {
-        return trial::run(subjects, &IdMap::single(caller), place);
-    };
-    let seen = trial::run(subjects, &range, place);
+    let Some(range) = range else { return run(&IdMap::single(caller)) };
+    let seen = run(&range);
     match seen.id_map {
-        Some(Err(error)) => {
-            let seen = trial::run(subjects, &IdMap::single(caller), place);
-            Seen { range: Some(Err(error)), ..seen }
-        }
+        Some(Err(error)) => Seen { range: Some(Err(error)), ..run(&IdMap::single(caller)) },
         _ => seen,
     }
 }
@@ -141,6 +133,28 @@ impl Capabilities {
     ///
     /// This takes some milliseconds, and for each emulator the time to copy and to start it.
     pub fn probe(ground: &Trials<'_>) -> Self {
+        Self::probe_with(ground, trial::run)
+    }
+
+    /// Does the same for a build that is about to run commands. If these are native, the trial is the
+    /// start of the build's helper, which saves a second one; it is returned if it is there.
+    pub fn probe_and_start(ground: &Trials<'_>) -> (Self, Option<Started>) {
+        let mut started = None;
+        let found = Self::probe_with(ground, |subjects, map, place| {
+            if !subjects.is_empty() {
+                return trial::run(subjects, map, place);
+            }
+            let mut seen = Seen::nothing(Way::Mounts, 0);
+            started = Started::try_out(map, place.map(Place::folders), &mut seen);
+            seen
+        });
+        (found, started)
+    }
+
+    fn probe_with(
+        ground: &Trials<'_>,
+        mut run: impl FnMut(&[Subject], &IdMap, Option<&Place>) -> Seen,
+    ) -> Self {
         let Trials { architectures, search_path, installed, folder, .. } = ground;
         let Trials { own_root, place: around, isolation, .. } = ground;
         let host = Arch::host();
@@ -160,7 +174,7 @@ impl Capabilities {
                 how_to_get: OTHER_STORE.to_owned(),
             })
         });
-        let mut seen = try_out(&subjects, &caller, place.as_ref().ok(), *isolation);
+        let mut seen = try_out(&caller, *isolation, |map| run(&subjects, map, place.as_ref().ok()));
         let no_folder = place.as_ref().err().cloned();
         let mut findings = findings(caller, &seen, no_folder, *around);
         findings.own_root = own_root::look(own_root.as_ref());

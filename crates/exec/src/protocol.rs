@@ -45,7 +45,8 @@ pub(crate) const JOIN: &str = "exec.join";
 /// A message before the first task.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
-    /// To the helper: its work. Descriptors: the socket for steps, then each emulator.
+    /// To the helper: its work. Descriptors: the socket for steps, a pipe for reports if
+    /// there is a trial, then each emulator.
     Setup(Setup),
     /// From the helper: its id map, if it needs one, can be written now.
     Unshared,
@@ -70,6 +71,24 @@ pub(crate) struct Setup {
     pub(crate) emulators: Vec<String>,
     /// The program that joins steps' own networks to the host's, if the build's steps have such.
     pub(crate) pasta: Option<PathBuf>,
+    /// A trial of the place of a step.
+    pub(crate) trial: Option<TrialSetup>,
+}
+
+/// The facts that a trial needs beside those of the build.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TrialSetup {
+    /// `None` if no folder can be made; then no root file system is tried out.
+    pub(crate) folders: Option<TrialFolders>,
+}
+
+/// The folders of a trial, on the file system of the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TrialFolders {
+    /// It has the program of the trial.
+    pub(crate) lower: PathBuf,
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
 }
 
 impl Message {

@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         let sandbox = Sandbox::new(Options {
             isolation: Isolation::AUTO,
             choice: None,
+            started: None,
             emulators,
             intercepted,
             network: Network::Host,

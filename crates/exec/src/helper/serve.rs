@@ -1,7 +1,8 @@
 //! The life of the helper: it becomes root of new namespaces, then serves tasks.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,10 +19,13 @@ use crate::arch::Arch;
 use crate::binfmt::{self, PrivateInstance, Registration};
 use crate::error::{Errno, SandboxError, in_words};
 use crate::idmap::Ids;
-use crate::protocol::Message;
+use crate::probe::report::{Call, Report};
+use crate::protocol::{Message, TrialFolders, TrialSetup};
 use crate::step::userns::overlay;
+use crate::step::userns::trial;
+use crate::sys::{self, Fork};
 use crate::way::Way;
-use crate::{lifeline, seccomp, sys};
+use crate::{lifeline, seccomp};
 
 /// Does the helper's work until the main process closes the socket.
 pub(super) fn serve(tasks: &Tasks) -> ExitCode {
@@ -34,18 +38,26 @@ pub(super) fn serve(tasks: &Tasks) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let Helper { steps, way, ids, emulators, pasta, trial } = helper;
+    sys::ignore_children();
+    if let Some(trial) = trial {
+        learn();
+        trial.start(ids);
+    }
     if Message::Ready.send(&socket, &[]).is_err() {
         return ExitCode::FAILURE;
     }
-    sys::ignore_children();
-    // The processes of steps inherit the filter. They meet the same error if there is one.
-    let _ = seccomp::program(&Platform::host());
-    overlay::learn();
-    let Helper { steps, way, ids, emulators, pasta } = helper;
+    learn();
     let pasta = pasta.as_deref();
     lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { way, ids, pasta })]);
     drop(emulators);
     ExitCode::SUCCESS
+}
+
+/// Works out what all processes of steps inherit. They meet the same errors if there are any.
+fn learn() {
+    let _ = seccomp::program(&Platform::host());
+    overlay::learn();
 }
 
 /// Moves the socket away from standard input, where the children must find nothing.
@@ -69,6 +81,36 @@ struct Helper {
     /// Must live as long as the namespaces are used.
     emulators: Option<PrivateInstance>,
     pasta: Option<PathBuf>,
+    trial: Option<Trial>,
+}
+
+/// A trial of the place of a step, in the namespaces of this helper.
+struct Trial {
+    folders: Option<TrialFolders>,
+    /// Takes the reports.
+    reports: OwnedFd,
+}
+
+impl Trial {
+    /// Makes the place in a process of its own, while this one prepares the first step. It tells how
+    /// that went; an error means that it says nothing.
+    fn start(self, ids: Ids) {
+        let helper = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+        let Ok(Fork::Child) = sys::fork() else { return };
+        let work = AssertUnwindSafe(|| {
+            let Self { folders, reports } = self;
+            lifeline::end_with(helper).ok()?;
+            sys::watch_children();
+            sys::close_all_but(&[reports.as_fd()]).ok()?;
+            let filter = seccomp::program(&Platform::host()).ok();
+            let tell = |part, result| Report::Part(part, result).send(&reports);
+            trial::attempt(&trial::Trial { ids, folders, filter }, &tell);
+            Some(())
+        });
+        // Whoever listens finds out that nothing was said.
+        let _ = catch_unwind(work);
+        sys::exit_now(0)
+    }
 }
 
 /// Becomes root of new namespaces, or stays root of the caller's.
@@ -80,6 +122,13 @@ fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
         return Err(SandboxError::Protocol { what: "expected a socket for steps".to_owned() });
     }
     let steps = fds.remove(0);
+    let is_trial = setup.trial.is_some() && !fds.is_empty();
+    let reports = is_trial.then(|| fds.remove(0));
+    let say = |report: Report| {
+        if let Some(reports) = &reports {
+            report.send(reports);
+        }
+    };
     lifeline::end_with(setup.main)?;
     // A terminal's signals are for the main process, which ends us by ending.
     rustix::process::setsid().map_err(failed("setsid"))?;
@@ -87,7 +136,7 @@ fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
     rustix::process::setrlimit(Resource::Core, no_core).map_err(failed("setrlimit"))?;
     look_bigger();
     let (way, ids) = (setup.way, setup.ids);
-    enter_namespaces(socket, way, ids)?;
+    enter_namespaces(socket, way, ids, &say)?;
     // Other processes of our user, inside or outside, must not look into this one. From here on
     // the files in our own /proc folder belong to nobody, so this comes last.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -95,24 +144,42 @@ fn set_up(socket: &OwnedFd) -> Result<Helper, SandboxError> {
     lifeline::end_with(setup.main)?;
     rustix::process::umask(Mode::empty());
     let emulators = register(&setup.emulators, fds)?;
-    Ok(Helper { steps, way, ids, emulators, pasta: setup.pasta })
+    let trial = reports.zip(setup.trial);
+    let trial = trial.map(|(reports, TrialSetup { folders })| Trial { folders, reports });
+    Ok(Helper { steps, way, ids, emulators, pasta: setup.pasta, trial })
 }
 
 /// Makes the user namespace, whose id map the main process writes, and the mount namespace in it,
-/// as far as the way has them.
-fn enter_namespaces(socket: &OwnedFd, way: Way, ids: Ids) -> Result<(), SandboxError> {
+/// as far as the way has them. `say` is told of each result.
+fn enter_namespaces(
+    socket: &OwnedFd,
+    way: Way,
+    ids: Ids,
+    say: &dyn Fn(Report),
+) -> Result<(), SandboxError> {
     if way.has_users() {
-        unshare(CloneFlags::CLONE_NEWUSER).map_err(unshare_failed("user"))?;
+        let entered = unshare(CloneFlags::CLONE_NEWUSER);
+        say(Report::Call(Call::UserNamespace, entered.err().map_or(0, |errno| errno as i32)));
+        entered.map_err(unshare_failed("user"))?;
     }
     Message::Unshared.send(socket, &[])?;
     let (Message::Mapped, _) = Message::receive(socket)? else {
         return Err(SandboxError::Protocol { what: "expected the map".to_owned() });
     };
-    become_root(ids)?;
+    let root = become_root(ids);
+    say(Report::Root(root.clone()));
+    root?;
     if !way.has_mounts() {
         return Ok(());
     }
-    own_mounts()
+    let mounts = own_mounts();
+    if mounts.is_err() {
+        // Other rungs do without mounts. The root stays the same: only the permission counts.
+        let errno = rustix::process::chroot(c"/").err().map_or(0, rustix::io::Errno::raw_os_error);
+        say(Report::Call(Call::Chroot, errno));
+    }
+    say(Report::MountNamespace(mounts.clone()));
+    mounts
 }
 
 /// Makes the mount namespace.

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -15,14 +16,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
+use rustix::pipe::PipeFlags;
 use xbuild_model::thread;
 use xbuild_model::ward::Ward;
 
 use crate::binfmt::Registration;
-use crate::error::{Errno, SandboxError};
+use crate::error::{Errno, SandboxError, in_words};
 use crate::idmap::IdMap;
 use crate::ladder::Choice;
-use crate::protocol::{self, Message};
+use crate::probe::report::{self, Seen};
+use crate::protocol::{self, Message, TrialFolders, TrialSetup};
+use crate::way::Way;
 use crate::{orphans, sealed, wire};
 
 /// The time that the helper and its processes have to end. Their namespaces take some milliseconds;
@@ -52,23 +56,32 @@ impl Helper {
         emulators: &[Registration],
         pasta: Option<PathBuf>,
     ) -> Result<Self, SandboxError> {
+        let (way, map) = (choice.rung.way(), &choice.map);
+        Self::start_as(&Start { way, map, emulators, pasta, trial: None, reports: None })
+    }
+
+    fn start_as(start: &Start<'_>) -> Result<Self, SandboxError> {
         let (tasks, their_tasks) = wire::pair().map_err(failed("socketpair"))?;
         let (steps, their_steps) = wire::pair().map_err(failed("socketpair"))?;
-        let (end, pid) = keep(their_tasks, choice.map.clone())?;
+        let (end, pid) = keep(their_tasks, start.map.clone())?;
         let helper = Self { sockets: Some(Sockets { tasks, steps }), end: Mutex::new(end) };
+        let Start { way, map, emulators, pasta, trial, reports } = start;
         let setup = protocol::Setup {
             main: std::process::id(),
-            way: choice.rung.way(),
-            ids: choice.map.ids(),
+            way: *way,
+            ids: map.ids(),
             emulators: emulators.iter().map(|e| e.arch.oci_name().to_owned()).collect(),
-            pasta,
+            pasta: pasta.clone(),
+            trial: trial.clone(),
         };
         let interpreters = emulators.iter().map(|e| e.interpreter.as_fd());
-        let fds: Vec<_> = std::iter::once(their_steps.as_fd()).chain(interpreters).collect();
+        let reports = reports.as_ref().map(AsFd::as_fd);
+        let steps = std::iter::once(their_steps.as_fd());
+        let fds: Vec<_> = steps.chain(reports).chain(interpreters).collect();
         let tasks = &helper.sockets()?.tasks;
         Message::Setup(setup).send(tasks, &fds)?;
         drop(fds);
-        write_map(tasks, pid, &choice.map)?;
+        write_map(tasks, pid, map)?;
         Ok(helper)
     }
 
@@ -137,6 +150,17 @@ fn execute(socket: OwnedFd, map: &IdMap) -> io::Result<Child> {
         .spawn()
 }
 
+/// The work of a new helper.
+struct Start<'a> {
+    way: Way,
+    map: &'a IdMap,
+    emulators: &'a [Registration],
+    pasta: Option<PathBuf>,
+    trial: Option<TrialSetup>,
+    /// Takes the reports of the trial.
+    reports: Option<OwnedFd>,
+}
+
 /// Writes the helper's id map, and waits until the helper takes tasks.
 fn write_map(socket: &OwnedFd, pid: u32, map: &IdMap) -> Result<(), SandboxError> {
     let (Message::Unshared, _) = Message::receive(socket)? else {
@@ -147,5 +171,59 @@ fn write_map(socket: &OwnedFd, pid: u32, map: &IdMap) -> Result<(), SandboxError
     match Message::receive(socket)? {
         (Message::Ready, _) => Ok(()),
         _ => Err(SandboxError::Protocol { what: "expected the end of the set-up".to_owned() }),
+    }
+}
+
+/// A helper that has tried this machine out, and can go on as the helper of a build.
+#[derive(Debug)]
+pub struct Started {
+    helper: Helper,
+    map: IdMap,
+}
+
+impl Started {
+    /// Starts a helper with that id map on the highest rung; a child of it makes the place of a step
+    /// in small, with these folders. `seen` takes the results. Returns `None` if there is no helper.
+    pub(crate) fn try_out(
+        map: &IdMap,
+        folders: Option<TrialFolders>,
+        seen: &mut Seen,
+    ) -> Option<Self> {
+        let (reader, writer) = match rustix::pipe::pipe_with(PipeFlags::CLOEXEC) {
+            Ok(pipe) => pipe,
+            Err(errno) => {
+                seen.child = Err(errno.into());
+                return None;
+            }
+        };
+        let (way, trial) = (Way::Mounts, Some(TrialSetup { folders }));
+        let reports = Some(writer);
+        let start = Start { way, map, emulators: &[], pasta: None, trial, reports };
+        let helper = Helper::start_as(&start);
+        // The reports end with the last process of the trial.
+        drop(start);
+        let heard = report::listen(reader.as_fd(), &mut |report| {
+            let is_last = report.ends_step();
+            seen.note(report);
+            if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        seen.child = heard;
+        match helper {
+            Ok(helper) => Some(Self { helper, map: map.clone() }),
+            Err(error @ (SandboxError::WriteMap { .. } | SandboxError::MapRefused { .. })) => {
+                seen.id_map = Some(Err(error));
+                None
+            }
+            Err(error) => {
+                seen.child = Err(io::Error::other(in_words(&error)));
+                None
+            }
+        }
+    }
+
+    /// Returns the helper if a build on this rung can have it. Otherwise it ends.
+    pub(super) fn on(self, choice: &Choice, emulators: &[Registration]) -> Option<Helper> {
+        let fits = choice.rung.way() == Way::Mounts && choice.map == self.map;
+        (fits && emulators.is_empty()).then_some(self.helper)
     }
 }

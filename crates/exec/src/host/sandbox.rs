@@ -15,7 +15,7 @@ use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, PendingTask};
 use xbuild_model::{Cancel, Platform, StepFailure};
 
-use super::launch::{Helper, Sockets};
+use super::launch::{Helper, Sockets, Started};
 use super::task::Pending;
 use crate::arch::Arch;
 use crate::binfmt::Registration;
@@ -32,6 +32,8 @@ pub struct Options {
     /// The rung and the root file system, if they were chosen after trials. Without them, whatever
     /// would have to be tried out counts as possible.
     pub choice: Option<Choice>,
+    /// The helper that has made these trials; it goes on as that of the build if it suits the choice.
+    pub started: Option<Started>,
     /// The emulators that the build needs; registered for this build only.
     pub emulators: Vec<Registration>,
     /// The emulators that steps of their platforms get by interception of `execve`.
@@ -61,6 +63,8 @@ pub struct Sandbox {
     intercepted: Vec<Registration>,
     choice: OnceLock<Result<Choice, SandboxError>>,
     helper: OnceLock<Result<Helper, SandboxError>>,
+    /// Empty once a helper was needed.
+    started: Mutex<Option<Started>>,
     notes: Mutex<BTreeSet<String>>,
 }
 
@@ -79,6 +83,7 @@ impl Sandbox {
                 OnceLock::from(Ok(choice))
             }),
             helper: OnceLock::new(),
+            started: Mutex::new(options.started),
             notes: Mutex::new(BTreeSet::new()),
         }
     }
@@ -100,7 +105,11 @@ impl Sandbox {
             let (choice, emulators) = (self.choice()?, self.take_emulators());
             let span = debug_span!("sandbox", rung = %choice, emulators = emulators.len());
             let pasta = self.pasta();
-            span.in_scope(|| Helper::start(choice, &emulators, pasta))
+            let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // What prepares the steps of a trial knows of no network of their own.
+            let started = started.filter(|_| pasta.is_none());
+            let helper = started.and_then(|started| started.on(choice, &emulators));
+            span.in_scope(|| helper.map_or_else(|| Helper::start(choice, &emulators, pasta), Ok))
         };
         self.helper.get_or_init(start).as_ref().map_err(Clone::clone)?.sockets()
     }

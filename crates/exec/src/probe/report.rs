@@ -1,6 +1,7 @@
 //! The reports of the trial's processes, and what they add up to.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::way::Way as Depth;
 
 /// The end of a test program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Run {
+pub(crate) enum Run {
     /// It was not tried.
     Not,
     /// It ran, and got its arguments.
@@ -30,7 +31,7 @@ pub(super) enum Run {
 
 /// The results for one architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Under the entries of the host.
     pub(super) by_host: Run,
     /// Under no entries at all.
@@ -54,18 +55,18 @@ impl Outcome {
 }
 
 /// The result of an attempt; `None` if the trial did not reach it.
-pub(super) type Attempt<E> = Option<Result<(), E>>;
+pub(crate) type Attempt<E> = Option<Result<(), E>>;
 
 /// All results.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The rung's way.
-    pub(super) way: Depth,
+    pub(crate) way: Depth,
     /// Whether the trial came to its end.
-    pub(super) child: io::Result<()>,
+    pub(crate) child: io::Result<()>,
     pub(super) user_namespace: Attempt<Errno>,
     /// The id map, and becoming root of it.
-    pub(super) id_map: Attempt<SandboxError>,
+    pub(crate) id_map: Attempt<SandboxError>,
     /// The map with a range of ids, if it was refused and another one was tried out.
     pub(super) range: Attempt<SandboxError>,
     pub(super) chroot: Attempt<Errno>,
@@ -85,7 +86,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Returns the results of a trial that has not begun.
-    pub(super) fn nothing(way: Depth, subjects: usize) -> Self {
+    pub(crate) fn nothing(way: Depth, subjects: usize) -> Self {
         Self {
             way,
             child: Ok(()),
@@ -121,7 +122,7 @@ impl Seen {
     }
 
     /// Takes a report in.
-    pub(super) fn note(&mut self, report: Report) {
+    pub(crate) fn note(&mut self, report: Report) {
         match report {
             Report::Call(Call::UserNamespace, errno) => self.user_namespace = Some(attempt(errno)),
             Report::Call(Call::Chroot, errno) => self.chroot = Some(attempt(errno)),
@@ -180,7 +181,7 @@ impl Run {
 
 /// Something that is one call, or stands for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Call {
+pub(crate) enum Call {
     UserNamespace,
     Chroot,
     PrivateBinfmt,
@@ -189,7 +190,7 @@ pub(super) enum Call {
 
 /// A way to run a test program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Way {
+pub(crate) enum Way {
     ByHost,
     ByCpu,
     /// Not a run, but the registration before it.
@@ -200,7 +201,7 @@ pub(super) enum Way {
 
 /// A report of a process of the trial: a line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// The error number of a call, 0 for success.
     Call(Call, i32),
     /// The process became root of the namespace.
@@ -213,8 +214,13 @@ pub(super) enum Report {
 }
 
 impl Report {
+    /// Returns whether this is the last report on the place of a step, if all went well.
+    pub(crate) fn ends_step(&self) -> bool {
+        matches!(self, Self::Part(Part::Program, _))
+    }
+
     /// Writes the report whole: it is shorter than a pipe's atomic unit.
-    pub(super) fn send(&self, pipe: &OwnedFd) {
+    pub(crate) fn send(&self, pipe: &OwnedFd) {
         let Ok(mut line) = serde_json::to_vec(self) else { return };
         line.push(b'\n');
         // An error means that nobody listens any more.
@@ -225,8 +231,11 @@ impl Report {
 /// The whole trial must end in this time: ten emulators take a second on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Hands reports to `note` until all processes of the trial have ended.
-pub(super) fn listen(reader: BorrowedFd<'_>, note: &mut dyn FnMut(Report)) -> io::Result<()> {
+/// Hands reports to `note` until it has enough, or until all processes of the trial have ended.
+pub(crate) fn listen(
+    reader: BorrowedFd<'_>,
+    note: &mut dyn FnMut(Report) -> ControlFlow<()>,
+) -> io::Result<()> {
     let end = Instant::now() + PATIENCE;
     let (mut rest, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -247,7 +256,9 @@ pub(super) fn listen(reader: BorrowedFd<'_>, note: &mut dyn FnMut(Report)) -> io
         }
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            serde_json::from_slice(&line).into_iter().for_each(&mut *note);
+            if serde_json::from_slice(&line).is_ok_and(|report| note(report).is_break()) {
+                return Ok(());
+            }
         }
     }
 }

@@ -18,6 +18,7 @@
 use std::ffi::CStr;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -36,10 +37,11 @@ use super::report::{self, Call, Report, Seen};
 use crate::arch::Arch;
 use crate::helper;
 use crate::idmap::{IdMap, Ids};
+use crate::protocol::TrialFolders;
 use crate::seccomp::{self, Filter, Stops};
 use crate::step::intercept;
 use crate::step::userns::namespaces;
-use crate::step::userns::trial::{self as step, Folders};
+use crate::step::userns::trial as step;
 use crate::way::Way;
 use crate::{sys, tiny_elf};
 
@@ -55,7 +57,7 @@ impl Place {
         builder.prefix(".xbuild-trial-").permissions(Permissions::from_mode(0o700));
         let place = Self(builder.tempdir_in(folder)?);
         let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
-        let Folders { lower, upper, work } = place.folders();
+        let TrialFolders { lower, upper, work } = place.folders();
         [&lower, &upper, &work].into_iter().try_for_each(|path| make(path))?;
         if let Some(arch) = Arch::host() {
             place.put(step::PROGRAM, &tiny_elf::program(arch))?;
@@ -72,9 +74,9 @@ impl Place {
         file.write_all(program)
     }
 
-    fn folders(&self) -> Folders {
+    pub(super) fn folders(&self) -> TrialFolders {
         let [lower, upper, work] = ["lower", "upper", "work"].map(|name| self.0.path().join(name));
-        Folders { lower, upper, work }
+        TrialFolders { lower, upper, work }
     }
 }
 
@@ -163,12 +165,14 @@ fn run_child(
     let result = report::listen(reader.as_fd(), &mut |report| {
         let is_waiting = matches!(report, Report::Call(Call::UserNamespace, 0));
         seen.note(report);
-        let Some(go) = go.take_if(|_| is_waiting) else { return };
-        match map.write(number) {
-            // The child waits, or is gone.
-            Ok(()) => drop(rustix::io::write(&go, b"x")),
-            Err(error) => seen.id_map = Some(Err(error)),
+        if let Some(go) = go.take_if(|_| is_waiting) {
+            match map.write(number) {
+                // The child waits, or is gone.
+                Ok(()) => drop(rustix::io::write(&go, b"x")),
+                Err(error) => seen.id_map = Some(Err(error)),
+            }
         }
+        ControlFlow::Continue(())
     });
     if result.is_err() {
         // It may have ended by itself meanwhile; then it is a zombie until it is waited for.

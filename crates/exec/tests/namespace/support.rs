@@ -240,6 +240,7 @@ pub fn sandbox(isolation: Isolation) -> Sandbox {
     Sandbox::new(Options {
         isolation,
         choice: None,
+        started: None,
         emulators: Vec::new(),
         intercepted: Vec::new(),
         network: Network::Host,

@@ -2,10 +2,9 @@
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use serde::{Deserialize, Serialize};
 use xbuild_model::rootfs::{Folder, Overlay, RootFs};
 
@@ -15,6 +14,7 @@ use super::namespaces;
 use super::root::Root;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
+use crate::protocol::TrialFolders;
 use crate::seccomp::{self, Filter};
 use crate::sys;
 
@@ -35,27 +35,21 @@ pub(crate) enum Part {
     Program,
 }
 
-/// The folders of the trial, on the file system of the store.
-#[derive(Debug)]
-pub(crate) struct Folders {
-    /// It has the program [`PROGRAM`].
-    pub(crate) lower: PathBuf,
-    pub(crate) upper: PathBuf,
-    pub(crate) work: PathBuf,
-}
-
 /// The path of the program in the root file system, which ends with the number of its arguments as
 /// exit status.
 pub(crate) const PROGRAM: &CStr = c"/trial";
 
 const ARGUMENTS: [&CStr; 3] = [c"trial", c"one", c"two"];
 
+/// The exit status of the process that did not become the program.
+const NOT_RUN: i32 = 127;
+
 /// Everything that a trial needs.
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) ids: Ids,
     /// `None` if no folder can be made there; then no root file system is tried out.
-    pub(crate) folders: Option<Folders>,
+    pub(crate) folders: Option<TrialFolders>,
     /// `None` where this machine's system calls are not known.
     pub(crate) filter: Option<Filter>,
 }
@@ -65,12 +59,13 @@ type Tell<'a> = &'a dyn Fn(Part, Result<(), RunError>);
 /// Makes the namespaces and the place of a step, and runs a program in it, as a step does. To be
 /// called in the build's user and mount namespace, in a process of its own, which cannot start
 /// others afterwards. `tell` gets the result of each part, the last one counts; a part that is not
-/// told was not reached. No child is left.
+/// told was not reached. [`Part::Program`] is told last, by a process that may then take some time to
+/// end. No child is left.
 pub(crate) fn attempt(trial: &Trial, tell: Tell<'_>) {
     let started = namespaces::enter().and_then(|()| {
         let child = sys::fork_bare(|| {
             init(trial, tell);
-            1
+            0
         });
         child.map_err(RunError::setup("fork"))
     });
@@ -81,15 +76,15 @@ pub(crate) fn attempt(trial: &Trial, tell: Tell<'_>) {
 }
 
 fn finish(trial: &Trial, init: Pid, tell: Tell<'_>) {
-    let wait = || rustix::process::waitpid(Some(init), WaitOptions::empty());
-    let status = retry_on_intr(wait).ok().flatten().map(|(_, status)| status);
-    let signal = status.and_then(|status| status.terminating_signal());
+    let signal = wait(init).and_then(WaitStatus::terminating_signal);
     if signal.is_some() && trial.folders.is_some() {
         tell(Part::Program, Err(RunError::Killed));
     }
-    if status.and_then(|status| status.exit_status()) == Some(ARGUMENTS.len() as i32) {
-        tell(Part::Program, Ok(()));
-    }
+}
+
+fn wait(child: Pid) -> Option<WaitStatus> {
+    let wait = || rustix::process::waitpid(Some(child), WaitOptions::empty());
+    retry_on_intr(wait).ok().flatten().map(|(_, status)| status)
 }
 
 /// The life of the first process of the step's pid namespace.
@@ -109,6 +104,21 @@ fn init(trial: &Trial, tell: Tell<'_>) {
     if !is_in {
         return;
     }
+    match sys::fork_bare(|| command(trial, tell)) {
+        Ok(command) => match wait(command) {
+            Some(status) if status.exit_status() == Some(ARGUMENTS.len() as i32) => {
+                tell(Part::Program, Ok(()));
+            }
+            Some(status) if status.signaled() => tell(Part::Program, Err(RunError::Killed)),
+            // It has said why.
+            _ => {}
+        },
+        Err(error) => tell(Part::Program, Err(RunError::setup("fork")(error))),
+    }
+}
+
+/// The life of the process that becomes the program; returns its exit status if it does not.
+fn command(trial: &Trial, tell: Tell<'_>) -> i32 {
     if let Some(filter) = &trial.filter {
         // The listener is closed, so the calls that are meant for it fail: the program makes none.
         let installed = seccomp::install(filter)
@@ -117,18 +127,19 @@ fn init(trial: &Trial, tell: Tell<'_>) {
         let is_installed = installed.is_ok();
         tell(Part::Filter, installed);
         if !is_installed {
-            return;
+            return NOT_RUN;
         }
     }
     let errno = sys::exec_bare(PROGRAM, ARGUMENTS);
     let program = PROGRAM.to_string_lossy().into_owned();
     let source = std::io::Error::from_raw_os_error(errno).into();
     tell(Part::Program, Err(RunError::Execute { program, source }));
+    NOT_RUN
 }
 
 /// Mounts a root file system of each kind; returns the best that is possible.
-fn root(folders: &Folders, kit: &Kit, tell: Tell<'_>) -> Option<Root> {
-    let Folders { lower, upper, work } = folders;
+fn root(folders: &TrialFolders, kit: &Kit, tell: Tell<'_>) -> Option<Root> {
+    let TrialFolders { lower, upper, work } = folders;
     let overlay = RootFs::Overlay(Overlay {
         lowers: vec![lower.clone()],
         joined: None,
