@@ -30,7 +30,7 @@ pub const STAMP: &str = "snapshot.stamp";
 pub const CHANGES: &str = "snapshot.changes";
 
 /// Sets a folder back to its stamps, without contents: see [`xbuild_files::revert`]. Writes the files
-/// that are missing now to the pipe, for [`read_lost`]. Request: [`RevertRequest`].
+/// that are missing now to the pipe, for `read_lost`. Request: [`RevertRequest`].
 pub const REVERT: &str = "snapshot.revert";
 
 /// See [`CLEAR`].
