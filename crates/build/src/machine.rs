@@ -26,8 +26,7 @@ pub struct Machine {
     pub search_path: OsString,
     /// Where xbuild runs, for advice.
     pub place: xbuild_exec::Place,
-    /// Whether steps may have the root of this container as theirs; see
-    /// [`OwnRoot`](xbuild_exec::OwnRoot).
+    /// Whether steps may have the root of this container as theirs; see [`OwnRoot`].
     pub own_root: bool,
     /// The number of processors, and of steps that run at once unless the request says otherwise.
     pub processors: Option<NonZeroUsize>,

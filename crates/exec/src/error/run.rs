@@ -93,6 +93,9 @@ pub enum RunError {
         path: String,
         /// Why, in words.
         reason: String,
+        /// The kernel's reason, if it is one.
+        #[source]
+        source: Option<Errno>,
     },
     /// A resource limit that was asked for cannot be set.
     #[error("cannot set the resource limit {name}={soft}:{hard}")]

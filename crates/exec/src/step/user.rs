@@ -1,7 +1,7 @@
 //! The user that the command runs as.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rustix::fs::FileType;
@@ -25,24 +25,29 @@ pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError
 
 /// Reads a file of the image; empty if there is none.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
-    let failed = |reason: String| RunError::ImageFile { path: format!("/{path}"), reason };
+    let odd = |reason: &str| {
+        let (path, reason) = (format!("/{path}"), reason.to_owned());
+        RunError::ImageFile { path, reason, source: None }
+    };
+    let failed = |error: io::Error| RunError::ImageFile {
+        path: format!("/{path}"),
+        reason: error.to_string(),
+        source: Some(error.into()),
+    };
     let place = match walk::locate(root, path.as_bytes(), Missing::Fail) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
-        place => place.map_err(|errno| failed(errno.to_string()))?.fd,
+        place => place.map_err(|errno| failed(errno.into()))?.fd,
     };
     // An image may have anything there: a device, a pipe that never ends.
-    let stat = rustix::fs::fstat(&place).map_err(|errno| failed(errno.to_string()))?;
+    let stat = rustix::fs::fstat(&place).map_err(|errno| failed(errno.into()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(failed("it is not a regular file".to_owned()));
+        return Err(odd("it is not a regular file"));
     }
-    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
-        .map_err(|error| failed(error.to_string()))?;
+    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(passwd::MAX_SIZE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(error.to_string()))?;
+    file.take(passwd::MAX_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > passwd::MAX_SIZE {
-        return Err(failed("it is too large".to_owned()));
+        return Err(odd("it is too large"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

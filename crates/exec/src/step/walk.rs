@@ -198,6 +198,7 @@ pub(super) fn top_folder(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Ru
             Errno::NOTDIR | Errno::LOOP => "it must be a folder, not a link or a file".to_owned(),
             errno => errno.to_string(),
         },
+        source: Some(errno.into()),
     };
     let open = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
