@@ -119,6 +119,18 @@ fn contexts_that_cannot_be_read_are_named() {
     }
 }
 
+#[test]
+fn a_folder_of_docker_without_a_configuration_is_none() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM busybox\nCOPY Dockerfile /\n");
+    let mut command = place.xbuild(place.build_args(&[]));
+    command.env("DOCKER_CONFIG", place.path().join("none"));
+    Finished::run(command).ok().does_not_say("logins");
+    let mut command = place.xbuild(place.build_args(&[]));
+    command.env("REGISTRY_AUTH_FILE", place.path().join("none"));
+    Finished::run(command).ok().says(&["warning: ", "none", "logins have no effect"]);
+}
+
 /// As in a container whose HOME is root's.
 #[test]
 fn a_home_folder_of_somebody_else_is_passed_over() {

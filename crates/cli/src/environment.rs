@@ -139,7 +139,8 @@ fn logins() -> Vec<LoginPlace> {
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let text = variable(TEXT).map(|text| LoginPlace::Variable { name: TEXT, text });
     let named = variable("REGISTRY_AUTH_FILE").map(|path| (PathBuf::from(path), true));
-    let docker = docker_config().map(|path| (path, variable("DOCKER_CONFIG").is_some()));
+    // DOCKER_CONFIG names a folder, which need not have the file.
+    let docker = docker_config().map(|path| (path, false));
     let home = home().filter(|_| closed_home().is_none());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(home?.join(".config")));
     let podman = [absolute("XDG_RUNTIME_DIR"), config].into_iter().flatten();
