@@ -112,8 +112,13 @@ fn sweep(expected: &str, kind: &Kind, effect: &str, may_be_killed: bool) -> usiz
             // 3 is a command that met the fault itself, 4 a connection that did.
             false => [0, 3, 4, 5, 70].contains(status),
         };
-        assert!(is_allowed, "{fault}: status {status}\n{stdout}\n{stderr}");
-        finished.does_not_say("panicked");
+        // The library that waits for sockets writes to an event counter, which no disk makes fail: a call
+        // that strace cannot tell from the others.
+        let is_counter = kind.calls == WRITES && stderr.contains("failed to wake I/O driver");
+        if !is_counter {
+            assert!(is_allowed, "{fault}: status {status}\n{stdout}\n{stderr}");
+            finished.does_not_say("panicked");
+        }
         if *status == 0 {
             assert_eq!(stdout.trim(), expected, "{fault}");
             whole(&scene.registry, "1");
