@@ -8,17 +8,7 @@ use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::{Action, Fault, Registry};
 use xbuild_testkit::wire::Response;
 
-use crate::fixture::{chain, client, options, platform, push, put_image, read_layer, reference};
-
-/// A registry with an image whose only layer has some hundred thousand bytes.
-fn base() -> (Registry, Client, ResolvedImage, Vec<u8>) {
-    let registry = Registry::start();
-    let layer: Vec<u8> = (0..400_000u32).map(|i| (i / 3 % 251) as u8).collect();
-    put_image(&registry, "base", "latest", "linux/amd64", &[&layer]);
-    let client = client();
-    let image = client.resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
-    (registry, client, image, layer)
-}
+use crate::fixture::{chain, client, large_base, options, platform, push, read_layer, reference};
 
 fn blob(image: &ResolvedImage) -> String {
     image.layers[0].descriptor.digest.to_string()
@@ -27,7 +17,7 @@ fn blob(image: &ResolvedImage) -> String {
 #[test]
 fn tries_again_after_server_errors() {
     for status in [429, 500, 502, 503, 504, 408] {
-        let (registry, client, image, layer) = base();
+        let (registry, client, image, layer) = large_base();
         let answer = Response::new(status).with("retry-after", "0").body("<html>\u{1b}[31m</html>");
         registry.fail(Fault::new("GET", "/blobs/", 3, Action::Answer(answer)));
         assert_eq!(read_layer(&client, &image, 0).unwrap(), layer, "{status}");
@@ -36,7 +26,7 @@ fn tries_again_after_server_errors() {
 
 #[test]
 fn gives_up_in_the_end() {
-    let (registry, client, image, _) = base();
+    let (registry, client, image, _) = large_base();
     let before = registry.log().len();
     let answer = Response::new(503).body("<html>\u{1b}[31mbusy</html>");
     registry.fail(Fault::new("GET", "/blobs/", usize::MAX, Action::Answer(answer)));
@@ -48,7 +38,7 @@ fn gives_up_in_the_end() {
 
 #[test]
 fn does_not_repeat_what_will_not_change() {
-    let (registry, client, image, _) = base();
+    let (registry, client, image, _) = large_base();
     let before = registry.log().len();
     let body = r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"gone \u001b[31m away"}]}"#;
     let answer = Response::new(404).body(body);
@@ -61,7 +51,7 @@ fn does_not_repeat_what_will_not_change() {
 #[test]
 fn resumes_a_broken_download() {
     for part in 0..16 {
-        let (registry, client, image, layer) = base();
+        let (registry, client, image, layer) = large_base();
         let after = layer.len() * part / 16;
         registry.fail(Fault::new("GET", "/blobs/", 1, Action::CutAnswer(after)));
         assert_eq!(read_layer(&client, &image, 0).unwrap(), layer, "{after}");
@@ -76,7 +66,7 @@ fn resumes_a_broken_download() {
 fn resumes_where_ranges_are_ignored_or_wrong() {
     let wrong = Response::new(206).with("content-range", "bytes 399999-399999/400000").body("x");
     for fault in [Action::IgnoreRange, Action::Answer(wrong)] {
-        let (registry, client, image, layer) = base();
+        let (registry, client, image, layer) = large_base();
         registry.fail(Fault::new("GET", "/blobs/", 1, Action::CutAnswer(300_000)));
         registry.fail(Fault::new("GET", "/blobs/", 1, fault.clone()));
         assert_eq!(read_layer(&client, &image, 0).unwrap(), layer, "{fault:?}");
@@ -86,7 +76,7 @@ fn resumes_where_ranges_are_ignored_or_wrong() {
 /// security.md 30 and B2 "extra bytes": a blob must have the size in its descriptor.
 #[test]
 fn refuses_blobs_of_another_size() {
-    let (_, _, _, layer) = base();
+    let (_, _, _, layer) = large_base();
     let longer = [&layer[..], b"x"].concat();
     let endless = Response { endless: true, ..Response::new(200).body(vec![b'x'; 1 << 16]) };
     for answer in [
@@ -95,7 +85,7 @@ fn refuses_blobs_of_another_size() {
         Response::new(200),
         endless,
     ] {
-        let (registry, client, image, _) = base();
+        let (registry, client, image, _) = large_base();
         registry.fail(Fault::new("GET", "/blobs/", 9, Action::Answer(answer)));
         let text = chain(&*read_layer(&client, &image, 0).unwrap_err());
         assert!(text.contains("is not 400000 bytes long"), "{text}");
@@ -127,7 +117,7 @@ fn bounds_documents_and_errors() {
 
 #[test]
 fn notices_silence() {
-    let (registry, _, image, _) = base();
+    let (registry, _, image, _) = large_base();
     let timeouts = Timeouts {
         connect: Duration::from_millis(100),
         head: Duration::from_millis(200),

@@ -128,3 +128,33 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+/// The user whom registries and token servers let in.
+pub(crate) fn user() -> Option<(String, String)> {
+    Some(("user".to_owned(), "pass".to_owned()))
+}
+
+/// A registry with an image of one small layer.
+pub(crate) fn base() -> Registry {
+    let registry = Registry::start();
+    put_image(&registry, "base", "latest", "linux/amd64", &[b"layer"]);
+    registry
+}
+
+/// Resolves the base image and reads its layer.
+pub(crate) fn pull(client: &Client, registry: &Registry) -> Result<Vec<u8>, String> {
+    let image = client
+        .resolve(&reference(registry, "base"), &platform("linux/amd64"))
+        .map_err(|error| chain(&error))?;
+    read_layer(client, &image, 0).map_err(|error| chain(&*error))
+}
+
+/// A registry with an image whose only layer has some hundred thousand bytes.
+pub(crate) fn large_base() -> (Registry, Client, ResolvedImage, Vec<u8>) {
+    let registry = Registry::start();
+    let layer: Vec<u8> = (0..400_000u32).map(|i| (i / 3 % 251) as u8).collect();
+    put_image(&registry, "base", "latest", "linux/amd64", &[&layer]);
+    let client = client();
+    let image = client.resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
+    (registry, client, image, layer)
+}

@@ -5,19 +5,15 @@ use xbuild_registry::Client;
 use xbuild_testkit::registry::{Action, Fault, Registry};
 use xbuild_testkit::wire::Response;
 
-use crate::fixture::{chain, client, platform, put_image, read_layer, reference};
+use crate::fixture::{chain, client, large_base, platform, put_image, read_layer, reference};
 
 const CUT: usize = 300_000;
 
-/// A registry with an image whose only layer has some hundred thousand bytes.
+/// The same as [`large_base`], but the first answer with the layer is cut off.
 fn base() -> (Registry, Client, ResolvedImage, Vec<u8>) {
-    let registry = Registry::start();
-    let layer: Vec<u8> = (0..400_000u32).map(|i| (i / 3 % 251) as u8).collect();
-    put_image(&registry, "base", "latest", "linux/amd64", &[&layer]);
-    let client = client();
-    let image = client.resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
-    registry.fail(Fault::new("GET", "/blobs/", 1, Action::CutAnswer(CUT)));
-    (registry, client, image, layer)
+    let base = large_base();
+    base.0.fail(Fault::new("GET", "/blobs/", 1, Action::CutAnswer(CUT)));
+    base
 }
 
 #[test]

@@ -7,25 +7,8 @@ use xbuild_testkit::registry::{Action, Fault, Login, Registry, Rules};
 use xbuild_testkit::wire::Response;
 
 use crate::fixture::{
-    chain, client, client_of, options, platform, push, put_image, read_layer, reference,
+    base, chain, client, client_of, options, platform, pull, push, read_layer, reference, user,
 };
-
-fn user() -> Option<(String, String)> {
-    Some(("user".to_owned(), "pass".to_owned()))
-}
-
-fn base() -> Registry {
-    let registry = Registry::start();
-    put_image(&registry, "base", "latest", "linux/amd64", &[b"layer"]);
-    registry
-}
-
-fn pull(client: &Client, registry: &Registry) -> Result<Vec<u8>, String> {
-    let image = client
-        .resolve(&reference(registry, "base"), &platform("linux/amd64"))
-        .map_err(|error| chain(&error))?;
-    read_layer(client, &image, 0).map_err(|error| chain(&*error))
-}
 
 /// The answers that give the token of the first request, in odd ways.
 #[test]
