@@ -4,7 +4,7 @@
 //! translates between a tap device and sockets.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -54,7 +54,7 @@ pub fn no_network(rung: Rung) -> Result<(), Gap> {
 
 /// Returns the path of pasta.
 pub(crate) fn pasta(search_path: &OsStr) -> Result<PathBuf, Gap> {
-    programs::find(Path::new(PROGRAM), search_path).ok_or_else(|| Gap {
+    programs::find(PROGRAM, search_path).ok_or_else(|| Gap {
         why: format!("{PROGRAM} is not in PATH"),
         how_to_get: "install pasta (package passt), or use --network host".to_owned(),
     })

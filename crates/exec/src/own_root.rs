@@ -50,7 +50,7 @@ pub(crate) fn look(own: Option<&OwnRoot>) -> Result<Spared, Gap> {
             "wait for it, or start a container for each build",
         ));
     }
-    // Whatever a killed build left there is a stage's.
+    // A killed build left nothing there but files of a stage.
     if mark.is_some_and(|mark| mark.len() > 0) {
         return Ok(spared);
     }

@@ -1,4 +1,4 @@
-//! What places say about registries, and what their files have in common.
+//! The options of registries, gathered from several places, and the parts that their files share.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use xbuild_registry::{Mirror, Secret};
 
-/// What a place says about a registry. What it does not say is left to the next place.
+/// The options of a registry in one place. An option that is missing is left to the next place.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) mirrors: Vec<Mirror>,

@@ -86,7 +86,7 @@ pub(crate) struct BuildArgs {
     /// The network of RUN steps
     #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
     pub(super) network: NetworkArg,
-    /// What happens when a RUN step fails
+    /// End the build when a RUN step fails, or open a shell first
     #[arg(long, value_enum, default_value = "stop", help_heading = "Steps")]
     pub(super) on_error: OnErrorArg,
     /// Grant what RUN steps ask for (repeatable)
@@ -170,7 +170,7 @@ pub(crate) enum EmulationArg {
     Host,
 }
 
-/// What happens when a RUN step fails.
+/// The reaction to a RUN step that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnErrorArg {
     /// The build ends

@@ -106,7 +106,7 @@ impl Sandbox {
             let span = debug_span!("sandbox", rung = %choice, emulators = emulators.len());
             let pasta = self.pasta();
             let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // What prepares the steps of a trial knows of no network of their own.
+            // The helper of a trial prepares steps without networks of their own.
             let started = started.filter(|_| pasta.is_none());
             let helper = started.and_then(|started| started.on(choice, &emulators));
             span.in_scope(|| helper.map_or_else(|| Helper::start(choice, &emulators, pasta), Ok))

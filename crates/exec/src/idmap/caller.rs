@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use caps::Capability;
 #[cfg(test)]
@@ -60,8 +60,8 @@ impl Caller {
             gids: subid::existing(&text("/proc/self/gid_map")),
             subuids: subid::ranges(&text("/etc/subuid"), name.as_deref(), uid),
             subgids: subid::ranges(&text("/etc/subgid"), name.as_deref(), uid),
-            newuidmap: programs::find(Path::new("newuidmap"), search_path),
-            newgidmap: programs::find(Path::new("newgidmap"), search_path),
+            newuidmap: programs::find("newuidmap", search_path),
+            newgidmap: programs::find("newgidmap", search_path),
             name,
         }
     }
