@@ -87,15 +87,21 @@ pub enum RunError {
         source: Errno,
     },
     /// A file of the image that the step needs cannot be read.
-    #[error("cannot read {path} of the image: {reason}")]
+    #[error("cannot read {path} of the image")]
     ImageFile {
         /// Its path.
         path: String,
-        /// Why, in words.
-        reason: String,
-        /// The kernel's reason, if it is one.
+        /// The kernel's reason.
         #[source]
-        source: Option<Errno>,
+        source: Errno,
+    },
+    /// A file of the image that the step needs is not what it must be.
+    #[error("cannot read {path} of the image: {reason}")]
+    OddImageFile {
+        /// Its path.
+        path: String,
+        /// What it must be, in words.
+        reason: String,
     },
     /// A resource limit that was asked for cannot be set.
     #[error("cannot set the resource limit {name}={soft}:{hard}")]
@@ -253,6 +259,7 @@ impl RunError {
             Self::User { .. }
             | Self::WorkingDirectory { .. }
             | Self::ImageFile { .. }
+            | Self::OddImageFile { .. }
             | Self::MountSource { .. }
             | Self::MountTarget { .. }
             | Self::TooLong { .. }

@@ -27,13 +27,10 @@ pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<User, RunError
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, RunError> {
     let odd = |reason: &str| {
         let (path, reason) = (format!("/{path}"), reason.to_owned());
-        RunError::ImageFile { path, reason, source: None }
+        RunError::OddImageFile { path, reason }
     };
-    let failed = |error: io::Error| RunError::ImageFile {
-        path: format!("/{path}"),
-        reason: error.to_string(),
-        source: Some(error.into()),
-    };
+    let failed =
+        |error: io::Error| RunError::ImageFile { path: format!("/{path}"), source: error.into() };
     let place = match walk::locate(root, path.as_bytes(), Missing::Fail) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         place => place.map_err(|errno| failed(errno.into()))?.fd,

@@ -190,15 +190,15 @@ pub(super) fn make_working_directory(root: BorrowedFd<'_>, path: &str) -> Result
 /// Returns the folder `name` at the top of the image, made if there is none. It stays in the
 /// image, as with other builders.
 pub(super) fn top_folder(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, RunError> {
-    let failed = |errno: Errno| RunError::ImageFile {
-        path: format!("/{name}"),
-        reason: match errno {
-            // Mounts over the target of a link have turned a container's setup against its host
-            // more than once.
-            Errno::NOTDIR | Errno::LOOP => "it must be a folder, not a link or a file".to_owned(),
-            errno => errno.to_string(),
+    let path = format!("/{name}");
+    let failed = |errno: Errno| match errno {
+        // Mounts over the target of a link have turned a container's setup against its host more
+        // than once.
+        Errno::NOTDIR | Errno::LOOP => RunError::OddImageFile {
+            path: path.clone(),
+            reason: "it must be a folder, not a link or a file".to_owned(),
         },
-        source: Some(errno.into()),
+        errno => RunError::ImageFile { path: path.clone(), source: errno.into() },
     };
     let open = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
