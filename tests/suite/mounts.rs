@@ -205,13 +205,11 @@ fn keys_are_served_for_as_long_as_the_build_lasts() {
         RUN ! test -e /run/buildkit
         "#,
     );
-    let temporary = place.out("tmp");
-    fs::create_dir(&temporary).unwrap();
     let given = format!("default={}", key.display());
-    let env = [("TMPDIR", temporary.to_str().unwrap())];
-    build_with(&place, &env, &["--ssh", &given]).ok();
+    build_with(&place, &[], &["--ssh", &given]).ok();
+    let temporary = place.store().join("tmp");
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "the agent is gone");
-    let cached = build_with(&place, &env, &["--ssh", &given]).ok();
+    let cached = build_with(&place, &[], &["--ssh", &given]).ok();
     assert_eq!(cached.steps(), "2 cached, 0 done");
 }
 

@@ -165,7 +165,16 @@ fn agents_end_with_the_build() {
         place.dockerfile("FROM busybox\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK\n");
         nothing_is_left(&place, &[], &build(&place, &["--ssh", &key])).ok();
         place.dockerfile("FROM busybox\nRUN --mount=type=ssh sleep 101\n");
-        let slow = build(&place, &["--ssh", &key]);
+        let temporary = place.out("tmp");
+        fs::create_dir(&temporary).unwrap();
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o777)).unwrap();
+        let mut slow = build(&place, &["--ssh", &key]);
+        slow.env("TMPDIR", &temporary);
         nothing_is_left_after("TERM", "build", "^sleep 101", &place, &slow).fails(143, &[]);
+        // What a killed build left is in the store, where the next build removes it.
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "as {:?}", place.user);
+        place.dockerfile("FROM busybox\nRUN true\n");
+        nothing_is_left(&place, &[], &build(&place, &[])).ok();
+        assert_eq!(fs::read_dir(place.store().join("tmp")).unwrap().count(), 0);
     }
 }

@@ -43,7 +43,7 @@ impl std::fmt::Debug for Build {
 }
 
 impl Build {
-    /// Checks the request, reads its secrets and opens the store. No connection is made yet, and no
+    /// Checks the request, opens the store and reads the secrets. No connection is made yet, and no
     /// process started.
     pub fn open(
         request: BuildRequest,
@@ -57,9 +57,10 @@ impl Build {
         if let Some(home) = &machine.closed_home {
             events.event(Event::Warning(&Warning::ClosedHome(home.clone())));
         }
-        let secrets = Arc::new(GivenSecrets::read(&request.steps, &machine, &*events)?);
-        let cancel = Cancel::default();
         let store = wiring::store(&machine)?;
+        let secrets = GivenSecrets::read(&request.steps, &machine, &store, &*events)?;
+        let secrets = Arc::new(secrets);
+        let cancel = Cancel::default();
         let client = wiring::client(&machine, Some(&store), &events, cancel.clone());
         let given = Some(Arc::clone(&secrets) as _);
         let on_warning = Arc::clone(&events);

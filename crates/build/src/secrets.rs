@@ -5,10 +5,12 @@ mod bounded;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use xbuild_model::StepFailure;
 use xbuild_model::run::SecretBytes;
 use xbuild_model::seam::Secrets;
+use xbuild_store::Store;
 
 use crate::error::{OpenError, RequestError, SecretError};
 use crate::events::{Event, Events, Warning};
@@ -33,6 +35,7 @@ impl GivenSecrets {
     pub fn read(
         request: &StepsRequest,
         machine: &Machine,
+        store: &Arc<Store>,
         events: &dyn Events,
     ) -> Result<Self, OpenError> {
         let mut given = Self { secrets: BTreeMap::new(), agents: BTreeMap::new() };
@@ -40,7 +43,7 @@ impl GivenSecrets {
             given.secrets.insert(source.id.clone(), read(source, machine, events)?);
         }
         for source in &request.agents {
-            let agent = Agent::read(source, machine)?;
+            let agent = Agent::read(source, machine, store)?;
             if given.agents.insert(source.id.clone(), agent).is_some() {
                 return Err(RequestError::AgentTwice { id: source.id.clone() }.into());
             }

@@ -5,18 +5,20 @@
 //! command that it was given, and that command waits for our end of a pipe.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use xbuild_model::run::SecretBytes;
 use xbuild_model::ward::Ward;
 use xbuild_model::{FailureKind, StepFailure};
+use xbuild_store::{Store, StoreError, TempFolder};
 
 use super::bounded::read_bounded;
 use crate::error::SecretError;
@@ -34,7 +36,12 @@ pub(super) enum Agent {
     /// An agent that runs already.
     Socket(PathBuf),
     /// This process, which starts one agent for them.
-    Keys { keys: Vec<Key>, search_path: OsString, started: Mutex<Option<Started>> },
+    Keys {
+        keys: Vec<Key>,
+        search_path: OsString,
+        store: Arc<Store>,
+        started: Mutex<Option<Started>>,
+    },
 }
 
 /// A private key.
@@ -45,8 +52,12 @@ pub(super) struct Key {
 }
 
 impl Agent {
-    /// Finds a running agent, or reads the keys for one to start.
-    pub(super) fn read(source: &AgentSource, machine: &Machine) -> Result<Self, SecretError> {
+    /// Finds a running agent, or reads the keys for one to start, whose socket will be in `store`.
+    pub(super) fn read(
+        source: &AgentSource,
+        machine: &Machine,
+        store: &Arc<Store>,
+    ) -> Result<Self, SecretError> {
         let AgentSource { id, paths } = source;
         let fail = |reason: String, hint: Option<String>| SecretError::Agent {
             source_text: source.to_string(),
@@ -83,22 +94,23 @@ impl Agent {
                 return Err(SecretError::Program { id: id.clone(), program });
             }
         }
-        let search_path = machine.search_path.clone();
-        Ok(Self::Keys { keys, search_path, started: Mutex::new(None) })
+        let (search_path, store) = (machine.search_path.clone(), Arc::clone(store));
+        Ok(Self::Keys { keys, search_path, store, started: Mutex::new(None) })
     }
 
-    /// Returns the socket of the agent, and starts the agent if necessary.
+    /// Returns the socket of the agent, and starts the agent if necessary. Only this process can
+    /// use the path.
     ///
     /// **Errors** — kind `User` if a key cannot be used, `Environment` if no agent starts.
     pub(super) fn socket(&self) -> Result<PathBuf, StepFailure> {
-        let (keys, search_path, started) = match self {
+        let (keys, search_path, store, started) = match self {
             Self::Socket(path) => return Ok(path.clone()),
-            Self::Keys { keys, search_path, started } => (keys, search_path, started),
+            Self::Keys { keys, search_path, store, started } => (keys, search_path, store, started),
         };
         let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
         let agent = match started.take() {
             Some(agent) => agent,
-            None => Started::new(keys, search_path)?,
+            None => Started::new(keys, search_path, store)?,
         };
         let socket = agent.socket();
         *started = Some(agent);
@@ -123,6 +135,8 @@ impl Key {
 /// Why an agent cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum AgentError {
+    #[error(transparent)]
+    Folder(StoreError),
     #[error("cannot start ssh-agent")]
     Start(#[source] io::Error),
     #[error("ssh-agent ended at once: {output}")]
@@ -136,6 +150,7 @@ enum AgentError {
 impl From<AgentError> for StepFailure {
     fn from(error: AgentError) -> Self {
         let kind = match error {
+            AgentError::Folder(error) => return error.into(),
             AgentError::Key { .. } => FailureKind::User,
             _ => FailureKind::Environment,
         };
@@ -153,7 +168,10 @@ impl From<AgentError> for StepFailure {
 /// An agent that this process started; dropping it ends the agent.
 #[derive(Debug)]
 pub(super) struct Started {
-    folder: tempfile::TempDir,
+    /// The folder of the socket, which the store removes some day if this process is killed.
+    folder: TempFolder,
+    /// The same, since names of sockets are short and the store's path may be long.
+    opened: File,
     agent: Option<Pid>,
     waiter: Child,
     /// The waiter and the agent.
@@ -161,16 +179,16 @@ pub(super) struct Started {
 }
 
 impl Started {
-    fn new(keys: &[Key], search_path: &OsStr) -> Result<Self, AgentError> {
+    fn new(keys: &[Key], search_path: &OsStr, store: &Store) -> Result<Self, AgentError> {
         // Only this user may enter the folder.
-        let folder = tempfile::Builder::new().prefix("xbuild-ssh-").tempdir();
-        let folder = folder.map_err(AgentError::Start)?;
-        let mut command = program("ssh-agent", search_path);
-        command.arg("-a").arg(folder.path().join(SOCKET)).args(["sh", "-c", WAITER]);
+        let folder = store.temp_dir("ssh").map_err(AgentError::Folder)?;
+        let opened = File::open(folder.path()).map_err(AgentError::Start)?;
+        let mut command = program("ssh-agent", search_path, folder.path());
+        command.args(["-a", SOCKET, "sh", "-c", WAITER]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let waiter = command.spawn().map_err(AgentError::Start)?;
         let wards = vec![Ward::of_process(waiter.id())];
-        let mut started = Self { folder, agent: None, waiter, wards };
+        let mut started = Self { folder, opened, agent: None, waiter, wards };
         let mut line = String::new();
         if let Some(stdout) = started.waiter.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(AgentError::Start)?;
@@ -185,7 +203,7 @@ impl Started {
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.path().join(SOCKET)
+        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.opened.as_raw_fd()))
     }
 
     /// Returns the standard error of an agent that has ended.
@@ -201,8 +219,8 @@ impl Started {
 
     /// Hands a key to the agent, through a pipe: `ssh-add` refuses files that others can read.
     fn add(&self, key: &Key, search_path: &OsStr) -> Result<(), AgentError> {
-        let mut command = program("ssh-add", search_path);
-        command.args(["-q", "-"]).env("SSH_AUTH_SOCK", self.socket());
+        let mut command = program("ssh-add", search_path, self.folder.path());
+        command.args(["-q", "-"]).env("SSH_AUTH_SOCK", SOCKET);
         // Never ask for a passphrase: there may be no user, or several steps that ask.
         command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -246,10 +264,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The name of the socket in its folder.
 const SOCKET: &str = "agent";
 
-/// Returns a command whose environment has only `PATH`.
-fn program(name: &str, search_path: &OsStr) -> Command {
+/// Returns a command in `folder`, whose environment has only `PATH`.
+fn program(name: &str, search_path: &OsStr, folder: &Path) -> Command {
     let mut command = Command::new(name);
-    command.env_clear().env("PATH", search_path);
+    command.env_clear().env("PATH", search_path).current_dir(folder);
     command
 }
 
@@ -266,8 +284,9 @@ mod tests {
         Machine { search_path, ..Machine::default() }
     }
 
-    fn agent(paths: &[PathBuf]) -> Result<Agent, SecretError> {
-        Agent::read(&AgentSource { id: "a".to_owned(), paths: paths.to_vec() }, &machine())
+    fn agent(folder: &Path, paths: &[PathBuf]) -> Result<Agent, SecretError> {
+        let store = Arc::new(Store::open(&folder.join("store")).unwrap());
+        Agent::read(&AgentSource { id: "a".to_owned(), paths: paths.to_vec() }, &machine(), &store)
     }
 
     #[test]
@@ -276,6 +295,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         fs::write(path("text"), "no key").unwrap();
+        let agent = |paths: &[PathBuf]| super::tests::agent(folder.path(), paths);
         assert!(matches!(agent(&[path("socket")]).unwrap(), Agent::Socket(_)));
         for (paths, word) in [
             (&[path("socket"), path("text")][..], "one socket"),
@@ -306,12 +326,15 @@ mod tests {
         generate(&path, "");
         // ssh-add itself refuses this mode, which keys in a checkout have.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        let served = agent(std::slice::from_ref(&path)).unwrap();
+        // Longer than the name of a socket can be.
+        let long = folder.path().join("x".repeat(120));
+        let served = agent(&long, std::slice::from_ref(&path)).unwrap();
         let socket = served.socket().unwrap();
         assert_eq!(served.socket().unwrap(), socket, "one agent serves all steps");
-        let list = program("ssh-add", &machine().search_path)
+        let name = socket.strip_prefix("/proc/self/fd").unwrap();
+        let list = program("ssh-add", &machine().search_path, folder.path())
             .arg("-L")
-            .env("SSH_AUTH_SOCK", &socket)
+            .env("SSH_AUTH_SOCK", Path::new(&format!("/proc/{}/fd", std::process::id())).join(name))
             .output()
             .unwrap();
         let public = fs::read_to_string(path.with_extension("pub")).unwrap();
@@ -322,7 +345,7 @@ mod tests {
 
         let locked = folder.path().join("locked");
         generate(&locked, "passphrase");
-        let failure = agent(&[locked]).unwrap().socket().unwrap_err();
+        let failure = agent(&long, &[locked]).unwrap().socket().unwrap_err();
         assert_eq!(failure.kind(), FailureKind::User);
         assert!(failure.hint().unwrap().contains("passphrase"));
     }
