@@ -16,6 +16,7 @@ mod compression;
 mod damage;
 mod debian;
 mod digests;
+mod dockerfiles;
 mod doctor;
 mod faults;
 mod folder_root;

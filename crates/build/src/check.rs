@@ -9,15 +9,22 @@ use xbuild_plan::{Images, PlanOptions};
 use crate::error::{BaseError, BuildError, ErrorKind, Fault as _, PlanningError};
 use crate::events::{Event, Events, Silent, Warning};
 use crate::machine::Machine;
-use crate::main_context::{Elsewhere, Input, MainContext};
+use crate::main_context::{Elsewhere, Input, MainContext, MainFile};
 use crate::request::InputRequest;
 use crate::{linting, planning, wiring};
 
 /// The result of a check.
 #[derive(Debug)]
 pub struct Checked {
-    /// The Dockerfile.
+    /// The Dockerfiles.
     pub main: MainContext,
+    /// The result of each, in the order of [`MainContext::files`].
+    pub files: Vec<CheckedFile>,
+}
+
+/// The result of a check of one Dockerfile.
+#[derive(Debug)]
+pub struct CheckedFile {
     /// The rules that it breaks.
     pub findings: Diagnostics,
     /// The error that stops a build of it.
@@ -40,37 +47,49 @@ pub fn check(
         Ok(Elsewhere { store, fetcher })
     };
     let main = MainContext::open(request, &elsewhere, stdin)?;
+    let files = main.files.iter().map(|file| check_file(request, &main, file, machine, events));
+    let files = files.collect::<Result<_, _>>()?;
+    Ok(Checked { main, files })
+}
+
+fn check_file(
+    request: &InputRequest,
+    main: &MainContext,
+    file: &MainFile,
+    machine: &Machine,
+    events: &Arc<dyn Events>,
+) -> Result<CheckedFile, BuildError> {
     let mut options = PlanOptions {
         every_stage: request.target.is_none(),
         // Nothing runs.
         allow_insecure: true,
-        ..planning::input_options(request, &main)
+        ..planning::input_options(request, main, file)
     };
-    let (findings, error) = match planning::parse(&main.file) {
+    let (findings, error) = match planning::parse(&file.file) {
         Ok(dockerfile) => {
             if let Ok(Some((name, _))) = xbuild_plan::epoch_source(&dockerfile, &options) {
                 // A check fetches nothing for a time.
                 options.epochs.insert(name, None);
             }
-            inspect(&dockerfile, &options, &main, machine, events)?
+            inspect(&dockerfile, &options, file, machine, events)?
         }
         Err(errors) => (linting::above(&errors, &options), Some(errors.into())),
     };
-    Ok(Checked { main, findings, error })
+    Ok(CheckedFile { findings, error })
 }
 
 /// Returns the rules that a Dockerfile breaks, and the error that stops a build of it.
 fn inspect(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
-    main: &MainContext,
+    file: &MainFile,
     machine: &Machine,
     events: &Arc<dyn Events>,
 ) -> Result<(Diagnostics, Option<PlanningError>), BuildError> {
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
     let client = wiring::client(machine, None, events, Cancel::default());
     let mut images = Images::default();
-    let error = match planning::resolve(dockerfile, options, &client, &mut images, &**events) {
+    let error = match planning::resolve(&[(dockerfile, options)], &client, &mut images, &**events) {
         Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),
         Err(PlanningError::Base(error)) => {
             let other = xbuild_plan::check(dockerfile, options, &images).err();
@@ -84,7 +103,7 @@ fn inspect(
         }
         Err(error) => Some(error),
     };
-    let ignore = main.file.ignore.as_deref();
+    let ignore = file.file.ignore.as_deref();
     let findings = linting::all(dockerfile, options, &images, &checks, ignore)?;
     Ok((findings, error))
 }

@@ -70,6 +70,7 @@ pub fn container_request(
         input: InputRequest {
             context: ContextPlace::Stdin,
             dockerfile: DockerfilePlace::InContext,
+            own_dockerfiles: Vec::new(),
             contexts: [(IMAGE.to_owned(), image)].into(),
             build_args: Vec::new(),
             platforms: vec![platform],
@@ -79,6 +80,7 @@ pub fn container_request(
         labels: Vec::new(),
         annotations: Annotations::default(),
         tags: Vec::new(),
+        platform_tags: Vec::new(),
         outputs: Vec::new(),
         push: false,
     }

@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use xbuild_files::{Context, IgnoreRules};
 use xbuild_model::seam::Sources;
-use xbuild_plan::{Graph, Op, Origin};
+use xbuild_plan::{Graph, Op, Origin, is_main_context};
 
 use crate::dockerfile_file;
 use crate::error::ContextError;
+use crate::main_context::MainContext;
 use crate::request::NamedPlace;
 
-/// Opens the contexts that the steps of a graph copy from: the main one, the folder `main` with the
-/// ignore file of the Dockerfile; named folders with their own ignore files; and remote contexts,
-/// which are fetched now and have no ignore file.
+/// Opens the contexts that the steps of a graph copy from: the main one, with the ignore file of each
+/// Dockerfile; named folders with their own ignore files; and remote contexts, which are fetched now
+/// and have no ignore file.
 pub(crate) fn open(
     graph: &Graph,
     named: &BTreeMap<String, NamedPlace>,
-    main: (&Path, Option<&[u8]>),
+    main: &MainContext,
     sources: &dyn Sources,
 ) -> Result<BTreeMap<String, Arc<Context>>, ContextError> {
     let used: BTreeSet<&str> =
@@ -26,7 +27,7 @@ pub(crate) fn open(
     let mut contexts = BTreeMap::new();
     for name in used {
         let context = match named.get(name) {
-            _ if name.is_empty() => context(main.0, main.1)?,
+            _ if is_main_context(name) => context(&main.folder, main.ignore(name))?,
             Some(NamedPlace::Folder(path)) => {
                 context(path, dockerfile_file::ignore_file(path)?.as_deref())?
             }

@@ -18,7 +18,8 @@ use xbuild_store::{ImageRecord, StoreError};
 use crate::build::Build;
 use crate::error::{During, ExportError, RequestError};
 use crate::events::{Event, Warning};
-use crate::request::{LayerForm, Target};
+use crate::platform_names::{self, NamedImage};
+use crate::request::{LayerForm, PlatformTag, Target};
 use crate::run::Solved;
 use crate::variant::Variant;
 
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub assembled: Assembled,
     /// The names of the images in all forms.
     pub names: Vec<Reference>,
+    /// The names of single platforms.
+    pub platform_names: Vec<PlatformTag>,
     /// Whether the images were pushed under these names.
     pub is_pushed: bool,
 }
@@ -42,7 +45,7 @@ pub fn may_push(build: &Build) -> Result<(), ExportError> {
     if !build.request.is_pushed() {
         return Ok(());
     }
-    let names = names(build);
+    let names = all_names(build);
     let asked = build.client.may_push(&names).map_err(StepFailure::from);
     asked.map_err(|failure| ExportError::Stage(During::new("asking for leave to push")(failure)))
 }
@@ -50,6 +53,12 @@ pub fn may_push(build: &Build) -> Result<(), ExportError> {
 /// Returns the names of the images in all forms.
 fn names(build: &Build) -> Vec<Reference> {
     build.variants.iter().flat_map(|variant| variant.names.clone()).collect()
+}
+
+/// Returns the names of the images in all forms, and those of single platforms.
+fn all_names(build: &Build) -> Vec<Reference> {
+    let of_platforms = build.request.platform_tags.iter().map(|tag| tag.name.clone());
+    names(build).into_iter().chain(of_platforms).collect()
 }
 
 /// Writes each form of the result to its outputs, and pushes it if the request says so. `stdout`
@@ -64,7 +73,8 @@ pub fn export(
     let exporter = Exporter { build, solved, names: &names };
     let assembled = exporter.write(stdout)?;
     build.store.settle().map_err(ExportError::Store)?;
-    Ok(Outcome { assembled, names, is_pushed: build.request.is_pushed() })
+    let platform_names = build.request.platform_tags.clone();
+    Ok(Outcome { assembled, names, platform_names, is_pushed: build.request.is_pushed() })
 }
 
 /// Writes one result.
@@ -81,20 +91,22 @@ impl Exporter<'_> {
     fn write(&self, stdout: &mut dyn Write) -> Result<Assembled, ExportError> {
         let variants = &self.build.variants;
         let no_output = variants.iter().all(|variant| variant.targets.is_empty());
-        let main = self.write_form(&variants[0], no_output, stdout)?;
+        let main =
+            self.write_form(&variants[0], no_output, &self.build.request.platform_tags, stdout)?;
         for variant in &variants[1..] {
-            let made = self.write_form(variant, no_output, stdout)?;
+            let made = self.write_form(variant, no_output, &[], stdout)?;
             let digest = &made.root().0.digest;
             self.tell(Event::Form { encoding: variant.layers.encoding, digest });
         }
         Ok(main)
     }
 
-    /// Makes one form, and writes, keeps and pushes it.
+    /// Makes one form, and writes, keeps and pushes it. `tags` are the names of single platforms.
     fn write_form(
         &self,
         variant: &Variant,
         no_output: bool,
+        tags: &[PlatformTag],
         stdout: &mut dyn Write,
     ) -> Result<Assembled, ExportError> {
         let built = self.make(variant.layers)?;
@@ -103,14 +115,17 @@ impl Exporter<'_> {
         }
         let is_image = |target: &Target| matches!(target, Target::Image { .. });
         let keep = no_output || variant.targets.iter().any(is_image);
-        if keep && !variant.names.is_empty() {
-            self.keep(&built.assembled, &variant.names).map_err(ExportError::Store)?;
+        let images = platform_names::images(&built, tags);
+        let is_named = !variant.names.is_empty() || !images.is_empty();
+        if keep && is_named {
+            self.keep(&built.assembled, &variant.names, &images).map_err(ExportError::Store)?;
         } else if no_output {
             self.tell(Event::Warning(&Warning::OnlyCached));
         }
-        if self.build.request.is_pushed() && !variant.names.is_empty() {
-            self.push(&built, &variant.names)?;
+        if self.build.request.is_pushed() && is_named {
+            self.push(&built, &variant.names, &images)?;
         }
+        drop(images);
         Ok(built.assembled)
     }
 
@@ -219,7 +234,12 @@ impl Exporter<'_> {
 
     /// Keeps the result in the store under its names. Layers of base images that no step needed are
     /// not pulled for it.
-    fn keep(&self, assembled: &Assembled, names: &[Reference]) -> Result<(), StoreError> {
+    fn keep(
+        &self,
+        assembled: &Assembled,
+        names: &[Reference],
+        images: &[NamedImage<'_>],
+    ) -> Result<(), StoreError> {
         let store = &self.build.store;
         for image in &assembled.images {
             store.put_blob(&image.config)?;
@@ -230,13 +250,29 @@ impl Exporter<'_> {
         for name in names {
             store.put_image(&ImageRecord { name: name.to_string(), target: root.clone() })?;
         }
+        for image in images {
+            for name in &image.names {
+                let target = image.descriptor().clone();
+                store.put_image(&ImageRecord { name: name.to_string(), target })?;
+            }
+        }
         Ok(())
     }
 
-    fn push(&self, built: &Built<'_>, names: &[Reference]) -> Result<(), ExportError> {
+    /// Pushes the images under their names. No tag moves until everything is in all registries.
+    fn push(
+        &self,
+        built: &Built<'_>,
+        names: &[Reference],
+        images: &[NamedImage<'_>],
+    ) -> Result<(), ExportError> {
         let progress = |event: PushEvent<'_>| self.tell(Event::Push(event));
+        let client = &self.build.client;
         let push = Push { targets: names, by_digest: false, built, progress: &progress };
-        let pushed = self.build.client.push(&push).map_err(StepFailure::from);
+        let send = || images.iter().try_for_each(|image| image.send(client, names, &progress));
+        let tag = || images.iter().try_for_each(|image| image.tag(client, &progress));
+        let pushed = send().and_then(|()| client.push(&push)).and_then(|()| tag());
+        let pushed = pushed.map_err(StepFailure::from);
         pushed.map_err(|failure| ExportError::Stage(During::new("pushing")(failure)))
     }
 }

@@ -30,6 +30,7 @@ mod logins;
 mod machine;
 mod main_context;
 mod planning;
+mod platform_names;
 mod preflight;
 mod project;
 mod push_ahead;
@@ -44,7 +45,7 @@ mod variant;
 mod wiring;
 
 pub use build::Build;
-pub use check::{Checked, check};
+pub use check::{Checked, CheckedFile, check};
 pub use container::{CONTAINER_DOCKERFILE, Container, Volume, container_request, run_container};
 pub use emulators::{
     EmulatorInUse, EmulatorSource, Installation, Installations, InstalledRecord,
@@ -57,7 +58,7 @@ pub use heal::heal;
 pub use import::inspect;
 pub use login::{login, logout};
 pub use machine::{HostFiles, LoginPlace, Machine};
-pub use main_context::{Input, MainContext, read};
+pub use main_context::{Input, MainContext, MainFile, read};
 pub use planning::{Plan, plan};
 pub use preflight::preflight;
 pub use request::BuildRequest;

@@ -1,5 +1,6 @@
 //! The main build context, made a folder, and its Dockerfile.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xbuild_files::{Root, context_tar};
+use xbuild_model::Platform;
 use xbuild_model::remote::{Asker, RemoteSource, without_user};
+use xbuild_plan::main_context;
 use xbuild_source::Fetcher;
 use xbuild_store::{Store, TempFolder};
 
@@ -34,15 +37,38 @@ pub(crate) type Open<'a> = dyn Fn() -> Result<Elsewhere, OpenError> + 'a;
 pub struct MainContext {
     /// Its folder.
     pub(crate) folder: PathBuf,
-    /// The Dockerfile and its ignore file.
-    pub(crate) file: DockerfileFile,
-    /// The text of the Dockerfile; bytes that are not UTF-8 are replaced.
-    pub(crate) source: String,
+    /// The Dockerfiles; at least one, each with a platform of its own.
+    pub(crate) files: Vec<MainFile>,
     /// The time of the commit or of the web server's file, in seconds since 1970; `None` for other
     /// contexts.
     pub(crate) modified: Option<u64>,
     /// The folder of an unpacked context, removed when this is dropped.
     _temp: Option<TempFolder>,
+}
+
+/// A Dockerfile of the build.
+#[derive(Debug)]
+pub struct MainFile {
+    /// The Dockerfile and its ignore file.
+    pub(crate) file: DockerfileFile,
+    /// The text of the Dockerfile; bytes that are not UTF-8 are replaced.
+    pub(crate) source: String,
+    /// The platforms that are built from it, in the order of the request.
+    pub(crate) platforms: Vec<Platform>,
+    /// The name of the main context with its ignore file.
+    pub(crate) context: String,
+}
+
+impl MainFile {
+    /// Returns the name of the Dockerfile that the user knows.
+    pub fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// Returns the text of the Dockerfile; bytes that are not UTF-8 are replaced.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
 }
 
 /// A context before its Dockerfile is known.
@@ -80,8 +106,9 @@ impl MainContext {
         elsewhere: &Open<'_>,
         stdin: &mut Input<'_>,
     ) -> Result<Self, ContextError> {
-        let InputRequest { context, dockerfile, .. } = request;
-        if *dockerfile == DockerfilePlace::Stdin && *context == ContextPlace::Stdin {
+        let context = &request.context;
+        let places = Places::of(request);
+        if places.has_stdin() && *context == ContextPlace::Stdin {
             return Err(RequestError::StdinTwice.into());
         }
         let Opened { folder, kind, modified, temp } = match context {
@@ -92,25 +119,112 @@ impl MainContext {
             ContextPlace::Stdin => stream(&mut *stdin, "standard input", &elsewhere()?)?,
             ContextPlace::Remote(source) => remote(source, &elsewhere()?)?,
         };
-        let file = find(kind, dockerfile, &folder, elsewhere, stdin)?;
-        let source = String::from_utf8_lossy(&file.text).into_owned();
-        Ok(Self { folder, file, source, modified, _temp: temp })
+        let files = places.read(|place| find(&kind, place, &folder, elsewhere, &mut *stdin))?;
+        Ok(Self { folder, files, modified, _temp: temp })
     }
 
-    /// Returns the name of the Dockerfile that the user knows.
-    pub fn name(&self) -> &str {
-        &self.file.name
+    /// Returns the Dockerfiles, at least one.
+    pub fn files(&self) -> &[MainFile] {
+        &self.files
     }
 
-    /// Returns the text of the Dockerfile; bytes that are not UTF-8 are replaced.
-    pub fn source(&self) -> &str {
-        &self.source
+    /// Returns name and text of each Dockerfile.
+    pub fn sources(&self) -> Vec<(&str, &str)> {
+        self.files.iter().map(|file| (file.name(), file.source())).collect()
     }
+
+    /// Returns the text of the ignore file that the main context of that name has.
+    pub(crate) fn ignore(&self, context: &str) -> Option<&[u8]> {
+        let file = self.files.iter().find(|file| file.context == context);
+        file.and_then(|file| file.file.ignore.as_deref())
+    }
+}
+
+/// The places of the Dockerfiles of a build, each with its platforms.
+struct Places<'a> {
+    /// The place for platforms whose own file is missing.
+    shared: &'a DockerfilePlace,
+    /// Each place with its platforms, and whether it may be missing.
+    list: Vec<(&'a DockerfilePlace, Vec<Platform>, bool)>,
+}
+
+impl<'a> Places<'a> {
+    fn of(request: &'a InputRequest) -> Self {
+        let shared = &request.dockerfile;
+        let mut list: Vec<(&DockerfilePlace, Vec<Platform>, bool)> = Vec::new();
+        for platform in &request.platforms {
+            let own = request.own_dockerfiles.iter().find(|own| own.platform == *platform);
+            let (place, may_miss) =
+                own.map_or((shared, false), |own| (&own.place, own.is_optional));
+            match list.iter_mut().find(|known| (known.0, known.2) == (place, may_miss)) {
+                Some(known) => known.1.push(platform.clone()),
+                None => list.push((place, vec![platform.clone()], may_miss)),
+            }
+        }
+        Self { shared, list }
+    }
+
+    fn has_stdin(&self) -> bool {
+        self.list.iter().any(|(place, ..)| **place == DockerfilePlace::Stdin)
+    }
+
+    /// Reads each Dockerfile once.
+    fn read(
+        self,
+        mut read: impl FnMut(&DockerfilePlace) -> Result<DockerfileFile, ContextError>,
+    ) -> Result<Vec<MainFile>, ContextError> {
+        let mut known: Vec<&DockerfilePlace> = Vec::new();
+        let mut files: Vec<MainFile> = Vec::new();
+        let is_one = self.list.len() == 1;
+        for (place, platforms, may_miss) in self.list {
+            if let Some(at) = known.iter().position(|known| *known == place) {
+                files[at].platforms.extend(platforms);
+                continue;
+            }
+            let mut found = (place, read(place));
+            if let (_, Err(error)) = &found
+                && may_miss
+                && error.is_missing()
+            {
+                if let Some(at) = known.iter().position(|known| *known == self.shared) {
+                    files[at].platforms.extend(platforms);
+                    continue;
+                }
+                found = (self.shared, read(self.shared));
+            }
+            let (place, file) = found;
+            let file = match file {
+                Err(error) if !is_one => {
+                    let platform = platforms[0].clone();
+                    return Err(ContextError::Own { platform, error: Box::new(error) });
+                }
+                file => file?,
+            };
+            let context = context_of(&file, &files);
+            let source = String::from_utf8_lossy(&file.text).into_owned();
+            known.push(place);
+            files.push(MainFile { file, source, platforms, context });
+        }
+        Ok(files)
+    }
+}
+
+/// Returns the name of the main context with the ignore file of `file`: that of another Dockerfile
+/// that has the same one, else a new name.
+fn context_of(file: &DockerfileFile, others: &[MainFile]) -> String {
+    let same = others.iter().find(|other| other.file.ignore == file.ignore);
+    same.map_or_else(
+        || {
+            let names: BTreeSet<&str> = others.iter().map(|other| other.context.as_str()).collect();
+            main_context(names.len())
+        },
+        |other| other.context.clone(),
+    )
 }
 
 /// Reads the Dockerfile of a context.
 fn find(
-    kind: Kind,
+    kind: &Kind,
     dockerfile: &DockerfilePlace,
     folder: &Path,
     elsewhere: &Open<'_>,
@@ -118,18 +232,18 @@ fn find(
 ) -> Result<DockerfileFile, ContextError> {
     match (kind, dockerfile) {
         (Kind::Dockerfile { name, text }, DockerfilePlace::InContext) => {
-            Ok(DockerfileFile { name, text, ignore: None })
+            Ok(DockerfileFile { name: name.clone(), text: text.clone(), ignore: None })
         }
         (kind, DockerfilePlace::Url(url)) => {
             let text = download(url, &elsewhere()?)?;
-            let ignore = own_ignore(&kind, folder)?;
+            let ignore = own_ignore(kind, folder)?;
             Ok(DockerfileFile { name: without_user(url), text, ignore })
         }
         (kind, DockerfilePlace::Stdin) => {
             let name = "standard input".to_owned();
             let text = dockerfile_file::bounded(stdin)
                 .map_err(|error| ContextError::Stream { name, error })?;
-            let ignore = own_ignore(&kind, folder)?;
+            let ignore = own_ignore(kind, folder)?;
             Ok(DockerfileFile { name: "-".to_owned(), text, ignore })
         }
         (Kind::Local, DockerfilePlace::InContext) => dockerfile_file::read(None, folder),

@@ -3,8 +3,8 @@
 
 use std::num::NonZeroUsize;
 
-use xbuild_dockerfile::{Dockerfile, ParseErrors, suggest};
-use xbuild_model::{Platform, ResolvedImage};
+use xbuild_dockerfile::{Checks, Dockerfile, ParseErrors, suggest};
+use xbuild_model::{Digest, Platform, ResolvedImage};
 use xbuild_plan::{EpochSource, Graph, ImageRequest, Images, NamedContext, PlanOptions, Planned};
 use xbuild_registry::Client;
 use xbuild_solve::SolveOptions;
@@ -13,7 +13,7 @@ use crate::build::Build;
 use crate::dockerfile_file::DockerfileFile;
 use crate::error::{BaseError, ContextError, ImageError, PlanningError, RequestError};
 use crate::events::{Event, Events, Warning};
-use crate::main_context::MainContext;
+use crate::main_context::{MainContext, MainFile};
 use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
 use crate::{import, linting, main_context, project};
 
@@ -35,37 +35,76 @@ impl Plan {
 /// linter, whose findings are an [`Event::Lint`].
 pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     let _span = build.span.enter();
-    let mut options = build_options(&build.request, main);
-    let dockerfile = parse(&main.file).inspect_err(|errors| {
-        let findings = linting::above(errors, &options);
-        build.events.event(Event::Lint { findings: &findings, source: &main.source });
-    })?;
-    if let Some((name, source)) = xbuild_plan::epoch_source(&dockerfile, &options)? {
-        let time = time_of(build, &source)?;
-        options.epochs.insert(name, time.map(|time| time.to_string()));
+    let mut files = Vec::new();
+    for file in &main.files {
+        files.push(Parsed::new(build, main, file)?);
     }
-    let checks = linting::checks(&dockerfile, &options)?;
+    let parts: Vec<_> = files.iter().map(|file| (&file.dockerfile, &file.options)).collect();
     let mut images = Images::default();
-    let graph = resolve(&dockerfile, &options, &build.client, &mut images, &*build.events);
-    let ignore = main.file.ignore.as_deref();
-    let findings = linting::all(&dockerfile, &options, &images, &checks, ignore)?;
-    build.events.event(Event::Lint { findings: &findings, source: &main.source });
-    let graph = graph?;
-    linting::fail(&checks, &findings)?;
+    let graph = resolve(&parts, &build.client, &mut images, &*build.events);
+    let mut broken = Vec::new();
+    for Parsed { main, dockerfile, options, checks } in &files {
+        let ignore = main.file.ignore.as_deref();
+        let findings = linting::all(dockerfile, options, &images, checks, ignore)?;
+        build.events.event(Event::Lint { findings: &findings, source: &main.source });
+        broken.push((checks, findings));
+    }
+    let mut graph = graph?;
+    let asked = &build.request.input.platforms;
+    graph.outputs.sort_by_key(|output| asked.iter().position(|one| *one == output.platform));
+    for (checks, findings) in &broken {
+        linting::fail(checks, findings)?;
+    }
     let epoch = epoch(&graph)?;
     for warning in &graph.warnings {
         build.events.event(Event::Warning(&Warning::Plan(warning.clone())));
     }
-    let input = &build.request.input;
-    let is_named = input.dockerfile != DockerfilePlace::InContext;
     let jobs = build.request.steps.jobs.or(build.machine.processors);
     let options = SolveOptions {
-        project: project::digest(&input.context, is_named, &main.file.name),
+        project: project(&build.request.input, main),
         jobs: jobs.unwrap_or(NonZeroUsize::MIN),
         no_cache: build.request.steps.no_cache,
         epoch,
     };
     Ok(Plan { graph, options })
+}
+
+/// A Dockerfile of a build, parsed.
+struct Parsed<'a> {
+    main: &'a MainFile,
+    dockerfile: Dockerfile,
+    options: PlanOptions,
+    checks: Checks,
+}
+
+impl<'a> Parsed<'a> {
+    fn new(build: &Build, main: &MainContext, file: &'a MainFile) -> Result<Self, PlanningError> {
+        let mut options = build_options(&build.request, main, file);
+        let dockerfile = parse(&file.file).inspect_err(|errors| {
+            let findings = linting::above(errors, &options);
+            build.events.event(Event::Lint { findings: &findings, source: &file.source });
+        })?;
+        if let Some((name, source)) = xbuild_plan::epoch_source(&dockerfile, &options)? {
+            let time = time_of(build, &source)?;
+            options.epochs.insert(name, time.map(|time| time.to_string()));
+        }
+        let checks = linting::checks(&dockerfile, &options)?;
+        Ok(Self { main: file, dockerfile, options, checks })
+    }
+}
+
+/// Returns the identity of the build.
+fn project(input: &InputRequest, main: &MainContext) -> Digest {
+    let is_named =
+        input.dockerfile != DockerfilePlace::InContext || !input.own_dockerfiles.is_empty();
+    let of = |file: &MainFile| project::digest(&input.context, is_named, file.name());
+    match &main.files[..] {
+        [file] => of(file),
+        files => {
+            let all: Vec<String> = files.iter().map(|file| of(file).to_string()).collect();
+            Digest::of(all.join(" ").as_bytes())
+        }
+    }
 }
 
 /// Returns the time of a place that `SOURCE_DATE_EPOCH` names, in seconds since 1970, if it has one.
@@ -81,15 +120,20 @@ fn time_of(build: &Build, source: &EpochSource) -> Result<Option<u64>, ContextEr
     main_context::time_of(remote, &build.fetcher)
 }
 
-/// Returns the planner's options as far as the input gives them.
-pub(crate) fn input_options(input: &InputRequest, main: &MainContext) -> PlanOptions {
+/// Returns the planner's options for a Dockerfile as far as the input gives them.
+pub(crate) fn input_options(
+    input: &InputRequest,
+    main: &MainContext,
+    file: &MainFile,
+) -> PlanOptions {
     let context = |place: &NamedPlace| match place {
         NamedPlace::Image(name) => NamedContext::Image(name.clone()),
         NamedPlace::Folder(_) | NamedPlace::Remote(_) => NamedContext::Folder,
     };
     let contexts = input.contexts.iter().map(|(name, place)| (name.clone(), context(place)));
     PlanOptions {
-        platforms: input.platforms.clone(),
+        platforms: file.platforms.clone(),
+        main_context: file.context.clone(),
         build_args: input.build_args.clone(),
         epochs: [("context".to_owned(), main.modified.map(|time| time.to_string()))].into(),
         target: input.target.clone(),
@@ -98,7 +142,7 @@ pub(crate) fn input_options(input: &InputRequest, main: &MainContext) -> PlanOpt
     }
 }
 
-fn build_options(request: &BuildRequest, main: &MainContext) -> PlanOptions {
+fn build_options(request: &BuildRequest, main: &MainContext, file: &MainFile) -> PlanOptions {
     let steps = &request.steps;
     PlanOptions {
         labels: request.labels.clone(),
@@ -107,7 +151,7 @@ fn build_options(request: &BuildRequest, main: &MainContext) -> PlanOptions {
         extra_hosts: steps.extra_hosts.clone(),
         ulimits: steps.ulimits.clone(),
         shm_size: steps.shm_size.unwrap_or(xbuild_plan::DEFAULT_SHM_SIZE),
-        ..input_options(&request.input, main)
+        ..input_options(&request.input, main, file)
     }
 }
 
@@ -119,19 +163,19 @@ pub(crate) fn parse(file: &DockerfileFile) -> Result<Dockerfile, ParseErrors> {
 /// Plans, and resolves base images until the plan needs no more. Resolved images are in `images`
 /// even if planning fails in the end.
 pub(crate) fn resolve(
-    dockerfile: &Dockerfile,
-    options: &PlanOptions,
+    files: &[(&Dockerfile, &PlanOptions)],
     client: &Client,
     images: &mut Images,
     events: &dyn Events,
 ) -> Result<Graph, PlanningError> {
     loop {
-        match xbuild_plan::plan(dockerfile, options, images)? {
+        match xbuild_plan::plan_all(files, images)? {
             Planned::Ready(graph) => return Ok(graph),
             Planned::Needs(requests) => {
                 for request in requests {
-                    let image = import::resolve(client, &request.name, &request.platform)
-                        .map_err(|error| missing(error, &request, dockerfile))?;
+                    let image = import::resolve(client, &request.name, &request.platform).map_err(
+                        |error| missing(error, &request, files.iter().map(|file| file.0)),
+                    )?;
                     tell_platform(&image, events);
                     images.insert(&request, image);
                 }
@@ -153,8 +197,14 @@ fn tell_platform(image: &ResolvedImage, events: &dyn Events) {
 }
 
 /// Adds to an error of an image its place and the stage whose name it resembles.
-fn missing(error: ImageError, request: &ImageRequest, dockerfile: &Dockerfile) -> BaseError {
-    let stages = dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_deref());
+fn missing<'a>(
+    error: ImageError,
+    request: &ImageRequest,
+    files: impl Iterator<Item = &'a Dockerfile>,
+) -> BaseError {
+    let own = files.filter(|file| file.file == request.span.file);
+    let stages = own.flat_map(|file| &file.stages);
+    let stages = stages.filter_map(|stage| stage.from.name.as_deref());
     let stage = suggest(&request.name, stages).map(str::to_owned);
     BaseError { error: Box::new(error), span: request.span.clone(), stage }
 }
@@ -185,7 +235,7 @@ mod tests {
             let span = dockerfile.stages[1].instructions[0].span.clone();
             let request = ImageRequest { name: name.into(), platform: Platform::host(), span };
             let error = "UPPER".parse::<xbuild_model::Reference>().unwrap_err();
-            let error = missing(error.into(), &request, &dockerfile);
+            let error = missing(error.into(), &request, std::iter::once(&dockerfile));
             assert_eq!(error.span().unwrap().to_string(), "Dockerfile:3");
             assert_eq!(error.hint().is_some(), hint, "{name}");
         }

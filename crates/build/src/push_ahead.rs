@@ -52,7 +52,7 @@ impl PushAhead {
     /// Starts to send to the repository of the first name of a build; `None` if nothing is pushed.
     pub(crate) fn of(build: &Build) -> Option<Self> {
         // The first form is the one that the engine makes.
-        let target = build.variants[0].names.first();
+        let target = build.variants[0].names.first().or_else(|| only_repository(build));
         target.filter(|_| build.request.is_pushed()).map(|target| Self::new(&build.client, target))
     }
 
@@ -92,6 +92,14 @@ impl PushAhead {
             let _ = thread.join();
         }
     }
+}
+
+/// Returns a name of the repository that the names of all platforms are of.
+fn only_repository(build: &Build) -> Option<&Reference> {
+    let mut names = build.request.platform_tags.iter().map(|tag| &tag.name);
+    let first = names.next()?;
+    let place = |name: &Reference| (name.registry().to_owned(), name.repository().to_owned());
+    names.all(|name| place(name) == place(first)).then_some(first)
 }
 
 impl Shared {

@@ -17,10 +17,10 @@ mod output;
 mod steps;
 
 use serde::{Deserialize, Serialize};
-use xbuild_model::Reference;
+use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
-pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace};
+pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile};
 pub use output::{LayerForm, Output, Target};
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
 
@@ -37,12 +37,24 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// Annotations of manifests and index.
     pub annotations: Annotations,
-    /// The names of the image.
+    /// The names of the image; of the index if there are several platforms.
     pub tags: Vec<Reference>,
+    /// Further names, each for the image of one platform.
+    pub platform_tags: Vec<PlatformTag>,
     /// Where the result goes. Without an output the store keeps it under its names.
     pub outputs: Vec<Output>,
     /// Whether the image is pushed under its names, besides what `outputs` say.
     pub push: bool,
+}
+
+/// A name of the image of one platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformTag {
+    /// The platform.
+    pub platform: Platform,
+    /// The name of its manifest.
+    pub name: Reference,
 }
 
 impl BuildRequest {

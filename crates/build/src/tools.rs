@@ -44,8 +44,7 @@ impl Tools {
         on_blob: Option<BlobSink>,
     ) -> Result<Self, RunError> {
         let named = &build.request.input.contexts;
-        let folder = (main.folder.as_path(), main.file.ignore.as_deref());
-        let contexts = contexts::open(&plan.graph, named, folder, &*build.fetcher)?;
+        let contexts = contexts::open(&plan.graph, named, main, &*build.fetcher)?;
         let sandbox = Arc::new(Sandbox::new(Options {
             isolation: build.request.steps.isolation,
             choice: ground.choice.clone(),

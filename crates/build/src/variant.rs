@@ -3,7 +3,7 @@
 use xbuild_model::Reference;
 
 use crate::error::RequestError;
-use crate::request::{BuildRequest, LayerForm, Output, Target};
+use crate::request::{BuildRequest, LayerForm, Output, PlatformTag, Target};
 
 /// An image in one form.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,14 +23,32 @@ pub(crate) struct Variant {
 /// **Errors** — a name is missing, or has a digest, or belongs to two images that differ.
 pub(crate) fn variants(request: &BuildRequest) -> Result<Vec<Variant>, RequestError> {
     let variants = group(request.tags.clone(), &request.outputs, request.push)?;
-    let mut names = variants.iter().flat_map(|variant| &variant.names);
+    let of_platforms = request.platform_tags.iter().map(|tag| &tag.name);
+    let mut names = variants.iter().flat_map(|variant| &variant.names).chain(of_platforms);
     if request.is_pushed() && names.clone().next().is_none() {
         return Err(RequestError::NoName);
     }
+    refuse_twice(request, &variants)?;
     match names.find(|name| name.digest().is_some()) {
         Some(name) => Err(RequestError::NameWithDigest { name: Box::new(name.clone()) }),
         None => Ok(variants),
     }
+}
+
+/// Refuses a name of one platform that is also that of another, or of the whole.
+fn refuse_twice(request: &BuildRequest, variants: &[Variant]) -> Result<(), RequestError> {
+    let tags = &request.platform_tags;
+    for (place, tag) in tags.iter().enumerate() {
+        let is_whole = request.input.platforms.len() > 1
+            && variants.iter().any(|variant| variant.names.contains(&tag.name));
+        let same = |other: &&PlatformTag| other.name == tag.name;
+        let other = tags[..place].iter().find(same).map(|other| other.platform.clone());
+        if is_whole || other.as_ref().is_some_and(|other| *other != tag.platform) {
+            let (name, platform) = (Box::new(tag.name.clone()), Box::new(tag.platform.clone()));
+            return Err(RequestError::PlatformName { name, platform, other: Box::new(other) });
+        }
+    }
+    Ok(())
 }
 
 /// Groups outputs by the compression of their layers.

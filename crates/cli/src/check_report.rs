@@ -21,7 +21,7 @@ pub(crate) struct Findings<'a> {
     /// The broken rules.
     pub(crate) warnings: &'a Diagnostics,
     /// The error that stops a build.
-    pub(crate) problem: Option<&'a Problem>,
+    pub(crate) problem: Option<Problem>,
 }
 
 impl Findings<'_> {
@@ -34,7 +34,7 @@ impl Findings<'_> {
             text.push('\n');
         }
         let name = printable(self.name);
-        text.push_str(&match (self.warnings.len(), self.problem) {
+        text.push_str(&match (self.warnings.len(), &self.problem) {
             (0, Some(_)) => return text,
             (0, None) => format!("{name}: no warnings\n"),
             (1, _) => format!("{name}: 1 warning\n"),
@@ -43,10 +43,8 @@ impl Findings<'_> {
         text
     }
 
-    /// Returns the JSON of `docker buildx build --call check,format=json`, with all errors added as
-    /// `buildErrors`.
-    pub(crate) fn json(&self) -> Value {
-        let warnings = self.warnings.iter().map(|warning| {
+    fn json_warnings(&self) -> impl Iterator<Item = Value> {
+        self.warnings.iter().map(|warning| {
             let mut value = json!({
                 "ruleName": warning.rule.name(),
                 "description": warning.rule.description(),
@@ -57,68 +55,27 @@ impl Findings<'_> {
                 value["url"] = url.into();
             }
             value
-        });
-        let mut document = json!({
-            "warnings": warnings.collect::<Vec<_>>(),
-            "sources": [{
-                "filename": self.name,
-                "language": "Dockerfile",
-                "data": STANDARD.encode(self.source),
-            }],
-        });
-        let errors = self.errors().into_iter().map(|(message, span)| {
+        })
+    }
+
+    fn json_errors(&self) -> impl Iterator<Item = Value> {
+        self.errors().into_iter().map(|(message, span)| {
             let mut value = json!({ "message": message });
             if let Some(span) = span {
                 value["location"] = location(span);
             }
             value
-        });
-        let errors: Vec<Value> = errors.collect();
-        if let Some(first) = errors.first() {
-            document["buildError"] = first.clone();
-            document["buildErrors"] = errors.into();
-        }
-        document
+        })
     }
 
-    /// Returns a SARIF log of one run.
-    ///
-    /// **Source** — OASIS SARIF 2.1.0, § 3.13 sarifLog and below.
-    pub(crate) fn sarif(&self) -> Value {
-        let rules = Rule::ALL.map(|rule| {
-            let mut value = json!({
-                "id": rule.name(),
-                "shortDescription": { "text": rule.description() },
-                "defaultConfiguration": { "level": "warning" },
-            });
-            if let Some(url) = rule.url() {
-                value["helpUri"] = url.into();
-            }
-            value
-        });
-        let error = json!({
-            "id": BUILD_ERROR,
-            "shortDescription": { "text": "The Dockerfile can be built" },
-            "defaultConfiguration": { "level": "error" },
-        });
+    fn sarif_results(&self) -> Vec<Value> {
         let warnings = self.warnings.iter().map(|warning| {
             self.sarif_result(warning.rule.name(), "warning", &warning.message, Some(&warning.span))
         });
         let errors = self.errors().into_iter();
         let errors =
             errors.map(|(message, span)| self.sarif_result(BUILD_ERROR, "error", message, span));
-        json!({
-            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-            "version": "2.1.0",
-            "runs": [{
-                "tool": { "driver": {
-                    "name": env!("CARGO_PKG_NAME"),
-                    "version": env!("CARGO_PKG_VERSION"),
-                    "rules": rules.into_iter().chain([error]).collect::<Vec<_>>(),
-                }},
-                "results": errors.chain(warnings).collect::<Vec<_>>(),
-            }],
-        })
+        errors.chain(warnings).collect()
     }
 
     fn sarif_result(&self, rule: &str, level: &str, message: &str, span: Option<&Span>) -> Value {
@@ -137,8 +94,64 @@ impl Findings<'_> {
     }
 
     fn errors(&self) -> Vec<(&str, Option<&Span>)> {
-        self.problem.map(Problem::each).unwrap_or_default()
+        self.problem.as_ref().map(Problem::each).unwrap_or_default()
     }
+}
+
+/// Returns the JSON of `docker buildx build --call check,format=json`, with all errors added as
+/// `buildErrors`.
+pub(crate) fn json(files: &[Findings<'_>]) -> Value {
+    let sources = files.iter().map(|file| {
+        json!({
+            "filename": file.name,
+            "language": "Dockerfile",
+            "data": STANDARD.encode(file.source),
+        })
+    });
+    let mut document = json!({
+        "warnings": files.iter().flat_map(Findings::json_warnings).collect::<Vec<_>>(),
+        "sources": sources.collect::<Vec<_>>(),
+    });
+    let errors: Vec<Value> = files.iter().flat_map(Findings::json_errors).collect();
+    if let Some(first) = errors.first() {
+        document["buildError"] = first.clone();
+        document["buildErrors"] = errors.into();
+    }
+    document
+}
+
+/// Returns a SARIF log of one run.
+///
+/// **Source** — OASIS SARIF 2.1.0, § 3.13 sarifLog and below.
+pub(crate) fn sarif(files: &[Findings<'_>]) -> Value {
+    let rules = Rule::ALL.map(|rule| {
+        let mut value = json!({
+            "id": rule.name(),
+            "shortDescription": { "text": rule.description() },
+            "defaultConfiguration": { "level": "warning" },
+        });
+        if let Some(url) = rule.url() {
+            value["helpUri"] = url.into();
+        }
+        value
+    });
+    let error = json!({
+        "id": BUILD_ERROR,
+        "shortDescription": { "text": "The Dockerfile can be built" },
+        "defaultConfiguration": { "level": "error" },
+    });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": env!("CARGO_PKG_NAME"),
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules.into_iter().chain([error]).collect::<Vec<_>>(),
+            }},
+            "results": files.iter().flat_map(Findings::sarif_results).collect::<Vec<_>>(),
+        }],
+    })
 }
 
 fn location(span: &Span) -> Value {
@@ -176,12 +189,13 @@ mod tests {
         let file = parse("a b/Dockerfile", SOURCE.as_bytes()).unwrap();
         let warnings = lint(&file, &Checks::default());
         let errors = parse("a b/Dockerfile", b"ONE\nTWO\n").unwrap_err();
-        let problem = Problem::in_file(&PlanningError::from(errors), SOURCE);
+        let files = [("a b/Dockerfile", SOURCE)];
+        let problem = Problem::in_files(&PlanningError::from(errors), &files);
         look(&Findings {
             name: "a b/Dockerfile",
             source: SOURCE,
             warnings: &warnings,
-            problem: Some(&problem),
+            problem: Some(problem),
         });
     }
 
@@ -199,7 +213,7 @@ mod tests {
     #[test]
     fn programs_see_what_buildx_prints() {
         with_findings(|findings| {
-            let json = findings.json();
+            let json = json(std::slice::from_ref(findings));
             assert_eq!(json["warnings"][0]["ruleName"], "StageNameCasing");
             assert_eq!(json["warnings"][1]["location"]["ranges"][0]["start"]["line"], 2);
             assert_eq!(json["sources"][0]["filename"], "a b/Dockerfile");
@@ -211,7 +225,7 @@ mod tests {
     #[test]
     fn code_hosts_see_rules_and_places() {
         with_findings(|findings| {
-            let run = &findings.sarif()["runs"][0];
+            let run = &sarif(std::slice::from_ref(findings))["runs"][0];
             let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
             let results = run["results"].as_array().unwrap();
             assert_eq!(results.len(), 4);

@@ -65,17 +65,16 @@ impl Problem {
         Self::new(ProblemKind::Failure(kind), message)
     }
 
-    /// Makes a problem of an error of a build whose Dockerfile has the text `source`.
-    pub(crate) fn in_file<E: Fault>(error: &E, source: &str) -> Self {
-        let lines: Vec<&str> = source.lines().collect();
-        let mut problems = error.each().into_iter().map(|fault| Self::fault(fault, &lines));
+    /// Makes a problem of an error of a build with these Dockerfiles: name and text of each.
+    pub(crate) fn in_files<E: Fault>(error: &E, files: &[(&str, &str)]) -> Self {
+        let mut problems = error.each().into_iter().map(|fault| Self::fault(fault, files));
         // Every error has at least one fault.
-        let mut first = problems.next().unwrap_or_else(|| Self::fault(error, &lines));
+        let mut first = problems.next().unwrap_or_else(|| Self::fault(error, files));
         first.0.more.extend(problems);
         first
     }
 
-    fn fault(error: &dyn Fault, lines: &[&str]) -> Self {
+    fn fault(error: &dyn Fault, files: &[(&str, &str)]) -> Self {
         // A fault of the machine is told as such, whatever it interrupted.
         let fault = machine_fault(error);
         let kind = match (fault, error.kind()) {
@@ -87,7 +86,11 @@ impl Problem {
         problem.0.causes = causes(error.source());
         // Some messages say their cause themselves.
         problem.0.causes.retain(|cause| !problem.0.message.ends_with(cause.as_str()));
-        problem.0.place = error.span().map(|span| (span.clone(), excerpt(lines, span)));
+        problem.0.place = error.span().map(|span| {
+            let file = files.iter().find(|(name, _)| *name == &*span.file);
+            let lines: Vec<&str> = file.map_or("", |(_, text)| text).lines().collect();
+            (span.clone(), excerpt(&lines, span))
+        });
         problem.0.hint = fault.map(|fault| fault.hint.to_owned()).or_else(|| error.hint());
         problem
     }
@@ -149,6 +152,12 @@ impl Problem {
     /// Adds advice.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a problem that was found together with this one.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.more.push(other);
         self
     }
 
@@ -217,7 +226,7 @@ impl Problem {
 
 impl<E: Fault> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self::in_file(&error, "")
+        Self::in_files(&error, &[])
     }
 }
 
@@ -320,7 +329,7 @@ mod tests {
         let label = "[2/2] RUN one".to_owned();
         let platform = "linux/amd64".parse().unwrap();
         let error = StepError(Box::new(SolveError { label, span, platform, failure }));
-        let problem = Problem::in_file(&error, source);
+        let problem = Problem::in_files(&error, &[("other", ""), ("Dockerfile", source)]);
         assert_eq!(
             problem.render(),
             "error: [2/2] RUN one: exit code 1\n --> Dockerfile:2-3\n     |\n   1 |  FROM a\n   2 |> \

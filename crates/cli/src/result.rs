@@ -63,6 +63,10 @@ impl BuildResult<'_> {
             let what = if self.0.is_pushed { "pushed" } else { "named" };
             let _ = writeln!(text, "{what:<16} {name}");
         }
+        for tag in &self.0.platform_names {
+            let what = if self.0.is_pushed { "pushed" } else { "named" };
+            let _ = writeln!(text, "{what:<16} {} ({})", tag.name, tag.platform);
+        }
         text
     }
 
@@ -81,12 +85,18 @@ impl BuildResult<'_> {
             );
         }
         let platforms = self.0.assembled.images.iter().map(|image| {
-            json!({
+            let mut entry = json!({
                 "platform": image.platform.to_string(),
                 "digest": image.descriptor.digest,
                 "config.digest": image.config_descriptor.digest,
                 "descriptor": descriptor(&image.descriptor),
-            })
+            });
+            let own = self.0.platform_names.iter().filter(|tag| tag.platform == image.platform);
+            let own: Vec<String> = own.map(|tag| tag.name.to_string()).collect();
+            if !own.is_empty() {
+                entry["image.name"] = json!(own.join(","));
+            }
+            entry
         });
         map.insert("containerimage.platforms".into(), platforms.collect());
         if !self.0.names.is_empty() {

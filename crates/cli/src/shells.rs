@@ -50,7 +50,7 @@ impl Shells for TerminalShells {
         }
         self.console.resume();
         if let Some(failure) = failure {
-            self.console.error_bytes(Problem::in_file(failure, "").render().as_bytes());
+            self.console.error_bytes(Problem::in_files(failure, &[]).render().as_bytes());
         }
     }
 }

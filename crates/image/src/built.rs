@@ -48,6 +48,18 @@ impl<'a> Built<'a> {
         Self { assembled, layers, stored: Box::new(stored), remote }
     }
 
+    /// Returns one of the images alone, by the digest of its manifest.
+    pub fn image(&self, manifest: &Digest) -> Option<Built<'_>> {
+        let mut images = self.assembled.images.iter();
+        let image = images.find(|image| image.descriptor.digest == *manifest)?.clone();
+        Some(Built {
+            assembled: Assembled { images: vec![image], index: None },
+            layers: self.layers.clone(),
+            stored: Box::new(|digest| (self.stored)(digest)),
+            remote: self.remote,
+        })
+    }
+
     /// Returns the layer of a base image that has this very blob, if there is one.
     pub fn base(&self, blob: &Descriptor) -> Option<&ImageLayer> {
         self.layers.get(&blob.digest)?.base()

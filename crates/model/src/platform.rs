@@ -156,6 +156,23 @@ impl Platform {
     }
 }
 
+impl Platform {
+    /// Returns the name of the architecture in Docker's official images: `amd64`, `arm32v7`,
+    /// `arm64v8`, `i386`. Those images are `arm32v7/debian`, their files often
+    /// `Dockerfile.arm32v7`.
+    ///
+    /// **Source** — docker-library/official-images, § Architectures other than amd64.
+    pub fn library_name(&self) -> String {
+        let variant = self.variant().unwrap_or_default();
+        match self.architecture() {
+            "386" => "i386".to_owned(),
+            "arm" => format!("arm32{variant}"),
+            "arm64" if variant.is_empty() => "arm64v8".to_owned(),
+            other => format!("{other}{variant}"),
+        }
+    }
+}
+
 /// Returns (major, minor) of an arm64 variant such as `v8.2`.
 fn arm64_version(variant: &str) -> Option<(u32, u32)> {
     let text = variant.strip_prefix('v')?;
@@ -240,6 +257,21 @@ impl From<Platform> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn official_images_have_names_of_their_own() {
+        for (platform, name) in [
+            ("linux/amd64", "amd64"),
+            ("linux/386", "i386"),
+            ("linux/arm/v5", "arm32v5"),
+            ("linux/arm", "arm32v7"),
+            ("linux/arm64/v8", "arm64v8"),
+            ("linux/ppc64le", "ppc64le"),
+            ("linux/amd64/v3", "amd64v3"),
+        ] {
+            assert_eq!(platform.parse::<Platform>().unwrap().library_name(), name);
+        }
+    }
 
     #[test]
     fn normalises_as_containerd_does() {

@@ -63,7 +63,7 @@ impl Builder {
     ) -> VertexId {
         let definition = definition::of(&op);
         let inputs = op.inputs().map(|input| self.vertices[input.0].key.clone());
-        let key = definition::key(&definition, inputs);
+        let key = definition::key(&definition, &op, inputs);
         if let Some(&id) = self.ids.get(&key) {
             // A COPY on scratch may be shared by several platforms, and a step on the build
             // platform by several targets: then the label has no platform or no target.

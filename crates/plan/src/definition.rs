@@ -11,6 +11,7 @@ use xbuild_model::run::{
 use xbuild_model::{Digest, ResolvedImage};
 
 use crate::graph::{Op, Origin};
+use crate::options::is_main_context;
 
 /// The version of the encoding.
 const VERSION: &str = "xbuild definition 1";
@@ -38,7 +39,8 @@ pub(crate) fn of(op: &Op) -> Digest {
                 None => encoder.number(0),
                 Some(Origin::Context(name)) => {
                     encoder.number(1);
-                    encoder.text(name);
+                    // The files that an ignore file leaves are part of the content key.
+                    encoder.text(if is_main_context(name) { "" } else { name });
                 }
                 Some(Origin::Vertex(_)) => encoder.number(2),
             }
@@ -47,10 +49,17 @@ pub(crate) fn of(op: &Op) -> Digest {
     Digest::of(&encoder.0)
 }
 
-/// Returns the digest of a definition and the keys of its inputs.
-pub(crate) fn key(definition: &Digest, inputs: impl Iterator<Item = Digest>) -> Digest {
+/// Returns the digest of a definition and the keys of its inputs. The main context counts with its
+/// ignore file: `op` says which it is.
+pub(crate) fn key(definition: &Digest, op: &Op, inputs: impl Iterator<Item = Digest>) -> Digest {
     let mut encoder = Encoder(Vec::new());
     encoder.text(&definition.to_string());
+    if let Op::Files { origin: Some(Origin::Context(name)), .. } = op
+        && is_main_context(name)
+        && !name.is_empty()
+    {
+        encoder.text(name);
+    }
     for input in inputs {
         encoder.text(&input.to_string());
     }

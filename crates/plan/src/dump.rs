@@ -7,7 +7,7 @@ use xbuild_model::image::ImageConfig;
 use xbuild_model::run::{Mount, MountKind, MountSource, Network, RunRequest, Security};
 
 use crate::graph::{Graph, Op, Origin, Output, Vertex, VertexId};
-use crate::options::DEFAULT_HOSTNAME;
+use crate::options::{DEFAULT_HOSTNAME, is_main_context};
 
 impl Graph {
     /// Returns the graph as text: one paragraph for each vertex, each output and the warnings.
@@ -98,7 +98,7 @@ fn write_run(to: &mut String, request: &RunRequest) -> fmt::Result {
 fn origin_text(origin: Option<&Origin>) -> String {
     match origin {
         None => "nothing".to_owned(),
-        Some(Origin::Context(name)) if name.is_empty() => "the context".to_owned(),
+        Some(Origin::Context(name)) if is_main_context(name) => "the context".to_owned(),
         Some(Origin::Context(name)) => format!("context {name}"),
         Some(Origin::Vertex(vertex)) => vertex.0.to_string(),
     }

@@ -13,8 +13,8 @@ pub use mount::{Covered, MountError};
 
 /// All errors of a plan.
 ///
-/// **Shape**: at least one, in the order of the lines, each once even if several platforms have it; at most
-/// [`PlanErrors::LIMIT`].
+/// **Shape**: at least one, in the order of files and lines, each once even if several platforms have
+/// it; at most [`PlanErrors::LIMIT`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct PlanErrors(Vec<PlanError>);
 
@@ -25,7 +25,9 @@ impl PlanErrors {
     /// Returns the errors, or `None` if there are none.
     pub(crate) fn of(mut errors: Vec<PlanError>) -> Option<Self> {
         let mut kept: Vec<PlanError> = Vec::new();
-        errors.sort_by_key(|error| error.span.as_ref().map(|span| *span.lines.start()));
+        errors.sort_by_key(|error| {
+            error.span.as_ref().map(|span| (span.file.clone(), *span.lines.start()))
+        });
         for error in errors {
             if kept.len() < Self::LIMIT && !kept.contains(&error) {
                 kept.push(error);
@@ -107,6 +109,9 @@ impl PlanError {
                 None => Some(format!("the stages are {}", stages.join(", "))),
             },
             PlanErrorKind::Mount(error) => error.hint(),
+            PlanErrorKind::Epochs { .. } => Some(
+                "give one time to all of them: --build-arg SOURCE_DATE_EPOCH=SECONDS".to_owned(),
+            ),
             PlanErrorKind::RemoteCopy { .. } => Some("use ADD".to_owned()),
             PlanErrorKind::LaterStage { .. } => Some("move that stage up".to_owned()),
             _ => None,
@@ -200,6 +205,9 @@ pub enum PlanErrorKind {
     /// `SOURCE_DATE_EPOCH` names a stage that is more than one ADD.
     #[error("SOURCE_DATE_EPOCH cannot be the time of the stage {name:?}: {reason}")]
     EpochStage { name: String, reason: &'static str },
+    /// Two Dockerfiles of one build have different times.
+    #[error("the Dockerfiles of this build set SOURCE_DATE_EPOCH to {first:?} and {second:?}")]
+    Epochs { first: String, second: String },
     /// A source is neither a path nor a usable URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),

@@ -19,7 +19,8 @@ pub struct Graph {
     /// **Shape**: each vertex once, whatever the number of platforms and stages that use it;
     /// inputs before their users. Every vertex is needed by some output.
     pub vertices: Vec<Vertex>,
-    /// **Shape**: one for each platform, in the order of the platforms asked for; at least one.
+    /// **Shape**: one for each platform, in the order of the platforms asked for, those of the first
+    /// Dockerfile first; at least one.
     pub outputs: Vec<Output>,
     /// Options without effect. [`crate::lint()`] reports unwise instructions.
     pub warnings: Vec<Warning>,
@@ -173,7 +174,8 @@ impl Op {
 /// The place of a copy's sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A build context: the key in [`crate::PlanOptions::contexts`], empty for the main one.
+    /// A build context: the key in [`crate::PlanOptions::contexts`], or for the main one
+    /// [`crate::PlanOptions::main_context`].
     Context(String),
     /// The result of another vertex.
     Vertex(VertexId),

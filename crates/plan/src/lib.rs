@@ -40,8 +40,9 @@ pub use history::HISTORY_COMMENT;
 pub use lint::lint;
 pub use options::{
     DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, ImageRequest, Images, NamedContext, PlanOptions, Planned,
+    is_main_context, main_context,
 };
 pub use paths::clean as clean_path;
-pub use plan::{check, plan};
+pub use plan::{check, plan, plan_all};
 pub use warning::Warning;
 pub use xbuild_dockerfile::Span;

@@ -31,6 +31,9 @@ pub struct PlanOptions {
     /// `--label`: name and value, which replace those of the Dockerfile; the last one of a name
     /// counts.
     pub labels: Vec<(String, String)>,
+    /// The name of the main context in [`crate::Origin::Context`]: empty, or [`main_context`] of
+    /// another number, if Dockerfiles of one build have ignore files that differ.
+    pub main_context: String,
     /// `--build-context`, by the name as given.
     pub contexts: BTreeMap<String, NamedContext>,
     /// The network of a RUN without `--network`.
@@ -66,6 +69,7 @@ impl PlanOptions {
             target: None,
             every_stage: false,
             labels: Vec::new(),
+            main_context: String::new(),
             contexts: BTreeMap::new(),
             network: Network::Default,
             allow_insecure: false,
@@ -83,6 +87,20 @@ impl PlanOptions {
             platforms => platforms,
         }
     }
+}
+
+/// Returns the name of the main context as the ignore file with this number shows it: empty for the
+/// first one. No name of a user's context has a `=`.
+pub fn main_context(number: usize) -> String {
+    match number {
+        0 => String::new(),
+        number => format!("={number}"),
+    }
+}
+
+/// Returns whether a name is one that [`main_context`] gives.
+pub fn is_main_context(name: &str) -> bool {
+    name.is_empty() || name.starts_with('=')
 }
 
 /// The meaning of a name given with `--build-context`.

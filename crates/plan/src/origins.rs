@@ -49,7 +49,7 @@ impl<'a> Origins<'a> {
         own: usize,
         span: &Span,
     ) -> Result<Origin, PlanError> {
-        let Some(from) = copy_from(copy) else { return Ok(Origin::Context(String::new())) };
+        let Some(from) = copy_from(copy) else { return Ok(self.main_context()) };
         Ok(self.of_place(self.names.source(from, own, span)?, span))
     }
 
@@ -62,8 +62,13 @@ impl<'a> Origins<'a> {
         own: usize,
         span: &Span,
     ) -> Result<Origin, PlanError> {
-        let Some(from) = from else { return Ok(Origin::Context(String::new())) };
+        let Some(from) = from else { return Ok(self.main_context()) };
         Ok(self.of_place(self.names.mount_source(from, own, span)?, span))
+    }
+
+    /// Returns the main context.
+    pub(crate) fn main_context(&self) -> Origin {
+        Origin::Context(self.names.options.main_context.clone())
     }
 
     fn of_place(&mut self, place: Place, span: &Span) -> Origin {

@@ -8,7 +8,7 @@ use xbuild_model::Platform;
 use crate::arguments::{self, SOURCE_DATE_EPOCH};
 use crate::builder::Builder;
 use crate::epoch;
-use crate::error::{PlanError, PlanErrors};
+use crate::error::{PlanError, PlanErrorKind, PlanErrors};
 use crate::graph::{Graph, Output};
 use crate::options::{ImageRequest, Images, PlanOptions, Planned};
 use crate::origins::Origins;
@@ -48,12 +48,34 @@ pub fn plan(
     options: &PlanOptions,
     images: &Images,
 ) -> Result<Planned, PlanErrors> {
-    let names = Names::new(dockerfile, options, images);
+    plan_all(&[(dockerfile, options)], images)
+}
+
+/// Plans one build of several Dockerfiles, each for the platforms of its own options, as [`plan`]
+/// does for one. Steps that they share are in the graph once.
+///
+/// **Shape**: at least one Dockerfile; no platform in the options of two.
+///
+/// **Errors**: those of [`plan`]; `Epochs` if the files differ in `SOURCE_DATE_EPOCH`.
+pub fn plan_all(
+    files: &[(&Dockerfile, &PlanOptions)],
+    images: &Images,
+) -> Result<Planned, PlanErrors> {
     let mut findings = Findings::default();
-    let reached = reach(&names, options, &mut findings);
+    let files: Vec<File<'_>> = files
+        .iter()
+        .map(|(dockerfile, options)| {
+            let names = Names::new(dockerfile, options, images);
+            let goals = reach(&names, options, &mut findings);
+            File { dockerfile, options, names, goals }
+        })
+        .collect();
     if !findings.errors.is_empty() {
-        findings.errors.extend(guess(dockerfile, options, images, &findings.needs));
+        for file in &files {
+            findings.errors.extend(guess(file.dockerfile, file.options, images, &findings.needs));
+        }
     }
+    let epoch = same_epoch(&files).map_err(|error| findings.errors.push(error)).ok().flatten();
     if let Some(errors) = PlanErrors::of(findings.errors) {
         return Err(errors);
     }
@@ -61,16 +83,54 @@ pub fn plan(
         return Ok(Planned::Needs(findings.needs));
     }
     let mut builder = Builder::default();
-    let outputs = outputs(&names, options, &reached, Certainty::Sure, &mut builder);
-    let outputs = outputs.map_err(|errors| {
-        PlanErrors::of(errors).expect("a platform without an output has an error")
-    })?;
+    let several = files.iter().map(|file| file.goals.len()).sum::<usize>() > 1;
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for File { options, names, goals, .. } in &files {
+        match outputs(names, options, (goals, several), Certainty::Sure, &mut builder) {
+            Ok(outputs) => found.extend(outputs),
+            Err(more) => errors.extend(more),
+        }
+    }
+    if let Some(errors) = PlanErrors::of(errors) {
+        return Err(errors);
+    }
     Ok(Planned::Ready(Graph {
-        vertices: builder.finish(outputs.iter().map(|output| output.vertex)),
-        outputs,
-        warnings: warnings(dockerfile, options, &reached),
-        source_date_epoch: source_date_epoch(options, &reached),
+        vertices: builder.finish(found.iter().map(|output| output.vertex)),
+        outputs: found,
+        warnings: shared_warnings(&files),
+        source_date_epoch: epoch,
     }))
+}
+
+/// A Dockerfile of a build, and what its platforms need.
+struct File<'a> {
+    dockerfile: &'a Dockerfile,
+    options: &'a PlanOptions,
+    names: Names<'a>,
+    goals: Vec<Goal>,
+}
+
+/// Returns the `SOURCE_DATE_EPOCH` of the build.
+fn same_epoch(files: &[File<'_>]) -> Result<Option<String>, PlanError> {
+    let mut epochs = files.iter().filter_map(|file| source_date_epoch(file.options, &file.goals));
+    let Some(first) = epochs.next() else { return Ok(None) };
+    match epochs.find(|other| *other != first) {
+        None => Ok(Some(first)),
+        Some(second) => {
+            Err(PlanError { kind: Box::new(PlanErrorKind::Epochs { first, second }), span: None })
+        }
+    }
+}
+
+/// Returns the warnings that hold for all files: a build argument has an effect if one of them uses
+/// it.
+fn shared_warnings(files: &[File<'_>]) -> Vec<Warning> {
+    let mut lists = files.iter().map(|file| warnings(file.dockerfile, file.options, &file.goals));
+    let mut shared = lists.next().unwrap_or_default();
+    for list in lists {
+        shared.retain(|warning| list.contains(warning));
+    }
+    shared
 }
 
 /// Looks for errors that do not depend on images that `images` lacks. For use when such images
@@ -105,7 +165,8 @@ fn guess(
     let mut goals = reach(&names, options, &mut Findings::default());
     goals.iter_mut().for_each(|goal| names.retain_sound(&mut goal.stages));
     let certainty = if missing.is_empty() { Certainty::Sure } else { Certainty::Guess };
-    let outputs = outputs(&names, options, &goals, certainty, &mut Builder::default());
+    let goals = (&goals[..], goals.len() > 1);
+    let outputs = outputs(&names, options, goals, certainty, &mut Builder::default());
     outputs.err().unwrap_or_default()
 }
 
@@ -149,11 +210,12 @@ pub(crate) fn reach(
     goals
 }
 
-/// Returns the output of each platform, or all errors of the stages' instructions.
+/// Returns the output of each platform, or all errors of the stages' instructions. `goals` says, too,
+/// whether the build has several platforms.
 fn outputs(
     names: &Names<'_>,
     options: &PlanOptions,
-    goals: &[Goal],
+    (goals, several): (&[Goal], bool),
     certainty: Certainty,
     builder: &mut Builder,
 ) -> Result<Vec<Output>, Vec<PlanError>> {
@@ -162,7 +224,7 @@ fn outputs(
     let (mut outputs, mut errors) = (Vec::new(), Vec::new());
     for goal in goals {
         let planner = Planner {
-            origins: Origins::new(names, &goal.platform, goals.len() > 1, builder),
+            origins: Origins::new(names, &goal.platform, several, builder),
             globals: &goal.globals,
             given: &given,
             defaults: &defaults,

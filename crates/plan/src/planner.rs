@@ -212,7 +212,7 @@ impl Planner<'_> {
             }
             Instruction::Add(add) => {
                 let transfer = transfer::add(state, add, &place.expander(state))?;
-                let origin = Origin::Context(String::new());
+                let origin = self.origins.main_context();
                 let label = self.label(steps, transfer::shown(&add.original));
                 self.transfer(state, transfer, origin, span, label);
             }

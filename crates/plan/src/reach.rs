@@ -60,7 +60,7 @@ pub(crate) struct Findings {
 #[derive(Debug)]
 pub(crate) struct Names<'a> {
     pub(crate) dockerfile: &'a Dockerfile,
-    options: &'a PlanOptions,
+    pub(crate) options: &'a PlanOptions,
     images: &'a Images,
     /// The named contexts by normalised name.
     contexts: HashMap<String, (&'a str, &'a NamedContext)>,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_files::{CopyError, PatternError, UnpackError};
-use xbuild_model::{FailureKind, StepFailure};
+use xbuild_model::{FailureKind, Platform, StepFailure};
 use xbuild_store::StoreError;
 
 use super::{During, ErrorKind, Fault, OpenError, RequestError};
@@ -29,6 +29,15 @@ pub enum ContextError {
         /// The reason.
         #[source]
         error: io::Error,
+    },
+    /// The Dockerfile of one platform cannot be read.
+    #[error("the Dockerfile of {platform}: {error}")]
+    Own {
+        /// The platform.
+        platform: Platform,
+        /// The reason.
+        #[source]
+        error: Box<ContextError>,
     },
     /// A stream or a download cannot be read.
     #[error("cannot read {name}: {error}")]
@@ -82,6 +91,7 @@ impl Fault for ContextError {
         match self {
             Self::Request(error) => error.kind(),
             Self::Open(error) => error.kind(),
+            Self::Own { error, .. } => error.kind(),
             Self::Store(_) => ErrorKind::Stage(FailureKind::Internal),
             Self::Fetch(failure) => Fault::kind(failure),
             _ => ErrorKind::Stage(FailureKind::User),
@@ -93,6 +103,10 @@ impl Fault for ContextError {
             Self::Request(error) => return error.hint(),
             Self::Open(error) => return error.hint(),
             Self::Fetch(failure) => return Fault::hint(failure),
+            Self::Own { platform, error } => match error.is_missing() {
+                true => return Some(format!("name one for it with --file {platform}=FILE")),
+                false => return error.hint(),
+            },
             Self::NoArchive { .. } => "name a Dockerfile with --file",
             Self::NoDockerfile { .. } | Self::NoDockerfileInContext => "name it with --file",
             Self::File { action: READ_DOCKERFILE, error, .. }
@@ -103,6 +117,13 @@ impl Fault for ContextError {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+impl ContextError {
+    /// Returns whether there is no file of that name.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::File { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use xbuild_dockerfile::CheckError;
-use xbuild_model::Reference;
 use xbuild_model::remote::RemoteError;
+use xbuild_model::{Platform, Reference};
 
 use super::{ErrorKind, Fault};
 
@@ -29,6 +29,19 @@ pub enum RequestError {
     SharedName {
         /// The name.
         name: Box<Reference>,
+    },
+    /// One name is that of the image of one platform, and of something else.
+    #[error("{name} would name the image of {platform} and {}", match &**other {
+        Some(other) => format!("that of {other}"),
+        None => "the index".to_owned(),
+    })]
+    PlatformName {
+        /// The name.
+        name: Box<Reference>,
+        /// The platform.
+        platform: Box<Platform>,
+        /// The other platform; `None` for the index.
+        other: Box<Option<Platform>>,
     },
     /// There are annotations for an index, but the result has no index.
     #[error("--annotation: a single platform has no index to annotate")]
@@ -86,6 +99,10 @@ impl Fault for RequestError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoName => "give it one with --tag",
+            Self::PlatformName { .. } => {
+                "{arch} and {platform} in a tag differ for all platforms; {goarch} does not tell \
+                 variants apart"
+            }
             Self::NamelessForm => "give each one name=NAME; the first gets the names of --tag",
             _ => return None,
         };

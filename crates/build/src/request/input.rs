@@ -13,8 +13,10 @@ use xbuild_model::remote::{RemoteSource, without_user};
 pub struct InputRequest {
     /// The main context.
     pub context: ContextPlace,
-    /// The Dockerfile.
+    /// The Dockerfile of the platforms that have none of their own.
     pub dockerfile: DockerfilePlace,
+    /// The Dockerfiles of single platforms, each platform once.
+    pub own_dockerfiles: Vec<OwnDockerfile>,
     /// Named contexts.
     pub contexts: BTreeMap<String, NamedPlace>,
     /// Build arguments: name and value; the last of a name counts.
@@ -50,6 +52,18 @@ pub enum DockerfilePlace {
     /// A file on this machine. A relative path is looked up in the main context if that was fetched
     /// or unpacked.
     File(PathBuf),
+}
+
+/// The Dockerfile of one platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnDockerfile {
+    /// The platform.
+    pub platform: Platform,
+    /// Where the Dockerfile is.
+    pub place: DockerfilePlace,
+    /// Whether the platform gets the Dockerfile of the others if there is no file there.
+    pub is_optional: bool,
 }
 
 /// A named context.

@@ -66,6 +66,7 @@ impl Place {
             input: InputRequest {
                 context: ContextPlace::Folder(self.context()),
                 dockerfile: DockerfilePlace::InContext,
+                own_dockerfiles: Vec::new(),
                 contexts: Default::default(),
                 build_args: vec![("SOURCE_DATE_EPOCH".to_owned(), "1600000000".to_owned())],
                 platforms: vec![Platform::host()],
@@ -75,6 +76,7 @@ impl Place {
             labels: vec![("label".to_owned(), "value".to_owned())],
             annotations: Annotations::default(),
             tags: vec!["r.example/a:1".parse().unwrap()],
+            platform_tags: Vec::new(),
             outputs: vec![Output { target, layers: LayerForm::default() }],
             push: false,
         }

@@ -86,7 +86,7 @@ fn a_check_builds_nothing() {
     let request = place.request("out");
     let events: Arc<dyn xbuild_build::Events> = Arc::new(Told::default());
     let checked = check(&request.input, &place.machine(), &events, &mut std::io::empty()).unwrap();
-    assert_eq!(checked.findings.len(), 1);
-    assert!(checked.error.is_none());
+    assert_eq!(checked.files[0].findings.len(), 1);
+    assert!(checked.files[0].error.is_none());
     assert!(!place.store().exists() && !place.out("out").exists());
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     let main = read(&build, &mut io::stdin())?;
     let outcome = heal(&build, || stages(&build, &main)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
-        Problem::in_file(&error, main.source()).with_log(log)
+        Problem::in_files(&error, &main.sources()).with_log(log)
     })?;
     let result = BuildResult(&outcome);
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;

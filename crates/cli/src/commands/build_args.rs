@@ -30,7 +30,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "METHOD", help_heading = "Input")]
     pub(super) call: Option<String>,
 
-    /// Name of the image (repeatable)
+    /// Name of the image (repeatable); with {arch}, {goarch} or {platform} in it, as in --file, a name
+    /// for each platform's own image
     #[arg(short, long, value_name = "NAME[:TAG]", help_heading = "Result")]
     pub(super) tag: Vec<String>,
     /// Set a label of the image (repeatable)

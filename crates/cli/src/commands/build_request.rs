@@ -6,21 +6,21 @@ use xbuild_build::request::{Output, StepsRequest};
 use super::build_args::{BuildArgs, Entitlement};
 use super::input::{self, key_values};
 use crate::report::Problem;
-use crate::values::names::references;
-use crate::values::{annotation, output, secret};
+use crate::values::{annotation, names, output, secret};
 
 /// Returns the request of a build. Looks at no more than [`input::request`].
 pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     let input = input::request(&args.input)?;
     let outputs = args.output.iter().map(|text| output::parse(text));
     let outputs: Vec<Output> = outputs.collect::<Result<_, _>>()?;
-    let tags = references(&args.tag)?;
+    let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
     Ok(BuildRequest {
         input,
         steps: steps(args)?,
         labels: key_values("label", &args.label)?,
         annotations: annotation::parse(&args.annotation)?,
         tags,
+        platform_tags,
         outputs,
         push: args.push,
     })
@@ -119,6 +119,7 @@ mod tests {
     #[test]
     fn a_request_survives_json() {
         let line = "xbuild --platform linux/amd64,linux/arm64 -t r.example/a -t r.example/b:1 \
+            -t r.example/c:{arch} -f linux/arm64=other -f this \
             --build-arg a=b --build-context c=docker-image://busybox --target t --label l=v \
             --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
             --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \

@@ -8,7 +8,7 @@ use xbuild_build::request::InputRequest;
 use xbuild_build::{Events, Machine};
 
 use super::input::{self, InputArgs};
-use crate::check_report::Findings;
+use crate::check_report::{self, Findings};
 use crate::console::Console;
 use crate::environment;
 use crate::registry_args::RegistryArgs;
@@ -40,7 +40,7 @@ pub(crate) enum Format {
     Sarif,
 }
 
-/// Checks the Dockerfile that the arguments name.
+/// Checks the Dockerfiles that the arguments name.
 pub(crate) fn run(args: &CheckArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let request = input::request(&args.input)?;
     let mut machine = environment::machine(args.store.root.as_deref())?;
@@ -61,22 +61,23 @@ pub(crate) fn check(
         &(Arc::clone(console) as Arc<dyn Events>),
         &mut io::stdin(),
     )?;
-    let source = checked.main.source();
-    let problem = checked.error.as_ref().map(|error| Problem::in_file(error, source));
-    let findings = Findings {
-        name: checked.main.name(),
-        source,
-        warnings: &checked.findings,
-        problem: problem.as_ref(),
-    };
+    let files = checked.main.files().iter().zip(&checked.files).map(|(file, found)| Findings {
+        name: file.name(),
+        source: file.source(),
+        warnings: &found.findings,
+        problem: found.error.as_ref().map(|e| Problem::in_files(e, &checked.main.sources())),
+    });
+    let files: Vec<Findings<'_>> = files.collect();
     let text = match format {
-        Format::Text => findings.text(),
-        Format::Json => format!("{:#}\n", findings.json()),
-        Format::Sarif => format!("{:#}\n", findings.sarif()),
+        Format::Text => files.iter().map(Findings::text).collect(),
+        Format::Json => format!("{:#}\n", check_report::json(&files)),
+        Format::Sarif => format!("{:#}\n", check_report::sarif(&files)),
     };
     console.result(text.as_bytes())?;
-    match (checked.findings.is_empty(), problem) {
-        (true, None) => Ok(()),
+    let is_sound = files.iter().all(|file| file.warnings.is_empty() && file.problem.is_none());
+    let problem = files.into_iter().filter_map(|file| file.problem).reduce(Problem::and);
+    match (is_sound, problem) {
+        (true, _) => Ok(()),
         (_, Some(problem)) if format == Format::Text => Err(problem),
         _ => Err(Problem::shown()),
     }

@@ -10,7 +10,7 @@ use xbuild_model::{Platform, RemoteSource};
 
 use crate::environment;
 use crate::report::Problem;
-use crate::values::context;
+use crate::values::{context, dockerfiles};
 
 /// The arguments of every subcommand that reads a Dockerfile.
 #[derive(Debug, clap::Args)]
@@ -20,9 +20,11 @@ pub(crate) struct InputArgs {
     #[arg(value_name = "CONTEXT")]
     pub(super) context: PathBuf,
 
-    /// The Dockerfile: a file, a URL, or - for standard input [default: CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
-    pub(super) file: Option<PathBuf>,
+    /// The Dockerfile: a file, a URL, or - for standard input [default: CONTEXT/Dockerfile]. One for a
+    /// single platform: PLATFORM=FILE; one for each: FILE with {arch} (amd64, arm32v7, arm64v8, i386
+    /// ...), {goarch} or {platform} (linux-arm-v7) in its name (repeatable)
+    #[arg(short, long, value_name = "[PLATFORM=]FILE", help_heading = "Input")]
+    pub(super) file: Vec<PathBuf>,
     /// Set a build argument; without a value, to that of the environment variable (repeatable).
     /// SOURCE_DATE_EPOCH=context takes the time of a commit or a web server's file
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
@@ -56,12 +58,15 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     {
         git.keep_git_dir = Some(true);
     }
+    let platforms = platforms(&args.platform)?;
+    let dockerfiles = dockerfiles::parse(&args.file, &platforms)?;
     Ok(InputRequest {
         context: main,
-        dockerfile: context::dockerfile(args.file.as_deref()),
+        dockerfile: dockerfiles.shared,
+        own_dockerfiles: dockerfiles.own,
         contexts: named_contexts(&args.build_context)?,
         build_args,
-        platforms: platforms(&args.platform)?,
+        platforms,
         target: args.target.clone(),
     })
 }

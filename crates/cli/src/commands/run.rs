@@ -118,8 +118,8 @@ fn shown(console: &Console, problem: &Problem, status: u8) -> Problem {
 /// Returns an error without the lines of the Dockerfile, which nobody has written.
 fn problem_of(error: &BuildError) -> Problem {
     match error {
-        BuildError::Run(RunError::Step(StepError(error))) => Problem::in_file(&error.failure, ""),
-        other => Problem::in_file(other, "").without_place(),
+        BuildError::Run(RunError::Step(StepError(error))) => Problem::in_files(&error.failure, &[]),
+        other => Problem::in_files(other, &[]).without_place(),
     }
 }
 

@@ -3,6 +3,8 @@
 pub(crate) mod annotation;
 pub(crate) mod context;
 mod csv;
+pub(crate) mod dockerfiles;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod secret;
+pub(crate) mod template;

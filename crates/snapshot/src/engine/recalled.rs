@@ -49,7 +49,9 @@ fn place<'s>(
     let CopyOrigin::Context(name) = origin? else { return None };
     let context = shared.options.contexts.get(name)?;
     let below = copy::needs_parent(op).then_some(parent);
-    let step = postcard::to_allocvec(&("selection 1", context.identity().ok()?, below, op));
+    // One folder may be several contexts, each with an ignore file of its own.
+    let version = format!("selection 1{name}");
+    let step = postcard::to_allocvec(&(version, context.identity().ok()?, below, op));
     Some((context, Digest::of(&step.ok()?)))
 }
 
