@@ -282,3 +282,58 @@ pub enum ValidateError {
         platform: Platform,
     },
 }
+
+/// Why an index cannot be put together or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// Entries of an index cannot be read, so they would be lost.
+    #[error("{count} of the entries of {name} cannot be read")]
+    Unreadable {
+        /// The index.
+        name: String,
+        /// Their number.
+        count: usize,
+    },
+    /// Two sources have different images for one platform.
+    #[error("both {first} and {second} have an image for {platform}")]
+    SamePlatform {
+        /// The platform.
+        platform: Box<Platform>,
+        /// A source.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// No entry has that digest or platform.
+    #[error("the index has no entry {entry}: it has {}", if available.is_empty() {
+        "none with a platform"
+    } else {
+        available
+    })]
+    NoEntry {
+        /// The digest or platform.
+        entry: String,
+        /// The platforms that it has, joined by commas.
+        available: String,
+    },
+    /// Several entries have that platform.
+    #[error("several entries of the index are for {entry}: {digests}")]
+    SeveralEntries {
+        /// The platform.
+        entry: String,
+        /// Their digests, joined by commas.
+        digests: String,
+    },
+    /// No entry is left.
+    #[error("the index would have no entries")]
+    Empty,
+    /// No registry takes an index of that size.
+    #[error("the index would have {size} bytes; registries take {limit}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}

@@ -10,6 +10,7 @@
 //! | `media_type` | media types of OCI and Docker |
 //! | `resolve`, `inspect` | [`Documents`]: from a name to an image, for registries and layouts alike |
 //! | `assemble` | [`assemble()`]: built images to manifests and index |
+//! | `edit` | [`Draft`]: indexes put together and changed |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
 //! | `layout` | [`Layout`], [`LayoutContent`]: reading and writing OCI layouts |
 //! | `validate` | [`validate()`]: the check that tests run on every image |
@@ -22,6 +23,7 @@ pub mod printable;
 
 mod assemble;
 mod built;
+mod edit;
 mod error;
 mod inspect;
 mod layout;
@@ -34,7 +36,10 @@ pub use assemble::{
 };
 pub use built::{Built, FileFrom, FoundBlob, StoredFn};
 pub use document::Document;
-pub use error::{AssembleError, DocumentError, LayoutError, ResolveError, ValidateError};
+pub use edit::{Draft, EntryAnnotation, EntryChange, EntryName, IndexSource};
+pub use error::{
+    AssembleError, DocumentError, EditError, LayoutError, ResolveError, ValidateError,
+};
 pub use inspect::{InspectedImage, Inspection, inspect};
 pub use layout::{Layout, LayoutBlob, LayoutContent};
 pub use resolve::{Documents, resolve};
