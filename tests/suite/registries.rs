@@ -214,7 +214,18 @@ fn options_of_registries_come_from_flags_and_files() {
     Finished::run(command).ok();
     own(&format!("[registry.{host:?}]\ninsecure = true\nmore = 1\n"));
     place.build(&amd64).ok().says(&["config.toml", ".more\" has no effect"]);
-    // A name that is nowhere has a mirror.
+    // A name that is nowhere has a mirror, by a flag and in the file.
+    let flag = format!("nowhere.invalid=http://{host}");
+    place.dockerfile("FROM nowhere.invalid/base\nCOPY f /\n");
+    place.build(&[&amd64[..], &["--registry-mirror", &flag]].concat()).ok();
+    place.build(&["--registry-mirror", "nowhere"]).fails(2, &["expected HOST=MIRROR"]);
+    let image = format!("{host}/base");
+    place.run(["doctor", "--registry-insecure", &host, &image]).prints(&["0.0.0.0"]);
+    let doctor = place.run(["doctor", "--format", "json", "--registry-insecure", &host, &image]);
+    let found: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
+    assert_eq!(found["registries"][0]["possible"], true, "{found}");
+    let install = ["emulators", "install", "--registry-insecure", &host, &image];
+    place.run(install).does_not_say("cannot connect");
     own(&format!("[registry.\"nowhere.invalid\"]\nmirrors = [{:?}]\n", registry.host()));
     place.dockerfile("FROM nowhere.invalid/base\nCOPY f /\n").build(&amd64).ok();
     drop(name);

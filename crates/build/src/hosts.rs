@@ -15,13 +15,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gathered::{Fault, Gathered, Said};
-use xbuild_registry::{ClientCertificate, HostOptions};
+use xbuild_registry::{ClientCertificate, HostOptions, PrefixRule};
 
 use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
 
+/// The options of registries.
+pub(crate) struct Hosts {
+    /// Those of single registries.
+    pub(crate) hosts: BTreeMap<String, HostOptions>,
+    /// Where repositories are pulled from if not from their registry.
+    pub(crate) prefixes: Vec<PrefixRule>,
+}
+
 /// Reads the options of all registries.
-pub(crate) fn read(machine: &Machine, events: &dyn Events) -> BTreeMap<String, HostOptions> {
+pub(crate) fn read(machine: &Machine, events: &dyn Events) -> Hosts {
     let tell = |path: &Path, fault: Fault| {
         let place = path.display().to_string();
         let reason = match fault {
@@ -35,6 +43,13 @@ pub(crate) fn read(machine: &Machine, events: &dyn Events) -> BTreeMap<String, H
     for host in &machine.insecure_registries {
         gathered.host(host).insecure = Some(true);
     }
+    for (host, text) in &machine.registry_mirrors {
+        let (place, is_plain) = gathered::mirror(text);
+        if is_plain {
+            gathered.host(&place.host).insecure = Some(true);
+        }
+        gathered.host(host).mirrors.push(place);
+    }
     let files = &machine.host_files;
     own::read(files.own.as_deref(), &mut gathered, &tell);
     for folder in &files.certs_d {
@@ -42,7 +57,11 @@ pub(crate) fn read(machine: &Machine, events: &dyn Events) -> BTreeMap<String, H
     }
     containers::read(&files.registries_conf, &mut gathered, &tell);
     buildkit::read(&files.buildkitd, &mut gathered, &tell);
-    gathered.0.into_iter().map(|(host, said)| (host, finish(said, &tell))).collect()
+    let Gathered { hosts, prefixes } = gathered;
+    Hosts {
+        hosts: hosts.into_iter().map(|(host, said)| (host, finish(said, &tell))).collect(),
+        prefixes,
+    }
 }
 
 /// Reads the certificates that the options name.
@@ -117,8 +136,13 @@ mod tests {
             "registries.conf",
             "unqualified-search-registries = [\"docker.io\"]\n[[registry]]\nprefix = \"docker.io\"\n\
              insecure = true\n[[registry.mirror]]\nlocation = \"conf.example\"\n[[registry]]\n\
-             location = \"k.example/only/this\"\n[[registry]]\nlocation = \"s.example\"\n\
-             [[registry.mirror]]\nlocation = \"t.example/x\"\ninsecure = true\n",
+             location = \"K.example/only/this\"\n[[registry]]\nlocation = \"s.example\"\n\
+             [[registry.mirror]]\nlocation = \"t.example/x\"\ninsecure = true\n[[registry]]\n\
+             prefix = \"*.w.example\"\ninsecure = true\n[[registry]]\nprefix = \"/x\"\n[[registry]]\n\
+             prefix = \"o.example/a\"\nlocation = \"n.example:5000/b\"\ninsecure = true\n\
+             mirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"m.example/c\"\n\
+             [[registry.mirror]]\nlocation = \"m.example/d\"\npull-from-mirror = \"tag-only\"\n\
+             [[registry]]\nprefix = \"no.example\"\nblocked = true\n",
         );
         let buildkitd = write(
             "buildkitd.toml",
@@ -127,6 +151,10 @@ mod tests {
         );
         let machine = Machine {
             insecure_registries: vec!["flag.example:5000".to_owned()],
+            registry_mirrors: vec![
+                ("flag.example:5000".to_owned(), "http://fm.example/p".to_owned()),
+                ("b.example".to_owned(), "first.example".to_owned()),
+            ],
             host_files: HostFiles {
                 own: Some(own),
                 certs_d: vec![folder.path().join("certs.d"), folder.path().join("absent")],
@@ -136,7 +164,7 @@ mod tests {
             ..Machine::default()
         };
         let told = Told::default();
-        let hosts = read(&machine, &told);
+        let Hosts { hosts, prefixes } = read(&machine, &told);
         let hub = &hosts["docker.io"];
         assert_eq!((mirrors(hub), hub.chunk), (vec!["own.example:5000/hub".to_owned()], Some(7)));
         assert!(hub.insecure && hub.headers[0].0 == "X-A");
@@ -148,11 +176,21 @@ mod tests {
         assert!(hosts["m.example:80"].insecure && hosts["p.example"].insecure);
         assert_eq!(mirrors(&hosts["s.example"]), ["t.example/x"]);
         assert!(hosts["s.example"].insecure && hosts["t.example"].insecure);
-        assert_eq!(mirrors(&hosts["b.example"]), ["u.example/v"]);
+        assert_eq!(mirrors(&hosts["b.example"]), ["first.example/"]);
+        assert_eq!(mirrors(&hosts["flag.example:5000"]), ["fm.example/p"]);
+        assert!(hosts["fm.example"].insecure && hosts["*.w.example"].insecure);
+        let [only, moved, blocked] = &prefixes[..] else { panic!("{prefixes:?}") };
+        assert_eq!((only.prefix.as_str(), &only.location), ("k.example/only/this", &None));
+        assert_eq!(moved.location.as_ref().unwrap().path, "b");
+        let kinds =
+            moved.mirrors.iter().map(|m| (m.place.path.as_str(), m.for_tags, m.for_digests));
+        assert_eq!(kinds.collect::<Vec<_>>(), [("c", false, true), ("d", true, false)]);
+        assert!(hosts["n.example:5000"].insecure && !hosts.contains_key("o.example"));
+        assert!(blocked.is_blocked);
         assert!(hosts["flag.example:5000"].insecure && !hosts["r.example"].insecure);
         let told = told.0.into_inner().unwrap();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("registry.R.example.new") && told[1].contains("only/this"));
+        assert!(told[0].contains("registry.R.example.new") && told[1].contains("\"/x\""));
     }
 
     #[test]
@@ -169,7 +207,7 @@ mod tests {
             }
             let told = Told::default();
             let machine = Machine { host_files: files, ..Machine::default() };
-            assert!(read(&machine, &told).is_empty());
+            assert!(read(&machine, &told).hosts.is_empty());
             let told = told.0.into_inner().unwrap();
             assert!(told.len() == 1 && told[0].contains("x.toml: malformed at line 2"), "{told:?}");
             assert!(!told[0].contains("SECRET"));

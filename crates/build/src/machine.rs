@@ -42,6 +42,8 @@ pub struct Machine {
     pub logins: Vec<LoginPlace>,
     /// Registries that need no certificate, nor TLS: those of the command line and the environment.
     pub insecure_registries: Vec<String>,
+    /// Mirrors of registries, from the command line: the registry and `HOST[:PORT][/PATH]`.
+    pub registry_mirrors: Vec<(String, String)>,
     /// The files with options of registries.
     pub host_files: HostFiles,
     /// The time that a credential helper may take, if it is not the usual one.

@@ -63,9 +63,11 @@ pub(crate) fn client_with(
     cancel: Cancel,
 ) -> Client {
     let on_warning = Arc::clone(events);
+    let hosts::Hosts { hosts, prefixes } = hosts::read(machine, &**events);
     let options = ClientOptions {
         credentials,
-        hosts: hosts::read(machine, &**events),
+        hosts,
+        prefixes,
         proxies: machine.proxies.clone(),
         cancel,
         on_warning: Some(Arc::new(move |warning: &RegistryWarning| {

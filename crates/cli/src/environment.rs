@@ -52,6 +52,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
         login_file: variable("REGISTRY_AUTH_FILE").map(PathBuf::from).or_else(docker_config),
         logins: logins(),
         insecure_registries: insecure_registries(),
+        registry_mirrors: Vec::new(),
         host_files: host_files(),
         credential_patience: seconds("XBUILD_CREDENTIAL_TIMEOUT")?,
         closed_home: closed_home(),

@@ -1,6 +1,7 @@
 //! The arguments of every subcommand that may ask registries.
 
 use xbuild_build::Machine;
+use xbuild_model::Reference;
 
 /// Options of registries.
 #[derive(Debug, clap::Args)]
@@ -9,11 +10,64 @@ pub(crate) struct RegistryArgs {
     /// XBUILD_REGISTRY_INSECURE has a list with commas)
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Registries")]
     registry_insecure: Vec<String>,
+    /// A place to pull from before a registry: HOST[:PORT]=MIRROR[:PORT][/PATH], where the mirror may
+    /// begin with http:// (repeatable)
+    #[arg(long, value_name = "HOST=MIRROR", value_parser = mirror, help_heading = "Registries")]
+    registry_mirror: Vec<(String, String)>,
 }
 
 impl RegistryArgs {
     /// Adds the options to those of the machine.
     pub(crate) fn add_to(&self, machine: &mut Machine) {
         machine.insecure_registries.extend(self.registry_insecure.iter().cloned());
+        machine.registry_mirrors.extend(self.registry_mirror.iter().cloned());
+    }
+}
+
+/// Reads `HOST=MIRROR`.
+fn mirror(text: &str) -> Result<(String, String), String> {
+    let (host, mirror) = text.split_once('=').ok_or("expected HOST=MIRROR")?;
+    let host = host.strip_prefix("https://").unwrap_or(host).trim_end_matches('/');
+    let bare = mirror.strip_prefix("http://").or_else(|| mirror.strip_prefix("https://"));
+    let bare = bare.unwrap_or(mirror).trim_end_matches('/');
+    // Read as the name of an image, since that is what both become.
+    let is_place = |place: &str| format!("{place}/x").parse::<Reference>().is_ok();
+    let is_host = |host: &str| {
+        let with_dot = host.contains(['.', ':']) || host == "localhost";
+        with_dot && !host.contains('/') && is_place(host)
+    };
+    if !is_host(host) {
+        return Err(format!("{host:?} is not the name of a registry"));
+    }
+    let mirror_host = bare.split('/').next().unwrap_or_default();
+    if !is_host(mirror_host) || !is_place(bare) {
+        return Err(format!("{mirror:?} is not HOST[:PORT][/PATH]"));
+    }
+    let scheme = if mirror.starts_with("http://") { "http://" } else { "" };
+    Ok((host.to_owned(), format!("{scheme}{bare}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_is_a_place_of_a_registry() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let read = |text: &str| mirror(text).unwrap();
+        assert_eq!(read("docker.io=m.example:5000/hub/"), pair("docker.io", "m.example:5000/hub"));
+        assert_eq!(read("a:1=http://localhost"), pair("a:1", "http://localhost"));
+        for bad in [
+            "docker.io",
+            "=m.example",
+            "docker.io=",
+            "hub=m.example",
+            "a.b/c=m.example",
+            "docker.io=m",
+            "docker.io=m.example/UPPER",
+            "docker.io=ftp://m.example",
+        ] {
+            assert!(mirror(bad).is_err(), "{bad}");
+        }
     }
 }

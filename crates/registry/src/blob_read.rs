@@ -163,7 +163,7 @@ impl BlobReader {
 
     /// Requests the rest. An answer that refuses a range is returned as it is.
     fn request(&mut self) -> Result<Response, PullError> {
-        let Place { endpoint, repository, is_mirror } = self.place.clone();
+        let Place { endpoint, repository, is_mirror, .. } = self.place.clone();
         let scope = Scope::pull(&repository);
         let url = endpoint.blob(&repository, &self.descriptor.digest);
         let mut call = Call::new(&endpoint, &scope, Method::GET, url);

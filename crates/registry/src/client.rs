@@ -117,35 +117,18 @@ impl Client {
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<BlobReader, PullError> {
-        let places = self.places(registry, repository).map_err(|source| PullError::Request {
-            name: format!("{registry}/{repository}"),
-            source,
-        })?;
-        BlobReader::open(Arc::clone(&self.connections), places, descriptor, offset)
-    }
-
-    /// Returns the places that a repository can be pulled from: mirrors, and in the end its own.
-    fn places(&self, registry: &str, repository: &str) -> Result<Vec<Place>, RequestError> {
         let options = &self.connections.options;
-        let mirrors = options.host(registry).into_iter().flat_map(|host| &host.mirrors);
-        let mut places: Vec<Place> = mirrors
-            .filter_map(|mirror| {
-                let endpoint = Endpoint::of(&mirror.host, options).ok()?;
-                let repository = match mirror.path.as_str() {
-                    "" => repository.to_owned(),
-                    path => format!("{path}/{repository}"),
-                };
-                Some(Place { endpoint, repository, is_mirror: true })
-            })
-            .collect();
-        let endpoint = Endpoint::of(registry, options)?;
-        places.push(Place { endpoint, repository: repository.to_owned(), is_mirror: false });
-        Ok(places)
+        let places = Place::all(registry, repository, options).map_err(|source| {
+            PullError::Request { name: format!("{registry}/{repository}"), source }
+        })?;
+        let places = places.into_iter().filter(|place| place.serves(true)).collect();
+        BlobReader::open(Arc::clone(&self.connections), places, descriptor, offset)
     }
 
     fn repository<'a>(&'a self, reference: &'a Reference) -> Result<Repository<'a>, PullError> {
         let name = reference.to_string();
-        match self.places(reference.registry(), reference.repository()) {
+        let options = &self.connections.options;
+        match Place::all(reference.registry(), reference.repository(), options) {
             Ok(places) => Ok(Repository { client: self, reference, places, name }),
             Err(source) => Err(PullError::Request { name, source }),
         }
@@ -205,7 +188,7 @@ impl Repository<'_> {
     ) -> Result<(HeaderMap, Bytes), PullError> {
         let connections = &self.client.connections;
         let mut failure = None;
-        for place in &self.places {
+        for place in self.places.iter().filter(|place| place.serves(expected.is_some())) {
             let scope = Scope::pull(&place.repository);
             let (url, headers) = request(place);
             let call = Call {

@@ -1,10 +1,11 @@
 //! The URLs of a registry's API.
 
 use reqwest::Url;
-use xbuild_model::Digest;
 use xbuild_model::reference::{DOCKER_HUB, is_loopback};
+use xbuild_model::{Digest, Reference};
 
 use crate::error::RequestError;
+use crate::hosts::Mirror;
 use crate::options::ClientOptions;
 use crate::transport::origin::Origin;
 
@@ -17,6 +18,59 @@ pub(crate) struct Place {
     pub(crate) endpoint: Endpoint,
     pub(crate) repository: String,
     pub(crate) is_mirror: bool,
+    /// Whether manifests are asked for by tags here.
+    pub(crate) for_tags: bool,
+    /// Whether manifests and blobs are asked for by digests here.
+    pub(crate) for_digests: bool,
+}
+
+impl Place {
+    /// Returns the places that a repository can be pulled from: mirrors, and in the end its own.
+    ///
+    /// **Errors** — the registry is blocked, or has a name that is none.
+    pub(crate) fn all(
+        registry: &str,
+        repository: &str,
+        options: &ClientOptions,
+    ) -> Result<Vec<Self>, RequestError> {
+        let at = |place: &Mirror, rest: &str| {
+            let endpoint = Endpoint::of(&place.host, options)?;
+            let (repository, is_mirror) = (place.repository(rest), true);
+            Ok::<_, RequestError>(Self {
+                endpoint,
+                repository,
+                is_mirror,
+                for_tags: true,
+                for_digests: true,
+            })
+        };
+        let rule = options.prefix(registry, repository);
+        if rule.is_some_and(|(rule, _)| rule.is_blocked) {
+            return Err(RequestError::Blocked { repository: format!("{registry}/{repository}") });
+        }
+        let of_host = options.host(registry).into_iter().flat_map(|host| &host.mirrors);
+        // A mirror with a name that is none is passed over, as one that fails.
+        let mut places: Vec<Self> =
+            of_host.filter_map(|mirror| at(mirror, repository).ok()).collect();
+        if let Some((rule, rest)) = rule {
+            places.extend(rule.mirrors.iter().filter_map(|mirror| {
+                let (for_tags, for_digests) = (mirror.for_tags, mirror.for_digests);
+                Some(Self { for_tags, for_digests, ..at(&mirror.place, rest).ok()? })
+            }));
+        }
+        let moved = rule.and_then(|(rule, rest)| Some((rule.location.as_ref()?, rest)));
+        let last = match moved {
+            Some((location, rest)) => at(location, rest)?,
+            None => at(&Mirror { host: registry.to_owned(), path: String::new() }, repository)?,
+        };
+        places.push(Self { is_mirror: false, ..last });
+        Ok(places)
+    }
+
+    /// Returns whether the place may be asked: for a digest, or for a tag.
+    pub(crate) fn serves(&self, is_digest: bool) -> bool {
+        if is_digest { self.for_digests } else { self.for_tags }
+    }
 }
 
 /// The API of one registry.
@@ -42,6 +96,22 @@ impl Endpoint {
                 Ok(Self { registry: registry.to_owned(), base, origin, may_speak_tls: plain })
             }
             _ => Err(setup),
+        }
+    }
+
+    /// Returns the endpoint of the registry that an image is pushed to.
+    ///
+    /// **Errors** — the repository is blocked, or the registry has a name that is none.
+    pub(crate) fn for_push(
+        target: &Reference,
+        options: &ClientOptions,
+    ) -> Result<Self, RequestError> {
+        let (registry, repository) = (target.registry(), target.repository());
+        match options.prefix(registry, repository) {
+            Some((rule, _)) if rule.is_blocked => {
+                Err(RequestError::Blocked { repository: format!("{registry}/{repository}") })
+            }
+            _ => Self::of(registry, options),
         }
     }
 

@@ -39,7 +39,7 @@ pub use auth::login_edit::LoginEdit;
 pub use client::{Client, DocumentCache};
 pub use detail::Detail;
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};
-pub use hosts::{ClientCertificate, HostOptions, Mirror};
+pub use hosts::{ClientCertificate, HostOptions, Mirror, PrefixMirror, PrefixRule};
 pub use http::download::{DownloadRequest, Downloaded};
 pub use http::validators::Validators;
 pub use options::{ClientOptions, OnWarning, Proxies, Retries, Timeouts};

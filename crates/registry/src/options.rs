@@ -10,7 +10,7 @@ use xbuild_model::Cancel;
 
 use crate::auth::credentials::Credentials;
 use crate::auth::login_file::canonical_host;
-use crate::hosts::HostOptions;
+use crate::hosts::{HostOptions, PrefixRule};
 use crate::warning::RegistryWarning;
 
 /// Options of a [`crate::Client`]. The defaults suit a public registry without a login.
@@ -21,8 +21,11 @@ pub struct ClientOptions {
     /// Registries that are spoken to over plain HTTP unless they speak TLS, host and port as in a
     /// reference. Registries on a loopback address always are, all others never.
     pub insecure: BTreeSet<String>,
-    /// Options of single registries, by host and port in lower case.
+    /// Options of single registries, by host and port in lower case; `*.DOMAIN` for all hosts below a
+    /// domain that have none of their own.
     pub hosts: BTreeMap<String, HostOptions>,
+    /// Where repositories are pulled from if not from their registry; each prefix once.
+    pub prefixes: Vec<PrefixRule>,
     /// Whether credentials may go to registries of `insecure`. Anybody on the way can read them.
     pub insecure_credentials: bool,
     /// Certificates to trust besides the system's: PEM texts, each with any number of certificates.
@@ -62,7 +65,22 @@ impl fmt::Debug for ClientOptions {
 impl ClientOptions {
     /// Returns the options of a registry, by host and port.
     pub(crate) fn host(&self, registry: &str) -> Option<&HostOptions> {
-        self.hosts.get(&canonical_host(registry))
+        let host = canonical_host(registry);
+        let domains = host.match_indices('.').map(|(dot, _)| format!("*{}", &host[dot..]));
+        let mut names = std::iter::once(host.clone()).chain(domains);
+        names.find_map(|name| self.hosts.get(&name))
+    }
+
+    /// Returns the rule for a repository, and the rest of its name below the rule's prefix.
+    pub(crate) fn prefix<'r>(
+        &self,
+        registry: &str,
+        repository: &'r str,
+    ) -> Option<(&PrefixRule, &'r str)> {
+        let of = |rule| Some((rule, PrefixRule::rest(rule, registry, repository)?));
+        let rules = self.prefixes.iter().filter_map(of);
+        // A wildcard is shorter than any host that it is for.
+        rules.max_by_key(|(rule, _)| (!rule.prefix.starts_with('*'), rule.prefix.len()))
     }
 
     /// Returns whether a registry needs no certificate, nor TLS.
@@ -84,6 +102,7 @@ impl Default for ClientOptions {
             credentials: Credentials::default(),
             insecure: BTreeSet::new(),
             hosts: BTreeMap::new(),
+            prefixes: Vec::new(),
             insecure_credentials: false,
             extra_roots: Vec::new(),
             proxies: Proxies::default(),

@@ -201,7 +201,7 @@ impl Client {
             }
             let name = format!("{}/{}", target.registry(), target.repository());
             let endpoint =
-                Endpoint::of(target.registry(), &self.connections.options).map_err(|source| {
+                Endpoint::for_push(target, &self.connections.options).map_err(|source| {
                     PushError::Request {
                         what: "images".to_owned(),
                         repository: name.clone(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use xbuild_registry::{Mirror, Secret};
+use xbuild_registry::{Mirror, PrefixRule, Secret};
 
 /// The options of a registry in one place. An option that is missing is left to the next place.
 #[derive(Debug, Default)]
@@ -19,13 +19,18 @@ pub(super) struct Said {
     pub(super) chunk: Option<u64>,
 }
 
-/// The registries that places say something about, by host and port.
+/// What places say.
 #[derive(Debug, Default)]
-pub(super) struct Gathered(pub(super) BTreeMap<String, Said>);
+pub(super) struct Gathered {
+    /// The registries that they say something about, by host and port.
+    pub(super) hosts: BTreeMap<String, Said>,
+    /// The rules for repositories, each prefix once.
+    pub(super) prefixes: Vec<PrefixRule>,
+}
 
 impl Gathered {
     pub(super) fn host(&mut self, host: &str) -> &mut Said {
-        self.0.entry(host.to_ascii_lowercase()).or_default()
+        self.hosts.entry(host.to_ascii_lowercase()).or_default()
     }
 
     /// Adds what a later place says about a registry.

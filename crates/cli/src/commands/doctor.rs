@@ -15,6 +15,7 @@ use xbuild_model::{FailureKind, Platform};
 use super::platforms::PLATFORMS;
 use crate::console::Console;
 use crate::environment;
+use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
 
@@ -27,6 +28,8 @@ pub(crate) struct DoctorArgs {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    registries: RegistryArgs,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -107,7 +110,8 @@ impl Verdict {
 
 /// Prints the diagnosis; fails if RUN steps are not possible, or a registry is out of reach.
 pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    let machine = environment::machine(args.store.root.as_deref())?;
+    let mut machine = environment::machine(args.store.root.as_deref())?;
+    args.registries.add_to(&mut machine);
     let found = xbuild_build::survey(&machine, &Arch::ALL, Isolation::AUTO);
     let single = xbuild_build::survey(&machine, &[], Isolation::rung(Rung::UsernsSingle));
     let choice = found.rung(Isolation::AUTO);

@@ -15,6 +15,7 @@ use xbuild_model::Platform;
 
 use crate::console::Console;
 use crate::environment;
+use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
 
@@ -46,6 +47,8 @@ struct InstallArgs {
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',', default_value = ALL)]
     platform: Vec<String>,
     #[command(flatten)]
+    registries: RegistryArgs,
+    #[command(flatten)]
     store: StoreArgs,
 }
 
@@ -76,7 +79,8 @@ pub(crate) fn run(args: &EmulatorsArgs, console: &Arc<Console>) -> Result<(), Pr
 
 fn install(args: &InstallArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let wanted = wanted(&args.platform)?;
-    let machine = environment::machine(args.store.root.as_deref())?;
+    let mut machine = environment::machine(args.store.root.as_deref())?;
+    args.registries.add_to(&mut machine);
     let source = EmulatorSource::of_name(&args.source);
     let outcome = xbuild_build::install_emulators(
         &machine,

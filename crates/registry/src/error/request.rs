@@ -52,6 +52,12 @@ pub enum RequestError {
         #[source]
         source: reqwest::Error,
     },
+    /// The user's configuration forbids it.
+    #[error("{repository} is blocked by registries.conf")]
+    Blocked {
+        /// Registry and repository.
+        repository: String,
+    },
     /// The server answered with a status that does not mean success.
     #[error("{url} answered {status}{detail}")]
     Status {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use xbuild_registry::{
-    Client, ClientOptions, Credential, Credentials, HostOptions, Mirror, RegistryWarning, Secret,
+    Client, ClientCertificate, ClientOptions, Credential, Credentials, HostOptions, Mirror,
+    PrefixMirror, PrefixRule, RegistryWarning, Secret,
 };
 use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::{Action, Fault, Login, Registry};
@@ -168,4 +169,89 @@ fn headers_and_sizes_are_those_of_one_registry() {
     assert!(registry.log().iter().all(|request| request.header("x-token") == Some("SECRET")));
     assert!(other.log().iter().all(|request| request.header("x-token").is_none()));
     assert_eq!((registry.count("PATCH", "/uploads/"), other.count("PATCH", "/uploads/")), (4, 0));
+}
+
+/// An authority, and a certificate of a client that it has signed.
+fn client_certificate(name: &str) -> (rcgen::Certificate, ClientCertificate) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, &key);
+    let client_key = KeyPair::generate().unwrap();
+    let client = CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
+    let chain = client.signed_by(&client_key, &issuer).unwrap().pem().into_bytes();
+    (authority, ClientCertificate { chain, key: client_key.serialize_pem().into_bytes() })
+}
+
+#[test]
+fn a_registry_that_asks_for_a_certificate_gets_that_of_its_options() {
+    let registry = base();
+    let (authority, own) = client_certificate("authority.example");
+    let (_, foreign) = client_certificate("other.example");
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let server = TlsServer::start_for(&certificate, &key, registry.address(), Some(&authority));
+    let host = format!("127.0.0.1:{}", server.port());
+    let client = |client_certificate| {
+        let roots = vec![certificate.pem().into_bytes()];
+        let host_options = HostOptions { roots, client_certificate, ..HostOptions::default() };
+        Client::new(ClientOptions { hosts: of(&host, host_options), ..options() })
+    };
+    assert_eq!(pull(&client(Some(own.clone())), &host).unwrap(), b"layer");
+    let images = Images::new(&["linux/amd64"], &[b"x"]);
+    push(&images, &client(Some(own)), &[format!("{host}/app:1").parse().unwrap()]).unwrap();
+    for refused in [None, Some(foreign)] {
+        assert!(pull(&client(refused), &host).is_err());
+    }
+    let broken = ClientCertificate { chain: b"x".to_vec(), key: b"y".to_vec() };
+    let text = pull(&client(Some(broken)), &host).unwrap_err();
+    assert!(text.contains("client certificate"), "{text}");
+}
+
+#[test]
+fn prefixes_lead_repositories_elsewhere() {
+    let (registry, mirror) = (base(), Registry::start());
+    let image = put_image(&mirror, "m/base", "latest", "linux/amd64", &[b"layer"]);
+    let rule = |prefix: &str, location: Option<&str>, mirrors: &[(&str, bool, bool)]| PrefixRule {
+        prefix: prefix.to_owned(),
+        location: location.map(Mirror::parse),
+        mirrors: mirrors
+            .iter()
+            .map(|(place, for_tags, for_digests)| PrefixMirror {
+                place: Mirror::parse(place),
+                for_tags: *for_tags,
+                for_digests: *for_digests,
+            })
+            .collect(),
+        is_blocked: false,
+    };
+    let with = |rules: Vec<PrefixRule>| Client::new(ClientOptions { prefixes: rules, ..options() });
+    let (own, other) = (registry.host(), mirror.host());
+    // The longest prefix counts.
+    let wide = rule("nowhere.invalid", Some("also.invalid"), &[]);
+    let long = rule("nowhere.invalid/team", Some(&format!("{own}")), &[]);
+    assert_eq!(pull(&with(vec![wide, long]), "nowhere.invalid/team").unwrap(), b"layer");
+    let all = rule("*.invalid", Some(&own), &[]);
+    assert_eq!(pull(&with(vec![all]), "nowhere.invalid").unwrap(), b"layer");
+    // Mirrors of a rule, for digests alone: the tag is asked for at the registry.
+    let digests = rule(&own, None, &[(&format!("{other}/m"), false, true)]);
+    let client = with(vec![digests.clone()]);
+    let before = registry.count("GET", "/blobs/");
+    assert_eq!(pull(&client, &own).unwrap(), b"layer");
+    assert_eq!((mirror.count("GET", "/manifests/"), registry.count("GET", "/blobs/")), (0, before));
+    let name = format!("{own}/base@{}", image.digest).parse().unwrap();
+    with(vec![digests]).resolve(&name, &platform("linux/amd64")).unwrap();
+    assert_eq!(mirror.count("GET", "/manifests/"), 1);
+    // Nothing is asked of what is blocked.
+    let asked = registry.log().len();
+    let blocked = PrefixRule { is_blocked: true, ..rule(&own, None, &[]) };
+    let client = with(vec![blocked]);
+    let text = pull(&client, &own).unwrap_err();
+    assert!(text.contains("is blocked by registries.conf"), "{text}");
+    let images = Images::new(&["linux/amd64"], &[b"x"]);
+    let text = chain(&push(&images, &client, &[reference(&registry, "a:1")]).unwrap_err());
+    assert!(text.contains("is blocked by registries.conf"), "{text}");
+    assert_eq!(registry.log().len(), asked);
 }

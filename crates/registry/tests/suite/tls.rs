@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use xbuild_model::Reference;
 use xbuild_registry::{Client, ClientOptions};
 
@@ -21,12 +22,29 @@ pub struct TlsServer {
 
 impl TlsServer {
     pub fn start(certificate: &rcgen::Certificate, key: &KeyPair, behind: SocketAddr) -> Self {
+        Self::start_for(certificate, key, behind, None)
+    }
+
+    /// Starts a server that lets in nobody without a certificate of this authority, if there is one.
+    pub fn start_for(
+        certificate: &rcgen::Certificate,
+        key: &KeyPair,
+        behind: SocketAddr,
+        authority: Option<&rcgen::Certificate>,
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let verifier = authority.map(|authority| {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(authority.der().clone()).unwrap();
+            let (roots, provider) = (Arc::new(roots), Arc::clone(&provider));
+            WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap()
+        });
+        let verifier = verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate.der().clone()], private)
             .unwrap();
         let config = Arc::new(config);
