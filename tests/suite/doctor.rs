@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, User, needs};
+use crate::harness::{Finished, Need, Place, User, needs};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
@@ -30,6 +30,7 @@ fn json_has_the_documented_fields() {
             "ids",
             "isolation",
             "kernel",
+            "networks",
             "platforms",
             "registries",
             "run",
@@ -51,6 +52,14 @@ fn json_has_the_documented_fields() {
         let ids = if has_range { "range" } else { "single" };
         assert_eq!(found["isolation"], format!("userns-{ids}/overlay"));
         assert_eq!(found["ids"], ids);
+        let [private, none] = &found["networks"].as_array().unwrap()[..] else { panic!() };
+        let network = ["name", "possible", "remedy", "why"];
+        assert_eq!([keys(private), keys(none)], [network, network]);
+        assert_eq!(private["name"], "private");
+        if Need::Pasta.is_met() {
+            assert_eq!(private["possible"], true, "{private}");
+        }
+        assert_eq!((&none["name"], &none["possible"]), (&"none".into(), &true.into()));
         assert_eq!(rung["possible"], has_range, "{rung}");
         assert_eq!(rung["why"].is_null(), has_range, "{rung}");
     }

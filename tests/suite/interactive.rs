@@ -115,6 +115,36 @@ fn volumes_are_files_of_this_machine() {
     }
 }
 
+/// Files of this machine get no owners and no marks: the command is told that it may not.
+#[test]
+fn volumes_get_no_owners_of_the_image() {
+    needs!(Run);
+    for user in User::all() {
+        let place = Place::new(user);
+        let image = &*busybox(&place);
+        let folder = place.path().join("home/shared");
+        let make = format!("mkdir {0} && touch {0}/f && ln -s f {0}/l", folder.display());
+        assert!(place.command("sh").args(["-c", &make]).status().unwrap().success());
+        let mount = format!("{}:/v", folder.display());
+        let script = "cd /v; try() { \"$@\" 2> /dev/null && echo yes $* || echo no $*; }; \
+            try chown 5:6 f; try chown -h 5:6 l; try chown 0:0 f; try mknod null c 1 3; touch /f; \
+            try chown 5:6 /f; chmod 777 .; try su app -c 'touch app'; stat -c '%u:%g' . f /f; ls";
+        let args = ["--isolation", "userns-single", "-v", &mount, image, "sh", "-c", script];
+        let expected = "no chown 5:6 f\nno chown -h 5:6 l\nyes chown 0:0 f\nno mknod null c 1 3\n\
+            yes chown 5:6 /f\nno su app -c touch app\n0:0\n0:0\n5:6\nf\nl\n";
+        assert_eq!(run(&place, &args).ok().stdout, expected, "{user:?}");
+        let args = ["-v", &mount, image, "mknod", "/v/null", "c", "1", "3"];
+        assert_ne!(run(&place, &args).status, 0, "{user:?}");
+        for name in ["", "f", "l", "null", "app"] {
+            let file = folder.join(name);
+            let mut names = [0; 256];
+            let count = rustix::fs::llistxattr(&file, &mut names[..]).unwrap_or(0);
+            assert_eq!((&names[..count], name), (&b""[..], name), "{user:?}");
+            assert_eq!(file.exists(), !matches!(name, "null" | "app"), "{name} {user:?}");
+        }
+    }
+}
+
 #[test]
 fn an_image_of_a_registry_runs_on_every_platform() {
     needs!(Run, Emulation, Registry, Tool("skopeo"));

@@ -24,6 +24,8 @@ fn for_each_way(dockerfile: &str, files: &[(&str, &str)], check: impl Fn(&Image,
             }
             let image = place.image(&["--no-cache", "--isolation", way]);
             check(&image, &format!("{user:?} {way}"));
+            // Ways with the same ids share cache mounts.
+            place.run(["prune"]).ok();
         }
     }
 }
@@ -157,6 +159,56 @@ fn mounts_show_owners() {
         &[],
         &[("copy", (11, 12)), ("copy/in/l", (11, 12)), ("copy/f", (11, 12))],
     );
+}
+
+/// A cache mount keeps the owners of its links and pipes from step to step, and gets those of a stage.
+#[test]
+fn links_in_cache_mounts_keep_their_owners() {
+    needs!(Run);
+    let dockerfile = r"
+        FROM busybox AS seed
+        RUN mkdir -p /x/in && ln -s a /x/in/l && chown -h 3:4 /x/in/l
+        FROM busybox
+        RUN --mount=type=cache,target=/c ln -s a /c/l && ln -s a /c/root && mkfifo /c/p && touch /c/f \
+         && chown -h 1:2 /c/l && chown 5:6 /c/p /c/f && mv /c/l /c/m && ln -s a /c/back && chown -h 9 /c/back
+        RUN --mount=type=cache,target=/c --mount=type=cache,from=seed,source=/x,target=/s \
+         stat -c '%u:%g' /c/m /c/p /c/f /c/root /c/back /s/in/l > /seen && mv /s/in/l /s/k \
+         && chown -h 0:0 /c/back && rm /c/m && ln -s a /c/m && cp -a /c/p /s/k /
+        RUN --mount=type=cache,target=/c --mount=type=cache,from=seed,source=/x,target=/s \
+         stat -c '%u:%g' /c/back /c/m /s/k > /later
+        ";
+    for_each_way(dockerfile, &[], |image, way| {
+        assert_eq!(image.text("seen"), "1:2\n5:6\n5:6\n0:0\n9:0\n3:4", "{way}");
+        assert_eq!(image.text("later"), "0:0\n0:0\n3:4", "{way}");
+        assert_eq!([image.entry("p").owner, image.entry("k").owner], [(5, 6), (3, 4)], "{way}");
+    });
+}
+
+/// A set-id program that the kernel refuses to execute leaves its caller as it was.
+#[test]
+fn a_program_that_does_not_start_gives_no_identity() {
+    needs!(Run, Debian);
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            r#"
+            FROM debian
+            RUN cp -a /bin/id /good && chown 5:6 /good && chmod 6777 /good
+            RUN perl -e 'open W, ">>", "/good"; exec {"/good"} "/good";' \
+                     -e 'system "touch /made"; open F, ">", "/ids"; print F "$> $) $<"'
+            USER daemon
+            RUN perl -e 'open W, ">>", "/good"; exec {"/good"} "/good"; exit($> == 1 && $< == 1 ? 0 : 3)'
+            RUN test "$(/good -u) $(/good -g)" = "5 6" && test "$(id -u)" = 1
+            "#,
+        );
+        let base = place.base("debian");
+        for way in SINGLE.into_iter().chain((user != User::Single).then_some("userns-range")) {
+            let way = if user == User::Single || way == "userns-range" { way } else { SINGLE[0] };
+            let image = place.image(&["--no-cache", "--isolation", way, "--build-context", &base]);
+            assert_eq!(image.text("ids"), "0 0 0 0", "{user:?} {way}");
+            assert_eq!(image.entry("made").owner, (0, 0), "{user:?} {way}");
+        }
+    }
 }
 
 /// The attribute that keeps an owner is nobody's business: it is neither listed nor copied.

@@ -214,11 +214,7 @@ fn ended() -> StepFailure {
 }
 
 fn mount(volume: &Volume) -> ReadyMount {
-    let root = PathBuf::from("/");
-    let folder = volume.source.parent().map_or(root, PathBuf::from);
-    let name = volume.source.file_name().map(|name| name.to_string_lossy().into_owned());
-    let path = format!("/{}", name.unwrap_or_default());
-    let source = ReadySource::Tree { folder, path, writable: !volume.read_only };
+    let source = ReadySource::Volume { path: volume.source.clone(), writable: !volume.read_only };
     ReadyMount { target: volume.target.clone(), source, special: Vec::new() }
 }
 

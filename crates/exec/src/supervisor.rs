@@ -23,6 +23,7 @@ mod guise;
 mod owners;
 mod reply;
 mod scene;
+pub(crate) mod volumes;
 mod watch;
 
 pub(crate) use owners::ground::Ground;

@@ -132,6 +132,15 @@ pub enum Sharing {
 /// The name of a link beside a folder of the store while a step has the folder somewhere else.
 pub const LENT: &str = "lent";
 
+/// The name of a file beside a cache folder: the owners of files that can have no attribute. Each line
+/// is a [`FileNumber`](crate::owner::FileNumber) and an [`Owner`] as a JSON list; the last line about a
+/// file counts.
+pub const OWNERS: &str = "owners";
+
+/// The name of a file beside a cache folder that was filled from layers: the owners of its files that
+/// can have no attribute, as a JSON list of paths and owners. The first step moves them to [`OWNERS`].
+pub const FIRST_OWNERS: &str = "first-owners";
+
 /// A mount for the executor: its contents are at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyMount {
@@ -167,8 +176,16 @@ pub enum ReadySource {
         /// Whether the step may write. The folder is thrown away then.
         writable: bool,
     },
+    /// A file or folder of the user of this machine. Nothing of its owners is recorded there.
+    Volume {
+        /// Its path, without links.
+        path: std::path::PathBuf,
+        /// Whether the step may write.
+        writable: bool,
+    },
     /// A folder of the store. Where nothing can be mounted, the runner moves it to the step and back.
-    /// The link [`LENT`] beside it leads to it meanwhile.
+    /// The link [`LENT`] beside it leads to it meanwhile. Where there is one id, [`OWNERS`] beside it
+    /// has the owners of its files that can have no attribute.
     Folder {
         /// Its path.
         path: std::path::PathBuf,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use xbuild_build::Events;
+use xbuild_build::{Events, Machine};
 use xbuild_exec::arch::Arch;
 use xbuild_exec::ladder::Choice;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
@@ -57,6 +57,8 @@ struct Diagnosis {
     store: Option<String>,
     surroundings: Surroundings,
     rungs: Vec<RungState>,
+    /// The networks of steps beside the host's.
+    networks: Vec<Verdict>,
     platforms: Vec<PlatformState>,
     registries: Vec<Verdict>,
 }
@@ -135,6 +137,7 @@ pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Probl
         store: machine.store_root().ok().map(|root| root.display().to_string()),
         surroundings: Surroundings::current(machine.place),
         rungs: rungs.into(),
+        networks: networks(choice.as_ref().ok().map(|choice| choice.rung), &machine),
         platforms: platforms(&found, can_run),
         registries: registries.collect(),
     };
@@ -175,6 +178,16 @@ fn rung_state(rung: Rung, facts: &Capabilities) -> RungState {
     });
     let possible = possible.and_then(|()| gap.map_or(Ok(()), Err));
     RungState { verdict: Verdict::of(rung, possible), price: rung.price(), roots }
+}
+
+/// Returns whether steps on a rung can have the networks that `--network` names.
+fn networks(rung: Option<Rung>, machine: &Machine) -> Vec<Verdict> {
+    let none =
+        || Gap { why: "no rung is possible".to_owned(), how_to_get: "see the rungs".to_owned() };
+    let rung = rung.ok_or_else(none);
+    let own = |rung: Rung| xbuild_exec::own_networks(rung, &machine.search_path);
+    let without = rung.clone().and_then(xbuild_exec::no_network);
+    vec![Verdict::of("private", rung.and_then(own)), Verdict::of("none", without)]
 }
 
 fn platforms(found: &Capabilities, can_run: bool) -> Vec<PlatformState> {
@@ -220,7 +233,11 @@ fn text(diagnosis: &Diagnosis) -> String {
         None => "RUN steps: no. Builds without RUN work for every platform.\n".to_owned(),
     };
     let Surroundings { place, seccomp, apparmor, no_new_privs, uid, .. } = &diagnosis.surroundings;
-    let _ = writeln!(text, "ids: {}", diagnosis.ids.unwrap_or("none"));
+    let ids = match diagnosis.ids {
+        Some("single") => "single; owners and users of images are recorded",
+        ids => ids.unwrap_or("none"),
+    };
+    let _ = writeln!(text, "ids: {ids}");
     let _ = writeln!(text, "kernel: {}", printable(&diagnosis.kernel));
     let _ = writeln!(text, "store: {}", printable(diagnosis.store.as_deref().unwrap_or("none")));
     let _ = writeln!(
@@ -243,6 +260,8 @@ fn text(diagnosis: &Diagnosis) -> String {
             root.write(&mut text, "    root ", "yes");
         }
     }
+    text.push_str("\nNetworks of steps beside the host's (--network):\n");
+    diagnosis.networks.iter().for_each(|network| network.write(&mut text, "  ", "yes"));
     text.push_str("\nPlatforms:\n");
     for platform in &diagnosis.platforms {
         let PlatformState { verdict, way, emulator, digest } = platform;

@@ -48,7 +48,8 @@ impl Rung {
                  mounts and ids"
             }
             Self::UsernsSingle => {
-                "as userns-range; all users of a step are the calling user's own id"
+                "as userns-range; to the kernel all users of a step are the calling user, and owners \
+                 are recorded: calls about files take longer"
             }
             Self::UsernsChroot => {
                 "as userns-single or userns-range, but without mounts of their own: a step sees what is \

@@ -16,7 +16,7 @@ use super::{limits, user};
 use crate::arch::Arch;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
-use crate::protocol::Event;
+use crate::protocol::{self, Event};
 use crate::seccomp::{self, Filter};
 use crate::{sys, wire};
 
@@ -129,6 +129,8 @@ pub(super) struct Prepared {
     pub(super) watched: Watched,
     /// Whether the image has files of others than root, whose owners only a supervisor knows.
     pub(super) has_others: bool,
+    /// The mounts with files of the user of this machine.
+    pub(super) volumes: Vec<u64>,
     /// `None` for an insecure step.
     pub(super) filter: Option<Filter>,
     /// Takes the listener for the calls that the filter keeps from the kernel.
@@ -195,7 +197,9 @@ fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<()
                 rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
                     .map_err(RunError::setup("prctl"))?;
             }
-            wire::send(supervisor, b"listener", &[listener.as_fd()])
+            let volumes = protocol::to_json(&prepared.volumes)
+                .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
+            wire::send(supervisor, &volumes, &[listener.as_fd()])
                 .map_err(RunError::setup("hand the listener over"))?;
         } else {
             do_without_supervisor(prepared.watched, prepared.has_others, events)?;

@@ -24,7 +24,7 @@ use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
 use crate::seccomp::{self, Filter, Stops};
-use crate::supervisor::Ground;
+use crate::supervisor::{Ground, volumes};
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -62,8 +62,8 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         .map_err(|_| RunError::Invalid { what: "request".into(), value: "no pipe".into() })?;
     let streams = Connected::new(&request, output, streams)?;
     let emulators = Emulators::new(request.emulators(files)?);
-    let ground = Ground::read(ids, &request)?;
-    let owners = ground.is_some();
+    let below = Ground::below(ids, &request)?;
+    let owners = below.is_some();
     let stops = Stops { traced: emulators.is_some(), watched: false, owners };
     let filter = filter(&request, stops)?;
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
@@ -74,7 +74,8 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         root: None,
         no_new_privs: false,
         watched: Watched::Nothing,
-        has_others: ground.is_some_and(|ground| ground.below.has_others),
+        has_others: below.is_some_and(|below| below.has_others),
+        volumes: volumes::mounts(&request)?,
         filter,
         supervisor,
         streams,

@@ -71,9 +71,12 @@ pub(super) fn become_user(
 ) -> Result<(), RunError> {
     let failed = |what: &'static str| {
         move |errno: Errno| match errno {
-            Errno::INVAL | Errno::PERM if ids == Ids::Single => {
-                unmapped(user, who, "only root exists in a user namespace with a single id")
-            }
+            Errno::INVAL | Errno::PERM if ids == Ids::Single => unmapped(
+                user,
+                who,
+                "other users than root need system calls that are supervised where there is a single \
+                 id, and here they cannot be",
+            ),
             Errno::INVAL => unmapped(user, who, "the id lies outside the range of ids"),
             errno => RunError::setup(what)(errno),
         }

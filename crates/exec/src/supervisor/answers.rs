@@ -4,6 +4,7 @@ mod files;
 mod mknod;
 mod path_call;
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -29,14 +30,17 @@ pub(super) struct Answers {
     scene: Scene,
     /// `None` until the first call, and where owners are on disk.
     owners: Option<Owners>,
+    /// Mounts of the user's own files.
+    foreign: HashSet<u64>,
 }
 
 impl Answers {
-    /// Prepares for calls, in a namespace with these ids.
-    pub(super) fn new(ids: Ids, scene: Scene) -> Result<Self, Errno> {
+    /// Prepares for calls, in a namespace with these ids. `foreign` are the mounts of files that are
+    /// the user's own.
+    pub(super) fn new(ids: Ids, scene: Scene, foreign: HashSet<u64>) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-        Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None })
+        Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None, foreign })
     }
 
     /// Takes the next call from the listener and answers it.
@@ -95,8 +99,8 @@ impl Answers {
                 Err(errno) => return Ok(Some(Reply::Fails(errno))),
             };
             let ground = self.scene.owners.take();
-            self.owners =
-                ground.map(|ground| Owners::new(self.proc.as_fd(), root, ground)).transpose()?;
+            let open = |ground| Owners::new(self.proc.as_fd(), root, ground, self.foreign.clone());
+            self.owners = ground.map(open).transpose()?;
         }
         match &mut self.owners {
             Some(owners) => owners.answer(notice, listener),
@@ -122,9 +126,9 @@ impl Answers {
         if !notice.is_waiting(listener) {
             return Ok(None);
         }
-        let may = |owners: &Owners| owners.may_make_devices(notice, listener);
+        let may = |owners: &mut Owners| owners.may_make_devices(notice, listener);
         let result = match read {
-            _ if !self.owners.as_ref().is_none_or(may) => Err(Errno::PERM),
+            _ if !self.owners.as_mut().is_none_or(may) => Err(Errno::PERM),
             Ok((caller, call)) => self.perform(&caller, &call, records)?,
             Err(errno) => Err(errno),
         };
@@ -151,7 +155,7 @@ impl Answers {
         records: &mut Records,
     ) -> Result<Result<(), Errno>, Errno> {
         let worn = self.guise.wear(caller);
-        let done = worn.and_then(|()| call.perform(caller, &self.guise, records));
+        let done = worn.and_then(|()| call.perform(caller, &self.guise, &self.foreign, records));
         self.guise.take_off()?;
         Ok(done)
     }

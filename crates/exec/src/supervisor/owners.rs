@@ -12,6 +12,7 @@
 
 mod attributes;
 mod book;
+mod caches;
 mod call;
 mod change;
 mod create;
@@ -26,6 +27,7 @@ mod show;
 mod spot;
 mod thread;
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
@@ -71,17 +73,28 @@ impl Owners {
         rustix::fs::openat(thread, "root", folder, Mode::empty())
     }
 
-    /// Prepares for calls, in a step with this root.
-    pub(super) fn new(proc: BorrowedFd<'_>, root: OwnedFd, ground: Ground) -> Result<Self, Errno> {
+    /// Prepares for calls, in a step with this root, and with `foreign` mounts of files that are the
+    /// user's own.
+    pub(super) fn new(
+        proc: BorrowedFd<'_>,
+        root: OwnedFd,
+        ground: Ground,
+        foreign: HashSet<u64>,
+    ) -> Result<Self, Errno> {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |path: &str| rustix::fs::open(path, folder, Mode::empty());
         let home = (open("/")?, open(".")?);
         let proc = proc.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
-        let book = Book::new(ground.upper);
-        let roots_vary = ground.roots_vary;
-        let (identities, passed) = (Identities::new(), Passed::default());
-        let is_inside = false;
-        let mut owners = Self { proc, home, root, is_inside, roots_vary, book, identities, passed };
+        let mut owners = Self {
+            proc,
+            home,
+            root,
+            is_inside: false,
+            roots_vary: ground.roots_vary,
+            book: Book::new(ground.upper, foreign, ground.caches),
+            identities: Identities::new(),
+            passed: Passed::default(),
+        };
         owners.enter()?;
         owners.book.open(ground.below, ground.mounted)?;
         Ok(owners)
@@ -94,12 +107,13 @@ impl Owners {
         listener: &OwnedFd,
     ) -> Result<Option<Reply>, Errno> {
         let thread = Thread { number: notice.thread, notice, listener };
+        self.enter()?;
         if let Some(call) = notice.call.as_ref().and_then(IdCall::read) {
             let done = call.answer(&mut self.identities, &thread);
             return Ok(Some(done.unwrap_or_else(Reply::Fails)));
         }
         let Some(call) = notice.call.as_ref().and_then(OwnerCall::read) else { return Ok(None) };
-        self.enter()?;
+        self.book.read_on()?;
         if !self.roots_vary {
             return Ok(Some(self.perform(&thread, &call)));
         }
@@ -117,7 +131,7 @@ impl Owners {
     }
 
     /// Returns whether a caller may make devices.
-    pub(super) fn may_make_devices(&self, notice: &Notice, listener: &OwnedFd) -> bool {
+    pub(super) fn may_make_devices(&mut self, notice: &Notice, listener: &OwnedFd) -> bool {
         let thread = Thread { number: notice.thread, notice, listener };
         self.identities.of(&thread).is_ok_and(Identity::is_privileged)
     }

@@ -9,9 +9,9 @@ use xbuild_model::records::Records;
 
 use super::answers::Answers;
 use super::scene::Scene;
-use crate::error::RunError;
+use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
-use crate::{sys, wire};
+use crate::{protocol, sys, wire};
 
 /// Bytes of events read at a time.
 const BUFFER: usize = 4 << 10;
@@ -19,7 +19,8 @@ const BUFFER: usize = 4 << 10;
 const WHAT: &str = "attend to the step";
 
 /// Answers the step's calls until `events` ends, and returns the text that came through it.
-/// `channel` brings the listener, if there is one; it also answers for the files of `scene`; `stop` may end the step early; `records` takes
+/// `channel` brings the listener, if there is one, and the numbers of the mounts with the user's own
+/// files. It also answers for the files of `scene`; `stop` may end the step early; `records` takes
 /// facts for the layer.
 pub(crate) fn attend(
     ids: Ids,
@@ -32,7 +33,7 @@ pub(crate) fn attend(
     let failed = |errno: Errno| RunError::setup(WHAT)(errno);
     let (mut text, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     let mut line = Line::Channel(channel);
-    let (mut answers, mut scene): (Option<Answers>, _) = (None, Some(scene));
+    let (mut answers, mut scene) = (None, Some(scene));
     loop {
         let Ready { event, call, is_stopped } =
             wait(&events, &line, stop.as_ref()).map_err(failed)?;
@@ -46,7 +47,11 @@ pub(crate) fn attend(
         if !call.is_empty() {
             line = match line {
                 Line::Channel(channel) => match wire::receive(channel) {
-                    Ok(Some((_, fds))) => {
+                    Ok(Some((numbers, fds))) => {
+                        let numbers = protocol::from_json(&numbers)
+                            .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
+                        let scene = scene.take().unwrap_or_default();
+                        answers = Some(Answers::new(ids, scene, numbers).map_err(failed)?);
                         let listener = fds.into_iter().next();
                         listener.iter().for_each(sys::take_turns);
                         listener.map_or(Line::None, Line::Listener)
@@ -55,7 +60,9 @@ pub(crate) fn attend(
                     Err(error) => return Err(RunError::setup(WHAT)(error)),
                 },
                 Line::Listener(listener) if call.contains(PollFlags::IN) => {
-                    answer(&mut answers, ids, &mut scene, &listener, records).map_err(failed)?;
+                    if let Some(answers) = &mut answers {
+                        answers.serve(&listener, records).map_err(failed)?;
+                    }
                     Line::Listener(listener)
                 }
                 // All processes under the filter have ended.
@@ -74,21 +81,6 @@ pub(crate) fn attend(
             }
         }
     }
-}
-
-/// Answers one call; `answers` is made for the first one.
-fn answer(
-    answers: &mut Option<Answers>,
-    ids: Ids,
-    scene: &mut Option<Scene>,
-    listener: &OwnedFd,
-    records: &mut Records,
-) -> Result<(), Errno> {
-    let answers = match answers {
-        Some(answers) => answers,
-        none => none.insert(Answers::new(ids, scene.take().unwrap_or_default())?),
-    };
-    answers.serve(listener, records)
 }
 
 /// The line that calls come through.

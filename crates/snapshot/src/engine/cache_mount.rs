@@ -10,14 +10,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 use xbuild_files::{CopyError, flatten};
 use xbuild_layer::{LayerError, LayerWriter, Meta, Mtime, ShownPath, Tree};
-use xbuild_model::run::Sharing;
+use xbuild_model::run::{FIRST_OWNERS, Sharing};
 use xbuild_model::seam::{CacheFolder, CacheRequest};
 use xbuild_model::{Cancelled, Chain, DiffId, Digest, FailureKind, StepFailure, thread};
 use xbuild_store::{CacheMount, CacheMountSlot};
 
 use super::scratch::Scratch;
-use super::selection;
 use super::shared::Shared;
+use super::{owners, selection};
 use crate::EngineError;
 
 /// A cache folder in use.
@@ -133,6 +133,12 @@ fn seeded(shared: &Arc<Shared>, chain: &Chain, path: &str) -> Result<(Scratch, M
         writer.finish()?.flush().map_err(|source| LayerError::Write { source })?;
         Ok(())
     })?;
+    let first = owners::below(shared, || Ok(below))?.filter(|first| !first.special.is_empty());
+    if let Some(first) = first {
+        let failed = |source| EngineError::Io { action: "write the owners of a cache", source };
+        let text = serde_json::to_vec(&first.special).map_err(|error| failed(error.into()))?;
+        std::fs::write(scratch.path().join(FIRST_OWNERS), text).map_err(failed)?;
+    }
     Ok((scratch, meta))
 }
 

@@ -126,8 +126,8 @@ fn prepare(
     if request.is_isolated() {
         namespaces::enter_network()?;
     }
-    let ground = Ground::read(post.ids, request)?;
-    let owners = ground.is_some();
+    let below = Ground::below(post.ids, request)?;
+    let owners = below.is_some();
     let stops = Stops { traced, watched: false, owners };
     let (filter, watched) = filter(request, stops, folder.is_own)?;
     let no_new_privs = filter.is_some() && needs_no_new_privs();
@@ -139,7 +139,8 @@ fn prepare(
         root: (!folder.is_own).then_some(root),
         no_new_privs,
         watched,
-        has_others: ground.is_some_and(|ground| ground.below.has_others),
+        has_others: below.is_some_and(|below| below.has_others),
+        volumes: Vec::new(),
         filter,
         supervisor,
         streams,

@@ -144,7 +144,7 @@ fn place(
             scene.shown.push(Shown { path, holder: holder.id, file });
             holder.name
         }
-        ReadySource::Layers { .. } | ReadySource::Folder { .. } => {
+        ReadySource::Layers { .. } | ReadySource::Folder { .. } | ReadySource::Volume { .. } => {
             return Err(RunError::Invalid { what: "mount".to_owned(), value: target.to_owned() });
         }
     };

@@ -91,6 +91,11 @@ impl Step<'_> {
                 let found = find_source(&mounts::open_trusted(folder)?, path, target)?;
                 (found, if *writable { PLAIN } else { READ_ONLY })
             }
+            ReadySource::Volume { path, writable } => {
+                (mounts::open_path(CWD, path).map_err(RunError::mount(target))?, {
+                    if *writable { PLAIN } else { READ_ONLY }
+                })
+            }
             ReadySource::Folder { path, read_only } => {
                 (mounts::open_trusted(path)?, if *read_only { READ_ONLY } else { PLAIN })
             }

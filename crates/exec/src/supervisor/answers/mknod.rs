@@ -3,8 +3,10 @@
 //! An empty regular file with an attribute ([`xbuild_model::device`]) stands in for the device, and
 //! the step's records name it.
 
+use std::collections::HashSet;
+
 use caps::Capability;
-use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use xbuild_model::device::{self, Device, DeviceKind};
 use xbuild_model::records::Records;
@@ -50,11 +52,12 @@ impl Mknod {
         })
     }
 
-    /// Makes the stand-in, in the guise of the caller.
+    /// Makes the stand-in, in the guise of the caller. There are none on `foreign` mounts.
     pub(super) fn perform(
         &self,
         caller: &Caller,
         guise: &Guise,
+        foreign: &HashSet<u64>,
         records: &mut Records,
     ) -> Result<(), Errno> {
         let kind = match self.device.kind {
@@ -78,8 +81,16 @@ impl Mknod {
         // The owner of a device need not be allowed to write to it; this file is its own.
         guise.regain_rights()?;
         let value = self.device.to_string();
-        let marked =
-            rustix::fs::fsetxattr(&file, device::ATTRIBUTE, value.as_bytes(), XattrFlags::empty());
+        let mount = rustix::fs::statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+        let marked = match mount {
+            Ok(stat) if foreign.contains(&stat.stx_mnt_id) => Err(Errno::PERM),
+            _ => rustix::fs::fsetxattr(
+                &file,
+                device::ATTRIBUTE,
+                value.as_bytes(),
+                XattrFlags::empty(),
+            ),
+        };
         guise.limit_rights(caller)?;
         marked.map_err(|_| {
             // A file system that cannot tell it from an empty file: the call must not look like a

@@ -1,6 +1,6 @@
 //! The book of owners: attributes of files, and a table of files that can have none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, XattrFlags};
@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use xbuild_model::owner::{ATTRIBUTE, FileNumber, Owner, OwnersBelow};
 use xbuild_model::records::Records;
 
+use super::caches::Cache;
 use super::spot::Spot;
 
 /// The most files that the table has: enough for the links of an image, in some tens of MiB.
@@ -29,6 +30,9 @@ pub(super) struct Book {
     /// The folder that takes the changes of an overlay mount. The mount goes on to show the number of
     /// a file of the layers below when it has been copied up.
     upper: Option<OwnedFd>,
+    /// Mounts whose files are the user's own: all of them are root's, and that stays so.
+    foreign: HashSet<u64>,
+    caches: Vec<Cache>,
     /// The owners for the layer, by the numbers of the file system below the mount.
     changed: BTreeMap<FileNumber, Owner>,
 }
@@ -41,10 +45,11 @@ pub(super) struct Found {
 }
 
 impl Book {
-    /// Returns an empty book; `upper` is the folder for changes of an overlay mount.
-    pub(super) fn new(upper: Option<OwnedFd>) -> Self {
+    /// Returns an empty book; `upper` is the folder for changes of an overlay mount, `foreign` are the
+    /// mounts that stay as they are.
+    pub(super) fn new(upper: Option<OwnedFd>, foreign: HashSet<u64>, caches: Vec<Cache>) -> Self {
         let (table, below) = (BTreeMap::new(), HashMap::new());
-        Self { root: 0, table, below, upper, changed: BTreeMap::new() }
+        Self { root: 0, table, below, upper, foreign, caches, changed: BTreeMap::new() }
     }
 
     /// Fills in the owners of the layers below. This process is in the step's root.
@@ -69,17 +74,46 @@ impl Book {
             self.below.insert(path, owner);
         }
         for (path, owner) in mounted {
-            let found = std::ffi::CString::new(path).map_err(|_| Errno::NOENT);
-            if let Ok(found) = found.and_then(|path| look(&path, false)) {
+            if let Ok(found) = look_up(path) {
                 self.table.insert(found.key, owner);
+            }
+        }
+        for cache in &mut self.caches {
+            for (path, owner) in cache.first() {
+                if let Ok(found) = look_up(path) {
+                    cache.keep(found.key.1, owner)?;
+                }
+            }
+            cache.settle()?;
+        }
+        self.read_on()
+    }
+
+    /// Takes what other steps have said about files of cache mounts. This process is in the step's
+    /// root.
+    pub(super) fn read_on(&mut self) -> Result<(), Errno> {
+        for cache in &mut self.caches {
+            let news = cache.news()?;
+            if !news.is_empty() {
+                let mount = look_up(cache.target().to_vec())?.key.0;
+                self.table.extend(news.into_iter().map(|(file, owner)| ((mount, file), owner)));
             }
         }
         Ok(())
     }
 
+    /// Returns whether the owner of a file, or of those made in a folder, can be another one.
+    pub(super) fn may_keep(&self, spot: &Spot) -> Result<bool, Errno> {
+        Ok(self.foreign.is_empty() || !self.is_foreign(spot)?)
+    }
+
+    fn is_foreign(&self, spot: &Spot) -> Result<bool, Errno> {
+        Ok(self.foreign.contains(&look(&spot.path, spot.follow)?.key.0))
+    }
+
     /// Returns whether no file without an attribute has an owner.
     pub(super) fn has_no_table(&self) -> bool {
-        self.table.is_empty() && self.below.is_empty()
+        self.table.is_empty() && self.below.is_empty() && self.caches.is_empty()
     }
 
     /// Returns whether files without attributes of the layers below have owners.
@@ -90,6 +124,8 @@ impl Book {
     /// Returns the owner of a file by its path.
     pub(super) fn owner_at(&self, spot: &Spot) -> Result<Owner, Errno> {
         match attribute(spot) {
+            // The attribute of a file of the user's own says nothing.
+            Ok(Some(_)) if !self.may_keep(spot)? => Ok(Owner::ROOT),
             Ok(Some(owner)) => Ok(owner),
             Ok(None) if self.has_no_table() => Ok(Owner::ROOT),
             Ok(None) => self.owner(&spot.handle()?),
@@ -99,8 +135,9 @@ impl Book {
 
     /// Returns the owner of a file by a handle.
     pub(super) fn owner(&self, handle: &OwnedFd) -> Result<Owner, Errno> {
-        if let Some(owner) = attribute(&by_handle(handle)?)? {
-            return Ok(owner);
+        let spot = by_handle(handle)?;
+        if let Some(owner) = attribute(&spot)? {
+            return Ok(if self.may_keep(&spot)? { owner } else { Owner::ROOT });
         }
         if self.has_no_table() {
             return Ok(Owner::ROOT);
@@ -112,8 +149,7 @@ impl Book {
         if self.below.is_empty() || found.key.0 != self.root || may_have_attribute(found.kind) {
             return Ok(Owner::ROOT);
         }
-        let own = format!("self/fd/{}", handle.as_raw_fd());
-        let path = rustix::fs::readlink(own, Vec::new())?.into_bytes();
+        let path = path_of(handle)?;
         Ok(self.below.get(&path).copied().unwrap_or_default())
     }
 
@@ -122,6 +158,9 @@ impl Book {
     /// **Errors** — `EPERM` if the owner cannot be kept.
     pub(super) fn set(&mut self, handle: &OwnedFd, owner: Owner) -> Result<(), Errno> {
         let found = look_at(handle)?;
+        if self.foreign.contains(&found.key.0) {
+            return if owner == Owner::ROOT { Ok(()) } else { Err(Errno::PERM) };
+        }
         if may_have_attribute(found.kind) {
             match put(&by_handle(handle)?, owner) {
                 Err(Errno::OPNOTSUPP) if found.key.0 == self.root => return Err(Errno::PERM),
@@ -133,7 +172,12 @@ impl Book {
         if self.table.len() >= LIMIT && !self.table.contains_key(&found.key) {
             return Err(Errno::NOSPC);
         }
-        if found.key.0 == self.root {
+        let path = if self.caches.is_empty() { Vec::new() } else { path_of(handle)? };
+        if let Some(cache) = self.caches.iter_mut().find(|cache| cache.has(&path)) {
+            if self.table.get(&found.key).copied().unwrap_or_default() != owner {
+                cache.keep(found.key.1, owner)?;
+            }
+        } else if found.key.0 == self.root {
             self.changed.insert(self.number_below(handle, &found)?, owner);
         }
         self.table.insert(found.key, owner);
@@ -143,8 +187,7 @@ impl Book {
     /// Returns the number of a file on the file system below the step's root.
     fn number_below(&self, handle: &OwnedFd, found: &Found) -> Result<FileNumber, Errno> {
         let Some(upper) = &self.upper else { return Ok(found.key.1) };
-        let own = format!("self/fd/{}", handle.as_raw_fd());
-        let path = rustix::fs::readlink(own, Vec::new())?.into_bytes();
+        let path = path_of(handle)?;
         let path = path.strip_prefix(b"/").ok_or(Errno::NOENT)?;
         let stat = rustix::fs::statx(upper, path, AtFlags::SYMLINK_NOFOLLOW, FACTS)?;
         Ok(self::found(&stat).key.1)
@@ -153,6 +196,16 @@ impl Book {
     pub(super) fn report(&self, records: &mut Records) {
         records.owners.extend(&self.changed);
     }
+}
+
+/// Returns the path of an open file in this process's root.
+fn path_of(handle: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let own = format!("self/fd/{}", handle.as_raw_fd());
+    Ok(rustix::fs::readlink(own, Vec::new())?.into_bytes())
+}
+
+fn look_up(path: Vec<u8>) -> Result<Found, Errno> {
+    look(&std::ffi::CString::new(path).map_err(|_| Errno::NOENT)?, false)
 }
 
 /// Returns whether the kernel lets files of a kind have attributes of users.

@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, Gid, Uid};
 use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
-use super::book::Book;
+use super::book::{self, Book};
 use super::call::OwnerCall;
 use super::spot::Spot;
 use super::thread::Thread;
@@ -26,6 +26,9 @@ pub(super) fn answer(
     let after = Owner { uid: uid.unwrap_or(before.uid), gid: gid.unwrap_or(before.gid) };
     if (before, after) == (Owner::ROOT, Owner::ROOT) && !book.has_below() {
         return Ok(Reply::Continue);
+    }
+    if after != Owner::ROOT && !book.may_keep(&book::by_handle(&handle)?)? {
+        return Err(Errno::PERM);
     }
     thread.check()?;
     // The kernel's own owner stays, while it does everything else: it refuses what cannot be

@@ -53,6 +53,9 @@ pub(super) fn answer(
         return Ok(Reply::Continue);
     }
     // A library that is told so does without.
+    if owner != Owner::ROOT && !book.may_keep(&folder)? {
+        return Err(Errno::PERM);
+    }
     if matches!(call.work, Work::Create(Creation::Open2 { .. })) {
         return Err(Errno::NOSYS);
     }

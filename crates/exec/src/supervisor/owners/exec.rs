@@ -16,16 +16,21 @@ const SET_GROUP: u32 = 0o2000;
 /// Without it the set-group-ID bit means something else.
 const GROUP_EXECUTES: u32 = 0o010;
 
-/// Gives the caller the identity that a program brings, before the kernel executes it. A program that
-/// the kernel then refuses leaves the process with that identity.
+/// Gives the caller the identity that a program brings, before the kernel executes it.
 pub(super) fn prepare(
     book: &Book,
     identities: &mut Identities,
     thread: &Thread<'_>,
     spot: &Spot,
 ) -> Result<(), Errno> {
-    let identity = identities.of(thread)?.clone();
-    let mut new = Identity { groups: identity.groups.clone(), ..identity };
+    let before = identities.of(thread)?.clone();
+    let after = identity_in(book, before.clone(), spot)?;
+    if after == before { Ok(()) } else { identities.attempt(thread, before, after) }
+}
+
+/// Returns the identity that a process of `before` has in a program.
+fn identity_in(book: &Book, before: Identity, spot: &Spot) -> Result<Identity, Errno> {
+    let mut new = before;
     let found = book::look(&spot.path, spot.follow)?;
     let (sets_user, sets_group) =
         (found.mode & SET_USER != 0, found.mode & (SET_GROUP | GROUP_EXECUTES) == 0o2010);
@@ -43,7 +48,7 @@ pub(super) fn prepare(
     for ids in [&mut new.uid, &mut new.gid] {
         (ids.saved, ids.files) = (ids.effective, ids.effective);
     }
-    if new == *identities.of(thread)? { Ok(()) } else { identities.set(thread, new) }
+    Ok(new)
 }
 
 /// Returns whether the bits count: not on a mount that takes them away, and not for scripts.

@@ -8,6 +8,7 @@ use xbuild_model::owner::{Owner, OwnersBelow};
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{ReadySource, Security};
 
+use super::caches::Cache;
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::StepRequest;
@@ -21,24 +22,30 @@ pub(crate) struct Ground {
     pub(super) mounted: Vec<(Vec<u8>, Owner)>,
     /// The folder that takes the changes of an overlay mount.
     pub(super) upper: Option<OwnedFd>,
+    pub(super) caches: Vec<Cache>,
     /// Whether the step can have several mount namespaces.
     pub(crate) roots_vary: bool,
 }
 
 impl Ground {
-    /// Reads the facts, where `ids` are one.
-    pub(crate) fn read(ids: Ids, request: &StepRequest) -> Result<Option<Self>, RunError> {
+    /// Reads the facts about the layers below, where `ids` are one.
+    pub(crate) fn below(ids: Ids, request: &StepRequest) -> Result<Option<OwnersBelow>, RunError> {
         if ids != Ids::Single {
             return Ok(None);
         }
-        let below = match std::fs::read(request.root.owners()) {
+        Ok(Some(match std::fs::read(request.root.owners()) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| RunError::Invalid {
                 what: "list of owners".to_owned(),
                 value: error.to_string(),
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => OwnersBelow::default(),
             Err(error) => return Err(RunError::setup("read the owners of files")(error)),
-        };
+        }))
+    }
+
+    /// Reads the facts, where `ids` are one. Nobody but the supervisor may: it locks cache mounts.
+    pub(crate) fn read(ids: Ids, request: &StepRequest) -> Result<Option<Self>, RunError> {
+        let Some(below) = Self::below(ids, request)? else { return Ok(None) };
         let roots_vary = request.run.security == Security::Insecure;
         let upper = match &request.root {
             RootFs::Overlay(dirs) => {
@@ -62,6 +69,7 @@ impl Ground {
             _ => None,
         });
         let mounted = mounted.chain(given).collect();
-        Ok(Some(Self { below, mounted, upper, roots_vary }))
+        let caches = Cache::open_all(&request.mounts)?;
+        Ok(Some(Self { below, mounted, upper, caches, roots_vary }))
     }
 }

@@ -9,6 +9,7 @@
 //! **Source** — `credentials(7)`, `setresuid(2)`, `setreuid(2)`, `setfsuid(2)`; `kernel/sys.c`.
 
 use std::collections::HashMap;
+use std::ffi::CString;
 
 use rustix::io::Errno;
 
@@ -22,6 +23,12 @@ const FIRST: u64 = 0x7862_0000_0000_0000;
 
 /// The most identities: those of a step are few.
 const LIMIT: usize = 1 << 16;
+
+/// The number of the first attempt.
+const FIRST_ATTEMPT: u64 = 0x7862_8000_0000_0000;
+
+/// The most attempts whose programs are remembered. Older ones are taken for successes.
+const ATTEMPTS: u64 = 1 << 12;
 
 /// One kind of ids of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -125,38 +132,96 @@ impl Identity {
 pub(super) struct Identities {
     rows: Vec<Identity>,
     numbers: HashMap<Identity, usize>,
+    attempts: HashMap<u64, Attempt>,
+    next_attempt: u64,
+}
+
+/// The execution of a program that brings another identity. The kernel may still refuse it, and tells
+/// nobody. So the process has the number of the attempt, and its next call, or that of a process that it
+/// has started meanwhile, shows whether it is still the old program.
+struct Attempt {
+    before: Identity,
+    after: Identity,
+    program: Program,
+}
+
+/// The mark of a program that is executed: the addresses that the kernel gave it, and its file.
+#[derive(Default, PartialEq, Eq)]
+struct Program(Vec<u8>, CString);
+
+impl Program {
+    fn of(thread: &Thread<'_>) -> Result<Self, Errno> {
+        let path = |name: &str| format!("{}/{name}", thread.number);
+        let addresses = std::fs::read(path("auxv")).map_err(|_| Errno::SRCH)?;
+        Ok(Self(addresses, rustix::fs::readlink(path("exe"), Vec::new())?))
+    }
 }
 
 impl Identities {
     /// Returns a table with the identity that a step begins with, root's.
     pub(super) fn new() -> Self {
         let root = Identity::default();
-        Self { rows: vec![root.clone()], numbers: HashMap::from([(root, 0)]) }
+        let numbers = HashMap::from([(root.clone(), 0)]);
+        Self { rows: vec![root], numbers, attempts: HashMap::new(), next_attempt: 0 }
     }
 
     /// Returns the identity of a caller.
-    pub(super) fn of(&self, thread: &Thread<'_>) -> Result<&Identity, Errno> {
-        let (soft, _) = sys::locks_limit(thread.number).map_err(|_| Errno::PERM)?;
+    pub(super) fn of(&mut self, thread: &Thread<'_>) -> Result<&Identity, Errno> {
+        let (mut soft, _) = sys::locks_limit(thread.number).map_err(|_| Errno::PERM)?;
+        if let Some(attempt) = self.attempts.get(&soft) {
+            let is_old = Program::of(thread).is_ok_and(|program| program == attempt.program);
+            let identity = if is_old { &attempt.before } else { &attempt.after }.clone();
+            soft = FIRST + self.number(identity)? as u64;
+            put(thread, soft)?;
+        }
         let number = soft.checked_sub(FIRST).and_then(|number| usize::try_from(number).ok());
         Ok(number.and_then(|number| self.rows.get(number)).unwrap_or(&self.rows[0]))
     }
 
     /// Gives the caller's process an identity.
     pub(super) fn set(&mut self, thread: &Thread<'_>, identity: Identity) -> Result<(), Errno> {
-        let number = match self.numbers.get(&identity) {
-            Some(number) => *number,
-            None if self.rows.len() >= LIMIT => return Err(Errno::AGAIN),
+        let number = self.number(identity)?;
+        put(thread, FIRST + number as u64)
+    }
+
+    /// Gives the caller's process the identity `after` if it becomes another program by the call that
+    /// it makes.
+    pub(super) fn attempt(
+        &mut self,
+        thread: &Thread<'_>,
+        before: Identity,
+        after: Identity,
+    ) -> Result<(), Errno> {
+        let program = Program::of(thread)?;
+        let number = FIRST_ATTEMPT + self.next_attempt;
+        // A process that has made no call since is the new program.
+        if let Some(old) = self.attempts.get_mut(&number.wrapping_sub(ATTEMPTS)) {
+            old.program = Program::default();
+        }
+        self.next_attempt += 1;
+        self.attempts.insert(number, Attempt { before, after, program });
+        put(thread, number)
+    }
+
+    /// Returns the number of the row of an identity.
+    fn number(&mut self, identity: Identity) -> Result<usize, Errno> {
+        match self.numbers.get(&identity) {
+            Some(number) => Ok(*number),
+            None if self.rows.len() >= LIMIT => Err(Errno::AGAIN),
             None => {
                 self.rows.push(identity.clone());
                 self.numbers.insert(identity, self.rows.len() - 1);
-                self.rows.len() - 1
+                Ok(self.rows.len() - 1)
             }
-        };
-        thread.check()?;
-        let (_, hard) = sys::locks_limit(thread.number).map_err(|_| Errno::PERM)?;
-        let soft = FIRST + number as u64;
-        sys::set_locks_limit(thread.number, (soft, hard)).map_err(|_| Errno::PERM)
+        }
     }
+}
+
+/// Gives the caller's process a number.
+fn put(thread: &Thread<'_>, number: u64) -> Result<(), Errno> {
+    thread.check()?;
+    let (_, hard) = sys::locks_limit(thread.number).map_err(|_| Errno::PERM)?;
+    sys::set_locks_limit(thread.number, (number, hard)).map_err(|_| Errno::PERM)
 }
 
 #[cfg(test)]
