@@ -312,3 +312,101 @@ fn users_are_denied_what_the_kernel_would_deny() {
         assert_eq!((allowed, denied), (expected.to_vec(), 20), "{way}");
     });
 }
+
+/// Returns an archive with files of owners whom hardly any range of ids has.
+fn archive_of_high_owners() -> Vec<u8> {
+    use tar::EntryType::{Directory, Fifo, Regular, Symlink};
+    const HIGH: u64 = 1_407_182_137;
+    const LAST: u64 = 4_294_967_294;
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, kind, owner, mode) in [
+        ("d/", Directory, (HIGH, HIGH), 0o755),
+        ("d/f", Regular, (HIGH, 5), 0o640),
+        ("d/setuid", Regular, (LAST, LAST), 0o6755),
+        ("d/group", Regular, (0, LAST), 0o644),
+        ("d/l", Symlink, (LAST, LAST), 0o777),
+        ("d/removed", Symlink, (LAST, 7), 0o777),
+        ("d/given", Symlink, (HIGH, HIGH), 0o777),
+        ("d/back", Regular, (HIGH, HIGH), 0o644),
+        ("d/p", Fifo, (3, HIGH), 0o644),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_path(name).unwrap();
+        if kind == Symlink {
+            header.set_link_name("f").unwrap();
+        }
+        let text: &[u8] = if kind == Regular { b"text\n" } else { b"" };
+        header.set_size(text.len() as u64);
+        header.set_mode(mode);
+        header.set_uid(owner.0);
+        header.set_gid(owner.1);
+        header.set_mtime(1_590_969_600);
+        header.set_cksum();
+        archive.append(&header, text).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// Files of owners who do not exist here are unpacked, seen and kept all the same.
+#[test]
+fn owners_beyond_the_range_are_kept() {
+    needs!(Run);
+    let dockerfile = r"
+        FROM busybox AS base
+        ADD high.tar /
+        FROM base
+        RUN cd /d && cat f && stat -c '%u:%g %a %n' . f setuid group l removed p > /seen && mv l l2 && mv p p2 \
+         && cp -a f copy && cp f plain && echo more >> group && ln f hard && chown 1:2 back && chown -h 3:4 given \
+         && rm removed && ln -s new removed && cp -a l2 l3 && mv f f2 && mkdir /e && mv f2 /e && cp -a /d /e/tree \
+         && chown -h 1407182137:9 /e && echo new > new
+        RUN cd /d && stat -c '%u:%g %n' /e /e/f2 hard l2 l3 p2 removed back given > /later && mv l2 l4 && chown 0 /e
+        USER app
+        RUN stat -c '%u:%g' /d/l4 > /dev/null && ! cat /d/hard 2> /dev/null && cat /d/setuid
+        ";
+    let (high, last) = (1_407_182_137, 4_294_967_294);
+    let archive = archive_of_high_owners();
+    for user in User::all() {
+        let place = Place::new(user);
+        place.write("high.tar", &archive);
+        place.dockerfile(dockerfile);
+        let ranges = ["userns-range/overlay", "userns-range/folder", "userns-chroot"];
+        let ways = if user == User::Single { SINGLE } else { ranges };
+        for way in ways {
+            let image = place.image(&["--no-cache", "--isolation", way]);
+            let way = format!("{user:?} {way}");
+            let all = format!(
+                "{high}:{high} 755 .\n{high}:5 640 f\n{last}:{last} 6755 setuid\n\
+                 0:{last} 644 group\n{last}:{last} 777 l\n{last}:7 777 removed\n3:{high} 644 p"
+            );
+            assert_eq!(image.text("seen"), all, "{way}");
+            let later = format!(
+                "{high}:9 /e\n{high}:5 /e/f2\n{high}:5 hard\n{last}:{last} l2\n{last}:{last} l3\n\
+                 3:{high} p2\n0:0 removed\n1:2 back\n3:4 given"
+            );
+            assert_eq!(image.text("later"), later, "{way}");
+            let files = image.files();
+            for (path, owner) in [
+                ("e", (0, 9)),
+                ("e/f2", (high, 5)),
+                ("e/tree", (high, high)),
+                ("e/tree/l3", (last, last)),
+                ("d/hard", (high, 5)),
+                ("d/copy", (high, 5)),
+                ("d/plain", (0, 0)),
+                ("d/new", (0, 0)),
+                ("d/l4", (last, last)),
+                ("d/p2", (3, high)),
+                ("d/group", (0, last)),
+                ("d/setuid", (last, last)),
+                ("d/removed", (0, 0)),
+                ("d/back", (1, 2)),
+                ("d/given", (3, 4)),
+            ] {
+                assert_eq!(files[path].owner, owner, "{path} {way}");
+            }
+            assert_eq!(image.entry("d/setuid").mode & 0o7777, 0o6755, "{way}");
+            assert!(!format!("{:?}", image.layers).contains("user.xbuild"), "{way}");
+        }
+    }
+}

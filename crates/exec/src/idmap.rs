@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::ids::{GuestGid, GuestUid, HostGid, HostUid, Id};
+use xbuild_model::owner::IdCounts;
 use xbuild_model::records::Owners;
 
 use crate::gap::Gap;
@@ -164,6 +165,20 @@ impl IdMap {
             Writer::OwnWithoutGroups => Ids::Single,
             Writer::Own | Writer::Tools { .. } => Ids::Range,
         }
+    }
+
+    /// Returns how many users and groups exist, counted from 0 up to the first that does not.
+    pub(crate) fn counts(&self) -> IdCounts {
+        fn count<Guest: Id, Host: Id>(extents: &[Extent<Guest, Host>]) -> u32 {
+            let mut all: Vec<_> = extents.iter().map(Extent::numbers).collect();
+            all.sort_unstable();
+            let next = |end: u32, [inside, _, count]: &[u32; 3]| match *inside <= end {
+                true => end.max(inside.saturating_add(*count)),
+                false => end,
+            };
+            all.iter().fold(0, next)
+        }
+        IdCounts { users: count(&self.uids), groups: count(&self.gids) }
     }
 
     fn is_one_id(&self) -> bool {

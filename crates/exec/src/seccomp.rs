@@ -72,7 +72,19 @@ pub(crate) struct Stops {
     /// The calls that name a file stop for a supervisor that stands in for some files.
     pub(crate) watched: bool,
     /// The calls about owners of files stop for a supervisor that records them.
-    pub(crate) owners: bool,
+    pub(crate) owners: Recorded,
+}
+
+/// The owners of files that a supervisor records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those that lie beyond a range of ids.
+    Beyond,
+    /// All but root.
+    All,
 }
 
 impl Stops {
@@ -80,8 +92,10 @@ impl Stops {
         if self.watched {
             policy::watch(tables);
         }
-        if self.owners {
-            policy::own(tables);
+        match self.owners {
+            Recorded::Nothing => {}
+            Recorded::Beyond => policy::own_beyond(tables),
+            Recorded::All => policy::own(tables),
         }
         if self.traced {
             policy::trace(tables);
@@ -108,7 +122,10 @@ pub(crate) fn only_stopping(stops: Stops) -> Result<Filter, SeccompError> {
     let mut tables = tables(None)?;
     policy::allow_all(&mut tables);
     stops.apply(&mut tables);
-    Ok(Filter { instructions: bpf::asking_only(&tables).into(), is_supervised: stops.owners })
+    Ok(Filter {
+        instructions: bpf::asking_only(&tables).into(),
+        is_supervised: stops.owners != Recorded::Nothing,
+    })
 }
 
 fn assemble(guest: Option<Arch>) -> Result<Filter, SeccompError> {

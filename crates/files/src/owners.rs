@@ -1,4 +1,4 @@
-//! Owners of files where there is one id; see [`xbuild_model::owner`].
+//! Owners of files that are recorded; see [`xbuild_model::owner`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
-use xbuild_model::owner::{ATTRIBUTE, FileNumber, Owner, OwnersBelow};
+use xbuild_model::owner::{ATTRIBUTE, FileNumber, IdCounts, Owner, OwnersBelow};
 
 use crate::root::{Root, Stat, xattr};
 
@@ -21,6 +21,8 @@ pub enum OwnerSource<'a> {
         made: &'a BTreeMap<FileNumber, Owner>,
         /// Those of the files without attributes in the layers below.
         below: HashMap<Vec<u8>, Owner>,
+        /// The ids that the kernel knows; `None` if all owners but root are recorded.
+        counts: Option<IdCounts>,
     },
 }
 
@@ -34,15 +36,17 @@ pub(crate) enum Side {
 }
 
 impl<'a> OwnerSource<'a> {
-    /// Returns the source of a command's changes; `below` is `None` where owners are on disk.
+    /// Returns the source of a command's changes; `below` is `None` where all owners are on disk.
     pub fn new(made: &'a BTreeMap<FileNumber, Owner>, below: Option<OwnersBelow>) -> Self {
         match below {
             None => Self::Disk,
-            Some(below) => Self::Recorded { made, below: below.special.into_iter().collect() },
+            Some(OwnersBelow { special, counts, .. }) => {
+                Self::Recorded { made, below: special.into_iter().collect(), counts }
+            }
         }
     }
 
-    /// Returns whether the kernel does not know the owners.
+    /// Returns whether the kernel does not know all owners.
     pub(crate) fn is_recorded(&self) -> bool {
         matches!(self, Self::Recorded { .. })
     }
@@ -55,19 +59,25 @@ impl<'a> OwnerSource<'a> {
         side: Side,
         stat: &mut Stat,
     ) -> io::Result<()> {
-        let Self::Recorded { made, below } = self else { return Ok(()) };
+        let Self::Recorded { made, below, counts } = self else { return Ok(()) };
+        let disk = Owner { uid: stat.uid, gid: stat.gid };
         let owner = match stat.kind {
             FileType::Directory => {
                 let opened = folder.openat(name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                owner_of(opened.as_fd())?
+                recorded(opened.as_fd(), *counts, disk)?
             }
-            FileType::RegularFile => owner_of(folder.open_file(name)?.as_fd())?,
+            FileType::RegularFile => recorded(folder.open_file(name)?.as_fd(), *counts, disk)?,
             _ => {
-                let of_path = || below.get(path).copied().unwrap_or_default();
+                // Where there is a range, a command may have put another file in the place.
+                let fits =
+                    |owner: &Owner| counts.is_none_or(|counts| counts.on_disk(*owner) == disk);
+                let other = if counts.is_some() { disk } else { Owner::ROOT };
+                let of_path = || below.get(path).copied().filter(fits).unwrap_or(other);
                 match side {
                     Side::Below => of_path(),
                     Side::Changed => {
-                        made.get(&number(folder, name)?).copied().unwrap_or_else(of_path)
+                        let made = made.get(&number(folder, name)?).copied();
+                        made.filter(fits).unwrap_or_else(of_path)
                     }
                 }
             }
@@ -77,11 +87,21 @@ impl<'a> OwnerSource<'a> {
     }
 }
 
-/// Returns the owner that an open file's attribute names; root without one.
-pub(crate) fn owner_of(file: BorrowedFd<'_>) -> io::Result<Owner> {
-    let Some(value) = xattr(file, ATTRIBUTE)? else { return Ok(Owner::ROOT) };
-    let broken = || io::Error::new(io::ErrorKind::InvalidData, BrokenOwner);
-    Owner::parse(&value).ok_or_else(broken)
+/// Returns the owner of an open file that has the owner `disk` for the kernel, which knows the ids of
+/// `counts`, or none.
+///
+/// Where there is a range, any user of a step may write the attribute if nobody watches it. So it counts
+/// only if it names somebody whom the kernel does not know: nobody gains a right by that.
+fn recorded(file: BorrowedFd<'_>, counts: Option<IdCounts>, disk: Owner) -> io::Result<Owner> {
+    let Some(value) = xattr(file, ATTRIBUTE)? else {
+        return Ok(if counts.is_some() { disk } else { Owner::ROOT });
+    };
+    match (Owner::parse(&value), counts) {
+        (Some(owner), Some(counts)) if counts.have(owner) => Ok(disk),
+        (Some(owner), _) => Ok(owner),
+        (None, Some(_)) => Ok(disk),
+        (None, None) => Err(io::Error::new(io::ErrorKind::InvalidData, BrokenOwner)),
+    }
 }
 
 /// An attribute that xbuild cannot have written.
@@ -111,9 +131,9 @@ pub fn mark(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
 /// The file system cannot keep an owner.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "owner {owner} cannot be kept: with a single id it is an extended attribute, and the file \
-     system of the store has none for users; put the store on another one with --root, or give \
-     the user subordinate ids"
+    "owner {owner} cannot be kept: the user namespace lacks it, so it is an extended attribute, and \
+     the file system of the store has none for users; put the store on another one with --root, or \
+     give the user more subordinate ids"
 )]
 struct NoAttributes {
     owner: Owner,

@@ -26,7 +26,7 @@ use xbuild_model::owner::Owner;
 use xbuild_model::records::Owners;
 
 pub use self::dress::dress_folder;
-use self::dress::{Gift, owner_fault};
+use self::dress::{Gift, give_on_disk};
 use crate::UnpackError;
 use crate::root::{Root, absent, set_mode, timestamps};
 
@@ -336,10 +336,16 @@ impl<'r> Unpacker<'r> {
     /// Does the same for files that have effects when they are opened.
     fn dress_other(&self, name: &[u8], entry: &Entry) -> io::Result<()> {
         let (here, meta) = (self.here(), &entry.meta);
-        // Where owners are recorded, these files are listed elsewhere.
+        // Owners that are recorded are listed elsewhere.
         if let Gift::Disk(uid, gid) = self.gift(meta) {
-            here.chown(name, uid.raw(), gid.raw())
-                .map_err(|error| owner_fault(error, (uid, gid)))?;
+            let change = |uid: Option<u32>, gid: Option<u32>| match (uid, gid) {
+                (Some(uid), Some(gid)) => here.chown(name, uid, gid),
+                _ => {
+                    let now = here.stat(name)?;
+                    here.chown(name, uid.unwrap_or(now.uid), gid.unwrap_or(now.gid))
+                }
+            };
+            give_on_disk(change, (uid, gid))?;
         }
         match entry.kind {
             Kind::Symlink { .. } => {}

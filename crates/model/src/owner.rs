@@ -1,6 +1,7 @@
-//! Owners of files where there is one id.
+//! Owners of files that the user namespace lacks: all but root's where there is one id, and those with
+//! numbers beyond a range of ids.
 //!
-//! On disk that id owns all files. So regular files and folders of other owners have an attribute,
+//! On disk another id owns such files ([`IdCounts::on_disk`]). So regular files and folders of other owners have an attribute,
 //! which moves, links and copies-up carry along. Files of other kinds can have none: those of the
 //! layers below are listed ([`OwnersBelow`]), and those that a command makes are among its
 //! [`Records`](crate::records::Records).
@@ -51,13 +52,55 @@ impl fmt::Display for Owner {
     }
 }
 
+/// The users and groups that exist in a user namespace: those from 0 up to these numbers.
+///
+/// ```
+/// use xbuild_model::owner::{IdCounts, Owner};
+///
+/// let counts = IdCounts { users: 65537, groups: 65537 };
+/// let high = Owner { uid: 1_407_182_137, gid: 5 };
+/// assert!(!counts.have(high) && counts.have(Owner::ROOT));
+/// assert_eq!(counts.on_disk(high), Owner { uid: 65534, gid: 5 });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdCounts {
+    /// The number of users.
+    pub users: u32,
+    /// The number of groups.
+    pub groups: u32,
+}
+
+/// The user, and the group, that owns a file on disk in place of one that does not exist: "nobody". If
+/// it does not exist either, that is root.
+pub const STAND_IN: u32 = 65534;
+
+impl IdCounts {
+    /// Returns whether both ids of an owner exist.
+    pub fn have(self, owner: Owner) -> bool {
+        owner.uid < self.users && owner.gid < self.groups
+    }
+
+    /// Returns the owner on disk of a file of `owner`.
+    pub fn on_disk(self, owner: Owner) -> Owner {
+        let id = |id: u32, count: u32| match (id < count, STAND_IN < count) {
+            (true, _) => id,
+            (false, true) => STAND_IN,
+            (false, false) => 0,
+        };
+        Owner { uid: id(owner.uid, self.users), gid: id(owner.gid, self.groups) }
+    }
+}
+
 /// The facts about owners of the layers below a command that its root file system does not show.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnersBelow {
-    /// Whether any file is not root's.
+    /// Whether any file has an owner that is recorded.
     pub has_others: bool,
-    /// Files that can have no attribute and are not root's: paths without a leading slash.
+    /// Files with such owners that can have no attribute: paths without a leading slash.
     pub special: Vec<(Vec<u8>, Owner)>,
+    /// The ids that exist, where there is a range: owners are recorded that are not among them. `None`
+    /// where all owners but root are recorded.
+    pub counts: Option<IdCounts>,
 }
 
 impl OwnersBelow {
@@ -97,7 +140,8 @@ mod tests {
     #[test]
     fn special_files_are_found_by_their_paths() {
         let owner = Owner { uid: 1, gid: 2 };
-        let below = OwnersBelow { has_others: true, special: vec![(b"a/link".to_vec(), owner)] };
+        let special = vec![(b"a/link".to_vec(), owner)];
+        let below = OwnersBelow { has_others: true, special, counts: None };
         assert_eq!(below.of_special(b"a/link"), owner);
         assert_eq!(below.of_special(b"a"), Owner::ROOT);
     }

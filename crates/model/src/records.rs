@@ -18,7 +18,7 @@ pub struct Records {
     /// [`ATTRIBUTE`](crate::device::ATTRIBUTE) counts only if its device is listed here or exists
     /// in the layers below: any user of the step can write the attribute.
     pub devices: BTreeSet<Device>,
-    /// The owners of files that can have no attribute, where there is one id. A file that is not
+    /// The owners of files that can have no attribute, where they are recorded. A file that is not
     /// here has the owner that it has in the layers below.
     #[serde(with = "as_list")]
     pub owners: BTreeMap<FileNumber, Owner>,
@@ -46,7 +46,8 @@ mod as_list {
 /// Where the owners of files are kept, in the build's namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owners {
-    /// On disk: the namespace has a range of ids, and a file belongs to its owner.
+    /// On disk: the namespace has a range of ids, and a file belongs to its owner. Those that do not
+    /// exist there are recorded as below.
     Real,
     /// In an attribute of each file, and in lists for files that can have none: the namespace has one
     /// id, and it owns all files on disk. See [`crate::owner`].

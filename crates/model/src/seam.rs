@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::file_op::{CopyOrigin, FileOp};
-use crate::owner::Owner;
+use crate::owner::{IdCounts, Owner};
 use crate::records::{Owners, Records};
 use crate::remote::RemoteSource;
 use crate::rootfs::{RootFs, RootKind};
@@ -262,6 +262,11 @@ pub trait Namespace: Send + Sync {
 
     /// Returns where the owners of files are kept.
     fn owners(&self) -> Result<Owners, StepFailure>;
+
+    /// Returns how many users and groups exist.
+    fn id_counts(&self) -> Result<IdCounts, StepFailure> {
+        Ok(IdCounts { users: u32::MAX, groups: u32::MAX })
+    }
 
     /// Returns the kind of root file system that the runner of this build can enter.
     fn root_kind(&self) -> Result<RootKind, StepFailure>;

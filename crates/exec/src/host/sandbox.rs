@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::pipe::PipeFlags;
 use tracing::{debug, debug_span};
+use xbuild_model::owner::IdCounts;
 use xbuild_model::records::Owners;
 use xbuild_model::rootfs::RootKind;
 use xbuild_model::run::Network;
@@ -198,6 +199,10 @@ impl Namespace for Sandbox {
 
     fn owners(&self) -> Result<Owners, StepFailure> {
         Ok(self.choice()?.map.ids().owners())
+    }
+
+    fn id_counts(&self) -> Result<IdCounts, StepFailure> {
+        Ok(self.choice()?.map.counts())
     }
 
     fn root_kind(&self) -> Result<RootKind, StepFailure> {

@@ -191,7 +191,7 @@ fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<()
         let listener = seccomp::install(filter)
             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
         if let Some(listener) = listener {
-            if *ids == Ids::Single {
+            if *ids == Ids::Single || prepared.has_others {
                 // The supervisor looks at the calls that this process makes from here on. There is
                 // no other process of the step yet.
                 rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
@@ -229,7 +229,7 @@ fn do_without_supervisor(
     let why = "system calls cannot be supervised: a supervisor is at work already, or the kernel \
                has none";
     if has_others {
-        let what = "a RUN with a single id on files that are not root's".to_owned();
+        let what = "a RUN on files of owners that the user namespace lacks".to_owned();
         return Err(RunError::NotHere { what, why: why.to_owned() });
     }
     match watched {

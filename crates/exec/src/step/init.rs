@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
+use xbuild_model::owner::OwnersBelow;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Network, Security};
 
@@ -23,7 +24,7 @@ use crate::capabilities;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
-use crate::seccomp::{self, Filter, Stops};
+use crate::seccomp::{self, Filter, Recorded, Stops};
 use crate::supervisor::{Ground, volumes};
 use crate::sys::{self, Fork};
 use crate::wire;
@@ -63,7 +64,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let streams = Connected::new(&request, output, streams)?;
     let emulators = Emulators::new(request.emulators(files)?);
     let below = Ground::below(ids, &request)?;
-    let owners = below.is_some();
+    let owners = recorded(below.as_ref());
     let stops = Stops { traced: emulators.is_some(), watched: false, owners };
     let filter = filter(&request, stops)?;
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
@@ -139,6 +140,15 @@ pub(super) fn trace(
     intercept::run(*pid, emulators, &mut tell)
         .map(exit_of)
         .map_err(RunError::setup("trace the step"))
+}
+
+/// Returns the owners that a supervisor records, with these facts about the layers below.
+pub(super) fn recorded(below: Option<&OwnersBelow>) -> Recorded {
+    match below {
+        None => Recorded::Nothing,
+        Some(OwnersBelow { counts: Some(_), .. }) => Recorded::Beyond,
+        Some(_) => Recorded::All,
+    }
 }
 
 /// Returns the filter of the step's system calls; `None` for an insecure step that needs none.

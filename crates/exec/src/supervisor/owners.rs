@@ -11,6 +11,7 @@
 //! folders and descriptors of a caller are in reach, by names that need no descriptor here.
 
 mod attributes;
+mod beyond;
 mod book;
 mod caches;
 mod call;
@@ -32,7 +33,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
-use xbuild_model::owner::Owner;
+use xbuild_model::owner::{IdCounts, Owner};
 use xbuild_model::records::Records;
 
 use self::book::Book;
@@ -60,6 +61,8 @@ pub(super) struct Owners {
     is_inside: bool,
     /// Whether callers may have other roots.
     roots_vary: bool,
+    /// The ids that the kernel knows, where there is a range: all other owners are recorded.
+    counts: Option<IdCounts>,
     book: Book,
     identities: Identities,
     passed: Passed,
@@ -91,6 +94,7 @@ impl Owners {
             root,
             is_inside: false,
             roots_vary: ground.roots_vary,
+            counts: ground.below.counts,
             book: Book::new(ground.upper, foreign, ground.caches),
             identities: Identities::new(),
             passed: Passed::default(),
@@ -108,11 +112,16 @@ impl Owners {
     ) -> Result<Option<Reply>, Errno> {
         let thread = Thread { number: notice.thread, notice, listener };
         self.enter()?;
-        if let Some(call) = notice.call.as_ref().and_then(IdCall::read) {
+        if self.counts.is_none()
+            && let Some(call) = notice.call.as_ref().and_then(IdCall::read)
+        {
             let done = call.answer(&mut self.identities, &thread);
             return Ok(Some(done.unwrap_or_else(Reply::Fails)));
         }
         let Some(call) = notice.call.as_ref().and_then(OwnerCall::read) else { return Ok(None) };
+        if self.counts.is_some() && matches!(call.work, Work::Create(_)) {
+            return Ok(None);
+        }
         self.book.read_on()?;
         if !self.roots_vary {
             return Ok(Some(self.perform(&thread, &call)));
@@ -132,12 +141,18 @@ impl Owners {
 
     /// Returns whether a caller may make devices.
     pub(super) fn may_make_devices(&mut self, notice: &Notice, listener: &OwnedFd) -> bool {
+        if self.counts.is_some() {
+            return true;
+        }
         let thread = Thread { number: notice.thread, notice, listener };
         self.identities.of(&thread).is_ok_and(Identity::is_privileged)
     }
 
     /// Gives a device that was made to the group of its folder, if that gives its group away.
     pub(super) fn adopt(&mut self, notice: &Notice, listener: &OwnedFd) -> Result<(), Errno> {
+        if self.counts.is_some() {
+            return Ok(());
+        }
         let Some(name) = notice.call.as_ref().and_then(call::device) else { return Ok(()) };
         self.enter()?;
         let thread = Thread { number: notice.thread, notice, listener };
@@ -191,6 +206,10 @@ impl Owners {
     }
 
     fn perform(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Reply {
+        if let Some(counts) = self.counts {
+            let done = beyond::answer(&mut self.book, thread, call, counts);
+            return done.unwrap_or_else(Reply::Fails);
+        }
         self.permit(thread, call)
             .and_then(|own| self.do_work(thread, call, own))
             .unwrap_or_else(Reply::Fails)

@@ -7,7 +7,7 @@ use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 use xbuild_layer::Meta;
 use xbuild_model::ids::{GuestGid, GuestUid};
-use xbuild_model::owner::Owner;
+use xbuild_model::owner::{Owner, STAND_IN};
 use xbuild_model::records::Owners;
 
 use crate::owners::mark;
@@ -18,7 +18,7 @@ use crate::root::{Root, set_mode, timestamps};
 pub(crate) enum Gift {
     /// None.
     Nothing,
-    /// A change of the owner on disk.
+    /// A change of the owner on disk, and an attribute if it does not exist there.
     Disk(GuestUid, GuestGid),
     /// An attribute; none for root.
     Attribute(Owner),
@@ -41,12 +41,39 @@ impl Gift {
             Self::Nothing => Ok(()),
             Self::Attribute(owner) => mark(file, owner),
             Self::Disk(uid, gid) => {
-                let ids = (Uid::from_raw(uid.raw()), Gid::from_raw(gid.raw()));
-                rustix::fs::fchown(file, Some(ids.0), Some(ids.1))
-                    .map_err(|errno| owner_fault(errno.into(), (uid, gid)))
+                let change = |uid: Option<u32>, gid: Option<u32>| {
+                    let ids = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+                    Ok(rustix::fs::fchown(file, ids.0, ids.1)?)
+                };
+                if give_on_disk(change, (uid, gid))? {
+                    mark(file, Owner { uid: uid.raw(), gid: gid.raw() })?;
+                }
+                Ok(())
             }
         }
     }
+}
+
+/// Gives a file to its owner with `change`. An id that does not exist here is replaced. Returns whether
+/// one was.
+pub(super) fn give_on_disk(
+    change: impl Fn(Option<u32>, Option<u32>) -> io::Result<()>,
+    (uid, gid): (GuestUid, GuestGid),
+) -> io::Result<bool> {
+    let (uid, gid) = (uid.raw(), gid.raw());
+    let is_unknown = |result: &io::Result<()>| {
+        result.as_ref().is_err_and(|error| Errno::from_io_error(error) == Some(Errno::INVAL))
+    };
+    let given = change(Some(uid), Some(gid));
+    if !is_unknown(&given) {
+        return given.map(|()| false);
+    }
+    let set = |id: u32, change: &dyn Fn(u32) -> io::Result<()>| {
+        [id, STAND_IN, 0].into_iter().map(change).find(|given| !is_unknown(given)).unwrap_or(Ok(()))
+    };
+    set(uid, &|uid| change(Some(uid), None))?;
+    set(gid, &|gid| change(None, Some(gid)))?;
+    Ok(true)
 }
 
 /// Gives a folder its metadata. `ids` are those of this process.
@@ -61,20 +88,4 @@ pub fn dress_folder(
     Gift::new(owners, ids, meta).give(folder.as_fd())?;
     set_mode(folder.as_fd(), meta)?;
     Ok(rustix::fs::futimens(&folder, &timestamps(meta.mtime))?)
-}
-
-/// The owner of a file does not exist here.
-#[derive(Debug, thiserror::Error)]
-#[error("owner {uid}:{gid} does not exist in the user namespace: more subordinate ids are needed")]
-struct NoSuchOwner {
-    uid: GuestUid,
-    gid: GuestGid,
-}
-
-/// Explains the error if the kernel refused an owner that the user namespace does not have.
-pub(super) fn owner_fault(error: io::Error, (uid, gid): (GuestUid, GuestGid)) -> io::Error {
-    if Errno::from_io_error(&error) == Some(Errno::INVAL) {
-        return io::Error::new(io::ErrorKind::InvalidInput, NoSuchOwner { uid, gid });
-    }
-    error
 }

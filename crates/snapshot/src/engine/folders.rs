@@ -22,7 +22,7 @@ use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure, machine_faul
 use super::scratch::Scratch;
 use super::shared::Shared;
 use super::top::{Dirs, Top, better_known, implied};
-use super::turns;
+use super::{owners, turns};
 use crate::tasks::{DRESS, DressRequest, UNPACK, UnpackRequest};
 use crate::{EngineError, TaskError};
 
@@ -36,6 +36,8 @@ pub(super) struct Lowers {
     pub(super) folders: Vec<PathBuf>,
     /// The metadata of the root folder.
     pub(super) root: Meta,
+    /// Whether files have owners that do not exist in the namespace.
+    pub(super) is_beyond: bool,
 }
 
 /// A layer whose folder is being made.
@@ -62,6 +64,7 @@ impl Shared {
         let mut scratches = self.look_first(new.map(|(layer, _)| layer), &map)?;
         let (mut names, mut items, mut found) = (Vec::new(), Vec::new(), Vec::new());
         let mut root = Tree::empty().root().meta.clone();
+        let mut is_beyond = false;
         for (position, known) in known.into_iter().enumerate() {
             let (top, dirs) = match known {
                 Some(top) => (top, None),
@@ -76,6 +79,7 @@ impl Shared {
                 items.push(Item { layer, name: name.clone(), dirs, scratch });
             }
             names.extend(top.folder.clone());
+            is_beyond |= top.is_beyond;
             if let Some(meta) = &top.root {
                 root.clone_from(meta);
             }
@@ -89,7 +93,7 @@ impl Shared {
         names.reverse();
         names.retain(|name| seen.insert(name.clone()));
         let folders = names.iter().map(|name| self.store.folder_path(&map, name)).collect();
-        Ok(Lowers { folders, root })
+        Ok(Lowers { folders, root, is_beyond })
     }
 
     /// Returns the folder of a layer of a stack if it is unpacked. It has the layer's files; the
@@ -133,7 +137,8 @@ impl Shared {
             none if none.is_empty() => Vec::new(),
             implied => better_known(implied, &self.tree_of(layers, ids)?),
         };
-        Ok((Top::of(layer, &index, &dirs), Some(dirs)))
+        let is_beyond = owners::is_beyond(&index, self.namespace.id_counts()?);
+        Ok((Top { is_beyond, ..Top::of(layer, &index, &dirs) }, Some(dirs)))
     }
 
     /// Returns whether a layer is indexed, and unpacked if its folder depends on nothing below.

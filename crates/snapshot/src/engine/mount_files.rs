@@ -11,6 +11,7 @@ use xbuild_model::run::ReadySource;
 use xbuild_model::seam::MountFiles;
 
 use super::carried::Folder;
+use super::folders::Lowers;
 use super::held::Held;
 use super::shared::Shared;
 use super::{obtain, owners};
@@ -23,10 +24,11 @@ pub(super) fn hold(
     writable: bool,
 ) -> Result<Box<dyn MountFiles>, EngineError> {
     if shared.namespace.root_kind()? == RootKind::Overlay {
-        let lowers = shared.lowers(chain)?.folders;
-        return Ok(Box::new(Stack { lowers, writable, special: special(shared, chain)? }));
+        let Lowers { folders: lowers, is_beyond, .. } = shared.lowers(chain)?;
+        let special = special(shared, chain, is_beyond)?;
+        return Ok(Box::new(Stack { lowers, writable, special }));
     }
-    let special = special(shared, chain)?;
+    let special = special(shared, chain, true)?;
     if writable {
         return Ok(Box::new(Copy(obtain::fresh(shared, chain)?, special)));
     }
@@ -41,8 +43,8 @@ pub(super) fn hold(
 /// The owners of a stack's files that can have no attribute, where they are recorded.
 struct Special(Option<(Tree, OwnersBelow)>);
 
-fn special(shared: &Shared, chain: &Chain) -> Result<Special, EngineError> {
-    let below = owners::below(shared, || shared.tree(chain))?;
+fn special(shared: &Shared, chain: &Chain, is_beyond: bool) -> Result<Special, EngineError> {
+    let below = owners::below_layers(shared, is_beyond, || shared.tree(chain))?;
     Ok(Special(match below.filter(|below| !below.special.is_empty()) {
         Some(below) => Some((shared.tree(chain)?, below)),
         None => None,

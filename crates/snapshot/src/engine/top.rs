@@ -18,6 +18,8 @@ pub(super) struct Top {
     pub(super) hides_all: bool,
     /// The metadata of the root folder, if it has an entry.
     pub(super) root: Option<Meta>,
+    /// Whether it has files of owners that do not exist in the namespace.
+    pub(super) is_beyond: bool,
 }
 
 impl Top {
@@ -27,7 +29,8 @@ impl Top {
             Change::Put(entry) if entry.path.is_empty() => Some(entry.meta.clone()),
             _ => None,
         });
-        Self { folder: Some(folder_name(layer, dirs)), hides_all: hides_all(index), root }
+        let (folder, hides_all) = (Some(folder_name(layer, dirs)), hides_all(index));
+        Self { folder, hides_all, root, is_beyond: false }
     }
 }
 

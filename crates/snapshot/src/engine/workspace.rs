@@ -36,7 +36,7 @@ pub(super) struct Writable {
 
 impl Writable {
     pub(super) fn prepare(shared: &Arc<Shared>, parent: &Chain) -> Result<Self, EngineError> {
-        let Lowers { folders: lowers, root } = shared.lowers(parent)?;
+        let Lowers { folders: lowers, root, is_beyond } = shared.lowers(parent)?;
         let scratch = Scratch::new(shared, "workspace")?;
         let (upper, work) = (scratch.content(), scratch.beside("work")?);
         let (root_mode, root_owner) = root_folder::dress(shared, &upper, root)?;
@@ -44,7 +44,7 @@ impl Writable {
         let joined = part.as_ref().map(|part| part.joined());
         let dirs = Overlay { lowers, joined, upper, work };
         let root = RootFs::Overlay(dirs.clone());
-        let owners = owners::below(shared, || shared.tree(parent))?;
+        let owners = owners::below_layers(shared, is_beyond, || shared.tree(parent))?;
         owners::write(&root, owners.as_ref())?;
         let (shared, parent) = (shared.clone(), parent.clone());
         Ok(Self { shared, parent, dirs, root, _part: part, root_mode, root_owner, owners, scratch })

@@ -127,7 +127,7 @@ fn prepare(
         namespaces::enter_network()?;
     }
     let below = Ground::below(post.ids, request)?;
-    let owners = below.is_some();
+    let owners = init::recorded(below.as_ref());
     let stops = Stops { traced, watched: false, owners };
     let (filter, watched) = filter(request, stops, folder.is_own)?;
     let no_new_privs = filter.is_some() && needs_no_new_privs();

@@ -33,6 +33,8 @@ pub(super) struct Book {
     /// Mounts whose files are the user's own: all of them are root's, and that stays so.
     foreign: HashSet<u64>,
     caches: Vec<Cache>,
+    /// Whether the kernel knows the owners of files that are not in the book.
+    is_partial: bool,
     /// The owners for the layer, by the numbers of the file system below the mount.
     changed: BTreeMap<FileNumber, Owner>,
 }
@@ -49,7 +51,16 @@ impl Book {
     /// mounts that stay as they are.
     pub(super) fn new(upper: Option<OwnedFd>, foreign: HashSet<u64>, caches: Vec<Cache>) -> Self {
         let (table, below) = (BTreeMap::new(), HashMap::new());
-        Self { root: 0, table, below, upper, foreign, caches, changed: BTreeMap::new() }
+        Self {
+            root: 0,
+            table,
+            below,
+            upper,
+            foreign,
+            caches,
+            is_partial: false,
+            changed: BTreeMap::new(),
+        }
     }
 
     /// Fills in the owners of the layers below. This process is in the step's root.
@@ -59,6 +70,7 @@ impl Book {
         mounted: Vec<(Vec<u8>, Owner)>,
     ) -> Result<(), Errno> {
         self.root = look(c"/", false)?.key.0;
+        self.is_partial = below.counts.is_some();
         for (path, owner) in below.special {
             let path = [b"/", &path[..]].concat();
             if let Ok(found) = std::ffi::CString::new(path.clone())
@@ -71,7 +83,10 @@ impl Book {
                     self.changed.insert(found.key.1, owner);
                 }
             }
-            self.below.insert(path, owner);
+            if !self.is_partial {
+                // The kernel makes files in their place without a word.
+                self.below.insert(path, owner);
+            }
         }
         for (path, owner) in mounted {
             if let Ok(found) = look_up(path) {
@@ -114,6 +129,12 @@ impl Book {
     /// Returns whether no file without an attribute has an owner.
     pub(super) fn has_no_table(&self) -> bool {
         self.table.is_empty() && self.below.is_empty() && self.caches.is_empty()
+    }
+
+    /// Returns whether the kernel knows the owners of files that are not in the book. Then `ROOT` stands
+    /// for "not in the book".
+    pub(super) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Returns whether files without attributes of the layers below have owners.

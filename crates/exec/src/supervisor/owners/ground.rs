@@ -28,22 +28,22 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Reads the facts about the layers below, where `ids` are one.
+    /// Reads the facts about the layers below, where `ids` are one or owners lie beyond the range.
     pub(crate) fn below(ids: Ids, request: &StepRequest) -> Result<Option<OwnersBelow>, RunError> {
-        if ids != Ids::Single {
-            return Ok(None);
-        }
         Ok(Some(match std::fs::read(request.root.owners()) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| RunError::Invalid {
                 what: "list of owners".to_owned(),
                 value: error.to_string(),
             })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => OwnersBelow::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match ids {
+                Ids::Single => OwnersBelow::default(),
+                Ids::Range => return Ok(None),
+            },
             Err(error) => return Err(RunError::setup("read the owners of files")(error)),
         }))
     }
 
-    /// Reads the facts, where `ids` are one. Nobody but the supervisor may: it locks cache mounts.
+    /// Reads the facts, where some owners are recorded. Nobody but the supervisor may: it locks cache mounts.
     pub(crate) fn read(ids: Ids, request: &StepRequest) -> Result<Option<Self>, RunError> {
         let Some(below) = Self::below(ids, request)? else { return Ok(None) };
         let roots_vary = request.run.security == Security::Insecure;

@@ -76,7 +76,8 @@ fn special(book: &Book, spot: &Spot) -> Result<Option<Owner>, Errno> {
     if book::may_have_attribute(found.kind) {
         return Ok(None);
     }
-    Ok(Some(book.owner(&spot.handle()?)?))
+    let owner = book.owner(&spot.handle()?)?;
+    Ok((!book.is_partial() || owner != Owner::ROOT).then_some(owner))
 }
 
 fn keep(book: &mut Book, spot: &Spot, owner: Owner) -> Result<(), Errno> {
