@@ -23,6 +23,7 @@ mod folder_root;
 mod harness;
 mod hostile;
 mod image;
+mod images;
 mod interactive;
 mod isolation;
 mod kill;

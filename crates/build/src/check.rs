@@ -8,9 +8,10 @@ use xbuild_plan::{Images, PlanOptions};
 
 use crate::error::{BaseError, BuildError, ErrorKind, Fault as _, PlanningError};
 use crate::events::{Event, Events, Silent, Warning};
+use crate::images::Bases;
 use crate::machine::Machine;
 use crate::main_context::{Elsewhere, Input, MainContext, MainFile};
-use crate::request::InputRequest;
+use crate::request::{InputRequest, Pull};
 use crate::{linting, planning, wiring};
 
 /// The result of a check.
@@ -71,7 +72,7 @@ fn check_file(
                 // A check fetches nothing for a time.
                 options.epochs.insert(name, None);
             }
-            inspect(&dockerfile, &options, file, machine, events)?
+            inspect((&dockerfile, &options), request.pull, file, machine, events)?
         }
         Err(errors) => (linting::above(&errors, &options), Some(errors.into())),
     };
@@ -80,16 +81,18 @@ fn check_file(
 
 /// Returns the rules that a Dockerfile breaks, and the error that stops a build of it.
 fn inspect(
-    dockerfile: &Dockerfile,
-    options: &PlanOptions,
+    (dockerfile, options): (&Dockerfile, &PlanOptions),
+    pull: Pull,
     file: &MainFile,
     machine: &Machine,
     events: &Arc<dyn Events>,
 ) -> Result<(Diagnostics, Option<PlanningError>), BuildError> {
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
     let client = wiring::client(machine, None, events, Cancel::default());
+    let store = wiring::existing_store(machine)?;
+    let bases = Bases { client: &client, store: store.as_deref(), pull, events: &**events };
     let mut images = Images::default();
-    let error = match planning::resolve(&[(dockerfile, options)], &client, &mut images, &**events) {
+    let error = match planning::resolve(&[(dockerfile, options)], &bases, &mut images) {
         Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),
         Err(PlanningError::Base(error)) => {
             let other = xbuild_plan::check(dockerfile, options, &images).err();

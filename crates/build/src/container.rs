@@ -21,7 +21,7 @@ use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::{
-    Annotations, BuildRequest, ContextPlace, DockerfilePlace, InputRequest, NamedPlace,
+    Annotations, BuildRequest, ContextPlace, DockerfilePlace, InputRequest, NamedPlace, Pull,
     StepsRequest,
 };
 use crate::tools::Tools;
@@ -64,6 +64,7 @@ pub struct Volume {
 pub fn container_request(
     image: NamedPlace,
     platform: Platform,
+    pull: Pull,
     steps: StepsRequest,
 ) -> BuildRequest {
     BuildRequest {
@@ -75,6 +76,7 @@ pub fn container_request(
             build_args: Vec::new(),
             platforms: vec![platform],
             target: None,
+            pull,
         },
         steps: StepsRequest { no_cache: true, ..steps },
         labels: Vec::new(),

@@ -9,7 +9,7 @@ use xbuild_exec::ladder::Choice;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::{Encoding, ShownPath};
-use xbuild_model::{Digest, Platform, StepFailure};
+use xbuild_model::{Descriptor, Digest, Platform, ResolvedImage, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
@@ -51,6 +51,15 @@ pub enum Event<'a> {
         /// The event.
         event: xbuild_solve::Event<'a>,
     },
+    /// A name that the store has an image of was looked up.
+    Base {
+        /// The image that is used.
+        image: &'a ResolvedImage,
+        /// Whether it is the store's; else a registry gave it.
+        is_stored: bool,
+    },
+    /// A blob of an image was fetched.
+    Fetched(&'a Descriptor),
     /// An event of a push.
     Push(PushEvent<'a>),
     /// The image exists in another form besides the main one.

@@ -1,23 +1,23 @@
 //! Export: results written to layouts, archives and folders, kept in the store, or pushed.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use xbuild_files::flatten;
 use xbuild_image::{
-    AssembleOptions, Assembled, Built, ImageParts, LayoutContent, LayoutError, assemble,
+    AssembleOptions, Assembled, Built, ImageParts, LayoutError, NamedContent, assemble,
 };
 use xbuild_layer::LayerWriter;
 use xbuild_model::{DiffId, Digest, LayerBlob, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
 use xbuild_solve::BuiltImage;
-use xbuild_store::{ImageRecord, StoreError};
 
 use crate::build::Build;
 use crate::error::{During, ExportError, RequestError};
 use crate::events::{Event, Warning};
+use crate::file_out::{is_stream, to_file};
+use crate::images::keep;
 use crate::platform_names::{self, NamedImage};
 use crate::request::{LayerForm, PlatformTag, Target};
 use crate::run::Solved;
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub platform_names: Vec<PlatformTag>,
     /// Whether the images were pushed under these names.
     pub is_pushed: bool,
+    /// Whether the store knows the images by these names.
+    pub is_stored: bool,
 }
 
 /// Asks the registries whether the result may be pushed, before anything is built for it.
@@ -73,8 +75,14 @@ pub fn export(
     let exporter = Exporter { build, solved, names: &names };
     let assembled = exporter.write(stdout)?;
     build.store.settle().map_err(ExportError::Store)?;
-    let platform_names = build.request.platform_tags.clone();
-    Ok(Outcome { assembled, names, platform_names, is_pushed: build.request.is_pushed() })
+    let is_stored = build.variants.iter().all(|variant| exporter.keeps(variant));
+    Ok(Outcome {
+        assembled,
+        names,
+        platform_names: build.request.platform_tags.clone(),
+        is_pushed: build.request.is_pushed(),
+        is_stored,
+    })
 }
 
 /// Writes one result.
@@ -90,11 +98,9 @@ impl Exporter<'_> {
     /// Writes all forms to all outputs and returns the images of the main one.
     fn write(&self, stdout: &mut dyn Write) -> Result<Assembled, ExportError> {
         let variants = &self.build.variants;
-        let no_output = variants.iter().all(|variant| variant.targets.is_empty());
-        let main =
-            self.write_form(&variants[0], no_output, &self.build.request.platform_tags, stdout)?;
+        let main = self.write_form(&variants[0], &self.build.request.platform_tags, stdout)?;
         for variant in &variants[1..] {
-            let made = self.write_form(variant, no_output, &[], stdout)?;
+            let made = self.write_form(variant, &[], stdout)?;
             let digest = &made.root().0.digest;
             self.tell(Event::Form { encoding: variant.layers.encoding, digest });
         }
@@ -105,28 +111,38 @@ impl Exporter<'_> {
     fn write_form(
         &self,
         variant: &Variant,
-        no_output: bool,
         tags: &[PlatformTag],
         stdout: &mut dyn Write,
     ) -> Result<Assembled, ExportError> {
-        let built = self.make(variant.layers)?;
+        let (assembled, built) = self.make(variant.layers)?;
         for target in &variant.targets {
             self.write_one(&built, target, stdout)?;
         }
-        let is_image = |target: &Target| matches!(target, Target::Image { .. });
-        let keep = no_output || variant.targets.iter().any(is_image);
-        let images = platform_names::images(&built, tags);
+        let images = platform_names::images(&assembled, &built, tags);
         let is_named = !variant.names.is_empty() || !images.is_empty();
-        if keep && is_named {
-            self.keep(&built.assembled, &variant.names, &images).map_err(ExportError::Store)?;
-        } else if no_output {
-            self.tell(Event::Warning(&Warning::OnlyCached));
-        }
         if self.build.request.is_pushed() && is_named {
             self.push(&built, &variant.names, &images)?;
         }
+        if is_named && self.keeps(variant) {
+            let named = images.iter().flat_map(NamedImage::names);
+            let (root, _) = assembled.root();
+            let named = named.chain(variant.names.iter().map(|name| (name, root)));
+            keep::keep(self.build, self.solved, (&assembled, &built), named)?;
+        } else if self.has_no_output() && !is_named {
+            self.tell(Event::Warning(&Warning::OnlyCached));
+        }
         drop(images);
-        Ok(built.assembled)
+        Ok(assembled)
+    }
+
+    fn has_no_output(&self) -> bool {
+        self.build.variants.iter().all(|variant| variant.targets.is_empty())
+    }
+
+    /// Returns whether the store keeps a form under its names.
+    fn keeps(&self, variant: &Variant) -> bool {
+        let is_image = |target: &Target| matches!(target, Target::Image { .. });
+        self.has_no_output() || variant.targets.iter().any(is_image)
     }
 
     fn tell(&self, event: Event<'_>) {
@@ -134,7 +150,7 @@ impl Exporter<'_> {
     }
 
     /// Makes the layers, the manifests, and the index of several platforms.
-    fn make(&self, form: LayerForm) -> Result<Built<'_>, ExportError> {
+    fn make(&self, form: LayerForm) -> Result<(Assembled, Built<'_>), ExportError> {
         let (images, engine) = (&self.solved.images, &self.solved.engine);
         let annotations = &self.build.request.annotations;
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
@@ -160,7 +176,8 @@ impl Exporter<'_> {
         };
         let assembled = assemble(&platforms, parts.collect(), &options)?;
         let stored = |digest: &Digest| Ok(self.build.store.open_sound(digest)?);
-        Ok(Built::new(assembled, blobs.into_values(), stored, &self.build.client))
+        let built = Built::new(assembled.clone(), blobs.into_values(), stored, &self.build.client);
+        Ok((assembled, built))
     }
 
     fn write_one(
@@ -177,7 +194,8 @@ impl Exporter<'_> {
                 self.solved.engine.check(&image.layers).map_err(exporting)?;
             }
         }
-        let content = LayoutContent { built, names: self.names };
+        let image = NamedContent { built, names: self.names, tag: None };
+        let content = image.alone();
         match target {
             Target::OciFolder(path) => {
                 let write = || content.write_folder(path).map_err(|error| exporting(error.into()));
@@ -232,33 +250,6 @@ impl Exporter<'_> {
         Ok(())
     }
 
-    /// Keeps the result in the store under its names. Layers of base images that no step needed are
-    /// not pulled for it.
-    fn keep(
-        &self,
-        assembled: &Assembled,
-        names: &[Reference],
-        images: &[NamedImage<'_>],
-    ) -> Result<(), StoreError> {
-        let store = &self.build.store;
-        for image in &assembled.images {
-            store.put_blob(&image.config)?;
-            store.put_blob(&image.manifest)?;
-        }
-        let (root, bytes) = assembled.root();
-        store.put_blob(bytes)?;
-        for name in names {
-            store.put_image(&ImageRecord { name: name.to_string(), target: root.clone() })?;
-        }
-        for image in images {
-            for name in &image.names {
-                let target = image.descriptor().clone();
-                store.put_image(&ImageRecord { name: name.to_string(), target })?;
-            }
-        }
-        Ok(())
-    }
-
     /// Pushes the images under their names. No tag moves until everything is in all registries.
     fn push(
         &self,
@@ -295,39 +286,4 @@ fn again(
         Some(LayoutError::LayerBytes { .. }) => work(),
         _ => Err(error),
     }
-}
-
-/// Returns whether an output is standard output, a pipe or a device.
-fn is_stream(path: Option<&Path>) -> bool {
-    path.is_none_or(|path| std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()))
-}
-
-/// Writes to a file, which gets its name when it is complete; without a path to `stdout`.
-fn to_file(
-    path: Option<&Path>,
-    stdout: &mut dyn Write,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
-    let Some(path) = path else {
-        let mut out = BufWriter::new(stdout);
-        write(&mut out)?;
-        return out.flush().map_err(|error| ExportError::Stdout { error });
-    };
-    let failed = |error: io::Error| ExportError::File { path: path.to_owned(), error };
-    if is_stream(Some(path)) {
-        // A pipe or a device cannot be replaced.
-        let mut out = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
-        write(&mut out)?;
-        return out.flush().map_err(failed);
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = Path::new(&name);
-    let mut out = BufWriter::new(File::create(partial).map_err(failed)?);
-    let written = write(&mut out).and_then(|()| out.flush().map_err(failed));
-    let published = written.and_then(|()| std::fs::rename(partial, path).map_err(failed));
-    published.inspect_err(|_| {
-        // The error of the write matters more.
-        let _ = std::fs::remove_file(partial);
-    })
 }

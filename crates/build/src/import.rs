@@ -1,27 +1,25 @@
-//! Base images: from names to manifests and configurations.
+//! Names of images: what they say about the place of an image.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use xbuild_image::{Inspection, Layout};
-use xbuild_model::{Cancel, Platform, Reference, ResolvedImage};
-use xbuild_registry::Client;
+use xbuild_model::Reference;
 
-use crate::error::{ImageError, InspectError};
-use crate::events::Events;
-use crate::machine::Machine;
-use crate::wiring;
+use crate::error::ImageError;
 
 /// The place of an image.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
+    /// The store, or else a registry.
+    Name(Reference),
+    /// A registry.
     Registry(Reference),
     /// An OCI layout, and the digest or tag in it.
     Layout(PathBuf, Option<String>),
 }
 
-/// Reads the name of an image: a reference, `docker-image://REF`, `oci-layout://DIR[:TAG][@DIGEST]`.
-fn place(name: &str) -> Result<Place, ImageError> {
+/// Reads the name of an image: a reference, `docker-image://REF`, `docker://REF` for a registry
+/// alone, `oci-layout://DIR[:TAG][@DIGEST]`.
+pub(crate) fn place(name: &str) -> Result<Place, ImageError> {
     if let Some(rest) = name.strip_prefix("oci-layout://") {
         let (rest, digest) = match rest.rsplit_once('@') {
             Some((rest, digest)) if digest.starts_with("sha256:") => (rest, Some(digest)),
@@ -34,38 +32,11 @@ fn place(name: &str) -> Result<Place, ImageError> {
         // Beside a digest a tag is only a name, which buildx does not look up either.
         return Ok(Place::Layout(PathBuf::from(path), digest.or(tag).map(str::to_owned)));
     }
+    if let Some(rest) = name.strip_prefix("docker://") {
+        return Ok(Place::Registry(rest.parse()?));
+    }
     let text = name.strip_prefix("docker-image://").unwrap_or(name);
-    Ok(Place::Registry(text.parse()?))
-}
-
-/// Resolves an image for a platform.
-pub(crate) fn resolve(
-    client: &Client,
-    name: &str,
-    platform: &Platform,
-) -> Result<ResolvedImage, ImageError> {
-    match place(name)? {
-        Place::Registry(reference) => Ok(client.resolve(&reference, platform)?),
-        Place::Layout(path, tag) => Ok(Layout::open(&path)?.resolve(tag.as_deref(), platform)?),
-    }
-}
-
-/// Reads the documents of an image. `events` takes warnings.
-pub fn inspect(
-    machine: &Machine,
-    name: &str,
-    events: &Arc<dyn Events>,
-) -> Result<Inspection, InspectError> {
-    match place(name)? {
-        Place::Registry(reference) => {
-            let client = wiring::client(machine, None, events, Cancel::default());
-            Ok(client.inspect(&reference).map_err(ImageError::from)?)
-        }
-        Place::Layout(path, tag) => {
-            let layout = Layout::open(&path).map_err(ImageError::from)?;
-            Ok(layout.inspect(tag.as_deref()).map_err(ImageError::from)?)
-        }
-    }
+    Ok(Place::Name(text.parse()?))
 }
 
 #[cfg(test)]
@@ -79,8 +50,9 @@ mod tests {
         };
         let digest = format!("sha256:{}", "0".repeat(64));
         for (name, expected) in [
-            ("busybox", Place::Registry("busybox".parse().unwrap())),
-            ("docker-image://r.example/a:1", Place::Registry("r.example/a:1".parse().unwrap())),
+            ("busybox", Place::Name("busybox".parse().unwrap())),
+            ("docker-image://r.example/a:1", Place::Name("r.example/a:1".parse().unwrap())),
+            ("docker://r.example/a:1", Place::Registry("r.example/a:1".parse().unwrap())),
             ("oci-layout:///a/b", layout("/a/b", None)),
             ("oci-layout://b:tag", layout("b", Some("tag"))),
             ("oci-layout:///a:b/c", layout("/a:b/c", None)),

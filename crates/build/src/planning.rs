@@ -6,16 +6,16 @@ use std::num::NonZeroUsize;
 use xbuild_dockerfile::{Checks, Dockerfile, ParseErrors, suggest};
 use xbuild_model::{Digest, Platform, ResolvedImage};
 use xbuild_plan::{EpochSource, Graph, ImageRequest, Images, NamedContext, PlanOptions, Planned};
-use xbuild_registry::Client;
 use xbuild_solve::SolveOptions;
 
 use crate::build::Build;
 use crate::dockerfile_file::DockerfileFile;
 use crate::error::{BaseError, ContextError, ImageError, PlanningError, RequestError};
 use crate::events::{Event, Events, Warning};
+use crate::images::Bases;
 use crate::main_context::{MainContext, MainFile};
 use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
-use crate::{import, linting, main_context, project};
+use crate::{linting, main_context, project};
 
 /// The steps of a build, and the options to solve them with.
 #[derive(Debug)]
@@ -41,7 +41,13 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     }
     let parts: Vec<_> = files.iter().map(|file| (&file.dockerfile, &file.options)).collect();
     let mut images = Images::default();
-    let graph = resolve(&parts, &build.client, &mut images, &*build.events);
+    let bases = Bases {
+        client: &build.client,
+        store: Some(&build.store),
+        pull: build.request.input.pull,
+        events: &*build.events,
+    };
+    let graph = resolve(&parts, &bases, &mut images);
     let mut broken = Vec::new();
     for Parsed { main, dockerfile, options, checks } in &files {
         let ignore = main.file.ignore.as_deref();
@@ -164,19 +170,19 @@ pub(crate) fn parse(file: &DockerfileFile) -> Result<Dockerfile, ParseErrors> {
 /// even if planning fails in the end.
 pub(crate) fn resolve(
     files: &[(&Dockerfile, &PlanOptions)],
-    client: &Client,
+    bases: &Bases<'_>,
     images: &mut Images,
-    events: &dyn Events,
 ) -> Result<Graph, PlanningError> {
     loop {
         match xbuild_plan::plan_all(files, images)? {
             Planned::Ready(graph) => return Ok(graph),
             Planned::Needs(requests) => {
                 for request in requests {
-                    let image = import::resolve(client, &request.name, &request.platform).map_err(
-                        |error| missing(error, &request, files.iter().map(|file| file.0)),
-                    )?;
-                    tell_platform(&image, events);
+                    let image =
+                        bases.resolve(&request.name, &request.platform).map_err(|error| {
+                            missing(error, &request, files.iter().map(|file| file.0))
+                        })?;
+                    tell_platform(&image, bases.events);
                     images.insert(&request, image);
                 }
             }

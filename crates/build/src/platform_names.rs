@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xbuild_image::Built;
+use xbuild_image::{Assembled, Built};
 use xbuild_model::{Descriptor, Digest, Reference};
 use xbuild_registry::{Client, Push, PushError, PushEvent};
 
@@ -17,9 +17,12 @@ pub(crate) struct NamedImage<'a> {
 }
 
 /// Returns the image of each platform that has a name of its own, in the order of the digests.
-pub(crate) fn images<'a>(built: &'a Built<'_>, tags: &[PlatformTag]) -> Vec<NamedImage<'a>> {
+pub(crate) fn images<'a>(
+    assembled: &Assembled,
+    built: &'a Built<'_>,
+    tags: &[PlatformTag],
+) -> Vec<NamedImage<'a>> {
     let mut names: BTreeMap<&Digest, Vec<Reference>> = BTreeMap::new();
-    let assembled = &built.assembled;
     for tag in tags {
         if let Some(image) = assembled.images.iter().find(|image| image.platform == tag.platform) {
             names.entry(&image.descriptor.digest).or_default().push(tag.name.clone());
@@ -30,9 +33,9 @@ pub(crate) fn images<'a>(built: &'a Built<'_>, tags: &[PlatformTag]) -> Vec<Name
 }
 
 impl NamedImage<'_> {
-    /// Returns the descriptor of the manifest.
-    pub(crate) fn descriptor(&self) -> &Descriptor {
-        self.built.assembled.root().0
+    /// Returns each name, with the descriptor of the manifest.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&Reference, &Descriptor)> {
+        self.names.iter().map(|name| (name, &self.built.content.root().descriptor))
     }
 
     /// Sends the image to the repositories of its names that are not those of `others`, without a

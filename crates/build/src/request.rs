@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
-pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile};
+pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
 pub use output::{LayerForm, Output, Target};
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
 

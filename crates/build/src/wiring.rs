@@ -22,6 +22,15 @@ pub fn store(machine: &Machine) -> Result<Arc<Store>, OpenError> {
     Ok(Arc::new(Store::open(machine.store_root()?)?))
 }
 
+/// Opens the store if it is there.
+pub(crate) fn existing_store(machine: &Machine) -> Result<Option<Arc<Store>>, OpenError> {
+    match machine.store_root() {
+        Ok(root) if root.exists() => store(machine).map(Some),
+        // Nothing is made to look into.
+        _ => Ok(None),
+    }
+}
+
 /// Keeps manifests and configurations among the blobs of the store.
 #[derive(Debug)]
 struct StoredDocuments(Arc<Store>);

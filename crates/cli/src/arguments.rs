@@ -4,7 +4,10 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, check, doctor, du, emulators, inspect, login, platforms, prune, run};
+use crate::commands::{
+    build, check, doctor, du, emulators, images, inspect, login, platforms, prune, pull, push, rmi,
+    run, tag,
+};
 use crate::console::ProgressMode;
 use crate::report::Problem;
 
@@ -49,6 +52,16 @@ pub(crate) enum Command {
     Emulators(emulators::EmulatorsArgs),
     /// Show an image or image index: manifests, configurations, layers
     Inspect(inspect::InspectArgs),
+    /// List the images of the store
+    Images(images::ImagesArgs),
+    /// Give an image of the store further names
+    Tag(tag::TagArgs),
+    /// Take names from images of the store
+    Rmi(rmi::RmiArgs),
+    /// Bring an image from a registry into the store
+    Pull(pull::PullArgs),
+    /// Send an image of the store to a registry, as it is
+    Push(push::PushArgs),
     /// Verify a login to a registry and keep it, where docker keeps it
     Login(login::LoginArgs),
     /// Forget the login to a registry

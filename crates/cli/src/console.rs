@@ -13,7 +13,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use xbuild_build::events::{Event, Events, Warning};
 use xbuild_dockerfile::Diagnostics;
 use xbuild_layer::Encoding;
-use xbuild_model::{Digest, FailureKind};
+use xbuild_model::{Digest, FailureKind, ResolvedImage};
 use xbuild_registry::PushEvent;
 
 use crate::report::{self, Problem, ProblemKind};
@@ -141,6 +141,14 @@ impl Console {
         if let Some(more) = findings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             self.line(format_args!("warning: {more} more; xbuild check shows them all"));
         }
+    }
+
+    /// Shows which image a name stands for that the store has, too.
+    pub(crate) fn base(&self, image: &ResolvedImage, is_stored: bool) {
+        let place = if is_stored { "from the store" } else { "from its registry" };
+        let (name, platform) = (&image.name, &image.platform);
+        let digest = &image.manifest.digest;
+        self.line(format_args!("image: {name} for {platform}, {place}: {digest}"));
     }
 
     /// Shows a blob that arrived, or a tag that moved.

@@ -9,6 +9,7 @@ mod commands;
 mod console;
 mod environment;
 mod log;
+mod platform_args;
 mod progress;
 mod reasons;
 mod registry_args;
@@ -24,7 +25,8 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    build, check, doctor, du, emulators, inspect, login, platforms, prune, run as run_command,
+    build, check, doctor, du, emulators, images, inspect, login, platforms, prune, pull, push, rmi,
+    run as run_command, tag,
 };
 use console::{Console, ProgressMode};
 use report::Problem;
@@ -68,6 +70,11 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Platforms(args) => platforms::run(args, console),
         Command::Emulators(args) => emulators::run(args, console),
         Command::Inspect(args) => inspect::run(args, console),
+        Command::Images(args) => images::run(args, console),
+        Command::Tag(args) => tag::run(args, console),
+        Command::Rmi(args) => rmi::run(args, console),
+        Command::Pull(args) => pull::run(args, console),
+        Command::Push(args) => push::run(args, console),
         Command::Login(args) => login::login(args, console),
         Command::Logout(args) => login::logout(args, console),
         Command::Du(args) => du::run(args, console),

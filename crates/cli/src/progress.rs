@@ -10,6 +10,7 @@ use xbuild_model::{short_label, thread};
 use xbuild_plan::{Graph, VertexId};
 use xbuild_solve::Event as StepEvent;
 
+use crate::commands::du::size;
 use crate::console::{Console, Style};
 use crate::reasons;
 use crate::report::printable;
@@ -42,6 +43,14 @@ impl Progress {
     /// Returns a progress that shows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
         Self { console, state: Arc::default(), ticker: Once::new() }
+    }
+
+    /// Returns a progress for commands that move images; without `quiet` it also shows what is moved.
+    pub(crate) fn events(console: &Arc<Console>, quiet: bool) -> Arc<dyn Events> {
+        match quiet {
+            true => Arc::clone(console) as Arc<dyn Events>,
+            false => Arc::new(Self::new(Arc::clone(console))),
+        }
     }
 
     /// Returns the last lines of the step with that label, for its error; none in plain style,
@@ -98,6 +107,12 @@ impl Events for Progress {
             Event::Emulator(emulator) => self.console.line(format_args!("emulator: {emulator}")),
             Event::Planned(graph) => self.lock().labels = labels(graph),
             Event::Step { vertex, event } => self.step(vertex, event),
+            Event::Base { image, is_stored } => self.console.base(image, is_stored),
+            Event::Fetched(blob) => self.console.line(format_args!(
+                "fetch blob {} {}",
+                blob.digest.short(),
+                size(blob.size)
+            )),
             Event::Push(event) => self.console.push(event),
             Event::Form { encoding, digest } => self.console.form(encoding, digest),
             _ => {}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use xbuild_build::Outcome;
-use xbuild_model::Descriptor;
+use xbuild_model::{Descriptor, Reference};
 
 use crate::console::Console;
 use crate::report::Problem;
@@ -43,10 +43,13 @@ impl BuildResult<'_> {
     ) -> Result<(), Problem> {
         let text =
             if quiet { format!("{}\n", self.0.assembled.root().0.digest) } else { self.summary() };
-        if to_stdout {
-            return console.result(text.as_bytes());
+        match to_stdout {
+            true => console.result(text.as_bytes())?,
+            false => console.error_bytes(text.as_bytes()),
         }
-        console.error_bytes(text.as_bytes());
+        if !quiet && let Some(name) = self.0.names.first() {
+            console.error_bytes(next(name, self.0.is_pushed, self.0.is_stored).as_bytes());
+        }
         Ok(())
     }
 
@@ -104,6 +107,16 @@ impl BuildResult<'_> {
             map.insert("image.name".into(), json!(names.join(",")));
         }
         Value::Object(map)
+    }
+}
+
+/// Returns where the image is, and what may be done with it next.
+fn next(name: &Reference, is_pushed: bool, is_stored: bool) -> String {
+    let run = format!("xbuild run {name}");
+    match (is_pushed, is_stored) {
+        (true, _) => format!("{name} is in its registry: {run}\n"),
+        (false, true) => format!("{name} is in the store: {run}, or xbuild push {name}\n"),
+        (false, false) => String::new(),
     }
 }
 

@@ -49,9 +49,25 @@ pub(crate) fn read<'r>(
     head: Vec<u8>,
     rest: impl Read + Send + 'r,
 ) -> Result<TarReader<Box<dyn Read + Send + 'r>>, LayerError> {
+    Ok(TarReader::new(plain(head, rest)?))
+}
+
+/// Returns the bytes of a file that is compressed with gzip, bzip2, xz or zstd, or not at all.
+pub fn decompressed<'r>(
+    mut input: impl Read + Send + 'r,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    let mut head = Vec::new();
+    input.by_ref().take(SNIFFED).read_to_end(&mut head).map_err(LayerError::from_read)?;
+    plain(head, input)
+}
+
+fn plain<'r>(
+    head: Vec<u8>,
+    rest: impl Read + Send + 'r,
+) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
     let format = Format::of(&head);
     let input = Cursor::new(head).chain(rest);
-    Ok(TarReader::new(match format {
+    Ok(match format {
         Format::Plain => Box::new(input),
         Format::Gzip => decode::decompress(Compression::Gzip, input)?,
         Format::Zstd => decode::decompress(Compression::Zstd, input)?,
@@ -61,7 +77,7 @@ pub(crate) fn read<'r>(
         Format::Xz => decode::bounded(input, |input| {
             Ok(lzma_rust2::XzReader::new_mem_limit(input, true, MAX_XZ_MEMORY))
         })?,
-    }))
+    })
 }
 
 /// Returns whether a file that begins with `head` is meant as an archive: it is compressed, or

@@ -4,7 +4,7 @@
 //! Every path of an image, context or stage goes through [`Root`]: descriptors, never joined
 //! strings. Layers come and go as values of `xbuild_layer`.
 
-mod archive;
+pub mod archive;
 pub mod changes;
 mod clear;
 mod context;

@@ -1,5 +1,5 @@
-//! A built image, and where each of its blobs can be opened: in memory, in the store, or where a
-//! base image came from.
+//! A built image, or one to copy, and where each of its blobs can be opened: in memory, in the store,
+//! or where a base image came from.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,20 +8,43 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
 use xbuild_model::seam::Blobs;
-use xbuild_model::{Descriptor, Digest, FailureKind, ImageLayer, LayerBlob, StepFailure};
+use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, LayerBlob, StepFailure};
 
 use crate::assemble::Assembled;
+use crate::content::Content;
 use crate::error::ValidateError;
 use crate::validate::{Validated, validate};
 
 /// Opens a blob of the store, whose bytes it has checked; `None` if it is not there.
 pub type StoredFn<'a> = dyn Fn(&Digest) -> Result<Option<File>, StepFailure> + Sync + 'a;
 
-/// Assembled images, and where each of their blobs can be opened.
+/// The place of a blob.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BlobPlace {
+    /// The store. The other place, if it is known, has the same blob, and need not be sent it.
+    Stored(Option<BlobSource>),
+    /// Only there.
+    Remote(BlobSource),
+}
+
+impl From<&LayerBlob> for BlobPlace {
+    fn from(blob: &LayerBlob) -> Self {
+        match blob {
+            LayerBlob::Stored { base, .. } => {
+                Self::Stored(base.as_ref().map(|base| base.source.clone()))
+            }
+            LayerBlob::Remote(layer) => Self::Remote(layer.source.clone()),
+        }
+    }
+}
+
+/// The documents of images, and where each of their blobs can be opened.
 pub struct Built<'a> {
-    /// The documents.
-    pub assembled: Assembled,
-    layers: HashMap<Digest, LayerBlob>,
+    /// Manifests and indexes.
+    pub content: Content,
+    /// The configurations that are in memory.
+    configs: HashMap<Digest, Vec<u8>>,
+    places: HashMap<Digest, BlobPlace>,
     stored: Box<StoredFn<'a>>,
     remote: &'a dyn Blobs,
 }
@@ -29,13 +52,13 @@ pub struct Built<'a> {
 impl fmt::Debug for Built<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Built")
-            .field("root", &self.assembled.root().0.digest)
+            .field("root", &self.content.root().descriptor.digest)
             .finish_non_exhaustive()
     }
 }
 
 impl<'a> Built<'a> {
-    /// Joins the documents with the blobs of their layers. `stored` opens those of the store,
+    /// Joins assembled images with the blobs of their layers. `stored` opens those of the store,
     /// `remote` those of base images that were not pulled.
     pub fn new(
         assembled: Assembled,
@@ -43,42 +66,68 @@ impl<'a> Built<'a> {
         stored: impl Fn(&Digest) -> Result<Option<File>, StepFailure> + Sync + 'a,
         remote: &'a dyn Blobs,
     ) -> Self {
-        let by_digest = |blob: LayerBlob| (blob.descriptor().digest.clone(), blob);
-        let layers = layers.into_iter().map(by_digest).collect();
-        Self { assembled, layers, stored: Box::new(stored), remote }
+        let by_digest =
+            |blob: LayerBlob| (blob.descriptor().digest.clone(), BlobPlace::from(&blob));
+        let places = layers.into_iter().map(by_digest).collect();
+        let content = Content::from(&assembled);
+        let configs = assembled.images.into_iter();
+        let configs = configs.map(|image| (image.config_descriptor.digest, image.config));
+        Self { configs: configs.collect(), ..Self::of(content, places, stored, remote) }
     }
 
     /// Returns one of the images alone, by the digest of its manifest.
     pub fn image(&self, manifest: &Digest) -> Option<Built<'_>> {
-        let mut images = self.assembled.images.iter();
-        let image = images.find(|image| image.descriptor.digest == *manifest)?.clone();
         Some(Built {
-            assembled: Assembled { images: vec![image], index: None },
-            layers: self.layers.clone(),
+            content: self.content.alone(manifest)?,
+            configs: self.configs.clone(),
+            places: self.places.clone(),
             stored: Box::new(|digest| (self.stored)(digest)),
             remote: self.remote,
         })
     }
 
-    /// Returns the layer of a base image that has this very blob, if there is one.
-    pub fn base(&self, blob: &Descriptor) -> Option<&ImageLayer> {
-        self.layers.get(&blob.digest)?.base()
+    /// Joins documents that were read with the places of their blobs.
+    pub fn of(
+        content: Content,
+        places: HashMap<Digest, BlobPlace>,
+        stored: impl Fn(&Digest) -> Result<Option<File>, StepFailure> + Sync + 'a,
+        remote: &'a dyn Blobs,
+    ) -> Self {
+        Self { content, configs: HashMap::new(), places, stored: Box::new(stored), remote }
+    }
+
+    /// Returns the place of a blob; `None` for documents in memory.
+    pub fn place(&self, blob: &Descriptor) -> Option<&BlobPlace> {
+        self.places.get(&blob.digest)
+    }
+
+    /// Returns another place that has a blob, if there is one.
+    pub fn base(&self, blob: &Descriptor) -> Option<&BlobSource> {
+        match self.places.get(&blob.digest)? {
+            BlobPlace::Stored(source) => source.as_ref(),
+            BlobPlace::Remote(source) => Some(source),
+        }
     }
 
     /// Finds a layer, a configuration, a manifest or the index.
     ///
     /// **Errors** — the store fails, no longer has the blob, or has found it damaged.
-    pub fn find(&self, blob: &Descriptor) -> Result<FoundBlob<'_>, StepFailure> {
-        if let Some(bytes) = self.assembled.document(&blob.digest) {
+    pub fn find<'b>(&'b self, blob: &'b Descriptor) -> Result<FoundBlob<'b>, StepFailure> {
+        let documents = self.content.documents();
+        let document = documents.iter().find(|found| found.descriptor.digest == blob.digest);
+        if let Some(document) = document {
+            return Ok(FoundBlob::Document(&document.bytes));
+        }
+        if let Some(bytes) = self.configs.get(&blob.digest) {
             return Ok(FoundBlob::Document(bytes));
         }
         let gone = || {
             let text = format!("the blob {} is gone from the store", blob.digest);
             StepFailure::new(FailureKind::Internal, io::Error::other(text))
         };
-        match self.layers.get(&blob.digest).ok_or_else(gone)? {
-            LayerBlob::Remote(layer) => Ok(FoundBlob::Remote(layer, self.remote)),
-            LayerBlob::Stored { .. } => {
+        match self.places.get(&blob.digest).ok_or_else(gone)? {
+            BlobPlace::Remote(source) => Ok(FoundBlob::Remote(blob, source, self.remote)),
+            BlobPlace::Stored(_) => {
                 (self.stored)(&blob.digest)?.map(FoundBlob::File).ok_or_else(gone)
             }
         }
@@ -92,7 +141,7 @@ impl<'a> Built<'a> {
             let found = self.find(blob).and_then(|found| found.open(0));
             Ok(found.map_err(io::Error::other)?)
         };
-        validate(self.assembled.root().0, &read)
+        validate(&self.content.root().descriptor, &read)
     }
 }
 
@@ -102,8 +151,8 @@ pub enum FoundBlob<'a> {
     Document(&'a [u8]),
     /// A file that holds the blob and nothing else. The store has checked the bytes.
     File(File),
-    /// A layer of a base image that was not pulled. Its bytes are not checked yet.
-    Remote(&'a ImageLayer, &'a dyn Blobs),
+    /// A blob that is not in the store. Its bytes are not checked yet.
+    Remote(&'a Descriptor, &'a BlobSource, &'a dyn Blobs),
 }
 
 impl fmt::Debug for FoundBlob<'_> {
@@ -111,7 +160,9 @@ impl fmt::Debug for FoundBlob<'_> {
         match self {
             Self::Document(_) => f.write_str("Document"),
             Self::File(file) => f.debug_tuple("File").field(file).finish(),
-            Self::Remote(layer, _) => f.debug_tuple("Remote").field(layer).finish(),
+            Self::Remote(blob, source, _) => {
+                f.debug_tuple("Remote").field(&blob.digest).field(source).finish()
+            }
         }
     }
 }
@@ -129,7 +180,7 @@ impl FoundBlob<'_> {
                 let file = file.try_clone().map_err(failed)?;
                 Ok(Box::new(FileFrom { file, position: offset }))
             }
-            Self::Remote(layer, blobs) => blobs.open(layer, offset),
+            Self::Remote(blob, source, blobs) => blobs.open(blob, source, offset),
         }
     }
 }

@@ -81,6 +81,18 @@ pub enum DocumentError {
         /// The platform of the configuration.
         config: Box<Platform>,
     },
+    /// An index has entries that cannot be read, so it cannot be copied as a whole.
+    #[error("{count} of its entries cannot be read")]
+    Entries {
+        /// Their number.
+        count: usize,
+    },
+    /// There are too many documents below an index.
+    #[error("more than {limit} manifests")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
     /// Indexes are nested too deep.
     #[error("indexes nested more than {limit} deep")]
     Nesting {
@@ -163,6 +175,14 @@ pub enum LayoutError {
         /// The cause.
         #[from]
         source: ResolveError,
+    },
+    /// The archive of `docker save` cannot hold an image.
+    #[error("an archive for Docker cannot hold {name}: {reason}")]
+    NotDocker {
+        /// The image.
+        name: String,
+        /// The reason.
+        reason: &'static str,
     },
     /// The bytes of a layer to write could not be found.
     #[error("cannot find the bytes of layer {digest}")]

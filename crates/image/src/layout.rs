@@ -9,10 +9,11 @@
 //! A layout is not trusted: no link leads out of it, only regular files are opened, and sizes are
 //! compared before bytes are read. **Source** — OCI image-spec `image-layout.md`.
 
+mod docker;
 mod files;
 mod reader;
 mod writer;
 
 pub use files::LayoutBlob;
 pub use reader::Layout;
-pub use writer::LayoutContent;
+pub use writer::{LayoutContent, NamedContent};

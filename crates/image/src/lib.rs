@@ -11,6 +11,7 @@
 //! | `resolve`, `inspect` | [`Documents`]: from a name to an image, for registries and layouts alike |
 //! | `assemble` | [`assemble()`]: built images to manifests and index |
 //! | `edit` | [`Draft`]: indexes put together and changed |
+//! | `content`, `gather` | [`Content`]: all documents that a name stands for, assembled or read |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
 //! | `layout` | [`Layout`], [`LayoutContent`]: reading and writing OCI layouts |
 //! | `validate` | [`validate()`]: the check that tests run on every image |
@@ -23,8 +24,10 @@ pub mod printable;
 
 mod assemble;
 mod built;
+mod content;
 mod edit;
 mod error;
+mod gather;
 mod inspect;
 mod layout;
 mod media_type;
@@ -34,13 +37,15 @@ mod validate;
 pub use assemble::{
     AssembleOptions, Assembled, AssembledImage, AssembledIndex, ImageParts, assemble,
 };
-pub use built::{Built, FileFrom, FoundBlob, StoredFn};
+pub use built::{BlobPlace, Built, FileFrom, FoundBlob, StoredFn};
+pub use content::{Content, ContentDocument};
 pub use document::Document;
 pub use edit::{Draft, EntryAnnotation, EntryChange, EntryName, IndexSource};
 pub use error::{
     AssembleError, DocumentError, EditError, LayoutError, ResolveError, ValidateError,
 };
+pub use gather::gather;
 pub use inspect::{InspectedImage, Inspection, inspect};
-pub use layout::{Layout, LayoutBlob, LayoutContent};
+pub use layout::{Layout, LayoutBlob, LayoutContent, NamedContent};
 pub use resolve::{Documents, resolve};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

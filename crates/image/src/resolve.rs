@@ -281,7 +281,7 @@ pub(crate) fn parse(
         .map_err(|source| invalid(documents, "manifest", descriptor, source))
 }
 
-fn invalid(
+pub(crate) fn invalid(
     documents: &impl Documents,
     what: &'static str,
     descriptor: &Descriptor,

@@ -1,10 +1,15 @@
 //! An image that a reference was resolved to: manifest and configuration read, no layer pulled.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Descriptor, DiffId, ImageConfig, Platform};
 
 /// A place that a blob can be read from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BlobSource {
+    /// The store, and no other place.
+    Store,
     /// A repository of a registry.
     Registry {
         /// Host and port, as in a [`crate::Reference`].

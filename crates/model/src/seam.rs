@@ -11,15 +11,22 @@ use crate::records::{Owners, Records};
 use crate::remote::RemoteSource;
 use crate::rootfs::{RootFs, RootKind};
 use crate::run::{ReadyMount, ReadySource, RunRequest, SecretBytes, Sharing};
-use crate::{Chain, DiffId, Digest, ImageLayer, Platform, StepFailure, StepRecord};
+use crate::{
+    BlobSource, Chain, Descriptor, DiffId, Digest, ImageLayer, Platform, StepFailure, StepRecord,
+};
 
 /// Opens blobs that are somewhere else. Implemented by `registry`.
 pub trait Blobs: Send + Sync {
-    /// Opens the blob of `layer` for reading from byte `offset` to its end.
+    /// Opens a blob that is at `source` for reading from byte `offset` to its end.
     ///
     /// The reader retries and resumes by itself. It does *not* verify the bytes: the caller compares
     /// digest and size before it publishes anything.
-    fn open(&self, layer: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure>;
+    fn open(
+        &self,
+        blob: &Descriptor,
+        source: &BlobSource,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, StepFailure>;
 }
 
 /// Remembers the results of steps. Implemented by `store`; a registry can be another cache.

@@ -13,7 +13,7 @@ use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, i
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
-    BlobSource, Descriptor, Digest, ImageLayer, Platform, Reference, ResolvedImage, StepFailure,
+    BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, ResolvedImage, StepFailure,
 };
 
 use crate::auth::scope::Scope;
@@ -89,14 +89,25 @@ impl Client {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<ResolvedImage, PullError> {
-        resolve(&self.repository(reference)?, platform)
+        resolve(&self.documents(reference)?, platform)
+    }
+
+    /// Returns the documents of the image that a reference names, which are requested one by one
+    /// when they are read.
+    ///
+    /// **Errors** — the registry has options that make no sense.
+    pub fn documents<'a>(
+        &'a self,
+        reference: &'a Reference,
+    ) -> Result<impl Documents<Error = PullError> + use<'a>, PullError> {
+        self.repository(reference)
     }
 
     /// Returns the documents that a reference names: index, manifests, configurations.
     ///
     /// **Errors** — those of [`Client::resolve`].
     pub fn inspect(&self, reference: &Reference) -> Result<Inspection, PullError> {
-        inspect(&self.repository(reference)?)
+        inspect(&self.documents(reference)?)
     }
 
     /// Asks a registry whether the login that the client has for it is right.
@@ -136,14 +147,22 @@ impl Client {
 }
 
 impl Blobs for Client {
-    fn open(&self, layer: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
-        match &layer.source {
+    fn open(
+        &self,
+        blob: &Descriptor,
+        source: &BlobSource,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, StepFailure> {
+        match source {
             BlobSource::Registry { registry, repository } => {
-                let reader = self.open_blob(registry, repository, &layer.descriptor, offset)?;
-                Ok(Box::new(reader))
+                Ok(Box::new(self.open_blob(registry, repository, blob, offset)?))
             }
             BlobSource::Layout { path } => {
-                Ok(Box::new(Layout::open(path)?.open_blob(&layer.descriptor)?.skip(offset)))
+                Ok(Box::new(Layout::open(path)?.open_blob(blob)?.skip(offset)))
+            }
+            BlobSource::Store => {
+                let failure = PullError::Nowhere { digest: blob.digest.clone() };
+                Err(StepFailure::new(FailureKind::User, failure))
             }
         }
     }

@@ -14,8 +14,8 @@ use tracing::field::{Empty, display};
 use xbuild_image::document::MAX_MANIFEST;
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
-use xbuild_image::{AssembledImage, Built};
-use xbuild_model::{BlobSource, Descriptor, Digest, ImageLayer, Reference};
+use xbuild_image::{Built, ContentDocument};
+use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
 
 use crate::auth::scope::Scope;
 use crate::client::{Client, accepted_manifests};
@@ -144,7 +144,7 @@ impl Client {
     /// before it in `targets` have.
     pub fn push(&self, push: &Push<'_>) -> Result<(), PushError> {
         let destinations = self.destinations(push.targets)?;
-        let root = push.built.assembled.root().0;
+        let root = &push.built.content.root().descriptor;
         for destination in &destinations {
             destination.push_blobs(push)?;
             destination.push_children(push)?;
@@ -224,7 +224,7 @@ fn is_same_repository(a: &Reference, b: &Reference) -> bool {
 
 impl Destination<'_> {
     fn push_blobs(&self, push: &Push<'_>) -> Result<(), PushError> {
-        let mut blobs = push.built.assembled.blobs();
+        let mut blobs = push.built.content.blobs();
         // Largest first: no thread is left alone with a large blob at the end.
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
         for_each(self.client.connections.options.jobs, &blobs, |blob| self.push_blob(push, blob))
@@ -288,10 +288,10 @@ impl Destination<'_> {
 
     /// Returns a repository of this registry that has the blob: one of this push, else the one that
     /// the base image was pulled from.
-    fn mountable<'b>(&'b self, base: Option<&'b ImageLayer>) -> Option<&'b str> {
-        let base = base.and_then(|layer| match &layer.source {
+    fn mountable<'b>(&'b self, base: Option<&'b BlobSource>) -> Option<&'b str> {
+        let base = base.and_then(|source| match source {
             BlobSource::Registry { registry, repository } => Some((registry, repository)),
-            BlobSource::Layout { .. } => None,
+            BlobSource::Layout { .. } | BlobSource::Store => None,
         });
         let base = base
             .filter(|(registry, _)| *registry == self.reference.registry())
@@ -302,39 +302,36 @@ impl Destination<'_> {
 
     /// Puts the manifests that the root names, by their digests.
     fn push_children(&self, push: &Push<'_>) -> Result<(), PushError> {
-        let assembled = &push.built.assembled;
-        let root = assembled.root().0;
-        for image in assembled.images.iter().filter(|i| i.descriptor.digest != root.digest) {
-            self.put_image(push, image)?;
-            self.tell_manifest(push, &image.descriptor);
+        for document in push.built.content.children() {
+            self.put_child(push, document)?;
+            self.tell_manifest(push, &document.descriptor);
         }
         Ok(())
     }
 
-    fn put_image(&self, push: &Push<'_>, image: &AssembledImage) -> Result<(), PushError> {
-        let by = image.descriptor.digest.to_string();
+    fn put_child(&self, push: &Push<'_>, document: &ContentDocument) -> Result<(), PushError> {
+        let by = document.descriptor.digest.to_string();
         self.healing(
-            |lost| self.send_again(push, &[image], lost),
-            || self.put_manifest(&by, &image.descriptor, &image.manifest),
+            |lost| self.send_again(push, &document.blobs.iter().collect::<Vec<_>>(), lost),
+            || self.put_manifest(&by, &document.descriptor, &document.bytes),
         )
     }
 
     /// Puts the root by its digest or by a tag.
     fn put_root(&self, push: &Push<'_>, by: &str) -> Result<(), PushError> {
-        let assembled = &push.built.assembled;
-        let (root, bytes) = assembled.root();
-        let images: Vec<&AssembledImage> = assembled.images.iter().collect();
+        let content = &push.built.content;
+        let root = content.root();
         let again = |lost: &[Digest]| {
-            self.send_again(push, &images, lost)?;
+            self.send_again(push, &content.blobs(), lost)?;
             self.push_children(push)
         };
-        self.healing(again, || self.put_manifest(by, root, bytes))
+        self.healing(again, || self.put_manifest(by, &root.descriptor, &root.bytes))
     }
 
     /// Makes a tag name the root. A tag that does so already stays as it is: some registries let a
     /// tag be given only once.
     fn put_tag(&self, push: &Push<'_>, tag: &str) -> Result<(), PushError> {
-        let digest = &push.built.assembled.root().0.digest;
+        let digest = &push.built.content.root().descriptor.digest;
         if self.names(tag, digest) {
             return Ok(());
         }
@@ -394,26 +391,18 @@ impl Destination<'_> {
         }
     }
 
-    /// Sends blobs of images again, whatever the registry says that it has: those in `lost`, or all if
-    /// none of them is there.
+    /// Sends blobs again, whatever the registry says that it has: those in `lost`, or all if none of
+    /// them is there.
     fn send_again(
         &self,
         push: &Push<'_>,
-        images: &[&AssembledImage],
+        all: &[&Descriptor],
         lost: &[Digest],
     ) -> Result<(), PushError> {
-        let of_images = |blob: &&Descriptor| {
-            images.iter().any(|image| {
-                image.config_descriptor.digest == blob.digest
-                    || image.layers.iter().any(|layer| layer.digest == blob.digest)
-            })
-        };
-        let blobs = push.built.assembled.blobs();
-        let all: Vec<&Descriptor> = blobs.into_iter().filter(of_images).collect();
         let named: Vec<&Descriptor> =
             all.iter().copied().filter(|blob| lost.contains(&blob.digest)).collect();
-        let blobs = if named.is_empty() { all } else { named };
-        for_each(self.client.connections.options.jobs, &blobs, |blob| {
+        let blobs = if named.is_empty() { all } else { &named };
+        for_each(self.client.connections.options.jobs, blobs, |blob| {
             self.send_blob(push, blob, &self.uploads().in_disbelief(), None)
         })
     }

@@ -119,6 +119,11 @@ impl Engine {
         Ok(self.0.blob(layer)?)
     }
 
+    /// Pulls a layer into the store unless it is there.
+    pub fn fetch(&self, layer: &DiffId) -> Result<(), StepFailure> {
+        Ok(self.0.read_tar(layer).map(drop)?)
+    }
+
     /// Reads the stored blobs of layers to their ends, so that a damaged one is found before
     /// anything was written that cannot be taken back.
     ///

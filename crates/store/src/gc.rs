@@ -9,8 +9,9 @@ use rustix::fs::FlockOperation;
 use xbuild_model::{Descriptor, Digest, StepRecord};
 
 use crate::entries::{children, file_name, is_key};
+use crate::image::{IMAGES, TAGS};
 use crate::usage::{Usage, usage};
-use crate::{ImageRecord, Store, StoreError, boot, record, temp};
+use crate::{Store, StoreError, boot, record, temp};
 
 /// A folder whose files may belong to ids of a user namespace: the plain user cannot remove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,8 @@ const KINDS: &[(&str, &str)] = &[
     ("selections", "selections"),
     ("cached steps", "cache"),
     ("steps last seen", LAST_SEEN),
-    ("images", "images"),
+    ("images", IMAGES),
+    ("tags last seen", TAGS),
     ("source records", "source-records"),
 ];
 
@@ -97,7 +99,7 @@ impl Store {
         for (_, folder) in KINDS {
             for path in children(&self.root().join(folder)) {
                 let keep = match *folder {
-                    "images" => !all,
+                    IMAGES => !all,
                     "blobs/sha256" => kept.contains(&file_name(&path)),
                     LAST_SEEN => seen.contains(&path),
                     _ => false,
@@ -164,12 +166,7 @@ impl Store {
     fn reachable(&self) -> HashSet<String> {
         let mut found = HashSet::new();
         let mut queue: Vec<Digest> = Vec::new();
-        for path in children(&self.root().join("images")) {
-            let sealed = fs::read(&path).ok().and_then(record::unseal);
-            let image: Option<ImageRecord> =
-                sealed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            queue.extend(image.map(|image| image.target.digest));
-        }
+        queue.extend(self.images().into_iter().map(|(image, _)| image.target.digest));
         while let Some(digest) = queue.pop() {
             if found.insert(digest.hex()) {
                 queue.extend(self.references(&digest));

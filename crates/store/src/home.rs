@@ -42,6 +42,7 @@ const FOLDERS: &[&str] = &[
     "selections",
     "sources",
     "source-records",
+    "tags",
     "tmp",
 ];
 

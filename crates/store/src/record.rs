@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Seek, Write};
 
 use serde::{Deserialize, Serialize};
-use xbuild_model::{Descriptor, Digest};
+use xbuild_model::Digest;
 
 use crate::Hashed;
 
@@ -14,15 +14,6 @@ pub struct SelectionRecord {
     pub survey: Digest,
     /// The content key of the selected files.
     pub content: Digest,
-}
-
-/// An image in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ImageRecord {
-    /// Its full name with tag.
-    pub name: String,
-    /// Its manifest or index.
-    pub target: Descriptor,
 }
 
 const DIGEST_LENGTH: usize = 64;

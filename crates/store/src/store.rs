@@ -12,7 +12,7 @@ use xbuild_model::Digest;
 use crate::publisher::Publisher;
 use crate::soundness::Soundness;
 use crate::temp::{self, Session};
-use crate::{ImageRecord, SelectionRecord, StoreError, TempFolder, boot, home, record};
+use crate::{SelectionRecord, StoreError, TempFolder, boot, home, record};
 
 /// The largest record or index that is read, in bytes: one million files make about 200 MiB.
 const MAX_RECORD: u64 = 1 << 30;
@@ -84,16 +84,6 @@ impl Store {
     /// Records the outcome of a COPY's selection.
     pub fn put_selection(&self, key: &Digest, record: &SelectionRecord) -> Result<(), StoreError> {
         self.write_record("selections", key, record)
-    }
-
-    /// Records an image under its name, in place of an earlier image of that name.
-    pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
-        self.write_record("images", &Digest::of(record.name.as_bytes()), record)
-    }
-
-    /// Returns the image with this name.
-    pub fn image(&self, name: &str) -> Result<Option<ImageRecord>, StoreError> {
-        self.read_record("images", &Digest::of(name.as_bytes()))
     }
 
     /// Makes an empty file without a name for work in progress, to write and to read.

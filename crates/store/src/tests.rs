@@ -172,7 +172,7 @@ fn pruning_waits_for_nobody_and_keeps_images() {
     let manifest = store.put_blob(b"{}").unwrap();
     store.put_blob(b"garbage").unwrap();
     let target = Descriptor::new("x", manifest, 2);
-    store.put_image(&ImageRecord { name: "a:1".into(), target: target.clone() }).unwrap();
+    store.put_image(&ImageRecord::new("a:1".into(), target.clone())).unwrap();
     let other = Store::open(folder.path()).unwrap();
     assert!(matches!(store.prune(false), Err(StoreError::Busy { .. })));
     drop(other);

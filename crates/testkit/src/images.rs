@@ -7,8 +7,8 @@ use xbuild_image::{AssembleOptions, Assembled, Built, ImageParts, assemble};
 use xbuild_model::manifest::OCI_LAYER;
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
-    Descriptor, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, LayerBlob, Platform,
-    ResolvedImage, StepFailure,
+    BlobSource, Descriptor, DiffId, Digest, FailureKind, ImageConfig, ImageLayer, LayerBlob,
+    Platform, ResolvedImage, StepFailure,
 };
 
 /// Images for some platforms. Their layers are not archives, since these tests do not unpack them.
@@ -103,8 +103,13 @@ pub fn file(bytes: &[u8]) -> Result<File, StepFailure> {
 pub struct Nowhere;
 
 impl Blobs for Nowhere {
-    fn open(&self, layer: &ImageLayer, _: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
-        let error = io::Error::other(format!("{} is nowhere", layer.descriptor.digest));
+    fn open(
+        &self,
+        blob: &Descriptor,
+        _: &BlobSource,
+        _: u64,
+    ) -> Result<Box<dyn Read + Send>, StepFailure> {
+        let error = io::Error::other(format!("{} is nowhere", blob.digest));
         Err(StepFailure::new(FailureKind::Remote, error))
     }
 }

@@ -77,7 +77,7 @@ fn records(folder: &Folder) -> Fallible {
         description: "RUN true".to_owned(),
     };
     let selection = SelectionRecord { survey: digest.clone(), content: digest.clone() };
-    let image = ImageRecord { name: "name".to_owned(), target: layer.clone() };
+    let image = ImageRecord::new("name".to_owned(), layer.clone());
     let source = SourceRecord {
         folder: digest.clone(),
         etag: Some("\"x\"".to_owned()),

@@ -21,8 +21,10 @@ use xbuild_store::Store;
 use super::files::{FOLDERS, Files, FoundFile};
 use crate::error::InstallError;
 use crate::events::Events;
+use crate::images::Bases;
 use crate::machine::Machine;
-use crate::{import, wiring};
+use crate::request::Pull;
+use crate::wiring;
 
 /// The places of wanted files in one layer, by position, and the paths to write them to.
 type Wanted = BTreeMap<u32, PathBuf>;
@@ -38,7 +40,9 @@ pub(super) fn fetch(
 ) -> Result<Files, InstallError> {
     let cancel = Cancel::default();
     let client = wiring::client(machine, Some(store), events, cancel.clone());
-    let image = import::resolve(&client, name, &Platform::host())?;
+    let bases =
+        Bases { client: &client, store: Some(store), pull: Pull::Default, events: &**events };
+    let image = bases.resolve(name, &Platform::host())?;
     let namespace = Arc::new(wiring::sandbox(machine));
     let options = EngineOptions { cancel, ..EngineOptions::default() };
     let engine = Engine::new(Arc::clone(store), Arc::new(client), namespace, options);

@@ -1,13 +1,12 @@
 //! Results that cannot be written or pushed.
 
-use std::io;
-use std::path::PathBuf;
-
 use xbuild_files::CopyError;
 use xbuild_image::AssembleError;
 use xbuild_layer::LayerError;
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_store::StoreError;
+
+use crate::file_out::OutputError;
 
 use super::{During, ErrorKind, Fault, RequestError};
 
@@ -36,22 +35,9 @@ pub enum ExportError {
     /// The store does not take the image.
     #[error(transparent)]
     Store(StoreError),
-    /// A file could not be written.
-    #[error("cannot write {}: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        error: io::Error,
-    },
-    /// Standard output could not be written.
-    #[error("cannot write output: {error}")]
-    Stdout {
-        /// The reason.
-        #[source]
-        error: io::Error,
-    },
+    /// A file, or standard output, could not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The archive could not be finished.
     #[error(transparent)]
     Finish(During<LayerError>),
@@ -63,7 +49,9 @@ impl Fault for ExportError {
             Self::Request(error) => error.kind(),
             Self::Stage(During { error, .. }) => Fault::kind(&**error),
             Self::Tree(failure) => Fault::kind(failure),
-            Self::Folder(_) | Self::File { .. } => ErrorKind::Stage(FailureKind::User),
+            Self::Folder(_) | Self::Output(OutputError::File { .. }) => {
+                ErrorKind::Stage(FailureKind::User)
+            }
             _ => ErrorKind::Stage(FailureKind::Internal),
         }
     }

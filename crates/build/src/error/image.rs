@@ -1,8 +1,11 @@
 //! Images that cannot be read.
 
+use std::io;
+
 use xbuild_image::{LayoutError, ResolveError};
-use xbuild_model::{FailureKind, ReferenceError};
+use xbuild_model::{Digest, FailureKind, Platform, ReferenceError};
 use xbuild_registry::PullError;
+use xbuild_store::StoreError;
 
 use super::{ErrorKind, Fault, OpenError};
 
@@ -19,6 +22,49 @@ pub enum ImageError {
     /// An OCI layout does not have it.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// Its documents in the store are not valid, or it is not for the platform.
+    #[error(transparent)]
+    Image(#[from] ResolveError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A document of the store cannot be read.
+    #[error("cannot read the document {digest} of the store")]
+    Read {
+        /// The document.
+        digest: Digest,
+        /// The reason.
+        #[source]
+        error: io::Error,
+    },
+    /// The store lacks a part of it.
+    #[error("{name}: {digest} is not in the store, and nobody knows another place that has it")]
+    NotStored {
+        /// The image.
+        name: String,
+        /// The document that is missing.
+        digest: Digest,
+    },
+    /// The store does not have it, and no registry may be asked.
+    #[error("{name} for {platform} is not in the store, and --pull=never asks no registry")]
+    Absent {
+        /// The image.
+        name: String,
+        /// The platform.
+        platform: Platform,
+    },
+    /// The store does not have it for the platform, and the registry does not give it.
+    #[error(
+        "the image {name} of the store is not whole for {platform}, and its registry gives none"
+    )]
+    OtherPlatform {
+        /// The image.
+        name: String,
+        /// The platform.
+        platform: Platform,
+        /// The error of the registry.
+        source: Box<ImageError>,
+    },
 }
 
 impl Fault for ImageError {
@@ -29,14 +75,27 @@ impl Fault for ImageError {
                 FailureKind::User
             }
             Self::Registry(_) => FailureKind::Remote,
-            Self::Name(_) | Self::Layout(_) => FailureKind::User,
+            Self::Store(_) | Self::Read { .. } => FailureKind::Internal,
+            Self::Name(_)
+            | Self::Layout(_)
+            | Self::Image(_)
+            | Self::NotStored { .. }
+            | Self::Absent { .. }
+            | Self::OtherPlatform { .. } => FailureKind::User,
         })
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(error) => error.hint().map(str::to_owned),
-            Self::Name(_) | Self::Layout(_) => None,
+            Self::Absent { name, platform } => {
+                Some(format!("get it first: xbuild pull --platform {platform} {name}"))
+            }
+            Self::OtherPlatform { name, platform, .. } => {
+                Some(format!("build it for that platform too: --platform {platform} -t {name}"))
+            }
+            Self::NotStored { .. } => Some("build or pull it again".to_owned()),
+            _ => None,
         }
     }
 }

@@ -25,6 +25,23 @@ pub struct InputRequest {
     pub platforms: Vec<Platform>,
     /// The stage to build; `None` for the last one.
     pub target: Option<String>,
+    /// Which images of the store are used.
+    #[serde(default)]
+    pub pull: Pull,
+}
+
+/// When a registry is asked what the name of an image stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pull {
+    /// Unless the name is one that a build here, a load or the user gave.
+    #[default]
+    Default,
+    /// In any case.
+    Always,
+    /// If the store does not know the name for the platform.
+    Missing,
+    /// Never; nothing else of an image is fetched either.
+    Never,
 }
 
 /// The main build context.

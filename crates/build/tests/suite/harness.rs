@@ -71,6 +71,7 @@ impl Place {
                 build_args: vec![("SOURCE_DATE_EPOCH".to_owned(), "1600000000".to_owned())],
                 platforms: vec![Platform::host()],
                 target: None,
+                pull: Default::default(),
             },
             steps: StepsRequest::default(),
             labels: vec![("label".to_owned(), "value".to_owned())],

@@ -124,7 +124,9 @@ pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Probl
     let can_run = choice.is_ok();
     let registries = args.images.iter().map(|image| {
         let events = Arc::clone(console) as Arc<dyn Events>;
-        let reached = xbuild_build::inspect(&machine, image, &events)
+        // The store's image would say nothing of the registry.
+        let place = if image.contains("://") { image.clone() } else { format!("docker://{image}") };
+        let reached = xbuild_build::inspect(&machine, &place, None, &events)
             .map_err(|error| Problem::from(error).gap());
         Verdict::of(image, reached)
     });

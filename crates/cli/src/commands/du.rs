@@ -47,7 +47,8 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     console.result(text.as_bytes())
 }
 
-fn date(time: SystemTime) -> String {
+/// Returns a time for people.
+pub(super) fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 

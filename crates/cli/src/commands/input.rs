@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use xbuild_build::docker_config;
-use xbuild_build::request::{ContextPlace, InputRequest, NamedPlace};
+use xbuild_build::request::{ContextPlace, InputRequest, NamedPlace, Pull};
 use xbuild_model::{Platform, RemoteSource};
 
 use crate::environment;
@@ -39,9 +40,31 @@ pub(crate) struct InputArgs {
     /// The stage to build [default: the last]
     #[arg(long, value_name = "STAGE", help_heading = "Input")]
     pub(super) target: Option<String>,
-    /// Resolve base images again (xbuild always does)
-    #[arg(long, help_heading = "Input")]
-    pub(super) pull: bool,
+    /// Ask the registry for base images: always, also for names that the store decides; if the store
+    /// lacks them; never. Without it, unless a build here, a load or a tag gave the name
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "always", value_name = "always|missing|never", hide_possible_values = true, help_heading = "Input")]
+    pub(super) pull: Option<PullArg>,
+}
+
+/// When a registry is asked what the name of an image stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PullArg {
+    /// In any case
+    Always,
+    /// If the store lacks the image
+    Missing,
+    /// Never
+    Never,
+}
+
+/// Returns the meaning of `--pull`.
+pub(super) fn pull(arg: Option<PullArg>) -> Pull {
+    match arg {
+        None => Pull::Default,
+        Some(PullArg::Always) => Pull::Always,
+        Some(PullArg::Missing) => Pull::Missing,
+        Some(PullArg::Never) => Pull::Never,
+    }
 }
 
 /// Returns the input of a request. Looks only at the environment, at Docker's configuration, and at
@@ -68,6 +91,7 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
         build_args,
         platforms,
         target: args.target.clone(),
+        pull: pull(args.pull),
     })
 }
 

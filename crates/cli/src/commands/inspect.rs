@@ -15,13 +15,18 @@ use crate::console::Console;
 use crate::environment;
 use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
+use crate::store_args::StoreArgs;
 
 /// The arguments of `xbuild inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// An image in a registry, or oci-layout://DIR[:TAG][@DIGEST]
+    /// An image: of the store, else of a registry; docker://NAME for a registry alone;
+    /// oci-layout://DIR[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
     image: String,
+    /// Take the image of the store only if it is for this platform, and show only this platform
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// Print the manifest or index as it is, byte for byte
     #[arg(long, conflicts_with = "format")]
     raw: bool,
@@ -30,6 +35,8 @@ pub(crate) struct InspectArgs {
     format: Format,
     #[command(flatten)]
     registries: RegistryArgs,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,11 +50,18 @@ enum Format {
 /// Prints the documents of an image, without reading its layers.
 pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let events = Arc::clone(console) as Arc<dyn Events>;
-    let mut machine = environment::machine(None)?;
+    let mut machine = environment::machine(args.store.root.as_deref())?;
     args.registries.add_to(&mut machine);
-    let inspection = xbuild_build::inspect(&machine, &args.image, &events)?;
+    let wanted = args.platform.as_ref();
+    let mut inspection = xbuild_build::inspect(&machine, &args.image, wanted, &events)?;
     if args.raw {
         return console.result(&inspection.bytes);
+    }
+    if let Some(wanted) = wanted {
+        let accepted = wanted.accepted();
+        inspection.images.retain(|image| {
+            named_platform(image).is_some_and(|platform| accepted.contains(&platform))
+        });
     }
     let text = match args.format {
         Format::Text => text(&inspection),
@@ -56,9 +70,13 @@ pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Prob
     console.result(text.as_bytes())
 }
 
-fn platform(image: &InspectedImage) -> String {
+fn named_platform(image: &InspectedImage) -> Option<Platform> {
     let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
-    let platform = named.or_else(|| Some(image.config.as_ref()?.platform()));
+    named.or_else(|| Some(image.config.as_ref()?.platform()))
+}
+
+fn platform(image: &InspectedImage) -> String {
+    let platform = named_platform(image);
     platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string())
 }
 

@@ -16,6 +16,7 @@ use xbuild_model::{FailureKind, Platform};
 use xbuild_plan::clean_path;
 
 use super::build_args::{EmulationArg, NetworkArg, isolation};
+use super::input::{PullArg, pull};
 use crate::console::Console;
 use crate::environment;
 use crate::report::{Problem, ProblemKind};
@@ -59,6 +60,10 @@ pub(crate) struct RunArgs {
     /// The platform of the image [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
+    /// Ask the registry for the image: always, if the store lacks it, or never; without it, unless a
+    /// build here, a load or a tag gave the name
+    #[arg(long, value_enum, value_name = "always|missing|never", hide_possible_values = true)]
+    pull: Option<PullArg>,
     /// The network of the command
     #[arg(long, value_enum, default_value = "default")]
     network: NetworkArg,
@@ -153,7 +158,7 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     };
     let image = NamedPlace::Image(args.image.clone());
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let request = container_request(image, platform, steps);
+    let request = container_request(image, platform, pull(args.pull), steps);
     let machine = environment::machine(args.store.root.as_deref()).map_err(Stopped::Before)?;
     let build = Build::open(request, machine, Arc::new(Warnings(Arc::clone(console))))?;
     let main = read(&build, &mut &*CONTAINER_DOCKERFILE)?;

@@ -82,6 +82,16 @@ impl Layout {
         inspect(&self.named(name)?)
     }
 
+    /// Returns the documents of the image of a name.
+    ///
+    /// **Errors** — [`LayoutError::NoImage`], and those of reading files.
+    pub fn documents(
+        &self,
+        name: Option<&str>,
+    ) -> Result<impl Documents<Error = LayoutError> + use<'_>, LayoutError> {
+        self.named(name)
+    }
+
     /// Checks all images: every blob is read, unpacked and hashed.
     pub fn validate(&self) -> Result<Vec<Validated>, ValidateError> {
         let read = |descriptor: &Descriptor| -> io::Result<Box<dyn Read>> {

@@ -15,6 +15,7 @@ use xbuild_model::{Descriptor, Digest, Index, Reference};
 
 use crate::built::{Built, FoundBlob};
 use crate::error::LayoutError;
+use crate::layout::docker;
 use crate::layout::reader::{IMAGE_NAME, Layout, empty_index};
 use crate::parallel::for_each;
 
@@ -30,13 +31,32 @@ const JOBS: usize = 3;
 /// The content of a layout to write.
 #[derive(Debug)]
 pub struct LayoutContent<'a> {
-    /// The images.
-    pub built: &'a Built<'a>,
-    /// The names of the images; may be empty.
-    pub names: &'a [Reference],
+    /// The images; at least one.
+    pub images: &'a [NamedContent<'a>],
+    /// Whether an archive also has the file `manifest.json`, so that it is an archive of
+    /// `docker save`, too. Each image is for one platform then.
+    pub is_docker: bool,
 }
 
-impl LayoutContent<'_> {
+/// An image, or the images of an index, with their names.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedContent<'a> {
+    /// The images.
+    pub built: &'a Built<'a>,
+    /// The names; may be empty.
+    pub names: &'a [Reference],
+    /// A tag that is no whole name, as `oci:DIR:TAG` gives it.
+    pub tag: Option<&'a str>,
+}
+
+impl NamedContent<'_> {
+    /// Returns the content of a layout of this image alone.
+    pub fn alone(&self) -> LayoutContent<'_> {
+        LayoutContent { images: std::slice::from_ref(self), is_docker: false }
+    }
+}
+
+impl<'a> LayoutContent<'a> {
     /// Writes the layout into a folder, which is made if it does not exist.
     ///
     /// An existing layout is added to: images of the same names are replaced in `index.json`, other
@@ -56,7 +76,7 @@ impl LayoutContent<'_> {
         put(MARKER_NAME, MARKER)?;
         fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
         let entries: Vec<_> = self.entries().into_iter().collect();
-        for_each(JOBS, &entries, |(hex, blob)| self.write_blob(&folder.join(hex), blob))?;
+        for_each(JOBS, &entries, |(hex, blob)| write_blob(&folder.join(hex), *blob))?;
         put(INDEX_NAME, &self.index_json(old))
     }
 
@@ -70,16 +90,26 @@ impl LayoutContent<'_> {
             let header = header(tar::EntryType::Directory, 0o755, 0);
             append(&mut tar, header, name, io::empty()).map_err(|source| io(name, source))?;
         }
-        for (hex, blob) in self.entries() {
+        for (hex, (built, blob)) in self.entries() {
             let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
             let name = format!("blobs/sha256/{hex}");
-            let reader = self.open(&self.find(blob)?, blob)?;
+            let reader = open(&find(built, blob)?, blob)?;
             let header = header(tar::EntryType::Regular, 0o644, blob.size);
             let mut checked = Checked::new(reader, blob.size);
             append(&mut tar, header, &name, &mut checked).map_err(|source| io(&name, source))?;
             checked.finish(&blob.digest)?;
         }
-        for (name, bytes) in [(INDEX_NAME, self.index_json(None)), (MARKER_NAME, MARKER.to_vec())] {
+        let mut files = vec![(INDEX_NAME, self.index_json(None))];
+        if self.is_docker {
+            files.push((
+                docker::MANIFEST,
+                docker::manifest(
+                    self.images.iter().map(|image| (&image.built.content, image.names)),
+                )?,
+            ));
+        }
+        files.push((MARKER_NAME, MARKER.to_vec()));
+        for (name, bytes) in files {
             let header = header(tar::EntryType::Regular, 0o644, bytes.len() as u64);
             append(&mut tar, header, name, &bytes[..]).map_err(|source| io(name, source))?;
         }
@@ -88,10 +118,14 @@ impl LayoutContent<'_> {
     }
 
     /// Returns all blobs by their file names.
-    fn entries(&self) -> BTreeMap<String, &Descriptor> {
-        let assembled = &self.built.assembled;
-        let all = assembled.blobs().into_iter().chain(assembled.manifests());
-        all.map(|blob| (blob.digest.hex(), blob)).collect()
+    fn entries(&self) -> BTreeMap<String, (&Built<'_>, &Descriptor)> {
+        let of = |image: &'a NamedContent<'a>| {
+            let content = &image.built.content;
+            let documents = content.documents().iter().map(|document| &document.descriptor);
+            let all = content.blobs().into_iter().chain(documents);
+            all.map(|blob| (blob.digest.hex(), (image.built, blob)))
+        };
+        self.images.iter().flat_map(of).collect()
     }
 
     /// Returns the index of the existing layout; `None` if the folder is empty or does not exist, or
@@ -112,26 +146,32 @@ impl LayoutContent<'_> {
     }
 
     fn index_json(&self, old: Option<Index>) -> Vec<u8> {
-        let root = self.built.assembled.root().0;
         let mut ours: Vec<Descriptor> = Vec::new();
-        for name in self.names {
-            let mut entry = root.clone();
-            entry.annotations.insert(IMAGE_NAME.to_owned(), name.to_string());
-            let tag = name.tag().unwrap_or("latest").to_owned();
-            entry.annotations.insert(ANNOTATION_REF_NAME.to_owned(), tag);
-            ours.push(entry);
-        }
-        if ours.is_empty() {
-            ours.push(root.clone());
+        for image in self.images {
+            let root = &image.built.content.root().descriptor;
+            for name in image.names {
+                let mut entry = root.clone();
+                entry.annotations.insert(IMAGE_NAME.to_owned(), name.to_string());
+                let tag = name.tag().unwrap_or("latest").to_owned();
+                entry.annotations.insert(ANNOTATION_REF_NAME.to_owned(), tag);
+                ours.push(entry);
+            }
+            if let Some(tag) = image.tag {
+                let mut entry = root.clone();
+                entry.annotations.insert(ANNOTATION_REF_NAME.to_owned(), tag.to_owned());
+                ours.push(entry);
+            } else if image.names.is_empty() {
+                ours.push(root.clone());
+            }
         }
         let mut index = old.unwrap_or_else(empty_index);
         let is_replaced = |entry: &Descriptor| {
-            ours.iter().any(|own| match own.annotations.get(IMAGE_NAME) {
-                Some(name) => entry.annotations.get(IMAGE_NAME) == Some(name),
-                None => {
-                    entry.digest == own.digest
-                        && !entry.annotations.contains_key(ANNOTATION_REF_NAME)
-                }
+            let name = |entry: &Descriptor| entry.annotations.get(IMAGE_NAME).cloned();
+            let tag = |entry: &Descriptor| entry.annotations.get(ANNOTATION_REF_NAME).cloned();
+            ours.iter().any(|own| match (name(own), tag(own)) {
+                (Some(own), _) => name(entry) == Some(own),
+                (None, Some(own)) => name(entry).is_none() && tag(entry) == Some(own),
+                (None, None) => entry.digest == own.digest && tag(entry).is_none(),
             })
         };
         index.manifests.retain(|entry| !is_replaced(entry));
@@ -147,49 +187,45 @@ impl LayoutContent<'_> {
         }
         value.to_string().into_bytes()
     }
+}
 
-    fn write_blob(&self, path: &Path, blob: &Descriptor) -> Result<(), LayoutError> {
-        let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
-        let io = |source| LayoutError::Io { path: path.to_owned(), source };
-        if fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {
-            return Ok(());
+fn write_blob(path: &Path, (built, blob): (&Built<'_>, &Descriptor)) -> Result<(), LayoutError> {
+    let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
+    let io = |source| LayoutError::Io { path: path.to_owned(), source };
+    if fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {
+        return Ok(());
+    }
+    let found = find(built, blob)?;
+    if let FoundBlob::Document(bytes) = found {
+        return publish(path, |file| file.write_all(bytes)).map_err(io);
+    }
+    let mut wrong = Ok(());
+    let copied = publish(path, |file| {
+        if let FoundBlob::File(stored) = &found {
+            // From file to file the kernel copies, or shares the blocks.
+            let mut stored = stored.try_clone()?;
+            io::Seek::rewind(&mut stored)?;
+            let length = io::copy(&mut stored, file)?;
+            return if length == blob.size { Ok(()) } else { Err(wrong_bytes()) };
         }
-        let found = self.find(blob)?;
-        if let FoundBlob::Document(bytes) = found {
-            return publish(path, |file| file.write_all(bytes)).map_err(io);
-        }
-        let mut wrong = Ok(());
-        let copied = publish(path, |file| {
-            if let FoundBlob::File(stored) = &found {
-                // From file to file the kernel copies, or shares the blocks.
-                let mut stored = stored.try_clone()?;
-                io::Seek::rewind(&mut stored)?;
-                let length = io::copy(&mut stored, file)?;
-                return if length == blob.size { Ok(()) } else { Err(wrong_bytes()) };
-            }
-            wrong = self.open(&found, blob).and_then(|reader| {
-                let mut checked = Checked::new(reader, blob.size);
-                io::copy(&mut checked, file).map_err(io)?;
-                checked.finish(&blob.digest)
-            });
-            if wrong.is_ok() { Ok(()) } else { Err(wrong_bytes()) }
+        wrong = open(&found, blob).and_then(|reader| {
+            let mut checked = Checked::new(reader, blob.size);
+            io::copy(&mut checked, file).map_err(io)?;
+            checked.finish(&blob.digest)
         });
-        wrong.and(copied.map_err(io))
-    }
+        if wrong.is_ok() { Ok(()) } else { Err(wrong_bytes()) }
+    });
+    wrong.and(copied.map_err(io))
+}
 
-    fn find(&self, blob: &Descriptor) -> Result<FoundBlob<'_>, LayoutError> {
-        let digest = || blob.digest.clone();
-        self.built.find(blob).map_err(|source| LayoutError::Layer { digest: digest(), source })
-    }
+fn find<'b>(built: &'b Built<'_>, blob: &'b Descriptor) -> Result<FoundBlob<'b>, LayoutError> {
+    let digest = || blob.digest.clone();
+    built.find(blob).map_err(|source| LayoutError::Layer { digest: digest(), source })
+}
 
-    fn open(
-        &self,
-        found: &FoundBlob<'_>,
-        blob: &Descriptor,
-    ) -> Result<Box<dyn Read + Send>, LayoutError> {
-        let digest = || blob.digest.clone();
-        found.open(0).map_err(|source| LayoutError::Layer { digest: digest(), source })
-    }
+fn open(found: &FoundBlob<'_>, blob: &Descriptor) -> Result<Box<dyn Read + Send>, LayoutError> {
+    let digest = || blob.digest.clone();
+    found.open(0).map_err(|source| LayoutError::Layer { digest: digest(), source })
 }
 
 fn wrong_bytes() -> io::Error {

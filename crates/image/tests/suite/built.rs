@@ -9,8 +9,8 @@ use xbuild_testkit::images::{Images, Nowhere};
 fn each_blob_opens_at_any_offset_any_number_of_times() {
     let images = Images::new(&["linux/amd64", "linux/arm64"], &[b"shared"]);
     let built = images.built();
-    let assembled = &built.assembled;
-    for blob in assembled.blobs().into_iter().chain(assembled.manifests()) {
+    let documents = built.content.documents().iter().map(|document| &document.descriptor);
+    for blob in built.content.blobs().into_iter().chain(documents) {
         let found = built.find(blob).unwrap();
         let read = |offset| {
             let mut bytes = Vec::new();

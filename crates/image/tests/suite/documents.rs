@@ -7,7 +7,7 @@ use oci_spec::image::{
 };
 use serde_json::json;
 use xbuild_image::document::Document;
-use xbuild_image::{AssembleOptions, Assembled, ImageParts, LayoutContent, assemble};
+use xbuild_image::{AssembleOptions, Assembled, ImageParts, NamedContent, assemble};
 use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_LAYER_ZSTD};
 use xbuild_model::{Descriptor, DiffId, Digest, ImageConfig, Platform};
 use xbuild_testkit::images::Images;
@@ -169,7 +169,10 @@ fn others_read_what_we_write() {
 fn others_read_our_layouts() {
     let folder = tempfile::tempdir().unwrap();
     let images = Images::new(&["linux/amd64"], &[]);
-    LayoutContent { built: &images.built(), names: &[] }.write_folder(folder.path()).unwrap();
+    NamedContent { built: &images.built(), names: &[], tag: None }
+        .alone()
+        .write_folder(folder.path())
+        .unwrap();
     let marker = OciLayout::from_file(folder.path().join("oci-layout")).unwrap();
     assert_eq!(marker.image_layout_version(), "1.0.0");
     let index = ImageIndex::from_file(folder.path().join("index.json")).unwrap();

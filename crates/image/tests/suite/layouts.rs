@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use oci_spec::image::ANNOTATION_REF_NAME;
-use xbuild_image::{Layout, LayoutContent, LayoutError, ResolveError};
+use xbuild_image::{Layout, LayoutError, NamedContent, ResolveError};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
     BlobSource, Descriptor, Digest, ImageLayer, LayerBlob, Platform, Reference, StepFailure,
@@ -31,7 +31,7 @@ fn chain(error: &dyn Error) -> String {
 
 fn write(images: &Images, path: &Path, names: &[&str]) -> Result<(), LayoutError> {
     let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
-    LayoutContent { built: &images.built(), names: &names }.write_folder(path)
+    NamedContent { built: &images.built(), names: &names, tag: None }.alone().write_folder(path)
 }
 
 /// Reads the first layer of the only image of a layout.
@@ -108,7 +108,10 @@ fn a_folder_of_other_things_is_left_alone() {
 fn tar(images: &Images) -> Vec<u8> {
     let names = ["app:1".parse().unwrap()];
     let mut bytes = Vec::new();
-    LayoutContent { built: &images.built(), names: &names }.write_tar(&mut bytes).unwrap();
+    NamedContent { built: &images.built(), names: &names, tag: None }
+        .alone()
+        .write_tar(&mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -137,7 +140,12 @@ fn an_archive_is_sorted_and_the_same_every_time() {
 struct Always(&'static [u8]);
 
 impl Blobs for Always {
-    fn open(&self, _: &ImageLayer, offset: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
+    fn open(
+        &self,
+        _: &Descriptor,
+        _: &BlobSource,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, StepFailure> {
         Ok(Box::new(&self.0[offset as usize..]))
     }
 }
@@ -156,7 +164,8 @@ fn layers_elsewhere_are_fetched_and_checked() {
         let remote_blobs = Always(bytes);
         let assembled = images.assembled.clone();
         let built = xbuild_image::Built::new(assembled, [remote(own)], |_| Ok(None), &remote_blobs);
-        let content = LayoutContent { built: &built, names: &[] };
+        let image = NamedContent { built: &built, names: &[], tag: None };
+        let content = image.alone();
         content.write_folder(path)?;
         content.write_tar(Vec::new())
     };
@@ -250,7 +259,9 @@ fn a_layout_may_be_a_tar_archive() {
     let path = folder.path().join("image.tar");
     let name: Reference = "r.example/app:1".parse().unwrap();
     let built = images.built();
-    let content = LayoutContent { built: &built, names: &[name] };
+    let names = [name];
+    let image = NamedContent { built: &built, names: &names, tag: None };
+    let content = image.alone();
     content.write_tar(fs::File::create(&path).unwrap()).unwrap();
     assert_eq!(read_layer(&path, &platform("linux/arm64")).unwrap(), b"layer");
     let layout = Layout::open(&path).unwrap();

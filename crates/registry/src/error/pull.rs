@@ -31,6 +31,12 @@ pub enum PullError {
         #[from]
         source: ResolveError,
     },
+    /// The store has lost a blob, and there is no other place to fetch it from.
+    #[error("the blob {digest} is not in the store, and nobody knows another place that has it")]
+    Nowhere {
+        /// The blob.
+        digest: Digest,
+    },
     /// The size of a blob is not that of its descriptor.
     #[error("blob {digest} of {name} is not {size} bytes long, as its manifest says")]
     BlobSize {
@@ -48,6 +54,7 @@ impl PullError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Request { source, .. } => source.hint(),
+            Self::Nowhere { .. } => Some("build or pull the image again"),
             _ => None,
         }
     }

@@ -114,7 +114,9 @@ pub fn read_layer(
 ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     use xbuild_model::seam::Blobs as _;
     let mut bytes = Vec::new();
-    client.open(&image.layers[number], 0)?.read_to_end(&mut bytes)?;
+    client
+        .open(&image.layers[number].descriptor, &image.layers[number].source, 0)?
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

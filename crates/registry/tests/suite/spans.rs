@@ -37,7 +37,11 @@ fn push_and_pull(registry: &Registry, login: Login) {
     let digest = Digest::of(b"seen").to_string();
     registry.fail(Fault::new("GET", &format!("/blobs/{digest}"), 1, Action::Answer(redirect)));
     let mut bytes = Vec::new();
-    client.open(&image.layers[0], 0).unwrap().read_to_end(&mut bytes).unwrap();
+    client
+        .open(&image.layers[0].descriptor, &image.layers[0].source, 0)
+        .unwrap()
+        .read_to_end(&mut bytes)
+        .unwrap();
     assert_eq!(bytes, b"seen");
     assert!(files.log()[0].target.contains(SIGNATURE));
 }

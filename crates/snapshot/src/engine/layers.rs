@@ -154,7 +154,8 @@ impl Shared {
         let Descriptor { digest, size, .. } = &remote.descriptor;
         check_type(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced shows that the blob is wrong.
-        let input = self.blobs.open(remote, 0)?.take(size.saturating_add(1));
+        let input =
+            self.blobs.open(&remote.descriptor, &remote.source, 0)?.take(size.saturating_add(1));
         let input = self.options.cancel.stream(input);
         let mut blob = self.store.blob_writer()?;
         blob.hold(lock);
@@ -246,7 +247,7 @@ impl Shared {
     fn blame(&self, layer: &DiffId, error: EngineError) -> EngineError {
         let is_given = self.remote(layer).is_ok_and(|remote| match remote.source {
             BlobSource::Layout { .. } => true,
-            BlobSource::Registry { .. } => false,
+            BlobSource::Registry { .. } | BlobSource::Store => false,
         });
         let is_malformed = match &error {
             EngineError::Layer { source, .. } => !matches!(source, LayerError::Write { .. }),

@@ -81,10 +81,15 @@ struct Origin {
 }
 
 impl Blobs for Origin {
-    fn open(&self, layer: &ImageLayer, _offset: u64) -> Result<Box<dyn Read + Send>, StepFailure> {
+    fn open(
+        &self,
+        blob: &Descriptor,
+        _source: &BlobSource,
+        _offset: u64,
+    ) -> Result<Box<dyn Read + Send>, StepFailure> {
         self.opened.fetch_add(1, Ordering::Relaxed);
         let blobs = self.blobs.lock().unwrap();
-        let blob = blobs.get(&layer.descriptor.digest).cloned();
+        let blob = blobs.get(&blob.digest).cloned();
         let blob = blob
             .ok_or_else(|| StepFailure::new(FailureKind::Remote, Failed("no blob".to_owned())))?;
         Ok(Box::new(io::Cursor::new(blob)))

@@ -1,0 +1,123 @@
+//! The images of a store, and what commands do with their names.
+
+use std::sync::Arc;
+
+use xbuild_model::{BlobSource, Cancel, Digest, Reference};
+use xbuild_registry::Client;
+use xbuild_store::{ImageRecord, NameOwner, Store};
+
+use super::listing::{ListedImage, list};
+use super::stored::{StoredImage, descriptor};
+use crate::error::ImagesError;
+use crate::events::Events;
+use crate::machine::Machine;
+use crate::wiring;
+
+/// The images of a store, and the registries that they come from and go to.
+pub struct Shelf {
+    pub(super) store: Arc<Store>,
+    pub(super) client: Client,
+    pub(super) events: Arc<dyn Events>,
+    pub(super) cancel: Cancel,
+}
+
+impl std::fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shelf").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Shelf {
+    /// Opens the store. No connection is made yet. `events` takes warnings and what is moved.
+    pub fn open(machine: &Machine, events: &Arc<dyn Events>) -> Result<Self, ImagesError> {
+        let store = wiring::store(machine)?;
+        let cancel = Cancel::default();
+        let client = wiring::client(machine, Some(&store), events, cancel.clone());
+        Ok(Self { store, client, events: Arc::clone(events), cancel })
+    }
+
+    /// Returns all images, sorted by name.
+    pub fn list(&self) -> Vec<ListedImage> {
+        list(&self.store)
+    }
+
+    /// Gives an image further names.
+    ///
+    /// **Errors** — [`ImagesError::Unknown`], [`ImagesError::NameWithDigest`]; no name is given then.
+    pub fn tag(&self, source: &str, names: &[Reference]) -> Result<(), ImagesError> {
+        let record = self.find(source)?;
+        refuse_digests(names)?;
+        for name in names {
+            let (name, owner) = (name.to_string(), NameOwner::Store);
+            self.store.put_image(&ImageRecord { name, owner, ..record.clone() })?;
+        }
+        Ok(())
+    }
+
+    /// Takes a name from its image, or all names from the image of a digest. Returns the names. The
+    /// contents stay until the store is pruned.
+    ///
+    /// **Errors** — [`ImagesError::Unknown`].
+    pub fn remove(&self, text: &str) -> Result<Vec<String>, ImagesError> {
+        let found = self.find(text)?;
+        let is_named = text.parse::<Reference>().is_ok_and(|name| name.to_string() == found.name);
+        let names = match is_named {
+            true => vec![found.name],
+            false => {
+                let images = self.store.images().into_iter().map(|(image, _)| image);
+                let same = images.filter(|image| image.target.digest == found.target.digest);
+                same.map(|image| image.name).collect()
+            }
+        };
+        for name in &names {
+            self.store.remove_image(name)?;
+        }
+        Ok(names)
+    }
+
+    /// Returns the image of a name, of a digest, or of the first hexadecimal digits of one.
+    pub(super) fn find(&self, text: &str) -> Result<ImageRecord, ImagesError> {
+        let unknown = || ImagesError::Unknown { name: text.to_owned() };
+        if let Ok(name) = text.parse::<Reference>()
+            && let Some(record) = self.store.image(&name.to_string())?
+        {
+            return Ok(record);
+        }
+        let hex = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
+        let hex = hex.strip_prefix("sha256:").unwrap_or(hex);
+        /// Fewer digits are too easily those of another image.
+        const MIN_DIGITS: usize = 7;
+        if hex.len() < MIN_DIGITS || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(unknown());
+        }
+        let mut images = self.store.images().into_iter().map(|(image, _)| image);
+        if let Some(found) = images.find(|image| image.target.digest.hex().starts_with(hex)) {
+            return Ok(found);
+        }
+        // An image that has no name may still be there.
+        let digest: Digest = format!("sha256:{hex}").parse().map_err(|_| unknown())?;
+        let target = descriptor(&self.store, &digest)?.ok_or_else(unknown)?;
+        Ok(ImageRecord::new(text.to_owned(), target))
+    }
+
+    /// Returns the documents of an image; what the store lacks is fetched.
+    pub(super) fn image<'a>(&'a self, record: &'a ImageRecord) -> StoredImage<'a> {
+        StoredImage { store: &self.store, record, client: Some(&self.client) }
+    }
+}
+
+/// Refuses names with digests: only contents have these.
+pub(super) fn refuse_digests(names: &[Reference]) -> Result<(), ImagesError> {
+    match names.iter().find(|name| name.digest().is_some()) {
+        Some(name) => Err(ImagesError::NameWithDigest { name: name.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the place of a repository.
+pub(super) fn repository(name: &Reference) -> BlobSource {
+    BlobSource::Registry {
+        registry: name.registry().to_owned(),
+        repository: name.repository().to_owned(),
+    }
+}

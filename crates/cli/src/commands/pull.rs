@@ -1,0 +1,46 @@
+//! `xbuild pull`: brings an image from a registry into the store.
+
+use std::sync::Arc;
+
+use xbuild_build::Shelf;
+
+use crate::console::Console;
+use crate::environment;
+use crate::platform_args::PlatformArgs;
+use crate::progress::Progress;
+use crate::registry_args::RegistryArgs;
+use crate::report::Problem;
+use crate::store_args::StoreArgs;
+use crate::values::names::references;
+
+/// The arguments of `xbuild pull`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullArgs {
+    /// The image
+    #[arg(value_name = "NAME[:TAG]")]
+    name: String,
+    /// Print only the digest
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    platforms: PlatformArgs,
+    #[command(flatten)]
+    registries: RegistryArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Pulls the image for this machine's platform, or for those asked for.
+pub(crate) fn run(args: &PullArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let mut machine = environment::machine(args.store.root.as_deref())?;
+    args.registries.add_to(&mut machine);
+    let name = args.name.strip_prefix("docker://").unwrap_or(&args.name).to_owned();
+    let name = references(&[name])?.remove(0);
+    let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;
+    let digest = shelf.pull(&name, &args.platforms.or_host()?)?;
+    let text = match args.quiet {
+        true => format!("{digest}\n"),
+        false => format!("pulled {name}: {digest}\n"),
+    };
+    console.result(text.as_bytes())
+}

@@ -1,0 +1,41 @@
+//! `xbuild rmi`: takes names from images of the store.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use xbuild_build::{Events, Shelf};
+
+use crate::console::Console;
+use crate::environment;
+use crate::report::{Problem, printable};
+use crate::store_args::StoreArgs;
+
+/// The arguments of `xbuild rmi`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RmiArgs {
+    /// Images: names, or digests for all names of an image. Contents that no name uses go with
+    /// xbuild prune
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Takes the names, and prints them.
+pub(crate) fn run(args: &RmiArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let machine = environment::machine(args.store.root.as_deref())?;
+    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    let mut failure = Ok(());
+    let mut text = String::new();
+    for image in &args.images {
+        // One that is unknown does not keep the others.
+        match shelf.remove(image) {
+            Ok(names) => names.iter().for_each(|name| {
+                let _ = writeln!(text, "untagged {}", printable(name));
+            }),
+            Err(error) => failure = failure.and(Err(error.into())),
+        }
+    }
+    console.result(text.as_bytes())?;
+    failure
+}
