@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::{Finished, Place, User, needs};
+use crate::harness::{Finished, Place, User, needs, tool};
 use crate::image::{self, Image};
 
 /// Makes a root in memory with xbuild's libraries and devices of this machine, enters it, runs the
@@ -98,6 +98,9 @@ fn steps_run_in_the_root_and_leave_nothing() {
             RUN test ! -e /mnt/volume/hidden
             RUN --mount=type=cache,target=/root/c --mount=type=tmpfs,target=/scratch --mount=type=bind,from=first,source=/d,target=/rw,rw \
                 echo y > /root/c/x && echo z > /scratch/z && cat /rw/b > /rw/c
+            RUN --mount=type=bind,from=first,source=/d,target=/rw,rw --mount=type=bind,target=/ctx,rw \
+                test ! -e /rw/c && cat /rw/b > /ctx/c && rm /rw/b
+            RUN --mount=type=bind,target=/ctx,rw test ! -e /ctx/c
             COPY --from=first /d /d
             RUN cat /d/b > /all && test ! -e /scratch
             ",
@@ -116,5 +119,41 @@ fn steps_run_in_the_root_and_leave_nothing() {
         for gone in ["/d", "/etc/passwd", "/bin", "/fds", "/all", "/tmp"] {
             assert!(!listed.contains(&&*format!("there: {gone}")), "{gone}: {}", built.stdout);
         }
+    }
+}
+
+/// Kills the command while its RUN step is at work, and starts it anew.
+const KILL: &str = r#"
+: > /xbuild/own-root; NO_MARK=1
+"$@" & first=$!
+while test ! -e /mnt/volume/started; do test -e /proc/$first || exit 1; done
+kill -9 $first; wait $first || :
+# What the build left in the root is seen by the next one.
+test -e /left && echo left
+"#;
+
+#[test]
+fn a_killed_build_is_cleared_away_by_the_next_one() {
+    needs!(Run, Tool("unshare"), Tool("ldd"));
+    for user in User::all() {
+        let place = Place::new(user);
+        // The number is a name by which the process is found.
+        let seconds = 98_000_000 + std::process::id();
+        let cache = "--mount=type=cache,target=/root/c --mount=type=tmpfs,target=/scratch";
+        place.dockerfile(&format!(
+            "FROM busybox\nRUN {cache} if test -e /root/c/kept; then test ! -e /left && cat /root/c/kept > /got; \
+             else echo kept > /root/c/kept; echo x > /left; (setsid sleep {seconds} &); \
+             busybox setsid sleep {seconds} & echo > /mnt/volume/started; sleep {seconds}; fi\n"
+        ));
+        let (built, image) = image_of(&place, [KILL, LIST], &[]);
+        assert_eq!(image.text("got"), "kept", "{user:?}");
+        built.says(&["isolation: chroot=/"]);
+        assert!(built.stdout.lines().any(|line| line == "left"), "{}", built.stdout);
+        for gone in ["/left", "/got", "/root", "/bin"] {
+            assert!(!built.stdout.contains(&format!("there: {gone}\n")), "{}", built.stdout);
+        }
+        let listed =
+            tool("sh", ["-c", "cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\\0' ' '; true"]);
+        assert!(!listed.contains(&format!("sleep {seconds} ")), "{user:?}");
     }
 }

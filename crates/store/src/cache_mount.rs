@@ -15,6 +15,7 @@ use xbuild_model::run::Sharing;
 
 use crate::entries::{CACHE_CONTENT, CACHE_MOUNTS, children, file_name, is_key};
 use crate::folder::rename_new;
+use crate::lent;
 use crate::usage::usage;
 use crate::{Store, StoreError};
 
@@ -95,6 +96,11 @@ impl Store {
         }
         // No build has that many steps.
         Ok(CacheMountSlot::Missing(u32::MAX))
+    }
+
+    /// Takes back the cache folders below `place` that were lent to steps of builds that were killed.
+    pub fn take_back_caches(&self, place: &Path) {
+        lent::take_back(self.root(), place);
     }
 
     /// Returns whether this cache folder exists.

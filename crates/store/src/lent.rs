@@ -2,7 +2,7 @@
 //!
 //! Where nothing can be mounted, a step has the cache folder itself, and the link [`LENT`] beside the
 //! folder's place leads to it. After a kill it is in the folder of a session that is about to be
-//! removed.
+//! removed, or in the root of the container.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,7 +14,8 @@ use xbuild_model::run::LENT;
 
 use crate::entries::{CACHE_CONTENT, CACHE_MOUNTS, children};
 
-/// Takes back all cache folders of the store `root` that are below the folder of an ended session.
+/// Takes back all cache folders of the store `root` that are below a folder, such as that of an ended
+/// session, unless a step still has them.
 ///
 /// One that this user cannot move stays, and is lost with the session: a cache may be empty.
 pub(crate) fn take_back(root: &Path, session: &Path) {

@@ -25,6 +25,8 @@ pub(super) fn empty(shared: &Shared) -> Result<(), EngineError> {
         let source = std::io::ErrorKind::InvalidInput.into();
         return Err(EngineError::Io { action: "empty the root of this container", source });
     };
+    // A build that was killed left those of its steps there.
+    shared.store.take_back_caches(Path::new(ROOT));
     shared.own_root.obstacles().clear();
     let (folder, paths) = (Path::new(ROOT).to_owned(), vec![Vec::new()]);
     let request = ClearRequest { folder, paths, spared };
