@@ -14,6 +14,7 @@ mod build;
 mod check;
 mod container;
 mod contexts;
+mod demands;
 pub mod docker_config;
 mod dockerfile_file;
 mod emulators;

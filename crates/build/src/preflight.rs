@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use xbuild_exec::Started;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap, Trials};
-use xbuild_exec::{Rung, Started};
 use xbuild_model::Platform;
-use xbuild_model::run::{Network, Security};
-use xbuild_plan::{Graph, Op, VertexId};
+use xbuild_plan::{Graph, VertexId};
 
 use crate::build::Build;
+use crate::demands::{self, lacking};
 use crate::emulators;
 use crate::error::{Lack, PreflightError, RunError};
 use crate::events::Silent;
@@ -130,11 +130,8 @@ fn check(
             Executor::Missing(gap) => Some(cannot_run(platform, &gap)),
             _ => None,
         });
-    let missing: Vec<Lack> = missing
-        .chain(without_own_proc(graph, vertices, capabilities))
-        .chain(without_own_network(graph, vertices, choice.rung, build))
-        .chain(without_network(graph, vertices, choice.rung, build))
-        .collect();
+    let missing: Vec<Lack> =
+        missing.chain(demands::unmet(graph, vertices, capabilities, choice.rung, build)).collect();
     if !missing.is_empty() {
         return Err(PreflightError::Lacks(missing));
     }
@@ -143,54 +140,4 @@ fn check(
         .map_err(|(platform, gap)| PreflightError::Lacks(vec![cannot_run(&platform, &gap)]))?;
     let in_use = emulators::in_use(&platforms, capabilities, &emulators);
     Ok(Ground { emulators, in_use, choice: Some(choice), ..Ground::default() })
-}
-
-/// Returns the gap of the first insecure step, which may look into all processes of its `/proc`, if
-/// it cannot have one that shows only its own.
-fn without_own_proc(
-    graph: &Graph,
-    vertices: &[VertexId],
-    capabilities: &Capabilities,
-) -> Option<Lack> {
-    let gap = capabilities.findings.own_proc().as_ref().err()?;
-    let insecure = vertices.iter().map(|id| graph.vertex(*id)).find(|vertex| {
-        matches!(&vertex.op, Op::Run { request, .. } if request.security == Security::Insecure)
-    })?;
-    Some(lacking(&format!("{}: needs a /proc of its own", insecure.label), gap))
-}
-
-/// Returns the gap of the first step with a network of its own, if it cannot have one.
-fn without_own_network(
-    graph: &Graph,
-    vertices: &[VertexId],
-    rung: Rung,
-    build: &Build,
-) -> Option<Lack> {
-    let private = vertices.iter().map(|id| graph.vertex(*id)).find(|vertex| {
-        matches!(&vertex.op, Op::Run { request, .. } if request.network == Network::Private)
-    })?;
-    let gap = xbuild_exec::own_networks(rung, &build.machine.search_path).err()?;
-    Some(lacking(&format!("{}: needs a network of its own", private.label), &gap))
-}
-
-/// Returns the gap of the first step that wants no network, if it cannot do without.
-fn without_network(
-    graph: &Graph,
-    vertices: &[VertexId],
-    rung: Rung,
-    build: &Build,
-) -> Option<Lack> {
-    let gap = xbuild_exec::no_network(rung).err()?;
-    let wants_none = |network: Network| match network {
-        Network::Default => build.request.steps.network == Network::None,
-        network => network == Network::None,
-    };
-    let alone = vertices.iter().map(|id| graph.vertex(*id)).find(
-        |vertex| matches!(&vertex.op, Op::Run { request, .. } if wants_none(request.network)),
-    )?;
-    Some(lacking(&format!("{}: needs a network namespace", alone.label), &gap))
-}
-
-fn lacking(need: &str, gap: &Gap) -> Lack {
-    Lack { need: need.to_owned(), gap: gap.clone() }
 }
