@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Finished, Place, User, host_state, is_root, needs, quiet, to_layout};
+use crate::harness::{
+    Finished, Place, User, have, host_state, is_root, needs, quiet, to_layout, tool,
+};
 use crate::image::{self, Image};
 use crate::isolation::build_after;
 use crate::kill::{Mark, no_work_is_left};
@@ -16,7 +18,7 @@ const SET_TIMES: &str = "find / -path /proc -prune -o -path /sys -prune -o -path
 const SET_SOME_TIMES: &str = "touch -h -c -d '2020-01-01 00:00:00' /copy /";
 
 /// Returns the users and the rungs that each can be put on.
-fn rungs() -> Vec<(User, &'static str)> {
+pub(crate) fn rungs() -> Vec<(User, &'static str)> {
     let mut rungs: Vec<(User, &str)> =
         User::all().into_iter().map(|user| (user, "userns-chroot")).collect();
     if is_root() {
@@ -108,6 +110,11 @@ fn mounts_of_steps_work_without_mount() {
         RUN --mount=type=bind,from=tool,source=/t/link,target=/one --mount=type=bind,target=/etc/passwd,source=a \
             --mount=type=cache,target=/var/cache/x \
             cat /one >> /copy; cat /etc/passwd /var/cache/x/y >> /copy; SOME
+        RUN --mount=type=bind,from=tool,source=/t,target=/rw,rw --mount=type=bind,from=tool,source=/t,target=/rw2,rw \
+            --mount=type=bind,target=/ctx,rw \
+            grep -q tool /rw/file && ! grep -q more /rw/file && rm /rw/file && test -e /rw2/file && echo x > /ctx/new \
+         && echo thrown away >> /copy; SOME
+        RUN --mount=type=bind,target=/ctx,rw test ! -e /ctx/new && echo again >> /copy; SOME
         RUN test ! -e /one && test ! -e /rw && test ! -e /scratch && grep -q root /etc/passwd
         "#,
         |_| true,
@@ -126,10 +133,60 @@ fn processes_and_devices_are_there_without_mounts() {
             RUN echo x > /dev/null && test $(head -c 4 /dev/zero | wc -c) = 4 && test -c /dev/urandom
             RUN test $(readlink /proc/self/exe) = /bin/busybox && test $(cat /proc/self/comm) = cat              && test -e /proc/self/fd/0 && echo out > /dev/stdout && test $(cat /proc/$$/comm) = sh              && grep -q processor /proc/cpuinfo && test $(cat /proc/sys/kernel/ostype) = Linux              && grep -q rootfs /proc/mounts
             RUN cd /dev && echo x > null && cd / && test $(cat proc/self/comm) = cat && cd /proc && test $(cat self/comm) = cat && cd self && test $(cat comm) = cat && test -e fd/0
-            RUN ! cat /proc/self/mem; ! cat /proc/self/root/etc/passwd; ! ls /proc/self/fd; ! cat /proc/kcore; true
+            RUN ! cat /proc/self/mem; ! cat /proc/self/root/etc/passwd; ! cat /proc/kcore; true
             RUN test ! -e /proc/$PPID && test -e /proc/$$ && (sleep 1000 & until test "$(cat /proc/$!/comm)" = sleep; do :; done)
             USER {other}
             RUN echo x > /dev/null && echo y | cat /dev/stdin && test $(cat /proc/self/comm) = cat              && grep -q HOME /proc/self/environ
+            "#
+        ));
+        place.build(&["--isolation", rung]).ok();
+    }
+}
+
+#[test]
+fn lists_of_processes_and_descriptors_are_those_of_the_step() {
+    needs!(Run);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let other = if user == User::Single { "root" } else { "app" };
+        place.dockerfile(&format!(
+            r#"
+            FROM busybox
+            RUN sleep 1000 & ps > /ps; grep -q 'sleep 1000' /ps && ls /proc > /list && ! grep -qx 1 /list && grep -qx $! /list \
+             && grep -qx $$ /list && grep -qx cpuinfo /list && kill $! && wait; ! ls /proc | grep -qx $! && ls /proc | grep -qx $$
+            RUN exec 7< /bin/busybox && test "$(ls /proc/self/fd | tr '\n' ' ')" = '0 1 2 7 ' && test "$(ls /dev/fd/ | wc -l)" = 4 \
+             && test $(readlink /dev/fd) = /proc/self/fd && test $(cd /proc/self/fd && readlink 7) = /bin/busybox \
+             && test $(ls /proc/self/task | wc -l) = 1 && ls /proc/self | grep -qx status && ls /proc/$$ | grep -qx comm \
+             && ls -l /proc/self/fd/ | grep -q '7 -> /bin/busybox' && ! ls /proc/1000000
+            RUN ! ls /proc/self/fd/../../1 && ! cat /proc/self/fd/../root/etc/passwd; cd /proc/self/fd && ! ls ../../../proc/1/root
+            RUN mkdir -p /new/bin /new/proc && cp /bin/busybox /new/bin/sh && ln -s sh /new/bin/ls && chroot /new ls /proc > /inner && test ! -s /inner
+            RUN rm -r /proc/* ; touch /proc/$$ ; ls /proc > /dev/null && ! ls /proc/$$/x
+            USER {other}
+            RUN ls /proc | grep -qx $$ && ls /proc/self/fd | grep -qx 2 && {{ test $(id -u) = 0 || ! touch /proc/self/x /proc/x; }}
+            "#
+        ));
+        place.build(&["--isolation", rung]).ok();
+    }
+}
+
+#[test]
+fn programs_are_executed_by_the_names_of_processes() {
+    needs!(Run);
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let other = if user == User::Single { "root" } else { "app" };
+        place.dockerfile(&format!(
+            r#"
+            FROM busybox
+            RUN printf '#!/bin/sh\necho "$0 $1"\n' > /script && chmod 755 /script && cp /bin/busybox /gone
+            RUN /proc/self/exe 2>&1 | grep -q 'exe: applet not found' && (cd /proc && self/exe 2>&1) | grep -q 'exe: applet' \
+             && /proc/thread-self/exe 2>&1 | grep -q 'exe: applet' && /proc/$$/exe 2>&1 | grep -q 'exe: applet'
+            RUN exec 5< /script && /proc/self/fd/5 one | grep -q '/fd/5 one$'
+            RUN exec 6< /gone && rm /gone && /proc/self/fd/6 2>&1 | grep -q '6: applet not found'
+            RUN i=0; while [ $i -lt 200 ]; do /proc/self/exe 2> /dev/null; test $? = 127 || exit 1; i=$((i+1)); done
+            RUN ! /proc/self/root 2> /dev/null && ! /proc/self/fd/99 2> /dev/null && ! /proc/self/comm 2> /dev/null && ! /proc/1/exe 2> /dev/null
+            USER {other}
+            RUN /proc/self/exe 2>&1 | grep -q 'exe: applet'; cp /bin/busybox /tmp/own && chmod 711 /tmp/own && exec 5< /script && /proc/self/fd/5 x | grep -q '5 x$'
             "#
         ));
         place.build(&["--isolation", rung]).ok();
@@ -248,26 +305,111 @@ fn a_cache_is_in_one_step_at_a_time() {
 }
 
 #[test]
-fn what_a_rung_cannot_do_is_refused_by_name() {
+fn what_a_rung_cannot_do_is_refused_before_the_first_step() {
     needs!(Run);
     for (user, rung) in rungs() {
         let place = Place::new(user);
-        let twice = "--mount=type=cache,id=a,target=/a --mount=type=cache,id=a,target=/b";
-        place.dockerfile(&format!("FROM busybox\nRUN {twice} touch /a/x\n"));
-        let refused = place.build(&["--isolation", rung]);
-        refused.fails(5, &["a second mount of the same cache, at /b,", "is not possible"]);
+        let refused = |run: &str, more: &[&str], words: &[&str]| {
+            place.dockerfile(&format!("FROM busybox\nRUN echo 1\n{run}\n"));
+            let refused = place.build(&[&["--isolation", rung], more].concat());
+            refused.fails(5, words).does_not_say("#1");
+        };
+        for sharing in ["shared", "locked", "private"] {
+            let cache =
+                |target| format!("--mount=type=cache,id=a,sharing={sharing},target={target}");
+            let twice = format!("RUN {} {} touch /a/x", cache("/a"), cache("/b"));
+            refused(&twice, &[], &["mounts one cache twice", rung, "hint: mount it once"]);
+        }
+        let insecure = "RUN --security=insecure --mount=type=secret,id=s true";
+        let secret = format!("id=s,src={}", place.context().join("Dockerfile").display());
+        let allow = ["--allow", "security.insecure", "--secret", &secret];
+        refused(insecure, &allow, &["needs a secret as a file", "hint: give it as a variable"]);
         for (run, option) in [("RUN --network=none", "default"), ("RUN", "none")] {
-            place.dockerfile(&format!("FROM busybox\nRUN echo 1\n{run} echo ran {option}\n"));
-            let isolated = place.build(&["--isolation", rung, "--network", option]);
+            let run = format!("{run} echo ran {option}");
             if rung == "chroot" {
                 let why = ["needs a network namespace", "chroot has no network namespaces"];
-                isolated.fails(5, &why).does_not_say("#1");
+                refused(&run, &["--network", option], &why);
             } else {
-                isolated.ok();
+                place.dockerfile(&format!("FROM busybox\nRUN echo 1\n{run}\n"));
+                place.build(&["--isolation", rung, "--network", option]).ok();
             }
+        }
+        // Two caches are none.
+        place.dockerfile("FROM busybox\nRUN --mount=type=cache,id=a,target=/a --mount=type=cache,id=b,target=/b touch /a/x\n");
+        place.build(&["--isolation", rung]).ok();
+        no_work_is_left(&place);
+    }
+}
+
+#[test]
+fn agents_are_lent_without_mounts() {
+    needs!(Run, Tool("ssh-agent"), Tool("ssh-keygen"), Tool("ldd"));
+    for (user, rung) in rungs() {
+        let place = Place::new(user);
+        let key = place.out("key").display().to_string();
+        let mut command = place.command("ssh-keygen");
+        command.args(["-q", "-t", "ed25519", "-N", "", "-C", "of-the-test", "-f", &key]);
+        assert!(command.status().unwrap().success());
+        let client = tool("sh", ["-c", "command -v ssh-add"]);
+        let needed = tool("ldd", [client.trim()]);
+        let libraries = needed.split_whitespace().filter(|word| word.starts_with('/'));
+        let (mut linker, mut files) = (String::new(), vec![client.trim()]);
+        for path in libraries {
+            files.push(path);
+            if path.contains("/ld-") {
+                path.rsplit('/').next().unwrap().clone_into(&mut linker);
+            }
+        }
+        for path in files {
+            let name = path.rsplit('/').next().unwrap();
+            place.write(&format!("ssh/{name}"), std::fs::read(path).unwrap());
+        }
+        let client = format!("LD_LIBRARY_PATH=/ssh /ssh/{linker} /ssh/ssh-add");
+        place.dockerfile(&format!(
+            r#"
+            FROM busybox
+            COPY --chmod=755 ssh /ssh
+            RUN --mount=type=ssh test -S "$SSH_AUTH_SOCK" && {client} -l | grep of-the-test && ! {client} -D
+            RUN --mount=type=ssh,target=/etc/agent,mode=0666 test $(stat -c %a /etc/agent) = 666 && rm /etc/agent
+            RUN ! test -e /run/buildkit && ! test -e /etc/agent
+            "#
+        ));
+        let image = place.image(&["--isolation", rung, "--ssh", &format!("default={key}")]);
+        for layer in &image.layers[2..] {
+            assert!(layer.iter().all(|file| !file.path.contains("agent")), "{user:?} {rung}");
         }
         no_work_is_left(&place);
     }
+}
+
+/// A bind mount is a copy, which shares its blocks with the original where the file system can.
+#[test]
+fn copies_for_mounts_share_blocks() {
+    needs!(Run, Tool("unshare"), Tool("mkfs.btrfs"));
+    if !have("loop", "root and loop devices", can_mount_loops) {
+        return;
+    }
+    let place = Place::new(User::Me);
+    let disk = place.out("disk");
+    std::fs::File::create(&disk).unwrap().set_len(700 << 20).unwrap();
+    assert!(quiet("mkfs.btrfs", ["-q", "-m", "single", disk.to_str().unwrap()]));
+    let mounts = ["/a", "/b", "/c", "/d", "/e", "/f"]
+        .map(|target| format!("--mount=type=bind,from=files,source=/big,target={target}"));
+    place.dockerfile(&format!(
+        "FROM busybox AS files\nRUN dd if=/dev/zero of=/big bs=1M count=120 2> /dev/null\n\
+         FROM busybox\nRUN {} cmp /a /f && echo same > /same\n",
+        mounts.join(" ")
+    ));
+    std::fs::create_dir(place.out("mounted")).unwrap();
+    let mounted = place.out("mounted").display().to_string();
+    let mount = format!("mount -o loop,nodatasum {} {mounted}", disk.display());
+    let root = format!("{mounted}/store");
+    let args = ["--isolation", "chroot", "--root", &root];
+    build_after(&place, "-m", &mount, &args).ok().says(&["isolation: chroot/folder"]);
+}
+
+fn can_mount_loops() -> bool {
+    is_root() && std::path::Path::new("/dev/loop-control").exists()
 }
 
 /// Steps of another platform: children, scripts and their interpreters, other users.

@@ -71,6 +71,9 @@ pub(crate) struct Stops {
     pub(crate) traced: bool,
     /// The calls that name a file stop for a supervisor that stands in for some files.
     pub(crate) watched: bool,
+    /// The calls that execute programs stop for that supervisor, which finds those that are named by a
+    /// process.
+    pub(crate) names_programs: bool,
     /// The calls about owners of files stop for a supervisor that records them.
     pub(crate) owners: Recorded,
 }
@@ -91,6 +94,9 @@ impl Stops {
     fn apply(self, tables: &mut [policy::Table; 2]) {
         if self.watched {
             policy::watch(tables);
+        }
+        if self.names_programs {
+            policy::name_programs(tables);
         }
         match self.owners {
             Recorded::Nothing => {}

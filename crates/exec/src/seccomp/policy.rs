@@ -173,6 +173,9 @@ pub(super) fn trace(tables: &mut [Table; 2]) {
 const PATHS: &str = "open openat readlink readlinkat stat lstat newfstatat statx access faccessat \
     faccessat2";
 
+/// The calls that execute a program by its path.
+const PROGRAMS: &str = "execve execveat";
+
 /// Those of them that programs which walk through folders make for each file, relative to a
 /// descriptor. The kernel gets these: the supervisor would take longer than the walk.
 const OFTEN: &str = "newfstatat statx faccessat faccessat2";
@@ -246,6 +249,18 @@ const NEW_ATTRIBUTES: &str = "getxattrat setxattrat listxattrat removexattrat";
 
 /// Calls of 32-bit programs that tell owners in 16 bits. No library that is in use makes them.
 const SHORT_OWNERS: &str = "stat lstat fstat";
+
+/// Passes the calls that execute programs on to the supervisor.
+pub(super) fn name_programs(tables: &mut [Table; 2]) {
+    for table in tables {
+        for (number, verdict) in &mut table.calls {
+            let name = name(table.audit_arch, *number).unwrap_or_default();
+            if PROGRAMS.split(' ').any(|program| program == name) {
+                *verdict = Verdict::Notify;
+            }
+        }
+    }
+}
 
 /// Passes the calls about owners on to the supervisor. `tables` are those of a host and its 32-bit
 /// sibling.

@@ -381,6 +381,13 @@ fn calls_that_name_files_are_watched_where_nothing_can_be_mounted() {
         }
         assert_eq!(run(&bpf::unsupervised(&watching), X86_64, number, here), before, "{name}");
     }
+    // Programs are found without the supervisor, unless they may be named by a process.
+    policy::name_programs(&mut tables);
+    let naming = bpf::assemble(&tables);
+    for call in [x86_64::Sysno::execve, x86_64::Sysno::execveat] {
+        assert_eq!(run(&watching, X86_64, call.id() as u32, here), ALLOW, "{call}");
+        assert_eq!(run(&naming, X86_64, call.id() as u32, here), NOTIFY, "{call}");
+    }
     // Nor does a supervisor that records owners have an answer to it here.
     policy::own(&mut tables);
     let owning = bpf::assemble(&tables);

@@ -1,8 +1,11 @@
 //! The answers to system calls of a step. Each call has a file of its own below.
 
 mod files;
+mod lists;
 mod mknod;
 mod path_call;
+mod processes;
+mod view;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,9 +14,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use xbuild_model::records::Records;
 
-use self::files::Files;
 use self::mknod::Mknod;
 use self::path_call::PathCall;
+use self::view::View;
 use super::caller::Caller;
 use super::guise::Guise;
 use super::owners::Owners;
@@ -87,7 +90,7 @@ impl Answers {
         let Some(call) = notice.call.as_ref().and_then(PathCall::read) else { return Ok(None) };
         self.leave()?;
         let Self { guise, scene, .. } = self;
-        let files = Files { proc: self.proc.as_fd(), guise, scene };
+        let files = View { proc: self.proc.as_fd(), guise, scene };
         files.answer(notice, listener, &call).map(Some)
     }
 

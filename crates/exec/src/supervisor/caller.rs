@@ -129,6 +129,8 @@ pub(super) struct Status {
     pub(super) process: u32,
     /// The same in the process's own pid namespace.
     pub(super) own_number: u32,
+    /// The number of the thread there.
+    pub(super) own_thread: u32,
     pub(super) umask: Mode,
     pub(super) uid: GuestUid,
     pub(super) gid: GuestGid,
@@ -145,12 +147,14 @@ impl Status {
         let id = |name: &str| field(name)?.split('\t').nth(3)?.parse().ok();
         let groups = field("Groups")?.split_ascii_whitespace();
         let process = field("Tgid")?.trim().parse().ok()?;
-        // Kernels without pid namespaces have no such line.
-        let inner = field("NStgid").and_then(|list| list.split('\t').next_back()?.parse().ok());
+        let thread = field("Pid")?.trim().parse().ok()?;
+        // Kernels without pid namespaces have no such lines.
+        let inner = |name: &str| field(name)?.split('\t').next_back()?.parse().ok();
         let bits = u64::from_str_radix(field("CapEff")?, 16).ok()?;
         Some(Self {
             process,
-            own_number: inner.unwrap_or(process),
+            own_number: inner("NStgid").unwrap_or(process),
+            own_thread: inner("NSpid").unwrap_or(thread),
             umask: Mode::from_raw_mode(u32::from_str_radix(field("Umask")?, 8).ok()?),
             uid: GuestUid::new(id("Uid")?),
             gid: GuestGid::new(id("Gid")?),
@@ -166,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    const STATUS: &str = "Name:\tsh\\nUid:\t9\t9\t9\t9\nTgid:\t70\nNStgid:\t70\t7\nUmask:\t0027\nState:\tS (sleeping)\n\
+    const STATUS: &str = "Name:\tsh\\nUid:\t9\t9\t9\t9\nTgid:\t70\nNStgid:\t70\t7\nPid:\t71\nNSpid:\t71\t8\nUmask:\t0027\nState:\tS (sleeping)\n\
         Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nCapEff:\t0000000008000001\n";
 
     #[test]
@@ -175,8 +179,9 @@ mod tests {
         let umask = Mode::from_raw_mode(0o027);
         let (uid, gid) = (GuestUid::new(4), GuestGid::new(8));
         let groups = vec![GuestGid::new(10), GuestGid::new(20)];
-        let (process, own_number) = (70, 7);
-        let expected = Status { process, own_number, umask, uid, gid, groups, capabilities };
+        let (process, own_number, own_thread) = (70, 7, 8);
+        let expected =
+            Status { process, own_number, own_thread, umask, uid, gid, groups, capabilities };
         assert_eq!(Status::parse(STATUS), Some(expected));
         assert!(Status::parse(&STATUS.replace("10 20 ", "")).unwrap().groups.is_empty());
         for name in ["Umask", "Uid", "Gid", "Groups", "CapEff"] {

@@ -1,9 +1,20 @@
 //! The facts about a step that its supervisor needs: the files that it stands in for, where nothing
 //! can be mounted, and owners, where there is one id.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use super::owners::ground::Ground;
+
+/// The step's `/proc` where it is a folder: lists of processes and descriptors are made in it.
+#[derive(Debug)]
+pub(crate) struct ProcFolder {
+    pub(crate) folder: OwnedFd,
+    /// Device and inode of the step's root.
+    pub(crate) root: (u64, u64),
+    /// The number of the next name for execution.
+    pub(crate) aliases: Cell<u32>,
+}
 
 /// A file in memory that is shown at a path of the step.
 #[derive(Debug)]
@@ -23,6 +34,8 @@ pub(crate) struct Scene {
     pub(crate) is_watched: bool,
     /// Whether the step's `/dev` lacks the devices.
     pub(crate) lacks_devices: bool,
+    /// `None` where `/proc` is real.
+    pub(crate) proc: Option<ProcFolder>,
     /// Secrets.
     pub(crate) shown: Vec<Shown>,
     /// The owners of files before the step, where they are recorded.

@@ -1,5 +1,6 @@
 //! The files that every step gets: `/dev`, `/proc`, `/sys`, and those that are generated for it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +15,7 @@ use crate::error::RunError;
 use crate::step::files;
 use crate::step::userns::mounts::{make_file, make_folder};
 use crate::step::walk::{self, Missing};
+use crate::supervisor::ProcFolder;
 
 /// Files of `/proc` that tell about the machine and are copied: nothing of them is secret.
 const PROC_FILES: &[&str] = &[
@@ -53,9 +55,9 @@ const MOUNTS: &str = "rootfs / rootfs rw 0 0\n";
 const MOUNT_INFO: &str = "1 1 0:1 / / rw - rootfs rootfs rw\n";
 
 /// Covers `/dev`, `/proc` and `/sys` of the image, which are made if they are missing and stay.
-/// Returns whether `/dev` has the devices.
-pub(super) fn system_folders(covers: &mut Covers) -> Result<bool, RunError> {
-    let mut has_devices = false;
+/// Returns whether `/dev` has the devices, and the folder `/proc`.
+pub(super) fn system_folders(covers: &mut Covers) -> Result<(bool, ProcFolder), RunError> {
+    let (mut has_devices, mut proc) = (false, None);
     for name in ["dev", "proc", "sys"] {
         walk::top_folder(covers.root.as_fd(), name)?;
         let path = format!("/{name}");
@@ -69,8 +71,12 @@ pub(super) fn system_folders(covers: &mut Covers) -> Result<bool, RunError> {
         }
         let (place, _) = covers.find(&path, Missing::Fail).map_err(failed())?;
         covers.cover(place, &own, None).map_err(failed())?;
+        if name == "proc" {
+            let root = walk::id(&rustix::fs::fstat(&covers.root).map_err(failed())?);
+            proc = Some(ProcFolder { folder, root, aliases: Cell::default() });
+        }
     }
-    Ok(has_devices)
+    Ok((has_devices, proc.expect("it is one of the folders")))
 }
 
 /// Fills `/dev`. Returns whether it has the devices.
@@ -114,7 +120,9 @@ fn fill_proc(proc: &OwnedFd) -> Result<(), Errno> {
     {
         put(proc, path, text.as_bytes())?;
     }
-    Ok(())
+    // Whoever opens these gets lists from the supervisor.
+    let own = crate::step::userns::mounts::open_folder(proc, "self")?;
+    ["fd", "task"].into_iter().try_for_each(|name| make_folder(&own, name).map(drop))
 }
 
 /// Reads a file of this process's own `/proc`; `None` if there is none.

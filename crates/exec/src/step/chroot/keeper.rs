@@ -128,7 +128,7 @@ fn prepare(
     }
     let below = Ground::below(post.ids, request)?;
     let owners = init::recorded(below.as_ref());
-    let stops = Stops { traced, watched: false, owners };
+    let stops = Stops { traced, owners, ..Stops::default() };
     let (filter, watched) = filter(request, stops, folder.is_own)?;
     let no_new_privs = filter.is_some() && needs_no_new_privs();
     notes(post, folder.is_own, no_new_privs).for_each(|note| Event::Note(note).send(events));
@@ -174,7 +174,8 @@ fn filter(
             Ok((init::filter(request, stops)?, Watched::Nothing))
         }
         (Security::Sandbox, _) => {
-            let filter = init::filter(request, Stops { watched: true, ..stops })?;
+            let filter =
+                init::filter(request, Stops { watched: true, names_programs: true, ..stops })?;
             Ok((filter, if has_secrets { Watched::Secrets } else { Watched::System }))
         }
     }

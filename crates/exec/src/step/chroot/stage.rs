@@ -73,7 +73,9 @@ impl Stage {
         tell: &mut dyn FnMut(String),
     ) -> Result<(), RunError> {
         if !self.is_own {
-            self.scene.lacks_devices = !furnish::system_folders(&mut self.covers)?;
+            let (has_devices, proc) = furnish::system_folders(&mut self.covers)?;
+            self.scene.lacks_devices = !has_devices;
+            self.scene.proc = Some(proc);
         }
         furnish::generated_files(&mut self.covers, &request.run, self.is_own)?;
         mounts::place_all(&mut self.covers, &mut self.scene, request, ids, tell)

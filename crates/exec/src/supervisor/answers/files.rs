@@ -7,31 +7,14 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::path_call::{self, Kind, PathCall, Target};
+use super::processes;
+use super::view::{OPEN_FLAGS, View};
 use crate::seccomp::notice::Notice;
 use crate::supervisor::caller::{self, Caller, PathArgument, Status};
-use crate::supervisor::guise::Guise;
 use crate::supervisor::reply::Reply;
-use crate::supervisor::scene::Scene;
 use crate::sys;
 
-/// The means to answer.
-pub(super) struct Files<'a> {
-    pub(super) proc: BorrowedFd<'a>,
-    pub(super) guise: &'a Guise,
-    pub(super) scene: &'a Scene,
-}
-
-/// Flags that make sense for the files that are opened here.
-const OPEN_FLAGS: OFlags = OFlags::ACCMODE
-    .union(OFlags::APPEND)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::PATH)
-    .union(OFlags::TRUNC);
-
-impl Files<'_> {
+impl View<'_> {
     /// Works the answer out. The outer error leaves this process unfit to go on.
     pub(super) fn answer(
         &self,
@@ -51,7 +34,7 @@ impl Files<'_> {
         if !path_call::may_be_known(&path, self.scene) {
             return Ok(Reply::Continue);
         }
-        let full = self.full_path(&thread, call.folder, path)?;
+        let full = self.full_path(&thread, call.folder, path.clone())?;
         let Some(full) = full else { return Ok(Reply::Continue) };
         let Some(target) = path_call::target(&full, self.scene) else {
             return Ok(Reply::Continue);
@@ -60,74 +43,24 @@ impl Files<'_> {
             return Ok(Reply::Continue);
         }
         let Ok(status) = caller::status(&thread) else { return Ok(Reply::Continue) };
-        let done = self.perform(&thread, &status, call, &target, notice)?;
+        let target = target.seen_by(&status);
+        let done = match call.kind {
+            Kind::Execute => {
+                self.name_program(&thread, &status, call, &target, &path)?;
+                return Ok(Reply::Continue);
+            }
+            Kind::Open { flags } => match self.list(&thread, &status, &target, flags)? {
+                Some(done) => done,
+                None => self.perform(&thread, &status, call, &target, notice)?,
+            },
+            _ => self.perform(&thread, &status, call, &target, notice)?,
+        };
         Ok(match (done, &target) {
             (Ok(reply), _) => reply,
             // The static files below /proc/self are better than nothing.
             (Err(Errno::NOENT | Errno::ACCESS | Errno::PERM), Target::Own(_)) => Reply::Continue,
             (Err(errno), _) => Reply::Fails(errno),
         })
-    }
-
-    /// Opens the caller's memory; `None` if that is refused.
-    fn memory(&self, thread: &OwnedFd, mode: OFlags) -> Result<Option<OwnedFd>, Errno> {
-        let open = || rustix::fs::openat(thread, "mem", mode | OFlags::CLOEXEC, Mode::empty());
-        match open() {
-            Err(Errno::ACCESS | Errno::PERM) => {}
-            opened => return Ok(opened.ok()),
-        }
-        let Ok(status) = caller::status(thread) else { return Ok(None) };
-        Ok(self.as_caller(&status, open)?.ok())
-    }
-
-    /// Does something with the caller's ids and rights, from this process's own place.
-    fn as_caller<T>(
-        &self,
-        status: &Status,
-        work: impl FnOnce() -> Result<T, Errno>,
-    ) -> Result<Result<T, Errno>, Errno> {
-        let done = self.guise.wear_ids(status).and_then(|()| work());
-        self.guise.take_off()?;
-        Ok(done)
-    }
-
-    /// Returns the path from the caller's root on; `None` if the folder is unknown that a relative
-    /// path starts from: the one with this descriptor, or the working directory.
-    fn full_path(
-        &self,
-        thread: &OwnedFd,
-        folder: Option<i32>,
-        path: Vec<u8>,
-    ) -> Result<Option<Vec<u8>>, Errno> {
-        if path.first() == Some(&b'/') {
-            return Ok(Some(path));
-        }
-        let start = folder.map_or_else(|| "cwd".to_owned(), |number| format!("fd/{number}"));
-        let look = || self.link(thread, &start);
-        let folder = match look() {
-            Err(Errno::ACCESS | Errno::PERM) => match caller::status(thread) {
-                Ok(status) => self.as_caller(&status, look)?,
-                Err(_) => return Ok(None),
-            },
-            found => found,
-        };
-        Ok(folder.ok().map(|folder| [&folder[..], b"/", &path[..]].concat()))
-    }
-
-    /// Returns the target of a link in `/proc`, as the caller sees it.
-    fn link(&self, process: &OwnedFd, name: &str) -> Result<Vec<u8>, Errno> {
-        let read = |name: &str| {
-            rustix::fs::readlinkat(process, name, Vec::new()).map(std::ffi::CString::into_bytes)
-        };
-        let (path, root) = (read(name)?, read("root")?);
-        if root == b"/" {
-            return Ok(path);
-        }
-        match path.strip_prefix(&root[..]) {
-            Some(b"") => Ok(b"/".to_vec()),
-            Some(rest) if rest.first() == Some(&b'/') => Ok(rest.to_vec()),
-            _ => Ok(path),
-        }
     }
 
     fn perform(
@@ -144,6 +77,11 @@ impl Files<'_> {
                 Ok(self.use_file(CWD, &path, thread, call, status)?)
             }
             Target::Shown(number) => self.show(*number, notice, call),
+            Target::Processes | Target::Descriptors => Ok(Ok(Reply::Continue)),
+            // A folder of another file system would lead out of the root.
+            Target::Own(rest) if call.kind.opens() && path_call::is_folder(rest) => {
+                Ok(Ok(Reply::Continue))
+            }
             Target::Own(rest) if rest.is_empty() => Ok(match call.kind {
                 Kind::ReadLink { buffer, size } => {
                     let text = status.own_number.to_string();
@@ -155,6 +93,7 @@ impl Files<'_> {
                 let Ok(process) = caller::open_thread(self.proc, status.process) else {
                     return Ok(Ok(Reply::Continue));
                 };
+                let rest = &*processes::outer_name(&process, status, rest);
                 if let Kind::ReadLink { buffer, size } = call.kind {
                     return match self.as_caller(status, || self.link(&process, rest))? {
                         Ok(text) => self.put_link(thread, &text, buffer, size),
@@ -164,52 +103,34 @@ impl Files<'_> {
                 self.use_file(process.as_fd(), rest, thread, call, status)
             }
             Target::Process(number, rest) => {
-                let Some(process) = self.process(status, *number) else {
-                    return Ok(Err(Errno::NOENT));
-                };
-                match call.kind {
-                    Kind::ReadLink { buffer, size } => {
-                        match self.as_caller(status, || self.link(&process, rest))? {
-                            Ok(text) => self.put_link(thread, &text, buffer, size),
-                            Err(errno) => Ok(Err(errno)),
-                        }
-                    }
-                    // A folder of another file system would lead out of the root.
-                    Kind::Open { .. } if rest.is_empty() => Ok(Err(Errno::ACCESS)),
-                    _ if rest.is_empty() => {
-                        self.use_file(process.as_fd(), ".", thread, call, status)
-                    }
-                    _ => self.use_file(process.as_fd(), rest, thread, call, status),
-                }
+                self.perform_on_other(thread, status, call, (*number, rest))
             }
         }
     }
 
-    /// Finds a process of the step by the number that the step sees: one with the caller's root.
-    fn process(&self, status: &Status, number: i32) -> Option<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(self.proc, ".", flags, Mode::empty()).ok()?;
-        let root = |process: &OwnedFd| {
-            let stat = rustix::fs::statat(process, "root", AtFlags::empty()).ok()?;
-            Some((stat.st_dev, stat.st_ino))
-        };
-        let own = caller::open_thread(self.proc, status.process).ok()?;
-        let own_root = self.as_caller(status, || root(&own).ok_or(Errno::NOENT)).ok()?.ok()?;
-        let is_it = |outer: u32| {
-            let process = caller::open_thread(self.proc, outer).ok()?;
-            let status = caller::status(&process).ok()?;
-            if i32::try_from(status.own_number) != Ok(number) {
-                return None;
+    /// Does a call on a file of another process.
+    fn perform_on_other(
+        &self,
+        thread: &OwnedFd,
+        status: &Status,
+        call: &PathCall,
+        (number, rest): (i32, &str),
+    ) -> Result<Result<Reply, Errno>, Errno> {
+        let is_shown = rest.is_empty() || path_call::OTHERS.contains(&rest);
+        let process = if is_shown { self.process(status, number) } else { None };
+        let Some(process) = process else { return Ok(Err(Errno::NOENT)) };
+        match call.kind {
+            Kind::ReadLink { buffer, size } => {
+                match self.as_caller(status, || self.link(&process, rest))? {
+                    Ok(text) => self.put_link(thread, &text, buffer, size),
+                    Err(errno) => Ok(Err(errno)),
+                }
             }
-            let seen = self.as_caller(&status, || root(&process).ok_or(Errno::NOENT));
-            (seen.ok()?.ok()? == own_root).then_some(process)
-        };
-        if status.own_number == status.process {
-            return is_it(number.cast_unsigned());
+            // A folder of another file system would lead out of the root.
+            Kind::Open { .. } if rest.is_empty() => Ok(Err(Errno::ACCESS)),
+            _ if rest.is_empty() => self.use_file(process.as_fd(), ".", thread, call, status),
+            _ => self.use_file(process.as_fd(), rest, thread, call, status),
         }
-        let entries = rustix::fs::Dir::read_from(&folder).ok()?.flatten();
-        let mut numbers = entries.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
-        numbers.find_map(is_it)
     }
 
     /// Does the call on a file of this process's own view, with the caller's rights.
@@ -244,8 +165,8 @@ impl Files<'_> {
                 let look = || sys::statx_bytes(folder, path, flags, mask).map_err(errno_of);
                 self.as_caller(status, look)?.map(|bytes| (bytes, buffer))
             }
-            // Only links are read, and these are not.
-            Kind::ReadLink { .. } => Err(Errno::INVAL),
+            // Only links are read, and these are not; programs are named before.
+            Kind::ReadLink { .. } | Kind::Execute => Err(Errno::INVAL),
         };
         match done {
             Ok((bytes, buffer)) => {
@@ -306,49 +227,8 @@ impl Files<'_> {
         let written = self.write(thread, &text[..length], buffer)?;
         Ok(written.map(|()| Reply::Returns(length as u32)))
     }
-
-    /// Writes into the caller's memory.
-    fn write(
-        &self,
-        thread: &OwnedFd,
-        bytes: &[u8],
-        address: u64,
-    ) -> Result<Result<(), Errno>, Errno> {
-        let Some(memory) = self.memory(thread, OFlags::RDWR)? else {
-            return Ok(Err(Errno::FAULT));
-        };
-        let written = rustix::io::pwrite(memory.as_fd(), bytes, address);
-        Ok(match written {
-            Ok(count) if count == bytes.len() => Ok(()),
-            _ => Err(Errno::FAULT),
-        })
-    }
 }
 
 fn errno_of(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::File;
-
-    use super::*;
-    use crate::idmap::Ids;
-
-    #[test]
-    fn relative_paths_start_where_the_caller_says() {
-        let open = |path: &str| OwnedFd::from(File::open(path).unwrap());
-        let (proc, thread, start) = (open("/proc"), open("/proc/thread-self"), open("/usr"));
-        let (guise, scene) = (Guise::new(Ids::Single).unwrap(), Scene::default());
-        let files = Files { proc: proc.as_fd(), guise: &guise, scene: &scene };
-        let full = |folder, path: &str| files.full_path(&thread, folder, path.into()).unwrap();
-        let number = Some(start.as_raw_fd());
-        assert_eq!(full(number, "self/stat").as_deref(), Some(&b"/usr/self/stat"[..]));
-        assert_eq!(full(number, "/x").as_deref(), Some(&b"/x"[..]));
-        let here = std::env::current_dir().unwrap().join("x").into_os_string();
-        assert_eq!(full(None, "x").as_deref(), Some(here.as_encoded_bytes()));
-        // The kernel has the right error.
-        assert_eq!(full(Some(9999), "x"), None);
-    }
 }

@@ -1,7 +1,11 @@
 //! System calls that name a file by a path, and the paths that the supervisor knows.
 
+use std::ops::Range;
+
+use super::lists::ALIAS;
 use crate::devices::DEVICES;
 use crate::seccomp::notice::Call;
+use crate::supervisor::caller::Status;
 use crate::supervisor::scene::Scene;
 
 /// A call with a path among its arguments.
@@ -22,6 +26,14 @@ pub(super) enum Kind {
     Stat { buffer: u64, follow: bool },
     Statx { buffer: u64, flags: u32, mask: u32 },
     Access { mode: u32 },
+    Execute,
+}
+
+impl Kind {
+    /// Returns whether the call gives a descriptor.
+    pub(super) fn opens(self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
 }
 
 impl PathCall {
@@ -44,6 +56,8 @@ impl PathCall {
             "statx" => (1, Kind::Statx { buffer: args[4], flags: low(2), mask: low(3) }),
             "access" => (0, Kind::Access { mode: low(1) }),
             "faccessat" | "faccessat2" => (1, Kind::Access { mode: low(2) }),
+            "execve" => (0, Kind::Execute),
+            "execveat" => (1, Kind::Execute),
             _ => return None,
         };
         let folder = (at == 1).then(|| low(0).cast_signed());
@@ -59,14 +73,32 @@ pub(super) enum Target {
     Device(&'static str),
     /// The secret with this number.
     Shown(usize),
+    /// The list of processes: `/proc`.
+    Processes,
+    /// The link `/dev/fd`.
+    Descriptors,
     /// A file below the caller's own folder in `/proc`; empty for the folder.
     Own(String),
     /// A file below the folder of another process in `/proc`, by the number that the step sees.
     Process(i32, String),
 }
 
+impl Target {
+    /// Returns the same target for this caller: the process with its own number is the caller.
+    pub(super) fn seen_by(self, caller: &Status) -> Self {
+        match self {
+            Self::Process(number, rest)
+                if i32::try_from(caller.own_number) == Ok(number) && !rest.is_empty() =>
+            {
+                Self::Own(rest)
+            }
+            other => other,
+        }
+    }
+}
+
 /// Files of a process's own folder that it may see. None of them leads out of the root.
-const OWN: [&str; 18] = [
+pub(super) const OWN: [&str; 18] = [
     "auxv",
     "cmdline",
     "comm",
@@ -87,8 +119,11 @@ const OWN: [&str; 18] = [
     "status",
 ];
 
+/// Folders of a process's own folder.
+pub(super) const OWN_FOLDERS: [&str; 2] = ["fd", "task"];
+
 /// Files of other processes of the step.
-const OTHERS: [&str; 6] = ["cmdline", "comm", "exe", "stat", "statm", "status"];
+pub(super) const OTHERS: [&str; 6] = ["cmdline", "comm", "exe", "stat", "statm", "status"];
 
 /// Returns whether a relative path, or one from a folder below these, can mean a known file.
 pub(super) fn may_be_known(path: &[u8], scene: &Scene) -> bool {
@@ -108,6 +143,8 @@ pub(super) fn may_be_known(path: &[u8], scene: &Scene) -> bool {
     let first = path.split(|byte| *byte == b'/').next().unwrap_or_default();
     let is_of_process = |name: &str| name.as_bytes() == first;
     begins(b"proc")
+        || path == b"."
+        || begins(ALIAS.as_bytes())
         || first.first().is_some_and(u8::is_ascii_digit)
         || ["self", "thread-self", "task", "fd", "stdin", "stdout", "stderr"]
             .into_iter()
@@ -127,7 +164,7 @@ pub(super) fn target(path: &[u8], scene: &Scene) -> Option<Target> {
         return Some(Target::Shown(number));
     }
     let text = std::str::from_utf8(&clean).ok()?;
-    let (top, rest) = text.strip_prefix('/')?.split_once('/')?;
+    let (top, rest) = text.strip_prefix('/')?.split_once('/').unwrap_or((&text[1..], ""));
     match (top, rest) {
         ("dev", "stdin") => Some(Target::Own("fd/0".to_owned())),
         ("dev", "stdout") => Some(Target::Own("fd/1".to_owned())),
@@ -137,15 +174,16 @@ pub(super) fn target(path: &[u8], scene: &Scene) -> Option<Target> {
             known.map(|(name, ..)| Target::Device(name)).or_else(|| descriptor(device))
         }
         ("dev", other) => descriptor(other),
+        ("proc", "") => Some(Target::Processes),
         ("proc", rest) => {
             let (process, rest) = rest.split_once('/').unwrap_or((rest, ""));
-            let is_own = process == "self" || process == "thread-self";
+            let is_own = is_self(process.as_bytes());
             let number = process.parse().ok().filter(|number| *number > 0);
             match (is_own, number) {
                 (true, _) if rest.is_empty() || is_harmless(rest) => {
                     Some(Target::Own(rest.to_owned()))
                 }
-                (false, Some(number)) if rest.is_empty() || OTHERS.contains(&rest) => {
+                (false, Some(number)) if rest.is_empty() || is_harmless(rest) => {
                     Some(Target::Process(number, rest.to_owned()))
                 }
                 _ => None,
@@ -155,17 +193,48 @@ pub(super) fn target(path: &[u8], scene: &Scene) -> Option<Target> {
     }
 }
 
-/// Returns a descriptor of the caller, named below `/dev`.
+/// Returns whether a harmless file of a process is a folder of `/proc` itself.
+pub(super) fn is_folder(rest: &str) -> bool {
+    OWN_FOLDERS.contains(&rest) || rest.strip_prefix("task/").is_some_and(is_number)
+}
+
+/// Returns whether a name in `/proc` stands for the caller.
+fn is_self(name: &[u8]) -> bool {
+    name == b"self" || name == b"thread-self" || name.starts_with(ALIAS.as_bytes())
+}
+
+/// Returns where in a path the name is that stands for the caller.
+pub(super) fn place_of_self(path: &[u8]) -> Option<Range<usize>> {
+    let mut start = 0;
+    let places = path.split(|byte| *byte == b'/').map(|part| {
+        let place = start..start + part.len();
+        start = place.end + 1;
+        place
+    });
+    places.filter(|place| is_self(&path[place.clone()])).last()
+}
+
+/// Returns a descriptor of the caller, or the list of them, named below `/dev`.
 fn descriptor(rest: &str) -> Option<Target> {
+    if rest == "fd" {
+        return Some(Target::Descriptors);
+    }
     let number = rest.strip_prefix("fd/")?;
     is_number(number).then(|| Target::Own(format!("fd/{number}")))
 }
 
 fn is_harmless(rest: &str) -> bool {
-    let task = rest.strip_prefix("task/").and_then(|rest| rest.split_once('/'));
-    match task {
+    let task = rest.strip_prefix("task/");
+    if task.is_some_and(is_number) {
+        return true;
+    }
+    match task.and_then(|rest| rest.split_once('/')) {
         Some((thread, name)) => is_number(thread) && matches!(name, "comm" | "stat" | "status"),
-        None => OWN.contains(&rest) || rest.strip_prefix("fd/").is_some_and(is_number),
+        None => {
+            OWN.contains(&rest)
+                || OWN_FOLDERS.contains(&rest)
+                || rest.strip_prefix("fd/").is_some_and(is_number)
+        }
     }
 }
 
@@ -200,7 +269,7 @@ mod tests {
             ("/dev/sda", None),
             ("/dev/stdout", own("fd/1")),
             ("/dev/fd/63", own("fd/63")),
-            ("/dev/fd", None),
+            ("/dev/fd", Some(Target::Descriptors)),
             ("/proc/self", own("")),
             ("/a/../proc/self/exe", own("exe")),
             ("/proc/thread-self/comm", own("comm")),
@@ -208,10 +277,18 @@ mod tests {
             ("/proc/self/task/12/mem", None),
             ("/proc/self/mem", None),
             ("/proc/self/root/etc", None),
-            ("/proc/self/fd", None),
+            ("/proc/self/fd", own("fd")),
+            ("/proc/self/task", own("task")),
+            ("/proc/self/task/12", own("task/12")),
+            ("/proc/self/task/x", None),
+            ("/proc/~007/exe", own("exe")),
+            ("/proc", Some(Target::Processes)),
+            ("/proc/./", Some(Target::Processes)),
+            ("/dev", None),
             ("/proc/self/fd/1/x", None),
             ("/proc/12/stat", Some(Target::Process(12, "stat".to_owned()))),
-            ("/proc/12/environ", None),
+            ("/proc/12/environ", Some(Target::Process(12, "environ".to_owned()))),
+            ("/proc/12/mem", None),
             ("/proc/0", None),
             ("/proc/cpuinfo", None),
             ("/procs/self", None),
@@ -231,6 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_the_caller_is_found_in_a_path() {
+        for (path, expected) in [
+            ("/proc/self/exe", Some(6..10)),
+            ("self/exe", Some(0..4)),
+            ("//proc//thread-self/fd/5", Some(8..19)),
+            ("/self/../proc/~012/exe", Some(14..18)),
+            ("/proc/selfish/exe", None),
+            ("exe", None),
+        ] {
+            assert_eq!(place_of_self(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn arguments_are_read() {
         let read =
             |name| PathCall::read(&Call { name, args: [1, 2, 3, 4, 5, 6], is_compat: false });
@@ -239,6 +330,8 @@ mod tests {
         assert_eq!(read("openat"), call(Some(1), 2, Kind::Open { flags: 3 }));
         assert_eq!(read("statx"), call(Some(1), 2, Kind::Statx { buffer: 5, flags: 3, mask: 4 }));
         assert_eq!(read("newfstatat"), call(Some(1), 2, Kind::Stat { buffer: 3, follow: true }));
+        assert_eq!(read("execve"), call(None, 1, Kind::Execute));
+        assert_eq!(read("execveat"), call(Some(1), 2, Kind::Execute));
         assert_eq!(read("mknod"), None);
         let here = libc::AT_FDCWD as u32;
         let args = [0xdead_0000_0000 | u64::from(here), 2, 3, 4, 5, 6];
