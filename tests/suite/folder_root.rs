@@ -103,9 +103,56 @@ fn files_of_stages_can_be_mounted() {
             ! touch /mnt/t/t/no 2> /dev/null && cat /mnt/t/t/file > /copy && echo more > /rw/file \
          && echo x > /scratch/x && echo y > /var/cache/x/y; TIMES
         RUN --mount=type=bind,from=tool,source=/t/link,target=/one cat /one >> /copy; TIMES
+        RUN --mount=type=bind,from=tool,source=/t,target=/rw,rw --mount=type=bind,from=tool,source=/t,target=/rw2,rw \
+            --mount=type=bind,target=/ctx,rw \
+            grep -q tool /rw/file && ! grep -q more /rw/file && rm /rw/file && test -e /rw2/file && echo x > /ctx/new \
+         && echo thrown away >> /copy; TIMES
+        RUN --mount=type=bind,target=/ctx,rw test ! -e /ctx/new && echo again >> /copy; TIMES
         ",
         &[],
     );
+}
+
+#[test]
+fn hard_links_across_layers_give_the_same() {
+    needs!(Run);
+    gives_the_same(
+        r"
+        FROM busybox
+        RUN mkdir /d && echo one > /d/a && ln /d/a /d/b && echo alone > /d/x && echo other > /d/o; TIMES
+        RUN ln /d/x /d/y; TIMES
+        RUN ln /d/o /o && echo more >> /o; TIMES
+        RUN rm /d/b; TIMES
+        RUN cp -p /d/y /d/z && rm /d/x && mv /d/z /d/x; TIMES
+        RUN test $(cat /d/a /d/x /d/y /o | tr '\n' ' ' | tr -d ' ') = onealonealoneothermore && ln -f /d/a /d/y; TIMES
+        RUN test $(cat /d/y) = one && test $(stat -c %h /d/y) = 2
+        ",
+        &[],
+    );
+}
+
+/// On overlayfs only the name changes that is written to.
+#[test]
+fn all_names_of_a_file_change_at_once() {
+    needs!(Run);
+    for user in User::all() {
+        let place = Place::new(user);
+        let isolation = if user == User::Single { "userns-single" } else { "userns-range" };
+        let steps =
+            "FROM busybox\nRUN echo one > /a && ln /a /b && ln /a /c\nRUN echo two > /a && rm /c\n";
+        place.dockerfile(steps);
+        let image = place.image(&["--isolation", &format!("{isolation}/folder")]);
+        let names: Vec<&str> = image.layer(-1).iter().map(|file| &*file.path).collect();
+        assert!(names.contains(&"a") && names.contains(&"b"), "{names:?}");
+        let kinds: Vec<_> = image.layer(-1).iter().map(|file| (file.kind, &*file.link)).collect();
+        assert!(kinds.contains(&("link", "a")), "{kinds:?}");
+        // The layers are the same to overlay mounts.
+        place.dockerfile(&format!(
+            "{steps}RUN test \"$(cat /a /b | tr '\\n' ' ')\" = 'two two ' && test $(stat -c %h /b) = 2 && test ! -e /c\n"
+        ));
+        let built = place.build(&["--isolation", &format!("{isolation}/overlay")]).ok();
+        assert_eq!(built.steps(), "2 cached, 1 done");
+    }
 }
 
 /// Returns the paths and inodes of the folders that builds have left.

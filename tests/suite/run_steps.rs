@@ -1,6 +1,7 @@
 //! RUN: the layer that a command leaves, the world that it sees, how it fails, and how programs for
 //! other processors run.
 
+use crate::chroot;
 use crate::harness::{Finished, Place, User, host_state};
 use crate::image::Image;
 
@@ -16,6 +17,13 @@ mod layer;
 mod network;
 mod stack;
 mod world;
+
+/// Returns the kinds of root file systems that a user's steps can have, as `--isolation` takes them.
+fn roots_of(user: User) -> Vec<(User, &'static str)> {
+    let folder = if user == User::Single { "userns-single/folder" } else { "auto/folder" };
+    let alone = chroot::rungs().into_iter().filter(|(of, _)| *of == user).map(|(_, rung)| rung);
+    ["auto", folder].into_iter().chain(alone).map(|isolation| (user, isolation)).collect()
+}
 
 /// Builds a Dockerfile, which must leave the host as it was, and returns the image.
 #[track_caller]

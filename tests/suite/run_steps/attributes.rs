@@ -1,5 +1,6 @@
 //! Access lists and attributes of users: a layer has those that the steps saw.
 
+use super::roots_of;
 use crate::harness::{Place, User, needs, to_layout};
 
 /// Sets attributes, or shows them with the modes of their files.
@@ -40,26 +41,30 @@ const EXPECTED: &str = "\
 #[test]
 fn access_lists_and_attributes_are_the_same_for_steps_and_pullers() {
     needs!(Run, Debian);
-    for user in User::all().into_iter().filter(|user| *user != User::Single) {
+    let users = User::all().into_iter().filter(|user| *user != User::Single);
+    for (user, isolation) in users.flat_map(|user| roots_of(user).into_iter().take(2)) {
         let place = Place::new(user);
         place.write("attributes.pl", PROGRAM).dockerfile(
             "
             FROM debian
             COPY attributes.pl /
             RUN mkdir /srv/app && touch /srv/file && mkfifo /srv/pipe && perl /attributes.pl set
+            COPY attributes.pl /srv/
             RUN perl /attributes.pl show > /seen
             ",
         );
         let layout = place.out("layout");
         let base = place.base("debian");
-        place.build(&["--build-context", &base, "--output", &to_layout(&layout)]).ok();
+        let output = to_layout(&layout);
+        let args = ["--build-context", &base, "--output", &output, "--isolation", isolation];
+        place.build(&args).ok();
 
         // Another store knows the layers only as they were written.
         let other = Place::new(user);
         other.dockerfile("FROM previous\nRUN perl /attributes.pl show > /again\n");
         let previous = format!("previous=oci-layout://{}", layout.display());
-        let image = other.image(&["--build-context", &previous]);
-        assert_eq!(image.text("seen"), EXPECTED.trim_end(), "{user:?}");
-        assert_eq!(image.text("again"), EXPECTED.trim_end(), "{user:?}");
+        let image = other.image(&["--build-context", &previous, "--isolation", isolation]);
+        assert_eq!(image.text("seen"), EXPECTED.trim_end(), "{user:?} {isolation}");
+        assert_eq!(image.text("again"), EXPECTED.trim_end(), "{user:?} {isolation}");
     }
 }
