@@ -24,6 +24,7 @@ mod harness;
 mod hostile;
 mod image;
 mod images;
+mod index;
 mod interactive;
 mod isolation;
 mod kill;

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    build, check, doctor, du, emulators, images, inspect, login, platforms, prune, pull, push, rmi,
-    run, tag,
+    build, check, doctor, du, emulators, images, imagetools, index, inspect, login, manifest,
+    platforms, prune, pull, push, rmi, run, tag,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -50,6 +50,12 @@ pub(crate) enum Command {
     Platforms(platforms::PlatformsArgs),
     /// List, install and remove the emulators that run the programs of foreign platforms
     Emulators(emulators::EmulatorsArgs),
+    /// Make, change and push indexes of images that exist
+    Index(index::IndexArgs),
+    /// The same, as docker buildx imagetools spells it
+    Imagetools(imagetools::ImagetoolsArgs),
+    /// The same, as docker manifest spells it: lists are in the store until they are pushed
+    Manifest(manifest::ManifestArgs),
     /// Show an image or image index: manifests, configurations, layers
     Inspect(inspect::InspectArgs),
     /// List the images of the store

@@ -8,6 +8,7 @@ mod check_report;
 mod commands;
 mod console;
 mod environment;
+mod go_template;
 mod log;
 mod platform_args;
 mod progress;
@@ -25,8 +26,8 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    build, check, doctor, du, emulators, images, inspect, login, platforms, prune, pull, push, rmi,
-    run as run_command, tag,
+    build, check, doctor, du, emulators, images, imagetools, index, inspect, login, manifest,
+    platforms, prune, pull, push, rmi, run as run_command, tag,
 };
 use console::{Console, ProgressMode};
 use report::Problem;
@@ -73,6 +74,9 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Images(args) => images::run(args, console),
         Command::Tag(args) => tag::run(args, console),
         Command::Rmi(args) => rmi::run(args, console),
+        Command::Index(args) => index::run(args, console),
+        Command::Imagetools(args) => imagetools::run(args, console),
+        Command::Manifest(args) => manifest::run(args, console),
         Command::Pull(args) => pull::run(args, console),
         Command::Push(args) => push::run(args, console),
         Command::Login(args) => login::login(args, console),

@@ -36,6 +36,15 @@ impl Content {
         Self { documents }
     }
 
+    /// Returns the content of an index that was put together, with documents that it names: what
+    /// another names comes before it. Documents that the destination has may be left out. A manifest
+    /// that takes the place of an index is among the documents, with its blobs.
+    pub fn of_index(below: Vec<ContentDocument>, descriptor: Descriptor, bytes: Vec<u8>) -> Self {
+        let own = below.iter().find(|document| document.descriptor.digest == descriptor.digest);
+        let blobs = own.map(|document| document.blobs.clone()).unwrap_or_default();
+        Self::new(below, ContentDocument { descriptor, bytes, blobs })
+    }
+
     /// Returns the document that a name stands for.
     pub fn root(&self) -> &ContentDocument {
         self.documents.last().expect("a content has a root")

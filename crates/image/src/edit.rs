@@ -129,8 +129,8 @@ impl Draft {
     /// Returns the entries and annotations of an existing index; of a manifest, an index of it alone.
     pub fn edit(existing: &IndexSource) -> Result<Self, EditError> {
         let entry = |descriptor| Entry { descriptor, from: None };
-        let mut draft = Self::default();
-        draft.entries = existing.entries()?.into_iter().map(entry).collect();
+        let entries = existing.entries()?.into_iter().map(entry).collect();
+        let mut draft = Self { entries, ..Self::default() };
         if let Some(index) = &existing.index {
             draft.annotations = index.annotations.clone();
             let members: Map<String, Value> =
@@ -307,6 +307,11 @@ impl Draft {
             return Err(EditError::TooLarge { size, limit: MAX_MANIFEST });
         }
         Ok((Descriptor::of(media_type, &bytes), bytes))
+    }
+
+    /// Returns whether there is an entry of that name.
+    pub fn has(&self, name: &EntryName) -> bool {
+        self.find(name).is_ok()
     }
 
     /// Returns the places of the entries of that name, at least one.

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use xbuild_model::manifest::DescriptorPlatform;
 use xbuild_model::{Descriptor, Digest, Index, Manifest, Platform};
 
 use crate::content::{Content, ContentDocument};
-use crate::document::Document;
+use crate::document::{Document, is_image};
+use crate::edit::IndexSource;
 use crate::error::{DocumentError, ResolveError};
-use crate::resolve::{Documents, invalid, is_attestation, parse, resolve};
+use crate::resolve::{Documents, config, invalid, is_attestation, parse, platform_of, resolve};
 
 /// Depth of nested indexes: the root, and the indexes below it.
 const MAX_NESTING: usize = 3;
@@ -33,6 +35,49 @@ pub fn gather<D: Documents>(documents: &D, platforms: &[Platform]) -> Result<Con
     let mut walk = Walk { documents, seen: HashSet::new(), found: Vec::new() };
     let root = walk.document(&root, bytes, 0)?;
     Ok(Content::new(walk.found, root))
+}
+
+/// Reads the manifests and indexes of single entries of an index, and those below them: what another
+/// names comes before it.
+///
+/// **Errors** — those of [`gather`].
+pub fn gather_entries<D: Documents>(
+    documents: &D,
+    entries: &[Descriptor],
+) -> Result<Vec<ContentDocument>, D::Error> {
+    let mut walk = Walk { documents, seen: HashSet::new(), found: Vec::new() };
+    for entry in entries {
+        if walk.seen.insert(entry.digest.clone()) {
+            let bytes = documents.manifest(entry)?.to_vec();
+            let document = walk.document(entry, bytes, 0)?;
+            walk.found.push(document);
+        }
+    }
+    Ok(walk.found)
+}
+
+/// Returns what a name stands for, as a part of an index: an index, or a manifest with the platform
+/// that its configuration names.
+pub fn index_source<D: Documents>(documents: &D) -> Result<IndexSource, D::Error> {
+    let (root, bytes) = documents.root()?;
+    let name = documents.name().to_owned();
+    let mut plain = Descriptor::new(&root.media_type, root.digest.clone(), root.size);
+    let index = match parse(documents, &root, &bytes)? {
+        Document::Index(index) => Some(index),
+        Document::Manifest(manifest) if is_image(&manifest) => {
+            let config = config(documents, &root, &manifest)?;
+            if platform_of(&config).is_some() {
+                plain.platform = Some(DescriptorPlatform {
+                    os_version: config.os_version.clone(),
+                    os_features: config.os_features.clone(),
+                    ..config.platform().to_descriptor()
+                });
+            }
+            None
+        }
+        Document::Manifest(_) => None,
+    };
+    Ok(IndexSource { name, root: plain, bytes: bytes.to_vec(), index })
 }
 
 /// Returns the manifests of the best images for platforms, each once.

@@ -44,7 +44,7 @@ pub use edit::{Draft, EntryAnnotation, EntryChange, EntryName, IndexSource};
 pub use error::{
     AssembleError, DocumentError, EditError, LayoutError, ResolveError, ValidateError,
 };
-pub use gather::gather;
+pub use gather::{gather, gather_entries, index_source};
 pub use inspect::{InspectedImage, Inspection, inspect};
 pub use layout::{Layout, LayoutBlob, LayoutContent, NamedContent};
 pub use resolve::{Documents, resolve};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use xbuild_image::{LayoutError, ResolveError};
+use xbuild_image::{EditError, LayoutError, ResolveError};
 use xbuild_layer::LayerError;
 use xbuild_model::{FailureKind, ReferenceError, StepFailure};
 use xbuild_store::StoreError;
@@ -33,6 +33,9 @@ pub enum ImagesError {
     /// A file cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// An index cannot be put together or changed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// The store has no such image.
     #[error("the store has no image {name}")]
     Unknown {
@@ -121,6 +124,9 @@ impl Fault for ImagesError {
             Self::Layout(LayoutError::Layer { source, .. }) => Fault::hint(source),
             Self::Layout(LayoutError::NotDocker { .. }) => {
                 Some("choose one with --platform, or the OCI format".to_owned())
+            }
+            Self::Edit(EditError::SamePlatform { .. }) => {
+                Some("leave one out, or choose with --platform".to_owned())
             }
             Self::Unknown { .. } => Some("`xbuild images` lists what it has".to_owned()),
             _ => None,

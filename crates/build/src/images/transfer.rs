@@ -101,7 +101,7 @@ impl Shelf {
     }
 
     /// Fetches a blob, once more if other bytes came than announced: a proxy may have changed some.
-    fn fetch(&self, blob: &Descriptor, source: &BlobSource) -> Result<(), ImagesError> {
+    pub(super) fn fetch(&self, blob: &Descriptor, source: &BlobSource) -> Result<(), ImagesError> {
         let once = || match self.fetch_once(blob, source) {
             Err(FetchError::Store(error @ StoreError::Mismatch { .. })) => Err(error),
             done => Ok(done),

@@ -23,11 +23,20 @@ pub(crate) struct RmiArgs {
 
 /// Takes the names, and prints them.
 pub(crate) fn run(args: &RmiArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    let machine = environment::machine(args.store.root.as_deref())?;
+    forget(&args.images, &args.store, console)
+}
+
+/// Takes names from images, and prints them.
+pub(super) fn forget(
+    images: &[String],
+    store: &StoreArgs,
+    console: &Arc<Console>,
+) -> Result<(), Problem> {
+    let machine = environment::machine(store.root.as_deref())?;
     let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let mut failure = Ok(());
     let mut text = String::new();
-    for image in &args.images {
+    for image in images {
         // One that is unknown does not keep the others.
         match shelf.remove(image) {
             Ok(names) => names.iter().for_each(|name| {

@@ -10,21 +10,26 @@ use crate::report::Problem;
 /// **Source** — `docker buildx build` reference, § --annotation:
 /// `[TYPE[,TYPE..][[PLATFORM]]:]NAME=VALUE`, the type `manifest` unless given.
 pub(crate) fn parse(values: &[String]) -> Result<Annotations, Problem> {
+    parse_as("manifest", values)
+}
+
+/// Does the same with another type for those that say none.
+pub(crate) fn parse_as(default: &str, values: &[String]) -> Result<Annotations, Problem> {
     let mut annotations = Annotations::default();
     for text in values {
-        add(&mut annotations, text).map_err(|reason| {
+        add(&mut annotations, default, text).map_err(|reason| {
             Problem::command_line(format!("invalid --annotation {text:?}: {reason}"))
         })?;
     }
     Ok(annotations)
 }
 
-fn add(annotations: &mut Annotations, text: &str) -> Result<(), String> {
+fn add(annotations: &mut Annotations, default: &str, text: &str) -> Result<(), String> {
     let (head, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let (types, name) = match head.split_once(':') {
         // A name with a colon is unlikely: names are often domain names in reverse.
         Some((types, name)) if types.split(',').all(is_type) => (types, name),
-        _ => ("manifest", head),
+        _ => (default, head),
     };
     if name.is_empty() {
         return Err("the name is empty".to_owned());

@@ -231,7 +231,7 @@ fn prefixes_lead_repositories_elsewhere() {
     let (own, other) = (registry.host(), mirror.host());
     // The longest prefix counts.
     let wide = rule("nowhere.invalid", Some("also.invalid"), &[]);
-    let long = rule("nowhere.invalid/team", Some(&format!("{own}")), &[]);
+    let long = rule("nowhere.invalid/team", Some(&own), &[]);
     assert_eq!(pull(&with(vec![wide, long]), "nowhere.invalid/team").unwrap(), b"layer");
     let all = rule("*.invalid", Some(&own), &[]);
     assert_eq!(pull(&with(vec![all]), "nowhere.invalid").unwrap(), b"layer");

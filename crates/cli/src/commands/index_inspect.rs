@@ -1,0 +1,123 @@
+//! Showing an index: a table, the document itself, or a template of Go.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use xbuild_build::Events;
+use xbuild_image::Inspection;
+use xbuild_model::{Descriptor, Platform};
+
+use super::index_edit::machine;
+use crate::console::Console;
+use crate::go_template;
+use crate::registry_args::RegistryArgs;
+use crate::report::{Problem, printable};
+use crate::store_args::StoreArgs;
+
+/// The arguments of `xbuild imagetools inspect` and `xbuild index inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// The image or index: a name in a registry, or oci-layout://DIR[:TAG][@DIGEST]
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Print the document as it is, byte for byte
+    #[arg(long, conflicts_with = "format")]
+    raw: bool,
+    /// Print a template of Go: {{json .}}, {{json .Manifest}}, {{json .Image}}, {{.Manifest.Digest}},
+    /// {{index .Image "linux/arm64"}}
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// The index is one of the store
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    registries: RegistryArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl InspectArgs {
+    /// Shows an image or index.
+    pub(super) fn run(&self, console: &Arc<Console>) -> Result<(), Problem> {
+        let template = self.format.as_deref().map(go_template::parse).transpose();
+        let template = template.map_err(|reason| {
+            Problem::command_line(format!("--format: {reason}"))
+                .with_hint("--format '{{json .}}' has everything, for jq")
+        })?;
+        let machine = machine(&self.registries, &self.store)?;
+        let events = Arc::clone(console) as Arc<dyn Events>;
+        // A name of a registry is not looked up in the store.
+        let name = match self.local || self.name.contains("://") {
+            true => self.name.clone(),
+            false => format!("docker://{}", self.name),
+        };
+        let found = xbuild_build::inspect(&machine, &name, None, &events)?;
+        if self.raw {
+            return console.result(&found.bytes);
+        }
+        let text = match template {
+            Some(template) => {
+                let text = template.render(&value(&found, &self.name));
+                text.map_err(|reason| Problem::command_line(format!("--format: {reason}")))? + "\n"
+            }
+            None => table(&found, &self.name),
+        };
+        console.result(text.as_bytes())
+    }
+}
+
+/// Returns what templates see. **Source** — `docker buildx imagetools inspect` reference, § --format.
+fn value(found: &Inspection, name: &str) -> Value {
+    let mut manifest = match &found.index {
+        Some(_) => serde_json::from_slice(&found.bytes).unwrap_or_default(),
+        None => Map::new(),
+    };
+    manifest.insert("mediaType".to_owned(), json!(found.root.media_type));
+    manifest.insert("digest".to_owned(), json!(found.root.digest));
+    manifest.insert("size".to_owned(), json!(found.root.size));
+    let configs = found.images.iter().filter_map(|image| {
+        let config = image.config.as_ref()?;
+        let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
+        Some((named.unwrap_or_else(|| config.platform()).to_string(), json!(config)))
+    });
+    let image: Value = match found.index {
+        Some(_) => Value::Object(configs.collect()),
+        None => configs.map(|(_, config)| config).next().unwrap_or(Value::Null),
+    };
+    json!({"name": name, "manifest": manifest, "image": image})
+}
+
+fn table(found: &Inspection, name: &str) -> String {
+    let mut text = String::new();
+    for (what, value) in [
+        ("Name", name),
+        ("MediaType", &found.root.media_type),
+        ("Digest", &found.root.digest.to_string()),
+    ] {
+        let _ = writeln!(text, "{:<10} {value}", format!("{what}:"));
+    }
+    let entries = found.index.as_ref().map(|index| &index.manifests[..]).unwrap_or_default();
+    if !entries.is_empty() {
+        text.push_str("\nManifests:\n");
+    }
+    let bare = name.split('@').next().unwrap_or(name);
+    for entry in entries {
+        let _ = writeln!(text, "  {:<12} {bare}@{}", "Name:", entry.digest);
+        let _ = writeln!(text, "  {:<12} {}", "MediaType:", entry.media_type);
+        if let Some(platform) = platform(entry) {
+            let _ = writeln!(text, "  {:<12} {platform}", "Platform:");
+        }
+        for (name, value) in &entry.annotations {
+            let _ = writeln!(text, "  {:<12} {name}: {value}", "Annotation:");
+        }
+        text.push('\n');
+    }
+    printable(&text)
+}
+
+fn platform(entry: &Descriptor) -> Option<String> {
+    let platform = entry.platform.as_ref()?;
+    let version = platform.os_version.as_ref().map(|version| format!(" ({version})"));
+    Some(format!("{}{}", Platform::of_descriptor(platform), version.unwrap_or_default()))
+}
