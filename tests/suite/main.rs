@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
 mod architecture;
+mod archives;
 mod buildkit;
 mod cache;
 mod cache_mounts;

@@ -101,6 +101,13 @@ pub enum Warning {
     },
     /// A warning about a registry, or the login to one.
     Registry(RegistryWarning),
+    /// An archive for Docker holds one platform of an image that has several.
+    OnePlatform {
+        /// The image.
+        name: String,
+        /// The platform, which is this machine's.
+        platform: Platform,
+    },
     /// A place of logins cannot be read.
     LoginFile {
         /// The file.
@@ -153,15 +160,15 @@ impl fmt::Display for Warning {
         match self {
             Self::Plan(warning) => warning.fmt(f),
             Self::Base(error) => error.fmt(f),
-            Self::Copy { warning, spans } => {
-                warning.fmt(f)?;
-                let places: Vec<String> = spans.iter().map(ToString::to_string).collect();
-                if places.is_empty() { Ok(()) } else { write!(f, " ({})", places.join(", ")) }
-            }
+            Self::Copy { warning, spans } => copy(warning, spans, f),
             Self::Fetch(warning) => warning.fmt(f),
             Self::OtherPlatform { name, index, config } => write!(
                 f,
                 "{name}: the index says {index}, the configuration {config}; the index counts"
+            ),
+            Self::OnePlatform { name, platform } => write!(
+                f,
+                "{name} has several platforms, of which an archive for Docker holds one: {platform}"
             ),
             Self::Registry(warning) => warning.fmt(f),
             Self::LoginFile { place, error } => {
@@ -206,6 +213,12 @@ impl fmt::Display for Warning {
             }
         }
     }
+}
+
+fn copy(warning: &CopyWarning, spans: &[Span], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt::Display::fmt(warning, f)?;
+    let places: Vec<String> = spans.iter().map(ToString::to_string).collect();
+    if places.is_empty() { Ok(()) } else { write!(f, " ({})", places.join(", ")) }
 }
 
 /// Ignores all events.

@@ -1,17 +1,24 @@
 //! Images of the store: names that builds, pulls, loads and users gave, and what they stand for.
 
 mod bases;
+mod copy;
+pub(crate) mod docker_form;
 mod index;
 mod inspect;
 pub(crate) mod keep;
 mod listing;
+mod load;
 mod parts;
+mod save;
 mod shelf;
 mod stored;
 mod transfer;
 
 pub(crate) use bases::Bases;
+pub use copy::ImagePlace;
 pub use index::{IndexChange, IndexMade, IndexPlace, IndexRequest};
 pub use inspect::inspect;
 pub use listing::ListedImage;
+pub use load::LoadedImage;
+pub use save::ArchiveForm;
 pub use shelf::Shelf;

@@ -58,7 +58,10 @@ pub use events::{Event, Events, Warning};
 pub use export::{Outcome, export, may_push};
 pub use ground::Ground;
 pub use heal::heal;
-pub use images::{IndexChange, IndexMade, IndexPlace, IndexRequest, ListedImage, Shelf, inspect};
+pub use images::{
+    ArchiveForm, ImagePlace, IndexChange, IndexMade, IndexPlace, IndexRequest, ListedImage,
+    LoadedImage, Shelf, inspect,
+};
 pub use login::{login, logout};
 pub use machine::{HostFiles, LoginPlace, Machine};
 pub use main_context::{Input, MainContext, MainFile, read};

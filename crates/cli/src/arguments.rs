@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    build, check, doctor, du, emulators, images, imagetools, index, inspect, login, manifest,
-    platforms, prune, pull, push, rmi, run, tag,
+    build, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load, login,
+    manifest, platforms, prune, pull, push, rmi, run, save, tag,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -68,6 +68,12 @@ pub(crate) enum Command {
     Pull(pull::PullArgs),
     /// Send an image of the store to a registry, as it is
     Push(push::PushArgs),
+    /// Write images of the store as an archive
+    Save(save::SaveArgs),
+    /// Bring the images of an archive into the store
+    Load(load::LoadArgs),
+    /// Copy an image between the store, registries, layouts and archives, as it is
+    Copy(copy::CopyArgs),
     /// Verify a login to a registry and keep it, where docker keeps it
     Login(login::LoginArgs),
     /// Forget the login to a registry

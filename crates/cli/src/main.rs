@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    build, check, doctor, du, emulators, images, imagetools, index, inspect, login, manifest,
-    platforms, prune, pull, push, rmi, run as run_command, tag,
+    build, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load, login,
+    manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag,
 };
 use console::{Console, ProgressMode};
 use report::Problem;
@@ -79,6 +79,9 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Manifest(args) => manifest::run(args, console),
         Command::Pull(args) => pull::run(args, console),
         Command::Push(args) => push::run(args, console),
+        Command::Save(args) => save::run(args, console),
+        Command::Load(args) => load::run(args, console),
+        Command::Copy(args) => copy::run(args, console),
         Command::Login(args) => login::login(args, console),
         Command::Logout(args) => login::logout(args, console),
         Command::Du(args) => du::run(args, console),

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use xbuild_model::{Descriptor, Digest};
+use xbuild_model::{Descriptor, Digest, Manifest};
 
 use crate::assemble::Assembled;
 
@@ -48,6 +48,14 @@ impl Content {
     /// Returns the document that a name stands for.
     pub fn root(&self) -> &ContentDocument {
         self.documents.last().expect("a content has a root")
+    }
+
+    /// Returns the content of a manifest, which is `bytes`.
+    pub fn of_manifest(descriptor: Descriptor, bytes: Vec<u8>, manifest: Manifest) -> Self {
+        let mut seen = HashSet::new();
+        let all = manifest.layers.into_iter().chain([manifest.config]);
+        let blobs = all.filter(|blob| seen.insert(blob.digest.clone())).collect();
+        Self::new(Vec::new(), ContentDocument { descriptor, bytes, blobs })
     }
 
     /// Returns one of the documents alone, without what another document names.

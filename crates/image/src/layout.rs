@@ -14,6 +14,7 @@ mod files;
 mod reader;
 mod writer;
 
+pub use docker::DockerImage;
 pub use files::LayoutBlob;
 pub use reader::Layout;
 pub use writer::{LayoutContent, NamedContent};

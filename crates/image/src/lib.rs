@@ -13,6 +13,7 @@
 //! | `edit` | [`Draft`]: indexes put together and changed |
 //! | `content`, `gather` | [`Content`]: all documents that a name stands for, assembled or read |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
+//! | `archive` | [`Members`]: archives of images that come from a pipe |
 //! | `layout` | [`Layout`], [`LayoutContent`]: reading and writing OCI layouts |
 //! | `validate` | [`validate()`]: the check that tests run on every image |
 //! | `parallel`, `printable` | work on a few threads; text of others, made safe to show |
@@ -22,6 +23,7 @@ pub mod document;
 pub mod parallel;
 pub mod printable;
 
+mod archive;
 mod assemble;
 mod built;
 mod content;
@@ -34,6 +36,7 @@ mod media_type;
 mod resolve;
 mod validate;
 
+pub use archive::{MemberSink, Members};
 pub use assemble::{
     AssembleOptions, Assembled, AssembledImage, AssembledIndex, ImageParts, assemble,
 };
@@ -46,6 +49,6 @@ pub use error::{
 };
 pub use gather::{gather, gather_entries, index_source};
 pub use inspect::{InspectedImage, Inspection, inspect};
-pub use layout::{Layout, LayoutBlob, LayoutContent, NamedContent};
+pub use layout::{DockerImage, Layout, LayoutBlob, LayoutContent, NamedContent};
 pub use resolve::{Documents, resolve};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

@@ -8,7 +8,7 @@ use xbuild_image::{BlobPlace, Built, Content, Documents, gather};
 use xbuild_model::seam::Blobs as _;
 use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
-use xbuild_store::StoreError;
+use xbuild_store::{ImageRecord, StoreError};
 
 use super::bases::pulled;
 use super::shelf::{Shelf, refuse_digests, repository};
@@ -139,6 +139,16 @@ impl Shelf {
         copied.map_err(|error| FetchError::Source(StepFailure::new(FailureKind::Remote, error)))?;
         let written = writer.commit(Some((&blob.digest, blob.size)));
         written.map(drop).map_err(FetchError::Store)
+    }
+}
+
+impl Shelf {
+    /// Gives an image a name of the store's. All its blobs are in the store.
+    pub(super) fn name(&self, name: &Reference, target: &Descriptor) -> Result<(), ImagesError> {
+        refuse_digests(std::slice::from_ref(name))?;
+        let target = Descriptor { annotations: Default::default(), ..target.clone() };
+        self.store.put_image(&ImageRecord::new(name.to_string(), target))?;
+        Ok(self.store.settle()?)
     }
 }
 
