@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Need, Place, User, needs};
+use crate::harness::{CREDENTIALS, Finished, Need, Place, Registry, User, needs};
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
@@ -96,6 +96,27 @@ fn an_image_out_of_reach_has_status_4() {
     let found = place.run(["doctor", "127.0.0.1:1/nobody/there:1"]);
     assert_eq!(found.status, 4, "{}", found.stdout);
     found.prints(&["RUN steps: yes", "127.0.0.1:1/nobody/there:1: no: "]);
+}
+
+#[test]
+fn registries_are_asked_with_the_login() {
+    needs!(Run, Registry);
+    let (open, closed) = (Registry::start(), Registry::with_password());
+    let place = Place::new(User::Me);
+    place.run(["doctor", &open.host]).ok().prints(&[&format!("{}: reachable", open.host)]);
+    place.run(["doctor", &format!("{}/", open.host)]).ok();
+    let denied = place.run(["doctor", &open.host, &closed.host, "127.0.0.1:1"]);
+    assert_eq!(denied.status, 4, "{}", denied.stdout);
+    denied.prints(&[
+        &format!("{}: reachable", open.host),
+        &format!("{}: no: cannot use the registry", closed.host),
+        "127.0.0.1:1: no: cannot use the registry 127.0.0.1:1: cannot connect",
+    ]);
+    let folder = place.path().join("home/.docker");
+    std::fs::create_dir_all(&folder).unwrap();
+    let logins = serde_json::json!({"auths": {&closed.host: {"auth": CREDENTIALS}}});
+    std::fs::write(folder.join("config.json"), logins.to_string()).unwrap();
+    place.run(["doctor", &closed.host]).ok().prints(&[&format!("{}: reachable", closed.host)]);
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub use images::{
     ArchiveForm, ImagePlace, IndexChange, IndexMade, IndexPlace, IndexRequest, ListedImage,
     LoadedImage, Shelf, inspect,
 };
-pub use login::{login, logout};
+pub use login::{login, logout, reach};
 pub use machine::{HostFiles, LoginPlace, Machine};
 pub use main_context::{Input, MainContext, MainFile, read};
 pub use planning::{Plan, plan};

@@ -41,6 +41,17 @@ pub fn login(
     })
 }
 
+/// Asks a registry whether it is there and takes the login that this user has for it, if any.
+pub fn reach(
+    machine: &Machine,
+    registry: &str,
+    events: &Arc<dyn Events>,
+) -> Result<(), LoginError> {
+    wiring::client(machine, None, events, Cancel::default())
+        .verify_login(registry)
+        .map_err(|source| LoginError::Unusable { registry: registry.to_owned(), source })
+}
+
 /// Forgets the login to a registry. Returns whether there was one.
 pub fn logout(machine: &Machine, registry: &str) -> Result<bool, LoginError> {
     let path = file(machine)?;

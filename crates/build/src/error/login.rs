@@ -44,6 +44,15 @@ pub enum LoginError {
         #[source]
         source: RequestError,
     },
+    /// The registry denies access with the user's login, or cannot be asked.
+    #[error("cannot use the registry {registry}")]
+    Unusable {
+        /// Host and port of the registry.
+        registry: String,
+        /// The reason.
+        #[source]
+        source: RequestError,
+    },
     /// A helper does not keep or forget the login.
     #[error(transparent)]
     Helper(Arc<CredentialsError>),
@@ -52,7 +61,7 @@ pub enum LoginError {
 impl Fault for LoginError {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Stage(match self {
-            Self::Registry { .. } => FailureKind::Remote,
+            Self::Registry { .. } | Self::Unusable { .. } => FailureKind::Remote,
             _ => FailureKind::User,
         })
     }
@@ -60,7 +69,9 @@ impl Fault for LoginError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoFile => Some("set DOCKER_CONFIG to a folder".to_owned()),
-            Self::Registry { source, .. } => source.hint().map(str::to_owned),
+            Self::Registry { source, .. } | Self::Unusable { source, .. } => {
+                source.hint().map(str::to_owned)
+            }
             _ => None,
         }
     }

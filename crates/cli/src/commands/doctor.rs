@@ -22,8 +22,9 @@ use crate::store_args::StoreArgs;
 /// The arguments of `xbuild doctor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Images of registries that must be reachable, with the logins of this user
-    #[arg(value_name = "IMAGE")]
+    /// Images of registries, or registries (`registry.example`, `localhost:5000`), that must be
+    /// reachable with the logins of this user
+    #[arg(value_name = "IMAGE|REGISTRY")]
     images: Vec<String>,
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
@@ -124,6 +125,11 @@ pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Probl
     let can_run = choice.is_ok();
     let registries = args.images.iter().map(|image| {
         let events = Arc::clone(console) as Arc<dyn Events>;
+        if let Some(registry) = registry_of(image) {
+            let reached = xbuild_build::reach(&machine, registry, &events)
+                .map_err(|error| Problem::from(error).gap());
+            return Verdict::of(image, reached);
+        }
         // The store's image would say nothing of the registry.
         let place = if image.contains("://") { image.clone() } else { format!("docker://{image}") };
         let reached = xbuild_build::inspect(&machine, &place, None, &events)
@@ -161,6 +167,17 @@ pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Probl
         }
         Ok(_) => Ok(()),
     }
+}
+
+/// Returns the registry that an argument names, unless it is an image: what could be the first part of
+/// an image's name (with a dot, or `localhost`), or anything with a slash at its end.
+fn registry_of(argument: &str) -> Option<&str> {
+    if let Some(registry) = argument.strip_suffix('/') {
+        return Some(registry).filter(|registry| !registry.contains('/'));
+    }
+    let host = argument.split_once(':').map_or(argument, |(host, _)| host);
+    let is_host = host == "localhost" || host.contains('.') || argument.starts_with('[');
+    (is_host && !argument.contains(['/', '@'])).then_some(argument)
 }
 
 fn kernel() -> String {
@@ -279,4 +296,28 @@ fn text(diagnosis: &Diagnosis) -> String {
             .for_each(|registry| registry.write(&mut text, "  ", "reachable"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_are_told_from_images() {
+        for (argument, expected) in [
+            ("registry.example", Some("registry.example")),
+            ("registry.example:5000", Some("registry.example:5000")),
+            ("localhost:5000", Some("localhost:5000")),
+            ("[::1]:5000", Some("[::1]:5000")),
+            ("mirror:5000/", Some("mirror:5000")),
+            ("debian", None),
+            ("debian:12", None),
+            ("debian:12.5", None),
+            ("registry.example/app", None),
+            ("registry.example/app/", None),
+            ("docker://registry.example/app", None),
+        ] {
+            assert_eq!(registry_of(argument), expected, "{argument}");
+        }
+    }
 }
