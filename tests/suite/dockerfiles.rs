@@ -166,6 +166,19 @@ fn templates_name_the_images_of_single_platforms() {
         };
         assert!(layers("arm64v8/other") <= 3, "{:?}", registry.requests());
 
+        // A layout has the names, too.
+        for kind in ["false", "true"] {
+            let layout = place.out(&format!("layout-{kind}"));
+            let output = format!("type=oci,tar={kind},dest={}", layout.display());
+            let tags = ["-t", "r.example/app:{arch}", "-t", "r.example/app:all"];
+            let args = ["--platform", THREE, "--output", &output];
+            place.build(&[&args[..], &tags].concat()).ok();
+            for (tag, found) in [("all", "index"), ("arm32v7", "manifest")] {
+                let name = format!("oci-layout://{}:{tag}", layout.display());
+                place.run(["inspect", &name]).ok().prints(&[&format!("\n{found}: sha256:")]);
+            }
+        }
+
         // Without another name there is no index to push.
         let only = name("only:{goarch}");
         place.build(&["--platform", "linux/amd64,linux/arm64", "--push", "-t", &only]).ok();

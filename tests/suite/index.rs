@@ -99,6 +99,21 @@ fn machines_push_and_their_metadata_become_one_index() {
             &setup.place.out("c"),
         );
 
+        // A push by digest has no tag.
+        let output = format!("type=image,name={},push-by-digest=true,push=true", setup.name("app"));
+        let by_digest = ["--output", &output, "-q"];
+        let digest = setup.place.build(&by_digest).ok().stdout;
+        setup.place.build(&["--output", &output]).ok().prints(&[&format!("app@{}", digest.trim())]);
+        setup
+            .run(&[
+                "inspect",
+                "--raw",
+                &format!("docker://{}@{}", setup.name("app"), digest.trim()),
+            ])
+            .ok();
+        let tagged = setup.place.build(&[&by_digest[..], &["-t", &name]].concat());
+        tagged.fails(2, &["push-by-digest=true gives no tag", "name="]);
+
         // Digests and descriptors are of the repository of the index; a file has any of them.
         let list = setup.place.out("list");
         let descriptor = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json",

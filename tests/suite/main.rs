@@ -12,6 +12,7 @@ mod buildkit;
 mod cache;
 mod cache_mounts;
 mod chroot;
+mod coming_from;
 mod command_line;
 mod compression;
 mod damage;

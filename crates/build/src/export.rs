@@ -6,7 +6,8 @@ use std::path::Path;
 
 use xbuild_files::flatten;
 use xbuild_image::{
-    AssembleOptions, Assembled, Built, ImageParts, LayoutError, NamedContent, assemble,
+    AssembleOptions, Assembled, Built, ImageParts, LayoutContent, LayoutError, NamedContent,
+    assemble,
 };
 use xbuild_layer::LayerWriter;
 use xbuild_model::{DiffId, Digest, LayerBlob, Reference, StepFailure};
@@ -76,6 +77,10 @@ pub fn export(
     let assembled = exporter.write(stdout)?;
     build.store.settle().map_err(ExportError::Store)?;
     let is_stored = build.variants.iter().all(|variant| exporter.keeps(variant));
+    let names = match build.request.is_by_digest() {
+        true => names.iter().map(|name| name.with_digest(&assembled.root().0.digest)).collect(),
+        false => names,
+    };
     Ok(Outcome {
         assembled,
         names,
@@ -115,10 +120,10 @@ impl Exporter<'_> {
         stdout: &mut dyn Write,
     ) -> Result<Assembled, ExportError> {
         let (assembled, built) = self.make(variant.layers)?;
-        for target in &variant.targets {
-            self.write_one(&built, target, stdout)?;
-        }
         let images = platform_names::images(&assembled, &built, tags);
+        for target in &variant.targets {
+            self.write_one((&built, &images), target, stdout)?;
+        }
         let is_named = !variant.names.is_empty() || !images.is_empty();
         if self.build.request.is_pushed() && is_named {
             self.push(&built, &variant.names, &images)?;
@@ -141,7 +146,7 @@ impl Exporter<'_> {
 
     /// Returns whether the store keeps a form under its names.
     fn keeps(&self, variant: &Variant) -> bool {
-        let is_image = |target: &Target| matches!(target, Target::Image { .. });
+        let is_image = |target: &Target| matches!(target, Target::Image { by_digest: false, .. });
         self.has_no_output() || variant.targets.iter().any(is_image)
     }
 
@@ -182,7 +187,7 @@ impl Exporter<'_> {
 
     fn write_one(
         &self,
-        built: &Built<'_>,
+        (built, images): (&Built<'_>, &[NamedImage<'_>]),
         target: &Target,
         stdout: &mut dyn Write,
     ) -> Result<(), ExportError> {
@@ -194,8 +199,10 @@ impl Exporter<'_> {
                 self.solved.engine.check(&image.layers).map_err(exporting)?;
             }
         }
-        let image = NamedContent { built, names: self.names, tag: None };
-        let content = image.alone();
+        let of = |built, names| NamedContent { built, names, tag: None };
+        let single = images.iter().map(|image| of(&image.built, &image.names));
+        let images: Vec<_> = std::iter::once(of(built, self.names)).chain(single).collect();
+        let content = LayoutContent { images: &images, is_docker: false };
         match target {
             Target::OciFolder(path) => {
                 let write = || content.write_folder(path).map_err(|error| exporting(error.into()));
@@ -259,7 +266,8 @@ impl Exporter<'_> {
     ) -> Result<(), ExportError> {
         let progress = |event: PushEvent<'_>| self.tell(Event::Push(event));
         let client = &self.build.client;
-        let push = Push { targets: names, by_digest: false, built, progress: &progress };
+        let by_digest = self.build.request.is_by_digest();
+        let push = Push { targets: names, by_digest, built, progress: &progress };
         let send = || images.iter().try_for_each(|image| image.send(client, names, &progress));
         let tag = || images.iter().try_for_each(|image| image.tag(client, &progress));
         let pushed = send().and_then(|()| client.push(&push)).and_then(|()| tag());

@@ -58,6 +58,13 @@ pub struct PlatformTag {
 }
 
 impl BuildRequest {
+    /// Returns whether a push gives no tag.
+    pub fn is_by_digest(&self) -> bool {
+        let is_by_digest =
+            |output: &Output| matches!(output.target, Target::Image { by_digest: true, .. });
+        self.outputs.iter().any(is_by_digest)
+    }
+
     /// Returns whether the image is pushed, because the request or one of its outputs says so.
     pub fn is_pushed(&self) -> bool {
         let pushes = |output: &Output| matches!(output.target, Target::Image { push: true, .. });

@@ -29,9 +29,26 @@ pub(crate) fn variants(request: &BuildRequest) -> Result<Vec<Variant>, RequestEr
         return Err(RequestError::NoName);
     }
     refuse_twice(request, &variants)?;
+    refuse_tags(request, &variants)?;
     match names.find(|name| name.digest().is_some()) {
         Some(name) => Err(RequestError::NameWithDigest { name: Box::new(name.clone()) }),
         None => Ok(variants),
+    }
+}
+
+/// Refuses tags of an image that is pushed by its digest alone.
+fn refuse_tags(request: &BuildRequest, variants: &[Variant]) -> Result<(), RequestError> {
+    if !request.is_by_digest() {
+        return Ok(());
+    }
+    let has_tags = !request.tags.is_empty() || !request.platform_tags.is_empty();
+    let is_other = |output: &Output| matches!(output.target, Target::Image { by_digest, push, .. } if !(by_digest && push));
+    match () {
+        () if has_tags => Err(RequestError::TagByDigest),
+        () if variants.len() > 1 || request.outputs.iter().any(is_other) => {
+            Err(RequestError::SeveralByDigest)
+        }
+        () => Ok(()),
     }
 }
 
@@ -117,7 +134,7 @@ mod tests {
 
     fn image(names: &[&str], push: bool, compression: Compression) -> Output {
         let names = names.iter().map(|name| name.parse().unwrap()).collect();
-        output(Target::Image { names, push }, compression)
+        output(Target::Image { names, push, by_digest: false }, compression)
     }
 
     fn shapes(tags: &[&str], outputs: &[Output], push: bool) -> Result<Vec<String>, RequestError> {

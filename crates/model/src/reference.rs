@@ -68,6 +68,12 @@ impl Reference {
         }
     }
 
+    /// Returns the name of what has a digest in the same repository.
+    #[must_use]
+    pub fn with_digest(&self, digest: &Digest) -> Self {
+        Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
+    }
+
     /// Returns whether the registry is on this machine, where plain HTTP is the default.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.registry)

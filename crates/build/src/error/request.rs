@@ -30,6 +30,12 @@ pub enum RequestError {
         /// The name.
         name: Box<Reference>,
     },
+    /// An image that is pushed by its digest alone has tags.
+    #[error("push-by-digest=true gives no tag, and --tag asks for one")]
+    TagByDigest,
+    /// There are other images besides the one that is pushed by its digest.
+    #[error("push-by-digest=true is for a single image that is pushed: --output has others")]
+    SeveralByDigest,
     /// One name is that of the image of one platform, and of something else.
     #[error("{name} would name the image of {platform} and {}", match &**other {
         Some(other) => format!("that of {other}"),
@@ -102,6 +108,9 @@ impl Fault for RequestError {
             Self::PlatformName { .. } => {
                 "{arch} and {platform} in a tag differ for all platforms; {goarch} does not tell \
                  variants apart"
+            }
+            Self::TagByDigest => {
+                "leave out --tag: the repository is that of name=; tag it later with xbuild index create"
             }
             Self::NamelessForm => "give each one name=NAME; the first gets the names of --tag",
             _ => return None,

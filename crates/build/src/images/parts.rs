@@ -138,7 +138,7 @@ impl Reader<'_> {
         let is_ours =
             |name: &&Reference| self.name.is_some_and(|own| repository(own) == repository(name));
         match names.iter().find(is_ours).or(names.first()) {
-            Some(name) => self.part(PartPlace::Registry(with_digest(name, &digest)?)),
+            Some(name) => self.part(PartPlace::Registry(name.with_digest(&digest))),
             None => self.digest(&digest),
         }
     }
@@ -151,7 +151,7 @@ impl Reader<'_> {
             let place = digest.to_string();
             return Err(ImagesError::Place { place, reason: reason.to_owned() });
         };
-        self.part(PartPlace::Registry(with_digest(name, digest)?))
+        self.part(PartPlace::Registry(name.with_digest(digest)))
     }
 
     /// Reads the image of a descriptor, whose platform and annotations count.
@@ -261,8 +261,4 @@ impl Reader<'_> {
             (Err(error), None) => Err(error),
         }
     }
-}
-
-fn with_digest(name: &Reference, digest: &Digest) -> Result<Reference, ImagesError> {
-    Ok(format!("{}/{}@{digest}", name.registry(), name.repository()).parse()?)
 }

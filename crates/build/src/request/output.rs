@@ -44,6 +44,9 @@ pub enum Target {
         names: Vec<Reference>,
         /// Whether the image is pushed under its names.
         push: bool,
+        /// Whether a push gives no tag: the image can be pulled only by its digest. The tags of the
+        /// names do not count.
+        by_digest: bool,
     },
     /// Nowhere: only the cache keeps it.
     CacheOnly,

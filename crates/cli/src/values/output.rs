@@ -50,7 +50,9 @@ pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
             let names = attributes.take("name").unwrap_or_default();
             let push = attributes.flag("push")?.unwrap_or(kind == "registry");
             let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
-            Target::Image { names: references(&names.collect::<Vec<_>>())?, push }
+            let names: Vec<String> = names.collect();
+            let by_digest = attributes.by_digest(&names, push)?;
+            Target::Image { names: references(&names)?, push, by_digest }
         }
         "cacheonly" => Target::CacheOnly,
         "docker" => {
@@ -101,6 +103,30 @@ impl<'a> Attributes<'a> {
     /// Takes `dest`: `None` if absent, `Some(None)` for standard output.
     fn dest(&mut self) -> Option<Option<PathBuf>> {
         self.take("dest").map(|dest| (dest != "-").then(|| PathBuf::from(dest)))
+    }
+
+    /// Takes `push-by-digest` and `name-canonical`.
+    ///
+    /// **Source** — BuildKit, README § Output. The result of a push by digest is always named by its
+    /// digest, so `name-canonical` changes nothing then.
+    fn by_digest(&mut self, names: &[String], push: bool) -> Result<bool, Problem> {
+        let by_digest = self.flag("push-by-digest")?.unwrap_or_default();
+        if self.flag("name-canonical")? == Some(true) && !by_digest {
+            return Err(
+                self.fail("name-canonical=true is implemented with push-by-digest=true only")
+            );
+        }
+        let has_tag =
+            |name: &String| name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        match by_digest {
+            false => Ok(false),
+            true if !push => Err(self.fail("push-by-digest=true needs push=true or type=registry")),
+            true if names.is_empty() => Err(self.fail("push-by-digest=true needs name=REPOSITORY")),
+            true if names.iter().any(has_tag) => {
+                Err(self.fail("push-by-digest=true gives no tag: leave it out of name="))
+            }
+            true => Ok(true),
+        }
     }
 
     /// Takes the attributes of compression.
@@ -163,17 +189,26 @@ mod tests {
             ("type=tar,dest=-", Target::Tar(None)),
             ("type=oci,dest=a.tar", Target::OciTar(Some(path("a.tar")))),
             ("type=oci,\"dest=a,b\",tar=false", Target::OciFolder(path("a,b"))),
-            ("type=image", Target::Image { names: vec![], push: false }),
+            ("type=image", Target::Image { names: vec![], push: false, by_digest: false }),
             (
                 "type=registry,\"name=r.example/a,r.example/b\"",
                 Target::Image {
                     names: vec!["r.example/a".parse().unwrap(), "r.example/b".parse().unwrap()],
                     push: true,
+                    by_digest: false,
                 },
             ),
             (
                 "type=image,name=a:1,push=true",
-                Target::Image { names: vec!["a:1".parse().unwrap()], push: true },
+                Target::Image { names: vec!["a:1".parse().unwrap()], push: true, by_digest: false },
+            ),
+            (
+                "type=image,name=r.example/a,push-by-digest=true,name-canonical=true,push=true",
+                Target::Image {
+                    names: vec!["r.example/a".parse().unwrap()],
+                    push: true,
+                    by_digest: true,
+                },
             ),
             ("type=cacheonly", Target::CacheOnly),
         ] {
@@ -213,6 +248,10 @@ mod tests {
             ("type=local,dest=a,force-compression=true", "type=image, registry and oci"),
             ("type=docker,dest=a", "type=docker"),
             ("type=nonsense", "type"),
+            ("type=image,name=a,push-by-digest=true", "needs push=true"),
+            ("type=registry,push-by-digest=true", "needs name="),
+            ("type=registry,name=r:5000/a:1,push-by-digest=true", "no tag"),
+            ("type=registry,name=a,name-canonical=true", "with push-by-digest"),
             ("dest=a", "type="),
             ("type=oci,tar=maybe,dest=a", "tar"),
             ("type=oci,tar=false,dest=-", "tar=false"),
