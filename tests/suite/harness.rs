@@ -10,6 +10,7 @@
 //! place.build(&[]).fails(3, &["exit code 7"]);
 //! ```
 
+mod fault_proxy;
 mod finished;
 mod host;
 mod needs;
@@ -19,6 +20,7 @@ mod tools;
 mod typed;
 mod user;
 
+pub(crate) use fault_proxy::{FaultProxy, Plan, Trouble};
 pub(crate) use finished::Finished;
 pub(crate) use host::host_state;
 pub(crate) use needs::{Need, have, needs};

@@ -41,6 +41,7 @@ mod owners;
 mod push_ahead;
 mod reasons;
 mod registries;
+mod registry_matrix;
 mod remote;
 mod run_steps;
 mod threats;
