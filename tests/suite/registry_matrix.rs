@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    CREDENTIALS, FaultProxy, Finished, Place, Plan, Registry, Trouble, User, needs, tool,
+    CREDENTIALS, FaultProxy, Finished, Place, Plan, Registry, TokenServer, Trouble, User, needs,
+    tool,
 };
 use crate::image;
 
@@ -16,6 +17,7 @@ use crate::image;
 enum Kind {
     Open,
     Password,
+    Tokens,
 }
 
 struct Setup {
@@ -23,22 +25,25 @@ struct Setup {
     proxy: FaultProxy,
     place: Place,
     kind: Kind,
+    tokens: TokenServer,
 }
 
 impl Setup {
     fn new(kind: Kind) -> Self {
+        let tokens = TokenServer::start();
         let registry = match kind {
             Kind::Open => Registry::start(),
             Kind::Password => Registry::with_password(),
+            Kind::Tokens => Registry::with_tokens(&tokens),
         };
         let creds: &[&str] = match kind {
             Kind::Open => &[],
-            Kind::Password => &["--dest-creds", "suite:secret"],
+            Kind::Password | Kind::Tokens => &["--dest-creds", "suite:secret"],
         };
         registry.push_busybox("base/busybox", creds);
         let proxy = FaultProxy::start(&registry.host);
         let place = Place::new(User::Me);
-        if kind == Kind::Password {
+        if kind != Kind::Open {
             let folder = place.path().join("home/.docker");
             fs::create_dir_all(&folder).unwrap();
             let auths =
@@ -46,7 +51,7 @@ impl Setup {
             fs::write(folder.join("config.json"), json!({ "auths": auths }).to_string()).unwrap();
         }
         place.dockerfile(&format!("FROM {}/base/busybox\nCOPY a /\n", proxy.host));
-        Self { registry, proxy, place, kind }
+        Self { registry, proxy, place, kind, tokens }
     }
 
     /// Builds a new image of two platforms from the base, with an empty store, and pushes it.
@@ -66,7 +71,7 @@ impl Setup {
         let to = format!("oci:{}:copy", copy.display());
         let mut args =
             vec!["--insecure-policy", "copy", "--all", "--quiet", "--src-tls-verify=false"];
-        if self.kind == Kind::Password {
+        if self.kind != Kind::Open {
             args.extend(["--src-creds", "suite:secret"]);
         }
         tool("skopeo", args.into_iter().chain([from.as_str(), &to]));
@@ -127,13 +132,30 @@ fn passing() -> Vec<Plan> {
 #[test]
 fn faults_that_pass_cost_nothing() {
     needs!(Registry, Tool("skopeo"));
-    for kind in [Kind::Open, Kind::Password] {
+    for kind in [Kind::Open, Kind::Password, Kind::Tokens] {
         let setup = Setup::new(kind);
         let mut plans = passing();
-        if kind == Kind::Password {
-            // A login that a registry forgets in the middle of an upload.
-            let expired = Trouble::Answer(401, BASIC);
-            plans.push(Plan { method: "PUT", part: "/blobs/uploads/", times: 1, trouble: expired });
+        // A login or token that the registry forgets in the middle of an upload.
+        let expired = match kind {
+            Kind::Open => None,
+            Kind::Password => Some(BASIC),
+            Kind::Tokens => {
+                let realm = &setup.tokens.realm;
+                let scope = "repository:app0:pull,push";
+                let text = format!(
+                    "www-authenticate: Bearer realm=\"{realm}\",service=\"suite\",scope=\"{scope}\",\
+                     error=\"invalid_token\"\r\n"
+                );
+                Some(&*text.leak())
+            }
+        };
+        if let Some(headers) = expired {
+            let trouble = Trouble::Answer(401, headers);
+            plans.insert(0, Plan { method: "PUT", part: "/blobs/uploads/", times: 1, trouble });
+        }
+        if kind == Kind::Tokens {
+            // The others are tried without tokens.
+            plans.truncate(8);
         }
         for (number, plan) in plans.into_iter().enumerate() {
             setup.proxy.plan(std::slice::from_ref(&plan));
@@ -145,7 +167,32 @@ fn faults_that_pass_cost_nothing() {
             assert_eq!(images.len(), 2, "{plan:?}");
             assert!(images.iter().all(|image| image.text("a") == number.to_string()), "{plan:?}");
         }
+        assert_eq!(setup.tokens.given() > 0, kind == Kind::Tokens);
     }
+}
+
+/// A registry with TLS, whose certificate only this user trusts.
+#[test]
+fn an_authority_of_ones_own_is_trusted_if_told() {
+    needs!(Registry, Tool("skopeo"));
+    let (registry, certificate) = Registry::with_tls();
+    let base = registry.push_busybox("base/busybox", &[]);
+    let place = Place::new(User::Me);
+    place.write("a", "a").dockerfile(&format!("FROM {base}\nCOPY a /\n"));
+    let name = format!("{}/app:1", registry.host);
+    let args = ["--platform", "linux/amd64,linux/arm64", "--push", "-t", &name];
+    place.build(&args).fails(4, &["no secure connection", "certificate"]);
+    let insecure = ["--registry-insecure", registry.host.as_str()];
+    place.build(&[&args[..], &insecure].concat()).ok();
+    let folder = place.path().join("home/.docker/certs.d").join(&registry.host);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("ca.crt"), certificate).unwrap();
+    place.write("a", "b").build(&args).ok();
+    let copy = format!("{}/copy:1", registry.host);
+    place.run(["index", "create", &copy, &name]).ok();
+    place.run(["index", "rm", &copy, "linux/arm64"]).ok();
+    let text = place.run(["inspect", &format!("docker://{copy}")]).ok().stdout;
+    assert!(text.contains("linux/amd64") && !text.contains("linux/arm64"), "{text}");
 }
 
 /// A part of a blob that was asked for and is refused: the blob comes from its start.

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rcgen::{CertificateParams, KeyPair};
+
+use super::token_server::{SERVICE, TokenServer};
 use super::tools::{cached, found_in_path, tool};
 
 /// Debian's docker-registry on a free port of the loopback interface, ended with the test.
@@ -38,15 +41,45 @@ impl Registry {
         })
     }
 
+    /// Starts a registry that asks for tokens of a server.
+    pub(crate) fn with_tokens(server: &TokenServer) -> Self {
+        Self::with(|folder| {
+            let file = folder.join("tokens.pem");
+            fs::write(&file, &server.certificate).unwrap();
+            serde_json::json!({"token": {"realm": server.realm, "service": SERVICE,
+                "issuer": SERVICE, "rootcertbundle": file}})
+        })
+    }
+
+    /// Starts a registry that speaks TLS, and lets delete; returns it with its certificate, as PEM.
+    pub(crate) fn with_tls() -> (Self, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let registry = Self::with_config(|folder, config| {
+            let [chain, private] = ["tls.crt", "tls.key"].map(|name| folder.join(name));
+            fs::write(&chain, &certificate).unwrap();
+            fs::write(&private, key.serialize_pem()).unwrap();
+            config["http"]["tls"] = serde_json::json!({"certificate": chain, "key": private});
+            config["storage"]["delete"] = serde_json::json!({"enabled": true});
+        });
+        (registry, certificate)
+    }
+
     fn with(auth: impl FnOnce(&Path) -> serde_json::Value) -> Self {
+        Self::with_config(|folder, config| config["auth"] = auth(folder))
+    }
+
+    fn with_config(change: impl FnOnce(&Path, &mut serde_json::Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "version": 0.1, "log": {"level": "error"}, "http": {"addr": host, "secret": "suite"},
             "storage": {"filesystem": {"rootdirectory": folder.path().join("data")}},
-            "auth": auth(folder.path()),
+            "auth": {},
         });
+        change(folder.path(), &mut config);
         let file = folder.path().join("config.yml");
         fs::write(&file, config.to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
@@ -86,7 +119,8 @@ impl Registry {
         let mut answer = String::new();
         write!(stream, "GET /v2/ HTTP/1.0\r\n\r\n").is_ok()
             && stream.read_to_string(&mut answer).is_ok()
-            && (answer.contains(" 200 ") || answer.contains(" 401 "))
+            // A registry with TLS answers 400.
+            && [" 200 ", " 401 ", " 400 "].iter().any(|status| answer.contains(status))
     }
 }
 
