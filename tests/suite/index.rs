@@ -1,6 +1,7 @@
 //! Indexes made of images that exist, and changed: `index`, `imagetools` and `manifest`.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -255,6 +256,86 @@ fn indexes_are_filtered_extended_and_annotated() {
     setup.run(&["index", "rm", &name, &arm64]).ok();
     assert_eq!(entries(&setup.index("all:2")), [before[2].clone()]);
     setup.run(&["index", "rm", &name, "linux/s390x"]).fails(1, &["would have no entries"]);
+}
+
+/// What a mirror has may be old: what is changed is what the registry has.
+#[test]
+fn an_index_is_not_changed_from_what_a_mirror_has() {
+    needs!(Registry, Tool("skopeo"));
+    let setup = Setup::new(User::Me);
+    let mirror = Registry::start();
+    setup.push("linux/amd64,linux/arm64", "app:1");
+    let s390x = setup.push("linux/s390x", "new:1");
+    let old = format!("{}/app:1", mirror.host);
+    setup.place.build(&["--platform", "linux/amd64,linux/386", "--push", "-t", &old]).ok();
+    let before = entries(&setup.index("app:1"));
+    let flag = format!("{}={}", setup.registry.host, mirror.host);
+    let (name, new) = (setup.name("app:1"), setup.name("new:1"));
+    setup.run(&["index", "create", "--append", &name, &new, "--registry-mirror", &flag]).ok();
+    let expected = [&before[..], &[pair("linux/s390x", &s390x)]].concat();
+    assert_eq!(entries(&setup.index("app:1")), expected);
+    setup.run(&["index", "rm", &name, "linux/s390x", "--registry-mirror", &flag]).ok();
+    assert_eq!(entries(&setup.index("app:1")), before);
+}
+
+/// Puts a document into a layout, and returns its descriptor.
+fn put(layout: &Path, media_type: &str, document: &Value) -> Value {
+    let bytes = document.to_string();
+    let digest = image::digest(bytes.as_bytes());
+    fs::write(layout.join("blobs/sha256").join(&digest["sha256:".len()..]), &bytes).unwrap();
+    json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+}
+
+#[test]
+fn attestations_go_where_their_images_go() {
+    needs!(Registry, Tool("skopeo"));
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let setup = Setup::new(User::Me);
+    let layout = setup.place.out("layout");
+    let platforms = ["--platform", "linux/amd64,linux/arm64"];
+    setup.place.build(&[&platforms[..], &["--output", &to_layout(&layout)]].concat()).ok();
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let mut top = read(&layout.join("index.json"));
+    let digest = top["manifests"][0]["digest"].as_str().unwrap();
+    let mut index = read(&layout.join("blobs/sha256").join(&digest["sha256:".len()..]));
+    let images = index["manifests"].as_array().unwrap().clone();
+    for image in &images {
+        let about = &image["digest"];
+        let statement = put(&layout, "application/vnd.in-toto+json", &json!({"subject": about}));
+        let config = json!({"architecture": "unknown", "os": "unknown",
+            "rootfs": {"type": "layers", "diff_ids": [statement["digest"]]}});
+        let config = put(&layout, "application/vnd.oci.image.config.v1+json", &config);
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config,
+            "layers": [statement]});
+        let mut entry = put(&layout, MANIFEST, &manifest);
+        entry["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+        entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest",
+            "vnd.docker.reference.digest": about});
+        index["manifests"].as_array_mut().unwrap().push(entry);
+    }
+    top["manifests"] = json!([put(&layout, OCI_INDEX, &index)]);
+    fs::write(layout.join("index.json"), top.to_string()).unwrap();
+
+    let source = format!("oci-layout://{}", layout.display());
+    let all = setup.name("first:1");
+    setup.run(&["index", "create", &all, &source]).ok();
+    assert_eq!(setup.index("first:1"), index);
+    // From one repository to another, for one platform, and with an image in place of the old one.
+    let one = setup.name("second:1");
+    setup.run(&["index", "create", &one, &all, "--platform", "linux/arm64"]).ok();
+    let manifests = |name: &str| setup.index(name)["manifests"].as_array().unwrap().clone();
+    let (wanted, of_it) = (&index["manifests"][1], &index["manifests"][3]);
+    assert_eq!(manifests("second:1"), [wanted.clone(), of_it.clone()]);
+    let copy = setup.place.out("copy");
+    let (from, to) = (format!("docker://{one}"), format!("oci:{}:x", copy.display()));
+    let skopeo = ["copy", "--all", "--quiet", "--src-tls-verify=false", &from, &to];
+    tool("skopeo", ["--insecure-policy"].iter().chain(&skopeo));
+    setup.place.write("a", "new");
+    let new = setup.push("linux/arm64", "new:1");
+    setup.run(&["index", "create", "--append", &all, &setup.name("new:1")]).ok();
+    let left: Vec<String> = entries(&setup.index("first:1")).into_iter().map(|e| e.1).collect();
+    let amd64 = [0, 2].map(|at| index["manifests"][at]["digest"].as_str().unwrap().to_owned());
+    assert_eq!(left, [amd64[0].clone(), new, amd64[1].clone()]);
 }
 
 #[test]

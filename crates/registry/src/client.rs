@@ -103,6 +103,19 @@ impl Client {
         self.repository(reference)
     }
 
+    /// Does the same without mirrors: what is to be changed in a registry must be what it has.
+    pub fn own_documents<'a>(
+        &'a self,
+        reference: &'a Reference,
+    ) -> Result<impl Documents<Error = PullError> + use<'a>, PullError> {
+        let (registry, repository) = (reference.registry(), reference.repository());
+        let name = reference.to_string();
+        match Place::own(registry, repository, &self.connections.options) {
+            Ok(place) => Ok(Repository { client: self, reference, places: vec![place], name }),
+            Err(source) => Err(PullError::Request { name, source }),
+        }
+    }
+
     /// Returns the documents that a reference names: index, manifests, configurations.
     ///
     /// **Errors** — those of [`Client::resolve`].

@@ -61,10 +61,21 @@ impl Place {
         let moved = rule.and_then(|(rule, rest)| Some((rule.location.as_ref()?, rest)));
         let last = match moved {
             Some((location, rest)) => at(location, rest)?,
-            None => at(&Mirror { host: registry.to_owned(), path: String::new() }, repository)?,
+            None => Self::own(registry, repository, options)?,
         };
         places.push(Self { is_mirror: false, ..last });
         Ok(places)
+    }
+
+    /// Returns the repository in its registry, wherever it is pulled from otherwise.
+    pub(crate) fn own(
+        registry: &str,
+        repository: &str,
+        options: &ClientOptions,
+    ) -> Result<Self, RequestError> {
+        let endpoint = Endpoint::of(registry, options)?;
+        let (repository, is_mirror) = (repository.to_owned(), false);
+        Ok(Self { endpoint, repository, is_mirror, for_tags: true, for_digests: true })
     }
 
     /// Returns whether the place may be asked: for a digest, or for a tag.

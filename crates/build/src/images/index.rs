@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use xbuild_image::{
     BlobPlace, Built, Content, ContentDocument, Draft, EntryAnnotation, EntryChange, NamedContent,
+    index_source,
 };
 use xbuild_model::{BlobSource, Descriptor, Digest, Index, Platform, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
@@ -12,7 +13,7 @@ use xbuild_store::{ImageRecord, NameOwner};
 
 use super::parts::{Part, PartPlace, Reader};
 use super::shelf::{Shelf, refuse_digests};
-use crate::error::{During, ImagesError};
+use crate::error::{During, ImageError, ImagesError};
 use crate::events::Event;
 use crate::request::Annotations;
 
@@ -153,7 +154,11 @@ impl Shelf {
     fn existing(&self, place: &IndexPlace) -> Result<Part, ImagesError> {
         let reader = self.reader(Some(place));
         match place {
-            IndexPlace::Registry(name) => reader.part(PartPlace::Registry(name.clone())),
+            IndexPlace::Registry(name) => {
+                let documents = self.client.own_documents(name).map_err(ImageError::from)?;
+                let source = index_source(&documents).map_err(ImageError::from)?;
+                Ok(Part { source, place: PartPlace::Registry(name.clone()) })
+            }
             IndexPlace::Layout(path, tag) => {
                 reader.part(PartPlace::Layout(path.clone(), tag.clone()))
             }
