@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use xbuild_model::run::Security;
 
 use super::{graph, options, rounds};
-use crate::{NamedContext, Op, PlanErrors, PlanOptions, Position};
+use crate::{Graph, Images, NamedContext, Op, PlanErrors, PlanOptions, Planned, Position};
 
 #[test]
 fn a_native_build_stage_is_shared_by_the_targets() {
@@ -419,4 +419,55 @@ fn long_instructions_take_linear_time() {
         // Generous: a debug build on a busy machine. Quadratic time would be minutes.
         assert!(taken.as_secs() < 30, "{}... took {taken:?}", &text[..40]);
     }
+}
+
+/// Plans two Dockerfiles, each for one platform, without images.
+fn two(files: [&str; 2], change: impl Fn(usize, &mut PlanOptions)) -> Result<Graph, PlanErrors> {
+    let platforms = ["linux/amd64", "linux/arm64"];
+    let parsed = files.map(|text| xbuild_dockerfile::parse("Dockerfile", text.as_bytes()).unwrap());
+    let mut given = platforms.map(|platform| options(&[platform]));
+    given.iter_mut().enumerate().for_each(|(number, options)| change(number, options));
+    let parts: Vec<_> = parsed.iter().zip(&given).collect();
+    match crate::plan_all(&parts, &Images::default())? {
+        Planned::Ready(graph) => Ok(graph),
+        Planned::Needs(needs) => panic!("{needs:?}"),
+    }
+}
+
+#[test]
+fn dockerfiles_of_one_build_share_steps_that_read_the_same_context() {
+    let file =
+        "FROM --platform=linux/amd64 scratch AS a\nCOPY x /\nFROM scratch\nCOPY --from=a x /y\n";
+    let copies = |graph: &Graph| {
+        let is_copy = |vertex: &&crate::Vertex| vertex.label.contains("COPY x /");
+        graph.vertices.iter().filter(is_copy).cloned().collect::<Vec<_>>()
+    };
+    let same = two([file, file], |_, _| ()).unwrap();
+    assert_eq!(copies(&same).len(), 1);
+    assert_eq!(same.outputs.len(), 2);
+    let apart = two([file, file], |number, options| {
+        options.main_context = crate::main_context(number);
+    });
+    let [first, second] = &copies(&apart.unwrap())[..] else { panic!("two contexts, two steps") };
+    // What they find in the cache depends on the files alone.
+    assert_eq!(first.definition, second.definition);
+    assert_ne!(first.key, second.key);
+}
+
+#[test]
+fn dockerfiles_of_one_build_have_one_time_and_share_arguments() {
+    let files =
+        ["ARG SOURCE_DATE_EPOCH=1\nFROM scratch\n", "ARG SOURCE_DATE_EPOCH=2\nFROM scratch\n"];
+    let error = two(files, |_, _| ()).unwrap_err();
+    assert!(error.to_string().contains("\"1\" and \"2\""), "{error}");
+    let given = |name: &'static str| {
+        move |_: usize, options: &mut PlanOptions| {
+            options.build_args = vec![(name.to_owned(), "7".to_owned())];
+        }
+    };
+    let graph = two(files, given("SOURCE_DATE_EPOCH")).unwrap();
+    assert_eq!(graph.source_date_epoch.as_deref(), Some("7"));
+    let files = ["FROM scratch\nARG one\n", "FROM scratch\n"];
+    assert!(two(files, given("one")).unwrap().warnings.is_empty());
+    assert_eq!(two(files, given("none")).unwrap().warnings.len(), 1);
 }
