@@ -44,6 +44,10 @@ impl Documents for Served {
     fn config(&self, _: &Descriptor) -> Result<Bytes, ResolveError> {
         Ok(self.config.clone())
     }
+
+    fn is_of_document(error: &ResolveError) -> bool {
+        matches!(error, ResolveError::Document { .. })
+    }
 }
 
 fn check_printable(text: &str) {

@@ -101,7 +101,7 @@ fn check(error: &dyn Error) {
 }
 
 fn read(client: &Client, layer: &ImageLayer, offset: u64) {
-    let Ok(mut blob) = client.open(layer, offset) else { return };
+    let Ok(mut blob) = client.open(&layer.descriptor, &layer.source, offset) else { return };
     let (mut count, mut buffer) = (0, [0; 4096]);
     while let Ok(more @ 1..) = blob.read(&mut buffer) {
         count += more as u64;
