@@ -83,7 +83,7 @@ fn values_without_meaning_are_refused_by_name() {
         ("--jobs", "0", "--jobs"),
         ("--label", "=a", "--label"),
         ("--network", "moon", "--network"),
-        ("--output", "type=docker,dest=a", "type=docker"),
+        ("--output", "type=docker,dest=a,context=b", "context="),
         ("--output", "type=oci,dest=a,compression=lz4", "compression"),
         ("--platform", "windows/amd64", "windows/amd64"),
         ("--progress", "rawjson", "--progress"),

@@ -54,6 +54,8 @@ impl Build {
             info_span!("build", platforms = %platforms(&request), target = request.input.target);
         let entered = span.enter();
         let variants = variant::variants(&request)?;
+        let mut machine = machine;
+        machine.insecure_registries.extend(variant::insecure(&variants));
         if let Some(home) = &machine.closed_home {
             events.event(Event::Warning(&Warning::ClosedHome(home.clone())));
         }

@@ -4,23 +4,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-use xbuild_files::flatten;
 use xbuild_image::{
     AssembleOptions, Assembled, Built, ImageParts, LayoutContent, LayoutError, NamedContent,
     assemble,
 };
-use xbuild_layer::LayerWriter;
-use xbuild_model::{DiffId, Digest, LayerBlob, Reference, StepFailure};
+use xbuild_model::{DiffId, Digest, LayerBlob, Platform, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
-use xbuild_solve::BuiltImage;
 
 use crate::build::Build;
 use crate::error::{During, ExportError, RequestError};
 use crate::events::{Event, Warning};
 use crate::file_out::{is_stream, to_file};
-use crate::images::keep;
+use crate::files;
+use crate::images::{docker_form, keep};
 use crate::platform_names::{self, NamedImage};
-use crate::request::{LayerForm, PlatformTag, Target};
+use crate::request::{Output, PlatformTag, Target};
 use crate::run::Solved;
 use crate::variant::Variant;
 
@@ -48,7 +46,7 @@ pub fn may_push(build: &Build) -> Result<(), ExportError> {
     if !build.request.is_pushed() {
         return Ok(());
     }
-    let names = all_names(build);
+    let names = pushed_names(build);
     let asked = build.client.may_push(&names).map_err(StepFailure::from);
     asked.map_err(|failure| ExportError::Stage(During::new("asking for leave to push")(failure)))
 }
@@ -58,10 +56,13 @@ fn names(build: &Build) -> Vec<Reference> {
     build.variants.iter().flat_map(|variant| variant.names.clone()).collect()
 }
 
-/// Returns the names of the images in all forms, and those of single platforms.
-fn all_names(build: &Build) -> Vec<Reference> {
-    let of_platforms = build.request.platform_tags.iter().map(|tag| tag.name.clone());
-    names(build).into_iter().chain(of_platforms).collect()
+/// Returns the names that images are pushed under, and those of single platforms.
+fn pushed_names(build: &Build) -> Vec<Reference> {
+    let pushed = build.variants.iter().filter(|variant| variant.is_pushed);
+    let of_images = pushed.flat_map(|variant| variant.names.clone());
+    // The main form has the names of single platforms.
+    let tags = build.request.platform_tags.iter().filter(|_| build.variants[0].is_pushed);
+    of_images.chain(tags.map(|tag| tag.name.clone())).collect()
 }
 
 /// Writes each form of the result to its outputs, and pushes it if the request says so. `stdout`
@@ -119,20 +120,21 @@ impl Exporter<'_> {
         tags: &[PlatformTag],
         stdout: &mut dyn Write,
     ) -> Result<Assembled, ExportError> {
-        let (assembled, built) = self.make(variant.layers)?;
+        let (assembled, built) = self.make(variant)?;
         let images = platform_names::images(&assembled, &built, tags);
-        for target in &variant.targets {
-            self.write_one((&built, &images), target, stdout)?;
+        for output in &variant.outputs {
+            self.write_one((&assembled, &built, &images), output, stdout)?;
         }
         let is_named = !variant.names.is_empty() || !images.is_empty();
-        if self.build.request.is_pushed() && is_named {
-            self.push(&built, &variant.names, &images)?;
+        if variant.is_pushed && is_named {
+            self.push(&built, variant, &images)?;
         }
         if is_named && self.keeps(variant) {
             let named = images.iter().flat_map(NamedImage::names);
             let (root, _) = assembled.root();
-            let named = named.chain(variant.names.iter().map(|name| (name, root)));
-            keep::keep(self.build, self.solved, (&assembled, &built), named)?;
+            let whole = keep::names(variant, &root.digest);
+            let named = named.chain(whole.iter().map(|name| (name, root)));
+            keep::keep((self.build, variant), self.solved, (&assembled, &built), named)?;
         } else if self.has_no_output() && !is_named {
             self.tell(Event::Warning(&Warning::OnlyCached));
         }
@@ -141,13 +143,12 @@ impl Exporter<'_> {
     }
 
     fn has_no_output(&self) -> bool {
-        self.build.variants.iter().all(|variant| variant.targets.is_empty())
+        self.build.variants.iter().all(|variant| variant.outputs.is_empty())
     }
 
     /// Returns whether the store keeps a form under its names.
     fn keeps(&self, variant: &Variant) -> bool {
-        let is_image = |target: &Target| matches!(target, Target::Image { by_digest: false, .. });
-        self.has_no_output() || variant.targets.iter().any(is_image)
+        self.has_no_output() || variant.image().is_some_and(|options| options.store)
     }
 
     fn tell(&self, event: Event<'_>) {
@@ -155,9 +156,9 @@ impl Exporter<'_> {
     }
 
     /// Makes the layers, the manifests, and the index of several platforms.
-    fn make(&self, form: LayerForm) -> Result<(Assembled, Built<'_>), ExportError> {
-        let (images, engine) = (&self.solved.images, &self.solved.engine);
-        let annotations = &self.build.request.annotations;
+    fn make(&self, variant: &Variant) -> Result<(Assembled, Built<'_>), ExportError> {
+        let (images, engine, form) = (&self.solved.images, &self.solved.engine, variant.layers);
+        let annotations = self.build.request.annotations.with(&variant.manifests.annotations);
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
         if platforms.len() == 1 && annotations.need_index() {
             return Err(RequestError::NoIndex.into());
@@ -178,6 +179,7 @@ impl Exporter<'_> {
             index_annotations: annotations.index.clone(),
             index_descriptor_annotations: annotations.index_descriptor.clone(),
             always_index: false,
+            docker_types: variant.manifests.docker_types,
         };
         let assembled = assemble(&platforms, parts.collect(), &options)?;
         let stored = |digest: &Digest| Ok(self.build.store.open_sound(digest)?);
@@ -187,11 +189,11 @@ impl Exporter<'_> {
 
     fn write_one(
         &self,
-        (built, images): (&Built<'_>, &[NamedImage<'_>]),
-        target: &Target,
+        (assembled, built, singles): (&Assembled, &Built<'_>, &[NamedImage<'_>]),
+        output: &Output,
         stdout: &mut dyn Write,
     ) -> Result<(), ExportError> {
-        if let Target::OciTar(path) | Target::Tar(path) = target
+        if let Target::OciTar(path) | Target::Docker(path) | Target::Tar(path, _) = &output.target
             && is_stream(path.as_deref())
         {
             // Bytes that have left cannot be taken back, so damage must be found before.
@@ -199,74 +201,83 @@ impl Exporter<'_> {
                 self.solved.engine.check(&image.layers).map_err(exporting)?;
             }
         }
+        let names = if output.names.is_empty() { self.names } else { &output.names };
         let of = |built, names| NamedContent { built, names, tag: None };
-        let single = images.iter().map(|image| of(&image.built, &image.names));
-        let images: Vec<_> = std::iter::once(of(built, self.names)).chain(single).collect();
+        let single = singles.iter().map(|image| of(&image.built, &image.names));
+        let images: Vec<_> = std::iter::once(of(built, names)).chain(single).collect();
         let content = LayoutContent { images: &images, is_docker: false };
-        match target {
+        match &output.target {
             Target::OciFolder(path) => {
                 let write = || content.write_folder(path).map_err(|error| exporting(error.into()));
                 write().or_else(|error| again(error, write))
             }
-            Target::OciTar(path) => {
-                let mut write = || {
-                    to_file(path.as_deref(), stdout, |out| {
-                        content.write_tar(out).map_err(|error| exporting(error.into()))
-                    })
-                };
-                match write() {
-                    Err(error) if !is_stream(path.as_deref()) => again(error, write),
-                    done => done,
-                }
+            Target::OciTar(path) => self.write_archive(content, path.as_deref(), stdout),
+            Target::Docker(path) => {
+                let docker = self.for_docker(assembled, built)?;
+                let image = NamedContent { built: &docker, names, tag: None };
+                let content = LayoutContent { is_docker: true, ..image.alone() };
+                self.write_archive(content, path.as_deref(), stdout)
             }
-            Target::Tar(path) => match &self.solved.images[..] {
-                [image] => to_file(path.as_deref(), stdout, |out| self.write_tar(image, out)),
-                _ => Err(RequestError::SeveralTrees.into()),
-            },
-            Target::Local(path) => self.write_folders(path),
+            Target::Tar(path, split) => {
+                files::write_tar(self.solved, *split, path.as_deref(), stdout)
+            }
+            Target::Local(path, split) => {
+                files::write_folders(self.build, self.solved, *split, path)
+            }
             Target::Image { .. } | Target::CacheOnly => Ok(()),
         }
     }
 
-    fn write_tar(&self, image: &BuiltImage, out: &mut dyn Write) -> Result<(), ExportError> {
-        let engine = &self.solved.engine;
-        let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
-        let mut writer = LayerWriter::new(out);
-        flatten::to_tar(&tree, engine.layer_source(&image.layers), &mut writer)
-            .map_err(|error| ExportError::Archive(During::new(EXPORTING)(error)))?;
-        let finished = writer.finish().map(drop);
-        finished.map_err(|error| ExportError::Finish(During::new(EXPORTING)(error)))
+    fn write_archive(
+        &self,
+        content: LayoutContent<'_>,
+        path: Option<&Path>,
+        stdout: &mut dyn Write,
+    ) -> Result<(), ExportError> {
+        let mut write = || {
+            to_file(path, stdout, |out| {
+                content.write_tar(out).map_err(|error| exporting(error.into()))
+            })
+        };
+        match write() {
+            Err(error) if !is_stream(path) => again(error, write),
+            done => done,
+        }
     }
 
-    /// Writes the files of an image into `path`; of several images into a folder each, below
-    /// `path`.
-    fn write_folders(&self, path: &Path) -> Result<(), ExportError> {
-        let Solved { images, engine } = self.solved;
-        for image in images {
-            let folder = match images.len() {
-                1 => path.to_owned(),
-                _ => path.join(image.platform.folder_name()),
-            };
-            let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
-            let skipped = flatten::to_folder(&tree, engine.layer_source(&image.layers), &folder)
-                .map_err(|error| ExportError::Folder(During::new(EXPORTING)(error)))?;
-            for skipped in skipped {
-                self.tell(Event::Warning(&Warning::Skipped(skipped)));
-            }
+    /// Returns the image that an archive for Docker holds: the one of this machine's platform, else
+    /// the first.
+    fn for_docker<'b>(
+        &'b self,
+        assembled: &Assembled,
+        built: &'b Built<'_>,
+    ) -> Result<Built<'b>, ExportError> {
+        let accepted = Platform::host().accepted();
+        let own = assembled.images.iter().find(|image| accepted.contains(&image.platform));
+        let image = own.unwrap_or(&assembled.images[0]);
+        if assembled.images.len() > 1 {
+            let name =
+                self.names.first().map_or_else(|| "the image".to_owned(), ToString::to_string);
+            let platform = image.platform.clone();
+            self.tell(Event::Warning(&Warning::OnePlatform { name, platform }));
         }
-        Ok(())
+        let one = built.image(&image.descriptor.digest);
+        let one = one.expect("an image is one of its own");
+        let place = (&*self.build.store, &self.build.client);
+        let other = docker_form::without_zstd(place, &one).map_err(exporting)?;
+        Ok(other.unwrap_or(one))
     }
 
     /// Pushes the images under their names. No tag moves until everything is in all registries.
     fn push(
         &self,
         built: &Built<'_>,
-        names: &[Reference],
+        variant: &Variant,
         images: &[NamedImage<'_>],
     ) -> Result<(), ExportError> {
         let progress = |event: PushEvent<'_>| self.tell(Event::Push(event));
         let client = &self.build.client;
-        let by_digest = self.build.request.is_by_digest();
+        let (names, by_digest) = (&variant.names, variant.is_by_digest());
         let push = Push { targets: names, by_digest, built, progress: &progress };
         let send = || images.iter().try_for_each(|image| image.send(client, names, &progress));
         let tag = || images.iter().try_for_each(|image| image.tag(client, &progress));

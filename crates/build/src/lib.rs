@@ -22,6 +22,7 @@ pub mod error;
 pub mod events;
 mod export;
 pub mod file_out;
+mod files;
 mod ground;
 mod heal;
 mod hosts;

@@ -53,7 +53,9 @@ impl PushAhead {
     pub(crate) fn of(build: &Build) -> Option<Self> {
         // The first form is the one that the engine makes.
         let target = build.variants[0].names.first().or_else(|| only_repository(build));
-        target.filter(|_| build.request.is_pushed()).map(|target| Self::new(&build.client, target))
+        target
+            .filter(|_| build.variants[0].is_pushed)
+            .map(|target| Self::new(&build.client, target))
     }
 
     fn new(client: &Client, target: &Reference) -> Self {

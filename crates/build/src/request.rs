@@ -21,7 +21,7 @@ use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
-pub use output::{LayerForm, Output, Target};
+pub use output::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
 
 /// All that the user asked for.
@@ -60,8 +60,7 @@ pub struct PlatformTag {
 impl BuildRequest {
     /// Returns whether a push gives no tag.
     pub fn is_by_digest(&self) -> bool {
-        let is_by_digest =
-            |output: &Output| matches!(output.target, Target::Image { by_digest: true, .. });
+        let is_by_digest = |output: &Output| matches!(output.target, Target::Image { options, .. } if options.by_digest);
         self.outputs.iter().any(is_by_digest)
     }
 

@@ -3,17 +3,38 @@
 use xbuild_model::Reference;
 
 use crate::error::RequestError;
-use crate::request::{BuildRequest, LayerForm, Output, PlatformTag, Target};
+use crate::request::{
+    BuildRequest, ImageOptions, LayerForm, ManifestForm, Output, PlatformTag, Target,
+};
 
 /// An image in one form.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Variant {
     /// The compression of its layers.
     pub(crate) layers: LayerForm,
+    /// Its manifests.
+    pub(crate) manifests: ManifestForm,
     /// Its names.
     pub(crate) names: Vec<Reference>,
     /// Its outputs.
-    pub(crate) targets: Vec<Target>,
+    pub(crate) outputs: Vec<Output>,
+    /// Whether it is pushed.
+    pub(crate) is_pushed: bool,
+}
+
+impl Variant {
+    /// Returns the options of its first image, if it has one.
+    pub(crate) fn image(&self) -> Option<ImageOptions> {
+        self.outputs.iter().find_map(|output| match &output.target {
+            Target::Image { options, .. } => Some(*options),
+            _ => None,
+        })
+    }
+
+    /// Returns whether it is pushed without a tag.
+    pub(crate) fn is_by_digest(&self) -> bool {
+        self.image().is_some_and(|options| options.by_digest)
+    }
 }
 
 /// Returns the forms of the image, at least one. The first is the main form, which gets the tags:
@@ -28,28 +49,55 @@ pub(crate) fn variants(request: &BuildRequest) -> Result<Vec<Variant>, RequestEr
     if request.is_pushed() && names.clone().next().is_none() {
         return Err(RequestError::NoName);
     }
+    refuse_forms(request, &variants)?;
     refuse_twice(request, &variants)?;
-    refuse_tags(request, &variants)?;
+    refuse_others(request)?;
     match names.find(|name| name.digest().is_some()) {
         Some(name) => Err(RequestError::NameWithDigest { name: Box::new(name.clone()) }),
         None => Ok(variants),
     }
 }
 
-/// Refuses tags of an image that is pushed by its digest alone.
-fn refuse_tags(request: &BuildRequest, variants: &[Variant]) -> Result<(), RequestError> {
-    if !request.is_by_digest() {
-        return Ok(());
+/// Refuses other images beside one that is pushed by its digest alone.
+fn refuse_others(request: &BuildRequest) -> Result<(), RequestError> {
+    let is_other = |output: &Output| match &output.target {
+        Target::Image { options, push, .. } => !(options.by_digest && *push),
+        _ => false,
+    };
+    match request.is_by_digest() && request.outputs.iter().any(is_other) {
+        true => Err(RequestError::SeveralByDigest),
+        false => Ok(()),
     }
-    let has_tags = !request.tags.is_empty() || !request.platform_tags.is_empty();
-    let is_other = |output: &Output| matches!(output.target, Target::Image { by_digest, push, .. } if !(by_digest && push));
-    match () {
-        () if has_tags => Err(RequestError::TagByDigest),
-        () if variants.len() > 1 || request.outputs.iter().any(is_other) => {
-            Err(RequestError::SeveralByDigest)
+}
+
+/// Returns the registries of images that need no certificate there.
+pub(crate) fn insecure(variants: &[Variant]) -> Vec<String> {
+    let insecure = variants.iter().filter(|variant| {
+        let is_insecure = |output: &Output| match &output.target {
+            Target::Image { options, .. } => options.insecure,
+            _ => false,
+        };
+        variant.outputs.iter().any(is_insecure)
+    });
+    let names = insecure.flat_map(|variant| &variant.names);
+    names.map(|name| name.registry().to_owned()).collect()
+}
+
+/// Refuses forms whose parts exclude each other.
+fn refuse_forms(request: &BuildRequest, variants: &[Variant]) -> Result<(), RequestError> {
+    for variant in variants {
+        let annotations = request.annotations.with(&variant.manifests.annotations);
+        if variant.manifests.docker_types && !annotations.are_none() {
+            return Err(RequestError::DockerAnnotations);
         }
-        () => Ok(()),
+        let is_tagged = |name: &&Reference| !matches!(name.tag(), None | Some("latest"));
+        if variant.is_by_digest()
+            && let Some(name) = variant.names.iter().find(is_tagged)
+        {
+            return Err(RequestError::TagByDigest { name: Box::new(name.clone()) });
+        }
     }
+    Ok(())
 }
 
 /// Refuses a name of one platform that is also that of another, or of the whole.
@@ -68,39 +116,48 @@ fn refuse_twice(request: &BuildRequest, variants: &[Variant]) -> Result<(), Requ
     Ok(())
 }
 
-/// Groups outputs by the compression of their layers.
+/// Groups outputs by their forms.
 fn group(
     tags: Vec<Reference>,
     outputs: &[Output],
     push: bool,
 ) -> Result<Vec<Variant>, RequestError> {
     let is_image = |output: &&Output| matches!(output.target, Target::Image { .. });
-    let is_layout =
-        |output: &&Output| matches!(output.target, Target::OciTar(_) | Target::OciFolder(_));
-    let main = match outputs.iter().find(is_image) {
-        Some(image) => image.layers,
-        None if push => LayerForm::default(),
-        None => outputs.iter().find(is_layout).map(|output| output.layers).unwrap_or_default(),
+    let is_layout = |output: &&Output| {
+        matches!(output.target, Target::OciTar(_) | Target::OciFolder(_) | Target::Docker(_))
     };
-    let mut variants = vec![Variant { layers: main, names: tags, targets: Vec::new() }];
+    let form = |output: &Output| (output.layers, output.manifests.clone());
+    let main = match outputs.iter().find(is_image) {
+        Some(image) => form(image),
+        None if push => Default::default(),
+        None => outputs.iter().find(is_layout).map(form).unwrap_or_default(),
+    };
+    let variant = |(layers, manifests), names| {
+        let (outputs, is_pushed) = (Vec::new(), false);
+        Variant { layers, manifests, names, outputs, is_pushed }
+    };
+    let mut variants = vec![variant(main.clone(), tags)];
+    variants[0].is_pushed = push;
     for output in outputs {
         // Files have no layers: the main form will do.
-        let layers = match is_image(&output) || is_layout(&output) {
-            true => output.layers,
-            false => main,
+        let form = match is_image(&output) || is_layout(&output) {
+            true => form(output),
+            false => main.clone(),
         };
-        let place = variants.iter().position(|variant| variant.layers == layers);
+        let same = |variant: &Variant| (variant.layers, &variant.manifests) == (form.0, &form.1);
+        let place = variants.iter().position(same);
         let place = place.unwrap_or_else(|| {
-            variants.push(Variant { layers, names: Vec::new(), targets: Vec::new() });
+            variants.push(variant(form.clone(), Vec::new()));
             variants.len() - 1
         });
-        if let Target::Image { names, .. } = &output.target {
+        if let Target::Image { names, push, .. } = &output.target {
             if names.is_empty() && place > 0 {
                 return Err(RequestError::NamelessForm);
             }
             variants[place].names.extend(names.iter().cloned());
+            variants[place].is_pushed |= push;
         }
-        variants[place].targets.push(output.target.clone());
+        variants[place].outputs.push(output.clone());
     }
     refuse_shared(&variants)?;
     Ok(variants)
@@ -120,12 +177,13 @@ fn refuse_shared(variants: &[Variant]) -> Result<(), RequestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Split;
     use xbuild_layer::Encoding;
     use xbuild_model::manifest::Compression;
 
     fn output(target: Target, compression: Compression) -> Output {
         let encoding = Encoding::new(compression, None).unwrap();
-        Output { target, layers: LayerForm { encoding, force: false } }
+        Output { layers: LayerForm { encoding, force: false }, ..Output::new(target) }
     }
 
     fn oci(compression: Compression) -> Output {
@@ -134,14 +192,14 @@ mod tests {
 
     fn image(names: &[&str], push: bool, compression: Compression) -> Output {
         let names = names.iter().map(|name| name.parse().unwrap()).collect();
-        output(Target::Image { names, push, by_digest: false }, compression)
+        output(Target::Image { names, push, options: ImageOptions::default() }, compression)
     }
 
     fn shapes(tags: &[&str], outputs: &[Output], push: bool) -> Result<Vec<String>, RequestError> {
         let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
         let shape = |variant: Variant| {
             let names: Vec<_> = variant.names.iter().map(|name| name.repository()).collect();
-            format!("{} {} {}", variant.layers.encoding, names.join("+"), variant.targets.len())
+            format!("{} {} {}", variant.layers.encoding, names.join("+"), variant.outputs.len())
         };
         Ok(group(tags, outputs, push)?.into_iter().map(shape).collect())
     }
@@ -150,7 +208,7 @@ mod tests {
     fn outputs_of_one_form_are_one_image() {
         use Compression::{Gzip, Zstd};
         let tags = ["r.example/a"];
-        let local = output(Target::Local("y".into()), Gzip);
+        let local = output(Target::Local("y".into(), Split::Several), Gzip);
         let four = [oci(Gzip), image(&[], true, Zstd), local, image(&["r.example/b"], false, Gzip)];
         for (outputs, push, expected) in [
             (&[][..], false, &["gzip-3 a 0"][..]),

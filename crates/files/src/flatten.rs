@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use xbuild_layer::attributes::narrowed;
 use xbuild_layer::{
     Change, ContentHash, Contents, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
+    path,
 };
 
 use crate::CopyError;
@@ -51,6 +52,46 @@ pub fn to_tar<W: Write>(
     writer: &mut LayerWriter<W>,
 ) -> Result<(), CopyError> {
     Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), writer)
+}
+
+/// The same, below a folder of the archive: its path has no slashes at its ends.
+pub fn to_tar_below<W: Write>(
+    tree: &Tree,
+    source: Arc<dyn LayerSource>,
+    writer: &mut LayerWriter<W>,
+    folder: &[u8],
+) -> Result<(), CopyError> {
+    let root = Entry { path: folder.to_vec(), kind: Kind::Dir, meta: tree.root().meta.clone() };
+    EntrySink::put(writer, &root, &mut io::empty(), None)?;
+    let mut below = Below { sink: writer, folder };
+    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), &mut below)
+}
+
+/// Passes entries on with other paths.
+struct Below<'a, W: Write> {
+    sink: &'a mut LayerWriter<W>,
+    folder: &'a [u8],
+}
+
+impl<W: Write> EntrySink for Below<'_, W> {
+    fn put(
+        &mut self,
+        entry: &Entry,
+        contents: &mut dyn Contents,
+        hash: Option<ContentHash>,
+    ) -> Result<(), CopyError> {
+        let mut entry = entry.clone();
+        entry.path = path::join(self.folder, &entry.path);
+        if let Kind::HardLink { target } = &mut entry.kind {
+            *target = path::join(self.folder, target);
+        }
+        EntrySink::put(self.sink, &entry, contents, hash)
+    }
+
+    fn mark(&mut self, change: &Change) -> Result<(), CopyError> {
+        // Files that are hidden by a mark are not in the tree.
+        self.sink.mark(change)
+    }
 }
 
 /// The same, with those files only that `shows` lets pass: it gets their paths, and whether they are

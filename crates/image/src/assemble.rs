@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use oci_spec::image::{MediaType, SCHEMA_VERSION};
+use oci_spec::image::{MediaType, SCHEMA_VERSION, ToDockerV2S2 as _};
 use serde::Serialize;
-use xbuild_model::manifest::Compression;
+use xbuild_model::manifest::{Compression, DOCKER_LAYER, DOCKER_LAYER_GZIP};
 use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform};
 
 use crate::error::AssembleError;
@@ -36,6 +36,8 @@ pub struct AssembleOptions {
     pub index_descriptor_annotations: BTreeMap<String, String>,
     /// Whether a single platform gets an index too.
     pub always_index: bool,
+    /// Whether the media types are Docker's instead of OCI's.
+    pub docker_types: bool,
 }
 
 /// The documents of assembled images.
@@ -60,7 +62,7 @@ pub struct AssembledImage {
     pub config_descriptor: Descriptor,
     /// The bytes of the configuration.
     pub config: Vec<u8>,
-    /// The layers, oldest first, with OCI media types.
+    /// The layers, oldest first, with OCI media types unless Docker's were asked for.
     pub layers: Vec<Descriptor>,
 }
 
@@ -144,7 +146,7 @@ pub fn assemble(
     for platform in platforms {
         let found = images.iter().position(|image| image.platform == *platform);
         let found = found.ok_or_else(|| AssembleError::Missing { platform: platform.clone() })?;
-        assembled.push(assemble_image(images.swap_remove(found))?);
+        assembled.push(assemble_image(images.swap_remove(found), options.docker_types)?);
     }
     if let Some(image) = images.into_iter().next() {
         return Err(AssembleError::Unexpected { platform: image.platform });
@@ -157,23 +159,26 @@ pub fn assemble(
     Ok(Assembled { images: assembled, index })
 }
 
-fn assemble_image(image: ImageParts) -> Result<AssembledImage, AssembleError> {
+fn assemble_image(image: ImageParts, is_docker: bool) -> Result<AssembledImage, AssembleError> {
     let platform = image.platform;
     let (layers, diff_ids) = (image.layers.len(), image.config.rootfs.diff_ids.len());
     if layers != diff_ids {
         return Err(AssembleError::LayerCount { platform, layers, diff_ids });
     }
     let config = to_json(&image.config);
-    let config_descriptor = Descriptor::of(MediaType::ImageConfig.as_ref(), &config);
-    let layers = image.layers.into_iter().map(oci_layer).collect::<Result<Vec<_>, _>>()?;
+    let config_type = media_type(&MediaType::ImageConfig, is_docker);
+    let config_descriptor = Descriptor::of(&config_type, &config);
+    let layers = image.layers.into_iter().map(|layer| typed_layer(layer, is_docker));
+    let layers = layers.collect::<Result<Vec<_>, _>>()?;
+    let manifest_type = media_type(&MediaType::ImageManifest, is_docker);
     let manifest = to_json(&Manifest {
         schema_version: SCHEMA_VERSION,
-        media_type: Some(MediaType::ImageManifest.into()),
+        media_type: Some(manifest_type.clone()),
         config: config_descriptor.clone(),
         layers: layers.clone(),
         annotations: image.annotations,
     });
-    let mut descriptor = Descriptor::of(MediaType::ImageManifest.as_ref(), &manifest);
+    let mut descriptor = Descriptor::of(&manifest_type, &manifest);
     descriptor.platform = Some(xbuild_model::manifest::DescriptorPlatform {
         os_version: image.config.os_version,
         os_features: image.config.os_features,
@@ -184,29 +189,41 @@ fn assemble_image(image: ImageParts) -> Result<AssembledImage, AssembleError> {
 }
 
 fn assemble_index(images: &[AssembledImage], options: &AssembleOptions) -> AssembledIndex {
+    let index_type = media_type(&MediaType::ImageIndex, options.docker_types);
     let bytes = to_json(&Index {
         schema_version: SCHEMA_VERSION,
-        media_type: Some(MediaType::ImageIndex.into()),
+        media_type: Some(index_type.clone()),
         manifests: images.iter().map(|image| image.descriptor.clone()).collect(),
         annotations: options.index_annotations.clone(),
         unreadable: Vec::new(),
     });
-    let mut descriptor = Descriptor::of(MediaType::ImageIndex.as_ref(), &bytes);
+    let mut descriptor = Descriptor::of(&index_type, &bytes);
     descriptor.annotations = options.index_descriptor_annotations.clone();
     AssembledIndex { descriptor, bytes }
 }
 
-/// Returns the descriptor of a layer as it is written: with the OCI media type, and without the
-/// members that name other places of a foreign layer.
-fn oci_layer(layer: Descriptor) -> Result<Descriptor, AssembleError> {
-    let Descriptor { media_type, digest, size, annotations, .. } = layer;
-    match Compression::of_media_type(&media_type) {
-        Some(compression) => Ok(Descriptor {
-            annotations,
-            ..Descriptor::new(compression.oci_media_type(), digest, size)
-        }),
-        None => Err(AssembleError::LayerType { digest, media_type }),
+/// Returns the media type of a document, in OCI's spelling or Docker's.
+fn media_type(document: &MediaType, is_docker: bool) -> String {
+    match document.to_docker_v2s2() {
+        Ok(docker) if is_docker => docker.to_owned(),
+        _ => document.as_ref().to_owned(),
     }
+}
+
+/// Returns the descriptor of a layer as it is written: with the media type of OCI or Docker, and
+/// without the members that name other places of a foreign layer.
+fn typed_layer(layer: Descriptor, is_docker: bool) -> Result<Descriptor, AssembleError> {
+    let Descriptor { media_type, digest, size, annotations, .. } = layer;
+    let Some(compression) = Compression::of_media_type(&media_type) else {
+        return Err(AssembleError::LayerType { digest, media_type });
+    };
+    let media_type = match (is_docker, compression) {
+        (false, compression) => compression.oci_media_type(),
+        (true, Compression::Gzip) => DOCKER_LAYER_GZIP,
+        (true, Compression::None) => DOCKER_LAYER,
+        (true, Compression::Zstd) => return Err(AssembleError::DockerZstd { digest }),
+    };
+    Ok(Descriptor { annotations, ..Descriptor::new(media_type, digest, size) })
 }
 
 /// Returns compact JSON, members in the order of the types' fields.
@@ -218,7 +235,9 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
     use xbuild_model::DiffId;
-    use xbuild_model::manifest::{DOCKER_LAYER_GZIP, OCI_CONFIG, OCI_LAYER_GZIP};
+    use xbuild_model::manifest::{
+        DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_ZSTD,
+    };
 
     use super::*;
 
@@ -257,6 +276,26 @@ mod tests {
         assert_eq!(manifest.layers[0].media_type, OCI_LAYER_GZIP);
         assert_eq!(manifest.layers[0].digest, Digest::of(b"a"));
         assert_eq!(manifest.config.media_type, OCI_CONFIG);
+    }
+
+    #[test]
+    fn documents_have_the_types_of_docker_if_asked_for() {
+        let options = AssembleOptions { docker_types: true, ..AssembleOptions::default() };
+        let names = ["linux/arm64", "linux/amd64"];
+        let images = || names.iter().map(|name| image(name, &["a"])).collect::<Vec<_>>();
+        let assembled = assemble(&platforms(&names), images(), &options).unwrap();
+        let index: Index = serde_json::from_slice(assembled.root().1).unwrap();
+        assert_eq!(index.media_type.as_deref(), Some(DOCKER_INDEX));
+        assert_eq!(assembled.root().0.media_type, DOCKER_INDEX);
+        assert!(index.manifests.iter().all(|entry| entry.media_type == DOCKER_MANIFEST));
+        let manifest: Manifest = serde_json::from_slice(&assembled.images[0].manifest).unwrap();
+        assert_eq!(manifest.media_type.as_deref(), Some(DOCKER_MANIFEST));
+        assert_eq!(manifest.config.media_type, DOCKER_CONFIG);
+        assert_eq!(manifest.layers[0].media_type, DOCKER_LAYER_GZIP);
+        let mut zstd = images();
+        zstd[0].layers[0].media_type = OCI_LAYER_ZSTD.to_owned();
+        let refused = assemble(&platforms(&names), zstd, &options).unwrap_err();
+        assert!(matches!(refused, AssembleError::DockerZstd { .. }), "{refused}");
     }
 
     #[test]

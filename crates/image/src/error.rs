@@ -239,6 +239,12 @@ pub enum AssembleError {
         /// The number of diff IDs in the configuration.
         diff_ids: usize,
     },
+    /// A layer is compressed with zstd, for which Docker has no media type.
+    #[error("layer {digest} is compressed with zstd, for which Docker has no media type")]
+    DockerZstd {
+        /// The layer.
+        digest: Digest,
+    },
     /// A layer has a media type without an OCI equivalent.
     #[error("layer {digest} has the media type {media_type:?}, which has no OCI equivalent")]
     LayerType {

@@ -49,6 +49,7 @@ impl Fault for ExportError {
             Self::Request(error) => error.kind(),
             Self::Stage(During { error, .. }) => Fault::kind(&**error),
             Self::Tree(failure) => Fault::kind(failure),
+            Self::Assemble(AssembleError::DockerZstd { .. }) => ErrorKind::Request,
             Self::Folder(_) | Self::Output(OutputError::File { .. }) => {
                 ErrorKind::Stage(FailureKind::User)
             }
@@ -61,6 +62,11 @@ impl Fault for ExportError {
             Self::Request(error) => error.hint(),
             Self::Stage(During { error, .. }) => Fault::hint(&**error),
             Self::Tree(failure) => Fault::hint(failure),
+            Self::Assemble(AssembleError::DockerZstd { .. }) => Some(
+                "leave out oci-mediatypes=false, or compress the layers of base images, too: \
+                 force-compression=true"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -22,17 +22,14 @@ pub enum RequestError {
         name: Box<Reference>,
     },
     /// An image in a second form has no name of its own.
-    #[error("several --output type=image with different compressions need different names")]
+    #[error("several --output type=image in different forms need different names")]
     NamelessForm,
     /// Two images that differ would have one name.
-    #[error("{name} is the name of two outputs with different compressions")]
+    #[error("{name} is the name of two outputs in different forms")]
     SharedName {
         /// The name.
         name: Box<Reference>,
     },
-    /// An image that is pushed by its digest alone has tags.
-    #[error("push-by-digest=true gives no tag, and --tag asks for one")]
-    TagByDigest,
     /// There are other images besides the one that is pushed by its digest.
     #[error("push-by-digest=true is for a single image that is pushed: --output has others")]
     SeveralByDigest,
@@ -49,12 +46,29 @@ pub enum RequestError {
         /// The other platform; `None` for the index.
         other: Box<Option<Platform>>,
     },
+    /// An image that is pushed by its digest has a tag.
+    #[error("{name}: push-by-digest=true gives no tag")]
+    TagByDigest {
+        /// The name.
+        name: Box<Reference>,
+    },
+    /// Documents with Docker's media types have no annotations.
+    #[error("oci-mediatypes=false: documents of Docker's types have no annotations")]
+    DockerAnnotations,
+    /// Files of several platforms would be one file.
+    #[error(
+        "platform-split=false: {path} of {platform} is also a file of another platform, and one \
+         folder holds one of them"
+    )]
+    SharedPath {
+        /// The path in the image, for display.
+        path: String,
+        /// The platform.
+        platform: Box<Platform>,
+    },
     /// There are annotations for an index, but the result has no index.
     #[error("--annotation: a single platform has no index to annotate")]
     NoIndex,
-    /// The request writes the files of several platforms into one tar file.
-    #[error("--output type=tar of several platforms is not implemented yet: use type=local")]
-    SeveralTrees,
     /// Two agents have one id.
     #[error("--ssh {id} is given twice")]
     AgentTwice {
@@ -109,9 +123,10 @@ impl Fault for RequestError {
                 "{arch} and {platform} in a tag differ for all platforms; {goarch} does not tell \
                  variants apart"
             }
-            Self::TagByDigest => {
-                "leave out --tag: the repository is that of name=; tag it later with xbuild index create"
+            Self::TagByDigest { .. } => {
+                "leave out the tag: the repository is that of name=; tag it later with xbuild index create"
             }
+            Self::DockerAnnotations => "leave out oci-mediatypes=false",
             Self::NamelessForm => "give each one name=NAME; the first gets the names of --tag",
             _ => return None,
         };

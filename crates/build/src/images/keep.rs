@@ -10,18 +10,19 @@ use super::bases::pulled;
 use crate::build::Build;
 use crate::error::{During, ExportError};
 use crate::run::Solved;
+use crate::variant::Variant;
 
 /// Keeps images under names, each with the descriptor of its manifest or index.
 ///
 /// Layers of base images that no step needed stay where they are, in a registry: the record says
 /// where. Those of a layout are copied, since its folder may be gone later.
 pub(crate) fn keep<'n>(
-    build: &Build,
+    (build, variant): (&Build, &Variant),
     solved: &Solved,
     (assembled, built): (&Assembled, &Built<'_>),
     names: impl Iterator<Item = (&'n Reference, &'n Descriptor)>,
 ) -> Result<(), ExportError> {
-    let is_pushed = build.request.is_pushed();
+    let is_pushed = variant.is_pushed;
     let layers = layers(solved, (assembled, built), is_pushed)?;
     let keep = || {
         for image in &assembled.images {
@@ -42,6 +43,20 @@ pub(crate) fn keep<'n>(
         Ok(())
     };
     keep().map_err(ExportError::Store)
+}
+
+/// Returns the names that the store gives an image of this digest.
+pub(crate) fn names(variant: &Variant, digest: &Digest) -> Vec<Reference> {
+    let options = variant.image().unwrap_or_default();
+    let mut names = match options.by_digest {
+        true => Vec::new(),
+        false => variant.names.clone(),
+    };
+    if options.canonical {
+        names.extend(variant.names.iter().map(|name| name.with_digest(digest)));
+    }
+    names.dedup();
+    names
 }
 
 /// Returns where else layers are, by the digests of their blobs. After this each layer is in the

@@ -42,6 +42,21 @@ impl Annotations {
         select(&self.descriptors, platform)
     }
 
+    /// Returns these annotations with `others` over them.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        all.manifests.extend(others.manifests.iter().cloned());
+        all.descriptors.extend(others.descriptors.iter().cloned());
+        all.index.extend(others.index.clone());
+        all.index_descriptor.extend(others.index_descriptor.clone());
+        all
+    }
+
+    /// Returns whether there are none.
+    pub(crate) fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Returns whether an index is annotated.
     pub(crate) fn need_index(&self) -> bool {
         !self.index.is_empty() || !self.index_descriptor.is_empty() || !self.descriptors.is_empty()

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use xbuild_layer::Encoding;
 use xbuild_model::Reference;
 
+use super::annotations::Annotations;
+
 /// Where a result goes, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +16,22 @@ pub struct Output {
     pub target: Target,
     /// How the layers of the image are compressed. Files have no layers: ignored for them.
     pub layers: LayerForm,
+    /// How manifests and index are written. Ignored for files.
+    #[serde(default)]
+    pub manifests: ManifestForm,
+    /// Names that only the archive or layout of this output has, in place of those of the image.
+    #[serde(default)]
+    pub names: Vec<Reference>,
+}
+
+/// How manifests and index are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestForm {
+    /// Whether the media types are Docker's instead of OCI's.
+    pub docker_types: bool,
+    /// Annotations, over those of the request.
+    pub annotations: Annotations,
 }
 
 /// How the layers of an image are compressed.
@@ -34,28 +52,69 @@ pub enum Target {
     OciTar(Option<PathBuf>),
     /// An OCI layout as a folder.
     OciFolder(PathBuf),
+    /// An archive of `docker save` that is an OCI layout, too, `None` for standard output. Of an
+    /// image for several platforms it has one.
+    Docker(Option<PathBuf>),
     /// The files of the image as a tar file, `None` for standard output.
-    Tar(Option<PathBuf>),
+    Tar(Option<PathBuf>, Split),
     /// The files of the image as a folder.
-    Local(PathBuf),
+    Local(PathBuf, Split),
     /// The store, under these names besides the tags.
     Image {
         /// Further names.
         names: Vec<Reference>,
         /// Whether the image is pushed under its names.
         push: bool,
-        /// Whether a push gives no tag: the image can be pulled only by its digest. The tags of the
-        /// names do not count.
-        by_digest: bool,
+        /// What else is asked for.
+        #[serde(default)]
+        options: ImageOptions,
     },
     /// Nowhere: only the cache keeps it.
     CacheOnly,
 }
 
+/// Where the files of each platform go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Split {
+    /// Into a folder for each platform, if there are several.
+    #[default]
+    Several,
+    /// Into a folder for each platform, also for a single one.
+    Always,
+    /// Into one folder for all.
+    Never,
+}
+
+/// The options of an image that goes to the store or a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageOptions {
+    /// Whether it is pushed without a tag: only its digest names it.
+    pub by_digest: bool,
+    /// Whether the store also knows it as `NAME@DIGEST`.
+    pub canonical: bool,
+    /// Whether the registries of its names need no certificate, nor TLS.
+    pub insecure: bool,
+    /// Whether the store keeps it.
+    pub store: bool,
+}
+
+impl Default for ImageOptions {
+    fn default() -> Self {
+        Self { by_digest: false, canonical: false, insecure: false, store: true }
+    }
+}
+
 impl Output {
+    /// Returns an output in the default form.
+    pub fn new(target: Target) -> Self {
+        let (layers, manifests) = (LayerForm::default(), ManifestForm::default());
+        Self { target, layers, manifests, names: Vec::new() }
+    }
+
     /// Returns whether the result goes to standard output.
     pub fn is_stdout(&self) -> bool {
-        matches!(self.target, Target::OciTar(None) | Target::Tar(None))
+        matches!(self.target, Target::OciTar(None) | Target::Docker(None) | Target::Tar(None, _))
     }
 }
 

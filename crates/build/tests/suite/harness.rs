@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use xbuild_build::error::BuildError;
 use xbuild_build::events::Silent;
 use xbuild_build::request::{
-    Annotations, ContextPlace, DockerfilePlace, InputRequest, LayerForm, Output, StepsRequest,
-    Target,
+    Annotations, ContextPlace, DockerfilePlace, InputRequest, Output, StepsRequest, Target,
 };
 use xbuild_build::{
     Build, BuildRequest, Event, Events, Machine, Outcome, export, plan, preflight, read, run,
@@ -78,7 +77,7 @@ impl Place {
             annotations: Annotations::default(),
             tags: vec!["r.example/a:1".parse().unwrap()],
             platform_tags: Vec::new(),
-            outputs: vec![Output { target, layers: LayerForm::default() }],
+            outputs: vec![Output::new(target)],
             push: false,
         }
     }

@@ -44,9 +44,9 @@ pub(crate) struct BuildArgs {
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
-    /// Output: type=oci|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable); oci, image
-    /// and registry take compression=gzip|zstd|uncompressed and compression-level=N for new layers,
-    /// and force-compression=true to compress the layers of base images, too
+    /// Output: type=oci|docker|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable); oci,
+    /// docker, image and registry take compression=gzip|zstd|uncompressed and compression-level=N for
+    /// new layers, and force-compression=true to compress the layers of base images, too
     #[arg(short, long, value_name = "OUTPUT", help_heading = "Result")]
     pub(super) output: Vec<String>,
     /// Write the digests to a JSON file
@@ -237,7 +237,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cgroup-parent", "no cgroups are made"),
     (
         "load",
-        "a Docker daemon cannot be loaded yet: use --output type=oci,dest=FILE and load that, or --push",
+        "a Docker daemon cannot be loaded yet: use --output type=docker,dest=- and docker load, or --push",
     ),
     ("no-cache-filter", "use --no-cache"),
     ("policy", "source policies are not implemented yet"),

@@ -56,7 +56,8 @@ fn add(annotations: &mut Annotations, default: &str, text: &str) -> Result<(), S
     Ok(())
 }
 
-fn is_type(text: &str) -> bool {
+/// Returns whether a text is a type of annotations, perhaps with a platform.
+pub(super) fn is_type(text: &str) -> bool {
     let kind = match text.split_once('[') {
         Some((kind, rest)) if rest.ends_with(']') => kind,
         Some(_) => return false,

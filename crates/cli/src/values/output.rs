@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use xbuild_build::request::{LayerForm, Output, Target};
+use xbuild_build::request::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
 use xbuild_layer::Encoding;
+use xbuild_model::Reference;
 use xbuild_model::manifest::Compression;
 
+use super::annotation;
 use super::csv;
 use super::names::references;
 use crate::report::Problem;
@@ -16,55 +18,69 @@ use crate::report::Problem;
 /// alone, or `-` for a tar file on standard output.
 pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
     if text == "-" {
-        return Ok(Output { target: Target::Tar(None), layers: LayerForm::default() });
+        return Ok(Output::new(Target::Tar(None, Split::default())));
     }
     if !text.contains('=') {
-        let target = Target::Local(PathBuf::from(text));
-        return Ok(Output { target, layers: LayerForm::default() });
+        return Ok(Output::new(Target::Local(PathBuf::from(text), Split::default())));
     }
     let mut attributes = Attributes::parse(text)?;
     let kind = attributes.take("type").unwrap_or_default();
-    let layers = match kind.as_str() {
-        "oci" | "image" | "registry" => attributes.layer_form()?,
-        _ => LayerForm::default(),
+    let is_image = ["oci", "docker", "image", "registry"].contains(&kind.as_str());
+    let (layers, manifests) = match is_image {
+        true => (attributes.layer_form(&kind)?, attributes.manifest_form()?),
+        false => Default::default(),
     };
-    let target = match kind.as_str() {
-        "oci" => {
-            let folder = attributes.flag("tar")? == Some(false);
-            match (attributes.dest(), folder) {
-                (Some(Some(dest)), true) => Target::OciFolder(dest),
-                (_, true) => return Err(attributes.fail("tar=false needs dest=FOLDER")),
-                (Some(dest), false) => Target::OciTar(dest),
-                (None, false) => return Err(attributes.fail("type=oci needs dest=FILE or dest=-")),
-            }
+    let mut output = Output { layers, manifests, ..Output::new(Target::CacheOnly) };
+    output.target = match kind.as_str() {
+        "oci" | "docker" => {
+            output.names = attributes.names()?;
+            attributes.layout(&kind)?
         }
         "tar" => match attributes.dest() {
-            Some(dest) => Target::Tar(dest),
+            Some(dest) => Target::Tar(dest, attributes.split()?),
             None => return Err(attributes.fail("type=tar needs dest=FILE or dest=-")),
         },
         "local" => match attributes.dest().flatten() {
-            Some(dest) => Target::Local(dest),
+            Some(dest) => Target::Local(dest, attributes.split()?),
             None => return Err(attributes.fail("type=local needs dest=FOLDER")),
         },
         "image" | "registry" => {
-            let names = attributes.take("name").unwrap_or_default();
             let push = attributes.flag("push")?.unwrap_or(kind == "registry");
-            let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
-            let names: Vec<String> = names.collect();
-            let by_digest = attributes.by_digest(&names, push)?;
-            Target::Image { names: references(&names)?, push, by_digest }
+            let options = attributes.image_options(push)?;
+            Target::Image { names: attributes.names()?, push, options }
         }
         "cacheonly" => Target::CacheOnly,
-        "docker" => {
-            return Err(attributes
-                .fail("type=docker is not implemented yet: use type=oci, which Docker can load"));
-        }
         "" => return Err(attributes.fail("type= is missing")),
-        _ => return Err(attributes.fail("the type is one of oci, tar, local, image, registry")),
+        _ => {
+            return Err(attributes
+                .fail("the type is one of oci, docker, tar, local, image, registry, cacheonly"));
+        }
     };
-    attributes.finish()?;
-    Ok(Output { target, layers })
+    attributes.finish(&kind)?;
+    Ok(output)
 }
+
+/// Attributes that are refused, each with the reason; their value `false` is granted.
+const REFUSED: &[(&str, &str)] = &[
+    ("unpack", "the store unpacks a layer when a RUN needs it"),
+    ("dangling-name-prefix", "an image is named with --tag or name="),
+    ("danging-name-empty-only", "an image is named with --tag or name="),
+    ("dangling-name-empty-only", "an image is named with --tag or name="),
+    ("prefer-nondist-layers", "layers are written as ordinary ones"),
+    ("oci-artifact", "attestations are not made yet"),
+    ("attestation-inline", "attestations are not made yet"),
+    ("attestation-prefix", "attestations are not made yet"),
+    ("compatibility-version", "digests follow the version of xbuild"),
+    (
+        "rewrite-timestamp",
+        "SOURCE_DATE_EPOCH sets the times of what a build makes, and files of contexts keep theirs; \
+         set these before the build, as with touch -d",
+    ),
+    ("context", "no daemon is spoken to: load the file with docker load"),
+    ("mode", "only files that the image has are replaced, and no other is removed"),
+    ("buildinfo", "it is out of use"),
+    ("buildinfo-attrs", "it is out of use"),
+];
 
 /// The comma-separated `key=value` list; a part in double quotes may hold commas.
 struct Attributes<'a> {
@@ -79,7 +95,13 @@ impl<'a> Attributes<'a> {
             let Some((key, value)) = part.split_once('=') else {
                 return Err(attributes.fail("each part is key=value"));
             };
-            attributes.list.push((key.trim().to_ascii_lowercase(), value.to_owned()));
+            let key = key.trim();
+            // The rest of an annotation's key is its name.
+            let key = match key.starts_with("annotation") {
+                true => key.to_owned(),
+                false => key.to_ascii_lowercase(),
+            };
+            attributes.list.push((key, value.to_owned()));
         }
         Ok(attributes)
     }
@@ -105,35 +127,11 @@ impl<'a> Attributes<'a> {
         self.take("dest").map(|dest| (dest != "-").then(|| PathBuf::from(dest)))
     }
 
-    /// Takes `push-by-digest` and `name-canonical`.
-    ///
-    /// **Source** — BuildKit, README § Output. The result of a push by digest is always named by its
-    /// digest, so `name-canonical` changes nothing then.
-    fn by_digest(&mut self, names: &[String], push: bool) -> Result<bool, Problem> {
-        let by_digest = self.flag("push-by-digest")?.unwrap_or_default();
-        if self.flag("name-canonical")? == Some(true) && !by_digest {
-            return Err(
-                self.fail("name-canonical=true is implemented with push-by-digest=true only")
-            );
-        }
-        let has_tag =
-            |name: &String| name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        match by_digest {
-            false => Ok(false),
-            true if !push => Err(self.fail("push-by-digest=true needs push=true or type=registry")),
-            true if names.is_empty() => Err(self.fail("push-by-digest=true needs name=REPOSITORY")),
-            true if names.iter().any(has_tag) => {
-                Err(self.fail("push-by-digest=true gives no tag: leave it out of name="))
-            }
-            true => Ok(true),
-        }
-    }
-
     /// Takes the attributes of compression.
     ///
     /// **Source** — BuildKit, `docs/exporters`: `compression`, `compression-level`,
     /// `force-compression`.
-    fn layer_form(&mut self) -> Result<LayerForm, Problem> {
+    fn layer_form(&mut self, kind: &str) -> Result<LayerForm, Problem> {
         let compression = match self.take("compression").as_deref() {
             None | Some("gzip") => Compression::Gzip,
             Some("zstd") => Compression::Zstd,
@@ -154,23 +152,133 @@ impl<'a> Attributes<'a> {
         };
         let level = level.map(|level| level.parse().map_err(|_| self.fail(levels))).transpose()?;
         let encoding = Encoding::new(compression, level).ok_or_else(|| self.fail(levels))?;
-        if compression == Compression::Zstd && self.flag("oci-mediatypes")? == Some(false) {
+        let has_docker_types = self.is_off("oci-mediatypes");
+        if compression == Compression::Zstd && has_docker_types {
             return Err(self.fail("Docker has no media type for zstd: leave out oci-mediatypes"));
         }
+        if compression == Compression::Zstd && kind == "docker" {
+            return Err(self.fail("an archive for Docker has no layers of zstd: use type=oci"));
+        }
         Ok(LayerForm { encoding, force: self.flag("force-compression")?.unwrap_or(false) })
+    }
+
+    /// Takes the attributes of manifests and index.
+    ///
+    /// **Source** — BuildKit, `docs/annotations.md`: `annotation[-TYPE][[PLATFORM]].NAME`.
+    fn manifest_form(&mut self) -> Result<ManifestForm, Problem> {
+        let docker_types = self.flag("oci-mediatypes")? == Some(false);
+        let is_annotation = |key: &str| key.starts_with("annotation");
+        let taken = self.list.extract_if(.., |(key, _)| is_annotation(key));
+        let taken: Vec<(String, String)> = taken.collect();
+        let mut list = Vec::new();
+        for (key, value) in taken {
+            let rest = &key["annotation".len()..];
+            // A platform may have dots.
+            let from = rest.find(']').unwrap_or(0);
+            let Some(dot) = rest[from..].find('.').map(|dot| from + dot) else {
+                return Err(self.fail(&format!("{key}=: expected annotation[-TYPE].NAME=VALUE")));
+            };
+            let (kind, name) = (&rest[..dot], &rest[dot + 1..]);
+            let kind = match kind.strip_prefix('-') {
+                Some(kind) => kind.to_owned(),
+                None => format!("manifest{kind}"),
+            };
+            if !annotation::is_type(&kind) {
+                return Err(self.fail(&format!(
+                    "{key}=: the type is manifest, index, manifest-descriptor or index-descriptor"
+                )));
+            }
+            list.push(format!("{kind}:{name}={value}"));
+        }
+        Ok(ManifestForm { docker_types, annotations: annotation::parse(&list)? })
+    }
+
+    fn names(&mut self) -> Result<Vec<Reference>, Problem> {
+        let names = self.take("name").unwrap_or_default();
+        let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
+        references(&names.collect::<Vec<_>>())
+    }
+
+    /// Takes the place of a layout or of an archive for Docker.
+    fn layout(&mut self, kind: &str) -> Result<Target, Problem> {
+        let is_folder = self.flag("tar")? == Some(false);
+        match (kind, self.dest(), is_folder) {
+            ("docker", _, true) => Err(self.fail("tar=false is for type=oci")),
+            ("docker", Some(dest), _) => Ok(Target::Docker(dest)),
+            (_, Some(Some(dest)), true) => Ok(Target::OciFolder(dest)),
+            (_, _, true) => Err(self.fail("tar=false needs dest=FOLDER")),
+            (_, Some(dest), false) => Ok(Target::OciTar(dest)),
+            (kind, None, false) => {
+                Err(self.fail(&format!("type={kind} needs dest=FILE or dest=-")))
+            }
+        }
+    }
+
+    fn split(&mut self) -> Result<Split, Problem> {
+        Ok(match self.flag("platform-split")? {
+            None => Split::Several,
+            Some(true) => Split::Always,
+            Some(false) => Split::Never,
+        })
+    }
+
+    /// Takes the options of an image that is `push`ed or not.
+    fn image_options(&mut self, push: bool) -> Result<ImageOptions, Problem> {
+        let by_digest = self.flag("push-by-digest")?.unwrap_or(false);
+        if by_digest && !push {
+            return Err(self.fail("push-by-digest=true needs push=true or type=registry"));
+        }
+        let names = self.list.iter().filter(|(key, _)| by_digest && key == "name");
+        let mut last_parts = names.flat_map(|(_, names)| names.split(','));
+        let has_tag = |name: &str| name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        if last_parts.any(has_tag) {
+            return Err(self.fail("push-by-digest=true gives no tag: leave it out of name="));
+        }
+        let store = self.flag("store")?.unwrap_or(true);
+        Ok(ImageOptions {
+            by_digest,
+            canonical: self.flag("name-canonical")?.unwrap_or(false),
+            insecure: self.flag("registry.insecure")?.unwrap_or(false),
+            store,
+        })
+    }
+
+    /// Returns whether a flag is given as false.
+    fn is_off(&self, key: &str) -> bool {
+        self.list.iter().any(|(name, value)| name == key && matches!(value.as_str(), "false" | "0"))
     }
 
     fn fail(&self, reason: &str) -> Problem {
         Problem::command_line(format!("invalid --output {:?}: {reason}", self.text))
     }
 
-    fn finish(self) -> Result<(), Problem> {
+    fn finish(mut self, kind: &str) -> Result<(), Problem> {
+        for (key, reason) in REFUSED {
+            if self.is_off(key) {
+                drop(self.take(key));
+            } else if self.list.iter().any(|(name, _)| name == key) {
+                return Err(self.fail(&format!("{key}= is not implemented: {reason}")));
+            }
+        }
+        let of_images = |key: &str| {
+            ["push-by-digest", "name-canonical", "registry.insecure", "push", "store"]
+                .contains(&key)
+        };
         match self.list.first() {
             None => Ok(()),
             Some((key, _)) if key.contains("compression") => {
-                Err(self.fail(&format!("{key}= is for type=image, registry and oci")))
+                Err(self.fail(&format!("{key}= is for type=image, registry, oci and docker")))
             }
-            Some((key, _)) => Err(self.fail(&format!("{key}= is unknown or not implemented yet"))),
+            Some((key, _)) if key.starts_with("annotation") || key == "oci-mediatypes" => {
+                Err(self.fail(&format!("{key}= is for type=image, registry, oci and docker")))
+            }
+            Some((key, _)) if of_images(key) => {
+                Err(self.fail(&format!("{key}= is for type=image and registry")))
+            }
+            Some((key, _)) if key == "platform-split" => {
+                Err(self.fail("platform-split= is for type=local and tar"))
+            }
+            Some((key, _)) => Err(self.fail(&format!("{key}= is unknown for type={kind}"))),
         }
     }
 }
@@ -182,38 +290,41 @@ mod tests {
     #[test]
     fn reads_what_buildx_reads() {
         let path = |text: &str| PathBuf::from(text);
+        let options = ImageOptions::default();
+        let by_digest =
+            ImageOptions { by_digest: true, canonical: true, insecure: true, store: false };
         for (text, expected) in [
-            ("-", Target::Tar(None)),
-            ("out", Target::Local(path("out"))),
-            ("type=local,dest=out", Target::Local(path("out"))),
-            ("type=tar,dest=-", Target::Tar(None)),
+            ("-", Target::Tar(None, Split::Several)),
+            ("out", Target::Local(path("out"), Split::Several)),
+            ("type=local,dest=out", Target::Local(path("out"), Split::Several)),
+            ("type=local,dest=out,platform-split=false", Target::Local(path("out"), Split::Never)),
+            ("type=tar,dest=a,platform-split=true", Target::Tar(Some(path("a")), Split::Always)),
+            ("type=docker,dest=a.tar", Target::Docker(Some(path("a.tar")))),
+            ("type=docker,dest=-", Target::Docker(None)),
+            ("type=tar,dest=-", Target::Tar(None, Split::Several)),
             ("type=oci,dest=a.tar", Target::OciTar(Some(path("a.tar")))),
             ("type=oci,\"dest=a,b\",tar=false", Target::OciFolder(path("a,b"))),
-            ("type=image", Target::Image { names: vec![], push: false, by_digest: false }),
+            ("type=image", Target::Image { names: vec![], push: false, options }),
             (
                 "type=registry,\"name=r.example/a,r.example/b\"",
                 Target::Image {
                     names: vec!["r.example/a".parse().unwrap(), "r.example/b".parse().unwrap()],
                     push: true,
-                    by_digest: false,
+                    options,
                 },
             ),
             (
                 "type=image,name=a:1,push=true",
-                Target::Image { names: vec!["a:1".parse().unwrap()], push: true, by_digest: false },
+                Target::Image { names: vec!["a:1".parse().unwrap()], push: true, options },
             ),
             (
-                "type=image,name=r.example/a,push-by-digest=true,name-canonical=true,push=true",
-                Target::Image {
-                    names: vec!["r.example/a".parse().unwrap()],
-                    push: true,
-                    by_digest: true,
-                },
+                "type=image,push-by-digest=true,name-canonical=true,registry.insecure=true,\
+                 store=false,push=true,unpack=false",
+                Target::Image { names: vec![], push: true, options: by_digest },
             ),
             ("type=cacheonly", Target::CacheOnly),
         ] {
-            let layers = LayerForm::default();
-            let expected = Output { target: expected, layers };
+            let expected = Output::new(expected);
             assert_eq!(parse(text).ok(), Some(expected), "{text}");
         }
     }
@@ -234,6 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn reads_annotations() {
+        let output = parse(
+            "type=image,annotation.Org.Example=a,annotation-index.b=c,\
+             annotation-manifest-descriptor[linux/arm/v7].d.e=f,annotation[linux/arm64].g=h",
+        )
+        .unwrap();
+        let expected = annotation::parse(&[
+            "manifest:Org.Example=a".to_owned(),
+            "index:b=c".to_owned(),
+            "manifest-descriptor[linux/arm/v7]:d.e=f".to_owned(),
+            "manifest[linux/arm64]:g=h".to_owned(),
+        ]);
+        assert_eq!(output.manifests.annotations, expected.unwrap());
+        assert!(parse("type=image,oci-mediatypes=false").unwrap().manifests.docker_types);
+    }
+
+    #[test]
     fn refuses_by_name() {
         for (text, word) in [
             ("type=oci", "dest"),
@@ -244,14 +372,25 @@ mod tests {
             ("type=image,compression=uncompressed,compression-level=0", "no meaning"),
             ("type=image,compression=zstd,oci-mediatypes=false", "oci-mediatypes"),
             ("type=image,force-compression=maybe", "force-compression"),
-            ("type=tar,dest=a,compression=gzip", "type=image, registry and oci"),
-            ("type=local,dest=a,force-compression=true", "type=image, registry and oci"),
-            ("type=docker,dest=a", "type=docker"),
+            ("type=tar,dest=a,compression=gzip", "type=image, registry, oci and docker"),
+            ("type=local,dest=a,force-compression=true", "type=image, registry, oci and docker"),
+            ("type=docker", "dest=FILE"),
+            ("type=docker,dest=a,compression=zstd", "no layers of zstd"),
+            ("type=docker,dest=a,context=x", "docker load"),
+            ("type=docker,dest=a,tar=false", "type=oci"),
+            ("type=image,rewrite-timestamp=true", "SOURCE_DATE_EPOCH"),
+            ("type=image,unpack=true", "the store unpacks"),
+            ("type=image,dangling-name-prefix=x", "--tag"),
+            ("type=image,attestation-inline=true", "attestations"),
+            ("type=oci,dest=a,push-by-digest=true", "type=image and registry"),
+            ("type=tar,dest=a,oci-mediatypes=true", "type=image, registry, oci and docker"),
+            ("type=oci,dest=a,platform-split=true", "type=local and tar"),
+            ("type=image,annotation=x", "annotation[-TYPE].NAME=VALUE"),
+            ("type=image,annotation-nothing.a=x", "the type is manifest"),
+            ("type=image,else=x", "else= is unknown for type=image"),
             ("type=nonsense", "type"),
             ("type=image,name=a,push-by-digest=true", "needs push=true"),
-            ("type=registry,push-by-digest=true", "needs name="),
             ("type=registry,name=r:5000/a:1,push-by-digest=true", "no tag"),
-            ("type=registry,name=a,name-canonical=true", "with push-by-digest"),
             ("dest=a", "type="),
             ("type=oci,tar=maybe,dest=a", "tar"),
             ("type=oci,tar=false,dest=-", "tar=false"),

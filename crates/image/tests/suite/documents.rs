@@ -82,6 +82,7 @@ fn assembled() -> Assembled {
         index_annotations: annotations(&[("i2", "v"), ("i1", "v")]),
         index_descriptor_annotations: annotations(&[("t2", "v"), ("t1", "v")]),
         always_index: false,
+        ..AssembleOptions::default()
     };
     assemble(&platforms, images, &options).unwrap()
 }

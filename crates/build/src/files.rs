@@ -1,0 +1,99 @@
+//! Outputs of files: the trees of images as a tar file or as folders.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use xbuild_files::flatten;
+use xbuild_layer::{LayerWriter, ShownPath};
+use xbuild_solve::BuiltImage;
+
+use crate::build::Build;
+use crate::error::{During, ExportError, RequestError};
+use crate::events::{Event, Warning};
+use crate::file_out::to_file;
+use crate::request::Split;
+use crate::run::Solved;
+
+/// The activity in errors.
+const EXPORTING: &str = "exporting";
+
+/// Returns the folder of the files of an image; `None` if they are not in a folder of their own.
+fn folder(image: &BuiltImage, count: usize, split: Split) -> Option<String> {
+    let is_split = split == Split::Always || (split == Split::Several && count > 1);
+    is_split.then(|| image.platform.folder_name())
+}
+
+/// Writes the files of images as a tar file.
+pub(crate) fn write_tar(
+    solved: &Solved,
+    split: Split,
+    path: Option<&Path>,
+    stdout: &mut dyn Write,
+) -> Result<(), ExportError> {
+    refuse_shared(solved, split)?;
+    let Solved { images, engine } = solved;
+    to_file(path, stdout, |out| {
+        let mut writer = LayerWriter::new(out);
+        for image in images {
+            let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
+            let source = engine.layer_source(&image.layers);
+            let written = match folder(image, images.len(), split) {
+                Some(folder) => {
+                    flatten::to_tar_below(&tree, source, &mut writer, folder.as_bytes())
+                }
+                None => flatten::to_tar(&tree, source, &mut writer),
+            };
+            written.map_err(|error| ExportError::Archive(During::new(EXPORTING)(error)))?;
+        }
+        let finished = writer.finish().map(drop);
+        finished.map_err(|error| ExportError::Finish(During::new(EXPORTING)(error)))
+    })
+}
+
+/// Writes the files of images into a folder, or into a folder each below it.
+pub(crate) fn write_folders(
+    build: &Build,
+    solved: &Solved,
+    split: Split,
+    path: &Path,
+) -> Result<(), ExportError> {
+    refuse_shared(solved, split)?;
+    let Solved { images, engine } = solved;
+    for image in images {
+        let folder = match folder(image, images.len(), split) {
+            Some(folder) => path.join(folder),
+            None => path.to_owned(),
+        };
+        let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
+        let skipped = flatten::to_folder(&tree, engine.layer_source(&image.layers), &folder)
+            .map_err(|error| ExportError::Folder(During::new(EXPORTING)(error)))?;
+        for skipped in skipped {
+            build.events.event(Event::Warning(&Warning::Skipped(skipped)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses files of several platforms that would be one file.
+fn refuse_shared(solved: &Solved, split: Split) -> Result<(), ExportError> {
+    if split != Split::Never || solved.images.len() < 2 {
+        return Ok(());
+    }
+    let mut seen: HashMap<Vec<u8>, bool> = HashMap::new();
+    for image in &solved.images {
+        let tree = solved.engine.tree(&image.layers).map_err(ExportError::Tree)?;
+        for (path, node) in tree.walk(b"") {
+            let is_folder = node.is_folder();
+            match seen.insert(path.clone(), is_folder) {
+                Some(was_folder) if !(is_folder && was_folder) => {
+                    let path = ShownPath(path).to_string();
+                    let platform = Box::new(image.platform.clone());
+                    return Err(RequestError::SharedPath { path, platform }.into());
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
