@@ -46,3 +46,4 @@ mod registry_matrix;
 mod remote;
 mod run_steps;
 mod threats;
+mod twins;

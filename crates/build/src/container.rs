@@ -11,7 +11,7 @@ use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, ReadyMount, ReadySource, RunRequest};
 use xbuild_model::seam::{Output, Runner};
-use xbuild_model::{FailureKind, Platform, StepFailure};
+use xbuild_model::{Chain, FailureKind, Platform, StepFailure};
 use xbuild_plan::{Output as Image, VertexId};
 use xbuild_solve::Stages;
 
@@ -153,6 +153,7 @@ impl Runner for Attached<'_> {
         root: &RootFs,
         request: &RunRequest,
         _: &[ReadyMount],
+        _: &Chain,
         _: &dyn Output,
     ) -> Result<Records, StepFailure> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner).take();

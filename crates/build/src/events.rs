@@ -42,6 +42,15 @@ pub enum Event<'a> {
     /// RUN steps of a foreign platform get an emulator. Only if such a RUN may run; comes before all
     /// events of steps, once for each emulator.
     Emulator(&'a EmulatorInUse),
+    /// Programs of a base image for another platform run natively.
+    Twins {
+        /// The base image.
+        image: &'a str,
+        /// Its platform.
+        platform: &'a Platform,
+        /// The number of programs.
+        count: usize,
+    },
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),
     /// An event of a step.
@@ -149,10 +158,43 @@ pub enum Warning {
     Skipped(Skipped),
     /// Leftovers of a killed build cannot be removed.
     Leftovers(StepFailure),
+    /// The image for this machine beside a base image cannot be used, so that its programs could run
+    /// natively.
+    NoTwins {
+        /// The base image.
+        image: String,
+        /// The reason.
+        failure: StepFailure,
+    },
     /// A file of the store was damaged and dropped; the build begins again without it.
     Damaged(PathBuf),
     /// The result has no name and no output.
     OnlyCached,
+}
+
+impl Warning {
+    /// Writes a warning about something around the build.
+    fn surroundings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hidden(path) => write!(
+                f,
+                "{path} of an image is hidden from RUN steps: a mount of the container, or a file \
+                 of xbuild's, is in its place"
+            ),
+            Self::ClosedHome(home) => write!(
+                f,
+                "{} is closed to this user: logins and proxies in it have no effect; set HOME or \
+                 DOCKER_CONFIG to another folder",
+                home.display()
+            ),
+            Self::NoTwins { image, failure } => write!(
+                f,
+                "no program of {image} runs natively: the image for this machine in its index \
+                 cannot be used: {failure}"
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Warning {
@@ -179,11 +221,6 @@ impl fmt::Display for Warning {
             Self::Proxies { place } => {
                 write!(f, "{place}: \"proxies\" is not of the expected form; it has no effect")
             }
-            Self::Hidden(path) => write!(
-                f,
-                "{path} of an image is hidden from RUN steps: a mount of the container, or a file \
-                 of xbuild's, is in its place"
-            ),
             Self::EmptySecret { id, variable } => {
                 write!(f, "the secret {id:?} is empty: the variable {variable} is unset")
             }
@@ -194,12 +231,6 @@ impl fmt::Display for Warning {
                 };
                 write!(f, "{part} {path} cannot be made by an ordinary user: left out")
             }
-            Self::ClosedHome(home) => write!(
-                f,
-                "{} is closed to this user: logins and proxies in it have no effect; set HOME or \
-                 DOCKER_CONFIG to another folder",
-                home.display()
-            ),
             Self::Leftovers(failure) => {
                 write!(f, "cannot remove leftovers of a killed build: {failure}")
             }
@@ -211,6 +242,7 @@ impl fmt::Display for Warning {
             Self::OnlyCached => {
                 f.write_str("the result is only cached: name it with --tag, or choose an --output")
             }
+            Self::Hidden(_) | Self::ClosedHome(_) | Self::NoTwins { .. } => self.surroundings(f),
         }
     }
 }

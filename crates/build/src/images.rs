@@ -11,6 +11,7 @@ mod load;
 mod parts;
 mod save;
 mod shelf;
+mod sibling;
 mod stored;
 mod transfer;
 
@@ -22,3 +23,4 @@ pub use listing::ListedImage;
 pub use load::LoadedImage;
 pub use save::ArchiveForm;
 pub use shelf::Shelf;
+pub(crate) use sibling::sibling;

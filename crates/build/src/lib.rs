@@ -45,6 +45,7 @@ mod secrets;
 mod survey;
 mod tasks;
 mod tools;
+mod twins;
 mod variant;
 mod wiring;
 

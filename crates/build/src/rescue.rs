@@ -8,7 +8,7 @@ use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{ReadyMount, RunRequest};
 use xbuild_model::seam::{Output, Runner};
-use xbuild_model::{Cancel, FailureKind, Platform, StepFailure};
+use xbuild_model::{Cancel, Chain, FailureKind, Platform, StepFailure};
 
 /// Gives a terminal to the shell of a failed step. Implemented by whoever knows a terminal.
 pub trait Shells: Send + Sync {
@@ -24,6 +24,8 @@ pub trait Shells: Send + Sync {
 
 /// A runner that opens a shell where a command failed. The step fails all the same.
 pub(crate) struct Rescued<'a> {
+    /// Runs the steps.
+    pub(crate) runner: &'a dyn Runner,
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) shells: &'a dyn Shells,
     pub(crate) cancel: &'a Cancel,
@@ -37,9 +39,10 @@ impl Runner for Rescued<'_> {
         root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
+        below: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let result = self.sandbox.run(root, request, mounts, output);
+        let result = self.runner.run(root, request, mounts, below, output);
         let Err(failure) = &result else { return result };
         let _terminal = self.terminal.lock().unwrap_or_else(PoisonError::into_inner);
         // Steps that end because another one failed are not what the user wants to look at.

@@ -20,6 +20,7 @@ use crate::planning::Plan;
 use crate::push_ahead::PushAhead;
 use crate::rescue::Rescued;
 use crate::tools::Tools;
+use crate::twins::Twinned;
 use crate::wiring;
 
 /// The images of a build, and the engine that has their layers.
@@ -82,11 +83,14 @@ fn solve(
     tools: &Tools,
 ) -> Result<Vec<BuiltImage>, Box<xbuild_solve::SolveError>> {
     let options = options(plan, ground);
-    let (stages, steps) = (tools.stages(build), Steps(&*build.events));
+    let twinned = Twinned::new(build, &plan.graph, ground, tools);
+    let stages = Stages { runner: &twinned, ..tools.stages(build) };
+    let steps = Steps(&*build.events);
     let Some(shells) = &build.shells else {
         return xbuild_solve::solve(&plan.graph, &stages, &options, &steps);
     };
     let runner = Rescued {
+        runner: &twinned,
         sandbox: &tools.sandbox,
         shells: &**shells,
         cancel: &build.cancel,

@@ -104,6 +104,12 @@ impl Events for Progress {
             Event::Warning(warning) => self.console.warning(warning),
             Event::Lint { findings, source } => self.console.findings(findings, source),
             Event::Isolation(choice) => self.console.line(format_args!("isolation: {choice}")),
+            Event::Twins { image, platform, count } => {
+                let programs = if count == 1 { "program" } else { "programs" };
+                self.console.line(format_args!(
+                    "twins: {platform}: {count} {programs} of {image} run natively"
+                ));
+            }
             Event::Emulator(emulator) => self.console.line(format_args!("emulator: {emulator}")),
             Event::Planned(graph) => self.lock().labels = labels(graph),
             Event::Step { vertex, event } => self.step(vertex, event),

@@ -104,6 +104,16 @@ impl Arch {
         }
     }
 
+    /// Returns the name that `uname -m` tells under QEMU, such as `aarch64`.
+    pub(crate) const fn machine_name(self) -> &'static str {
+        match self {
+            Arch::Arm => "armv7l",
+            Arch::I386 => "i686",
+            Arch::Mips64le | Arch::Mips64 => "mips64",
+            arch => arch.qemu_name(),
+        }
+    }
+
     /// Returns the 32-bit architecture that CPUs and kernels of this one often run too.
     pub const fn compat(self) -> Option<Self> {
         match self {

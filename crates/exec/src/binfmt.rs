@@ -10,15 +10,18 @@
 //! Source: kernel `Documentation/admin-guide/binfmt-misc.rst`; `fsopen(2)`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use xbuild_model::Digest;
+
 use crate::arch::Arch;
 use crate::error::EmulationError;
+use crate::twins::MAGIC_START;
 
 /// The mount point of the host's instance.
 pub const HOST_INSTANCE: &str = "/proc/sys/fs/binfmt_misc";
@@ -84,6 +87,12 @@ pub fn register(
     Ok(())
 }
 
+impl AsFd for PrivateInstance {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+}
+
 impl PrivateInstance {
     /// Writes one line to the instance's `register` file. Does not allocate.
     pub(crate) fn write_line(&self, line: &[u8]) -> Result<(), Errno> {
@@ -106,6 +115,15 @@ pub(crate) fn registration_line(arch: Arch, fd: RawFd) -> Vec<u8> {
     let pattern = arch.pattern();
     let (magic, mask) = (escape(&pattern.magic), escape(&pattern.mask));
     format!(":xbuild-{}:M::{magic}:{mask}:/proc/self/fd/{fd}:FPOC", arch.oci_name()).into_bytes()
+}
+
+/// Returns the line that registers an emulator for one program, which begins with these bytes. Flags
+/// as in [`registration_line`].
+pub(crate) fn twin_line(magic: &[u8], fd: RawFd) -> Vec<u8> {
+    let name = &Digest::of(magic).hex()[..32];
+    let offset = MAGIC_START;
+    let magic: String = magic.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    format!(":twin-{name}:M:{offset}:{magic}::/proc/self/fd/{fd}:FPOC").into_bytes()
 }
 
 fn mount_detached() -> Result<OwnedFd, Errno> {

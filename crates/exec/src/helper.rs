@@ -18,6 +18,7 @@ mod lanes;
 mod role;
 mod serve;
 mod tasks;
+mod twins;
 
 pub use role::role;
 pub(crate) use serve::{become_root, own_mounts};

@@ -68,6 +68,7 @@ mod supervisor;
 mod surroundings;
 mod sys;
 mod tiny_elf;
+pub mod twins;
 mod way;
 mod wire;
 

@@ -28,6 +28,7 @@ use xbuild_model::run::{Exit, Network, ReadyMount, RunRequest};
 use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::idmap::Ids;
+use crate::twins::{StepTwins, TwinSet};
 use crate::way::Way;
 use crate::wire;
 
@@ -39,6 +40,9 @@ pub(crate) const RUN: &str = "exec.run";
 
 /// The task that joins layers: it mounts them as a [`JoinRequest`] says.
 pub(crate) const JOIN: &str = "exec.join";
+
+/// The task that tells the kernel which programs have twins.
+pub(crate) const TWINS: &str = "exec.twins";
 
 // ---- Until the helper is ready -------------------------------------------------------------
 
@@ -164,6 +168,13 @@ pub(crate) struct JoinRequest {
     pub(crate) point: PathBuf,
 }
 
+/// The request of [`TWINS`]: the folder of a set, and the set.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TwinsRequest {
+    pub(crate) folder: PathBuf,
+    pub(crate) set: TwinSet,
+}
+
 // ---- Steps ---------------------------------------------------------------------------------
 
 /// The standard streams of a command.
@@ -202,6 +213,8 @@ pub(crate) struct StepRequest {
     pub(crate) intercepted: Vec<String>,
     /// The standard streams of the command.
     pub(crate) streams: Streams,
+    /// The programs that have twins.
+    pub(crate) twins: Option<StepTwins>,
 }
 
 impl StepRequest {

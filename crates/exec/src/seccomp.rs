@@ -76,6 +76,8 @@ pub(crate) struct Stops {
     pub(crate) names_programs: bool,
     /// The calls about owners of files stop for a supervisor that records them.
     pub(crate) owners: Recorded,
+    /// The call that tells the machine's architecture stops for a supervisor that knows the step's.
+    pub(crate) machine: bool,
 }
 
 /// The owners of files that a supervisor records.
@@ -102,6 +104,9 @@ impl Stops {
             Recorded::Nothing => {}
             Recorded::Beyond => policy::own_beyond(tables),
             Recorded::All => policy::own(tables),
+        }
+        if self.machine {
+            policy::tell_machine(tables);
         }
         if self.traced {
             policy::trace(tables);
@@ -130,7 +135,7 @@ pub(crate) fn only_stopping(stops: Stops) -> Result<Filter, SeccompError> {
     stops.apply(&mut tables);
     Ok(Filter {
         instructions: bpf::asking_only(&tables).into(),
-        is_supervised: stops.owners != Recorded::Nothing,
+        is_supervised: stops.owners != Recorded::Nothing || stops.machine,
     })
 }
 

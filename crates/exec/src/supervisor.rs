@@ -27,5 +27,5 @@ pub(crate) mod volumes;
 mod watch;
 
 pub(crate) use owners::ground::Ground;
-pub(crate) use scene::{ProcFolder, Scene, Shown};
+pub(crate) use scene::{Machine, ProcFolder, Scene, Shown};
 pub(crate) use watch::{Stop, attend};

@@ -14,7 +14,7 @@ use xbuild_exec::probe::{Capabilities, Executor, Trials};
 use xbuild_exec::{Isolation, Options, Sandbox, Tasks};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Security};
-use xbuild_model::seam::{Output, Runner};
+use xbuild_model::seam::Output;
 use xbuild_model::{Cancel, Platform};
 
 /// Collects the lines of output.
@@ -128,7 +128,7 @@ fn check(sandbox: &Sandbox, root: &Path, platform: &Platform) {
         unkeyed_env: Vec::new(),
     };
     let lines = Lines::default();
-    let result = sandbox.run(&RootFs::Overlay(dirs.clone()), &request, &[], &lines);
+    let result = sandbox.run_with(&RootFs::Overlay(dirs.clone()), &request, &[], None, &lines);
     let lines = lines.0.into_inner().unwrap();
     assert!(result.is_ok(), "{platform}: {result:?}");
     assert_eq!(lines[1..], *EXPECTED, "{platform}");

@@ -56,7 +56,19 @@ pub fn resolve<D: Documents>(
     platform: &Platform,
 ) -> Result<ResolvedImage, D::Error> {
     let (root, bytes) = documents.root()?;
-    match parse(documents, &root, &bytes)? {
+    let digest = root.digest.clone();
+    let image = resolve_in(documents, root, &bytes, platform)?;
+    Ok(ResolvedImage { root: digest, ..image })
+}
+
+/// Resolves an image from its root.
+fn resolve_in<D: Documents>(
+    documents: &D,
+    root: Descriptor,
+    bytes: &Bytes,
+    platform: &Platform,
+) -> Result<ResolvedImage, D::Error> {
+    match parse(documents, &root, bytes)? {
         Document::Manifest(manifest) => {
             let config = config(documents, &root, &manifest)?;
             let platform = platform_of(&config).unwrap_or_else(|| platform.clone());
@@ -233,6 +245,7 @@ fn image(
     ResolvedImage {
         name: documents.name().to_owned(),
         platform,
+        root: descriptor.digest.clone(),
         manifest: descriptor,
         config,
         layers,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, DiffId, ImageConfig, Platform};
+use crate::{Descriptor, DiffId, Digest, ImageConfig, Platform};
 
 /// A place that a blob can be read from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,6 +80,8 @@ pub struct ResolvedImage {
     pub platform: Platform,
     /// The manifest.
     pub manifest: Descriptor,
+    /// What the name stood for: the index that the manifest was chosen from, or the manifest itself.
+    pub root: Digest,
     /// The configuration.
     pub config: ImageConfig,
     /// The layers.

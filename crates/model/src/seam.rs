@@ -221,7 +221,7 @@ pub trait Runner: Send + Sync {
     /// names, and waits for it. Outer targets are mounted before inner ones, in whatever order they
     /// are given. Each line of output, without its line end, goes to `output` at once; lines of
     /// standard output and standard error come in the order in which they were written. Returns the
-    /// records that the step's layer needs.
+    /// records that the step's layer needs. `below` are the layers that the root stands on.
     ///
     /// **Errors** — kind `Step` if the command failed, `Environment` if it could not be started.
     fn run(
@@ -229,6 +229,7 @@ pub trait Runner: Send + Sync {
         root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
+        below: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure>;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xbuild_dockerfile::Span;
 use xbuild_model::run::Network;
-use xbuild_model::{Descriptor, ImageConfig, Platform, ResolvedImage};
+use xbuild_model::{Descriptor, Digest, ImageConfig, Platform, ResolvedImage};
 
 use crate::graph::Graph;
 
@@ -141,6 +141,7 @@ impl Images {
             let image = ResolvedImage {
                 name: request.name.clone(),
                 platform: request.platform.clone(),
+                root: Digest::of(&[]),
                 manifest: Descriptor::of("", &[]),
                 config: ImageConfig::default(),
                 layers: Vec::new(),

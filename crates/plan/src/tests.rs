@@ -36,6 +36,7 @@ pub(crate) fn image(name: &str, platform: &Platform, config: &str) -> ResolvedIm
     ResolvedImage {
         name: name.to_owned(),
         platform: platform.clone(),
+        root: Digest::of(name.as_bytes()),
         manifest: Descriptor::of("manifest", unique.as_bytes()),
         config,
         layers: vec![ImageLayer {

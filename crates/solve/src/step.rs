@@ -66,7 +66,8 @@ impl Step<'_> {
             let ready = Ready::new(stages, request, &sources)?;
             let output = Lines { events: self.events, id: self.id };
             let request = with_env(request, &ready.env);
-            let records = stages.runner.run(workspace.root(), &request, &ready.mounts, &output)?;
+            let records =
+                stages.runner.run(workspace.root(), &request, &ready.mounts, parent, &output)?;
             drop(ready);
             workspace.commit(records, purpose(self.vertex))
         })

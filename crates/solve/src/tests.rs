@@ -247,6 +247,7 @@ impl Runner for Fake {
         _root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
+        _below: &Chain,
         output: &dyn Lines,
     ) -> Result<Records, StepFailure> {
         let mut line = request.argv.join(" ");

@@ -66,6 +66,9 @@ pub enum Emulation {
     Intercept,
     /// The host's own binfmt_misc.
     Host,
+    /// As [`Auto`](Self::Auto), and every program runs under the emulator, also one that this machine
+    /// has in its own form.
+    Qemu,
 }
 
 /// A secret, by where its value comes from.

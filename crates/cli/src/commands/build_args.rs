@@ -169,6 +169,8 @@ pub(crate) enum EmulationArg {
     Intercept,
     /// The host's own binfmt_misc
     Host,
+    /// The first that works, and no program runs natively in place of a foreign one
+    Qemu,
 }
 
 /// The reaction to a RUN step that fails.
@@ -200,6 +202,7 @@ impl From<EmulationArg> for Emulation {
             EmulationArg::Binfmt => Self::Binfmt,
             EmulationArg::Intercept => Self::Intercept,
             EmulationArg::Host => Self::Host,
+            EmulationArg::Qemu => Self::Qemu,
         }
     }
 }

@@ -14,8 +14,9 @@ use rustix::pipe::PipeFlags;
 
 use xbuild_model::{FailureKind, TaskFailure};
 
-use super::join;
 use super::tasks::Tasks;
+use super::{join, twins};
+use crate::binfmt::PrivateInstance;
 use crate::idmap::Ids;
 use crate::protocol::{self, Answer};
 use crate::step::Standby;
@@ -26,8 +27,8 @@ use crate::{lifeline, wire};
 /// The work of a lane's processes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind<'a> {
-    /// Any of these tasks.
-    Task(&'a Tasks),
+    /// Any of these tasks; those about programs register them in this instance.
+    Task { tasks: &'a Tasks, binfmt: Option<&'a PrivateInstance> },
     /// One RUN step, in namespaces of that kind with these ids, and with a network of its own if there
     /// is a program to join it to the host's.
     Step { way: Way, ids: Ids, pasta: Option<&'a Path> },
@@ -136,7 +137,7 @@ impl Lane<'_> {
         }
         sys::watch_children();
         let prepared = catch_unwind(AssertUnwindSafe(|| match self.kind {
-            Kind::Task(tasks) => Prepared::Task(tasks),
+            Kind::Task { tasks, binfmt } => Prepared::Task { tasks, binfmt },
             Kind::Step { way, ids, pasta } => Prepared::Step(Standby::new(way, ids, pasta)),
         }));
         let Ok(Some((name, mut fds))) = wire::receive(&self.socket) else { sys::exit_now(0) };
@@ -146,9 +147,10 @@ impl Lane<'_> {
         }
         let answer = fds.remove(0);
         let work = AssertUnwindSafe(|| match prepared {
-            Ok(Prepared::Task(tasks)) => {
-                close_all_but(&fds, &answer, &[])?;
-                do_task(tasks, &name, fds)
+            Ok(Prepared::Task { tasks, binfmt }) => {
+                let instance: Vec<BorrowedFd<'_>> = binfmt.map(AsFd::as_fd).into_iter().collect();
+                close_all_but(&fds, &answer, &instance)?;
+                do_task(tasks, binfmt, &name, fds)
             }
             Ok(Prepared::Step(step)) => {
                 close_all_but(&fds, &answer, &step.descriptors())?;
@@ -166,7 +168,7 @@ impl Lane<'_> {
 
 /// A process's preparations while it waits.
 enum Prepared<'a> {
-    Task(&'a Tasks),
+    Task { tasks: &'a Tasks, binfmt: Option<&'a PrivateInstance> },
     Step(Standby),
 }
 
@@ -176,15 +178,22 @@ fn close_all_but(fds: &[OwnedFd], answer: &OwnedFd, more: &[BorrowedFd<'_>]) -> 
         .map_err(|error| format!("cannot close descriptors: {error}"))
 }
 
-fn do_task(tasks: &Tasks, name: &[u8], mut fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure> {
+fn do_task(
+    tasks: &Tasks,
+    binfmt: Option<&PrivateInstance>,
+    name: &[u8],
+    mut fds: Vec<OwnedFd>,
+) -> Result<Vec<u8>, TaskFailure> {
     if fds.is_empty() {
         return Err("the request is missing".to_owned().into());
     }
     let request = wire::read_payload(fds.remove(0))
         .map_err(|error| format!("cannot read the request: {error}"))?;
     let name = String::from_utf8_lossy(name);
-    if name == protocol::JOIN {
-        return join::task(&request);
+    match &*name {
+        protocol::JOIN => return join::task(&request),
+        protocol::TWINS => return twins::task(&request, binfmt),
+        _ => {}
     }
     let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
     task(&request, fds)

@@ -49,7 +49,8 @@ pub(super) fn serve(tasks: &Tasks) -> ExitCode {
     }
     learn();
     let pasta = pasta.as_deref();
-    lanes::serve([(socket, Kind::Task(tasks)), (steps, Kind::Step { way, ids, pasta })]);
+    let work = Kind::Task { tasks, binfmt: emulators.as_ref() };
+    lanes::serve([(socket, work), (steps, Kind::Step { way, ids, pasta })]);
     drop(emulators);
     ExitCode::SUCCESS
 }

@@ -7,7 +7,7 @@ use xbuild_model::records::Records;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Exit, Network, ReadyMount, ReadySource, RunRequest, Security};
 use xbuild_model::seam::{Output, Runner};
-use xbuild_model::{Platform, StepFailure};
+use xbuild_model::{Chain, Platform, StepFailure};
 
 use super::agent::Lent;
 use super::sandbox::Sandbox;
@@ -17,6 +17,7 @@ use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::{Errno, RunError, SandboxError};
 use crate::protocol::{self, Outcome, StepRequest};
+use crate::twins::StepTwins;
 
 impl Runner for Sandbox {
     fn run(
@@ -24,17 +25,10 @@ impl Runner for Sandbox {
         root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
+        _: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let ended = self.execute(root, request, mounts, None, output)?;
-        match ended.exit {
-            Exit::Code(0) => Ok(ended.records),
-            exit => {
-                let port_in_use = ended.port_in_use;
-                let emulated = self.is_emulated(&request.platform);
-                Err(RunError::Exit { exit, emulated, port_in_use }.into())
-            }
-        }
+        self.run_with(root, request, mounts, None, output)
     }
 
     fn is_emulated(&self, platform: &Platform) -> bool {
@@ -53,13 +47,34 @@ struct Ended {
 }
 
 impl Sandbox {
+    /// Runs a command as [`Runner::run`] does. Programs that have `twins` run natively; these twins
+    /// were given to [`Sandbox::register_twins`].
+    pub fn run_with(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        twins: Option<StepTwins>,
+        output: &dyn Output,
+    ) -> Result<Records, StepFailure> {
+        let ended = self.execute(root, request, mounts, (None, twins), output)?;
+        match ended.exit {
+            Exit::Code(0) => Ok(ended.records),
+            exit => {
+                let port_in_use = ended.port_in_use;
+                let emulated = self.is_emulated(&request.platform);
+                Err(RunError::Exit { exit, emulated, port_in_use }.into())
+            }
+        }
+    }
+
     /// Runs a command. Without `streams` it has nothing to read, and `output` takes what it writes.
     fn execute(
         &self,
         root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
-        streams: Option<Streams>,
+        (streams, twins): (Option<Streams>, Option<StepTwins>),
         output: &dyn Output,
     ) -> Result<Ended, StepFailure> {
         let span =
@@ -76,6 +91,7 @@ impl Sandbox {
             run,
             mounts,
             streams: streams.as_ref().map_or(protocol::Streams::Output, Streams::kind),
+            twins,
         };
         let (outcome, port_in_use) = exchange(self, &request, streams, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
@@ -101,7 +117,7 @@ impl Sandbox {
         mounts: &[ReadyMount],
         streams: Streams,
     ) -> Result<Exit, StepFailure> {
-        Ok(self.execute(root, request, mounts, Some(streams), &Quiet)?.exit)
+        Ok(self.execute(root, request, mounts, (Some(streams), None), &Quiet)?.exit)
     }
 }
 

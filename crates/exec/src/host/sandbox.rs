@@ -22,7 +22,8 @@ use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::SandboxError;
 use crate::ladder::{self, Choice, Findings, Isolation, Refusal};
-use crate::protocol::{self, JoinRequest};
+use crate::protocol::{self, JoinRequest, TwinsRequest};
+use crate::twins::TwinSet;
 use crate::{network, wire};
 
 /// The properties of a build's sandbox.
@@ -60,6 +61,8 @@ pub struct Sandbox {
     pub(super) cancel: Cancel,
     /// Empty once the helper has them.
     emulators: Mutex<Vec<Registration>>,
+    /// The architectures of these emulators.
+    registered: Vec<Arch>,
     /// The emulators by interception.
     intercepted: Vec<Registration>,
     choice: OnceLock<Result<Choice, SandboxError>>,
@@ -77,6 +80,7 @@ impl Sandbox {
             network: options.network,
             search_path: options.search_path,
             cancel: options.cancel,
+            registered: options.emulators.iter().map(|emulator| emulator.arch).collect(),
             emulators: Mutex::new(options.emulators),
             intercepted: options.intercepted,
             choice: options.choice.map_or_else(OnceLock::new, |choice| {
@@ -141,6 +145,20 @@ impl Sandbox {
         let arch = Arch::of(platform);
         let is_needed = self.intercepted.iter().any(|emulator| Some(emulator.arch) == arch);
         if is_needed { &self.intercepted } else { &[] }
+    }
+
+    /// Returns whether programs of a platform can have twins: whether its emulator is registered for
+    /// this build only, and steps have mounts of their own.
+    pub fn takes_twins(&self, platform: &Platform) -> bool {
+        let is_registered = Arch::of(platform).is_some_and(|arch| self.registered.contains(&arch));
+        is_registered && self.choice().is_ok_and(|choice| choice.rung.way().has_mounts())
+    }
+
+    /// Makes the programs of a set known to the kernel. `folder` has the files of the set.
+    pub fn register_twins(&self, folder: &Path, set: &TwinSet) -> Result<(), StepFailure> {
+        let request = TwinsRequest { folder: folder.to_owned(), set: set.clone() };
+        self.start_task(protocol::TWINS, &protocol::to_json(&request)?, &[])?.receive()?;
+        Ok(())
     }
 
     /// Returns whether a remark of a step is new; users need to see each of them once.

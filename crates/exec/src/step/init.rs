@@ -65,7 +65,8 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let emulators = Emulators::new(request.emulators(files)?);
     let below = Ground::below(ids, &request)?;
     let owners = recorded(below.as_ref());
-    let stops = Stops { traced: emulators.is_some(), owners, ..Stops::default() };
+    let machine = request.twins.is_some();
+    let stops = Stops { traced: emulators.is_some(), owners, machine, ..Stops::default() };
     let filter = filter(&request, stops)?;
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
     let prepared = Prepared {

@@ -17,10 +17,11 @@ use super::init;
 use super::own_network::OwnNetwork;
 use super::stubs;
 use super::userns::{namespaces, overlay};
+use crate::arch::Arch;
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, Outcome, StepRequest};
-use crate::supervisor::{self, Ground, Scene, Stop};
+use crate::supervisor::{self, Ground, Machine, Scene, Stop};
 use crate::sys::{self, Fork};
 use crate::way::Way;
 use crate::wire;
@@ -120,7 +121,7 @@ impl Processes {
         drop(joined);
         // Whoever reads the output waits for the last of these to be closed.
         drop(fds);
-        let scene = Scene { owners, ..Scene::default() };
+        let scene = Scene { owners, machine: machine(&request), ..Scene::default() };
         let text = supervisor::attend(ids, scene, events, channel, stop, records)?;
         retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()))
             .map_err(RunError::setup("wait for the step"))?;
@@ -182,6 +183,13 @@ impl Processes {
             furnished.and(ended).and(Err(RunError::Killed))
         }
     }
+}
+
+/// Returns the machine that a step with twins believes to be on.
+fn machine(request: &StepRequest) -> Option<Machine> {
+    let twins = request.twins.as_ref()?;
+    let arch = Arch::ALL.into_iter().find(|arch| arch.oci_name() == twins.set.architecture)?;
+    Some(Machine { name: arch.machine_name(), host: request.run.hostname.clone() })
 }
 
 /// Waits for the keeper, and ends whatever it left.

@@ -21,3 +21,4 @@ pub(super) mod run_mounts;
 mod secrets;
 mod sysfs;
 pub(crate) mod trial;
+mod twins;

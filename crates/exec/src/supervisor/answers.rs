@@ -2,6 +2,7 @@
 
 mod files;
 mod lists;
+mod machine;
 mod mknod;
 mod path_call;
 mod processes;
@@ -52,6 +53,9 @@ impl Answers {
     pub(super) fn serve(&mut self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
         let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let Some(notice) = notice::receive(listener).map_err(fault)? else { return Ok(()) };
+        if let Some(reply) = self.tell_machine(&notice, listener) {
+            return reply.send(&notice, listener).map_err(fault);
+        }
         let reply = match self.stand_in(&notice, listener)? {
             Some(Reply::Continue) => self.own(&notice, listener)?.or(Some(Reply::Continue)),
             None => self.own(&notice, listener)?,
@@ -64,13 +68,13 @@ impl Answers {
         else {
             return Ok(());
         };
-        match reply {
-            Reply::Continue => notice.pass_on(listener),
-            Reply::Fails(errno) => notice.answer(listener, Some(errno.raw_os_error())),
-            Reply::Returns(value) => notice.answer_value(listener, value),
-            Reply::Gives { file, close_on_exec } => notice.give(listener, &file, close_on_exec),
-        }
-        .map_err(fault)
+        reply.send(&notice, listener).map_err(fault)
+    }
+
+    /// Answers a question about the machine; `None` for any other call.
+    fn tell_machine(&self, notice: &Notice, listener: &OwnedFd) -> Option<Reply> {
+        let (machine, call) = (self.scene.machine.as_ref()?, notice.call.as_ref()?);
+        machine::answer(call, notice.thread, machine, || notice.is_waiting(listener))
     }
 
     /// Ends with the step: adds what became known to the records, and goes to this process's own

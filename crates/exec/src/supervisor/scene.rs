@@ -40,4 +40,15 @@ pub(crate) struct Scene {
     pub(crate) shown: Vec<Shown>,
     /// The owners of files before the step, where they are recorded.
     pub(crate) owners: Option<Ground>,
+    /// What programs that run natively are told about the machine.
+    pub(crate) machine: Option<Machine>,
+}
+
+/// The machine that a step of another platform believes to be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// As `uname -m` tells it.
+    pub(crate) name: &'static str,
+    /// The name of the host in the step's namespace.
+    pub(crate) host: String,
 }

@@ -9,7 +9,6 @@ use std::process::Command;
 use xbuild_exec::{Isolation, Sandbox};
 use xbuild_model::rootfs::{Folder, RootFs};
 use xbuild_model::run::{LENT, ReadyMount, ReadySource, RunRequest, SecretBytes};
-use xbuild_model::seam::Runner as _;
 use xbuild_model::{FailureKind, StepFailure};
 
 use crate::support::{Capture, Case, Fixture, in_words, sandbox, shell};
@@ -62,7 +61,7 @@ impl Ground {
         work.push("-work");
         let root = RootFs::Folder(Folder { path, is_own: false, work: work.into() });
         let output = Capture::default();
-        let ended = self.sandbox.run(&root, request, mounts, &output);
+        let ended = self.sandbox.run_with(&root, request, mounts, None, &output);
         ended.map(|_| output.text())
     }
 

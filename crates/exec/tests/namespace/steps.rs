@@ -9,7 +9,7 @@ use xbuild_model::FailureKind;
 use xbuild_model::records::Owners;
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, RunRequest, Script, Security};
-use xbuild_model::seam::{Namespace, Runner};
+use xbuild_model::seam::Namespace;
 
 use crate::support::{Capture, Case, Fixture, HOLD, exec, in_words, sandbox, shell};
 
@@ -522,7 +522,7 @@ fn tasks_answer(fixture: &Fixture) -> Result<(), String> {
 fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     let none = sandbox(Isolation::None);
     let error = none
-        .run(&RootFs::Overlay(fixture.root()), &shell("true"), &[], &Capture::default())
+        .run_with(&RootFs::Overlay(fixture.root()), &shell("true"), &[], None, &Capture::default())
         .unwrap_err();
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
@@ -532,7 +532,13 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     let root = fixture.root();
     let output = Capture::default();
     single
-        .run(&RootFs::Overlay(root), &shell("id -u; cat /proc/self/uid_map"), &[], &output)
+        .run_with(
+            &RootFs::Overlay(root),
+            &shell("id -u; cat /proc/self/uid_map"),
+            &[],
+            None,
+            &output,
+        )
         .unwrap();
     assert!(output.text().starts_with("0\n         0 "), "{}", output.text());
     Ok(())
@@ -560,7 +566,8 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     std::thread::scope(|scope| {
         let (other, root) = (&other, &root);
         let script = format!("sleep {mark}; true");
-        let step = scope.spawn(move || other.run(root, &shell(&script), &[], &Capture::default()));
+        let step = scope
+            .spawn(move || other.run_with(root, &shell(&script), &[], None, &Capture::default()));
         wait_until(|| sleeping(&mark) == 1);
         let helper = youngest_child_of(std::process::id());
         rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
@@ -569,8 +576,15 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     });
     wait_until(|| sleeping(&mark) == 0);
     // The process that waits for the next step may outlive the helper for a moment.
-    let run =
-        || other.run(&RootFs::Overlay(fixture.root()), &shell("true"), &[], &Capture::default());
+    let run = || {
+        other.run_with(
+            &RootFs::Overlay(fixture.root()),
+            &shell("true"),
+            &[],
+            None,
+            &Capture::default(),
+        )
+    };
     wait_until(|| run().unwrap_err().to_string() == "the namespace helper ended unexpectedly");
     Ok(())
 }

@@ -13,7 +13,7 @@ use xbuild_exec::{Isolation, Options, Sandbox};
 use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::{Overlay, RootFs};
 use xbuild_model::run::{Network, ReadyMount, RunRequest, Security};
-use xbuild_model::seam::{Namespace, Output, Runner};
+use xbuild_model::seam::{Namespace, Output};
 use xbuild_model::{Cancel, Platform, StepFailure, TaskFailure};
 
 const APPLETS: &str = "cat chmod cp cut df env find grep head hostname id ip ln ls mkdir printf pwd \
@@ -62,7 +62,8 @@ pub fn hold() -> ExitCode {
     std::fs::create_dir(&root.upper).unwrap();
     std::fs::create_dir(&root.work).unwrap();
     let root = RootFs::Overlay(root);
-    let result = sandbox(Isolation::AUTO).run(&root, &shell(&script), &[], &Capture::default());
+    let result =
+        sandbox(Isolation::AUTO).run_with(&root, &shell(&script), &[], None, &Capture::default());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -174,7 +175,7 @@ impl Fixture {
         mounts: &[ReadyMount],
         output: &Capture,
     ) -> Result<Records, StepFailure> {
-        self.sandbox.run(&RootFs::Overlay(root.clone()), request, mounts, output)
+        self.sandbox.run_with(&RootFs::Overlay(root.clone()), request, mounts, None, output)
     }
 
     /// Runs a request; returns its output.

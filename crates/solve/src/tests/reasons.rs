@@ -74,6 +74,7 @@ fn image(text: &str) -> Vertex {
     let image = ResolvedImage {
         name: "image".to_owned(),
         platform: platform(),
+        root: Digest::of(text.as_bytes()),
         manifest: Descriptor::of("manifest", text.as_bytes()),
         config: ImageConfig::default(),
         layers: vec![layer("below"), layer(text)],

@@ -8,7 +8,7 @@ use xbuild_model::run::Network;
 
 use super::kit::Kit;
 use super::root::Root;
-use super::{bind, namespaces, run_mounts};
+use super::{bind, namespaces, run_mounts, twins};
 use crate::error::RunError;
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
@@ -51,6 +51,9 @@ pub(crate) fn build(
     let command = Command::new(run, &who.home)?;
     let mut tell = |note: String| Event::Note(note).send(events);
     kit.furnish(&root, request, &mut tell)?;
+    if let Some(twins) = &request.twins {
+        twins::show(&root, twins).map_err(RunError::setup("show the twins of the step"))?;
+    }
     let mut stubs = Recorder::new(&request.root);
     bind::bind_all(&root, &files::generate(run)?, &mut stubs)?;
     run_mounts::mount_all(&root, request, ids, &mut stubs, &mut tell)?;

@@ -1,0 +1,227 @@
+//! Twins: programs of emulated steps that run natively, from the base image's sibling.
+//!
+//! The sibling is the image for this machine in the index that the base image was chosen from. It is
+//! looked for when the first emulated step of a base is about to run; its layers are pulled for that,
+//! and the files of the twins are kept in the store.
+
+mod contents;
+mod files;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tracing::info;
+use xbuild_exec::Sandbox;
+use xbuild_exec::arch::Arch;
+use xbuild_exec::emulator::Emulator;
+use xbuild_exec::twins::{Candidates, StepTwins, TwinSet};
+use xbuild_layer::Tree;
+use xbuild_model::records::Records;
+use xbuild_model::rootfs::RootFs;
+use xbuild_model::run::{ReadyMount, RunRequest};
+use xbuild_model::seam::{Output, Runner, Snapshots as _};
+use xbuild_model::{Chain, Digest, FailureKind, Platform, ResolvedImage, StepFailure};
+use xbuild_plan::{Graph, Op};
+use xbuild_snapshot::Engine;
+
+use crate::build::Build;
+use crate::events::{Event, Warning};
+use crate::ground::Ground;
+use crate::images;
+use crate::request::Emulation;
+use crate::tools::Tools;
+
+/// The file of a set's folder that has the set.
+const SET: &str = "set.json";
+
+/// A runner that gives emulated steps the twins of their base images.
+pub(crate) struct Twinned<'a> {
+    build: &'a Build,
+    engine: &'a Engine,
+    sandbox: &'a Sandbox,
+    emulators: &'a [Emulator],
+    /// The base images of the plan.
+    bases: Vec<Arc<ResolvedImage>>,
+    /// The twins by the manifests of base images, each looked for once.
+    found: Mutex<BTreeMap<Digest, Arc<OnceLock<Option<StepTwins>>>>>,
+}
+
+impl<'a> Twinned<'a> {
+    /// Returns a runner for the steps of a plan.
+    pub(crate) fn new(
+        build: &'a Build,
+        graph: &Graph,
+        ground: &'a Ground,
+        tools: &'a Tools,
+    ) -> Self {
+        let bases = graph.vertices.iter().filter_map(|vertex| match &vertex.op {
+            Op::Image(image) => Some(Arc::clone(image)),
+            _ => None,
+        });
+        Self {
+            build,
+            engine: &tools.engine,
+            sandbox: &tools.sandbox,
+            emulators: &ground.emulators.registered,
+            bases: bases.collect(),
+            found: Mutex::default(),
+        }
+    }
+
+    /// Returns the twins of a step on these layers: those of its base image whose programs are still
+    /// the base image's own.
+    fn twins(&self, platform: &Platform, below: &Chain) -> Option<StepTwins> {
+        let is_wanted =
+            matches!(self.build.request.steps.emulation, Emulation::Auto | Emulation::Binfmt);
+        if !is_wanted || !self.sandbox.is_emulated(platform) || !self.sandbox.takes_twins(platform)
+        {
+            return None;
+        }
+        let is_base = |image: &&Arc<ResolvedImage>| {
+            let layers = image.layers.iter().map(|layer| &layer.diff_id);
+            Arch::of(&image.platform) == Arch::of(platform)
+                && below.0.iter().take(image.layers.len()).eq(layers)
+        };
+        let base = self.bases.iter().filter(is_base).max_by_key(|image| image.layers.len())?;
+        let all = self.of_base(base)?;
+        let own = u32::try_from(base.layers.len()).ok()?;
+        let tree = self.engine.tree(below).ok()?;
+        let is_own = |path: &str| is_own(&tree, path, own);
+        let twins = all.set.twins.into_iter().filter(|twin| is_own(&twin.path)).collect();
+        Some(StepTwins { set: TwinSet { twins, ..all.set }, ..all })
+    }
+
+    /// Returns the twins of a base image. Without them its steps are emulated as a whole.
+    fn of_base(&self, base: &ResolvedImage) -> Option<StepTwins> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Arc::clone(found.entry(base.manifest.digest.clone()).or_default());
+        drop(found);
+        let find = || {
+            let found = self.find(base).unwrap_or_else(|failure| {
+                let warning = Warning::NoTwins { image: base.name.clone(), failure };
+                self.build.events.event(Event::Warning(&warning));
+                None
+            });
+            let count = found.as_ref().map_or(0, |found| found.set.twins.len());
+            let (image, platform) = (&base.name, &base.platform);
+            info!(image, %platform, count, "twins");
+            if count > 0 {
+                self.build.events.event(Event::Twins { image, platform, count });
+            }
+            // A step needs to know the programs only by their paths.
+            found.map(|mut found| {
+                found.set.twins.iter_mut().for_each(|twin| twin.magic.clear());
+                found
+            })
+        };
+        place.get_or_init(find).clone()
+    }
+
+    /// Finds or makes the twins of a base image, and registers them.
+    fn find(&self, base: &ResolvedImage) -> Result<Option<StepTwins>, StepFailure> {
+        let arch = Arch::of(&base.platform);
+        let emulator = self.emulators.iter().find(|emulator| Some(emulator.arch) == arch);
+        let (Some(arch), Some(emulator)) = (arch, emulator) else { return Ok(None) };
+        let Some(sibling) = self.sibling(base)? else { return Ok(None) };
+        let parts = [&base.manifest.digest, &sibling.manifest.digest, &emulator.digest];
+        let version = xbuild_exec::twins::version();
+        let key =
+            Digest::of(format!("{version} {} {} {}", parts[0], parts[1], parts[2]).as_bytes());
+        let store = &self.build.store;
+        let folder = match store.source_folder(&key) {
+            Some(folder) => folder,
+            None => {
+                self.engine.add_image(&sibling.layers);
+                let Some((set, files)) = self.make(arch, base, &sibling, emulator)? else {
+                    return Ok(None);
+                };
+                let temp = store.temp_dir("twins")?;
+                let folder = temp.path().join("content");
+                let set = serde_json::to_vec(&set).map_err(std::io::Error::from);
+                set.and_then(|set| {
+                    files::write(&folder, files)?;
+                    std::fs::write(folder.join(SET), set)
+                })
+                .map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
+                store.publish_source(&folder, &key)?
+            }
+        };
+        let set = read(&folder).map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
+        self.sandbox.register_twins(&folder, &set)?;
+        Ok(Some(StepTwins { folder, set }))
+    }
+
+    /// Returns the image for this machine in the index that has the base image; `None` if there is
+    /// none.
+    fn sibling(&self, base: &ResolvedImage) -> Result<Option<ResolvedImage>, StepFailure> {
+        let Build { client, store, .. } = self.build;
+        let found = images::sibling(client, store, base, &Platform::host())
+            .map_err(|error| StepFailure::new(FailureKind::Remote, error))?;
+        Ok(found.filter(|image| Arch::of(&image.platform) == Arch::host()))
+    }
+
+    /// Makes the files of the twins from the layers of both images.
+    fn make(
+        &self,
+        arch: Arch,
+        base: &ResolvedImage,
+        sibling: &ResolvedImage,
+        emulator: &Emulator,
+    ) -> Result<Option<(TwinSet, Vec<xbuild_exec::twins::SetFile>)>, StepFailure> {
+        let chain = |image: &ResolvedImage| {
+            Chain(image.layers.iter().map(|layer| layer.diff_id.clone()).collect())
+        };
+        let (base, sibling) = (chain(base), chain(sibling));
+        let trees = (self.engine.tree(&base)?, self.engine.tree(&sibling)?);
+        let (ours, theirs) = (contents::Files(&trees.0), contents::Files(&trees.1));
+        let Some(candidates) = Candidates::find(arch, &ours, &theirs) else { return Ok(None) };
+        let ours = contents::read(self.engine, &base, &trees.0, &candidates.image_paths())?;
+        let theirs = contents::read(self.engine, &sibling, &trees.1, &candidates.sibling_paths())?;
+        let program = program(emulator)?;
+        Ok(candidates.make(&ours, &theirs, &program))
+    }
+}
+
+impl Runner for Twinned<'_> {
+    fn run(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        below: &Chain,
+        output: &dyn Output,
+    ) -> Result<Records, StepFailure> {
+        let twins = self.twins(&request.platform, below);
+        self.sandbox.run_with(root, request, mounts, twins, output)
+    }
+
+    fn is_emulated(&self, platform: &Platform) -> bool {
+        self.sandbox.is_emulated(platform)
+    }
+}
+
+/// Returns whether the file at a path is one of the lowest `layers` layers, and no link leads to it.
+fn is_own(tree: &Tree, path: &str, layers: u32) -> bool {
+    let Ok(found) = tree.resolve(path.as_bytes(), false) else { return false };
+    found.path == path.as_bytes() && found.node.is_some_and(|node| node.layer < layers)
+}
+
+/// Returns the bytes of an emulator.
+fn program(emulator: &Emulator) -> Result<Vec<u8>, StepFailure> {
+    let failed = |error: std::io::Error| StepFailure::new(FailureKind::Environment, error);
+    let registration = emulator.registration();
+    let registration = registration.map_err(|e| StepFailure::new(FailureKind::Environment, e))?;
+    let file = File::from(registration.interpreter);
+    let size = file.metadata().map_err(failed)?.len();
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Reads the set of a folder.
+fn read(folder: &Path) -> std::io::Result<TwinSet> {
+    Ok(serde_json::from_slice(&std::fs::read(folder.join(SET))?)?)
+}

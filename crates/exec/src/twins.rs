@@ -1,0 +1,52 @@
+//! Twins: programs of an emulated step that this machine's own processor can run in place of the
+//! emulator, with the same result.
+//!
+//! The base image of a step for another platform often comes from an index that has an image for
+//! this machine's platform, too: its *sibling*, with the same programs in the same versions. A
+//! *twin* is the sibling's program at the path of one whose result does not depend on the processor
+//! ([`programs`](self) lists these).
+//!
+//! ```text
+//! trees of both images ── Candidates ── names of files to read
+//! contents             ── Candidates::make ── SetFile ... and TwinSet
+//!                         one emulator with the starter in front, a name for each program
+//!                         the twins, their loader, its cache of libraries
+//! TwinSet              ── Sandbox::register_twins ── an entry of binfmt_misc for each program
+//! TwinSet, a step      ── /dev/.twin, /dev/.twin-table ── read by the starter
+//! ```
+//!
+//! The kernel finds the entry by the program's first bytes and starts the emulator for it; the
+//! starter in front of the emulator looks whether the file is the base image's own, and maps the
+//! twin. The file in the step's root stays the foreign one, whoever reads it.
+
+mod apt;
+mod candidates;
+mod elf;
+mod graft;
+mod library_cache;
+mod make;
+mod packages;
+mod programs;
+mod set;
+mod table;
+
+use xbuild_model::Digest;
+
+pub use candidates::{Candidates, Facts, ImageFiles};
+pub(crate) use elf::MAGIC_START;
+pub use make::Contents;
+pub(crate) use set::{NAMES, ROOT};
+pub use set::{SetFile, Source, StepTwins, Twin, TwinSet};
+pub(crate) use table::{Stamp, Table};
+
+/// Returns a digest of the list of programs and of the starter: a set that was made with others is
+/// another set.
+pub fn version() -> Digest {
+    Digest::of(&[graft::STARTER, programs::LIST.as_bytes()].concat())
+}
+
+/// The folder of a set in the root of a step.
+pub(crate) const FOLDER: &str = "/dev/.twin";
+
+/// The names of folder and table in `/dev`.
+pub(crate) const IN_DEV: (&str, &str) = (".twin", ".twin-table");

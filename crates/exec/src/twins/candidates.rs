@@ -1,0 +1,213 @@
+//! The files of two images that twins are made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::packages::STATUS;
+use super::programs::{self, Program};
+use crate::arch::Arch;
+
+/// The files of an image, as a tree index knows them.
+pub trait ImageFiles {
+    /// Returns the regular file that a path leads to; links are followed.
+    fn find(&self, path: &str) -> Option<Facts>;
+
+    /// Returns the names in a folder.
+    fn names(&self, folder: &str) -> Vec<String>;
+
+    /// Returns the paths of the regular files below a folder, relative to it.
+    fn below(&self, folder: &str) -> Vec<String>;
+}
+
+/// A regular file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its path without links, and without a slash in front.
+    pub path: String,
+    /// Permission bits, set-user-ID and set-group-ID.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it has extended attributes, which may be capabilities.
+    pub has_attributes: bool,
+}
+
+/// The libraries that programs of the list need, without version.
+const LIBRARIES: [&str; 46] = [
+    "libacl",
+    "libapt-pkg",
+    "libapt-private",
+    "libattr",
+    "libblkid",
+    "libbz2",
+    "libc",
+    "libcap",
+    "libcap-ng",
+    "libcrypt",
+    "libcrypto",
+    "libdl",
+    "libffi",
+    "libgcc_s",
+    "libgcrypt",
+    "libgmp",
+    "libgnutls",
+    "libgpg-error",
+    "libhogweed",
+    "libidn2",
+    "liblz4",
+    "liblzma",
+    "libm",
+    "libmd",
+    "libmount",
+    "libnettle",
+    "libnsl",
+    "libp11-kit",
+    "libpcre",
+    "libpcre2-8",
+    "libpthread",
+    "libresolv",
+    "librt",
+    "libseccomp",
+    "libselinux",
+    "libssl",
+    "libstdc++",
+    "libsystemd",
+    "libtasn1",
+    "libtinfo",
+    "libudev",
+    "libunistring",
+    "libuuid",
+    "libxxhash",
+    "libz",
+    "libzstd",
+];
+
+/// The most bytes of a file that is read: the largest library in use has a third of that.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The programs that may get twins, and the files to read for that.
+#[derive(Debug)]
+pub struct Candidates {
+    pub(super) arch: Arch,
+    pub(super) host: Arch,
+    /// The programs, with their paths in both images.
+    pub(super) programs: Vec<(Program, String)>,
+    /// The sibling's libraries by name, with their paths.
+    pub(super) libraries: BTreeMap<String, String>,
+    pub(super) loader: String,
+    /// The files of perl's own library, relative to its folder; empty if perl gets no twin.
+    pub(super) perl: PerlLibrary,
+}
+
+/// The files of the folder `perl-base`.
+#[derive(Debug, Default)]
+pub(super) struct PerlLibrary {
+    /// The files of the image that do not depend on the processor, by their paths in the folder.
+    pub(super) modules: BTreeMap<String, String>,
+    /// The sibling's files that do.
+    pub(super) objects: BTreeMap<String, String>,
+}
+
+impl Candidates {
+    /// Looks for programs that may get twins in an image of `arch`. `sibling` is the image for this
+    /// machine; `None` if there are none.
+    pub fn find(arch: Arch, image: &dyn ImageFiles, sibling: &dyn ImageFiles) -> Option<Self> {
+        let host = Arch::host()?;
+        let loader = sibling.find(loader(host)?)?.path;
+        let is_small = |facts: &Facts| facts.size <= MAX_FILE;
+        image.find(STATUS).filter(is_small)?;
+        sibling.find(STATUS).filter(is_small)?;
+        let perl = PerlLibrary::find(arch, host, image, sibling);
+        let mut programs = Vec::new();
+        for program in programs::programs(arch) {
+            let both = image.find(program.path).zip(sibling.find(program.path));
+            let Some((ours, theirs)) = both else { continue };
+            let is_plain = |facts: &Facts| {
+                facts.mode & 0o7777 == 0o755 && !facts.has_attributes && is_small(facts)
+            };
+            let has_library = !program.is_perl || !perl.objects.is_empty();
+            if ours.path == theirs.path && is_plain(&ours) && is_plain(&theirs) && has_library {
+                programs.push((program, ours.path));
+            }
+        }
+        let libraries = libraries(host, sibling);
+        let is_any = !programs.is_empty();
+        is_any.then_some(Self { arch, host, programs, libraries, loader, perl })
+    }
+
+    /// Returns the paths of the image's files to read.
+    pub fn image_paths(&self) -> BTreeSet<String> {
+        let programs = self.programs.iter().map(|(_, path)| path.clone());
+        programs.chain(self.perl.modules.values().cloned()).chain([STATUS.to_owned()]).collect()
+    }
+
+    /// Returns the paths of the sibling's files to read.
+    pub fn sibling_paths(&self) -> BTreeSet<String> {
+        let programs = self.programs.iter().map(|(_, path)| path.clone());
+        let libraries = self.libraries.values().chain(self.perl.objects.values()).cloned();
+        programs.chain(libraries).chain([STATUS.to_owned(), self.loader.clone()]).collect()
+    }
+}
+
+impl PerlLibrary {
+    fn find(arch: Arch, host: Arch, image: &dyn ImageFiles, sibling: &dyn ImageFiles) -> Self {
+        let files = |files: &dyn ImageFiles, arch: Arch, objects: bool| {
+            let folder = perl_folder(arch);
+            let all = folder.iter().flat_map(|folder| files.below(folder));
+            let wanted = all.filter(|path| path.ends_with(".so") == objects);
+            let found = wanted.filter_map(|path| {
+                let facts = files.find(&format!("{}/{path}", folder.as_deref()?))?;
+                (facts.size <= MAX_FILE).then_some((path, facts.path))
+            });
+            found.collect::<BTreeMap<_, _>>()
+        };
+        Self { modules: files(image, arch, false), objects: files(sibling, host, true) }
+    }
+}
+
+/// Returns the libraries of the list by their names.
+fn libraries(host: Arch, sibling: &dyn ImageFiles) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let Some(triplet) = triplet(host) else { return found };
+    for folder in [format!("lib/{triplet}"), format!("usr/lib/{triplet}")] {
+        for name in sibling.names(&folder) {
+            let stem = name.split_once(".so.").map_or("", |(stem, _)| stem);
+            if LIBRARIES.contains(&stem)
+                && let Some(facts) = sibling.find(&format!("{folder}/{name}"))
+                && facts.size <= MAX_FILE
+            {
+                found.entry(name).or_insert(facts.path);
+            }
+        }
+    }
+    found
+}
+
+/// Returns perl's folder for an architecture.
+pub(super) fn perl_folder(arch: Arch) -> Option<String> {
+    Some(format!("usr/lib/{}/perl-base", triplet(arch)?))
+}
+
+/// Returns the name that Debian gives to an architecture's folders.
+///
+/// **Source** — Debian wiki, "Multiarch/Tuples".
+pub(super) fn triplet(arch: Arch) -> Option<&'static str> {
+    Some(match arch {
+        Arch::Amd64 => "x86_64-linux-gnu",
+        Arch::Arm64 => "aarch64-linux-gnu",
+        Arch::Arm => "arm-linux-gnueabihf",
+        Arch::I386 => "i386-linux-gnu",
+        Arch::Ppc64le => "powerpc64le-linux-gnu",
+        Arch::S390x => "s390x-linux-gnu",
+        Arch::Riscv64 => "riscv64-linux-gnu",
+        _ => return None,
+    })
+}
+
+/// Returns the path of glibc's loader.
+fn loader(host: Arch) -> Option<&'static str> {
+    match host {
+        Arch::Amd64 => Some("lib64/ld-linux-x86-64.so.2"),
+        Arch::Arm64 => Some("lib/ld-linux-aarch64.so.1"),
+        _ => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! Making a set of twins from the contents of both images' files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::candidates::{Candidates, perl_folder, triplet};
+use super::elf::{Elf, MAGIC};
+use super::packages::{Packages, STATUS};
+use super::programs::Program;
+use super::set::{NAMES, ROOT, SetFile, Source, Twin, TwinSet};
+use super::{FOLDER, apt, graft, library_cache};
+
+/// The contents of an image's files by path.
+pub type Contents = BTreeMap<String, Vec<u8>>;
+
+/// The file of the emulator in a set.
+const EMULATOR: &str = "emulator";
+
+/// Files that make a loader behave in another way; absent in every step with twins.
+const PRELOAD: &str = "/etc/ld.so.preload";
+
+impl Candidates {
+    /// Makes the twins. `emulator` is the program that runs the others; its file is the same for all.
+    ///
+    /// **Shape** — `None` if no program gets a twin: versions differ, or files have another form than
+    /// is known here.
+    pub fn make(
+        &self,
+        image: &Contents,
+        sibling: &Contents,
+        emulator: &[u8],
+    ) -> Option<(TwinSet, Vec<SetFile>)> {
+        let (ours, theirs) = (status(image)?, status(sibling)?);
+        let (ours, theirs) = (Packages::parse(ours), Packages::parse(theirs));
+        let loader = library_cache::loader_with_own_cache(sibling.get(&self.loader)?)?;
+        Elf::parse(&loader).filter(|elf| elf.is_mappable())?;
+        let emulator = graft::graft(emulator)?;
+        let mut files = vec![bytes(EMULATOR.to_owned(), emulator)];
+        let (mut twins, mut magics, mut needed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        for (program, path) in &self.programs {
+            if !ours.agree(&theirs, program.package) {
+                continue;
+            }
+            let Some((contents, libraries)) = self.twin(program, path, sibling) else { continue };
+            let Some(magic) = image.get(path).and_then(|bytes| bytes.get(MAGIC)) else { continue };
+            // Two names of one program: the kernel cannot tell them apart.
+            if !magics.insert(magic.to_vec()) {
+                continue;
+            }
+            needed.extend(libraries);
+            files.push(bytes(format!("{ROOT}/{path}"), contents));
+            let name = format!("{NAMES}/{path}");
+            files.push(SetFile { path: name, source: Source::Link(EMULATOR.to_owned()) });
+            twins.push(Twin {
+                path: path.clone(),
+                magic: magic.to_vec(),
+                letter: program.letter,
+                absent: self.absent(program),
+            });
+        }
+        if twins.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = needed.iter().map(String::as_str).collect();
+        let machine = self.host.machine();
+        files.push(bytes(format!("{ROOT}/cache"), library_cache::cache(machine, &names)));
+        files.push(bytes(format!("{ROOT}/ld.so"), loader));
+        for name in &needed {
+            let contents = self.library(name, sibling)?;
+            files.push(bytes(format!("{ROOT}/lib/{name}"), contents));
+        }
+        files.extend(self.perl_files(image, sibling));
+        let architecture = self.arch.oci_name().to_owned();
+        let set = TwinSet { architecture, little: self.arch.is_little_endian(), twins };
+        Some((set, files))
+    }
+
+    /// Returns the contents of a program's twin, and the libraries that it needs with all that these
+    /// need; `None` if it cannot be one.
+    fn twin(
+        &self,
+        program: &Program,
+        path: &str,
+        sibling: &Contents,
+    ) -> Option<(Vec<u8>, BTreeSet<String>)> {
+        let contents = sibling.get(path)?;
+        let elf = Elf::parse(contents)?;
+        if elf.machine != self.host.machine() || !elf.is_mappable() {
+            return None;
+        }
+        let mut libraries = BTreeSet::new();
+        let mut open = elf.needed()?;
+        while let Some(name) = open.pop() {
+            // The loader is one of them.
+            if self.loader.rsplit('/').next() == Some(name) || libraries.contains(name) {
+                continue;
+            }
+            if apt::is_told(name) {
+                self.library(name, sibling)?;
+            }
+            let library = Elf::parse(sibling.get(self.libraries.get(name)?)?)?;
+            libraries.insert(name.to_owned());
+            open.extend(library.needed()?);
+        }
+        let mut contents = contents.clone();
+        if program.is_perl {
+            self.use_own_folder(&mut contents)?;
+        }
+        Some((contents, libraries))
+    }
+
+    /// Returns the contents of a library; `None` if it cannot be told the step's architecture.
+    fn library(&self, name: &str, sibling: &Contents) -> Option<Vec<u8>> {
+        let contents = sibling.get(self.libraries.get(name)?)?;
+        match apt::is_told(name) {
+            true => apt::tell(name, contents, self.host, self.arch),
+            false => Some(contents.clone()),
+        }
+    }
+
+    /// Makes perl look for its library in the folder of the set.
+    fn use_own_folder(&self, perl: &mut [u8]) -> Option<()> {
+        let usual = format!("/{}\0", perl_folder(self.host)?);
+        // Its length is compiled in. Slashes mean nothing.
+        let slashes = "/".repeat(usual.len().checked_sub(FOLDER.len() + "perl-base\0".len())?);
+        let own = format!("{FOLDER}{slashes}perl-base\0");
+        let places: Vec<usize> = memchr::memmem::find_iter(perl, usual.as_bytes()).collect();
+        for place in &places {
+            perl.get_mut(*place..*place + own.len())?.copy_from_slice(own.as_bytes());
+        }
+        (!places.is_empty()).then_some(())
+    }
+
+    /// Returns perl's library: modules of the image, and objects of its sibling.
+    fn perl_files(&self, image: &Contents, sibling: &Contents) -> Vec<SetFile> {
+        let modules = self.perl.modules.iter().map(|file| (file, image));
+        let objects = self.perl.objects.iter().map(|file| (file, sibling));
+        let file = |((name, path), contents): ((&String, &String), &Contents)| {
+            Some(bytes(format!("{ROOT}/perl-base/{name}"), contents.get(path)?.clone()))
+        };
+        modules.chain(objects).filter_map(file).collect()
+    }
+
+    /// Returns the paths that must be absent where a twin runs.
+    fn absent(&self, program: &Program) -> Vec<String> {
+        let mut absent = vec![PRELOAD.to_owned()];
+        if program.is_perl
+            && let Some(triplet) = triplet(self.arch)
+        {
+            let folders = ["usr/lib", "usr/local/lib"];
+            absent.extend(folders.map(|folder| format!("/{folder}/{triplet}/perl")));
+            absent.push(format!("/usr/lib/{triplet}/perl5"));
+        }
+        absent
+    }
+}
+
+fn status(contents: &Contents) -> Option<&str> {
+    std::str::from_utf8(contents.get(STATUS)?).ok()
+}
+
+fn bytes(path: String, bytes: Vec<u8>) -> SetFile {
+    SetFile { path, source: Source::Bytes(bytes) }
+}

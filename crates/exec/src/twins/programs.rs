@@ -1,0 +1,74 @@
+//! The list of programs that may have twins; see `programs.txt` for its columns.
+
+use crate::arch::Arch;
+
+pub(super) const LIST: &str = include_str!("programs.txt");
+
+/// A program of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Program {
+    /// Its path, by which links may lead to it.
+    pub(super) path: &'static str,
+    /// The package that it comes from.
+    pub(super) package: &'static str,
+    /// The letter of an option that there must not be.
+    pub(super) letter: Option<u8>,
+    /// Whether it needs perl's library.
+    pub(super) is_perl: bool,
+}
+
+/// Returns the programs that may have twins in steps of an architecture.
+pub(super) fn programs(arch: Arch) -> impl Iterator<Item = Program> {
+    LIST.lines().filter(|line| !line.starts_with('#')).filter_map(move |line| parse(line, arch))
+}
+
+/// Reads a line; `None` if its program has no twin on that architecture.
+fn parse(line: &'static str, arch: Arch) -> Option<Program> {
+    let mut columns = line.split_whitespace();
+    let (path, package, rules) = (columns.next()?, columns.next()?, columns.next()?);
+    let (mut letter, mut is_perl) = (None, false);
+    for rule in rules.split(',') {
+        match rule {
+            "64" if !arch.is_64_bit() => return None,
+            "64le" if !arch.is_64_bit() || !arch.is_little_endian() => return None,
+            "perl" => is_perl = true,
+            rule => letter = letter.or(rule.strip_prefix("no:").and_then(|l| l.bytes().next())),
+        }
+    }
+    Some(Program { path, package, letter, is_perl })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_understood() {
+        let lines = || LIST.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for line in lines() {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let [path, package, rules, why] = columns[..] else { panic!("{line}") };
+            assert!(!path.starts_with('/') && !package.contains('/'), "{line}");
+            for rule in rules.split(',') {
+                let is_letter = rule.strip_prefix("no:").is_some_and(|letter| letter.len() == 1);
+                assert!(is_letter || matches!(rule, "-" | "64" | "64le" | "perl"), "{line}");
+            }
+            assert!(matches!(why, "bytes" | "integers" | "doubles" | "network"), "{line}");
+        }
+        assert_eq!(programs(Arch::Arm64).count(), lines().count());
+        let mut paths: Vec<&str> = programs(Arch::Arm64).map(|program| program.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), lines().count(), "a path is there twice");
+    }
+
+    #[test]
+    fn rules_depend_on_the_architecture() {
+        let has = |arch, path| programs(arch).any(|program| program.path == path);
+        assert!(has(Arch::Arm64, "usr/bin/perl") && !has(Arch::S390x, "usr/bin/perl"));
+        assert!(has(Arch::S390x, "bin/tar") && !has(Arch::Arm, "bin/tar"));
+        assert!(has(Arch::Arm, "bin/dash"));
+        let sort = programs(Arch::Arm).find(|program| program.path == "usr/bin/sort").unwrap();
+        assert_eq!((sort.letter, sort.is_perl), (Some(b'g'), false));
+    }
+}

@@ -1,0 +1,605 @@
+//! The starter of twins: the code that an emulator begins with where a twin may stand for the program.
+//!
+//! The kernel starts the emulator for a program of another architecture, and this code comes first.
+//! It looks whether the program has a twin, one with the same result for this machine's own
+//! processor, and whether the twin may run here. If so, it maps the twin and its loader in place of
+//! the emulator and jumps to the loader, as the kernel would. If not, it jumps to the emulator's own
+//! first instruction, as if it had not been there.
+//!
+//! It has no library, no memory of its own but its stack, and no relocations. `build.rs` compiles
+//! it, `twins/graft.rs` puts it into emulators, `twins/table.rs` writes the table that it reads.
+//!
+//! **Source** — kernel `Documentation/admin-guide/binfmt-misc.rst`, flags P and O; `getauxval(3)`;
+//! `elf(5)`.
+
+#![no_std]
+#![no_main]
+#![no_builtins]
+#![allow(unsafe_code)]
+
+use core::arch::{asm, global_asm};
+use core::mem::MaybeUninit;
+
+const AT_NULL: u64 = 0;
+const AT_IGNORE: u64 = 1;
+const AT_EXECFD: u64 = 2;
+const AT_PHDR: u64 = 3;
+const AT_PHENT: u64 = 4;
+const AT_PHNUM: u64 = 5;
+const AT_BASE: u64 = 7;
+const AT_ENTRY: u64 = 9;
+const AT_SECURE: u64 = 23;
+
+const PAGE: u64 = 4096;
+
+/// The kind of segments that are mapped, `PT_LOAD`.
+const LOADED: u32 = 1;
+
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub const CLOSE: u64 = 3;
+    pub const MMAP: u64 = 9;
+    pub const MUNMAP: u64 = 11;
+    pub const EXIT: u64 = 231;
+    pub const OPENAT: u64 = 257;
+    pub const FACCESSAT: u64 = 269;
+    pub const STATX: u64 = 332;
+    pub const BRK: u64 = 12;
+    pub const PRCTL: u64 = 157;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod number {
+    pub const CLOSE: u64 = 57;
+    pub const MMAP: u64 = 222;
+    pub const MUNMAP: u64 = 215;
+    pub const EXIT: u64 = 94;
+    pub const OPENAT: u64 = 56;
+    pub const FACCESSAT: u64 = 48;
+    pub const STATX: u64 = 291;
+    pub const BRK: u64 = 214;
+    pub const PRCTL: u64 = 167;
+}
+
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "mov rdi, rsp",
+    "lea rsi, [rip + _start]",
+    "and rsp, -16",
+    "call {begin}",
+    "mov rsp, rax",
+    "mov rcx, rdx",
+    "xor edx, edx",
+    "xor ebp, ebp",
+    "jmp rcx",
+    begin = sym begin,
+);
+
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "mov x0, sp",
+    "adr x1, _start",
+    "bl {begin}",
+    "mov sp, x0",
+    "mov x16, x1",
+    "mov x0, xzr",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "br x16",
+    begin = sym begin,
+);
+
+/// Makes a system call with up to six arguments.
+#[cfg(target_arch = "x86_64")]
+unsafe fn call(number: u64, words: [u64; 6]) -> i64 {
+    let [a, b, c, d, e, f] = words;
+    let result: i64;
+    // SAFETY: the registers are those of the kernel's convention; the callers answer for the
+    // arguments.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as i64 => result, in("rdi") a, in("rsi") b,
+             in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _,
+             options(nostack));
+    }
+    result
+}
+
+/// Makes a system call with up to six arguments.
+#[cfg(target_arch = "aarch64")]
+unsafe fn call(number: u64, words: [u64; 6]) -> i64 {
+    let [a, b, c, d, e, f] = words;
+    let result: i64;
+    // SAFETY: as above.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a as i64 => result, in("x1") b,
+             in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
+    }
+    result
+}
+
+fn exit() -> ! {
+    loop {
+        // SAFETY: it takes no pointers.
+        unsafe { call(number::EXIT, [127, 0, 0, 0, 0, 0]) };
+    }
+}
+
+fn close(fd: u64) {
+    // SAFETY: it takes no pointers.
+    unsafe { call(number::CLOSE, [fd, 0, 0, 0, 0, 0]) };
+}
+
+const AT_FDCWD: u64 = -100_i64 as u64;
+
+/// Opens a file to read. The path ends with a zero.
+unsafe fn open(path: *const u8) -> Option<u64> {
+    const CLOEXEC: u64 = 0o2_000_000;
+    // SAFETY: the callers answer for the path.
+    let fd = unsafe { call(number::OPENAT, [AT_FDCWD, path as u64, CLOEXEC, 0, 0, 0]) };
+    u64::try_from(fd).ok()
+}
+
+/// Maps memory.
+unsafe fn map(
+    place: u64,
+    length: u64,
+    rights: u64,
+    kind: u64,
+    fd: u64,
+    offset: u64,
+) -> Option<u64> {
+    // SAFETY: the callers answer for the place.
+    let mapped = unsafe { call(number::MMAP, [place, length, rights, kind, fd, offset]) };
+    u64::try_from(mapped).ok()
+}
+
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+const EXECUTE: u64 = 4;
+const PRIVATE: u64 = 2;
+const FIXED: u64 = 0x10;
+const ANONYMOUS: u64 = 0x20;
+
+/// What `twins/graft.rs` fills in: a mark to find it by, the address of this code in the emulator's
+/// file, and the emulator's own first instruction.
+#[repr(C, align(8))]
+struct Graft {
+    mark: [u8; 16],
+    code: u64,
+    entry: u64,
+}
+
+#[used]
+static GRAFT: Graft = Graft { mark: *b"xbuild's starter", code: 0, entry: 0 };
+
+/// The place to go on at: the stack, and the first instruction.
+#[repr(C)]
+struct Jump {
+    stack: u64,
+    entry: u64,
+}
+
+/// A program that was mapped.
+struct Mapped {
+    base: u64,
+    end: u64,
+    entry: u64,
+    segments: u64,
+    segment_count: u64,
+}
+
+/// Decides and prepares. `stack` is what the kernel left: argc, argv, envp and the auxiliary vector.
+unsafe extern "C" fn begin(stack: *mut u64, code: u64) -> Jump {
+    // SAFETY: the kernel made the stack.
+    unsafe {
+        // Not what the compiler sees.
+        let graft = (&raw const GRAFT).read_volatile();
+        let emulator = Jump { stack: stack as u64, entry: code - graft.code + graft.entry };
+        let argc = *stack;
+        let env = stack.add(argc as usize + 2);
+        let mut auxiliary = env;
+        while *auxiliary != 0 {
+            auxiliary = auxiliary.add(1);
+        }
+        auxiliary = auxiliary.add(1);
+        // The emulator's name, the program's path and its argv[0] are there.
+        let Some(program) = value_of(auxiliary, AT_EXECFD).filter(|_| argc >= 3) else {
+            return emulator;
+        };
+        if value_of(auxiliary, AT_SECURE) != Some(0) {
+            return emulator;
+        }
+        let Some((twin, loader)) = take_place(program, stack, env) else { return emulator };
+        close(program);
+        let mut place = auxiliary;
+        while *place != AT_NULL {
+            let value = place.add(1);
+            match *place {
+                AT_EXECFD => *place = AT_IGNORE,
+                AT_PHDR => *value = twin.segments,
+                AT_PHENT => *value = size_of::<Segment>() as u64,
+                AT_PHNUM => *value = twin.segment_count,
+                AT_BASE => *value = loader.base,
+                AT_ENTRY => *value = twin.entry,
+                _ => {}
+            }
+            place = place.add(2);
+        }
+        // Without the first two arguments, which binfmt_misc put there.
+        let stack = stack.add(2);
+        *stack = argc - 2;
+        let size = place.add(2) as u64 - auxiliary as u64;
+        tell_kernel(&twin, stack, auxiliary as u64, size);
+        Jump { stack: stack as u64, entry: loader.entry }
+    }
+}
+
+/// Tells the kernel where arguments, code and auxiliary vector are, for `/proc/PID/cmdline` and
+/// others. A kernel that cannot be told shows what it started with.
+unsafe fn tell_kernel(twin: &Mapped, stack: *mut u64, auxiliary: u64, size: u64) {
+    const SET_MM: u64 = 35;
+    const SET_MM_MAP: u64 = 14;
+    // SAFETY: the words are those of `struct prctl_mm_map`; the strings lie one after the other.
+    unsafe {
+        let first = |list: *mut u64| *list;
+        let argc = *stack as usize;
+        let (arguments, env) = (stack.add(1), stack.add(argc + 2));
+        let env_start = match first(env) {
+            0 => first(arguments),
+            start => start,
+        };
+        let end_of = |list: *mut u64| {
+            let (mut place, mut last) = (list, 0);
+            while *place != 0 {
+                last = *place;
+                place = place.add(1);
+            }
+            let mut end = last as *const u8;
+            if last != 0 {
+                while *end != 0 {
+                    end = end.add(1);
+                }
+                end = end.add(1);
+            }
+            end as u64
+        };
+        let break_at = call(number::BRK, [0; 6]) as u64;
+        let arguments_end = if first(env) == 0 { end_of(arguments) } else { env_start };
+        let env_end = if first(env) == 0 { arguments_end } else { end_of(env) };
+        let words: [u64; 13] = [
+            twin.base,
+            twin.end,
+            twin.base,
+            twin.end,
+            break_at,
+            break_at,
+            stack as u64,
+            first(arguments),
+            arguments_end,
+            if first(env) == 0 { arguments_end } else { env_start },
+            env_end,
+            auxiliary,
+            // The size of the vector, and no other file as the program's.
+            size | 0xffff_ffff << 32,
+        ];
+        let size = size_of::<[u64; 13]>() as u64;
+        call(number::PRCTL, [SET_MM, SET_MM_MAP, words.as_ptr() as u64, size, 0, 0]);
+    }
+}
+
+/// Returns an entry of the auxiliary vector.
+unsafe fn value_of(auxiliary: *mut u64, kind: u64) -> Option<u64> {
+    // SAFETY: its end is marked.
+    unsafe {
+        let mut place = auxiliary;
+        while *place != AT_NULL {
+            if *place == kind {
+                return Some(*place.add(1));
+            }
+            place = place.add(2);
+        }
+    }
+    None
+}
+
+const LOADER: &[u8] = b"/dev/.twin/ld.so\0";
+const TABLE: &[u8] = b"/dev/.twin-table\0";
+
+/// Maps the twin of a program and its loader, if there is one and it may run.
+unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Mapped, Mapped)> {
+    // SAFETY: the table is mapped whole, and stays as it is while it is read.
+    unsafe {
+        let file = open(TABLE.as_ptr())?;
+        let table = map(0, TABLE_SIZE, READ, PRIVATE, file, 0);
+        close(file);
+        let table = table? as *const u8;
+        let row = find(program, table).filter(|row| suits(*row, table, stack.add(4), env));
+        let twin = row.and_then(|row| load(table.add(*row.add(5) as usize)));
+        call(number::MUNMAP, [table as u64, TABLE_SIZE, 0, 0, 0, 0]);
+        Some((twin?, load(LOADER.as_ptr())?))
+    }
+}
+
+// ---- The table -----------------------------------------------------------------------------
+
+/// The bytes of the table that are mapped. The file is as large.
+const TABLE_SIZE: u64 = 64 << 10;
+/// The 64-bit words of a row: inode, change time in seconds and nanoseconds, the letter of an option
+/// that there must not be, the offset of paths that there must not be, the offset of the twin's path.
+const ROW: usize = 6;
+
+/// Returns the row of the program behind a descriptor, if the program was not changed since the step
+/// began.
+unsafe fn find(program: u64, table: *const u8) -> Option<*const u64> {
+    const EMPTY_PATH: u64 = 0x1000;
+    const INODE_AND_CTIME: u64 = 0x100 | 0x80;
+    let mut stat = MaybeUninit::<[u64; 32]>::uninit();
+    // SAFETY: a statx is 256 bytes, and the path is empty.
+    let failed = unsafe {
+        let (path, out) = (c"".as_ptr() as u64, stat.as_mut_ptr() as u64);
+        call(number::STATX, [program, path, EMPTY_PATH, INODE_AND_CTIME, out, 0])
+    };
+    if failed != 0 {
+        return None;
+    }
+    // SAFETY: the kernel has written all of it.
+    let stat = unsafe { stat.assume_init_ref() };
+    // stx_ino, stx_ctime.tv_sec, stx_ctime.tv_nsec
+    let (inode, seconds, nanos) = (stat[4], stat[12], stat[13] & 0xffff_ffff);
+    // SAFETY: the writer of the table keeps the number of rows within its size.
+    unsafe {
+        let rows = *table.cast::<u64>() as usize;
+        let mut row = table.cast::<u64>().add(2);
+        for _ in 0..rows {
+            if *row == inode && *row.add(1) == seconds && *row.add(2) == nanos {
+                return Some(row);
+            }
+            row = row.add(ROW);
+        }
+    }
+    None
+}
+
+/// Returns whether arguments, variables and files are such that the result cannot depend on the
+/// processor. `arguments` begins after argv[0].
+unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mut u64) -> bool {
+    // SAFETY: both lists end with a null; the offsets are those of the table's writer.
+    unsafe {
+        let little = *table.cast::<u64>().add(1) != 0;
+        let letter = *row.add(3) as u8;
+        let mut argument = arguments;
+        while letter != 0 && *argument != 0 {
+            if is_option_with(*argument as *const u8, letter) {
+                return false;
+            }
+            argument = argument.add(1);
+        }
+        let mut variable = env;
+        while *variable != 0 {
+            if !is_harmless(*variable as *const u8, little) {
+                return false;
+            }
+            variable = variable.add(1);
+        }
+        // Each path has a zero after it, the last one is empty.
+        let mut path = table.add(*row.add(4) as usize);
+        while *path != 0 {
+            if call(number::FACCESSAT, [AT_FDCWD, path as u64, 0, 0, 0, 0]) == 0 {
+                return false;
+            }
+            while *path != 0 {
+                path = path.add(1);
+            }
+            path = path.add(1);
+        }
+        true
+    }
+}
+
+/// Returns whether an argument is a short option, or a group of them, with this letter; or a long one.
+/// Long options of the programs that have the rule may mean the same.
+unsafe fn is_option_with(argument: *const u8, letter: u8) -> bool {
+    // SAFETY: it ends with a zero.
+    unsafe {
+        if *argument != b'-' {
+            return false;
+        }
+        let mut place = argument.add(1);
+        if *place == b'-' && *place.add(1) != 0 {
+            return true;
+        }
+        while *place != 0 {
+            if *place == letter {
+                return true;
+            }
+            place = place.add(1);
+        }
+        false
+    }
+}
+
+/// Returns whether a variable leaves the twin as it is.
+unsafe fn is_harmless(variable: *const u8, little: bool) -> bool {
+    // SAFETY: it ends with a zero, and no comparison goes beyond the first difference.
+    unsafe {
+        let begins = |text: &[u8]| {
+            let mut place = variable;
+            for byte in text {
+                if *place != *byte {
+                    return None;
+                }
+                place = place.add(1);
+            }
+            Some(place)
+        };
+        if begins(b"LD_").is_some()
+            || begins(b"LOCPATH=").is_some()
+            || begins(b"GCONV_PATH=").is_some()
+            || begins(b"PERL5").is_some()
+        {
+            return false;
+        }
+        let value = match begins(b"LANG=") {
+            Some(value) => value,
+            None => {
+                let Some(mut place) = begins(b"LC_") else { return true };
+                while *place != 0 && *place != b'=' {
+                    place = place.add(1);
+                }
+                if *place == 0 {
+                    return true;
+                }
+                place.add(1)
+            }
+        };
+        is_simple_locale(value, little)
+    }
+}
+
+/// Returns whether a locale is one that the sibling's loader has in itself, or finds in files that
+/// are the same on both processors: no character set but UTF-8 needs a module.
+unsafe fn is_simple_locale(value: *const u8, little: bool) -> bool {
+    // SAFETY: it ends with a zero.
+    unsafe {
+        let is = |text: &[u8]| {
+            let mut place = value;
+            for byte in text {
+                if *place != *byte {
+                    return false;
+                }
+                place = place.add(1);
+            }
+            *place == 0
+        };
+        if is(b"") || is(b"C") || is(b"POSIX") || is(b"C.UTF-8") || is(b"C.utf8") {
+            return true;
+        }
+        let mut place = value;
+        while *place != 0 && *place != b'.' {
+            place = place.add(1);
+        }
+        let utf = *place == b'.' && {
+            let rest = place.add(1);
+            let lower = |at: usize| *rest.add(at) | 0x20;
+            *rest != 0
+                && lower(0) == b'u'
+                && *rest.add(1) != 0
+                && lower(1) == b't'
+                && *rest.add(2) != 0
+                && lower(2) == b'f'
+                && (*rest.add(3) == b'8' && *rest.add(4) == 0
+                    || *rest.add(3) == b'-' && *rest.add(4) == b'8' && *rest.add(5) == 0)
+        };
+        little && utf
+    }
+}
+
+// ---- The loader ----------------------------------------------------------------------------
+
+#[repr(C)]
+struct Header {
+    identity: [u8; 16],
+    kind: u16,
+    machine: u16,
+    version: u32,
+    entry: u64,
+    segments: u64,
+    sections: u64,
+    flags: u32,
+    size: u16,
+    segment_size: u16,
+    segment_count: u16,
+    more: [u16; 3],
+}
+
+#[repr(C)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    address: u64,
+    physical: u64,
+    file_size: u64,
+    memory_size: u64,
+    alignment: u64,
+}
+
+/// Maps a program or a loader as the kernel would.
+unsafe fn load(path: *const u8) -> Option<Mapped> {
+    // SAFETY: it is a file of ours, whose headers were checked when it was written: they are in its
+    // first page and its first segment, and the segments are in order.
+    unsafe {
+        let file = open(path)?;
+        let Some(head) = map(0, PAGE, READ, PRIVATE, file, 0) else {
+            close(file);
+            return None;
+        };
+        let header = head as *const Header;
+        let segments = (head + (*header).segments) as *const Segment;
+        let count = (*header).segment_count as usize;
+        let mut end = 0;
+        for number in 0..count {
+            let segment = &*segments.add(number);
+            if segment.kind == LOADED {
+                end = segment.address + segment.memory_size;
+            }
+        }
+        // All of it, so that the parts lie together, with what the last one has beyond its file.
+        let base = map(0, up(end), READ | WRITE, PRIVATE | ANONYMOUS, u64::MAX, 0);
+        let mut is_mapped = base.is_some();
+        let base = base.unwrap_or(0);
+        for number in 0..count {
+            let segment = &*segments.add(number);
+            if is_mapped && segment.kind == LOADED {
+                is_mapped = map_segment(base, segment, file);
+            }
+        }
+        let mapped = Mapped {
+            base,
+            end: base + up(end),
+            entry: base + (*header).entry,
+            segments: base + (*header).segments,
+            segment_count: count as u64,
+        };
+        call(number::MUNMAP, [head, PAGE, 0, 0, 0, 0]);
+        close(file);
+        if is_mapped { Some(mapped) } else { None }
+    }
+}
+
+/// Maps one segment over its part of the reserved memory.
+unsafe fn map_segment(base: u64, segment: &Segment, file: u64) -> bool {
+    let inside = segment.address & (PAGE - 1);
+    let flag = |bit: u32, right: u64| if segment.flags & bit != 0 { right } else { 0 };
+    let rights = flag(4, READ) | flag(2, WRITE) | flag(1, EXECUTE);
+    let start = base + segment.address;
+    // SAFETY: the place was reserved for it.
+    unsafe {
+        let (length, offset) = (segment.file_size + inside, segment.offset - inside);
+        if map(start - inside, length, rights, PRIVATE | FIXED, file, offset).is_none() {
+            return false;
+        }
+        // The rest of the file's last page is part of the file, not of the segment.
+        if rights & WRITE != 0 && segment.memory_size > segment.file_size {
+            let mut place = start + segment.file_size;
+            while place < up(start + segment.file_size) {
+                (place as *mut u8).write_volatile(0);
+                place += 1;
+            }
+        }
+    }
+    true
+}
+
+fn up(address: u64) -> u64 {
+    (address + PAGE - 1) & !(PAGE - 1)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    exit()
+}
