@@ -21,6 +21,7 @@ use self::view::View;
 use super::caller::Caller;
 use super::guise::Guise;
 use super::owners::Owners;
+use super::owners::ground::Ground;
 use super::reply::Reply;
 use super::scene::Scene;
 use crate::idmap::Ids;
@@ -100,6 +101,12 @@ impl Answers {
 
     /// Answers a call about owners; `None` for any other, and where they are on disk.
     fn own(&mut self, notice: &Notice, listener: &OwnedFd) -> Result<Option<Reply>, Errno> {
+        let is_beyond = |ground: &Ground| ground.below.counts.is_some();
+        if self.scene.owners.as_ref().is_some_and(is_beyond) && executes(notice) {
+            // The process that becomes the command is not open to this one before. Owners beyond a
+            // range have no say in what is executed.
+            return Ok(Some(Reply::Continue));
+        }
         if self.scene.owners.is_some() {
             let root = match Owners::root_of(self.proc.as_fd(), notice.thread) {
                 Ok(root) => root,
@@ -166,4 +173,9 @@ impl Answers {
         self.guise.take_off()?;
         Ok(done)
     }
+}
+
+/// Returns whether a call executes a program.
+fn executes(notice: &Notice) -> bool {
+    notice.call.as_ref().is_some_and(|call| matches!(call.name, "execve" | "execveat"))
 }
