@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The flags of the compiler: no library, no code that unwinds, no relocation.
-const FLAGS: [&str; 18] = [
+const FLAGS: [&str; 17] = [
     "--edition=2024",
     "--crate-type=bin",
     "--crate-name=starter",
@@ -21,7 +21,6 @@ const FLAGS: [&str; 18] = [
     "-Clink-arg=-Wl,--build-id=none",
     "-Clink-arg=-Wl,-z,norelro",
     "-Dwarnings",
-    "-Dunsafe-op-in-unsafe-fn",
     "-Ccodegen-units=1",
     "-Cforce-unwind-tables=no",
 ];
