@@ -123,7 +123,7 @@ impl FromStr for Reference {
             return Err(fail("the registry is not a host name with an optional port"));
         }
         let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
-        if path.is_empty() || path.len() > 255 || !path.split('/').all(valid_component) {
+        if path.is_empty() || !path.split('/').all(valid_component) {
             return Err(fail(
                 "a repository has lower-case letters and digits, joined by '.', '_', '-' or '/'",
             ));
@@ -133,6 +133,9 @@ impl FromStr for Reference {
         } else {
             path.to_owned()
         };
+        if repository.len() > 255 {
+            return Err(fail("a repository has at most 255 characters"));
+        }
         let tag = match (tag, &digest) {
             (Some(tag), _) => Some(tag.to_owned()),
             (None, Some(_)) => None,
@@ -232,6 +235,18 @@ mod tests {
             assert_eq!(reference.to_string(), expected, "{input}");
             assert_eq!(expected.parse::<Reference>().unwrap(), reference, "{input}");
         }
+    }
+
+    /// The name that is filled in counts: what is written reads back.
+    #[test]
+    fn the_whole_repository_has_a_limit() {
+        for (length, expected) in [(247, true), (248, false), (255, false)] {
+            let name = "a".repeat(length);
+            let parsed = name.parse::<Reference>();
+            assert_eq!(parsed.is_ok(), expected, "{length}");
+            assert!(format!("r.example/{name}").parse::<Reference>().is_ok(), "{length}");
+        }
+        assert!(format!("r.example/{}", "a".repeat(256)).parse::<Reference>().is_err());
     }
 
     #[test]
