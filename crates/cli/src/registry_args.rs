@@ -10,8 +10,8 @@ pub(crate) struct RegistryArgs {
     /// XBUILD_REGISTRY_INSECURE has a list with commas)
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Registries")]
     registry_insecure: Vec<String>,
-    /// A place to pull from before a registry: HOST[:PORT]=MIRROR[:PORT][/PATH], where the mirror may
-    /// begin with http:// (repeatable)
+    /// A place to pull from before a registry: HOST=MIRROR or HOST=MIRROR/PATH; both may have a port,
+    /// and the mirror may begin with http:// (repeatable)
     #[arg(long, value_name = "HOST=MIRROR", value_parser = mirror, help_heading = "Registries")]
     registry_mirror: Vec<(String, String)>,
 }

@@ -18,7 +18,7 @@ use crate::store_args::StoreArgs;
 /// The arguments of `xbuild imagetools inspect` and `xbuild index inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// The image or index: a name in a registry, or oci-layout://DIR[:TAG][@DIGEST]
+    /// The image or index: a name in a registry, or oci-layout://DIR with :TAG or @DIGEST
     #[arg(value_name = "NAME")]
     name: String,
     /// Print the document as it is, byte for byte
