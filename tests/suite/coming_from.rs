@@ -1,6 +1,7 @@
 //! The recipes of `docs/coming-from.md`, run command by command against a registry.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -72,7 +73,9 @@ impl Project {
     /// Runs a command of the page, which must succeed.
     fn run(&self, command: &str) {
         let mut shell = self.place.command("sh");
-        let path = format!("{}:{}", self.place.path().display(), std::env::var("PATH").unwrap());
+        let mut path = OsString::from(self.place.path());
+        path.push(":");
+        path.push(self.place.search_path());
         shell.env("PATH", path).env("SOURCE_DATE_EPOCH", "1600000000");
         shell.current_dir(self.place.context());
         shell.args(["-c", &command.replace(EXAMPLE, &self.registry.host)]);

@@ -139,7 +139,9 @@ impl Place {
         command
     }
 
-    fn search_path(&self) -> OsString {
+    /// Returns the value of PATH that commands of this place have: this machine's, and the programs
+    /// that were fetched for the tests.
+    pub(crate) fn search_path(&self) -> OsString {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let fetched = ["emulators", "tools"].map(|name| self.path().join(name));
         std::env::join_paths(std::env::split_paths(&path).chain(fetched)).unwrap()
