@@ -111,7 +111,6 @@ impl PrivateInstance {
 /// instance serves no other namespace. See [`emulator::load`](crate::emulator::Emulator::load) for
 /// the variables that would steer the emulator of such a program.
 pub(crate) fn registration_line(arch: Arch, fd: RawFd) -> Vec<u8> {
-    let escape = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("\\x{b:02x}")).collect() };
     let pattern = arch.pattern();
     let (magic, mask) = (escape(&pattern.magic), escape(&pattern.mask));
     format!(":xbuild-{}:M::{magic}:{mask}:/proc/self/fd/{fd}:FPOC", arch.oci_name()).into_bytes()
@@ -122,8 +121,13 @@ pub(crate) fn registration_line(arch: Arch, fd: RawFd) -> Vec<u8> {
 pub(crate) fn twin_line(magic: &[u8], fd: RawFd) -> Vec<u8> {
     let name = &Digest::of(magic).hex()[..32];
     let offset = MAGIC_START;
-    let magic: String = magic.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let magic = escape(magic);
     format!(":twin-{name}:M:{offset}:{magic}::/proc/self/fd/{fd}:FPOC").into_bytes()
+}
+
+/// Returns bytes as a line of `register` has them.
+fn escape(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
 fn mount_detached() -> Result<OwnedFd, Errno> {

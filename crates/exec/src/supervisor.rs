@@ -20,9 +20,11 @@
 mod answers;
 mod caller;
 mod guise;
+mod memory;
 mod owners;
 mod reply;
 mod scene;
+mod thread;
 pub(crate) mod volumes;
 mod watch;
 

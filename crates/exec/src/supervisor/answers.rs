@@ -24,6 +24,7 @@ use super::owners::Owners;
 use super::owners::ground::Ground;
 use super::reply::Reply;
 use super::scene::Scene;
+use super::thread::Thread;
 use crate::idmap::Ids;
 use crate::seccomp::notice::{self, Notice};
 
@@ -75,7 +76,7 @@ impl Answers {
     /// Answers a question about the machine; `None` for any other call.
     fn tell_machine(&self, notice: &Notice, listener: &OwnedFd) -> Option<Reply> {
         let (machine, call) = (self.scene.machine.as_ref()?, notice.call.as_ref()?);
-        machine::answer(call, notice.thread, machine, || notice.is_waiting(listener))
+        machine::answer(call, &Thread { number: notice.thread, notice, listener }, machine)
     }
 
     /// Ends with the step: adds what became known to the records, and goes to this process's own

@@ -26,7 +26,6 @@ mod judge;
 mod moves;
 mod show;
 mod spot;
-mod thread;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -44,9 +43,9 @@ use self::identity::{Identities, Identity};
 use self::ids::IdCall;
 use self::judge::judge;
 use self::spot::Spot;
-use self::thread::Thread;
-use super::caller;
 use super::reply::Reply;
+use super::thread::Thread;
+use super::{caller, memory, thread};
 use crate::seccomp::notice::Notice;
 
 /// The owners of a step's files, from the first call to the last.

@@ -20,7 +20,7 @@ const OWN: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
 /// The same, and nothing can be written.
-const READ_ONLY: MountAttrFlags = OWN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+pub(super) const READ_ONLY: MountAttrFlags = OWN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
 
 /// Binds all of them. The mount points that had to be made go to `recorder`.
 pub(super) fn bind_all(

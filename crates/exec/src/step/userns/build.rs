@@ -52,7 +52,7 @@ pub(crate) fn build(
     let mut tell = |note: String| Event::Note(note).send(events);
     kit.furnish(&root, request, &mut tell)?;
     if let Some(twins) = &request.twins {
-        twins::show(&root, twins).map_err(RunError::setup("show the twins of the step"))?;
+        twins::show(&root, twins)?;
     }
     let mut stubs = Recorder::new(&request.root);
     bind::bind_all(&root, &files::generate(run)?, &mut stubs)?;

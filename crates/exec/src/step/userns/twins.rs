@@ -6,31 +6,27 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
 
 use super::attributes::attach_with;
+use super::bind::READ_ONLY;
 use super::mounts::{self, make_folder, open_folder};
 use super::root::Root;
+use crate::error::RunError;
 use crate::mount::clone_of;
 use crate::twins::{IN_DEV, ROOT, Stamp, StepTwins, Table};
 
-/// No set-user-ID programs, no devices, and nothing can be written.
-const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
-    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
-    .union(MountAttrFlags::MOUNT_ATTR_RDONLY);
-
 /// Shows the twins in the step's `/dev`, which is there already.
-pub(super) fn show(root: &Root, twins: &StepTwins) -> io::Result<()> {
+pub(super) fn show(root: &Root, twins: &StepTwins) -> Result<(), RunError> {
+    let files = mounts::open_trusted(&twins.folder.join(ROOT))?;
+    add(root, twins, &files).map_err(RunError::setup("show the twins of the step"))
+}
+
+fn add(root: &Root, twins: &StepTwins, files: &OwnedFd) -> io::Result<()> {
     let (folder, table) = IN_DEV;
     let dev = open_folder(&root.fd, "dev")?;
     let before = rustix::fs::fstat(&dev)?;
     let place = make_folder(&dev, folder)?;
-    let files = rustix::fs::open(
-        twins.folder.join(ROOT),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    attach_with(&clone_of(&files, false)?, &place, READ_ONLY, false)?;
+    attach_with(&clone_of(files, false)?, &place, READ_ONLY, false)?;
     let rows = twins.set.twins.iter();
     let rows = rows.filter_map(|twin| Some((twin, stamp(&root.fd, &twin.path).ok()??))).collect();
     let table_bytes = Table { little: twins.set.little, rows }.to_bytes();

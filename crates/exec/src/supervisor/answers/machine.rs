@@ -3,12 +3,11 @@
 //!
 //! **Source** — `uname(2)`; `struct new_utsname` of the kernel.
 
-use nix::sys::uio::{RemoteIoVec, process_vm_writev};
-use rustix::io::Errno;
-
 use crate::seccomp::notice::Call;
+use crate::supervisor::memory;
 use crate::supervisor::reply::Reply;
 use crate::supervisor::scene::Machine;
+use crate::supervisor::thread::Thread;
 
 /// Bytes of a field, with its zero.
 const FIELD: usize = 65;
@@ -17,27 +16,13 @@ const FIELDS: usize = 6;
 const HOST: usize = 1;
 const MACHINE: usize = 4;
 
-/// Answers the call; `None` for any other. `is_waiting` tells whether the caller still waits.
-pub(super) fn answer(
-    call: &Call,
-    thread: u32,
-    machine: &Machine,
-    is_waiting: impl Fn() -> bool,
-) -> Option<Reply> {
+/// Answers the call of a thread; `None` for any other call.
+pub(super) fn answer(call: &Call, thread: &Thread<'_>, machine: &Machine) -> Option<Reply> {
     if call.name != "uname" {
         return None;
     }
-    let text = text(machine);
-    let to = RemoteIoVec { base: call.args[0] as usize, len: text.len() };
-    // The thread's number may by now be another's.
-    if !is_waiting() {
-        return Some(Reply::Fails(Errno::SRCH));
-    }
-    let pid = nix::unistd::Pid::from_raw(thread.cast_signed());
-    Some(match process_vm_writev(pid, &[std::io::IoSlice::new(&text)], &[to]) {
-        Ok(written) if written == text.len() => Reply::Returns(0),
-        _ => Reply::Fails(Errno::FAULT),
-    })
+    let written = memory::write(thread, call.args[0], &text(machine));
+    Some(written.map_or_else(Reply::Fails, |()| Reply::Returns(0)))
 }
 
 fn text(machine: &Machine) -> [u8; FIELD * FIELDS] {

@@ -5,7 +5,8 @@ use rustix::io::Errno;
 use xbuild_model::owner::ATTRIBUTE;
 
 use super::call::OwnerCall;
-use super::spot::{Spot, read_text, write_memory};
+use super::memory;
+use super::spot::{Spot, read_text};
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
@@ -43,7 +44,7 @@ pub(super) fn list(
         if size < u64::from(count) {
             return Err(Errno::RANGE);
         }
-        write_memory(thread, buffer, &kept)?;
+        memory::write(thread, buffer, &kept)?;
     }
     Ok(Reply::Returns(count))
 }

@@ -8,7 +8,8 @@ use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
 use super::call::{Creation, Name, OwnerCall, Work};
-use super::spot::{Spot, read_memory, read_text};
+use super::memory;
+use super::spot::{Spot, read_text};
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
@@ -68,7 +69,7 @@ pub(super) fn flags_of(thread: &Thread<'_>, how: u64, size: u64) -> Result<Optio
     if size < 24 {
         return Ok(None);
     }
-    read_memory(thread, how, &mut flags)?;
+    memory::read(thread, how, &mut flags)?;
     Ok(u32::try_from(u64::from_ne_bytes(flags)).ok())
 }
 

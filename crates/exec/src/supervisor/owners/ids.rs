@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::identity::{Change, Identities, Identity, Ids};
-use super::spot::{read_memory, write_memory};
+use super::memory;
 use super::thread::Thread;
 use crate::seccomp::notice::Call;
 use crate::supervisor::reply::Reply;
@@ -117,7 +117,7 @@ impl IdCall {
             }
             Work::GetAll(places) => {
                 for (place, id) in places.into_iter().zip([ids.real, ids.effective, ids.saved]) {
-                    write_memory(thread, place, &self.bytes(id))?;
+                    memory::write(thread, place, &self.bytes(id))?;
                 }
                 Ok(Reply::Returns(0))
             }
@@ -149,7 +149,7 @@ impl IdCall {
             }
             Work::Limit { old, size } => {
                 if old != 0 {
-                    write_memory(thread, old, &vec![0xff; 2 * size])?;
+                    memory::write(thread, old, &vec![0xff; 2 * size])?;
                 }
                 Ok(Reply::Returns(0))
             }
@@ -187,7 +187,7 @@ impl IdCall {
             }
             let bytes: Vec<u8> = groups.iter().flat_map(|group| self.bytes(*group)).collect();
             if !bytes.is_empty() {
-                write_memory(thread, list, &bytes)?;
+                memory::write(thread, list, &bytes)?;
             }
         }
         Ok(Reply::Returns(count))
@@ -200,7 +200,7 @@ impl IdCall {
         let width = if self.is_short { 2 } else { 4 };
         let mut bytes = vec![0; size as usize * width];
         if !bytes.is_empty() {
-            read_memory(thread, list, &mut bytes)?;
+            memory::read(thread, list, &mut bytes)?;
         }
         let group = |bytes: &[u8]| match bytes {
             [a, b] => u32::from(u16::from_ne_bytes([*a, *b])),

@@ -10,7 +10,8 @@ use xbuild_model::owner::Owner;
 
 use super::book::Book;
 use super::call::{OwnerCall, Shape};
-use super::spot::{Spot, write_memory};
+use super::memory;
+use super::spot::Spot;
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 use crate::sys;
@@ -54,7 +55,7 @@ pub(super) fn answer(
             (bytes, buffer)
         }
     };
-    write_memory(thread, buffer, &bytes)?;
+    memory::write(thread, buffer, &bytes)?;
     Ok(Reply::Returns(0))
 }
 

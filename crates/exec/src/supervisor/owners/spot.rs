@@ -3,11 +3,11 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
-use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::call::Name;
+use super::memory;
 use super::thread::Thread;
 
 /// The longest path with its NUL: the kernel's own limit.
@@ -131,10 +131,6 @@ fn named(number: u32, start: String, path: &[u8]) -> Vec<u8> {
     }
 }
 
-fn pid(thread: &Thread<'_>) -> nix::unistd::Pid {
-    nix::unistd::Pid::from_raw(thread.number.cast_signed())
-}
-
 /// Reads a text that ends in NUL from the caller's memory.
 pub(super) fn read_text(thread: &Thread<'_>, address: u64) -> Result<Vec<u8>, Errno> {
     let mut text = Vec::new();
@@ -142,7 +138,7 @@ pub(super) fn read_text(thread: &Thread<'_>, address: u64) -> Result<Vec<u8>, Er
         let at = address.checked_add(text.len() as u64).ok_or(Errno::FAULT)?;
         // Not beyond the end of mapped memory.
         let mut chunk = vec![0; (CHUNK - at % CHUNK) as usize];
-        read_memory(thread, at, &mut chunk)?;
+        memory::read(thread, at, &mut chunk)?;
         let end = chunk.iter().position(|byte| *byte == 0);
         text.extend_from_slice(&chunk[..end.unwrap_or(chunk.len())]);
         if end.is_some() {
@@ -150,33 +146,6 @@ pub(super) fn read_text(thread: &Thread<'_>, address: u64) -> Result<Vec<u8>, Er
         }
     }
     Err(Errno::NAMETOOLONG)
-}
-
-/// Fills a buffer from the caller's memory.
-pub(super) fn read_memory(
-    thread: &Thread<'_>,
-    address: u64,
-    buffer: &mut [u8],
-) -> Result<(), Errno> {
-    let length = buffer.len();
-    let from =
-        RemoteIoVec { base: usize::try_from(address).map_err(|_| Errno::FAULT)?, len: length };
-    let mut local = [std::io::IoSliceMut::new(buffer)];
-    match process_vm_readv(pid(thread), &mut local, &[from]) {
-        Ok(count) if count == length => Ok(()),
-        _ => Err(Errno::FAULT),
-    }
-}
-
-/// Writes into the memory of a caller that still waits.
-pub(super) fn write_memory(thread: &Thread<'_>, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-    thread.check()?;
-    let base = usize::try_from(address).map_err(|_| Errno::FAULT)?;
-    let to = RemoteIoVec { base, len: bytes.len() };
-    match process_vm_writev(pid(thread), &[std::io::IoSlice::new(bytes)], &[to]) {
-        Ok(count) if count == bytes.len() => Ok(()),
-        _ => Err(Errno::FAULT),
-    }
 }
 
 #[cfg(test)]

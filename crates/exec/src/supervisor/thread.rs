@@ -1,12 +1,12 @@
-//! The caller of a call about owners.
+//! The thread that made a call.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::caller;
 use crate::seccomp::notice::Notice;
-use crate::supervisor::caller;
 
 /// The thread that waits for an answer.
 pub(super) struct Thread<'a> {
