@@ -1,4 +1,4 @@
-//! What single steps demand of the rung beside their programs.
+//! The demands of single steps on the rung, beside their programs.
 
 use xbuild_exec::Rung;
 use xbuild_exec::probe::{Capabilities, Gap};

@@ -17,6 +17,14 @@ pub(crate) enum Place {
     Layout(PathBuf, Option<String>),
 }
 
+/// Splits `DIR[:TAG]`, the name of an image in a layout. A tag has no slash.
+pub fn layout_tag(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (text, None),
+    }
+}
+
 /// Reads the name of an image: a reference, `docker-image://REF`, `docker://REF` for a registry
 /// alone, `oci-layout://DIR[:TAG][@DIGEST]`.
 pub(crate) fn place(name: &str) -> Result<Place, ImageError> {
@@ -25,10 +33,7 @@ pub(crate) fn place(name: &str) -> Result<Place, ImageError> {
             Some((rest, digest)) if digest.starts_with("sha256:") => (rest, Some(digest)),
             _ => (rest, None),
         };
-        let (path, tag) = match rest.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-            _ => (rest, None),
-        };
+        let (path, tag) = layout_tag(rest);
         // Beside a digest a tag is only a name, which buildx does not look up either.
         return Ok(Place::Layout(PathBuf::from(path), digest.or(tag).map(str::to_owned)));
     }

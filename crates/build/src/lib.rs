@@ -28,6 +28,7 @@ mod heal;
 mod hosts;
 mod images;
 mod import;
+mod layer_files;
 mod linting;
 mod login;
 mod logins;
@@ -64,6 +65,7 @@ pub use images::{
     ArchiveForm, ImagePlace, IndexChange, IndexMade, IndexPlace, IndexRequest, ListedImage,
     LoadedImage, Shelf, inspect,
 };
+pub use import::layout_tag;
 pub use login::{login, logout, reach};
 pub use machine::{HostFiles, LoginPlace, Machine};
 pub use main_context::{Input, MainContext, MainFile, read};

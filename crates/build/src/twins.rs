@@ -9,6 +9,7 @@ mod files;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,7 +18,7 @@ use tracing::info;
 use xbuild_exec::Sandbox;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::Emulator;
-use xbuild_exec::twins::{Candidates, StepTwins, TwinSet};
+use xbuild_exec::twins::{Candidates, SetFile, StepTwins, TwinSet};
 use xbuild_layer::Tree;
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
@@ -131,25 +132,23 @@ impl<'a> Twinned<'a> {
         let key =
             Digest::of(format!("{version} {} {} {}", parts[0], parts[1], parts[2]).as_bytes());
         let store = &self.build.store;
-        let folder = match store.source_folder(&key) {
-            Some(folder) => folder,
+        let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
+        let (folder, set) = match store.source_folder(&key) {
+            Some(folder) => {
+                let set = read(&folder).map_err(internal)?;
+                (folder, set)
+            }
             None => {
                 self.engine.add_image(&sibling.layers);
                 let Some((set, files)) = self.make(arch, base, &sibling, emulator)? else {
                     return Ok(None);
                 };
                 let temp = store.temp_dir("twins")?;
-                let folder = temp.path().join("content");
-                let set = serde_json::to_vec(&set).map_err(std::io::Error::from);
-                set.and_then(|set| {
-                    files::write(&folder, files)?;
-                    std::fs::write(folder.join(SET), set)
-                })
-                .map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
-                store.publish_source(&folder, &key)?
+                let content = temp.path().join("content");
+                write(&content, &set, files).map_err(internal)?;
+                (store.publish_source(&content, &key)?, set)
             }
         };
-        let set = read(&folder).map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
         self.sandbox.register_twins(&folder, &set)?;
         Ok(Some(StepTwins { folder, set }))
     }
@@ -170,7 +169,7 @@ impl<'a> Twinned<'a> {
         base: &ResolvedImage,
         sibling: &ResolvedImage,
         emulator: &Emulator,
-    ) -> Result<Option<(TwinSet, Vec<xbuild_exec::twins::SetFile>)>, StepFailure> {
+    ) -> Result<Option<(TwinSet, Vec<SetFile>)>, StepFailure> {
         let chain = |image: &ResolvedImage| {
             Chain(image.layers.iter().map(|layer| layer.diff_id.clone()).collect())
         };
@@ -211,7 +210,7 @@ fn is_own(tree: &Tree, path: &str, layers: u32) -> bool {
 
 /// Returns the bytes of an emulator.
 fn program(emulator: &Emulator) -> Result<Vec<u8>, StepFailure> {
-    let failed = |error: std::io::Error| StepFailure::new(FailureKind::Environment, error);
+    let failed = |error: io::Error| StepFailure::new(FailureKind::Environment, error);
     let registration = emulator.registration();
     let registration = registration.map_err(|e| StepFailure::new(FailureKind::Environment, e))?;
     let file = File::from(registration.interpreter);
@@ -221,7 +220,13 @@ fn program(emulator: &Emulator) -> Result<Vec<u8>, StepFailure> {
     Ok(bytes)
 }
 
+/// Writes a set and its files into a new folder.
+fn write(folder: &Path, set: &TwinSet, files: Vec<SetFile>) -> io::Result<()> {
+    files::write(folder, files)?;
+    std::fs::write(folder.join(SET), serde_json::to_vec(set)?)
+}
+
 /// Reads the set of a folder.
-fn read(folder: &Path) -> std::io::Result<TwinSet> {
+fn read(folder: &Path) -> io::Result<TwinSet> {
     Ok(serde_json::from_slice(&std::fs::read(folder.join(SET))?)?)
 }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::{MAX_PROGRAM, file_names};
-use xbuild_layer::{Kind, LayerError, Tree};
+use xbuild_layer::{Kind, Tree};
 use xbuild_model::seam::Snapshots as _;
-use xbuild_model::{Cancel, Chain, DiffId, FailureKind, Platform, StepFailure};
+use xbuild_model::{Cancel, Chain, Platform};
 use xbuild_snapshot::{Engine, EngineOptions};
 use xbuild_store::Store;
 
@@ -22,6 +22,7 @@ use super::files::{FOLDERS, Files, FoundFile};
 use crate::error::InstallError;
 use crate::events::Events;
 use crate::images::Bases;
+use crate::layer_files;
 use crate::machine::Machine;
 use crate::request::Pull;
 use crate::wiring;
@@ -65,7 +66,9 @@ pub(super) fn fetch(
     }
     for (number, wanted) in &wanted {
         let Some(layer) = chain.0.get(*number as usize) else { continue };
-        extract(&engine, layer, wanted).map_err(InstallError::Layers)?;
+        let write = |position: u32, contents: &mut dyn Read| write(contents, &wanted[&position]);
+        layer_files::read(&engine, layer, wanted.keys().copied(), write)
+            .map_err(InstallError::Layers)?;
     }
     files.temp = Some(temp);
     Ok(files)
@@ -95,23 +98,6 @@ fn names(tree: &Tree) -> impl Iterator<Item = String> {
         .into_iter()
         .flat_map(|node| node.children())
         .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
-}
-
-/// Writes files of a layer, in one pass over it.
-fn extract(engine: &Engine, layer: &DiffId, wanted: &Wanted) -> Result<(), StepFailure> {
-    let fault = |error: LayerError| StepFailure::new(FailureKind::Remote, error);
-    let mut reader = engine.read_layer(layer)?;
-    let last = wanted.keys().last().copied().unwrap_or(0);
-    for position in 0..=last {
-        if reader.next().map_err(fault)?.is_none() {
-            break;
-        }
-        if let Some(path) = wanted.get(&position) {
-            write(&mut reader, path)
-                .map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
-        }
-    }
-    Ok(())
 }
 
 /// Writes a file, or as much of it as shows that it is too large.

@@ -39,7 +39,7 @@ pub enum ImagesError {
     /// The store has no such image.
     #[error("the store has no image {name}")]
     Unknown {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
     },
     /// A place of an image is spelt in a way that is not known.

@@ -19,7 +19,7 @@ pub(super) struct Said {
     pub(super) chunk: Option<u64>,
 }
 
-/// What places say.
+/// The settings of all places.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     /// The registries that they say something about, by host and port.

@@ -96,7 +96,7 @@ impl Bases<'_> {
         record: &ImageRecord,
         platform: &Platform,
     ) -> Result<Option<ResolvedImage>, ImageError> {
-        // What is not here may be fetched, but the name is not looked up.
+        // A part that the store lacks may be fetched, but the name is not looked up.
         let client = (self.pull != Pull::Never).then_some(self.client);
         StoredImage { store, record, client }.resolve(platform)
     }

@@ -74,6 +74,17 @@ struct Below {
     places: HashMap<Digest, BlobSource>,
 }
 
+impl Below {
+    /// Adds documents, each with the places of its blobs.
+    fn add(&mut self, found: Vec<(ContentDocument, Vec<BlobSource>)>) {
+        for (document, places) in found {
+            let blobs = document.blobs.iter().map(|blob| blob.digest.clone());
+            self.places.extend(blobs.zip(places));
+            self.documents.push(document);
+        }
+    }
+}
+
 impl Shelf {
     /// Puts an index together and brings it to its places, with what they lack of it. No place is
     /// touched if `is_trial`.
@@ -211,21 +222,12 @@ impl Shelf {
         for part in parts {
             let mut entries = part.entries();
             entries.retain(|entry| wanted.remove(&entry.digest));
-            for (document, places) in reader.documents(&part.place, &entries)? {
-                let blobs = document.blobs.iter().map(|blob| blob.digest.clone());
-                below.places.extend(blobs.zip(places));
-                below.documents.push(document);
-            }
+            below.add(reader.documents(&part.place, &entries)?);
         }
         // A single manifest that stays one names its blobs itself.
         if made.is_manifest() && !is_there(parts[0]) {
-            let found =
-                reader.documents(&parts[0].place, std::slice::from_ref(&made.descriptor))?;
-            for (document, places) in found {
-                let blobs = document.blobs.iter().map(|blob| blob.digest.clone());
-                below.places.extend(blobs.zip(places));
-                below.documents.push(document);
-            }
+            let entries = std::slice::from_ref(&made.descriptor);
+            below.add(reader.documents(&parts[0].place, entries)?);
         }
         Ok(below)
     }

@@ -1,4 +1,4 @@
-//! What the store has of its images.
+//! The parts of its images that the store has.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -39,7 +39,7 @@ pub(super) struct Present {
 /// Returns all images, sorted by name.
 pub(super) fn list(store: &Store) -> Vec<ListedImage> {
     let listed = |(record, named): (ImageRecord, SystemTime)| {
-        // What cannot be read has no platform and no size.
+        // An image that cannot be read has no platform and no size.
         let present = present(store, &record).unwrap_or_default();
         let mut blobs: Vec<&Descriptor> = vec![&record.target];
         for image in &present {

@@ -1,12 +1,13 @@
 //! The files of an image, in its tree and in its layers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 
 use xbuild_exec::twins::{Contents, Facts, ImageFiles};
-use xbuild_layer::{Kind, LayerError, Node, Tree};
-use xbuild_model::{Chain, DiffId, FailureKind, StepFailure};
+use xbuild_layer::{Kind, Node, Tree};
+use xbuild_model::{Chain, StepFailure};
 use xbuild_snapshot::Engine;
+
+use crate::layer_files;
 
 /// The files of a tree.
 #[derive(Debug)]
@@ -69,32 +70,14 @@ pub(super) fn read(
     let mut contents = Contents::new();
     for (number, wanted) in wanted {
         let Some(layer) = chain.0.get(number as usize) else { continue };
-        read_layer(engine, layer, &wanted, &mut contents)?;
+        layer_files::read(engine, layer, wanted.keys().copied(), |position, file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            for path in &wanted[&position] {
+                contents.insert((*path).clone(), bytes.clone());
+            }
+            Ok(())
+        })?;
     }
     Ok(contents)
-}
-
-fn read_layer(
-    engine: &Engine,
-    layer: &DiffId,
-    wanted: &BTreeMap<u32, Vec<&String>>,
-    contents: &mut Contents,
-) -> Result<(), StepFailure> {
-    let fault = |error: LayerError| StepFailure::new(FailureKind::Remote, error);
-    let mut reader = engine.read_layer(layer)?;
-    let last = wanted.keys().last().copied().unwrap_or(0);
-    for position in 0..=last {
-        if reader.next().map_err(fault)?.is_none() {
-            break;
-        }
-        let Some(paths) = wanted.get(&position) else { continue };
-        let mut bytes = Vec::new();
-        reader
-            .read_to_end(&mut bytes)
-            .map_err(|error| StepFailure::new(FailureKind::Internal, error))?;
-        for path in paths {
-            contents.insert((*path).clone(), bytes.clone());
-        }
-    }
-    Ok(())
 }
