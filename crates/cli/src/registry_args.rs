@@ -1,7 +1,12 @@
 //! The arguments of every subcommand that may ask registries.
 
+use std::path::Path;
+
 use xbuild_build::Machine;
 use xbuild_model::Reference;
+
+use crate::environment;
+use crate::report::Problem;
 
 /// Options of registries.
 #[derive(Debug, clap::Args)]
@@ -17,10 +22,12 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// Adds the options to those of the machine.
-    pub(crate) fn add_to(&self, machine: &mut Machine) {
+    /// Returns the machine with these options added to its own; `root` is that of the store.
+    pub(crate) fn machine(&self, root: Option<&Path>) -> Result<Machine, Problem> {
+        let mut machine = environment::machine(root)?;
         machine.insecure_registries.extend(self.registry_insecure.iter().cloned());
         machine.registry_mirrors.extend(self.registry_mirror.iter().cloned());
+        Ok(machine)
     }
 }
 

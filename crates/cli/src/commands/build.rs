@@ -25,8 +25,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     let call = args.call()?;
     // A check, too, refuses arguments that no build takes.
     let request = build_request::request(args)?;
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let mut machine = args.registries.machine(args.store.root.as_deref())?;
     if let Call::Check(format) = call {
         return check::check(&request.input, &machine, format, console);
     }

@@ -10,7 +10,6 @@ use xbuild_build::{Events, Machine};
 use super::input::{self, InputArgs};
 use crate::check_report::{self, Findings};
 use crate::console::Console;
-use crate::environment;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
@@ -43,8 +42,7 @@ pub(crate) enum Format {
 /// Checks the Dockerfiles that the arguments name.
 pub(crate) fn run(args: &CheckArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let request = input::request(&args.input)?;
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     check(&request, &machine, args.format, console)
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use xbuild_build::{ImagePlace, Shelf};
 
 use crate::console::Console;
-use crate::environment;
 use crate::platform_args::PlatformArgs;
 use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
@@ -37,8 +36,7 @@ pub(crate) struct CopyArgs {
 /// Copies the image with all its platforms, or those asked for.
 pub(crate) fn run(args: &CopyArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let (from, to) = (ImagePlace::parse(&args.from)?, ImagePlace::parse(&args.to)?);
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;
     let digest = shelf.copy(&from, &to, &args.platforms.given()?)?;
     let text = match args.quiet {

@@ -14,7 +14,6 @@ use xbuild_model::{FailureKind, Platform};
 
 use super::platforms::PLATFORMS;
 use crate::console::Console;
-use crate::environment;
 use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
@@ -113,8 +112,7 @@ impl Verdict {
 
 /// Prints the diagnosis; fails if RUN steps are not possible, or a registry is out of reach.
 pub(crate) fn run(args: &DoctorArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let found = xbuild_build::survey(&machine, &Arch::ALL, Isolation::AUTO);
     let single = xbuild_build::survey(&machine, &[], Isolation::rung(Rung::UsernsSingle));
     let choice = found.rung(Isolation::AUTO);

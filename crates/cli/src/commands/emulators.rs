@@ -79,8 +79,7 @@ pub(crate) fn run(args: &EmulatorsArgs, console: &Arc<Console>) -> Result<(), Pr
 
 fn install(args: &InstallArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let wanted = wanted(&args.platform)?;
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let source = EmulatorSource::of_name(&args.source);
     let outcome = xbuild_build::install_emulators(
         &machine,

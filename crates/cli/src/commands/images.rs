@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 use xbuild_build::{Events, ListedImage, Shelf};
 use xbuild_store::NameOwner;
@@ -13,6 +12,7 @@ use crate::console::Console;
 use crate::environment;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use crate::values::table_format::TableFormat;
 
 /// The arguments of `xbuild images`.
 #[derive(Debug, clap::Args)]
@@ -28,17 +28,9 @@ pub(crate) struct ImagesArgs {
     quiet: bool,
     /// Output format
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: TableFormat,
     #[command(flatten)]
     store: StoreArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// Prints the images of the store.
@@ -52,8 +44,8 @@ pub(crate) fn run(args: &ImagesArgs, console: &Arc<Console>) -> Result<(), Probl
     }
     let text = match args.format {
         _ if args.quiet => digests(&images, args.digests),
-        Format::Table => table(&images, args.digests),
-        Format::Json => format!("{:#}\n", images.iter().map(json).collect::<Value>()),
+        TableFormat::Table => table(&images, args.digests),
+        TableFormat::Json => format!("{:#}\n", images.iter().map(json).collect::<Value>()),
     };
     console.result(text.as_bytes())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use xbuild_build::IndexChange;
 
-use super::index_edit::{ChangeArgs, MakeArgs, change, machine, place};
+use super::index_edit::{ChangeArgs, MakeArgs, change, place};
 use super::index_inspect::InspectArgs;
 use crate::console::Console;
 use crate::registry_args::RegistryArgs;
@@ -101,12 +101,12 @@ pub(crate) fn run(args: &IndexArgs, console: &Arc<Console>) -> Result<(), Proble
             args.make.run(places.collect::<Result<_, _>>()?, &args.sources, console)
         }
         Action::Annotate(args) => {
-            let machine = machine(&args.registries, &args.store)?;
+            let machine = args.registries.machine(args.store.root.as_deref())?;
             let changes = args.change.changes(args.entry.as_deref())?;
             change(&machine, &place(&args.name, args.local)?, &changes, console)
         }
         Action::Rm(args) => {
-            let machine = machine(&args.registries, &args.store)?;
+            let machine = args.registries.machine(args.store.root.as_deref())?;
             let changes = [IndexChange::Remove(args.entries.clone())];
             change(&machine, &place(&args.name, args.local)?, &changes, console)
         }

@@ -14,7 +14,6 @@ use xbuild_build::{IndexChange, IndexMade, IndexPlace, IndexRequest, Machine, Sh
 use xbuild_image::EntryChange;
 
 use crate::console::Console;
-use crate::environment;
 use crate::platform_args::PlatformArgs;
 use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
@@ -98,7 +97,7 @@ impl MakeArgs {
             annotations: annotations(&self.annotation)?,
             prefer_index: self.prefer_index,
         };
-        let machine = machine(&self.registries, &self.store)?;
+        let machine = self.registries.machine(self.store.root.as_deref())?;
         let shelf = Shelf::open(&machine, &Progress::events(console, self.quiet))?;
         let made = shelf.create_index(&request, self.dry_run)?;
         if let Some(path) = &self.metadata_file {
@@ -168,11 +167,8 @@ pub(super) fn place(text: &str, is_local: bool) -> Result<IndexPlace, Problem> {
                 "--local is for names of the store, not for layouts",
             ));
         }
-        let (path, tag) = match rest.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
-            _ => (rest, None),
-        };
-        return Ok(IndexPlace::Layout(PathBuf::from(path), tag));
+        let (path, tag) = xbuild_build::layout_tag(rest);
+        return Ok(IndexPlace::Layout(PathBuf::from(path), tag.map(str::to_owned)));
     }
     let bare = text.strip_prefix("docker://").unwrap_or(text).to_owned();
     let name = names::references(&[bare])?.remove(0);
@@ -189,12 +185,6 @@ pub(super) fn change(
     let shelf = Shelf::open(machine, &Progress::events(console, false))?;
     let made = shelf.change_index(place, changes)?;
     console.result(said(&made, std::slice::from_ref(place)).as_bytes())
-}
-
-pub(super) fn machine(registries: &RegistryArgs, store: &StoreArgs) -> Result<Machine, Problem> {
-    let mut machine = environment::machine(store.root.as_deref())?;
-    registries.add_to(&mut machine);
-    Ok(machine)
 }
 
 /// Reads annotations: those without a type are for the index.

@@ -8,7 +8,6 @@ use xbuild_build::Events;
 use xbuild_image::Inspection;
 use xbuild_model::{Descriptor, Platform};
 
-use super::index_edit::machine;
 use crate::console::Console;
 use crate::go_template;
 use crate::registry_args::RegistryArgs;
@@ -45,7 +44,7 @@ impl InspectArgs {
             Problem::command_line(format!("--format: {reason}"))
                 .with_hint("--format '{{json .}}' has everything, for jq")
         })?;
-        let machine = machine(&self.registries, &self.store)?;
+        let machine = self.registries.machine(self.store.root.as_deref())?;
         let events = Arc::clone(console) as Arc<dyn Events>;
         // A name of a registry is not looked up in the store.
         let name = match self.local || self.name.contains("://") {

@@ -12,7 +12,6 @@ use xbuild_model::{Descriptor, Platform};
 
 use super::du::size;
 use crate::console::Console;
-use crate::environment;
 use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
@@ -50,8 +49,7 @@ enum Format {
 /// Prints the documents of an image, without reading its layers.
 pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let events = Arc::clone(console) as Arc<dyn Events>;
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let wanted = args.platform.as_ref();
     let mut inspection = xbuild_build::inspect(&machine, &args.image, wanted, &events)?;
     if args.raw {

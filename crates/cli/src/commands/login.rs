@@ -52,8 +52,7 @@ pub(crate) fn login(args: &LoginArgs, console: &Arc<Console>) -> Result<(), Prob
     if password.is_empty() {
         return Err(Problem::input("there is no password on standard input"));
     }
-    let mut machine = environment::machine(None)?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(None)?;
     let events = Arc::clone(console) as Arc<dyn Events>;
     let secret = Secret::new(password);
     let place = xbuild_build::login(&machine, &registry, &args.username, &secret, &events)?;

@@ -103,7 +103,7 @@ enum Action {
 impl Common {
     /// Returns the machine, for commands with these names.
     fn machine<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<Machine, Problem> {
-        let mut machine = index_edit::machine(&self.registries, &self.store)?;
+        let mut machine = self.registries.machine(self.store.root.as_deref())?;
         let hosts = names.into_iter().filter_map(|name| name.parse::<Reference>().ok());
         let hosts = hosts.map(|name| name.registry().to_owned()).filter(|_| self.insecure);
         machine.insecure_registries.extend(hosts);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use xbuild_build::Shelf;
 
 use crate::console::Console;
-use crate::environment;
 use crate::platform_args::PlatformArgs;
 use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
@@ -32,8 +31,7 @@ pub(crate) struct PullArgs {
 
 /// Pulls the image for this machine's platform, or for those asked for.
 pub(crate) fn run(args: &PullArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let name = args.name.strip_prefix("docker://").unwrap_or(&args.name).to_owned();
     let name = references(&[name])?.remove(0);
     let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use xbuild_build::Shelf;
 
 use crate::console::Console;
-use crate::environment;
 use crate::platform_args::PlatformArgs;
 use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
@@ -35,8 +34,7 @@ pub(crate) struct PushArgs {
 
 /// Pushes the image with all its platforms, or those asked for.
 pub(crate) fn run(args: &PushArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let bare = |target: &String| target.strip_prefix("docker://").unwrap_or(target).to_owned();
     let target = references(&args.target.iter().map(bare).collect::<Vec<_>>())?;
     let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;

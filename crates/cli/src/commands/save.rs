@@ -8,7 +8,6 @@ use clap::ValueEnum;
 use xbuild_build::{ArchiveForm, Events, Shelf};
 
 use crate::console::Console;
-use crate::environment;
 use crate::platform_args::PlatformArgs;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
@@ -53,8 +52,7 @@ enum Format {
 
 /// Writes the archive.
 pub(crate) fn run(args: &SaveArgs, console: &Arc<Console>) -> Result<(), Problem> {
-    let mut machine = environment::machine(args.store.root.as_deref())?;
-    args.registries.add_to(&mut machine);
+    let machine = args.registries.machine(args.store.root.as_deref())?;
     let path = args.output.as_deref().filter(|path| path.as_os_str() != "-");
     if path.is_none() && io::stdout().is_terminal() {
         return Err(Problem::command_line(

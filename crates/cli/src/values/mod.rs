@@ -7,4 +7,5 @@ pub(crate) mod dockerfiles;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod secret;
+pub(crate) mod table_format;
 pub(crate) mod template;

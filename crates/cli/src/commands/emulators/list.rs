@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 use xbuild_build::open_store;
 use xbuild_exec::arch::Arch;
@@ -17,23 +16,16 @@ use crate::console::Console;
 use crate::environment;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use crate::values::table_format::TableFormat;
 
 /// The arguments of `xbuild emulators ls`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     /// Output format
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: TableFormat,
     #[command(flatten)]
     store: StoreArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// A file that may serve as an emulator.
@@ -56,8 +48,8 @@ struct Row {
 pub(super) fn run(args: &ListArgs, console: &Console) -> Result<(), Problem> {
     let rows = rows(args)?;
     let text = match args.format {
-        Format::Table => table(&rows),
-        Format::Json => format!("{:#}\n", Value::from_iter(rows.iter().map(json))),
+        TableFormat::Table => table(&rows),
+        TableFormat::Json => format!("{:#}\n", Value::from_iter(rows.iter().map(json))),
     };
     console.result(text.as_bytes())
 }
