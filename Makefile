@@ -4,7 +4,7 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image record-matrix lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image record-matrix verify-twins lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -40,6 +40,9 @@ image: release ## xbuild's own image for this machine's platform, made by itself
 
 test-image: release fixtures ## that image in Docker's default container (root, runc, umoci): builds the demo in the container's own root
 	@$(SUDO) tests/image/run target/release/xbuild
+
+verify-twins: release fixtures ## installs package sets natively and under QEMU and compares; SETS="gcc java", PLATFORM=linux/s390x, SECONDS=600
+	@tests/twins/run target/release/xbuild --platform $(or $(PLATFORM),linux/arm64) --seconds $(or $(SECONDS),inf) $(SETS)
 
 record-matrix: ## measures the tables of docs/environments.md anew (root), on a machine that does nothing else
 	@$(MAKE) --no-print-directory test-matrix ROWS=--record

@@ -196,3 +196,64 @@ fn images_without_a_sibling_are_emulated() {
     finished.says(&["aarch64"]);
     finished.does_not_say("twins: ");
 }
+
+/// A sample of the package sets that `tests/twins/run` installs, in one build.
+#[test]
+fn package_sets_give_the_same_layers() {
+    needs!(Run, Range, Debian, Emulation);
+    let sets = include_str!("../twins/sets.txt");
+    let set = |wanted: &str| {
+        let mut lines = sets.lines().filter_map(|line| line.split_once(' '));
+        let (_, set) = lines.find(|(name, _)| *name == wanted).unwrap();
+        let (packages, commands) = set.split_once(" ; ").unwrap();
+        format!("RUN apt-get install -y --no-install-recommends {packages} && {{ {commands}; }}\n")
+    };
+    let users = User::all();
+    let user = [User::Ranged, User::Me].into_iter().find(|user| users.contains(user)).unwrap();
+    let place = Place::new(user);
+    let sets: String = ["text", "users"].map(set).concat();
+    place.dockerfile(&format!("FROM debian\nRUN apt-get update\n{sets}"));
+    let finished = build(&place, &["--emulation", "verify"]);
+    let same = "verify: the same result natively and under QEMU, ";
+    assert_eq!(finished.stderr.matches(same).count(), 3, "{}", finished.stderr);
+}
+
+/// Verifying finds a command that looks for twins, and keeps what QEMU makes.
+#[test]
+fn a_step_that_depends_on_its_twins_is_an_error() {
+    needs!(Run, Debian, Emulation);
+    let place = Place::new(User::Me);
+    let base = place.base("debian");
+    let build = |command: &str, emulation: &str| {
+        place.dockerfile(&format!("FROM debian\nRUN {command}\n"));
+        let mut command = place.xbuild(place.build_args(&arguments(&base, &[])));
+        command.env("XBUILD_EMULATION", emulation);
+        Finished::run(command)
+    };
+    let asks = "grep -q /dev/.twin /proc/self/maps";
+    build(&format!("if {asks}; then echo 1 > /answer; else echo 22 > /answer; fi"), "verify")
+        .fails(
+            70,
+            &[
+                "at 1 of 1 paths",
+                "\"answer\": contents 2 bytes",
+                "3 bytes",
+                "--emulation qemu",
+                "report",
+            ],
+        );
+    build(&format!("if {asks}; then chmod 700 /mnt; fi"), "verify").fails(70, &["\"mnt\": "]);
+    build(&format!("echo seen; ! {asks}"), "verify").fails(
+        70,
+        &["natively \"the command ended with exit code 1\", under QEMU it succeeds", "seen"],
+    );
+    build(&format!("exit $({asks} && echo 3 || echo 4)"), "verify")
+        .fails(70, &["code 3", "code 4"]);
+    build("exit 3", "verify").fails(3, &["exit code 3"]);
+    build(&format!("! {asks} && echo emul''ated"), "qemu").ok().says(&[" emulated"]);
+    let finished = build("rm /bin/grep /usr/bin/stat && echo done > /said", "verify").ok();
+    finished.says(&["verify: the same result natively and under QEMU, "]);
+    build("true", "cross").fails(2, &["cross is not implemented", "--platform=$BUILDPLATFORM"]);
+    let run = place.run(["run", "--emulation", "verify", "--platform", "linux/arm64", "debian"]);
+    run.fails(125, &["xbuild run makes none"]);
+}

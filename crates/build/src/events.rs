@@ -51,6 +51,11 @@ pub enum Event<'a> {
         /// The number of programs.
         count: usize,
     },
+    /// A step ran natively and under QEMU, with equal results.
+    Verified {
+        /// The number of files that were compared.
+        paths: usize,
+    },
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),
     /// An event of a step.

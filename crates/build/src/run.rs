@@ -18,9 +18,10 @@ use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::push_ahead::PushAhead;
+use crate::request::Emulation;
 use crate::rescue::Rescued;
 use crate::tools::Tools;
-use crate::twins::Twinned;
+use crate::twins::{Twinned, Verified};
 use crate::wiring;
 
 /// The images of a build, and the engine that has their layers.
@@ -85,12 +86,18 @@ fn solve(
     let options = options(plan, ground);
     let twinned = Twinned::new(build, &plan.graph, ground, tools);
     let stages = Stages { runner: &twinned, ..tools.stages(build) };
+    let verified =
+        (build.request.steps.emulation == Emulation::Verify).then(|| Verified::new(&twinned));
+    let stages = match &verified {
+        Some(verified) => Stages { runner: verified, snapshots: verified, ..stages },
+        None => stages,
+    };
     let steps = Steps(&*build.events);
     let Some(shells) = &build.shells else {
         return xbuild_solve::solve(&plan.graph, &stages, &options, &steps);
     };
     let runner = Rescued {
-        runner: &twinned,
+        runner: stages.runner,
         sandbox: &tools.sandbox,
         shells: &**shells,
         cancel: &build.cancel,

@@ -4,8 +4,10 @@
 //! looked for when the first emulated step of a base is about to run; its layers are pulled for that,
 //! and the files of the twins are kept in the store.
 
+mod compare;
 mod contents;
 mod files;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,6 +36,8 @@ use crate::ground::Ground;
 use crate::images;
 use crate::request::Emulation;
 use crate::tools::Tools;
+
+pub(crate) use verify::Verified;
 
 /// The file of a set's folder that has the set.
 const SET: &str = "set.json";
@@ -75,8 +79,10 @@ impl<'a> Twinned<'a> {
     /// Returns the twins of a step on these layers: those of its base image whose programs are still
     /// the base image's own.
     fn twins(&self, platform: &Platform, below: &Chain) -> Option<StepTwins> {
-        let is_wanted =
-            matches!(self.build.request.steps.emulation, Emulation::Auto | Emulation::Binfmt);
+        let is_wanted = matches!(
+            self.build.request.steps.emulation,
+            Emulation::Auto | Emulation::Binfmt | Emulation::Verify
+        );
         if !is_wanted || !self.sandbox.is_emulated(platform) || !self.sandbox.takes_twins(platform)
         {
             return None;

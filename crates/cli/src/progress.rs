@@ -110,6 +110,9 @@ impl Events for Progress {
                     "twins: {platform}: {count} {programs} of {image} run natively"
                 ));
             }
+            Event::Verified { paths } => self.console.line(format_args!(
+                "verify: the same result natively and under QEMU, {paths} paths"
+            )),
             Event::Emulator(emulator) => self.console.line(format_args!("emulator: {emulator}")),
             Event::Planned(graph) => self.lock().labels = labels(graph),
             Event::Step { vertex, event } => self.step(vertex, event),

@@ -69,6 +69,9 @@ pub enum Emulation {
     /// As [`Auto`](Self::Auto), and every program runs under the emulator, also one that this machine
     /// has in its own form.
     Qemu,
+    /// As [`Auto`](Self::Auto), and each step with programs that run natively also runs as with
+    /// [`Qemu`](Self::Qemu). The results must be equal; the latter is kept.
+    Verify,
 }
 
 /// A secret, by where its value comes from.

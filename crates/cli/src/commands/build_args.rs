@@ -82,7 +82,14 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|none|RUNG[/ROOT]", help_heading = "Steps")]
     pub(super) isolation: Isolation,
     /// How programs of other processors get their emulator
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Steps")]
+    #[arg(
+        long,
+        value_parser = emulation(),
+        default_value = "auto",
+        env = "XBUILD_EMULATION",
+        hide_env_values = true,
+        help_heading = "Steps"
+    )]
     pub(super) emulation: EmulationArg,
     /// The network of RUN steps
     #[arg(long, value_enum, default_value = "default", help_heading = "Steps")]
@@ -158,6 +165,25 @@ pub(super) fn isolation() -> impl TypedValueParser<Value = Isolation> {
     PossibleValuesParser::new(names.map(PossibleValue::new)).try_map(|text| text.parse())
 }
 
+/// Returns the reader of `--emulation`, which knows its values and refuses one by name.
+pub(super) fn emulation() -> impl TypedValueParser<Value = EmulationArg> {
+    let names = EmulationArg::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let refused = PossibleValue::new(CROSS).hide(true);
+    PossibleValuesParser::new(names.chain([refused])).try_map(|text| {
+        match &*text {
+        CROSS => Err(
+            "cross is not implemented: it would run the distribution's cross compilers in place of \
+             emulated ones. Compile in a stage `FROM --platform=$BUILDPLATFORM` instead"
+                .to_owned(),
+        ),
+        text => EmulationArg::from_str(text, false),
+    }
+    })
+}
+
+/// A value of `--emulation` that is not there yet.
+const CROSS: &str = "cross";
+
 /// The way in which programs of other processors get their emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EmulationArg {
@@ -171,6 +197,8 @@ pub(crate) enum EmulationArg {
     Host,
     /// The first that works, and no program runs natively in place of a foreign one
     Qemu,
+    /// As auto, then as qemu; each step must make the same layer both ways
+    Verify,
 }
 
 /// The reaction to a RUN step that fails.
@@ -203,6 +231,7 @@ impl From<EmulationArg> for Emulation {
             EmulationArg::Intercept => Self::Intercept,
             EmulationArg::Host => Self::Host,
             EmulationArg::Qemu => Self::Qemu,
+            EmulationArg::Verify => Self::Verify,
         }
     }
 }

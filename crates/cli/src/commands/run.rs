@@ -15,7 +15,7 @@ use xbuild_model::run::Exit;
 use xbuild_model::{FailureKind, Platform};
 use xbuild_plan::clean_path;
 
-use super::build_args::{EmulationArg, NetworkArg, isolation};
+use super::build_args::{EmulationArg, NetworkArg, emulation, isolation};
 use super::input::{PullArg, pull};
 use crate::console::Console;
 use crate::environment;
@@ -74,7 +74,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|RUNG[/ROOT]")]
     isolation: Isolation,
     /// How programs of other processors get their emulator
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(
+        long,
+        value_parser = emulation(),
+        default_value = "auto",
+        env = "XBUILD_EMULATION",
+        hide_env_values = true
+    )]
     emulation: EmulationArg,
     #[command(flatten)]
     store: StoreArgs,
@@ -148,6 +154,13 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     if args.tty && !terminal::is_there() {
         let problem =
             Problem::command_line("-t needs a terminal: standard input or output is none");
+        return Err(Stopped::Before(problem));
+    }
+    if args.emulation == EmulationArg::Verify {
+        let problem = Problem::command_line(
+            "--emulation verify compares the layers of a build, and xbuild run makes none: use auto \
+             or qemu",
+        );
         return Err(Stopped::Before(problem));
     }
     let steps = StepsRequest {
