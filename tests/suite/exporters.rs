@@ -1,10 +1,12 @@
 //! Outputs and their attributes.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, Registry, User, needs, tool};
+use crate::harness::{Finished, Place, Registry, User, needs, to_layout, tool};
+use crate::image::{self, Image};
 
 fn skopeo(args: &[&str]) -> String {
     tool("skopeo", ["--insecure-policy"].iter().chain(args))
@@ -172,4 +174,154 @@ fn files_of_platforms_are_split_or_not() {
     for path in ["made/for-s390x", "made/for-amd64"] {
         assert!(merged.join(path).exists() && has(path), "{path}");
     }
+}
+
+/// A time between those of the files `old` and `new` of [`dated`], in seconds since 1970.
+const EPOCH: &str = "SOURCE_DATE_EPOCH=1500000000";
+
+/// Makes a context with a file from before [`EPOCH`], 2010, and one from after it, 2020.
+fn dated(dockerfile: &str) -> Place {
+    let place = Place::new(User::Me);
+    place.dockerfile(dockerfile);
+    place.write("old", "old").touch("old", 1_262_304_000);
+    place.write("new", "new").touch("new", 1_590_969_600);
+    place
+}
+
+/// Returns the digests of an image's layers.
+fn layers_of(image: &Image) -> Vec<String> {
+    let layers = image.manifest["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Lists files of an archive of an image's layer, or of a whole tar file, with their times.
+fn times(archive: &Path) -> Vec<String> {
+    let file = archive.to_str().unwrap();
+    let listed = tool("tar", ["--utc", "--full-time", "-tvf", file]);
+    // MODE OWNER SIZE DATE TIME NAME
+    let fields = |line: &str| line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
+    listed.lines().map(fields).collect()
+}
+
+#[test]
+fn times_after_the_epoch_are_rewritten_in_new_layers_alone() {
+    let file = "FROM busybox\nCOPY --chmod=644 old new /files/\nCOPY old /old\n";
+    let (place, other) = (dated(file), dated(file));
+    let layout = place.out("layout");
+    let build = |place: &Place, more: &str, args: &[&str]| {
+        let output = format!("{}{more}", to_layout(&layout));
+        let _ = fs::remove_dir_all(&layout);
+        place.build(&[&["-o", &output][..], args].concat()).ok();
+        // This verifies sizes, digests and diff IDs.
+        layers_of(&image::read(&layout)[0])
+    };
+    let epoch = ["--build-arg", EPOCH];
+    let plain = build(&place, "", &epoch);
+    let rewritten = build(&place, ",rewrite-timestamp=true", &epoch);
+    let count = plain.len();
+    assert_eq!(rewritten.len(), count);
+    assert_eq!(rewritten[..count - 2], plain[..count - 2]);
+    // Nothing was later than the epoch in the last one.
+    assert_eq!(rewritten[count - 1], plain[count - 1]);
+    assert_ne!(rewritten[count - 2], plain[count - 2]);
+    let blob = |digest: &str| layout.join("blobs/sha256").join(&digest["sha256:".len()..]);
+    assert_eq!(
+        times(&blob(&rewritten[count - 2])),
+        [
+            "2017-07-14 02:40:00 files/",
+            "2017-07-14 02:40:00 files/new",
+            "2010-01-01 00:00:00 files/old"
+        ]
+    );
+
+    // It is made once, and is the same everywhere.
+    let layers = || {
+        let mut files: Vec<_> = fs::read_dir(place.store().join("layers")).unwrap().collect();
+        files
+            .retain(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains(".until"));
+        files.len()
+    };
+    assert_eq!(layers(), 2);
+    let again = build(&place, ",rewrite-timestamp=true", &epoch);
+    assert_eq!((again, layers()), (rewritten.clone(), 2));
+    let elsewhere = build(&other, ",rewrite-timestamp=true", &epoch);
+    assert_eq!(elsewhere, rewritten);
+
+    // A damaged one is made again, and the layers of an image that was built are those of a base.
+    let named = "type=image,name=r.example/dated,rewrite-timestamp=true";
+    place.build(&[&["-o", named][..], &epoch].concat()).ok();
+    let damaged = place.store().join("blobs/sha256").join(&rewritten[count - 2]["sha256:".len()..]);
+    fs::write(&damaged, "damage").unwrap();
+    let again = build(&place, ",rewrite-timestamp=true", &epoch);
+    assert_eq!(again, rewritten);
+    place.dockerfile("FROM r.example/dated\nCOPY new /\n");
+    let earlier = ["--build-arg", "SOURCE_DATE_EPOCH=1000000000"];
+    let above = build(&place, ",rewrite-timestamp=true", &earlier);
+    assert_eq!(above[..count], rewritten);
+    assert_eq!(times(&blob(&above[count])), ["2001-09-09 01:46:40 new"]);
+
+    // Without an epoch there is nothing to rewrite.
+    let output = format!("type=oci,dest={},rewrite-timestamp=true", place.out("a.tar").display());
+    place.build(&["-o", &output]).ok().says(&["no effect without SOURCE_DATE_EPOCH"]);
+}
+
+#[test]
+fn times_of_commands_and_whiteouts_are_rewritten_and_pushed() {
+    needs!(Run, Registry, Tool("skopeo"));
+    let registry = Registry::start();
+    let place =
+        dated("FROM busybox\nCOPY old new /files/\nRUN rm /files/old && echo 1 > /files/run\n");
+    let name = format!("{}/team/app:1", registry.host);
+    let output = format!("type=registry,name={name},rewrite-timestamp=true");
+    let mut command = place.xbuild(place.build_args(&["-o", &output]));
+    command.env("SOURCE_DATE_EPOCH", EPOCH.split_once('=').unwrap().1);
+    Finished::run(command).ok();
+    let manifest = raw(&name);
+    let layers = manifest["layers"].as_array().unwrap();
+    let to = place.out("pulled");
+    skopeo(&[
+        "copy",
+        "-q",
+        "--src-tls-verify=false",
+        &format!("docker://{name}"),
+        &format!("dir:{}", to.display()),
+    ]);
+    let digest = layers.last().unwrap()["digest"].as_str().unwrap();
+    let listed = times(&to.join(digest.trim_start_matches("sha256:")));
+    assert_eq!(
+        listed,
+        [
+            "2017-07-14 02:40:00 files/",
+            "1970-01-01 00:00:00 files/.wh.old",
+            "2017-07-14 02:40:00 files/run"
+        ]
+    );
+    // No layer was sent that the image does not have.
+    let sent = registry
+        .requests()
+        .into_iter()
+        .filter(|request| request.starts_with("PUT /v2/team/app/blobs"));
+    assert_eq!(sent.count(), layers.len() + 1);
+}
+
+#[test]
+fn the_epoch_is_the_time_of_exported_files() {
+    let place = dated("FROM scratch\nCOPY old new /files/\n");
+    let (tar, folder) = (place.out("a.tar"), place.out("folder"));
+    let outputs = [
+        format!("type=tar,dest={}", tar.display()),
+        format!("type=local,dest={}", folder.display()),
+    ];
+    let outputs = ["-o", &outputs[0], "-o", &outputs[1]];
+    place.build(&[&outputs[..], &["--build-arg", EPOCH]].concat()).ok();
+    let time = "2017-07-14 02:40:00";
+    let expected = ["files/", "files/new", "files/old"].map(|name| format!("{time} {name}"));
+    assert_eq!(times(&tar), expected);
+    for name in ["files", "files/new", "files/old"] {
+        let shown = tool("stat", ["-c", "%Y", folder.join(name).to_str().unwrap()]);
+        assert_eq!(shown.trim(), "1500000000", "{name}");
+    }
+    // Files keep their times without it.
+    place.build(&outputs).ok();
+    assert!(times(&tar).contains(&"2010-01-01 00:00:00 files/old".to_owned()));
 }

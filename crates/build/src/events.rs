@@ -175,6 +175,8 @@ pub enum Warning {
     Damaged(PathBuf),
     /// The result has no name and no output.
     OnlyCached,
+    /// Times are to be rewritten, but there is no `SOURCE_DATE_EPOCH`.
+    NoEpoch,
 }
 
 impl Warning {
@@ -247,6 +249,10 @@ impl fmt::Display for Warning {
             Self::OnlyCached => {
                 f.write_str("the result is only cached: name it with --tag, or choose an --output")
             }
+            Self::NoEpoch => f.write_str(
+                "rewrite-timestamp=true has no effect without SOURCE_DATE_EPOCH: set the variable, \
+                 or --build-arg SOURCE_DATE_EPOCH=SECONDS",
+            ),
             Self::Hidden(_) | Self::ClosedHome(_) | Self::NoTwins { .. } => self.surroundings(f),
         }
     }

@@ -120,6 +120,9 @@ impl Exporter<'_> {
         tags: &[PlatformTag],
         stdout: &mut dyn Write,
     ) -> Result<Assembled, ExportError> {
+        if variant.layers.clamp_times && self.solved.epoch.is_none() {
+            self.tell(Event::Warning(&Warning::NoEpoch));
+        }
         let (assembled, built) = self.make(variant)?;
         let images = platform_names::images(&assembled, &built, tags);
         for output in &variant.outputs {
@@ -157,7 +160,8 @@ impl Exporter<'_> {
 
     /// Makes the layers, the manifests, and the index of several platforms.
     fn make(&self, variant: &Variant) -> Result<(Assembled, Built<'_>), ExportError> {
-        let (images, engine, form) = (&self.solved.images, &self.solved.engine, variant.layers);
+        let (engine, form) = (&self.solved.engine, variant.layers);
+        let images = &*self.solved.images(form).map_err(exporting)?;
         let annotations = self.build.request.annotations.with(&variant.manifests.annotations);
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
         if platforms.len() == 1 && annotations.need_index() {
@@ -197,7 +201,7 @@ impl Exporter<'_> {
             && is_stream(path.as_deref())
         {
             // Bytes that have left cannot be taken back, so damage must be found before.
-            for image in &self.solved.images {
+            for image in &*self.solved.images(output.layers).map_err(exporting)? {
                 self.solved.engine.check(&image.layers).map_err(exporting)?;
             }
         }

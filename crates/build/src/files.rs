@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use xbuild_files::flatten;
-use xbuild_layer::{LayerWriter, ShownPath};
+use xbuild_layer::{LayerWriter, Mtime, ShownPath};
 use xbuild_solve::BuiltImage;
 
 use crate::build::Build;
@@ -24,6 +24,14 @@ fn folder(image: &BuiltImage, count: usize, split: Split) -> Option<String> {
     is_split.then(|| image.platform.folder_name())
 }
 
+/// Returns the time of all files, if the build has a fixed one.
+///
+/// **Source** — BuildKit, `docs/build-repro.md` § SOURCE_DATE_EPOCH.
+fn time(solved: &Solved) -> Option<Mtime> {
+    let secs = |epoch| i64::try_from(epoch).unwrap_or(i64::MAX);
+    solved.epoch.map(|epoch| Mtime { secs: secs(epoch), nanos: 0 })
+}
+
 /// Writes the files of images as a tar file.
 pub(crate) fn write_tar(
     solved: &Solved,
@@ -32,18 +40,15 @@ pub(crate) fn write_tar(
     stdout: &mut dyn Write,
 ) -> Result<(), ExportError> {
     refuse_shared(solved, split)?;
-    let Solved { images, engine } = solved;
+    let Solved { images, engine, .. } = solved;
     to_file(path, stdout, |out| {
         let mut writer = LayerWriter::new(out);
         for image in images {
             let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
             let source = engine.layer_source(&image.layers);
-            let written = match folder(image, images.len(), split) {
-                Some(folder) => {
-                    flatten::to_tar_below(&tree, source, &mut writer, folder.as_bytes())
-                }
-                None => flatten::to_tar(&tree, source, &mut writer),
-            };
+            let folder = folder(image, images.len(), split);
+            let folder = folder.as_deref().map(str::as_bytes);
+            let written = flatten::to_tar_at(&tree, source, &mut writer, folder, time(solved));
             written.map_err(|error| ExportError::Archive(During::new(EXPORTING)(error)))?;
         }
         let finished = writer.finish().map(drop);
@@ -59,14 +64,15 @@ pub(crate) fn write_folders(
     path: &Path,
 ) -> Result<(), ExportError> {
     refuse_shared(solved, split)?;
-    let Solved { images, engine } = solved;
+    let Solved { images, engine, .. } = solved;
     for image in images {
         let folder = match folder(image, images.len(), split) {
             Some(folder) => path.join(folder),
             None => path.to_owned(),
         };
         let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
-        let skipped = flatten::to_folder(&tree, engine.layer_source(&image.layers), &folder)
+        let source = engine.layer_source(&image.layers);
+        let skipped = flatten::to_folder(&tree, source, &folder, time(solved))
             .map_err(|error| ExportError::Folder(During::new(EXPORTING)(error)))?;
         for skipped in skipped {
             build.events.event(Event::Warning(&Warning::Skipped(skipped)));

@@ -51,11 +51,10 @@ struct State {
 impl PushAhead {
     /// Starts to send to the repository of the first name of a build; `None` if nothing is pushed.
     pub(crate) fn of(build: &Build) -> Option<Self> {
-        // The first form is the one that the engine makes.
+        // The first form is the one that the engine makes, unless its times are rewritten.
+        let is_ready = build.variants[0].is_pushed && !build.variants[0].layers.clamp_times;
         let target = build.variants[0].names.first().or_else(|| only_repository(build));
-        target
-            .filter(|_| build.variants[0].is_pushed)
-            .map(|target| Self::new(&build.client, target))
+        target.filter(|_| is_ready).map(|target| Self::new(&build.client, target))
     }
 
     fn new(client: &Client, target: &Reference) -> Self {

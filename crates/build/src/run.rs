@@ -1,10 +1,12 @@
 //! Running the steps of a plan.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::display;
 use tracing::info;
+use xbuild_model::StepFailure;
 use xbuild_model::rootfs::RootKind;
 use xbuild_plan::VertexId;
 use xbuild_snapshot::Engine;
@@ -18,7 +20,7 @@ use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::push_ahead::PushAhead;
-use crate::request::Emulation;
+use crate::request::{Emulation, LayerForm};
 use crate::rescue::Rescued;
 use crate::tools::Tools;
 use crate::twins::{Twinned, Verified};
@@ -29,6 +31,26 @@ pub struct Solved {
     pub(crate) engine: Engine,
     /// An image for each platform, in the order of the request.
     pub(crate) images: Vec<BuiltImage>,
+    /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
+    pub(crate) epoch: Option<u64>,
+}
+
+impl Solved {
+    /// Returns the images with the layers that a form asks for, uncompressed: in new layers, times
+    /// after `SOURCE_DATE_EPOCH` may have to be that time. Layers of base images stay.
+    pub(crate) fn images(&self, form: LayerForm) -> Result<Cow<'_, [BuiltImage]>, StepFailure> {
+        let Some(epoch) = self.epoch.filter(|_| form.clamp_times) else {
+            return Ok(Cow::Borrowed(&self.images));
+        };
+        let clamped = self.images.iter().map(|image| {
+            let mut image = image.clone();
+            let new = image.layers.0.split_off(image.base_layers);
+            image.layers.0.extend(self.engine.clamped(new, epoch, form.encoding)?);
+            image.config.rootfs.diff_ids.clone_from(&image.layers.0);
+            Ok(image)
+        });
+        clamped.collect::<Result<_, _>>().map(Cow::Owned)
+    }
 }
 
 impl std::fmt::Debug for Solved {
@@ -74,7 +96,7 @@ pub fn run(
     if let Some(ahead) = ahead {
         ahead.finish();
     }
-    Ok(Solved { engine: tools.engine, images })
+    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch })
 }
 
 fn solve(

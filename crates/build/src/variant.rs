@@ -183,7 +183,7 @@ mod tests {
 
     fn output(target: Target, compression: Compression) -> Output {
         let encoding = Encoding::new(compression, None).unwrap();
-        Output { layers: LayerForm { encoding, force: false }, ..Output::new(target) }
+        Output { layers: LayerForm { encoding, ..LayerForm::default() }, ..Output::new(target) }
     }
 
     fn oci(compression: Compression) -> Output {

@@ -12,8 +12,8 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use xbuild_layer::attributes::narrowed;
 use xbuild_layer::{
-    Change, ContentHash, Contents, Entry, Kind, LayerWriter, Meta, ShownPath, Tree, capability,
-    path,
+    Change, ContentHash, Contents, Entry, Kind, LayerWriter, Meta, Mtime, ShownPath, Tree,
+    capability, path,
 };
 
 use crate::CopyError;
@@ -54,26 +54,31 @@ pub fn to_tar<W: Write>(
     Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), writer)
 }
 
-/// The same, below a folder of the archive: its path has no slashes at its ends.
-pub fn to_tar_below<W: Write>(
+/// The same, with the time `time` for all files, below a folder of the archive: its path has no
+/// slashes at its ends.
+pub fn to_tar_at<W: Write>(
     tree: &Tree,
     source: Arc<dyn LayerSource>,
     writer: &mut LayerWriter<W>,
-    folder: &[u8],
+    folder: Option<&[u8]>,
+    time: Option<Mtime>,
 ) -> Result<(), CopyError> {
-    let root = Entry { path: folder.to_vec(), kind: Kind::Dir, meta: tree.root().meta.clone() };
-    EntrySink::put(writer, &root, &mut io::empty(), None)?;
-    let mut below = Below { sink: writer, folder };
-    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), &mut below)
+    let mut moved = Moved { sink: writer, folder, time };
+    if folder.is_some() {
+        let meta = tree.root().meta.clone();
+        moved.put(&Entry { path: Vec::new(), kind: Kind::Dir, meta }, &mut io::empty(), None)?;
+    }
+    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), &mut moved)
 }
 
-/// Passes entries on with other paths.
-struct Below<'a, W: Write> {
-    sink: &'a mut LayerWriter<W>,
-    folder: &'a [u8],
+/// Passes entries on with other paths and times.
+struct Moved<'a, S: EntrySink> {
+    sink: &'a mut S,
+    folder: Option<&'a [u8]>,
+    time: Option<Mtime>,
 }
 
-impl<W: Write> EntrySink for Below<'_, W> {
+impl<S: EntrySink> EntrySink for Moved<'_, S> {
     fn put(
         &mut self,
         entry: &Entry,
@@ -81,10 +86,13 @@ impl<W: Write> EntrySink for Below<'_, W> {
         hash: Option<ContentHash>,
     ) -> Result<(), CopyError> {
         let mut entry = entry.clone();
-        entry.path = path::join(self.folder, &entry.path);
-        if let Kind::HardLink { target } = &mut entry.kind {
-            *target = path::join(self.folder, target);
+        if let Some(folder) = self.folder {
+            entry.path = path::join(folder, &entry.path);
+            if let Kind::HardLink { target } = &mut entry.kind {
+                *target = path::join(folder, target);
+            }
         }
+        entry.meta.mtime = self.time.unwrap_or(entry.meta.mtime);
         EntrySink::put(self.sink, &entry, contents, hash)
     }
 
@@ -119,7 +127,7 @@ pub fn some_to_tar<W: Write>(
 }
 
 /// Writes all files of `tree` below the folder `dest`, which is made if it is missing. They belong
-/// to the user of this process; modes and times are kept.
+/// to the user of this process; modes are kept, and times unless `time` is given for all files.
 ///
 /// Existing folders are merged, other files are replaced. Symbolic links below `dest` are never
 /// followed, whoever made them.
@@ -130,13 +138,15 @@ pub fn to_folder(
     tree: &Tree,
     source: Arc<dyn LayerSource>,
     dest: &Path,
+    time: Option<Mtime>,
 ) -> Result<Vec<Skipped>, CopyError> {
     let root = std::fs::create_dir_all(dest)
         .and_then(|()| Root::open(dest))
         .map_err(fail(dest.as_os_str().as_encoded_bytes()))?;
     let mut writer =
         FolderWriter { root, folders: Vec::new(), skipped: Vec::new(), buffer: vec![0; BUFFER] };
-    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), &mut writer)?;
+    let mut moved = Moved { sink: &mut writer, folder: None, time };
+    Outline::of_tree(tree, |_, _| true).write(&sources(tree, source), &mut moved)?;
     writer.finish()
 }
 

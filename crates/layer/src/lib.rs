@@ -8,6 +8,7 @@
 
 pub mod attributes;
 pub mod capability;
+mod clamp;
 mod content_hash;
 mod contents;
 pub mod decode;
@@ -27,6 +28,7 @@ mod tree;
 pub mod whiteout;
 mod zstd_write;
 
+pub use clamp::clamp_times;
 pub use content_hash::{ContentHasher, HashedContents, Hashing};
 pub use contents::{Contents, Mapped, Plain, Segment};
 pub use encoding::{Encoder, Encoding};

@@ -16,6 +16,7 @@
 mod cache_mount;
 mod carried;
 mod changed;
+mod clamped;
 mod difference;
 mod encoded;
 mod fill;
@@ -150,6 +151,20 @@ impl Engine {
         force: bool,
     ) -> Result<Vec<LayerBlob>, StepFailure> {
         Ok(encoded::blobs(&self.0, layers, encoding, force)?)
+    }
+
+    /// Returns layers, in order, whose times after `latest`, in seconds since 1970, are `latest`. A
+    /// layer that is not in the store is made now, in an encoding; one without such times stays
+    /// itself.
+    ///
+    /// **Errors** — [`crate::EngineError`]. Layers that are complete stay in the store.
+    pub fn clamped(
+        &self,
+        layers: Vec<DiffId>,
+        latest: u64,
+        encoding: Encoding,
+    ) -> Result<Vec<DiffId>, StepFailure> {
+        Ok(clamped::layers(&self.0, layers, latest, encoding)?)
     }
 
     /// Opens a layer for reading, pulling it if its blob is not in the store.

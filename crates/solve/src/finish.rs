@@ -15,6 +15,8 @@ pub struct BuiltImage {
     pub config: ImageConfig,
     /// The layers, the same as in the configuration.
     pub layers: Chain,
+    /// How many of the layers, the oldest, are those of the base image.
+    pub base_layers: usize,
 }
 
 /// Returns the images of the graph's outputs, in their order. All vertices are done.
@@ -30,6 +32,8 @@ fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> Buil
     let result = |id: xbuild_plan::VertexId| done.get(id.0).and_then(Option::as_ref);
     let layers = result(output.vertex).map(|done| done.layers.chain.clone()).unwrap_or_default();
     let mut config = output.config.clone();
+    let added = output.history.iter().filter_map(|planned| result(planned.vertex?));
+    let base_layers = layers.0.len().saturating_sub(added.map(|step| step.added).sum());
     config.history = output.base_history.clone();
     // An entry without a step of its own has the time of the entry before it. So an image made of
     // cached steps equals, to the byte, the image that was made when they ran.
@@ -54,5 +58,5 @@ fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> Buil
         time
     };
     config.rootfs.diff_ids = layers.0.clone();
-    BuiltImage { platform: output.platform.clone(), config, layers }
+    BuiltImage { platform: output.platform.clone(), config, layers, base_layers }
 }

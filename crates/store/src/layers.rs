@@ -63,6 +63,22 @@ impl Store {
         self.write_record_at(self.encoded_path(layer, encoding), blob)
     }
 
+    /// Returns the layer that has the files of this one without times after `latest`, in seconds
+    /// since 1970, if it was made.
+    pub fn clamped(&self, layer: &DiffId, latest: u64) -> Result<Option<DiffId>, StoreError> {
+        self.read_record_at(&self.clamped_path(layer, latest))
+    }
+
+    /// Records that layer.
+    pub fn put_clamped(
+        &self,
+        layer: &DiffId,
+        latest: u64,
+        clamped: &DiffId,
+    ) -> Result<(), StoreError> {
+        self.write_record_at(self.clamped_path(layer, latest), clamped)
+    }
+
     /// Returns the tree index of a layer, the bytes that were written.
     pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
@@ -75,6 +91,10 @@ impl Store {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         self.publish_written(self.path("indexes", &layer.0), write)
+    }
+
+    fn clamped_path(&self, layer: &DiffId, latest: u64) -> PathBuf {
+        self.root().join("layers").join(format!("{}.until-{latest}", layer.0.hex()))
     }
 
     fn encoded_path(&self, layer: &DiffId, encoding: &str) -> PathBuf {

@@ -43,6 +43,9 @@ pub struct LayerForm {
     pub encoding: Encoding,
     /// Whether layers of base images are compressed like that, too, instead of staying as they are.
     pub force: bool,
+    /// Whether times after `SOURCE_DATE_EPOCH` in new layers become that time.
+    #[serde(default)]
+    pub clamp_times: bool,
 }
 
 /// Where a result goes.
@@ -159,7 +162,7 @@ mod tests {
         for (compression, level) in [(Plain, None), (Gzip, Some(0)), (Gzip, None), (Zstd, Some(22))]
         {
             let encoding = Encoding::new(compression, level).unwrap();
-            let form = LayerForm { encoding, force: true };
+            let form = LayerForm { encoding, force: true, clamp_times: true };
             let text = serde_json::to_string(&form).unwrap();
             assert_eq!(serde_json::from_str::<LayerForm>(&text).unwrap(), form, "{text}");
         }

@@ -71,11 +71,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("attestation-inline", "attestations are not made yet"),
     ("attestation-prefix", "attestations are not made yet"),
     ("compatibility-version", "digests follow the version of xbuild"),
-    (
-        "rewrite-timestamp",
-        "SOURCE_DATE_EPOCH sets the times of what a build makes, and files of contexts keep theirs; \
-         set these before the build, as with touch -d",
-    ),
     ("context", "no daemon is spoken to: load the file with docker load"),
     ("mode", "only files that the image has are replaced, and no other is removed"),
     ("buildinfo", "it is out of use"),
@@ -127,10 +122,10 @@ impl<'a> Attributes<'a> {
         self.take("dest").map(|dest| (dest != "-").then(|| PathBuf::from(dest)))
     }
 
-    /// Takes the attributes of compression.
+    /// Takes the attributes of layers.
     ///
     /// **Source** — BuildKit, `docs/exporters`: `compression`, `compression-level`,
-    /// `force-compression`.
+    /// `force-compression`, `rewrite-timestamp`.
     fn layer_form(&mut self, kind: &str) -> Result<LayerForm, Problem> {
         let compression = match self.take("compression").as_deref() {
             None | Some("gzip") => Compression::Gzip,
@@ -159,7 +154,11 @@ impl<'a> Attributes<'a> {
         if compression == Compression::Zstd && kind == "docker" {
             return Err(self.fail("an archive for Docker has no layers of zstd: use type=oci"));
         }
-        Ok(LayerForm { encoding, force: self.flag("force-compression")?.unwrap_or(false) })
+        Ok(LayerForm {
+            encoding,
+            force: self.flag("force-compression")?.unwrap_or(false),
+            clamp_times: self.flag("rewrite-timestamp")?.unwrap_or(false),
+        })
     }
 
     /// Takes the attributes of manifests and index.
@@ -266,7 +265,7 @@ impl<'a> Attributes<'a> {
         };
         match self.list.first() {
             None => Ok(()),
-            Some((key, _)) if key.contains("compression") => {
+            Some((key, _)) if key.contains("compression") || key == "rewrite-timestamp" => {
                 Err(self.fail(&format!("{key}= is for type=image, registry, oci and docker")))
             }
             Some((key, _)) if key.starts_with("annotation") || key == "oci-mediatypes" => {
@@ -340,7 +339,7 @@ mod tests {
             ("compression=zstd,compression-level=22", new(Compression::Zstd, Some(22)), false),
             ("compression=uncompressed", new(Compression::None, None), false),
         ] {
-            assert_eq!(form(text), LayerForm { encoding, force }, "{text}");
+            assert_eq!(form(text), LayerForm { encoding, force, clamp_times: false }, "{text}");
         }
     }
 
@@ -378,7 +377,8 @@ mod tests {
             ("type=docker,dest=a,compression=zstd", "no layers of zstd"),
             ("type=docker,dest=a,context=x", "docker load"),
             ("type=docker,dest=a,tar=false", "type=oci"),
-            ("type=image,rewrite-timestamp=true", "SOURCE_DATE_EPOCH"),
+            ("type=image,rewrite-timestamp=1970", "true or false"),
+            ("type=local,dest=a,rewrite-timestamp=true", "type=image, registry, oci and docker"),
             ("type=image,unpack=true", "the store unpacks"),
             ("type=image,dangling-name-prefix=x", "--tag"),
             ("type=image,attestation-inline=true", "attestations"),

@@ -87,7 +87,7 @@ fn a_folder_holds_what_is_visible() {
     let (tree, source) = stack(&LAYERS);
     // The second time writes over the result of the first, sealed folders included.
     for _ in 0..2 {
-        assert_eq!(to_folder(&tree, source.clone(), &dest).unwrap(), []);
+        assert_eq!(to_folder(&tree, source.clone(), &dest, None).unwrap(), []);
         assert_eq!(listing(&dest), merged_without_owners());
     }
     for name in ["d", "sealed", "kept", "x/l", "pipe"] {
@@ -99,7 +99,7 @@ fn a_folder_holds_what_is_visible() {
 fn names_of_one_file_stay_together() {
     let dir = tempfile::tempdir().unwrap();
     let (tree, source) = stack(&["d d 0755\nf d/a 0644 0:0 x\nh d/b d/a"]);
-    to_folder(&tree, source, dir.path()).unwrap();
+    to_folder(&tree, source, dir.path(), None).unwrap();
     let ino = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().ino();
     assert_eq!(ino("d/a"), ino("d/b"));
 }
@@ -112,7 +112,7 @@ fn links_in_the_folder_are_replaced_and_never_followed() {
     symlink(outside.path(), dir.path().join("d")).unwrap();
     symlink(outside.path().join("f"), dir.path().join("kept")).unwrap();
     let (tree, source) = stack(&["d d 0755\nf d/f 0644 0:0 new\nf kept 0644 0:0 kept"]);
-    to_folder(&tree, source, dir.path()).unwrap();
+    to_folder(&tree, source, dir.path(), None).unwrap();
     assert_eq!(listing(dir.path()), ["d d 0755", "f d/f 0644 new", "f kept 0644 kept"]);
     assert_eq!(listing(outside.path()).len(), 1);
     assert_eq!(std::fs::read_to_string(outside.path().join("f")).unwrap(), "mark");
@@ -123,6 +123,6 @@ fn a_file_does_not_replace_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("f/precious")).unwrap();
     let (tree, source) = stack(&["f f 0644 0:0 x"]);
-    assert!(matches!(to_folder(&tree, source, dir.path()), Err(CopyError::Export { .. })));
+    assert!(matches!(to_folder(&tree, source, dir.path(), None), Err(CopyError::Export { .. })));
     assert!(dir.path().join("f/precious").exists());
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use xbuild_model::Digest;
 
 use super::*;
-use crate::{Change, LayerReader, TarReader, capability};
+use crate::{Change, LayerReader, TarReader, capability, clamp_times};
 
 fn entry(path: &str, kind: Kind) -> Entry {
     let meta = Meta {
@@ -403,6 +403,24 @@ proptest! {
         prop_assert_eq!(archive.len() % BLOCK, 0);
         prop_assert_eq!(&write(&entries).unwrap(), &archive);
         prop_assert_eq!(read(&archive), entries);
+    }
+
+    #[test]
+    fn only_later_times_are_clamped(
+        mut entries in proptest::collection::vec(any_entry(), 0..8),
+        latest in any::<i64>(),
+    ) {
+        for (number, entry) in entries.iter_mut().enumerate() {
+            entry.path = path::join(number.to_string().as_bytes(), &entry.path);
+        }
+        let archive = write(&entries).unwrap();
+        let clamped = clamp_times(&archive[..], latest.max(-i64::MAX), Vec::new()).unwrap();
+        for entry in &mut entries {
+            entry.meta.mtime.secs = entry.meta.mtime.secs.min(latest.max(-i64::MAX));
+        }
+        prop_assert_eq!(&write(&entries).unwrap(), &clamped);
+        let same = clamp_times(&archive[..], i64::MAX, Vec::new()).unwrap();
+        prop_assert_eq!(same, archive);
     }
 
     #[test]
