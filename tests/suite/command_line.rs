@@ -146,6 +146,8 @@ fn a_home_folder_of_somebody_else_is_passed_over() {
     build(None).ok().says(&["warning: ", "closed is closed to this user", "DOCKER_CONFIG"]);
     // A folder that the user names cannot be read either: this build needs no login.
     build(Some("docker")).ok().says(&["warning: cannot read", "closed/docker/config.json"]);
+    // What is closed to its owner cannot be removed with its place.
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -79,12 +79,8 @@ fn gap(why: &str) -> Gap {
 }
 
 fn emulator(arch: Arch) -> Emulator {
-    static PROGRAM: std::sync::OnceLock<tempfile::NamedTempFile> = std::sync::OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), crate::tiny_elf::program(Arch::host().unwrap())).unwrap();
-        file
-    });
+    let program = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(program.path(), crate::tiny_elf::program(Arch::host().unwrap())).unwrap();
     Emulator::load(arch, program.path()).unwrap()
 }
 
