@@ -180,6 +180,9 @@ fn one_platform_is_a_plain_manifest() {
     // error.
     let finished = place.build(&["--platform", "linux/s390x"]).ok();
     finished.says(&["InvalidBaseImagePlatform"]);
+    // Where nobody asks for a platform the image has that of its base.
+    let image = place.image(&[]);
+    assert_eq!((&*image.platform, &image.config["architecture"]), ("linux/arm64", &"arm64".into()));
     place.dockerfile(&format!("FROM {base}\nCOPY Dockerfile /\n"));
     place
         .build(&["--platform", "linux/mips64le"])

@@ -75,6 +75,7 @@ pub fn container_request(
             contexts: [(IMAGE.to_owned(), image)].into(),
             build_args: Vec::new(),
             platforms: vec![platform],
+            platform_is_implied: false,
             target: None,
             pull,
         },

@@ -138,7 +138,7 @@ pub(crate) fn input_options(
     };
     let contexts = input.contexts.iter().map(|(name, place)| (name.clone(), context(place)));
     PlanOptions {
-        platforms: file.platforms.clone(),
+        platforms: if input.platform_is_implied { Vec::new() } else { file.platforms.clone() },
         main_context: file.context.clone(),
         build_args: input.build_args.clone(),
         epochs: [("context".to_owned(), main.modified.map(|time| time.to_string()))].into(),

@@ -184,7 +184,7 @@ pub enum Origin {
 /// An image to be made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
-    /// The platform asked for.
+    /// The platform of the image: the one asked for, else that of its base image.
     pub platform: Platform,
     /// The vertex whose layers the image has.
     pub vertex: VertexId,

@@ -13,7 +13,7 @@ use crate::graph::Graph;
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
     /// The platforms to build for, in order; a platform given twice counts once. No platform means
-    /// `build_platform`.
+    /// `build_platform`; the image then has the platform of its base image, whatever that is.
     pub platforms: Vec<Platform>,
     /// The platform of this machine: `BUILDPLATFORM`.
     pub build_platform: Platform,

@@ -127,19 +127,25 @@ impl State {
         argv
     }
 
-    /// Returns the image of the stage, as a result of the build.
-    pub(crate) fn into_output(self, target: &Platform, options: &PlanOptions) -> Output {
+    /// Returns the image of the stage, as a result of the build: for the platform that was asked for,
+    /// else for that of its base image.
+    pub(crate) fn into_output(self, asked: &Platform, options: &PlanOptions) -> Output {
+        let target = if options.platforms.is_empty() { &self.programs } else { asked };
         let mut config = self.config;
-        if config.os != target.os() {
+        let same = config.os == target.os() && config.architecture == target.architecture();
+        if !same {
             config.os_version = None;
             config.os_features = Vec::new();
+        }
+        // A base may know its variant better: `linux/arm64` is asked for, and it says `v8`.
+        if !same || target.variant().is_some() {
+            config.variant = target.variant().map(str::to_owned);
         }
         config.created = None;
         config.rootfs = Default::default();
         config.history = Vec::new();
         config.os = target.os().to_owned();
         config.architecture = target.architecture().to_owned();
-        config.variant = target.variant().map(str::to_owned);
         config.other = std::mem::take(&mut config.other)
             .into_iter()
             .filter(|(name, _)| {

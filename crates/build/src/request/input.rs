@@ -23,6 +23,9 @@ pub struct InputRequest {
     pub build_args: Vec<(String, String)>,
     /// The platforms to build for, in the order of the index; at least one.
     pub platforms: Vec<Platform>,
+    /// Whether nobody asked for these platforms: the image then has the platform of its base image.
+    #[serde(default)]
+    pub platform_is_implied: bool,
     /// The stage to build; `None` for the last one.
     pub target: Option<String>,
     /// Which images of the store are used.

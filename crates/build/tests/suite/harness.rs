@@ -69,6 +69,7 @@ impl Place {
                 contexts: Default::default(),
                 build_args: vec![("SOURCE_DATE_EPOCH".to_owned(), "1600000000".to_owned())],
                 platforms: vec![Platform::host()],
+                platform_is_implied: false,
                 target: None,
                 pull: Default::default(),
             },

@@ -81,7 +81,9 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     {
         git.keep_git_dir = Some(true);
     }
-    let platforms = platforms(&args.platform)?;
+    let asked = platforms(&args.platform)?;
+    let platform_is_implied = asked.is_empty();
+    let platforms = if platform_is_implied { vec![Platform::host()] } else { asked };
     let dockerfiles = dockerfiles::parse(&args.file, &platforms)?;
     Ok(InputRequest {
         context: main,
@@ -90,6 +92,7 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
         contexts: named_contexts(&args.build_context)?,
         build_args,
         platforms,
+        platform_is_implied,
         target: args.target.clone(),
         pull: pull(args.pull),
     })
@@ -122,6 +125,7 @@ fn named_contexts(values: &[String]) -> Result<BTreeMap<String, NamedPlace>, Pro
     Ok(contexts)
 }
 
+/// Returns the platforms that were asked for; none if nobody did.
 fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     let parse = |text: &String| match text.trim() {
         "local" => Ok(Platform::host()),
@@ -133,9 +137,6 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     if list.is_empty() {
         let default = environment::variable("DOCKER_DEFAULT_PLATFORM");
         list = default.iter().map(parse).collect::<Result<_, _>>()?;
-    }
-    if list.is_empty() {
-        list.push(Platform::host());
     }
     if let Some(other) = list.iter().find(|platform| platform.os() != "linux") {
         return Err(Problem::command_line(format!(

@@ -252,28 +252,53 @@ COPY --from=busybox:3 / /
     assert!(matches!(link, Op::Files { independent: true, .. }), "{link:?}");
 }
 
+/// Plans a RUN on a base for the platform `base` whose configuration is the JSON given.
+fn on_a_base(options: &PlanOptions, base: &str, config: &str) -> Graph {
+    let file = xbuild_dockerfile::parse("Dockerfile", b"FROM busybox\nRUN a\n").unwrap();
+    let mut images = Images::default();
+    let request = match crate::plan(&file, options, &images).unwrap() {
+        Planned::Needs(needs) => needs[0].clone(),
+        Planned::Ready(_) => panic!("nothing needed"),
+    };
+    images.insert(&request, super::image("busybox", &super::platform(base), config));
+    match crate::plan(&file, options, &images).unwrap() {
+        Planned::Ready(graph) => graph,
+        Planned::Needs(_) => panic!("more needed"),
+    }
+}
+
 #[test]
 fn programs_are_of_the_platform_of_the_base() {
-    let text = "FROM busybox\nRUN a\n";
-    let file = xbuild_dockerfile::parse("Dockerfile", text.as_bytes()).unwrap();
     for (wanted, got, programs) in [
         ("linux/arm/v7", "linux/arm/v6", "linux/arm/v7"),
         ("linux/amd64", "linux/386", "linux/386"),
         ("linux/arm64", "linux/amd64", "linux/amd64"),
     ] {
-        let options = options(&[wanted]);
-        let mut images = crate::Images::default();
-        let request = match crate::plan(&file, &options, &images).unwrap() {
-            crate::Planned::Needs(needs) => needs[0].clone(),
-            crate::Planned::Ready(_) => panic!("nothing needed"),
-        };
-        images.insert(&request, super::image("busybox", &super::platform(got), "{}"));
-        let crate::Planned::Ready(graph) = crate::plan(&file, &options, &images).unwrap() else {
-            panic!("more needed")
-        };
+        let graph = on_a_base(&options(&[wanted]), got, "{}");
         let Op::Run { request, .. } = &graph.vertices[1].op else { panic!("{}", graph.dump()) };
         assert_eq!(request.platform.to_string(), programs);
         assert_eq!(graph.outputs[0].config.architecture, super::platform(wanted).architecture());
+    }
+}
+
+/// As with BuildKit: an image says what it was asked to be, else what its base says.
+#[test]
+fn images_without_a_platform_asked_for_have_that_of_their_base() {
+    let v8 = r#"{"variant": "v8", "os.version": "1", "config": {}}"#;
+    for (asked, base, platform, variant, version) in [
+        (None, "linux/amd64", "linux/amd64", None, None),
+        (None, "linux/arm64", "linux/arm64", Some("v8"), Some("1")),
+        (Some("linux/arm64"), "linux/arm64", "linux/arm64", Some("v8"), Some("1")),
+        (Some("linux/arm/v7"), "linux/arm/v6", "linux/arm/v7", Some("v7"), Some("1")),
+        (Some("linux/amd64"), "linux/arm64", "linux/amd64", None, None),
+    ] {
+        let config = if variant.is_none() && asked.is_none() { "{}" } else { v8 };
+        let graph = on_a_base(&options(asked.as_slice()), base, config);
+        let output = &graph.outputs[0];
+        assert_eq!(output.platform, super::platform(platform), "{asked:?} {base}");
+        assert_eq!(output.config.architecture, output.platform.architecture());
+        assert_eq!(output.config.variant.as_deref(), variant, "{asked:?} {base}");
+        assert_eq!(output.config.os_version.as_deref(), version, "{asked:?} {base}");
     }
 }
 
