@@ -41,7 +41,6 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--cache-to", "type=inline"),
         ("--call", "outline"),
         ("--cgroup-parent", "a"),
-        ("--load", ""),
         ("--no-cache-filter", "stage"),
         ("--policy", "reset=true"),
         ("--provenance", "true"),

@@ -10,6 +10,7 @@
 //! place.build(&[]).fails(3, &["exit code 7"]);
 //! ```
 
+mod docker;
 mod fault_proxy;
 mod finished;
 mod host;
@@ -21,6 +22,7 @@ mod tools;
 mod typed;
 mod user;
 
+pub(crate) use docker::Docker;
 pub(crate) use fault_proxy::{FaultProxy, Plan, Trouble};
 pub(crate) use finished::Finished;
 pub(crate) use host::host_state;

@@ -20,6 +20,7 @@ mod debian;
 mod digests;
 mod dockerfiles;
 mod doctor;
+mod engines;
 mod exporters;
 mod faults;
 mod folder_root;

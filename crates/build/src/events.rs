@@ -9,7 +9,7 @@ use xbuild_exec::ladder::Choice;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::{Encoding, ShownPath};
-use xbuild_model::{Descriptor, Digest, Platform, ResolvedImage, StepFailure};
+use xbuild_model::{Descriptor, Digest, Platform, Reference, ResolvedImage, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
@@ -55,6 +55,17 @@ pub enum Event<'a> {
     Verified {
         /// The number of files that were compared.
         paths: usize,
+    },
+    /// An image was loaded into a container engine.
+    Loaded {
+        /// The engine.
+        engine: &'a str,
+        /// The names that the image has there, perhaps none.
+        names: &'a [Reference],
+        /// The number of layers that were sent.
+        sent: usize,
+        /// The number of all layers.
+        layers: usize,
     },
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use xbuild_image::{
-    AssembleOptions, Assembled, Built, ImageParts, LayoutContent, LayoutError, NamedContent,
-    assemble,
+    AssembleOptions, Assembled, AssembledImage, Built, ImageParts, LayoutContent, LayoutError,
+    NamedContent, assemble,
 };
 use xbuild_model::{DiffId, Digest, LayerBlob, Platform, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
@@ -17,6 +17,7 @@ use crate::events::{Event, Warning};
 use crate::file_out::{is_stream, to_file};
 use crate::files;
 use crate::images::{docker_form, keep};
+use crate::loader::{self, Loaded};
 use crate::platform_names::{self, NamedImage};
 use crate::request::{Output, PlatformTag, Target};
 use crate::run::Solved;
@@ -37,12 +38,16 @@ pub struct Outcome {
     pub is_stored: bool,
 }
 
-/// Asks the registries whether the result may be pushed, before anything is built for it.
+/// Asks the registries whether the result may be pushed, and looks for the container engine that it
+/// is loaded into, before anything is built for it.
 ///
-/// **Errors** — a registry denies it, or does not know the repository. Whatever else goes wrong is
-/// left to the push.
+/// **Errors** — a registry denies it, or does not know the repository; there is no engine. Whatever
+/// else goes wrong is left to the push.
 pub fn may_push(build: &Build) -> Result<(), ExportError> {
     let _span = build.span.enter();
+    if build.request.outputs.iter().any(|output| output.target == Target::Engine) {
+        loader::find(&build.machine, &build.store, &build.cancel)?;
+    }
     if !build.request.is_pushed() {
         return Ok(());
     }
@@ -217,11 +222,12 @@ impl Exporter<'_> {
             }
             Target::OciTar(path) => self.write_archive(content, path.as_deref(), stdout),
             Target::Docker(path) => {
-                let docker = self.for_docker(assembled, built)?;
+                let (_, docker) = self.for_docker(assembled, built)?;
                 let image = NamedContent { built: &docker, names, tag: None };
                 let content = LayoutContent { is_docker: true, ..image.alone() };
                 self.write_archive(content, path.as_deref(), stdout)
             }
+            Target::Engine => self.load(assembled, built, names),
             Target::Tar(path, split) => {
                 files::write_tar(self.solved, *split, path.as_deref(), stdout)
             }
@@ -251,11 +257,11 @@ impl Exporter<'_> {
 
     /// Returns the image that an archive for Docker holds: the one of this machine's platform, else
     /// the first.
-    fn for_docker<'b>(
+    fn for_docker<'a, 'b>(
         &'b self,
-        assembled: &Assembled,
+        assembled: &'a Assembled,
         built: &'b Built<'_>,
-    ) -> Result<Built<'b>, ExportError> {
+    ) -> Result<(&'a AssembledImage, Built<'b>), ExportError> {
         let accepted = Platform::host().accepted();
         let own = assembled.images.iter().find(|image| accepted.contains(&image.platform));
         let image = own.unwrap_or(&assembled.images[0]);
@@ -269,7 +275,28 @@ impl Exporter<'_> {
         let one = one.expect("an image is one of its own");
         let place = (&*self.build.store, &self.build.client);
         let other = docker_form::without_zstd(place, &one).map_err(exporting)?;
-        Ok(other.unwrap_or(one))
+        Ok((image, other.unwrap_or(one)))
+    }
+
+    /// Loads the image of one platform into a container engine.
+    fn load(
+        &self,
+        assembled: &Assembled,
+        built: &Built<'_>,
+        names: &[Reference],
+    ) -> Result<(), ExportError> {
+        let (image, built) = self.for_docker(assembled, built)?;
+        let loader = loader::find(&self.build.machine, &self.build.store, &self.build.cancel)?;
+        let loaded = Loaded {
+            built: &built,
+            id: &image.config_descriptor.digest,
+            config: &image.config,
+            names,
+        };
+        let sent = loader.load(&loaded)?;
+        let (engine, layers) = (loader.name(), image.layers.len());
+        self.tell(Event::Loaded { engine: &engine, names, sent, layers });
+        Ok(())
     }
 
     /// Pushes the images under their names. No tag moves until everything is in all registries.

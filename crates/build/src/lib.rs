@@ -30,6 +30,7 @@ mod images;
 mod import;
 mod layer_files;
 mod linting;
+mod loader;
 mod login;
 mod logins;
 mod machine;

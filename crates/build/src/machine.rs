@@ -34,8 +34,14 @@ pub struct Machine {
     pub proxies: Proxies,
     /// Docker's `config.json`, which need not exist.
     pub docker_config: Option<PathBuf>,
-    /// The daemon of Docker's client, for its proxies.
+    /// The daemon of Docker's client: `DOCKER_HOST`.
     pub docker_host: Option<String>,
+    /// The context of Docker's client: `DOCKER_CONTEXT`.
+    pub docker_context: Option<String>,
+    /// Whether Docker's client speaks TLS to that daemon.
+    pub docker_tls: bool,
+    /// The folder of the user's sockets.
+    pub runtime_folder: Option<PathBuf>,
     /// The file that `xbuild login` changes, which need not exist.
     pub login_file: Option<PathBuf>,
     /// Where logins are, in the order in which they are tried.

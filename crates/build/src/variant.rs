@@ -124,7 +124,10 @@ fn group(
 ) -> Result<Vec<Variant>, RequestError> {
     let is_image = |output: &&Output| matches!(output.target, Target::Image { .. });
     let is_layout = |output: &&Output| {
-        matches!(output.target, Target::OciTar(_) | Target::OciFolder(_) | Target::Docker(_))
+        matches!(
+            output.target,
+            Target::OciTar(_) | Target::OciFolder(_) | Target::Docker(_) | Target::Engine
+        )
     };
     let form = |output: &Output| (output.layers, output.manifests.clone());
     let main = match outputs.iter().find(is_image) {

@@ -123,6 +123,13 @@ impl Events for Progress {
                 size(blob.size)
             )),
             Event::Push(event) => self.console.push(event),
+            Event::Loaded { engine, names, sent, layers } => {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                let names = if names.is_empty() { "the image".into() } else { names.join(", ") };
+                self.console.line(format_args!(
+                    "loaded {names} into {engine}: {sent} of {layers} layers sent"
+                ));
+            }
             Event::Form { encoding, digest } => self.console.form(encoding, digest),
             _ => {}
         }

@@ -13,6 +13,7 @@
 //! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
 //! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
 //! | `transport` | one HTTP exchange, its bounds of time and size, and its redirects |
+//! | `daemon` | [`Daemon`]: the API of a Docker daemon, to load images |
 //! | `options`, `hosts` | [`ClientOptions`], and [`HostOptions`] of single registries |
 //! | `error`, `detail`, `warning` | errors, the explanations of servers, warnings |
 
@@ -20,6 +21,7 @@ mod auth;
 mod blob_read;
 mod client;
 mod connections;
+mod daemon;
 mod detail;
 mod endpoint;
 mod error;
@@ -37,6 +39,7 @@ pub use auth::credential::{Credential, Secret};
 pub use auth::credentials::Credentials;
 pub use auth::login_edit::LoginEdit;
 pub use client::{Client, DocumentCache};
+pub use daemon::{Daemon, DaemonError, DaemonPlace};
 pub use detail::Detail;
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};
 pub use hosts::{ClientCertificate, HostOptions, Mirror, PrefixMirror, PrefixRule};

@@ -10,5 +10,5 @@ pub(crate) mod reach;
 pub(crate) mod retry;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod trail;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use super::tools::{cached, in_path, quiet, tool};
-use super::user::User;
+use super::user::{User, is_root};
 
 /// Ends the test, as skipped, unless this machine meets every [`Need`] in the list:
 /// `needs!(Run, Emulation, Tool("skopeo"))`.
@@ -41,6 +41,8 @@ pub(crate) enum Need {
     Pasta,
     /// More than one processor.
     Cores,
+    /// podman and buildah, for root: an ordinary user also needs settings of the machine.
+    Podman,
     /// A program in PATH.
     Tool(&'static str),
 }
@@ -74,6 +76,9 @@ impl Need {
             }),
             Self::Cores => have("cores", "a second processor", || {
                 std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+            }),
+            Self::Podman => have("podman", "podman and buildah, and root", || {
+                is_root() && ["podman", "buildah"].into_iter().all(in_path)
             }),
             Self::Tool(name) => have(name, name, || in_path(name)),
         }

@@ -8,7 +8,7 @@ use xbuild_store::StoreError;
 
 use crate::file_out::OutputError;
 
-use super::{During, ErrorKind, Fault, RequestError};
+use super::{During, ErrorKind, Fault, LoadError, RequestError};
 
 /// Why a result cannot be written or pushed. Outputs before the one that failed were written.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum ExportError {
     /// A file, or standard output, could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The image could not be loaded into a container engine.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The archive could not be finished.
     #[error(transparent)]
     Finish(During<LayerError>),
@@ -49,6 +52,7 @@ impl Fault for ExportError {
             Self::Request(error) => error.kind(),
             Self::Stage(During { error, .. }) => Fault::kind(&**error),
             Self::Tree(failure) => Fault::kind(failure),
+            Self::Load(error) => error.kind(),
             Self::Assemble(AssembleError::DockerZstd { .. }) => ErrorKind::Request,
             Self::Folder(_) | Self::Output(OutputError::File { .. }) => {
                 ErrorKind::Stage(FailureKind::User)
@@ -62,6 +66,7 @@ impl Fault for ExportError {
             Self::Request(error) => error.hint(),
             Self::Stage(During { error, .. }) => Fault::hint(&**error),
             Self::Tree(failure) => Fault::hint(failure),
+            Self::Load(error) => error.hint(),
             Self::Assemble(AssembleError::DockerZstd { .. }) => Some(
                 "leave out oci-mediatypes=false, or compress the layers of base images, too: \
                  force-compression=true"

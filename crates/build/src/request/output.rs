@@ -58,6 +58,9 @@ pub enum Target {
     /// An archive of `docker save` that is an OCI layout, too, `None` for standard output. Of an
     /// image for several platforms it has one.
     Docker(Option<PathBuf>),
+    /// A container engine of this machine: docker or podman. Of an image for several platforms it
+    /// gets one.
+    Engine,
     /// The files of the image as a tar file, `None` for standard output.
     Tar(Option<PathBuf>, Split),
     /// The files of the image as a folder.

@@ -44,6 +44,9 @@ pub(crate) struct BuildArgs {
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
+    /// Load the image into docker, else podman: -o type=docker
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
+    pub(super) load: Option<bool>,
     /// Output: type=oci|docker|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable); oci,
     /// docker, image and registry take compression=gzip|zstd|uncompressed and compression-level=N for
     /// new layers, and force-compression=true to compress the layers of base images, too
@@ -267,10 +270,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("cache-from", "the cache is local only"),
     ("cache-to", "the cache is local only"),
     ("cgroup-parent", "no cgroups are made"),
-    (
-        "load",
-        "a Docker daemon cannot be loaded yet: use --output type=docker,dest=- and docker load, or --push",
-    ),
     ("no-cache-filter", "use --no-cache"),
     ("policy", "source policies are not implemented yet"),
     ("provenance", "attestations are not made yet"),
@@ -278,18 +277,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("sbom", "attestations are not made yet"),
 ];
 
-/// The refused options that need no value.
-const REFUSED_FLAGS: &[&str] = &["load"];
-
 /// Adds the refused options, hidden, to clap's command.
 pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
     for (name, _) in REFUSED {
         let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
-        let arg = match REFUSED_FLAGS.contains(name) {
-            true => arg.num_args(0..=1).require_equals(true),
-            false => arg.num_args(1),
-        };
-        command = command.arg(arg.value_parser(clap::value_parser!(String)));
+        command = command.arg(arg.num_args(1).value_parser(clap::value_parser!(String)));
     }
     command
 }
@@ -299,7 +291,7 @@ pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
     for (name, reason) in REFUSED {
         let Some(values) = matches.get_occurrences::<String>(name) else { continue };
         let values: Vec<&String> = values.flatten().collect();
-        let off = matches!(*name, "provenance" | "sbom" | "load")
+        let off = matches!(*name, "provenance" | "sbom")
             && !values.is_empty()
             && values.iter().all(|value| *value == "false");
         if !off {

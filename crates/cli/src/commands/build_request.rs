@@ -1,7 +1,7 @@
 //! From the arguments of `xbuild build` to a request.
 
 use xbuild_build::BuildRequest;
-use xbuild_build::request::{Output, StepsRequest};
+use xbuild_build::request::{Output, StepsRequest, Target};
 
 use super::build_args::{BuildArgs, Entitlement};
 use super::input::{self, key_values};
@@ -12,7 +12,10 @@ use crate::values::{annotation, names, output, secret};
 pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     let input = input::request(&args.input)?;
     let outputs = args.output.iter().map(|text| output::parse(text));
-    let outputs: Vec<Output> = outputs.collect::<Result<_, _>>()?;
+    let mut outputs: Vec<Output> = outputs.collect::<Result<_, _>>()?;
+    if args.load == Some(true) && !outputs.iter().any(|output| output.target == Target::Engine) {
+        outputs.push(Output::new(Target::Engine));
+    }
     let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
     Ok(BuildRequest {
         input,

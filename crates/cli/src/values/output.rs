@@ -71,7 +71,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("attestation-inline", "attestations are not made yet"),
     ("attestation-prefix", "attestations are not made yet"),
     ("compatibility-version", "digests follow the version of xbuild"),
-    ("context", "no daemon is spoken to: load the file with docker load"),
+    ("context", "set DOCKER_CONTEXT, or DOCKER_HOST"),
     ("mode", "only files that the image has are replaced, and no other is removed"),
     ("buildinfo", "it is out of use"),
     ("buildinfo-attrs", "it is out of use"),
@@ -204,12 +204,11 @@ impl<'a> Attributes<'a> {
         match (kind, self.dest(), is_folder) {
             ("docker", _, true) => Err(self.fail("tar=false is for type=oci")),
             ("docker", Some(dest), _) => Ok(Target::Docker(dest)),
+            ("docker", None, _) => Ok(Target::Engine),
             (_, Some(Some(dest)), true) => Ok(Target::OciFolder(dest)),
             (_, _, true) => Err(self.fail("tar=false needs dest=FOLDER")),
             (_, Some(dest), false) => Ok(Target::OciTar(dest)),
-            (kind, None, false) => {
-                Err(self.fail(&format!("type={kind} needs dest=FILE or dest=-")))
-            }
+            (_, None, false) => Err(self.fail("type=oci needs dest=FILE or dest=-")),
         }
     }
 
@@ -299,6 +298,7 @@ mod tests {
             ("type=local,dest=out,platform-split=false", Target::Local(path("out"), Split::Never)),
             ("type=tar,dest=a,platform-split=true", Target::Tar(Some(path("a")), Split::Always)),
             ("type=docker,dest=a.tar", Target::Docker(Some(path("a.tar")))),
+            ("type=docker", Target::Engine),
             ("type=docker,dest=-", Target::Docker(None)),
             ("type=tar,dest=-", Target::Tar(None, Split::Several)),
             ("type=oci,dest=a.tar", Target::OciTar(Some(path("a.tar")))),
@@ -373,9 +373,8 @@ mod tests {
             ("type=image,force-compression=maybe", "force-compression"),
             ("type=tar,dest=a,compression=gzip", "type=image, registry, oci and docker"),
             ("type=local,dest=a,force-compression=true", "type=image, registry, oci and docker"),
-            ("type=docker", "dest=FILE"),
             ("type=docker,dest=a,compression=zstd", "no layers of zstd"),
-            ("type=docker,dest=a,context=x", "docker load"),
+            ("type=docker,dest=a,context=x", "DOCKER_CONTEXT"),
             ("type=docker,dest=a,tar=false", "type=oci"),
             ("type=image,rewrite-timestamp=1970", "true or false"),
             ("type=local,dest=a,rewrite-timestamp=true", "type=image, registry, oci and docker"),

@@ -3,7 +3,7 @@
 //! The bytes depend on the images and names alone: files are sorted, and all times are 0.
 //! [`crate::layout`] lists the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -84,13 +84,26 @@ impl<'a> LayoutContent<'a> {
     ///
     /// **Errors** — after any error the archive is incomplete.
     pub fn write_tar(&self, out: impl Write) -> Result<(), LayoutError> {
+        self.write_tar_without(out, &HashSet::new())
+    }
+
+    /// Writes the same without some blobs, for a reader that has them.
+    ///
+    /// **Errors** — after any error the archive is incomplete.
+    pub fn write_tar_without(
+        &self,
+        out: impl Write,
+        omitted: &HashSet<Digest>,
+    ) -> Result<(), LayoutError> {
         let io = |name: &str, source| LayoutError::Io { path: name.into(), source };
         let mut tar = tar::Builder::new(out);
         for name in ["blobs/", "blobs/sha256/"] {
             let header = header(tar::EntryType::Directory, 0o755, 0);
             append(&mut tar, header, name, io::empty()).map_err(|source| io(name, source))?;
         }
-        for (hex, (built, blob)) in self.entries() {
+        let entries = self.entries().into_iter();
+        for (hex, (built, blob)) in entries.filter(|(_, (_, blob))| !omitted.contains(&blob.digest))
+        {
             let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
             let name = format!("blobs/sha256/{hex}");
             let reader = open(&find(built, blob)?, blob)?;

@@ -24,7 +24,7 @@ pub(super) fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), RequestEr
 }
 
 /// Returns the configuration of connections. If they are `unchecked`, any certificate will do.
-pub(super) fn config(
+pub(crate) fn config(
     roots: RootCertStore,
     unchecked: bool,
     certificate: Option<&ClientCertificate>,
