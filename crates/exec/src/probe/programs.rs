@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
+use rustix::path::DecInt;
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::candidate::Loaded;
@@ -131,7 +132,28 @@ fn stage(subjects: &[Subject]) -> Result<OwnedFd, Errno> {
     for subject in subjects {
         put(root.as_fd(), subject.name(), &subject.program)?;
     }
+    name_descriptors(root.as_fd(), subjects)?;
     Ok(root)
+}
+
+/// Gives the emulators' descriptors names in `/dev/fd`, as they have in steps. The kernel's TOMOYO
+/// looks the name up when a descriptor is executed, and refuses with ENOENT without it; Debian 11 has
+/// it enabled. Source: the kernel's `security/tomoyo/domain.c`, `tomoyo_find_next_domain`.
+fn name_descriptors(root: BorrowedFd<'_>, subjects: &[Subject]) -> Result<(), Errno> {
+    let mut folder = root.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
+    for name in [c"dev", c"fd"] {
+        rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755))?;
+        folder =
+            rustix::fs::openat(&folder, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    }
+    for emulator in subjects.iter().filter_map(|subject| subject.emulator.as_ref().ok()) {
+        match put(folder.as_fd(), DecInt::from_fd(emulator.program()).as_c_str(), b"") {
+            // Architectures may share an emulator.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// How a test program is executed.
