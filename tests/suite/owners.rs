@@ -313,6 +313,157 @@ fn users_are_denied_what_the_kernel_would_deny() {
     });
 }
 
+/// A process that became another user sees that of itself, and others see it of the process. What it
+/// may not do to files of others fails; changes of the kernel's own mount points are thrown away.
+#[test]
+fn a_process_sees_its_own_identity() {
+    needs!(Run, Debian);
+    let script = r#"
+        FROM debian
+        RUN chown 0:0 /proc /sys && chmod 555 /proc /sys && touch /proc && touch -d 2020-01-01 /sys
+        RUN ln -s /proc /tmp/proc && chown -h 5:6 /tmp/proc
+        RUN perl -e 'use Socket; socket(S, AF_INET, SOCK_STREAM, 0); defined getsockopt(S, 6, 17) or die $!'
+        RUN perl -e 'use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => "/s", Listen => 5) or die;' \
+              -e 'for (0700, 0777) { chmod $_, "/s"; $> = 1;' \
+              -e 'print IO::Socket::UNIX->new(Peer => "/s") ? "in" : "out"; $> = 0; }' > /tmp/connect
+        RUN as() { user=$1; shift; setpriv --reuid $user --regid $user --clear-groups "$@"; }; \
+            setpriv --reuid 1 --regid 1 --clear-groups sleep 1000 & p=$!; until grep -q sleep /proc/$p/comm; do :; done; \
+            { stat -c '%u:%g' /proc/$p; grep ^Uid /proc/$p/status; \
+              as 2 sh -c "kill -0 $p || kill -9 $p || kill -9 -- -$p; kill -9 -1; echo \$?; kill -9 0"; echo $?; \
+              as 1 sh -c "kill -0 $p && kill $p"; wait $p; echo $?; } > /tmp/processes 2> /dev/null
+        USER daemon
+        RUN grep -E '^(Uid|Gid|Groups|CapPrm|CapEff|CapBnd)' /proc/self/status > /tmp/status \
+         && perl -e 'use Socket; socketpair(A, B, AF_UNIX, SOCK_STREAM, 0);' \
+              -e 'my (undef, @ids) = unpack("III", getsockopt(A, SOL_SOCKET, 17)); print "@ids\n";' > /tmp/peer \
+         && perl -e 'use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => "/tmp/s", Listen => 1) or die;' \
+              -e 'chmod(0700, "/tmp/s") or die; print join(" ", (stat "/tmp/s")[4, 5]), "\n"; unlink "/tmp/s" or die;' \
+              -e 'IO::Socket::UNIX->new(Local => "/etc/s") and die "bound";' > /tmp/socket
+        RUN ! touch /etc/passwd 2> /dev/null && ! touch -d 2020-01-01 /etc/passwd 2> /dev/null \
+         && ! chmod 777 /proc 2> /dev/null && perl -e 'exit(truncate("/etc/passwd", 0) ? 3 : 0)' \
+         && touch /tmp/f && touch -d 2020-01-01 /tmp/f && perl -e 'exit(truncate("/tmp/f", 3) ? 0 : 3)'
+        "#;
+    let mut seen = Vec::new();
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(script);
+        let base = place.base("debian");
+        for way in ["userns-single/overlay", "userns-single/folder", "userns-range"] {
+            // A range without a package manager has nobody who changes the kernel's mount points.
+            if (user == User::Single) != way.starts_with("userns-single") {
+                continue;
+            }
+            let text = script.replace("RUN chown", "RUN exit 0; chown");
+            if way == "userns-range" {
+                place.dockerfile(&text);
+            }
+            let image = place.image(&["--no-cache", "--isolation", way, "--build-context", &base]);
+            let names = ["status", "peer", "socket", "connect", "processes"];
+            let texts = names.map(|name| image.text(&format!("tmp/{name}")));
+            let processes = "1:1\nUid:\t1\t1\t1\t1\n0\n137\n143";
+            assert_eq!(texts[1..], ["1 1", "1 1", "outin", processes], "{user:?} {way}");
+            assert_eq!(image.entry("tmp/proc").owner, (5, 6), "{user:?} {way}");
+            seen.push(texts);
+        }
+    }
+    assert!(
+        seen[0][0].contains("Uid:\t1\t1\t1\t1") && seen[0][0].contains("CapEff:\t0000000000000000")
+    );
+    assert!(seen.iter().all(|texts| *texts == seen[0]), "{seen:#?}");
+}
+
+/// The ways in which programs copy, pack and ask, and by which others lost owners: `statx`, an empty
+/// path, `cp -a`, `tar -p`, archives of cpio, dpkg's and perl's.
+#[test]
+fn programs_keep_owners_in_their_own_ways() {
+    needs!(Run, Debian);
+    let (statx, fchownat) = if cfg!(target_arch = "aarch64") { (291, 54) } else { (332, 260) };
+    let (uring, openat) = if cfg!(target_arch = "aarch64") { (425, 56) } else { (425, 257) };
+    let dockerfile = format!(
+        r#"
+        FROM debian
+        RUN mkdir -p /w/d && cd /w && echo a > d/f && ln -s f d/l && mkfifo d/p && chown -hR 1234:2345 d \
+         && chmod 6755 d/f
+        RUN cd /w && cp -a d cp && cp -a --reflink=never d/f reflink && install -o 7 -g 8 -m 6755 d/f installed \
+         && tar -cf - d | (mkdir tar && tar -C tar -xpf -) && perl -MFile::Copy=cp -e 'cp("d/f", "plain")' \
+         && mkdir -p deb/DEBIAN deb/opt && cp -a d deb/opt && printf '%s\n' 'Package: x' 'Version: 1' \
+            'Architecture: all' 'Maintainer: x <x@x>' 'Description: x' > deb/DEBIAN/control \
+         && dpkg-deb -b deb x.deb > /dev/null && dpkg -i x.deb > /dev/null
+        RUN perl -e 'my $b = "x" x 256; my $p = "/w/d/l"; syscall({statx}, -100, $p, 0x100, 0x7ff, $b) == 0 or die;' \
+             -e 'print join(" ", unpack("II", substr($b, 20, 8)));' > /w/statx \
+         && perl -e 'open(my $f, "<", "/w/plain") or die; my $e = "";' \
+             -e 'syscall({fchownat}, fileno($f), $e, 9, 10, 0x1000) == 0 or die $!' \
+         && perl -e 'my ($p, $e) = ("/w/d/l", ""); my $f = syscall({openat}, -100, $p, 0x220000, 0);' \
+             -e 'syscall({fchownat}, $f, $e, 11, 12, 0x1000) == 0 or die $!' \
+         && perl -e 'my $b = chr(0) x 120; exit(syscall({uring}, 8, $b) == -1 ? 0 : 3)'
+        "#
+    );
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(&dockerfile);
+        let base = place.base("debian");
+        let image = place.image(&["--no-cache", "--build-context", &base]);
+        let own = (1234, 2345);
+        for (path, owner) in [
+            ("w/cp", own),
+            ("w/cp/f", own),
+            ("w/cp/l", own),
+            ("w/cp/p", own),
+            ("w/reflink", own),
+            ("w/tar/d/l", own),
+            ("w/tar/d/p", own),
+            ("w/installed", (7, 8)),
+            ("w/plain", (9, 10)),
+            ("w/d/l", (11, 12)),
+            ("opt/d/l", own),
+            ("opt/d/f", own),
+        ] {
+            assert_eq!(image.entry(path).owner, owner, "{path} {user:?}");
+        }
+        for path in ["w/cp/f", "w/tar/d/f", "w/installed", "opt/d/f"] {
+            assert_eq!(image.entry(path).mode & 0o7777, 0o6755, "{path} {user:?}");
+        }
+        assert_eq!(image.text("w/statx"), "1234 2345", "{user:?}");
+    }
+}
+
+/// Programs of 32 bits make other calls, with other structures.
+#[test]
+fn programs_of_32_bits_keep_owners() {
+    needs!(Run);
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let dockerfile = r"
+        FROM busybox
+        RUN mkdir /d && touch /d/f && ln -s f /d/l && chown -hR 7000:8000 /d && chmod 4755 /d/f
+        RUN cp -a /d /copy && mkdir /t && tar c -C / d | tar x -p -C /t && mv /d/l /d/m \
+         && stat -c '%u:%g %a' /d/f /copy/l /t/d > /seen && mkdir -m 777 /all
+        USER 7001:8001
+        RUN id -u > /all/id; id -g >> /all/id; ! echo x 2> /dev/null > /d/f; ! rm -f /d/m 2> /dev/null && touch /all/f
+        ";
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(dockerfile);
+        for way in [SINGLE[0], SINGLE[2], "userns-range"] {
+            if (user == User::Single) != (way != "userns-range") {
+                continue;
+            }
+            let image = place.image(&["--no-cache", "--isolation", way, "--platform", "linux/386"]);
+            let seen = "7000:8000 4755\n7000:8000 777\n7000:8000 755";
+            assert_eq!(image.text("seen"), seen, "{user:?} {way}");
+            assert_eq!(image.text("all/id"), "7001\n8001", "{user:?} {way}");
+            for (path, owner) in [
+                ("d/m", (7000, 8000)),
+                ("copy/f", (7000, 8000)),
+                ("t/d/f", (7000, 8000)),
+                ("all/f", (7001, 8001)),
+            ] {
+                assert_eq!(image.entry(path).owner, owner, "{path} {user:?} {way}");
+            }
+        }
+    }
+}
+
 /// Returns an archive with files of owners whom hardly any range of ids has.
 fn archive_of_high_owners() -> Vec<u8> {
     use tar::EntryType::{Directory, Fifo, Regular, Symlink};

@@ -78,6 +78,8 @@ pub(crate) struct Stops {
     pub(crate) owners: Recorded,
     /// The call that tells the machine's architecture stops for a supervisor that knows the step's.
     pub(crate) machine: bool,
+    /// The calls that change owners, modes and times stop, for the mount points of `/proc` and `/sys`.
+    pub(crate) mount_points: bool,
 }
 
 /// The owners of files that a supervisor records.
@@ -101,6 +103,9 @@ impl Stops {
             policy::name_programs(tables);
         }
         match self.owners {
+            Recorded::Nothing | Recorded::Beyond if self.mount_points => {
+                policy::own_mount_points(tables, self.owners == Recorded::Beyond);
+            }
             Recorded::Nothing => {}
             Recorded::Beyond => policy::own_beyond(tables),
             Recorded::All => policy::own(tables),

@@ -24,10 +24,11 @@ mod memory;
 mod owners;
 mod reply;
 mod scene;
+mod step_place;
 mod thread;
-pub(crate) mod volumes;
 mod watch;
 
 pub(crate) use owners::ground::Ground;
 pub(crate) use scene::{Machine, ProcFolder, Scene, Shown};
+pub(crate) use step_place::StepPlace;
 pub(crate) use watch::{Stop, attend};

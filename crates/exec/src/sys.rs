@@ -271,28 +271,6 @@ pub(crate) fn set_supervised_filter(program: &[libc::sock_filter]) -> io::Result
     }
 }
 
-/// Returns the soft and the hard limit of `RLIMIT_LOCKS` of a process.
-pub(crate) fn locks_limit(process: u32) -> io::Result<(u64, u64)> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes no more than this structure.
-    let done = unsafe {
-        let process = process.cast_signed();
-        libc::prlimit64(process, libc::RLIMIT_LOCKS, std::ptr::null(), &raw mut limit)
-    };
-    if done == 0 { Ok((limit.rlim_cur, limit.rlim_max)) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Sets both limits of `RLIMIT_LOCKS` of a process.
-pub(crate) fn set_locks_limit(process: u32, (soft, hard): (u64, u64)) -> io::Result<()> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
-    // SAFETY: the kernel reads this structure.
-    let done = unsafe {
-        let process = process.cast_signed();
-        libc::prlimit64(process, libc::RLIMIT_LOCKS, &raw const limit, std::ptr::null_mut())
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Makes the supervisor and the caller of a call take turns on one processor, which makes an answer
 /// several times as fast. Kernels before 6.6 cannot.
 pub(crate) fn take_turns(listener: impl AsFd) {

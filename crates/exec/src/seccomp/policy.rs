@@ -213,6 +213,10 @@ const CHANGES: &str = "chown chown32 fchown fchown32 lchown lchown32 fchownat";
 /// The calls that tell owners.
 const FACTS: &str = "stat lstat fstat newfstatat stat64 lstat64 fstat64 fstatat64 statx";
 
+/// The calls that change modes and times.
+const MODES: &str = "chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat \
+    utimensat_time64";
+
 /// The calls that matter for owners whom the kernel does not know, where it knows all others.
 const BEYOND: [&str; 4] = [
     CHANGES,
@@ -222,15 +226,16 @@ const BEYOND: [&str; 4] = [
 ];
 
 /// The calls about owners of files, about making files, and about attributes, by topic.
-const OWNERS: [&str; 12] = [
+const OWNERS: [&str; 13] = [
     CHANGES,
     FACTS,
     "creat openat2 mkdir mkdirat mknod mknodat symlink symlinkat link linkat rename renameat",
     "renameat2 chroot setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr listxattr",
     "llistxattr flistxattr",
     // The kernel denies nothing to a user who is root to it.
-    "open openat access faccessat faccessat2 unlink unlinkat rmdir chmod fchmod fchmodat",
-    "fchmodat2 chdir execve execveat",
+    MODES,
+    "open openat access faccessat faccessat2 unlink unlinkat rmdir truncate truncate64 bind",
+    "connect chdir execve execveat capget kill rt_sigqueueinfo pidfd_send_signal",
     "getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getresuid getresuid32",
     "getresgid getresgid32 getgroups getgroups32",
     "setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32",
@@ -277,11 +282,32 @@ pub(super) fn own(tables: &mut [Table; 2]) {
                 *verdict = Verdict::Notify;
             } else if has(LIMITS, name) {
                 *verdict = Verdict::Check(Check::Number { argument: 0, number: LOCKS });
+            } else if name == "getsockopt" {
+                let number = libc::SO_PEERCRED.cast_unsigned();
+                *verdict = Verdict::Check(Check::Number { argument: 2, number });
             } else if name == "prctl" {
                 let number = libc::PR_SET_KEEPCAPS.cast_unsigned();
                 *verdict = Verdict::Check(Check::Number { argument: 0, number });
             } else if name == "prlimit64" {
                 *verdict = Verdict::Check(Check::Number { argument: 1, number: LOCKS });
+            }
+        }
+    }
+}
+
+/// Passes the calls that can change a mount point on to the supervisor, and those of [`own_beyond`]
+/// if owners are recorded.
+pub(super) fn own_mount_points(tables: &mut [Table; 2], is_recorded: bool) {
+    if is_recorded {
+        own_beyond(tables);
+    }
+    for table in tables {
+        for (number, verdict) in &mut table.calls {
+            let name = name(table.audit_arch, *number).unwrap_or_default();
+            let is_known =
+                [CHANGES, MODES].iter().any(|list| list.split(' ').any(|one| one == name));
+            if *verdict == Verdict::Allow && is_known {
+                *verdict = Verdict::Notify;
             }
         }
     }

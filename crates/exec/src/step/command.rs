@@ -18,6 +18,7 @@ use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::{self, Event};
 use crate::seccomp::{self, Filter};
+use crate::supervisor::StepPlace;
 use crate::{sys, wire};
 
 /// The arguments of `execve`, worked out ahead.
@@ -129,8 +130,8 @@ pub(super) struct Prepared {
     pub(super) watched: Watched,
     /// Whether the image has files of others than root, whose owners only a supervisor knows.
     pub(super) has_others: bool,
-    /// The mounts with files of the user of this machine.
-    pub(super) volumes: Vec<u64>,
+    /// The facts about the step's place, for the supervisor.
+    pub(super) around: StepPlace,
     /// `None` for an insecure step.
     pub(super) filter: Option<Filter>,
     /// Takes the listener for the calls that the filter keeps from the kernel.
@@ -191,15 +192,15 @@ fn prepare(prepared: &Prepared, run: &RunRequest, events: &OwnedFd) -> Result<()
         let listener = seccomp::install(filter)
             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
         if let Some(listener) = listener {
-            if *ids == Ids::Single || prepared.has_others {
+            if *ids == Ids::Single || prepared.has_others || prepared.around.has_packages {
                 // The supervisor looks at the calls that this process makes from here on. There is
                 // no other process of the step yet.
                 rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
                     .map_err(RunError::setup("prctl"))?;
             }
-            let volumes = protocol::to_json(&prepared.volumes)
+            let around = protocol::to_json(&prepared.around)
                 .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
-            wire::send(supervisor, &volumes, &[listener.as_fd()])
+            wire::send(supervisor, &around, &[listener.as_fd()])
                 .map_err(RunError::setup("hand the listener over"))?;
         } else {
             do_without_supervisor(prepared.watched, prepared.has_others, events)?;

@@ -25,7 +25,7 @@ use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::protocol::{Event, StepRequest};
 use crate::seccomp::{self, Filter, Recorded, Stops};
-use crate::supervisor::{Ground, volumes};
+use crate::supervisor::{Ground, StepPlace};
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -65,10 +65,13 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let emulators = Emulators::new(request.emulators(files)?);
     let below = Ground::below(ids, &request)?;
     let owners = recorded(below.as_ref());
-    let machine = request.twins.is_some();
-    let stops = Stops { traced: emulators.is_some(), owners, machine, ..Stops::default() };
-    let filter = filter(&request, stops)?;
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
+    let around = StepPlace::of(&request)?;
+    let mount_points = around.has_packages && request.run.security == Security::Sandbox;
+    let machine = request.twins.is_some();
+    let traced = emulators.is_some();
+    let stops = Stops { traced, owners, machine, mount_points, ..Stops::default() };
+    let filter = filter(&request, stops)?;
     let prepared = Prepared {
         command,
         who,
@@ -77,7 +80,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
         no_new_privs: false,
         watched: Watched::Nothing,
         has_others: below.is_some_and(|below| below.has_others),
-        volumes: volumes::mounts(&request)?,
+        around: StepPlace { has_packages: mount_points, ..around },
         filter,
         supervisor,
         streams,

@@ -24,6 +24,7 @@ use super::owners::Owners;
 use super::owners::ground::Ground;
 use super::reply::Reply;
 use super::scene::Scene;
+use super::step_place::StepPlace;
 use super::thread::Thread;
 use crate::idmap::Ids;
 use crate::seccomp::notice::{self, Notice};
@@ -41,9 +42,12 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Prepares for calls, in a namespace with these ids. `foreign` are the mounts of files that are
-    /// the user's own.
-    pub(super) fn new(ids: Ids, scene: Scene, foreign: HashSet<u64>) -> Result<Self, Errno> {
+    /// Prepares for calls, in a namespace with these ids.
+    pub(super) fn new(ids: Ids, mut scene: Scene, around: StepPlace) -> Result<Self, Errno> {
+        let StepPlace { volumes: foreign, has_packages } = around;
+        if has_packages && scene.owners.is_none() {
+            scene.owners = Some(Ground::nothing());
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
         Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None, foreign })

@@ -91,7 +91,8 @@ fn open_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn read(folder: &OwnedFd, name: &str) -> Result<String, Errno> {
+/// Reads a file of the folder of a thread.
+pub(super) fn read(folder: &OwnedFd, name: &str) -> Result<String, Errno> {
     let mut text = Vec::new();
     File::from(open_file(folder, name)?)
         .read_to_end(&mut text)

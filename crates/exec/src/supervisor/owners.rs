@@ -23,9 +23,17 @@ pub(super) mod ground;
 mod identity;
 mod ids;
 mod judge;
+mod mount_point;
 mod moves;
+mod peer;
+mod processes;
+mod rights;
 mod show;
+mod signals;
+mod sockets;
 mod spot;
+mod status;
+mod sys;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -36,12 +44,14 @@ use xbuild_model::owner::{IdCounts, Owner};
 use xbuild_model::records::Records;
 
 use self::book::Book;
-use self::call::{Motion, OwnerCall, Work};
+use self::call::{Creation, Motion, OwnerCall, Work};
 use self::deny::{Gate, Passed};
 use self::ground::Ground;
 use self::identity::{Identities, Identity};
 use self::ids::IdCall;
 use self::judge::judge;
+use self::mount_point::is_kernels;
+use self::sockets::Sockets;
 use self::spot::Spot;
 use super::reply::Reply;
 use super::thread::Thread;
@@ -65,6 +75,7 @@ pub(super) struct Owners {
     book: Book,
     identities: Identities,
     passed: Passed,
+    sockets: Sockets,
 }
 
 impl Owners {
@@ -97,6 +108,7 @@ impl Owners {
             book: Book::new(ground.upper, foreign, ground.caches),
             identities: Identities::new(),
             passed: Passed::default(),
+            sockets: Sockets::default(),
         };
         owners.enter()?;
         owners.book.open(ground.below, ground.mounted)?;
@@ -122,6 +134,7 @@ impl Owners {
             return Ok(None);
         }
         self.book.read_on()?;
+        self.sockets.settle(&mut self.book, notice.thread);
         if !self.roots_vary {
             return Ok(Some(self.perform(&thread, &call)));
         }
@@ -244,9 +257,29 @@ impl Owners {
         own: Owner,
     ) -> Result<Reply, Errno> {
         match &call.work {
-            Work::Show(shape) => show::answer(&self.book, thread, call, *shape),
+            Work::Show(shape) => {
+                let identities = Some(&self.identities);
+                show::answer(&self.book, identities, thread, (&call.name, *shape))
+            }
+            Work::Change { .. } | Work::Mode | Work::Times(_)
+                if Spot::read(thread, &call.name).is_ok_and(|spot| is_kernels(&spot)) =>
+            {
+                Ok(Reply::Returns(0))
+            }
             Work::Change { uid, gid } => change::answer(&mut self.book, thread, call, (*uid, *gid)),
-            Work::Create(creation) => create::answer(&mut self.book, thread, call, creation, own),
+            Work::Create(Creation::Open { flags, .. }) if self.identities.vary() => {
+                let status = Spot::read(thread, &call.name)
+                    .ok()
+                    .map(|spot| processes::open_status(&self.identities, thread, &spot, *flags));
+                match status.transpose()?.flatten() {
+                    Some(reply) => Ok(reply),
+                    None => self.create(thread, call, own),
+                }
+            }
+            Work::Create(_) => self.create(thread, call, own),
+            Work::Bind { address, size } => {
+                self.sockets.await_one(&self.book, thread, (*address, *size), own)
+            }
             Work::Move(motion) => moves::answer(&mut self.book, thread, call, motion),
             Work::Attribute { name } => attributes::guard(thread, *name),
             Work::ListAttributes { buffer, size } => {
@@ -263,7 +296,23 @@ impl Owners {
                 }
                 Ok(Reply::Continue)
             }
-            Work::Access { .. } | Work::Mode | Work::Remove | Work::Enter => Ok(Reply::Continue),
+            Work::Access { .. }
+            | Work::Mode
+            | Work::Times(_)
+            | Work::Truncate
+            | Work::Connect { .. }
+            | Work::Remove
+            | Work::Enter => Ok(Reply::Continue),
         }
+    }
+
+    fn create(
+        &mut self,
+        thread: &Thread<'_>,
+        call: &OwnerCall,
+        own: Owner,
+    ) -> Result<Reply, Errno> {
+        let Work::Create(creation) = &call.work else { return Ok(Reply::Continue) };
+        create::answer(&mut self.book, thread, call, creation, own)
     }
 }

@@ -9,6 +9,7 @@ use xbuild_model::records::Records;
 
 use super::answers::Answers;
 use super::scene::Scene;
+use super::step_place::StepPlace;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
 use crate::{protocol, sys, wire};
@@ -19,9 +20,8 @@ const BUFFER: usize = 4 << 10;
 const WHAT: &str = "attend to the step";
 
 /// Answers the step's calls until `events` ends, and returns the text that came through it.
-/// `channel` brings the listener, if there is one, and the numbers of the mounts with the user's own
-/// files. It also answers for the files of `scene`; `stop` may end the step early; `records` takes
-/// facts for the layer.
+/// `channel` brings the listener, if there is one, and the facts about the step's place. It also answers
+/// for the files of `scene`; `stop` may end the step early; `records` takes facts for the layer.
 pub(crate) fn attend(
     ids: Ids,
     scene: Scene,
@@ -47,11 +47,11 @@ pub(crate) fn attend(
         if !call.is_empty() {
             line = match line {
                 Line::Channel(channel) => match wire::receive(channel) {
-                    Ok(Some((numbers, fds))) => {
-                        let numbers = protocol::from_json(&numbers)
+                    Ok(Some((around, fds))) => {
+                        let around: StepPlace = protocol::from_json(&around)
                             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
                         let scene = scene.take().unwrap_or_default();
-                        answers = Some(Answers::new(ids, scene, numbers).map_err(failed)?);
+                        answers = Some(Answers::new(ids, scene, around).map_err(failed)?);
                         let listener = fds.into_iter().next();
                         listener.iter().for_each(sys::take_turns);
                         listener.map_or(Line::None, Line::Listener)

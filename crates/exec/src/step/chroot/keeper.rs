@@ -24,7 +24,7 @@ use crate::step::intercept::Emulators;
 use crate::step::streams::Connected;
 use crate::step::userns::{mounts, namespaces};
 use crate::step::{init, user, walk};
-use crate::supervisor::Ground;
+use crate::supervisor::{Ground, StepPlace};
 use crate::sys;
 use crate::way::Way;
 use crate::wire;
@@ -140,7 +140,7 @@ fn prepare(
         no_new_privs,
         watched,
         has_others: below.is_some_and(|below| below.has_others),
-        volumes: Vec::new(),
+        around: StepPlace::default(),
         filter,
         supervisor,
         streams,

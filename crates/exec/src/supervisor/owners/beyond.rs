@@ -10,6 +10,7 @@ use xbuild_model::owner::{IdCounts, Owner};
 
 use super::book::{self, Book};
 use super::call::{OwnerCall, Work};
+use super::mount_point::is_kernels;
 use super::spot::Spot;
 use super::thread::Thread;
 use super::{attributes, moves, show};
@@ -24,7 +25,13 @@ pub(super) fn answer(
     counts: IdCounts,
 ) -> Result<Reply, Errno> {
     match &call.work {
-        Work::Show(shape) => show::answer(book, thread, call, *shape),
+        Work::Change { .. } | Work::Mode | Work::Times(_)
+            if Spot::read(thread, &call.name).is_ok_and(|spot| is_kernels(&spot))
+                && may(thread, Capability::CAP_CHOWN)? =>
+        {
+            Ok(Reply::Returns(0))
+        }
+        Work::Show(shape) => show::answer(book, None, thread, (&call.name, *shape)),
         Work::Change { uid, gid } => change(book, thread, call, (*uid, *gid), counts),
         Work::Move(motion) if may(thread, Capability::CAP_DAC_OVERRIDE)? => {
             moves::answer(book, thread, call, motion)

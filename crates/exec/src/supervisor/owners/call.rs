@@ -57,6 +57,19 @@ pub(super) enum Creation {
     },
 }
 
+/// The times that a file gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    Now,
+    Given,
+    /// Those at a place in memory, each of two numbers of `word` bytes. The second ones may mean now,
+    /// or none.
+    Read {
+        at: u64,
+        word: usize,
+    },
+}
+
 /// A further or another name for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Motion {
@@ -90,6 +103,19 @@ pub(super) enum Work {
     },
     /// `chmod`.
     Mode,
+    /// A change of times.
+    Times(Times),
+    Truncate,
+    /// `bind`, of a socket that may get a name: the place and the size of the address.
+    Bind {
+        address: u64,
+        size: u32,
+    },
+    /// `connect`, to a socket that may have a name.
+    Connect {
+        address: u64,
+        size: u32,
+    },
     /// `unlink` and `rmdir`.
     Remove,
     /// `chdir`.
@@ -135,6 +161,14 @@ impl Args<'_> {
     fn descriptor(&self, index: usize) -> Name {
         let folder = Some(self.low(index).cast_signed());
         Name { folder, path: None, follow: true, may_be_empty: true }
+    }
+
+    /// Returns the file of a call that sets times: without a path it is the descriptor.
+    fn times(&self, flags: u32) -> Name {
+        match self.long(1) {
+            0 => self.descriptor(0),
+            _ => self.at(0, flags, flags & NOFOLLOW == 0),
+        }
     }
 
     fn ids(&self, index: usize, short: bool) -> Work {
@@ -266,6 +300,25 @@ impl OwnerCall {
                 let flags = args.low(3);
                 (args.at(0, flags, flags & NOFOLLOW == 0), Work::Mode)
             }
+            "utime" | "utimes" => (args.path(0, true), Work::Times(given(args.long(1)))),
+            "futimesat" => (args.times(0), Work::Times(given(args.long(2)))),
+            "utimensat" | "utimensat_time64" => {
+                let word = if call.is_compat && call.name == "utimensat" { 4 } else { 8 };
+                let times = match args.long(2) {
+                    0 => Times::Now,
+                    at => Times::Read { at, word },
+                };
+                (args.times(args.low(3)), Work::Times(times))
+            }
+            "truncate" | "truncate64" => (args.path(0, true), Work::Truncate),
+            "bind" => {
+                let (address, size) = (args.long(1), args.low(2));
+                (args.descriptor(0), Work::Bind { address, size })
+            }
+            "connect" => {
+                let (address, size) = (args.long(1), args.low(2));
+                (args.descriptor(0), Work::Connect { address, size })
+            }
             "unlink" | "rmdir" => (args.path(0, false), Work::Remove),
             "unlinkat" => (args.at(0, 0, false), Work::Remove),
             "chdir" => (args.path(0, true), Work::Enter),
@@ -307,6 +360,11 @@ impl OwnerCall {
         };
         Some(Self { name, work: Work::Create(creation) })
     }
+}
+
+/// Returns the times at a place of an older call.
+fn given(place: u64) -> Times {
+    if place == 0 { Times::Now } else { Times::Given }
 }
 
 /// Returns the name of a device that `mknod` makes; `None` for any other call.

@@ -109,7 +109,7 @@ pub(super) fn place(
 }
 
 /// Returns the owner of a new file in a folder.
-fn owner_in(book: &Book, folder: &Spot, own: Owner) -> Result<Owner, Errno> {
+pub(super) fn owner_in(book: &Book, folder: &Spot, own: Owner) -> Result<Owner, Errno> {
     let Owner { gid, .. } = book.owner_at(folder)?;
     if gid == own.gid || book::look(&folder.path, true)?.mode & SET_GROUP == 0 {
         return Ok(own);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
-use xbuild_model::owner::{Owner, OwnersBelow};
+use xbuild_model::owner::{IdCounts, Owner, OwnersBelow};
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{ReadySource, Security};
 
@@ -28,6 +28,14 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// Returns the facts of a step in which no owner is recorded.
+    pub(crate) fn nothing() -> Self {
+        let counts = Some(IdCounts { users: u32::MAX, groups: u32::MAX });
+        let below = OwnersBelow { counts, ..OwnersBelow::default() };
+        let (mounted, caches) = (Vec::new(), Vec::new());
+        Self { below, mounted, upper: None, caches, roots_vary: false }
+    }
+
     /// Reads the facts about the layers below, where `ids` are one or owners lie beyond the range.
     pub(crate) fn below(ids: Ids, request: &StepRequest) -> Result<Option<OwnersBelow>, RunError> {
         Ok(Some(match std::fs::read(request.root.owners()) {

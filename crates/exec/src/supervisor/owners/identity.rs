@@ -13,9 +13,8 @@ use std::ffi::CString;
 
 use rustix::io::Errno;
 
+use super::sys;
 use super::thread::Thread;
-
-use crate::sys;
 
 /// The number of the first row. Other values of the limit are those of processes that never changed
 /// their identity.
@@ -123,6 +122,12 @@ impl Identity {
         self.uid.effective == 0 && self.uid.files == 0
     }
 
+    /// Returns whether it has the kernel's effective capabilities, and the permitted ones.
+    pub(super) fn keeps(&self) -> (bool, bool) {
+        let ids = [self.uid.real, self.uid.effective, self.uid.saved];
+        (self.is_privileged(), ids.contains(&0) || self.kept)
+    }
+
     pub(super) fn is_in(&self, group: u32) -> bool {
         self.gid.files == group || self.groups.contains(&group)
     }
@@ -174,8 +179,31 @@ impl Identities {
             soft = FIRST + self.number(identity)? as u64;
             put(thread, soft)?;
         }
+        Ok(self.row(soft))
+    }
+
+    /// Returns whether any process has changed its identity.
+    pub(super) fn vary(&self) -> bool {
+        self.rows.len() > 1 || !self.attempts.is_empty()
+    }
+
+    /// Returns the identity of a process of the step, by its number for this process. `None` if the
+    /// process is gone, or nobody's business.
+    pub(super) fn of_process(&self, process: u32) -> Option<Identity> {
+        Some(self.of_limit(sys::locks_limit(process).ok()?.0))
+    }
+
+    /// Returns the identity of a process with this soft limit.
+    pub(super) fn of_limit(&self, soft: u64) -> Identity {
+        match self.attempts.get(&soft) {
+            Some(attempt) => attempt.after.clone(),
+            None => self.row(soft).clone(),
+        }
+    }
+
+    fn row(&self, soft: u64) -> &Identity {
         let number = soft.checked_sub(FIRST).and_then(|number| usize::try_from(number).ok());
-        Ok(number.and_then(|number| self.rows.get(number)).unwrap_or(&self.rows[0]))
+        number.and_then(|number| self.rows.get(number)).unwrap_or(&self.rows[0])
     }
 
     /// Gives the caller's process an identity.
@@ -267,6 +295,9 @@ mod tests {
         assert!(!identity.is_privileged());
         identity.kept = true;
         assert!(identity.is_privileged() && !identity.reaches_all());
+        assert_eq!(identity.keeps(), (true, true));
+        identity.kept = false;
+        assert_eq!(identity.keeps(), (false, true));
         identity.groups = vec![4];
         assert!(identity.is_in(4) && identity.is_in(0) && !identity.is_in(5));
     }

@@ -4,7 +4,9 @@ use rustix::io::Errno;
 
 use super::identity::{Change, Identities, Identity, Ids};
 use super::memory;
+use super::signals::{self, Targets};
 use super::thread::Thread;
+use super::{peer, rights};
 use crate::seccomp::notice::Call;
 use crate::supervisor::reply::Reply;
 
@@ -42,6 +44,23 @@ enum Work {
     },
     /// `PR_SET_KEEPCAPS`.
     Keep(bool),
+    /// `capget`.
+    Capabilities {
+        header: u64,
+        data: u64,
+    },
+    /// `SO_PEERCRED` of a socket: the places of the facts and of their size.
+    Peer {
+        socket: i32,
+        facts: u64,
+        size: u64,
+    },
+    Signal {
+        targets: Targets,
+        number: u32,
+    },
+    /// Another option of a socket.
+    Nothing,
     /// `RLIMIT_LOCKS`, asked for or set: the place of the old values, two numbers of that size.
     Limit {
         old: u64,
@@ -90,6 +109,17 @@ impl IdCall {
             "setfsuid" | "setfsgid" => Work::SetFiles(id(0).unwrap_or(u32::MAX)),
             "getgroups" => Work::GetGroups { size: low(0), list: long(1) },
             "setgroups" => Work::SetGroups { size: low(0), list: long(1) },
+            "capget" => Work::Capabilities { header: long(0), data: long(1) },
+            "getsockopt" if low(1) == libc::SOL_SOCKET.cast_unsigned() => {
+                Work::Peer { socket: low(0).cast_signed(), facts: long(3), size: long(4) }
+            }
+            "getsockopt" => Work::Nothing,
+            "kill" | "rt_sigqueueinfo" => {
+                Work::Signal { targets: Targets::Named(low(0).cast_signed()), number: low(1) }
+            }
+            "pidfd_send_signal" => {
+                Work::Signal { targets: Targets::Descriptor(low(0).cast_signed()), number: low(1) }
+            }
             "prctl" => Work::Keep(low(1) != 0),
             "getrlimit" | "ugetrlimit" => Work::Limit { old: long(1), size: word },
             "setrlimit" => Work::Limit { old: 0, size: word },
@@ -147,12 +177,35 @@ impl IdCall {
                 identities.set(thread, Identity { keeps, ..identity })?;
                 Ok(Reply::Returns(0))
             }
+            _ => self.answer_other(identities, thread, &identity),
+        }
+    }
+
+    /// Answers a call that neither asks for the caller's ids nor changes them.
+    fn answer_other(
+        &self,
+        identities: &Identities,
+        thread: &Thread<'_>,
+        identity: &Identity,
+    ) -> Result<Reply, Errno> {
+        match self.work {
+            Work::Capabilities { header, data } => {
+                rights::capabilities(thread, identity, (header, data))
+            }
+            Work::Peer { socket, facts, size } => {
+                peer::answer(identities, thread, socket, facts, size)
+            }
+            Work::Signal { .. } if identity.uid.effective == 0 => Ok(Reply::Continue),
+            Work::Signal { targets, number } => {
+                signals::answer(identities, thread, targets, number)
+            }
             Work::Limit { old, size } => {
                 if old != 0 {
                     memory::write(thread, old, &vec![0xff; 2 * size])?;
                 }
                 Ok(Reply::Returns(0))
             }
+            _ => Ok(Reply::Continue),
         }
     }
 

@@ -6,11 +6,11 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::book;
-use super::call::{Creation, Motion, OwnerCall, Work};
-use super::create;
+use super::call::{Creation, Motion, OwnerCall, Times, Work};
 use super::deny::{Gate, READ, SEARCH, WRITE, is_of_proc};
-use super::spot::Spot;
+use super::spot::{Spot, read_text};
 use super::thread::Thread;
+use super::{create, memory, sockets};
 
 /// Makes sure that the caller, who is not root, may do a call. Errors that the kernel finds are its
 /// own to tell.
@@ -31,7 +31,32 @@ pub(super) fn judge(
             if keeps_user && may_group { Ok(()) } else { Err(Errno::PERM) }
         }),
         Work::Mode => with(&spot, |handle| gate.owns(thread, handle).map(drop)),
-        Work::Attribute { .. } => right(gate, thread, &spot, WRITE),
+        Work::Times(times) => match with(&spot, |handle| gate.owns(thread, handle).map(drop)) {
+            Err(Errno::PERM) => match set(thread, *times)? {
+                Set::Now => right(gate, thread, &spot, WRITE),
+                Set::Nothing => Ok(()),
+                Set::Others => Err(Errno::PERM),
+            },
+            owns => owns,
+        },
+        Work::Truncate => right(gate, thread, &spot, WRITE),
+        Work::Bind { address, size } => match sockets::spot(thread, *address, *size)? {
+            Some(spot) => gate.may_change_folder(thread, &spot, false),
+            None => Ok(()),
+        },
+        Work::Connect { address, size } => match sockets::spot(thread, *address, *size)? {
+            Some(spot) => right(gate, thread, &Spot { follow: true, ..spot }, WRITE),
+            None => Ok(()),
+        },
+        Work::Attribute { name } => {
+            // Those of the kernel's are root's to change.
+            match read_text(thread, *name) {
+                Ok(name) if !name.starts_with(b"user.") && !name.starts_with(b"system.") => {
+                    Err(Errno::PERM)
+                }
+                _ => right(gate, thread, &spot, WRITE),
+            }
+        }
         Work::Enter => right(gate, thread, &spot, SEARCH),
         Work::Access { mode, .. } => right(gate, thread, &spot, *mode & 7),
         Work::Remove => gate.may_change_folder(thread, &spot, true),
@@ -40,6 +65,32 @@ pub(super) fn judge(
         Work::Move(motion) => moved(gate, thread, &spot, motion),
         Work::Create(creation) => created(gate, thread, spot, creation),
     }
+}
+
+/// The times that a call sets.
+enum Set {
+    /// Both to now, which needs the right to write.
+    Now,
+    Nothing,
+    Others,
+}
+
+fn set(thread: &Thread<'_>, times: Times) -> Result<Set, Errno> {
+    let (at, word) = match times {
+        Times::Now => return Ok(Set::Now),
+        Times::Given => return Ok(Set::Others),
+        Times::Read { at, word } => (at, word),
+    };
+    let mut bytes = vec![0; 4 * word];
+    memory::read(thread, at, &mut bytes)?;
+    let nanoseconds = [word, 3 * word]
+        .map(|at| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    let both = |value: libc::c_long| nanoseconds.iter().all(|one| i64::from(*one) == value);
+    Ok(match () {
+        () if both(libc::UTIME_NOW) => Set::Now,
+        () if both(libc::UTIME_OMIT) => Set::Nothing,
+        () => Set::Others,
+    })
 }
 
 /// Does something with a file, unless it cannot be opened.

@@ -9,22 +9,24 @@ use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
 use super::book::Book;
-use super::call::{OwnerCall, Shape};
-use super::memory;
+use super::call::{Name, Shape};
+use super::identity::Identities;
 use super::spot::Spot;
 use super::thread::Thread;
+use super::{memory, processes};
 use crate::supervisor::reply::Reply;
 use crate::sys;
 
 /// Answers a call for a file that is not root's; the kernel does all others.
 pub(super) fn answer(
     book: &Book,
+    identities: Option<&Identities>,
     thread: &Thread<'_>,
-    call: &OwnerCall,
-    shape: Shape,
+    (name, shape): (&Name, Shape),
 ) -> Result<Reply, Errno> {
-    let Ok(spot) = Spot::read(thread, &call.name) else { return Ok(Reply::Continue) };
-    let owner = match book.owner_at(&spot) {
+    let Ok(spot) = Spot::read(thread, name) else { return Ok(Reply::Continue) };
+    let of_process = identities.and_then(|identities| processes::owner(identities, &spot));
+    let owner = match of_process.map_or_else(|| book.owner_at(&spot), Ok) {
         Ok(Owner::ROOT) => return Ok(Reply::Continue),
         Ok(owner) => owner,
         // The kernel has the error of the caller's own call.

@@ -49,6 +49,21 @@ impl Spot {
         Self::new(named(number, start, &path), name.follow)
     }
 
+    /// Returns the file at a path of a caller, without a look at a link at its end.
+    pub(super) fn named(thread: &Thread<'_>, path: &[u8]) -> Result<Self, Errno> {
+        let start = format!("{}/cwd", thread.number);
+        Self::new(named(thread.number, start, path), false)
+    }
+
+    /// Returns the last name of the path; `None` if every folder has it.
+    pub(super) fn name(&self) -> Option<Vec<u8>> {
+        let path = self.path.as_bytes();
+        let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
+        let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let name = &path[start..end];
+        (!matches!(name, b"." | b"..")).then(|| name.to_vec())
+    }
+
     /// Returns the file at a path of this process, at the end of links.
     pub(super) fn of(path: Vec<u8>) -> Result<Self, Errno> {
         Self::new(path, true)
