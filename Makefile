@@ -77,5 +77,5 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
-	strace debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
+	strace podman buildah debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
 	qemu-system-x86 e2fsprogs btrfs-progs runc passt

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Docker, Finished, Place, User, needs, to_layout, tool};
+use crate::harness::{Docker, Finished, Place, Registry, User, needs, to_layout, tool};
 use crate::image;
 
 const TWO: [&str; 2] = ["--platform", "linux/s390x,linux/amd64"];
@@ -160,7 +160,9 @@ fn containers(place: &Place) -> PathBuf {
 /// Runs podman or buildah.
 fn engine(place: &Place, program: &str, args: &[&str]) -> String {
     let settings = format!("CONTAINERS_STORAGE_CONF={}", containers(place).display());
-    tool("env", [&[settings.as_str(), program], args].concat())
+    // They name the image of a layout by the path, which may have no capitals.
+    let folder = place.out("").display().to_string();
+    tool("env", [&["-C", &folder, &settings, program], args].concat())
 }
 
 #[test]
@@ -181,4 +183,104 @@ fn podman_is_loaded() {
     let shown: Value = serde_json::from_str(&json).unwrap();
     let built = place.image(&[]);
     assert_eq!(shown[0]["RootFS"]["Layers"], built.config["rootfs"]["diff_ids"]);
+}
+
+/// Returns the layers of an image that podman shows, uncompressed.
+fn layers(json: &str) -> Value {
+    serde_json::from_str::<Value>(json).unwrap()[0]["RootFS"]["Layers"].clone()
+}
+
+#[test]
+fn podman_and_buildah_read_what_is_written() {
+    needs!(Podman, Registry, Tool("skopeo"));
+    let registry = Registry::start();
+    let place = place();
+    let name = format!("{}/team/app:1", registry.host);
+    let [oci, docker] = ["oci.tar", "docker.tar"].map(|file| place.out(file).display().to_string());
+    let layout = place.out("layout");
+    let outputs = [
+        format!("type=registry,name={name}"),
+        format!("type=oci,name=r.example/app:oci,dest={oci}"),
+        format!("type=docker,name=r.example/app:docker,dest={docker}"),
+        to_layout(&layout),
+    ];
+    let outputs: Vec<&str> = outputs.iter().flat_map(|output| ["-o", output]).collect();
+    place.build(&[&["--platform", "linux/amd64,linux/s390x"], &outputs[..]].concat()).ok();
+    let built = image::read(&layout);
+    let own = built.iter().find(|image| image.platform == "linux/amd64").unwrap();
+    let expected = &own.config["rootfs"]["diff_ids"];
+    // Archives, as the documentation says.
+    for (file, name) in [(&oci, "r.example/app:oci"), (&docker, "r.example/app:docker")] {
+        engine(&place, "podman", &["load", "-q", "-i", file]);
+        let shown = engine(&place, "podman", &["image", "inspect", name]);
+        assert_eq!(layers(&shown), *expected, "{file}");
+    }
+    // An index of a registry, of which each takes the image for a platform.
+    let pull = ["pull", "-q", "--tls-verify=false", "--arch", "s390x", &name];
+    for program in ["podman", "buildah"] {
+        engine(&place, program, &pull);
+        let json = engine(&place, "podman", &["image", "inspect", &name]);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap()[0]["Architecture"], "s390x");
+        engine(&place, "podman", &["rmi", "-f", &name]);
+    }
+    engine(&place, "buildah", &["pull", "-q", "oci:layout"]);
+    // A list that buildah makes of it.
+    engine(&place, "buildah", &["manifest", "create", "list"]);
+    let from = format!("docker://{name}");
+    engine(&place, "buildah", &["manifest", "add", "--tls-verify=false", "--all", "list", &from]);
+    let list = engine(&place, "buildah", &["manifest", "inspect", "list"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_podman_and_buildah_write_is_read() {
+    needs!(Podman, Registry, Tool("skopeo"));
+    let registry = Registry::start();
+    let place = place();
+    let docker = place.out("docker.tar").display().to_string();
+    place.build(&["-o", &format!("type=docker,name=r.example/app:1,dest={docker}")]).ok();
+    engine(&place, "podman", &["load", "-q", "-i", &docker]);
+    let expected = layers(&engine(&place, "podman", &["image", "inspect", "r.example/app:1"]));
+    let out = |name: &str| place.out(name).display().to_string();
+    for format in ["docker-archive", "oci-archive", "oci-dir", "docker-dir"] {
+        let to = out(format);
+        engine(&place, "podman", &["save", "-q", "--format", format, "-o", &to, "r.example/app:1"]);
+        let loaded = place.run(["load", "-i", &to]);
+        match format {
+            // The folder of `dir:` is no layout.
+            "docker-dir" => drop(loaded.fails(1, &["docker-dir"])),
+            // Its name is in no file of the folder.
+            "oci-dir" => drop(loaded.ok()),
+            _ => loaded.ok().prints(&["r.example/app:1"]),
+        }
+    }
+    // What they push is a base, and their lists are indexes.
+    let name = format!("{}/team/app:1", registry.host);
+    let push = ["push", "-q", "--tls-verify=false"];
+    for (program, format) in
+        [("podman", "oci"), ("podman", "v2s2"), ("buildah", "oci"), ("buildah", "v2s2")]
+    {
+        let args =
+            [&push[..], &["--format", format, "r.example/app:1", &format!("docker://{name}")]];
+        engine(&place, program, &args.concat());
+        place.dockerfile(&format!("FROM {name}\nLABEL a=b\n"));
+        let image = place.image(&["--pull"]);
+        assert_eq!(image.config["rootfs"]["diff_ids"], expected, "{program} {format}");
+    }
+    engine(&place, "buildah", &["manifest", "create", "list", "r.example/app:1"]);
+    for format in ["oci", "v2s2"] {
+        let to = format!("docker://{name}");
+        let push = ["manifest", "push", "-q", "--tls-verify=false", "--all", "--format", format];
+        engine(&place, "buildah", &[&push[..], &["list", &to]].concat());
+        assert_eq!(place.image(&["--pull"]).config["rootfs"]["diff_ids"], expected, "{format}");
+        // Docker's list comes back as it is.
+        let copy = format!("{}/team/copy:{format}", registry.host);
+        place.run(["imagetools", "create", "-t", &copy, &name]).ok();
+        let raw = |name: &str| {
+            let name = format!("docker://{name}");
+            tool("skopeo", ["inspect", "--tls-verify=false", "--raw", &name])
+        };
+        assert_eq!(raw(&copy), raw(&name), "{format}");
+    }
 }
