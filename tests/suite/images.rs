@@ -202,7 +202,11 @@ fn a_build_with_everything_cached_needs_no_network_if_nothing_is_missing() {
         place.build(&["-o", "type=cacheonly"]).ok();
         base
     };
-    place.build(&["-o", "type=cacheonly"]).fails(4, &[&base]);
+    place.build(&["-o", "type=cacheonly"]).fails(4, &[&base, "--pull=missing takes that"]);
+    place.write("Other", format!("FROM {}", base.replace("busybox", "other")));
+    let other = place.context().join("Other").display().to_string();
+    let unknown = place.build(&["-o", "type=cacheonly", "-f", &other]).fails(4, &["base/other"]);
+    unknown.does_not_say("--pull=missing");
     for pull in ["--pull=missing", "--pull=never"] {
         place.build(&["-o", "type=cacheonly", pull]).ok().did_nothing();
     }

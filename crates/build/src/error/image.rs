@@ -19,6 +19,9 @@ pub enum ImageError {
     /// A registry does not give it.
     #[error(transparent)]
     Registry(#[from] PullError),
+    /// A registry that could not be asked does not give it, but the store has it.
+    #[error(transparent)]
+    Unreached(PullError),
     /// An OCI layout does not have it.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -74,7 +77,7 @@ impl Fault for ImageError {
             Self::Registry(PullError::Image { source: ResolveError::NoPlatform { .. } }) => {
                 FailureKind::User
             }
-            Self::Registry(_) => FailureKind::Remote,
+            Self::Registry(_) | Self::Unreached(_) => FailureKind::Remote,
             Self::Store(_) | Self::Read { .. } => FailureKind::Internal,
             Self::Name(_)
             | Self::Layout(_)
@@ -88,6 +91,11 @@ impl Fault for ImageError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(error) => error.hint().map(str::to_owned),
+            Self::Unreached(_) => Some(
+                "the store has the image as it was when it was last asked for: --pull=missing takes \
+                 that"
+                .to_owned(),
+            ),
             Self::Absent { name, platform } => {
                 Some(format!("get it first: xbuild pull --platform {platform} {name}"))
             }

@@ -57,6 +57,8 @@ impl Bases<'_> {
             }
             None => {
                 let asked = self.ask(store, reference, platform);
+                let asked =
+                    asked.map_err(|error| self.unreached(error, store, reference, platform));
                 (asked.map_err(|error| also_stored(error, own.as_ref(), platform))?, false)
             }
         };
@@ -64,6 +66,30 @@ impl Bases<'_> {
             self.events.event(Event::Base { image: &image, is_stored });
         }
         Ok(image)
+    }
+
+    /// Adds to the error of a registry out of reach that the store has what the name stood for.
+    fn unreached(
+        &self,
+        error: ImageError,
+        store: &Store,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> ImageError {
+        let has = || {
+            let name = reference.to_string();
+            let record = store.image(&name).ok().flatten().or(store.tag(&name).ok().flatten());
+            record.is_some_and(|record| {
+                let image = StoredImage { store, record: &record, client: None };
+                xbuild_image::resolve(&image, platform).is_ok()
+            })
+        };
+        match error {
+            ImageError::Registry(error) if error.is_retryable() && has() => {
+                ImageError::Unreached(error)
+            }
+            error => error,
+        }
     }
 
     /// Returns the record that counts before the registry is asked.
