@@ -414,6 +414,54 @@ fn lists_are_in_the_store_until_they_are_pushed() {
 }
 
 #[test]
+fn lists_are_filled_as_with_buildah() {
+    needs!(Registry, Tool("skopeo"));
+    let setup = Setup::new(User::Me);
+    let amd64 = setup.push("linux/amd64", "app:amd64");
+    let several = "linux/amd64,linux/arm64,linux/arm/v7";
+    setup.push(several, "app:all");
+    let [list, one, all] = ["list/app:1", "app:amd64", "app:all"].map(|n| setup.name(n));
+    let shown = || {
+        let text = setup.run(&["manifest", "inspect", &list]).ok().stdout;
+        let shown: Value = serde_json::from_str(&text).unwrap();
+        shown["manifests"].as_array().unwrap().clone()
+    };
+    setup.run(&["manifest", "exists", &list]).fails(1, &["the store has no list"]);
+    setup.run(&["manifest", "add", &list, &one]).fails(1, &["the store has no image"]);
+    setup.run(&["manifest", "create", &list]).ok().prints(&["Created manifest list"]);
+    setup.run(&["manifest", "create", &list]).fails(1, &["already"]);
+    setup.run(&["manifest", "exists", &list]).ok();
+    assert_eq!(shown(), [] as [Value; 0]);
+    setup.run(&["manifest", "add", &list, &format!("docker://{one}")]).ok();
+    assert_eq!(shown()[0]["digest"], amd64.as_str());
+    // Of an index one image, or all of them.
+    let arm = ["--arch", "arm", "--variant", "v7", "--annotation", "k=v"];
+    setup.run(&[&["manifest", "add"], &arm[..], &[&list, &all]].concat()).ok();
+    let entries = shown();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[1]["platform"]["variant"], "v7");
+    assert_eq!(entries[1]["annotations"], json!({"k": "v"}));
+    let absent = ["manifest", "add", "--arch", "s390x", &list, &all];
+    setup.run(&absent).fails(1, &["linux/s390x"]);
+    setup.run(&["manifest", "add", "--all", &list, &all]).ok();
+    assert_eq!(shown().len(), 3);
+    // A single image is what the options say.
+    let named = ["manifest", "add", "--os-version", "7", "--arch", "riscv64", &list, &one];
+    setup.run(&named).ok();
+    let changed = shown().into_iter().find(|entry| entry["digest"] == amd64.as_str()).unwrap();
+    assert_eq!(changed["platform"]["os.version"], "7");
+    setup.run(&["manifest", "remove", &list, &amd64]).ok();
+    setup.run(&["manifest", "remove", &list, "linux/arm64"]).ok();
+    setup.run(&["manifest", "remove", &list, "linux/arm64"]).fails(1, &["linux/arm64"]);
+    let to = format!("docker://{list}");
+    setup.run(&["manifest", "push", "--all", "--rm", &list, &to]).ok();
+    setup.run(&["manifest", "exists", &list]).fails(1, &["the store has no list"]);
+    let pushed = setup.index("list/app:1");
+    assert!(!pushed["manifests"].as_array().unwrap().is_empty());
+    assert!(pushed["manifests"].to_string().contains("v7"), "{pushed}");
+}
+
+#[test]
 fn images_of_the_store_become_a_list_and_go_with_it() {
     needs!(Registry, Tool("skopeo"));
     let setup = Setup::new(User::Me);

@@ -4,6 +4,7 @@ mod bases;
 mod copy;
 pub(crate) mod docker_form;
 mod index;
+mod index_add;
 mod inspect;
 pub(crate) mod keep;
 mod listing;

@@ -82,6 +82,30 @@ pub struct EntryChange {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl EntryChange {
+    /// Changes an entry.
+    pub fn apply(&self, entry: &mut Descriptor) {
+        let mut platform = entry.platform.clone().unwrap_or_default();
+        let EntryChange { os, architecture, variant, os_version, os_features, annotations } = self;
+        let set = |to: &mut String, value: &Option<String>| {
+            to.clone_from(value.as_ref().unwrap_or(&to.clone()));
+        };
+        set(&mut platform.os, os);
+        set(&mut platform.architecture, architecture);
+        if let Some(variant) = variant {
+            platform.variant = Some(variant.clone()).filter(|variant| !variant.is_empty());
+        }
+        platform.os_version = os_version.clone().or(platform.os_version);
+        if !os_features.is_empty() {
+            platform.os_features.clone_from(os_features);
+        }
+        if platform != DescriptorPlatform::default() {
+            entry.platform = Some(platform);
+        }
+        entry.annotations.extend(annotations.clone());
+    }
+}
+
 /// An annotation of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryAnnotation {
@@ -126,6 +150,11 @@ struct Entry {
 }
 
 impl Draft {
+    /// Returns an index without entries, which is for stores only: see [`Draft::finish`].
+    pub fn empty() -> (Descriptor, Vec<u8>) {
+        Self::default().written(OCI_INDEX)
+    }
+
     /// Returns the entries and annotations of an existing index; of a manifest, an index of it alone.
     pub fn edit(existing: &IndexSource) -> Result<Self, EditError> {
         let entry = |descriptor| Entry { descriptor, from: None };
@@ -229,26 +258,7 @@ impl Draft {
                 return Err(EditError::SeveralEntries { entry: name.to_string(), digests });
             }
         };
-        let entry = &mut self.entries[place].descriptor;
-        let mut platform = entry.platform.clone().unwrap_or_default();
-        let EntryChange { os, architecture, variant, os_version, os_features, annotations } =
-            change;
-        let set = |to: &mut String, value: &Option<String>| {
-            to.clone_from(value.as_ref().unwrap_or(&to.clone()));
-        };
-        set(&mut platform.os, os);
-        set(&mut platform.architecture, architecture);
-        if let Some(variant) = variant {
-            platform.variant = Some(variant.clone()).filter(|variant| !variant.is_empty());
-        }
-        platform.os_version = os_version.clone().or(platform.os_version);
-        if !os_features.is_empty() {
-            platform.os_features.clone_from(os_features);
-        }
-        if platform != DescriptorPlatform::default() {
-            entry.platform = Some(platform);
-        }
-        entry.annotations.extend(annotations.clone());
+        change.apply(&mut self.entries[place].descriptor);
         Ok(())
     }
 
@@ -293,6 +303,15 @@ impl Draft {
             && self.annotations.is_empty()
             && self.other.is_empty();
         let media_type = if is_docker { DOCKER_INDEX } else { OCI_INDEX };
+        let (descriptor, bytes) = self.written(media_type);
+        let size = bytes.len() as u64;
+        if size > MAX_MANIFEST {
+            return Err(EditError::TooLarge { size, limit: MAX_MANIFEST });
+        }
+        Ok((descriptor, bytes))
+    }
+
+    fn written(self, media_type: &str) -> (Descriptor, Vec<u8>) {
         let manifests: Vec<Descriptor> = self.entries.into_iter().map(|e| e.descriptor).collect();
         let bytes = serde_json::to_vec(&Written {
             schema_version: SCHEMA_VERSION,
@@ -302,11 +321,7 @@ impl Draft {
             other: &self.other,
         })
         .expect("an index has string keys only");
-        let size = bytes.len() as u64;
-        if size > MAX_MANIFEST {
-            return Err(EditError::TooLarge { size, limit: MAX_MANIFEST });
-        }
-        Ok((Descriptor::of(media_type, &bytes), bytes))
+        (Descriptor::of(media_type, &bytes), bytes)
     }
 
     /// Returns whether there is an entry of that name.

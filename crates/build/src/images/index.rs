@@ -152,7 +152,7 @@ impl Shelf {
         Ok(self.store.image(&name.to_string())?.is_some())
     }
 
-    fn reader<'a>(&'a self, place: Option<&'a IndexPlace>) -> Reader<'a> {
+    pub(super) fn reader<'a>(&'a self, place: Option<&'a IndexPlace>) -> Reader<'a> {
         let name = match place {
             Some(IndexPlace::Registry(name) | IndexPlace::Stored(name)) => Some(name),
             _ => None,
@@ -162,7 +162,7 @@ impl Shelf {
     }
 
     /// Reads what a place has.
-    fn existing(&self, place: &IndexPlace) -> Result<Part, ImagesError> {
+    pub(super) fn existing(&self, place: &IndexPlace) -> Result<Part, ImagesError> {
         let reader = self.reader(Some(place));
         match place {
             IndexPlace::Registry(name) => {
@@ -180,7 +180,7 @@ impl Shelf {
         }
     }
 
-    fn publish(
+    pub(super) fn publish(
         &self,
         place: &IndexPlace,
         made: &IndexMade,

@@ -54,7 +54,7 @@ pub(super) struct MakeArgs {
 }
 
 /// A change of an entry, spelled as docker and buildah spell it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub(super) struct ChangeArgs {
     /// The architecture of the entry
     #[arg(long, value_name = "ARCH")]
@@ -112,6 +112,21 @@ impl MakeArgs {
 }
 
 impl ChangeArgs {
+    /// Returns the change of an entry that is added.
+    pub(super) fn of_new_entry(&self) -> Result<EntryChange, Problem> {
+        if let Some(text) = self.annotation.iter().find(|text| text.starts_with("index:")) {
+            return Err(Problem::command_line(format!(
+                "--annotation {text}: the entry is annotated; index annotate does it for the index"
+            )));
+        }
+        let is_set = *self != Self::default();
+        let changes = if is_set { self.changes(Some(""))? } else { Vec::new() };
+        match changes.into_iter().next() {
+            Some(IndexChange::Entry(_, change)) => Ok(change),
+            _ => Ok(EntryChange::default()),
+        }
+    }
+
     /// Returns the changes of an entry, or of the index without one.
     pub(super) fn changes(&self, entry: Option<&str>) -> Result<Vec<IndexChange>, Problem> {
         let (own, of_index): (Vec<&String>, Vec<&String>) =

@@ -40,18 +40,53 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a list of images; the store keeps it
+    /// Make a list of images, or an empty one to add to; the store keeps it
     Create {
         /// The name of the list
         list: String,
         /// Images
-        #[arg(value_name = "MANIFEST", required = true)]
+        #[arg(value_name = "MANIFEST")]
         manifests: Vec<String>,
+        /// Take all images of an index, which is done anyway
+        #[arg(long)]
+        all: bool,
         /// Add to a list that exists
         #[arg(short, long)]
         amend: bool,
         #[command(flatten)]
         common: Common,
+    },
+    /// Add images to a list
+    Add {
+        /// The name of the list
+        list: String,
+        /// Images; of an index the one for this machine, or for --os, --arch and --variant
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+        /// Add all images of an index
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        change: ChangeArgs,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove images from a list, with their attestations
+    Remove {
+        /// The name of the list
+        list: String,
+        /// The entries: digests, platforms, or names of images
+        #[arg(value_name = "ENTRY", required = true)]
+        entries: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// End with status 0 if the store has a list, else with 1
+    Exists {
+        /// The name of the list
+        list: String,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Change platform and annotations of an entry of a list
     Annotate {
@@ -114,10 +149,23 @@ impl Common {
 /// Does what the arguments say.
 pub(crate) fn run(args: &ManifestArgs, console: &Arc<Console>) -> Result<(), Problem> {
     match &args.action {
-        Action::Create { list, manifests, amend, common } => {
+        Action::Create { list, manifests, all: _, amend, common } => {
             let machine = common.machine(manifests.iter().chain([list]))?;
             create(&machine, list, manifests, *amend, console)
         }
+        Action::Add { list, images, all, change, common } => {
+            let change = change.of_new_entry()?;
+            let place = index_edit::place(list, true)?;
+            let machine = common.machine(images.iter().chain([list]))?;
+            let shelf = Shelf::open(&machine, &Progress::events(console, false))?;
+            let made = shelf.add_to_index(&place, images, *all, &change)?;
+            console.result(format!("{}: {}\n", list, made.descriptor.digest).as_bytes())
+        }
+        Action::Remove { list, entries, common } => {
+            let changes = [IndexChange::Remove(entries.clone())];
+            annotate(&common.machine(entries.iter().chain([list]))?, list, &changes, console)
+        }
+        Action::Exists { list, store } => exists(list, store, console),
         Action::Annotate { list, manifest, change, common } => {
             let changes = change.changes(Some(manifest))?;
             let machine = common.machine([list, manifest])?;
@@ -158,6 +206,12 @@ fn create(
         let message = format!("the store has an image {list} already");
         return Err(Problem::input(message).with_hint("--amend adds to it; manifest rm forgets it"));
     }
+    if let (IndexPlace::Stored(name), true) = (&place, manifests.is_empty()) {
+        if !is_there {
+            shelf.create_list(name)?;
+        }
+        return console.result(format!("Created manifest list {list}\n").as_bytes());
+    }
     let request = IndexRequest {
         places: vec![place],
         sources: manifests.to_vec(),
@@ -169,6 +223,15 @@ fn create(
     };
     shelf.create_index(&request, false)?;
     console.result(format!("Created manifest list {list}\n").as_bytes())
+}
+
+fn exists(list: &str, store: &StoreArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let machine = crate::environment::machine(store.root.as_deref())?;
+    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    match index_edit::place(list, true)? {
+        IndexPlace::Stored(name) if shelf.has(&name)? => Ok(()),
+        _ => Err(Problem::input(format!("the store has no list {list}"))),
+    }
 }
 
 fn annotate(
