@@ -172,6 +172,27 @@ fn programs_of_the_list_run_natively() {
     }
 }
 
+#[test]
+fn a_step_says_how_its_programs_ran() {
+    needs!(Run, Debian, Emulation);
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(
+            "FROM debian
+            RUN for i in 1 2 3 4 5; do cat /etc/hosts; uname; done > /dev/null
+            RUN timeout 1 yes > /dev/null || true
+            ",
+        );
+        let finished = build(&place, &[]);
+        finished.says(&[
+            "emulation: 6 programs ran natively, 5 under QEMU",
+            "most time under QEMU: yes ",
+        ]);
+        finished.says(&["emulation: in 2 emulated steps 7 programs ran natively, 7 under QEMU"]);
+        build(&place, &["--emulation", "qemu"]).does_not_say("emulation: ");
+    }
+}
+
 /// QEMU leaves the program's own file open where a descriptor is closed. Twins do as the kernel does.
 #[test]
 fn closed_descriptors_stay_closed() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use xbuild_dockerfile::Diagnostics;
 use xbuild_exec::ladder::Choice;
+use xbuild_exec::twins::Usage;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::{Encoding, ShownPath};
@@ -66,6 +67,13 @@ pub enum Event<'a> {
         sent: usize,
         /// The number of all layers.
         layers: usize,
+    },
+    /// All steps are done; some were emulated, and their programs were counted.
+    Emulated {
+        /// The programs of all of them.
+        usage: &'a Usage,
+        /// The number of these steps.
+        steps: usize,
     },
     /// The steps are known. Comes before all events of steps.
     Planned(&'a Graph),
@@ -182,6 +190,11 @@ pub enum Warning {
         /// The reason.
         failure: StepFailure,
     },
+    /// A compiler took most of the time of an emulated step.
+    EmulatedCompiler {
+        /// The name of its program.
+        compiler: String,
+    },
     /// A file of the store was damaged and dropped; the build begins again without it.
     Damaged(PathBuf),
     /// The result has no name and no output.
@@ -209,6 +222,12 @@ impl Warning {
                 f,
                 "no program of {image} runs natively: the image for this machine in its index \
                  cannot be used: {failure}"
+            ),
+            Self::EmulatedCompiler { compiler } => write!(
+                f,
+                "most of an emulated step's time went into compiling ({compiler}): a stage `FROM \
+                 --platform=$BUILDPLATFORM` can compile for $TARGETARCH on this machine's own \
+                 processor, and COPY --from takes its result; docs/emulation.md has a sketch"
             ),
             _ => Ok(()),
         }
@@ -264,7 +283,10 @@ impl fmt::Display for Warning {
                 "rewrite-timestamp=true has no effect without SOURCE_DATE_EPOCH: set the variable, \
                  or --build-arg SOURCE_DATE_EPOCH=SECONDS",
             ),
-            Self::Hidden(_) | Self::ClosedHome(_) | Self::NoTwins { .. } => self.surroundings(f),
+            Self::Hidden(_)
+            | Self::ClosedHome(_)
+            | Self::NoTwins { .. }
+            | Self::EmulatedCompiler { .. } => self.surroundings(f),
         }
     }
 }

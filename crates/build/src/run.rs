@@ -115,18 +115,23 @@ fn solve(
         None => stages,
     };
     let steps = Steps(&*build.events);
-    let Some(shells) = &build.shells else {
-        return xbuild_solve::solve(&plan.graph, &stages, &options, &steps);
-    };
-    let runner = Rescued {
+    let rescued = build.shells.as_ref().map(|shells| Rescued {
         runner: stages.runner,
         sandbox: &tools.sandbox,
         shells: &**shells,
         cancel: &build.cancel,
         terminal: Mutex::default(),
+    });
+    let stages = match &rescued {
+        Some(rescued) => Stages { runner: rescued, ..stages },
+        None => stages,
     };
-    let stages = Stages { runner: &runner, ..stages };
-    xbuild_solve::solve(&plan.graph, &stages, &options, &steps)
+    let solved = xbuild_solve::solve(&plan.graph, &stages, &options, &steps);
+    let (usage, steps) = twinned.usage();
+    if steps > 0 {
+        build.events.event(Event::Emulated { usage: &usage, steps });
+    }
+    solved
 }
 
 /// Returns the options of the plan. In the root of the container there is room for one stage at a

@@ -10,17 +10,15 @@ mod files;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::info;
-use xbuild_exec::Sandbox;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::Emulator;
-use xbuild_exec::twins::{Candidates, SetFile, StepTwins, TwinSet};
+use xbuild_exec::twins::{Candidates, SetFile, StepTwins, TwinSet, Usage};
+use xbuild_exec::{Natively, Sandbox};
 use xbuild_layer::Tree;
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
@@ -50,6 +48,10 @@ pub(crate) struct Twinned<'a> {
     emulators: &'a [Emulator],
     /// The base images of the plan.
     bases: Vec<Arc<ResolvedImage>>,
+    /// Whether the programs of an architecture are counted, each found out once.
+    counting: Mutex<BTreeMap<&'static str, bool>>,
+    /// The programs that were counted so far, and the number of steps.
+    usage: Mutex<(Usage, usize)>,
     /// The twins by the manifests of base images, each looked for once.
     found: Mutex<BTreeMap<Digest, Arc<OnceLock<Option<StepTwins>>>>>,
 }
@@ -72,21 +74,74 @@ impl<'a> Twinned<'a> {
             sandbox: &tools.sandbox,
             emulators: &ground.emulators.registered,
             bases: bases.collect(),
+            counting: Mutex::default(),
+            usage: Mutex::default(),
             found: Mutex::default(),
         }
+    }
+
+    /// Returns what a step on these layers gets beside its emulator.
+    fn natively(&self, platform: &Platform, below: &Chain) -> Natively {
+        if !self.takes_twins(platform) {
+            return Natively::default();
+        }
+        // First, since twins must be registered later.
+        let counted = self.is_counted(platform);
+        Natively { twins: self.twins(platform, below), counted }
+    }
+
+    /// Returns whether programs of a platform may have twins in this build.
+    fn takes_twins(&self, platform: &Platform) -> bool {
+        let is_wanted = matches!(
+            self.build.request.steps.emulation,
+            Emulation::Auto | Emulation::Binfmt | Emulation::Verify
+        );
+        is_wanted && self.sandbox.is_emulated(platform) && self.sandbox.takes_twins(platform)
+    }
+
+    /// Returns whether the programs of a platform are counted; the first call has them counted. An
+    /// emulator that cannot do so serves as it is.
+    fn is_counted(&self, platform: &Platform) -> bool {
+        let emulator = self.emulators.iter().find(|own| Some(own.arch) == Arch::of(platform));
+        let Some(emulator) = emulator else { return false };
+        let mut known = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(emulator.arch.oci_name()).or_insert_with(|| {
+            let counting = emulator.counting().ok().flatten();
+            counting.is_some_and(|counting| self.sandbox.register_counting(counting).is_ok())
+        })
+    }
+
+    /// Runs a command, and tells how its programs ran.
+    fn run_step(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        natively: Natively,
+        output: &dyn Output,
+    ) -> Result<Records, StepFailure> {
+        let (records, usage) = self.sandbox.run_counted(root, request, mounts, natively, output)?;
+        if let Some(usage) = usage {
+            output.note(&format!("emulation: {usage}"));
+            if let Some(compiler) = usage.compiler() {
+                let compiler = compiler.to_owned();
+                self.build.events.event(Event::Warning(&Warning::EmulatedCompiler { compiler }));
+            }
+            let mut sum = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.0.add(&usage);
+            sum.1 += 1;
+        }
+        Ok(records)
+    }
+
+    /// Returns the programs that were counted, and in how many steps.
+    pub(crate) fn usage(&self) -> (Usage, usize) {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the twins of a step on these layers: those of its base image whose programs are still
     /// the base image's own.
     fn twins(&self, platform: &Platform, below: &Chain) -> Option<StepTwins> {
-        let is_wanted = matches!(
-            self.build.request.steps.emulation,
-            Emulation::Auto | Emulation::Binfmt | Emulation::Verify
-        );
-        if !is_wanted || !self.sandbox.is_emulated(platform) || !self.sandbox.takes_twins(platform)
-        {
-            return None;
-        }
         let is_base = |image: &&Arc<ResolvedImage>| {
             let layers = image.layers.iter().map(|layer| &layer.diff_id);
             Arch::of(&image.platform) == Arch::of(platform)
@@ -185,7 +240,8 @@ impl<'a> Twinned<'a> {
         let Some(candidates) = Candidates::find(arch, &ours, &theirs) else { return Ok(None) };
         let ours = contents::read(self.engine, &base, &trees.0, &candidates.image_paths())?;
         let theirs = contents::read(self.engine, &sibling, &trees.1, &candidates.sibling_paths())?;
-        let program = program(emulator)?;
+        let program = emulator.bytes();
+        let program = program.map_err(|e| StepFailure::new(FailureKind::Environment, e))?;
         Ok(candidates.make(&ours, &theirs, &program))
     }
 }
@@ -199,8 +255,8 @@ impl Runner for Twinned<'_> {
         below: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let twins = self.twins(&request.platform, below);
-        self.sandbox.run_with(root, request, mounts, twins, output)
+        let natively = self.natively(&request.platform, below);
+        self.run_step(root, request, mounts, natively, output)
     }
 
     fn is_emulated(&self, platform: &Platform) -> bool {
@@ -212,18 +268,6 @@ impl Runner for Twinned<'_> {
 fn is_own(tree: &Tree, path: &str, layers: u32) -> bool {
     let Ok(found) = tree.resolve(path.as_bytes(), false) else { return false };
     found.path == path.as_bytes() && found.node.is_some_and(|node| node.layer < layers)
-}
-
-/// Returns the bytes of an emulator.
-fn program(emulator: &Emulator) -> Result<Vec<u8>, StepFailure> {
-    let failed = |error: io::Error| StepFailure::new(FailureKind::Environment, error);
-    let registration = emulator.registration();
-    let registration = registration.map_err(|e| StepFailure::new(FailureKind::Environment, e))?;
-    let file = File::from(registration.interpreter);
-    let size = file.metadata().map_err(failed)?.len();
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, 0).map_err(failed)?;
-    Ok(bytes)
 }
 
 /// Writes a set and its files into a new folder.

@@ -56,13 +56,18 @@ impl Progress {
     /// Returns the last lines of the step with that label, for its error; none in plain style,
     /// which has just shown them.
     pub(crate) fn tail(&self, label: &str) -> Vec<String> {
-        if matches!(self.console.style(), Style::Plain) {
+        if self.is_plain() {
             return Vec::new();
         }
         let mut state = self.lock();
         let wanted = shown_label(label);
         let id = state.labels.iter().position(|label| *label == wanted);
         id.and_then(|id| state.tails.remove(&VertexId(id))).unwrap_or_default().into()
+    }
+
+    /// Returns whether lines of steps are shown as they come.
+    fn is_plain(&self) -> bool {
+        matches!(self.console.style(), Style::Plain)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,6 +114,9 @@ impl Events for Progress {
                 self.console.line(format_args!(
                     "twins: {platform}: {count} {programs} of {image} run natively"
                 ));
+            }
+            Event::Emulated { usage, steps } if steps > 1 || !self.is_plain() => {
+                self.console.line(format_args!("emulation: in {steps} emulated steps {usage}"))
             }
             Event::Verified { paths } => self.console.line(format_args!(
                 "verify: the same result natively and under QEMU, {paths} paths"

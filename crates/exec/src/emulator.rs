@@ -11,7 +11,9 @@ mod program;
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use self::program::{Program, load_error};
 use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::EmulationError;
+use crate::sealed::sealed_copy;
 
 /// An emulator that was found and loaded: a static program of the host for programs of `arch`.
 #[derive(Debug, Clone)]
@@ -175,6 +178,31 @@ impl Emulator {
         let program = self.program.try_clone();
         let interpreter = program.map_err(|source| load_error(&self.path, source))?;
         Ok(Registration { arch: self.arch, interpreter })
+    }
+
+    /// Returns the emulator in a form that counts the programs that it runs, see
+    /// [`Sandbox::register_counting`](crate::Sandbox::register_counting); `None` if it is not of the
+    /// usual form.
+    ///
+    /// **Errors** — [`EmulationError::Load`] if there is no room for a copy.
+    pub fn counting(&self) -> Result<Option<Registration>, EmulationError> {
+        let failed = |source| load_error(&self.path, source);
+        let Some(program) = crate::twins::counting(&self.bytes()?) else { return Ok(None) };
+        let interpreter = sealed_copy(c"emulator", &program[..]).map_err(failed)?;
+        Ok(Some(Registration { arch: self.arch, interpreter }))
+    }
+
+    /// Returns the bytes that are executed.
+    ///
+    /// **Errors** — [`EmulationError::Load`].
+    pub fn bytes(&self) -> Result<Vec<u8>, EmulationError> {
+        let read = || {
+            let file = File::from(self.program.try_clone()?);
+            let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(bytes)
+        };
+        read().map_err(|source| load_error(&self.path, source))
     }
 
     /// Returns where it is, for display.

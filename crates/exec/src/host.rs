@@ -11,5 +11,6 @@ mod streams;
 mod task;
 
 pub use launch::Started;
+pub use run::Natively;
 pub use sandbox::{Options, Sandbox};
 pub use streams::{Streams, Terminal};

@@ -75,7 +75,7 @@ mod wire;
 pub use container::end_by_signals;
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::{TaskFn, Tasks, role};
-pub use host::{Options, Sandbox, Started, Streams, Terminal};
+pub use host::{Natively, Options, Sandbox, Started, Streams, Terminal};
 pub use ladder::{Isolation, Rung};
 pub use network::{no_network, own_networks};
 pub use orphans::{adopt_orphans, wait_for_orphans};

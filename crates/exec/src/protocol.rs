@@ -28,7 +28,7 @@ use xbuild_model::run::{Exit, Network, ReadyMount, RunRequest};
 use crate::arch::Arch;
 use crate::error::{RunError, SandboxError};
 use crate::idmap::Ids;
-use crate::twins::{StepTwins, TwinSet};
+use crate::twins::{StepTwins, TwinSet, Usage};
 use crate::way::Way;
 use crate::wire;
 
@@ -43,6 +43,10 @@ pub(crate) const JOIN: &str = "exec.join";
 
 /// The task that tells the kernel which programs have twins.
 pub(crate) const TWINS: &str = "exec.twins";
+
+/// The task that lets the kernel start a counting emulator: the name of its architecture, in OCI terms,
+/// with the emulator's descriptor.
+pub(crate) const COUNT: &str = "exec.count";
 
 // ---- Until the helper is ready -------------------------------------------------------------
 
@@ -215,6 +219,8 @@ pub(crate) struct StepRequest {
     pub(crate) streams: Streams,
     /// The programs that have twins.
     pub(crate) twins: Option<StepTwins>,
+    /// Whether programs are counted; in steps with mounts only.
+    pub(crate) counted: bool,
 }
 
 impl StepRequest {
@@ -261,6 +267,8 @@ pub(crate) struct Outcome {
     pub(crate) records: Records,
     /// Remarks for the user.
     pub(crate) notes: Vec<String>,
+    /// The programs that were counted.
+    pub(crate) usage: Option<Usage>,
 }
 
 /// A report of the step's pid 1, or of the command's process before it becomes the command.
@@ -272,6 +280,8 @@ pub(crate) enum Event {
     Note(String),
     /// The step cannot be set up, or the command cannot be executed.
     Failed(RunError),
+    /// The programs that were counted.
+    Usage(Usage),
     /// The command has ended.
     Ended(Exit),
 }

@@ -18,6 +18,7 @@ mod init;
 pub(crate) mod intercept;
 mod limits;
 mod own_network;
+mod sampler;
 mod standby;
 mod streams;
 mod stubs;

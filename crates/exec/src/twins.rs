@@ -29,6 +29,7 @@ mod packages;
 mod programs;
 mod set;
 mod table;
+mod usage;
 
 use xbuild_model::Digest;
 
@@ -38,6 +39,7 @@ pub use make::Contents;
 pub(crate) use set::{NAMES, ROOT};
 pub use set::{SetFile, Source, StepTwins, Twin, TwinSet};
 pub(crate) use table::{Stamp, Table};
+pub use usage::Usage;
 
 /// Returns a digest of the list of programs and of the starter: a set that was made with others is
 /// another set.
@@ -50,3 +52,14 @@ pub(crate) const FOLDER: &str = "/dev/.twin";
 
 /// The names of folder and table in `/dev`.
 pub(crate) const IN_DEV: (&str, &str) = (".twin", ".twin-table");
+
+/// The pipe in `/dev` that counts programs: a byte for each that starts, [`NATIVELY`] or another one.
+pub(crate) const COUNT_IN_DEV: &str = ".twin-count";
+
+/// The byte that counts a program that runs natively.
+pub(crate) const NATIVELY: u8 = b'n';
+
+/// Returns an emulator whose programs are counted; `None` if it is not of the usual form.
+pub(crate) fn counting(emulator: &[u8]) -> Option<Vec<u8>> {
+    graft::graft(emulator)
+}

@@ -4,7 +4,8 @@
 //! It looks whether the program has a twin, one with the same result for this machine's own
 //! processor, and whether the twin may run here. If so, it maps the twin and its loader in place of
 //! the emulator and jumps to the loader, as the kernel would. If not, it jumps to the emulator's own
-//! first instruction, as if it had not been there.
+//! first instruction, as if it had not been there. Either way it writes a byte into a pipe of the step,
+//! if there is one, which counts the programs.
 //!
 //! It has no library, no memory of its own but its stack, and no relocations. `build.rs` compiles
 //! it, `twins/graft.rs` puts it into emulators, `twins/table.rs` writes the table that it reads.
@@ -37,6 +38,7 @@ const LOADED: u32 = 1;
 
 #[cfg(target_arch = "x86_64")]
 mod number {
+    pub const WRITE: u64 = 1;
     pub const CLOSE: u64 = 3;
     pub const MMAP: u64 = 9;
     pub const MUNMAP: u64 = 11;
@@ -50,6 +52,7 @@ mod number {
 
 #[cfg(target_arch = "aarch64")]
 mod number {
+    pub const WRITE: u64 = 64;
     pub const CLOSE: u64 = 57;
     pub const MMAP: u64 = 222;
     pub const MUNMAP: u64 = 215;
@@ -143,6 +146,21 @@ unsafe fn open(path: *const u8) -> Option<u64> {
     u64::try_from(fd).ok()
 }
 
+/// Counts a program, by who runs it. Without anybody who reads the pipe it cannot be opened; a full
+/// pipe does not wait.
+fn count(who: u8) {
+    const WRITE_CLOEXEC_NONBLOCK: u64 = 0o2_004_001;
+    let path = COUNT.as_ptr() as u64;
+    // SAFETY: the path ends with a zero; the byte lives until the call returns.
+    unsafe {
+        let fd = call(number::OPENAT, [AT_FDCWD, path, WRITE_CLOEXEC_NONBLOCK, 0, 0, 0]);
+        if let Ok(fd) = u64::try_from(fd) {
+            call(number::WRITE, [fd, &raw const who as u64, 1, 0, 0, 0]);
+            close(fd);
+        }
+    }
+}
+
 /// Maps memory.
 unsafe fn map(
     place: u64,
@@ -210,10 +228,10 @@ unsafe extern "C" fn begin(stack: *mut u64, code: u64) -> Jump {
         let Some(program) = value_of(auxiliary, AT_EXECFD).filter(|_| argc >= 3) else {
             return emulator;
         };
-        if value_of(auxiliary, AT_SECURE) != Some(0) {
-            return emulator;
-        }
-        let Some((twin, loader)) = take_place(program, stack, env) else { return emulator };
+        let is_secure = value_of(auxiliary, AT_SECURE) != Some(0);
+        let mapped = if is_secure { None } else { take_place(program, stack, env) };
+        count(if mapped.is_some() { b'n' } else { b'q' });
+        let Some((twin, loader)) = mapped else { return emulator };
         close(program);
         let mut place = auxiliary;
         while *place != AT_NULL {
@@ -308,6 +326,7 @@ unsafe fn value_of(auxiliary: *mut u64, kind: u64) -> Option<u64> {
 
 const LOADER: &[u8] = b"/dev/.twin/ld.so\0";
 const TABLE: &[u8] = b"/dev/.twin-table\0";
+const COUNT: &[u8] = b"/dev/.twin-count\0";
 
 /// Maps the twin of a program and its loader, if there is one and it may run.
 unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Mapped, Mapped)> {

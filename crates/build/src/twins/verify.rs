@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use xbuild_exec::Natively;
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
@@ -114,21 +115,26 @@ impl Runner for Verified<'_> {
         below: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let sandbox = self.twinned.sandbox;
-        let twins = self.twinned.twins(&request.platform, below);
-        let has_any = twins.as_ref().is_some_and(|twins| !twins.set.twins.is_empty());
+        let natively = self.twinned.natively(&request.platform, below);
+        let has_any = natively.twins.as_ref().is_some_and(|twins| !twins.set.twins.is_empty());
+        let emulate = || {
+            let natively = Natively { twins: None, ..natively.clone() };
+            self.twinned.run_step(root, request, mounts, natively, output)
+        };
         if !has_any {
             if self.is_emulated(&request.platform) {
                 output.note("verify: none of its programs runs natively, nothing is compared");
             }
-            return sandbox.run_with(root, request, mounts, None, output);
+            return emulate();
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let since = i64::try_from(since).unwrap_or(i64::MAX);
         let tail = Tail::default();
-        let run = |root: &RootFs| sandbox.run_with(root, request, mounts, twins, &tail);
-        let natively = self.try_natively(run, below);
-        let emulated = sandbox.run_with(root, request, mounts, None, output);
+        let run = |root: &RootFs| {
+            let twins = natively.twins.clone();
+            self.twinned.sandbox.run_with(root, request, mounts, twins, &tail)
+        };
+        let (natively, emulated) = (self.try_natively(run, below), emulate());
         let is_of_step = |failure: &StepFailure| failure.kind() == FailureKind::Step;
         let end = |end: Option<&StepFailure>| {
             end.map_or_else(|| "it succeeds".to_owned(), |failure| format!("\"{failure}\""))

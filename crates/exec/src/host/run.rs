@@ -17,7 +17,7 @@ use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::{Errno, RunError, SandboxError};
 use crate::protocol::{self, Outcome, StepRequest};
-use crate::twins::StepTwins;
+use crate::twins::{StepTwins, Usage};
 
 impl Runner for Sandbox {
     fn run(
@@ -37,6 +37,15 @@ impl Runner for Sandbox {
     }
 }
 
+/// What a step gets beside its emulator.
+#[derive(Debug, Clone, Default)]
+pub struct Natively {
+    /// The programs that run natively.
+    pub twins: Option<StepTwins>,
+    /// Whether its programs are counted. Its emulator was given to [`Sandbox::register_counting`].
+    pub counted: bool,
+}
+
 /// A command that ran to its end.
 struct Ended {
     /// Facts for the layer.
@@ -44,6 +53,7 @@ struct Ended {
     exit: Exit,
     /// Whether its output says that a port is in use, in the network of this machine.
     port_in_use: bool,
+    usage: Option<Usage>,
 }
 
 impl Sandbox {
@@ -57,9 +67,22 @@ impl Sandbox {
         twins: Option<StepTwins>,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let ended = self.execute(root, request, mounts, (None, twins), output)?;
+        let natively = Natively { twins, counted: false };
+        self.run_counted(root, request, mounts, natively, output).map(|(records, _)| records)
+    }
+
+    /// Runs a command as [`Sandbox::run_with`] does, and also returns what was counted.
+    pub fn run_counted(
+        &self,
+        root: &RootFs,
+        request: &RunRequest,
+        mounts: &[ReadyMount],
+        natively: Natively,
+        output: &dyn Output,
+    ) -> Result<(Records, Option<Usage>), StepFailure> {
+        let ended = self.execute(root, request, mounts, (None, natively), output)?;
         match ended.exit {
-            Exit::Code(0) => Ok(ended.records),
+            Exit::Code(0) => Ok((ended.records, ended.usage)),
             exit => {
                 let port_in_use = ended.port_in_use;
                 let emulated = self.is_emulated(&request.platform);
@@ -74,7 +97,7 @@ impl Sandbox {
         root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
-        (streams, twins): (Option<Streams>, Option<StepTwins>),
+        (streams, natively): (Option<Streams>, Natively),
         output: &dyn Output,
     ) -> Result<Ended, StepFailure> {
         let span =
@@ -91,7 +114,8 @@ impl Sandbox {
             run,
             mounts,
             streams: streams.as_ref().map_or(protocol::Streams::Output, Streams::kind),
-            twins,
+            twins: natively.twins,
+            counted: natively.counted,
         };
         let (outcome, port_in_use) = exchange(self, &request, streams, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
@@ -104,7 +128,7 @@ impl Sandbox {
         };
         // In a network of the step's own the port is the step's own affair.
         let port_in_use = port_in_use && !request.has_own_network();
-        Ok(Ended { records: outcome.records, exit, port_in_use })
+        Ok(Ended { records: outcome.records, exit, port_in_use, usage: outcome.usage })
     }
 
     /// Runs a command as [`Runner::run`] does, with these streams, and returns how it ended.
@@ -117,7 +141,7 @@ impl Sandbox {
         mounts: &[ReadyMount],
         streams: Streams,
     ) -> Result<Exit, StepFailure> {
-        Ok(self.execute(root, request, mounts, (Some(streams), None), &Quiet)?.exit)
+        Ok(self.execute(root, request, mounts, (Some(streams), Natively::default()), &Quiet)?.exit)
     }
 }
 

@@ -7,15 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use caps::{Capability, CapsHashSet};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use xbuild_model::owner::OwnersBelow;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{Exit, Network, Security};
 
 use super::command::{self, Prepared, Watched};
 use super::intercept::{self, Emulators};
+use super::sampler::Sampler;
 use super::streams::Connected;
 use super::userns::build::{self, Given};
 use super::userns::kit::Kit;
@@ -27,6 +28,7 @@ use crate::protocol::{Event, StepRequest};
 use crate::seccomp::{self, Filter, Recorded, Stops};
 use crate::supervisor::{Ground, StepPlace};
 use crate::sys::{self, Fork};
+use crate::twins::COUNT_IN_DEV;
 use crate::wire;
 
 /// The life of pid 1, which ends with the command. `reader` is the other end of `events`, which it
@@ -72,6 +74,8 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let traced = emulators.is_some();
     let stops = Stops { traced, owners, machine, mount_points, ..Stops::default() };
     let filter = filter(&request, stops)?;
+    // Nobody of the step has been here yet.
+    let sampler = request.counted.then(|| Sampler::open(&format!("/dev/{COUNT_IN_DEV}"))).flatten();
     let prepared = Prepared {
         command,
         who,
@@ -90,7 +94,10 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     match emulators {
         None => {
             renounce(&[])?;
-            reap(started.pid)
+            sampler.map_or_else(
+                || reap(started.pid),
+                |sampler| reap_and_look(started.pid, sampler, events),
+            )
         }
         Some(emulators) => {
             // Processes that became another user's are traced all the same.
@@ -202,6 +209,28 @@ pub(super) fn reap(command: Pid) -> Result<Exit, RunError> {
             .ok_or(RunError::Killed)?;
         if pid == command {
             return Ok(exit_of(status));
+        }
+    }
+}
+
+/// Does as [`reap`], looks at the processes meanwhile, and tells what it saw.
+fn reap_and_look(command: Pid, mut sampler: Sampler, events: &OwnedFd) -> Result<Exit, RunError> {
+    let failed = |errno: Errno| RunError::setup("wait for the command")(errno);
+    let process = rustix::process::pidfd_open(command, PidfdFlags::empty()).map_err(failed)?;
+    loop {
+        let rest = Timespec::try_from(sampler.rest()).unwrap_or_default();
+        let mut polled = [PollFd::new(&process, PollFlags::IN)];
+        retry_on_intr(|| rustix::event::poll(&mut polled, Some(&rest))).map_err(failed)?;
+        if sampler.rest().is_zero() {
+            sampler.look();
+        }
+        while let Some((pid, status)) =
+            retry_on_intr(|| rustix::process::wait(WaitOptions::NOHANG)).map_err(failed)?
+        {
+            if pid == command {
+                Event::Usage(sampler.finish()).send(events);
+                return Ok(exit_of(status));
+            }
         }
     }
 }

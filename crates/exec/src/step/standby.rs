@@ -23,12 +23,20 @@ use crate::idmap::Ids;
 use crate::protocol::{Event, Outcome, StepRequest};
 use crate::supervisor::{self, Ground, Machine, Scene, Stop};
 use crate::sys::{self, Fork};
+use crate::twins::Usage;
 use crate::way::Way;
 use crate::wire;
 
 /// A step that waits for its request: its namespaces and its pid 1 are there.
 #[derive(Debug)]
 pub(crate) struct Standby(Result<Processes, RunError>);
+
+/// What a step tells beside its end.
+#[derive(Debug, Default)]
+struct Told {
+    notes: Vec<String>,
+    usage: Option<Usage>,
+}
 
 #[derive(Debug)]
 struct Processes {
@@ -58,9 +66,11 @@ impl Standby {
 
     /// Runs the step; `fds` are those of a [`StepRequest`]. Returns an [`Outcome`].
     pub(crate) fn run(self, fds: Vec<OwnedFd>) -> Result<Vec<u8>, String> {
-        let (mut records, mut notes) = (Records::default(), Vec::new());
-        let result = self.0.and_then(|processes| processes.run(fds, &mut records, &mut notes));
-        serde_json::to_vec(&Outcome { result, records, notes }).map_err(|error| error.to_string())
+        let (mut records, mut told) = (Records::default(), Told::default());
+        let result = self.0.and_then(|processes| processes.run(fds, &mut records, &mut told));
+        let Told { notes, usage } = told;
+        serde_json::to_vec(&Outcome { result, records, notes, usage })
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -93,7 +103,7 @@ impl Processes {
         self,
         mut fds: Vec<OwnedFd>,
         records: &mut Records,
-        notes: &mut Vec<String>,
+        told: &mut Told,
     ) -> Result<Exit, RunError> {
         let stop = fds.pop();
         // Pid 1 shares the place in the file, so it reads the request after this process.
@@ -102,7 +112,7 @@ impl Processes {
         let ends_all = self.post.is_first || !request.intercepted.is_empty();
         let stop = stop.map(|line| Stop { line, init: ends_all.then_some(self.init) });
         if !self.post.way.has_mounts() {
-            return self.run_in_folder(&request, fds, stop, records, notes);
+            return self.run_in_folder(&request, fds, stop, records, told);
         }
         let Self { post: Post { ids, .. }, init, events, channel, network } = self;
         let owners = Ground::read(ids, &request)?;
@@ -130,7 +140,7 @@ impl Processes {
                 stubs::remove(&made, changes)?;
             }
         }
-        conclude(&text, notes)
+        conclude(&text, told)
     }
 
     /// Runs the step where nothing can be mounted: this process makes the place of the step, and
@@ -141,7 +151,7 @@ impl Processes {
         fds: Vec<OwnedFd>,
         stop: Option<Stop>,
         records: &mut Records,
-        notes: &mut Vec<String>,
+        told: &mut Told,
     ) -> Result<Exit, RunError> {
         let Self { post, init, events, channel, network: _ } = self;
         if request.is_isolated() && !post.way.has_users() {
@@ -164,7 +174,7 @@ impl Processes {
         drop(fds);
         let is_ready = wire::receive(&channel).is_ok_and(|message| message.is_some());
         let furnished = match is_ready {
-            true => stage.furnish(request, post.ids, &mut |note| notes.push(note)),
+            true => stage.furnish(request, post.ids, &mut |note| told.notes.push(note)),
             false => Ok(()),
         };
         if furnished.is_ok() {
@@ -174,7 +184,7 @@ impl Processes {
             let ended = end(post, init);
             stage.lift()?;
             ended?;
-            conclude(&attended?, notes)
+            conclude(&attended?, told)
         } else {
             // The keeper ends when it finds the channel closed.
             drop((channel, events));
@@ -200,12 +210,13 @@ fn end(post: Post, init: Pid) -> Result<(), RunError> {
 }
 
 /// Returns the result of a step from the text of its events, and collects the remarks in it.
-fn conclude(text: &[u8], notes: &mut Vec<String>) -> Result<Exit, RunError> {
+fn conclude(text: &[u8], told: &mut Told) -> Result<Exit, RunError> {
     let mut result = Err(RunError::Killed);
     for event in Event::read_all(text) {
         match event {
             Event::Stubs(_) => {}
-            Event::Note(note) => notes.push(note),
+            Event::Note(note) => told.notes.push(note),
+            Event::Usage(usage) => told.usage = Some(usage),
             Event::Ended(exit) if matches!(result, Err(RunError::Killed)) => result = Ok(exit),
             Event::Ended(_) => {}
             Event::Failed(error) => result = Err(error),

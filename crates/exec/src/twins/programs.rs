@@ -62,6 +62,21 @@ mod tests {
         assert_eq!(paths.len(), lines().count(), "a path is there twice");
     }
 
+    /// These pairs have equal headers in Debian, and the first of each is used more.
+    #[test]
+    fn of_programs_that_look_alike_the_usual_one_comes_first() {
+        let place =
+            |path: &str| programs(Arch::Arm64).position(|program| program.path == path).unwrap();
+        let pairs = [("bin/ls", "bin/dir"), ("bin/true", "bin/false")];
+        let sums = [("256", "224"), ("512", "384")].map(|(usual, other)| {
+            (format!("usr/bin/sha{usual}sum"), format!("usr/bin/sha{other}sum"))
+        });
+        let pairs = pairs.map(|(usual, other)| (usual.to_owned(), other.to_owned()));
+        for (usual, other) in pairs.iter().chain(&sums) {
+            assert!(place(usual) < place(other), "{usual} and {other}");
+        }
+    }
+
     #[test]
     fn rules_depend_on_the_architecture() {
         let has = |arch, path| programs(arch).any(|program| program.path == path);
