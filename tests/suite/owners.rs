@@ -318,6 +318,7 @@ fn users_are_denied_what_the_kernel_would_deny() {
 #[test]
 fn a_process_sees_its_own_identity() {
     needs!(Run, Debian);
+    let capget = if cfg!(target_arch = "aarch64") { 90 } else { 125 };
     let script = r#"
         FROM debian
         RUN chown 0:0 /proc /sys && chmod 555 /proc /sys && touch /proc && touch -d 2020-01-01 /sys
@@ -337,11 +338,14 @@ fn a_process_sees_its_own_identity() {
               -e 'my (undef, @ids) = unpack("III", getsockopt(A, SOL_SOCKET, 17)); print "@ids\n";' > /tmp/peer \
          && perl -e 'use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => "/tmp/s", Listen => 1) or die;' \
               -e 'chmod(0700, "/tmp/s") or die; print join(" ", (stat "/tmp/s")[4, 5]), "\n"; unlink "/tmp/s" or die;' \
-              -e 'IO::Socket::UNIX->new(Local => "/etc/s") and die "bound";' > /tmp/socket
+              -e 'IO::Socket::UNIX->new(Local => "/etc/s") and die "bound";' > /tmp/socket \
+         && perl -e 'my ($h, $d) = (pack("II", 0x20080522, 0), "\1" x 24);' \
+              -e 'syscall(CAPGET, $h, $d) == 0 or die $!; print unpack("H*", $d);' > /tmp/capget
         RUN ! touch /etc/passwd 2> /dev/null && ! touch -d 2020-01-01 /etc/passwd 2> /dev/null \
          && ! chmod 777 /proc 2> /dev/null && perl -e 'exit(truncate("/etc/passwd", 0) ? 3 : 0)' \
          && touch /tmp/f && touch -d 2020-01-01 /tmp/f && perl -e 'exit(truncate("/tmp/f", 3) ? 0 : 3)'
         "#;
+    let script = &script.replace("CAPGET", &capget.to_string());
     let mut seen = Vec::new();
     for user in User::all() {
         let place = Place::new(user);
@@ -357,10 +361,11 @@ fn a_process_sees_its_own_identity() {
                 place.dockerfile(&text);
             }
             let image = place.image(&["--no-cache", "--isolation", way, "--build-context", &base]);
-            let names = ["status", "peer", "socket", "connect", "processes"];
+            let names = ["status", "peer", "socket", "connect", "processes", "capget"];
             let texts = names.map(|name| image.text(&format!("tmp/{name}")));
             let processes = "1:1\nUid:\t1\t1\t1\t1\n0\n137\n143";
-            assert_eq!(texts[1..], ["1 1", "1 1", "outin", processes], "{user:?} {way}");
+            assert_eq!(texts[1..5], ["1 1", "1 1", "outin", processes], "{user:?} {way}");
+            assert_eq!(&texts[5][..8], "00000000", "{user:?} {way}: effective");
             assert_eq!(image.entry("tmp/proc").owner, (5, 6), "{user:?} {way}");
             seen.push(texts);
         }
