@@ -62,6 +62,35 @@ fn nothing_is_done_twice() {
 }
 
 #[test]
+fn single_stages_may_be_built_anew() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    place.dockerfile(
+        r"
+        FROM busybox AS one
+        RUN echo a > /a
+        RUN cat /proc/sys/kernel/random/uuid > /one
+        FROM busybox AS Two
+        RUN echo b > /b
+        RUN cat /proc/sys/kernel/random/uuid > /two
+        FROM scratch
+        COPY --from=one /one /
+        COPY --from=two /two /
+        ",
+    );
+    let steps = |args: &[&str]| place.build(args).ok().steps();
+    assert_eq!(steps(&[]), "0 cached, 6 done");
+    assert_eq!(steps(&[]), "6 cached, 0 done");
+    // The second COPY stands on the first one.
+    assert_eq!(steps(&["--no-cache-filter", "one"]), "2 cached, 4 done");
+    assert_eq!(steps(&["--no-cache-filter", "TWO"]), "3 cached, 3 done");
+    assert_eq!(steps(&["--no-cache-filter", "one,two"]), "0 cached, 6 done");
+    let none = place.build(&["--no-cache-filter", "three"]).ok();
+    none.says(&["warning: --no-cache-filter three has no effect"]);
+    assert_eq!(none.steps(), "6 cached, 0 done");
+}
+
+#[test]
 fn a_cache_hit_equals_a_rebuild() {
     needs!(Run);
     let place = Place::new(User::Me);

@@ -41,17 +41,19 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--cache-to", "type=inline"),
         ("--call", "outline"),
         ("--cgroup-parent", "a"),
-        ("--no-cache-filter", "stage"),
         ("--policy", "reset=true"),
         ("--provenance", "true"),
         ("--resource", "memory=1g"),
         ("--sbom", "true"),
         // buildx accepts and ignores these, and hides them from its help.
-        ("--compress", ""),
+        ("--cpu-period", "1"),
         ("--cpu-shares", "1"),
-        ("--force-rm", ""),
+        ("-c", "1"),
+        ("--cpuset-mems", "0"),
         ("--memory", "1g"),
-        ("--rm", ""),
+        ("-m", "1g"),
+        ("--memory-swap", "1g"),
+        ("--rm=false", ""),
         ("--security-opt", "a"),
         ("--squash", ""),
     ] {
@@ -59,12 +61,62 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         args.extend(Some(value).filter(|value| !value.is_empty()));
         let mut command = place.xbuild(args);
         command.arg(place.context());
-        let finished = Finished::run(command).fails(2, &[option]);
+        let name = match option {
+            "-c" => "--cpu-shares",
+            "-m" => "--memory",
+            option => option,
+        };
+        let finished = Finished::run(command).fails(2, &[name, "implemented"]);
         assert_eq!(finished.stdout, "", "{option}");
     }
     // An option that asks for nothing is no reason to refuse a build.
     place.build(&["--provenance=false", "--sbom=false", "--load=false"]).ok();
     place.build(&["--allow", "network.host"]).ok();
+    // These are so in any case.
+    place.build(&["--rm", "--force-rm", "--compress", "--squash=false", "-D"]).ok();
+    place.build(&["--rm=true", "--force-rm=false", "--compress=0"]).fails(2, &["--compress"]);
+}
+
+#[test]
+fn progress_may_be_quiet() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch AS a\nCOPY Dockerfile /\n");
+    for (option, variable) in [("quiet", None), ("none", None), ("", Some("quiet"))] {
+        let mut command = place.xbuild(["build"]);
+        command.envs(variable.map(|value| ("BUILDKIT_PROGRESS", value)));
+        if variable.is_none() {
+            command.args(["--progress", option]);
+        }
+        command.arg(place.context());
+        let built = Finished::run(command).ok();
+        assert_eq!(built.stderr, "", "{option}");
+        assert!(built.stdout.contains("sha256:"), "{}", built.stdout);
+    }
+}
+
+#[test]
+fn the_version_is_printed_in_two_ways() {
+    let place = Place::new(User::Me);
+    let version = place.run(["version"]).ok().stdout;
+    assert_eq!(version, place.run(["--version"]).ok().stdout);
+    assert_eq!(version, format!("xbuild {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn build_arguments_come_from_files() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nARG A B C D\nENV A=$A B=$B C=$C D=$D\n");
+    place.write("one", "# A=comment\n\nA=1\nB=2=3 # kept\n  C=4\n").write("two", "A=5\nFROM_ENV\n");
+    let file = |name: &str| place.context().join(name).display().to_string();
+    let (one, two) = (file("one"), file("two"));
+    let files = ["--build-arg-file", &one, "--build-arg-file", &two];
+    let image = place.image(&[&files[..], &["--build-arg", "C=6"]].concat());
+    let wanted = ["A=5", "B=2=3 # kept", "C=6", "D="];
+    let env = image.config["config"]["Env"].as_array().unwrap();
+    assert!(wanted.iter().all(|one| env.contains(&json!(one))), "{env:?}");
+    place.write("bad", "A=1\n=2\n");
+    place.build(&["--build-arg-file", &file("bad")]).fails(1, &["bad:2", "NAME=VALUE"]);
+    place.build(&["--build-arg-file", &file("absent")]).fails(1, &["absent", "--build-arg-file"]);
 }
 
 #[test]

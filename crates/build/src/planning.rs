@@ -152,6 +152,7 @@ fn build_options(request: &BuildRequest, main: &MainContext, file: &MainFile) ->
     let steps = &request.steps;
     PlanOptions {
         labels: request.labels.clone(),
+        no_cache_stages: steps.no_cache_stages.clone(),
         network: steps.network,
         allow_insecure: steps.allow_insecure,
         extra_hosts: steps.extra_hosts.clone(),

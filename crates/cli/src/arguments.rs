@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Du(du::DuArgs),
     /// Remove cached results from the store
     Prune(prune::PruneArgs),
+    /// Print the version
+    Version,
     /// Print a completion script for a shell
     Completions {
         /// The shell

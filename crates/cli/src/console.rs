@@ -31,7 +31,8 @@ pub(crate) enum ProgressMode {
     /// A line for each running step
     Tty,
     /// Nothing but errors and the result
-    None,
+    #[value(alias = "none")]
+    Quiet,
 }
 
 /// The way to show the steps of a build.
@@ -67,7 +68,7 @@ impl Console {
     /// Returns a console with that kind of progress.
     pub(crate) fn new(mode: ProgressMode) -> Self {
         let style = match mode {
-            ProgressMode::None => Style::Quiet,
+            ProgressMode::Quiet => Style::Quiet,
             ProgressMode::Tty => Style::Bars(MultiProgress::new()),
             ProgressMode::Auto if io::stderr().is_terminal() => Style::Bars(MultiProgress::new()),
             ProgressMode::Auto | ProgressMode::Plain => Style::Plain,

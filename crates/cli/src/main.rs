@@ -86,6 +86,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Logout(args) => login::logout(args, console),
         Command::Du(args) => du::run(args, console),
         Command::Prune(args) => prune::run(args, console),
+        Command::Version => console.result(arguments::definition().render_version().as_bytes()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut arguments::definition(), "xbuild", &mut script);

@@ -47,12 +47,18 @@ impl Label {
 /// A graph that grows.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
+    /// The names of the stages whose vertices are done anew.
+    no_cache_stages: Vec<String>,
     vertices: Vec<Vertex>,
     labels: Vec<Label>,
     ids: HashMap<Digest, VertexId>,
 }
 
 impl Builder {
+    pub(crate) fn new(no_cache_stages: &[String]) -> Self {
+        Self { no_cache_stages: no_cache_stages.to_vec(), ..Self::default() }
+    }
+
     /// Returns the vertex that does `op`, after adding it if the graph does not have it.
     pub(crate) fn add(
         &mut self,
@@ -63,7 +69,14 @@ impl Builder {
     ) -> VertexId {
         let definition = definition::of(&op);
         let inputs = op.inputs().map(|input| self.vertices[input.0].key.clone());
-        let key = definition::key(&definition, &op, inputs);
+        let stage = &label.position.stage;
+        let no_cache = op.parent().is_some()
+            && self.no_cache_stages.iter().any(|name| name.eq_ignore_ascii_case(stage));
+        let mut key = definition::key(&definition, &op, inputs);
+        if no_cache {
+            // The same step of another stage may come from the cache.
+            key = Digest::of(format!("{key} anew").as_bytes());
+        }
         if let Some(&id) = self.ids.get(&key) {
             // A COPY on scratch may be shared by several platforms, and a step on the build
             // platform by several targets: then the label has no platform or no target.
@@ -87,6 +100,7 @@ impl Builder {
             position: label.position.clone(),
             op,
             needs_folder: false,
+            no_cache,
             is_in_output: false,
         });
         self.labels.push(label);

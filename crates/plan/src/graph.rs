@@ -74,6 +74,9 @@ pub struct Vertex {
     /// Whether a RUN stands on the layers of this vertex or mounts them, so that they will be
     /// unpacked.
     pub needs_folder: bool,
+    /// Whether it is done even if its result is known: its stage is one of
+    /// [`crate::PlanOptions::no_cache_stages`].
+    pub no_cache: bool,
     /// Whether its layers are layers of an output, rather than of a stage that files are copied
     /// from.
     pub is_in_output: bool,

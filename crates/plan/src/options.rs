@@ -25,6 +25,8 @@ pub struct PlanOptions {
     pub epochs: BTreeMap<String, Option<String>>,
     /// `--target`: the name of the last stage to build; `None` for the last one of the file.
     pub target: Option<String>,
+    /// `--no-cache-filter`: names of stages whose steps are done anew; letter case does not count.
+    pub no_cache_stages: Vec<String>,
     /// Whether all stages above the target are planned, needed or not: to check a file, not to
     /// build it.
     pub every_stage: bool,
@@ -67,6 +69,7 @@ impl PlanOptions {
             build_args: Vec::new(),
             epochs: BTreeMap::new(),
             target: None,
+            no_cache_stages: Vec::new(),
             every_stage: false,
             labels: Vec::new(),
             main_context: String::new(),

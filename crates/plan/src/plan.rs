@@ -82,7 +82,7 @@ pub fn plan_all(
     if !findings.needs.is_empty() {
         return Ok(Planned::Needs(findings.needs));
     }
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(files.first().map_or(&[], |file| &file.options.no_cache_stages));
     let several = files.iter().map(|file| file.goals.len()).sum::<usize>() > 1;
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for File { options, names, goals, .. } in &files {
@@ -253,6 +253,12 @@ fn warnings(dockerfile: &Dockerfile, options: &PlanOptions, goals: &[Goal]) -> V
     let names = arguments::unused(dockerfile, options, &declared);
     let warning = |name: &str| Warning::UnusedBuildArg { name: name.to_owned() };
     let mut warnings: Vec<Warning> = names.into_iter().map(warning).collect();
+    let is_known = |name: &str| {
+        let mut names = dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref());
+        names.any(|stage| stage.eq_ignore_ascii_case(name))
+    };
+    let unknown = options.no_cache_stages.iter().filter(|name| !is_known(name));
+    warnings.extend(unknown.map(|name| Warning::UnknownNoCacheStage { name: name.clone() }));
     if let Some(name) = arguments::unknown_epoch(dockerfile, options) {
         warnings.push(Warning::UnknownEpoch { name: name.to_owned() });
     }

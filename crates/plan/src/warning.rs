@@ -11,6 +11,11 @@ pub enum Warning {
         /// Its name.
         name: String,
     },
+    /// No stage has a name of `--no-cache-filter`.
+    UnknownNoCacheStage {
+        /// The name.
+        name: String,
+    },
     /// `SOURCE_DATE_EPOCH` names a place without a time of its own.
     UnknownEpoch {
         /// The name.
@@ -23,6 +28,9 @@ impl fmt::Display for Warning {
         match self {
             Warning::UnusedBuildArg { name } => {
                 write!(f, "build argument {name:?} is not declared by any ARG")
+            }
+            Warning::UnknownNoCacheStage { name } => {
+                write!(f, "--no-cache-filter {name} has no effect: no stage has that name")
             }
             Warning::UnknownEpoch { name } => write!(
                 f,

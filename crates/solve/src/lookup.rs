@@ -120,7 +120,7 @@ impl Lookup<'_> {
             }
             Work::Run(work) => {
                 let key = key::of_run(vertex, &work.parent.chain, &work.sources);
-                Ok(match self.cached(&key)? {
+                Ok(match self.cached(vertex, &key)? {
                     Some(record) => Found::Cached(Done::of_step(record, work.parent)),
                     None => Found::ToRun(key, work),
                 })
@@ -143,9 +143,9 @@ impl Lookup<'_> {
     ) -> Result<Found<'w>, StepFailure> {
         let (below, origin) = (work.below(), work.origin.as_ref());
         let snapshots = self.stages.snapshots;
-        if !self.options.no_cache
+        if !self.is_done_anew(vertex)
             && let Some(content) = snapshots.recall(&below, work.op, origin)?
-            && let Some(record) = self.cached(&key::of_files(vertex, &below, &content))?
+            && let Some(record) = self.cached(vertex, &key::of_files(vertex, &below, &content))?
         {
             return Ok(Found::Cached(Done::of_step(record, work.parent)));
         }
@@ -154,15 +154,20 @@ impl Lookup<'_> {
             return Ok(Found::Cached(Done::unchanged(work.parent)));
         }
         let key = key::of_files(vertex, &below, selection.key());
-        Ok(match self.cached(&key)? {
+        Ok(match self.cached(vertex, &key)? {
             Some(record) => Found::Cached(Done::of_step(record, work.parent)),
             None => Found::ToWrite(key, work, selection),
         })
     }
 
-    /// Returns the result recorded under `key`, if its layers can still be used.
-    fn cached(&self, key: &Digest) -> Result<Option<StepRecord>, StepFailure> {
-        if self.options.no_cache {
+    /// Returns whether a vertex is done even if its result is known.
+    pub(crate) fn is_done_anew(&self, vertex: &Vertex) -> bool {
+        self.options.no_cache || vertex.no_cache
+    }
+
+    /// Returns the result of a vertex that is recorded under `key`, if its layers can still be used.
+    fn cached(&self, vertex: &Vertex, key: &Digest) -> Result<Option<StepRecord>, StepFailure> {
+        if self.is_done_anew(vertex) {
             return Ok(None);
         }
         let found = self.stages.cache.find(slice::from_ref(key))?.pop().flatten();

@@ -8,7 +8,7 @@ use xbuild_plan::VertexId;
 pub enum Reason {
     /// No step is known to have run in this place of the Dockerfile.
     FirstTime,
-    /// The build uses no cache.
+    /// The build, or the stage of the step, uses no cache.
     NoCache,
     /// The step is the same as in its last run, but its result was removed from the store.
     ResultGone,

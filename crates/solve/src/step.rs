@@ -128,7 +128,7 @@ impl Step<'_> {
         kind: StepKind,
         below_by: Option<VertexId>,
     ) -> Result<(Vec<Reason>, Option<Seen>), StepFailure> {
-        if self.lookup.options.no_cache {
+        if self.lookup.is_done_anew(self.vertex) {
             return Ok((vec![Reason::NoCache], None));
         }
         Ok(match self.memory.last(self.vertex, seen)? {

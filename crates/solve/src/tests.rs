@@ -313,6 +313,7 @@ pub(crate) fn vertex(label: &str, op: Op) -> Vertex {
         position,
         op,
         needs_folder: true,
+        no_cache: false,
         is_in_output: true,
     }
 }

@@ -14,6 +14,9 @@ use xbuild_model::run::Network;
 pub struct StepsRequest {
     /// Whether every step runs, even if its result is in the cache.
     pub no_cache: bool,
+    /// The stages whose steps run in any case, by name.
+    #[serde(default)]
+    pub no_cache_stages: Vec<String>,
     /// How many steps run at once; `None` for as many as the machine has processors.
     pub jobs: Option<NonZeroUsize>,
     /// The isolation of RUN steps from the machine.
@@ -41,6 +44,7 @@ impl Default for StepsRequest {
     fn default() -> Self {
         Self {
             no_cache: false,
+            no_cache_stages: Vec::new(),
             jobs: None,
             isolation: Isolation::AUTO,
             emulation: Emulation::Auto,

@@ -69,7 +69,7 @@ pub(crate) struct BuildArgs {
         env = "BUILDKIT_PROGRESS",
         hide_env_values = true,
         hide_possible_values = true,
-        value_name = "auto|plain|tty|none",
+        value_name = "auto|plain|tty|quiet",
         help_heading = "Result"
     )]
     pub(super) progress: ProgressMode,
@@ -77,6 +77,9 @@ pub(crate) struct BuildArgs {
     /// Run every step, even if its result is in the cache
     #[arg(long, help_heading = "Steps")]
     pub(super) no_cache: bool,
+    /// Run every step of these stages (comma list, repeatable)
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', help_heading = "Steps")]
+    pub(super) no_cache_filter: Vec<String>,
     /// Steps that run at once [default: number of processors]
     #[arg(long, value_name = "N", help_heading = "Steps")]
     pub(super) jobs: Option<NonZeroUsize>,
@@ -136,7 +139,7 @@ pub(super) enum Call {
 impl BuildArgs {
     /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
-        if self.quiet { ProgressMode::None } else { self.progress }
+        if self.quiet { ProgressMode::Quiet } else { self.progress }
     }
 
     /// Returns the method that `--call` and `--check` name.
@@ -262,6 +265,17 @@ pub(crate) enum Entitlement {
     SecurityInsecure,
 }
 
+/// Switches of docker that scripts have, whose work is done in any case. Each may be turned off only if
+/// that changes nothing; else with the reason.
+const ALWAYS: &[(&str, Option<&str>)] = &[
+    ("compress", None),
+    ("force-rm", None),
+    (
+        "rm",
+        Some("steps leave no containers behind; --on-error shell opens one where a step failed"),
+    ),
+];
+
 /// Options of `docker buildx build` that are not implemented, each with the reason or a
 /// replacement.
 const REFUSED: &[(&str, &str)] = &[
@@ -269,29 +283,71 @@ const REFUSED: &[(&str, &str)] = &[
     ("builder", "there are no builder instances: xbuild itself builds"),
     ("cache-from", "the cache is local only"),
     ("cache-to", "the cache is local only"),
-    ("cgroup-parent", "no cgroups are made"),
-    ("no-cache-filter", "use --no-cache"),
+    ("cgroup-parent", NO_CGROUPS),
+    ("cpu-period", NO_CGROUPS),
+    ("cpu-quota", NO_CGROUPS),
+    ("cpu-shares", NO_CGROUPS),
+    ("cpuset-cpus", NO_CGROUPS),
+    ("cpuset-mems", NO_CGROUPS),
+    ("memory", NO_CGROUPS),
+    ("memory-swap", NO_CGROUPS),
     ("policy", "source policies are not implemented yet"),
     ("provenance", "attestations are not made yet"),
-    ("resource", "no cgroups are made"),
+    ("resource", NO_CGROUPS),
     ("sbom", "attestations are not made yet"),
+    ("security-opt", "use RUN --security=insecure with --allow security.insecure"),
+    ("squash", "copy the result into a last stage instead: FROM scratch, COPY --from=STAGE / /"),
 ];
 
-/// Adds the refused options, hidden, to clap's command.
+/// Why no limit on processor and memory can be set.
+const NO_CGROUPS: &str = "no cgroups are made; limit xbuild itself, such as with systemd-run";
+
+/// Single letters of refused options.
+const SHORT: &[(&str, char)] = &[("cpu-shares", 'c'), ("memory", 'm')];
+
+/// Adds the refused options and those that change nothing, hidden, to clap's command.
 pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
     for (name, _) in REFUSED {
-        let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
+        let mut arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
+        if let Some((_, letter)) = SHORT.iter().find(|(long, _)| long == name) {
+            arg = arg.short(*letter);
+        }
         command = command.arg(arg.num_args(1).value_parser(clap::value_parser!(String)));
     }
-    command
+    // A switch of docker's that is refused.
+    command = command.mut_arg("squash", |arg| switch(arg.action(ArgAction::Set)));
+    ALWAYS.iter().fold(command, |command, (name, _)| {
+        command.arg(switch(Arg::new(*name).long(*name).hide(true)))
+    })
 }
 
-/// Refuses by name what is not implemented. Turning an attestation off is granted.
+/// Makes an argument a switch that may have a value.
+fn switch(arg: Arg) -> Arg {
+    let bool_like = clap::value_parser!(String);
+    arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(bool_like)
+}
+
+/// Refuses by name what is not implemented. Turning off an attestation, or squashing, is granted.
 pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
+    for (name, reason) in ALWAYS {
+        match (matches.get_one::<String>(name).map(|value| value.parse()), reason) {
+            (None | Some(Ok(true)), _) | (Some(Ok(false)), None) => {}
+            (Some(Ok(false)), Some(reason)) => {
+                return Err(Problem::command_line(format!(
+                    "--{name}=false is not implemented: {reason}"
+                )));
+            }
+            (Some(Err(_)), _) => {
+                return Err(Problem::command_line(format!(
+                    "invalid --{name}: expected true or false"
+                )));
+            }
+        }
+    }
     for (name, reason) in REFUSED {
         let Some(values) = matches.get_occurrences::<String>(name) else { continue };
         let values: Vec<&String> = values.flatten().collect();
-        let off = matches!(*name, "provenance" | "sbom")
+        let off = matches!(*name, "provenance" | "sbom" | "squash")
             && !values.is_empty()
             && values.iter().all(|value| *value == "false");
         if !off {

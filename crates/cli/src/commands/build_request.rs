@@ -3,7 +3,7 @@
 use xbuild_build::BuildRequest;
 use xbuild_build::request::{Output, StepsRequest, Target};
 
-use super::build_args::{BuildArgs, Entitlement};
+use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use crate::report::Problem;
 use crate::values::{annotation, names, output, secret};
@@ -30,11 +30,12 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
 }
 
 fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
-    let extra_hosts = args.add_host.iter().map(|text| extra_host(text));
+    let extra_hosts = args.add_host.iter().map(|text| extra_host(text, args.network));
     let ulimits = args.ulimit.iter().map(|text| ulimit(text));
     let secrets = args.secret.iter().map(|text| secret::secret(text));
     Ok(StepsRequest {
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.clone(),
         jobs: args.jobs,
         isolation: args.isolation,
         emulation: args.emulation.into(),
@@ -48,7 +49,7 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
     })
 }
 
-fn extra_host(text: &str) -> Result<(String, String), Problem> {
+fn extra_host(text: &str, network: NetworkArg) -> Result<(String, String), Problem> {
     let fail =
         |reason: &str| Problem::command_line(format!("invalid --add-host {text:?}: {reason}"));
     let (name, address) = text
@@ -56,9 +57,14 @@ fn extra_host(text: &str) -> Result<(String, String), Problem> {
         .or_else(|| text.split_once(':'))
         .ok_or_else(|| fail("expected NAME:ADDRESS"))?;
     let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-    if address == "host-gateway" {
-        return Err(fail("host-gateway is not implemented: steps share the host's network"));
-    }
+    let address = match (address, network) {
+        ("host-gateway", NetworkArg::Private) => {
+            return Err(fail("with --network private nothing of this machine is in reach"));
+        }
+        // Steps share the network of this machine.
+        ("host-gateway", _) => "127.0.0.1",
+        (address, _) => address,
+    };
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '#') {
         return Err(fail("the name is empty or has blanks"));
     }
@@ -127,7 +133,7 @@ mod tests {
             --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
             --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \
             -o type=registry,compression=zstd,compression-level=9 -o type=local,dest=out \
-            --no-cache --jobs 3 --isolation userns-single --network none --emulation intercept \
+            --no-cache --no-cache-filter a,b --jobs 3 --isolation userns-single --network none --emulation intercept \
             --allow security.insecure https://github.com/o/r.git#main:sub";
         let line = Line::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let request = request(&line.args).unwrap();
@@ -137,12 +143,15 @@ mod tests {
 
     #[test]
     fn reads_hosts_limits_and_sizes() {
+        let extra_host = |text| super::extra_host(text, NetworkArg::Default);
         assert_eq!(extra_host("a:192.0.2.1").unwrap(), ("a".into(), "192.0.2.1".into()));
         assert_eq!(extra_host("b=[2001:db8::6]").unwrap(), ("b".into(), "2001:db8::6".into()));
         assert_eq!(extra_host("c:2001:db8::6").unwrap(), ("c".into(), "2001:db8::6".into()));
-        for bad in ["a", "a:b", ":192.0.2.1", "a b:192.0.2.1", "a:host-gateway"] {
+        assert_eq!(extra_host("d:host-gateway").unwrap(), ("d".into(), "127.0.0.1".into()));
+        for bad in ["a", "a:b", ":192.0.2.1", "a b:192.0.2.1"] {
             assert!(extra_host(bad).is_err(), "{bad}");
         }
+        assert!(super::extra_host("d:host-gateway", NetworkArg::Private).is_err());
         assert_eq!(ulimit("nofile=333:444").unwrap(), ("nofile".into(), 333, 444));
         assert_eq!(ulimit("core=0").unwrap(), ("core".into(), 0, 0));
         assert!(ulimit("nofile=5:4").is_err());

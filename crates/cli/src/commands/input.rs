@@ -11,7 +11,7 @@ use xbuild_model::{Platform, RemoteSource};
 
 use crate::environment;
 use crate::report::Problem;
-use crate::values::{context, dockerfiles};
+use crate::values::{arg_files, context, dockerfiles};
 
 /// The arguments of every subcommand that reads a Dockerfile.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,9 @@ pub(crate) struct InputArgs {
     /// SOURCE_DATE_EPOCH=context takes the time of a commit or a web server's file
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Input")]
     pub(super) build_arg: Vec<String>,
+    /// A file of build arguments, NAME=VALUE in each line; --build-arg takes precedence (repeatable)
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(super) build_arg_file: Vec<PathBuf>,
     /// A further context: NAME= and DIR, oci-layout://DIR[:TAG][@DIGEST], docker-image://REF, a git
     /// repository or the URL of a file (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Input")]
@@ -70,7 +73,8 @@ pub(super) fn pull(arg: Option<PullArg>) -> Pull {
 /// Returns the input of a request. Looks only at the environment, at Docker's configuration, and at
 /// whether folders exist.
 pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
-    let mut build_args = build_args(&args.build_arg);
+    let mut build_args = arg_files::read(&args.build_arg_file)?;
+    build_args.extend(self::build_args(&args.build_arg, &build_args));
     let config = environment::docker_config();
     let host = environment::variable("DOCKER_HOST");
     let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref());
@@ -146,8 +150,9 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     Ok(list)
 }
 
-/// Returns the build arguments with their values, without those of unset variables.
-fn build_args(values: &[String]) -> Vec<(String, String)> {
+/// Returns the build arguments with their values, without those of unset variables. `known` are those of
+/// files.
+fn build_args(values: &[String], known: &[(String, String)]) -> Vec<(String, String)> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
     let mut list: Vec<(String, String)> = values
         .iter()
@@ -158,7 +163,7 @@ fn build_args(values: &[String]) -> Vec<(String, String)> {
         .collect();
     // As in buildx the epoch of the client is that of the build.
     if let Some(value) = environment::variable(EPOCH)
-        && list.iter().all(|(name, _)| name != EPOCH)
+        && list.iter().chain(known).all(|(name, _)| name != EPOCH)
     {
         list.push((EPOCH.to_owned(), value));
     }

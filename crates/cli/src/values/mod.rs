@@ -1,6 +1,7 @@
 //! Values of options: from the text to its meaning.
 
 pub(crate) mod annotation;
+pub(crate) mod arg_files;
 pub(crate) mod context;
 mod csv;
 pub(crate) mod dockerfiles;

@@ -303,6 +303,23 @@ fn images_without_a_platform_asked_for_have_that_of_their_base() {
 }
 
 #[test]
+fn steps_of_stages_that_are_done_anew_are_steps_of_their_own() {
+    let text = "FROM busybox AS a\nRUN x\nFROM busybox AS b\nRUN x\nFROM scratch\n\
+                COPY --from=a / /a\nCOPY --from=b / /b\n";
+    let mut options = options(&["linux/amd64"]);
+    let anew = |options: &PlanOptions| {
+        let graph = graph(text, options);
+        let runs = graph.vertices.iter().filter(|vertex| vertex.op.is_run());
+        runs.map(|vertex| vertex.no_cache).collect::<Vec<_>>()
+    };
+    assert_eq!(anew(&options), [false]);
+    options.no_cache_stages = vec!["B".to_owned()];
+    assert_eq!(anew(&options), [false, true]);
+    options.no_cache_stages.push("a".to_owned());
+    assert_eq!(anew(&options), [true]);
+}
+
+#[test]
 fn equal_steps_are_one_and_unequal_ones_are_not() {
     let count = |text: &str| graph(text, &options(&["linux/amd64"])).vertices.len();
     let pair = |one: &str, two: &str| {
