@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    CREDENTIALS, FaultProxy, Finished, Place, Plan, Registry, TokenServer, Trouble, User, needs,
-    tool,
+    CREDENTIALS, FaultProxy, Finished, Place, Plan, Registry, TlsFront, TokenServer, Trouble, User,
+    needs, tool,
 };
 use crate::image;
 
@@ -18,11 +18,21 @@ enum Kind {
     Open,
     Password,
     Tokens,
+    /// The proxy speaks TLS, with an authority of its own.
+    Tls,
+}
+
+impl Kind {
+    fn has_login(self) -> bool {
+        matches!(self, Self::Password | Self::Tokens)
+    }
 }
 
 struct Setup {
     registry: Registry,
     proxy: FaultProxy,
+    /// The name of the proxy.
+    host: String,
     place: Place,
     kind: Kind,
     tokens: TokenServer,
@@ -32,32 +42,40 @@ impl Setup {
     fn new(kind: Kind) -> Self {
         let tokens = TokenServer::start();
         let registry = match kind {
-            Kind::Open => Registry::start(),
+            Kind::Open | Kind::Tls => Registry::start(),
             Kind::Password => Registry::with_password(),
             Kind::Tokens => Registry::with_tokens(&tokens),
         };
         let creds: &[&str] = match kind {
-            Kind::Open => &[],
+            Kind::Open | Kind::Tls => &[],
             Kind::Password | Kind::Tokens => &["--dest-creds", "suite:secret"],
         };
         registry.push_busybox("base/busybox", creds);
         let proxy = FaultProxy::start(&registry.host);
         let place = Place::new(User::Me);
-        if kind != Kind::Open {
+        let mut host = proxy.host.clone();
+        if kind == Kind::Tls {
+            let front = TlsFront::start(&proxy.host);
+            let folder = place.path().join("home/.docker/certs.d").join(&front.host);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("ca.crt"), &front.authority).unwrap();
+            host = front.host;
+        }
+        if kind.has_login() {
             let folder = place.path().join("home/.docker");
             fs::create_dir_all(&folder).unwrap();
             let auths =
                 json!({&proxy.host: {"auth": CREDENTIALS}, &registry.host: {"auth": CREDENTIALS}});
             fs::write(folder.join("config.json"), json!({ "auths": auths }).to_string()).unwrap();
         }
-        place.dockerfile(&format!("FROM {}/base/busybox\nCOPY a /\n", proxy.host));
-        Self { registry, proxy, place, kind, tokens }
+        place.dockerfile(&format!("FROM {}/base/busybox\nCOPY a /\n", host));
+        Self { registry, proxy, host, place, kind, tokens }
     }
 
     /// Builds a new image of two platforms from the base, with an empty store, and pushes it.
     fn build(&self, number: usize) -> Finished {
         self.place.write("a", format!("{number}"));
-        let name = format!("{}/app{number}:1", self.proxy.host);
+        let name = format!("{}/app{number}:1", self.host);
         let store = self.place.out(&format!("store-{number}"));
         let args = ["--platform", "linux/amd64,linux/arm64", "--push", "-t", &name];
         let args = [&args[..], &["--root", store.to_str().unwrap()]].concat();
@@ -71,7 +89,7 @@ impl Setup {
         let to = format!("oci:{}:copy", copy.display());
         let mut args =
             vec!["--insecure-policy", "copy", "--all", "--quiet", "--src-tls-verify=false"];
-        if self.kind != Kind::Open {
+        if self.kind.has_login() {
             args.extend(["--src-creds", "suite:secret"]);
         }
         tool("skopeo", args.into_iter().chain([from.as_str(), &to]));
@@ -132,12 +150,12 @@ fn passing() -> Vec<Plan> {
 #[test]
 fn faults_that_pass_cost_nothing() {
     needs!(Registry, Tool("skopeo"));
-    for kind in [Kind::Open, Kind::Password, Kind::Tokens] {
+    for kind in [Kind::Open, Kind::Password, Kind::Tokens, Kind::Tls] {
         let setup = Setup::new(kind);
         let mut plans = passing();
         // A login or token that the registry forgets in the middle of an upload.
         let expired = match kind {
-            Kind::Open => None,
+            Kind::Open | Kind::Tls => None,
             Kind::Password => Some(BASIC),
             Kind::Tokens => {
                 let realm = &setup.tokens.realm;
@@ -152,6 +170,11 @@ fn faults_that_pass_cost_nothing() {
         if let Some(headers) = expired {
             let trouble = Trouble::Answer(401, headers);
             plans.insert(0, Plan { method: "PUT", part: "/blobs/uploads/", times: 1, trouble });
+        }
+        if kind == Kind::Tls {
+            // A redirect from there to plain HTTP is refused. The others are tried without TLS.
+            plans.retain(|plan| plan.trouble != Trouble::Redirect);
+            plans = plans.into_iter().step_by(2).collect();
         }
         if kind == Kind::Tokens {
             // The others are tried without tokens.
@@ -220,7 +243,11 @@ fn ranges_may_be_refused_after_a_break() {
 #[test]
 fn faults_that_stay_publish_nothing() {
     needs!(Registry, Tool("skopeo"));
-    let setup = Setup::new(Kind::Open);
+    [Kind::Open, Kind::Tls].into_iter().for_each(publishes_nothing);
+}
+
+fn publishes_nothing(kind: Kind) {
+    let setup = Setup::new(kind);
     let plan = |method, part, trouble| Plan { method, part, times: 99, trouble };
     let denied = Trouble::Answer(403, NO_BODY);
     for (number, plan) in [
