@@ -41,6 +41,20 @@ fn useless(registry: &Registry) -> Vec<Value> {
 }
 
 #[test]
+fn the_first_of_two_images_for_a_platform_counts() {
+    let registry = Registry::start();
+    let image = |tag: &str| put_image(&registry, "base", tag, "linux/amd64", &[tag.as_bytes()]);
+    let (first, second) = (image("first"), image("second"));
+    for (entries, expected) in
+        [([&first, &second], &first), ([&second, &first], &second), ([&first, &first], &first)]
+    {
+        put_index(&registry, "base", "latest", &entries.map(Clone::clone));
+        let found = client().resolve(&reference(&registry, "base"), &platform("linux/amd64"));
+        assert_eq!(found.unwrap().manifest.digest, expected.digest);
+    }
+}
+
+#[test]
 fn useless_entries_are_passed_over() {
     let registry = Registry::start();
     let good = put_image(&registry, "base", "good", "linux/amd64", &[b"x"]);
