@@ -305,6 +305,23 @@ fn times_of_commands_and_whiteouts_are_rewritten_and_pushed() {
 }
 
 #[test]
+fn a_single_platform_has_an_index_if_asked_for() {
+    let place = place();
+    let (layout, folder) = (place.out("layout"), place.out("folder"));
+    let outputs = [to_layout(&layout), format!("type=local,dest={}", folder.display())];
+    let outputs = ["-o", &outputs[0], "-o", &outputs[1]];
+    let one = ["--platform", "linux/s390x", "--annotation", "index:a=b"];
+    place.build(&[&outputs[..], &one].concat()).fails(2, &["no index"]);
+    let index = ["--build-arg", "BUILDKIT_MULTI_PLATFORM=1"];
+    place.build(&[&outputs[..], &one, &index].concat()).ok().prints(&["index "]);
+    let root = json_of(&fs::read_to_string(layout.join("index.json")).unwrap());
+    let root = &root["manifests"][0];
+    assert_eq!(root["mediaType"], "application/vnd.oci.image.index.v1+json");
+    assert_eq!(image::read(&layout).len(), 1);
+    assert!(folder.join("linux_s390x/made/for-s390x").exists());
+}
+
+#[test]
 fn the_epoch_is_the_time_of_exported_files() {
     let place = dated("FROM scratch\nCOPY old new /files/\n");
     let (tar, folder) = (place.out("a.tar"), place.out("folder"));

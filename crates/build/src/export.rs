@@ -19,7 +19,7 @@ use crate::files;
 use crate::images::{docker_form, keep};
 use crate::loader::{self, Loaded};
 use crate::platform_names::{self, NamedImage};
-use crate::request::{Output, PlatformTag, Target};
+use crate::request::{Output, PlatformTag, Split, Target};
 use crate::run::Solved;
 use crate::variant::Variant;
 
@@ -168,8 +168,9 @@ impl Exporter<'_> {
         let (engine, form) = (&self.solved.engine, variant.layers);
         let images = &*self.solved.images(form).map_err(exporting)?;
         let annotations = self.build.request.annotations.with(&variant.manifests.annotations);
+        let always_index = self.build.request.input.has_index();
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
-        if platforms.len() == 1 && annotations.need_index() {
+        if platforms.len() == 1 && !always_index && annotations.need_index() {
             return Err(RequestError::NoIndex.into());
         }
         let layers: BTreeSet<&DiffId> = images.iter().flat_map(|image| &image.layers.0).collect();
@@ -187,7 +188,7 @@ impl Exporter<'_> {
         let options = AssembleOptions {
             index_annotations: annotations.index.clone(),
             index_descriptor_annotations: annotations.index_descriptor.clone(),
-            always_index: false,
+            always_index,
             docker_types: variant.manifests.docker_types,
         };
         let assembled = assemble(&platforms, parts.collect(), &options)?;
@@ -229,12 +230,21 @@ impl Exporter<'_> {
             }
             Target::Engine => self.load(assembled, built, names),
             Target::Tar(path, split) => {
-                files::write_tar(self.solved, *split, path.as_deref(), stdout)
+                files::write_tar(self.solved, self.split(*split), path.as_deref(), stdout)
             }
             Target::Local(path, split) => {
-                files::write_folders(self.build, self.solved, *split, path)
+                files::write_folders(self.build, self.solved, self.split(*split), path)
             }
             Target::Image { .. } | Target::CacheOnly => Ok(()),
+        }
+    }
+
+    /// Returns where the files of each platform go: a single platform that has an index counts as
+    /// one of several.
+    fn split(&self, asked: Split) -> Split {
+        match asked {
+            Split::Several if self.build.request.input.has_index() => Split::Always,
+            asked => asked,
         }
     }
 

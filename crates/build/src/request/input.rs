@@ -33,6 +33,17 @@ pub struct InputRequest {
     pub pull: Pull,
 }
 
+impl InputRequest {
+    /// Returns whether the result has an index even if there is a single platform.
+    ///
+    /// **Source** — Dockerfile reference § BuildKit built-in build args: `BUILDKIT_MULTI_PLATFORM`.
+    pub fn has_index(&self) -> bool {
+        let last = self.build_args.iter().rfind(|(name, _)| name == "BUILDKIT_MULTI_PLATFORM");
+        let is_true = |value: &str| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True");
+        last.is_some_and(|(_, value)| is_true(value))
+    }
+}
+
 /// When a registry is asked what the name of an image stands for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pull {
