@@ -122,6 +122,11 @@ impl Identity {
         self.uid.effective == 0 && self.uid.files == 0
     }
 
+    /// Returns whether all its ids are root's.
+    fn is_roots(&self) -> bool {
+        (self.uid, self.gid) == (Ids::default(), Ids::default())
+    }
+
     /// Returns whether it has the kernel's effective capabilities, and the permitted ones.
     pub(super) fn keeps(&self) -> (bool, bool) {
         let ids = [self.uid.real, self.uid.effective, self.uid.saved];
@@ -139,6 +144,8 @@ pub(super) struct Identities {
     numbers: HashMap<Identity, usize>,
     attempts: HashMap<u64, Attempt>,
     next_attempt: u64,
+    /// Whether a row or an attempt is of another user or group than root.
+    has_others: bool,
 }
 
 /// The execution of a program that brings another identity. The kernel may still refuse it, and tells
@@ -167,7 +174,13 @@ impl Identities {
     pub(super) fn new() -> Self {
         let root = Identity::default();
         let numbers = HashMap::from([(root.clone(), 0)]);
-        Self { rows: vec![root], numbers, attempts: HashMap::new(), next_attempt: 0 }
+        Self {
+            rows: vec![root],
+            numbers,
+            attempts: HashMap::new(),
+            next_attempt: 0,
+            has_others: false,
+        }
     }
 
     /// Returns the identity of a caller.
@@ -182,9 +195,9 @@ impl Identities {
         Ok(self.row(soft))
     }
 
-    /// Returns whether any process has changed its identity.
+    /// Returns whether any process may have become another user than root.
     pub(super) fn vary(&self) -> bool {
-        self.rows.len() > 1 || !self.attempts.is_empty()
+        self.has_others
     }
 
     /// Returns the identity of a process of the step, by its number for this process. `None` if the
@@ -227,6 +240,7 @@ impl Identities {
             old.program = Program::default();
         }
         self.next_attempt += 1;
+        self.has_others |= !after.is_roots();
         self.attempts.insert(number, Attempt { before, after, program });
         put(thread, number)
     }
@@ -237,6 +251,7 @@ impl Identities {
             Some(number) => Ok(*number),
             None if self.rows.len() >= LIMIT => Err(Errno::AGAIN),
             None => {
+                self.has_others |= !identity.is_roots();
                 self.rows.push(identity.clone());
                 self.numbers.insert(identity, self.rows.len() - 1);
                 Ok(self.rows.len() - 1)
