@@ -70,6 +70,9 @@ const CHUNK: usize = 256 << 10;
 const CHUNKS_AHEAD: usize = 2;
 /// A daemon on this machine answers at once; one elsewhere in a moment.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The time that a daemon has to answer a question. One that is stuck accepts connections all the
+/// same. Loading takes as long as it takes.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A daemon. Each request has a connection of its own.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl Daemon {
     /// Returns the answer to a GET of a path.
     pub fn get(&self, path: &str) -> Result<Value, DaemonError> {
         let (client, url) = self.client(path)?;
-        let request = client.get(url);
+        let request = client.get(url).timeout(ANSWER);
         let answer = self.wait(&runtime()?, request)?;
         serde_json::from_slice(&answer).map_err(|error| odd(&error))
     }

@@ -52,11 +52,10 @@ impl Loader {
         let count = known.iter().map(|other| common(other, &diff_ids)).max().unwrap_or(0);
         let (old, new) = layers.split_at(count.min(layers.len()));
         if !old.is_empty() {
-            let omitted: HashSet<_> = old.iter().map(|layer| layer.digest.clone()).collect();
-            let omitted = new.iter().fold(omitted, |mut omitted, layer| {
-                omitted.remove(&layer.digest);
-                omitted
-            });
+            // A new layer may have the same blob as an old one.
+            let needed: HashSet<_> = new.iter().map(|layer| &layer.digest).collect();
+            let omitted = old.iter().map(|layer| layer.digest.clone());
+            let omitted = omitted.filter(|digest| !needed.contains(digest)).collect();
             match self.send(image, &omitted).and_then(|()| self.check(image, &diff_ids)) {
                 Ok(()) => return Ok(new.len()),
                 Err(error) => debug!(%error, "the engine lacks layers; all are sent"),
