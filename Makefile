@@ -4,7 +4,7 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image record-matrix verify-twins lint bench bench-growth bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image record-matrix verify-twins lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -58,6 +58,10 @@ bench: release ## xbuild beside its peers and raw pipelines, into target/bench/r
 
 bench-growth: release ## how time and memory grow with stages, layers, files, sizes and platforms, into target/bench/growth.md
 	@python3 -B tests/bench growth $(BENCH)
+
+bench-emulation: release ## emulated steps with twins, under QEMU alone and natively, into target/bench/emulation.md; BENCH="--platforms s390x"
+	@fixtures/base-images debian >/dev/null
+	@python3 -B tests/bench emulation $(BENCH)
 
 bench-micro: ## bytes a second of tar, index, diff, hash, compressors and Dockerfiles, without a build; BENCH=tar for some
 	@$(CARGO) bench --package xbuild-dockerfile --package xbuild-layer --package xbuild-files --package xbuild-snapshot \
