@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Finished, Place, User, needs};
+use crate::harness::{Finished, Place, User, needs, to_layout};
 use crate::image::Image;
 
 /// Says whether a program runs natively: its own memory shows it. The words of the command are not
@@ -14,6 +14,9 @@ const IS_NATIVE: &str = "grep -q /dev/.twin /proc/self/maps && echo nat''ive || 
 const QUESTIONS: &str = r##"
 uname -m
 uname -a
+bash -c 'uname -m; echo $HOSTTYPE $MACHTYPE $BASH'
+bash -c 'exec -a other sh -c "echo \$0"; echo never'
+bash -c 'exec -a other cat /proc/self/cmdline'
 perl -MPOSIX -e 'print join " ", (POSIX::uname)[0, 1, 2, 4]'
 perl -MConfig -e 'print "$Config{archname} $Config{byteorder} $Config{ptrsize} $^X"'
 awk 'BEGIN { system("uname -m"); print 2^53 + 1, 0.1 + 0.2, 1e300 * 10, substr("abc", 2) }'
@@ -206,6 +209,51 @@ fn closed_descriptors_stay_closed() {
         "{}",
         image.text("said")
     );
+}
+
+/// The step runs as a user without rights from its first program on.
+#[test]
+fn steps_of_other_users_have_twins() {
+    needs!(Run, Range, Debian, Emulation);
+    let users = User::all();
+    let user = [User::Ranged, User::Me].into_iter().find(|user| users.contains(user)).unwrap();
+    let place = Place::new(user);
+    place.dockerfile(&format!(
+        "FROM debian
+        USER www-data
+        RUN id -un > /tmp/said; {{ {IS_NATIVE}; }} >> /tmp/said; \\
+            cat /etc/shadow || echo refused >> /tmp/said
+        "
+    ));
+    let base = place.base("debian");
+    let image = place.image(&arguments(&base, &[]));
+    assert_eq!(image.text("tmp/said"), "www-data\nnative\nrefused");
+}
+
+/// grep's package, and with it none of the programs that depend on it, has the same version.
+#[test]
+fn programs_of_other_versions_are_emulated() {
+    needs!(Run, Debian, Emulation);
+    let place = Place::new(User::Me);
+    place.dockerfile(
+        "FROM debian
+        ARG TARGETARCH
+        RUN test $TARGETARCH != amd64 || \\
+            sed -i '/^Package: grep$/,/^Version:/s/^Version: .*/Version: 99/' /var/lib/dpkg/status
+        ",
+    );
+    let (layout, base) = (place.out("changed"), place.base("debian"));
+    let platforms = ["--platform", "linux/amd64,linux/arm64", "--output", &to_layout(&layout)];
+    place.build(&[&["--build-context", &base][..], &platforms].concat()).ok();
+    let awk = "awk '/.dev..twin/ { found = 1 } END { exit !found }' /proc/self/maps";
+    let awk = format!("{awk} && echo nat''ive || echo emul''ated");
+    place.dockerfile(&format!("FROM debian\nRUN {IS_NATIVE}\nRUN {awk}\n"));
+    let changed = format!("debian=oci-layout://{}", layout.display());
+    let finished = place.build(&arguments(&changed, &[])).ok();
+    let said = ["native", "emulated"];
+    let words = finished.stderr.lines().filter_map(|line| line.rsplit(' ').next());
+    let words: Vec<&str> = words.filter(|word| said.contains(word)).collect();
+    assert_eq!(words, ["emulated", "native"], "{}", finished.stderr);
 }
 
 #[test]
