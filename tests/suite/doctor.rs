@@ -45,7 +45,8 @@ fn json_has_the_documented_fields() {
         let rung = &found["rungs"][0];
         assert_eq!(keys(rung), ["name", "possible", "price", "remedy", "roots", "why"]);
         assert_eq!(keys(&rung["roots"][0]), ["name", "possible", "remedy", "why"]);
-        let platform = ["digest", "emulator", "name", "possible", "remedy", "way", "why"];
+        let platform =
+            ["digest", "emulator", "name", "pace", "possible", "remedy", "version", "way", "why"];
         assert_eq!(keys(&found["platforms"][0]), platform);
         assert_eq!((&found["version"], &found["run"]), (&Value::from(1), &Value::from(true)));
         let has_range = user != User::Single;
