@@ -421,10 +421,11 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
     }
 
     /// Returns whether a file may be the same as before in spite of its stamp. It is not if it got a
-    /// further name: all its names are written then, as links to each other.
+    /// further name: all its names are written then, as links to each other. Nor if another file with
+    /// further names was there: what is written to it would change them, too.
     fn may_be_same(&self, found: &Found<'_>) -> bool {
         found.before.as_ref().is_some_and(|before| {
-            let has_its_names = found.stat.nlink == 1
+            let has_its_names = (found.stat.nlink == 1 && before.nlink == 1)
                 || (before.ino == found.stat.ino && found.stat.nlink <= before.nlink);
             before.has_same_meta(&found.stamp) && has_its_names
         })

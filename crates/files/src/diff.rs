@@ -122,6 +122,16 @@ struct Lower {
     merged: Vec<usize>,
 }
 
+impl Item {
+    /// Returns whether this file and the lower one have one name each. A file with several is written
+    /// with all of them. And where a file with several names was there, the new one is written even if
+    /// it is alike: what is written to it would change the other names, too.
+    fn has_one_name(&self) -> bool {
+        let lower = self.lower.found.as_ref();
+        self.stat.nlink == 1 && lower.is_none_or(|(_, lower)| lower.nlink == 1)
+    }
+}
+
 impl<W: Write> Walk<'_, W> {
     /// Writes the root folder if a command changed its mode or owner.
     fn root(&mut self, upper: &Root) -> Result<(), DiffError> {
@@ -271,7 +281,7 @@ impl<W: Write> Walk<'_, W> {
             return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
         }
         let xattrs = root::attributes(file.as_fd()).map_err(fault)?;
-        if item.stat.nlink == 1 && self.same_file(&path, &file, item, &xattrs).map_err(fault)? {
+        if item.has_one_name() && self.same_file(&path, &file, item, &xattrs).map_err(fault)? {
             return Ok(());
         }
         let kind = Kind::File { size: item.stat.size };
@@ -303,7 +313,7 @@ impl<W: Write> Walk<'_, W> {
             }
             _ => Ok(false),
         };
-        if item.stat.nlink == 1 && same().map_err(fault)? {
+        if item.has_one_name() && same().map_err(fault)? {
             return Ok(());
         }
         self.put(path, kind, item, xattrs, &mut io::empty())
@@ -321,7 +331,7 @@ impl<W: Write> Walk<'_, W> {
         }
         let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
         let same = || self.same_special(&path, &kind, item, &xattrs);
-        if item.stat.nlink == 1 && same().map_err(fault)? {
+        if item.has_one_name() && same().map_err(fault)? {
             return Ok(());
         }
         self.put(path, kind, item, xattrs, &mut io::empty())

@@ -144,6 +144,19 @@ fn what_is_no_change_is_left_out() {
 }
 
 #[test]
+fn a_name_of_a_file_that_becomes_a_file_of_its_own_is_a_change() {
+    let mut place = place(FILES);
+    let before = std::fs::metadata(place.at("b/x")).unwrap();
+    std::fs::write(place.at("new"), "3").unwrap();
+    std::fs::set_permissions(place.at("new"), before.permissions()).unwrap();
+    let mtime = Mtime { secs: before.mtime(), nanos: before.mtime_nsec() as u32 };
+    place.root().set_mtime(b"new", mtime).unwrap();
+    std::fs::rename(place.at("new"), place.at("b/y")).unwrap();
+    assert_eq!(place.changes(), ["b/", "b/y"]);
+    assert!(place.changes().is_empty());
+}
+
+#[test]
 fn every_kind_of_change_is_found() {
     let mut place = place(FILES);
     std::fs::write(place.at("a/f"), "longer").unwrap();

@@ -75,6 +75,10 @@ fn what_is_no_change_is_left_out() {
         (&[&["l a x"], &["l a x"]], &[]),
         (&[&["l a x"], &["l a y"]], &["a"]),
         (&[&["p a"], &["p a"]], &[]),
+        // The upper file is no name of the lower `b` any more.
+        (&[&["f a 1"], &["f a 1", "h b a"]], &["a"]),
+        (&[&["l a x"], &["l a x", "h b a"]], &["a"]),
+        (&[&["p a"], &["p a", "h b a"]], &["a"]),
         (&[&["p a"], &["f a 1"]], &["a"]),
         (&[&["d a 700"], &["d a 700"]], &[]),
         (&[&["d a 700"], &["d a 711"]], &["a/"]),
@@ -282,8 +286,10 @@ fn what_overlayfs_makes_of_a_command() {
         ("mkdir n; touch n/x; rm -r n", &[]),
         ("chmod 600 f", &["f"]),
         // Copied up, and unchanged.
-        ("chmod 600 f; chmod 644 f", &[]),
-        ("cat f > x; touch -r f x; cat x > f; touch -r x f; rm x", &[]),
+        ("chmod 600 d/f; chmod 644 d/f", &[]),
+        ("cat d/f > x; touch -r d/f x; cat x > d/f; touch -r x d/f; rm x", &[]),
+        // It is no name of `g` any more.
+        ("chmod 600 f; chmod 644 f", &["f"]),
         ("echo 2 > d/sub/f", &["d/", "d/sub/", "d/sub/f"]),
         ("rm -r d; mkdir d; echo 1 > d/n", &["d/", "!d", "d/n"]),
         ("rm -r d; echo 1 > d", &["d"]),
