@@ -130,15 +130,15 @@ impl State {
     /// Returns the image of the stage, as a result of the build: for the platform that was asked for,
     /// else for that of its base image.
     pub(crate) fn into_output(self, asked: &Platform, options: &PlanOptions) -> Output {
-        let target = if options.platforms.is_empty() { &self.programs } else { asked };
+        let is_implied = options.platforms.is_empty();
+        let target = if is_implied { &self.programs } else { asked };
         let mut config = self.config;
         let same = config.os == target.os() && config.architecture == target.architecture();
         if !same {
             config.os_version = None;
             config.os_features = Vec::new();
         }
-        // A base may know its variant better: `linux/arm64` is asked for, and it says `v8`.
-        if !same || target.variant().is_some() {
+        if !same || !is_implied {
             config.variant = target.variant().map(str::to_owned);
         }
         config.created = None;
