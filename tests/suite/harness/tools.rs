@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 /// Runs a program that must succeed, and returns its standard output.
 #[track_caller]
 pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> String {
-    let output = Command::new(found_in_path(program)).args(args).stdin(Stdio::null()).output();
+    let output = command(program).args(args).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -15,9 +15,16 @@ pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item 
 
 /// Runs a program without output, and returns whether it succeeded.
 pub(crate) fn quiet<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> bool {
-    let mut command = Command::new(found_in_path(program));
-    let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = command(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
+}
+
+/// Returns the command of a program. skopeo looks for logins in `/run/containers` unless the folder of the
+/// session is set, and ends where root's podman has closed it.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(found_in_path(program));
+    command.env("XDG_RUNTIME_DIR", "/nonexistent");
+    command
 }
 
 pub(crate) fn in_path(program: &str) -> bool {
