@@ -73,8 +73,9 @@ pub(super) fn pull(arg: Option<PullArg>) -> Pull {
 /// Returns the input of a request. Looks only at the environment, at Docker's configuration, and at
 /// whether folders exist.
 pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
-    let mut build_args = arg_files::read(&args.build_arg_file)?;
-    build_args.extend(self::build_args(&args.build_arg, &build_args));
+    let mut texts = arg_files::read(&args.build_arg_file)?;
+    texts.extend_from_slice(&args.build_arg);
+    let mut build_args = build_args(&texts);
     let config = environment::docker_config();
     let host = environment::variable("DOCKER_HOST");
     let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref());
@@ -150,9 +151,8 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     Ok(list)
 }
 
-/// Returns the build arguments with their values, without those of unset variables. `known` are those of
-/// files.
-fn build_args(values: &[String], known: &[(String, String)]) -> Vec<(String, String)> {
+/// Returns the build arguments with their values, without those of unset variables.
+fn build_args(values: &[String]) -> Vec<(String, String)> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
     let mut list: Vec<(String, String)> = values
         .iter()
@@ -163,7 +163,7 @@ fn build_args(values: &[String], known: &[(String, String)]) -> Vec<(String, Str
         .collect();
     // As in buildx the epoch of the client is that of the build.
     if let Some(value) = environment::variable(EPOCH)
-        && list.iter().chain(known).all(|(name, _)| name != EPOCH)
+        && list.iter().all(|(name, _)| name != EPOCH)
     {
         list.push((EPOCH.to_owned(), value));
     }

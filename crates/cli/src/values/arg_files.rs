@@ -8,9 +8,8 @@ use std::path::PathBuf;
 
 use crate::report::Problem;
 
-/// Returns the build arguments of all files in order. As in a `--build-arg`, a line without `=` stands
-/// for the environment's variable, if it is set.
-pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Problem> {
+/// Returns the lines of all files in order, each as the value of a `--build-arg`.
+pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<String>, Problem> {
     let mut list = Vec::new();
     for path in files {
         let shown = path.display();
@@ -19,16 +18,12 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Problem> 
         })?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_start();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+            if line.starts_with('=') {
+                let text = format!("{shown}:{}: expected NAME=VALUE", number + 1);
+                return Err(Problem::input(text));
             }
-            match line.split_once('=') {
-                Some(("", _)) => {
-                    let text = format!("{shown}:{}: expected NAME=VALUE", number + 1);
-                    return Err(Problem::input(text));
-                }
-                Some((name, value)) => list.push((name.to_owned(), value.to_owned())),
-                None => list.extend(std::env::var(line).ok().map(|value| (line.to_owned(), value))),
+            if !line.is_empty() && !line.starts_with('#') {
+                list.push(line.to_owned());
             }
         }
     }
