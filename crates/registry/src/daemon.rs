@@ -42,7 +42,7 @@ pub enum DaemonError {
     /// The connection broke, or the answer is not one of this API.
     #[error("the daemon's answer is not as expected: {reason}")]
     Answer {
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// The daemon says that it failed.

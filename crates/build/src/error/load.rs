@@ -56,7 +56,7 @@ pub enum LoadError {
     Podman {
         /// The subcommand.
         action: &'static str,
-        /// What it said.
+        /// Its last words on standard error.
         said: String,
     },
     /// The program could not be run.

@@ -1,4 +1,4 @@
-//! What engines say about their images.
+//! The answers of engines about their images.
 
 use serde_json::Value;
 use xbuild_model::DiffId;

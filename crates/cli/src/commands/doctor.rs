@@ -92,7 +92,7 @@ struct PlatformState {
     digest: Option<String>,
     /// The version of QEMU that the emulator says.
     version: Option<String>,
-    /// What was measured about that version.
+    /// The pace that was measured for that version, in a sentence.
     pace: Option<&'static str>,
 }
 

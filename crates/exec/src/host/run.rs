@@ -37,7 +37,7 @@ impl Runner for Sandbox {
     }
 }
 
-/// What a step gets beside its emulator.
+/// The parts that a step gets beside its emulator.
 #[derive(Debug, Clone, Default)]
 pub struct Natively {
     /// The programs that run natively.

@@ -31,7 +31,7 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Standby(Result<Processes, RunError>);
 
-/// What a step tells beside its end.
+/// The news of a step beside its end.
 #[derive(Debug, Default)]
 struct Told {
     notes: Vec<String>,
