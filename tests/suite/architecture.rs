@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-snapshot", &["xbuild-files", "xbuild-layer", "xbuild-model", "xbuild-store"]),
     ("xbuild-exec", &["xbuild-model"]),
     ("xbuild-image", &["xbuild-model"]),
+    ("xbuild-attest", &["xbuild-model"]),
     ("xbuild-registry", &["xbuild-image", "xbuild-model"]),
     ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store"]),
     ("xbuild-solve", &["xbuild-plan", "xbuild-model"]),
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "xbuild-build",
         &[
+            "xbuild-attest",
             "xbuild-dockerfile",
             "xbuild-exec",
             "xbuild-files",
@@ -48,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "xbuild",
         &[
+            "xbuild-attest",
             "xbuild-build",
             "xbuild-dockerfile",
             "xbuild-exec",

@@ -8,6 +8,7 @@
 
 mod architecture;
 mod archives;
+mod attestations;
 mod buildkit;
 mod cache;
 mod cache_mounts;

@@ -1,6 +1,7 @@
 //! [`Build`]: the value that all stages of a build share.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracing::{Span, info_span};
 use xbuild_model::Cancel;
@@ -20,6 +21,8 @@ use crate::wiring;
 /// A build that can begin: its request, and all that its stages work with.
 pub struct Build {
     pub(crate) request: BuildRequest,
+    /// When the build began.
+    pub(crate) started: SystemTime,
     /// The forms of the image, the main one first; at least one.
     pub(crate) variants: Vec<Variant>,
     pub(crate) machine: Machine,
@@ -70,6 +73,7 @@ impl Build {
         drop(entered);
         Ok(Self {
             request,
+            started: SystemTime::now(),
             variants,
             machine,
             secrets,

@@ -21,8 +21,8 @@ use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::{
-    Annotations, BuildRequest, ContextPlace, DockerfilePlace, InputRequest, NamedPlace, Pull,
-    StepsRequest,
+    Annotations, Attestations, BuildRequest, ContextPlace, DockerfilePlace, InputRequest,
+    NamedPlace, Pull, StepsRequest,
 };
 use crate::tools::Tools;
 
@@ -83,6 +83,7 @@ pub fn container_request(
         labels: Vec::new(),
         annotations: Annotations::default(),
         tags: Vec::new(),
+        attestations: Attestations::default(),
         platform_tags: Vec::new(),
         outputs: Vec::new(),
         push: false,

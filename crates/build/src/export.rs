@@ -11,6 +11,7 @@ use xbuild_image::{
 use xbuild_model::{DiffId, Digest, LayerBlob, Platform, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
 
+use crate::attested::Claims;
 use crate::build::Build;
 use crate::error::{During, ExportError, RequestError};
 use crate::events::{Event, Warning};
@@ -79,7 +80,8 @@ pub fn export(
 ) -> Result<Outcome, ExportError> {
     let _span = build.span.enter();
     let names = names(build);
-    let exporter = Exporter { build, solved, names: &names };
+    let claims = Claims::new(build, solved);
+    let exporter = Exporter { build, solved, names: &names, claims: &claims };
     let assembled = exporter.write(stdout)?;
     build.store.settle().map_err(ExportError::Store)?;
     let is_stored = build.variants.iter().all(|variant| exporter.keeps(variant));
@@ -103,6 +105,8 @@ struct Exporter<'a> {
     solved: &'a Solved,
     /// The names of the images in all forms.
     names: &'a [Reference],
+    /// The statements that are made with the images.
+    claims: &'a Claims<'a>,
 }
 
 impl Exporter<'_> {
@@ -168,7 +172,8 @@ impl Exporter<'_> {
         let (engine, form) = (&self.solved.engine, variant.layers);
         let images = &*self.solved.images(form).map_err(exporting)?;
         let annotations = self.build.request.annotations.with(&variant.manifests.annotations);
-        let always_index = self.build.request.input.has_index();
+        let has_claims = !self.build.request.attestations.are_none();
+        let always_index = self.build.request.input.has_index() || has_claims;
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
         if platforms.len() == 1 && !always_index && annotations.need_index() {
             return Err(RequestError::NoIndex.into());
@@ -190,8 +195,13 @@ impl Exporter<'_> {
             index_descriptor_annotations: annotations.index_descriptor.clone(),
             always_index,
             docker_types: variant.manifests.docker_types,
+            attestations_like_images: variant.manifests.attestations_like_images,
         };
-        let assembled = assemble(&platforms, parts.collect(), &options)?;
+        let mut assembled = assemble(&platforms, parts.collect(), &options)?;
+        if has_claims {
+            let statements = self.claims.attestations(&assembled, &variant.names);
+            assembled = assembled.attest(statements, &options);
+        }
         let stored = |digest: &Digest| Ok(self.build.store.open_sound(digest)?);
         let built = Built::new(assembled.clone(), blobs.into_values(), stored, &self.build.client);
         Ok((assembled, built))
@@ -230,10 +240,12 @@ impl Exporter<'_> {
             }
             Target::Engine => self.load(assembled, built, names),
             Target::Tar(path, split) => {
-                files::write_tar(self.solved, self.split(*split), path.as_deref(), stdout)
+                let form = (self.split(*split), &*output.attestation_prefix);
+                files::write_tar((self.solved, self.claims), form, path.as_deref(), stdout)
             }
             Target::Local(path, split) => {
-                files::write_folders(self.build, self.solved, self.split(*split), path)
+                let form = (self.split(*split), &*output.attestation_prefix);
+                files::write_folders(self.build, (self.solved, self.claims), form, path)
             }
             Target::Image { .. } | Target::CacheOnly => Ok(()),
         }

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use xbuild_files::flatten;
-use xbuild_layer::{LayerWriter, Mtime, ShownPath};
+use xbuild_layer::{LayerWriter, Mtime, ShownPath, path as layer_path};
 use xbuild_solve::BuiltImage;
 
+use crate::attested::Claims;
 use crate::build::Build;
+use crate::claim_files;
 use crate::error::{During, ExportError, RequestError};
 use crate::events::{Event, Warning};
 use crate::file_out::to_file;
@@ -32,24 +35,41 @@ fn time(solved: &Solved) -> Option<Mtime> {
     solved.epoch.map(|epoch| Mtime { secs: secs(epoch), nanos: 0 })
 }
 
+/// Returns the time of files with statements: the fixed one, else now.
+fn claim_time(solved: &Solved) -> Mtime {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let now = || Mtime { secs: i64::try_from(now()).unwrap_or(i64::MAX), nanos: 0 };
+    time(solved).unwrap_or_else(now)
+}
+
 /// Writes the files of images as a tar file.
 pub(crate) fn write_tar(
-    solved: &Solved,
-    split: Split,
+    (solved, claims): (&Solved, &Claims<'_>),
+    (split, prefix): (Split, &str),
     path: Option<&Path>,
     stdout: &mut dyn Write,
 ) -> Result<(), ExportError> {
     refuse_shared(solved, split)?;
     let Solved { images, engine, .. } = solved;
+    let is_shared = split == Split::Never && images.len() > 1;
     to_file(path, stdout, |out| {
         let mut writer = LayerWriter::new(out);
-        for image in images {
+        for (number, image) in images.iter().enumerate() {
             let tree = engine.tree(&image.layers).map_err(ExportError::Tree)?;
             let source = engine.layer_source(&image.layers);
             let folder = folder(image, images.len(), split);
             let folder = folder.as_deref().map(str::as_bytes);
             let written = flatten::to_tar_at(&tree, source, &mut writer, folder, time(solved));
             written.map_err(|error| ExportError::Archive(During::new(EXPORTING)(error)))?;
+            let files = (engine, image, &tree);
+            let mtime = claim_time(solved);
+            for (mut entry, text) in
+                claim_files::entries((claims, number), files, (prefix, is_shared), mtime)?
+            {
+                entry.path = layer_path::join(folder.unwrap_or_default(), &entry.path);
+                let written = writer.put(&entry, &mut &*text);
+                written.map_err(|error| ExportError::Finish(During::new(EXPORTING)(error)))?;
+            }
         }
         let finished = writer.finish().map(drop);
         finished.map_err(|error| ExportError::Finish(During::new(EXPORTING)(error)))
@@ -59,13 +79,14 @@ pub(crate) fn write_tar(
 /// Writes the files of images into a folder, or into a folder each below it.
 pub(crate) fn write_folders(
     build: &Build,
-    solved: &Solved,
-    split: Split,
+    (solved, claims): (&Solved, &Claims<'_>),
+    (split, prefix): (Split, &str),
     path: &Path,
 ) -> Result<(), ExportError> {
     refuse_shared(solved, split)?;
     let Solved { images, engine, .. } = solved;
-    for image in images {
+    let is_shared = split == Split::Never && images.len() > 1;
+    for (number, image) in images.iter().enumerate() {
         let folder = match folder(image, images.len(), split) {
             Some(folder) => path.join(folder),
             None => path.to_owned(),
@@ -76,6 +97,14 @@ pub(crate) fn write_folders(
             .map_err(|error| ExportError::Folder(During::new(EXPORTING)(error)))?;
         for skipped in skipped {
             build.events.event(Event::Warning(&Warning::Skipped(skipped)));
+        }
+        let files = (engine, image, &tree);
+        let mtime = claim_time(solved);
+        for (entry, text) in
+            claim_files::entries((claims, number), files, (prefix, is_shared), mtime)?
+        {
+            flatten::add_to_folder(&folder, &entry, &text)
+                .map_err(|error| ExportError::Folder(During::new(EXPORTING)(error)))?;
         }
     }
     Ok(())

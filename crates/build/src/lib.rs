@@ -10,8 +10,10 @@
 //!
 //! [`heal()`] repeats the stages after `read` if the store had a damaged file.
 
+mod attested;
 mod build;
 mod check;
+mod claim_files;
 mod container;
 mod contexts;
 mod demands;
@@ -39,6 +41,7 @@ mod planning;
 mod platform_names;
 mod preflight;
 mod project;
+mod provenance;
 mod push_ahead;
 pub mod request;
 mod rescue;

@@ -12,6 +12,7 @@
 //! the current folder of the process that runs the build. `SOURCE_DATE_EPOCH` is a build argument.
 
 mod annotations;
+mod attestations;
 mod input;
 mod output;
 mod steps;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
+pub use attestations::{Attestations, ProvenanceRequest};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
 pub use output::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
@@ -37,6 +39,9 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// Annotations of manifests and index.
     pub annotations: Annotations,
+    /// The statements about the image that are made with it.
+    #[serde(default)]
+    pub attestations: Attestations,
     /// The names of the image; of the index if there are several platforms.
     pub tags: Vec<Reference>,
     /// Further names, each for the image of one platform.

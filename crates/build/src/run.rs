@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tracing::field::display;
 use tracing::info;
+use xbuild_attest::Facts;
 use xbuild_model::StepFailure;
 use xbuild_model::rootfs::RootKind;
 use xbuild_plan::VertexId;
@@ -19,6 +20,7 @@ use crate::events::{Event, Events, Warning};
 use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
+use crate::provenance;
 use crate::push_ahead::PushAhead;
 use crate::request::{Emulation, LayerForm};
 use crate::rescue::Rescued;
@@ -33,6 +35,8 @@ pub struct Solved {
     pub(crate) images: Vec<BuiltImage>,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
     pub(crate) epoch: Option<u64>,
+    /// What each image was made of; none if nobody asks.
+    pub(crate) facts: Vec<Facts>,
 }
 
 impl Solved {
@@ -96,7 +100,11 @@ pub fn run(
     if let Some(ahead) = ahead {
         ahead.finish();
     }
-    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch })
+    let facts = match &build.request.attestations.provenance {
+        Some(_) => provenance::facts(build, main, &plan.graph)?,
+        None => Vec::new(),
+    };
+    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch, facts })
 }
 
 fn solve(

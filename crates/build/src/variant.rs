@@ -90,6 +90,9 @@ fn refuse_forms(request: &BuildRequest, variants: &[Variant]) -> Result<(), Requ
         if variant.manifests.docker_types && !annotations.are_none() {
             return Err(RequestError::DockerAnnotations);
         }
+        if variant.manifests.docker_types && !request.attestations.are_none() {
+            return Err(RequestError::DockerAttestations);
+        }
         let is_tagged = |name: &&Reference| !matches!(name.tag(), None | Some("latest"));
         if variant.is_by_digest()
             && let Some(name) = variant.names.iter().find(is_tagged)

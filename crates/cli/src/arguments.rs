@@ -96,9 +96,36 @@ pub(crate) fn definition() -> clap::Command {
     Arguments::command().mut_subcommand("build", build::with_refused)
 }
 
+/// Joins attestations with values that stand behind them, as `docker buildx build` takes both
+/// `--provenance=false` and `--provenance false`. Elsewhere the value may be left out.
+fn joined(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let is_value = |text: &str| {
+        let is_list = text.contains('=') && !text.starts_with('-') && !text.contains('/');
+        is_list || matches!(text, "true" | "false")
+    };
+    let mut joined: Vec<OsString> = Vec::new();
+    let is_option = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
+    for arg in args {
+        let is_build =
+            joined.iter().skip(1).find(|arg| !is_option(arg)).is_some_and(|c| c == "build");
+        match joined.last_mut() {
+            Some(last)
+                if (last == "--provenance" || last == "--sbom")
+                    && is_build
+                    && arg.to_str().is_some_and(is_value) =>
+            {
+                last.push("=");
+                last.push(arg);
+            }
+            _ => joined.push(arg),
+        }
+    }
+    joined
+}
+
 /// Reads a command line. Ends the program after help, and if clap refuses the line.
 pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Problem> {
-    let matches = match definition().try_get_matches_from(args) {
+    let matches = match definition().try_get_matches_from(joined(args)) {
         Ok(matches) => matches,
         Err(error) => {
             let status = error.exit_code();
@@ -126,6 +153,27 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_value_of_an_attestation_may_stand_behind_it() {
+        let join = |text: &str| {
+            let args = text.split(' ').map(OsString::from);
+            joined(args).join(&OsString::from(" ")).into_string().unwrap()
+        };
+        for (given, expected) in [
+            ("xbuild build --provenance false .", "xbuild build --provenance=false ."),
+            ("xbuild -D build --sbom a=b .", "xbuild -D build --sbom=a=b ."),
+            ("xbuild build --provenance .", "xbuild build --provenance ."),
+            ("xbuild build --sbom -t a=b", "xbuild build --sbom -t a=b"),
+            (
+                "xbuild build --sbom https://x.example/?a=b",
+                "xbuild build --sbom https://x.example/?a=b",
+            ),
+            ("xbuild run build sh --sbom a=b", "xbuild run build sh --sbom a=b"),
+        ] {
+            assert_eq!(join(given), expected);
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -17,6 +17,7 @@ use crate::report::{Problem, printable};
 
 /// The crates that a filter can name, without their prefix.
 const CRATES: &[&str] = &[
+    "attest",
     "build",
     "dockerfile",
     "exec",

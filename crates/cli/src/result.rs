@@ -11,6 +11,9 @@ use xbuild_model::{Descriptor, Reference};
 use crate::console::Console;
 use crate::report::Problem;
 
+/// The annotation of an attestation manifest with the digest of its image.
+const ABOUT: &str = "vnd.docker.reference.digest";
+
 /// A finished build.
 #[derive(Debug)]
 pub(crate) struct BuildResult<'a>(pub(crate) &'a Outcome);
@@ -94,6 +97,12 @@ impl BuildResult<'_> {
                 "config.digest": image.config_descriptor.digest,
                 "descriptor": descriptor(&image.descriptor),
             });
+            let about = self.0.assembled.attestations.iter().map(|one| &one.descriptor);
+            let subject = Some(image.descriptor.digest.to_string());
+            let mut about = about.filter(|one| one.annotations.get(ABOUT).cloned() == subject);
+            if let Some(attestation) = about.next() {
+                entry["attestation"] = descriptor(attestation);
+            }
             let own = self.0.platform_names.iter().filter(|tag| tag.platform == image.platform);
             let own: Vec<String> = own.map(|tag| tag.name.to_string()).collect();
             if !own.is_empty() {

@@ -150,6 +150,15 @@ pub fn to_folder(
     writer.finish()
 }
 
+/// Writes one more file below the folder `dest`, which exists, as [`to_folder`] writes those of a
+/// tree.
+pub fn add_to_folder(dest: &Path, entry: &Entry, contents: &[u8]) -> Result<(), CopyError> {
+    let root = Root::open(dest).map_err(fail(dest.as_os_str().as_encoded_bytes()))?;
+    let mut writer =
+        FolderWriter { root, folders: Vec::new(), skipped: Vec::new(), buffer: vec![0; BUFFER] };
+    EntrySink::put(&mut writer, entry, &mut &*contents, None)
+}
+
 fn sources(tree: &Tree, source: Arc<dyn LayerSource>) -> Sources {
     Sources::new(Some(&Origin::Layers { tree: tree.clone(), source }), &[])
 }

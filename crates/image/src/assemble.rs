@@ -10,6 +10,7 @@ use serde::Serialize;
 use xbuild_model::manifest::{Compression, DOCKER_LAYER, DOCKER_LAYER_GZIP};
 use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform};
 
+use crate::attestation::{AssembledAttestation, Attestation, assemble_attestation};
 use crate::error::AssembleError;
 
 /// The parts that an image for one platform is assembled from.
@@ -38,6 +39,8 @@ pub struct AssembleOptions {
     pub always_index: bool,
     /// Whether the media types are Docker's instead of OCI's.
     pub docker_types: bool,
+    /// Whether manifests of attestations look like those of images, instead of artifacts.
+    pub attestations_like_images: bool,
 }
 
 /// The documents of assembled images.
@@ -45,6 +48,8 @@ pub struct AssembleOptions {
 pub struct Assembled {
     /// The images, in the order of the requested platforms; at least one.
     pub images: Vec<AssembledImage>,
+    /// The attestations of images, in the order of those.
+    pub attestations: Vec<AssembledAttestation>,
     /// The index; `None` for a single platform.
     pub index: Option<AssembledIndex>,
 }
@@ -84,29 +89,53 @@ impl Assembled {
         }
     }
 
-    /// Returns the layers of all images, then their configurations, each blob once.
+    /// Returns the layers of all images, then their configurations, then the parts of attestations;
+    /// each blob once.
     pub fn blobs(&self) -> Vec<&Descriptor> {
         let layers = self.images.iter().flat_map(|image| &image.layers);
         let configs = self.images.iter().map(|image| &image.config_descriptor);
+        let stated = self.attestations.iter().flat_map(|attestation| &attestation.blobs);
+        let stated = stated.map(|(blob, _)| blob);
         let mut seen = HashSet::new();
-        layers.chain(configs).filter(|blob| seen.insert(&blob.digest)).collect()
+        layers.chain(configs).chain(stated).filter(|blob| seen.insert(&blob.digest)).collect()
     }
 
     /// Returns the manifests, each once, and last the index if there is one.
     pub fn manifests(&self) -> Vec<&Descriptor> {
         let manifests = self.images.iter().map(|image| &image.descriptor);
+        let attestations = self.attestations.iter().map(|attestation| &attestation.descriptor);
         let index = self.index.iter().map(|index| &index.descriptor);
         let mut seen = HashSet::new();
-        manifests.chain(index).filter(|document| seen.insert(&document.digest)).collect()
+        let all = manifests.chain(attestations).chain(index);
+        all.filter(|document| seen.insert(&document.digest)).collect()
     }
 
-    /// Returns the bytes of a configuration, a manifest or the index.
+    /// Returns the same images in an index with statements about them: a list for each image, in their
+    /// order, which may be empty.
+    #[must_use]
+    pub fn attest(self, statements: Vec<Vec<Attestation>>, options: &AssembleOptions) -> Self {
+        let about = self.images.iter().map(|image| &image.descriptor).zip(statements);
+        let attestations: Vec<_> = about
+            .filter(|(_, statements)| !statements.is_empty())
+            .map(|(image, statements)| {
+                assemble_attestation(image, statements, options.attestations_like_images)
+            })
+            .collect();
+        let index = Some(assemble_index(&self.images, &attestations, options));
+        Self { attestations, index, ..self }
+    }
+
+    /// Returns the bytes of a configuration, a statement, a manifest or the index.
     pub fn document(&self, digest: &Digest) -> Option<&[u8]> {
         let images = self.images.iter().flat_map(|image| {
             [(&image.config_descriptor, &image.config), (&image.descriptor, &image.manifest)]
         });
+        let attestations = self.attestations.iter().flat_map(|attestation| {
+            let blobs = attestation.blobs.iter().map(|(blob, bytes)| (blob, bytes));
+            blobs.chain([(&attestation.descriptor, &attestation.manifest)])
+        });
         let index = self.index.iter().map(|index| (&index.descriptor, &index.bytes));
-        let mut all = images.chain(index);
+        let mut all = images.chain(attestations).chain(index);
         all.find(|(descriptor, _)| descriptor.digest == *digest).map(|(_, bytes)| &bytes[..])
     }
 }
@@ -154,9 +183,9 @@ pub fn assemble(
     let index = match assembled.len() {
         0 => return Err(AssembleError::Empty),
         1 if !options.always_index => None,
-        _ => Some(assemble_index(&assembled, options)),
+        _ => Some(assemble_index(&assembled, &[], options)),
     };
-    Ok(Assembled { images: assembled, index })
+    Ok(Assembled { images: assembled, attestations: Vec::new(), index })
 }
 
 fn assemble_image(image: ImageParts, is_docker: bool) -> Result<AssembledImage, AssembleError> {
@@ -188,12 +217,18 @@ fn assemble_image(image: ImageParts, is_docker: bool) -> Result<AssembledImage, 
     Ok(AssembledImage { platform, descriptor, manifest, config_descriptor, config, layers })
 }
 
-fn assemble_index(images: &[AssembledImage], options: &AssembleOptions) -> AssembledIndex {
+fn assemble_index(
+    images: &[AssembledImage],
+    attestations: &[AssembledAttestation],
+    options: &AssembleOptions,
+) -> AssembledIndex {
     let index_type = media_type(&MediaType::ImageIndex, options.docker_types);
+    let manifests = images.iter().map(|image| &image.descriptor);
+    let manifests = manifests.chain(attestations.iter().map(|one| &one.descriptor));
     let bytes = to_json(&Index {
         schema_version: SCHEMA_VERSION,
         media_type: Some(index_type.clone()),
-        manifests: images.iter().map(|image| image.descriptor.clone()).collect(),
+        manifests: manifests.cloned().collect(),
         annotations: options.index_annotations.clone(),
         unreadable: Vec::new(),
     });
@@ -315,6 +350,42 @@ mod tests {
             .collect();
         assert_eq!(order, names);
         assert_eq!(index.annotations["a"], "b");
+    }
+
+    #[test]
+    fn statements_follow_their_images_in_the_index() {
+        let names = ["linux/arm64", "linux/amd64"];
+        for (like_images, config) in
+            [(false, "application/vnd.oci.empty.v1+json"), (true, OCI_CONFIG)]
+        {
+            let options = AssembleOptions {
+                attestations_like_images: like_images,
+                ..AssembleOptions::default()
+            };
+            let images = names.iter().map(|name| image(name, &["a"])).collect();
+            let assembled = assemble(&platforms(&names), images, &options).unwrap();
+            let statement = Attestation { predicate_type: "t".to_owned(), bytes: b"{1}".to_vec() };
+            let attested = assembled.clone().attest(vec![vec![statement], vec![]], &options);
+            assert_eq!(attested.images, assembled.images);
+            let index: Index = serde_json::from_slice(attested.root().1).unwrap();
+            let [arm, _, attestation] = &index.manifests[..] else { panic!("{index:?}") };
+            let platform = attestation.platform.as_ref().unwrap();
+            assert_eq!((&*platform.os, &*platform.architecture), ("unknown", "unknown"));
+            let annotation = |name: &str| attestation.annotations[name].clone();
+            assert_eq!(annotation("vnd.docker.reference.type"), "attestation-manifest");
+            assert_eq!(annotation("vnd.docker.reference.digest"), arm.digest.to_string());
+            let bytes = attested.document(&attestation.digest).unwrap();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            assert_eq!(text.contains("\"subject\""), !like_images, "{text}");
+            let manifest: Manifest = serde_json::from_slice(bytes).unwrap();
+            assert_eq!(manifest.config.media_type, config);
+            assert_eq!(manifest.layers[0].annotations["in-toto.io/predicate-type"], "t");
+            for blob in manifest.layers.iter().chain([&manifest.config]) {
+                let bytes = attested.document(&blob.digest).unwrap();
+                assert_eq!(Digest::of(bytes), blob.digest);
+                assert!(attested.blobs().contains(&blob));
+            }
+        }
     }
 
     #[test]

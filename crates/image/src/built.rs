@@ -42,8 +42,8 @@ impl From<&LayerBlob> for BlobPlace {
 pub struct Built<'a> {
     /// Manifests and indexes.
     pub content: Content,
-    /// The configurations that are in memory.
-    configs: HashMap<Digest, Vec<u8>>,
+    /// The configurations and statements that are in memory.
+    texts: HashMap<Digest, Vec<u8>>,
     places: HashMap<Digest, BlobPlace>,
     stored: Box<StoredFn<'a>>,
     remote: &'a dyn Blobs,
@@ -72,14 +72,16 @@ impl<'a> Built<'a> {
         let content = Content::from(&assembled);
         let configs = assembled.images.into_iter();
         let configs = configs.map(|image| (image.config_descriptor.digest, image.config));
-        Self { configs: configs.collect(), ..Self::of(content, places, stored, remote) }
+        let stated = assembled.attestations.into_iter().flat_map(|attestation| attestation.blobs);
+        let texts = configs.chain(stated.map(|(blob, bytes)| (blob.digest, bytes)));
+        Self { texts: texts.collect(), ..Self::of(content, places, stored, remote) }
     }
 
     /// Returns one of the images alone, by the digest of its manifest.
     pub fn image(&self, manifest: &Digest) -> Option<Built<'_>> {
         Some(Built {
             content: self.content.alone(manifest)?,
-            configs: self.configs.clone(),
+            texts: self.texts.clone(),
             places: self.places.clone(),
             stored: Box::new(|digest| (self.stored)(digest)),
             remote: self.remote,
@@ -93,7 +95,7 @@ impl<'a> Built<'a> {
         stored: impl Fn(&Digest) -> Result<Option<File>, StepFailure> + Sync + 'a,
         remote: &'a dyn Blobs,
     ) -> Self {
-        Self { content, configs: HashMap::new(), places, stored: Box::new(stored), remote }
+        Self { content, texts: HashMap::new(), places, stored: Box::new(stored), remote }
     }
 
     /// Returns the place of a blob; `None` for documents in memory.
@@ -118,7 +120,7 @@ impl<'a> Built<'a> {
         if let Some(document) = document {
             return Ok(FoundBlob::Document(&document.bytes));
         }
-        if let Some(bytes) = self.configs.get(&blob.digest) {
+        if let Some(bytes) = self.texts.get(&blob.digest) {
             return Ok(FoundBlob::Document(bytes));
         }
         let gone = || {

@@ -90,7 +90,14 @@ impl From<&Assembled> for Content {
             bytes: image.manifest.clone(),
             blobs: image.layers.iter().chain([&image.config_descriptor]).cloned().collect(),
         };
-        let mut documents: Vec<_> = assembled.images.iter().map(image).collect();
+        let attestation = |attestation: &crate::AssembledAttestation| ContentDocument {
+            descriptor: attestation.descriptor.clone(),
+            bytes: attestation.manifest.clone(),
+            blobs: attestation.blobs.iter().map(|(blob, _)| blob.clone()).collect(),
+        };
+        let images = assembled.images.iter().map(image);
+        let attestations = assembled.attestations.iter().map(attestation);
+        let mut documents: Vec<_> = images.chain(attestations).collect();
         let root = match &assembled.index {
             Some(index) => Some(ContentDocument {
                 descriptor: index.descriptor.clone(),

@@ -11,12 +11,11 @@ use serde_json::{Map, Value};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, DescriptorPlatform, OCI_INDEX};
 use xbuild_model::{Descriptor, Digest, Index, Platform};
 
+use crate::attestation::SUBJECT;
 use crate::document::MAX_MANIFEST;
 use crate::error::EditError;
 use crate::resolve::is_attestation;
 
-/// The annotation in which an attestation names the manifest that it is about.
-const SUBJECT: &str = "vnd.docker.reference.digest";
 /// The members of an index that an edit sets itself.
 const KNOWN: &[&str] = &["schemaVersion", "mediaType", "manifests", "annotations"];
 

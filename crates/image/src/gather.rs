@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use xbuild_model::manifest::DescriptorPlatform;
 use xbuild_model::{Descriptor, Digest, Index, Manifest, Platform};
 
+use crate::attestation::SUBJECT;
 use crate::content::{Content, ContentDocument};
 use crate::document::{Document, is_image};
 use crate::edit::IndexSource;
@@ -104,7 +105,7 @@ fn choose<D: Documents>(
 /// Returns an index with only these entries and their attestations.
 fn shortened(root: &Descriptor, index: Index, chosen: &[Descriptor]) -> (Descriptor, Vec<u8>) {
     let is_about_one = |entry: &&Descriptor| {
-        let subject = entry.annotations.get("vnd.docker.reference.digest");
+        let subject = entry.annotations.get(SUBJECT);
         subject.is_some_and(|subject| chosen.iter().any(|c| c.digest.to_string() == *subject))
     };
     let attestations = index.manifests.iter().filter(|entry| is_attestation(entry));

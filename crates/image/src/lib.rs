@@ -10,6 +10,7 @@
 //! | `media_type` | media types of OCI and Docker |
 //! | `resolve`, `inspect` | [`Documents`]: from a name to an image, for registries and layouts alike |
 //! | `assemble` | [`assemble()`]: built images to manifests and index |
+//! | `attestation` | [`Attestation`]: statements about images, in manifests beside theirs |
 //! | `edit` | [`Draft`]: indexes put together and changed |
 //! | `content`, `gather` | [`Content`]: all documents that a name stands for, assembled or read |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
@@ -25,6 +26,7 @@ pub mod printable;
 
 mod archive;
 mod assemble;
+mod attestation;
 mod built;
 mod content;
 mod edit;
@@ -40,6 +42,7 @@ pub use archive::{MemberSink, Members};
 pub use assemble::{
     AssembleOptions, Assembled, AssembledImage, AssembledIndex, ImageParts, assemble,
 };
+pub use attestation::{AssembledAttestation, Attestation};
 pub use built::{BlobPlace, Built, FileFrom, FoundBlob, StoredFn};
 pub use content::{Content, ContentDocument};
 pub use document::Document;

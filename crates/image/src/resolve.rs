@@ -7,6 +7,7 @@ use xbuild_model::{
     BlobSource, Descriptor, ImageConfig, ImageLayer, Index, Manifest, Platform, ResolvedImage,
 };
 
+use crate::attestation::TYPE;
 use crate::document::{Document, is_image, is_index, is_manifest, parse_config};
 use crate::error::{DocumentError, ResolveError};
 
@@ -177,7 +178,7 @@ fn look_into<D: Documents>(
 
 /// Returns whether an index entry is an attestation about an image.
 pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
-    entry.annotations.contains_key("vnd.docker.reference.type")
+    entry.annotations.contains_key(TYPE)
         || entry.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
 }
 

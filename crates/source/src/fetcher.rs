@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use xbuild_model::StepFailure;
 use xbuild_model::remote::RemoteSource;
 use xbuild_model::seam::Sources;
+use xbuild_model::{Digest, StepFailure};
 use xbuild_registry::Client;
 use xbuild_store::Store;
 
@@ -19,7 +19,24 @@ use crate::{git, http};
 pub struct Fetcher {
     tools: Tools,
     /// The sources that were fetched, each with a lock that is held while it is fetched.
-    done: Mutex<HashMap<RemoteSource, Arc<Mutex<Option<PathBuf>>>>>,
+    done: Mutex<HashMap<RemoteSource, Arc<Mutex<Option<Fetched>>>>>,
+}
+
+/// A source that was fetched.
+#[derive(Debug, Clone)]
+struct Fetched {
+    folder: PathBuf,
+    /// Its version; `None` until somebody asks.
+    pin: Option<Pin>,
+}
+
+/// The version of a source: whoever has it can tell whether he got the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// The digest of a file.
+    File(Digest),
+    /// All digits of a commit.
+    Commit(String),
 }
 
 impl Fetcher {
@@ -32,17 +49,43 @@ impl Fetcher {
     ///
     /// **Errors** — any; the store keeps nothing of a failed attempt.
     pub fn folder(&self, source: &RemoteSource) -> Result<PathBuf, FetchError> {
+        self.with(source, |fetched| Ok(fetched.folder.clone()))
+    }
+
+    /// Returns the version of a source, which is fetched unless it was.
+    ///
+    /// **Errors** — any; also if the fetched file cannot be read.
+    pub fn pin(&self, source: &RemoteSource) -> Result<Pin, FetchError> {
+        self.with(source, |fetched| match (&fetched.pin, source) {
+            (None, RemoteSource::Http(source)) => {
+                let pin = Pin::File(http::digest(&fetched.folder, source)?);
+                Ok(fetched.pin.insert(pin).clone())
+            }
+            (pin, _) => Ok(pin.clone().expect("a commit is known when it was fetched")),
+        })
+    }
+
+    /// Fetches a source unless it was, and calls `work` with it.
+    fn with<T>(
+        &self,
+        source: &RemoteSource,
+        work: impl FnOnce(&mut Fetched) -> Result<T, FetchError>,
+    ) -> Result<T, FetchError> {
         let own = Arc::clone(lock(&self.done).entry(source.clone()).or_default());
         let mut own = lock(&own);
-        if let Some(folder) = &*own {
-            return Ok(folder.clone());
-        }
-        let folder = match source {
-            RemoteSource::Http(source) => http::fetch(&self.tools, source)?,
-            RemoteSource::Git(source) => git::fetch(&self.tools, source)?,
+        let fetched = match own.take() {
+            Some(fetched) => fetched,
+            None => match source {
+                RemoteSource::Http(source) => {
+                    Fetched { folder: http::fetch(&self.tools, source)?, pin: None }
+                }
+                RemoteSource::Git(source) => {
+                    let (folder, commit) = git::fetch(&self.tools, source)?;
+                    Fetched { folder, pin: Some(Pin::Commit(commit)) }
+                }
+            },
         };
-        *own = Some(folder.clone());
-        Ok(folder)
+        work(own.insert(fetched))
     }
 }
 

@@ -37,25 +37,26 @@ impl Found {
     }
 }
 
-/// Returns the folder with the files of the commit.
-pub(crate) fn fetch(tools: &Tools, source: &GitSource) -> Result<PathBuf, FetchError> {
-    let root = files(tools, source)?;
+/// Returns the folder with the files of the commit, and all digits of the commit.
+pub(crate) fn fetch(tools: &Tools, source: &GitSource) -> Result<(PathBuf, String), FetchError> {
+    let (root, commit) = files(tools, source)?;
     if let Some(warn) = &tools.options.on_warning
         && source.submodules.is_none()
         && root.join(".gitmodules").symlink_metadata().is_ok()
     {
         warn(&FetchWarning::Submodules { remote: source.remote.clone() });
     }
-    let Some(path) = &source.subdir else { return Ok(root) };
-    checkout::folder(&root, path).ok_or_else(|| FetchError::NoFolder {
+    let Some(path) = &source.subdir else { return Ok((root, commit)) };
+    let folder = checkout::folder(&root, path).ok_or_else(|| FetchError::NoFolder {
         remote: source.remote.clone(),
         path: path.clone(),
         name: source.reference.clone().unwrap_or_else(|| "HEAD".to_owned()),
-    })
+    })?;
+    Ok((folder, commit))
 }
 
-/// Returns the folder with all files of the commit.
-fn files(tools: &Tools, source: &GitSource) -> Result<PathBuf, FetchError> {
+/// Returns the folder with all files of the commit, and all digits of the commit.
+fn files(tools: &Tools, source: &GitSource) -> Result<(PathBuf, String), FetchError> {
     let remote = &source.remote;
     if !tools.options.allow_files && (remote.starts_with("file:") || remote.starts_with('/')) {
         return Err(FetchError::LocalRepository { remote: remote.clone() });
@@ -82,7 +83,7 @@ fn files(tools: &Tools, source: &GitSource) -> Result<PathBuf, FetchError> {
     let key = key(remote, &found, keep, submodules);
     // The checksum may name the commit, which the id of a tag does not tell.
     if let Some(folder) = tools.store.source_folder(&key).filter(|_| is_expected) {
-        return Ok(folder);
+        return Ok((folder, found.commit));
     }
     let work = temp.path().join("fs");
     fs::create_dir(&work).map_err(io("make", &work))?;
@@ -95,7 +96,7 @@ fn files(tools: &Tools, source: &GitSource) -> Result<PathBuf, FetchError> {
         return Err(mismatch(source, &commit));
     }
     checkout::level(&work, time, keep).map_err(io("finish the files of", &work))?;
-    Ok(tools.store.publish_source(&work, &key)?)
+    Ok((tools.store.publish_source(&work, &key)?, commit))
 }
 
 /// Returns the key of a folder of files. If the repository is kept, its reference is a part of it.

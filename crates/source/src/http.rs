@@ -42,6 +42,17 @@ pub(crate) fn fetch(tools: &Tools, source: &HttpSource) -> Result<PathBuf, Fetch
     }
 }
 
+/// Returns the digest of the file in its folder.
+pub(crate) fn digest(folder: &Path, source: &HttpSource) -> Result<Digest, FetchError> {
+    let path = folder.join(&source.name);
+    let hash = || {
+        let mut hashed = Hashed::new(io::sink());
+        io::copy(&mut File::open(&path)?, &mut hashed)?;
+        Ok(hashed.finish().1)
+    };
+    hash().map_err(io_error("read", &path))
+}
+
 /// Downloads the file into a folder of the store; `None` if it is still the version `known`.
 fn download(
     tools: &Tools,

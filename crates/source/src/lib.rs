@@ -10,7 +10,7 @@
 //!
 //! | module | owns |
 //! | --- | --- |
-//! | `fetcher` | [`Fetcher`]: each source once, for all callers |
+//! | `fetcher` | [`Fetcher`]: each source once, for all callers, and its version ([`Pin`]) |
 //! | `http` | files of web servers |
 //! | `git`, `command`, `checkout` | commits: resolving, fetching, and the modes and times of their files |
 //! | `silence` | remotes that say nothing |
@@ -29,5 +29,5 @@ mod options;
 mod silence;
 
 pub use error::FetchError;
-pub use fetcher::Fetcher;
+pub use fetcher::{Fetcher, Pin};
 pub use options::{FetchOptions, FetchWarning, WarningSink};

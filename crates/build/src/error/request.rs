@@ -55,6 +55,9 @@ pub enum RequestError {
     /// Documents with Docker's media types have no annotations.
     #[error("oci-mediatypes=false: documents of Docker's types have no annotations")]
     DockerAnnotations,
+    /// Documents with Docker's media types have no attestations.
+    #[error("oci-mediatypes=false: an index of Docker's types has no attestations")]
+    DockerAttestations,
     /// Files of several platforms would be one file.
     #[error(
         "platform-split=false: {path} of {platform} is also a file of another platform, and one \
@@ -65,6 +68,12 @@ pub enum RequestError {
         path: String,
         /// The platform.
         platform: Box<Platform>,
+    },
+    /// A statement would take the place of a file.
+    #[error("{path} is a file of the image, and the name of the file with a statement about it")]
+    StatementPath {
+        /// The path in the image.
+        path: String,
     },
     /// There are annotations for an index, but the result has no index.
     #[error("--annotation: a single platform has no index to annotate")]
@@ -126,7 +135,11 @@ impl Fault for RequestError {
             Self::TagByDigest { .. } => {
                 "leave out the tag: the repository is that of name=; tag it later with xbuild index create"
             }
-            Self::DockerAnnotations => "leave out oci-mediatypes=false",
+            Self::DockerAnnotations | Self::DockerAttestations => "leave out oci-mediatypes=false",
+            Self::StatementPath { .. } => {
+                "choose another one: attestation-prefix=PREFIX of the output, or filename=NAME of \
+                 --provenance"
+            }
             Self::NamelessForm => "give each one name=NAME; the first gets the names of --tag",
             _ => return None,
         };

@@ -29,6 +29,12 @@ pub(crate) fn keep<'n>(
             build.store.put_blob(&image.config)?;
             build.store.put_blob(&image.manifest)?;
         }
+        for attestation in &assembled.attestations {
+            for (_, bytes) in &attestation.blobs {
+                build.store.put_blob(bytes)?;
+            }
+            build.store.put_blob(&attestation.manifest)?;
+        }
         build.store.put_blob(assembled.root().1)?;
         for (name, target) in names {
             let record = match is_pushed {

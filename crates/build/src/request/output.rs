@@ -19,6 +19,9 @@ pub struct Output {
     /// How manifests and index are written. Ignored for files.
     #[serde(default)]
     pub manifests: ManifestForm,
+    /// What the names of files with statements begin with, in an output of files.
+    #[serde(default)]
+    pub attestation_prefix: String,
     /// Names that only the archive or layout of this output has, in place of those of the image.
     #[serde(default)]
     pub names: Vec<Reference>,
@@ -32,6 +35,9 @@ pub struct ManifestForm {
     pub docker_types: bool,
     /// Annotations, over those of the request.
     pub annotations: Annotations,
+    /// Whether manifests of attestations look like those of images, instead of artifacts.
+    #[serde(default)]
+    pub attestations_like_images: bool,
 }
 
 /// How the layers of an image are compressed.
@@ -115,7 +121,8 @@ impl Output {
     /// Returns an output in the default form.
     pub fn new(target: Target) -> Self {
         let (layers, manifests) = (LayerForm::default(), ManifestForm::default());
-        Self { target, layers, manifests, names: Vec::new() }
+        let (attestation_prefix, names) = (String::new(), Vec::new());
+        Self { target, layers, manifests, attestation_prefix, names }
     }
 
     /// Returns whether the result goes to standard output.

@@ -77,6 +77,7 @@ impl Place {
             labels: vec![("label".to_owned(), "value".to_owned())],
             annotations: Annotations::default(),
             tags: vec!["r.example/a:1".parse().unwrap()],
+            attestations: Default::default(),
             platform_tags: Vec::new(),
             outputs: vec![Output::new(target)],
             push: false,

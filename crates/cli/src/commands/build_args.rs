@@ -41,6 +41,13 @@ pub(crate) struct BuildArgs {
     /// (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Result")]
     pub(super) annotation: Vec<String>,
+    /// State in the index how the image was built: type=provenance[,mode=min|max][,version=v1|v0.2]
+    /// [,builder-id=URI][,reproducible=true][,inline-only=true][,filename=NAME] (repeatable)
+    #[arg(long, value_name = "ATTESTATION", help_heading = "Result")]
+    pub(super) attest: Vec<String>,
+    /// Short for --attest type=provenance,..; max also tells build arguments and the Dockerfile
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL|mode=min|max,..", help_heading = "Result")]
+    pub(super) provenance: Option<String>,
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
@@ -279,7 +286,6 @@ const ALWAYS: &[(&str, Option<&str>)] = &[
 /// Options of `docker buildx build` that are not implemented, each with the reason or a
 /// replacement.
 const REFUSED: &[(&str, &str)] = &[
-    ("attest", "attestations are not made yet"),
     ("builder", "there are no builder instances: xbuild itself builds"),
     ("cache-from", "the cache is local only"),
     ("cache-to", "the cache is local only"),
@@ -292,7 +298,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("memory", NO_CGROUPS),
     ("memory-swap", NO_CGROUPS),
     ("policy", "source policies are not implemented yet"),
-    ("provenance", "attestations are not made yet"),
     ("resource", NO_CGROUPS),
     ("sbom", "attestations are not made yet"),
     ("security-opt", "use RUN --security=insecure with --allow security.insecure"),
@@ -347,7 +352,7 @@ pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
     for (name, reason) in REFUSED {
         let Some(values) = matches.get_occurrences::<String>(name) else { continue };
         let values: Vec<&String> = values.flatten().collect();
-        let off = matches!(*name, "provenance" | "sbom" | "squash")
+        let off = matches!(*name, "sbom" | "squash")
             && !values.is_empty()
             && values.iter().all(|value| *value == "false");
         if !off {

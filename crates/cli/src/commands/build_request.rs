@@ -6,7 +6,7 @@ use xbuild_build::request::{Output, StepsRequest, Target};
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use crate::report::Problem;
-use crate::values::{annotation, names, output, secret};
+use crate::values::{annotation, attestation, names, output, secret};
 
 /// Returns the request of a build. Looks at no more than [`input::request`].
 pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
@@ -22,6 +22,7 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
         steps: steps(args)?,
         labels: key_values("label", &args.label)?,
         annotations: annotation::parse(&args.annotation)?,
+        attestations: attestation::parse(&args.attest, args.provenance.as_deref(), None)?,
         tags,
         platform_tags,
         outputs,
@@ -130,7 +131,7 @@ mod tests {
         let line = "xbuild --platform linux/amd64,linux/arm64 -t r.example/a -t r.example/b:1 \
             -t r.example/c:{arch} -f linux/arm64=other -f this \
             --build-arg a=b --build-context c=docker-image://busybox --target t --label l=v \
-            --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
+            --attest type=provenance,mode=max,builder-id=b --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
             --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \
             -o type=registry,compression=zstd,compression-level=9 -o type=local,dest=out \
             --no-cache --no-cache-filter a,b --jobs 3 --isolation userns-single --network none --emulation intercept \

@@ -2,6 +2,7 @@
 
 pub(crate) mod annotation;
 pub(crate) mod arg_files;
+pub(crate) mod attestation;
 pub(crate) mod context;
 mod csv;
 pub(crate) mod dockerfiles;

@@ -37,11 +37,17 @@ pub(crate) fn parse(text: &str) -> Result<Output, Problem> {
             attributes.layout(&kind)?
         }
         "tar" => match attributes.dest() {
-            Some(dest) => Target::Tar(dest, attributes.split()?),
+            Some(dest) => {
+                output.attestation_prefix = attributes.attestation_prefix()?;
+                Target::Tar(dest, attributes.split()?)
+            }
             None => return Err(attributes.fail("type=tar needs dest=FILE or dest=-")),
         },
         "local" => match attributes.dest().flatten() {
-            Some(dest) => Target::Local(dest, attributes.split()?),
+            Some(dest) => {
+                output.attestation_prefix = attributes.attestation_prefix()?;
+                Target::Local(dest, attributes.split()?)
+            }
             None => return Err(attributes.fail("type=local needs dest=FOLDER")),
         },
         "image" | "registry" => {
@@ -67,9 +73,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("danging-name-empty-only", "an image is named with --tag or name="),
     ("dangling-name-empty-only", "an image is named with --tag or name="),
     ("prefer-nondist-layers", "layers are written as ordinary ones"),
-    ("oci-artifact", "attestations are not made yet"),
-    ("attestation-inline", "attestations are not made yet"),
-    ("attestation-prefix", "attestations are not made yet"),
+    ("attestation-inline", "attestations are in the index: leave it out, or --provenance=false"),
     ("compatibility-version", "digests follow the version of xbuild"),
     ("context", "set DOCKER_CONTEXT, or DOCKER_HOST"),
     ("mode", "only files that the image has are replaced, and no other is removed"),
@@ -189,7 +193,9 @@ impl<'a> Attributes<'a> {
             }
             list.push(format!("{kind}:{name}={value}"));
         }
-        Ok(ManifestForm { docker_types, annotations: annotation::parse(&list)? })
+        let annotations = annotation::parse(&list)?;
+        let attestations_like_images = self.flag("oci-artifact")? == Some(false);
+        Ok(ManifestForm { docker_types, annotations, attestations_like_images })
     }
 
     fn names(&mut self) -> Result<Vec<Reference>, Problem> {
@@ -209,6 +215,15 @@ impl<'a> Attributes<'a> {
             (_, _, true) => Err(self.fail("tar=false needs dest=FOLDER")),
             (_, Some(dest), false) => Ok(Target::OciTar(dest)),
             (_, None, false) => Err(self.fail("type=oci needs dest=FILE or dest=-")),
+        }
+    }
+
+    /// Takes what the names of files with statements begin with.
+    fn attestation_prefix(&mut self) -> Result<String, Problem> {
+        let prefix = self.take("attestation-prefix").unwrap_or_default();
+        match prefix.contains(['/', '\0']) {
+            true => Err(self.fail("attestation-prefix is a part of the name of a file")),
+            false => Ok(prefix),
         }
     }
 
@@ -273,8 +288,11 @@ impl<'a> Attributes<'a> {
             Some((key, _)) if of_images(key) => {
                 Err(self.fail(&format!("{key}= is for type=image and registry")))
             }
-            Some((key, _)) if key == "platform-split" => {
-                Err(self.fail("platform-split= is for type=local and tar"))
+            Some((key, _)) if key == "platform-split" || key == "attestation-prefix" => {
+                Err(self.fail(&format!("{key}= is for type=local and tar")))
+            }
+            Some((key, _)) if key == "oci-artifact" => {
+                Err(self.fail("oci-artifact= is for type=image, registry, oci and docker"))
             }
             Some((key, _)) => Err(self.fail(&format!("{key}= is unknown for type={kind}"))),
         }

@@ -1,0 +1,103 @@
+//! The statements that are made with an image: beside its manifest, or as files beside its files.
+
+use std::time::SystemTime;
+
+use humantime::format_rfc3339_seconds;
+use serde_json::Value;
+use xbuild_attest::{Statement, Subject, Times, image_purl};
+use xbuild_image::{Assembled, AssembledImage, Attestation};
+use xbuild_model::{Digest, Reference};
+
+use crate::build::Build;
+use crate::run::Solved;
+
+/// Something that is stated about an image of a build.
+pub(crate) struct Claim {
+    /// The name of its file, in an output of files.
+    pub(crate) file: String,
+    /// Whether an output of files gets it.
+    pub(crate) is_for_files: bool,
+    predicate_type: &'static str,
+    predicate: Value,
+}
+
+impl Claim {
+    /// Returns the statement about these subjects.
+    pub(crate) fn about(&self, subjects: Vec<Subject>) -> Statement {
+        Statement::new(subjects, self.predicate_type, self.predicate.clone())
+    }
+}
+
+/// The claims that a request asks for.
+pub(crate) struct Claims<'a> {
+    build: &'a Build,
+    solved: &'a Solved,
+    times: Option<Times>,
+}
+
+impl<'a> Claims<'a> {
+    /// Ends the time that the build takes.
+    pub(crate) fn new(build: &'a Build, solved: &'a Solved) -> Self {
+        // With a fixed time the index, too, has the same digest each time.
+        let times = solved.epoch.is_none().then(|| times(build));
+        Self { build, solved, times }
+    }
+
+    /// Returns the claims about an image, by its number. `layers` are the descriptors of its layers, if
+    /// it has a manifest.
+    pub(crate) fn of(&self, number: usize, layers: Option<&AssembledImage>) -> Vec<Claim> {
+        let request = &self.build.request.attestations;
+        let mut claims = Vec::new();
+        if let (Some(asked), Some(facts)) = (&request.provenance, self.solved.facts.get(number)) {
+            let mut facts = facts.clone();
+            facts.times.clone_from(&self.times);
+            let last = facts.steps.len().checked_sub(1);
+            if let (Some(last), Some(image)) = (last, layers) {
+                let layers = serde_json::to_value(&image.layers);
+                facts.layers.extend(layers.ok().map(|layers| (last, layers)));
+            }
+            let (predicate_type, predicate) = facts.predicate(&asked.options);
+            let (file, is_for_files) = (asked.file.clone(), !asked.inline_only);
+            claims.push(Claim { file, is_for_files, predicate_type, predicate });
+        }
+        claims
+    }
+
+    /// Returns the statements about each of the assembled images, which are pushed or kept under these
+    /// names.
+    pub(crate) fn attestations(
+        &self,
+        assembled: &Assembled,
+        names: &[Reference],
+    ) -> Vec<Vec<Attestation>> {
+        let attestation = |image: &AssembledImage, claim: Claim| {
+            let statement = claim.about(subjects(image, names));
+            let predicate_type = statement.predicate_type().to_owned();
+            Attestation { predicate_type, bytes: statement.to_json() }
+        };
+        let about = |(number, image): (usize, &AssembledImage)| {
+            let claims = self.of(number, Some(image)).into_iter();
+            claims.map(|claim| attestation(image, claim)).collect()
+        };
+        assembled.images.iter().enumerate().map(about).collect()
+    }
+}
+
+/// Returns an image under each of its names. **Source** — BuildKit, `exporter/containerimage`.
+fn subjects(image: &AssembledImage, names: &[Reference]) -> Vec<Subject> {
+    let named = |name: &Reference| {
+        let purl = image_purl(name, Some(&image.platform));
+        Subject::new(purl.to_string(), &image.descriptor.digest)
+    };
+    names.iter().map(named).collect()
+}
+
+/// Returns when the build ran, and a name for it.
+fn times(build: &Build) -> Times {
+    let name = format!("{:?} {} {:?}", build.started, std::process::id(), build.request.tags);
+    Times {
+        invocation: Digest::of(name.as_bytes()).hex()[..32].to_owned(),
+        started: format_rfc3339_seconds(build.started).to_string(),
+        finished: format_rfc3339_seconds(SystemTime::now()).to_string(),
+    }
+}

@@ -1,0 +1,176 @@
+//! Values of `--attest`, and of its short forms `--provenance` and `--sbom`.
+
+use xbuild_attest::SlsaVersion;
+use xbuild_build::request::{Attestations, ProvenanceRequest};
+
+use super::csv;
+use crate::report::Problem;
+
+/// Reads the attestations that a command line asks for; of each type the last value counts, and a
+/// short form counts more.
+///
+/// **Source** — `docker buildx build` reference, § --attest; BuildKit,
+/// `docs/attestations/slsa-provenance.md` § Parameters.
+pub(crate) fn parse(
+    attest: &[String],
+    provenance: Option<&str>,
+    sbom: Option<&str>,
+) -> Result<Attestations, Problem> {
+    let long = attest.iter().map(|text| Value::long(text));
+    let short = [("provenance", provenance), ("sbom", sbom)];
+    let short = short.into_iter().filter_map(|(kind, text)| Some(Ok(Value::short(kind, text?))));
+    let mut attestations = Attestations::default();
+    for value in long.chain(short) {
+        let value = value?;
+        match &*value.kind {
+            "provenance" => attestations.provenance = value.provenance()?,
+            "sbom" => value.no_sbom()?,
+            _ => return Err(value.fail("the type is provenance or sbom")),
+        }
+    }
+    Ok(attestations)
+}
+
+/// A value as it was written.
+struct Value<'a> {
+    option: &'static str,
+    text: &'a str,
+    kind: String,
+    /// The members but for the type.
+    members: Vec<(String, String)>,
+}
+
+impl<'a> Value<'a> {
+    fn long(text: &'a str) -> Result<Self, Problem> {
+        let mut value = Self { option: "attest", text, kind: String::new(), members: Vec::new() };
+        value.read();
+        let place = value.members.iter().rposition(|(name, _)| name == "type");
+        let Some(place) = place else { return Err(value.fail("type= is missing")) };
+        value.kind = value.members.remove(place).1;
+        Ok(value)
+    }
+
+    fn short(kind: &'static str, text: &'a str) -> Self {
+        let mut value = Self { option: kind, text, kind: kind.to_owned(), members: Vec::new() };
+        match flag(text) {
+            Some(is_on) => value.members.push(("disabled".to_owned(), (!is_on).to_string())),
+            None => value.read(),
+        }
+        value
+    }
+
+    fn read(&mut self) {
+        for part in csv::split(self.text) {
+            let (name, value) = part.split_once('=').unwrap_or((&part, ""));
+            self.members.push((name.trim().to_ascii_lowercase(), value.to_owned()));
+        }
+    }
+
+    /// Returns what is asked for of a provenance; `None` if it is turned off.
+    fn provenance(&self) -> Result<Option<ProvenanceRequest>, Problem> {
+        let mut request = ProvenanceRequest::default();
+        let mut is_off = false;
+        for (name, value) in &self.members {
+            let options = &mut request.options;
+            match (&**name, &**value) {
+                ("mode", "min") => options.is_max = false,
+                ("mode", "max" | "full") => options.is_max = true,
+                ("mode", _) => return Err(self.fail("mode is min or max")),
+                ("version", "v1") => options.version = SlsaVersion::V1,
+                ("version", "v0.2") => options.version = SlsaVersion::V02,
+                ("version", _) => return Err(self.fail("version is v1 or v0.2")),
+                ("builder-id", id) => id.clone_into(&mut options.builder_id),
+                ("reproducible", text) => options.reproducible = self.flag(name, text)?,
+                ("inline-only", text) => request.inline_only = self.flag(name, text)?,
+                ("disabled", text) => is_off = self.flag(name, text)?,
+                ("filename", file) if is_file_name(file) => file.clone_into(&mut request.file),
+                ("filename", _) => return Err(self.fail("filename is the name of one file")),
+                ("capture-usage", _) => {
+                    return Err(self.fail("capture-usage= is not implemented: no cgroups are made"));
+                }
+                ("complete-materials", _) => {
+                    return Err(self.fail(
+                        "complete-materials= is not implemented: --locked refuses a build whose \
+                         sources are not pinned",
+                    ));
+                }
+                ("generator", _) => return Err(self.fail("generator= is for type=sbom")),
+                _ => return Err(self.fail(&format!("{name}= is unknown for type=provenance"))),
+            }
+        }
+        Ok((!is_off).then_some(request))
+    }
+
+    fn no_sbom(&self) -> Result<(), Problem> {
+        match &self.members[..] {
+            [(name, value)] if name == "disabled" && flag(value) == Some(true) => Ok(()),
+            _ => Err(self.fail("it is not implemented yet")),
+        }
+    }
+
+    fn flag(&self, name: &str, text: &str) -> Result<bool, Problem> {
+        flag(text).ok_or_else(|| self.fail(&format!("{name} is true or false")))
+    }
+
+    fn fail(&self, reason: &str) -> Problem {
+        let Self { option, text, .. } = self;
+        Problem::command_line(format!("invalid --{option} {text:?}: {reason}"))
+    }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn is_file_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(attest: &[&str], provenance: Option<&str>) -> Result<Attestations, Problem> {
+        let attest: Vec<String> = attest.iter().map(|text| (*text).to_owned()).collect();
+        parse(&attest, provenance, None)
+    }
+
+    #[test]
+    fn reads_what_buildx_reads() {
+        let of = |attest: &[&str], provenance| all(attest, provenance).unwrap().provenance;
+        assert_eq!(of(&[], None), None);
+        assert_eq!(of(&["type=provenance"], None), Some(ProvenanceRequest::default()));
+        assert_eq!(of(&[], Some("true")), Some(ProvenanceRequest::default()));
+        assert_eq!(of(&["type=provenance"], Some("false")), None);
+        assert_eq!(of(&["type=provenance,disabled=true"], None), None);
+        let text = "mode=max,version=v0.2,builder-id=https://ci.example/1,filename=p.json,\
+                    reproducible=true,inline-only=1";
+        let request = of(&["type=provenance,mode=min"], Some(text)).unwrap();
+        assert!(request.options.is_max && request.options.reproducible && request.inline_only);
+        assert_eq!(request.options.version, SlsaVersion::V02);
+        assert_eq!(request.options.builder_id, "https://ci.example/1");
+        assert_eq!(request.file, "p.json");
+    }
+
+    #[test]
+    fn refuses_by_name() {
+        for (text, word) in [
+            ("mode=max", "type="),
+            ("type=other", "the type is"),
+            ("type=provenance,mode=most", "mode"),
+            ("type=provenance,version=v2", "version"),
+            ("type=provenance,reproducible=maybe", "reproducible"),
+            ("type=provenance,filename=a/b", "filename"),
+            ("type=provenance,capture-usage=true", "capture-usage"),
+            ("type=provenance,generator=image", "generator"),
+            ("type=provenance,else=1", "else="),
+        ] {
+            let problem = all(&[text], None).unwrap_err();
+            assert!(problem.message().contains(word), "{text}: {}", problem.message());
+        }
+    }
+}
