@@ -32,7 +32,7 @@ fn debug_shows_the_spans_of_build_and_steps() {
     );
     assert!(has(&[" DEBUG build{", ":layer{", ":blob{digest=sha256:"]), "{shown}");
     // Progress goes on beside it.
-    assert!(lines.contains(&"#2 [1/1] COPY file /"), "{shown}");
+    assert!(lines.contains(&"#1 [1/1] COPY file /"), "{shown}");
 
     let args = ["--no-cache", "--quiet", "--platform", "linux/arm64"];
     let shown = log(&place, Some("solve=info"), &args);

@@ -47,5 +47,6 @@ mod registries;
 mod registry_matrix;
 mod remote;
 mod run_steps;
+mod terminal;
 mod threats;
 mod twins;

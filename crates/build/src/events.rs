@@ -10,7 +10,8 @@ use xbuild_exec::twins::Usage;
 use xbuild_files::copy::CopyWarning;
 use xbuild_files::flatten::{Skipped, SkippedPart};
 use xbuild_layer::{Encoding, ShownPath};
-use xbuild_model::{Descriptor, Digest, Platform, Reference, ResolvedImage, StepFailure};
+use xbuild_model::transfer::{Transfer, TransferState};
+use xbuild_model::{Digest, Platform, Reference, ResolvedImage, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
@@ -91,9 +92,9 @@ pub enum Event<'a> {
         /// Whether it is the store's; else a registry gave it.
         is_stored: bool,
     },
-    /// A blob of an image was fetched.
-    Fetched(&'a Descriptor),
-    /// An event of a push.
+    /// Bytes go from or to a registry. Their time is no step's.
+    Transfer(&'a Transfer, TransferState),
+    /// An event of a push. [`Self::Transfer`] has its bytes, too.
     Push(PushEvent<'a>),
     /// The image exists in another form besides the main one.
     Form {

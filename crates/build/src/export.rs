@@ -22,6 +22,7 @@ use crate::loader::{self, Loaded};
 use crate::platform_names::{self, NamedImage};
 use crate::request::{Output, PlatformTag, Split, Target};
 use crate::run::Solved;
+use crate::transfers::Pushes;
 use crate::variant::Variant;
 
 /// The result of an export.
@@ -328,7 +329,8 @@ impl Exporter<'_> {
         variant: &Variant,
         images: &[NamedImage<'_>],
     ) -> Result<(), ExportError> {
-        let progress = |event: PushEvent<'_>| self.tell(Event::Push(event));
+        let pushes = Pushes::new(&self.build.events);
+        let progress = |event: PushEvent<'_>| pushes.event(event);
         let client = &self.build.client;
         let (names, by_digest) = (&variant.names, variant.is_by_digest());
         let push = Push { targets: names, by_digest, built, progress: &progress };

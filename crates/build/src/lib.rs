@@ -50,6 +50,7 @@ mod secrets;
 mod survey;
 mod tasks;
 mod tools;
+mod transfers;
 mod twins;
 mod variant;
 mod wiring;

@@ -4,17 +4,20 @@
 //! the layers that are missing.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tracing::Span;
-use xbuild_model::{Descriptor, Reference, thread};
+use xbuild_model::transfer::{Direction, Metered, Moving, OnTransfer, Transfer};
+use xbuild_model::{Descriptor, Digest, Reference, thread};
 use xbuild_registry::Client;
 use xbuild_store::GrowingBlob;
 
 use crate::build::Build;
 use crate::tools::BlobSink;
+use crate::transfers::{Begun, told};
 
 /// The size in bytes from which a blob is sent before it is complete, although without its digest
 /// nobody can ask whether the registry has it.
@@ -34,12 +37,18 @@ pub(crate) struct PushAhead {
     threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
 struct Shared {
     client: Client,
     target: Reference,
+    on: OnTransfer,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,13 +63,14 @@ impl PushAhead {
         // The first form is the one that the engine makes, unless its times are rewritten.
         let is_ready = build.variants[0].is_pushed && !build.variants[0].layers.clamp_times;
         let target = build.variants[0].names.first().or_else(|| only_repository(build));
-        target.filter(|_| is_ready).map(|target| Self::new(&build.client, target))
+        let on = told(&build.events);
+        target.filter(|_| is_ready).map(|target| Self::new(&build.client, target, on))
     }
 
-    fn new(client: &Client, target: &Reference) -> Self {
+    fn new(client: &Client, target: &Reference, on: OnTransfer) -> Self {
         let (client, target) = (client.clone(), target.clone());
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { client, target, state, changed });
+        let shared = Arc::new(Shared { client, target, on, state, changed });
         let start = |_| {
             let (shared, span) = (Arc::clone(&shared), Span::current());
             let work = move || span.in_scope(|| shared.work());
@@ -122,6 +132,12 @@ impl Shared {
         }
     }
 
+    /// Returns the transfer of a blob: its digest and its size in bytes, if they are known.
+    fn transfer(&self, blob: Option<(Digest, u64)>) -> Transfer {
+        let place = format!("{}/{}", self.target.registry(), self.target.repository());
+        Transfer::new(Direction::Push, place, blob)
+    }
+
     /// Sends a blob when it is complete or large; returns whether the registry has it.
     ///
     /// **Errors** — if the blob was abandoned.
@@ -130,12 +146,17 @@ impl Shared {
             Some((digest, size)) => {
                 // Any media type will do: it is not sent with a blob.
                 let descriptor = Descriptor::new("application/octet-stream", digest, size);
-                Ok(self.client.push_blob(&self.target, &descriptor, &blob.into_file()))
+                let known = Some((descriptor.digest.clone(), size));
+                let moving = Begun::later(self.transfer(known), &self.on);
+                let sent = |bytes| moving.moved(bytes);
+                Ok(self.client.push_blob(&self.target, &descriptor, &blob.into_file(), &sent))
             }
             None => {
                 let end = blob.again()?;
                 let digest = || end.wait_for(u64::MAX).ok().flatten().map(|(digest, _)| digest);
-                Ok(self.client.push_stream(&self.target, Box::new(blob), &digest))
+                let moving = Moving::begin(self.transfer(None), Arc::clone(&self.on));
+                let bytes = Box::new(Metered::new(blob, Some(moving)));
+                Ok(self.client.push_stream(&self.target, bytes, &digest))
             }
         }
     }

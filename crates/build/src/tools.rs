@@ -21,6 +21,7 @@ use crate::events::{Event, Events, Warning};
 use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
+use crate::transfers::told;
 
 /// Takes the layers of the result while they are made.
 pub(crate) type BlobSink = Arc<dyn Fn(GrowingBlob) + Send + Sync>;
@@ -56,7 +57,7 @@ impl Tools {
             cancel: build.cancel.clone(),
         }));
         let owners = owners(&plan.graph);
-        let on_hidden = Arc::clone(&events);
+        let (on_hidden, on_transfer) = (Arc::clone(&events), told(&events));
         let options = EngineOptions {
             contexts,
             sources: Some(Arc::clone(&build.fetcher) as _),
@@ -64,6 +65,7 @@ impl Tools {
             // The first form is the one that the engine makes.
             encoding: build.variants[0].layers.encoding,
             on_blob,
+            on_transfer,
             on_warning: Arc::new(move |warning| {
                 let spans = warning.owner().and_then(|name| owners.get(name));
                 let spans = spans.cloned().unwrap_or_default();

@@ -145,6 +145,7 @@ impl Command {
     pub(crate) fn progress(&self) -> ProgressMode {
         match self {
             Self::Build(args) => args.progress(),
+            Self::Pull(_) | Self::Push(_) | Self::Copy(_) => ProgressMode::Auto,
             _ => ProgressMode::Plain,
         }
     }

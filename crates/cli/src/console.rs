@@ -1,6 +1,6 @@
 //! Standard output, for results, and standard error, for all other text.
 //!
-//! The [`Console`] decides which text is shown, and words it. Its lines do not tear the bars of a
+//! The [`Console`] decides which text is shown, and words it. Its lines do not tear the frame of a
 //! terminal.
 
 use std::fmt::Display;
@@ -9,14 +9,16 @@ use std::process::ExitCode;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use clap::ValueEnum;
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use xbuild_build::events::{Event, Events, Warning};
 use xbuild_dockerfile::Diagnostics;
 use xbuild_layer::Encoding;
 use xbuild_model::{Digest, FailureKind, ResolvedImage};
 use xbuild_registry::PushEvent;
 
+use crate::environment;
+use crate::paint::Paint;
 use crate::report::{self, Problem, ProblemKind};
+use crate::screen::Screen;
 
 /// How many broken rules of the linter a build shows; `xbuild check` shows them all.
 const MAX_SHOWN: usize = 20;
@@ -28,7 +30,7 @@ pub(crate) enum ProgressMode {
     Auto,
     /// Every line of output and why each step runs, for logs
     Plain,
-    /// A line for each running step
+    /// A frame with the steps under way and the end of their output, redrawn in place
     Tty,
     /// Nothing but errors and the result
     #[value(alias = "none")]
@@ -36,20 +38,21 @@ pub(crate) enum ProgressMode {
 }
 
 /// The way to show the steps of a build.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Style {
     /// Nothing: only errors and results are shown.
     Quiet,
     /// Lines.
     Plain,
-    /// Bars that are drawn again and again.
-    Bars(MultiProgress),
+    /// A frame at the lower end of a terminal that is drawn again and again.
+    Live(Screen),
 }
 
 /// Standard output and standard error.
 #[derive(Debug)]
 pub(crate) struct Console {
     style: Style,
+    paint: Paint,
     /// Whether somebody else has the terminal.
     paused: Mutex<bool>,
     resumed: Condvar,
@@ -67,13 +70,15 @@ impl Events for Console {
 impl Console {
     /// Returns a console with that kind of progress.
     pub(crate) fn new(mode: ProgressMode) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        let can_draw = is_terminal && !environment::is_dumb_terminal();
         let style = match mode {
             ProgressMode::Quiet => Style::Quiet,
-            ProgressMode::Tty => Style::Bars(MultiProgress::new()),
-            ProgressMode::Auto if io::stderr().is_terminal() => Style::Bars(MultiProgress::new()),
-            ProgressMode::Auto | ProgressMode::Plain => Style::Plain,
+            ProgressMode::Auto | ProgressMode::Tty if can_draw => Style::Live(Screen::default()),
+            ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => Style::Plain,
         };
-        Self { style, paused: Mutex::default(), resumed: Condvar::new() }
+        let paint = Paint { is_on: environment::wants_colours(is_terminal) };
+        Self { style, paint, paused: Mutex::default(), resumed: Condvar::new() }
     }
 
     /// Returns the way to show steps.
@@ -81,21 +86,24 @@ impl Console {
         &self.style
     }
 
+    /// Returns the colours of text on standard error.
+    pub(crate) fn paint(&self) -> Paint {
+        self.paint
+    }
+
     /// Gives the terminal to somebody else: whoever shows something waits until [`resume`](Self::resume)
     /// is called.
     pub(crate) fn pause(&self) {
-        if let Style::Bars(screen) = &self.style {
-            // If the terminal is gone there is nothing to clear.
-            let _ = screen.clear();
-            screen.set_draw_target(ProgressDrawTarget::hidden());
+        if let Style::Live(screen) = &self.style {
+            screen.close();
         }
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// Takes the terminal back.
     pub(crate) fn resume(&self) {
-        if let Style::Bars(screen) = &self.style {
-            screen.set_draw_target(ProgressDrawTarget::stderr());
+        if let Style::Live(screen) = &self.style {
+            screen.open();
         }
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.resumed.notify_all();
@@ -119,25 +127,24 @@ impl Console {
     /// no other place to report it.
     pub(crate) fn error_bytes(&self, bytes: &[u8]) {
         self.wait_for_terminal();
-        let write = || {
-            let _ = io::stderr().lock().write_all(bytes);
-        };
         match &self.style {
-            Style::Bars(screen) => screen.suspend(write),
-            Style::Quiet | Style::Plain => write(),
+            Style::Live(screen) => screen.above(bytes),
+            Style::Quiet | Style::Plain => {
+                let _ = io::stderr().lock().write_all(bytes);
+            }
         }
     }
 
     /// Shows a warning.
     pub(crate) fn warning(&self, warning: &Warning) {
-        self.line(report::warning(warning));
+        self.line(self.paint.message(&report::warning(warning)));
     }
 
     /// Shows the rules that a Dockerfile with the text `source` breaks.
     pub(crate) fn findings(&self, findings: &Diagnostics, source: &str) {
         let lines: Vec<&str> = source.lines().collect();
         for finding in findings.iter().take(MAX_SHOWN) {
-            self.line(report::finding(finding, &lines));
+            self.line(self.paint.message(&report::finding(finding, &lines)));
         }
         if let Some(more) = findings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             self.line(format_args!("warning: {more} more; xbuild check shows them all"));
@@ -159,6 +166,34 @@ impl Console {
         }
     }
 
+    /// Shows what a build says about its surroundings and its results.
+    pub(crate) fn remark(&self, event: Event<'_>) {
+        match event {
+            Event::Isolation(choice) => self.line(format_args!("isolation: {choice}")),
+            Event::Twins { image, platform, count } => {
+                let programs = if count == 1 { "program" } else { "programs" };
+                self.line(format_args!(
+                    "twins: {platform}: {count} {programs} of {image} run natively"
+                ));
+            }
+            Event::Emulated { usage, steps } => {
+                self.line(format_args!("emulation: in {steps} emulated steps {usage}"));
+            }
+            Event::Verified { paths } => self.line(format_args!(
+                "verify: the same result natively and under QEMU, {paths} paths"
+            )),
+            Event::Emulator(emulator) => self.line(format_args!("emulator: {emulator}")),
+            Event::Loaded { engine, names, sent, layers } => {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                let names = if names.is_empty() { "the image".into() } else { names.join(", ") };
+                self.line(format_args!(
+                    "loaded {names} into {engine}: {sent} of {layers} layers sent"
+                ));
+            }
+            _ => {}
+        }
+    }
+
     /// Shows the digest of the image in a form besides the main one.
     pub(crate) fn form(&self, encoding: Encoding, digest: &Digest) {
         self.line(format_args!("{encoding:<16} {digest}"));
@@ -173,7 +208,7 @@ impl Console {
                 | ProblemKind::Told(_)
                 | ProblemKind::Exit(_)
         ) {
-            self.error_bytes(problem.render().as_bytes());
+            self.error_bytes(self.paint.message(&problem.render()).as_bytes());
         }
         ExitCode::from(problem.exit_code())
     }
@@ -181,8 +216,16 @@ impl Console {
     /// Writes a result to standard output. If its reader went away the program ends without an
     /// error message.
     pub(crate) fn result(&self, bytes: &[u8]) -> Result<(), Problem> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        let write = || {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+        let written = match &self.style {
+            // Standard output may be the same terminal.
+            Style::Live(screen) => screen.without(write),
+            Style::Quiet | Style::Plain => write(),
+        };
+        written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Problem::new(ProblemKind::BrokenPipe, ""),
             _ => Problem::failure(FailureKind::Internal, format!("cannot write output: {error}")),
         })

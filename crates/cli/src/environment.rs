@@ -202,6 +202,27 @@ fn seconds(name: &str) -> Result<Option<Duration>, Problem> {
     }
 }
 
+/// Returns whether text on standard error gets colours; `is_terminal` says whether that is a terminal.
+/// `NO_COLOR` takes them away, `CLICOLOR_FORCE` and `FORCE_COLOR` give them to files, too, and
+/// `CLICOLOR=0` takes them from terminals.
+///
+/// **Source** — no-color.org, bixense.com/clicolors, force-color.org.
+pub(crate) fn wants_colours(is_terminal: bool) -> bool {
+    let is_set = |name: &str| variable(name).is_some_and(|value| value != "0");
+    if variable("NO_COLOR").is_some() {
+        return false;
+    }
+    if is_set("CLICOLOR_FORCE") || is_set("FORCE_COLOR") {
+        return true;
+    }
+    is_terminal && !is_dumb_terminal() && variable("CLICOLOR").is_none_or(|value| value != "0")
+}
+
+/// Returns whether the terminal is one that cannot move its cursor.
+pub(crate) fn is_dumb_terminal() -> bool {
+    variable("TERM").is_none_or(|term| term == "dumb")
+}
+
 /// Returns the home folder if Docker's client configuration would be in it, and this user must not
 /// look whether it is: in containers, HOME is often another user's.
 fn closed_home() -> Option<PathBuf> {

@@ -5,17 +5,20 @@
 
 mod arguments;
 mod check_report;
+mod columns;
 mod commands;
 mod console;
 mod environment;
 mod go_template;
 mod log;
+mod paint;
 mod platform_args;
 mod progress;
 mod reasons;
 mod registry_args;
 mod report;
 mod result;
+mod screen;
 mod shells;
 mod store_args;
 mod terminal;
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
     if let Some(status) = xbuild_exec::role(&xbuild_build::tasks()) {
         return status;
     }
-    xbuild_exec::end_by_signals();
+    xbuild_exec::end_by_signals(screen::write_last_words);
     xbuild_exec::adopt_orphans();
     let status = run();
     xbuild_exec::wait_for_orphans();

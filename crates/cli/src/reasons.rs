@@ -1,5 +1,6 @@
 //! Why a step runs, in words.
 
+use xbuild_plan::VertexId;
 use xbuild_solve::{Change, FileChanges, Reason, Setting, StepKind};
 
 use crate::report::printable;
@@ -10,13 +11,13 @@ const LISTED: usize = 3;
 /// The largest number of characters of a text, since names can have any length.
 const LENGTH: usize = 300;
 
-/// Returns the reasons of a step, as one line.
-pub(crate) fn text(reasons: &[Reason]) -> String {
-    let list: Vec<String> = reasons.iter().map(one).collect();
+/// Returns the reasons of a step, as one line. `number` returns the number of a step.
+pub(crate) fn text(reasons: &[Reason], number: &dyn Fn(VertexId) -> usize) -> String {
+    let list: Vec<String> = reasons.iter().map(|reason| one(reason, number)).collect();
     printable(&list.join("; ")).replace('\n', " ").chars().take(LENGTH).collect()
 }
 
-fn one(reason: &Reason) -> String {
+fn one(reason: &Reason, number: &dyn Fn(VertexId) -> usize) -> String {
     match reason {
         Reason::FirstTime => "first time".to_owned(),
         Reason::NoCache => "--no-cache".to_owned(),
@@ -38,9 +39,8 @@ fn one(reason: &Reason) -> String {
             format!("{} source changed: {first}{change}{}", keyword(*kind), and_more(*more))
         }
         Reason::Base => "base changed".to_owned(),
-        // The number of the step in plain progress.
         Reason::LayersBelow { by: Some(step) } => {
-            format!("layers below changed by #{}", step.0 + 1)
+            format!("layers below changed by #{}", number(*step))
         }
         Reason::LayersBelow { by: None } => "layers below changed".to_owned(),
         _ => "other reasons".to_owned(),
@@ -82,7 +82,6 @@ fn name(setting: Setting) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xbuild_plan::VertexId;
 
     #[test]
     fn reasons_are_one_line() {
@@ -110,8 +109,9 @@ mod tests {
                 "files mounted at /a b changed; base changed",
             ),
         ] {
-            assert_eq!(text(&reasons), expected);
+            assert_eq!(text(&reasons, &|step| step.0 + 1), expected);
         }
-        assert_eq!(text(&[Reason::Arguments(names(&[&"x".repeat(1000)]))]).len(), LENGTH);
+        let long = [Reason::Arguments(names(&[&"x".repeat(1000)]))];
+        assert_eq!(text(&long, &|_| 0).len(), LENGTH);
     }
 }

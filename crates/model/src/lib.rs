@@ -28,6 +28,7 @@ pub mod run;
 pub mod seam;
 pub mod step;
 pub mod thread;
+pub mod transfer;
 pub mod ward;
 
 pub use cancel::{Cancel, Cancelled};

@@ -17,9 +17,15 @@ use crate::endpoint::Endpoint;
 use crate::upload::{UploadError, Uploads};
 
 impl Client {
-    /// Puts a blob into the repository of `target` unless it has it. Returns whether the blob is
-    /// there.
-    pub fn push_blob(&self, target: &Reference, blob: &Descriptor, file: &File) -> bool {
+    /// Puts a blob into the repository of `target` unless it has it. `sent` takes the number of further
+    /// bytes that were sent. Returns whether the blob is there.
+    pub fn push_blob(
+        &self,
+        target: &Reference,
+        blob: &Descriptor,
+        file: &File,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> bool {
         let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
         self.ahead(target, |uploads| {
             if uploads.has(blob).map_err(UploadError::Request)? {
@@ -28,7 +34,7 @@ impl Client {
             let open = |position| -> io::Result<Box<dyn Read + Send>> {
                 Ok(Box::new(FileFrom { file: file.try_clone()?, position }))
             };
-            uploads.upload(blob, None, &open, &|_| {})
+            uploads.upload(blob, None, &open, sent)
         })
     }
 

@@ -12,6 +12,9 @@ pub enum Event<'a> {
     /// Work on it began, for these reasons: at least one, the most telling first. At most one such
     /// event comes, before all others.
     Started(&'a [Reason]),
+    /// The layers that its command stands on, and its mounts, are ready: the command begins. The time
+    /// of the step counts from here. Only for a RUN.
+    Ready,
     /// Its command wrote a line, to standard output or standard error.
     Line {
         /// The line, without its end; any bytes.
@@ -22,7 +25,8 @@ pub enum Event<'a> {
     },
     /// Its result was found in the cache.
     Cached,
-    /// It was completed in this time.
+    /// It was completed in this time: for a RUN since [`Ready`](Self::Ready), else since
+    /// [`Started`](Self::Started). So the time of pulls is no step's.
     Done(Duration),
     /// It failed after this time; [`crate::solve`] returns the error.
     Failed(Duration),

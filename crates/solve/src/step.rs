@@ -1,5 +1,6 @@
 //! One vertex: its result comes from the cache, or the step runs.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use tracing::Span;
@@ -60,10 +61,12 @@ impl Step<'_> {
         let RunWork { parent, request, arguments, sources } = work;
         let stages = self.lookup.stages;
         let seen = Seen::of_run(request, arguments, &parent.ground(), &sources);
-        self.make(key, parent, StepKind::Run, seen, |parent| {
+        self.make(key, parent, StepKind::Run, seen, |parent, start| {
             let workspace = stages.snapshots.prepare(parent)?;
             // The cache folders come last, because other steps may wait for them from here on.
             let ready = Ready::new(stages, request, &sources)?;
+            self.events.event(self.id, Event::Ready);
+            start.set(Instant::now());
             let output = Lines { events: self.events, id: self.id };
             let request = with_env(request, &ready.env);
             let records =
@@ -83,25 +86,26 @@ impl Step<'_> {
         let ground = parent.ground();
         let seen = Seen::of_files(self.vertex, op, (!independent).then_some(&ground), &*selection);
         let kind = seen::kind(self.vertex, op);
-        self.make(key, parent, kind, seen, |_| selection.commit(purpose(self.vertex)))
+        self.make(key, parent, kind, seen, |_, _| selection.commit(purpose(self.vertex)))
     }
 
-    /// Makes the result and remembers it under `key`; `seen` are the parts of the step.
+    /// Makes the result and remembers it under `key`; `seen` are the parts of the step. `make` may set
+    /// the time from which the step's time counts.
     fn make(
         &self,
         key: &Digest,
         parent: Layers,
         kind: StepKind,
         mut seen: Seen,
-        make: impl FnOnce(&Chain) -> Result<DiffId, StepFailure>,
+        make: impl FnOnce(&Chain, &Cell<Instant>) -> Result<DiffId, StepFailure>,
     ) -> Result<Done, StepFailure> {
         let (reasons, old) = self.reasons(&seen, kind, parent.changed_by)?;
         self.events.event(self.id, Event::Started(&reasons));
-        let start = Instant::now();
-        let made = make(&parent.chain).inspect_err(|_| {
+        let start = Cell::new(Instant::now());
+        let made = make(&parent.chain, &start).inspect_err(|_| {
             let is_first = self.failures.is_first(self.id);
             let event = if is_first { Event::Failed } else { Event::Cancelled };
-            self.events.event(self.id, event(start.elapsed()));
+            self.events.event(self.id, event(start.get().elapsed()));
         })?;
         let is_other = seen.has_made(&made, old.as_ref());
         let record = StepRecord {
@@ -111,7 +115,7 @@ impl Step<'_> {
         };
         self.lookup.stages.cache.remember(key, &record)?;
         self.memory.keep(self.vertex, &seen)?;
-        self.events.event(self.id, Event::Done(start.elapsed()));
+        self.events.event(self.id, Event::Done(start.get().elapsed()));
         let changed_by = match &*reasons {
             _ if !is_other => parent.changed_by,
             [Reason::LayersBelow { by: Some(by) }] => Some(*by),

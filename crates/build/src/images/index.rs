@@ -14,8 +14,8 @@ use xbuild_store::{ImageRecord, NameOwner};
 use super::parts::{Part, PartPlace, Reader};
 use super::shelf::{Shelf, refuse_digests};
 use crate::error::{During, ImageError, ImagesError};
-use crate::events::Event;
 use crate::request::Annotations;
+use crate::transfers::Pushes;
 
 /// A place that an index goes to, or is changed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,7 +246,8 @@ impl Shelf {
 
     fn push_index(&self, name: &Reference, built: &Built<'_>) -> Result<(), ImagesError> {
         refuse_digests(std::slice::from_ref(name))?;
-        let progress = |event: PushEvent<'_>| self.events.event(Event::Push(event));
+        let pushes = Pushes::new(&self.events);
+        let progress = |event: PushEvent<'_>| pushes.event(event);
         let targets = std::slice::from_ref(name);
         let push = Push { targets, by_digest: false, built, progress: &progress };
         let pushed = self.client.push(&push).map_err(StepFailure::from);

@@ -6,6 +6,7 @@ use std::io;
 use xbuild_image::parallel::for_each;
 use xbuild_image::{BlobPlace, Built, Content, Documents, gather};
 use xbuild_model::seam::Blobs as _;
+use xbuild_model::transfer::{Direction, Metered, Moving, Transfer};
 use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, StepFailure};
 use xbuild_registry::{Push, PushEvent};
 use xbuild_store::{ImageRecord, StoreError};
@@ -13,7 +14,7 @@ use xbuild_store::{ImageRecord, StoreError};
 use super::bases::pulled;
 use super::shelf::{Shelf, refuse_digests, repository};
 use crate::error::{During, ImageError, ImagesError};
-use crate::events::Event;
+use crate::transfers::{Pushes, told};
 
 /// Blobs that are fetched at a time.
 const JOBS: usize = 4;
@@ -58,7 +59,8 @@ impl Shelf {
         target: &Reference,
     ) -> Result<Digest, ImagesError> {
         refuse_digests(std::slice::from_ref(target))?;
-        let progress = |event: PushEvent<'_>| self.events.event(Event::Push(event));
+        let pushes = Pushes::new(&self.events);
+        let progress = |event: PushEvent<'_>| pushes.event(event);
         let targets = std::slice::from_ref(target);
         let push = Push { targets, by_digest: false, built, progress: &progress };
         let pushed = self.client.push(&push).map_err(StepFailure::from);
@@ -111,10 +113,7 @@ impl Shelf {
             Ok(done) => done,
         };
         match done {
-            Ok(()) => {
-                self.events.event(Event::Fetched(blob));
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(FetchError::Store(StoreError::Mismatch { .. })) => {
                 let text = format!("other bytes came than those of the blob {}", blob.digest);
                 Err(fetching(StepFailure::new(FailureKind::Remote, io::Error::other(text))))
@@ -130,7 +129,9 @@ impl Shelf {
         if self.store.has_blob(blob) {
             return Ok(());
         }
+        let moving = self.moving(blob, source);
         let read = self.client.open(blob, source, 0).map_err(FetchError::Source)?;
+        let read = Metered::new(read, moving);
         // One byte more than announced shows that the blob is wrong.
         let mut read = io::Read::take(read, blob.size.saturating_add(1));
         let mut writer = self.store.blob_writer().map_err(FetchError::Store)?;
@@ -143,6 +144,15 @@ impl Shelf {
 }
 
 impl Shelf {
+    /// Begins the transfer of a blob from a registry.
+    fn moving(&self, blob: &Descriptor, source: &BlobSource) -> Option<Moving> {
+        let BlobSource::Registry { registry, repository } = source else { return None };
+        let place = format!("{registry}/{repository}");
+        let known = (blob.digest.clone(), blob.size);
+        let transfer = Transfer::new(Direction::Pull, place, Some(known));
+        Some(Moving::begin(transfer, told(&self.events)))
+    }
+
     /// Gives an image a name of the store's. All its blobs are in the store.
     pub(super) fn name(&self, name: &Reference, target: &Descriptor) -> Result<(), ImagesError> {
         refuse_digests(std::slice::from_ref(name))?;

@@ -12,7 +12,7 @@ use xbuild_build::{
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
 use super::build_args::{Call, OnErrorArg};
 use super::{build_request, check};
-use crate::console::Console;
+use crate::console::{Console, ProgressMode, Style};
 use crate::environment;
 use crate::progress::Progress;
 use crate::report::Problem;
@@ -34,6 +34,12 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
             "--on-error shell needs a terminal: standard input or output is none",
         ));
     }
+    if args.progress() == ProgressMode::Tty && !matches!(console.style(), Style::Live(_)) {
+        return Err(Problem::command_line(
+            "--progress tty needs a terminal: standard error is none, or one that cannot move its cursor",
+        )
+        .with_hint("--progress plain writes lines, --progress auto chooses"));
+    }
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     let to_stdout = !request.outputs.iter().any(Output::is_stdout);
     let progress = Arc::new(Progress::new(Arc::clone(console)));
@@ -46,6 +52,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
         Problem::in_files(&error, &main.sources()).with_log(log)
     })?;
+    progress.finish();
     let result = BuildResult(&outcome);
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
     result.print(console, args.quiet, to_stdout)

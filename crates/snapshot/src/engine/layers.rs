@@ -9,6 +9,7 @@ use tracing::field::Empty;
 use xbuild_layer::decode::decompress_any;
 use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
+use xbuild_model::transfer::{Direction, Metered, Moving, OnTransfer, Transfer};
 use xbuild_model::{
     BlobSource, Chain, Descriptor, DiffId, Digest, FailureKind, ImageLayer, LayerBlob, StepFailure,
 };
@@ -154,9 +155,10 @@ impl Shared {
         let Descriptor { digest, size, .. } = &remote.descriptor;
         check_type(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced shows that the blob is wrong.
+        let moving = moving(remote, &self.options.on_transfer);
         let input =
             self.blobs.open(&remote.descriptor, &remote.source, 0)?.take(size.saturating_add(1));
-        let input = self.options.cancel.stream(input);
+        let input = self.options.cancel.stream(Metered::new(input, moving));
         let mut blob = self.store.blob_writer()?;
         blob.hold(lock);
         let mut keep = Keep { input, blob, is_broken: false };
@@ -270,6 +272,15 @@ impl Shared {
         self.known(|known| known.remote.get(layer).cloned())
             .ok_or_else(|| EngineError::UnknownLayer { layer: layer.clone() })
     }
+}
+
+/// Begins the transfer of a layer from a registry. Files of this machine are read without a word.
+fn moving(remote: &ImageLayer, on: &OnTransfer) -> Option<Moving> {
+    let BlobSource::Registry { registry, repository } = &remote.source else { return None };
+    let Descriptor { digest, size, .. } = &remote.descriptor;
+    let place = format!("{registry}/{repository}");
+    let transfer = Transfer::new(Direction::Pull, place, Some((digest.clone(), *size)));
+    Some(Moving::begin(transfer, Arc::clone(on)))
 }
 
 /// Reads the whole blob of a layer. Its uncompressed bytes go to `tee`.

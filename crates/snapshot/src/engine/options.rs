@@ -11,6 +11,7 @@ use xbuild_layer::{Encoding, Mtime, ShownPath};
 use xbuild_model::Cancel;
 use xbuild_model::own_root::Spared;
 use xbuild_model::seam::Sources;
+use xbuild_model::transfer::OnTransfer;
 
 use super::packer::Watch;
 
@@ -29,6 +30,8 @@ pub struct EngineOptions {
     pub bound: Bound,
     /// Takes a reader of each new blob of a result, when the blob is begun.
     pub on_blob: Option<Watch>,
+    /// Takes the states of pulls.
+    pub on_transfer: OnTransfer,
     /// Takes the warnings of COPY and ADD.
     pub on_warning: Arc<dyn Fn(&CopyWarning) + Send + Sync>,
     /// The files that are spared in the root of this container, if that is the root of steps.
@@ -51,7 +54,7 @@ impl fmt::Debug for EngineOptions {
 }
 
 impl Default for EngineOptions {
-    /// Returns settings without contexts, with the epoch and gzip, which drop warnings.
+    /// Returns settings without contexts, with the epoch and gzip, which drop warnings and the states of pulls.
     fn default() -> Self {
         Self {
             contexts: BTreeMap::new(),
@@ -60,6 +63,7 @@ impl Default for EngineOptions {
             encoding: Encoding::default(),
             bound: Bound::default(),
             on_blob: None,
+            on_transfer: Arc::new(|_, _| {}),
             on_warning: Arc::new(|_| {}),
             own_root: None,
             on_hidden: Arc::new(|_| {}),

@@ -1,0 +1,213 @@
+//! The journal of a build: what is known of each step so far.
+
+use std::time::{Duration, Instant};
+
+use xbuild_model::short_label;
+use xbuild_plan::{Graph, Op, Vertex, VertexId};
+use xbuild_solve::{Event, Reason};
+
+use super::tail::Tail;
+use super::transfers::Transfers;
+use crate::reasons;
+use crate::report::printable;
+
+/// The steps and the transfers of a build.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    /// The time when the build began.
+    pub(crate) began: Instant,
+    /// The steps, by vertex.
+    steps: Vec<Step>,
+    /// How many steps have a number.
+    numbered: usize,
+    /// Reasons for which so many steps run that they are told once.
+    told: Vec<Reason>,
+    /// The transfers.
+    pub(crate) transfers: Transfers,
+}
+
+/// What is known of a step.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The name on the screen.
+    pub(crate) label: String,
+    /// The number, by the order in which steps began; 0 before that.
+    pub(crate) number: usize,
+    /// Whether there is something to do: a base image is none of the steps.
+    has_work: bool,
+    /// Whether it is a RUN.
+    is_run: bool,
+    /// How far it is.
+    pub(crate) state: StepState,
+    /// Why it runs.
+    pub(crate) why: String,
+    /// How much a log says of that.
+    pub(crate) told: Told,
+    /// The end of its output.
+    pub(crate) tail: Tail,
+}
+
+/// How much a log says of why a step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// All.
+    Fully,
+    /// That it is so for many steps.
+    ForMany,
+    /// Nothing: an earlier step said it for many.
+    Before,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepState {
+    /// It waits for others.
+    Waiting,
+    /// The files that its command stands on are fetched and unpacked.
+    Preparing,
+    /// It works since then.
+    Working(Instant),
+    /// Its result was in the cache.
+    Cached,
+    /// It is done after that time.
+    Done(Duration),
+    /// It failed after that time.
+    Failed(Duration),
+    /// It was ended after that time, since another one failed.
+    Cancelled(Duration),
+}
+
+/// How many steps are there, how many have ended, and how many of these came from the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// All steps.
+    pub(crate) all: usize,
+    /// The steps that have ended.
+    pub(crate) ended: usize,
+    /// The steps from the cache.
+    pub(crate) cached: usize,
+}
+
+impl Journal {
+    /// Returns the journal of a build that begins now.
+    pub(crate) fn new(began: Instant) -> Self {
+        let (steps, told) = (Vec::new(), Vec::new());
+        Self { began, steps, numbered: 0, told, transfers: Transfers::default() }
+    }
+
+    /// Takes the steps. A build that begins again, since the store was damaged, has them anew.
+    pub(crate) fn plan(&mut self, graph: &Graph) {
+        self.steps = graph.vertices.iter().map(Step::new).collect();
+    }
+
+    /// Takes an event of a step.
+    pub(crate) fn step(&mut self, id: VertexId, event: Event<'_>, now: Instant) {
+        self.number(id);
+        if let Event::Started(reasons) = event {
+            let number = |id: VertexId| self.steps.get(id.0).map_or(0, |step| step.number);
+            let why = reasons::text(reasons, &number);
+            let told = self.tell(reasons);
+            self.with(id, |step| (step.why, step.told) = (why, told));
+        }
+        self.with(id, |step| step.take(event, now));
+    }
+
+    /// Returns the step of a vertex.
+    pub(crate) fn get(&self, id: VertexId) -> Option<&Step> {
+        self.steps.get(id.0)
+    }
+
+    /// Returns the steps under way, in the order of the file, and since when each works: `None` while its
+    /// files are prepared.
+    pub(crate) fn under_way(&self) -> Vec<(&Step, Option<Instant>)> {
+        let since = |step: &Step| match step.state {
+            StepState::Preparing => Some(None),
+            StepState::Working(since) => Some(Some(since)),
+            _ => None,
+        };
+        self.steps.iter().filter_map(|step| Some((step, since(step)?))).collect()
+    }
+
+    /// Counts the steps.
+    pub(crate) fn count(&self) -> Count {
+        let steps = || self.steps.iter().filter(|step| step.has_work);
+        let is_under_way = |state: StepState| {
+            matches!(state, StepState::Waiting | StepState::Preparing | StepState::Working(_))
+        };
+        Count {
+            all: steps().count(),
+            ended: steps().filter(|step| !is_under_way(step.state)).count(),
+            cached: steps().filter(|step| step.state == StepState::Cached).count(),
+        }
+    }
+
+    /// Takes the last lines of the step with that name on the screen.
+    pub(crate) fn take_tail(&mut self, label: &str) -> Vec<String> {
+        let wanted = shown_label(label);
+        let step = self.steps.iter_mut().find(|step| step.label == wanted);
+        step.map(|step| std::mem::take(&mut step.tail).into()).unwrap_or_default()
+    }
+
+    fn with(&mut self, id: VertexId, change: impl FnOnce(&mut Step)) {
+        if let Some(step) = self.steps.get_mut(id.0) {
+            change(step);
+        }
+    }
+
+    /// Gives a step its number: numbers have no gaps, whatever steps never begin.
+    fn number(&mut self, id: VertexId) {
+        let next = self.numbered + 1;
+        if let Some(step) = self.steps.get_mut(id.0).filter(|step| step.number == 0) {
+            step.number = next;
+            self.numbered = next;
+        }
+    }
+
+    /// Returns how much a log says of the reasons of a step. A first build has the same for all.
+    fn tell(&mut self, reasons: &[Reason]) -> Told {
+        let [one @ (Reason::FirstTime | Reason::NoCache)] = reasons else { return Told::Fully };
+        if self.told.contains(one) {
+            return Told::Before;
+        }
+        self.told.push(one.clone());
+        Told::ForMany
+    }
+}
+
+impl Step {
+    fn new(vertex: &Vertex) -> Self {
+        Self {
+            label: shown_label(&vertex.label),
+            number: 0,
+            has_work: !matches!(vertex.op, Op::Scratch | Op::Image(_)),
+            is_run: vertex.op.is_run(),
+            state: StepState::Waiting,
+            why: String::new(),
+            told: Told::Fully,
+            tail: Tail::default(),
+        }
+    }
+
+    fn take(&mut self, event: Event<'_>, now: Instant) {
+        self.state = match event {
+            Event::Started(_) if self.is_run => StepState::Preparing,
+            Event::Started(_) | Event::Ready => StepState::Working(now),
+            Event::Line { line, redraws } => {
+                self.tail.push(line, redraws);
+                return;
+            }
+            Event::Cached => StepState::Cached,
+            Event::Done(time) => {
+                self.tail = Tail::default();
+                StepState::Done(time)
+            }
+            Event::Failed(time) => StepState::Failed(time),
+            Event::Cancelled(time) => StepState::Cancelled(time),
+        };
+    }
+}
+
+/// Returns the name of a step on the screen.
+fn shown_label(label: &str) -> String {
+    printable(&short_label(label))
+}
