@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use xbuild_testkit::files::FileServer;
 
-use crate::harness::{Place, Registry, User, needs, to_layout, tool};
+use crate::harness::{Need, Place, Registry, User, cached, needs, to_layout, tool};
 use crate::image::digest;
 
 const TWO: [&str; 2] = ["--platform", "linux/s390x,linux/amd64"];
@@ -285,4 +285,106 @@ fn forms_that_cannot_hold_statements_are_refused() {
     assert!(manifest.get("subject").is_none() && manifest.get("artifactType").is_none());
     let config = blob(&layout, &manifest["config"]);
     assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+}
+
+/// Returns the bill of materials in a layout.
+fn sbom(layout: &Path) -> Value {
+    let statement = statements(layout).remove(0);
+    assert_eq!(statement["predicateType"], "https://spdx.dev/Document");
+    statement["predicate"].clone()
+}
+
+/// Returns the URLs of the packages of a bill of materials, in its order.
+fn urls(sbom: &Value) -> Vec<&str> {
+    let packages = sbom["packages"].as_array().unwrap().iter();
+    packages.filter_map(|p| p["externalRefs"][0]["referenceLocator"].as_str()).collect()
+}
+
+/// Fails the test unless SPDX's own tools find no fault.
+fn is_valid(place: &Place, sbom: &Value) {
+    if Need::Spdx.is_met() {
+        let file = place.out("sbom.spdx.json");
+        fs::write(&file, sbom.to_string()).unwrap();
+        let program = cached("spdx/bin/pyspdxtools");
+        tool(program.to_str().unwrap(), ["-i", file.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn a_bill_of_materials_lists_packages_of_all_kinds() {
+    let place = Place::new(User::Me);
+    for (name, text) in [
+        ("r/etc/os-release", "ID=debian\nVERSION_ID=12\n"),
+        ("r/var/lib/dpkg/status.d/tzdata", "Package: tzdata\nVersion: 2024a\nArchitecture: all\n"),
+        ("r/var/lib/rpm/rpmdb.sqlite", "x"),
+        ("r/app/Cargo.lock", "[[package]]\nname = \"old\"\nversion = \"0.1.0\"\n"),
+        ("r/app/yarn.lock", "a@^1:\n  version \"1.0.0\"\n"),
+        ("r/app/poetry.lock", "[[package"),
+        ("new/Cargo.lock", "[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\n"),
+    ] {
+        place.write(name, text);
+    }
+    place.dockerfile("ARG BUILDKIT_SBOM_SCAN_CONTEXT=1\nFROM scratch\nCOPY r /\nCOPY new /app\n");
+    let args = [&TWO[..], &["--sbom", "--provenance"]].concat();
+    let first = layout(&place, "first", &args);
+    let found = sbom(&first);
+    assert_eq!(
+        urls(&found),
+        [
+            "pkg:cargo/serde@1.0.0",
+            "pkg:deb/debian/tzdata@2024a?arch=all&distro=debian-12",
+            "pkg:npm/a@1.0.0",
+        ]
+    );
+    // Nothing that the image no longer has, and nothing that is not said.
+    let comment = found["comment"].as_str().unwrap();
+    assert!(
+        comment.contains("var/lib/rpm/rpmdb.sqlite: the database of rpm is not read"),
+        "{comment}"
+    );
+    assert!(comment.contains("app/poetry.lock: it is no lock file of Python"), "{comment}");
+    let built = place.build(&args).ok();
+    built.says(&[
+        "BUILDKIT_SBOM_SCAN_CONTEXT",
+        "/var/lib/rpm/rpmdb.sqlite (linux/s390x)",
+        "/app/poetry.lock (linux/amd64)",
+    ]);
+    is_valid(&place, &found);
+    // The provenance follows, and the same image has the same list each time.
+    assert_eq!(statements(&first)[1]["predicateType"], "https://slsa.dev/provenance/v1");
+    assert_eq!(sbom(&layout(&place, "second", &["--platform", "linux/s390x", "--sbom"])), found);
+    let folder = place.out("files");
+    let local = format!("type=local,dest={}", folder.display());
+    place.build(&[&EPOCH[..], &["--sbom", "-o", &local]].concat()).ok();
+    let statement = json_of(&fs::read(folder.join("sbom.spdx.json")).unwrap());
+    assert_eq!(statement["predicate"]["creationInfo"]["created"], "2023-11-14T22:13:20Z");
+}
+
+#[test]
+fn a_bill_of_materials_of_debian_has_all_its_packages() {
+    needs!(Debian, Run);
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM debian\nRUN dpkg-query -W -f '${Package} ${Version}\\n' > /list\n");
+    let base = place.base("debian");
+    let layout = layout(&place, "debian", &["--sbom", "--build-context", &base]);
+    let found = sbom(&layout);
+    let image = place.out("files");
+    let local = format!("type=local,dest={}", image.display());
+    place.build(&["--build-context", &base, "-o", &local]).ok();
+    let list = fs::read_to_string(image.join("list")).unwrap();
+    let mut expected: Vec<&str> = list.lines().collect();
+    expected.sort_unstable();
+    let packages = found["packages"].as_array().unwrap().iter();
+    let packages = packages.filter(|package| package["externalRefs"].is_array()).map(|package| {
+        format!(
+            "{} {}",
+            package["name"].as_str().unwrap(),
+            package["versionInfo"].as_str().unwrap()
+        )
+    });
+    let mut packages: Vec<String> = packages.collect();
+    packages.sort();
+    assert!(packages.len() > 50, "{packages:?}");
+    assert_eq!(packages, expected);
+    is_valid(&place, &found);
 }

@@ -35,7 +35,7 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
     let place = Place::new(User::Me);
     place.dockerfile("FROM scratch\nENV a=b\n");
     for (option, value) in [
-        ("--attest", "type=sbom"),
+        ("--attest", "type=sbom,generator=image"),
         ("--builder", "other"),
         ("--cache-from", "type=registry,ref=a"),
         ("--cache-to", "type=inline"),
@@ -43,7 +43,6 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--cgroup-parent", "a"),
         ("--policy", "reset=true"),
         ("--resource", "memory=1g"),
-        ("--sbom", "true"),
         // buildx accepts and ignores these, and hides them from its help.
         ("--cpu-period", "1"),
         ("--cpu-shares", "1"),

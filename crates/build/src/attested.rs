@@ -4,12 +4,20 @@ use std::time::SystemTime;
 
 use humantime::format_rfc3339_seconds;
 use serde_json::Value;
+use xbuild_attest::sbom::SPDX_TYPE;
 use xbuild_attest::{Statement, Subject, Times, image_purl};
 use xbuild_image::{Assembled, AssembledImage, Attestation};
 use xbuild_model::{Digest, Reference};
+use xbuild_solve::BuiltImage;
 
 use crate::build::Build;
+use crate::error::ExportError;
+use crate::events::{Event, Warning};
 use crate::run::Solved;
+use crate::sbom;
+
+/// The name of the file of a bill of materials. **Source** — BuildKit, `docs/attestations/sbom.md`.
+const SBOM_FILE: &str = "sbom.spdx.json";
 
 /// Something that is stated about an image of a build.
 pub(crate) struct Claim {
@@ -33,14 +41,20 @@ pub(crate) struct Claims<'a> {
     build: &'a Build,
     solved: &'a Solved,
     times: Option<Times>,
+    /// The bill of materials of each image; none if nobody asks.
+    sboms: Vec<Value>,
 }
 
 impl<'a> Claims<'a> {
-    /// Ends the time that the build takes.
-    pub(crate) fn new(build: &'a Build, solved: &'a Solved) -> Self {
+    /// Ends the time that the build takes, and reads which packages the images have.
+    ///
+    /// **Errors** — a layer cannot be read.
+    pub(crate) fn new(build: &'a Build, solved: &'a Solved) -> Result<Self, ExportError> {
         // With a fixed time the index, too, has the same digest each time.
         let times = solved.epoch.is_none().then(|| times(build));
-        Self { build, solved, times }
+        let images = if build.request.attestations.sbom { &*solved.images } else { &[] };
+        let sboms = images.iter().map(|image| sbom(build, solved, image));
+        Ok(Self { build, solved, times, sboms: sboms.collect::<Result<_, _>>()? })
     }
 
     /// Returns the claims about an image, by its number. `layers` are the descriptors of its layers, if
@@ -48,6 +62,11 @@ impl<'a> Claims<'a> {
     pub(crate) fn of(&self, number: usize, layers: Option<&AssembledImage>) -> Vec<Claim> {
         let request = &self.build.request.attestations;
         let mut claims = Vec::new();
+        if let Some(document) = self.sboms.get(number) {
+            let (file, is_for_files) = (SBOM_FILE.to_owned(), true);
+            let predicate = document.clone();
+            claims.push(Claim { file, is_for_files, predicate_type: SPDX_TYPE, predicate });
+        }
         if let (Some(asked), Some(facts)) = (&request.provenance, self.solved.facts.get(number)) {
             let mut facts = facts.clone();
             facts.times.clone_from(&self.times);
@@ -81,6 +100,17 @@ impl<'a> Claims<'a> {
         };
         assembled.images.iter().enumerate().map(about).collect()
     }
+}
+
+/// Returns the bill of materials of an image.
+fn sbom(build: &Build, solved: &Solved, image: &BuiltImage) -> Result<Value, ExportError> {
+    let inventory = sbom::inventory(&solved.engine, image).map_err(ExportError::Tree)?;
+    for (path, why) in inventory.unread() {
+        let (path, why) = (path.clone(), why.clone());
+        let platform = image.platform.clone();
+        build.events.event(Event::Warning(&Warning::Unread { platform, path, why }));
+    }
+    Ok(inventory.document(&sbom::described(image, solved.epoch)))
 }
 
 /// Returns an image under each of its names. **Source** — BuildKit, `exporter/containerimage`.

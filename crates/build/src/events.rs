@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use xbuild_attest::sbom::Unread;
 use xbuild_dockerfile::Diagnostics;
 use xbuild_exec::ladder::Choice;
 use xbuild_exec::twins::Usage;
@@ -198,6 +199,17 @@ pub enum Warning {
     },
     /// A file of the store was damaged and dropped; the build begins again without it.
     Damaged(PathBuf),
+    /// The bill of materials tells of the image alone, though more is asked for.
+    OnlyImage,
+    /// The packages of a file are not in the bill of materials.
+    Unread {
+        /// The platform of the image.
+        platform: Platform,
+        /// The file.
+        path: String,
+        /// The reason.
+        why: Unread,
+    },
     /// The result has no name and no output.
     OnlyCached,
     /// Times are to be rewritten, but there is no `SOURCE_DATE_EPOCH`.
@@ -205,7 +217,7 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// Writes a warning about something around the build.
+    /// Writes a warning about something around the build, or about its result.
     fn surroundings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hidden(path) => write!(
@@ -229,6 +241,14 @@ impl Warning {
                 "most of an emulated step's time went into compiling ({compiler}): a stage `FROM \
                  --platform=$BUILDPLATFORM` can compile for $TARGETARCH on this machine's own \
                  processor, and COPY --from takes its result; docs/emulation.md has a sketch"
+            ),
+            Self::OnlyImage => f.write_str(
+                "BUILDKIT_SBOM_SCAN_CONTEXT and BUILDKIT_SBOM_SCAN_STAGE have no effect: the bill \
+                 of materials tells of the image alone",
+            ),
+            Self::Unread { platform, path, why } => write!(
+                f,
+                "the packages of /{path} ({platform}) are not in the bill of materials: {why}"
             ),
             _ => Ok(()),
         }
@@ -287,6 +307,8 @@ impl fmt::Display for Warning {
             Self::Hidden(_)
             | Self::ClosedHome(_)
             | Self::NoTwins { .. }
+            | Self::OnlyImage
+            | Self::Unread { .. }
             | Self::EmulatedCompiler { .. } => self.surroundings(f),
         }
     }

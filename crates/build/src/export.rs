@@ -81,7 +81,7 @@ pub fn export(
 ) -> Result<Outcome, ExportError> {
     let _span = build.span.enter();
     let names = names(build);
-    let claims = Claims::new(build, solved);
+    let claims = Claims::new(build, solved)?;
     let exporter = Exporter { build, solved, names: &names, claims: &claims };
     let assembled = exporter.write(stdout)?;
     build.store.settle().map_err(ExportError::Store)?;

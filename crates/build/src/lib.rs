@@ -46,6 +46,7 @@ mod push_ahead;
 pub mod request;
 mod rescue;
 mod run;
+mod sbom;
 mod secrets;
 mod survey;
 mod tasks;

@@ -24,6 +24,7 @@ use crate::provenance;
 use crate::push_ahead::PushAhead;
 use crate::request::{Emulation, LayerForm};
 use crate::rescue::Rescued;
+use crate::sbom;
 use crate::tools::Tools;
 use crate::twins::{Twinned, Verified};
 use crate::wiring;
@@ -99,6 +100,9 @@ pub fn run(
     tools.engine.settle().map_err(RunError::Layers)?;
     if let Some(ahead) = ahead {
         ahead.finish();
+    }
+    if build.request.attestations.sbom && sbom::asks_for_more(build, main) {
+        build.events.event(Event::Warning(&Warning::OnlyImage));
     }
     let facts = match &build.request.attestations.provenance {
         Some(_) => provenance::facts(build, main, &plan.graph)?,

@@ -39,6 +39,8 @@ pub(crate) enum Need {
     Tmpfs,
     /// A program that joins private networks of steps to the host's, and its device.
     Pasta,
+    /// The checker of SPDX's documents from PyPI.
+    Spdx,
     /// More than one processor.
     Cores,
     /// podman and buildah, for root: an ordinary user also needs settings of the machine.
@@ -73,6 +75,9 @@ impl Need {
             Self::Pasta => have("pasta", "pasta, and /dev/net/tun for all users", || {
                 let tun = "test $(stat -c %a /dev/net/tun) = 666";
                 in_path("pasta") && quiet("sh", ["-c", tun])
+            }),
+            Self::Spdx => have("spdx", "fixtures/base-images spdx", || {
+                cached("spdx/bin/pyspdxtools").exists()
             }),
             Self::Cores => have("cores", "a second processor", || {
                 std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)

@@ -9,6 +9,9 @@ use xbuild_attest::ProvenanceOptions;
 pub struct Attestations {
     /// How it was built.
     pub provenance: Option<ProvenanceRequest>,
+    /// Whether it tells which packages it has.
+    #[serde(default)]
+    pub sbom: bool,
 }
 
 /// What is asked for of a provenance.

@@ -41,13 +41,16 @@ pub(crate) struct BuildArgs {
     /// (repeatable)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Result")]
     pub(super) annotation: Vec<String>,
-    /// State in the index how the image was built: type=provenance[,mode=min|max][,version=v1|v0.2]
+    /// State in the index what the image has, or how it was built: type=sbom, or type=provenance[,mode=min|max][,version=v1|v0.2]
     /// [,builder-id=URI][,reproducible=true][,inline-only=true][,filename=NAME] (repeatable)
     #[arg(long, value_name = "ATTESTATION", help_heading = "Result")]
     pub(super) attest: Vec<String>,
     /// Short for --attest type=provenance,..; max also tells build arguments and the Dockerfile
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL|mode=min|max,..", help_heading = "Result")]
     pub(super) provenance: Option<String>,
+    /// Short for --attest type=sbom: list the image's packages in the index
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
+    pub(super) sbom: Option<String>,
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
@@ -299,7 +302,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("memory-swap", NO_CGROUPS),
     ("policy", "source policies are not implemented yet"),
     ("resource", NO_CGROUPS),
-    ("sbom", "attestations are not made yet"),
     ("security-opt", "use RUN --security=insecure with --allow security.insecure"),
     ("squash", "copy the result into a last stage instead: FROM scratch, COPY --from=STAGE / /"),
 ];
@@ -332,7 +334,7 @@ fn switch(arg: Arg) -> Arg {
     arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(bool_like)
 }
 
-/// Refuses by name what is not implemented. Turning off an attestation, or squashing, is granted.
+/// Refuses by name what is not implemented. Turning off squashing is granted.
 pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
     for (name, reason) in ALWAYS {
         match (matches.get_one::<String>(name).map(|value| value.parse()), reason) {
@@ -352,9 +354,8 @@ pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
     for (name, reason) in REFUSED {
         let Some(values) = matches.get_occurrences::<String>(name) else { continue };
         let values: Vec<&String> = values.flatten().collect();
-        let off = matches!(*name, "sbom" | "squash")
-            && !values.is_empty()
-            && values.iter().all(|value| *value == "false");
+        let off =
+            *name == "squash" && !values.is_empty() && values.iter().all(|value| *value == "false");
         if !off {
             return Err(Problem::command_line(format!("--{name} is not implemented: {reason}")));
         }

@@ -16,13 +16,14 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     if args.load == Some(true) && !outputs.iter().any(|output| output.target == Target::Engine) {
         outputs.push(Output::new(Target::Engine));
     }
+    let (provenance, sbom) = (args.provenance.as_deref(), args.sbom.as_deref());
     let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
     Ok(BuildRequest {
         input,
         steps: steps(args)?,
         labels: key_values("label", &args.label)?,
         annotations: annotation::parse(&args.annotation)?,
-        attestations: attestation::parse(&args.attest, args.provenance.as_deref(), None)?,
+        attestations: attestation::parse(&args.attest, provenance, sbom)?,
         tags,
         platform_tags,
         outputs,
@@ -131,7 +132,7 @@ mod tests {
         let line = "xbuild --platform linux/amd64,linux/arm64 -t r.example/a -t r.example/b:1 \
             -t r.example/c:{arch} -f linux/arm64=other -f this \
             --build-arg a=b --build-context c=docker-image://busybox --target t --label l=v \
-            --attest type=provenance,mode=max,builder-id=b --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
+            --attest type=provenance,mode=max,builder-id=b --sbom --annotation index:n=v --push --add-host h=192.0.2.1 --ulimit core=0:unlimited \
             --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \
             -o type=registry,compression=zstd,compression-level=9 -o type=local,dest=out \
             --no-cache --no-cache-filter a,b --jobs 3 --isolation userns-single --network none --emulation intercept \

@@ -24,7 +24,7 @@ pub(crate) fn parse(
         let value = value?;
         match &*value.kind {
             "provenance" => attestations.provenance = value.provenance()?,
-            "sbom" => value.no_sbom()?,
+            "sbom" => attestations.sbom = value.sbom()?,
             _ => return Err(value.fail("the type is provenance or sbom")),
         }
     }
@@ -101,11 +101,22 @@ impl<'a> Value<'a> {
         Ok((!is_off).then_some(request))
     }
 
-    fn no_sbom(&self) -> Result<(), Problem> {
-        match &self.members[..] {
-            [(name, value)] if name == "disabled" && flag(value) == Some(true) => Ok(()),
-            _ => Err(self.fail("it is not implemented yet")),
+    /// Returns whether a bill of materials is asked for.
+    fn sbom(&self) -> Result<bool, Problem> {
+        let mut is_on = true;
+        for (name, value) in &self.members {
+            match &**name {
+                "disabled" => is_on = !self.flag(name, value)?,
+                "generator" => {
+                    return Err(self.fail(
+                        "generator= is not implemented: no image is run for it. Leave it out, and \
+                         xbuild itself reads the package managers' files",
+                    ));
+                }
+                _ => return Err(self.fail(&format!("{name}= is unknown for type=sbom"))),
+            }
         }
+        Ok(is_on)
     }
 
     fn flag(&self, name: &str, text: &str) -> Result<bool, Problem> {
@@ -154,6 +165,10 @@ mod tests {
         assert_eq!(request.options.version, SlsaVersion::V02);
         assert_eq!(request.options.builder_id, "https://ci.example/1");
         assert_eq!(request.file, "p.json");
+        assert!(
+            all(&["type=sbom"], None).unwrap().sbom && parse(&[], None, Some("true")).unwrap().sbom
+        );
+        assert!(!parse(&["type=sbom".to_owned()], None, Some("0")).unwrap().sbom);
     }
 
     #[test]
@@ -168,6 +183,8 @@ mod tests {
             ("type=provenance,capture-usage=true", "capture-usage"),
             ("type=provenance,generator=image", "generator"),
             ("type=provenance,else=1", "else="),
+            ("type=sbom,generator=docker/scanner", "generator="),
+            ("type=sbom,mode=max", "mode="),
         ] {
             let problem = all(&[text], None).unwrap_err();
             assert!(problem.message().contains(word), "{text}: {}", problem.message());
