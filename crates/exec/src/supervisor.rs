@@ -21,6 +21,7 @@ mod answers;
 mod caller;
 mod guise;
 mod memory;
+mod nearness;
 mod owners;
 mod reply;
 mod scene;

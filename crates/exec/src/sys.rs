@@ -272,13 +272,16 @@ pub(crate) fn set_supervised_filter(program: &[libc::sock_filter]) -> io::Result
 }
 
 /// Makes the supervisor and the caller of a call take turns on one processor, which makes an answer
-/// several times as fast. Kernels before 6.6 cannot.
-pub(crate) fn take_turns(listener: impl AsFd) {
+/// several times as fast.
+///
+/// **Errors** — `EINVAL` before Linux 6.6.
+pub(crate) fn take_turns(listener: impl AsFd) -> io::Result<()> {
     /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` and the request that sets it.
     const SYNC: libc::c_ulong = 1;
     const SET_FLAGS: libc::c_ulong = 0x4008_2104;
     // SAFETY: the request takes a number.
-    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), SET_FLAGS as _, SYNC) };
+    let done = unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), SET_FLAGS as _, SYNC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes the next call from a listener that has one.

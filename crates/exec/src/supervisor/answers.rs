@@ -20,6 +20,7 @@ use self::path_call::PathCall;
 use self::view::View;
 use super::caller::Caller;
 use super::guise::Guise;
+use super::nearness::Nearness;
 use super::owners::Owners;
 use super::owners::ground::Ground;
 use super::reply::Reply;
@@ -39,18 +40,25 @@ pub(super) struct Answers {
     owners: Option<Owners>,
     /// Mounts of the user's own files.
     foreign: HashSet<u64>,
+    /// `None` without a listener: then there are no calls.
+    near: Option<Nearness>,
 }
 
 impl Answers {
     /// Prepares for calls, in a namespace with these ids.
-    pub(super) fn new(ids: Ids, mut scene: Scene, around: StepPlace) -> Result<Self, Errno> {
+    pub(super) fn new(
+        ids: Ids,
+        mut scene: Scene,
+        around: StepPlace,
+        near: Option<Nearness>,
+    ) -> Result<Self, Errno> {
         let StepPlace { volumes: foreign, has_packages } = around;
         if has_packages && scene.owners.is_none() {
             scene.owners = Some(Ground::nothing());
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-        Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None, foreign })
+        Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None, foreign, near })
     }
 
     /// Takes the next call from the listener and answers it.
@@ -59,6 +67,9 @@ impl Answers {
     pub(super) fn serve(&mut self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
         let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let Some(notice) = notice::receive(listener).map_err(fault)? else { return Ok(()) };
+        if let Some(near) = &mut self.near {
+            near.approach(self.proc.as_fd(), notice.thread);
+        }
         if let Some(reply) = self.tell_machine(&notice, listener) {
             return reply.send(&notice, listener).map_err(fault);
         }

@@ -229,7 +229,7 @@ impl Owners {
 
     /// Returns the owner of files that the caller makes, if it may do the call.
     fn permit(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Result<Owner, Errno> {
-        let identity = self.identities.of(thread)?;
+        let identity = self.identities.of_ids(thread)?;
         let own = Owner { uid: identity.uid.files, gid: identity.gid.files };
         let mut asking = identity.clone();
         if let Work::Access { effective: false, .. } = call.work {

@@ -8,11 +8,12 @@ use rustix::process::{Pid, Signal};
 use xbuild_model::records::Records;
 
 use super::answers::Answers;
+use super::nearness::Nearness;
 use super::scene::Scene;
 use super::step_place::StepPlace;
 use crate::error::{RunError, in_words};
 use crate::idmap::Ids;
-use crate::{protocol, sys, wire};
+use crate::{protocol, wire};
 
 /// Bytes of events read at a time.
 const BUFFER: usize = 4 << 10;
@@ -51,9 +52,9 @@ pub(crate) fn attend(
                         let around: StepPlace = protocol::from_json(&around)
                             .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
                         let scene = scene.take().unwrap_or_default();
-                        answers = Some(Answers::new(ids, scene, around).map_err(failed)?);
                         let listener = fds.into_iter().next();
-                        listener.iter().for_each(sys::take_turns);
+                        let near = listener.as_ref().map(Nearness::new);
+                        answers = Some(Answers::new(ids, scene, around, near).map_err(failed)?);
                         listener.map_or(Line::None, Line::Listener)
                     }
                     Ok(None) => Line::None,

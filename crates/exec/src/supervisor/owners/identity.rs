@@ -195,6 +195,13 @@ impl Identities {
         Ok(self.row(soft))
     }
 
+    /// Returns an identity with the users and groups of a caller; its other groups are only right if it is
+    /// not root.
+    pub(super) fn of_ids(&mut self, thread: &Thread<'_>) -> Result<&Identity, Errno> {
+        // While all are root nobody needs to be asked.
+        if self.vary() { self.of(thread) } else { Ok(&self.rows[0]) }
+    }
+
     /// Returns whether any process may have become another user than root.
     pub(super) fn vary(&self) -> bool {
         self.has_others

@@ -135,7 +135,11 @@ impl IdCall {
         identities: &mut Identities,
         thread: &Thread<'_>,
     ) -> Result<Reply, Errno> {
-        let identity = identities.of(thread)?.clone();
+        let identity = match self.work {
+            Work::Get { .. } | Work::GetAll(_) => identities.of_ids(thread)?,
+            _ => identities.of(thread)?,
+        };
+        let identity = identity.clone();
         let ids = match self.kind {
             Kind::User => identity.uid,
             Kind::Group => identity.gid,
