@@ -83,4 +83,4 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
 	strace podman buildah debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
-	qemu-system-x86 e2fsprogs btrfs-progs runc passt tmux
+	qemu-system-x86 e2fsprogs btrfs-progs runc passt tmux curl jq

@@ -13,6 +13,7 @@ mod buildkit;
 mod cache;
 mod cache_mounts;
 mod chroot;
+mod ci_templates;
 mod coming_from;
 mod command_line;
 mod compression;
