@@ -51,3 +51,4 @@ mod run_steps;
 mod terminal;
 mod threats;
 mod twins;
+mod verify;

@@ -15,6 +15,7 @@ mod open;
 mod planning;
 mod request;
 mod run;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ pub use open::{OpenError, SecretError};
 pub use planning::{BaseError, PlanningError};
 pub use request::RequestError;
 pub use run::{Lack, PreflightError, RunError, StepError};
+pub use verify::VerifyError;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,9 @@ pub enum BuildError {
     /// The result could not be written or pushed.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// An image could not be compared with the result.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// Files of the store were damaged, and the build could not go on without them.
     #[error("{} in the store was damaged and could not be fetched or made again", list(files))]
     Damaged {
@@ -80,6 +85,7 @@ impl BuildError {
             Self::Preflight(error) => error,
             Self::Run(error) => error,
             Self::Export(error) => error,
+            Self::Verify(error) => error,
             Self::Damaged { source, .. } => source.fault(),
         }
     }

@@ -54,6 +54,7 @@ mod tools;
 mod transfers;
 mod twins;
 mod variant;
+mod verify;
 mod wiring;
 
 pub use build::Build;
@@ -82,4 +83,5 @@ pub use rescue::Shells;
 pub use run::{Solved, run};
 pub use survey::survey;
 pub use tasks::all as tasks;
+pub use verify::{DifferentByte, ImageDifference, Verdict, verify, verify_request};
 pub use wiring::{remove_leftovers, store as open_store};

@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     build, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load, login,
-    manifest, platforms, prune, pull, push, rmi, run, save, tag,
+    manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -31,6 +31,7 @@ Exit status:
   3  a RUN step failed
   4  a registry refused, or could not be reached
   5  this machine cannot do what the build needs
+  6  xbuild verify: the image is another one than is built
   70 a defect of xbuild, or a broken or full disk
 xbuild run ends with the status of its command; with 125 if it could not run the command, with 126 or
 127 if the command cannot be executed or found.";
@@ -40,6 +41,8 @@ xbuild run ends with the status of its command; with 125 if it could not run the
 pub(crate) enum Command {
     /// Build an image, or one image index for several platforms
     Build(Box<build::BuildArgs>),
+    /// Build an image again and show where the one that exists differs; status 6 if it does
+    Verify(Box<verify::VerifyArgs>),
     /// Check a Dockerfile without building it
     Check(Box<check::CheckArgs>),
     /// Run a command in an image, for a look or a test; its status becomes that of xbuild
@@ -93,7 +96,8 @@ pub(crate) enum Command {
 
 /// Returns clap's definition of the command line.
 pub(crate) fn definition() -> clap::Command {
-    Arguments::command().mut_subcommand("build", build::with_refused)
+    let command = Arguments::command().mut_subcommand("build", build::with_refused);
+    command.mut_subcommand("verify", build::with_refused)
 }
 
 /// Joins attestations with values that stand behind them, as `docker buildx build` takes both
@@ -134,7 +138,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Arguments
             std::process::exit(status);
         }
     };
-    if let Some(("build", matches)) = matches.subcommand() {
+    if let Some(("build" | "verify", matches)) = matches.subcommand() {
         build::refuse(matches)?;
     }
     Arguments::from_arg_matches(&matches).map_err(|error| Problem::command_line(error.to_string()))
@@ -145,6 +149,7 @@ impl Command {
     pub(crate) fn progress(&self) -> ProgressMode {
         match self {
             Self::Build(args) => args.progress(),
+            Self::Verify(args) => args.build.progress(),
             Self::Pull(_) | Self::Push(_) | Self::Copy(_) => ProgressMode::Auto,
             _ => ProgressMode::Plain,
         }

@@ -49,7 +49,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use xbuild_files::copy::LayerSource;
-use xbuild_layer::{Encoding, LayerReader, Tree};
+use xbuild_layer::{Encoding, LayerIndex, LayerReader, Tree};
 use xbuild_model::file_op::{CopyOrigin, FileOp};
 use xbuild_model::rootfs::RootKind;
 use xbuild_model::seam::{
@@ -111,6 +111,11 @@ impl Engine {
     /// for that.
     pub fn tree(&self, chain: &Chain) -> Result<Tree, StepFailure> {
         Ok(self.0.tree(chain)?)
+    }
+
+    /// Returns the index of a layer. Without one it is read, and pulled for that.
+    pub fn index(&self, layer: &DiffId) -> Result<Arc<LayerIndex>, StepFailure> {
+        Ok(self.0.index(layer)?)
     }
 
     /// Returns the place of a layer's blob.

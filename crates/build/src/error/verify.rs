@@ -1,0 +1,55 @@
+//! Images that cannot be verified.
+
+use xbuild_model::{FailureKind, Platform};
+
+use super::{ErrorKind, ExportError, Fault, ImageError};
+
+/// Why an image cannot be compared with what was built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The image cannot be found.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// None of its images says what platform it is for.
+    #[error("{name} does not say for which platform it is")]
+    NoPlatform {
+        /// The name.
+        name: String,
+    },
+    /// It has no image for a platform.
+    #[error("{name} is for {found}, and not for {platform}")]
+    OtherPlatform {
+        /// The name.
+        name: String,
+        /// The platform that was built.
+        platform: Platform,
+        /// The platform that it has.
+        found: Platform,
+    },
+    /// A layer cannot be read.
+    #[error(transparent)]
+    Compare(ExportError),
+}
+
+impl Fault for VerifyError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Image(error) => error.kind(),
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
+                ErrorKind::Stage(FailureKind::User)
+            }
+            Self::Compare(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Image(error) => error.hint(),
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
+                Some("name the platform of the image with --platform".to_owned())
+            }
+            Self::Compare(error) => error.hint(),
+        }
+    }
+}
