@@ -7,11 +7,13 @@ mod credentials;
 mod download;
 mod pull;
 mod push;
+mod reason;
 mod request;
 
 pub use credentials::CredentialsError;
 pub use download::DownloadError;
 pub use pull::PullError;
 pub use push::PushError;
+pub use reason::Reason;
 pub use request::RequestError;
 pub(crate) use request::tls_error;

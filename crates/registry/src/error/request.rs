@@ -8,6 +8,7 @@ use xbuild_model::Cancelled;
 
 use crate::detail::Detail;
 use crate::error::credentials::CredentialsError;
+use crate::error::reason::{Reason, within};
 
 /// Why one HTTP request, with the authentication it needed, had no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum RequestError {
         url: String,
         /// The cause.
         #[source]
-        source: reqwest::Error,
+        source: Reason,
     },
     /// The two sides do not agree on a secure connection, or the certificate is not trusted.
     #[error("no secure connection to {url}")]
@@ -50,7 +51,7 @@ pub enum RequestError {
         url: String,
         /// The cause.
         #[source]
-        source: reqwest::Error,
+        source: Reason,
     },
     /// The user's configuration forbids it.
     #[error("{repository} is blocked by registries.conf")]
@@ -279,11 +280,7 @@ pub(crate) fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.clone());
         }
-        // The `source` of an `io::Error` skips the error that it wraps.
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
+        cause = within(error);
     }
     None
 }

@@ -13,7 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, debug_span};
 
 use crate::detail::Detail;
-use crate::error::{RequestError, tls_error};
+use crate::error::{Reason, RequestError, tls_error};
 use crate::options::ClientOptions;
 use crate::transport::clients::{Clients, Route};
 use crate::transport::incoming::Incoming;
@@ -250,8 +250,8 @@ fn failure(url: &reqwest::Url, error: reqwest::Error) -> RequestError {
         return RequestError::Tls { url, is_plain, source: Box::new(tls) };
     }
     if source.is_connect() {
-        RequestError::Connect { url, source }
+        RequestError::Connect { url, source: Reason::new(source) }
     } else {
-        RequestError::Broken { url, source }
+        RequestError::Broken { url, source: Reason::new(source) }
     }
 }

@@ -67,7 +67,8 @@ impl Resolve for Within {
     fn resolve(&self, name: Name) -> Resolving {
         let (names, reach) = (Arc::clone(&self.names), self.reach);
         Box::pin(async move {
-            let found = names.look_up(name.as_str()).await?;
+            let failed = |error| Unknown::of(name.as_str(), &error);
+            let found = names.look_up(name.as_str()).await.map_err(failed)?;
             let allowed: Vec<IpAddr> =
                 found.iter().copied().filter(|ip| reach.allows(Class::of(*ip))).collect();
             if let (true, Some(address)) = (allowed.is_empty(), found.first()) {
@@ -78,6 +79,25 @@ impl Resolve for Within {
                 Box::new(allowed.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
+    }
+}
+
+/// A name without addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Unknown {
+    #[error("no host has the name {0}")]
+    Name(String),
+    #[error("the name {0} cannot be looked up: {1}")]
+    Answer(String, String),
+}
+
+impl Unknown {
+    fn of(name: &str, error: &NetError) -> Self {
+        let name = name.to_owned();
+        if error.is_no_records_found() {
+            return Self::Name(name);
+        }
+        Self::Answer(name, error.to_string())
     }
 }
 

@@ -140,3 +140,26 @@ fn a_proxy_may_be_anywhere_and_hides_where_others_are() {
     assert!(matches!(error, RequestError::Reach { .. }), "{error}");
     assert_eq!(proxy.log().len(), 2);
 }
+
+#[test]
+fn a_connection_that_fails_says_why_in_one_line() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let transport = Transport::new(Arc::new(options(&[])));
+    let why = |host: &str| {
+        let url = format!("http://{host}:{port}/");
+        let error = send(&transport, &url, Reach::Any).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot connect to {url}"));
+        let cause = std::error::Error::source(&error).unwrap();
+        assert!(cause.source().is_none(), "{cause:?}");
+        cause.to_string()
+    };
+    assert_eq!(why("127.0.0.1"), "Connection refused (os error 111)");
+    let unknown = why("nobody.invalid");
+    // A machine without a network has no server of names to ask.
+    assert!(
+        unknown == "no host has the name nobody.invalid"
+            || unknown.starts_with("the name nobody.invalid cannot be looked up: "),
+        "{unknown}"
+    );
+    assert!(!unknown.contains("Query {"), "{unknown}");
+}
