@@ -136,7 +136,7 @@ fn values_without_meaning_are_refused_by_name() {
         ("--output", "type=docker,dest=a,context=b", "context="),
         ("--output", "type=oci,dest=a,compression=lz4", "compression"),
         ("--platform", "windows/amd64", "windows/amd64"),
-        ("--progress", "rawjson", "--progress"),
+        ("--progress", "moon", "--progress"),
         ("--shm-size", "a", "--shm-size"),
         ("--tag", "UPPER", "UPPER"),
         ("--ulimit", "nofile=2:1", "--ulimit"),

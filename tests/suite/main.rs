@@ -42,6 +42,7 @@ mod mounts;
 mod orphans;
 mod own_root;
 mod owners;
+mod progress;
 mod push_ahead;
 mod reasons;
 mod registries;

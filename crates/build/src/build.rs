@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{Span, info_span};
-use xbuild_model::Cancel;
+use xbuild_model::{Cancel, DiffId};
 use xbuild_registry::Client;
 use xbuild_source::Fetcher;
 use xbuild_store::Store;
@@ -85,6 +85,12 @@ impl Build {
             cancel,
             span,
         })
+    }
+
+    /// Returns the size in bytes of a layer's blob; `None` if the store has none.
+    pub fn layer_size(&self, layer: &DiffId) -> Option<u64> {
+        // Only what is shown depends on it.
+        self.store.layer(layer).ok().flatten().map(|blob| blob.size)
     }
 
     /// Makes a step that fails open a shell in its place.

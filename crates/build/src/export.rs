@@ -30,6 +30,8 @@ use crate::variant::Variant;
 pub struct Outcome {
     /// The images in the main form, in the order of the request.
     pub assembled: Assembled,
+    /// How many layers of each image, the first ones, are those of its base image.
+    pub base_layers: Vec<usize>,
     /// The names of the images in all forms.
     pub names: Vec<Reference>,
     /// The names of single platforms.
@@ -90,8 +92,10 @@ pub fn export(
         true => names.iter().map(|name| name.with_digest(&assembled.root().0.digest)).collect(),
         false => names,
     };
+    let base_layers = solved.images.iter().map(|image| image.base_layers).collect();
     Ok(Outcome {
         assembled,
+        base_layers,
         names,
         platform_names: build.request.platform_tags.clone(),
         is_pushed: build.request.is_pushed(),

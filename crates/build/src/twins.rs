@@ -123,6 +123,7 @@ impl<'a> Twinned<'a> {
         let (records, usage) = self.sandbox.run_counted(root, request, mounts, natively, output)?;
         if let Some(usage) = usage {
             output.note(&format!("emulation: {usage}"));
+            output.programs(usage.natively, usage.emulated);
             if let Some(compiler) = usage.compiler() {
                 let compiler = compiler.to_owned();
                 self.build.events.event(Event::Warning(&Warning::EmulatedCompiler { compiler }));

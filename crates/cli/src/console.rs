@@ -4,19 +4,23 @@
 //! terminal.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use clap::ValueEnum;
 use xbuild_build::events::{Event, Events, Warning};
 use xbuild_dockerfile::Diagnostics;
 use xbuild_layer::Encoding;
+use xbuild_model::transfer::{Transfer, TransferState};
 use xbuild_model::{Digest, FailureKind, ResolvedImage};
 use xbuild_registry::PushEvent;
 
 use crate::environment;
 use crate::paint::Paint;
+use crate::rawjson::RawJson;
 use crate::report::{self, Problem, ProblemKind};
 use crate::screen::Screen;
 
@@ -35,6 +39,9 @@ pub(crate) enum ProgressMode {
     /// Nothing but errors and the result
     #[value(alias = "none")]
     Quiet,
+    /// Lines of JSON, as those of BuildKit
+    #[value(name = "rawjson")]
+    RawJson,
 }
 
 /// The way to show the steps of a build.
@@ -46,6 +53,8 @@ pub(crate) enum Style {
     Plain,
     /// A frame at the lower end of a terminal that is drawn again and again.
     Live(Screen),
+    /// Lines of JSON.
+    Json(Mutex<RawJson>),
 }
 
 /// Standard output and standard error.
@@ -53,6 +62,8 @@ pub(crate) enum Style {
 pub(crate) struct Console {
     style: Style,
     paint: Paint,
+    /// The file of `--log-file`, until writing to it fails.
+    log: Mutex<Option<File>>,
     /// Whether somebody else has the terminal.
     paused: Mutex<bool>,
     resumed: Condvar,
@@ -74,11 +85,18 @@ impl Console {
         let can_draw = is_terminal && !environment::is_dumb_terminal();
         let style = match mode {
             ProgressMode::Quiet => Style::Quiet,
+            ProgressMode::RawJson => Style::Json(Mutex::default()),
             ProgressMode::Auto | ProgressMode::Tty if can_draw => Style::Live(Screen::default()),
             ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => Style::Plain,
         };
         let paint = Paint { is_on: environment::wants_colours(is_terminal) };
-        Self { style, paint, paused: Mutex::default(), resumed: Condvar::new() }
+        Self {
+            style,
+            paint,
+            log: Mutex::default(),
+            paused: Mutex::default(),
+            resumed: Condvar::new(),
+        }
     }
 
     /// Returns the way to show steps.
@@ -116,20 +134,49 @@ impl Console {
         drop(self.resumed.wait_while(paused, |paused| *paused));
     }
 
-    /// Shows a line on standard error, unless the console is quiet.
-    pub(crate) fn line(&self, text: impl Display) {
-        if !matches!(self.style, Style::Quiet) {
-            self.error_bytes(format!("{text}\n").as_bytes());
+    /// Keeps everything that is shown from now on in a file, too, also what is only shown in a log.
+    pub(crate) fn keep_log(&self, file: File) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    /// Writes a text to the file of `--log-file`.
+    pub(crate) fn log(&self, text: &str) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut file) = log.as_ref() else { return };
+        let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
+        if let Err(error) = file.write_all(text.as_bytes()) {
+            *log = None;
+            drop(log);
+            self.line(format_args!("warning: --log-file: {error}; the log ends here"));
         }
     }
 
-    /// Writes to standard error, even if the console is quiet. A failure is ignored, since there is
+    /// Shows a line on standard error, unless the console is quiet.
+    pub(crate) fn line(&self, text: impl Display) {
+        let text = text.to_string();
+        self.log(&text);
+        match &self.style {
+            Style::Quiet => {}
+            Style::Json(raw) => self.write(lock(raw).text(&text).as_bytes()),
+            Style::Plain | Style::Live(_) => {
+                self.write(format!("{}\n", self.paint.message(&text)).as_bytes());
+            }
+        }
+    }
+
+    /// Writes text to standard error and to the log, even if the console is quiet.
+    pub(crate) fn error_text(&self, text: &str) {
+        self.log(text);
+        self.write(self.paint.message(text).as_bytes());
+    }
+
+    /// Writes to standard error alone, even if the console is quiet. A failure is ignored, since there is
     /// no other place to report it.
-    pub(crate) fn error_bytes(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         self.wait_for_terminal();
         match &self.style {
             Style::Live(screen) => screen.above(bytes),
-            Style::Quiet | Style::Plain => {
+            Style::Quiet | Style::Plain | Style::Json(_) => {
                 let _ = io::stderr().lock().write_all(bytes);
             }
         }
@@ -137,14 +184,25 @@ impl Console {
 
     /// Shows a warning.
     pub(crate) fn warning(&self, warning: &Warning) {
-        self.line(self.paint.message(&report::warning(warning)));
+        let text = report::warning(warning);
+        match &self.style {
+            Style::Json(raw) => {
+                self.log(&text);
+                self.write(lock(raw).warning(&text).as_bytes());
+            }
+            _ => self.line(text),
+        }
     }
 
     /// Shows the rules that a Dockerfile with the text `source` breaks.
     pub(crate) fn findings(&self, findings: &Diagnostics, source: &str) {
+        if let Style::Json(raw) = &self.style {
+            self.write(lock(raw).findings(findings, source).as_bytes());
+            return;
+        }
         let lines: Vec<&str> = source.lines().collect();
         for finding in findings.iter().take(MAX_SHOWN) {
-            self.line(self.paint.message(&report::finding(finding, &lines)));
+            self.line(report::finding(finding, &lines));
         }
         if let Some(more) = findings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             self.line(format_args!("warning: {more} more; xbuild check shows them all"));
@@ -163,6 +221,21 @@ impl Console {
     pub(crate) fn push(&self, event: PushEvent<'_>) {
         if let Some(text) = push_line(event) {
             self.line(text);
+        }
+    }
+
+    /// Tells programs how a transfer goes on; `now` is the time.
+    pub(crate) fn transfer(&self, transfer: &Transfer, state: TransferState, now: Instant) {
+        if let Style::Json(raw) = &self.style {
+            let line = lock(raw).transfer(transfer, state, now);
+            self.write(line.unwrap_or_default().as_bytes());
+        }
+    }
+
+    /// Tells programs that a build has ended.
+    pub(crate) fn end(&self) {
+        if let Style::Json(raw) = &self.style {
+            self.write(lock(raw).end().as_bytes());
         }
     }
 
@@ -208,7 +281,7 @@ impl Console {
                 | ProblemKind::Told(_)
                 | ProblemKind::Exit(_)
         ) {
-            self.error_bytes(self.paint.message(&problem.render()).as_bytes());
+            self.error_text(&problem.render());
         }
         ExitCode::from(problem.exit_code())
     }
@@ -223,13 +296,18 @@ impl Console {
         let written = match &self.style {
             // Standard output may be the same terminal.
             Style::Live(screen) => screen.without(write),
-            Style::Quiet | Style::Plain => write(),
+            Style::Quiet | Style::Plain | Style::Json(_) => write(),
         };
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Problem::new(ProblemKind::BrokenPipe, ""),
             _ => Problem::failure(FailureKind::Internal, format!("cannot write output: {error}")),
         })
     }
+}
+
+/// Locks the maker of lines of JSON. Nobody panics while holding it.
+fn lock(raw: &Mutex<RawJson>) -> MutexGuard<'_, RawJson> {
+    raw.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn push_line(event: PushEvent<'_>) -> Option<String> {

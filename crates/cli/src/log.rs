@@ -109,7 +109,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A whole line comes at once.
-        self.0.error_bytes(printable(&String::from_utf8_lossy(bytes)).as_bytes());
+        self.0.error_text(&printable(&String::from_utf8_lossy(bytes)));
         Ok(bytes.len())
     }
 

@@ -1,7 +1,7 @@
 //! Colours, as sequences of a terminal (ECMA-48 § 8.3.117, select graphic rendition).
 
 /// Puts colours into text, or leaves them out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Paint {
     /// Whether colours are put in.
     pub(crate) is_on: bool,

@@ -2,8 +2,10 @@
 
 mod frame;
 mod journal;
+mod json_steps;
 mod plain;
 mod tail;
+mod timeline;
 mod transfers;
 mod words;
 
@@ -11,18 +13,25 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use xbuild_build::events::{Event, Events};
-use xbuild_model::thread;
 use xbuild_model::transfer::{Transfer, TransferState};
-use xbuild_plan::VertexId;
+use xbuild_model::{DiffId, thread};
+use xbuild_plan::{Graph, VertexId};
 use xbuild_registry::PushEvent;
 use xbuild_solve::Event as StepEvent;
 
 use crate::console::{Console, Style};
-use crate::screen::{Drawing, Screen};
+use crate::paint::Paint;
+use crate::screen::Screen;
+pub(crate) use journal::Count;
 use journal::Journal;
+use json_steps::StepLines;
+pub(crate) use words::seconds;
 
 /// The time between two frames.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How many of the slowest steps are told in the end.
+const SLOWEST: usize = 3;
 
 /// Shows the events of a build on a console.
 pub(crate) struct Progress {
@@ -30,17 +39,32 @@ pub(crate) struct Progress {
     ticker: Once,
 }
 
+/// A build in numbers.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// The time since its beginning.
+    pub(crate) time: Duration,
+    /// The steps.
+    pub(crate) count: Count,
+    /// The steps that took most time, the slowest first.
+    pub(crate) slowest: Vec<(String, Duration)>,
+}
+
 /// A journal, and the console that shows it.
 struct View {
     console: Arc<Console>,
     journal: Mutex<Journal>,
+    json: Mutex<StepLines>,
 }
 
 impl Progress {
     /// Returns a progress that shows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
         let journal = Mutex::new(Journal::new(Instant::now()));
-        Self { view: Arc::new(View { console, journal }), ticker: Once::new() }
+        Self {
+            view: Arc::new(View { console, journal, json: Mutex::default() }),
+            ticker: Once::new(),
+        }
     }
 
     /// Returns a progress for commands that move images; without `quiet` it also shows what is moved.
@@ -55,9 +79,25 @@ impl Progress {
     /// which has just shown them.
     pub(crate) fn tail(&self, label: &str) -> Vec<String> {
         match self.view.console.style() {
-            Style::Plain => Vec::new(),
+            Style::Plain | Style::Json(_) => Vec::new(),
             Style::Live(_) | Style::Quiet => self.view.lock().take_tail(label),
         }
+    }
+
+    /// Returns how long the build took so far, how many steps it had, and which took most time.
+    pub(crate) fn tally(&self) -> Tally {
+        let journal = self.view.lock();
+        let slowest = journal.slowest(SLOWEST).into_iter();
+        Tally {
+            time: journal.began.elapsed(),
+            count: journal.count(),
+            slowest: slowest.map(|(label, time)| (label.to_owned(), time)).collect(),
+        }
+    }
+
+    /// Returns the timeline of the build, a page of HTML. `bytes` returns the size of a layer's blob.
+    pub(crate) fn timeline(&self, bytes: &dyn Fn(&DiffId) -> Option<u64>) -> String {
+        timeline::page(&self.view.lock(), Instant::now(), bytes)
     }
 
     /// Shows what is left to say of the transfers, and ends the frame.
@@ -109,10 +149,14 @@ impl View {
         let (now, paint) = (Instant::now(), self.console.paint());
         let mut journal = self.lock();
         journal.step(id, event, now);
+        let lines = |paint| plain::lines(&journal, id, event, (now, paint));
+        if let Some(text) = lines(Paint::default()) {
+            self.console.log(&text);
+        }
         match self.console.style() {
             Style::Plain => {
-                if let Some(text) = plain::lines(&journal, id, event, (now, paint)) {
-                    self.console.line(text);
+                if let Some(text) = lines(paint) {
+                    self.console.write(format!("{text}\n").as_bytes());
                 }
             }
             Style::Live(_) => {
@@ -122,13 +166,30 @@ impl View {
                     self.draw(&journal, &format!("{line}\n"));
                 }
             }
+            Style::Json(_) => {
+                let line = self.steps().step(&journal, id, event);
+                self.console.write(line.unwrap_or_default().as_bytes());
+            }
             Style::Quiet => {}
         }
     }
 
-    fn transfer(&self, transfer: &Transfer, state: TransferState) {
+    fn steps(&self) -> MutexGuard<'_, StepLines> {
+        self.json.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan(&self, graph: &Graph) {
         let mut journal = self.lock();
-        let report = journal.transfers.take(transfer, state, Instant::now());
+        journal.plan(graph);
+        if let Style::Json(_) = self.console.style() {
+            self.console.write(self.steps().plan(&journal).as_bytes());
+        }
+    }
+
+    fn transfer(&self, transfer: &Transfer, state: TransferState) {
+        let (mut journal, now) = (self.lock(), Instant::now());
+        let report = journal.transfers.take(transfer, state, now);
+        self.console.transfer(transfer, state, now);
         let ended = journal.transfers.ended_pulls();
         let is_plain = matches!(self.console.style(), Style::Plain);
         let lines = report.filter(|_| is_plain).into_iter().chain(ended);
@@ -138,7 +199,7 @@ impl View {
     fn push(&self, event: PushEvent<'_>) {
         // On a terminal the bytes of a push are enough.
         let is_shown = matches!(event, PushEvent::Tagged { .. })
-            || matches!(self.console.style(), Style::Plain);
+            || matches!(self.console.style(), Style::Plain | Style::Quiet);
         if matches!(event, PushEvent::Tagged { .. }) {
             let mut journal = self.lock();
             let ended = journal.transfers.all_ended();
@@ -154,8 +215,13 @@ impl View {
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
         match self.console.style() {
             _ if text.is_empty() => {}
-            Style::Live(_) => self.draw(journal, &text),
+            Style::Live(_) => {
+                self.console.log(&text);
+                self.draw(journal, &text);
+            }
             Style::Plain | Style::Quiet => self.console.line(text.trim_end()),
+            // The transfers themselves are told.
+            Style::Json(_) => self.console.log(&text),
         }
     }
 
@@ -163,12 +229,11 @@ impl View {
         let mut journal = self.lock();
         let ended = journal.transfers.all_ended();
         if let Style::Live(screen) = self.console.style() {
+            // From here on no frame is drawn, and lines stay.
             screen.close();
-            let above: String = ended.into_iter().map(|line| line + "\n").collect();
-            screen.draw(&above, Drawing::default());
-        } else {
-            self.say(&journal, ended);
         }
+        self.say(&journal, ended);
+        self.console.end();
     }
 }
 
@@ -179,7 +244,7 @@ impl Events for Progress {
         match event {
             Event::Warning(warning) => console.warning(warning),
             Event::Lint { findings, source } => console.findings(findings, source),
-            Event::Planned(graph) => self.view.lock().plan(graph),
+            Event::Planned(graph) => self.view.plan(graph),
             Event::Step { vertex, event } => self.view.step(vertex, event),
             Event::Transfer(transfer, state) => self.view.transfer(transfer, state),
             Event::Push(event) => self.view.push(event),

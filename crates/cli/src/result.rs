@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use xbuild_build::Outcome;
-use xbuild_model::{Descriptor, Reference};
+use xbuild_model::Descriptor;
 
 use crate::console::Console;
 use crate::report::Problem;
@@ -45,18 +45,20 @@ impl BuildResult<'_> {
         to_stdout: bool,
     ) -> Result<(), Problem> {
         let text =
-            if quiet { format!("{}\n", self.0.assembled.root().0.digest) } else { self.summary() };
+            if quiet { format!("{}\n", self.0.assembled.root().0.digest) } else { self.digests() };
         match to_stdout {
-            true => console.result(text.as_bytes())?,
-            false => console.error_bytes(text.as_bytes()),
+            true => {
+                console.log(&text);
+                console.result(text.as_bytes())
+            }
+            false => {
+                console.error_text(&text);
+                Ok(())
+            }
         }
-        if !quiet && let Some(name) = self.0.names.first() {
-            console.error_bytes(next(name, self.0.is_pushed, self.0.is_stored).as_bytes());
-        }
-        Ok(())
     }
 
-    fn summary(&self) -> String {
+    fn digests(&self) -> String {
         let mut text = String::new();
         if let Some(index) = &self.0.assembled.index {
             let _ = writeln!(text, "{:<16} {}", "index", index.descriptor.digest);
@@ -116,16 +118,6 @@ impl BuildResult<'_> {
             map.insert("image.name".into(), json!(names.join(",")));
         }
         Value::Object(map)
-    }
-}
-
-/// Returns where the image is, and what may be done with it next.
-fn next(name: &Reference, is_pushed: bool, is_stored: bool) -> String {
-    let run = format!("xbuild run {name}");
-    match (is_pushed, is_stored) {
-        (true, _) => format!("{name} is in its registry: {run}\n"),
-        (false, true) => format!("{name} is in the store: {run}, or xbuild push {name}\n"),
-        (false, false) => String::new(),
     }
 }
 

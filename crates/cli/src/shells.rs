@@ -38,7 +38,7 @@ impl Shells for TerminalShells {
             printable(&command),
             printable(&failure.to_string()),
         );
-        self.console.error_bytes(text.as_bytes());
+        self.console.error_text(&text);
         self.console.pause();
         *self.copies() = Some(copies);
         Ok(streams)
@@ -50,7 +50,7 @@ impl Shells for TerminalShells {
         }
         self.console.resume();
         if let Some(failure) = failure {
-            self.console.error_bytes(Problem::in_files(failure, &[]).render().as_bytes());
+            self.console.error_text(&Problem::in_files(failure, &[]).render());
         }
     }
 }

@@ -248,6 +248,9 @@ pub trait Output: Sync {
     fn note(&self, note: &str) {
         self.line(note.as_bytes(), false);
     }
+
+    /// Takes the numbers of programs that the step started natively, and under an emulator.
+    fn programs(&self, _natively: u64, _emulated: u64) {}
 }
 
 /// Does tasks inside the build's user namespace, where files of other owners can be made and read.

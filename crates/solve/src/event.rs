@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use xbuild_model::DiffId;
 use xbuild_plan::VertexId;
 
 use crate::reason::Reason;
@@ -14,7 +15,10 @@ pub enum Event<'a> {
     Started(&'a [Reason]),
     /// The layers that its command stands on, and its mounts, are ready: the command begins. The time
     /// of the step counts from here. Only for a RUN.
-    Ready,
+    Ready {
+        /// Whether the programs of the command need an emulator.
+        is_emulated: bool,
+    },
     /// Its command wrote a line, to standard output or standard error.
     Line {
         /// The line, without its end; any bytes.
@@ -23,13 +27,33 @@ pub enum Event<'a> {
         /// terminal.
         redraws: bool,
     },
+    /// The programs of its command were counted: so many ran natively, and so many under an emulator.
+    Programs {
+        /// The programs that ran natively.
+        natively: u64,
+        /// The programs that ran under an emulator.
+        emulated: u64,
+    },
     /// Its result was found in the cache.
-    Cached,
-    /// It was completed in this time: for a RUN since [`Ready`](Self::Ready), else since
-    /// [`Started`](Self::Started). So the time of pulls is no step's.
-    Done(Duration),
-    /// It failed after this time; [`crate::solve`] returns the error.
-    Failed(Duration),
+    Cached {
+        /// The layers of the result; none if the step has nothing to write.
+        layers: &'a [DiffId],
+    },
+    /// It was completed.
+    Done {
+        /// The time that it took: for a RUN since [`Ready`](Self::Ready), else since
+        /// [`Started`](Self::Started). So the time of pulls is no step's.
+        time: Duration,
+        /// The layer that it made.
+        layer: &'a DiffId,
+    },
+    /// It failed; [`crate::solve`] returns the error.
+    Failed {
+        /// The time that it took.
+        time: Duration,
+        /// The error in words.
+        reason: &'a str,
+    },
     /// It was ended after this time, because another step failed.
     Cancelled(Duration),
 }

@@ -39,6 +39,10 @@ impl Output for Lines<'_> {
     fn line(&self, line: &[u8], redraws: bool) {
         self.events.event(self.id, Event::Line { line, redraws });
     }
+
+    fn programs(&self, natively: u64, emulated: u64) {
+        self.events.event(self.id, Event::Programs { natively, emulated });
+    }
 }
 
 impl Step<'_> {
@@ -49,7 +53,9 @@ impl Step<'_> {
         match found {
             Found::Given(done) => Ok(done),
             Found::Cached(done) => {
-                self.events.event(self.id, Event::Cached);
+                let layers = &done.layers.chain.0;
+                let layers = &layers[layers.len().saturating_sub(done.added)..];
+                self.events.event(self.id, Event::Cached { layers });
                 Ok(done)
             }
             Found::ToRun(key, work) => self.run(&key, work),
@@ -65,7 +71,8 @@ impl Step<'_> {
             let workspace = stages.snapshots.prepare(parent)?;
             // The cache folders come last, because other steps may wait for them from here on.
             let ready = Ready::new(stages, request, &sources)?;
-            self.events.event(self.id, Event::Ready);
+            let is_emulated = stages.runner.is_emulated(&request.platform);
+            self.events.event(self.id, Event::Ready { is_emulated });
             start.set(Instant::now());
             let output = Lines { events: self.events, id: self.id };
             let request = with_env(request, &ready.env);
@@ -102,20 +109,24 @@ impl Step<'_> {
         let (reasons, old) = self.reasons(&seen, kind, parent.changed_by)?;
         self.events.event(self.id, Event::Started(&reasons));
         let start = Cell::new(Instant::now());
-        let made = make(&parent.chain, &start).inspect_err(|_| {
-            let is_first = self.failures.is_first(self.id);
-            let event = if is_first { Event::Failed } else { Event::Cancelled };
-            self.events.event(self.id, event(start.get().elapsed()));
+        let made = make(&parent.chain, &start).inspect_err(|failure| {
+            let (time, reason) = (start.get().elapsed(), failure.to_string());
+            let event = match self.failures.is_first(self.id) {
+                true => Event::Failed { time, reason: &reason },
+                false => Event::Cancelled(time),
+            };
+            self.events.event(self.id, event);
         })?;
         let is_other = seen.has_made(&made, old.as_ref());
         let record = StepRecord {
-            added: Chain(vec![made]),
+            added: Chain(vec![made.clone()]),
             created: self.lookup.options.now(),
             description: self.vertex.label.clone(),
         };
         self.lookup.stages.cache.remember(key, &record)?;
         self.memory.keep(self.vertex, &seen)?;
-        self.events.event(self.id, Event::Done(start.get().elapsed()));
+        let time = start.get().elapsed();
+        self.events.event(self.id, Event::Done { time, layer: &made });
         let changed_by = match &*reasons {
             _ if !is_other => parent.changed_by,
             [Reason::LayersBelow { by: Some(by) }] => Some(*by),

@@ -289,7 +289,7 @@ impl Runner for Fake {
 
 impl Events for Fake {
     fn event(&self, vertex: VertexId, event: Event<'_>) {
-        if event == Event::Cached {
+        if let Event::Cached { .. } = event {
             self.log.lock().unwrap().push(format!("cached {}", vertex.0));
         }
     }

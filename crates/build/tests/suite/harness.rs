@@ -129,8 +129,8 @@ impl Events for Told {
             Event::Lint { findings, .. } => format!("lint {}", findings.len()),
             Event::Planned(_) => "planned".to_owned(),
             Event::Step { event: StepEvent::Started(_), .. } => "started".to_owned(),
-            Event::Step { event: StepEvent::Done(_), .. } => "done".to_owned(),
-            Event::Step { event: StepEvent::Cached, .. } => "cached".to_owned(),
+            Event::Step { event: StepEvent::Done { .. }, .. } => "done".to_owned(),
+            Event::Step { event: StepEvent::Cached { .. }, .. } => "cached".to_owned(),
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().push(text);

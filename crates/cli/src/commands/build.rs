@@ -1,5 +1,6 @@
 //! `xbuild build`: runs the stages of a build, one after the other.
 
+use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
 use super::build_args::{Call, OnErrorArg};
 use super::{build_request, check};
 use crate::console::{Console, ProgressMode, Style};
-use crate::environment;
 use crate::progress::Progress;
 use crate::report::Problem;
 use crate::result::BuildResult;
 use crate::shells::TerminalShells;
 use crate::terminal;
+use crate::{ending, environment};
 
 /// Builds an image.
 pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Problem> {
@@ -41,21 +42,37 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
         .with_hint("--progress plain writes lines, --progress auto chooses"));
     }
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
+    if let Some(path) = &args.log_file {
+        let file = File::create(path).map_err(|error| Problem::file("create", path, &error))?;
+        console.keep_log(file);
+    }
     let to_stdout = !request.outputs.iter().any(Output::is_stdout);
+    let places = ending::places(&request.outputs);
     let progress = Arc::new(Progress::new(Arc::clone(console)));
     let mut build = Build::open(request, machine, Arc::clone(&progress) as _)?;
     if args.on_error == OnErrorArg::Shell {
         build = build.with_shells(Arc::new(TerminalShells::new(Arc::clone(console))));
     }
     let main = read(&build, &mut io::stdin())?;
-    let outcome = heal(&build, || stages(&build, &main)).map_err(|error| {
+    let ended = heal(&build, || stages(&build, &main)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
         Problem::in_files(&error, &main.sources()).with_log(log)
-    })?;
+    });
     progress.finish();
+    let drawn = args.timeline.as_deref().map_or(Ok(()), |path| {
+        let page = progress.timeline(&|layer| build.layer_size(layer));
+        fs::write(path, page).map_err(|error| Problem::file("write", path, &error))
+    });
+    let outcome = match (ended, drawn) {
+        (Ok(outcome), drawn) => drawn.map(|()| outcome)?,
+        (Err(problem), Ok(())) => return Err(problem),
+        (Err(problem), Err(other)) => return Err(problem.and(other)),
+    };
     let result = BuildResult(&outcome);
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
-    result.print(console, args.quiet, to_stdout)
+    result.print(console, args.quiet, to_stdout)?;
+    ending::show(console, &outcome, &progress.tally(), &places);
+    Ok(())
 }
 
 fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {

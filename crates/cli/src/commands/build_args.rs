@@ -79,10 +79,17 @@ pub(crate) struct BuildArgs {
         env = "BUILDKIT_PROGRESS",
         hide_env_values = true,
         hide_possible_values = true,
-        value_name = "auto|plain|tty|quiet",
+        value_name = "auto|plain|tty|quiet|rawjson",
         help_heading = "Result"
     )]
     pub(super) progress: ProgressMode,
+
+    /// Write the log of the build to a file, too: every line of output, and why each step runs
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    pub(super) log_file: Option<PathBuf>,
+    /// Write a page of HTML that shows when each step ran, and why, also if the build fails
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    pub(super) timeline: Option<PathBuf>,
 
     /// Run every step, even if its result is in the cache
     #[arg(long, help_heading = "Steps")]

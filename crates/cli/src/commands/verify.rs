@@ -58,7 +58,7 @@ pub(crate) fn run(args: &VerifyArgs, console: &Arc<Console>) -> Result<(), Probl
     }
     let differences = verdicts.iter().filter_map(|verdict| verdict.difference.as_ref());
     if differences.clone().all(|difference| difference.is_time()) {
-        console.error_bytes(TIMES.as_bytes());
+        console.error_text(TIMES);
     }
     Err(Problem::new(ProblemKind::Exit(DIFFERS), ""))
 }

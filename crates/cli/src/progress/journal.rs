@@ -1,8 +1,9 @@
 //! The journal of a build: what is known of each step so far.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use xbuild_model::short_label;
+use xbuild_model::{DiffId, Digest, short_label};
 use xbuild_plan::{Graph, Op, Vertex, VertexId};
 use xbuild_solve::{Event, Reason};
 
@@ -34,7 +35,7 @@ pub(crate) struct Step {
     /// The number, by the order in which steps began; 0 before that.
     pub(crate) number: usize,
     /// Whether there is something to do: a base image is none of the steps.
-    has_work: bool,
+    pub(crate) has_work: bool,
     /// Whether it is a RUN.
     is_run: bool,
     /// How far it is.
@@ -45,6 +46,24 @@ pub(crate) struct Step {
     pub(crate) told: Told,
     /// The end of its output.
     pub(crate) tail: Tail,
+    /// What it is known by in the graph.
+    pub(crate) key: Digest,
+    /// The keys of the steps that it stands on or takes files from.
+    pub(crate) inputs: Vec<Digest>,
+    /// The platform.
+    pub(crate) platform: String,
+    /// When it began.
+    pub(crate) started: Option<Instant>,
+    /// When its work began: for a RUN, its command.
+    pub(crate) worked: Option<Instant>,
+    /// When it ended.
+    pub(crate) ended: Option<Instant>,
+    /// The layers that it made, or that the cache had.
+    pub(crate) layers: Vec<DiffId>,
+    /// Whether its programs need an emulator.
+    pub(crate) is_emulated: bool,
+    /// How many of its programs ran natively and under the emulator, if they were counted.
+    pub(crate) programs: Option<(u64, u64)>,
 }
 
 /// How much a log says of why a step runs.
@@ -97,7 +116,7 @@ impl Journal {
 
     /// Takes the steps. A build that begins again, since the store was damaged, has them anew.
     pub(crate) fn plan(&mut self, graph: &Graph) {
-        self.steps = graph.vertices.iter().map(Step::new).collect();
+        self.steps = graph.vertices.iter().map(|vertex| Step::new(graph, vertex)).collect();
     }
 
     /// Takes an event of a step.
@@ -115,6 +134,24 @@ impl Journal {
     /// Returns the step of a vertex.
     pub(crate) fn get(&self, id: VertexId) -> Option<&Step> {
         self.steps.get(id.0)
+    }
+
+    /// Returns all steps, in the order of the file.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Returns the steps that took most time, the slowest first.
+    pub(crate) fn slowest(&self, count: usize) -> Vec<(&str, Duration)> {
+        let time = |step: &'_ Step| match step.state {
+            StepState::Done(time) | StepState::Failed(time) => Some(time),
+            _ => None,
+        };
+        let times = self.steps.iter().filter_map(|step| Some((step.label.as_str(), time(step)?)));
+        let mut times: Vec<_> = times.collect();
+        times.sort_by_key(|(_, time)| Reverse(*time));
+        times.truncate(count);
+        times
     }
 
     /// Returns the steps under way, in the order of the file, and since when each works: `None` while its
@@ -175,7 +212,8 @@ impl Journal {
 }
 
 impl Step {
-    fn new(vertex: &Vertex) -> Self {
+    fn new(graph: &Graph, vertex: &Vertex) -> Self {
+        let platform = vertex.op.programs().unwrap_or(&vertex.platform);
         Self {
             label: shown_label(&vertex.label),
             number: 0,
@@ -185,25 +223,53 @@ impl Step {
             why: String::new(),
             told: Told::Fully,
             tail: Tail::default(),
+            key: vertex.key.clone(),
+            inputs: vertex.op.inputs().map(|input| graph.vertex(input).key.clone()).collect(),
+            platform: platform.to_string(),
+            started: None,
+            worked: None,
+            ended: None,
+            layers: Vec::new(),
+            is_emulated: false,
+            programs: None,
         }
     }
 
     fn take(&mut self, event: Event<'_>, now: Instant) {
-        self.state = match event {
-            Event::Started(_) if self.is_run => StepState::Preparing,
-            Event::Started(_) | Event::Ready => StepState::Working(now),
-            Event::Line { line, redraws } => {
-                self.tail.push(line, redraws);
-                return;
+        match event {
+            Event::Started(_) if self.is_run => {
+                self.started = Some(now);
+                self.state = StepState::Preparing;
             }
-            Event::Cached => StepState::Cached,
-            Event::Done(time) => {
+            Event::Started(_) => {
+                (self.started, self.worked) = (Some(now), Some(now));
+                self.state = StepState::Working(now);
+            }
+            Event::Ready { is_emulated } => {
+                self.is_emulated = is_emulated;
+                self.worked = Some(now);
+                self.state = StepState::Working(now);
+            }
+            Event::Line { line, redraws } => self.tail.push(line, redraws),
+            Event::Programs { natively, emulated } => self.programs = Some((natively, emulated)),
+            Event::Cached { layers } => {
+                self.layers = layers.to_vec();
+                self.started = Some(now);
+                self.end(StepState::Cached, now);
+            }
+            Event::Done { time, layer } => {
                 self.tail = Tail::default();
-                StepState::Done(time)
+                self.layers = vec![layer.clone()];
+                self.end(StepState::Done(time), now);
             }
-            Event::Failed(time) => StepState::Failed(time),
-            Event::Cancelled(time) => StepState::Cancelled(time),
-        };
+            Event::Failed { time, .. } => self.end(StepState::Failed(time), now),
+            Event::Cancelled(time) => self.end(StepState::Cancelled(time), now),
+        }
+    }
+
+    fn end(&mut self, state: StepState, now: Instant) {
+        self.state = state;
+        self.ended = Some(now);
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn lines(
                 with_label(paint.text(Colour::Dim, &format!("#{number} WHY {why}{more}")))
             }
         },
-        Event::Ready => return None,
+        Event::Ready { .. } | Event::Programs { .. } => return None,
         Event::Line { line, .. } => {
             let since = match state {
                 StepState::Working(since) => now.duration_since(*since).as_secs_f64(),
@@ -44,9 +44,11 @@ pub(super) fn lines(
             };
             format!("#{number} {since:.2} {}", shown(line))
         }
-        Event::Cached => with_label(format!("#{number} {}", paint.text(Colour::Cached, "CACHED"))),
-        Event::Done(time) => ended(Colour::Good, "DONE", time),
-        Event::Failed(time) => ended(Colour::Bad, "ERROR", time),
+        Event::Cached { .. } => {
+            with_label(format!("#{number} {}", paint.text(Colour::Cached, "CACHED")))
+        }
+        Event::Done { time, .. } => ended(Colour::Good, "DONE", time),
+        Event::Failed { time, .. } => ended(Colour::Bad, "ERROR", time),
         Event::Cancelled(time) => ended(Colour::Warning, "CANCELED", time),
     })
 }

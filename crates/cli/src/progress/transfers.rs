@@ -22,6 +22,21 @@ const REPORT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Transfers {
     flows: Vec<Flow>,
+    /// What was under way without a pause, in the order of the ends.
+    pub(crate) spells: Vec<Spell>,
+}
+
+/// A time in which something was pulled from a repository, or pushed to it, without a pause.
+#[derive(Debug)]
+pub(crate) struct Spell {
+    /// The direction and the repository.
+    pub(crate) name: String,
+    /// When it began.
+    pub(crate) began: Instant,
+    /// When it ended.
+    pub(crate) ended: Instant,
+    /// The bytes that were moved.
+    pub(crate) bytes: u64,
 }
 
 /// The transfers from or to one repository.
@@ -39,6 +54,8 @@ struct Flow {
     before: Duration,
     /// When something began, if it still is under way.
     since: Option<Instant>,
+    /// The bytes that were moved by then.
+    moved_before: u64,
     /// The bytes that were moved by some points in time.
     samples: VecDeque<(Instant, u64)>,
     /// When a log last had a line about it.
@@ -58,7 +75,9 @@ impl Transfers {
             TransferState::Began => {
                 flow.parts.insert(transfer.id, (transfer.total, 0));
                 flow.total += transfer.total.unwrap_or(0);
-                flow.since.get_or_insert(now);
+                if flow.since.is_none() {
+                    (flow.since, flow.moved_before) = (Some(now), flow.moved);
+                }
                 None
             }
             TransferState::Moved(bytes) => {
@@ -74,7 +93,8 @@ impl Transfers {
                 })
             }
             TransferState::Ended => {
-                flow.end(transfer.id, now);
+                let spell = flow.end(transfer.id, now);
+                self.spells.extend(spell);
                 None
             }
         }
@@ -123,6 +143,7 @@ impl Flow {
             total: 0,
             before: Duration::ZERO,
             since: None,
+            moved_before: 0,
             samples: VecDeque::new(),
             told: now,
         }
@@ -143,17 +164,20 @@ impl Flow {
         }
     }
 
-    fn end(&mut self, id: u64, now: Instant) {
+    /// Ends a transfer. Returns the time in which something was under way if nothing is any more.
+    fn end(&mut self, id: u64, now: Instant) -> Option<Spell> {
         // Bytes that never came, or came twice, are not to be waited for.
         if let Some((Some(total), moved)) = self.parts.remove(&id) {
             self.total = self.total - total + moved;
         }
-        if self.parts.is_empty()
-            && let Some(since) = self.since.take()
-        {
-            self.before += now.duration_since(since);
-            self.samples.clear();
+        if !self.parts.is_empty() {
+            return None;
         }
+        let began = self.since.take()?;
+        self.before += now.duration_since(began);
+        self.samples.clear();
+        let bytes = self.moved - self.moved_before;
+        Some(Spell { name: self.name(), began, ended: now, bytes })
     }
 
     /// Returns the bytes a second of late.

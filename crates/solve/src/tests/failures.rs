@@ -9,8 +9,8 @@ struct Outcomes(Mutex<Vec<String>>);
 impl Events for Outcomes {
     fn event(&self, vertex: VertexId, event: Event<'_>) {
         let outcome = match event {
-            Event::Done(_) => "done",
-            Event::Failed(_) => "failed",
+            Event::Done { .. } => "done",
+            Event::Failed { .. } => "failed",
             Event::Cancelled(_) => "cancelled",
             _ => return,
         };
