@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-image", &["xbuild-model"]),
     ("xbuild-attest", &["xbuild-model"]),
     ("xbuild-registry", &["xbuild-image", "xbuild-model"]),
+    ("xbuild-cache", &["xbuild-image", "xbuild-layer", "xbuild-model"]),
     ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store"]),
     ("xbuild-solve", &["xbuild-plan", "xbuild-model"]),
     ("xbuild-testkit", &["xbuild-image", "xbuild-layer", "xbuild-model"]),
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "xbuild-build",
         &[
             "xbuild-attest",
+            "xbuild-cache",
             "xbuild-dockerfile",
             "xbuild-exec",
             "xbuild-files",

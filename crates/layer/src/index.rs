@@ -7,9 +7,10 @@ use sha2::{Digest as _, Sha256};
 use xbuild_model::{DiffId, Digest};
 
 use crate::read_ahead::read_ahead;
+use crate::whiteout::{self, Role};
 use crate::{
     Change, ContentHash, Entry, EntryFault, Hashing, IndexFault, Kind, LayerError, LayerReader,
-    Segment, Tree,
+    Segment, Tree, path,
 };
 
 /// The first byte of a stored index. It changes with the encoding and with the tar reader's view of
@@ -118,6 +119,72 @@ impl LayerIndex {
             None => Err(index(IndexFault::Damaged)),
         }
     }
+}
+
+impl LayerIndex {
+    /// Reads the same form, written by somebody else. Whether the index is that of a layer is not
+    /// known before the layer is read.
+    ///
+    /// **Errors** — also [`LayerError::Entry`] and [`IndexFault::Damaged`] for changes that no layer
+    /// has, which [`crate::LayerReader`] would refuse.
+    pub fn decode_foreign(bytes: &[u8]) -> Result<Self, LayerError> {
+        let index = Self::decode(bytes)?;
+        for (change, content) in &index.changes {
+            let (path, is_file) = match change {
+                Change::Put(entry) => (&entry.path, matches!(entry.kind, Kind::File { .. })),
+                Change::Whiteout(path) | Change::Opaque(path) => (path, false),
+            };
+            let fault = |fault| LayerError::entry(path, fault);
+            path::check(path).map_err(fault)?;
+            if let Change::Put(entry) = change {
+                check_entry(entry).map_err(fault)?;
+            }
+            if content.is_some() != is_file {
+                return Err(LayerError::Index { fault: IndexFault::Damaged });
+            }
+        }
+        let is_sound = |(at, segments): (&u32, &Vec<Segment>)| {
+            let change = index.changes.get(*at as usize).map(|(change, _)| change);
+            match change {
+                Some(Change::Put(Entry { kind: Kind::File { size }, .. })) => {
+                    are_within(segments, *size)
+                }
+                _ => false,
+            }
+        };
+        match index.segments.iter().all(is_sound) {
+            true => Ok(index),
+            false => Err(LayerError::Index { fault: IndexFault::Damaged }),
+        }
+    }
+}
+
+/// Checks an entry as the reader of layers does.
+fn check_entry(entry: &Entry) -> Result<(), EntryFault> {
+    if entry.path.is_empty() && entry.kind != Kind::Dir {
+        return Err(EntryFault::RootKind);
+    }
+    if whiteout::role(&entry.path)? != Role::Plain {
+        return Err(EntryFault::Whiteout);
+    }
+    match &entry.kind {
+        Kind::Symlink { target } if target.is_empty() || target.len() > path::MAX_TARGET => {
+            Err(EntryFault::SymlinkTarget)
+        }
+        Kind::HardLink { target } => path::check(target),
+        Kind::CharDevice { major: 0, minor: 0 } => Err(EntryFault::OverlayWhiteout),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether segments are in order, do not overlap and end within a file.
+fn are_within(segments: &[Segment], size: u64) -> bool {
+    let mut end = 0;
+    segments.iter().all(|segment| {
+        let is_after = segment.offset >= end;
+        end = segment.offset.saturating_add(segment.length);
+        is_after && end <= size
+    })
 }
 
 impl Tree {
@@ -234,6 +301,46 @@ mod tests {
         assert!(matches!(result, Err(LayerError::Index { fault: IndexFault::Version })));
         // A length beyond the input must not be believed.
         assert!(LayerIndex::decode(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+    }
+
+    #[test]
+    fn an_index_of_somebody_else_is_one_that_a_layer_can_have() {
+        let index = LayerIndex::of_tar(&sample()[..]).unwrap();
+        assert_eq!(LayerIndex::decode_foreign(&encoded(&index)).unwrap(), index);
+        let hash = index.changes()[1].1;
+        let put = |path: &[u8], kind: Kind| {
+            Change::Put(Entry { path: path.to_vec(), kind, meta: Meta::default() })
+        };
+        let file = || Kind::File { size: 5 };
+        let link = |target: &[u8]| Kind::Symlink { target: target.to_vec() };
+        for (change, hash) in [
+            (put(b"../f", file()), hash),
+            (put(b"/f", file()), hash),
+            (put(b"", file()), hash),
+            (put(b"a//b", Kind::Dir), None),
+            (put(b"f", file()), None),
+            (put(b"d", Kind::Dir), hash),
+            (put(b".wh.f", file()), hash),
+            (put(b"s", link(b"")), None),
+            (put(b"s", link(&[b'x'; 5000])), None),
+            (put(b"c", Kind::CharDevice { major: 0, minor: 0 }), None),
+            (Change::Whiteout(b"a/../b".to_vec()), None),
+        ] {
+            let bad = LayerIndex::new(vec![(change.clone(), hash)]).unwrap();
+            assert!(LayerIndex::decode_foreign(&encoded(&bad)).is_err(), "{change:?}");
+        }
+        let segment = |offset, length| Segment { offset, length };
+        for (at, segments, is_good) in [
+            (0, vec![segment(0, 2), segment(3, 2)], true),
+            (0, vec![segment(3, 2), segment(0, 2)], false),
+            (0, vec![segment(0, 6)], false),
+            (0, vec![segment(u64::MAX, 2)], false),
+            (1, vec![segment(0, 1)], false),
+        ] {
+            let changes = vec![(put(b"f", file()), hash)];
+            let index = LayerIndex::new(changes).unwrap().with_segments([(at, segments)].into());
+            assert_eq!(LayerIndex::decode_foreign(&encoded(&index)).is_ok(), is_good, "{index:?}");
+        }
     }
 
     #[test]

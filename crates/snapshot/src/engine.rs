@@ -19,9 +19,11 @@ mod changed;
 mod clamped;
 mod difference;
 mod encoded;
+mod exported;
 mod fill;
 mod folders;
 mod held;
+mod imported;
 mod in_folder;
 mod joined;
 mod kept;
@@ -55,11 +57,13 @@ use xbuild_model::rootfs::RootKind;
 use xbuild_model::seam::{
     Blobs, CacheFolder, CacheRequest, MountFiles, Namespace, Selection, Snapshots, Workspace,
 };
-use xbuild_model::{Chain, DiffId, Digest, ImageLayer, LayerBlob, StepFailure};
+use xbuild_model::{BlobSource, Chain, DiffId, Digest, ImageLayer, LayerBlob, StepFailure};
 use xbuild_store::Store;
 
 use crate::remove;
 
+pub use exported::ExportedLayer;
+pub use imported::{CachedLayer, FetchIndex};
 pub use options::EngineOptions;
 use packer::Packer;
 use shared::Shared;
@@ -147,6 +151,8 @@ impl Engine {
     /// the store are made now.
     ///
     /// Layers of base images keep their blobs unless `force` is set; then they are pulled as well.
+    /// Layers that only a shared cache has stay where they are if they have the encoding and `stays`
+    /// says so of their place; others are pulled.
     ///
     /// **Errors** — [`crate::EngineError`]. Blobs that are complete stay in the store.
     pub fn encoded(
@@ -154,8 +160,46 @@ impl Engine {
         layers: Vec<DiffId>,
         encoding: Encoding,
         force: bool,
+        stays: &(dyn Fn(&BlobSource) -> bool + Sync),
     ) -> Result<Vec<LayerBlob>, StepFailure> {
-        Ok(encoded::blobs(&self.0, layers, encoding, force)?)
+        Ok(encoded::blobs(&self.0, layers, (encoding, force), stays)?)
+    }
+
+    /// Makes layers known that a shared cache has. What is in the store, or in a base image, counts
+    /// more.
+    pub fn add_cached(&self, layers: Vec<CachedLayer>) {
+        self.0.known(|known| {
+            for layer in layers {
+                known.cached.entry(layer.layer.diff_id.clone()).or_insert(layer);
+            }
+        });
+    }
+
+    /// Makes it known that a shared cache has the tree index of a layer.
+    pub fn add_index(&self, layer: DiffId, fetch: FetchIndex) {
+        self.0.known(|known| known.foreign.entry(layer).or_insert(fetch));
+    }
+
+    /// Returns the blob of a layer for a shared cache: in an encoding, or whichever is at hand.
+    pub fn exported(
+        &self,
+        layer: &DiffId,
+        encoding: Option<Encoding>,
+    ) -> Result<ExportedLayer, StepFailure> {
+        Ok(exported::layer(&self.0, layer, encoding)?)
+    }
+
+    /// Returns the tree index of a layer if it is known without reading the layer.
+    pub fn known_index(&self, layer: &DiffId) -> Result<Option<Arc<LayerIndex>>, StepFailure> {
+        Ok(self.0.known_index(layer)?)
+    }
+
+    /// Returns the layers whose files COPY, ADD and WORKDIR have looked at, sorted.
+    pub fn looked_at(&self) -> Vec<DiffId> {
+        let mut layers: Vec<DiffId> =
+            self.0.known(|known| known.looked_at.iter().cloned().collect());
+        layers.sort();
+        layers
     }
 
     /// Returns layers, in order, whose times after `latest`, in seconds since 1970, are `latest`. A

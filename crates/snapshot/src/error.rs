@@ -81,6 +81,12 @@ pub enum EngineError {
         /// The layer that the blob holds.
         actual: DiffId,
     },
+    /// The tree index that a shared cache has for a layer is not that of the layer.
+    #[error("the shared cache has a wrong tree index for layer {layer}")]
+    ForeignIndex {
+        /// The layer.
+        layer: DiffId,
+    },
     /// A layer has just vanished.
     #[error("layer {layer} has vanished from the store")]
     LayerGone {

@@ -13,6 +13,6 @@ mod sink;
 mod task_input;
 pub mod tasks;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::{CachedLayer, Engine, EngineOptions, ExportedLayer, FetchIndex};
 pub use error::{EngineError, TaskError};
 pub use sink::{LayerSink, SinkBlob, SinkResult, Spool};

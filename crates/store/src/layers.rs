@@ -25,6 +25,12 @@ impl Store {
         Ok(found.map(|record| record.blob).filter(|blob| self.has_blob(blob)))
     }
 
+    /// Returns the name of the encoding of the blob that holds a layer, if the blob was made here.
+    pub fn encoding(&self, layer: &DiffId) -> Result<Option<String>, StoreError> {
+        let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
+        Ok(found.and_then(|record| record.encoding))
+    }
+
     /// Records the blob that holds a layer, and the name of its encoding if that is known. The blob
     /// must be here.
     pub fn put_layer(

@@ -7,24 +7,32 @@ use std::io;
 
 use tracing::debug_span;
 use xbuild_layer::{Encoder, Encoding, LayerError, LayerIndex};
-use xbuild_model::{Descriptor, DiffId, LayerBlob};
+use xbuild_model::{BlobSource, Descriptor, DiffId, LayerBlob};
 use xbuild_store::Hashed;
 
 use super::shared::Shared;
 use super::turns;
 use crate::{EngineError, dense, sink};
 
-/// Returns the blobs of layers. Those of base images stay as they are unless `force` is set.
+/// Returns the blobs of layers. Those of base images stay as they are unless `force` is set, those of
+/// a shared cache if they have the encoding and `stays` says so of their place.
 pub(super) fn blobs(
     shared: &Shared,
     layers: Vec<DiffId>,
-    encoding: Encoding,
-    force: bool,
+    (encoding, force): (Encoding, bool),
+    stays: &(dyn Fn(&BlobSource) -> bool + Sync),
 ) -> Result<Vec<LayerBlob>, EngineError> {
+    let name = encoding.to_string();
     turns::each(layers, |layer| {
         let base = shared.known(|known| known.remote.contains_key(&layer));
         if base && !force {
             return shared.blob(&layer);
+        }
+        if let Some(cached) = shared.cached_only(&layer)?
+            && cached.encoding.as_deref() == Some(&name)
+            && stays(&cached.layer.source)
+        {
+            return Ok(LayerBlob::Remote(cached.layer));
         }
         let descriptor = blob(shared, &layer, encoding)?;
         Ok(shared.stored_blob(&layer, descriptor))
@@ -32,7 +40,11 @@ pub(super) fn blobs(
 }
 
 /// Returns the blob of a layer in an encoding, and makes it if it is missing.
-fn blob(shared: &Shared, layer: &DiffId, encoding: Encoding) -> Result<Descriptor, EngineError> {
+pub(super) fn blob(
+    shared: &Shared,
+    layer: &DiffId,
+    encoding: Encoding,
+) -> Result<Descriptor, EngineError> {
     let name = encoding.to_string();
     shared.packer.wait(layer)?;
     if let Some(descriptor) = shared.store.encoded(layer, &name)? {

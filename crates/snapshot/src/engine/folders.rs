@@ -143,7 +143,8 @@ impl Shared {
 
     /// Returns whether a layer is indexed, and unpacked if its folder depends on nothing below.
     fn is_ready(&self, layer: &DiffId, map: &str) -> Result<bool, EngineError> {
-        let Some(index) = self.known_index(layer)? else { return Ok(false) };
+        // A folder is kept for other builds, so nothing about it may come from a shared cache.
+        let Some(index) = self.checked_index(layer)? else { return Ok(false) };
         Ok(index.changes().is_empty()
             || !implied(&index).is_empty()
             || self.store.folder(map, layer).is_some())

@@ -15,6 +15,7 @@ use xbuild_model::{
 };
 use xbuild_store::{BlobWriter, PullLock, StoreError};
 
+use super::imported::CachedLayer;
 use super::shared::{Known, Shared};
 use super::turns;
 use crate::EngineError;
@@ -38,6 +39,7 @@ impl Shared {
             found.next()
         };
         let (count, mut tree) = self.known(known).unwrap_or_else(|| (0, Tree::empty()));
+        self.known(|known| known.looked_at.extend(layers.iter().cloned()));
         let indexes = turns::each(layers[count..].to_vec(), |layer| self.index(&layer))?;
         for (number, index) in (count..).zip(indexes) {
             tree = tree.apply(u32::try_from(number).unwrap_or(u32::MAX), &index);
@@ -57,8 +59,19 @@ impl Shared {
         })
     }
 
-    /// Returns the index of a layer if this or another process has made it.
+    /// Returns the index of a layer if this or another process has made it, or a shared cache has it.
     pub(super) fn known_index(
+        &self,
+        layer: &DiffId,
+    ) -> Result<Option<Arc<LayerIndex>>, EngineError> {
+        match self.checked_index(layer)? {
+            Some(index) => Ok(Some(index)),
+            None => self.foreign_index(layer),
+        }
+    }
+
+    /// Returns the index of a layer if this or another process has made it from the layer's bytes.
+    pub(super) fn checked_index(
         &self,
         layer: &DiffId,
     ) -> Result<Option<Arc<LayerIndex>>, EngineError> {
@@ -95,6 +108,12 @@ impl Shared {
     /// Reads a whole layer, which is then stored and indexed. Its uncompressed bytes go to `tee`.
     /// The caller holds the layer's lock.
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
+        let index = self.scan_bytes(layer, tee).inspect_err(|_| self.note_wrong(layer))?;
+        self.compare(layer, &index)?;
+        Ok(index)
+    }
+
+    fn scan_bytes(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
         let span = debug_span!("layer", work = "read", diff_id = %layer, compressed = Empty);
         let _entered = span.enter();
         let mut pull = None;
@@ -184,6 +203,18 @@ impl Shared {
         }
     }
 
+    /// Returns a layer whose blob is in a shared cache and nowhere else.
+    pub(super) fn cached_only(&self, layer: &DiffId) -> Result<Option<CachedLayer>, EngineError> {
+        let of_cache = self.known(|known| {
+            let is_of_image = known.remote.contains_key(layer);
+            known.cached.get(layer).filter(|_| !is_of_image).cloned()
+        });
+        Ok(match of_cache {
+            Some(cached) if self.store.layer(layer)?.is_none() => Some(cached),
+            _ => None,
+        })
+    }
+
     /// Returns whether a layer is in the store or part of a known image. It takes no failure of the
     /// packer: the caller could not tell it.
     pub(super) fn has_origin(&self, layer: &DiffId) -> bool {
@@ -192,7 +223,7 @@ impl Shared {
 
     /// Returns a blob of a layer that is in the store, with the base image that has it too.
     pub(super) fn stored_blob(&self, layer: &DiffId, descriptor: Descriptor) -> LayerBlob {
-        let base = self.known(|known| known.remote.get(layer).cloned());
+        let base = self.remote(layer).ok();
         let base = base.filter(|base| base.descriptor.digest == descriptor.digest);
         LayerBlob::Stored { descriptor, base: base.map(Box::new) }
     }
@@ -218,6 +249,7 @@ impl Shared {
                     .ok_or_else(|| EngineError::LayerGone { layer: layer.clone() })?
             }
         };
+        self.confirm(layer)?;
         check_type(layer, &descriptor)?;
         decompress_any(blob).map_err(fault(layer))
     }
@@ -269,7 +301,8 @@ impl Shared {
     }
 
     fn remote(&self, layer: &DiffId) -> Result<ImageLayer, EngineError> {
-        self.known(|known| known.remote.get(layer).cloned())
+        let of_cache = |known: &Known| known.cached.get(layer).map(|cached| cached.layer.clone());
+        self.known(|known| known.remote.get(layer).cloned().or_else(|| of_cache(known)))
             .ok_or_else(|| EngineError::UnknownLayer { layer: layer.clone() })
     }
 }

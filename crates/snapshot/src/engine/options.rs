@@ -8,7 +8,7 @@ use xbuild_files::Context;
 use xbuild_files::copy::CopyWarning;
 use xbuild_layer::decode::Bound;
 use xbuild_layer::{Encoding, Mtime, ShownPath};
-use xbuild_model::Cancel;
+use xbuild_model::{Cancel, DiffId};
 use xbuild_model::own_root::Spared;
 use xbuild_model::seam::Sources;
 use xbuild_model::transfer::OnTransfer;
@@ -38,6 +38,9 @@ pub struct EngineOptions {
     pub own_root: Option<Spared>,
     /// Takes the files of images that steps cannot see, since spared ones are in their place.
     pub on_hidden: Arc<dyn Fn(&ShownPath) + Send + Sync>,
+    /// Takes a layer of a shared cache whose blob cannot be used, or whose index is wrong. What the
+    /// cache says about it must not be used again.
+    pub on_wrong: Arc<dyn Fn(&DiffId) + Send + Sync>,
     /// Ends pulls, unpacking, copies and waits that are under way. The layer of a command that has
     /// ended is completed.
     pub cancel: Cancel,
@@ -67,6 +70,7 @@ impl Default for EngineOptions {
             on_warning: Arc::new(|_| {}),
             own_root: None,
             on_hidden: Arc::new(|_| {}),
+            on_wrong: Arc::new(|_| {}),
             cancel: Cancel::default(),
         }
     }

@@ -18,6 +18,9 @@ pub(super) fn content(
 ) -> Result<Option<Digest>, EngineError> {
     let Some((context, key)) = place(shared, parent, op, origin) else { return Ok(None) };
     let Some(record) = shared.store.selection(&key)? else { return Ok(None) };
+    if copy::needs_parent(op) {
+        shared.known(|known| known.looked_at.extend(parent.0.iter().cloned()));
+    }
     // A failure here occurs again where it is reported.
     let survey = copy::take_survey(context, op).ok().flatten();
     Ok((survey == Some(record.survey)).then_some(record.content))
@@ -34,6 +37,10 @@ pub(super) fn keep(
     let survey = prepared.survey().filter(|_| !prepared.is_empty());
     let Some(survey) = survey else { return Ok(()) };
     let Some((_, key)) = place(shared, parent, op, origin) else { return Ok(()) };
+    // The record counts in later builds, which may not read the shared cache that this one reads.
+    if copy::needs_parent(op) && shared.has_unchecked(&parent.0) {
+        return Ok(());
+    }
     let record = SelectionRecord { survey: survey.clone(), content: prepared.key().clone() };
     Ok(shared.store.put_selection(&key, &record)?)
 }

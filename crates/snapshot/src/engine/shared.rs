@@ -1,6 +1,6 @@
 //! The state that all handles of an engine share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use xbuild_model::{DiffId, Digest, ImageLayer};
 use xbuild_store::{Background, Store, TempFolder};
 
 use super::carried::Folders;
+use super::imported::{CachedLayer, FetchIndex};
 use super::joined::Parts;
 use super::options::EngineOptions;
 use super::own_root::OwnRoot;
@@ -39,7 +40,16 @@ pub(super) struct Shared {
 pub(super) struct Known {
     /// Layers of resolved images.
     pub(super) remote: HashMap<DiffId, ImageLayer>,
+    /// Layers whose blobs a shared cache has.
+    pub(super) cached: HashMap<DiffId, CachedLayer>,
+    /// Indexes that come from the bytes of their layers.
     pub(super) indexes: HashMap<DiffId, Arc<LayerIndex>>,
+    /// The tree indexes that a shared cache has.
+    pub(super) foreign: HashMap<DiffId, FetchIndex>,
+    /// Those of them that were used and not yet compared with their layers.
+    pub(super) unchecked: HashMap<DiffId, Arc<LayerIndex>>,
+    /// The layers whose files COPY, ADD and WORKDIR have looked at.
+    pub(super) looked_at: HashSet<DiffId>,
     /// The trees of stacks, by chain ID.
     pub(super) trees: HashMap<Digest, Tree>,
     /// The additions of top layers to overlay mounts, by the chain ID of the stack. Only existing
