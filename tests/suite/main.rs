@@ -50,6 +50,7 @@ mod registry_matrix;
 mod remote;
 mod run_steps;
 mod terminal;
+mod shared_cache;
 mod threats;
 mod twins;
 mod verify;

@@ -9,6 +9,7 @@ use xbuild_registry::Client;
 use xbuild_source::Fetcher;
 use xbuild_store::Store;
 
+use crate::cache::{CacheTargets, Imports};
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
@@ -31,6 +32,10 @@ pub struct Build {
     pub(crate) client: Client,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) events: Arc<dyn Events>,
+    /// The shared caches that it reads.
+    pub(crate) imports: Arc<Imports>,
+    /// The shared caches that it writes.
+    pub(crate) cache_targets: Arc<CacheTargets>,
     /// Opens shells where steps fail; `None` if nobody wants them.
     pub(crate) shells: Option<Arc<dyn Shells>>,
     /// Ends the work under way when a step fails.
@@ -67,6 +72,9 @@ impl Build {
         let secrets = Arc::new(secrets);
         let cancel = Cancel::default();
         let client = wiring::client(&machine, Some(&store), &events, cancel.clone());
+        let cache = &request.cache;
+        let imports = Imports::new(&cache.from, &client, &store, &events)?;
+        let cache_targets = CacheTargets::open(&cache.to, &client, &events)?;
         let given = Some(Arc::clone(&secrets) as _);
         let on_warning = Arc::clone(&events);
         let fetcher = wiring::fetcher(&machine, &store, &client, given, on_warning, cancel.clone());
@@ -81,6 +89,8 @@ impl Build {
             client,
             fetcher,
             events,
+            imports,
+            cache_targets,
             shells: None,
             cancel,
             span,

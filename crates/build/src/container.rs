@@ -21,7 +21,8 @@ use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::{
-    Annotations, Attestations, BuildRequest, ContextPlace, DockerfilePlace, InputRequest,
+    Annotations, Attestations, BuildRequest, CacheRequest, ContextPlace, DockerfilePlace,
+    InputRequest,
     NamedPlace, Pull, StepsRequest,
 };
 use crate::tools::Tools;
@@ -80,6 +81,7 @@ pub fn container_request(
             pull,
         },
         steps: StepsRequest { no_cache: true, ..steps },
+        cache: CacheRequest::default(),
         labels: Vec::new(),
         annotations: Annotations::default(),
         tags: Vec::new(),

@@ -3,6 +3,7 @@
 //! Each is a [`Fault`]: it knows whose business it is, its place in the Dockerfile, and advice for
 //! the user. That is all that `cli` needs to show it.
 
+mod cache;
 mod context;
 mod export;
 mod fault;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 use xbuild_model::FailureKind;
 use xbuild_plan::Span;
 
+pub(crate) use cache::CacheError;
+pub use cache::CacheOpenError;
 pub use context::ContextError;
 pub(crate) use context::READ_DOCKERFILE;
 pub use export::ExportError;

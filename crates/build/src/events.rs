@@ -17,6 +17,7 @@ use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
 
+use crate::cache::CacheWarning;
 use crate::emulators::EmulatorInUse;
 use crate::error::BaseError;
 
@@ -92,6 +93,17 @@ pub enum Event<'a> {
         image: &'a ResolvedImage,
         /// Whether it is the store's; else a registry gave it.
         is_stored: bool,
+    },
+    /// The steps of the build are in a shared cache, or as many of them as possible.
+    CacheSaved {
+        /// The cache.
+        cache: &'a str,
+        /// The name of its scope.
+        scope: &'a str,
+        /// The number of steps that are there.
+        steps: usize,
+        /// How many of them were not there before.
+        new: usize,
     },
     /// Bytes go from or to a registry. Their time is no step's.
     Transfer(&'a Transfer, TransferState),
@@ -212,6 +224,8 @@ pub enum Warning {
     },
     /// The result has no name and no output.
     OnlyCached,
+    /// Something went wrong with a shared cache.
+    Cache(CacheWarning),
     /// Times are to be rewritten, but there is no `SOURCE_DATE_EPOCH`.
     NoEpoch,
 }
@@ -271,6 +285,7 @@ impl fmt::Display for Warning {
                 "{name} has several platforms, of which an archive for Docker holds one: {platform}"
             ),
             Self::Registry(warning) => warning.fmt(f),
+            Self::Cache(warning) => warning.fmt(f),
             Self::LoginFile { place, error } => {
                 write!(f, "cannot read {place}: {error}; its logins have no effect")
             }

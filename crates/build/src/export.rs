@@ -8,8 +8,8 @@ use xbuild_image::{
     AssembleOptions, Assembled, AssembledImage, Built, ImageParts, LayoutContent, LayoutError,
     NamedContent, assemble,
 };
-use xbuild_model::{DiffId, Digest, LayerBlob, Platform, Reference, StepFailure};
-use xbuild_registry::{Push, PushEvent};
+use xbuild_model::{BlobSource, DiffId, Digest, LayerBlob, Platform, Reference, StepFailure};
+use xbuild_registry::{Push, PushError, PushEvent};
 
 use crate::attested::Claims;
 use crate::build::Build;
@@ -85,7 +85,7 @@ pub fn export(
     let names = names(build);
     let claims = Claims::new(build, solved)?;
     let exporter = Exporter { build, solved, names: &names, claims: &claims };
-    let assembled = exporter.write(stdout)?;
+    let assembled = exporter.write(stdout).inspect_err(|error| look_at_cached(solved, error))?;
     build.store.settle().map_err(ExportError::Store)?;
     let is_stored = build.variants.iter().all(|variant| exporter.keeps(variant));
     let names = match build.request.is_by_digest() {
@@ -185,7 +185,8 @@ impl Exporter<'_> {
         }
         let layers: BTreeSet<&DiffId> = images.iter().flat_map(|image| &image.layers.0).collect();
         let layers: Vec<DiffId> = layers.into_iter().cloned().collect();
-        let blobs = engine.encoded(layers.clone(), form.encoding, form.force);
+        let stays = |place: &BlobSource| self.stays(variant, place);
+        let blobs = engine.encoded(layers.clone(), form.encoding, form.force, &stays);
         let blobs = blobs.map_err(exporting)?;
         let blobs: HashMap<DiffId, LayerBlob> = layers.into_iter().zip(blobs).collect();
         let parts = images.iter().map(|image| ImageParts {
@@ -210,6 +211,18 @@ impl Exporter<'_> {
         let stored = |digest: &Digest| Ok(self.build.store.open_sound(digest)?);
         let built = Built::new(assembled.clone(), blobs.into_values(), stored, &self.build.client);
         Ok((assembled, built))
+    }
+
+    /// Returns whether a layer that a shared cache has in this place need not be pulled: no file is
+    /// written, and the registries that the image is pushed to have it.
+    fn stays(&self, variant: &Variant, place: &BlobSource) -> bool {
+        let is_image =
+            |output: &Output| matches!(output.target, Target::Image { .. } | Target::CacheOnly);
+        let BlobSource::Registry { registry, .. } = place else { return false };
+        let tags = self.build.request.platform_tags.iter().map(|tag| &tag.name);
+        let mut names = variant.names.iter().chain(tags);
+        variant.outputs.iter().all(is_image)
+            && (!variant.is_pushed || names.all(|name| name.registry() == registry))
     }
 
     fn write_one(
@@ -343,6 +356,23 @@ impl Exporter<'_> {
         let pushed = send().and_then(|()| client.push(&push)).and_then(|()| tag());
         let pushed = pushed.map_err(StepFailure::from);
         pushed.map_err(|failure| ExportError::Stage(During::new("pushing")(failure)))
+    }
+}
+
+/// Reads the layers that only a shared cache has, after an export failed: if one of them is gone, its
+/// step must run.
+fn look_at_cached(solved: &Solved, error: &ExportError) {
+    let is_about_layers = match error {
+        ExportError::Stage(During { error, .. }) => {
+            !matches!(error.cause().downcast_ref(), Some(PushError::Request { .. }))
+        }
+        _ => false,
+    };
+    if is_about_layers {
+        for layer in solved.images.iter().flat_map(|image| &image.layers.0) {
+            // The engine tells the caches of a failure.
+            let _ = solved.engine.fetch(layer);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Repeating a build that met a damaged file of the store.
+//! Repeating a build that met a damaged file of the store, or a wrong answer of a shared cache.
 //!
 //! Whoever finds the damage drops the file ([`Store::lost`]), so it is missing when the build is
 //! repeated: a layer of a base image is pulled again, and a step whose layer is gone runs again.
@@ -12,8 +12,8 @@ use crate::build::Build;
 use crate::error::BuildError;
 use crate::events::{Event, Warning};
 
-/// Does `stages`, and repeats them if they failed after a file of the store was dropped; once for
-/// each file.
+/// Does `stages`, and repeats them if they failed after a file of the store was dropped, or after a
+/// shared cache was found to be wrong about a layer; once for each.
 ///
 /// **Errors** — those of `stages`; [`BuildError::Damaged`] with the error of the last attempt if
 /// there was more than one.
@@ -28,7 +28,9 @@ pub fn heal<T>(
             Err(error) => error,
         };
         let found = files.found(&build.store);
-        if found.is_empty() {
+        // What a shared cache said wrongly counts no more.
+        let is_healed = !found.is_empty() | build.imports.take_news();
+        if !is_healed {
             return Err(files.explain(error));
         }
         // The step that failed has ended all others.

@@ -2,16 +2,17 @@
 //!
 //! The crate joins the stages of the pipeline. It knows no terminal, command line and environment:
 //! a [`BuildRequest`] says what to build, a [`Machine`] where, and whatever happens on the way is
-//! told to [`Events`]. A build is six functions that share one [`Build`]:
+//! told to [`Events`]. A build is seven functions that share one [`Build`]:
 //!
 //! ```text
-//! Build::open -> read -> plan -> may_push -> preflight -> run -> export
+//! Build::open -> read -> plan -> may_push -> preflight -> run -> export -> save_cache
 //! ```
 //!
 //! [`heal()`] repeats the stages after `read` if the store had a damaged file.
 
 mod attested;
 mod build;
+mod cache;
 mod check;
 mod claim_files;
 mod container;
@@ -58,6 +59,7 @@ mod verify;
 mod wiring;
 
 pub use build::Build;
+pub use cache::{CacheWarning, save_cache};
 pub use check::{Checked, CheckedFile, check};
 pub use container::{CONTAINER_DOCKERFILE, Container, Volume, container_request, run_container};
 pub use emulators::{

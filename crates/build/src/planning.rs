@@ -15,7 +15,7 @@ use crate::events::{Event, Events, Warning};
 use crate::images::Bases;
 use crate::main_context::{MainContext, MainFile};
 use crate::request::{BuildRequest, DockerfilePlace, InputRequest, NamedPlace};
-use crate::{linting, main_context, project};
+use crate::{cache, linting, main_context, project};
 
 /// The steps of a build, and the options to solve them with.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ impl Plan {
 /// linter, whose findings are an [`Event::Lint`].
 pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     let _span = build.span.enter();
+    if !build.imports.are_none() && !build.request.steps.no_cache {
+        let builds = cache::of_build(&build.request.input, main);
+        build.imports.read_trails(&builds.into_iter().map(|build| build.id).collect::<Vec<_>>());
+    }
     let mut files = Vec::new();
     for file in &main.files {
         files.push(Parsed::new(build, main, file)?);

@@ -16,6 +16,7 @@ use xbuild_registry::Client;
 use xbuild_store::GrowingBlob;
 
 use crate::build::Build;
+use crate::request::CachePlaceRequest;
 use crate::tools::BlobSink;
 use crate::transfers::{Begun, told};
 
@@ -64,6 +65,14 @@ impl PushAhead {
         let is_ready = build.variants[0].is_pushed && !build.variants[0].layers.clamp_times;
         let target = build.variants[0].names.first().or_else(|| only_repository(build));
         let on = told(&build.events);
+                // A cache in the same registry gets the layers first, and the push takes them over.
+        let has_cache = |target: &&Reference| {
+            build.request.cache.to.iter().any(|to| match &to.place {
+                CachePlaceRequest::Registry(name) => name.registry() == target.registry(),
+                CachePlaceRequest::Layout(_) => false,
+            })
+        };
+        let target = target.filter(|target| !has_cache(target));
         target.filter(|_| is_ready).map(|target| Self::new(&build.client, target, on))
     }
 

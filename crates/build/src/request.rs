@@ -13,6 +13,7 @@
 
 mod annotations;
 mod attestations;
+mod cache;
 mod input;
 mod output;
 mod steps;
@@ -22,6 +23,7 @@ use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
 pub use attestations::{Attestations, ProvenanceRequest};
+pub use cache::{CacheFrom, CacheMode, CachePlaceRequest, CacheRequest, CacheTo};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
 pub use output::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
@@ -34,6 +36,9 @@ pub struct BuildRequest {
     pub input: InputRequest,
     /// Options of the steps.
     pub steps: StepsRequest,
+    /// Shared caches.
+    #[serde(default)]
+    pub cache: CacheRequest,
     /// Labels of the image, over those of the Dockerfile: name and value; the last of a name
     /// counts.
     pub labels: Vec<(String, String)>,

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use tracing::field::display;
 use tracing::info;
 use xbuild_attest::Facts;
-use xbuild_model::StepFailure;
 use xbuild_model::rootfs::RootKind;
-use xbuild_plan::VertexId;
+use xbuild_model::{Digest, StepFailure, StepRecord};
+use xbuild_plan::{Graph, VertexId};
 use xbuild_snapshot::Engine;
 use xbuild_solve::{BuiltImage, SolveOptions, Stages};
 
 use crate::build::Build;
+use crate::cache::CacheExports;
 use crate::emulators::EmulatorInUse;
 use crate::error::{RunError, StepError};
 use crate::events::{Event, Events, Warning};
@@ -38,6 +39,8 @@ pub struct Solved {
     pub(crate) epoch: Option<u64>,
     /// What each image was made of; none if nobody asks.
     pub(crate) facts: Vec<Facts>,
+    /// The shared caches that are being written.
+    pub(crate) cache: Option<CacheExports>,
 }
 
 impl Solved {
@@ -64,12 +67,22 @@ impl std::fmt::Debug for Solved {
     }
 }
 
-/// Passes the events of steps on.
-struct Steps<'a>(&'a dyn Events);
+/// Passes the events of steps on, and their results to shared caches.
+struct Steps<'a> {
+    events: &'a dyn Events,
+    graph: &'a Graph,
+    cache: Option<&'a CacheExports>,
+}
 
 impl xbuild_solve::Events for Steps<'_> {
     fn event(&self, vertex: VertexId, event: xbuild_solve::Event<'_>) {
-        self.0.event(Event::Step { vertex, event });
+        self.events.event(Event::Step { vertex, event });
+    }
+
+    fn result(&self, vertex: VertexId, key: &Digest, result: &StepRecord) {
+        if let Some(cache) = self.cache {
+            cache.take(self.graph, vertex, key, result);
+        }
     }
 }
 
@@ -93,11 +106,21 @@ pub fn run(
         build.events.event(Event::Emulator(emulator));
     }
     build.events.event(Event::Planned(&plan.graph));
-    let images = solve(build, plan, ground, &tools);
+    let mut cache = CacheExports::of(build, &tools.engine);
+    let images = solve(build, plan, ground, &tools, cache.as_ref());
     sweep(build, &tools);
+    if images.is_err()
+        && let Some(cache) = &mut cache
+    {
+        // The next build need not do again what was done.
+        cache.finish();
+    }
     let images = images.map_err(StepError)?;
     tools.sandbox.retire_steps();
     tools.engine.settle().map_err(RunError::Layers)?;
+    if let Some(cache) = &cache {
+        cache.wait_for_images();
+    }
     if let Some(ahead) = ahead {
         ahead.finish();
     }
@@ -108,7 +131,7 @@ pub fn run(
         Some(_) => provenance::facts(build, main, &plan.graph)?,
         None => Vec::new(),
     };
-    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch, facts })
+    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch, facts, cache })
 }
 
 fn solve(
@@ -116,6 +139,7 @@ fn solve(
     plan: &Plan,
     ground: &Ground,
     tools: &Tools,
+    cache: Option<&CacheExports>,
 ) -> Result<Vec<BuiltImage>, Box<xbuild_solve::SolveError>> {
     let options = options(plan, ground);
     let twinned = Twinned::new(build, &plan.graph, ground, tools);
@@ -126,7 +150,7 @@ fn solve(
         Some(verified) => Stages { runner: verified, snapshots: verified, ..stages },
         None => stages,
     };
-    let steps = Steps(&*build.events);
+    let steps = Steps { events: &*build.events, graph: &plan.graph, cache };
     let rescued = build.shells.as_ref().map(|shells| Rescued {
         runner: stages.runner,
         sandbox: &tools.sandbox,

@@ -15,6 +15,7 @@ use xbuild_solve::Stages;
 use xbuild_store::GrowingBlob;
 
 use crate::build::Build;
+use crate::cache::JoinedCache;
 use crate::contexts;
 use crate::error::RunError;
 use crate::events::{Event, Events, Warning};
@@ -32,6 +33,7 @@ pub(crate) struct Tools {
     pub(crate) engine: Engine,
     /// Runs commands. The first step that needs it starts it.
     pub(crate) sandbox: Arc<Sandbox>,
+    cache: JoinedCache,
 }
 
 impl Tools {
@@ -58,6 +60,7 @@ impl Tools {
         }));
         let owners = owners(&plan.graph);
         let (on_hidden, on_transfer) = (Arc::clone(&events), told(&events));
+        let imports = Arc::clone(&build.imports);
         let options = EngineOptions {
             contexts,
             sources: Some(Arc::clone(&build.fetcher) as _),
@@ -76,18 +79,25 @@ impl Tools {
             on_hidden: Arc::new(move |path| {
                 on_hidden.event(Event::Warning(&Warning::Hidden(path.clone())));
             }),
+            on_wrong: Arc::new(move |layer| imports.note_wrong(layer)),
             cancel: build.cancel.clone(),
             ..EngineOptions::default()
         };
         let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
         let engine = Engine::new(store, client, sandbox.clone(), options);
-        Ok(Self { engine, sandbox })
+        build.imports.register(&engine);
+        let cache = JoinedCache {
+            store: Arc::clone(&build.store),
+            imports: Arc::clone(&build.imports),
+            engine: engine.clone(),
+        };
+        Ok(Self { engine, sandbox, cache })
     }
 
     /// Returns the stages that `solve` calls.
     pub(crate) fn stages<'a>(&'a self, build: &'a Build) -> Stages<'a> {
         Stages {
-            cache: &*build.store,
+            cache: &self.cache,
             last_runs: &*build.store,
             snapshots: &self.engine,
             runner: &*self.sandbox,

@@ -29,7 +29,8 @@ mod tests {
     fn both_forms_are_known() {
         let blob = |kind| serde_json::to_value(Descriptor::new(kind, Digest::of(b""), 0)).unwrap();
         let manifest = |config| {
-            serde_json::json!({"schemaVersion": 2, "config": blob(config), "layers": []}).to_string()
+            serde_json::json!({"schemaVersion": 2, "config": blob(config), "layers": []})
+                .to_string()
         };
         let index = serde_json::json!({
             "schemaVersion": 2, "manifests": [blob(OCI_LAYER_GZIP), blob(CONFIG)]

@@ -146,7 +146,10 @@ mod tests {
     #[test]
     fn files_are_read_as_they_were_packed() {
         let packed = Bundle::pack([(&b"a"[..], &b"1"[..]), (b"d/b", b"")]).unwrap();
-        assert_eq!(packed.blob, Descriptor::of(xbuild_model::manifest::OCI_LAYER_ZSTD, &packed.bytes));
+        assert_eq!(
+            packed.blob,
+            Descriptor::of(xbuild_model::manifest::OCI_LAYER_ZSTD, &packed.bytes)
+        );
         let found = files(&packed.bytes, 1 << 20).unwrap();
         assert_eq!(found, [(b"a".to_vec(), b"1".to_vec()), (b"d/b".to_vec(), Vec::new())]);
         assert!(files(&packed.bytes, 512).is_err());

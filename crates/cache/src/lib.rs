@@ -13,8 +13,8 @@
 //! [`Trail::read`] compare scope, key and digests, and bound everything. Nothing but a signature
 //! ([`Policy`]) shows that a step really made those layers. `docs/formats.md` has the bytes.
 
-mod bundle;
 mod buildkit;
+mod bundle;
 mod document;
 mod error;
 mod key_file;

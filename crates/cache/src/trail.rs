@@ -147,13 +147,10 @@ impl Trail {
         if blob.size > MAX_TRAIL {
             return Err(CacheDocumentError::TooLarge { limit: MAX_TRAIL });
         }
-        let mut annotations: BTreeMap<String, String> = [
-            (ID, id.hex()),
-            (NAME, self.name.clone()),
-            (STEPS, self.records.len().to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        let mut annotations: BTreeMap<String, String> =
+            [(ID, id.hex()), (NAME, self.name.clone()), (STEPS, self.records.len().to_string())]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into();
         if let Some(signer) = signer {
             let payload = payload(scope, id, &blob);
             annotations.insert(SIGNATURE.to_owned(), signer.sign(&payload));

@@ -98,6 +98,13 @@ impl<'a> Built<'a> {
         Self { content, texts: HashMap::new(), places, stored: Box::new(stored), remote }
     }
 
+    /// Adds blobs that are in memory.
+    #[must_use]
+    pub fn holding(mut self, blobs: impl IntoIterator<Item = (Digest, Vec<u8>)>) -> Self {
+        self.texts.extend(blobs);
+        self
+    }
+
     /// Returns the place of a blob; `None` for documents in memory.
     pub fn place(&self, blob: &Descriptor) -> Option<&BlobPlace> {
         self.places.get(&blob.digest)

@@ -13,7 +13,8 @@ use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, i
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
-    BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, ResolvedImage, StepFailure,
+    BlobSource, Cancel, Descriptor, Digest, FailureKind, Platform, Reference, ResolvedImage,
+    StepFailure,
 };
 
 use crate::auth::scope::Scope;
@@ -76,6 +77,13 @@ impl Client {
     pub fn with_cache(mut self, cache: Arc<dyn DocumentCache>) -> Self {
         self.cache = Some(cache);
         self
+    }
+
+    /// Returns a client with the same options that shares nothing else with this one: `cancel` ends
+    /// its requests, and a push sends `jobs` blobs at a time.
+    #[must_use]
+    pub fn apart(&self, cancel: Cancel, jobs: usize) -> Self {
+        Self::new(ClientOptions { cancel, jobs, ..(*self.connections.options).clone() })
     }
 
     /// Returns the image that a reference names for a platform. No layer is pulled.

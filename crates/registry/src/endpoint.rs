@@ -174,6 +174,13 @@ impl Endpoint {
         self.url(&format!("{repository}/blobs/{digest}"))
     }
 
+    /// Returns the first page of the tags of a repository.
+    pub(crate) fn tags(&self, repository: &str) -> Url {
+        let mut url = self.url(&format!("{repository}/tags/list"));
+        url.set_query(Some("n=1000"));
+        url
+    }
+
     pub(crate) fn uploads(&self, repository: &str) -> Url {
         self.url(&format!("{repository}/blobs/uploads/"))
     }

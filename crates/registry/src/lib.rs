@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `client`, `blob_read` | [`Client`]: resolve, inspect, open blobs |
 //! | `push`, `push_ahead`, `upload` | [`Push`]: blobs, manifests, tags |
+//! | `tags` | [`Client::tags`]: tags looked up, listed and removed |
 //! | `http` | [`Client::download`]: files of web servers |
 //! | `connections` | connections for callers that block |
 //! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
@@ -31,6 +32,7 @@ mod options;
 mod push;
 mod push_ahead;
 mod request;
+mod tags;
 mod transport;
 mod upload;
 mod warning;
@@ -47,4 +49,5 @@ pub use http::download::{DownloadRequest, Downloaded};
 pub use http::validators::Validators;
 pub use options::{ClientOptions, OnWarning, Proxies, Retries, Timeouts};
 pub use push::{BlobOutcome, Push, PushEvent};
+pub use tags::Deletion;
 pub use warning::RegistryWarning;

@@ -177,7 +177,9 @@ impl Engine {
 
     /// Makes it known that a shared cache has the tree index of a layer.
     pub fn add_index(&self, layer: DiffId, fetch: FetchIndex) {
-        self.0.known(|known| known.foreign.entry(layer).or_insert(fetch));
+        self.0.known(|known| {
+            known.foreign.entry(layer).or_insert(fetch);
+        });
     }
 
     /// Returns the blob of a layer for a shared cache: in an encoding, or whichever is at hand.
@@ -187,6 +189,11 @@ impl Engine {
         encoding: Option<Encoding>,
     ) -> Result<ExportedLayer, StepFailure> {
         Ok(exported::layer(&self.0, layer, encoding)?)
+    }
+
+    /// Returns the tree index of a layer if it was made from the bytes of the layer.
+    pub fn checked_index(&self, layer: &DiffId) -> Result<Option<Arc<LayerIndex>>, StepFailure> {
+        Ok(self.0.checked_index(layer)?)
     }
 
     /// Returns the tree index of a layer if it is known without reading the layer.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xbuild_model::DiffId;
+use xbuild_model::{DiffId, Digest, StepRecord};
 use xbuild_plan::VertexId;
 
 use crate::reason::Reason;
@@ -62,4 +62,8 @@ pub enum Event<'a> {
 pub trait Events: Sync {
     /// Takes one event.
     fn event(&self, vertex: VertexId, event: Event<'_>);
+
+    /// Takes the result of a step with the key that it is remembered under, after the event that
+    /// tells of its end. A step that adds nothing has neither.
+    fn result(&self, _vertex: VertexId, _key: &Digest, _result: &StepRecord) {}
 }

@@ -56,7 +56,7 @@ fn foresee(
         return Ok(None);
     }
     Ok(match lookup.find(vertex, work)? {
-        Found::Given(done) | Found::Cached(done) => Some(done.layers),
+        Found::Given(done) | Found::Cached(done, ..) | Found::Empty(done) => Some(done.layers),
         Found::ToRun(..) | Found::ToWrite(..) => None,
     })
 }

@@ -43,8 +43,10 @@ pub(crate) struct FilesWork<'a> {
 pub(crate) enum Found<'a> {
     /// No step is needed for it.
     Given(Done),
-    /// The result is in the cache, or the step has nothing to write.
-    Cached(Done),
+    /// The result is in the cache under this key.
+    Cached(Done, Digest, StepRecord),
+    /// The step has nothing to write.
+    Empty(Done),
     /// The command has to run; its result will have this key.
     ToRun(Digest, RunWork<'a>),
     /// The selection has to be written; the result will have this key.
@@ -52,11 +54,15 @@ pub(crate) enum Found<'a> {
 }
 
 impl Found<'_> {
+    fn cached(key: Digest, record: StepRecord, parent: Layers) -> Self {
+        Self::Cached(Done::of_step(record.clone(), parent), key, record)
+    }
+
     /// Returns a word for the answer, for the step's span.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Given(_) => "given",
-            Self::Cached(_) => "cached",
+            Self::Cached(..) | Self::Empty(_) => "cached",
             Self::ToRun(..) | Self::ToWrite(..) => "run",
         }
     }
@@ -121,7 +127,7 @@ impl Lookup<'_> {
             Work::Run(work) => {
                 let key = key::of_run(vertex, &work.parent.chain, &work.sources);
                 Ok(match self.cached(vertex, &key)? {
-                    Some(record) => Found::Cached(Done::of_step(record, work.parent)),
+                    Some(record) => Found::cached(key, record, work.parent),
                     None => Found::ToRun(key, work),
                 })
             }
@@ -145,17 +151,19 @@ impl Lookup<'_> {
         let snapshots = self.stages.snapshots;
         if !self.is_done_anew(vertex)
             && let Some(content) = snapshots.recall(&below, work.op, origin)?
-            && let Some(record) = self.cached(vertex, &key::of_files(vertex, &below, &content))?
         {
-            return Ok(Found::Cached(Done::of_step(record, work.parent)));
+            let key = key::of_files(vertex, &below, &content);
+            if let Some(record) = self.cached(vertex, &key)? {
+                return Ok(Found::cached(key, record, work.parent));
+            }
         }
         let selection = snapshots.select(&below, work.op, origin)?;
         if selection.is_empty() {
-            return Ok(Found::Cached(Done::unchanged(work.parent)));
+            return Ok(Found::Empty(Done::unchanged(work.parent)));
         }
         let key = key::of_files(vertex, &below, selection.key());
         Ok(match self.cached(vertex, &key)? {
-            Some(record) => Found::Cached(Done::of_step(record, work.parent)),
+            Some(record) => Found::cached(key, record, work.parent),
             None => Found::ToWrite(key, work, selection),
         })
     }

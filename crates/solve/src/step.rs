@@ -52,10 +52,14 @@ impl Step<'_> {
         Span::current().record("result", found.name());
         match found {
             Found::Given(done) => Ok(done),
-            Found::Cached(done) => {
-                let layers = &done.layers.chain.0;
-                let layers = &layers[layers.len().saturating_sub(done.added)..];
+            Found::Cached(done, key, record) => {
+                let layers = &record.added.0;
                 self.events.event(self.id, Event::Cached { layers });
+                self.events.result(self.id, &key, &record);
+                Ok(done)
+            }
+            Found::Empty(done) => {
+                self.events.event(self.id, Event::Cached { layers: &[] });
                 Ok(done)
             }
             Found::ToRun(key, work) => self.run(&key, work),
@@ -127,6 +131,7 @@ impl Step<'_> {
         self.memory.keep(self.vertex, &seen)?;
         let time = start.get().elapsed();
         self.events.event(self.id, Event::Done { time, layer: &made });
+        self.events.result(self.id, key, &record);
         let changed_by = match &*reasons {
             _ if !is_other => parent.changed_by,
             [Reason::LayersBelow { by: Some(by) }] => Some(*by),

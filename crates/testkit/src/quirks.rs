@@ -65,6 +65,12 @@ pub struct Rules {
     pub chunk: Option<usize>,
     /// Whether a tag can be given only once.
     pub immutable_tags: bool,
+    /// Whether nothing can be deleted.
+    pub no_delete: bool,
+    /// Whether manifests are deleted by digest only.
+    pub delete_by_digest: bool,
+    /// Tags on a page of the list; 0 for all.
+    pub tags_per_page: usize,
     /// Whether a manifest is refused if the repository lacks a blob of it.
     pub checks_blobs: bool,
 }

@@ -104,6 +104,20 @@ impl Registry {
         digest
     }
 
+    /// Puts bytes in the place of a blob with another digest.
+    pub fn put_blob_as(&self, repository: &str, digest: &Digest, bytes: &[u8]) {
+        let key = (repository.to_owned(), digest.to_string());
+        lock(&self.state.content).blobs.insert(key, bytes.to_vec());
+    }
+
+    /// Returns the tags of a repository.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        let content = lock(&self.state.content);
+        let names =
+            content.manifests.keys().filter(|(of, name)| of == repository && !name.contains(':'));
+        names.map(|(_, name)| name.clone()).collect()
+    }
+
     /// Puts a manifest or index into a repository, by its digest and a tag.
     pub fn put_manifest(
         &self,
@@ -248,6 +262,7 @@ impl State {
             ("/blobs/uploads/", Content::upload as Handler),
             ("/blobs/", Content::blob),
             ("/manifests/", Content::manifest),
+            ("/tags/list", Content::tags),
         ] {
             if let Some((repository, name)) = path.split_once(part) {
                 return handle(&mut content, &rules, request, repository, name);
@@ -272,12 +287,15 @@ impl State {
                 let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
                 let scopes = lock(&self.content).tokens.get(token).cloned();
                 let path = request.path().strip_prefix("/v2/").unwrap_or_default();
-                let repository = ["/blobs/", "/manifests/"]
+                let repository = ["/blobs/", "/manifests/", "/tags/list"]
                     .iter()
                     .find_map(|part| Some(path.split_once(part)?.0))
                     .unwrap_or_default();
-                let action =
-                    if matches!(request.method.as_str(), "GET" | "HEAD") { "pull" } else { "push" };
+                let action = match request.method.as_str() {
+                    "GET" | "HEAD" => "pull",
+                    "DELETE" if path.contains("/manifests/") => "delete",
+                    _ => "push",
+                };
                 let granted = scopes.is_some_and(|scopes| {
                     // The root of the API asks only who it is.
                     path.is_empty()
@@ -384,6 +402,20 @@ impl Content {
             self.manifests.insert(key, value);
             return Response::new(201).with("docker-content-digest", digest);
         }
+        if request.method == "DELETE" {
+            if rules.no_delete || (rules.delete_by_digest && !name.contains(':')) {
+                return Response::new(405).body(r#"{"errors":[{"code":"UNSUPPORTED"}]}"#);
+            }
+            let Some((_, bytes)) = self.manifests.remove(&key) else {
+                return unknown("MANIFEST_UNKNOWN");
+            };
+            if name.contains(':') {
+                // The tags of the manifest go with it.
+                let is_same = |of: &String, other: &Vec<u8>| of == repository && *other == bytes;
+                self.manifests.retain(|(of, _), (_, other)| !is_same(of, other));
+            }
+            return Response::new(202);
+        }
         match self.manifests.get(&key) {
             Some((media_type, bytes)) => {
                 let digest = Digest::of(bytes).to_string();
@@ -393,6 +425,22 @@ impl Content {
                     .body(bytes.clone())
             }
             None => unknown("MANIFEST_UNKNOWN"),
+        }
+    }
+
+    fn tags(&mut self, rules: &Rules, request: &Request, repository: &str, _: &str) -> Response {
+        let after = request.query("last").unwrap_or_default();
+        let names =
+            self.manifests.keys().filter(|(of, name)| of == repository && !name.contains(':'));
+        let mut names = names.map(|(_, name)| name.clone()).filter(|name| **name > *after);
+        let page = if rules.tags_per_page == 0 { usize::MAX } else { rules.tags_per_page };
+        let tags: Vec<String> = names.by_ref().take(page).collect();
+        let body = serde_json::json!({"name": repository, "tags": &tags}).to_string();
+        let answer = Response::new(200).body(body);
+        match (names.next(), tags.last()) {
+            (Some(_), Some(last)) => answer
+                .with("link", format!(r#"</v2/{repository}/tags/list?last={last}>; rel="next""#)),
+            _ => answer,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use xbuild_model::FailureKind;
 use xbuild_store::StoreError;
 
-use super::{ErrorKind, Fault, RequestError};
+use super::{CacheOpenError, ErrorKind, Fault, RequestError};
 
 /// Why a build, or another use of the store or of registries, cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum OpenError {
     /// A secret or a key cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A shared cache is given wrongly.
+    #[error(transparent)]
+    Cache(#[from] CacheOpenError),
 }
 
 impl Fault for OpenError {
@@ -46,6 +49,7 @@ impl Fault for OpenError {
             Self::Request(_) | Self::NoStore | Self::ForeignHome { .. } => ErrorKind::Request,
             Self::Store(error) => ErrorKind::Stage(error.kind()),
             Self::Secret(error) => error.kind(),
+            Self::Cache(error) => error.kind(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Fault for OpenError {
             )),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Secret(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
         }
     }
 }

@@ -162,6 +162,31 @@ mod encoding {
     }
 }
 
+/// An encoding that need not be given.
+pub(super) mod some_encoding {
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+    use xbuild_layer::Encoding;
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Encoding>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(encoding) => to.serialize_some(&encoding.to_string()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Encoding>, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Given(#[serde(with = "super::encoding")] Encoding);
+        Ok(Option::<Given>::deserialize(from)?.map(|given| given.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

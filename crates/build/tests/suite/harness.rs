@@ -74,6 +74,7 @@ impl Place {
                 pull: Default::default(),
             },
             steps: StepsRequest::default(),
+            cache: Default::default(),
             labels: vec![("label".to_owned(), "value".to_owned())],
             annotations: Annotations::default(),
             tags: vec!["r.example/a:1".parse().unwrap()],

@@ -8,6 +8,7 @@ use xbuild_build::error::{BuildError, Fault};
 use xbuild_build::request::Output;
 use xbuild_build::{
     Build, MainContext, Outcome, export, heal, may_push, plan, preflight, read, run as run_steps,
+    save_cache,
 };
 
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
@@ -79,6 +80,8 @@ fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {
     let plan = plan(build, main)?;
     may_push(build)?;
     let ground = preflight(build, main, &plan)?;
-    let built = run_steps(build, main, &plan, &ground)?;
-    Ok(export(build, &built, &mut io::stdout().lock())?)
+    let mut built = run_steps(build, main, &plan, &ground)?;
+    let outcome = export(build, &built, &mut io::stdout().lock());
+    save_cache(build, main, &plan, &mut built, outcome.is_ok());
+    Ok(outcome?)
 }

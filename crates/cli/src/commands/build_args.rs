@@ -97,6 +97,15 @@ pub(crate) struct BuildArgs {
     /// Run every step of these stages (comma list, repeatable)
     #[arg(long, value_name = "STAGE", value_delimiter = ',', help_heading = "Steps")]
     pub(super) no_cache_filter: Vec<String>,
+    /// Cache to read (repeatable; asked in this order): type=registry,ref=NAME or
+    /// type=local,src=FOLDER, with scope=NAME and verify=FILE, a public key that must have signed it
+    #[arg(long, value_name = "CACHE", help_heading = "Steps")]
+    pub(super) cache_from: Vec<String>,
+    /// Cache to write (repeatable): type=registry,ref=NAME or type=local,dest=FOLDER, with scope=NAME,
+    /// mode=min|max, compression=gzip|zstd|uncompressed, compression-level=N, and sign=FILE, the
+    /// private key that signs it
+    #[arg(long, value_name = "CACHE", help_heading = "Steps")]
+    pub(super) cache_to: Vec<String>,
     /// Steps that run at once [default: number of processors]
     #[arg(long, value_name = "N", help_heading = "Steps")]
     pub(super) jobs: Option<NonZeroUsize>,
@@ -297,8 +306,6 @@ const ALWAYS: &[(&str, Option<&str>)] = &[
 /// replacement.
 const REFUSED: &[(&str, &str)] = &[
     ("builder", "there are no builder instances: xbuild itself builds"),
-    ("cache-from", "the cache is local only"),
-    ("cache-to", "the cache is local only"),
     ("cgroup-parent", NO_CGROUPS),
     ("cpu-period", NO_CGROUPS),
     ("cpu-quota", NO_CGROUPS),

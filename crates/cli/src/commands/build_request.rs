@@ -6,7 +6,7 @@ use xbuild_build::request::{Output, StepsRequest, Target};
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use crate::report::Problem;
-use crate::values::{annotation, attestation, names, output, secret};
+use crate::values::{annotation, attestation, cache, names, output, secret};
 
 /// Returns the request of a build. Looks at no more than [`input::request`].
 pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
@@ -21,6 +21,7 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     Ok(BuildRequest {
         input,
         steps: steps(args)?,
+        cache: cache::parse(&args.cache_from, &args.cache_to)?,
         labels: key_values("label", &args.label)?,
         annotations: annotation::parse(&args.annotation)?,
         attestations: attestation::parse(&args.attest, provenance, sbom)?,
@@ -136,7 +137,9 @@ mod tests {
             --shm-size 1g --secret id=s,src=file --secret id=v,env=VARIABLE --ssh default=/socket \
             -o type=registry,compression=zstd,compression-level=9 -o type=local,dest=out \
             --no-cache --no-cache-filter a,b --jobs 3 --isolation userns-single --network none --emulation intercept \
-            --allow security.insecure https://github.com/o/r.git#main:sub";
+            --allow security.insecure \
+            --cache-from r.example/c:main --cache-from type=local,src=c,verify=k \
+            --cache-to type=registry,ref=r.example/c:x,mode=max,compression=zstd,sign=k https://github.com/o/r.git#main:sub";
         let line = Line::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let request = request(&line.args).unwrap();
         let text = serde_json::to_string(&request).unwrap();

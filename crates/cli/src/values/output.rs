@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use xbuild_build::request::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
-use xbuild_layer::Encoding;
 use xbuild_model::Reference;
 use xbuild_model::manifest::Compression;
 
 use super::annotation;
-use super::csv;
 use super::names::references;
+use super::{compression, csv};
 use crate::report::Problem;
 
 /// Reads a value of `--output`.
@@ -131,26 +130,10 @@ impl<'a> Attributes<'a> {
     /// **Source** — BuildKit, `docs/exporters`: `compression`, `compression-level`,
     /// `force-compression`, `rewrite-timestamp`.
     fn layer_form(&mut self, kind: &str) -> Result<LayerForm, Problem> {
-        let compression = match self.take("compression").as_deref() {
-            None | Some("gzip") => Compression::Gzip,
-            Some("zstd") => Compression::Zstd,
-            Some("uncompressed") => Compression::None,
-            Some("estargz") => {
-                return Err(self.fail(
-                    "compression=estargz is not implemented: use gzip, which every reader of \
-                     estargz can read, or zstd",
-                ));
-            }
-            Some(_) => return Err(self.fail("compression is gzip, zstd or uncompressed")),
-        };
-        let level = self.take("compression-level");
-        let levels = match compression {
-            Compression::Gzip => "compression-level of gzip is 0 to 9",
-            Compression::Zstd => "compression-level of zstd is 0 to 22",
-            Compression::None => "compression-level has no meaning with compression=uncompressed",
-        };
-        let level = level.map(|level| level.parse().map_err(|_| self.fail(levels))).transpose()?;
-        let encoding = Encoding::new(compression, level).ok_or_else(|| self.fail(levels))?;
+        let (compression, level) = (self.take("compression"), self.take("compression-level"));
+        let encoding = compression::encoding(compression.as_deref(), level.as_deref());
+        let encoding = encoding.map_err(|reason| self.fail(reason))?;
+        let compression = encoding.compression();
         let has_docker_types = self.is_off("oci-mediatypes");
         if compression == Compression::Zstd && has_docker_types {
             return Err(self.fail("Docker has no media type for zstd: leave out oci-mediatypes"));

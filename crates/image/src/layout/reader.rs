@@ -92,6 +92,28 @@ impl Layout {
         self.named(name)
     }
 
+    /// Returns the manifest or index that has exactly this tag, as it is; `None` if there is none, or
+    /// if its file is gone.
+    ///
+    /// **Errors** — those of reading files.
+    pub fn find_manifest(&self, tag: &str) -> Result<Option<Bytes>, LayoutError> {
+        let is_tagged = |entry: &&Descriptor| {
+            entry.annotations.get(ANNOTATION_REF_NAME).is_some_and(|name| name == tag)
+        };
+        let Some(entry) = self.index.manifests.iter().find(is_tagged) else { return Ok(None) };
+        match self.image(entry.clone()).document("manifest", entry, MAX_MANIFEST) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if NamedImage::is_of_document(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the tags of the layout, in its order.
+    pub fn all_tags(&self) -> impl Iterator<Item = &str> {
+        let entries = self.index.manifests.iter();
+        entries.filter_map(|entry| Some(entry.annotations.get(ANNOTATION_REF_NAME)?.as_str()))
+    }
+
     /// Checks all images: every blob is read, unpacked and hashed.
     pub fn validate(&self) -> Result<Vec<Validated>, ValidateError> {
         let read = |descriptor: &Descriptor| -> io::Result<Box<dyn Read>> {

@@ -9,17 +9,22 @@ use std::fmt;
 pub(crate) struct Scope {
     pub(crate) repository: String,
     pub(crate) push: bool,
+    pub(crate) delete: bool,
     /// A second repository, which is read: the source of a mount.
     pub(crate) source: Option<String>,
 }
 
 impl Scope {
     pub(crate) fn pull(repository: &str) -> Self {
-        Self { repository: repository.to_owned(), push: false, source: None }
+        Self { repository: repository.to_owned(), push: false, delete: false, source: None }
     }
 
     pub(crate) fn push(repository: &str) -> Self {
-        Self { repository: repository.to_owned(), push: true, source: None }
+        Self { repository: repository.to_owned(), push: true, delete: false, source: None }
+    }
+
+    pub(crate) fn delete(repository: &str) -> Self {
+        Self { delete: true, ..Self::push(repository) }
     }
 
     pub(crate) fn mount(repository: &str, source: &str) -> Self {
@@ -35,7 +40,11 @@ impl Scope {
         if self.repository.is_empty() {
             return Vec::new();
         }
-        let actions = if self.push { "pull,push" } else { "pull" };
+        let actions = match (self.push, self.delete) {
+            (_, true) => "pull,push,delete",
+            (true, false) => "pull,push",
+            (false, false) => "pull",
+        };
         let own = format!("repository:{}:{actions}", self.repository);
         let source = self.source.iter().map(|name| format!("repository:{name}:pull"));
         [own].into_iter().chain(source).collect()
@@ -98,6 +107,7 @@ mod tests {
             (Scope::push("a"), "repository:a:pull", "repository:a:pull,push"),
             (Scope::pull("a"), "repository:a:pull,push,delete", "repository:a:pull,push,delete"),
             (Scope::pull("a"), "repository:b/a:pull", "repository:a:pull repository:b/a:pull"),
+            (Scope::delete("a"), "", "repository:a:pull,push,delete"),
             (Scope::pull("a"), "aws", "repository:a:pull aws"),
             (Scope::pull("a"), "aws aws", "repository:a:pull aws"),
             (

@@ -16,5 +16,6 @@ mod ranges;
 mod reach;
 mod real;
 mod spans;
+mod tags;
 mod tls;
 mod tokens;

@@ -25,7 +25,10 @@ pub(super) fn layer(
 ) -> Result<ExportedLayer, EngineError> {
     shared.packer.wait(layer)?;
     if let Some(cached) = shared.cached_only(layer)? {
-        return Ok(ExportedLayer { blob: LayerBlob::Remote(cached.layer), encoding: cached.encoding });
+        return Ok(ExportedLayer {
+            blob: LayerBlob::Remote(cached.layer),
+            encoding: cached.encoding,
+        });
     }
     match encoding {
         Some(encoding) => {

@@ -79,9 +79,8 @@ impl Shared {
 
     /// Notes that the blob of a layer could not be used, if only a shared cache has it.
     pub(super) fn note_wrong(&self, layer: &DiffId) {
-        let is_cached = self.known(|known| {
-            known.cached.contains_key(layer) && !known.remote.contains_key(layer)
-        });
+        let is_cached = self
+            .known(|known| known.cached.contains_key(layer) && !known.remote.contains_key(layer));
         if is_cached && !self.options.cancel.is_cancelled() {
             (self.options.on_wrong)(layer);
         }

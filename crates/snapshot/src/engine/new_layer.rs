@@ -159,7 +159,8 @@ mod tests {
         }
         let setup = setup();
         let layers = base(&setup).0;
-        let failure = setup.engine.encoded(layers, Encoding::default(), true, &|_| true).unwrap_err();
+        let failure =
+            setup.engine.encoded(layers, Encoding::default(), true, &|_| true).unwrap_err();
         assert!(message(&failure).contains(expected), "{failure}");
     }
 }

@@ -8,10 +8,10 @@ use xbuild_files::Context;
 use xbuild_files::copy::CopyWarning;
 use xbuild_layer::decode::Bound;
 use xbuild_layer::{Encoding, Mtime, ShownPath};
-use xbuild_model::{Cancel, DiffId};
 use xbuild_model::own_root::Spared;
 use xbuild_model::seam::Sources;
 use xbuild_model::transfer::OnTransfer;
+use xbuild_model::{Cancel, DiffId};
 
 use super::packer::Watch;
 

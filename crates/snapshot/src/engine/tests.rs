@@ -486,7 +486,8 @@ fn layers_of_no_image_are_compressed_in_less_time() {
         let LayerBlob::Stored { descriptor: blob, .. } = setup.engine.blob(&made).unwrap() else {
             panic!()
         };
-        let encoded = setup.engine.encoded(vec![made], Encoding::default(), false, &|_| true).unwrap();
+        let encoded =
+            setup.engine.encoded(vec![made], Encoding::default(), false, &|_| true).unwrap();
         let [LayerBlob::Stored { descriptor: encoded, .. }] = &encoded[..] else {
             panic!("{encoded:?}")
         };

@@ -1,0 +1,129 @@
+//! One cache that is read.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use xbuild_cache::{
+    CacheDocumentError, CacheTag, MAX_INDEX, MAX_TRAIL, Policy, Record, Scope, Trail, TrailId,
+    TrailManifest, is_of_buildkit, unpack_index,
+};
+use xbuild_layer::LayerIndex;
+use xbuild_model::{Descriptor, Digest};
+use xbuild_registry::Client;
+
+use super::keys;
+use super::place::Place;
+use super::warning::CacheWarning;
+use crate::error::{CacheError, CacheOpenError};
+use crate::events::{Event, Events, Warning};
+use crate::request::CacheFrom;
+
+/// A cache that is read. It turns itself off when it cannot be read.
+pub(super) struct Source {
+    pub(super) place: Place,
+    pub(super) scope: Scope,
+    pub(super) policy: Policy,
+    is_off: AtomicBool,
+    /// The reasons for which documents were refused, each told once.
+    told: Mutex<HashSet<String>>,
+    events: Arc<dyn Events>,
+}
+
+impl Source {
+    pub(super) fn new(
+        client: &Client,
+        request: &CacheFrom,
+        events: &Arc<dyn Events>,
+    ) -> Result<Self, CacheOpenError> {
+        let place = Place::new(client, &request.place);
+        let cache = place.to_string();
+        let scope = Scope::new(&request.scope).map_err(|source| {
+            let (cache, name) = (cache.clone(), request.scope.clone());
+            CacheOpenError::Scope { cache, name, source }
+        })?;
+        let policy = keys::policy(&cache, &request.keys)?;
+        let events = Arc::clone(events);
+        let (is_off, told) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { place, scope, policy, is_off, told, events })
+    }
+
+    /// Returns whether only signed documents count.
+    pub(super) fn is_verified(&self) -> bool {
+        matches!(self.policy, Policy::Signed(_))
+    }
+
+    /// Returns the record of a step.
+    pub(super) fn record(&self, key: &Digest) -> Option<Record> {
+        let tag = CacheTag::of_record(&self.scope, key);
+        let bytes = self.manifest(&tag.to_string())?;
+        let read = Record::read(&bytes, &self.scope, key, &self.policy);
+        read.map_err(|error| self.refuse("a step", &error)).ok()
+    }
+
+    /// Returns the trail of a build. One that another writer has just replaced may be gone.
+    pub(super) fn trail(&self, id: &TrailId) -> Option<Trail> {
+        let tag = CacheTag::of_trail(&self.scope, id);
+        let bytes = self.manifest(&tag.to_string())?;
+        let read = TrailManifest::read(&bytes, &self.scope, id, &self.policy);
+        let manifest = read.map_err(|error| self.refuse("a build", &error)).ok()?;
+        let blob = self.place.blob(&manifest.blob, MAX_TRAIL);
+        let blob = blob.map_err(|error| self.fail(&error)).ok()?;
+        let trail = Trail::read(&manifest, &blob);
+        trail.map_err(|error| self.refuse("a build", &error)).ok()
+    }
+
+    /// Returns the tree index that a blob holds.
+    pub(super) fn index(&self, blob: &Descriptor) -> Option<LayerIndex> {
+        if self.is_off.load(Ordering::Relaxed) {
+            return None;
+        }
+        let bytes = self.place.blob(blob, MAX_INDEX).map_err(|error| self.fail(&error)).ok()?;
+        unpack_index(&bytes).map_err(|error| self.refuse("a layer", &error)).ok()
+    }
+
+    /// Tells if another builder's cache is in the place of this one.
+    pub(super) fn look_for_others(&self) {
+        let bytes = self.manifest(self.place.tag_of_others());
+        if bytes.is_some_and(|bytes| is_of_buildkit(&bytes)) {
+            self.tell(CacheWarning::OfBuildKit { cache: self.place.to_string() });
+        }
+    }
+
+    fn manifest(&self, tag: &str) -> Option<bytes::Bytes> {
+        if self.is_off.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.place.manifest(tag).map_err(|error| self.fail(&error)).ok().flatten()
+    }
+
+    /// Turns the cache off if the next request would fail as well.
+    fn fail(&self, error: &CacheError) {
+        let is_layout = matches!(error, CacheError::Layout(_));
+        if !(error.is_lasting() || is_layout) {
+            tracing::debug!(error = error.text(), "a document of a shared cache cannot be read");
+            return;
+        }
+        if self.is_off.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let cache = self.place.to_string();
+        self.tell(match error.is_limit() {
+            true => CacheWarning::Limited { cache },
+            false => CacheWarning::Unread { cache, reason: error.text() },
+        });
+    }
+
+    fn refuse(&self, what: &str, error: &CacheDocumentError) {
+        let reason = CacheError::text_of(error);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(reason.clone()) {
+            let (cache, what) = (self.place.to_string(), what.to_owned());
+            self.tell(CacheWarning::Refused { cache, what, reason });
+        }
+    }
+
+    fn tell(&self, warning: CacheWarning) {
+        self.events.event(Event::Warning(&Warning::Cache(warning)));
+    }
+}

@@ -1,0 +1,73 @@
+//! The shared cache: what an empty machine takes from it, how many requests that costs, and what
+//! becomes of caches that fail or lie.
+
+mod requests;
+mod troubles;
+mod trust;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::{Finished, Place, Registry, User, needs};
+
+/// Two stages; the second copies from the first.
+const DOCKERFILE: &str = "\
+FROM busybox AS builder
+WORKDIR /src
+COPY source.txt ./
+RUN cat /proc/sys/kernel/random/uuid > made
+FROM busybox
+RUN cat /proc/sys/kernel/random/uuid > /first
+COPY --from=builder /src/made /srv/
+WORKDIR /srv/sub
+RUN cat /proc/sys/kernel/random/uuid > /second
+";
+
+fn place() -> Place {
+    let place = Place::new(User::Me);
+    place.write("Dockerfile", DOCKERFILE).write("source.txt", "a\n");
+    place
+}
+
+/// Builds with a cache to read and to write, and returns the digest of the image as well.
+fn build(place: &Place, cache: &str, more: &[&str]) -> (Finished, String) {
+    let id = place.out("id");
+    let (from, to) = (cache.replace("dest=", "src="), format!("{cache},mode=max"));
+    let own = ["--cache-from", &from, "--cache-to", &to, "--iidfile", id.to_str().unwrap()];
+    let finished = place.build(&[&own, more].concat()).ok();
+    (finished, fs::read_to_string(&id).unwrap())
+}
+
+fn registry_cache(registry: &str) -> String {
+    format!("type=registry,ref={registry}/cache:main")
+}
+
+#[test]
+fn an_empty_machine_does_nothing_again() {
+    needs!(Run, Registry);
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    for cache in [
+        registry_cache(&registry.host),
+        format!("type=local,dest={}", folder.path().join("cache").display()),
+    ] {
+        let (first, digest) = build(&place(), &cache, &[]);
+        assert_eq!(first.steps(), "0 cached, 7 done", "{cache}");
+        first.says(&["cache: 7 steps in ", "7 of them new"]);
+        let (second, again) = build(&place(), &cache, &[]);
+        second.did_nothing();
+        second.does_not_say("warning: the cache");
+        second.says(&["7 steps in ", "0 of them new"]);
+        assert_eq!(again, digest, "{cache}");
+        // The image is whole, with all its layers.
+        let place = place();
+        let from = cache.replace("dest=", "src=");
+        let image = place.image(&["--cache-from", &from]);
+        let files = image.files();
+        assert!(files.contains_key("srv/made") && files.contains_key("second"), "{cache}");
+        // After a change only what stands on it is done again.
+        place.write("source.txt", "b\n");
+        assert_eq!(build(&place, &cache, &[]).0.steps(), "3 cached, 4 done", "{cache}");
+    }
+}
