@@ -10,6 +10,7 @@
 //! | `exports` | writing while steps run |
 //! | `saved` | the trails of a build that went well |
 //! | `identity` | what a build is known by from one commit to the next |
+//! | `listing` | what is in a cache, and what no build uses any more |
 //! | `keys` | files with keys |
 //! | `warning` | what goes wrong, which never fails a build |
 //!
@@ -21,15 +22,18 @@ mod identity;
 mod imports;
 mod joined;
 mod keys;
+mod listing;
 mod place;
 mod saved;
 mod source;
 mod target;
 mod warning;
 
-pub(crate) use exports::{CacheExports, CacheTargets};
+pub(crate) use exports::CacheExports;
 pub(crate) use identity::of_build;
 pub(crate) use imports::Imports;
 pub(crate) use joined::JoinedCache;
+pub use listing::{CacheContents, CachePruned, CacheShelf, CachedBuild};
 pub use saved::save_cache;
+pub(crate) use target::CacheTargets;
 pub use warning::CacheWarning;

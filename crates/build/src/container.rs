@@ -22,8 +22,7 @@ use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::{
     Annotations, Attestations, BuildRequest, CacheRequest, ContextPlace, DockerfilePlace,
-    InputRequest,
-    NamedPlace, Pull, StepsRequest,
+    InputRequest, NamedPlace, Pull, StepsRequest,
 };
 use crate::tools::Tools;
 

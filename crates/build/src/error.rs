@@ -23,8 +23,7 @@ use std::path::PathBuf;
 use xbuild_model::FailureKind;
 use xbuild_plan::Span;
 
-pub(crate) use cache::CacheError;
-pub use cache::CacheOpenError;
+pub use cache::{CacheAdminError, CacheError, CacheOpenError};
 pub use context::ContextError;
 pub(crate) use context::READ_DOCKERFILE;
 pub use export::ExportError;

@@ -59,7 +59,7 @@ mod verify;
 mod wiring;
 
 pub use build::Build;
-pub use cache::{CacheWarning, save_cache};
+pub use cache::{CacheContents, CachePruned, CacheShelf, CacheWarning, CachedBuild, save_cache};
 pub use check::{Checked, CheckedFile, check};
 pub use container::{CONTAINER_DOCKERFILE, Container, Volume, container_request, run_container};
 pub use emulators::{

@@ -65,7 +65,7 @@ impl PushAhead {
         let is_ready = build.variants[0].is_pushed && !build.variants[0].layers.clamp_times;
         let target = build.variants[0].names.first().or_else(|| only_repository(build));
         let on = told(&build.events);
-                // A cache in the same registry gets the layers first, and the push takes them over.
+        // A cache in the same registry gets the layers first, and the push takes them over.
         let has_cache = |target: &&Reference| {
             build.request.cache.to.iter().any(|to| match &to.place {
                 CachePlaceRequest::Registry(name) => name.registry() == target.registry(),

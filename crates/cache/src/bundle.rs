@@ -134,7 +134,9 @@ mod tests {
 
     use super::*;
 
-    fn files(blob: &[u8], limit: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CacheDocumentError> {
+    type Files = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn files(blob: &[u8], limit: u64) -> Result<Files, CacheDocumentError> {
         let mut files = Vec::new();
         unpack(blob, limit, |name, bytes| {
             files.push((name.to_vec(), bytes));

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    build, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load, login,
-    manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
+    build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load,
+    login, manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Login(login::LoginArgs),
     /// Forget the login to a registry
     Logout(login::LogoutArgs),
+    /// List and prune shared caches, which builds read and write with --cache-from and --cache-to
+    Cache(cache::CacheArgs),
     /// Show the size of the store
     Du(du::DuArgs),
     /// Remove cached results from the store

@@ -31,8 +31,8 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    build, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load, login,
-    manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag, verify,
+    build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load,
+    login, manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag, verify,
 };
 use console::{Console, ProgressMode};
 use report::Problem;
@@ -90,6 +90,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Copy(args) => copy::run(args, console),
         Command::Login(args) => login::login(args, console),
         Command::Logout(args) => login::logout(args, console),
+        Command::Cache(args) => cache::run(args, console),
         Command::Du(args) => du::run(args, console),
         Command::Prune(args) => prune::run(args, console),
         Command::Version => console.result(arguments::definition().render_version().as_bytes()),

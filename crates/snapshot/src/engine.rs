@@ -14,6 +14,7 @@
 //! over its bytes.
 
 mod cache_mount;
+mod cached_layer;
 mod carried;
 mod changed;
 mod clamped;
@@ -62,8 +63,8 @@ use xbuild_store::Store;
 
 use crate::remove;
 
+pub use cached_layer::{CachedLayer, FetchIndex};
 pub use exported::ExportedLayer;
-pub use imported::{CachedLayer, FetchIndex};
 pub use options::EngineOptions;
 use packer::Packer;
 use shared::Shared;

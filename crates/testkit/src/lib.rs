@@ -10,4 +10,5 @@ pub mod registry;
 pub mod requests;
 pub mod sample;
 pub mod spans;
+mod tag_list;
 pub mod wire;

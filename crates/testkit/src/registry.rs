@@ -11,6 +11,7 @@ use xbuild_model::Digest;
 
 use crate::listener::Listener;
 pub use crate::quirks::{Action, Fault, Login, Rules};
+use crate::tag_list;
 use crate::wire::{Request, Response};
 
 /// A registry. It ends when this value is dropped.
@@ -429,19 +430,8 @@ impl Content {
     }
 
     fn tags(&mut self, rules: &Rules, request: &Request, repository: &str, _: &str) -> Response {
-        let after = request.query("last").unwrap_or_default();
-        let names =
-            self.manifests.keys().filter(|(of, name)| of == repository && !name.contains(':'));
-        let mut names = names.map(|(_, name)| name.clone()).filter(|name| **name > *after);
-        let page = if rules.tags_per_page == 0 { usize::MAX } else { rules.tags_per_page };
-        let tags: Vec<String> = names.by_ref().take(page).collect();
-        let body = serde_json::json!({"name": repository, "tags": &tags}).to_string();
-        let answer = Response::new(200).body(body);
-        match (names.next(), tags.last()) {
-            (Some(_), Some(last)) => answer
-                .with("link", format!(r#"</v2/{repository}/tags/list?last={last}>; rel="next""#)),
-            _ => answer,
-        }
+        let names = self.manifests.keys().filter(|(of, _)| of == repository);
+        tag_list::page(names.map(|(_, name)| name), rules, request, repository)
     }
 
     fn upload(

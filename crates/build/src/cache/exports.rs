@@ -9,18 +9,15 @@ use std::thread::JoinHandle;
 
 use tracing::Span;
 use xbuild_layer::Encoding;
-use xbuild_model::{Cancel, Digest, StepRecord, thread};
+use xbuild_model::{Digest, StepRecord, thread};
 use xbuild_plan::{Graph, VertexId};
-use xbuild_registry::Client;
 use xbuild_snapshot::Engine;
 use xbuild_store::Store;
 
 use super::imports::Imports;
-use super::target::{Step, Target};
+use super::target::{CacheTargets, Step};
 use crate::build::Build;
-use crate::error::CacheOpenError;
-use crate::events::Events;
-use crate::request::{CacheMode, CacheTo};
+use crate::request::CacheMode;
 
 /// Steps that are written at once.
 const AT_ONCE: usize = 8;
@@ -57,23 +54,6 @@ struct Job {
     key: Digest,
     result: StepRecord,
     is_in_image: bool,
-}
-
-/// The caches that a build writes.
-pub(crate) struct CacheTargets(pub(super) Vec<Target>);
-
-impl CacheTargets {
-    /// Opens caches. They have a client of their own: a build that fails still leaves behind what it
-    /// has made.
-    pub(crate) fn open(
-        requests: &[CacheTo],
-        client: &Client,
-        events: &Arc<dyn Events>,
-    ) -> Result<Arc<Self>, CacheOpenError> {
-        let client = client.apart(Cancel::default(), 1);
-        let targets = requests.iter().map(|request| Target::new(&client, request, events));
-        Ok(Arc::new(Self(targets.collect::<Result<_, _>>()?)))
-    }
 }
 
 impl CacheExports {

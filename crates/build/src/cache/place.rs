@@ -1,6 +1,6 @@
 //! A repository or a layout with documents of a cache.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -13,7 +13,7 @@ use xbuild_cache::Document;
 use xbuild_image::{BlobPlace, Built, Content, Layout, LayoutContent, LayoutError, NamedContent};
 use xbuild_model::seam::Blobs as _;
 use xbuild_model::{BlobSource, Descriptor, Digest, LayerBlob, Reference};
-use xbuild_registry::{Client, Push};
+use xbuild_registry::{Client, Deletion, Push};
 use xbuild_store::Store;
 
 use crate::error::CacheError;
@@ -72,6 +72,26 @@ impl Place {
                 Some(layout) => Ok(layout.find_manifest(tag)?),
                 None => Ok(None),
             },
+        }
+    }
+
+    /// Returns all tags.
+    pub(super) fn tags(&self) -> Result<BTreeSet<String>, CacheError> {
+        match self {
+            Self::Registry { client, name } => Ok(client.tags(name)?),
+            Self::Layout { path, opened, .. } => {
+                let layout = self.layout(path, opened)?;
+                let tags = layout.into_iter().flat_map(Layout::all_tags);
+                Ok(tags.map(str::to_owned).collect())
+            }
+        }
+    }
+
+    /// Removes a tag, or a manifest by its digest. Layouts remove nothing.
+    pub(super) fn delete(&self, name: &str) -> Result<Deletion, CacheError> {
+        match self {
+            Self::Registry { client, name: place } => Ok(client.delete(place, name)?),
+            Self::Layout { .. } => Ok(Deletion::Unsupported),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use xbuild_cache::{CacheTag, PackedIndex, Policy, Record, RecordLayer, Scope, Signer};
 use xbuild_layer::Encoding;
-use xbuild_model::{Descriptor, Digest, ImageLayer, StepRecord};
+use xbuild_model::{Cancel, Descriptor, Digest, ImageLayer, StepRecord};
 use xbuild_registry::Client;
 use xbuild_snapshot::{CachedLayer, Engine};
 use xbuild_store::Store;
@@ -18,6 +18,23 @@ use super::warning::CacheWarning;
 use crate::error::{CacheError, CacheOpenError};
 use crate::events::{Event, Events, Warning};
 use crate::request::{CacheMode, CacheTo};
+
+/// The caches that a build writes.
+pub(crate) struct CacheTargets(pub(super) Vec<Target>);
+
+impl CacheTargets {
+    /// Opens caches. They have a client of their own: a build that fails still leaves behind what it
+    /// has made.
+    pub(crate) fn open(
+        requests: &[CacheTo],
+        client: &Client,
+        events: &Arc<dyn Events>,
+    ) -> Result<Arc<Self>, CacheOpenError> {
+        let client = client.apart(Cancel::default(), 1);
+        let targets = requests.iter().map(|request| Target::new(&client, request, events));
+        Ok(Arc::new(Self(targets.collect::<Result<_, _>>()?)))
+    }
+}
 
 /// A cache that is written. It turns itself off when it cannot be written.
 pub(super) struct Target {

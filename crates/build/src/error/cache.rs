@@ -69,6 +69,71 @@ impl Fault for CacheOpenError {
     }
 }
 
+/// Why a shared cache cannot be listed or pruned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheAdminError {
+    /// The name of the scope is none.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// The place cannot be read or changed.
+    #[error("cannot look after the cache: {}", source.text())]
+    Place {
+        /// The reason.
+        source: Box<CacheError>,
+    },
+    /// A trail cannot be read, so nobody knows which steps it uses.
+    #[error("cannot read the trail {tag}: {}; nothing is removed", source.text())]
+    Trail {
+        /// Its tag.
+        tag: String,
+        /// The reason.
+        source: Box<CacheError>,
+    },
+    /// The registry removes nothing.
+    #[error("the place of the cache {cache} does not remove tags")]
+    NoDelete {
+        /// The cache.
+        cache: String,
+    },
+}
+
+impl From<CacheError> for CacheAdminError {
+    fn from(source: CacheError) -> Self {
+        Self::Place { source: Box::new(source) }
+    }
+}
+
+impl Fault for CacheAdminError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Scope(_) => ErrorKind::Request,
+            Self::Place { source } | Self::Trail { source, .. } => match &**source {
+                CacheError::Request(_) | CacheError::Push(_) => {
+                    ErrorKind::Stage(FailureKind::Remote)
+                }
+                CacheError::Layer(failure) => ErrorKind::Stage(failure.kind()),
+                _ => ErrorKind::Stage(FailureKind::User),
+            },
+            Self::NoDelete { .. } => ErrorKind::Stage(FailureKind::Remote),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Place { source } => source.request().and_then(RequestError::hint).map(str::to_owned),
+            Self::NoDelete { .. } => Some(
+                "give the repository a lifecycle rule that removes tags c1-*, t1-* and m1-* some \
+                 weeks after their last push: trails are pushed by each build, and keep the layers \
+                 of their steps; or allow deletion in the registry's settings; remove the folder of \
+                 a local cache"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// Why a shared cache could not be read or written. A build goes on without it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 mod build_args;
 mod build_request;
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod copy;
 pub(crate) mod doctor;

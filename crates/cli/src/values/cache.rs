@@ -45,7 +45,8 @@ struct Attributes<'a> {
     list: Vec<(String, String)>,
 }
 
-fn from_value(text: &str) -> Result<CacheFrom, Problem> {
+/// Reads a value of `--cache-from`.
+pub(crate) fn from_value(text: &str) -> Result<CacheFrom, Problem> {
     let mut attributes = Attributes::parse("cache-from", text)?;
     let (place, tag) = attributes.place(&["src"])?;
     let keys = attributes.take_all("verify").into_iter().map(PathBuf::from).collect();

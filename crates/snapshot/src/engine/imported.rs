@@ -8,23 +8,10 @@
 use std::sync::Arc;
 
 use xbuild_layer::LayerIndex;
-use xbuild_model::{DiffId, ImageLayer};
+use xbuild_model::DiffId;
 
 use super::shared::Shared;
 use crate::EngineError;
-
-/// A layer whose blob a shared cache has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CachedLayer {
-    /// The layer.
-    pub layer: ImageLayer,
-    /// The name of the blob's encoding, if the cache tells.
-    pub encoding: Option<String>,
-}
-
-/// Fetches the tree index of a layer that a shared cache has; `None` if that fails. It may be called
-/// more than once.
-pub type FetchIndex = Arc<dyn Fn() -> Option<LayerIndex> + Send + Sync>;
 
 impl Shared {
     /// Returns the index of a layer from a shared cache, unless the layer's bytes are at hand.
@@ -58,17 +45,6 @@ impl Shared {
                 Err(EngineError::ForeignIndex { layer: layer.clone() })
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Does the same for a layer whose bytes another process has stored meanwhile.
-    pub(super) fn confirm(&self, layer: &DiffId) -> Result<(), EngineError> {
-        if !self.known(|known| known.unchecked.contains_key(layer)) {
-            return Ok(());
-        }
-        match self.checked_index(layer)? {
-            Some(index) => self.compare(layer, &index),
-            None => self.busy.with(layer, || self.scan(layer, None)).map(drop),
         }
     }
 

@@ -15,7 +15,7 @@ use xbuild_model::{
 };
 use xbuild_store::{BlobWriter, PullLock, StoreError};
 
-use super::imported::CachedLayer;
+use super::cached_layer::CachedLayer;
 use super::shared::{Known, Shared};
 use super::turns;
 use crate::EngineError;
@@ -143,6 +143,18 @@ impl Shared {
         self.store.put_index(layer, |output| index.encode(output))?;
         self.store.put_layer(layer, &descriptor, None)?;
         Ok(self.remember(layer, index))
+    }
+
+    /// Compares the index of a layer from a shared cache with that of the layer, whose bytes another
+    /// process has stored meanwhile.
+    pub(super) fn confirm(&self, layer: &DiffId) -> Result<(), EngineError> {
+        if !self.known(|known| known.unchecked.contains_key(layer)) {
+            return Ok(());
+        }
+        match self.checked_index(layer)? {
+            Some(index) => self.compare(layer, &index),
+            None => self.busy.with(layer, || self.scan(layer, None)).map(drop),
+        }
     }
 
     /// Reads a layer whose blob is in the store.

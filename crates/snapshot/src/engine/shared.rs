@@ -9,8 +9,8 @@ use xbuild_model::seam::{Blobs, Namespace};
 use xbuild_model::{DiffId, Digest, ImageLayer};
 use xbuild_store::{Background, Store, TempFolder};
 
+use super::cached_layer::{CachedLayer, FetchIndex};
 use super::carried::Folders;
-use super::imported::{CachedLayer, FetchIndex};
 use super::joined::Parts;
 use super::options::EngineOptions;
 use super::own_root::OwnRoot;
