@@ -37,7 +37,9 @@ impl Setup {
     /// Returns a place with the build.
     fn place(&self) -> Place {
         let place = Place::new(User::Me);
-        (0..12).for_each(|number| drop(place.write(&format!("file{number}"), number.to_string())));
+        for number in 0..12 {
+            place.write(&format!("file{number}"), number.to_string());
+        }
         place.write("Dockerfile", dockerfile(&self.base));
         place
     }

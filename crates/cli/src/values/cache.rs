@@ -248,7 +248,7 @@ mod tests {
             ("type=local,dest=c,reset=true", "cache prune"),
             ("type=local,dest=c,x=y", "x= is unknown"),
         ] {
-            let error = to_value(text).unwrap_err().to_string();
+            let error = format!("{:?}", to_value(text).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");
         }
         assert!(from_value("type=local,src=c,digest=x").is_err());

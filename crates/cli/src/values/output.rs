@@ -284,6 +284,8 @@ impl<'a> Attributes<'a> {
 
 #[cfg(test)]
 mod tests {
+    use xbuild_layer::Encoding;
+
     use super::*;
 
     #[test]

@@ -62,3 +62,90 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use xbuild_layer::{Change, LayerIndex};
+    use xbuild_model::file_op::FileOp;
+    use xbuild_model::seam::Snapshots as _;
+    use xbuild_model::{Chain, DiffId};
+    use xbuild_testkit::requests::copy as request;
+
+    use super::super::EngineOptions;
+    use super::super::cached_layer::CachedLayer;
+    use super::super::tests::{Setup, message, setup, setup_of};
+    use super::*;
+
+    const FILES: &[&[&str]] = &[&["d d 755", "f d/x 1", "f a 2"]];
+
+    /// Makes an engine that has not read the layer of [`FILES`], but has a list of its files from a
+    /// shared cache: the right one, or one that says something else.
+    fn setup_with_index(is_right: bool) -> (Setup, Chain, Arc<Mutex<Vec<DiffId>>>) {
+        let other = setup();
+        let chain = other.image(FILES);
+        let right = other.engine.0.index(&chain.0[0]).unwrap();
+        let index = match is_right {
+            true => (*right).clone(),
+            false => LayerIndex::new(vec![(Change::Whiteout(b"gone".to_vec()), None)]).unwrap(),
+        };
+        let wrong: Arc<Mutex<Vec<DiffId>>> = Arc::default();
+        let told = Arc::clone(&wrong);
+        let options = EngineOptions {
+            on_wrong: Arc::new(move |layer| told.lock().unwrap().push(layer.clone())),
+            ..EngineOptions::default()
+        };
+        let setup = setup_of(!rustix::process::geteuid().is_root(), options);
+        assert_eq!(setup.image(FILES), chain);
+        setup.engine.add_index(chain.0[0].clone(), Arc::new(move || Some(index.clone())));
+        (setup, chain, wrong)
+    }
+
+    #[test]
+    fn a_list_of_files_saves_the_layer() {
+        let (setup, chain, wrong) = setup_with_index(true);
+        let copy = FileOp::Copy(request("COPY <<EOF /d/y\nEOF"));
+        assert!(setup.engine.selects_without_pulling(&chain, &copy, None).unwrap());
+        assert_eq!(setup.engine.tree(&chain).unwrap().walk(b"").count(), 4);
+        assert_eq!(setup.opened(), 0);
+        // It is no list that others may have, until the layer was read.
+        assert_eq!(setup.engine.checked_index(&chain.0[0]).unwrap(), None);
+        setup.engine.fetch(&chain.0[0]).unwrap();
+        assert_eq!(setup.opened(), 1);
+        assert!(setup.engine.checked_index(&chain.0[0]).unwrap().is_some());
+        assert!(wrong.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_list_is_noticed_when_the_layer_comes() {
+        let (setup, chain, wrong) = setup_with_index(false);
+        assert_eq!(setup.engine.tree(&chain).unwrap().walk(b"").count(), 1);
+        let error = setup.engine.fetch(&chain.0[0]).unwrap_err();
+        assert!(message(&error).contains("wrong tree index"), "{error}");
+        assert_eq!(*wrong.lock().unwrap(), chain.0);
+    }
+
+    #[test]
+    fn no_step_stands_on_a_list_that_was_not_compared() {
+        let (setup, chain, wrong) = setup_with_index(false);
+        setup.engine.tree(&chain).unwrap();
+        assert!(setup.engine.prepare(&chain).is_err());
+        assert_eq!(*wrong.lock().unwrap(), chain.0);
+    }
+
+    #[test]
+    fn a_layer_that_a_cache_lacks_is_told() {
+        let (setup, chain, wrong) = setup_with_index(true);
+        let mut layer = setup.publish(b"");
+        layer.diff_id = DiffId(xbuild_model::Digest::of(b"other"));
+        layer.descriptor.digest = xbuild_model::Digest::of(b"not there");
+        let diff_id = layer.diff_id.clone();
+        setup.engine.add_cached(vec![CachedLayer { layer, encoding: None }]);
+        assert!(setup.engine.has_layer(&diff_id));
+        assert!(setup.engine.fetch(&diff_id).is_err());
+        assert_eq!(*wrong.lock().unwrap(), [diff_id]);
+        // A layer of a base image is another's business.
+        assert!(setup.engine.has_layer(&chain.0[0]));
+    }
+}
