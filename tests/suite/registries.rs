@@ -272,6 +272,7 @@ fn a_login_is_verified_and_kept() {
             let log_in = ["login", "-u", "user", "--password-stdin", &host];
             run(&log_in, "wrong").fails(4, &["cannot log in", "denied access"]);
             run(&log_in, "").fails(1, &["no password"]);
+            run(&["login", "-u", "user", "-p", "pass", &host], "").fails(2, &["--password-stdin"]);
             let config = place.path().join("home/.docker/config.json");
             assert!(!fs::read_to_string(&config).unwrap_or_default().contains("auths"));
             run(&log_in, "pass\n").ok().prints(&["logged in to"]);

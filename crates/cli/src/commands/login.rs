@@ -24,8 +24,10 @@ pub(crate) struct LoginArgs {
     #[arg(short, long, value_name = "USER")]
     username: String,
     /// Read the password, or a token that stands for it, from standard input
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "password")]
     password_stdin: bool,
+    #[arg(short, long, hide = true, value_name = "PASSWORD")]
+    password: Option<String>,
     #[command(flatten)]
     registries: RegistryArgs,
 }
@@ -40,6 +42,11 @@ pub(crate) struct LogoutArgs {
 
 /// Asks the registry whether the login is right, and keeps it.
 pub(crate) fn login(args: &LoginArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    if args.password.is_some() {
+        let why =
+            "--password shows the password to everybody on this machine: use --password-stdin";
+        return Err(Problem::command_line(why));
+    }
     let registry = registry(&args.registry)?;
     if args.username.is_empty() || args.username.contains(':') {
         return Err(Problem::command_line("--username is empty, or has a colon"));
