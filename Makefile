@@ -3,8 +3,10 @@ CARGO ?= cargo
 TARGET := $(shell uname -m)-unknown-linux-gnu
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+# The commit in `xbuild --version`; a checkout without git has none.
+COMMIT := $(shell git describe --always --dirty --exclude '*' 2>/dev/null)
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image record-matrix verify-twins lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image packages record-matrix verify-twins lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -13,7 +15,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 release: ## the static, stripped binary target/release/xbuild
-	$(STATIC) $(CARGO) build --release --target $(TARGET) --package xbuild
+	$(STATIC) XBUILD_COMMIT=$(COMMIT) $(CARGO) build --release --target $(TARGET) --package xbuild
 	@mkdir -p target/release && cp target/$(TARGET)/release/xbuild target/release/xbuild
 
 demo: release ## builds fixtures/demo for four platforms, without root, and prints the result
@@ -43,6 +45,12 @@ test-image: release fixtures ## that image in Docker's default container (root, 
 
 verify-twins: release fixtures ## installs package sets natively and under QEMU and compares; SETS="gcc java", PLATFORM=linux/s390x, SECONDS=600
 	@tests/twins/run target/release/xbuild --platform $(or $(PLATFORM),linux/arm64) --seconds $(or $(SECONDS),inf) $(SETS)
+
+packages: release fixtures ## a release for this machine: archive, .deb, .rpm, images, SHA256SUMS, in target/packages
+	@[ -x target/tools/bin/cargo-deb ] && [ -x target/tools/bin/cargo-generate-rpm ] || \
+		$(CARGO) install --quiet --locked --root target/tools cargo-deb@3.8.0 cargo-generate-rpm@0.21.1
+	@PATH="$(CURDIR)/target/tools/bin:$$PATH" fixtures/release/build target/release/xbuild target/packages
+	@fixtures/release/check target/packages
 
 record-matrix: ## measures the tables of docs/environments.md anew (root), on a machine that does nothing else
 	@$(MAKE) --no-print-directory test-matrix ROWS=--record

@@ -13,7 +13,7 @@ use crate::report::Problem;
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
 #[derive(Debug, Parser)]
-#[command(name = "xbuild", version, after_help = EXIT_CODES)]
+#[command(name = "xbuild", version = version(), after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -21,6 +21,15 @@ pub(crate) struct Arguments {
     /// less, such as trace, or registry=debug,solve=info
     #[arg(short = 'D', long, global = true)]
     pub(crate) debug: bool,
+}
+
+/// Returns the version, and the commit that `make release` has built it from.
+pub(crate) fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("XBUILD_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
+        _ => version.to_owned(),
+    }
 }
 
 const EXIT_CODES: &str = "\
