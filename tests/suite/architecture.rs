@@ -16,6 +16,7 @@ mod workspace;
 /// `docs/architecture.md`.
 const ARROWS: &[(&str, &[&str])] = &[
     ("xbuild-model", &[]),
+    ("xbuild-bake", &[]),
     ("xbuild-dockerfile", &[]),
     ("xbuild-plan", &["xbuild-dockerfile", "xbuild-model"]),
     ("xbuild-store", &["xbuild-model"]),
@@ -53,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "xbuild",
         &[
             "xbuild-attest",
+            "xbuild-bake",
             "xbuild-build",
             "xbuild-dockerfile",
             "xbuild-exec",

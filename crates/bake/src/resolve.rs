@@ -1,0 +1,364 @@
+//! The values of variables and the attributes of targets, each worked out when something needs it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::convert::{self, Type};
+use crate::definition::{Definition, Variable};
+use crate::error::BakeError;
+use crate::eval;
+use crate::given::Given;
+use crate::outside;
+use crate::place::Place;
+use crate::scope::{Function, Names, Scope, World};
+use crate::similar::similar;
+use crate::syntax::Block;
+use crate::target::{ATTRIBUTES, Target};
+use crate::value::Value;
+
+/// A target of a block: the only one, or one for each combination of its matrix.
+#[derive(Debug)]
+pub(crate) struct Instance<'a> {
+    pub(crate) name: String,
+    pub(crate) block: &'a Block,
+    /// The values of the matrix.
+    pub(crate) locals: BTreeMap<String, Value>,
+}
+
+/// A definition at work.
+pub(crate) struct Resolver<'a> {
+    definition: &'a Definition,
+    given: &'a Given<'a>,
+    instances: Vec<Instance<'a>>,
+    variables: RefCell<BTreeMap<String, Value>>,
+    attributes: RefCell<BTreeMap<(usize, String), Value>>,
+    /// What is being worked out, to find what needs itself.
+    under_way: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Works out which targets there are.
+    pub(crate) fn new(definition: &'a Definition, given: &'a Given<'a>) -> Result<Self, BakeError> {
+        let mut resolver = Self {
+            definition,
+            given,
+            instances: Vec::new(),
+            variables: RefCell::default(),
+            attributes: RefCell::default(),
+            under_way: RefCell::default(),
+        };
+        let mut instances = Vec::new();
+        for block in &definition.targets {
+            instances.extend(resolver.instances_of(block)?);
+        }
+        resolver.instances = instances;
+        Ok(resolver)
+    }
+
+    /// Returns the targets, in the order of the files.
+    pub(crate) fn instances(&self) -> &[Instance<'a>] {
+        &self.instances
+    }
+
+    fn instances_of(&self, block: &'a Block) -> Result<Vec<Instance<'a>>, BakeError> {
+        let label = &block.labels[0];
+        check_name(label, &block.place)?;
+        let name = block.body.attribute("name");
+        let Some(matrix) = block.body.attribute("matrix") else {
+            return match name {
+                Some(name) => Err(BakeError::invalid(&name.place, "name is only for a matrix")),
+                None => {
+                    let locals = BTreeMap::new();
+                    Ok(vec![Instance { name: label.clone(), block, locals }])
+                }
+            };
+        };
+        let global = Scope::of(self);
+        let Value::Map(axes) = eval::value(matrix, &global)? else {
+            return Err(BakeError::invalid(&matrix.place, "the matrix is an object of lists"));
+        };
+        let mut instances: Vec<Instance<'_>> = Vec::new();
+        for locals in
+            combinations(axes).map_err(|reason| BakeError::invalid(&matrix.place, reason))?
+        {
+            let own = match name {
+                Some(name) => {
+                    let value = eval::value(name, &global.with(&locals))?;
+                    let fail =
+                        || BakeError::invalid(&name.place, "the name of a target is a string");
+                    value.as_text().ok_or_else(fail)?
+                }
+                None => label.clone(),
+            };
+            check_name(&own, &block.place)?;
+            if instances.iter().any(|other| other.name == own) {
+                let reason = format!("two targets of the matrix have the name {own:?}");
+                return Err(BakeError::invalid(&block.place, reason));
+            }
+            instances.push(Instance { name: own, block, locals });
+        }
+        Ok(instances)
+    }
+
+    /// Returns a target with the attributes of its own block alone.
+    pub(crate) fn target(&self, at: usize) -> Result<Target, BakeError> {
+        let mut target = Target::default();
+        let block = self.instances[at].block;
+        if let Some(inner) = block.body.blocks.first() {
+            let reason = format!(
+                "a target has no blocks {:?}; an attribute is {} = ..",
+                inner.kind, inner.kind
+            );
+            return Err(BakeError::invalid(&inner.place, reason));
+        }
+        for attribute in &block.body.attributes {
+            let (name, place) = (attribute.name.as_str(), &attribute.value.place);
+            if matches!(name, "matrix" | "name") {
+                continue;
+            }
+            if name == "policy" {
+                return Err(BakeError::invalid(
+                    place,
+                    "policy: source policies are not implemented",
+                ));
+            }
+            if !ATTRIBUTES.contains(&name) {
+                let hint = similar(name, ATTRIBUTES.iter().copied());
+                let hint = hint.map(|hint| format!("; did you mean {hint}?"));
+                let reason =
+                    format!("a target has no attribute {name}{}", hint.unwrap_or_default());
+                return Err(BakeError::invalid(place, reason));
+            }
+            let value = self.raw(at, name, place)?;
+            let set = target.set(name, value);
+            set.map_err(|reason| BakeError::invalid(place, format!("{name}: {reason}")))?;
+        }
+        Ok(target)
+    }
+
+    /// Returns the value of an attribute of a target's block, before it is given the attribute's type.
+    fn raw(&self, at: usize, name: &str, place: &Place) -> Result<Value, BakeError> {
+        let key = (at, name.to_owned());
+        if let Some(value) = self.attributes.borrow().get(&key) {
+            return Ok(value.clone());
+        }
+        let instance = &self.instances[at];
+        let Some(expr) = instance.block.body.attribute(name) else { return Ok(Value::Null) };
+        let what = format!("target.{}.{name}", instance.name);
+        let value =
+            self.once(&what, place, || eval::value(expr, &Scope::of(self).with(&instance.locals)))?;
+        self.attributes.borrow_mut().insert(key, value.clone());
+        Ok(value)
+    }
+
+    /// Returns the targets of a group.
+    pub(crate) fn group(&self, block: &Block) -> Result<(String, Vec<String>), BakeError> {
+        let mut group = (String::new(), Vec::new());
+        for attribute in &block.body.attributes {
+            let place = &attribute.value.place;
+            let value = eval::value(&attribute.value, &Scope::of(self))?;
+            let fail =
+                |reason: &str| BakeError::invalid(place, format!("{}: {reason}", attribute.name));
+            match attribute.name.as_str() {
+                "description" => group.0 = value.as_text().unwrap_or_default(),
+                "targets" => {
+                    let names = value.as_elements().ok_or_else(|| fail("a list required"))?;
+                    let names = names.iter().map(Value::as_text).collect::<Option<_>>();
+                    group.1 = names.ok_or_else(|| fail("a list of strings required"))?;
+                }
+                "matrix" | "name" => return Err(fail("only targets have this, no groups")),
+                _ => {
+                    return Err(fail(
+                        "a group has no such attribute: expected targets or description",
+                    ));
+                }
+            }
+        }
+        match block.body.attribute("targets") {
+            Some(_) => Ok(group),
+            None => {
+                Err(BakeError::invalid(&block.place, "a group has targets: targets = [\"NAME\"]"))
+            }
+        }
+    }
+
+    /// Works something out, unless that is under way already.
+    fn once(
+        &self,
+        what: &str,
+        place: &Place,
+        work: impl FnOnce() -> Result<Value, BakeError>,
+    ) -> Result<Value, BakeError> {
+        if !self.under_way.borrow_mut().insert(what.to_owned()) {
+            return Err(BakeError::invalid(place, format!("{what} needs itself")));
+        }
+        let result = work();
+        self.under_way.borrow_mut().remove(what);
+        result
+    }
+
+    fn work_out(&self, name: &str, variable: &Variable) -> Result<Value, BakeError> {
+        let default = match &variable.default {
+            Some(expr) => {
+                let value = eval::value(expr, &Scope::of(self))?;
+                let wanted = variable.wanted.as_ref().unwrap_or(&Type::Any);
+                let fail =
+                    |reason| BakeError::invalid(&expr.place, format!("variable {name}: {reason}"));
+                Some(convert::convert(value, wanted).map_err(fail)?)
+            }
+            None => None,
+        };
+        let is_defined = |name: &str| {
+            self.definition.variables.contains_key(name) || self.given.built_in.contains_key(name)
+        };
+        let outside = outside::find(name, self.given, variable.wanted.is_some(), is_defined);
+        let fail = |reason| BakeError::Variable { name: name.to_owned(), reason };
+        match (outside, default) {
+            (Some(found), default) => {
+                outside::value(&found, default.as_ref(), variable.wanted.as_ref()).map_err(fail)
+            }
+            (None, Some(default)) => Ok(default),
+            (None, None) if variable.wanted.is_some() => Ok(Value::Null),
+            (None, None) => Ok(Value::text("")),
+        }
+    }
+
+    /// Checks the conditions that variables have.
+    pub(crate) fn validate(&self) -> Result<(), BakeError> {
+        for (name, variable) in &self.definition.variables {
+            for validation in &variable.validations {
+                let scope = Scope::of(self);
+                let place = &validation.condition.place;
+                let met = eval::value(&validation.condition, &scope)?;
+                let fail = || BakeError::invalid(place, "the condition is neither true nor false");
+                if !met.as_bool().ok_or_else(fail)? {
+                    let message = eval::value(&validation.message, &scope)?.as_text();
+                    return Err(BakeError::Validation {
+                        place: place.clone(),
+                        name: name.clone(),
+                        message: message.unwrap_or_else(|| "the condition is not met".to_owned()),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Names for Resolver<'_> {
+    fn variable(&self, name: &str, place: &Place) -> Result<Option<Value>, BakeError> {
+        if let Some(value) = self.given.built_in.get(name) {
+            return Ok(Some(Value::text(value.as_str())));
+        }
+        if let Some(value) = self.variables.borrow().get(name) {
+            return Ok(Some(value.clone()));
+        }
+        let what = format!("variable {name}");
+        let value =
+            match (self.definition.attributes.get(name), self.definition.variables.get(name)) {
+                (Some(expr), _) => {
+                    self.once(&what, place, || eval::value(expr, &Scope::of(self)))?
+                }
+                (None, Some(variable)) => {
+                    self.once(&what, place, || self.work_out(name, variable))?
+                }
+                (None, None) => return Ok(None),
+            };
+        self.variables.borrow_mut().insert(name.to_owned(), value.clone());
+        Ok(Some(value))
+    }
+
+    fn attribute(
+        &self,
+        kind: &str,
+        block: &str,
+        attribute: Option<&str>,
+        place: &Place,
+    ) -> Result<Option<Value>, BakeError> {
+        let fail = |reason: String| Err(BakeError::invalid(place, reason));
+        match (kind, attribute) {
+            ("target" | "group", None) => {
+                fail(format!("{kind} is no variable: {kind}.NAME.ATTRIBUTE is one"))
+            }
+            ("target", Some(name)) => {
+                let Some(at) = self.instances.iter().rposition(|other| other.name == block) else {
+                    return fail(format!("there is no target {block}"));
+                };
+                if name == "name" {
+                    return Ok(Some(Value::text(block)));
+                }
+                let value = self.raw(at, name, place)?;
+                let mut target = Target::default();
+                let is_given = value != Value::Null;
+                if let Err(reason) = target.set(name, value.clone()) {
+                    return fail(format!("target.{block}.{name}: {reason}"));
+                }
+                let typed = target.attribute(name);
+                // What is empty is not written.
+                Ok(Some(if is_given && typed == Value::Null { value } else { typed }))
+            }
+            ("group", Some("targets")) => {
+                let found = self.definition.groups.iter().rfind(|other| other.labels[0] == block);
+                match found {
+                    Some(found) => Ok(Some(Value::texts(self.group(found)?.1))),
+                    None => fail(format!("there is no group {block}")),
+                }
+            }
+            ("group", Some(name)) => fail(format!("a group has no attribute {name}")),
+            _ => Ok(None),
+        }
+    }
+
+    fn function(&self, name: &str) -> Option<&Function> {
+        self.definition.functions.get(name)
+    }
+
+    fn similar(&self, name: &str) -> Option<String> {
+        let known = self.definition.variables.keys().chain(self.definition.attributes.keys());
+        similar(name, known.chain(self.given.built_in.keys()).map(String::as_str))
+    }
+
+    fn world(&self) -> &World {
+        &self.given.world
+    }
+}
+
+/// Fails unless a text can be the name of a target.
+fn check_name(name: &str, place: &Place) -> Result<(), BakeError> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match !name.is_empty() && name.chars().all(is_good) {
+        true => Ok(()),
+        false => {
+            let reason =
+                format!("{name:?} is no name of a target: only letters, digits, _ and - are in it");
+            Err(BakeError::invalid(place, reason))
+        }
+    }
+}
+
+/// The most targets of a matrix.
+const LARGEST: usize = 10_000;
+
+/// Returns all combinations of the values of a matrix.
+fn combinations(axes: BTreeMap<String, Value>) -> Result<Vec<BTreeMap<String, Value>>, String> {
+    let mut all = vec![BTreeMap::new()];
+    for (name, values) in axes {
+        let values: Vec<Value> = match values {
+            Value::List(values) | Value::Set(values) => values,
+            Value::Map(values) => values.into_values().collect(),
+            other => return Err(format!("{name}: a list required, found {}", other.kind())),
+        };
+        if all.len().saturating_mul(values.len()) > LARGEST {
+            return Err(format!("the matrix has more than {LARGEST} combinations"));
+        }
+        let longer = values.iter().flat_map(|value| {
+            all.iter().map(|start| {
+                let mut longer = start.clone();
+                longer.insert(name.clone(), value.clone());
+                longer
+            })
+        });
+        all = longer.collect();
+    }
+    Ok(all)
+}
