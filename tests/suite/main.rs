@@ -9,6 +9,7 @@
 mod architecture;
 mod archives;
 mod attestations;
+mod bake;
 mod buildkit;
 mod cache;
 mod cache_mounts;

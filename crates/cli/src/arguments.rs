@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load,
-    login, manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
+    bake, build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect,
+    load, login, manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
     /// Build an image again and show where the one that exists differs; status 6 if it does
     Verify(Box<verify::VerifyArgs>),
+    /// Build the targets of bake files or compose files, as docker buildx bake does
+    #[command(alias = "f")]
+    Bake(Box<bake::BakeArgs>),
     /// Check a Dockerfile without building it
     Check(Box<check::CheckArgs>),
     /// Run a command in an image, for a look or a test; its status becomes that of xbuild
@@ -162,6 +165,7 @@ impl Command {
             Self::Build(args) => args.progress(),
             Self::Verify(args) => args.build.progress(),
             Self::Pull(_) | Self::Push(_) | Self::Copy(_) => ProgressMode::Auto,
+            Self::Bake(args) => args.progress(),
             _ => ProgressMode::Plain,
         }
     }

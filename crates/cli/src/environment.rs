@@ -83,6 +83,24 @@ pub(crate) fn raw_variable(name: &str) -> Option<OsString> {
     is_name.then(|| std::env::var_os(name)).flatten()
 }
 
+/// Returns an environment variable that is text, also an empty one.
+pub(crate) fn text_variable(name: &str) -> Option<String> {
+    raw_variable(name).and_then(|value| value.into_string().ok())
+}
+
+/// Returns the home folder as text; that of root if there is none.
+pub(crate) fn home_text() -> String {
+    home().map_or_else(|| "/root".to_owned(), |home| home.display().to_string())
+}
+
+/// Returns the files of `BUILDX_BAKE_FILE`, a list with colons or another separator.
+pub(crate) fn bake_files() -> Vec<PathBuf> {
+    let separator = variable("BUILDX_BAKE_FILE_SEPARATOR").unwrap_or_else(|| ":".to_owned());
+    let list = variable("BUILDX_BAKE_FILE").unwrap_or_default();
+    let names = list.split(separator.as_str()).map(str::trim).filter(|name| !name.is_empty());
+    names.map(PathBuf::from).collect()
+}
+
 /// Returns the folder of the store: `--root`, `$XDG_DATA_HOME/xbuild`, `~/.local/share/xbuild`.
 fn store_root(root: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
     if let Some(root) = root {

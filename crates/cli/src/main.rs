@@ -31,8 +31,9 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect, load,
-    login, manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag, verify,
+    bake, build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect,
+    load, login, manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag,
+    verify,
 };
 use console::{Console, ProgressMode};
 use report::Problem;
@@ -71,6 +72,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
     match command {
         Command::Build(args) => build::run(args, console),
         Command::Verify(args) => verify::run(args, console),
+        Command::Bake(args) => bake::run(args, console),
         Command::Check(args) => check::run(args, console),
         Command::Run(args) => run_command::run(args, console),
         Command::Doctor(args) => doctor::run(args, console),

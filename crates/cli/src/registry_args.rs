@@ -9,7 +9,7 @@ use crate::environment;
 use crate::report::Problem;
 
 /// Options of registries.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RegistryArgs {
     /// A registry that needs no certificate, nor TLS (repeatable; the variable
     /// XBUILD_REGISTRY_INSECURE has a list with commas)

@@ -149,6 +149,12 @@ impl Problem {
         self
     }
 
+    /// Names the target of a bake file that the problem is one of.
+    pub(crate) fn of_target(mut self, name: &str) -> Self {
+        self.0.message = format!("target {name}: {}", self.0.message);
+        self
+    }
+
     /// Adds advice.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());

@@ -81,7 +81,7 @@ impl BuildResult<'_> {
     /// Returns the members that buildx writes, and the digests of each platform.
     ///
     /// **Source** — `docker buildx build` reference, § --metadata-file.
-    fn metadata(&self) -> Value {
+    pub(crate) fn metadata(&self) -> Value {
         let root = self.0.assembled.root().0;
         let mut map = Map::new();
         map.insert("containerimage.digest".into(), json!(root.digest));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use xbuild_build::error::{BuildError, Fault};
 use xbuild_build::request::Output;
 use xbuild_build::{
-    Build, MainContext, Outcome, export, heal, may_push, plan, preflight, read, run as run_steps,
-    save_cache,
+    Build, Input, MainContext, Outcome, export, heal, may_push, plan, preflight, read,
+    run as run_steps, save_cache,
 };
 
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
@@ -24,12 +24,45 @@ use crate::{ending, environment};
 
 /// Builds an image.
 pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let Some(built) = image(args, console, &mut io::stdin())? else { return Ok(()) };
+    let result = BuildResult(&built.outcome);
+    result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
+    built.print(args.quiet, console)
+}
+
+/// An image that was built.
+pub(super) struct BuiltImage {
+    pub(super) outcome: Outcome,
+    progress: Arc<Progress>,
+    /// Where it went.
+    places: Vec<String>,
+    /// Whether the digests go to standard output, which does not have the image itself.
+    to_stdout: bool,
+}
+
+impl BuiltImage {
+    /// Prints the digests, and the end of the build.
+    pub(super) fn print(&self, quiet: bool, console: &Arc<Console>) -> Result<(), Problem> {
+        BuildResult(&self.outcome).print(console, quiet, self.to_stdout)?;
+        ending::show(console, &self.outcome, &self.progress.tally(), &self.places);
+        Ok(())
+    }
+}
+
+/// Builds an image; `None` if the arguments ask for a check, which is done then. `stdin` is read only if
+/// the arguments name it.
+pub(super) fn image(
+    args: &BuildArgs,
+    console: &Arc<Console>,
+    stdin: &mut Input<'_>,
+) -> Result<Option<BuiltImage>, Problem> {
     let call = args.call()?;
     // A check, too, refuses arguments that no build takes.
     let request = build_request::request(args)?;
     let mut machine = args.registries.machine(args.store.root.as_deref())?;
     if let Call::Check(format) = call {
-        return check::check(&request.input, &machine, format, console);
+        check::check(&request.input, &machine, format, console, stdin)?;
+        return Ok(None);
     }
     if args.on_error == OnErrorArg::Shell && !terminal::is_there() {
         return Err(Problem::command_line(
@@ -54,7 +87,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     if args.on_error == OnErrorArg::Shell {
         build = build.with_shells(Arc::new(TerminalShells::new(Arc::clone(console))));
     }
-    let main = read(&build, &mut io::stdin())?;
+    let main = read(&build, stdin)?;
     let ended = heal(&build, || stages(&build, &main)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
         Problem::in_files(&error, &main.sources()).with_log(log)
@@ -69,11 +102,7 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
         (Err(problem), Ok(())) => return Err(problem),
         (Err(problem), Err(other)) => return Err(problem.and(other)),
     };
-    let result = BuildResult(&outcome);
-    result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
-    result.print(console, args.quiet, to_stdout)?;
-    ending::show(console, &outcome, &progress.tally(), &places);
-    Ok(())
+    Ok(Some(BuiltImage { outcome, progress, places, to_stdout }))
 }
 
 fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {

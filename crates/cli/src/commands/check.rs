@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use xbuild_build::request::InputRequest;
-use xbuild_build::{Events, Machine};
+use xbuild_build::{Events, Input, Machine};
 
 use super::input::{self, InputArgs};
 use crate::check_report::{self, Findings};
@@ -43,7 +43,7 @@ pub(crate) enum Format {
 pub(crate) fn run(args: &CheckArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let request = input::request(&args.input)?;
     let machine = args.registries.machine(args.store.root.as_deref())?;
-    check(&request, &machine, args.format, console)
+    check(&request, &machine, args.format, console, &mut io::stdin())
 }
 
 /// Checks all stages, or those that `--target` needs. Any finding is a failure.
@@ -52,13 +52,10 @@ pub(crate) fn check(
     machine: &Machine,
     format: Format,
     console: &Arc<Console>,
+    stdin: &mut Input<'_>,
 ) -> Result<(), Problem> {
-    let checked = xbuild_build::check(
-        request,
-        machine,
-        &(Arc::clone(console) as Arc<dyn Events>),
-        &mut io::stdin(),
-    )?;
+    let checked =
+        xbuild_build::check(request, machine, &(Arc::clone(console) as Arc<dyn Events>), stdin)?;
     let files = checked.main.files().iter().zip(&checked.files).map(|(file, found)| Findings {
         name: file.name(),
         source: file.source(),

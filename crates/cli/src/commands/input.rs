@@ -119,7 +119,7 @@ fn named_contexts(values: &[String]) -> Result<BTreeMap<String, NamedPlace>, Pro
             NamedPlace::Image(value)
         } else if value.starts_with("target:") {
             return Err(Problem::command_line(format!(
-                "--build-context {name}={value}: target: is for bake files, which are not implemented"
+                "--build-context {name}={value}: target: is for the contexts of bake files"
             )));
         } else {
             context::named(&name, &value)?

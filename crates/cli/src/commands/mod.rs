@@ -1,7 +1,14 @@
 //! The subcommands. Each has a file with its arguments and a function that carries it out.
 
+pub(crate) mod bake;
+mod bake_access;
+mod bake_args;
+mod bake_build;
+mod bake_files;
+mod bake_target;
 pub(crate) mod build;
 mod build_args;
+mod build_line;
 mod build_request;
 pub(crate) mod cache;
 pub(crate) mod check;

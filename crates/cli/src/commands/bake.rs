@@ -1,0 +1,120 @@
+//! `xbuild bake`: builds the targets of bake files.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::json;
+use xbuild_bake::{Config, Overrides};
+
+pub(crate) use super::bake_args::BakeArgs;
+use super::bake_args::ListKind;
+use super::bake_build::{self, Options};
+use super::{bake_access, bake_files};
+use crate::console::Console;
+use crate::environment;
+use crate::report::Problem;
+
+/// Builds, prints or lists targets.
+pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let (sets, list) = (args.sets()?, args.list()?);
+    if let Some(url) = args.targets.first().filter(|name| name.contains("://")) {
+        return Err(Problem::command_line(format!("{url}: remote bake files are not implemented"))
+            .with_hint("clone the repository and bake its file"));
+    }
+    let config = bake_files::config(&args.file, &args.var)?;
+    if let Some((kind, is_json)) = list {
+        return console.result(listed(&config, kind, is_json).as_bytes());
+    }
+    let overrides = Overrides::parse(&sets, &config, &environment::text_variable);
+    let selection = overrides.and_then(|overrides| config.select(&args.targets, &overrides));
+    let mut selection = selection.map_err(bake_files::problem)?;
+    if let Some(epoch) = environment::variable("SOURCE_DATE_EPOCH") {
+        selection.set_epoch(&epoch);
+    }
+    if args.print {
+        return console.result(selection.to_json().as_bytes());
+    }
+    bake_access::check(&selection, &args.allow)?;
+    let options = Options {
+        progress: args.progress,
+        metadata_file: args.metadata_file.as_deref(),
+        registries: &args.registries,
+        store: &args.store,
+    };
+    bake_build::run(&selection, &options, console)
+}
+
+/// Returns a list of targets or variables.
+fn listed(config: &Config, kind: ListKind, is_json: bool) -> String {
+    match (kind, is_json) {
+        (ListKind::Targets, true) => format!("{:#}\n", json!(targets(config).collect::<Vec<_>>())),
+        (ListKind::Targets, false) => {
+            let rows = targets(config).map(|entry| {
+                let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+                let name = match entry["group"].is_array() {
+                    true => {
+                        let members = entry["group"].as_array().into_iter().flatten();
+                        let members: Vec<&str> = members.filter_map(|m| m.as_str()).collect();
+                        format!("{} ({})", text("name"), members.join(", "))
+                    }
+                    false => text("name"),
+                };
+                vec![name, text("description")]
+            });
+            table(&["TARGET", "DESCRIPTION"], rows.collect())
+        }
+        (ListKind::Variables, true) => format!("{:#}\n", json!(config.variables)),
+        (ListKind::Variables, false) => {
+            let rows = config.variables.iter().map(|variable| {
+                let value = variable.value.clone().unwrap_or_else(|| "<null>".to_owned());
+                vec![
+                    variable.name.clone(),
+                    variable.kind.clone(),
+                    value,
+                    variable.description.clone(),
+                ]
+            });
+            table(&["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"], rows.collect())
+        }
+    }
+}
+
+/// Returns groups and targets, as buildx lists them, the default group first.
+fn targets(config: &Config) -> impl Iterator<Item = serde_json::Value> {
+    let mut groups: Vec<_> = config.groups.iter().collect();
+    groups.sort_by_key(|(name, _)| (name != "default", name.clone()));
+    let mut targets: Vec<_> = config.targets.iter().collect();
+    targets.sort_by(|a, b| a.0.cmp(&b.0));
+    let groups = groups.into_iter().map(|(name, group)| {
+        let mut entry = json!({ "name": name, "group": group.targets });
+        if !group.description.is_empty() {
+            entry["description"] = json!(group.description);
+        }
+        entry
+    });
+    let targets = targets.into_iter().map(|(name, target)| {
+        let mut entry = json!({ "name": name });
+        if let Some(description) = &target.description {
+            entry["description"] = json!(description);
+        }
+        entry
+    });
+    groups.chain(targets)
+}
+
+fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let head = head.iter().map(|name| (*name).to_owned()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let widths: Vec<usize> = (0..all[0].len())
+        .map(|column| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
