@@ -1,6 +1,7 @@
 //! The shared cache: what an empty machine takes from it, how many requests that costs, and what
 //! becomes of caches that fail or lie.
 
+mod mounts;
 mod prune;
 mod requests;
 mod troubles;
@@ -71,4 +72,28 @@ fn an_empty_machine_does_nothing_again() {
         place.write("source.txt", "b\n");
         assert_eq!(build(&place, &cache, &[]).0.steps(), "2 cached, 5 done", "{cache}");
     }
+}
+
+/// The demo: stages for the building machine, for each platform, and for the image.
+#[test]
+fn the_demo_is_built_from_the_cache_for_all_platforms() {
+    needs!(Run, Emulation);
+    let registry = xbuild_testkit::registry::Registry::start();
+    let cache = registry_cache(&registry.host());
+    let place = || {
+        let place = Place::new(User::Me);
+        let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
+        for file in ["Dockerfile", "src/greet.in"] {
+            place.write(file, fs::read(demo.join(file)).unwrap());
+        }
+        place
+    };
+    let platforms = ["--platform", "linux/amd64,linux/arm64,linux/arm/v7,linux/s390x"];
+    let (first, digest) = build(&place(), &cache, &platforms);
+    assert!(first.steps().starts_with("0 cached"), "{}", first.steps());
+    let (second, again) = build(&place(), &cache, &platforms);
+    second.did_nothing();
+    assert_eq!(again, digest);
+    // One platform alone has a trail of its own.
+    place().build(&["--cache-from", &cache, "--platform", "linux/s390x"]).ok().did_nothing();
 }

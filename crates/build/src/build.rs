@@ -9,7 +9,7 @@ use xbuild_registry::Client;
 use xbuild_source::Fetcher;
 use xbuild_store::Store;
 
-use crate::cache::{CacheTargets, Imports};
+use crate::cache::{CacheTargets, Imports, MountCaches};
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
@@ -36,6 +36,8 @@ pub struct Build {
     pub(crate) imports: Arc<Imports>,
     /// The shared caches that it writes.
     pub(crate) cache_targets: Arc<CacheTargets>,
+    /// The shared caches that its cache mounts come from and go to.
+    pub(crate) mount_caches: Arc<MountCaches>,
     /// Opens shells where steps fail; `None` if nobody wants them.
     pub(crate) shells: Option<Arc<dyn Shells>>,
     /// Ends the work under way when a step fails.
@@ -75,6 +77,7 @@ impl Build {
         let cache = &request.cache;
         let imports = Imports::new(&cache.from, &client, &store, &events)?;
         let cache_targets = CacheTargets::open(&cache.to, &client, &events)?;
+        let mount_caches = MountCaches::open(cache, &client, &events)?;
         let given = Some(Arc::clone(&secrets) as _);
         let on_warning = Arc::clone(&events);
         let fetcher = wiring::fetcher(&machine, &store, &client, given, on_warning, cancel.clone());
@@ -91,6 +94,7 @@ impl Build {
             events,
             imports,
             cache_targets,
+            mount_caches,
             shells: None,
             cancel,
             span,

@@ -11,7 +11,8 @@
 //! | `saved` | the trails of a build that went well |
 //! | `identity` | what a build is known by from one commit to the next |
 //! | `listing` | what is in a cache, and what no build uses any more |
-//! | `keys` | files with keys |
+//! | `mounts` | cache mounts of other machines |
+//! | `keys` | files with keys, and names of scopes |
 //! | `warning` | what goes wrong, which never fails a build |
 //!
 //! Results from a shared cache are kept in memory only. They never become records of the store,
@@ -23,6 +24,7 @@ mod imports;
 mod joined;
 mod keys;
 mod listing;
+mod mounts;
 mod place;
 mod saved;
 mod source;
@@ -34,6 +36,7 @@ pub(crate) use identity::of_build;
 pub(crate) use imports::Imports;
 pub(crate) use joined::JoinedCache;
 pub use listing::{CacheContents, CachePruned, CacheShelf, CachedBuild};
+pub(crate) use mounts::MountCaches;
 pub use saved::save_cache;
 pub(crate) use target::CacheTargets;
 pub use warning::CacheWarning;

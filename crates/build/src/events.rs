@@ -94,6 +94,15 @@ pub enum Event<'a> {
         /// Whether it is the store's; else a registry gave it.
         is_stored: bool,
     },
+    /// The cache mounts of the build are in a shared cache, or as many of them as possible.
+    MountsSaved {
+        /// The cache.
+        cache: &'a str,
+        /// The name of its scope.
+        scope: &'a str,
+        /// Their number.
+        mounts: usize,
+    },
     /// The steps of the build are in a shared cache, or as many of them as possible.
     CacheSaved {
         /// The cache.

@@ -23,7 +23,7 @@ use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
 pub use attestations::{Attestations, ProvenanceRequest};
-pub use cache::{CacheFrom, CacheMode, CachePlaceRequest, CacheRequest, CacheTo};
+pub use cache::{CacheFrom, CacheMode, CacheMountsTo, CachePlaceRequest, CacheRequest, CacheTo};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
 pub use output::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};

@@ -60,7 +60,7 @@ impl Tools {
         }));
         let owners = owners(&plan.graph);
         let (on_hidden, on_transfer) = (Arc::clone(&events), told(&events));
-        let imports = Arc::clone(&build.imports);
+        let (imports, mounts) = (Arc::clone(&build.imports), Arc::clone(&build.mount_caches));
         let options = EngineOptions {
             contexts,
             sources: Some(Arc::clone(&build.fetcher) as _),
@@ -79,6 +79,7 @@ impl Tools {
             on_hidden: Arc::new(move |path| {
                 on_hidden.event(Event::Warning(&Warning::Hidden(path.clone())));
             }),
+            find_mount: Some(Arc::new(move |key| mounts.find(key))),
             on_wrong: Arc::new(move |layer| imports.note_wrong(layer)),
             cancel: build.cancel.clone(),
             ..EngineOptions::default()

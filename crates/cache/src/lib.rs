@@ -7,10 +7,11 @@
 //! | document | tag | holds |
 //! | --- | --- | --- |
 //! | [`Record`] | `c1-SCOPE-KEY` | the result of one step: its layers, and their tree indexes |
+//! | [`Mount`] | `m1-SCOPE-KEY` | the files of a cache mount |
 //! | [`Trail`] | `t1-SCOPE-ID` | what one build used: all its records, the documents of its base images, tree indexes |
 //!
-//! A document that somebody else wrote is not trusted to be what was asked for: [`Record::read`] and
-//! [`Trail::read`] compare scope, key and digests, and bound everything. Nothing but a signature
+//! A document that somebody else wrote is not trusted to be what was asked for: [`Record::read`],
+//! [`Trail::read`] and [`Mount::read`] compare scope, key and digests, and bound everything. Nothing but a signature
 //! ([`Policy`]) shows that a step really made those layers. `docs/formats.md` has the bytes.
 
 mod buildkit;
@@ -18,6 +19,7 @@ mod bundle;
 mod document;
 mod error;
 mod key_file;
+mod mount;
 mod payload;
 mod record;
 mod record_read;
@@ -31,6 +33,7 @@ pub use buildkit::is_of_buildkit;
 pub use bundle::{MAX_INDEX, PackedIndex, unpack_index};
 pub use document::{Document, KEPT_FROM, written_at};
 pub use error::{CacheDocumentError, KeyError};
+pub use mount::Mount;
 pub use record::{Record, RecordLayer};
 pub use scope::{Scope, ScopeError};
 pub use signature::{Policy, PublicKey, Signer};

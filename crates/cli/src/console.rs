@@ -263,6 +263,9 @@ impl Console {
                     "loaded {names} into {engine}: {sent} of {layers} layers sent"
                 ));
             }
+            Event::MountsSaved { cache, scope, mounts } => {
+                self.line(format_args!("cache: {mounts} cache mounts in {cache} (scope {scope})"))
+            }
             Event::CacheSaved { cache, scope, steps, new } => self.line(format_args!(
                 "cache: {steps} steps in {cache} (scope {scope}), {new} of them new"
             )),

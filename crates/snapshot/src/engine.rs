@@ -35,6 +35,7 @@ mod obtain;
 mod options;
 mod own_root;
 mod owners;
+mod packed_mount;
 mod packer;
 mod recalled;
 mod root_folder;
@@ -65,7 +66,8 @@ use crate::remove;
 
 pub use cached_layer::{CachedLayer, FetchIndex};
 pub use exported::ExportedLayer;
-pub use options::EngineOptions;
+pub use options::{EngineOptions, FindMount};
+pub use packed_mount::{PackedMount, UsedMount};
 use packer::Packer;
 use shared::Shared;
 use turns::KeyedLocks;
@@ -200,6 +202,25 @@ impl Engine {
     /// Returns the tree index of a layer if it is known without reading the layer.
     pub fn known_index(&self, layer: &DiffId) -> Result<Option<Arc<LayerIndex>>, StepFailure> {
         Ok(self.0.known_index(layer)?)
+    }
+
+    /// Returns the cache folders that steps have used, sorted by key.
+    pub fn used_mounts(&self) -> Vec<UsedMount> {
+        let used = |(key, id): (&Digest, &String)| UsedMount { key: key.clone(), id: id.clone() };
+        let mut mounts: Vec<UsedMount> =
+            self.0.known(|known| known.mounts.iter().map(used).collect());
+        mounts.sort_by(|a, b| a.key.cmp(&b.key));
+        mounts
+    }
+
+    /// Packs a cache folder of at most `limit` bytes as a layer; `None` if a step of another build
+    /// uses it, or if it is gone.
+    pub fn pack_mount(
+        &self,
+        mount: &UsedMount,
+        limit: u64,
+    ) -> Result<Option<PackedMount>, StepFailure> {
+        Ok(packed_mount::pack(&self.0, mount, limit)?)
     }
 
     /// Returns the layers whose files COPY, ADD and WORKDIR have looked at, sorted.

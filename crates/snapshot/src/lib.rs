@@ -13,6 +13,9 @@ mod sink;
 mod task_input;
 pub mod tasks;
 
-pub use engine::{CachedLayer, Engine, EngineOptions, ExportedLayer, FetchIndex};
+pub use engine::{
+    CachedLayer, Engine, EngineOptions, ExportedLayer, FetchIndex, FindMount, PackedMount,
+    UsedMount,
+};
 pub use error::{EngineError, TaskError};
 pub use sink::{LayerSink, SinkBlob, SinkResult, Spool};

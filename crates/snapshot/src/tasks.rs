@@ -29,6 +29,8 @@ pub const UNPACK: &str = "snapshot.unpack";
 pub const DRESS: &str = "snapshot.dress";
 /// Writes the changes of an upper folder to the pipe, as a layer. Request: [`DiffRequest`].
 pub const DIFF: &str = "snapshot.diff";
+/// Writes all files of a folder to the pipe, as a layer. Request: [`PackRequest`].
+pub const PACK: &str = "snapshot.pack";
 /// Removes folder trees. Request: [`RemoveRequest`].
 pub const REMOVE: &str = "snapshot.remove";
 
@@ -37,11 +39,12 @@ pub const REMOVE: &str = "snapshot.remove";
 pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure>;
 
 /// Returns all tasks of this crate by name, for the helper of the namespace.
-pub fn all() -> [(&'static str, TaskFn); 8] {
+pub fn all() -> [(&'static str, TaskFn); 9] {
     [
         (UNPACK, |request, fds| answer(unpack_task(request, fds))),
         (DRESS, |request, fds| answer(dress_task(request, fds))),
         (DIFF, |request, fds| answer(diff_task(request, fds))),
+        (PACK, |request, fds| answer(pack_task(request, fds))),
         (REMOVE, |request, fds| answer(remove_task(request, fds))),
         (CLEAR, |request, fds| answer(folder_tasks::clear_task(request, fds))),
         (STAMP, |request, fds| answer(folder_tasks::stamp_task(request, fds))),
@@ -90,6 +93,15 @@ pub struct DiffRequest {
     pub skip: Vec<Vec<u8>>,
     /// The records of the command.
     pub records: Records,
+}
+
+/// See [`PACK`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackRequest {
+    /// The folder. It is not changed.
+    pub folder: PathBuf,
+    /// Whether the owners of files are recorded.
+    pub is_recorded: bool,
 }
 
 /// See [`REMOVE`].
@@ -145,6 +157,25 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
         upper.chmod(b"", 0o755)
     };
     reset().map_err(folder("finish with", &request.upper))?;
+    Ok(Vec::new())
+}
+
+/// Does [`PACK`].
+pub fn pack_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: PackRequest = serde_json::from_slice(request)?;
+    let root = open(&request.folder)?;
+    let pipe = BufWriter::with_capacity(BUFFER, File::from(pipe(fds)?));
+    let mut writer = LayerWriter::new(pipe);
+    let options = DiffOptions {
+        root: root_before(0o755, None, request.is_recorded),
+        owners: request.is_recorded.then(OwnersBelow::default),
+        skip: Vec::new(),
+        records: Records::default(),
+        hidden: Vec::new(),
+    };
+    diff(&root, &[], &mut writer, &options)?;
+    let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;
+    pipe.flush().map_err(folder("read", &request.folder))?;
     Ok(Vec::new())
 }
 

@@ -40,6 +40,11 @@ impl CacheMount {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Returns its bytes on disk, as far as this user may read.
+    pub fn bytes(&self) -> u64 {
+        usage("", vec![self.path.clone()]).bytes
+    }
 }
 
 /// The answer to a request for a cache folder.
@@ -96,6 +101,19 @@ impl Store {
         }
         // No build has that many steps.
         Ok(CacheMountSlot::Missing(u32::MAX))
+    }
+
+    /// Holds the cache folder `key` alone, unless somebody else holds it.
+    pub fn take_cache_mount(
+        &self,
+        map: &str,
+        key: &Digest,
+    ) -> Result<Option<CacheMount>, StoreError> {
+        let own = self.cache_mount_home(map, key, 0).join(CONTENT);
+        Ok(match self.hold_cache_mount(map, key, Sharing::Private)? {
+            CacheMountSlot::Held(mount) if mount.path == own => Some(mount),
+            _ => None,
+        })
     }
 
     /// Takes back the cache folders below `place` that were lent to steps of builds that were killed.

@@ -1,10 +1,10 @@
-//! Files with keys.
+//! Files with keys, and names of scopes.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use xbuild_cache::{KeyError, Policy, PublicKey, Signer};
+use xbuild_cache::{KeyError, Policy, PublicKey, Scope, Signer};
 
 use crate::error::CacheOpenError;
 
@@ -21,6 +21,14 @@ pub(super) fn policy(cache: &str, files: &[PathBuf]) -> Result<Policy, CacheOpen
         keys.extend(key(cache, file, PublicKey::from_pem)?);
     }
     Ok(Policy::Signed(keys))
+}
+
+/// Returns the scope of a name.
+pub(super) fn scope(cache: &str, name: &str) -> Result<Scope, CacheOpenError> {
+    Scope::new(name).map_err(|source| {
+        let (cache, name) = (cache.to_owned(), name.to_owned());
+        CacheOpenError::Scope { cache, name, source }
+    })
 }
 
 /// Returns the signer with the key in a file.

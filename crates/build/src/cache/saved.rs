@@ -22,8 +22,8 @@ use crate::planning::Plan;
 use crate::request::CacheMode;
 use crate::run::Solved;
 
-/// Waits until all steps are in the shared caches that the build writes. If the build went well,
-/// writes what it used, so that the next build needs few requests. Tells what could not be written.
+/// Writes the cache mounts of a build that went well, and waits until all steps are in the shared caches that the build writes. If the build went well,
+/// also writes what it used, so that the next build needs few requests. Tells what could not be written.
 pub fn save_cache(
     build: &Build,
     main: &MainContext,
@@ -32,6 +32,9 @@ pub fn save_cache(
     is_good: bool,
 ) {
     let _span = build.span.enter();
+    if is_good {
+        build.mount_caches.save(&solved.engine, &build.store);
+    }
     let Some(mut exports) = solved.cache.take() else { return };
     let keys = exports.finish();
     let shared = &exports.shared;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_cache::{
-    CacheDocumentError, CacheTag, MAX_INDEX, MAX_TRAIL, Policy, Record, Scope, Trail, TrailId,
-    TrailManifest, is_of_buildkit, unpack_index,
+    CacheDocumentError, CacheTag, MAX_INDEX, MAX_TRAIL, Mount, Policy, Record, Scope, Trail,
+    TrailId, TrailManifest, is_of_buildkit, unpack_index,
 };
 use xbuild_layer::LayerIndex;
 use xbuild_model::{Descriptor, Digest};
@@ -38,10 +38,7 @@ impl Source {
     ) -> Result<Self, CacheOpenError> {
         let place = Place::new(client, &request.place);
         let cache = place.to_string();
-        let scope = Scope::new(&request.scope).map_err(|source| {
-            let (cache, name) = (cache.clone(), request.scope.clone());
-            CacheOpenError::Scope { cache, name, source }
-        })?;
+        let scope = keys::scope(&cache, &request.scope)?;
         let policy = keys::policy(&cache, &request.keys)?;
         let events = Arc::clone(events);
         let (is_off, told) = (AtomicBool::new(false), Mutex::default());
@@ -71,6 +68,14 @@ impl Source {
         let blob = blob.map_err(|error| self.fail(&error)).ok()?;
         let trail = Trail::read(&manifest, &blob);
         trail.map_err(|error| self.refuse("a build", &error)).ok()
+    }
+
+    /// Returns the files of a cache mount.
+    pub(super) fn mount(&self, key: &Digest) -> Option<Mount> {
+        let tag = CacheTag::of_mount(&self.scope, key);
+        let bytes = self.manifest(&tag.to_string())?;
+        let read = Mount::read(&bytes, &self.scope, key, &self.policy);
+        read.map_err(|error| self.refuse("a cache mount", &error)).ok()
     }
 
     /// Returns the tree index that a blob holds.

@@ -78,10 +78,7 @@ impl Target {
     ) -> Result<Self, CacheOpenError> {
         let place = Place::new(client, &request.place);
         let cache = place.to_string();
-        let scope = Scope::new(&request.scope).map_err(|source| {
-            let (cache, name) = (cache.clone(), request.scope.clone());
-            CacheOpenError::Scope { cache, name, source }
-        })?;
+        let scope = keys::scope(&cache, &request.scope)?;
         let signer = request.key.as_deref().map(|file| keys::signer(&cache, file)).transpose()?;
         let (mode, encoding) = (request.mode, request.encoding);
         let (state, events) = (Mutex::default(), Arc::clone(events));

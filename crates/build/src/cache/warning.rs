@@ -53,6 +53,20 @@ pub enum CacheWarning {
         /// The cache.
         cache: String,
     },
+    /// A cache mount has more bytes than it may have.
+    MountTooLarge {
+        /// Its name.
+        id: String,
+        /// Its bytes.
+        bytes: u64,
+        /// The bytes that it may have.
+        limit: u64,
+    },
+    /// Another build uses a cache mount.
+    MountBusy {
+        /// Its name.
+        id: String,
+    },
     /// Steps that came from a cache without a signature are not signed.
     NotSigned {
         /// The cache that is written.
@@ -100,6 +114,14 @@ impl fmt::Display for CacheWarning {
                 "the registry of the cache {cache} does not let a tag be given again, so its trails \
                  get old and later builds ask for each step; let tags t1-* be overwritten"
             ),
+            Self::MountTooLarge { id, bytes, limit } => write!(
+                f,
+                "the cache mount {id:?} has {bytes} bytes, more than {limit}, and is not written; \
+                 max-size= of --cache-mounts-to sets another limit"
+            ),
+            Self::MountBusy { id } => {
+                write!(f, "another build uses the cache mount {id:?}, so it is not written")
+            }
             Self::NotSigned { cache, steps } => write!(
                 f,
                 "{steps} steps came from a cache that is read without keys; they are not signed, \

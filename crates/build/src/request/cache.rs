@@ -14,6 +14,26 @@ pub struct CacheRequest {
     pub from: Vec<CacheFrom>,
     /// The caches to write.
     pub to: Vec<CacheTo>,
+    /// The caches that new cache mounts are filled from, in the order in which they are asked.
+    #[serde(default)]
+    pub mounts_from: Vec<CacheFrom>,
+    /// The caches that cache mounts are written to.
+    #[serde(default)]
+    pub mounts_to: Vec<CacheMountsTo>,
+}
+
+/// A cache that cache mounts are written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheMountsTo {
+    /// Its place.
+    pub place: CachePlaceRequest,
+    /// The name of the scope.
+    pub scope: String,
+    /// A file with the private key that signs what is written.
+    pub key: Option<PathBuf>,
+    /// The bytes on disk that a folder may have.
+    pub limit: u64,
 }
 
 /// The place of a cache.

@@ -106,6 +106,13 @@ pub(crate) struct BuildArgs {
     /// private key that signs it
     #[arg(long, value_name = "CACHE", help_heading = "Steps")]
     pub(super) cache_to: Vec<String>,
+    /// Cache that new cache mounts of RUN steps are filled from (repeatable), as with --cache-from
+    #[arg(long, value_name = "CACHE", help_heading = "Steps")]
+    pub(super) cache_mounts_from: Vec<String>,
+    /// Cache that the cache mounts of RUN steps are written to (repeatable): type=registry,ref=NAME or
+    /// type=local,dest=FOLDER, with scope=NAME, sign=FILE, and max-size=SIZE [default: 2g]
+    #[arg(long, value_name = "CACHE", help_heading = "Steps")]
+    pub(super) cache_mounts_to: Vec<String>,
     /// Steps that run at once [default: number of processors]
     #[arg(long, value_name = "N", help_heading = "Steps")]
     pub(super) jobs: Option<NonZeroUsize>,

@@ -6,7 +6,7 @@ use xbuild_build::request::{Output, StepsRequest, Target};
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use crate::report::Problem;
-use crate::values::{annotation, attestation, cache, names, output, secret};
+use crate::values::{annotation, attestation, bytes, cache, names, output, secret};
 
 /// Returns the request of a build. Looks at no more than [`input::request`].
 pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
@@ -17,11 +17,13 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
         outputs.push(Output::new(Target::Engine));
     }
     let (provenance, sbom) = (args.provenance.as_deref(), args.sbom.as_deref());
+    let mut cache = cache::parse(&args.cache_from, &args.cache_to)?;
+    cache::add_mounts(&mut cache, &args.cache_mounts_from, &args.cache_mounts_to)?;
     let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
     Ok(BuildRequest {
         input,
         steps: steps(args)?,
-        cache: cache::parse(&args.cache_from, &args.cache_to)?,
+        cache,
         labels: key_values("label", &args.label)?,
         annotations: annotation::parse(&args.annotation)?,
         attestations: attestation::parse(&args.attest, provenance, sbom)?,
@@ -94,26 +96,11 @@ fn ulimit(text: &str) -> Result<(String, u64, u64), Problem> {
 }
 
 fn size(text: &str) -> Result<u64, Problem> {
-    let fail = || {
+    bytes::parse(text).ok_or_else(|| {
         Problem::command_line(format!(
             "invalid --shm-size {text:?}: expected a number with b, k, m or g"
         ))
-    };
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match &lower[digits.len()..] {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        _ => return Err(fail()),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor))
-        .filter(|n| *n > 0)
-        .ok_or_else(fail)
+    })
 }
 
 #[cfg(test)]
@@ -139,7 +126,8 @@ mod tests {
             --no-cache --no-cache-filter a,b --jobs 3 --isolation userns-single --network none --emulation intercept \
             --allow security.insecure \
             --cache-from r.example/c:main --cache-from type=local,src=c,verify=k \
-            --cache-to type=registry,ref=r.example/c:x,mode=max,compression=zstd,sign=k https://github.com/o/r.git#main:sub";
+            --cache-to type=registry,ref=r.example/c:x,mode=max,compression=zstd,sign=k \
+            --cache-mounts-from r.example/c:main --cache-mounts-to type=local,dest=c,max-size=1m https://github.com/o/r.git#main:sub";
         let line = Line::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let request = request(&line.args).unwrap();
         let text = serde_json::to_string(&request).unwrap();

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use xbuild_build::request::{CacheFrom, CacheMode, CachePlaceRequest, CacheRequest, CacheTo};
+use xbuild_build::request::{
+    CacheFrom, CacheMode, CacheMountsTo, CachePlaceRequest, CacheRequest, CacheTo,
+};
 use xbuild_model::Reference;
 
-use super::{compression, csv};
+use super::{bytes, compression, csv};
 use crate::report::Problem;
 
 /// Reads the values of both options.
@@ -15,7 +17,37 @@ use crate::report::Problem;
 pub(crate) fn parse(from: &[String], to: &[String]) -> Result<CacheRequest, Problem> {
     let from = from.iter().map(|text| from_value(text)).collect::<Result<_, _>>()?;
     let to = to.iter().map(|text| to_value(text)).collect::<Result<_, _>>()?;
-    Ok(CacheRequest { from, to })
+    Ok(CacheRequest { from, to, ..CacheRequest::default() })
+}
+
+/// Reads the values of `--cache-mounts-from` and `--cache-mounts-to`.
+pub(crate) fn add_mounts(
+    request: &mut CacheRequest,
+    from: &[String],
+    to: &[String],
+) -> Result<(), Problem> {
+    let read = |text: &String| from_attributes(Attributes::parse("cache-mounts-from", text)?);
+    request.mounts_from = from.iter().map(read).collect::<Result<_, _>>()?;
+    request.mounts_to = to.iter().map(|text| mounts_to(text)).collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+/// Bytes that a cache mount may have unless the user says otherwise.
+const MOUNT_LIMIT: u64 = 2 << 30;
+
+fn mounts_to(text: &str) -> Result<CacheMountsTo, Problem> {
+    let mut attributes = Attributes::parse("cache-mounts-to", text)?;
+    let (place, tag) = attributes.place(&["dest"])?;
+    let limit = match attributes.take("max-size") {
+        None => MOUNT_LIMIT,
+        Some(size) => bytes::parse(&size).ok_or_else(|| {
+            attributes.fail("max-size is a number of bytes, or one with b, k, m or g")
+        })?,
+    };
+    let key = attributes.take("sign").map(PathBuf::from);
+    let scope = attributes.take("scope").unwrap_or(tag);
+    attributes.finish()?;
+    Ok(CacheMountsTo { place, scope, key, limit })
 }
 
 /// Kinds of caches that are refused, each with what to do instead.
@@ -47,7 +79,10 @@ struct Attributes<'a> {
 
 /// Reads a value of `--cache-from`.
 pub(crate) fn from_value(text: &str) -> Result<CacheFrom, Problem> {
-    let mut attributes = Attributes::parse("cache-from", text)?;
+    from_attributes(Attributes::parse("cache-from", text)?)
+}
+
+fn from_attributes(mut attributes: Attributes<'_>) -> Result<CacheFrom, Problem> {
     let (place, tag) = attributes.place(&["src"])?;
     let keys = attributes.take_all("verify").into_iter().map(PathBuf::from).collect();
     let scope = attributes.take("scope").unwrap_or(tag);
@@ -222,6 +257,20 @@ mod tests {
             ),
         ] {
             assert_eq!(to_value(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_places_of_cache_mounts() {
+        let texts = |text: &str| [text.to_owned()];
+        let mut request = CacheRequest::default();
+        let to = texts("type=registry,ref=r.example/c:x,max-size=4g,sign=k");
+        add_mounts(&mut request, &texts("r.example/c:x"), &to).unwrap();
+        assert_eq!(request.mounts_from, [from(registry("r.example/c:x"), "x", &[])]);
+        let [to] = &request.mounts_to[..] else { panic!("one") };
+        assert_eq!((to.limit, to.scope.as_str()), (4 << 30, "x"));
+        for bad in ["type=local,dest=c,mode=max", "type=local,dest=c,max-size=0", "type=gha"] {
+            assert!(mounts_to(bad).is_err(), "{bad}");
         }
     }
 

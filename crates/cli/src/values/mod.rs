@@ -3,6 +3,7 @@
 pub(crate) mod annotation;
 pub(crate) mod arg_files;
 pub(crate) mod attestation;
+pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod context;

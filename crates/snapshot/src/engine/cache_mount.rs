@@ -17,7 +17,7 @@ use xbuild_store::{CacheMount, CacheMountSlot};
 
 use super::scratch::Scratch;
 use super::shared::Shared;
-use super::{owners, selection};
+use super::{owners, packed_mount, selection};
 use crate::EngineError;
 
 /// A cache folder in use.
@@ -34,14 +34,17 @@ pub(super) fn hold(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<H
     let (store, map, key) = (&shared.store, shared.namespace.map_name()?, key(request));
     loop {
         let number = match wait(shared, &map, &key, request.sharing)? {
-            CacheMountSlot::Held(mount) => return Ok(Held(mount)),
+            CacheMountSlot::Held(mount) => {
+                shared.known(|known| known.mounts.insert(key, request.id.clone()));
+                return Ok(Held(mount));
+            }
             CacheMountSlot::Missing(number) => number,
         };
         shared.busy.with(&DiffId(key.clone()), || {
             if store.has_cache_mount(&map, &key, number)? {
                 return Ok(());
             }
-            let scratch = make(shared, request)?;
+            let scratch = make(shared, &key, request)?;
             Ok::<_, EngineError>(store.publish_cache_mount(
                 scratch.path(),
                 &map,
@@ -100,14 +103,24 @@ fn key(request: &CacheRequest<'_>) -> Digest {
 }
 
 /// Makes a cache folder, not yet published.
-fn make(shared: &Arc<Shared>, request: &CacheRequest<'_>) -> Result<Scratch, EngineError> {
-    let (scratch, meta) = match request.seed {
-        None => {
+fn make(
+    shared: &Arc<Shared>,
+    key: &Digest,
+    request: &CacheRequest<'_>,
+) -> Result<Scratch, EngineError> {
+    // If a shared cache's files cannot be had, the folder begins as it would without.
+    let packed = packed_mount::find(shared, key);
+    let packed = packed.and_then(|chain| seeded(shared, &chain, "/").ok());
+    let (mode, uid, gid) = (request.mode & 0o7777, request.uid, request.gid);
+    let own = || Meta { mode, uid, gid, mtime: now(), xattrs: Vec::new() };
+    let (scratch, meta) = match (packed, request.seed) {
+        (Some((scratch, _)), None) => (scratch, own()),
+        (Some(packed), Some(_)) => packed,
+        (None, None) => {
             let scratch = Scratch::new(shared, "cache")?;
-            let (mode, uid, gid) = (request.mode & 0o7777, request.uid, request.gid);
-            (scratch, Meta { mode, uid, gid, mtime: now(), xattrs: Vec::new() })
+            (scratch, own())
         }
-        Some((chain, path)) => seeded(shared, chain, path)?,
+        (None, Some((chain, path))) => seeded(shared, chain, path)?,
     };
     // Id 0 of the namespace is this process's own id.
     if (meta.uid, meta.gid) == (0, 0) {

@@ -11,9 +11,13 @@ use xbuild_layer::{Encoding, Mtime, ShownPath};
 use xbuild_model::own_root::Spared;
 use xbuild_model::seam::Sources;
 use xbuild_model::transfer::OnTransfer;
-use xbuild_model::{Cancel, DiffId};
+use xbuild_model::{Cancel, DiffId, Digest};
 
+use super::cached_layer::CachedLayer;
 use super::packer::Watch;
+
+/// Finds the files of a cache folder in a shared cache.
+pub type FindMount = dyn Fn(&Digest) -> Option<CachedLayer> + Send + Sync;
 
 /// The settings of an engine.
 #[derive(Clone)]
@@ -38,6 +42,8 @@ pub struct EngineOptions {
     pub own_root: Option<Spared>,
     /// Takes the files of images that steps cannot see, since spared ones are in their place.
     pub on_hidden: Arc<dyn Fn(&ShownPath) + Send + Sync>,
+    /// Finds the files of a cache folder in a shared cache, by its key.
+    pub find_mount: Option<Arc<FindMount>>,
     /// Takes a layer of a shared cache whose blob cannot be used, or whose index is wrong. What the
     /// cache says about it must not be used again.
     pub on_wrong: Arc<dyn Fn(&DiffId) + Send + Sync>,
@@ -70,6 +76,7 @@ impl Default for EngineOptions {
             on_warning: Arc::new(|_| {}),
             own_root: None,
             on_hidden: Arc::new(|_| {}),
+            find_mount: None,
             on_wrong: Arc::new(|_| {}),
             cancel: Cancel::default(),
         }

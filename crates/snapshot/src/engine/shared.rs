@@ -48,6 +48,8 @@ pub(super) struct Known {
     pub(super) foreign: HashMap<DiffId, FetchIndex>,
     /// Those of them that were used and not yet compared with their layers.
     pub(super) unchecked: HashMap<DiffId, Arc<LayerIndex>>,
+    /// The cache folders that steps have used: key and name.
+    pub(super) mounts: HashMap<Digest, String>,
     /// The layers whose files COPY, ADD and WORKDIR have looked at.
     pub(super) looked_at: HashSet<DiffId>,
     /// The trees of stacks, by chain ID.
