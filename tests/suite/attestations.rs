@@ -171,6 +171,27 @@ fn provenance_tells_as_much_as_it_is_asked_for() {
 }
 
 #[test]
+fn the_value_of_a_secret_is_not_told() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    place.dockerfile(
+        "FROM busybox\nRUN --mount=type=secret,id=the-id test -s /run/secrets/the-id\n",
+    );
+    let secret = place.out("secret");
+    fs::write(&secret, "hunter2").unwrap();
+    let secret = format!("id=the-id,src={}", secret.display());
+    let proxy = "http_proxy=http://me:hunter2@proxy.example:3128";
+    let args = ["--secret", &secret, "--build-arg", proxy, "--network", "none"];
+    for (mode, is_named) in [("--provenance=mode=min", false), ("--provenance=mode=max", true)] {
+        let predicate = statements(&layout(&place, mode, &[&args[..], &[mode]].concat())).remove(0);
+        let text = predicate.to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(text.contains("the-id"), is_named, "{text}");
+        assert_eq!(text.contains("http://proxy.example:3128"), is_named, "{text}");
+    }
+}
+
+#[test]
 fn a_fixed_time_gives_one_index() {
     let place = place();
     let digest = |name: &str| {

@@ -51,6 +51,7 @@ mod registry_matrix;
 mod remote;
 mod run_steps;
 mod shared_cache;
+mod sources;
 mod terminal;
 mod threats;
 mod twins;

@@ -403,3 +403,23 @@ fn contexts_come_from_urls() {
     run(&place, &[&server.url("/none")], b"").fails(4, &["answered 404"]);
     run(&place, &["ftp://h.example/x"], b"").fails(2, &["ftp:// is not supported"]);
 }
+
+#[test]
+fn a_locked_commit_stays_when_its_branch_moves() {
+    needs!(Tool("git"));
+    let place = Place::new(User::Me);
+    let server = GitServer::start(place.path());
+    let first = server.commit(&[("Dockerfile", "FROM scratch\nCOPY f /\n"), ("f", "one")]);
+    let url = format!("{}#main", server.url());
+    let lock = place.out("x.lock");
+    let file = ["--lock-file", lock.to_str().unwrap()];
+    place.run([&["lock"], &file[..], &[&url]].concat()).ok();
+    let text = fs::read_to_string(&lock).unwrap();
+    assert!(text.contains(&format!("{url:?}: {first:?}")), "{text}");
+    server.commit(&[("f", "two")]);
+    assert_eq!(image(&place, &[&["--locked"], &file[..], &[&url]].concat(), b"").text("f"), "one");
+    assert_eq!(image(&place, &[&url], b"").text("f"), "two");
+    let other = format!("{}#other", server.url());
+    let refused = place.run([&["build", "--locked"], &file[..], &[&other]].concat());
+    refused.fails(1, &["#other is not in the lock file"]);
+}

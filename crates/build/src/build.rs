@@ -16,8 +16,9 @@ use crate::machine::Machine;
 use crate::request::BuildRequest;
 use crate::rescue::Shells;
 use crate::secrets::GivenSecrets;
+use crate::sources::Gate;
 use crate::variant::{self, Variant};
-use crate::wiring;
+use crate::wiring::{self, Fetching};
 
 /// A build that can begin: its request, and all that its stages work with.
 pub struct Build {
@@ -31,6 +32,8 @@ pub struct Build {
     pub(crate) store: Arc<Store>,
     pub(crate) client: Client,
     pub(crate) fetcher: Arc<Fetcher>,
+    /// Passes and pins what is taken from elsewhere.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) events: Arc<dyn Events>,
     /// The shared caches that it reads.
     pub(crate) imports: Arc<Imports>,
@@ -64,6 +67,7 @@ impl Build {
             info_span!("build", platforms = %platforms(&request), target = request.input.target);
         let entered = span.enter();
         let variants = variant::variants(&request)?;
+        let gate = Arc::new(Gate::new(&request.sources)?);
         let mut machine = machine;
         machine.insecure_registries.extend(variant::insecure(&variants));
         if let Some(home) = &machine.closed_home {
@@ -80,7 +84,8 @@ impl Build {
         let mount_caches = MountCaches::open(cache, &client, &events)?;
         let given = Some(Arc::clone(&secrets) as _);
         let on_warning = Arc::clone(&events);
-        let fetcher = wiring::fetcher(&machine, &store, &client, given, on_warning, cancel.clone());
+        let rules = Fetching { secrets: given, gate: Some(Arc::clone(&gate)) };
+        let fetcher = wiring::fetcher(&machine, &store, &client, rules, on_warning, cancel.clone());
         drop(entered);
         Ok(Self {
             request,
@@ -91,6 +96,7 @@ impl Build {
             store,
             client,
             fetcher,
+            gate,
             events,
             imports,
             cache_targets,

@@ -43,8 +43,9 @@ pub fn check(
     let elsewhere = || {
         let store = wiring::store(machine)?;
         let client = wiring::client(machine, Some(&store), events, Cancel::default());
+        let rules = wiring::Fetching::default();
         let fetcher =
-            wiring::fetcher(machine, &store, &client, None, Arc::new(Silent), Cancel::default());
+            wiring::fetcher(machine, &store, &client, rules, Arc::new(Silent), Cancel::default());
         Ok(Elsewhere { store, fetcher })
     };
     let main = MainContext::open(request, &elsewhere, stdin)?;
@@ -90,7 +91,8 @@ fn inspect(
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
     let client = wiring::client(machine, None, events, Cancel::default());
     let store = wiring::existing_store(machine)?;
-    let bases = Bases { client: &client, store: store.as_deref(), pull, events: &**events };
+    let bases =
+        Bases { client: &client, store: store.as_deref(), pull, gate: None, events: &**events };
     let mut images = Images::default();
     let error = match planning::resolve(&[(dockerfile, options)], &bases, &mut images) {
         Ok(graph) => planning::epoch(&graph).err().map(PlanningError::from),

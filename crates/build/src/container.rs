@@ -22,7 +22,7 @@ use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::{
     Annotations, Attestations, BuildRequest, CacheRequest, ContextPlace, DockerfilePlace,
-    InputRequest, NamedPlace, Pull, StepsRequest,
+    InputRequest, NamedPlace, Pull, SourceRules, StepsRequest,
 };
 use crate::tools::Tools;
 
@@ -85,6 +85,7 @@ pub fn container_request(
         annotations: Annotations::default(),
         tags: Vec::new(),
         attestations: Attestations::default(),
+        sources: SourceRules::default(),
         platform_tags: Vec::new(),
         outputs: Vec::new(),
         push: false,

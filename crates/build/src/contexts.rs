@@ -12,23 +12,31 @@ use crate::dockerfile_file;
 use crate::error::ContextError;
 use crate::main_context::MainContext;
 use crate::request::NamedPlace;
+use crate::sources::Gate;
 
 /// Opens the contexts that the steps of a graph copy from: the main one, with the ignore file of each
 /// Dockerfile; named folders with their own ignore files; and remote contexts, which are fetched now
-/// and have no ignore file.
+/// and have no ignore file. A main context that `is_local`, and named folders, pass the gate.
 pub(crate) fn open(
     graph: &Graph,
     named: &BTreeMap<String, NamedPlace>,
     main: &MainContext,
-    sources: &dyn Sources,
+    (sources, gate): (&dyn Sources, &Gate),
+    is_local: bool,
 ) -> Result<BTreeMap<String, Arc<Context>>, ContextError> {
     let used: BTreeSet<&str> =
         graph.vertices.iter().filter_map(|vertex| name(&vertex.op)).collect();
     let mut contexts = BTreeMap::new();
     for name in used {
         let context = match named.get(name) {
-            _ if is_main_context(name) => context(&main.folder, main.ignore(name))?,
+            _ if is_main_context(name) => {
+                if is_local {
+                    pass(gate, "context")?;
+                }
+                context(&main.folder, main.ignore(name))?
+            }
             Some(NamedPlace::Folder(path)) => {
+                pass(gate, name)?;
                 context(path, dockerfile_file::ignore_file(path)?.as_deref())?
             }
             Some(NamedPlace::Remote(source)) => {
@@ -41,6 +49,10 @@ pub(crate) fn open(
         contexts.insert(name.to_owned(), Arc::new(context));
     }
     Ok(contexts)
+}
+
+fn pass(gate: &Gate, name: &str) -> Result<(), ContextError> {
+    gate.folder(name).map_err(|error| ContextError::Fetch(error.into()))
 }
 
 fn name(op: &Op) -> Option<&str> {

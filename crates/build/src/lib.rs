@@ -49,6 +49,7 @@ mod rescue;
 mod run;
 mod sbom;
 mod secrets;
+pub mod sources;
 mod survey;
 mod tasks;
 mod tools;

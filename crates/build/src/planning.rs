@@ -49,6 +49,7 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
         client: &build.client,
         store: Some(&build.store),
         pull: build.request.input.pull,
+        gate: Some(&build.gate),
         events: &*build.events,
     };
     let graph = resolve(&parts, &bases, &mut images);

@@ -16,6 +16,7 @@ mod attestations;
 mod cache;
 mod input;
 mod output;
+mod sources;
 mod steps;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub use attestations::{Attestations, ProvenanceRequest};
 pub use cache::{CacheFrom, CacheMode, CacheMountsTo, CachePlaceRequest, CacheRequest, CacheTo};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
 pub use output::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
+pub use sources::SourceRules;
 pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, StepsRequest};
 
 /// All that the user asked for.
@@ -34,6 +36,9 @@ pub use steps::{AgentSource, Emulation, Isolation, SecretPlace, SecretSource, St
 pub struct BuildRequest {
     /// The Dockerfile, its contexts and arguments.
     pub input: InputRequest,
+    /// Rules for what is taken from elsewhere.
+    #[serde(default)]
+    pub sources: SourceRules,
     /// Options of the steps.
     pub steps: StepsRequest,
     /// Shared caches.

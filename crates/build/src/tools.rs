@@ -22,6 +22,7 @@ use crate::events::{Event, Events, Warning};
 use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
+use crate::request::ContextPlace;
 use crate::transfers::told;
 
 /// Takes the layers of the result while they are made.
@@ -47,7 +48,9 @@ impl Tools {
         on_blob: Option<BlobSink>,
     ) -> Result<Self, RunError> {
         let named = &build.request.input.contexts;
-        let contexts = contexts::open(&plan.graph, named, main, &*build.fetcher)?;
+        let is_local = !matches!(build.request.input.context, ContextPlace::Remote(_));
+        let contexts =
+            contexts::open(&plan.graph, named, main, (&*build.fetcher, &build.gate), is_local)?;
         let sandbox = Arc::new(Sandbox::new(Options {
             isolation: build.request.steps.isolation,
             choice: ground.choice.clone(),

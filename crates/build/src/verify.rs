@@ -136,6 +136,8 @@ pub fn verify_request(request: &mut BuildRequest, image: &Inspection) -> Result<
     request.tags.clear();
     request.platform_tags.clear();
     request.steps.no_cache = true;
+    // A shared cache could give the very layers that are in doubt.
+    request.cache = Default::default();
     request.attestations = Default::default();
     for output in &mut request.outputs {
         if let Target::Image { push, options, names } = &mut output.target {
@@ -169,6 +171,7 @@ pub fn verify(build: &Build, solved: &Solved, name: &str) -> Result<Vec<Verdict>
         client: &build.client,
         store: Some(&build.store),
         pull: build.request.input.pull,
+        gate: None,
         events: &*build.events,
     };
     let form = build.variants[0].layers;
@@ -176,8 +179,8 @@ pub fn verify(build: &Build, solved: &Solved, name: &str) -> Result<Vec<Verdict>
     let verdict = |built: &BuiltImage| {
         let image = bases.resolve(name, &built.platform)?;
         if image.platform != built.platform {
-            let (name, platform) = (name.to_owned(), built.platform.clone());
-            return Err(VerifyError::OtherPlatform { name, platform, found: image.platform });
+            let [platform, found] = [&built.platform, &image.platform].map(|p| Box::new(p.clone()));
+            return Err(VerifyError::OtherPlatform { name: name.to_owned(), platform, found });
         }
         solved.engine.add_image(&image.layers);
         let difference = compare(&solved.engine, &image, built).map_err(stage)?;
@@ -187,7 +190,7 @@ pub fn verify(build: &Build, solved: &Solved, name: &str) -> Result<Vec<Verdict>
 }
 
 fn stage(failure: StepFailure) -> VerifyError {
-    VerifyError::Compare(ExportError::Stage(During::new("comparing")(failure)))
+    VerifyError::Compare(Box::new(ExportError::Stage(During::new("comparing")(failure))))
 }
 
 /// Returns the first difference. What somebody wrote comes first, then the layers, and times last.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use xbuild_exec::{Isolation, Options, Sandbox};
+use xbuild_model::remote::RemoteSource;
 use xbuild_model::run::Network;
 use xbuild_model::seam::{Namespace, Secrets};
 use xbuild_model::{Cancel, Digest, StepFailure};
@@ -15,6 +16,7 @@ use xbuild_store::{Leftover, Store};
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
 use crate::machine::Machine;
+use crate::sources::Gate;
 use crate::{hosts, logins};
 
 /// Opens the store.
@@ -87,12 +89,21 @@ pub(crate) fn client_with(
     Client::new(options)
 }
 
+/// What a build gives its fetcher.
+#[derive(Default)]
+pub(crate) struct Fetching {
+    /// The secrets for servers.
+    pub(crate) secrets: Option<Arc<dyn Secrets>>,
+    /// The gate that sources pass.
+    pub(crate) gate: Option<Arc<Gate>>,
+}
+
 /// Returns a fetcher of files and repositories. `cancel` ends its work.
 pub(crate) fn fetcher(
     machine: &Machine,
     store: &Arc<Store>,
     client: &Client,
-    secrets: Option<Arc<dyn Secrets>>,
+    Fetching { secrets, gate }: Fetching,
     events: Arc<dyn Events>,
     cancel: Cancel,
 ) -> Arc<Fetcher> {
@@ -100,6 +111,9 @@ pub(crate) fn fetcher(
         search_path: machine.search_path.clone(),
         environment: machine.git_environment.clone(),
         secrets,
+        gate: gate.map(|gate| -> Arc<xbuild_source::Gate> {
+            Arc::new(move |source: &RemoteSource| Ok(gate.remote(source)?))
+        }),
         on_warning: Some(Arc::new(move |warning| {
             events.event(Event::Warning(&Warning::Fetch(warning.clone())));
         })),

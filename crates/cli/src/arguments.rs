@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     bake, build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect,
-    load, login, manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
+    load, lock, login, manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     /// Build the targets of bake files or compose files, as docker buildx bake does
     #[command(alias = "f")]
     Bake(Box<bake::BakeArgs>),
+    /// Record the versions of base images, files and repositories for build --locked
+    Lock(Box<lock::LockArgs>),
     /// Check a Dockerfile without building it
     Check(Box<check::CheckArgs>),
     /// Run a command in an image, for a look or a test; its status becomes that of xbuild
@@ -111,7 +113,8 @@ pub(crate) enum Command {
 /// Returns clap's definition of the command line.
 pub(crate) fn definition() -> clap::Command {
     let command = Arguments::command().mut_subcommand("build", build::with_refused);
-    command.mut_subcommand("verify", build::with_refused)
+    let command = command.mut_subcommand("verify", build::with_refused);
+    command.mut_subcommand("lock", build::with_refused)
 }
 
 /// Joins attestations with values that stand behind them, as `docker buildx build` takes both
@@ -152,7 +155,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Arguments
             std::process::exit(status);
         }
     };
-    if let Some(("build" | "verify", matches)) = matches.subcommand() {
+    if let Some(("build" | "verify" | "lock", matches)) = matches.subcommand() {
         build::refuse(matches)?;
     }
     Arguments::from_arg_matches(&matches).map_err(|error| Problem::command_line(error.to_string()))
@@ -164,6 +167,7 @@ impl Command {
         match self {
             Self::Build(args) => args.progress(),
             Self::Verify(args) => args.build.progress(),
+            Self::Lock(args) => args.build.progress(),
             Self::Pull(_) | Self::Push(_) | Self::Copy(_) => ProgressMode::Auto,
             Self::Bake(args) => args.progress(),
             _ => ProgressMode::Plain,

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use arguments::Command;
 use commands::{
     bake, build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect,
-    load, login, manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag,
+    load, lock, login, manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag,
     verify,
 };
 use console::{Console, ProgressMode};
@@ -71,6 +71,7 @@ fn run() -> ExitCode {
 fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
     match command {
         Command::Build(args) => build::run(args, console),
+        Command::Lock(args) => lock::run(args, console),
         Command::Verify(args) => verify::run(args, console),
         Command::Bake(args) => bake::run(args, console),
         Command::Check(args) => check::run(args, console),

@@ -149,6 +149,9 @@ pub enum FetchError {
         #[source]
         source: io::Error,
     },
+    /// The caller's gate refuses the source.
+    #[error(transparent)]
+    Refused(StepFailure),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -156,6 +159,10 @@ pub enum FetchError {
 
 impl From<FetchError> for StepFailure {
     fn from(error: FetchError) -> Self {
+        let error = match error {
+            FetchError::Refused(failure) => return failure,
+            error => error,
+        };
         let mut hint = None;
         let kind = match &error {
             FetchError::Download { source: source @ DownloadError::Request { .. }, .. } => {
@@ -188,7 +195,8 @@ impl From<FetchError> for StepFailure {
             | FetchError::SecretText { .. }
             | FetchError::Commit { .. }
             | FetchError::NoFolder { .. }
-            | FetchError::LocalRepository { .. } => FailureKind::User,
+            | FetchError::LocalRepository { .. }
+            | FetchError::Refused(_) => FailureKind::User,
             FetchError::Download { .. } | FetchError::Io { .. } | FetchError::Store(_) => {
                 FailureKind::Internal
             }

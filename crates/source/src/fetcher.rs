@@ -75,7 +75,7 @@ impl Fetcher {
         let mut own = lock(&own);
         let fetched = match own.take() {
             Some(fetched) => fetched,
-            None => match source {
+            None => match &passed(&self.tools, source)? {
                 RemoteSource::Http(source) => {
                     Fetched { folder: http::fetch(&self.tools, source)?, pin: None }
                 }
@@ -86,6 +86,14 @@ impl Fetcher {
             },
         };
         work(own.insert(fetched))
+    }
+}
+
+/// Returns what is fetched in place of a source.
+fn passed(tools: &Tools, source: &RemoteSource) -> Result<RemoteSource, FetchError> {
+    match &tools.options.gate {
+        Some(gate) => gate(source).map_err(FetchError::Refused),
+        None => Ok(source.clone()),
     }
 }
 

@@ -30,4 +30,4 @@ mod silence;
 
 pub use error::FetchError;
 pub use fetcher::{Fetcher, Pin};
-pub use options::{FetchOptions, FetchWarning, WarningSink};
+pub use options::{FetchOptions, FetchWarning, Gate, WarningSink};

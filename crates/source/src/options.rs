@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xbuild_model::Cancel;
+use xbuild_model::remote::RemoteSource;
 use xbuild_model::seam::Secrets;
+use xbuild_model::{Cancel, StepFailure};
 use xbuild_registry::Client;
 use xbuild_store::Store;
 
@@ -22,6 +23,8 @@ pub struct FetchOptions {
     /// Whether repositories on this machine (`file://`) may be fetched. Only for tests: such a
     /// repository can lead git to files of the user.
     pub allow_files: bool,
+    /// Sees each source before it is fetched.
+    pub gate: Option<Arc<Gate>>,
     /// Takes warnings for the user.
     pub on_warning: Option<Arc<WarningSink>>,
     /// How long git may wait for a remote that sends nothing; `None` for a minute.
@@ -29,6 +32,9 @@ pub struct FetchOptions {
     /// Ends the git processes that are under way.
     pub cancel: Cancel,
 }
+
+/// Returns what is fetched in place of a source, or refuses it.
+pub type Gate = dyn Fn(&RemoteSource) -> Result<RemoteSource, StepFailure> + Send + Sync;
 
 /// Takes warnings, from several threads.
 pub type WarningSink = dyn Fn(&FetchWarning) + Send + Sync;

@@ -41,8 +41,13 @@ pub(super) fn fetch(
 ) -> Result<Files, InstallError> {
     let cancel = Cancel::default();
     let client = wiring::client(machine, Some(store), events, cancel.clone());
-    let bases =
-        Bases { client: &client, store: Some(store), pull: Pull::Default, events: &**events };
+    let bases = Bases {
+        client: &client,
+        store: Some(store),
+        pull: Pull::Default,
+        gate: None,
+        events: &**events,
+    };
     let image = bases.resolve(name, &Platform::host())?;
     let namespace = Arc::new(wiring::sandbox(machine));
     let options = EngineOptions { cancel, ..EngineOptions::default() };

@@ -8,6 +8,7 @@ use xbuild_registry::PullError;
 use xbuild_store::StoreError;
 
 use super::{ErrorKind, Fault, OpenError};
+use crate::sources::SourceError;
 
 /// Why an image cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum ImageError {
     /// Its name is malformed.
     #[error(transparent)]
     Name(#[from] ReferenceError),
+    /// A policy or the lock refuses it.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A registry does not give it.
     #[error(transparent)]
     Registry(#[from] PullError),
@@ -84,7 +88,8 @@ impl Fault for ImageError {
             | Self::Image(_)
             | Self::NotStored { .. }
             | Self::Absent { .. }
-            | Self::OtherPlatform { .. } => FailureKind::User,
+            | Self::OtherPlatform { .. }
+            | Self::Source(_) => FailureKind::User,
         })
     }
 
@@ -102,6 +107,7 @@ impl Fault for ImageError {
             Self::OtherPlatform { name, platform, .. } => {
                 Some(format!("build it for that platform too: --platform {platform} -t {name}"))
             }
+            Self::Source(error) => error.hint().map(str::to_owned),
             Self::NotStored { .. } => Some("build or pull it again".to_owned()),
             _ => None,
         }

@@ -7,6 +7,7 @@ use xbuild_model::remote::RemoteError;
 use xbuild_model::{Platform, Reference};
 
 use super::{ErrorKind, Fault};
+use crate::sources::PolicyError;
 
 /// A request that contradicts itself, or asks for something that does not exist.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,9 @@ pub enum RequestError {
     /// Documents with Docker's media types have no attestations.
     #[error("oci-mediatypes=false: an index of Docker's types has no attestations")]
     DockerAttestations,
+    /// A source policy has a rule that cannot be kept.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Files of several platforms would be one file.
     #[error(
         "platform-split=false: {path} of {platform} is also a file of another platform, and one \

@@ -10,7 +10,7 @@ use super::{ErrorKind, ExportError, Fault, ImageError};
 pub enum VerifyError {
     /// The image cannot be found.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(Box<ImageError>),
     /// None of its images says what platform it is for.
     #[error("{name} does not say for which platform it is")]
     NoPlatform {
@@ -23,13 +23,19 @@ pub enum VerifyError {
         /// The name.
         name: String,
         /// The platform that was built.
-        platform: Platform,
+        platform: Box<Platform>,
         /// The platform that it has.
-        found: Platform,
+        found: Box<Platform>,
     },
     /// A layer cannot be read.
     #[error(transparent)]
-    Compare(ExportError),
+    Compare(Box<ExportError>),
+}
+
+impl From<ImageError> for VerifyError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
+    }
 }
 
 impl Fault for VerifyError {

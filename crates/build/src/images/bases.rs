@@ -10,6 +10,7 @@ use crate::error::ImageError;
 use crate::events::{Event, Events};
 use crate::import::{Place, place};
 use crate::request::Pull;
+use crate::sources::Gate;
 
 /// Looks up images by their names.
 pub(crate) struct Bases<'a> {
@@ -17,6 +18,8 @@ pub(crate) struct Bases<'a> {
     /// The store, if there is one.
     pub(crate) store: Option<&'a Store>,
     pub(crate) pull: Pull,
+    /// The gate that names pass.
+    pub(crate) gate: Option<&'a Gate>,
     pub(crate) events: &'a dyn Events,
 }
 
@@ -27,6 +30,13 @@ impl Bases<'_> {
         name: &str,
         platform: &Platform,
     ) -> Result<ResolvedImage, ImageError> {
+        let Some(gate) = self.gate else { return self.find(name, platform) };
+        let image = self.find(&gate.image(name)?, platform)?;
+        gate.saw(name, &image.root);
+        Ok(image)
+    }
+
+    fn find(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, ImageError> {
         match (place(name)?, self.store) {
             (Place::Layout(path, tag), _) => {
                 Ok(Layout::open(&path)?.resolve(tag.as_deref(), platform)?)

@@ -79,6 +79,7 @@ impl Place {
             annotations: Annotations::default(),
             tags: vec!["r.example/a:1".parse().unwrap()],
             attestations: Default::default(),
+            sources: Default::default(),
             platform_tags: Vec::new(),
             outputs: vec![Output::new(target)],
             push: false,

@@ -156,6 +156,17 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Steps")]
     pub(super) shm_size: Option<String>,
 
+    /// Use the versions that the lock file has, and refuse sources that it lacks
+    #[arg(long, help_heading = "Sources")]
+    pub(super) locked: bool,
+    /// The lock file [default: xbuild.lock in the build context]
+    #[arg(long, value_name = "FILE", help_heading = "Sources")]
+    pub(super) lock_file: Option<PathBuf>,
+    /// A source policy of BuildKit, which allows, denies or converts images, files and repositories
+    /// (repeatable) [default: that of EXPERIMENTAL_BUILDKIT_SOURCE_POLICY]
+    #[arg(long, value_name = "FILE", help_heading = "Sources")]
+    pub(super) source_policy_file: Vec<PathBuf>,
+
     #[command(flatten)]
     pub(super) registries: RegistryArgs,
     #[command(flatten)]
@@ -321,7 +332,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cpuset-mems", NO_CGROUPS),
     ("memory", NO_CGROUPS),
     ("memory-swap", NO_CGROUPS),
-    ("policy", "source policies are not implemented yet"),
+    ("policy", "policies in Rego are not implemented; --source-policy-file takes those in JSON"),
     ("resource", NO_CGROUPS),
     ("security-opt", "use RUN --security=insecure with --allow security.insecure"),
     ("squash", "copy the result into a last stage instead: FROM scratch, COPY --from=STAGE / /"),

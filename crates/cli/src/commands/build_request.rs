@@ -5,6 +5,7 @@ use xbuild_build::request::{Output, StepsRequest, Target};
 
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
+use super::source_rules;
 use crate::report::Problem;
 use crate::values::{annotation, attestation, bytes, cache, names, output, secret};
 
@@ -16,12 +17,14 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     if args.load == Some(true) && !outputs.iter().any(|output| output.target == Target::Engine) {
         outputs.push(Output::new(Target::Engine));
     }
+    let sources = source_rules::rules(args, &input.context)?;
     let (provenance, sbom) = (args.provenance.as_deref(), args.sbom.as_deref());
     let mut cache = cache::parse(&args.cache_from, &args.cache_to)?;
     cache::add_mounts(&mut cache, &args.cache_mounts_from, &args.cache_mounts_to)?;
     let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
     Ok(BuildRequest {
         input,
+        sources,
         steps: steps(args)?,
         cache,
         labels: key_values("label", &args.label)?,
