@@ -204,11 +204,19 @@ fn a_home_folder_of_somebody_else_is_passed_over() {
 fn errors_show_their_lines() {
     build("FROM scratch\nENV a=b\nRUNN true\nENV c=d\n", &[]).fails(
         1,
-        &[" --> Dockerfile:3", "   2 |  ENV a=b\n   3 |> RUNN true\n   4 |  ENV c=d", "RUN"],
+        &[
+            " --> context/Dockerfile:3",
+            "   2 |  ENV a=b\n   3 |> RUNN true\n   4 |  ENV c=d",
+            "RUN",
+        ],
     );
     build("FROM scratch\nCOPY \\\n  missing \\\n  /\n", &[]).fails(
         1,
-        &["missing", " --> Dockerfile:2-4", "   2 |> COPY \\\n   3 |>   missing \\\n   4 |>   /"],
+        &[
+            "missing",
+            " --> context/Dockerfile:2-4",
+            "   2 |> COPY \\\n   3 |>   missing \\\n   4 |>   /",
+        ],
     );
     build("FROM scratch\nRUN --mount=type=cahce,target=/a true\n", &[])
         .fails(1, &["\"cahce\"", "   2 |> RUN", "did you mean cache?"]);

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
+mod advice;
 mod architecture;
 mod archives;
 mod attestations;

@@ -186,9 +186,9 @@ fn one_platform_is_a_plain_manifest() {
     place.dockerfile(&format!("FROM {base}\nCOPY Dockerfile /\n"));
     place
         .build(&["--platform", "linux/mips64le"])
-        .fails(1, &["linux/mips64le", " --> Dockerfile:1"]);
+        .fails(1, &["linux/mips64le", " --> context/Dockerfile:1"]);
     place.dockerfile(&format!("FROM {}/one:absent\nCOPY Dockerfile /\n", registry.host));
-    place.build(&[]).fails(4, &["one:absent", " --> Dockerfile:1"]);
+    place.build(&[]).fails(4, &["one:absent", " --> context/Dockerfile:1"]);
 }
 
 #[test]

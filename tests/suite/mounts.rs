@@ -224,7 +224,7 @@ fn mounts_over_what_every_command_needs_are_errors_of_the_dockerfile() {
                 "FROM registry.invalid/none\nRUN --mount=type=tmpfs,target={target} true\n"
             ));
             let expected = format!("invalid mount target {target:?}: it is ");
-            build_with(&place, &[], &[]).fails(1, &[&expected, "--> Dockerfile:2"]);
+            build_with(&place, &[], &[]).fails(1, &[&expected, " --> context/Dockerfile:2"]);
         }
         // These depend on links of the image.
         let links = "ln -s /proc /p; ln -s ../sys/none /s; ln -s dev /d";

@@ -24,6 +24,9 @@ const NAMES: &[&str] = &["Dockerfile", "dockerfile", "Containerfile"];
 pub struct DockerfileFile {
     /// The name that the user knows.
     pub name: String,
+    /// The path by which a terminal can open it, relative to the working folder if the user's was; the
+    /// name if it is no file of this machine.
+    pub path: String,
     /// The contents of the Dockerfile.
     pub text: Vec<u8>,
     /// The contents of the ignore file: `NAME.dockerignore` beside the Dockerfile, else
@@ -49,7 +52,8 @@ pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile
         Ok(short) if file.is_none() => short.display().to_string(),
         _ => path.display().to_string(),
     };
-    Ok(DockerfileFile { name, text, ignore })
+    let shown = path.strip_prefix(".").unwrap_or(&path).display().to_string();
+    Ok(DockerfileFile { name, path: shown, text, ignore })
 }
 
 /// Reads the Dockerfile `file`, or the default one, of a context that somebody else has filled:
@@ -73,7 +77,8 @@ pub(crate) fn read_foreign(
             opened => opened.and_then(read_file),
         };
         let text = text.map_err(failed("read the Dockerfile of the context", shown))?;
-        return Ok(DockerfileFile { name: shown.display().to_string(), text, ignore: None });
+        let name = shown.display().to_string();
+        return Ok(DockerfileFile { path: name.clone(), name, text, ignore: None });
     }
     Err(ContextError::NoDockerfileInContext)
 }

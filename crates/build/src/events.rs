@@ -39,6 +39,8 @@ pub enum Event<'a> {
         findings: &'a Diagnostics,
         /// The text of the Dockerfile.
         source: &'a str,
+        /// The path by which a terminal can open it.
+        path: &'a str,
     },
     /// The rung and the root file system of RUN steps are chosen. Only if a RUN may run; comes
     /// before all events of steps.

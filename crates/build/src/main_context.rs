@@ -65,6 +65,12 @@ impl MainFile {
         &self.file.name
     }
 
+    /// Returns the path by which a terminal can open the Dockerfile; its name if it is no file of this
+    /// machine.
+    pub fn path(&self) -> &str {
+        &self.file.path
+    }
+
     /// Returns the text of the Dockerfile; bytes that are not UTF-8 are replaced.
     pub fn source(&self) -> &str {
         &self.source
@@ -131,6 +137,11 @@ impl MainContext {
     /// Returns name and text of each Dockerfile.
     pub fn sources(&self) -> Vec<(&str, &str)> {
         self.files.iter().map(|file| (file.name(), file.source())).collect()
+    }
+
+    /// Returns name and path of each Dockerfile.
+    pub fn paths(&self) -> Vec<(&str, &str)> {
+        self.files.iter().map(|file| (file.name(), file.path())).collect()
     }
 
     /// Returns the text of the ignore file that the main context of that name has.
@@ -232,19 +243,21 @@ fn find(
 ) -> Result<DockerfileFile, ContextError> {
     match (kind, dockerfile) {
         (Kind::Dockerfile { name, text }, DockerfilePlace::InContext) => {
-            Ok(DockerfileFile { name: name.clone(), text: text.clone(), ignore: None })
+            let path = name.clone();
+            Ok(DockerfileFile { name: name.clone(), path, text: text.clone(), ignore: None })
         }
         (kind, DockerfilePlace::Url(url)) => {
             let text = download(url, &elsewhere()?)?;
             let ignore = own_ignore(kind, folder)?;
-            Ok(DockerfileFile { name: without_user(url), text, ignore })
+            let name = without_user(url);
+            Ok(DockerfileFile { path: name.clone(), name, text, ignore })
         }
         (kind, DockerfilePlace::Stdin) => {
             let name = "standard input".to_owned();
             let text = dockerfile_file::bounded(stdin)
                 .map_err(|error| ContextError::Stream { name, error })?;
             let ignore = own_ignore(kind, folder)?;
-            Ok(DockerfileFile { name: "-".to_owned(), text, ignore })
+            Ok(DockerfileFile { name: "-".to_owned(), path: "-".to_owned(), text, ignore })
         }
         (Kind::Local, DockerfilePlace::InContext) => dockerfile_file::read(None, folder),
         (Kind::Local, DockerfilePlace::File(path)) => dockerfile_file::read(Some(path), folder),

@@ -57,7 +57,11 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     for Parsed { main, dockerfile, options, checks } in &files {
         let ignore = main.file.ignore.as_deref();
         let findings = linting::all(dockerfile, options, &images, checks, ignore)?;
-        build.events.event(Event::Lint { findings: &findings, source: &main.source });
+        build.events.event(Event::Lint {
+            findings: &findings,
+            source: &main.source,
+            path: main.path(),
+        });
         broken.push((checks, findings));
     }
     let mut graph = graph?;
@@ -93,7 +97,11 @@ impl<'a> Parsed<'a> {
         let mut options = build_options(&build.request, main, file);
         let dockerfile = parse(&file.file).inspect_err(|errors| {
             let findings = linting::above(errors, &options);
-            build.events.event(Event::Lint { findings: &findings, source: &file.source });
+            build.events.event(Event::Lint {
+                findings: &findings,
+                source: &file.source,
+                path: file.path(),
+            });
         })?;
         if let Some((name, source)) = xbuild_plan::epoch_source(&dockerfile, &options)? {
             let time = time_of(build, &source)?;

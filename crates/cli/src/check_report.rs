@@ -16,6 +16,8 @@ const BUILD_ERROR: &str = "BuildError";
 pub(crate) struct Findings<'a> {
     /// The name of the file that the user knows.
     pub(crate) name: &'a str,
+    /// The path by which a terminal can open it.
+    pub(crate) path: &'a str,
     /// The text of the file.
     pub(crate) source: &'a str,
     /// The broken rules.
@@ -30,7 +32,7 @@ impl Findings<'_> {
         let lines: Vec<&str> = self.source.lines().collect();
         let mut text = String::new();
         for warning in self.warnings {
-            text.push_str(&report::finding(warning, &lines));
+            text.push_str(&report::finding(warning, (self.path, &lines)));
             text.push('\n');
         }
         let name = printable(self.name);
@@ -193,6 +195,7 @@ mod tests {
         let problem = Problem::in_files(&PlanningError::from(errors), &files);
         look(&Findings {
             name: "a b/Dockerfile",
+            path: "a b/Dockerfile",
             source: SOURCE,
             warnings: &warnings,
             problem: Some(problem),

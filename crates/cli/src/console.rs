@@ -194,15 +194,15 @@ impl Console {
         }
     }
 
-    /// Shows the rules that a Dockerfile with the text `source` breaks.
-    pub(crate) fn findings(&self, findings: &Diagnostics, source: &str) {
+    /// Shows the rules that a Dockerfile with the text `source` and that path breaks.
+    pub(crate) fn findings(&self, findings: &Diagnostics, (source, path): (&str, &str)) {
         if let Style::Json(raw) = &self.style {
             self.write(lock(raw).findings(findings, source).as_bytes());
             return;
         }
         let lines: Vec<&str> = source.lines().collect();
         for finding in findings.iter().take(MAX_SHOWN) {
-            self.line(report::finding(finding, &lines));
+            self.line(report::finding(finding, (path, &lines)));
         }
         if let Some(more) = findings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             self.line(format_args!("warning: {more} more; xbuild check shows them all"));

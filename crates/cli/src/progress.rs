@@ -243,7 +243,9 @@ impl Events for Progress {
         let console = &self.view.console;
         match event {
             Event::Warning(warning) => console.warning(warning),
-            Event::Lint { findings, source } => console.findings(findings, source),
+            Event::Lint { findings, source, path } => {
+                console.findings(findings, (source, path));
+            }
             Event::Planned(graph) => self.view.plan(graph),
             Event::Step { vertex, event } => self.view.step(vertex, event),
             Event::Transfer(transfer, state) => self.view.transfer(transfer, state),

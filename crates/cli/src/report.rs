@@ -7,7 +7,7 @@ use std::path::Path;
 
 use xbuild_build::error::{ErrorKind, Fault};
 use xbuild_build::events::Warning;
-use xbuild_dockerfile::Diagnostic;
+use xbuild_dockerfile::{Diagnostic, suggest};
 use xbuild_exec::StackLimit;
 use xbuild_exec::probe::Gap;
 use xbuild_model::{FailureKind, machine_fault};
@@ -142,6 +142,17 @@ impl Problem {
         }))
     }
 
+    /// Names Dockerfiles by their paths, which terminals can open; `paths` has name and path of each.
+    pub(crate) fn with_paths(mut self, paths: &[(&str, &str)]) -> Self {
+        if let Some((span, _)) = &mut self.0.place
+            && let Some((_, path)) = paths.iter().find(|(name, _)| *name == &*span.file)
+        {
+            *span = at(span, path);
+        }
+        self.0.more = self.0.more.into_iter().map(|more| more.with_paths(paths)).collect();
+        self
+    }
+
     /// Returns the problem without its place in a Dockerfile.
     pub(crate) fn without_place(mut self) -> Self {
         self.0.place = None;
@@ -159,6 +170,19 @@ impl Problem {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
+    }
+
+    /// Adds the known word that is nearest to `word` as advice, if one is near, with `end` behind it.
+    pub(crate) fn did_you_mean<'a>(
+        self,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str>,
+        end: &str,
+    ) -> Self {
+        match suggest(word, known) {
+            Some(known) => self.with_hint(format!("did you mean {known}{end}?")),
+            None => self,
+        }
     }
 
     /// Adds a problem that was found together with this one.
@@ -236,6 +260,14 @@ impl<E: Fault> From<E> for Problem {
     }
 }
 
+/// Returns the lines of a span in the file at that path, which becomes relative to the working folder if
+/// it is below it.
+fn at(span: &Span, path: &str) -> Span {
+    let here = std::env::current_dir().unwrap_or_default();
+    let short = Path::new(path).strip_prefix(here).map(|short| short.display().to_string());
+    Span { file: short.as_deref().unwrap_or(path).into(), lines: span.lines.clone() }
+}
+
 fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
     let mut list = Vec::new();
     while let Some(error) = source {
@@ -267,10 +299,11 @@ fn excerpt(lines: &[&str], span: &Span) -> String {
     text
 }
 
-/// Returns a broken rule of the linter as text, with an excerpt of the Dockerfile's `lines`.
-pub(crate) fn finding(finding: &Diagnostic, lines: &[&str]) -> String {
+/// Returns a broken rule of the linter as text, with an excerpt of the Dockerfile's `lines`; `path` is
+/// the place of the Dockerfile.
+pub(crate) fn finding(finding: &Diagnostic, (path, lines): (&str, &[&str])) -> String {
     let mut text = format!("warning: {}: {}\n", finding.rule, printable(&finding.message));
-    let place = printable(&finding.span.to_string());
+    let place = printable(&at(&finding.span, path).to_string());
     let _ = write!(text, " --> {place}\n{}", excerpt(lines, &finding.span));
     if let Some(url) = finding.rule.url() {
         let _ = writeln!(text, "see: {url}");

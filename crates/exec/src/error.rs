@@ -7,7 +7,7 @@ mod sandbox;
 use std::io;
 
 pub use errno::Errno;
-pub use run::RunError;
+pub use run::{Complaint, RunError};
 pub use sandbox::SandboxError;
 
 /// Returns an error with its causes in one line.

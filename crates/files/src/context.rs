@@ -261,6 +261,11 @@ impl SourceTree for Context {
         Ok(Fetched { size: stamp.size, hash, content: Content::Context(file), xattrs })
     }
 
+    fn hides(&self, path: &[u8]) -> bool {
+        // It was looked for in vain, so it is left out if it is there.
+        matches!(self.root.try_stat(path), Ok(Some(_)))
+    }
+
     fn place(&self) -> &'static str {
         "the build context"
     }

@@ -7,6 +7,21 @@ use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 use xbuild_model::passwd::UserError;
 use xbuild_model::{ModeError, StepFailure};
 
+/// What is there where a source was searched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Instead {
+    /// Whether the ignore file leaves the source out.
+    pub is_ignored: bool,
+    /// The folders above the first part that is missing, each with a slash at its end.
+    pub above: String,
+    /// The first part that is missing; empty if nothing is known.
+    pub part: String,
+    /// The parts below it, each with a slash at its beginning.
+    pub below: String,
+    /// The names of files beside it, some at least.
+    pub names: Vec<String>,
+}
+
 /// A failure to prepare or write the files of a COPY, ADD, WORKDIR or export.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +57,8 @@ pub enum CopyError {
         path: ShownPath,
         /// The place where it was searched.
         place: &'static str,
+        /// What is there instead.
+        instead: Box<Instead>,
     },
     /// A path is not a folder, but must be one.
     #[error("{path} is not a directory")]

@@ -27,6 +27,6 @@ pub mod unpack;
 
 pub use clear::clear;
 pub use context::{Context, Kept};
-pub use error::{CopyError, DiffError, PatternError, UnpackError};
+pub use error::{CopyError, DiffError, Instead, PatternError, UnpackError};
 pub use pattern::IgnoreRules;
 pub use root::Root;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use xbuild_layer::{ContentHash, Kind, Meta, ShownPath, path};
 
 use crate::CopyError;
+use crate::error::Instead;
 use crate::pattern::Glob;
 use crate::resolve::resolve;
 use crate::stamp::{ContextFile, Stamp};
@@ -78,6 +79,11 @@ pub(crate) trait SourceTree: Sync {
     /// `file` is the result of looking at the path.
     fn fetch(&self, path: &[u8], file: &SourceFile) -> Result<Fetched, CopyError>;
 
+    /// Returns whether a file is there, but no part of the tree.
+    fn hides(&self, _path: &[u8]) -> bool {
+        false
+    }
+
     /// Returns a name of the tree, for messages.
     fn place(&self) -> &'static str;
 
@@ -129,5 +135,34 @@ pub(crate) fn expand(tree: &dyn SourceTree, source: &[u8]) -> Result<Vec<Vec<u8>
 
 /// Makes the error of a source that does not exist.
 pub(crate) fn not_found(tree: &dyn SourceTree, source: &[u8]) -> CopyError {
-    CopyError::NotFound { path: ShownPath(source.to_vec()), place: tree.place() }
+    let (path, place) = (ShownPath(source.to_vec()), tree.place());
+    // An error of looking around would hide the error that counts.
+    let instead = Box::new(instead(tree, source).unwrap_or_default());
+    CopyError::NotFound { path, place, instead }
+}
+
+/// Names that are kept for a suggestion.
+const NAMES: usize = 1000;
+
+/// Returns what is there where a source was searched.
+fn instead(tree: &dyn SourceTree, source: &[u8]) -> Result<Instead, CopyError> {
+    let parts: Vec<&[u8]> = path::parts(source).filter(|part| !part.is_empty()).collect();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let is_folder = |count: usize| -> Result<bool, CopyError> {
+        let found = tree.look(&parts[..count].join(&b'/'))?;
+        Ok(found.is_some_and(|file| file.kind == Kind::Dir))
+    };
+    let mut known = 0;
+    while known + 1 < parts.len() && is_folder(known + 1)? {
+        known += 1;
+    }
+    let Some((part, below)) = parts[known..].split_first() else { return Ok(Instead::default()) };
+    let names = tree.list(&parts[..known].join(&b'/'))?.into_iter().take(NAMES);
+    Ok(Instead {
+        is_ignored: tree.hides(source),
+        above: parts[..known].iter().map(|part| text(part) + "/").collect(),
+        part: text(part),
+        below: below.iter().map(|part| format!("/{}", text(part))).collect(),
+        names: names.map(|(name, _)| text(&name)).collect(),
+    })
 }

@@ -56,12 +56,37 @@ const SYSTEMS: &[&str] = &[
     "windows",
     "zos",
 ];
-const ARCHITECTURES: &[&str] = &[
-    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc",
-    "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm",
-];
-
 impl Platform {
+    /// The architectures that have a name in Go, and so in images.
+    ///
+    /// **Source** — Go, `internal/syslist`.
+    pub const ARCHITECTURES: &[&str] = &[
+        "386",
+        "amd64",
+        "amd64p32",
+        "arm",
+        "arm64",
+        "arm64be",
+        "armbe",
+        "loong64",
+        "mips",
+        "mips64",
+        "mips64le",
+        "mips64p32",
+        "mips64p32le",
+        "mipsle",
+        "ppc",
+        "ppc64",
+        "ppc64le",
+        "riscv",
+        "riscv64",
+        "s390",
+        "s390x",
+        "sparc",
+        "sparc64",
+        "wasm",
+    ];
+
     /// Returns the normalised platform of the given parts.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let os = match os.to_ascii_lowercase() {
@@ -227,7 +252,7 @@ impl FromStr for Platform {
                 let (architecture, variant) = normalise(&lower, "");
                 if SYSTEMS.contains(&lower.as_str()) || lower == "macos" {
                     Ok(Self::new(word, host.architecture(), host.variant()))
-                } else if ARCHITECTURES.contains(&architecture.as_str()) {
+                } else if Self::ARCHITECTURES.contains(&architecture.as_str()) {
                     Ok(Self::new(host.os(), &architecture, Some(&variant)))
                 } else {
                     Err(PlatformError::UnknownWord { text: word.to_owned() })

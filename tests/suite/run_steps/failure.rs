@@ -8,8 +8,10 @@ fn failures_say_which_and_why() {
     needs!(Run);
     for user in User::all() {
         let on_busybox = |rest: &str| build(user, &format!("FROM busybox\n{rest}\n"));
-        on_busybox("RUN echo out; echo err >&2; exit 37")
-            .fails(3, &[" out", " err", "exit code 37", " --> Dockerfile:2", "> RUN echo out"]);
+        on_busybox("RUN echo out; echo err >&2; exit 37").fails(
+            3,
+            &[" out", " err", "exit code 37", " --> context/Dockerfile:2", "> RUN echo out"],
+        );
         on_busybox("RUN kill -9 $$").fails(3, &["SIGKILL", "137", "hint: ", "memory"]);
         on_busybox(r#"RUN ["no-such-program"]"#).fails(3, &["no-such-program", "PATH"]);
         on_busybox(r#"RUN ["/no/such/program"]"#).fails(3, &["/no/such/program"]);

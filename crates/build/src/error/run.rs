@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::fmt;
 
+use xbuild_dockerfile::suggest;
 use xbuild_exec::EmulationError;
 use xbuild_exec::probe::Gap;
+use xbuild_files::{CopyError, Instead};
 use xbuild_model::{FailureKind, StepFailure, short_label};
 use xbuild_plan::Span;
 use xbuild_solve::SolveError;
@@ -169,10 +171,25 @@ impl Fault for StepError {
     }
 
     fn hint(&self) -> Option<String> {
-        Fault::hint(&self.0.failure)
+        let cause = self.0.failure.cause().downcast_ref::<CopyError>();
+        Fault::hint(&self.0.failure).or_else(|| match cause? {
+            CopyError::NotFound { instead, .. } => missing(instead),
+            _ => None,
+        })
     }
 
     fn step(&self) -> Option<&str> {
         Some(&self.0.label)
     }
+}
+
+/// Returns advice about a source of a copy that is missing.
+fn missing(instead: &Instead) -> Option<String> {
+    let Instead { is_ignored, above, part, below, names } = instead;
+    if *is_ignored {
+        return Some("the ignore file leaves it out of the build context".to_owned());
+    }
+    let others = names.iter().map(String::as_str).filter(|name| name != part);
+    let name = suggest(part, others)?;
+    Some(format!("did you mean {above}{name}{below}?"))
 }

@@ -90,7 +90,7 @@ pub(super) fn image(
     let main = read(&build, stdin)?;
     let ended = heal(&build, || stages(&build, &main)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
-        Problem::in_files(&error, &main.sources()).with_log(log)
+        Problem::in_files(&error, &main.sources()).with_paths(&main.paths()).with_log(log)
     });
     progress.finish();
     let drawn = args.timeline.as_deref().map_or(Ok(()), |path| {

@@ -58,11 +58,13 @@ pub(crate) fn check(
         xbuild_build::check(request, machine, &(Arc::clone(console) as Arc<dyn Events>), stdin)?;
     let files = checked.main.files().iter().zip(&checked.files).map(|(file, found)| Findings {
         name: file.name(),
+        path: file.path(),
         source: file.source(),
         warnings: &found.findings,
         problem: found.error.as_ref().map(|e| Problem::in_files(e, &checked.main.sources())),
     });
     let files: Vec<Findings<'_>> = files.collect();
+    let paths = checked.main.paths();
     let text = match format {
         Format::Text => files.iter().map(Findings::text).collect(),
         Format::Json => format!("{:#}\n", check_report::json(&files)),
@@ -73,7 +75,7 @@ pub(crate) fn check(
     let problem = files.into_iter().filter_map(|file| file.problem).reduce(Problem::and);
     match (is_sound, problem) {
         (true, _) => Ok(()),
-        (_, Some(problem)) if format == Format::Text => Err(problem),
+        (_, Some(problem)) if format == Format::Text => Err(problem.with_paths(&paths)),
         _ => Err(Problem::shown()),
     }
 }

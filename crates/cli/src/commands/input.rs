@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use xbuild_build::docker_config;
 use xbuild_build::request::{ContextPlace, InputRequest, NamedPlace, Pull};
+use xbuild_dockerfile::suggest;
 use xbuild_model::{Platform, RemoteSource};
 
 use crate::environment;
@@ -144,9 +145,21 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
         list = default.iter().map(parse).collect::<Result<_, _>>()?;
     }
     if let Some(other) = list.iter().find(|platform| platform.os() != "linux") {
-        return Err(Problem::command_line(format!(
-            "platform {other} is not supported: only linux images are built"
-        )));
+        let message = format!("platform {other} is not supported: only linux images are built");
+        let rest = other.to_string()[other.os().len()..].to_owned();
+        return Err(Problem::command_line(message).did_you_mean(other.os(), ["linux"], &rest));
+    }
+    // An image may be for a processor that nobody here knows; a slip of typing is one that is nearly
+    // known.
+    let is_unknown =
+        |platform: &&Platform| !Platform::ARCHITECTURES.contains(&platform.architecture());
+    for other in list.iter().filter(is_unknown) {
+        let architecture = other.architecture();
+        if let Some(known) = suggest(architecture, Platform::ARCHITECTURES.iter().copied()) {
+            let message = format!("unknown architecture {architecture:?} in platform {other}");
+            return Err(Problem::command_line(message)
+                .with_hint(format!("did you mean {}/{known}?", other.os())));
+        }
     }
     Ok(list)
 }
@@ -211,5 +224,16 @@ mod tests {
     fn refuses_foreign_systems() {
         assert!(platforms(&["windows/amd64".to_owned()]).is_err());
         assert_eq!(platforms(&["local".to_owned()]).unwrap(), [Platform::host()]);
+        for (text, hint) in [
+            ("linux/amd46", "did you mean linux/amd64?"),
+            ("linx/amd64", "did you mean linux/amd64?"),
+            ("linux/armm64/v8", "did you mean linux/arm64?"),
+        ] {
+            let problem = platforms(&[text.to_owned()]).unwrap_err().render();
+            assert!(problem.contains(hint), "{problem}");
+        }
+        for text in ["linux/arm64be", "linux/mips64p32le", "linux/sparc64", "linux/elbrus"] {
+            assert!(platforms(&[text.to_owned()]).is_ok(), "{text}");
+        }
     }
 }

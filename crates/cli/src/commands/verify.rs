@@ -50,7 +50,7 @@ pub(crate) fn run(args: &VerifyArgs, console: &Arc<Console>) -> Result<(), Probl
     let main = read(&build, &mut io::stdin())?;
     let verdicts = heal(&build, || stages(&build, &main, &args.image)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
-        Problem::in_files(&error, &main.sources()).with_log(log)
+        Problem::in_files(&error, &main.sources()).with_paths(&main.paths()).with_log(log)
     })?;
     console.result(text(&verdicts, &image).as_bytes())?;
     if verdicts.iter().all(|verdict| verdict.difference.is_none()) {

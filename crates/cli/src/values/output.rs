@@ -80,6 +80,27 @@ const REFUSED: &[(&str, &str)] = &[
     ("buildinfo-attrs", "it is out of use"),
 ];
 
+/// The attributes of all types, for suggestions.
+const KEYS: &[&str] = &[
+    "type",
+    "dest",
+    "tar",
+    "name",
+    "push",
+    "compression",
+    "compression-level",
+    "force-compression",
+    "rewrite-timestamp",
+    "oci-mediatypes",
+    "oci-artifact",
+    "push-by-digest",
+    "name-canonical",
+    "registry.insecure",
+    "store",
+    "platform-split",
+    "attestation-prefix",
+];
+
 /// The comma-separated `key=value` list; a part in double quotes may hold commas.
 struct Attributes<'a> {
     text: &'a str,
@@ -244,8 +265,18 @@ impl<'a> Attributes<'a> {
         self.list.iter().any(|(name, value)| name == key && matches!(value.as_str(), "false" | "0"))
     }
 
+    /// Makes the problem of an output. If a key is a slip of typing, that may be why.
     fn fail(&self, reason: &str) -> Problem {
-        Problem::command_line(format!("invalid --output {:?}: {reason}", self.text))
+        let problem = Problem::command_line(format!("invalid --output {:?}: {reason}", self.text));
+        let is_known = |key: &str| {
+            KEYS.contains(&key)
+                || key.starts_with("annotation")
+                || REFUSED.iter().any(|(refused, _)| *refused == key)
+        };
+        match self.list.iter().find(|(key, _)| !is_known(key)) {
+            Some((key, _)) => problem.did_you_mean(key, KEYS.iter().copied(), "="),
+            None => problem,
+        }
     }
 
     fn finish(mut self, kind: &str) -> Result<(), Problem> {

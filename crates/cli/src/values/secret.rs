@@ -48,7 +48,10 @@ fn parse(text: &str, is_set: impl Fn(&str) -> bool) -> Result<SecretSource, Prob
                 "file" => is_variable = false,
                 _ => return Err(fail("the type is file or env")),
             },
-            _ => return Err(fail(&format!("{key}= is unknown"))),
+            key => {
+                let known = ["id", "src", "source", "env", "type"];
+                return Err(fail(&format!("{key}= is unknown")).did_you_mean(key, known, "="));
+            }
         }
     }
     if id.is_empty() {

@@ -20,8 +20,8 @@ pub enum RunError {
         exit: Exit,
         /// Whether its programs are of another architecture than this machine.
         emulated: bool,
-        /// Whether it said that a port is in use, in the network of this machine.
-        port_in_use: bool,
+        /// What it complained about, if that has a known remedy.
+        complaint: Option<Complaint>,
     },
     /// A program without `/` in its name is in none of the folders of `PATH`.
     #[error("{program}: not found in PATH ({path})")]
@@ -273,7 +273,7 @@ impl RunError {
     /// Returns the remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Exit { port_in_use: true, .. } => Some(PORT_HINT.to_owned()),
+            Self::Exit { complaint: Some(complaint), .. } => Some(complaint.hint().to_owned()),
             Self::Exit { exit, emulated, .. } => exit_hint(*exit, *emulated).map(str::to_owned),
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
@@ -366,9 +366,30 @@ fn describe_exit(exit: Exit) -> String {
     }
 }
 
-/// The remedy where a command found a port in use.
-const PORT_HINT: &str = "the port may be in use by another step or program, since steps share the \
-                         network of this machine: --network private gives each step one of its own";
+/// What a command said that has a known remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Complaint {
+    /// A port is in use, in the network of this machine.
+    PortInUse,
+    /// A disk or a quota has no room left.
+    NoRoom,
+}
+
+impl Complaint {
+    /// Returns the remedy.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::PortInUse => {
+                "the port may be in use by another step or program, since steps share the network \
+                 of this machine: --network private gives each step one of its own"
+            }
+            Self::NoRoom => {
+                "the files of steps are in the store: `xbuild du` shows what it has, `xbuild prune` \
+                 makes room, --root puts it on another disk; /dev/shm has the size of --shm-size"
+            }
+        }
+    }
+}
 
 /// Returns the frequent cause of an exit. A shell whose last command was killed by a signal ends
 /// with 128 and the signal's number.
@@ -433,17 +454,14 @@ mod tests {
             (Exit::Signal(9), "the command was killed by SIGKILL (exit code 137)"),
             (Exit::Signal(40), "the command was killed by signal 40 (exit code 168)"),
         ] {
-            assert_eq!(
-                RunError::Exit { exit, emulated: false, port_in_use: false }.to_string(),
-                text
-            );
+            assert_eq!(RunError::Exit { exit, emulated: false, complaint: None }.to_string(), text);
         }
     }
 
     #[test]
     fn says_what_an_exit_is_often_due_to() {
         let hint = |exit, emulated| {
-            let error = RunError::Exit { exit, emulated, port_in_use: false };
+            let error = RunError::Exit { exit, emulated, complaint: None };
             error.hint().unwrap_or_default()
         };
         for (exit, word) in [

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::{Errno, retry_on_intr};
 use xbuild_model::seam::Output;
 
-use crate::error::SandboxError;
+use crate::error::{Complaint, SandboxError};
 
 /// Bytes taken from the pipe at a time: as many as a pipe holds.
 const BUFFER: usize = 64 << 10;
@@ -17,15 +17,21 @@ const LINE_LIMIT: usize = 64 << 10;
 /// its name.
 const PORT_IN_USE: &[&[u8]] = &[b"ddress already in use", b"Address in use", b"EADDRINUSE"];
 
-/// Passes the output on until the pipe is closed. Returns whether some line says that a port is in use.
-pub(super) fn pass_on(pipe: &OwnedFd, output: &dyn Output) -> Result<bool, SandboxError> {
+/// How programs say that there is no room: ENOSPC and EDQUOT by glibc and musl, and by their names.
+const NO_ROOM: &[&[u8]] = &[b"o space left on device", b"ENOSPC", b"uota exceeded", b"EDQUOT"];
+
+/// Passes the output on until the pipe is closed. Returns the first known complaint of its lines.
+pub(super) fn pass_on(
+    pipe: &OwnedFd,
+    output: &dyn Output,
+) -> Result<Option<Complaint>, SandboxError> {
     let failed = |errno: Errno| SandboxError::Protocol {
         what: format!("cannot read the command's output: {errno}"),
     };
     let (mut lines, mut buffer) = (Lines::default(), vec![0; BUFFER]);
-    let mut port_in_use = false;
+    let mut complaint = None;
     let mut sink = |line: &[u8], redraws: bool| {
-        port_in_use = port_in_use || PORT_IN_USE.iter().any(|text| contains(line, text));
+        complaint = complaint.or_else(|| complaint_of(line));
         output.line(line, redraws);
     };
     loop {
@@ -35,7 +41,16 @@ pub(super) fn pass_on(pipe: &OwnedFd, output: &dyn Output) -> Result<bool, Sandb
         }
     }
     lines.finish(&mut sink);
-    Ok(port_in_use)
+    Ok(complaint)
+}
+
+fn complaint_of(line: &[u8]) -> Option<Complaint> {
+    let says = |texts: &[&[u8]]| texts.iter().any(|text| contains(line, text));
+    match () {
+        () if says(PORT_IN_USE) => Some(Complaint::PortInUse),
+        () if says(NO_ROOM) => Some(Complaint::NoRoom),
+        () => None,
+    }
 }
 
 fn contains(line: &[u8], text: &[u8]) -> bool {

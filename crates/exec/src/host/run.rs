@@ -15,7 +15,7 @@ use super::streams::Streams;
 use super::{arguments, output};
 use crate::arch::Arch;
 use crate::binfmt::Registration;
-use crate::error::{Errno, RunError, SandboxError};
+use crate::error::{Complaint, Errno, RunError, SandboxError};
 use crate::protocol::{self, Outcome, StepRequest};
 use crate::twins::{StepTwins, Usage};
 
@@ -51,8 +51,8 @@ struct Ended {
     /// Facts for the layer.
     records: Records,
     exit: Exit,
-    /// Whether its output says that a port is in use, in the network of this machine.
-    port_in_use: bool,
+    /// What its output complains about.
+    complaint: Option<Complaint>,
     usage: Option<Usage>,
 }
 
@@ -84,9 +84,9 @@ impl Sandbox {
         match ended.exit {
             Exit::Code(0) => Ok((ended.records, ended.usage)),
             exit => {
-                let port_in_use = ended.port_in_use;
+                let complaint = ended.complaint;
                 let emulated = self.is_emulated(&request.platform);
-                Err(RunError::Exit { exit, emulated, port_in_use }.into())
+                Err(RunError::Exit { exit, emulated, complaint }.into())
             }
         }
     }
@@ -117,7 +117,7 @@ impl Sandbox {
             twins: natively.twins,
             counted: natively.counted,
         };
-        let (outcome, port_in_use) = exchange(self, &request, streams, output)?;
+        let (outcome, complaint) = exchange(self, &request, streams, output)?;
         for note in outcome.notes.iter().filter(|note| self.is_news(note)) {
             output.note(note);
         }
@@ -127,8 +127,11 @@ impl Sandbox {
             Exit::Signal(signal) => span.record("signal", signal),
         };
         // In a network of the step's own the port is the step's own affair.
-        let port_in_use = port_in_use && !request.has_own_network();
-        Ok(Ended { records: outcome.records, exit, port_in_use, usage: outcome.usage })
+        let is_of_host = |complaint: &Complaint| {
+            *complaint != Complaint::PortInUse || !request.has_own_network()
+        };
+        let complaint = complaint.filter(is_of_host);
+        Ok(Ended { records: outcome.records, exit, complaint, usage: outcome.usage })
     }
 
     /// Runs a command as [`Runner::run`] does, with these streams, and returns how it ended.
@@ -159,7 +162,7 @@ fn exchange(
     request: &StepRequest,
     streams: Option<Streams>,
     output: &dyn Output,
-) -> Result<(Outcome, bool), SandboxError> {
+) -> Result<(Outcome, Option<Complaint>), SandboxError> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("a pipe"));
     let ((pipe, end), (stopped, stop)) = (pipe()?, pipe()?);
     let mut ends = vec![end];
@@ -174,8 +177,8 @@ fn exchange(
     drop(ends);
     // The watcher kills pid 1 of the step when this end is closed.
     let _stop = sandbox.cancel.on_cancel(move || drop(stop));
-    let port_in_use = output::pass_on(&pipe, output)?;
-    Ok((protocol::from_json(&pending.receive()?)?, port_in_use))
+    let complaint = output::pass_on(&pipe, output)?;
+    Ok((protocol::from_json(&pending.receive()?)?, complaint))
 }
 
 fn failed<E: Into<Errno>>(attempt: &str) -> impl FnOnce(E) -> SandboxError {

@@ -186,7 +186,11 @@ mod tests {
         fn list(&self, path: &[u8]) -> Listed {
             if path.contains(&b'!') {
                 let path = ShownPath(path.to_vec());
-                return Err(CopyError::NotFound { path, place: self.place() });
+                return Err(CopyError::NotFound {
+                    path,
+                    place: self.place(),
+                    instead: Box::default(),
+                });
             }
             let file = |name: &&str| {
                 let meta = Meta::default();
@@ -199,7 +203,11 @@ mod tests {
         }
 
         fn fetch(&self, path: &[u8], _: &SourceFile) -> Result<Fetched, CopyError> {
-            Err(CopyError::NotFound { path: ShownPath(path.to_vec()), place: self.place() })
+            Err(CopyError::NotFound {
+                path: ShownPath(path.to_vec()),
+                place: self.place(),
+                instead: Box::default(),
+            })
         }
 
         fn place(&self) -> &'static str {

@@ -73,6 +73,7 @@ impl SourceTree for Tree {
         found.ok_or_else(|| CopyError::NotFound {
             path: ShownPath(path.to_vec()),
             place: self.place(),
+            instead: Box::default(),
         })
     }
 

@@ -91,16 +91,18 @@ pub(super) fn copy(
                 transfer.source(tree, source, request.parents, |_, _| Ok(false))?;
             }
             None => {
-                return Err(CopyError::NotFound {
-                    path: ShownPath(source.clone().into_bytes()),
-                    place: "no origin",
-                });
+                return Err(no_origin(source));
             }
         }
     }
     remotes.try_for_each(|(remote, files)| transfer.remote(remote, files, sources))?;
     request.inline.iter().try_for_each(|file| transfer.inline(file))?;
     Ok(transfer.survey)
+}
+
+fn no_origin(source: &str) -> CopyError {
+    let path = ShownPath(source.as_bytes().to_vec());
+    CopyError::NotFound { path, place: "no origin", instead: Box::default() }
 }
 
 /// Stages one file or folder of the origin, with its own mode, under a fixed name.
@@ -118,8 +120,7 @@ pub(super) fn pick(
         Some(Origin::Context(context)) => &**context,
         Some(Origin::Layers { tree, .. }) => tree,
         None => {
-            let path = ShownPath(wanted.as_bytes().to_vec());
-            return Err(CopyError::NotFound { path, place: "no origin" });
+            return Err(no_origin(wanted));
         }
     };
     let mut transfer = Transfer {

@@ -159,9 +159,11 @@ fn seeded(shared: &Arc<Shared>, chain: &Chain, path: &str) -> Result<(Scratch, M
 fn folder(tree: &Tree, path: &str) -> Result<(Tree, Meta), CopyError> {
     let shown = || ShownPath(path.as_bytes().to_vec());
     let found = tree.resolve(path.as_bytes(), true)?;
-    let node = found
-        .node
-        .ok_or_else(|| CopyError::NotFound { path: shown(), place: "the image or stage" })?;
+    let node = found.node.ok_or_else(|| CopyError::NotFound {
+        path: shown(),
+        place: "the image or stage",
+        instead: Box::default(),
+    })?;
     let meta = Meta { xattrs: Vec::new(), ..node.meta.clone() };
     let below = tree.below(&found.path).ok_or_else(|| CopyError::NotAFolder { path: shown() })?;
     Ok((below, meta))
