@@ -122,9 +122,13 @@ fn every_recipe_is_tried() {
     let known = [
         "A Dockerfile for each architecture",
         "A matrix of Actions",
+        "A plugin of docker",
         "A template with sed",
+        "bake files and compose files",
+        "buildah",
         "buildx with binfmt",
         "docker manifest",
+        "kaniko",
     ];
     assert_eq!(recipes().into_keys().collect::<Vec<_>>(), known);
 }
@@ -180,4 +184,40 @@ fn a_matrix_of_actions() {
         .filter(|r| r.starts_with("PUT /v2/team/app/manifests/") && !r.contains("sha256:"))
         .collect();
     assert!(tags.len() == 1 && tags[0].ends_with("/1.0"), "{tags:?}");
+}
+
+#[test]
+fn bake_files_and_compose_files() {
+    needs!(Registry, Tool("skopeo"));
+    let expected = [("baked", &["amd64", "arm64"][..]), ("composed", &["amd64"])];
+    copying().follow("bake files and compose files", &expected);
+}
+
+#[test]
+fn kaniko() {
+    needs!(Registry, Tool("skopeo"));
+    let project = copying();
+    project.follow("kaniko", &[("kaniko", &["amd64"]), ("stdin", &["amd64"])]);
+    let context = project.place.context();
+    assert!(fs::read_to_string(context.join("digest.txt")).unwrap().starts_with("sha256:"));
+    assert!(context.join("app.tar").is_file() && context.join("layout/index.json").is_file());
+    // What is only written to files is not pushed.
+    let pushed = |request: &String| request.contains("/team/app/manifests/none");
+    assert!(!project.registry.requests().iter().any(pushed));
+}
+
+#[test]
+fn buildah() {
+    needs!(Registry, Tool("skopeo"));
+    let project = copying();
+    project.follow("buildah", &[("buildah", &["amd64"]), ("list", &["amd64", "arm64"])]);
+    let source = format!("docker://{}/team/app:buildah", project.registry.host);
+    let raw = tool("skopeo", ["inspect", "--raw", "--tls-verify=false", &source]);
+    assert!(raw.contains("application/vnd.docker.distribution.manifest.v2+json"), "{raw}");
+}
+
+#[test]
+fn a_plugin_of_docker() {
+    needs!(Registry, Tool("skopeo"));
+    copying().follow("A plugin of docker", &[("plugin", &["amd64"])]);
 }

@@ -28,6 +28,7 @@ mod engines;
 mod exporters;
 mod faults;
 mod folder_root;
+mod guises;
 mod harness;
 mod hostile;
 mod image;

@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bake, build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect,
-    load, lock, login, manifest, platforms, prune, pull, push, rmi, run, save, tag, verify,
+    bake, build, cache, check, compose_build, copy, doctor, du, emulators, images, imagetools,
+    index, inspect, load, lock, login, manifest, platforms, prune, pull, push, rmi, run, save, tag,
+    verify,
 };
 use crate::console::ProgressMode;
 use crate::report::Problem;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Bake(Box<bake::BakeArgs>),
     /// Record the versions of base images, files and repositories for build --locked
     Lock(Box<lock::LockArgs>),
+    /// Build the services of compose files, as docker compose build does
+    ComposeBuild(Box<compose_build::ComposeBuildArgs>),
     /// Check a Dockerfile without building it
     Check(Box<check::CheckArgs>),
     /// Run a command in an image, for a look or a test; its status becomes that of xbuild
@@ -170,6 +173,7 @@ impl Command {
             Self::Lock(args) => args.build.progress(),
             Self::Pull(_) | Self::Push(_) | Self::Copy(_) => ProgressMode::Auto,
             Self::Bake(args) => args.progress(),
+            Self::ComposeBuild(args) => args.progress(),
             _ => ProgressMode::Plain,
         }
     }

@@ -11,6 +11,7 @@ mod console;
 mod ending;
 mod environment;
 mod go_template;
+mod guises;
 mod log;
 mod paint;
 mod platform_args;
@@ -31,11 +32,12 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    bake, build, cache, check, copy, doctor, du, emulators, images, imagetools, index, inspect,
-    load, lock, login, manifest, platforms, prune, pull, push, rmi, run as run_command, save, tag,
-    verify,
+    bake, build, cache, check, compose_build, copy, doctor, du, emulators, images, imagetools,
+    index, inspect, load, lock, login, manifest, platforms, prune, pull, push, rmi,
+    run as run_command, save, tag, verify,
 };
 use console::{Console, ProgressMode};
+use guises::Meant;
 use report::Problem;
 
 fn main() -> ExitCode {
@@ -55,8 +57,16 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
-    let arguments = match arguments::read(std::env::args_os()) {
-        Ok(arguments) => arguments,
+    let read = guises::meaning(std::env::args_os().collect()).and_then(|meant| match meant {
+        Meant::Line(args) => arguments::read(args).map(Some),
+        Meant::Text(text) => {
+            let shown = Console::new(ProgressMode::Plain).result(text.as_bytes());
+            shown.map(|()| None)
+        }
+    });
+    let arguments = match read {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(problem) => return Console::new(ProgressMode::Plain).problem(&problem),
     };
     let console = Arc::new(Console::new(arguments.command.progress()));
@@ -74,6 +84,7 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Lock(args) => lock::run(args, console),
         Command::Verify(args) => verify::run(args, console),
         Command::Bake(args) => bake::run(args, console),
+        Command::ComposeBuild(args) => compose_build::run(args, console),
         Command::Check(args) => check::run(args, console),
         Command::Run(args) => run_command::run(args, console),
         Command::Doctor(args) => doctor::run(args, console),

@@ -346,8 +346,10 @@ const SHORT: &[(&str, char)] = &[("cpu-shares", 'c'), ("memory", 'm')];
 
 /// Adds the refused options and those that change nothing, hidden, to clap's command.
 pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
-    for (name, _) in REFUSED {
+    for (name, reason) in REFUSED {
         let mut arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
+        // Read by the test that makes the page of options.
+        arg = arg.help(format!("refused: {reason}"));
         if let Some((_, letter)) = SHORT.iter().find(|(long, _)| long == name) {
             arg = arg.short(*letter);
         }
@@ -356,7 +358,8 @@ pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
     // A switch of docker's that is refused.
     command = command.mut_arg("squash", |arg| switch(arg.action(ArgAction::Set)));
     ALWAYS.iter().fold(command, |command, (name, _)| {
-        command.arg(switch(Arg::new(*name).long(*name).hide(true)))
+        let arg = Arg::new(*name).long(*name).hide(true);
+        command.arg(switch(arg.help("accepted: it is so in any case")))
     })
 }
 

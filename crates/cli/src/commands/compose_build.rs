@@ -1,0 +1,245 @@
+//! `xbuild compose-build`: builds the services of compose files, as `docker compose build` does.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use xbuild_bake::{Config, Overrides, Project, Service, attestation_shorthand};
+
+use super::bake_build::{self, Options};
+use super::bake_files;
+use crate::console::{Console, ProgressMode};
+use crate::environment;
+use crate::registry_args::RegistryArgs;
+use crate::report::Problem;
+use crate::store_args::StoreArgs;
+
+/// The arguments of `xbuild compose-build`, spelled as `docker compose build` spells them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ComposeBuildArgs {
+    /// Services to build [default: all that have a build]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// A compose file, or - for standard input (repeatable) [default: compose.yaml or
+    /// docker-compose.yml, and its override]
+    #[arg(short, long, value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// Name of the project, which the names of images without one begin with [default: that of the
+    /// file, else of the folder]
+    #[arg(short, long, value_name = "NAME")]
+    project_name: Option<String>,
+    /// Also build the services of this profile; * for all (repeatable)
+    #[arg(long, value_name = "PROFILE")]
+    profile: Vec<String>,
+    /// Set a build argument of all services (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Push the images that have a name in the file
+    #[arg(long)]
+    push: bool,
+    /// Load the images into docker, else podman
+    #[arg(long)]
+    load: bool,
+    /// Ask registries for base images in any case
+    #[arg(long)]
+    pull: bool,
+    /// Run every step, even if its result is in the cache
+    #[arg(long)]
+    no_cache: bool,
+    /// Also build the services that these depend on
+    #[arg(long)]
+    with_dependencies: bool,
+    /// Print the targets as JSON instead of building them
+    #[arg(long)]
+    print: bool,
+    /// Check the Dockerfiles instead of building
+    #[arg(long)]
+    check: bool,
+    /// Give an SSH agent to all services: ID[=PATH] (repeatable)
+    #[arg(long, value_name = "ID[=PATH]")]
+    ssh: Vec<String>,
+    /// Attach the provenance
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "VALUE")]
+    provenance: Option<String>,
+    /// Attach an SBOM
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "VALUE")]
+    sbom: Option<String>,
+    /// Print only digests
+    #[arg(short, long)]
+    quiet: bool,
+    /// Kind of progress
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "BUILDKIT_PROGRESS",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_name = "auto|plain|tty|quiet"
+    )]
+    progress: ProgressMode,
+    /// There are no builder instances: refused
+    #[arg(long, hide = true)]
+    builder: Option<String>,
+    /// No cgroups are made: refused
+    #[arg(short, long, hide = true)]
+    memory: Option<String>,
+    #[command(flatten)]
+    registries: RegistryArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl ComposeBuildArgs {
+    /// Returns the kind of progress.
+    pub(crate) fn progress(&self) -> ProgressMode {
+        if self.quiet { ProgressMode::Quiet } else { self.progress }
+    }
+
+    fn sets(&self, pushed: &[String]) -> Vec<String> {
+        let mut sets: Vec<String> =
+            self.build_arg.iter().map(|arg| format!("*.args.{arg}")).collect();
+        sets.extend(self.ssh.iter().map(|agent| format!("*.ssh+={agent}")));
+        let switches = [(self.no_cache, "no-cache"), (self.pull, "pull"), (self.load, "load")];
+        let on = switches.iter().filter(|(is_on, _)| *is_on);
+        sets.extend(on.map(|(_, key)| format!("*.{key}=true")));
+        if self.check {
+            sets.push("*.call=check".to_owned());
+        }
+        for (kind, value) in [("provenance", &self.provenance), ("sbom", &self.sbom)] {
+            let value = value.as_ref().map(|value| attestation_shorthand(kind, value));
+            sets.extend(value.map(|value| format!("*.attest={value}")));
+        }
+        if self.push {
+            sets.extend(pushed.iter().map(|name| format!("{name}.push=true")));
+        }
+        sets
+    }
+}
+
+/// Builds services, or prints what would be built.
+pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    for (is_given, reason) in [
+        (args.builder.is_some(), "--builder is not implemented: there are no builder instances"),
+        (args.memory.is_some(), "--memory is not implemented: no cgroups are made"),
+    ] {
+        if is_given {
+            return Err(Problem::command_line(reason));
+        }
+    }
+    let project = read(args)?;
+    let name = project_name(args, &project);
+    let wanted = wanted(args, &project)?;
+    let mut config = Config::default();
+    let mut pushed = Vec::new();
+    for service in &project.services {
+        let Some(mut target) = service.target.clone() else { continue };
+        let key = service.name.replace('.', "_");
+        let image = service.image.clone().unwrap_or_else(|| format!("{name}-{}", service.name));
+        if service.image.is_some() {
+            pushed.push(key.clone());
+        }
+        target.tags.get_or_insert_default().insert(0, image);
+        config.targets.push((key, target));
+    }
+    let overrides = Overrides::parse(&args.sets(&pushed), &config, &environment::text_variable);
+    let selection = overrides.and_then(|overrides| config.select(&wanted, &overrides));
+    let selection = selection.map_err(bake_files::problem)?;
+    if args.print {
+        return console.result(selection.to_json().as_bytes());
+    }
+    let options = Options {
+        progress: args.progress(),
+        metadata_file: None,
+        registries: &args.registries,
+        store: &args.store,
+    };
+    bake_build::run(&selection, &options, console)
+}
+
+fn read(args: &ComposeBuildArgs) -> Result<Project, Problem> {
+    let names = match args.file.is_empty() {
+        true => environment::compose_files(),
+        false => args.file.clone(),
+    };
+    let names = if names.is_empty() { default_files()? } else { names };
+    let files = names.iter().map(|path| bake_files::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let files: Vec<&xbuild_bake::File> = files.iter().collect();
+    bake_files::with_given(&[], |given| Project::read(&files, given).map_err(bake_files::problem))
+}
+
+/// Returns the first of the usual compose files, and the first of their overrides.
+///
+/// **Source** — Compose file reference § The Compose file; § Merge.
+fn default_files() -> Result<Vec<PathBuf>, Problem> {
+    let first = |names: &[&str]| {
+        names.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_path_buf)
+    };
+    const FILES: &[&str] =
+        &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+    let file = first(FILES).ok_or_else(|| {
+        Problem::input(format!("no compose file: none of {} is here", FILES.join(", ")))
+    })?;
+    let more = first(&[
+        "compose.override.yml",
+        "compose.override.yaml",
+        "docker-compose.override.yml",
+        "docker-compose.override.yaml",
+    ]);
+    Ok(std::iter::once(file).chain(more).collect())
+}
+
+/// Returns the name of the project.
+///
+/// **Source** — Docker documents § Specify a project name.
+fn project_name(args: &ComposeBuildArgs, project: &Project) -> String {
+    let folder = || {
+        let file = args.file.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+        let folder = std::path::absolute(file).unwrap_or_default();
+        let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
+        let name = name.unwrap_or_default();
+        let is_good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let name: String = name.chars().filter(is_good).collect();
+        let name = name.trim_start_matches(['-', '_']);
+        if name.is_empty() { "default".to_owned() } else { name.to_owned() }
+    };
+    let named = args.project_name.clone();
+    let named = named.or_else(|| environment::variable("COMPOSE_PROJECT_NAME"));
+    named.or_else(|| project.name.clone()).unwrap_or_else(folder)
+}
+
+/// Returns the targets of the services that are asked for.
+fn wanted(args: &ComposeBuildArgs, project: &Project) -> Result<Vec<String>, Problem> {
+    let mut profiles = args.profile.clone();
+    let listed = environment::variable("COMPOSE_PROFILES").unwrap_or_default();
+    profiles.extend(listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+    let is_on = |service: &Service| {
+        let is_one = |profile: &String| profile == "*" || service.profiles.contains(profile);
+        service.profiles.is_empty() || profiles.iter().any(is_one)
+    };
+    let find = |name: &str| project.services.iter().find(|service| service.name == name);
+    let mut names: Vec<&str> = match args.services.is_empty() {
+        true => project.services.iter().filter(|s| is_on(s)).map(|s| s.name.as_str()).collect(),
+        false => args.services.iter().map(String::as_str).collect(),
+    };
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut wanted = Vec::new();
+    while let Some(name) = names.pop() {
+        let missing = || Problem::command_line(format!("there is no service {name}"));
+        let service = find(name).ok_or_else(missing)?;
+        if !seen.insert(name.to_owned()) {
+            continue;
+        }
+        if service.target.is_some() {
+            wanted.push(name.replace('.', "_"));
+        }
+        if args.with_dependencies {
+            names.extend(service.depends_on.iter().map(String::as_str));
+        }
+    }
+    match wanted.is_empty() {
+        true => Err(Problem::input("none of the services has a build")),
+        false => Ok(wanted),
+    }
+}
