@@ -119,7 +119,7 @@ impl<'a> Resolver<'a> {
             if name == "policy" {
                 return Err(BakeError::invalid(
                     place,
-                    "policy: source policies are not implemented",
+                    "policy: policies in Rego are not implemented",
                 ));
             }
             if !ATTRIBUTES.contains(&name) {

@@ -85,7 +85,7 @@ pub(crate) struct BakeArgs {
     /// There are no builder instances: refused
     #[arg(long, hide = true)]
     pub(super) builder: Option<String>,
-    /// Source policies are not implemented: refused
+    /// Policies in Rego are not implemented: refused
     #[arg(long, hide = true)]
     pub(super) policy: Vec<String>,
 
@@ -108,7 +108,7 @@ impl BakeArgs {
             return Err(Problem::command_line(reason));
         }
         if !self.policy.is_empty() {
-            let reason = "--policy is not implemented: there are no source policies yet";
+            let reason = "--policy is not implemented: policies in Rego are not read";
             return Err(Problem::command_line(reason));
         }
         let mut sets = self.set.clone();
