@@ -12,10 +12,12 @@ QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": su
 
 @dataclass(frozen=True)
 class Job:
-    """One build of the context folder `context` with its `Dockerfile`, pushed to `image`, or written to an OCI tar."""
+    """One build of the context folder `context` with its `Dockerfile`, pushed to `image`, or written to an OCI tar.
+    `cache` is a repository that keeps steps for machines that have none."""
     context: pathlib.Path
     image: str | None = None
     no_cache: bool = False
+    cache: str | None = None
 
 
 class Xbuild:
@@ -37,7 +39,9 @@ class Xbuild:
     def command(self, job):
         output = ["--tag", job.image, "--push"] if job.image else ["--output", f"type=oci,dest={self.work}/image.tar"]
         fresh = ["--no-cache"] if job.no_cache else []
-        return [self.binary, "build", "--root", self.store, "--progress", "none", *output, *fresh, job.context]
+        cache = ["--cache-from", f"{job.cache}/xbuild",
+                 "--cache-to", f"type=registry,ref={job.cache}/xbuild,mode=max"] if job.cache else []
+        return [self.binary, "build", "--root", self.store, "--progress", "none", *output, *fresh, *cache, job.context]
 
     def forget(self):
         """Empties the store, so that the next build is cold."""
@@ -63,10 +67,11 @@ class Buildah:
 
     def command(self, job):
         fresh = ["--no-cache"] if job.no_cache else []
+        cache = [f"--cache-{way}={job.cache}/buildah" for way in ("from", "to")] if job.cache else []
         archive = self.work / "image.tar"
         target = f"docker://{job.image}" if job.image else f"oci-archive:{archive}"
         build = [*self.start, "build", "--isolation", "chroot", "--layers", "--tls-verify=false", *fresh,
-                 "--tag", "bench", job.context]
+                 *cache, "--tag", "bench", job.context]
         push = [*self.start, "push", "--tls-verify=false", "bench", target]
         return f"rm -f {archive}; {shell(build)} && {shell(push)}"
 
@@ -104,8 +109,10 @@ class Buildx:
     def command(self, job):
         output = f"type=image,name={job.image},push=true" if job.image else f"type=oci,dest={self.work}/image.tar"
         fresh = ["--no-cache"] if job.no_cache else []
+        cache = ["--cache-from", f"type=registry,ref={job.cache}/buildkit",
+                 "--cache-to", f"type=registry,ref={job.cache}/buildkit,mode=max"] if job.cache else []
         return ["docker", "buildx", "build", "--builder", self.builder, "--provenance=false", "--progress", "quiet",
-                "--output", output, *fresh, job.context]
+                "--output", output, *fresh, *cache, job.context]
 
     def forget(self):
         subprocess.run(["docker", "buildx", "prune", "--builder", self.builder, "--all", "--force"], check=True, **QUIET)
@@ -133,8 +140,9 @@ class Kaniko:
     def command(self, job):
         output = f"--destination={job.image}" if job.image else "--no-push --tar-path=/kaniko/image.tar --destination=bench"
         cache = "false" if job.no_cache else "true"
+        layers = f"{job.cache}/kaniko" if job.cache else "oci:/kaniko/layers"
         line = (f"/kaniko/executor --force --insecure --insecure-pull --context=dir:///workspace {output} "
-                f"--cache={cache} --cache-repo=oci:/kaniko/layers --cache-copy-layers --cleanup")
+                f"--cache={cache} --cache-repo={layers} --cache-copy-layers --cleanup")
         root = shell([self.root])
         return ("exec unshare --mount --pid --fork sh -euc " + shell([
             f"mount --bind {shell([job.context])} {root}/workspace; mount -t proc proc {root}/proc; "

@@ -63,14 +63,23 @@ class Row:
     is_pushed: bool = True
     no_cache: bool = False
     shows_size: bool = False
+    has_cache: bool = False
 
     def job(self, folder, image):
-        return Job(folder, image, self.no_cache)
+        """Returns the build; with a shared cache, in the registry that it pushes to."""
+        cache = f"{image.split('/')[0]}/bench/cache" if self.has_cache else None
+        return Job(folder, image, self.no_cache, cache)
 
 
 def tiny(bench):
     """Ten tiny steps."""
     return bench.folder("tiny", [f"FROM {bench.ref('busybox')}", *(f"RUN echo {n} > /file{n}" for n in range(10))])
+
+
+def twelve(bench):
+    """Twelve steps of three kinds."""
+    steps = [[f"COPY file /copy{n}/", f"WORKDIR /work{n}", f"RUN echo {n} > /file{n}"] for n in range(4)]
+    return bench.folder("twelve", [f"FROM {bench.ref('busybox')}", *sum(steps, [])])
 
 
 def base_run(bench):
@@ -148,6 +157,8 @@ ROWS = [
     Row("run", "10 tiny RUN steps, no cache, OCI out", tiny, 0.07, (BARE_CALLS,), no_cache=True, is_pushed=False,
         is_repeated=True),
     Row("run-cached", "the same, all cached", tiny, 0.02, (BARE_CALLS,), is_pushed=False, is_repeated=True),
+    Row("shared-cache", "12 steps from a cache in the registry, empty machine, push", twelve, 0.1, (BARE_CALLS,),
+        is_cold=True, is_repeated=True, has_cache=True),
     Row("base-run", "1.27 GB base, 3 RUN steps, cold, push", base_run, 5, (UNPACK,), is_cold=True),
     Row("base-copy", "the same base, COPY one file, cold, push beside it", base_copy, 3, (UNPACK,), is_cold=True),
     Row("base-link", "the same with COPY --link", base_link, 0.08, (APPEND, BARE_CALLS), is_cold=True),

@@ -74,6 +74,27 @@ fn an_empty_machine_does_nothing_again() {
     }
 }
 
+#[test]
+fn the_least_mode_has_the_steps_of_the_image() {
+    needs!(Run);
+    let registry = xbuild_testkit::registry::Registry::start();
+    let cache = registry_cache(&registry.host());
+    let first = place().build(&["--cache-to", &cache]).ok();
+    first.says(&["cache: 4 steps in", "4 of them new"]);
+    // The stage that is copied from has made another file, so what stands on the copy is new.
+    let next = place().build(&["--cache-from", &cache]).ok();
+    assert_eq!(next.steps(), "1 cached, 6 done");
+    // A compression that is asked for is that of the layers.
+    let zstd = format!("{cache},scope=zstd,mode=max,compression=zstd,compression-level=9");
+    place().build(&["--cache-to", &zstd]).ok();
+    let is_zstd = |tag: &String| {
+        let (_, bytes) = registry.manifest("cache", tag).unwrap();
+        String::from_utf8(bytes).unwrap().contains(r#""xbuild.cache.encoding":"zstd-9""#)
+    };
+    let tags = registry.tags("cache").into_iter().filter(|tag| tag.starts_with("c1-"));
+    assert_eq!(tags.filter(is_zstd).count(), 7);
+}
+
 /// The demo: stages for the building machine, for each platform, and for the image.
 #[test]
 fn the_demo_is_built_from_the_cache_for_all_platforms() {

@@ -19,6 +19,9 @@ use crate::error::{CacheError, CacheOpenError};
 use crate::events::{Event, Events, Warning};
 use crate::request::CacheFrom;
 
+/// Reasons that are told. A cache may have thousands of bad documents.
+const MAX_TOLD: usize = 5;
+
 /// A cache that is read. It turns itself off when it cannot be read.
 pub(super) struct Source {
     pub(super) place: Place,
@@ -104,6 +107,10 @@ impl Source {
 
     /// Turns the cache off if the next request would fail as well.
     fn fail(&self, error: &CacheError) {
+        // The build ends, or begins again without the step that failed.
+        if error.is_cancelled() {
+            return;
+        }
         let is_layout = matches!(error, CacheError::Layout(_));
         if !(error.is_lasting() || is_layout) {
             tracing::debug!(error = error.text(), "a document of a shared cache cannot be read");
@@ -122,7 +129,7 @@ impl Source {
     fn refuse(&self, what: &str, error: &CacheDocumentError) {
         let reason = CacheError::text_of(error);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(reason.clone()) {
+        if told.len() < MAX_TOLD && told.insert(reason.clone()) {
             let (cache, what) = (self.place.to_string(), what.to_owned());
             self.tell(CacheWarning::Refused { cache, what, reason });
         }

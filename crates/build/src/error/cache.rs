@@ -182,6 +182,11 @@ impl CacheError {
         }
     }
 
+    /// Returns whether the request is not wanted any more.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self.request(), Some(RequestError::Cancelled))
+    }
+
     /// Returns whether the registry limits the rate of requests.
     pub(crate) fn is_limit(&self) -> bool {
         self.request().is_some_and(|error| error.status() == Some(429))
