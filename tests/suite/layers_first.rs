@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Finished, Place, Registry, User, have, needs, quiet, to_layout, tool};
 use crate::image::{Image, accepted_by_others, read};
@@ -279,4 +279,63 @@ fn annotations_and_labels_get_where_they_belong() {
         serde_json::from_slice(&fs::read(layout.join("blobs").join(digest)).unwrap()).unwrap();
     assert_eq!(index["annotations"], serde_json::json!({"i": "2"}));
     assert_eq!(index["manifests"][0]["annotations"], serde_json::json!({"d": "4"}));
+}
+
+/// Puts an image for Windows without layers into a new layout.
+fn windows_base(place: &Place) -> String {
+    let layout = place.out("windows");
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |kind: &str, text: &str| {
+        let digest = crate::image::digest(text.as_bytes());
+        fs::write(blobs.join(digest.replace("sha256:", "")), text).unwrap();
+        let kind = format!("application/vnd.oci.image.{kind}.v1+json");
+        json!({ "mediaType": kind, "digest": digest, "size": text.len() })
+    };
+    let config = json!({
+        "os": "windows", "architecture": "amd64", "os.version": "10.0.20348.2582",
+        "config": {}, "rootfs": { "type": "layers", "diff_ids": [] },
+    });
+    let config = put("config", &config.to_string());
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": config, "layers": [],
+    });
+    let top = json!({ "schemaVersion": 2, "manifests": [put("manifest", &manifest.to_string())] });
+    fs::write(layout.join("index.json"), top.to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    format!("windows=oci-layout://{}", layout.display())
+}
+
+#[test]
+fn images_of_other_systems_need_no_run() {
+    let place = Place::new(User::Single);
+    let names = ["freebsd/amd64", "wasi/wasm", "darwin/arm64", "linux/loong64"];
+    let platforms = names.join(",");
+    place.dockerfile("FROM scratch\nARG TARGETOS\nWORKDIR /app\nCOPY Dockerfile for-$TARGETOS\n");
+    let images = place.images(&["--platform", &platforms]);
+    assert_eq!(images.iter().map(|image| &*image.platform).collect::<Vec<_>>(), names);
+    assert!(images[1].text("app/for-wasi").starts_with("FROM scratch"));
+    // Only a RUN needs a machine of that kind.
+    for platform in ["freebsd/amd64", "wasi/wasm", "windows/amd64"] {
+        place.dockerfile("FROM scratch\nRUN [\"/program\"]\n");
+        place
+            .build(&["--platform", platform])
+            .fails(5, &[&format!("cannot run {platform} programs")]);
+    }
+    // The layers of Windows have another form, but its images have labels, too.
+    let base = windows_base(&place);
+    let windows = ["--platform", "windows/amd64", "--build-context", &base];
+    for (line, name) in [("COPY a b", "COPY"), ("ADD a b", "ADD"), ("WORKDIR C:/app", "WORKDIR")] {
+        place.dockerfile(&format!("FROM windows\n{line}\n"));
+        place.build(&windows).fails(1, &[&format!("{name} onto windows/amd64"), "not implemented"]);
+    }
+    place.dockerfile("FROM windows\nLABEL a=b\nCMD [\"cmd\"]\n");
+    let image = place.image(&windows);
+    assert_eq!(
+        (image.platform.as_str(), &image.config["os.version"]),
+        ("windows/amd64", &json!("10.0.20348.2582"))
+    );
+    assert_eq!(image.config["config"]["Labels"], json!({ "a": "b" }));
+    assert!(image.config["config"].get("Env").is_none());
 }

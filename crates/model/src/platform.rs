@@ -38,25 +38,30 @@ pub enum PlatformError {
     },
 }
 
-const SYSTEMS: &[&str] = &[
-    "aix",
-    "android",
-    "darwin",
-    "dragonfly",
-    "freebsd",
-    "illumos",
-    "ios",
-    "js",
-    "linux",
-    "netbsd",
-    "openbsd",
-    "plan9",
-    "solaris",
-    "wasip1",
-    "windows",
-    "zos",
-];
 impl Platform {
+    /// The systems that have a name in Go, and `wasi`, which images have.
+    ///
+    /// **Source** — Go, `internal/syslist`; containerd's `wasi/wasm`.
+    pub const SYSTEMS: &[&str] = &[
+        "aix",
+        "android",
+        "darwin",
+        "dragonfly",
+        "freebsd",
+        "illumos",
+        "ios",
+        "js",
+        "linux",
+        "netbsd",
+        "openbsd",
+        "plan9",
+        "solaris",
+        "wasi",
+        "wasip1",
+        "windows",
+        "zos",
+    ];
+
     /// The architectures that have a name in Go, and so in images.
     ///
     /// **Source** — Go, `internal/syslist`.
@@ -250,7 +255,7 @@ impl FromStr for Platform {
                 let host = Self::host();
                 let lower = word.to_ascii_lowercase();
                 let (architecture, variant) = normalise(&lower, "");
-                if SYSTEMS.contains(&lower.as_str()) || lower == "macos" {
+                if Self::SYSTEMS.contains(&lower.as_str()) || lower == "macos" {
                     Ok(Self::new(word, host.architecture(), host.variant()))
                 } else if Self::ARCHITECTURES.contains(&architecture.as_str()) {
                     Ok(Self::new(host.os(), &architecture, Some(&variant)))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use xbuild_dockerfile::{ExpandError, Instruction, Span, Spanned, Workdir};
+use xbuild_dockerfile::{ExpandError, Instruction, Keyword, Span, Spanned, Workdir};
 use xbuild_model::Platform;
 use xbuild_model::file_op::{FileOp, MakeDir};
 
@@ -187,6 +187,7 @@ impl Planner<'_> {
         steps: &mut Steps,
     ) -> Result<(), PlanError> {
         let span = &instruction.span;
+        refuse_windows(state, instruction)?;
         let place = config::Place {
             escape: self.origins.names.dockerfile.escape,
             span,
@@ -333,4 +334,15 @@ fn step_count(reached: &Reached) -> usize {
         )
     };
     usize::from(base) + reached.instructions.iter().filter(makes_layer).count()
+}
+
+/// Refuses an instruction that makes files in an image for Windows.
+fn refuse_windows(state: &State, instruction: &Spanned<Instruction>) -> Result<(), PlanError> {
+    let keyword = instruction.value.keyword();
+    let makes_files = matches!(keyword, Keyword::Copy | Keyword::Add | Keyword::Workdir);
+    if !makes_files || state.platform.os() != "windows" {
+        return Ok(());
+    }
+    let feature = format!("{keyword} onto {}, whose layers have another form,", state.platform);
+    Err(PlanError::new(PlanErrorKind::NotImplemented { feature }, &instruction.span))
 }
