@@ -20,6 +20,7 @@ pub(crate) fn value(expr: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> 
         let reason = "the expression goes too deep: does a function or variable need itself?";
         return Err(BakeError::invalid(&expr.place, reason));
     }
+    spend(1, &expr.place, scope)?;
     let scope = &Scope { depth: scope.depth + 1, ..*scope };
     match &expr.kind {
         Kind::Literal(value) => Ok(value.clone()),
@@ -46,6 +47,14 @@ pub(crate) fn value(expr: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> 
         }
         Kind::Binary(operator, operands) => binary(*operator, operands, &expr.place, scope),
         Kind::For(expr) => for_value(expr, scope),
+    }
+}
+
+/// Counts work, and ends the evaluation when it is too much.
+fn spend(units: usize, place: &Place, scope: &Scope<'_>) -> Result<(), BakeError> {
+    match scope.names.spend(units) {
+        true => Ok(()),
+        false => Err(BakeError::invalid(place, "the values of the file take too much work")),
     }
 }
 
@@ -86,9 +95,11 @@ fn binary(
 
 fn variable(name: &str, place: &Place, scope: &Scope<'_>) -> Result<Value, BakeError> {
     if let Some(value) = scope.local(name) {
+        spend(value.weight(), place, scope)?;
         return Ok(value.clone());
     }
     if let Some(value) = scope.names.variable(name, place)? {
+        spend(value.weight(), place, scope)?;
         return Ok(value);
     }
     if let Some(value) = scope.names.attribute(name, "", None, place)? {
@@ -148,7 +159,9 @@ fn call(
         let global = Scope { depth: scope.depth, ..Scope::of(scope.names) };
         return value(&own.result, &global.with(&locals));
     }
-    functions::call(function, &values, scope.names.world()).map_err(fail)
+    let result = functions::call(function, &values, scope.names.world()).map_err(fail)?;
+    spend(result.weight(), place, scope)?;
+    Ok(result)
 }
 
 fn traversal(

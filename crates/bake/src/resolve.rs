@@ -1,6 +1,6 @@
 //! The values of variables and the attributes of targets, each worked out when something needs it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::convert::{self, Type};
@@ -15,6 +15,9 @@ use crate::similar::similar;
 use crate::syntax::Block;
 use crate::target::{ATTRIBUTES, Target};
 use crate::value::Value;
+
+/// The most work that a definition may be: less than a second, and some tens of megabytes.
+const MOST_WORK: usize = 5_000_000;
 
 /// A target of a block: the only one, or one for each combination of its matrix.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Resolver<'a> {
     instances: Vec<Instance<'a>>,
     variables: RefCell<BTreeMap<String, Value>>,
     attributes: RefCell<BTreeMap<(usize, String), Value>>,
+    /// The work that is left to do.
+    budget: Cell<usize>,
     /// What is being worked out, to find what needs itself.
     under_way: RefCell<BTreeSet<String>>,
 }
@@ -45,6 +50,7 @@ impl<'a> Resolver<'a> {
             instances: Vec::new(),
             variables: RefCell::default(),
             attributes: RefCell::default(),
+            budget: Cell::new(MOST_WORK),
             under_way: RefCell::default(),
         };
         let mut instances = Vec::new();
@@ -320,6 +326,12 @@ impl Names for Resolver<'_> {
 
     fn world(&self) -> &World {
         &self.given.world
+    }
+
+    fn spend(&self, units: usize) -> bool {
+        let left = self.budget.get().checked_sub(units);
+        self.budget.set(left.unwrap_or(0));
+        left.is_some()
     }
 }
 

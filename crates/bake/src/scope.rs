@@ -30,6 +30,10 @@ pub(crate) trait Names {
 
     /// Returns what functions see of the world.
     fn world(&self) -> &World;
+
+    /// Counts work: expressions, and the parts of values that are copied. Returns whether the definition
+    /// may go on.
+    fn spend(&self, units: usize) -> bool;
 }
 
 /// A function of a definition.

@@ -99,6 +99,20 @@ impl Value {
         }
     }
 
+    /// Returns how much a value is to copy: its bytes of text, and its parts.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 1,
+            Self::String(text) => 1 + text.len(),
+            Self::List(values) | Self::Set(values) => {
+                1 + values.iter().map(Self::weight).sum::<usize>()
+            }
+            Self::Map(values) => {
+                1 + values.iter().map(|(name, value)| name.len() + value.weight()).sum::<usize>()
+            }
+        }
+    }
+
     /// Returns whether two values are equal. A number equals the string that names it in no case.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self == other

@@ -7,6 +7,9 @@ use crate::value::Value;
 /// A function.
 pub(super) type Native = fn(&Args<'_>) -> Result<Value, String>;
 
+/// The most bytes of a result whose size is a product.
+const LARGEST: usize = 10_000_000;
+
 /// The arguments of a call.
 pub(super) struct Args<'a> {
     pub(super) values: &'a [Value],
@@ -79,6 +82,14 @@ impl<'a> Args<'a> {
     pub(super) fn texts(&self, at: usize) -> Result<Vec<String>, String> {
         let texts = self.elements(at)?.iter().map(Value::as_text);
         texts.collect::<Option<_>>().ok_or_else(|| self.wrong(at, "a list of strings"))
+    }
+
+    /// Fails if a result would have too many bytes.
+    pub(super) fn within(&self, bytes: usize) -> Result<(), String> {
+        match bytes <= LARGEST {
+            true => Ok(()),
+            false => Err("the result is too large".to_owned()),
+        }
     }
 
     /// Returns all arguments as numbers, at least one.

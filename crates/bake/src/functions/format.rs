@@ -28,6 +28,15 @@ fn list(args: &Args<'_>) -> Result<Value, String> {
             }
         }
     }
+    let each = format.len()
+        + rest
+            .iter()
+            .map(|value| match value {
+                Value::List(_) | Value::Set(_) => 0,
+                value => value.weight(),
+            })
+            .sum::<usize>();
+    args.within(length.unwrap_or(1).saturating_mul(each))?;
     let lines = (0..length.unwrap_or(1)).map(|at| {
         let values = rest.iter().map(|value| match value.as_elements() {
             Some(elements) => elements[at].clone(),

@@ -15,6 +15,9 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     ("regex_replace", |args| {
         args.count(3)?;
         let (text, pattern, with) = (args.text(0)?, pattern(args, 1)?, args.text(2)?);
+        // Each `$` of the replacement stands for at most the whole text.
+        let each = with.len().saturating_add(with.matches('$').count().saturating_mul(text.len()));
+        args.within(pattern.find_iter(&text).count().saturating_mul(each))?;
         Ok(Value::text(pattern.replace_all(&text, with.as_str())))
     }),
     ("regexall", |args| {

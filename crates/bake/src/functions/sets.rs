@@ -51,6 +51,8 @@ fn product(args: &Args<'_>) -> Result<Value, String> {
         if all.len().saturating_mul(elements.len()) > LARGEST {
             return Err(format!("the product has more than {LARGEST} elements"));
         }
+        let heaviest = elements.iter().map(Value::weight).max().unwrap_or(0);
+        args.within(all.len().saturating_mul(elements.len()).saturating_mul(heaviest))?;
         let longer = all.iter().flat_map(|start| {
             elements.iter().map(|value| start.iter().chain([value]).cloned().collect())
         });

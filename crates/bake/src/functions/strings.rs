@@ -19,13 +19,16 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     ("indent", |args| {
         args.count(2)?;
         let spaces = " ".repeat(args.length(0)?.min(1000));
+        args.within(args.text(1)?.matches('\n').count().saturating_mul(spaces.len()))?;
         Ok(Value::text(args.text(1)?.replace('\n', &format!("\n{spaces}"))))
     }),
     ("join", join),
     ("lower", |args| text(args, |text| text.to_lowercase())),
     ("replace", |args| {
         args.count(3)?;
-        Ok(Value::text(args.text(0)?.replace(&args.text(1)?, &args.text(2)?)))
+        let (text, what, with) = (args.text(0)?, args.text(1)?, args.text(2)?);
+        args.within(text.matches(&what).count().saturating_mul(with.len()))?;
+        Ok(Value::text(text.replace(&what, &with)))
     }),
     ("reverse", |args| text(args, |text| text.chars().rev().collect())),
     ("sanitize", |args| text(args, |text| sanitized(&text))),
@@ -114,6 +117,7 @@ fn join(args: &Args<'_>) -> Result<Value, String> {
     for at in 1..args.values.len() {
         all.extend(args.texts(at)?);
     }
+    args.within(all.len().saturating_mul(separator.len()))?;
     match args.values.len() {
         0 | 1 => Err("expected a list".to_owned()),
         _ => Ok(Value::text(all.join(&separator))),
