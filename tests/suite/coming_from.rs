@@ -200,6 +200,9 @@ fn kaniko() {
     project.follow("kaniko", &[("kaniko", &["amd64"]), ("stdin", &["amd64"])]);
     let context = project.place.context();
     assert!(fs::read_to_string(context.join("digest.txt")).unwrap().starts_with("sha256:"));
+    let named = fs::read_to_string(context.join("name.txt")).unwrap();
+    let digest = fs::read_to_string(context.join("digest.txt")).unwrap();
+    assert_eq!(named, format!("{}/team/app@{digest}\n", project.registry.host));
     assert!(context.join("app.tar").is_file() && context.join("layout/index.json").is_file());
     // What is only written to files is not pushed.
     let pushed = |request: &String| request.contains("/team/app/manifests/none");

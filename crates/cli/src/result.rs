@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use xbuild_build::Outcome;
-use xbuild_model::Descriptor;
+use xbuild_model::{Descriptor, Reference};
 
 use crate::console::Console;
 use crate::report::Problem;
@@ -34,6 +34,17 @@ impl BuildResult<'_> {
             fs::write(path, digest).map_err(|error| Problem::file("write", path, &error))?;
         }
         Ok(())
+    }
+
+    /// Writes a line `NAME@DIGEST` for each name of the image, with or without its tag.
+    pub(crate) fn write_names(&self, path: &Path, has_tags: bool) -> Result<(), Problem> {
+        let digest = &self.0.assembled.root().0.digest;
+        let line = |name: &Reference| match has_tags {
+            true => format!("{name}@{digest}\n"),
+            false => format!("{}\n", name.with_digest(digest)),
+        };
+        let text: String = self.0.names.iter().map(line).collect();
+        fs::write(path, text).map_err(|error| Problem::file("write", path, &error))
     }
 
     /// Prints the digests: of the root alone if `quiet`, else of the platforms, too. They go to

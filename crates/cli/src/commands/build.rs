@@ -27,6 +27,13 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
     let Some(built) = image(args, console, &mut io::stdin())? else { return Ok(()) };
     let result = BuildResult(&built.outcome);
     result.write_files(args.metadata_file.as_deref(), args.iidfile.as_deref())?;
+    for (path, has_tags) in
+        [(&args.image_name_with_digest_file, false), (&args.image_name_tag_with_digest_file, true)]
+    {
+        if let Some(path) = path {
+            result.write_names(path, has_tags)?;
+        }
+    }
     built.print(args.quiet, console)
 }
 

@@ -68,6 +68,12 @@ pub(crate) struct BuildArgs {
     /// Write the digest of the image, or of the index, to a file
     #[arg(long, value_name = "FILE", help_heading = "Result")]
     pub(super) iidfile: Option<PathBuf>,
+    /// Write NAME@DIGEST of each name to a file, as kaniko does
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(super) image_name_with_digest_file: Option<PathBuf>,
+    /// Write NAME:TAG@DIGEST of each name to a file, as kaniko does
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(super) image_name_tag_with_digest_file: Option<PathBuf>,
     /// Print only the digest
     #[arg(short, long, help_heading = "Result")]
     pub(super) quiet: bool,

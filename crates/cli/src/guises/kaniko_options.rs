@@ -17,9 +17,6 @@ const CACHE: &str = "the cache keeps every step, its layers compressed, until `x
 const LOGS: &str = "`--progress` and `-D` choose what is shown";
 /// What to do in place of certificates on the command line.
 const CERTIFICATES: &str = "put it into `certs.d/HOST` ([registries](registries.md))";
-/// What to do in place of files with names.
-const NAMES: &str = "`--metadata-file` has names and digests";
-
 pub(super) const OPTIONS: &[Known] = &[
     Known::value("bucket", Refused("buckets are not read; use `--context=tar://FILE`")).letter('b'),
     Known::value("build-arg", Same("build-arg")),
@@ -76,8 +73,8 @@ pub(super) const OPTIONS: &[Known] = &[
     Known::switch("ignore-var-run", Refused("what steps write to `/var/run` is in their layers")),
     Known::value("image-download-retry", True(RETRIES)),
     Known::value("image-fs-extract-retry", True(RETRIES)),
-    Known::value("image-name-tag-with-digest-file", Refused(NAMES)),
-    Known::value("image-name-with-digest-file", Refused(NAMES)),
+    Known::value("image-name-tag-with-digest-file", Same("image-name-tag-with-digest-file")),
+    Known::value("image-name-with-digest-file", Same("image-name-with-digest-file")),
     Known::switch("insecure", Means("`--registry-insecure` with the registries of `--destination`", insecure)),
     Known::switch("insecure-pull", Refused("name the registry: `--insecure-registry HOST`")),
     Known::value("insecure-registry", Same("registry-insecure")),
