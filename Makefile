@@ -89,6 +89,6 @@ fixtures: ## base images, emulators and the tests' tools, made once, without roo
 install-tools: ## the tools that the tests need beside Rust, from Debian's or Ubuntu's packages (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)
 
-TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 bzip2 xz-utils zstd pigz \
+TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 python3-venv bzip2 xz-utils zstd pigz \
 	strace podman buildah debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
 	qemu-system-x86 e2fsprogs btrfs-progs runc passt tmux curl jq
