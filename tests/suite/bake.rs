@@ -7,15 +7,23 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, User, needs};
+use crate::harness::{Finished, Place, User, found_in_path, needs};
 use crate::image::{self, Image};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bake")
 }
 
-/// Prints the targets of a case as `fixtures/bake/record` does.
-fn print(case: &Path) -> Finished {
+/// Returns the folders of the cases.
+fn cases() -> Vec<PathBuf> {
+    let entries = fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
+    let cases: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    assert!(cases.len() >= 90, "{} cases", cases.len());
+    cases
+}
+
+/// Prints the targets of a case with a program, as `fixtures/bake/record` does.
+fn print(case: &Path, program: &str) -> Finished {
     let words = fs::read_to_string(case.join("command")).unwrap();
     let is_variable = |word: &str| {
         let name = word.split_once('=').map_or("", |(name, _)| name);
@@ -33,7 +41,6 @@ fn print(case: &Path) -> Finished {
         variables.push(' ');
         rest = rest[end..].trim_start();
     }
-    let program = env!("CARGO_BIN_EXE_xbuild");
     let line = format!("set -f; HOME=/home/user {variables}exec {program} bake --print {rest}");
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).env_clear().current_dir(case);
@@ -42,14 +49,8 @@ fn print(case: &Path) -> Finished {
 
 #[test]
 fn bake_files_print_what_buildx_prints() {
-    let mut count = 0;
-    for entry in fs::read_dir(fixtures()).unwrap() {
-        let case = entry.unwrap().path();
-        if !case.is_dir() {
-            continue;
-        }
-        count += 1;
-        let (name, done) = (case.file_name().unwrap().display(), print(&case));
+    for case in cases() {
+        let (name, done) = (case.display(), print(&case, env!("CARGO_BIN_EXE_xbuild")));
         match fs::read_to_string(case.join("error")) {
             Ok(words) => {
                 assert!(matches!(done.status, 1 | 2), "{name}: {}", done.stderr);
@@ -63,7 +64,20 @@ fn bake_files_print_what_buildx_prints() {
             }
         }
     }
-    assert!(count >= 90, "{count} cases");
+}
+
+/// The recorded answers are those of the docker-buildx of this machine, if there is one.
+#[test]
+fn docker_buildx_prints_what_was_recorded() {
+    needs!(Tool("docker-buildx"));
+    let program = found_in_path("docker-buildx").display().to_string();
+    for case in cases().iter().filter(|case| !case.join("differs").exists()) {
+        let (name, done) = (case.display(), print(case, &program));
+        match fs::read_to_string(case.join("print.json")) {
+            Ok(recorded) => assert_eq!(done.stdout, recorded, "{name}: {}", done.stderr),
+            Err(_) => assert_ne!(done.status, 0, "{name}"),
+        }
+    }
 }
 
 /// Runs `xbuild bake ARGS` in the context of a place.
