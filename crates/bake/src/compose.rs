@@ -58,7 +58,11 @@ impl Project {
     /// Reads compose files, later ones over earlier ones.
     pub fn read(files: &[&File], given: &Given<'_>) -> Result<Self, BakeError> {
         let dotenv = dotenv(given)?;
-        let lookup = |name: &str| given.variable(name).or_else(|| dotenv.get(name).cloned());
+        let lookup = |name: &str| {
+            let known = given.variable(name).or_else(|| dotenv.get(name).cloned());
+            // The name of the project, if nothing else gives one, as in buildx.
+            known.or_else(|| (name == "COMPOSE_PROJECT_NAME").then(|| "bake".to_owned()))
+        };
         let loader = Loader { lookup: &lookup, files: given.files };
         let models = files.iter().map(|file| loader.file(&file.name, &file.text, 0));
         let Some(model) = load::all(models.collect::<Result<_, _>>()?) else {
@@ -109,6 +113,9 @@ fn service(
         }
         _ => None,
     };
+    if target.is_none() && node.get("image").is_none() && node.get("provider").is_none() {
+        return Err(node.fail(format!("service {name} has neither an image nor a build")));
+    }
     Ok(Service {
         name: name.to_owned(),
         target,
