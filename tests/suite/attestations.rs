@@ -225,6 +225,17 @@ fn statements_stay_with_their_image() {
     let manifest =
         raw(&format!("{}/team/app@{}", registry.host, about["digest"].as_str().unwrap()));
     assert_eq!(json_of(manifest.as_bytes())["layers"][0]["mediaType"], STATEMENT);
+    // They are read as buildx reads them.
+    let shown = |name: &str, template: &str| {
+        let shown = place.run(["imagetools", "inspect", "--format", template, name]).ok();
+        json_of(shown.stdout.as_bytes())
+    };
+    let provenance = shown(&name, "{{json .Provenance}}");
+    for platform in ["linux/s390x", "linux/amd64"] {
+        let frontend = &provenance[platform]["SLSA"]["buildDefinition"]["externalParameters"];
+        assert_eq!(frontend["request"]["frontend"], "dockerfile.v0", "{provenance}");
+    }
+    assert_eq!(shown(&name, "{{json .SBOM}}"), json!({}));
     // Copies of the whole keep them and every digest; a selection has those of its images.
     let (copy, one) =
         (format!("{}/other/app:1", registry.host), format!("{}/one:1", registry.host));
@@ -235,6 +246,7 @@ fn statements_stay_with_their_image() {
     let entries = json_of(raw(&one).as_bytes())["manifests"].clone();
     assert_eq!(entries.as_array().unwrap().len(), 2, "{entries}");
     assert_eq!(entries[1]["annotations"]["vnd.docker.reference.digest"], entries[0]["digest"]);
+    assert!(shown(&one, "{{json .Provenance}}")["SLSA"]["runDetails"].is_object());
     // An image of the store, too, has them when it is pushed or saved.
     let kept = format!("{}/kept/app:1", registry.host);
     place.build(&[&TWO[..], &["--provenance", "-t", &kept]].concat()).ok();

@@ -19,7 +19,7 @@ mod transfer;
 pub(crate) use bases::Bases;
 pub use copy::ImagePlace;
 pub use index::{IndexChange, IndexMade, IndexPlace, IndexRequest};
-pub use inspect::inspect;
+pub use inspect::{inspect, statements};
 pub use listing::ListedImage;
 pub use load::LoadedImage;
 pub use save::ArchiveForm;

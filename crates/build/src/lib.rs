@@ -73,7 +73,7 @@ pub use ground::Ground;
 pub use heal::heal;
 pub use images::{
     ArchiveForm, ImagePlace, IndexChange, IndexMade, IndexPlace, IndexRequest, ListedImage,
-    LoadedImage, Shelf, inspect,
+    LoadedImage, Shelf, inspect, statements,
 };
 pub use import::layout_tag;
 pub use login::{login, logout, reach};

@@ -20,8 +20,8 @@ struct Path(Vec<String>);
 /// The words that Go knows and this module does not.
 const REFUSED: &[&str] =
     &["range", "if", "with", "end", "else", "define", "template", "block", "printf", "len"];
-/// The members that attestations would fill.
-const UNKNOWN: &[&str] = &["provenance", "sbom"];
+/// The members that attestations fill.
+const STATED: &[&str] = &["provenance", "sbom"];
 
 /// Reads a template.
 ///
@@ -83,13 +83,19 @@ fn path(text: &str) -> Result<Path, String> {
     if !members.iter().all(is_name) {
         return Err(format!("{inner:?} is not implemented: expected .NAME.NAME"));
     }
-    if UNKNOWN.contains(&members[0].to_ascii_lowercase().as_str()) {
-        return Err(format!(".{} is not implemented: attestations are not read", members[0]));
-    }
     Ok(Path(members))
 }
 
 impl Template {
+    /// Returns whether it shows attestations.
+    pub(crate) fn shows_statements(&self) -> bool {
+        let is_stated = |name: &String| STATED.contains(&name.to_ascii_lowercase().as_str());
+        self.0.iter().any(|part| match part {
+            Part::Action { value: Path(members), .. } => members.first().is_some_and(is_stated),
+            Part::Text(_) => false,
+        })
+    }
+
     /// Writes a value. Names of members are compared without case, as Go's `Digest` is JSON's `digest`.
     ///
     /// **Errors** — a sentence: a member does not exist.
@@ -153,8 +159,6 @@ mod tests {
     fn what_is_not_known_is_refused_by_name() {
         for (template, said) in [
             ("{{range .Manifest.Manifests}}{{.Digest}}{{end}}", "{{range}}"),
-            ("{{json .SBOM}}", ".SBOM"),
-            ("{{.Provenance.SLSA}}", ".Provenance"),
             ("{{ .A | json }}", "not implemented"),
             ("{{lower .Name}}", "not implemented"),
             ("{{", "without"),

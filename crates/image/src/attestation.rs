@@ -19,7 +19,7 @@ pub(crate) const ATTESTATION: &str = "attestation-manifest";
 pub(crate) const SUBJECT: &str = "vnd.docker.reference.digest";
 
 /// The media type of a statement.
-const STATEMENT: &str = "application/vnd.in-toto+json";
+pub(crate) const STATEMENT: &str = "application/vnd.in-toto+json";
 /// The annotation of a statement with the type of its predicate.
 const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 /// The type of an artifact that has attestations.

@@ -2,6 +2,7 @@
 
 use xbuild_model::{Descriptor, ImageConfig, Index, Manifest};
 
+use crate::attestation::{ATTESTATION, STATEMENT, SUBJECT, TYPE};
 use crate::document::{Document, is_image, is_index};
 use crate::resolve::{Documents, config, parse};
 
@@ -61,6 +62,39 @@ pub fn inspect<D: Documents>(documents: &D) -> Result<Inspection, D::Error> {
         }
     }
     Ok(inspection)
+}
+
+/// A statement about an image of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundStatement {
+    /// The digest of the image's manifest.
+    pub about: String,
+    /// The in-toto statement, as JSON.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads the statements about images, in the order of the index.
+///
+/// **Errors** — a statement is missing, damaged, or has more than [`MAX_CONFIG`] bytes.
+///
+/// [`MAX_CONFIG`]: crate::document::MAX_CONFIG
+pub fn statements<D: Documents>(
+    documents: &D,
+    inspection: &Inspection,
+) -> Result<Vec<FoundStatement>, D::Error> {
+    let mut found = Vec::new();
+    for InspectedImage { descriptor, manifest, .. } in &inspection.images {
+        let is_meant = descriptor.annotations.get(TYPE).is_some_and(|kind| kind == ATTESTATION);
+        let Some(about) = descriptor.annotations.get(SUBJECT).filter(|_| is_meant) else {
+            continue;
+        };
+        for layer in manifest.layers.iter().filter(|layer| layer.media_type == STATEMENT) {
+            // A statement is a small document, too, and is checked like one.
+            let bytes = documents.config(layer)?.to_vec();
+            found.push(FoundStatement { about: about.clone(), bytes });
+        }
+    }
+    Ok(found)
 }
 
 /// Reads an entry of an index; `None` if it is an index.

@@ -51,7 +51,7 @@ pub use error::{
     AssembleError, DocumentError, EditError, LayoutError, ResolveError, ValidateError,
 };
 pub use gather::{gather, gather_entries, index_source};
-pub use inspect::{InspectedImage, Inspection, inspect};
+pub use inspect::{FoundStatement, InspectedImage, Inspection, inspect, statements};
 pub use layout::{DockerImage, Layout, LayoutBlob, LayoutContent, NamedContent};
 pub use resolve::{Documents, resolve};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xbuild_image::{Inspection, Layout};
+use xbuild_image::{FoundStatement, Inspection, Layout};
 use xbuild_model::{Cancel, Platform, Reference};
 
 use super::stored::StoredImage;
@@ -34,6 +34,35 @@ pub fn inspect(
         Place::Layout(path, tag) => {
             let layout = Layout::open(&path).map_err(ImageError::from)?;
             Ok(layout.inspect(tag.as_deref()).map_err(ImageError::from)?)
+        }
+    }
+}
+
+/// Reads the statements about the images that [`inspect`] has found, at the same place.
+pub fn statements(
+    machine: &Machine,
+    name: &str,
+    found: &Inspection,
+    events: &Arc<dyn Events>,
+) -> Result<Vec<FoundStatement>, InspectError> {
+    let place = place(name)?;
+    if let Place::Name(reference) = &place
+        && let Some(store) = wiring::existing_store(machine)?
+        && let Some(record) = store.image(&reference.to_string()).map_err(ImageError::from)?
+    {
+        let image = StoredImage { store: &store, record: &record, client: None };
+        return Ok(xbuild_image::statements(&image, found)?);
+    }
+    match place {
+        Place::Name(reference) | Place::Registry(reference) => {
+            let client = wiring::client(machine, None, events, Cancel::default());
+            let documents = client.documents(&reference).map_err(ImageError::from)?;
+            Ok(xbuild_image::statements(&documents, found).map_err(ImageError::from)?)
+        }
+        Place::Layout(path, tag) => {
+            let layout = Layout::open(&path).map_err(ImageError::from)?;
+            let documents = layout.documents(tag.as_deref()).map_err(ImageError::from)?;
+            Ok(xbuild_image::statements(&documents, found).map_err(ImageError::from)?)
         }
     }
 }

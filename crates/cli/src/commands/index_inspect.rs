@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use xbuild_attest::sbom::SPDX_TYPE;
 use xbuild_build::Events;
-use xbuild_image::Inspection;
+use xbuild_image::{FoundStatement, Inspection};
 use xbuild_model::{Descriptor, Platform};
 
 use crate::console::Console;
@@ -24,7 +25,7 @@ pub(crate) struct InspectArgs {
     #[arg(long, conflicts_with = "format")]
     raw: bool,
     /// Print a template of Go: {{json .}}, {{json .Manifest}}, {{json .Image}}, {{.Manifest.Digest}},
-    /// {{index .Image "linux/arm64"}}
+    /// {{index .Image "linux/arm64"}}, {{json .Provenance}}, {{json .SBOM}}
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
     /// The index is one of the store
@@ -57,7 +58,12 @@ impl InspectArgs {
         }
         let text = match template {
             Some(template) => {
-                let text = template.render(&value(&found, &self.name));
+                let mut value = value(&found, &self.name);
+                if template.shows_statements() {
+                    let stated = xbuild_build::statements(&machine, &name, &found, &events)?;
+                    add_statements(&mut value, &found, &stated);
+                }
+                let text = template.render(&value);
                 text.map_err(|reason| Problem::command_line(format!("--format: {reason}")))? + "\n"
             }
             None => table(&found, &self.name),
@@ -85,6 +91,33 @@ fn value(found: &Inspection, name: &str) -> Value {
         None => configs.map(|(_, config)| config).next().unwrap_or(Value::Null),
     };
     json!({"name": name, "manifest": manifest, "image": image})
+}
+
+/// Adds `Provenance` and `SBOM`: those of the image if there is one, else by platform.
+///
+/// **Source** — `docker buildx imagetools inspect` reference, § --format.
+fn add_statements(value: &mut Value, found: &Inspection, stated: &[FoundStatement]) {
+    let (mut provenance, mut sbom) = (Map::new(), Map::new());
+    let images: Vec<_> = found.images.iter().filter(|image| image.config.is_some()).collect();
+    for image in &images {
+        let platform = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
+        let platform = platform.map(|platform| platform.to_string()).unwrap_or_default();
+        let digest = image.descriptor.digest.to_string();
+        for statement in stated.iter().filter(|statement| statement.about == digest) {
+            let statement: Value = serde_json::from_slice(&statement.bytes).unwrap_or_default();
+            let predicate = statement["predicate"].clone();
+            let kind = statement["predicateType"].as_str().unwrap_or_default();
+            if kind.starts_with("https://slsa.dev/provenance/") {
+                provenance.insert(platform.clone(), json!({ "SLSA": predicate }));
+            } else if kind == SPDX_TYPE {
+                sbom.insert(platform.clone(), json!({ "SPDX": predicate }));
+            }
+        }
+    }
+    for (name, by_platform) in [("Provenance", provenance), ("SBOM", sbom)] {
+        let only = by_platform.values().next().filter(|_| images.len() == 1).cloned();
+        value[name] = only.unwrap_or(Value::Object(by_platform));
+    }
 }
 
 fn table(found: &Inspection, name: &str) -> String {
