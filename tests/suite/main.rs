@@ -22,6 +22,7 @@ mod compression;
 mod damage;
 mod debian;
 mod digests;
+mod disk;
 mod dockerfiles;
 mod doctor;
 mod engines;

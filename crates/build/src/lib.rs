@@ -11,6 +11,7 @@
 //! [`heal()`] repeats the stages after `read` if the store had a damaged file.
 
 mod attested;
+mod bound;
 mod build;
 mod cache;
 mod check;
@@ -46,6 +47,7 @@ mod provenance;
 mod push_ahead;
 pub mod request;
 mod rescue;
+mod room;
 mod run;
 mod sbom;
 mod secrets;
@@ -59,6 +61,7 @@ mod variant;
 mod verify;
 mod wiring;
 
+pub use bound::Bound;
 pub use build::Build;
 pub use cache::{CacheContents, CachePruned, CacheShelf, CacheWarning, CachedBuild, save_cache};
 pub use check::{Checked, CheckedFile, check};
@@ -83,6 +86,7 @@ pub use planning::{Plan, plan};
 pub use preflight::preflight;
 pub use request::BuildRequest;
 pub use rescue::Shells;
+pub use room::make_room;
 pub use run::{Solved, run};
 pub use survey::survey;
 pub use tasks::all as tasks;

@@ -12,6 +12,7 @@ use xbuild_exec::OwnRoot;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
 
+use crate::bound::Bound;
 use crate::error::OpenError;
 
 /// The properties of a machine that a build uses. `cli` reads them from the environment; this crate
@@ -22,6 +23,8 @@ pub struct Machine {
     pub store: Option<PathBuf>,
     /// Whether the user named that folder. Otherwise it is in the home folder.
     pub store_is_named: bool,
+    /// How much the store may take up after a build.
+    pub bound: Bound,
     /// The folders with programs, in the format of `PATH`.
     pub search_path: OsString,
     /// Where xbuild runs, for advice.

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xbuild_build::request::{SecretPlace, SecretSource};
-use xbuild_build::{HostFiles, LoginPlace, Machine};
+use xbuild_build::{Bound, HostFiles, LoginPlace, Machine};
 use xbuild_exec::Place;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
 
 use crate::report::Problem;
+use crate::values::bytes;
 
 /// Returns an environment variable, `None` if it is unset, empty or not text.
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -38,6 +39,7 @@ pub(crate) fn machine(root: Option<&Path>) -> Result<Machine, Problem> {
     Ok(Machine {
         store: store_root(root)?,
         store_is_named: root.is_some(),
+        bound: bound()?,
         search_path: search_path(),
         place: place(),
         own_root: variable("XBUILD_OWN_ROOT").is_some_and(|value| value == "1"),
@@ -214,6 +216,19 @@ fn host_files() -> HostFiles {
             [in_config("buildkit/buildkitd.toml"), None, None],
             &["/etc/buildkit/buildkitd.toml"],
         ),
+    }
+}
+
+/// Returns how much the store may take up after builds.
+fn bound() -> Result<Bound, Problem> {
+    const NAME: &str = "XBUILD_MAX_USED_SPACE";
+    let Some(text) = variable(NAME) else { return Ok(Bound::Default) };
+    match (text.as_str(), bytes::parse_or_zero(&text)) {
+        ("none", _) => Ok(Bound::None),
+        (_, Some(bytes)) => Ok(Bound::Bytes(bytes)),
+        (_, None) => Err(Problem::command_line(format!(
+            "invalid {NAME} {text:?}: expected a number with b, k, m or g, or none"
+        ))),
     }
 }
 

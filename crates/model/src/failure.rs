@@ -170,11 +170,11 @@ pub fn machine_fault_of(errno: i32) -> Option<MachineFault> {
     const EMFILE: i32 = 24;
     match io::Error::from_raw_os_error(errno).kind() {
         io::ErrorKind::StorageFull => Some(MachineFault::disk(
-            "the disk is full: make room on it; `xbuild prune` removes what the store has cached",
+            "the disk is full: make room on it; `xbuild prune --max-used-space SIZE` removes what the store has cached",
         )),
         io::ErrorKind::QuotaExceeded => Some(MachineFault::disk(
-            "the disk quota is used up: raise it or make room; `xbuild prune` removes what the \
-             store has cached",
+            "the disk quota is used up: raise it or make room; `xbuild prune --max-used-space SIZE` \
+             removes what the store has cached",
         )),
         _ => match errno {
             EIO => Some(MachineFault::disk(

@@ -65,6 +65,8 @@ pub struct CacheMountInfo {
     pub bytes: u64,
     /// When a step last began to use it.
     pub last_used: Option<SystemTime>,
+    /// Its folder in the store.
+    pub(crate) home: PathBuf,
 }
 
 impl Store {
@@ -202,6 +204,7 @@ fn info(home: &Path) -> CacheMountInfo {
         id: String::from_utf8_lossy(&name[..name.len().min(MAX_ID)]).into_owned(),
         bytes: usage("", vec![home.to_owned()]).bytes,
         last_used: fs::metadata(home.join(LOCK)).and_then(|meta| meta.modified()).ok(),
+        home: home.to_owned(),
     }
 }
 

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
-use xbuild_model::{Descriptor, Digest, StepRecord};
+use xbuild_model::StepRecord;
 
 use crate::entries::{children, file_name, is_key};
+use crate::home::MEASURED;
 use crate::image::{IMAGES, TAGS};
 use crate::usage::{Usage, usage};
-use crate::{Store, StoreError, boot, record, temp};
+use crate::{Store, StoreError, temp};
 
 /// A folder whose files may belong to ids of a user namespace: the plain user cannot remove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +66,7 @@ impl Store {
             .into_iter()
             .filter_map(|path| {
                 let used = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
-                let bytes = record::unseal(fs::read(&path).ok()?)?;
-                Some((serde_json::from_slice(&bytes).ok()?, used))
+                Some((self.step_at(&path)?, used))
             })
             .collect();
         steps.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
@@ -124,6 +124,8 @@ impl Store {
                 leftovers.push(Leftover { path });
             }
         }
+        // The measure is of what was there.
+        let _ = fs::remove_file(self.root().join(MEASURED));
         self.remove_pull_locks();
         leftovers.extend(self.leftovers());
         rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
@@ -146,55 +148,5 @@ impl Store {
             rest.is_some()
         });
         fitting.map(|(.., path)| path).collect()
-    }
-
-    /// Returns all unpacked layers.
-    fn folders(&self) -> Vec<PathBuf> {
-        let boots = children(&self.root().join(boot::FOLDERS));
-        let maps = boots.iter().flat_map(|boot| children(boot));
-        maps.flat_map(|map| children(&map)).filter(|path| is_key(&file_name(path))).collect()
-    }
-
-    /// Returns all fetched sources.
-    fn sources(&self) -> Vec<PathBuf> {
-        let boots = children(&self.root().join(boot::SOURCES));
-        let folders = boots.iter().flat_map(|boot| children(boot));
-        folders.filter(|path| is_key(&file_name(path))).collect()
-    }
-
-    /// Returns the names (hexadecimal digests) of the blobs that images need.
-    fn reachable(&self) -> HashSet<String> {
-        let mut found = HashSet::new();
-        let mut queue: Vec<Digest> = Vec::new();
-        queue.extend(self.images().into_iter().map(|(image, _)| image.target.digest));
-        while let Some(digest) = queue.pop() {
-            if found.insert(digest.hex()) {
-                queue.extend(self.references(&digest));
-            }
-        }
-        found
-    }
-
-    /// Returns the digests that a manifest or index refers to; none for any other blob.
-    fn references(&self, digest: &Digest) -> Vec<Digest> {
-        #[derive(serde::Deserialize)]
-        struct Document {
-            config: Option<Descriptor>,
-            #[serde(default)]
-            layers: Vec<Descriptor>,
-            #[serde(default)]
-            manifests: Vec<Descriptor>,
-        }
-        /// Manifests are small: anything larger is a layer.
-        const MAX_MANIFEST: u64 = 4 << 20;
-        let path = self.blob_path(digest);
-        if fs::metadata(&path).map_or(true, |meta| meta.len() > MAX_MANIFEST) {
-            return Vec::new();
-        }
-        let document =
-            fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Document>(&b).ok());
-        document.map_or_else(Vec::new, |d| {
-            d.config.into_iter().chain(d.layers).chain(d.manifests).map(|d| d.digest).collect()
-        })
     }
 }

@@ -21,6 +21,8 @@ const FORMAT: &str = "1";
 const VERSION: &str = "version";
 /// The file that builds and pruning lock.
 pub(crate) const LOCK: &str = "lock";
+/// The file with the measured size of the store.
+pub(crate) const MEASURED: &str = "measured";
 /// The longest `version` file that is read, in bytes.
 const MAX_VERSION: u64 = 40;
 
@@ -213,7 +215,7 @@ impl<'a> Home<'a> {
 
 /// Returns whether a store has an entry of this name.
 fn is_ours(name: &str) -> bool {
-    [VERSION, LOCK].contains(&name) || FOLDERS.contains(&name)
+    [VERSION, LOCK, MEASURED].contains(&name) || FOLDERS.contains(&name)
 }
 
 fn is_writable_for_others(stat: &Stat) -> bool {
@@ -235,7 +237,7 @@ mod tests {
         let page = std::fs::read_to_string(page).unwrap();
         let entries: Vec<&str> =
             page.lines().filter_map(|line| line.trim().split_once("── ")).map(|(_, e)| e).collect();
-        for name in FOLDERS.iter().chain(&[VERSION, LOCK]) {
+        for name in FOLDERS.iter().chain(&[VERSION, LOCK, MEASURED]) {
             let is_drawn = |entry: &&str| {
                 let rest = entry.strip_prefix(name);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '/']))

@@ -1,7 +1,9 @@
 //! Records of layers: which blob holds a layer, and its tree index.
 
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::{Descriptor, DiffId};
@@ -18,11 +20,18 @@ struct LayerRecord {
     encoding: Option<String>,
 }
 
+/// The age of a note of a layer's last use that is not made anew.
+const NOTED: Duration = Duration::from_secs(60);
+
 impl Store {
     /// Returns the descriptor of the blob that holds a layer, if the blob is here.
     pub fn layer(&self, layer: &DiffId) -> Result<Option<Descriptor>, StoreError> {
         let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
-        Ok(found.map(|record| record.blob).filter(|blob| self.has_blob(blob)))
+        let found = found.map(|record| record.blob).filter(|blob| self.has_blob(blob));
+        if found.is_some() {
+            self.use_layer(layer);
+        }
+        Ok(found)
     }
 
     /// Returns the name of the encoding of the blob that holds a layer, if the blob was made here.
@@ -97,6 +106,17 @@ impl Store {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         self.publish_written(self.path("indexes", &layer.0), write)
+    }
+
+    /// Notes that a layer is in use, for trims of the store; once in a while is enough.
+    fn use_layer(&self, layer: &DiffId) {
+        let path = self.path("layers", &layer.0);
+        let age = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+        let age = age.and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > NOTED) {
+            // Only the order of trims depends on it.
+            let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        }
     }
 
     fn clamped_path(&self, layer: &DiffId, latest: u64) -> PathBuf {

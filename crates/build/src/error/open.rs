@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use xbuild_model::FailureKind;
+use xbuild_model::{FailureKind, StepFailure};
 use xbuild_store::StoreError;
 
 use super::{CacheOpenError, ErrorKind, Fault, RequestError};
@@ -35,6 +35,9 @@ pub enum OpenError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Folders that were moved out of the store cannot be removed.
+    #[error(transparent)]
+    Leftovers(StepFailure),
     /// A secret or a key cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -50,6 +53,7 @@ impl Fault for OpenError {
             Self::Store(error) => ErrorKind::Stage(error.kind()),
             Self::Secret(error) => error.kind(),
             Self::Cache(error) => error.kind(),
+            Self::Leftovers(failure) => Fault::kind(failure),
         }
     }
 
@@ -65,6 +69,7 @@ impl Fault for OpenError {
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Secret(error) => error.hint(),
             Self::Cache(error) => error.hint(),
+            Self::Leftovers(failure) => Fault::hint(failure),
         }
     }
 }

@@ -13,6 +13,7 @@ use xbuild_build::{
 
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
 use super::build_args::{Call, OnErrorArg};
+use super::du::size;
 use super::{build_request, check};
 use crate::console::{Console, ProgressMode, Style};
 use crate::progress::Progress;
@@ -109,7 +110,22 @@ pub(super) fn image(
         (Err(problem), Ok(())) => return Err(problem),
         (Err(problem), Err(other)) => return Err(problem.and(other)),
     };
+    keep_bound(&build, console);
     Ok(Some(BuiltImage { outcome, progress, places, to_stdout }))
+}
+
+/// Keeps the bound on the store. The build has succeeded, whatever comes of it.
+fn keep_bound(build: &Build, console: &Console) {
+    match build.keep_bound() {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => {
+            let bytes = size(removed.iter().map(|item| item.bytes).sum());
+            console.line(format_args!("store: removed {bytes} that was not used for longest"));
+        }
+        Err(error) => {
+            console.line(format_args!("warning: cannot keep the bound on the store: {error}"));
+        }
+    }
 }
 
 fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {

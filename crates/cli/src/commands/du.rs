@@ -3,17 +3,25 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use serde_json::{Value, json};
+use xbuild_model::short_label;
+use xbuild_store::{Item, Usage};
+
 use crate::console::Console;
 use crate::environment;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use crate::values::table_format::TableFormat;
 
 /// The arguments of `xbuild du`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DuArgs {
-    /// List the cached steps and the cache mounts too
+    /// List each layer, blob, cache mount and folder too, the last used first
     #[arg(short, long)]
     verbose: bool,
+    /// Format; json has each record
+    #[arg(long, value_enum, default_value = "table")]
+    format: TableFormat,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -22,6 +30,22 @@ pub(crate) struct DuArgs {
 pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let store = xbuild_build::open_store(&machine)?;
+    let items = store.items();
+    let prunable: u64 = items.iter().map(|item| item.bytes).sum();
+    let bound = machine.bound.bytes(store.root());
+    if args.format == TableFormat::Json {
+        let kinds: Vec<_> = store.usage().iter().map(kind).collect();
+        let whole: u64 = store.usage().iter().map(|usage| usage.bytes).sum();
+        let value = json!({
+            "store": machine.store_root()?,
+            "bytes": whole,
+            "prunable": prunable,
+            "bound": bound,
+            "kinds": kinds,
+            "records": items.iter().rev().map(record).collect::<Vec<_>>(),
+        });
+        return console.result(format!("{value:#}\n").as_bytes());
+    }
     let mut text = format!("store: {}\n", machine.store_root()?.display());
     let mut total = 0;
     let _ = writeln!(text, "{:<18} {:>8} {:>10}  LAST USED", "KIND", "COUNT", "SIZE");
@@ -32,19 +56,39 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
         let _ = writeln!(text, "{:<18} {:>8} {size:>10}  {used}", usage.kind, usage.count);
     }
     let _ = writeln!(text, "{:<18} {:>8} {:>10}", "total", "", size(total));
+    let bound = bound.map_or_else(|| "no bound".to_owned(), |bound| format!("of {}", size(bound)));
+    let _ = writeln!(text, "{:<18} {:>8} {:>10}  {bound}", "without images", "", size(prunable));
     if args.verbose {
-        text.push_str("\nCACHED STEPS, the last used first\n");
-        for (record, used) in store.cached_steps() {
-            let _ = writeln!(text, "{}  {}", date(used), printable(&record.description));
-        }
-        text.push_str("\nCACHE MOUNTS, the last used first\n");
-        for mount in store.cache_mounts() {
-            let used = mount.last_used.map_or_else(|| "-".to_owned(), date);
-            let _ =
-                writeln!(text, "{used:<20}  {:>10}  {}", size(mount.bytes), printable(&mount.id));
+        text.push_str("\nRECORDS, the last used first\n");
+        for item in items.iter().rev() {
+            let used = item.last_used.map_or_else(|| "-".to_owned(), date);
+            let (bytes, kind) = (size(item.bytes), item.kind.name());
+            let name = printable(&short_label(&item.name));
+            let _ = writeln!(text, "{used:<20}  {bytes:>10}  {kind:<14}  {name}");
         }
     }
     console.result(text.as_bytes())
+}
+
+fn kind(usage: &Usage) -> Value {
+    json!({
+        "kind": usage.kind,
+        "count": usage.count,
+        "bytes": usage.bytes,
+        "lastUsed": usage.last_used.map(date),
+    })
+}
+
+/// Returns a record for programs.
+pub(super) fn record(item: &Item) -> Value {
+    json!({
+        "id": item.id,
+        "kind": item.kind.name(),
+        "name": item.name,
+        "bytes": item.bytes,
+        "lastUsed": item.last_used.map(date),
+        "cachedStep": item.is_cached_step,
+    })
 }
 
 /// Returns a time for people.

@@ -1,32 +1,172 @@
-//! `xbuild prune`: removes cached results.
+//! `xbuild prune`: removes what the store has cached.
 
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::time::SystemTime;
+
+use serde_json::json;
+use xbuild_build::Bound;
 use xbuild_build::error::OpenError;
-use xbuild_store::Store;
+use xbuild_store::{Item, Room, Store};
 
 use super::du;
 use crate::console::Console;
 use crate::environment;
-use crate::report::Problem;
+use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use crate::values::bytes;
+use crate::values::table_format::TableFormat;
 
 /// The arguments of `xbuild prune`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --all, --filter and --max-used-space, prune keeps the bound that builds keep: a tenth of the \
+disk, at most 20 GiB, or XBUILD_MAX_USED_SPACE. What was not used for longest goes first.")]
 pub(crate) struct PruneArgs {
-    /// Remove the images in the store too; installed emulators stay
+    /// Remove everything, the images in the store too; installed emulators stay
     #[arg(short, long)]
     all: bool,
+    /// Remove what was not used for that long: until=24h
+    #[arg(long, value_name = "until=TIME")]
+    filter: Vec<String>,
+    /// Remove what was not used for longest until no more than SIZE is left (10g); 0 removes all but
+    /// images
+    #[arg(long, visible_alias = "keep-storage", value_name = "SIZE")]
+    max_used_space: Option<String>,
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Format of the list of what is removed
+    #[arg(long, value_enum, default_value = "table")]
+    format: TableFormat,
     #[command(flatten)]
     store: StoreArgs,
 }
 
-/// Removes everything that no image needs, cache mounts too, or the images as well.
+/// What is removed.
+enum Wanted {
+    /// Everything.
+    All,
+    /// Everything but images.
+    Cached,
+    /// Some items.
+    Some(Room),
+}
+
+/// Removes what the arguments say.
 pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let store = xbuild_build::open_store(&machine)?;
-    let total = |store: &Store| store.usage().iter().map(|usage| usage.bytes).sum::<u64>();
-    let before = total(&store);
-    let leftovers = store.prune(args.all).map_err(OpenError::from)?;
-    let freed = before.saturating_sub(total(&store));
-    xbuild_build::remove_leftovers(&machine, &leftovers)?;
-    console.result(format!("removed {}\n", du::size(freed)).as_bytes())
+    let wanted = wanted(args, machine.bound, &store)?;
+    let chosen = match &wanted {
+        Wanted::Some(room) => room.choose(store.items()),
+        Wanted::All | Wanted::Cached => store.items(),
+    };
+    let bytes: u64 = match wanted {
+        Wanted::All => all_bytes(&store),
+        _ => chosen.iter().map(|item| item.bytes).sum(),
+    };
+    if args.dry_run {
+        return report(args, console, "would remove", &chosen, bytes);
+    }
+    if bytes > 0 && !args.force && !asked(bytes, &wanted)? {
+        return console.result(b"nothing was removed\n");
+    }
+    let before = all_bytes(&store);
+    let removed = match wanted {
+        Wanted::Some(room) => xbuild_build::make_room(&machine, &store, room)?,
+        Wanted::All | Wanted::Cached => {
+            let leftovers = store.prune(matches!(wanted, Wanted::All)).map_err(OpenError::from)?;
+            xbuild_build::remove_leftovers(&machine, &leftovers)?;
+            chosen
+        }
+    };
+    report(args, console, "removed", &removed, before.saturating_sub(all_bytes(&store)))
+}
+
+fn all_bytes(store: &Store) -> u64 {
+    store.usage().iter().map(|usage| usage.bytes).sum()
+}
+
+fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Problem> {
+    let mut room = Room { max_bytes: None, unused_since: None };
+    for filter in &args.filter {
+        let fail = || {
+            Problem::command_line(format!("invalid --filter {filter:?}: expected until=TIME"))
+                .with_hint("TIME is a duration such as 24h or 7d; no other filter is implemented")
+        };
+        let text = filter.strip_prefix("until=").ok_or_else(fail)?;
+        let age = humantime::parse_duration(text).map_err(|_| fail())?;
+        room.unused_since = SystemTime::now().checked_sub(age).max(room.unused_since);
+    }
+    if let Some(text) = &args.max_used_space {
+        let bytes = bytes::parse_or_zero(text).ok_or_else(|| {
+            Problem::command_line(format!(
+                "invalid --max-used-space {text:?}: expected a number with b, k, m or g"
+            ))
+        })?;
+        room.max_bytes = Some(bytes);
+    }
+    Ok(match (args.all, room) {
+        (true, Room { max_bytes: None, unused_since: None }) => Wanted::All,
+        (true, _) => {
+            return Err(Problem::command_line(
+                "--all removes everything: --filter and --max-used-space cannot be given with it",
+            ));
+        }
+        (false, Room { max_bytes: Some(0), unused_since: None }) => Wanted::Cached,
+        (false, Room { max_bytes: None, unused_since: None }) => {
+            Wanted::Some(Room { max_bytes: bound.bytes(store.root()), unused_since: None })
+        }
+        (false, room) => Wanted::Some(room),
+    })
+}
+
+/// Asks on a terminal whether so much may be removed. Elsewhere nobody can answer, and the options say
+/// what is wanted.
+fn asked(bytes: u64, wanted: &Wanted) -> Result<bool, Problem> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let what = match wanted {
+        Wanted::All => "everything, the images too",
+        Wanted::Cached => "everything but images",
+        Wanted::Some(_) => "what was not used for longest",
+    };
+    eprint!("remove {what}, {}? [y/N] ", du::size(bytes));
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Problem::input(format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+fn report(
+    args: &PruneArgs,
+    console: &Console,
+    what: &str,
+    items: &[Item],
+    bytes: u64,
+) -> Result<(), Problem> {
+    let text = match args.format {
+        TableFormat::Json => {
+            let items: Vec<_> = items.iter().map(du::record).collect();
+            let name = if args.dry_run { "wouldRemove" } else { "removed" };
+            format!("{:#}\n", json!({ "bytes": bytes, name: items }))
+        }
+        TableFormat::Table => {
+            let lines = items.iter().filter(|_| args.dry_run).map(|item| {
+                let (bytes, kind) = (du::size(item.bytes), item.kind.name());
+                format!(
+                    "{bytes:>10}  {kind:<14}  {}\n",
+                    printable(&xbuild_model::short_label(&item.name))
+                )
+            });
+            lines.collect::<String>() + &format!("{what} {}\n", du::size(bytes))
+        }
+    };
+    console.result(text.as_bytes())
 }

@@ -14,7 +14,7 @@ use crate::store_args::StoreArgs;
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmiArgs {
     /// Images: names, or digests for all names of an image. Contents that no name uses go with
-    /// xbuild prune
+    /// xbuild prune --max-used-space 0
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
     #[command(flatten)]

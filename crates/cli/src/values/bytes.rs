@@ -14,3 +14,8 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     };
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|number| *number > 0)
 }
+
+/// Does the same, and reads 0 as well.
+pub(crate) fn parse_or_zero(text: &str) -> Option<u64> {
+    if text == "0" { Some(0) } else { parse(text) }
+}

@@ -384,7 +384,7 @@ impl Complaint {
                  of this machine: --network private gives each step one of its own"
             }
             Self::NoRoom => {
-                "the files of steps are in the store: `xbuild du` shows what it has, `xbuild prune` \
+                "the files of steps are in the store: `xbuild du` shows what it has, `xbuild prune --max-used-space SIZE` \
                  makes room, --root puts it on another disk; /dev/shm has the size of --shm-size"
             }
         }
