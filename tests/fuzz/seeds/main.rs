@@ -1,5 +1,6 @@
 //! Writes the first corpus of each fuzz target into a folder of its name.
 
+mod caches;
 mod dockerfiles;
 mod images;
 mod layers;
@@ -23,6 +24,7 @@ impl Folder {
 
 fn main() -> Fallible {
     let folder = Folder(env::args_os().nth(1).ok_or("usage: seeds FOLDER")?.into());
+    caches::write(&folder)?;
     dockerfiles::write(&folder)?;
     images::write(&folder)?;
     layers::write(&folder)
