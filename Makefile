@@ -6,7 +6,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 # The commit in `xbuild --version`; a checkout without git has none.
 COMMIT := $(shell git describe --always --dirty --exclude '*' 2>/dev/null)
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image packages record-matrix verify-twins lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image packages site record-matrix verify-twins lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -52,6 +52,10 @@ packages: release fixtures ## a release for this machine: archive, .deb, .rpm, i
 	@PATH="$(CURDIR)/target/tools/bin:$$PATH" fixtures/release/build target/release/xbuild target/packages
 	@fixtures/release/check target/packages
 
+site: ## the documentation as a site, target/site/book, with every link checked
+	@[ -x target/tools/bin/mdbook ] || $(CARGO) install --quiet --locked --root target/tools mdbook@0.5.4
+	@PATH="$(CURDIR)/target/tools/bin:$$PATH" fixtures/site/build target/site
+
 record-matrix: ## measures the tables of docs/environments.md anew (root), on a machine that does nothing else
 	@$(MAKE) --no-print-directory test-matrix ROWS=--record
 	@$(SUDO) tests/matrix/run target/release/xbuild --price
@@ -91,4 +95,4 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 python3-venv bzip2 xz-utils zstd pigz \
 	strace podman buildah debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
-	qemu-system-x86 e2fsprogs btrfs-progs runc passt tmux curl jq
+	qemu-system-x86 e2fsprogs btrfs-progs runc passt tmux curl jq openssl libcap2-bin chromium-headless-shell

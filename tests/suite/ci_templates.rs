@@ -407,7 +407,7 @@ fn literals(node: tree_sitter::Node<'_>, source: &str, found: &mut Vec<String>) 
         return;
     }
     (0..node.child_count()).for_each(|at| {
-        literals(node.child(at.try_into().unwrap()).unwrap(), source, found);
+        literals(node.child(at).unwrap(), source, found);
     });
 }
 

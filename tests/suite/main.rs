@@ -25,6 +25,7 @@ mod digests;
 mod disk;
 mod dockerfiles;
 mod doctor;
+mod documents;
 mod engines;
 mod exporters;
 mod faults;

@@ -12,7 +12,7 @@ use crate::arguments;
 
 const HEAD: &str = "# Options of other builders
 
-What becomes of each option of `docker buildx build`, of kaniko's `executor` and of `buildah build`. A test makes this page from their help texts ([fixtures/flags](../fixtures/flags/README.md)) and from the code that reads the options. `xbuild build` takes the options of buildx by the same names; called as `executor`, or as `buildah` with `bud` or `build`, xbuild takes those of kaniko and buildah ([coming from other tools](coming-from.md)).
+What becomes of each option of `docker buildx build`, of kaniko's `executor` and of `buildah build`. A test makes this page from their help texts (`fixtures/flags`) and from the code that reads the options. `xbuild build` takes the options of buildx by the same names; called as `executor`, or as `buildah` with `bud` or `build`, xbuild takes those of kaniko and buildah ([coming from other tools](coming-from.md)).
 ";
 
 /// Returns the long options of a help text, in its order.
