@@ -1,7 +1,8 @@
 //! Making room: removing what was not used for longest.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
@@ -98,9 +99,12 @@ impl Store {
     fn note_size(&self, bytes: u64) {
         let note = Measured { bytes, blobs: self.blob_bytes(), at: SystemTime::now() };
         // Without the note the next build measures again.
-        let _ = serde_json::to_vec(&note)
-            .map_err(io::Error::from)
-            .and_then(|bytes| fs::write(self.root().join(MEASURED), bytes));
+        let write = |bytes: Vec<u8>| {
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true).mode(0o600);
+            options.open(self.root().join(MEASURED))?.write_all(&bytes)
+        };
+        let _ = serde_json::to_vec(&note).map_err(io::Error::from).and_then(write);
     }
 
     /// Returns the bytes of all blobs.
