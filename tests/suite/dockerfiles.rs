@@ -94,8 +94,8 @@ fn errors_name_the_dockerfile_and_the_platform() {
         let files = files.iter().flat_map(|file| ["-f", file]);
         place.build(&two.iter().copied().chain(files).collect::<Vec<_>>())
     };
-    let place_of_error = format!(" --> {bad}:3");
-    with(&[&arm, &good]).fails(1, &[&place_of_error, "   3 |> COPY absent /", "linux/arm64"]);
+    let place_of_error = " --> context/bad:3";
+    with(&[&arm, &good]).fails(1, &[place_of_error, "   3 |> COPY absent /", "linux/arm64"]);
     let none = in_context(&place, "Dockerfile.{arch}");
     with(&[&none]).fails(1, &["the Dockerfile of linux/amd64", "--file linux/amd64=FILE"]);
     with(&[&none, &good]).ok();

@@ -18,7 +18,9 @@ use crate::report::{Problem, printable};
 /// The crates that a filter can name, without their prefix.
 const CRATES: &[&str] = &[
     "attest",
+    "bake",
     "build",
+    "cache",
     "dockerfile",
     "exec",
     "files",

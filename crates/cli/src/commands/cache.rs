@@ -1,4 +1,5 @@
 //! `xbuild cache`: what is in a shared cache, and what no build uses any more.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;

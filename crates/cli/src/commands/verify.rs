@@ -1,4 +1,5 @@
 //! `xbuild verify`: builds an image again, and shows where the one that exists differs.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
 use std::fmt::Write as _;
 use std::io;
