@@ -46,7 +46,7 @@ class Xbuild:
     def forget(self):
         """Empties the store, so that the next build is cold."""
         if self.store.exists():
-            subprocess.run([self.binary, "prune", "--all", "--root", self.store], check=True, **QUIET)
+            subprocess.run([self.binary, "prune", "--all", "--force", "--root", self.store], check=True, **QUIET)
 
     def close(self):
         self.forget()

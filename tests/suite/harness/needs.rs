@@ -77,7 +77,8 @@ impl Need {
                 in_path("pasta") && quiet("sh", ["-c", tun])
             }),
             Self::Spdx => have("spdx", "fixtures/base-images spdx", || {
-                cached("spdx/bin/pyspdxtools").exists()
+                // The interpreter that it stands on may be for another user.
+                quiet(&cached("spdx/bin/pyspdxtools").display().to_string(), ["--help"])
             }),
             Self::Cores => have("cores", "a second processor", || {
                 std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
