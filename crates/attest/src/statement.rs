@@ -17,7 +17,8 @@ const TYPE: &str = "https://in-toto.io/Statement/v1";
 pub struct Statement {
     #[serde(rename = "_type")]
     kind: &'static str,
-    /// What it is about. Empty for an image without a name: the manifest beside the statement tells.
+    /// The things that it is about; none for an image without a name, of which the manifest beside the
+    /// statement tells.
     subject: Vec<Subject>,
     predicate_type: &'static str,
     predicate: Value,

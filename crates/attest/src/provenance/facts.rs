@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The names and values of digests: `sha256` of files and images, `sha1` of commits.
 pub type DigestSet = BTreeMap<&'static str, String>;
 
-/// What a build was made of and how, for one platform.
+/// The inputs of a build and the way it was done, for one platform.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// The Dockerfile and the remote context that it is in.
@@ -21,7 +21,7 @@ pub struct Facts {
     pub agents: Vec<Needed>,
     /// The contexts that are folders of the builder, whose contents nothing here names.
     pub locals: Vec<String>,
-    /// What was fetched.
+    /// The images, files and commits that were fetched.
     pub materials: Vec<Material>,
     /// Whether a step had a network.
     pub has_network: bool,

@@ -48,7 +48,7 @@ struct ToldStep<'a> {
     inputs: Vec<String>,
 }
 
-/// What BuildKit adds to the metadata.
+/// The metadata that BuildKit adds.
 #[derive(Default, Serialize)]
 pub(super) struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use super::package::Package;
 /// The type of the predicate. **Source** — in-toto Attestation Framework, `spec/predicates/spdx.md`.
 pub const SPDX_TYPE: &str = "https://spdx.dev/Document";
 
-/// What a document says of the image itself.
+/// The facts about the image itself in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     /// The platform of the image.

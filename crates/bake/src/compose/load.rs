@@ -16,7 +16,7 @@ const DEEPEST: usize = 16;
 /// Returns the text of a file; the error says why it cannot be read.
 pub(crate) type Files<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
 
-/// What files are read with.
+/// The means to read files.
 #[derive(Clone, Copy)]
 pub(crate) struct Loader<'a> {
     pub(crate) lookup: &'a Lookup<'a>,
