@@ -89,11 +89,20 @@ pub(crate) fn read(bytes: &[u8], scope: &Scope) -> Result<Manifest, CacheDocumen
     let manifest = manifest(bytes)?;
     let found = text(&manifest.annotations, SCOPE)
         .ok_or(CacheDocumentError::Shape { what: "it is no document of a cache" })?;
-    if found != scope.name() {
-        let expected = scope.name().to_owned();
-        return Err(CacheDocumentError::Other { what: "scope", found, expected });
-    }
+    is_for("scope", found, scope.name().to_owned())?;
     Ok(manifest)
+}
+
+/// Makes sure that a document is for what was asked for.
+pub(crate) fn is_for(
+    what: &'static str,
+    found: String,
+    expected: String,
+) -> Result<(), CacheDocumentError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(CacheDocumentError::Other { what, found, expected })
 }
 
 /// Reads a manifest.

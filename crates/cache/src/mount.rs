@@ -59,10 +59,7 @@ impl Mount {
         let manifest = document::read(bytes, scope)?;
         let annotations = &manifest.annotations;
         let found = text(annotations, KEY).ok_or(shape("it is not a cache mount"))?;
-        if found != key.to_string() {
-            let expected = key.to_string();
-            return Err(CacheDocumentError::Other { what: "cache mount", found, expected });
-        }
+        document::is_for("cache mount", found, key.to_string())?;
         let [layer] = &manifest.layers[..] else { return Err(shape("it has not one layer")) };
         if Compression::of_media_type(&layer.media_type).is_none() {
             return Err(shape("its layer is none"));

@@ -27,10 +27,7 @@ impl Record {
         let manifest = document::read(bytes, scope)?;
         let annotations = &manifest.annotations;
         let found = text(annotations, KEY).ok_or(shape("it is not the record of a step"))?;
-        if found != key.to_string() {
-            let expected = key.to_string();
-            return Err(CacheDocumentError::Other { what: "step", found, expected });
-        }
+        document::is_for("step", found, key.to_string())?;
         let mut layers: Vec<RecordLayer> = Vec::new();
         for blob in manifest.layers {
             match blob.annotations.get(INDEX_OF) {

@@ -37,10 +37,7 @@ impl TrailManifest {
         policy: &Policy,
     ) -> Result<Self, CacheDocumentError> {
         let (found, trail, signature) = parse(bytes, scope)?;
-        if found != id.hex() {
-            let expected = id.hex();
-            return Err(CacheDocumentError::Other { what: "build", found, expected });
-        }
+        document::is_for("build", found, id.hex())?;
         policy.check(|| payload(scope, id, &trail.blob), signature.as_deref())?;
         Ok(trail)
     }
