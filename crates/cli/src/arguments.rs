@@ -48,6 +48,7 @@ xbuild run ends with the status of its command; with 125 if it could not run the
 
 /// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Build an image, or one image index for several platforms
     Build(Box<build::BuildArgs>),
@@ -113,7 +114,8 @@ pub(crate) enum Command {
     },
 }
 
-/// Returns clap's definition of the command line.
+/// Returns clap's definition of the command line. It has the arguments of a subcommand once that is
+/// used, or after [`build`](clap::Command::build).
 pub(crate) fn definition() -> clap::Command {
     let command = Arguments::command().mut_subcommand("build", build::with_refused);
     let command = command.mut_subcommand("verify", build::with_refused);

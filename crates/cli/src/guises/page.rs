@@ -34,7 +34,8 @@ fn options(file: &str) -> Vec<String> {
 
 /// Returns what becomes of an option of `docker buildx build`.
 fn fate(name: &str) -> Option<String> {
-    let command = arguments::definition();
+    let mut command = arguments::definition();
+    command.build();
     let build = command.find_subcommand("build")?;
     let mut known = build.get_arguments().chain(command.get_arguments());
     let arg = known.find(|arg| arg.get_long() == Some(name))?;
