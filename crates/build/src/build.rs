@@ -9,6 +9,7 @@ use xbuild_registry::Client;
 use xbuild_source::Fetcher;
 use xbuild_store::Store;
 
+use crate::batch::{Batch, Membership};
 use crate::cache::{CacheTargets, Imports, MountCaches};
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
@@ -45,6 +46,10 @@ pub struct Build {
     pub(crate) shells: Option<Arc<dyn Shells>>,
     /// Ends the work under way when a step fails.
     pub(crate) cancel: Cancel,
+    /// The name by which its steps are known again, if it is one of several of a Dockerfile.
+    pub(crate) name: Option<String>,
+    /// The builds that run at the same time; `None` if there are no others.
+    pub(crate) membership: Option<Membership>,
     /// The span of the whole build, which each stage enters.
     pub(crate) span: Span,
 }
@@ -63,6 +68,16 @@ impl Build {
         machine: Machine,
         events: Arc<dyn Events>,
     ) -> Result<Self, OpenError> {
+        Self::open_in(None, request, machine, events)
+    }
+
+    /// Does the same for a build that runs beside others; these share a store, which is open already.
+    pub fn open_in(
+        batch: Option<&Arc<Batch>>,
+        request: BuildRequest,
+        machine: Machine,
+        events: Arc<dyn Events>,
+    ) -> Result<Self, OpenError> {
         let span =
             info_span!("build", platforms = %platforms(&request), target = request.input.target);
         let entered = span.enter();
@@ -73,10 +88,14 @@ impl Build {
         if let Some(home) = &machine.closed_home {
             events.event(Event::Warning(&Warning::ClosedHome(home.clone())));
         }
-        let store = wiring::store(&machine)?;
+        let store = match batch {
+            Some(batch) => Arc::clone(batch.store()),
+            None => wiring::store(&machine)?,
+        };
         let secrets = GivenSecrets::read(&request.steps, &machine, &store, &*events)?;
         let secrets = Arc::new(secrets);
         let cancel = Cancel::default();
+        let membership = batch.map(|batch| batch.join(&cancel));
         let client = wiring::client(&machine, Some(&store), &events, cancel.clone());
         let cache = &request.cache;
         let imports = Imports::new(&cache.from, &client, &store, &events)?;
@@ -103,6 +122,8 @@ impl Build {
             mount_caches,
             shells: None,
             cancel,
+            name: None,
+            membership,
             span,
         })
     }
@@ -111,6 +132,19 @@ impl Build {
     pub fn layer_size(&self, layer: &DiffId) -> Option<u64> {
         // Only what is shown depends on it.
         self.store.layer(layer).ok().flatten().map(|blob| blob.size)
+    }
+
+    /// Returns whether the builds that run at the same time are to end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.membership.as_ref().is_some_and(|one| one.batch.is_over())
+    }
+
+    /// Gives the build a name, which tells its steps from those of other builds of the same Dockerfile
+    /// and context when they say why they run.
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
     }
 
     /// Makes a step that fails open a shell in its place.

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use xbuild_files::{Context, IgnoreRules};
+use xbuild_model::Digest;
 use xbuild_model::seam::Sources;
 use xbuild_plan::{Graph, Op, Origin, is_main_context};
 
 use crate::dockerfile_file;
 use crate::error::ContextError;
+use crate::identities;
 use crate::main_context::MainContext;
 use crate::request::NamedPlace;
 use crate::sources::Gate;
@@ -17,13 +19,15 @@ use crate::sources::Gate;
 /// Opens the contexts that the steps of a graph copy from: the main one, with the ignore file of each
 /// Dockerfile; named folders with their own ignore files; and remote contexts, which are fetched now
 /// and have no ignore file. A main context that `is_local`, and named folders, pass the gate.
+///
+/// **Shape** — by name, each with its identity.
 pub(crate) fn open(
     graph: &Graph,
     named: &BTreeMap<String, NamedPlace>,
     main: &MainContext,
     (sources, gate): (&dyn Sources, &Gate),
     is_local: bool,
-) -> Result<BTreeMap<String, Arc<Context>>, ContextError> {
+) -> Result<BTreeMap<String, (Arc<Context>, Digest)>, ContextError> {
     let used: BTreeSet<&str> =
         graph.vertices.iter().filter_map(|vertex| name(&vertex.op)).collect();
     let mut contexts = BTreeMap::new();
@@ -46,7 +50,7 @@ pub(crate) fn open(
             // The engine reports the missing context.
             Some(NamedPlace::Image(_)) | None => continue,
         };
-        contexts.insert(name.to_owned(), Arc::new(context));
+        contexts.insert(name.to_owned(), context);
     }
     Ok(contexts)
 }
@@ -62,7 +66,9 @@ fn name(op: &Op) -> Option<&str> {
     }
 }
 
-fn context(path: &Path, ignore: Option<&[u8]>) -> Result<Context, ContextError> {
+fn context(path: &Path, ignore: Option<&[u8]>) -> Result<(Arc<Context>, Digest), ContextError> {
     let rules = ignore.map(IgnoreRules::parse).transpose().map_err(ContextError::IgnoreFile)?;
-    Context::open(path, rules).map_err(|error| ContextError::Folder(Box::new(error)))
+    let context =
+        Context::open(path, rules).map_err(|error| ContextError::Folder(Box::new(error)))?;
+    Ok((Arc::new(context), identities::of_context(path, ignore)))
 }

@@ -6,6 +6,7 @@ use xbuild_exec::Started;
 use xbuild_exec::ladder::Choice;
 use xbuild_exec::probe::Emulators;
 
+use crate::batch::RootTurn;
 use crate::emulators::EmulatorInUse;
 
 /// The ground that the RUN steps of a plan stand on.
@@ -20,4 +21,6 @@ pub struct Ground {
     pub(crate) choice: Option<Choice>,
     /// The helper of the trial, until the sandbox goes on with it.
     pub(crate) started: Mutex<Option<Started>>,
+    /// The right to the root of the container, until the steps run.
+    pub(crate) root: Mutex<Option<RootTurn>>,
 }

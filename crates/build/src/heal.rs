@@ -30,11 +30,15 @@ pub fn heal<T>(
         let found = files.found(&build.store);
         // What a shared cache said wrongly counts no more.
         let is_healed = !found.is_empty() | build.imports.take_news();
-        if !is_healed {
+        if !is_healed || build.is_over() {
             return Err(files.explain(error));
         }
         // The step that failed has ended all others.
         build.cancel.renew();
+        if build.is_over() {
+            // Another build failed this moment.
+            build.cancel.cancel();
+        }
         for path in found {
             build.events.event(Event::Warning(&Warning::Damaged(path)));
         }

@@ -8,9 +8,12 @@
 //! Build::open -> read -> plan -> may_push -> preflight -> run -> export -> save_cache
 //! ```
 //!
+//! Several builds run at the same time if they are opened in one [`Batch`].
+//!
 //! [`heal()`] repeats the stages after `read` if the store had a damaged file.
 
 mod attested;
+mod batch;
 mod bound;
 mod build;
 mod cache;
@@ -30,6 +33,7 @@ mod files;
 mod ground;
 mod heal;
 mod hosts;
+mod identities;
 mod images;
 mod import;
 mod layer_files;
@@ -61,6 +65,7 @@ mod variant;
 mod verify;
 mod wiring;
 
+pub use batch::Batch;
 pub use bound::Bound;
 pub use build::Build;
 pub use cache::{CacheContents, CachePruned, CacheShelf, CacheWarning, CachedBuild, save_cache};

@@ -76,7 +76,7 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     }
     let jobs = build.request.steps.jobs.or(build.machine.processors);
     let options = SolveOptions {
-        project: project(&build.request.input, main),
+        project: known_as(build, project(&build.request.input, main)),
         jobs: jobs.unwrap_or(NonZeroUsize::MIN),
         no_cache: build.request.steps.no_cache,
         epoch,
@@ -109,6 +109,14 @@ impl<'a> Parsed<'a> {
         }
         let checks = linting::checks(&dockerfile, &options)?;
         Ok(Self { main: file, dockerfile, options, checks })
+    }
+}
+
+/// Returns the identity of a build that may be one of several of its Dockerfile.
+fn known_as(build: &Build, project: Digest) -> Digest {
+    match &build.name {
+        Some(name) => Digest::of(format!("{project} {name}").as_bytes()),
+        None => project,
     }
 }
 

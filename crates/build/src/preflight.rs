@@ -7,6 +7,7 @@ use xbuild_exec::Started;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::probe::{Capabilities, Executor, Gap, Trials};
 use xbuild_model::Platform;
+use xbuild_model::rootfs::RootKind;
 use xbuild_plan::{Graph, VertexId};
 
 use crate::build::Build;
@@ -39,8 +40,13 @@ pub fn preflight(build: &Build, main: &MainContext, plan: &Plan) -> Result<Groun
     if is_done(build, main, plan)? {
         return Ok(Ground::default());
     }
+    // The trials ask whether the root is free.
+    let root = build.membership.as_ref().and_then(|one| one.batch.own_root());
     let (found, started) = probe(&platforms_of_all, build)?;
-    let with_started = |ground| Ground { started: Mutex::new(started), ..ground };
+    let with_started = |ground: Ground| {
+        let is_own = ground.choice.as_ref().is_some_and(|choice| choice.root == RootKind::Own);
+        Ground { started: Mutex::new(started), root: Mutex::new(root.filter(|_| is_own)), ..ground }
+    };
     if let Ok(ground) = check(&found, &plan.graph, &every, build) {
         return Ok(with_started(ground));
     }

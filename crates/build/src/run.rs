@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::display;
 use tracing::info;
@@ -13,6 +13,7 @@ use xbuild_plan::{Graph, VertexId};
 use xbuild_snapshot::Engine;
 use xbuild_solve::{BuiltImage, SolveOptions, Stages};
 
+use crate::batch::RootTurn;
 use crate::build::Build;
 use crate::cache::CacheExports;
 use crate::emulators::EmulatorInUse;
@@ -41,6 +42,8 @@ pub struct Solved {
     pub(crate) facts: Vec<Facts>,
     /// The shared caches that are being written.
     pub(crate) cache: Option<CacheExports>,
+    /// The root of the container, which other builds have when this is dropped, after the engine.
+    _root: Option<RootTurn>,
 }
 
 impl Solved {
@@ -95,6 +98,7 @@ pub fn run(
     ground: &Ground,
 ) -> Result<Solved, RunError> {
     let _span = build.span.enter();
+    let _root = ground.root.lock().unwrap_or_else(PoisonError::into_inner).take();
     let ahead = PushAhead::of(build);
     let sink = ahead.as_ref().map(PushAhead::sink);
     let tools = Tools::new(build, main, plan, ground, Arc::clone(&build.events), sink)?;
@@ -131,7 +135,7 @@ pub fn run(
         Some(_) => provenance::facts(build, main, &plan.graph)?,
         None => Vec::new(),
     };
-    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch, facts, cache })
+    Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch, facts, cache, _root })
 }
 
 fn solve(

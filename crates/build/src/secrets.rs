@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use xbuild_model::StepFailure;
 use xbuild_model::run::SecretBytes;
 use xbuild_model::seam::Secrets;
+use xbuild_model::{Digest, StepFailure};
 use xbuild_store::Store;
 
 use crate::error::{OpenError, RequestError, SecretError};
@@ -52,6 +52,17 @@ impl GivenSecrets {
             forbid_core_dumps();
         }
         Ok(given)
+    }
+
+    /// Returns a digest of a secret's value, which never leaves this process; `None` if the secret was
+    /// not given.
+    pub(crate) fn identity_of_secret(&self, id: &str) -> Option<Digest> {
+        self.secrets.get(id).map(|value| Digest::of(&value.0))
+    }
+
+    /// Returns a digest of the keys or the socket of an agent; `None` if it was not given.
+    pub(crate) fn identity_of_agent(&self, id: &str) -> Option<Digest> {
+        self.agents.get(id).map(Agent::identity)
     }
 }
 

@@ -11,7 +11,7 @@ use xbuild_layer::Mtime;
 use xbuild_model::file_op::FileOp;
 use xbuild_plan::{Graph, Op, Span};
 use xbuild_snapshot::{Engine, EngineOptions};
-use xbuild_solve::Stages;
+use xbuild_solve::{Beside, Stages};
 use xbuild_store::GrowingBlob;
 
 use crate::build::Build;
@@ -20,6 +20,7 @@ use crate::contexts;
 use crate::error::RunError;
 use crate::events::{Event, Events, Warning};
 use crate::ground::Ground;
+use crate::identities::BuildIdentities;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::request::ContextPlace;
@@ -35,6 +36,7 @@ pub(crate) struct Tools {
     /// Runs commands. The first step that needs it starts it.
     pub(crate) sandbox: Arc<Sandbox>,
     cache: JoinedCache,
+    identities: BuildIdentities,
 }
 
 impl Tools {
@@ -49,18 +51,14 @@ impl Tools {
     ) -> Result<Self, RunError> {
         let named = &build.request.input.contexts;
         let is_local = !matches!(build.request.input.context, ContextPlace::Remote(_));
-        let contexts =
+        let opened =
             contexts::open(&plan.graph, named, main, (&*build.fetcher, &build.gate), is_local)?;
-        let sandbox = Arc::new(Sandbox::new(Options {
-            isolation: build.request.steps.isolation,
-            choice: ground.choice.clone(),
-            started: ground.started.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            emulators: load(&ground.emulators.registered)?,
-            intercepted: load(&ground.emulators.intercepted)?,
-            network: build.request.steps.network,
-            search_path: build.machine.search_path.clone(),
-            cancel: build.cancel.clone(),
-        }));
+        let identities = BuildIdentities {
+            contexts: opened.iter().map(|(name, (_, id))| (name.clone(), id.clone())).collect(),
+            secrets: Arc::clone(&build.secrets),
+        };
+        let contexts = opened.into_iter().map(|(name, (context, _))| (name, context)).collect();
+        let sandbox = Arc::new(sandbox(build, ground)?);
         let owners = owners(&plan.graph);
         let (on_hidden, on_transfer) = (Arc::clone(&events), told(&events));
         let (imports, mounts) = (Arc::clone(&build.imports), Arc::clone(&build.mount_caches));
@@ -85,6 +83,7 @@ impl Tools {
             find_mount: Some(Arc::new(move |key| mounts.find(key))),
             on_wrong: Arc::new(move |layer| imports.note_wrong(layer)),
             cancel: build.cancel.clone(),
+            siblings: build.membership.as_ref().map(|one| one.batch.siblings.clone()),
             ..EngineOptions::default()
         };
         let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
@@ -95,7 +94,7 @@ impl Tools {
             imports: Arc::clone(&build.imports),
             engine: engine.clone(),
         };
-        Ok(Self { engine, sandbox, cache })
+        Ok(Self { engine, sandbox, cache, identities })
     }
 
     /// Returns the stages that `solve` calls.
@@ -107,8 +106,27 @@ impl Tools {
             runner: &*self.sandbox,
             secrets: &*build.secrets,
             cancel: &build.cancel,
+            beside: build.membership.as_ref().map(|one| Beside {
+                steps: &one.batch.steps,
+                build: one.number,
+                identities: &self.identities,
+            }),
         }
     }
+}
+
+/// Returns a sandbox on the ground that was found. Its first user gets the helper of the trial.
+fn sandbox(build: &Build, ground: &Ground) -> Result<Sandbox, EmulationError> {
+    Ok(Sandbox::new(Options {
+        isolation: build.request.steps.isolation,
+        choice: ground.choice.clone(),
+        started: ground.started.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        emulators: load(&ground.emulators.registered)?,
+        intercepted: load(&ground.emulators.intercepted)?,
+        network: build.request.steps.network,
+        search_path: build.machine.search_path.clone(),
+        cancel: build.cancel.clone(),
+    }))
 }
 
 /// Returns where each user and group is written that new files are given to.

@@ -22,6 +22,7 @@ fn one(reason: &Reason, number: &dyn Fn(VertexId) -> usize) -> String {
         Reason::FirstTime => "first time".to_owned(),
         Reason::NoCache => "--no-cache".to_owned(),
         Reason::ResultGone => "result is gone from the store".to_owned(),
+        Reason::OtherSecrets => "secrets differ from those of another target".to_owned(),
         Reason::NewInstruction => "instruction is new here".to_owned(),
         Reason::Command => "RUN command changed".to_owned(),
         Reason::Instruction(kind) => format!("{} instruction changed", keyword(*kind)),

@@ -24,6 +24,13 @@ pub struct OwnRoot {
     pub store: PathBuf,
 }
 
+impl OwnRoot {
+    /// Returns whether steps may have the root now.
+    pub fn is_free(&self) -> bool {
+        look(Some(self)).is_ok()
+    }
+}
+
 /// The most files that are named as in the way.
 const NAMED: usize = 3;
 

@@ -42,6 +42,7 @@ mod root_folder;
 mod scratch;
 mod selection;
 mod shared;
+mod siblings;
 mod spared;
 #[cfg(test)]
 mod tests;
@@ -68,9 +69,8 @@ pub use cached_layer::{CachedLayer, FetchIndex};
 pub use exported::ExportedLayer;
 pub use options::{EngineOptions, FindMount};
 pub use packed_mount::{PackedMount, UsedMount};
-use packer::Packer;
 use shared::Shared;
-use turns::KeyedLocks;
+pub use siblings::Siblings;
 
 /// The engine. Clones are handles of the same one.
 #[derive(Debug, Clone)]
@@ -84,10 +84,10 @@ impl Engine {
         namespace: Arc<dyn Namespace>,
         options: EngineOptions,
     ) -> Self {
-        let known = Mutex::default();
-        let busy = KeyedLocks::default();
+        let (known, mut options) = (Mutex::default(), options);
+        let siblings = options.siblings.take();
+        let Siblings { packer, busy } = siblings.unwrap_or_else(|| Siblings::new(&store));
         let (parts, folders) = (joined::Parts::default(), carried::Folders::default());
-        let packer = Packer::new(Arc::clone(&store));
         let sweeper = remove::sweeper(Arc::clone(&namespace));
         Self(Arc::new(Shared {
             packer,
@@ -111,7 +111,11 @@ impl Engine {
     pub fn settle(&self) -> Result<(), StepFailure> {
         self.0.keep_folders();
         spared::settle(&self.0)?;
-        Ok(self.0.packer.wait_for_all()?)
+        let packed = self.0.known(|known| known.packed.clone());
+        for layer in &packed {
+            self.0.packer.wait(layer)?;
+        }
+        Ok(())
     }
 
     /// Returns the merged tree of a stack of layers. Layers without an index are read, and pulled

@@ -15,7 +15,7 @@ pub mod tasks;
 
 pub use engine::{
     CachedLayer, Engine, EngineOptions, ExportedLayer, FetchIndex, FindMount, PackedMount,
-    UsedMount,
+    Siblings, UsedMount,
 };
 pub use error::{EngineError, TaskError};
 pub use sink::{LayerSink, SinkBlob, SinkResult, Spool};

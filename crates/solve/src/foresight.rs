@@ -3,9 +3,10 @@
 use xbuild_model::StepFailure;
 use xbuild_plan::{Graph, Vertex, VertexId};
 
-use crate::lookup::{Found, Lookup, Work};
+use crate::lookup::{Found, Lookup};
 use crate::options::{SolveOptions, Stages};
 use crate::result::Layers;
+use crate::work::Work;
 
 /// Returns the vertices whose results are not in the cache. Those on top of another such vertex, or
 /// of layers that were never read, count too, since nothing is known of their results.
@@ -14,7 +15,7 @@ use crate::result::Layers;
 ///
 /// **Shape** — inputs before their users; empty if [`crate::solve()`] would do nothing.
 pub fn to_do(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> Vec<VertexId> {
-    let lookup = Lookup { stages, options };
+    let lookup = Lookup::new(stages, options);
     let mut known: Vec<Option<Layers>> = Vec::with_capacity(graph.vertices.len());
     for (_, vertex) in graph.iter() {
         let inputs_are_known = vertex.op.inputs().all(|input| known[input.0].is_some());
@@ -34,7 +35,7 @@ pub fn is_done(graph: &Graph, stages: &Stages<'_>, options: &SolveOptions) -> bo
     if graph.looks_at_files() {
         return false;
     }
-    let lookup = Lookup { stages, options };
+    let lookup = Lookup::new(stages, options);
     let mut known: Vec<Layers> = Vec::with_capacity(graph.vertices.len());
     for (_, vertex) in graph.iter() {
         match foresee(lookup, vertex, |input: VertexId| known[input.0].clone()) {

@@ -8,6 +8,8 @@
 //! The parts of a step that ran are kept as well, under its place in the Dockerfile, so that the
 //! step can say why it runs again ([`Reason`]). They are read only after a miss.
 
+mod beside;
+mod claims;
 mod compare;
 mod error;
 mod event;
@@ -20,13 +22,16 @@ mod lookup;
 mod memory;
 mod mounts;
 mod options;
+mod places;
 mod reason;
 mod result;
 mod schedule;
 mod seen;
 mod spans;
 mod step;
+mod work;
 
+pub use beside::{Beside, Identities, SharedSteps};
 pub use error::{MountFailure, SolveError};
 pub use event::{Event, Events};
 pub use finish::BuiltImage;

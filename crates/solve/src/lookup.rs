@@ -2,42 +2,14 @@
 
 use std::slice;
 
-use xbuild_model::file_op::{CopyOrigin, FileOp};
-use xbuild_model::run::RunRequest;
 use xbuild_model::seam::Selection;
-use xbuild_model::{Chain, Digest, StepFailure, StepRecord};
-use xbuild_plan::{Op, Origin, Vertex, VertexId};
+use xbuild_model::{Digest, StepFailure, StepRecord};
+use xbuild_plan::{Op, Vertex};
 
 use crate::key;
 use crate::options::{SolveOptions, Stages};
 use crate::result::{Done, Layers};
-
-/// The work of a vertex, with the results of its inputs in place of their ids.
-pub(crate) enum Work<'a> {
-    /// None: these layers are given.
-    Given(Layers),
-    Run(RunWork<'a>),
-    Files(FilesWork<'a>),
-}
-
-/// A command on top of layers.
-pub(crate) struct RunWork<'a> {
-    pub(crate) parent: Layers,
-    pub(crate) request: &'a RunRequest,
-    /// The names of the request's variables that come from ARG.
-    pub(crate) arguments: &'a [String],
-    /// The layers that the mounts take files from, in the order of [`Op::Run`].
-    pub(crate) sources: Vec<Chain>,
-}
-
-/// A COPY, ADD or WORKDIR.
-pub(crate) struct FilesWork<'a> {
-    pub(crate) parent: Layers,
-    pub(crate) op: &'a FileOp,
-    pub(crate) origin: Option<CopyOrigin>,
-    /// Whether it does not depend on the layers below.
-    pub(crate) independent: bool,
-}
+use crate::work::{FilesWork, RunWork, Work};
 
 /// The answer to a look-up.
 pub(crate) enum Found<'a> {
@@ -54,7 +26,7 @@ pub(crate) enum Found<'a> {
 }
 
 impl Found<'_> {
-    fn cached(key: Digest, record: StepRecord, parent: Layers) -> Self {
+    pub(crate) fn cached(key: Digest, record: StepRecord, parent: Layers) -> Self {
         Self::Cached(Done::of_step(record.clone(), parent), key, record)
     }
 
@@ -73,41 +45,16 @@ impl Found<'_> {
 pub(crate) struct Lookup<'a> {
     pub(crate) stages: &'a Stages<'a>,
     pub(crate) options: &'a SolveOptions,
+    /// Whether the results in the cache do not count: another build has just made the result of the
+    /// step, with other secrets.
+    pub(crate) is_of_another: bool,
 }
 
-impl<'a> Work<'a> {
-    /// Returns the work of a vertex; `input` returns the results of its inputs.
-    pub(crate) fn of(vertex: &'a Vertex, input: impl Fn(VertexId) -> Layers) -> Self {
-        match &vertex.op {
-            Op::Scratch => Self::Given(Layers::default()),
-            Op::Image(image) => {
-                let chain = Chain(image.layers.iter().map(|layer| layer.diff_id.clone()).collect());
-                Self::Given(Layers { base: chain.0.len(), chain, changed_by: None })
-            }
-            Op::Run { parent, request, sources, arguments } => {
-                let sources = sources.iter().map(|id| input(*id).chain).collect();
-                Self::Run(RunWork { parent: input(*parent), request, arguments, sources })
-            }
-            Op::Files { parent, op, origin, independent } => {
-                let origin = origin.as_ref().map(|origin| match origin {
-                    Origin::Context(name) => CopyOrigin::Context(name.clone()),
-                    Origin::Vertex(id) => CopyOrigin::Layers(input(*id).chain),
-                });
-                let independent = *independent;
-                Self::Files(FilesWork { parent: input(*parent), op, origin, independent })
-            }
-        }
+impl<'a> Lookup<'a> {
+    pub(crate) fn new(stages: &'a Stages<'a>, options: &'a SolveOptions) -> Self {
+        Self { stages, options, is_of_another: false }
     }
-}
 
-impl FilesWork<'_> {
-    /// Returns the layers that the files are selected against.
-    fn below(&self) -> Chain {
-        if self.independent { Chain::default() } else { self.parent.chain.clone() }
-    }
-}
-
-impl Lookup<'_> {
     /// Returns the result of a vertex, or the work that is left to do and the key of its result.
     ///
     /// To find out what a COPY or ADD selects, its sources are read or fetched, and layers that it
@@ -175,12 +122,15 @@ impl Lookup<'_> {
 
     /// Returns the result of a vertex that is recorded under `key`, if its layers can still be used.
     fn cached(&self, vertex: &Vertex, key: &Digest) -> Result<Option<StepRecord>, StepFailure> {
-        if self.is_done_anew(vertex) {
+        if self.is_done_anew(vertex) || self.is_of_another {
             return Ok(None);
         }
         let found = self.stages.cache.find(slice::from_ref(key))?.pop().flatten();
-        Ok(found.filter(|record| {
-            record.added.0.iter().all(|layer| self.stages.snapshots.has_layer(layer))
-        }))
+        Ok(found.filter(|record| self.is_usable(record)))
+    }
+
+    /// Returns whether the layers of a result can still be used.
+    pub(crate) fn is_usable(&self, record: &StepRecord) -> bool {
+        record.added.0.iter().all(|layer| self.stages.snapshots.has_layer(layer))
     }
 }

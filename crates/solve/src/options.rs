@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use xbuild_model::seam::{LastRuns, Runner, Secrets, Snapshots, StepCache};
 use xbuild_model::{Cancel, Digest};
 
+use crate::beside::Beside;
+
 /// The stages that do the work.
 #[derive(Clone, Copy)]
 pub struct Stages<'a> {
@@ -22,6 +24,8 @@ pub struct Stages<'a> {
     pub secrets: &'a dyn Secrets,
     /// Ends the work of the other stages. [`crate::solve`] does so when a step fails.
     pub cancel: &'a Cancel,
+    /// The builds that are solved at the same time; `None` if there are no others.
+    pub beside: Option<Beside<'a>>,
 }
 
 impl fmt::Debug for Stages<'_> {

@@ -12,6 +12,9 @@ pub enum Reason {
     NoCache,
     /// The step is the same as in its last run, but its result was removed from the store.
     ResultGone,
+    /// The step is the same as one of another build that is solved at the same time, and it has other
+    /// secrets or agents.
+    OtherSecrets,
     /// The step was not in the stage: the step in its place was of another kind, or has moved.
     NewInstruction,
     /// A RUN has another command.

@@ -23,7 +23,8 @@ use crate::step::Step;
 
 /// Solves the graph and returns an image for each of its outputs, in their order.
 ///
-/// **Errors** — the first step that failed. Steps in progress are told to end and waited for, and no
+/// **Errors** — the first step that failed; the first that was ended, if somebody else ended the build
+/// with its [`Stages::cancel`]. Steps in progress are told to end and waited for, and no
 /// further step is begun. Results so far are in the cache.
 pub fn solve(
     graph: &Graph,
@@ -36,8 +37,12 @@ pub fn solve(
     };
     let schedule = Schedule::new(graph, options.jobs.get(), emulated);
     let memory = Memory::new(graph, stages.last_runs, &options.project);
-    let lookup = Lookup { stages, options };
+    let lookup = Lookup::new(stages, options);
     let spans = Spans::new(graph);
+    let expected = stages.beside.map(|beside| {
+        beside.steps.claims.renew(beside.build);
+        beside.steps.places.expect(schedule.lock().native_left)
+    });
     let failures = Failures::new(stages.cancel);
     thread::share("step", options.jobs.get().min(graph.vertices.len()), || {
         let _release = ReleaseOnPanic(&schedule);
@@ -46,8 +51,13 @@ pub fn solve(
             let step = Step { vertex, id, lookup, events, memory: &memory, failures: &failures };
             let perform = || step.perform(|input| schedule.result(input));
             match spans.within(vertex, perform) {
-                Ok(done) => schedule.put(id, done),
-                Err(failure) => schedule.end(failures.is_first(id).then_some((id, failure))),
+                Ok(done) => {
+                    if let (Speed::Native, Some(expected)) = (schedule.speeds[id.0], &expected) {
+                        expected.one_less();
+                    }
+                    schedule.put(id, done);
+                }
+                Err(failure) => schedule.end(failures.is_told(id).then_some((id, failure))),
             }
         }
     });

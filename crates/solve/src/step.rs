@@ -5,18 +5,22 @@ use std::time::Instant;
 
 use tracing::Span;
 use xbuild_model::seam::{Output, Purpose, Selection};
-use xbuild_model::{Chain, DiffId, Digest, StepFailure, StepRecord};
+use xbuild_model::{Chain, DiffId, Digest, FailureKind, StepFailure, StepRecord};
 use xbuild_plan::{Vertex, VertexId};
 
+use crate::beside::Beside;
+use crate::claims::Made;
 use crate::compare;
 use crate::event::{Event, Events};
 use crate::failures::Failures;
-use crate::lookup::{FilesWork, Found, Lookup, RunWork, Work};
+use crate::key;
+use crate::lookup::{Found, Lookup};
 use crate::memory::{Last, Memory};
 use crate::mounts::{Ready, with_env};
 use crate::reason::{Reason, StepKind};
 use crate::result::{Done, Layers};
 use crate::seen::{self, Seen};
+use crate::work::{FilesWork, RunWork, Work};
 
 /// A vertex whose inputs are done.
 #[derive(Clone, Copy)]
@@ -48,26 +52,80 @@ impl Output for Lines<'_> {
 impl Step<'_> {
     /// Returns the result of the vertex; `input` returns those of its inputs.
     pub(crate) fn perform(&self, input: impl Fn(VertexId) -> Layers) -> Result<Done, StepFailure> {
-        let found = self.lookup.find(self.vertex, Work::of(self.vertex, input))?;
+        let work = Work::of(self.vertex, input);
+        let beside = self.lookup.stages.beside;
+        match beside.and_then(|beside| Some((beside, beside.identity(self.vertex, &work)?))) {
+            None => Ok(self.find_or_make(work)?.0),
+            Some((beside, identity)) => self.perform_once(beside, &identity, work),
+        }
+    }
+
+    /// Returns the result of a step that other builds may have, too.
+    fn perform_once(
+        &self,
+        beside: Beside<'_>,
+        identity: &Digest,
+        work: Work<'_>,
+    ) -> Result<Done, StepFailure> {
+        let cancel = self.lookup.stages.cancel;
+        let ended = |error| StepFailure::new(FailureKind::Step, error);
+        let claim = beside.steps.claims.take(identity, beside.build, cancel).map_err(ended)?;
+        // Nobody who has a place waits for a claim.
+        let _place = beside.steps.places.take(self.is_emulated());
+        cancel.check().map_err(ended)?;
+        let made = claim.made().filter(|made| self.lookup.is_usable(&made.record)).cloned();
+        let (done, made) = match made {
+            Some(Made { key, record }) => {
+                self.found(Found::cached(key, record, work.into_parent()))?
+            }
+            None => {
+                let is_of_another = self.is_of_another(beside, identity, &work);
+                let lookup = Lookup { is_of_another, ..self.lookup };
+                Step { lookup, ..*self }.find_or_make(work)?
+            }
+        };
+        claim.done(made);
+        Ok(done)
+    }
+
+    fn is_emulated(&self) -> bool {
+        let programs = self.vertex.op.programs();
+        programs.is_some_and(|platform| self.lookup.stages.runner.is_emulated(platform))
+    }
+
+    /// Returns whether another build has made the result of a RUN with other secrets.
+    fn is_of_another(&self, beside: Beside<'_>, identity: &Digest, work: &Work<'_>) -> bool {
+        let Work::Run(RunWork { parent, sources, .. }) = work else { return false };
+        let key = key::of_run(self.vertex, &parent.chain, sources);
+        beside.steps.claims.is_of_another(&key, identity)
+    }
+
+    /// Returns the result of the work, and what was made for it if it was not in the cache.
+    fn find_or_make(&self, work: Work<'_>) -> Result<(Done, Option<Made>), StepFailure> {
+        self.found(self.lookup.find(self.vertex, work)?)
+    }
+
+    /// Does what is left to do.
+    fn found(&self, found: Found<'_>) -> Result<(Done, Option<Made>), StepFailure> {
         Span::current().record("result", found.name());
         match found {
-            Found::Given(done) => Ok(done),
+            Found::Given(done) => Ok((done, None)),
             Found::Cached(done, key, record) => {
                 let layers = &record.added.0;
                 self.events.event(self.id, Event::Cached { layers });
                 self.events.result(self.id, &key, &record);
-                Ok(done)
+                Ok((done, None))
             }
             Found::Empty(done) => {
                 self.events.event(self.id, Event::Cached { layers: &[] });
-                Ok(done)
+                Ok((done, None))
             }
-            Found::ToRun(key, work) => self.run(&key, work),
-            Found::ToWrite(key, work, selection) => self.write(&key, work, selection),
+            Found::ToRun(key, work) => self.run(key, work),
+            Found::ToWrite(key, work, selection) => self.write(key, work, selection),
         }
     }
 
-    fn run(&self, key: &Digest, work: RunWork<'_>) -> Result<Done, StepFailure> {
+    fn run(&self, key: Digest, work: RunWork<'_>) -> Result<(Done, Option<Made>), StepFailure> {
         let RunWork { parent, request, arguments, sources } = work;
         let stages = self.lookup.stages;
         let seen = Seen::of_run(request, arguments, &parent.ground(), &sources);
@@ -89,10 +147,10 @@ impl Step<'_> {
 
     fn write(
         &self,
-        key: &Digest,
+        key: Digest,
         work: FilesWork<'_>,
         selection: Box<dyn Selection>,
-    ) -> Result<Done, StepFailure> {
+    ) -> Result<(Done, Option<Made>), StepFailure> {
         let FilesWork { parent, op, independent, .. } = work;
         let ground = parent.ground();
         let seen = Seen::of_files(self.vertex, op, (!independent).then_some(&ground), &*selection);
@@ -104,12 +162,12 @@ impl Step<'_> {
     /// the time from which the step's time counts.
     fn make(
         &self,
-        key: &Digest,
+        key: Digest,
         parent: Layers,
         kind: StepKind,
         mut seen: Seen,
         make: impl FnOnce(&Chain, &Cell<Instant>) -> Result<DiffId, StepFailure>,
-    ) -> Result<Done, StepFailure> {
+    ) -> Result<(Done, Option<Made>), StepFailure> {
         let (reasons, old) = self.reasons(&seen, kind, parent.changed_by)?;
         self.events.event(self.id, Event::Started(&reasons));
         let start = Cell::new(Instant::now());
@@ -127,17 +185,18 @@ impl Step<'_> {
             created: self.lookup.options.now(),
             description: self.vertex.label.clone(),
         };
-        self.lookup.stages.cache.remember(key, &record)?;
+        self.lookup.stages.cache.remember(&key, &record)?;
         self.memory.keep(self.vertex, &seen)?;
         let time = start.get().elapsed();
         self.events.event(self.id, Event::Done { time, layer: &made });
-        self.events.result(self.id, key, &record);
+        self.events.result(self.id, &key, &record);
         let changed_by = match &*reasons {
             _ if !is_other => parent.changed_by,
             [Reason::LayersBelow { by: Some(by) }] => Some(*by),
             _ => Some(self.id),
         };
-        Ok(Done::of_step(record, Layers { changed_by, ..parent }))
+        let done = Done::of_step(record.clone(), Layers { changed_by, ..parent });
+        Ok((done, Some(Made { key, record })))
     }
 
     /// Returns why the step runs, and the parts of its last run if they are known. `below_by` is
@@ -150,6 +209,9 @@ impl Step<'_> {
     ) -> Result<(Vec<Reason>, Option<Seen>), StepFailure> {
         if self.lookup.is_done_anew(self.vertex) {
             return Ok((vec![Reason::NoCache], None));
+        }
+        if self.lookup.is_of_another {
+            return Ok((vec![Reason::OtherSecrets], None));
         }
         Ok(match self.memory.last(self.vertex, seen)? {
             Last::Never => (vec![Reason::FirstTime], None),

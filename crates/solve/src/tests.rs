@@ -1,3 +1,4 @@
+mod beside;
 mod failures;
 mod reasons;
 mod spans;
@@ -93,6 +94,7 @@ impl Fake {
             runner: self,
             secrets: self,
             cancel: &self.cancel,
+            beside: None,
         }
     }
 }

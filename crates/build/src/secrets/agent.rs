@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use xbuild_model::run::SecretBytes;
 use xbuild_model::ward::Ward;
-use xbuild_model::{FailureKind, StepFailure};
+use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_store::{Store, StoreError, TempFolder};
 
 use super::bounded::read_bounded;
@@ -96,6 +96,17 @@ impl Agent {
         }
         let (search_path, store) = (machine.search_path.clone(), Arc::clone(store));
         Ok(Self::Keys { keys, search_path, store, started: Mutex::new(None) })
+    }
+
+    /// Returns a digest of the keys or the socket, which never leaves this process.
+    pub(super) fn identity(&self) -> Digest {
+        match self {
+            Self::Socket(path) => Digest::of(path.as_os_str().as_encoded_bytes()),
+            Self::Keys { keys, .. } => {
+                let keys = keys.iter().map(|key| Digest::of(&key.text.0).to_string());
+                Digest::of(keys.collect::<Vec<_>>().join(" ").as_bytes())
+            }
+        }
     }
 
     /// Returns the socket of the agent, and starts the agent if necessary. Only this process can

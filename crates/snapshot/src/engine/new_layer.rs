@@ -52,7 +52,10 @@ impl Shared {
                 true => packer::pack(&self.store, job, |blob| {
                     dense::check(&self.store, self.options.bound, (size, &index), encoding, blob)
                 })?,
-                false => self.packer.send(job)?,
+                false => {
+                    self.known(|known| known.packed.push(layer.clone()));
+                    self.packer.send(job)?;
+                }
             }
         }
         Ok(layer)

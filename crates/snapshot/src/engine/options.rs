@@ -15,6 +15,7 @@ use xbuild_model::{Cancel, DiffId, Digest};
 
 use super::cached_layer::CachedLayer;
 use super::packer::Watch;
+use super::siblings::Siblings;
 
 /// Finds the files of a cache folder in a shared cache.
 pub type FindMount = dyn Fn(&Digest) -> Option<CachedLayer> + Send + Sync;
@@ -50,6 +51,8 @@ pub struct EngineOptions {
     /// Ends pulls, unpacking, copies and waits that are under way. The layer of a command that has
     /// ended is completed.
     pub cancel: Cancel,
+    /// What engines of other builds share with this one; `None` if there are none.
+    pub siblings: Option<Siblings>,
 }
 
 impl fmt::Debug for EngineOptions {
@@ -79,6 +82,7 @@ impl Default for EngineOptions {
             find_mount: None,
             on_wrong: Arc::new(|_| {}),
             cancel: Cancel::default(),
+            siblings: None,
         }
     }
 }

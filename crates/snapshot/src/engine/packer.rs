@@ -70,13 +70,6 @@ impl Packer {
     pub(super) fn wait(&self, layer: &DiffId) -> Result<(), EngineError> {
         Ok(self.pending.wait(layer)?)
     }
-
-    /// Waits for all layers.
-    ///
-    /// **Errors** — the first error.
-    pub(super) fn wait_for_all(&self) -> Result<(), EngineError> {
-        Ok(self.pending.wait_for_all()?)
-    }
 }
 
 /// Adds the layer to an error.
@@ -128,8 +121,12 @@ mod tests {
         (folder, store)
     }
 
+    fn layer(text: &str) -> DiffId {
+        DiffId(Digest::of(text.as_bytes()))
+    }
+
     fn job(text: &str, watch: Option<Watch>) -> Job {
-        let layer = DiffId(Digest::of(text.as_bytes()));
+        let layer = layer(text);
         let spool = Spool::Memory(Arc::new(text.as_bytes().to_vec()));
         Job { layer, spool, encoding: Encoding::default(), watch }
     }
@@ -175,7 +172,8 @@ mod tests {
             go.send(()).unwrap();
             next.join().unwrap().unwrap();
         });
-        packer.wait_for_all().unwrap();
+        (0..WAITING).for_each(|number| packer.wait(&layer(&number.to_string())).unwrap());
+        packer.wait(&layer("next")).unwrap();
     }
 
     #[test]
@@ -186,7 +184,9 @@ mod tests {
             std::fs::read_dir(folder.path().join("tmp")).unwrap().next().unwrap().unwrap();
         std::fs::remove_dir_all(session.path()).unwrap();
         packer.send(job("lost", None)).unwrap();
-        for error in [packer.wait_for_all().unwrap_err(), packer.wait_for_all().unwrap_err()] {
+        for error in
+            [packer.wait(&layer("lost")), packer.wait(&layer("lost"))].map(Result::unwrap_err)
+        {
             assert!(error.to_string().starts_with("cannot keep layer "), "{error}");
         }
     }

@@ -21,7 +21,7 @@ use super::turns::KeyedLocks;
 /// The state that all handles of an engine share.
 pub(super) struct Shared {
     /// These two are dropped first: they may still be working in the store.
-    pub(super) packer: Packer,
+    pub(super) packer: Arc<Packer>,
     pub(super) sweeper: Background<TempFolder>,
     pub(super) store: Arc<Store>,
     pub(super) blobs: Arc<dyn Blobs>,
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     pub(super) options: EngineOptions,
     pub(super) known: Mutex<Known>,
     /// A layer is locked while it is read or unpacked. Others that need it wait for the result.
-    pub(super) busy: KeyedLocks<DiffId>,
+    pub(super) busy: Arc<KeyedLocks<DiffId>>,
     pub(super) parts: Parts,
     pub(super) folders: Folders,
     pub(super) own_root: OwnRoot,
@@ -48,6 +48,8 @@ pub(super) struct Known {
     pub(super) foreign: HashMap<DiffId, FetchIndex>,
     /// Those of them that were used and not yet compared with their layers.
     pub(super) unchecked: HashMap<DiffId, Arc<LayerIndex>>,
+    /// New layers that the packer got.
+    pub(super) packed: Vec<DiffId>,
     /// The cache folders that steps have used: key and name.
     pub(super) mounts: HashMap<Digest, String>,
     /// The layers whose files COPY, ADD and WORKDIR have looked at.
