@@ -7,8 +7,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, User, found_in_path, needs};
+use crate::harness::{Finished, Place, User, found_in_path, host_state, needs};
 use crate::image::{self, Image};
+use crate::kill::Mark;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bake")
@@ -192,4 +193,194 @@ fn targets_and_variables_are_listed() {
     let done = bake(&place, &["-f", &file, "--list", "variables"]).ok();
     done.prints(&["VARIABLE", "list of string", "[\"some\",\"list\"]"]);
     bake(&place, &["-f", &file, "--list", "nothing"]).fails(2, &["--list"]);
+}
+
+/// Returns a bake file with targets that need `busybox`; each has a name, the text of its Dockerfile and
+/// more attributes. The group `default` has all of them.
+fn targets(targets: &[(&str, &str, &str)]) -> String {
+    let names: Vec<String> = targets.iter().map(|(name, ..)| format!("{name:?}")).collect();
+    let target = |(name, text, more): &(&str, &str, &str)| {
+        let text = format!("FROM busybox\n{text}\n");
+        format!(
+            "target {name:?} {{\n  dockerfile-inline = {text:?}\n  \
+             output = [\"type=oci,tar=false,dest=out/{name}\"]\n  {more}\n}}\n"
+        )
+    };
+    let texts: String = targets.iter().map(target).collect();
+    format!("group \"default\" {{ targets = [{}] }}\n{texts}", names.join(", "))
+}
+
+/// Bakes the targets of the file with busybox.
+fn bake_all(place: &Place, more: &[&str]) -> Finished {
+    // A layout keeps the images that it has.
+    let _ = fs::remove_dir_all(place.context().join("out"));
+    let base = format!("*.contexts.{}", place.base("busybox"));
+    bake(place, &[&["--jobs", "2", "--set", &base], more].concat())
+}
+
+/// A command that makes a file and waits for another, both in a cache mount; it fails after a minute.
+fn meet(own: &str, other: &str) -> String {
+    format!(
+        "RUN --mount=type=cache,id=meet,target=/meet touch /meet/{own}; i=0; \
+         while [ ! -e /meet/{other} ]; do i=$((i+1)); [ $i -lt 600 ] || exit 9; sleep 0.1; done"
+    )
+}
+
+/// Neither target can be built before the other is.
+#[test]
+fn steps_of_independent_targets_run_at_once() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let (a, b) = (meet("a", "b"), meet("b", "a"));
+    place.write("docker-bake.hcl", targets(&[("a", &a, ""), ("b", &b, "")]));
+    let done = bake_all(&place, &[]).ok();
+    done.says(&["[a 2/2] RUN", "[b 2/2] RUN", "built in ", "of 2 steps cached"]);
+    assert_eq!(done.stderr.matches("built in ").count(), 1, "{}", done.stderr);
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!([lines[0], lines[2]], ["a", "b"], "{}", done.stdout);
+}
+
+/// The steps count how often they run in a cache mount.
+const COUNT: &str = "RUN --mount=type=cache,id=count,target=/count echo >> /count/runs && \
+                     wc -l < /count/runs > /number";
+
+#[test]
+fn a_shared_step_runs_once_also_without_cache_of_one() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let own = |name: &str| format!("{COUNT}\nRUN echo {name} > /name");
+    let texts = ["a", "b", "c", "d"].map(own);
+    let all: Vec<_> = ["a", "b", "c", "d"].into_iter().zip(&texts).collect();
+    let all: Vec<_> = all.iter().map(|(name, text)| (*name, text.as_str(), "")).collect();
+    place.write("docker-bake.hcl", targets(&all));
+    let number = |name: &str| built(&place, name).text("number").trim().to_owned();
+    // A target that is named twice is built once.
+    let done = bake_all(&place, &["a", "b", "default", "a"]).ok();
+    assert_eq!(["a", "b", "c", "d"].map(number), ["1", "1", "1", "1"]);
+    assert_eq!(done.stdout.lines().filter(|line| *line == "a").count(), 1, "{}", done.stdout);
+    bake_all(&place, &["--set", "b.no-cache=true"]).ok();
+    assert_eq!(number("b"), "2");
+    assert!(["a", "c", "d"].map(number).iter().all(|number| number == "1" || number == "2"));
+    // Without a cache for all it runs once more, not once for each.
+    bake_all(&place, &["--no-cache"]).ok();
+    assert_eq!(["a", "b", "c", "d"].map(number), ["3", "3", "3", "3"]);
+}
+
+#[test]
+fn each_target_has_its_own_secrets() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    place.write("a.txt", "of a").write("b.txt", "of b");
+    let text = "RUN --mount=type=secret,id=s,target=/s cat /s > /copy";
+    let secret = |name: &str| format!("secret = [\"id=s,src={name}.txt\"]");
+    let (a, b) = (secret("a"), secret("b"));
+    let missing = "RUN --mount=type=secret,id=s,target=/s test ! -e /s";
+    let all = [("a", text, a.as_str()), ("b", text, b.as_str()), ("c", missing, "")];
+    place.write("docker-bake.hcl", targets(&all));
+    bake_all(&place, &[]).ok();
+    assert_eq!(["a", "b"].map(|name| built(&place, name).text("copy")), ["of a", "of b"]);
+    // A target without the secret must not have the result of one with it.
+    let all = [("a", text, a.as_str()), ("d", text, "")];
+    place.write("docker-bake.hcl", targets(&all));
+    bake_all(&place, &["--no-cache"]).fails(3, &["target d:"]);
+}
+
+#[test]
+fn a_failure_ends_the_other_targets() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let long = "RUN --mount=type=cache,id=meet,target=/meet touch /meet/long; sleep 1000";
+    let bad = format!("{} ; exit 3", meet("bad", "long"));
+    place.write(
+        "docker-bake.hcl",
+        targets(&[
+            ("bad", &bad, "contexts = { whole = \"target:whole\" }"),
+            ("long", long, ""),
+            ("whole", COUNT, ""),
+        ]),
+    );
+    let start = std::time::Instant::now();
+    let done = bake_all(&place, &["--metadata-file", "meta.json"]);
+    let done = done.fails(3, &["target bad:", "CANCELED"]);
+    assert!(start.elapsed().as_secs() < 500);
+    assert!(!done.stderr.contains("target long:"), "{}", done.stderr);
+    assert!(!place.context().join("meta.json").exists());
+    // What was whole is kept.
+    bake_all(&place, &["whole"]).ok().says(&["1 of 1 step cached"]);
+}
+
+#[test]
+fn targets_are_contexts_through_two_levels() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let link = |name: &str| format!("contexts = {{ {name} = \"target:{name}\" }}");
+    let (of_base, of_mid) = (link("base"), link("mid"));
+    place.write(
+        "docker-bake.hcl",
+        targets(&[
+            ("app", "COPY --from=mid /number /name /", &of_mid),
+            ("base", COUNT, ""),
+            ("mid", "COPY --from=base /number /\nRUN echo mid > /name", &of_base),
+        ]),
+    );
+    bake_all(&place, &["app", "mid"]).ok().says(&["[base 2/2] RUN", "[mid 2/3] COPY"]);
+    let app = built(&place, "app");
+    assert_eq!([app.text("number"), app.text("name")], ["1", "mid"]);
+    assert_eq!(built(&place, "mid").text("number"), "1");
+    assert!(!place.context().join("out/base").exists());
+    bake_all(&place, &["--set", "base.contexts.app=target:app"]).fails(1, &["context of it"]);
+}
+
+#[test]
+fn equal_copies_of_other_contexts_are_other_steps() {
+    let place = Place::new(User::Me);
+    place.write("a/file", "a").write("b/file", "b").write("b/.dockerignore", "none");
+    let target = |name: &str, context: &str| {
+        format!(
+            "target {name:?} {{\n context = {context:?}\n dockerfile-inline = \"FROM scratch\\nCOPY . /\\n\"\n \
+             output = [\"type=oci,tar=false,dest=out/{name}\"]\n}}\n"
+        )
+    };
+    let group = "group \"default\" { targets = [\"a\", \"b\", \"c\"] }\n".to_owned();
+    let file = group + &target("a", "a") + &target("b", "b") + &target("c", "a");
+    place.write("docker-bake.hcl", file);
+    let mut command = place.xbuild(["bake", "--progress", "rawjson"]);
+    command.current_dir(place.context());
+    let done = Finished::run(command).ok();
+    let names = ["a", "b", "c"].map(|name| built(&place, name).text("file"));
+    assert_eq!(names, ["a", "b", "a"]);
+    // Each target's step is told apart from the others.
+    let copies = done.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let copies = copies.flat_map(|line| line["vertexes"].as_array().cloned().unwrap_or_default());
+    let copies = copies.filter(|vertex| vertex["name"].as_str().unwrap().contains("COPY"));
+    let digests: std::collections::BTreeSet<String> =
+        copies.map(|vertex| vertex["digest"].to_string()).collect();
+    assert_eq!(digests.len(), 3, "{}", done.stderr);
+}
+
+#[test]
+fn a_signal_ends_all_targets() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let wait = |name: &str| {
+        format!("RUN --mount=type=cache,id=meet,target=/meet touch /meet/{name}; sleep 1000")
+    };
+    let (a, b) = (wait("a"), wait("b"));
+    place.write("docker-bake.hcl", targets(&[("a", &a, ""), ("b", &b, "")]));
+    let base = format!("*.contexts.{}", place.base("busybox"));
+    let mark = Mark::new();
+    let before = host_state();
+    let args = ["bake", "--jobs", "2", "--progress", "plain", "--set", &base];
+    let mut build = mark.start_with(&place, &args);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let sleeps = || mark.bearers().iter().filter(|(_, line)| line.starts_with("sleep ")).count();
+    while sleeps() < 2 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", mark.bearers());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let id = rustix::process::Pid::from_child(&build);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    build.wait().unwrap();
+    mark.wait();
+    assert_eq!(host_state(), before);
 }

@@ -1,5 +1,6 @@
 //! A killed build leaves nothing running, nothing mounted, and a store that the next build can use.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
@@ -49,10 +50,16 @@ impl Mark {
 
     /// Starts a build with the mark.
     pub(crate) fn start(&self, place: &Place, args: &[&str]) -> Child {
+        self.start_with(place, &place.build_args(args))
+    }
+
+    /// Starts xbuild with the mark, in the context.
+    pub(crate) fn start_with<S: AsRef<OsStr>>(&self, place: &Place, args: &[S]) -> Child {
         let mut command: Command = place.command("sh");
         let script = format!("echo {} > /proc/self/oom_score_adj; exec \"$0\" \"$@\"", self.0);
         command.args(["-euc", &script]).arg(place.path().join("xbuild"));
-        command.args(place.build_args(args)).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(args).current_dir(place.context());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }
 

@@ -122,6 +122,9 @@ pub(crate) fn definition() -> clap::Command {
     command.mut_subcommand("lock", build::with_refused)
 }
 
+/// The commands with options of attestations.
+const BUILDS: &[&str] = &["build", "bake", "compose-build"];
+
 /// Joins attestations with values that stand behind them, as `docker buildx build` takes both
 /// `--provenance=false` and `--provenance false`. Elsewhere the value may be left out.
 fn joined(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
@@ -132,8 +135,8 @@ fn joined(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
     let is_option = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
     for arg in args {
-        let is_build =
-            joined.iter().skip(1).find(|arg| !is_option(arg)).is_some_and(|c| c == "build");
+        let command = joined.iter().skip(1).find(|arg| !is_option(arg));
+        let is_build = command.is_some_and(|command| BUILDS.iter().any(|build| command == build));
         match joined.last_mut() {
             Some(last)
                 if (last == "--provenance" || last == "--sbom")
@@ -200,6 +203,8 @@ mod tests {
                 "xbuild build --sbom https://x.example/?a=b",
                 "xbuild build --sbom https://x.example/?a=b",
             ),
+            ("xbuild bake --sbom true app", "xbuild bake --sbom=true app"),
+            ("xbuild bake --provenance app", "xbuild bake --provenance app"),
             ("xbuild run build sh --sbom a=b", "xbuild run build sh --sbom a=b"),
         ] {
             assert_eq!(join(given), expected);

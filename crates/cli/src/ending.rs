@@ -16,9 +16,24 @@ use crate::screen::Screen;
 /// The shortest time of a step that is worth a line, in seconds.
 const WORTH_A_LINE: f64 = 0.1;
 
+/// A build that has ended well.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended<'a> {
+    /// Its name, if there are others.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) outcome: &'a Outcome,
+    /// The lines of [`places`].
+    pub(crate) places: &'a [String],
+}
+
 /// Shows how a build ended, unless the console is quiet or for programs. `places` are those of
 /// [`places`].
 pub(crate) fn show(console: &Console, outcome: &Outcome, tally: &Tally, places: &[String]) {
+    show_all(console, &[Ended { name: None, outcome, places }], tally);
+}
+
+/// Shows how builds ended that ran at the same time.
+pub(crate) fn show_all(console: &Console, builds: &[Ended<'_>], tally: &Tally) {
     let columns = match console.style() {
         Style::Live(_) => Screen::size().columns,
         Style::Plain => usize::MAX,
@@ -26,9 +41,14 @@ pub(crate) fn show(console: &Console, outcome: &Outcome, tally: &Tally, places: 
     };
     let mut lines = vec![time(tally)];
     lines.extend(slowest(tally));
-    lines.extend(sizes(outcome));
-    lines.extend(next(outcome));
-    lines.extend(places.iter().cloned());
+    for Ended { name, outcome, places } in builds {
+        let of_build = sizes(outcome).into_iter().chain(next(outcome));
+        let of_build = of_build.chain(places.iter().cloned());
+        lines.extend(of_build.map(|line| match name {
+            Some(name) => format!("{name}: {line}"),
+            None => line,
+        }));
+    }
     for line in lines {
         console.line(fit(&printable(&line), columns));
     }

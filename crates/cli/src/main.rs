@@ -4,6 +4,7 @@
 //! `xbuild_build` has the stages of a build. `docs/architecture.md` follows a build through them.
 
 mod arguments;
+mod build_options;
 mod check_report;
 mod columns;
 mod commands;

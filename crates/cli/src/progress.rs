@@ -1,4 +1,4 @@
-//! Progress: the events of a build, shown to people.
+//! Progress: the events of a build, or of several at the same time, shown to people.
 
 mod frame;
 mod journal;
@@ -9,13 +9,14 @@ mod timeline;
 mod transfers;
 mod words;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use xbuild_build::events::{Event, Events};
 use xbuild_model::transfer::{Transfer, TransferState};
 use xbuild_model::{DiffId, thread};
-use xbuild_plan::{Graph, VertexId};
+use xbuild_plan::Graph;
 use xbuild_registry::PushEvent;
 use xbuild_solve::Event as StepEvent;
 
@@ -23,7 +24,7 @@ use crate::console::{Console, Style};
 use crate::paint::Paint;
 use crate::screen::Screen;
 pub(crate) use journal::Count;
-use journal::Journal;
+use journal::{Journal, StepId};
 use json_steps::StepLines;
 pub(crate) use words::seconds;
 
@@ -33,10 +34,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many of the slowest steps are told in the end.
 const SLOWEST: usize = 3;
 
-/// Shows the events of a build on a console.
+/// Shows the events of builds on a console. It takes those of the first.
 pub(crate) struct Progress {
     view: Arc<View>,
     ticker: Once,
+}
+
+/// Takes the events of one of several builds.
+pub(crate) struct BuildProgress {
+    progress: Arc<Progress>,
+    build: usize,
 }
 
 /// A build in numbers.
@@ -55,16 +62,35 @@ struct View {
     console: Arc<Console>,
     journal: Mutex<Journal>,
     json: Mutex<StepLines>,
+    /// What several builds say of their surroundings, each once; `None` if there is one build.
+    said: Option<Mutex<HashSet<String>>>,
 }
+
+/// The number of the first build.
+const FIRST: usize = 0;
 
 impl Progress {
     /// Returns a progress that shows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
-        let journal = Mutex::new(Journal::new(Instant::now()));
-        Self {
-            view: Arc::new(View { console, journal, json: Mutex::default() }),
-            ticker: Once::new(),
-        }
+        let mut journal = Journal::new(Instant::now());
+        journal.add(None);
+        Self::of(console, journal, None)
+    }
+
+    /// Returns a progress of builds that [`build`](Self::build) adds.
+    pub(crate) fn of_several(console: Arc<Console>) -> Self {
+        Self::of(console, Journal::new(Instant::now()), Some(Mutex::default()))
+    }
+
+    fn of(console: Arc<Console>, journal: Journal, said: Option<Mutex<HashSet<String>>>) -> Self {
+        let (journal, json) = (Mutex::new(journal), Mutex::default());
+        Self { view: Arc::new(View { console, journal, json, said }), ticker: Once::new() }
+    }
+
+    /// Adds a build. Its steps begin with its name, if it has one.
+    pub(crate) fn build(self: &Arc<Self>, name: Option<&str>) -> Arc<BuildProgress> {
+        let build = self.view.lock().add(name.map(str::to_owned));
+        Arc::new(BuildProgress { progress: Arc::clone(self), build })
     }
 
     /// Returns a progress for commands that move images; without `quiet` it also shows what is moved.
@@ -78,9 +104,13 @@ impl Progress {
     /// Returns the last lines of the step with that label, for its error; none in plain style,
     /// which has just shown them.
     pub(crate) fn tail(&self, label: &str) -> Vec<String> {
+        self.tail_of(FIRST, label)
+    }
+
+    fn tail_of(&self, build: usize, label: &str) -> Vec<String> {
         match self.view.console.style() {
             Style::Plain | Style::Json(_) => Vec::new(),
-            Style::Live(_) | Style::Quiet => self.view.lock().take_tail(label),
+            Style::Live(_) | Style::Quiet => self.view.lock().take_tail(build, label),
         }
     }
 
@@ -144,7 +174,7 @@ impl View {
         }
     }
 
-    fn step(&self, id: VertexId, event: StepEvent<'_>) {
+    fn step(&self, id: StepId, event: StepEvent<'_>) {
         self.console.wait_for_terminal();
         let (now, paint) = (Instant::now(), self.console.paint());
         let mut journal = self.lock();
@@ -178,12 +208,27 @@ impl View {
         self.json.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plan(&self, graph: &Graph) {
+    fn plan(&self, build: usize, graph: &Graph) {
         let mut journal = self.lock();
-        journal.plan(graph);
+        journal.plan(build, graph);
         if let Style::Json(_) = self.console.style() {
-            self.console.write(self.steps().plan(&journal).as_bytes());
+            self.console.write(self.steps().plan(&journal, build).as_bytes());
         }
+    }
+
+    /// Returns whether another build has said the same about something that is no step.
+    fn was_said(&self, event: Event<'_>) -> bool {
+        let Some(said) = &self.said else { return false };
+        let is_remark = matches!(
+            event,
+            Event::Warning(_)
+                | Event::Lint { .. }
+                | Event::Isolation(_)
+                | Event::Emulator(_)
+                | Event::Base { .. }
+        );
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        is_remark && !said.insert(format!("{event:?}"))
     }
 
     fn transfer(&self, transfer: &Transfer, state: TransferState) {
@@ -239,15 +284,24 @@ impl View {
 
 impl Events for Progress {
     fn event(&self, event: Event<'_>) {
+        self.event_of(FIRST, event);
+    }
+}
+
+impl Progress {
+    fn event_of(&self, build: usize, event: Event<'_>) {
         self.begin();
         let console = &self.view.console;
+        if self.view.was_said(event) {
+            return;
+        }
         match event {
             Event::Warning(warning) => console.warning(warning),
             Event::Lint { findings, source, path } => {
                 console.findings(findings, (source, path));
             }
-            Event::Planned(graph) => self.view.plan(graph),
-            Event::Step { vertex, event } => self.view.step(vertex, event),
+            Event::Planned(graph) => self.view.plan(build, graph),
+            Event::Step { vertex, event } => self.view.step(StepId { build, vertex }, event),
             Event::Transfer(transfer, state) => self.view.transfer(transfer, state),
             Event::Push(event) => self.view.push(event),
             Event::Base { image, is_stored } => console.base(image, is_stored),
@@ -255,5 +309,18 @@ impl Events for Progress {
             Event::Emulated { steps: 0 | 1, .. } if matches!(console.style(), Style::Plain) => {}
             event => console.remark(event),
         }
+    }
+}
+
+impl Events for BuildProgress {
+    fn event(&self, event: Event<'_>) {
+        self.progress.event_of(self.build, event);
+    }
+}
+
+impl BuildProgress {
+    /// Does what [`Progress::tail`] does for a step of this build.
+    pub(crate) fn tail(&self, label: &str) -> Vec<String> {
+        self.progress.tail_of(self.build, label)
     }
 }

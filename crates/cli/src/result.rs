@@ -55,8 +55,20 @@ impl BuildResult<'_> {
         quiet: bool,
         to_stdout: bool,
     ) -> Result<(), Problem> {
-        let text =
+        self.print_named(console, None, quiet, to_stdout)
+    }
+
+    /// Does the same, below the name of one of several images.
+    pub(crate) fn print_named(
+        &self,
+        console: &Console,
+        name: Option<&str>,
+        quiet: bool,
+        to_stdout: bool,
+    ) -> Result<(), Problem> {
+        let digests =
             if quiet { format!("{}\n", self.0.assembled.root().0.digest) } else { self.digests() };
+        let text = name.map_or_else(String::new, |name| format!("{name}\n")) + &digests;
         match to_stdout {
             true => {
                 console.log(&text);

@@ -36,8 +36,9 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
     }
     bake_access::check(&selection, &args.allow)?;
     let options = Options {
-        progress: args.progress,
+        progress: args.progress(),
         metadata_file: args.metadata_file.as_deref(),
+        jobs: args.jobs.jobs,
         registries: &args.registries,
         store: &args.store,
     };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use xbuild_bake::attestation_shorthand;
 
+use crate::build_options::{ClaimArgs, JobsArgs, MethodArgs, ProgressArgs};
 use crate::console::ProgressMode;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
@@ -36,40 +37,28 @@ pub(crate) struct BakeArgs {
     /// List the targets or the variables: targets|variables, or type=TYPE,format=json
     #[arg(long, value_name = "TYPE", conflicts_with = "print", help_heading = "Definition")]
     pub(super) list: Option<String>,
+    /// The former spelling of --list targets
+    #[arg(long, hide = true, conflicts_with_all = ["print", "list"])]
+    pub(super) list_targets: bool,
+    /// The former spelling of --list variables
+    #[arg(long, hide = true, conflicts_with_all = ["print", "list", "list_targets"])]
+    pub(super) list_variables: bool,
 
     /// Push the images under their names: --set *.push=true
-    #[arg(long, help_heading = "Result")]
-    pub(super) push: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
+    pub(super) push: Option<bool>,
     /// Load the images into docker, else podman: --set *.load=true
-    #[arg(long, help_heading = "Result")]
-    pub(super) load: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
+    pub(super) load: Option<bool>,
     /// Write the digests to a JSON file, by target
     #[arg(long, value_name = "FILE", help_heading = "Result")]
     pub(super) metadata_file: Option<PathBuf>,
-    /// Check the Dockerfiles instead of building: --call check
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
-    pub(super) check: Option<bool>,
-    /// Method of all targets: build, or check
-    #[arg(long, value_name = "METHOD", help_heading = "Result")]
-    pub(super) call: Option<String>,
-    /// Attach an SBOM: --set *.attest=type=sbom
-    #[arg(long, value_name = "VALUE", help_heading = "Result")]
-    pub(super) sbom: Option<String>,
-    /// Attach the provenance: --set *.attest=type=provenance
-    #[arg(long, value_name = "VALUE", help_heading = "Result")]
-    pub(super) provenance: Option<String>,
-    /// Kind of progress
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        env = "BUILDKIT_PROGRESS",
-        hide_env_values = true,
-        hide_possible_values = true,
-        value_name = "auto|plain|tty|quiet",
-        help_heading = "Result"
-    )]
-    pub(super) progress: ProgressMode,
+    #[command(flatten, next_help_heading = "Result")]
+    pub(super) method: MethodArgs,
+    #[command(flatten, next_help_heading = "Result")]
+    pub(super) claims: ClaimArgs,
+    #[command(flatten, next_help_heading = "Result")]
+    pub(super) progress: ProgressArgs,
 
     /// Run every step, even if its result is in the cache: --set *.no-cache=true
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Steps")]
@@ -81,6 +70,9 @@ pub(crate) struct BakeArgs {
     /// fs.write=PATH (repeatable)
     #[arg(long, value_name = "ENTITLEMENT", help_heading = "Steps")]
     pub(super) allow: Vec<String>,
+
+    #[command(flatten, next_help_heading = "Steps")]
+    pub(super) jobs: JobsArgs,
 
     /// There are no builder instances: refused
     #[arg(long, hide = true)]
@@ -98,7 +90,7 @@ pub(crate) struct BakeArgs {
 impl BakeArgs {
     /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
-        self.progress
+        self.progress.progress
     }
 
     /// Returns what the arguments set of targets, as values of `--set`.
@@ -115,23 +107,29 @@ impl BakeArgs {
         let mut all = |key: &str, value: Option<String>| {
             sets.extend(value.map(|value| format!("*.{key}={value}")));
         };
-        all("push", self.push.then(|| "true".to_owned()));
-        all("load", self.load.then(|| "true".to_owned()));
+        let on = |switch: Option<bool>| (switch == Some(true)).then(|| "true".to_owned());
+        all("push", on(self.push));
+        all("load", on(self.load));
         all("no-cache", self.no_cache.map(|value| value.to_string()));
         all("pull", self.pull.map(|value| value.to_string()));
-        let check = (self.check == Some(true)).then(|| "check".to_owned());
-        all("call", check.or_else(|| self.call.clone()).filter(|call| call != "build"));
+        let check = on(self.method.check).map(|_| "check".to_owned());
+        all("call", check.or_else(|| self.method.call.clone()).filter(|call| call != "build"));
         let attest = |kind: &str, value: &Option<String>| {
             value.as_deref().map(|value| attestation_shorthand(kind, value))
         };
-        all("attest", attest("sbom", &self.sbom));
-        all("attest", attest("provenance", &self.provenance));
+        all("attest", attest("sbom", &self.claims.sbom));
+        all("attest", attest("provenance", &self.claims.provenance));
         Ok(sets)
     }
 
     /// Returns what `--list` asks for.
     pub(super) fn list(&self) -> Result<Option<(ListKind, bool)>, Problem> {
-        let Some(text) = &self.list else { return Ok(None) };
+        let text = match (&self.list, self.list_targets, self.list_variables) {
+            (Some(text), ..) => text.as_str(),
+            (None, true, _) => "targets",
+            (None, _, true) => "variables",
+            (None, false, false) => return Ok(None),
+        };
         let fail = || {
             let reason = "expected targets or variables, or type=targets,format=json";
             Problem::command_line(format!("invalid --list {text:?}: {reason}"))

@@ -1,180 +1,327 @@
-//! Building the targets of a selection, in one process and with one store: each step that two targets have
-//! in common is done once.
+//! Building the targets of a selection at the same time, in one process and with one store: each step that
+//! targets have in common is done once.
 //!
-//! Targets are built one after the other, those that are contexts of others first. Their images stay in
-//! layouts of the store's temporary folder, where the others find them.
+//! A target that is a context of others is built before them. Its image stays in a layout of the store's
+//! temporary folder, where the others find it. The first failure ends all builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 use xbuild_bake::{Options as Output, Selection, Target};
+use xbuild_build::request::Output as BuildOutput;
+use xbuild_build::{Batch, Build, BuildRequest, Events, Machine, Outcome};
+use xbuild_model::thread;
 use xbuild_store::TempFolder;
 
+use super::bake_queue::{self, Queue, Work};
 use super::bake_target::{self, Line};
-use super::build::{self, BuiltImage};
-use super::build_line;
-use crate::console::{Console, ProgressMode};
+use super::build_args::{BuildArgs, Call};
+use super::{build, build_line, build_request, check};
+use crate::console::{Console, ProgressMode, Style};
+use crate::ending::{self, Ended};
 use crate::environment;
+use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::result::BuildResult;
 use crate::store_args::StoreArgs;
+
+/// How many targets are at work at once. Each may have a user namespace with its processes.
+const AT_ONCE: usize = 16;
 
 /// What all targets have in common.
 #[derive(Debug)]
 pub(super) struct Options<'a> {
     pub(super) progress: ProgressMode,
     pub(super) metadata_file: Option<&'a Path>,
+    /// How many steps run at once, of all targets together.
+    pub(super) jobs: Option<NonZeroUsize>,
     pub(super) registries: &'a RegistryArgs,
     pub(super) store: &'a StoreArgs,
 }
 
-/// Builds all targets of a selection. The first failure ends the whole.
+/// Builds all targets of a selection, or checks them.
 pub(super) fn run(
     selection: &Selection,
     options: &Options<'_>,
     console: &Arc<Console>,
 ) -> Result<(), Problem> {
-    let order = order(selection);
-    let lines =
-        order.iter().map(|name| bake_target::line(&selection.targets[*name], &BTreeMap::new()));
-    // What no build takes is said before any begins.
-    for (line, name) in lines.zip(&order) {
-        build_line::parse(&line?.args).map_err(|problem| problem.of_target(name))?;
+    if options.progress == ProgressMode::Tty && !matches!(console.style(), Style::Live(_)) {
+        return Err(build::no_terminal());
     }
-    let mut bake =
-        Bake { selection, options, console, links: BTreeMap::new(), metadata: Map::new() };
-    let users = users(selection);
-    let folder = match users.is_empty() {
-        true => None,
-        false => Some(temporary(options.store)?),
+    let works = bake_queue::works(selection);
+    let is_check = refuse(&works)?;
+    let (checks, works): (Vec<Work<'_>>, Vec<Work<'_>>) =
+        works.into_iter().partition(|work| work.users.is_none() && is_check.contains(work.name));
+    let machine = options.registries.machine(options.store.root.as_deref())?;
+    let bake = Bake { options, console, machine };
+    let (layouts, built) = match works.is_empty() {
+        true => (Layouts::default(), Ok(())),
+        false => bake.build_all(works)?,
     };
-    for name in order {
-        let target = &selection.targets[name];
-        if let (Some(users), Some(folder)) = (users.get(name), &folder) {
-            let place = folder.path().join(name);
-            bake.link(name, target, users, &place).map_err(|problem| problem.of_target(name))?;
-        }
-        if !target.is_linked {
-            let is_fresh = bake.links.contains_key(name);
-            bake.build(name, target, is_fresh).map_err(|problem| problem.of_target(name))?;
-        }
-    }
-    if let Some(path) = options.metadata_file {
-        let text = format!("{:#}\n", Value::Object(bake.metadata));
-        fs::write(path, text).map_err(|error| Problem::file("write", path, &error))?;
-    }
-    Ok(())
+    built?;
+    checks.iter().try_for_each(|work| {
+        let checked = bake.check(work, &layouts.links);
+        checked.map_err(|problem| problem.of_target(work.name))
+    })
 }
 
-/// Makes a folder for layouts, which goes when it is dropped, or with the next start after a kill.
-fn temporary(store: &StoreArgs) -> Result<TempFolder, Problem> {
-    let machine = environment::machine(store.root.as_deref())?;
-    let store = xbuild_build::open_store(&machine)?;
-    store.temp_dir("bake").map_err(|error| Problem::input(error.to_string()))
-}
-
-/// Returns the targets that have others as contexts, by these others.
-fn users(selection: &Selection) -> BTreeMap<&str, Vec<&Target>> {
-    let mut users: BTreeMap<&str, Vec<&Target>> = BTreeMap::new();
-    for target in selection.targets.values() {
-        for linked in target.contexts.values().filter_map(|place| place.strip_prefix("target:")) {
-            users.entry(linked).or_default().push(target);
+/// Says what no build takes before any begins. Returns the targets that are checked instead of built.
+fn refuse<'a>(works: &[Work<'a>]) -> Result<BTreeSet<&'a str>, Problem> {
+    let (mut is_check, mut to_stdout) = (BTreeSet::new(), Vec::new());
+    for work in works {
+        let name = work.name;
+        let mut look = || {
+            let line = bake_target::line(work.target, &BTreeMap::new())?;
+            let args = build_line::parse(&line.args)?;
+            let is_to_stdout = |text: &String| {
+                crate::values::output::parse(text).is_ok_and(|output| output.is_stdout())
+            };
+            if work.users.is_none() && args.output.iter().any(is_to_stdout) {
+                to_stdout.push(name);
+            }
+            if args.call()? != Call::Build {
+                is_check.insert(name);
+            }
+            Ok(())
+        };
+        look().map_err(|problem: Problem| problem.of_target(name))?;
+    }
+    match to_stdout.len() {
+        0 | 1 => Ok(is_check),
+        _ => {
+            let message = format!("targets {} write to standard output", to_stdout.join(" and "));
+            Err(Problem::input(message).with_hint("give them files: dest=FILE"))
         }
     }
-    users
 }
 
-/// Returns the targets in an order in which contexts come before what uses them.
-fn order(selection: &Selection) -> Vec<&str> {
-    fn visit<'a>(
-        name: &'a str,
-        selection: &'a Selection,
-        seen: &mut BTreeSet<&'a str>,
-        order: &mut Vec<&'a str>,
-    ) {
-        let Some(target) = selection.targets.get(name) else { return };
-        if seen.insert(name) {
-            let linked = target.contexts.values().filter_map(|place| place.strip_prefix("target:"));
-            linked.for_each(|linked| visit(linked, selection, seen, order));
-            order.push(name);
-        }
-    }
-    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
-    selection.targets.keys().for_each(|name| visit(name, selection, &mut seen, &mut order));
-    order
+/// The layouts of targets that are contexts.
+#[derive(Default)]
+struct Layouts {
+    /// By target.
+    links: BTreeMap<String, String>,
+    /// It goes when it is dropped, or with the next start after a kill.
+    _folder: Option<TempFolder>,
 }
 
+/// What the builds share.
 struct Bake<'a> {
-    selection: &'a Selection,
     options: &'a Options<'a>,
     console: &'a Arc<Console>,
-    /// The layouts of targets that are contexts.
-    links: BTreeMap<String, String>,
-    /// The digests, by target.
-    metadata: Map<String, Value>,
+    machine: Machine,
+}
+
+/// A target that was built.
+struct Built {
+    build: Build,
+    outcome: Outcome,
+    /// Where it went.
+    places: Vec<String>,
+    /// Whether its digests go to standard output, which does not have the image itself.
+    to_stdout: bool,
+}
+
+/// The builds of several targets.
+struct Running<'a> {
+    bake: &'a Bake<'a>,
+    batch: Arc<Batch>,
+    queue: Queue<'a>,
+    progress: Arc<Progress>,
+    /// Whether there is more than one.
+    are_several: bool,
+    folder: TempFolder,
+    results: Mutex<Results<'a>>,
+}
+
+#[derive(Default)]
+struct Results<'a> {
+    built: BTreeMap<&'a str, Built>,
+    /// The first failure.
+    problem: Option<Problem>,
 }
 
 impl Bake<'_> {
-    /// Builds a target as a context of others: an image in a layout, for their platforms unless it has
-    /// its own.
-    fn link(
-        &mut self,
-        name: &str,
-        target: &Target,
-        users: &[&Target],
-        place: &Path,
-    ) -> Result<(), Problem> {
-        let dest = place.display().to_string();
-        let options = [("dest", dest.as_str()), ("tar", "false"), ("compression", "uncompressed")];
-        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let output = Output { kind: "oci".to_owned(), attributes: options.into() };
-        let mut linked =
-            Target { output: Some(vec![output]), tags: None, call: None, ..target.clone() };
-        if linked.platforms.as_ref().is_none_or(Vec::is_empty) {
-            let platforms = users.iter().flat_map(|user| user.platforms.iter().flatten());
-            let platforms: BTreeSet<String> = platforms.cloned().collect();
-            linked.platforms = Some(platforms.into_iter().collect());
+    /// Builds targets, and shows what came of them.
+    #[allow(clippy::type_complexity, reason = "the second is the outcome")]
+    fn build_all(&self, works: Vec<Work<'_>>) -> Result<(Layouts, Result<(), Problem>), Problem> {
+        let batch = Batch::open(&self.machine, self.options.jobs)?;
+        let folder = batch.store().temp_dir("bake");
+        let folder = folder.map_err(|error| Problem::input(error.to_string()))?;
+        let count = works.len();
+        let running = Running {
+            bake: self,
+            batch,
+            queue: Queue::new(works),
+            progress: Arc::new(Progress::of_several(Arc::clone(self.console))),
+            are_several: count > 1,
+            folder,
+            results: Mutex::default(),
+        };
+        thread::share("target", count.min(AT_ONCE), || running.work());
+        running.progress.finish();
+        let Running { queue, progress, folder, results, .. } = running;
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.show(&results, &progress, count > 1);
+        let Results { built, problem } = results;
+        if problem.is_none()
+            && let Some(last) = built.into_values().next_back()
+        {
+            build::keep_bound(&last.build, self.console);
         }
-        self.console.line(format_args!("target {name}, a context"));
-        let line = bake_target::line(&linked, &self.links)?;
-        self.image(&line)?;
-        self.links.insert(name.to_owned(), format!("oci-layout://{dest}"));
+        let layouts = Layouts { links: queue.links(), _folder: Some(folder) };
+        Ok((layouts, problem.map_or(shown, Err)))
+    }
+
+    /// Shows the results of all targets, or which were done before one failed.
+    fn show(
+        &self,
+        results: &Results<'_>,
+        progress: &Progress,
+        are_several: bool,
+    ) -> Result<(), Problem> {
+        let Results { built, problem } = results;
+        if problem.is_some() {
+            let names: Vec<&str> = built.keys().copied().collect();
+            if !names.is_empty() {
+                self.console.line(format_args!("done before the failure: {}", names.join(", ")));
+            }
+            return Ok(());
+        }
+        let mut metadata = Map::new();
+        let mut ended = Vec::new();
+        for (name, one) in built {
+            let result = BuildResult(&one.outcome);
+            metadata.insert((*name).to_owned(), result.metadata());
+            let is_quiet = self.options.progress == ProgressMode::Quiet;
+            let name = are_several.then_some(*name);
+            result.print_named(self.console, name, is_quiet, one.to_stdout)?;
+            ended.push(Ended { name, outcome: &one.outcome, places: &one.places });
+        }
+        ending::show_all(self.console, &ended, &progress.tally());
+        if let Some(path) = self.options.metadata_file {
+            let text = format!("{:#}\n", Value::Object(metadata));
+            fs::write(path, text).map_err(|error| Problem::file("write", path, &error))?;
+        }
         Ok(())
     }
 
-    /// Builds a target; `is_fresh` if its steps have run in this process, whatever they ask for.
-    fn build(&mut self, name: &str, target: &Target, is_fresh: bool) -> Result<(), Problem> {
-        let mut target = target.clone();
-        if is_fresh {
-            (target.no_cache, target.no_cache_filter) = (None, None);
-        }
-        let line = bake_target::line(&target, &self.links)?;
-        if self.selection.targets.len() > 1 {
-            self.console.line(format_args!("target {name}"));
-        }
-        let Some(built) = self.image(&line)? else { return Ok(()) };
-        self.metadata.insert(name.to_owned(), BuildResult(&built.outcome).metadata());
-        let is_quiet = self.options.progress == ProgressMode::Quiet;
-        if self.selection.targets.len() > 1 {
-            self.console.result(format!("{name}\n").as_bytes())?;
-        }
-        built.print(is_quiet, self.console)
+    /// Checks the Dockerfile of a target.
+    fn check(&self, work: &Work<'_>, links: &BTreeMap<String, String>) -> Result<(), Problem> {
+        let line = bake_target::line(work.target, links)?;
+        let args = self.args(&line)?;
+        let request = build_request::request(&args)?;
+        let Call::Check(format) = args.call()? else { return Ok(()) };
+        check::check(&request.input, &self.machine, format, self.console, &mut *stdin(&line))
     }
 
-    fn image(&self, line: &Line) -> Result<Option<BuiltImage>, Problem> {
+    fn args(&self, line: &Line) -> Result<BuildArgs, Problem> {
         let mut args = build_line::parse(&line.args)?;
-        args.progress = self.options.progress;
-        args.registries = self.options.registries.clone();
-        args.store = self.options.store.clone();
-        let mut stdin: Box<dyn Read + Send> = match &line.dockerfile {
-            Some(text) => Box::new(io::Cursor::new(text.clone())),
-            None => Box::new(io::empty()),
-        };
-        build::image(&args, self.console, &mut *stdin)
+        args.jobs.jobs = self.options.jobs;
+        Ok(args)
     }
+}
+
+impl<'a> Running<'a> {
+    /// Builds targets until none is left.
+    fn work(&self) {
+        while let Some(work) = self.queue.take() {
+            // A panic, too, ends all: somebody may wait for this target.
+            let guard = EndOnDrop(self);
+            let layout = match self.build(&work) {
+                Ok((layout, built)) => {
+                    let mut results = self.results();
+                    results.built.extend(built.map(|built| (work.name, built)));
+                    layout
+                }
+                Err(problem) => {
+                    self.end(problem.of_target(work.name));
+                    None
+                }
+            };
+            self.queue.done(work.name, layout);
+            std::mem::forget(guard);
+        }
+    }
+
+    /// Ends all builds. The failures of others are consequences of the first.
+    fn end(&self, problem: Problem) {
+        if self.batch.end() {
+            self.results().problem = Some(problem);
+        }
+        self.queue.end();
+    }
+
+    fn results(&self) -> MutexGuard<'_, Results<'a>> {
+        // The value is whole at any time.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds a target, for itself or as a context of others: then its layout is returned.
+    fn build(&self, work: &Work<'_>) -> Result<(Option<String>, Option<Built>), Problem> {
+        let links = self.queue.links();
+        let Some(users) = &work.users else {
+            let line = bake_target::line(work.target, &links)?;
+            return Ok((None, Some(self.image(work.name, &line)?)));
+        };
+        let dest = self.folder.path().join(work.name).display().to_string();
+        let line = bake_target::line(&linked(work.target, users, &dest), &links)?;
+        self.image(work.name, &line)?;
+        Ok((Some(format!("oci-layout://{dest}")), None))
+    }
+
+    fn image(&self, name: &str, line: &Line) -> Result<Built, Problem> {
+        let args = self.bake.args(line)?;
+        let request: BuildRequest = build_request::request(&args)?;
+        let mut machine = self.bake.machine.clone();
+        machine.secret_variables = environment::secret_variables(&request.steps.secrets);
+        let places = ending::places(&request.outputs);
+        let to_stdout = !request.outputs.iter().any(BuildOutput::is_stdout);
+        let progress = self.progress.build(self.are_several.then_some(name));
+        let events = Arc::clone(&progress) as Arc<dyn Events>;
+        let build = Build::open_in(Some(&self.batch), request, machine, events)?.with_name(name);
+        let tail = |label: &str| progress.tail(label);
+        let outcome = build::outcome(&build, &mut *stdin(line), &tail, &mut io::stdout())?;
+        Ok(Built { build, outcome, places, to_stdout })
+    }
+}
+
+/// Ends all builds when it is dropped.
+struct EndOnDrop<'r, 'a>(&'r Running<'a>);
+
+impl Drop for EndOnDrop<'_, '_> {
+    fn drop(&mut self) {
+        self.0.batch.end();
+        self.0.queue.end();
+        self.0.queue.done("", None);
+    }
+}
+
+/// Returns the standard input of a build, which has its Dockerfile if that is part of the target.
+fn stdin(line: &Line) -> Box<dyn Read + Send> {
+    match &line.dockerfile {
+        Some(text) => Box::new(io::Cursor::new(text.clone())),
+        None => Box::new(io::empty()),
+    }
+}
+
+/// Returns a target as it is built for others: into a layout, and for their platforms unless it has its
+/// own.
+fn linked(target: &Target, users: &[&Target], dest: &str) -> Target {
+    let options = [("dest", dest), ("tar", "false"), ("compression", "uncompressed")];
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let output = Output { kind: "oci".to_owned(), attributes: options.into() };
+    let mut linked =
+        Target { output: Some(vec![output]), tags: None, call: None, ..target.clone() };
+    if linked.platforms.as_ref().is_none_or(Vec::is_empty) {
+        let platforms = users.iter().flat_map(|user| user.platforms.iter().flatten());
+        let platforms: BTreeSet<String> = platforms.cloned().collect();
+        linked.platforms = Some(platforms.into_iter().collect());
+    }
+    linked
 }

@@ -1,7 +1,7 @@
 //! `xbuild build`: runs the stages of a build, one after the other.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use xbuild_build::error::{BuildError, Fault};
@@ -39,8 +39,8 @@ pub(crate) fn run(args: &BuildArgs, console: &Arc<Console>) -> Result<(), Proble
 }
 
 /// An image that was built.
-pub(super) struct BuiltImage {
-    pub(super) outcome: Outcome,
+struct BuiltImage {
+    outcome: Outcome,
     progress: Arc<Progress>,
     /// Where it went.
     places: Vec<String>,
@@ -50,7 +50,7 @@ pub(super) struct BuiltImage {
 
 impl BuiltImage {
     /// Prints the digests, and the end of the build.
-    pub(super) fn print(&self, quiet: bool, console: &Arc<Console>) -> Result<(), Problem> {
+    fn print(&self, quiet: bool, console: &Arc<Console>) -> Result<(), Problem> {
         BuildResult(&self.outcome).print(console, quiet, self.to_stdout)?;
         ending::show(console, &self.outcome, &self.progress.tally(), &self.places);
         Ok(())
@@ -59,7 +59,7 @@ impl BuiltImage {
 
 /// Builds an image; `None` if the arguments ask for a check, which is done then. `stdin` is read only if
 /// the arguments name it.
-pub(super) fn image(
+fn image(
     args: &BuildArgs,
     console: &Arc<Console>,
     stdin: &mut Input<'_>,
@@ -78,10 +78,7 @@ pub(super) fn image(
         ));
     }
     if args.progress() == ProgressMode::Tty && !matches!(console.style(), Style::Live(_)) {
-        return Err(Problem::command_line(
-            "--progress tty needs a terminal: standard error is none, or one that cannot move its cursor",
-        )
-        .with_hint("--progress plain writes lines, --progress auto chooses"));
+        return Err(no_terminal());
     }
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     if let Some(path) = &args.log_file {
@@ -95,11 +92,7 @@ pub(super) fn image(
     if args.on_error == OnErrorArg::Shell {
         build = build.with_shells(Arc::new(TerminalShells::new(Arc::clone(console))));
     }
-    let main = read(&build, stdin)?;
-    let ended = heal(&build, || stages(&build, &main)).map_err(|error| {
-        let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();
-        Problem::in_files(&error, &main.sources()).with_paths(&main.paths()).with_log(log)
-    });
+    let ended = outcome(&build, stdin, &|label| progress.tail(label), &mut io::stdout());
     progress.finish();
     let drawn = args.timeline.as_deref().map_or(Ok(()), |path| {
         let page = progress.timeline(&|layer| build.layer_size(layer));
@@ -114,8 +107,31 @@ pub(super) fn image(
     Ok(Some(BuiltImage { outcome, progress, places, to_stdout }))
 }
 
+/// Returns the problem of a frame without a terminal.
+pub(super) fn no_terminal() -> Problem {
+    Problem::command_line(
+        "--progress tty needs a terminal: standard error is none, or one that cannot move its cursor",
+    )
+    .with_hint("--progress plain writes lines, --progress auto chooses")
+}
+
+/// Does all stages of a build. `tail` returns the last lines of a step, `stdout` takes the outputs to
+/// standard output.
+pub(super) fn outcome(
+    build: &Build,
+    stdin: &mut Input<'_>,
+    tail: &dyn Fn(&str) -> Vec<String>,
+    stdout: &mut dyn Write,
+) -> Result<Outcome, Problem> {
+    let main = read(build, stdin)?;
+    heal(build, || stages(build, &main, &mut *stdout)).map_err(|error| {
+        let log = error.step().map(tail).unwrap_or_default();
+        Problem::in_files(&error, &main.sources()).with_paths(&main.paths()).with_log(log)
+    })
+}
+
 /// Keeps the bound on the store. The build has succeeded, whatever comes of it.
-fn keep_bound(build: &Build, console: &Console) {
+pub(super) fn keep_bound(build: &Build, console: &Console) {
     match build.keep_bound() {
         Ok(removed) if removed.is_empty() => {}
         Ok(removed) => {
@@ -128,12 +144,16 @@ fn keep_bound(build: &Build, console: &Console) {
     }
 }
 
-fn stages(build: &Build, main: &MainContext) -> Result<Outcome, BuildError> {
+fn stages(
+    build: &Build,
+    main: &MainContext,
+    stdout: &mut dyn Write,
+) -> Result<Outcome, BuildError> {
     let plan = plan(build, main)?;
     may_push(build)?;
     let ground = preflight(build, main, &plan)?;
     let mut built = run_steps(build, main, &plan, &ground)?;
-    let outcome = export(build, &built, &mut io::stdout().lock());
+    let outcome = export(build, &built, stdout);
     save_cache(build, main, &plan, &mut built, outcome.is_ok());
     Ok(outcome?)
 }

@@ -1,7 +1,6 @@
 //! The arguments of `xbuild build`.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -12,6 +11,7 @@ use xbuild_model::run::Network;
 
 use super::check::Format;
 use super::input::InputArgs;
+use crate::build_options::{ClaimArgs, JobsArgs, MethodArgs, ProgressArgs};
 use crate::console::ProgressMode;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
@@ -23,12 +23,8 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(super) input: InputArgs,
 
-    /// Check the Dockerfile instead of building it: --call check
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Input")]
-    pub(super) check: Option<bool>,
-    /// Method: build, or check[,format=text|json|sarif] [default: build]
-    #[arg(long, value_name = "METHOD", help_heading = "Input")]
-    pub(super) call: Option<String>,
+    #[command(flatten, next_help_heading = "Input")]
+    pub(super) method: MethodArgs,
 
     /// Name of the image (repeatable); with {arch}, {goarch} or {platform} in it, as in --file, a name
     /// for each platform's own image
@@ -45,12 +41,8 @@ pub(crate) struct BuildArgs {
     /// [,builder-id=URI][,reproducible=true][,inline-only=true][,filename=NAME] (repeatable)
     #[arg(long, value_name = "ATTESTATION", help_heading = "Result")]
     pub(super) attest: Vec<String>,
-    /// Short for --attest type=provenance,..; max also tells build arguments and the Dockerfile
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL|mode=min|max,..", help_heading = "Result")]
-    pub(super) provenance: Option<String>,
-    /// Short for --attest type=sbom: list the image's packages in the index
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
-    pub(super) sbom: Option<String>,
+    #[command(flatten, next_help_heading = "Result")]
+    pub(super) claims: ClaimArgs,
     /// Push the image under its names
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
@@ -77,18 +69,8 @@ pub(crate) struct BuildArgs {
     /// Print only the digest
     #[arg(short, long, help_heading = "Result")]
     pub(super) quiet: bool,
-    /// Kind of progress
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        env = "BUILDKIT_PROGRESS",
-        hide_env_values = true,
-        hide_possible_values = true,
-        value_name = "auto|plain|tty|quiet|rawjson",
-        help_heading = "Result"
-    )]
-    pub(super) progress: ProgressMode,
+    #[command(flatten, next_help_heading = "Result")]
+    pub(super) progress: ProgressArgs,
 
     /// Write the log of the build to a file, too: every line of output, and why each step runs
     #[arg(long, value_name = "FILE", help_heading = "Result")]
@@ -119,9 +101,8 @@ pub(crate) struct BuildArgs {
     /// type=local,dest=FOLDER, with scope=NAME, sign=FILE, and max-size=SIZE [default: 2g]
     #[arg(long, value_name = "CACHE", help_heading = "Steps")]
     pub(super) cache_mounts_to: Vec<String>,
-    /// Steps that run at once [default: number of processors]
-    #[arg(long, value_name = "N", help_heading = "Steps")]
-    pub(super) jobs: Option<NonZeroUsize>,
+    #[command(flatten, next_help_heading = "Steps")]
+    pub(super) jobs: JobsArgs,
     /// Isolation of RUN steps: how they are walled off, and the kind of their root file system;
     /// `chroot=/` is the root of a container made for xbuild
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|none|RUNG[/ROOT]", help_heading = "Steps")]
@@ -189,19 +170,19 @@ pub(super) enum Call {
 impl BuildArgs {
     /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
-        if self.quiet { ProgressMode::Quiet } else { self.progress }
+        if self.quiet { ProgressMode::Quiet } else { self.progress.progress }
     }
 
     /// Returns the method that `--call` and `--check` name.
     pub(super) fn call(&self) -> Result<Call, Problem> {
-        let text = match (&self.call, self.check) {
+        let text = match (&self.method.call, self.method.check) {
             (None, Some(true)) => "check",
             (call, _) => call.as_deref().unwrap_or("build"),
         };
         let (method, options) = text.split_once(',').unwrap_or((text, ""));
         let fail = |reason: &str| Problem::command_line(format!("invalid --call {text}: {reason}"));
         match (method, options.strip_prefix("format=")) {
-            ("build", _) if self.check == Some(true) => Err(fail("--check does not build")),
+            ("build", _) if self.method.check == Some(true) => Err(fail("--check does not build")),
             ("build", None) if options.is_empty() => Ok(Call::Build),
             ("check" | "lint", None) if options.is_empty() => Ok(Call::Check(Format::Text)),
             ("check" | "lint", Some(format)) => Format::from_str(format, false)

@@ -18,7 +18,7 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
         outputs.push(Output::new(Target::Engine));
     }
     let sources = source_rules::rules(args, &input.context)?;
-    let (provenance, sbom) = (args.provenance.as_deref(), args.sbom.as_deref());
+    let (provenance, sbom) = (args.claims.provenance.as_deref(), args.claims.sbom.as_deref());
     let mut cache = cache::parse(&args.cache_from, &args.cache_to)?;
     cache::add_mounts(&mut cache, &args.cache_mounts_from, &args.cache_mounts_to)?;
     let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
@@ -44,7 +44,7 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
     Ok(StepsRequest {
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
-        jobs: args.jobs,
+        jobs: args.jobs.jobs,
         isolation: args.isolation,
         emulation: args.emulation.into(),
         network: args.network.into(),

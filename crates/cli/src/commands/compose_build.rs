@@ -9,6 +9,7 @@ use xbuild_bake::{Config, Overrides, Project, Service, attestation_shorthand};
 
 use super::bake_build::{self, Options};
 use super::bake_files;
+use crate::build_options::{ClaimArgs, JobsArgs, ProgressArgs};
 use crate::console::{Console, ProgressMode};
 use crate::environment;
 use crate::registry_args::RegistryArgs;
@@ -59,26 +60,15 @@ pub(crate) struct ComposeBuildArgs {
     /// Give an SSH agent to all services: ID[=PATH] (repeatable)
     #[arg(long, value_name = "ID[=PATH]")]
     ssh: Vec<String>,
-    /// Attach the provenance
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "VALUE")]
-    provenance: Option<String>,
-    /// Attach an SBOM
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "VALUE")]
-    sbom: Option<String>,
+    #[command(flatten)]
+    claims: ClaimArgs,
     /// Print only digests
     #[arg(short, long)]
     quiet: bool,
-    /// Kind of progress
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        env = "BUILDKIT_PROGRESS",
-        hide_env_values = true,
-        hide_possible_values = true,
-        value_name = "auto|plain|tty|quiet"
-    )]
-    progress: ProgressMode,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    jobs: JobsArgs,
     /// There are no builder instances: refused
     #[arg(long, hide = true)]
     builder: Option<String>,
@@ -94,7 +84,7 @@ pub(crate) struct ComposeBuildArgs {
 impl ComposeBuildArgs {
     /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
-        if self.quiet { ProgressMode::Quiet } else { self.progress }
+        if self.quiet { ProgressMode::Quiet } else { self.progress.progress }
     }
 
     fn sets(&self, pushed: &[String]) -> Vec<String> {
@@ -107,7 +97,8 @@ impl ComposeBuildArgs {
         if self.check {
             sets.push("*.call=check".to_owned());
         }
-        for (kind, value) in [("provenance", &self.provenance), ("sbom", &self.sbom)] {
+        for (kind, value) in [("provenance", &self.claims.provenance), ("sbom", &self.claims.sbom)]
+        {
             let value = value.as_ref().map(|value| attestation_shorthand(kind, value));
             sets.extend(value.map(|value| format!("*.attest={value}")));
         }
@@ -152,6 +143,7 @@ pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(),
     let options = Options {
         progress: args.progress(),
         metadata_file: None,
+        jobs: args.jobs.jobs,
         registries: &args.registries,
         store: &args.store,
     };

@@ -5,6 +5,7 @@ mod bake_access;
 mod bake_args;
 mod bake_build;
 mod bake_files;
+mod bake_queue;
 mod bake_target;
 pub(crate) mod build;
 mod build_args;

@@ -1,4 +1,4 @@
-//! The journal of a build: what is known of each step so far.
+//! The journal of a build, or of several at the same time: what is known of each step so far.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -12,19 +12,34 @@ use super::transfers::Transfers;
 use crate::reasons;
 use crate::report::printable;
 
-/// The steps and the transfers of a build.
+/// The steps and the transfers of builds.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// The time when the build began.
+    /// The time when the first build began.
     pub(crate) began: Instant,
-    /// The steps, by vertex.
-    steps: Vec<Step>,
+    builds: Vec<Build>,
     /// How many steps have a number.
     numbered: usize,
     /// Reasons for which so many steps run that they are told once.
     told: Vec<Reason>,
     /// The transfers.
     pub(crate) transfers: Transfers,
+}
+
+/// A build.
+#[derive(Debug)]
+struct Build {
+    /// The name that its steps begin with; `None` if there are no other builds.
+    name: Option<String>,
+    /// The steps, by vertex.
+    steps: Vec<Step>,
+}
+
+/// A step, by the number of its build and its vertex there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StepId {
+    pub(crate) build: usize,
+    pub(crate) vertex: VertexId,
 }
 
 /// What is known of a step.
@@ -108,22 +123,31 @@ pub(crate) struct Count {
 }
 
 impl Journal {
-    /// Returns the journal of a build that begins now.
+    /// Returns the journal of builds of which the first begins now.
     pub(crate) fn new(began: Instant) -> Self {
-        let (steps, told) = (Vec::new(), Vec::new());
-        Self { began, steps, numbered: 0, told, transfers: Transfers::default() }
+        let (builds, told) = (Vec::new(), Vec::new());
+        Self { began, builds, numbered: 0, told, transfers: Transfers::default() }
     }
 
-    /// Takes the steps. A build that begins again, since the store was damaged, has them anew.
-    pub(crate) fn plan(&mut self, graph: &Graph) {
-        self.steps = graph.vertices.iter().map(|vertex| Step::new(graph, vertex)).collect();
+    /// Adds a build and returns its number. It has a name if there are others.
+    pub(crate) fn add(&mut self, name: Option<String>) -> usize {
+        self.builds.push(Build { name, steps: Vec::new() });
+        self.builds.len() - 1
+    }
+
+    /// Takes the steps of a build. One that begins again, since the store was damaged, has them anew.
+    pub(crate) fn plan(&mut self, build: usize, graph: &Graph) {
+        let Some(build) = self.builds.get_mut(build) else { return };
+        let name = build.name.as_deref();
+        build.steps = graph.vertices.iter().map(|vertex| Step::new(graph, vertex, name)).collect();
     }
 
     /// Takes an event of a step.
-    pub(crate) fn step(&mut self, id: VertexId, event: Event<'_>, now: Instant) {
+    pub(crate) fn step(&mut self, id: StepId, event: Event<'_>, now: Instant) {
         self.number(id);
         if let Event::Started(reasons) = event {
-            let number = |id: VertexId| self.steps.get(id.0).map_or(0, |step| step.number);
+            let number =
+                |vertex: VertexId| self.get(StepId { vertex, ..id }).map_or(0, |step| step.number);
             let why = reasons::text(reasons, &number);
             let told = self.tell(reasons);
             self.with(id, |step| (step.why, step.told) = (why, told));
@@ -131,14 +155,19 @@ impl Journal {
         self.with(id, |step| step.take(event, now));
     }
 
-    /// Returns the step of a vertex.
-    pub(crate) fn get(&self, id: VertexId) -> Option<&Step> {
-        self.steps.get(id.0)
+    /// Returns a step.
+    pub(crate) fn get(&self, id: StepId) -> Option<&Step> {
+        self.builds.get(id.build)?.steps.get(id.vertex.0)
     }
 
-    /// Returns all steps, in the order of the file.
-    pub(crate) fn steps(&self) -> &[Step] {
-        &self.steps
+    /// Returns the steps of a build, in the order of the file.
+    pub(crate) fn steps_of(&self, build: usize) -> &[Step] {
+        self.builds.get(build).map_or(&[], |build| &build.steps)
+    }
+
+    /// Returns all steps, build by build.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.builds.iter().flat_map(|build| &build.steps)
     }
 
     /// Returns the steps that took most time, the slowest first.
@@ -147,7 +176,7 @@ impl Journal {
             StepState::Done(time) | StepState::Failed(time) => Some(time),
             _ => None,
         };
-        let times = self.steps.iter().filter_map(|step| Some((step.label.as_str(), time(step)?)));
+        let times = self.steps().filter_map(|step| Some((step.label.as_str(), time(step)?)));
         let mut times: Vec<_> = times.collect();
         times.sort_by_key(|(_, time)| Reverse(*time));
         times.truncate(count);
@@ -162,12 +191,12 @@ impl Journal {
             StepState::Working(since) => Some(Some(since)),
             _ => None,
         };
-        self.steps.iter().filter_map(|step| Some((step, since(step)?))).collect()
+        self.steps().filter_map(|step| Some((step, since(step)?))).collect()
     }
 
     /// Counts the steps.
     pub(crate) fn count(&self) -> Count {
-        let steps = || self.steps.iter().filter(|step| step.has_work);
+        let steps = || self.steps().filter(|step| step.has_work);
         let is_under_way = |state: StepState| {
             matches!(state, StepState::Waiting | StepState::Preparing | StepState::Working(_))
         };
@@ -178,23 +207,28 @@ impl Journal {
         }
     }
 
-    /// Takes the last lines of the step with that name on the screen.
-    pub(crate) fn take_tail(&mut self, label: &str) -> Vec<String> {
-        let wanted = shown_label(label);
-        let step = self.steps.iter_mut().find(|step| step.label == wanted);
+    /// Takes the last lines of the step of a build that its graph calls so.
+    pub(crate) fn take_tail(&mut self, build: usize, label: &str) -> Vec<String> {
+        let Some(build) = self.builds.get_mut(build) else { return Vec::new() };
+        let wanted = shown_label(label, build.name.as_deref());
+        let step = build.steps.iter_mut().find(|step| step.label == wanted);
         step.map(|step| std::mem::take(&mut step.tail).into()).unwrap_or_default()
     }
 
-    fn with(&mut self, id: VertexId, change: impl FnOnce(&mut Step)) {
-        if let Some(step) = self.steps.get_mut(id.0) {
+    fn get_mut(&mut self, id: StepId) -> Option<&mut Step> {
+        self.builds.get_mut(id.build)?.steps.get_mut(id.vertex.0)
+    }
+
+    fn with(&mut self, id: StepId, change: impl FnOnce(&mut Step)) {
+        if let Some(step) = self.get_mut(id) {
             change(step);
         }
     }
 
     /// Gives a step its number: numbers have no gaps, whatever steps never begin.
-    fn number(&mut self, id: VertexId) {
+    fn number(&mut self, id: StepId) {
         let next = self.numbered + 1;
-        if let Some(step) = self.steps.get_mut(id.0).filter(|step| step.number == 0) {
+        if let Some(step) = self.get_mut(id).filter(|step| step.number == 0) {
             step.number = next;
             self.numbered = next;
         }
@@ -212,10 +246,15 @@ impl Journal {
 }
 
 impl Step {
-    fn new(graph: &Graph, vertex: &Vertex) -> Self {
+    fn new(graph: &Graph, vertex: &Vertex, build: Option<&str>) -> Self {
+        let key = |vertex: &Vertex| match build {
+            None => vertex.key.clone(),
+            // The same step of another build is another step, perhaps with other files.
+            Some(name) => Digest::of(format!("{name} {}", vertex.key).as_bytes()),
+        };
         let platform = vertex.op.programs().unwrap_or(&vertex.platform);
         Self {
-            label: shown_label(&vertex.label),
+            label: shown_label(&vertex.label, build),
             number: 0,
             has_work: !matches!(vertex.op, Op::Scratch | Op::Image(_)),
             is_run: vertex.op.is_run(),
@@ -223,8 +262,8 @@ impl Step {
             why: String::new(),
             told: Told::Fully,
             tail: Tail::default(),
-            key: vertex.key.clone(),
-            inputs: vertex.op.inputs().map(|input| graph.vertex(input).key.clone()).collect(),
+            key: key(vertex),
+            inputs: vertex.op.inputs().map(|input| key(graph.vertex(input))).collect(),
             platform: platform.to_string(),
             started: None,
             worked: None,
@@ -273,7 +312,29 @@ impl Step {
     }
 }
 
-/// Returns the name of a step on the screen.
-fn shown_label(label: &str) -> String {
-    printable(&short_label(label))
+/// Returns the name of a step on the screen, with the name of its build in front as buildx has it.
+fn shown_label(label: &str, build: Option<&str>) -> String {
+    let label = match (build, label.strip_prefix('[')) {
+        (None, _) => label.to_owned(),
+        (Some(build), Some(rest)) => format!("[{build} {rest}"),
+        (Some(build), None) => format!("[{build}] {label}"),
+    };
+    printable(&short_label(&label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_begin_with_the_name_of_their_build() {
+        for (label, build, expected) in [
+            ("[2/3] RUN a", None, "[2/3] RUN a"),
+            ("[2/3] RUN a", Some("app"), "[app 2/3] RUN a"),
+            ("[linux/arm64 b 1/2] FROM x", Some("app"), "[app linux/arm64 b 1/2] FROM x"),
+            ("FROM scratch", Some("app"), "[app] FROM scratch"),
+        ] {
+            assert_eq!(shown_label(label, build), expected);
+        }
+    }
 }

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::json;
 use xbuild_model::Digest;
-use xbuild_plan::VertexId;
 use xbuild_solve::Event;
 
-use super::journal::{Journal, Step};
+use super::journal::{Journal, Step, StepId};
 use super::tail::shown;
 use crate::rawjson::{Vertex, line, log, now};
 
@@ -19,8 +18,8 @@ pub(super) struct StepLines {
 }
 
 impl StepLines {
-    /// Returns the line with all steps. What is no work is complete at once.
-    pub(super) fn plan(&self, journal: &Journal) -> String {
+    /// Returns the line with all steps of a build. What is no work is complete at once.
+    pub(super) fn plan(&self, journal: &Journal, build: usize) -> String {
         let now = now();
         let vertex = |step: &Step| {
             let mut vertex = vertex(step);
@@ -29,7 +28,7 @@ impl StepLines {
             }
             vertex
         };
-        let vertexes: Vec<Vertex> = journal.steps().iter().map(vertex).collect();
+        let vertexes: Vec<Vertex> = journal.steps_of(build).iter().map(vertex).collect();
         line(&json!({ "vertexes": vertexes }))
     }
 
@@ -37,7 +36,7 @@ impl StepLines {
     pub(super) fn step(
         &mut self,
         journal: &Journal,
-        id: VertexId,
+        id: StepId,
         event: Event<'_>,
     ) -> Option<String> {
         let step = journal.get(id)?;

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use xbuild_plan::VertexId;
 use xbuild_solve::Event;
 
-use super::journal::{Journal, Step, StepState, Told};
+use super::journal::{Journal, Step, StepId, StepState, Told};
 use super::tail::shown;
 use super::words::seconds;
 use crate::paint::{Colour, Paint};
@@ -14,7 +13,7 @@ use crate::paint::{Colour, Paint};
 /// knows it already.
 pub(super) fn lines(
     journal: &Journal,
-    id: VertexId,
+    id: StepId,
     event: Event<'_>,
     (now, paint): (Instant, Paint),
 ) -> Option<String> {

@@ -28,7 +28,7 @@ pub(super) fn page(
     bytes: &dyn Fn(&DiffId) -> Option<u64>,
 ) -> String {
     let scale = Scale { began: journal.began, whole: end.duration_since(journal.began) };
-    let steps: Vec<&Step> = journal.steps().iter().filter(|step| step.started.is_some()).collect();
+    let steps: Vec<&Step> = journal.steps().filter(|step| step.started.is_some()).collect();
     let mut lanes = String::new();
     for platform in platforms(&steps) {
         lane(&mut lanes, platform);
