@@ -9,6 +9,7 @@
 mod advice;
 mod architecture;
 mod archives;
+mod attestation_layout;
 mod attestations;
 mod bake;
 mod buildkit;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_seconds;
 use serde_json::Value;
 use xbuild_attest::sbom::SPDX_TYPE;
-use xbuild_attest::{Statement, Subject, Times, image_purl};
+use xbuild_attest::{Facts, ProvenanceOptions, SlsaVersion, Statement, Subject, Times, image_purl};
 use xbuild_image::{Assembled, AssembledImage, Attestation};
 use xbuild_model::{Digest, Reference};
 use xbuild_solve::BuiltImage;
@@ -13,6 +13,7 @@ use xbuild_solve::BuiltImage;
 use crate::build::Build;
 use crate::error::ExportError;
 use crate::events::{Event, Warning};
+use crate::request::MetadataProvenance;
 use crate::run::Solved;
 use crate::sbom;
 
@@ -68,18 +69,37 @@ impl<'a> Claims<'a> {
             claims.push(Claim { file, is_for_files, predicate_type: SPDX_TYPE, predicate });
         }
         if let (Some(asked), Some(facts)) = (&request.provenance, self.solved.facts.get(number)) {
-            let mut facts = facts.clone();
-            facts.times.clone_from(&self.times);
-            let last = facts.steps.len().checked_sub(1);
-            if let (Some(last), Some(image)) = (last, layers) {
-                let layers = serde_json::to_value(&image.layers);
-                facts.layers.extend(layers.ok().map(|layers| (last, layers)));
-            }
+            let facts = self.whole(facts, layers);
             let (predicate_type, predicate) = facts.predicate(&asked.options);
             let (file, is_for_files) = (asked.file.clone(), !asked.inline_only);
             claims.push(Claim { file, is_for_files, predicate_type, predicate });
         }
         claims
+    }
+
+    /// Returns facts with the times, and with the descriptors of layers if there is a manifest.
+    fn whole(&self, facts: &Facts, manifest: Option<&AssembledImage>) -> Facts {
+        let times = self.times.clone();
+        Facts { times, layers: manifest.map(descriptors).unwrap_or_default(), ..facts.clone() }
+    }
+
+    /// Returns the provenance of each image for a metadata file.
+    ///
+    /// **Source** — buildx, `build/provenance.go`: always version 0.2, of a build that tells all, but
+    /// in the mode `min` without the members `buildConfig` and `metadata`.
+    pub(crate) fn for_metadata(&self, assembled: &Assembled) -> Vec<Value> {
+        let Some(mode) = self.build.request.attestations.for_metadata else { return Vec::new() };
+        let asked = self.build.request.attestations.provenance.as_ref();
+        let options = asked.map(|asked| asked.options.clone()).unwrap_or_default();
+        let options = ProvenanceOptions { version: SlsaVersion::V02, is_max: true, ..options };
+        let predicate = |(facts, image): (&Facts, &AssembledImage)| {
+            let (_, mut predicate) = self.whole(facts, Some(image)).predicate(&options);
+            if let (MetadataProvenance::Min, Some(members)) = (mode, predicate.as_object_mut()) {
+                members.retain(|name, _| name != "buildConfig" && name != "metadata");
+            }
+            predicate
+        };
+        self.solved.facts.iter().zip(&assembled.images).map(predicate).collect()
     }
 
     /// Returns the statements about each of the assembled images, which are pushed or kept under these
@@ -111,6 +131,12 @@ fn sbom(build: &Build, solved: &Solved, image: &BuiltImage) -> Result<Value, Exp
         build.events.event(Event::Warning(&Warning::Unread { platform, path, why }));
     }
     Ok(inventory.document(&sbom::described(image, solved.epoch)))
+}
+
+/// Returns the descriptors of an image's layers.
+fn descriptors(image: &AssembledImage) -> Vec<Value> {
+    // A descriptor always becomes an object.
+    image.layers.iter().filter_map(|layer| serde_json::to_value(layer).ok()).collect()
 }
 
 /// Returns an image under each of its names. **Source** — BuildKit, `exporter/containerimage`.

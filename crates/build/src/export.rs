@@ -32,6 +32,9 @@ pub struct Outcome {
     pub assembled: Assembled,
     /// How many layers of each image, the first ones, are those of its base image.
     pub base_layers: Vec<usize>,
+    /// The provenance of each image, a predicate of SLSA 0.2, as far as the request asks for it for a
+    /// metadata file; else none.
+    pub provenance: Vec<serde_json::Value>,
     /// The names of the images in all forms.
     pub names: Vec<Reference>,
     /// The names of single platforms.
@@ -93,9 +96,11 @@ pub fn export(
         false => names,
     };
     let base_layers = solved.images.iter().map(|image| image.base_layers).collect();
+    let provenance = claims.for_metadata(&assembled);
     Ok(Outcome {
         assembled,
         base_layers,
+        provenance,
         names,
         platform_names: build.request.platform_tags.clone(),
         is_pushed: build.request.is_pushed(),

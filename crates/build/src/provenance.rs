@@ -12,6 +12,7 @@ use xbuild_model::remote::{RemoteSource, without_user};
 use xbuild_model::run::{Mount, MountKind, Network, RunRequest, Security};
 use xbuild_model::{Platform, ResolvedImage};
 use xbuild_plan::{Graph, Op, Origin, Output, Vertex, VertexId, is_main_context};
+use xbuild_solve::BuiltImage;
 use xbuild_source::Pin;
 
 use crate::build::Build;
@@ -21,17 +22,31 @@ use crate::main_context::{MainContext, MainFile};
 use crate::request::{BuildRequest, ContextPlace, DockerfilePlace, NamedPlace};
 
 /// Returns what each image of a graph was made of, in the order of its outputs; without times, and
-/// without the blobs of layers.
+/// without the descriptors of layers.
 ///
 /// **Errors** — a source cannot be fetched. All were fetched before, unless nothing looked at one.
 pub(crate) fn facts(
     build: &Build,
     main: &MainContext,
     graph: &Graph,
+    images: &[BuiltImage],
 ) -> Result<Vec<Facts>, ContextError> {
-    graph.outputs.iter().map(|output| Reader { build, main, graph }.facts(output)).collect()
+    let reader = Reader { build, main, graph };
+    let both = graph.outputs.iter().zip(images);
+    both.map(|(output, image)| reader.facts(output, image)).collect()
 }
 
+/// The kinds of what is fetched, in the order in which BuildKit lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fetched {
+    Image,
+    Commit,
+    File,
+}
+
+type Materials = BTreeSet<(Fetched, Material)>;
+
+#[derive(Clone, Copy)]
 struct Reader<'a> {
     build: &'a Build,
     main: &'a MainContext,
@@ -39,7 +54,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn facts(&self, output: &Output) -> Result<Facts, ContextError> {
+    fn facts(&self, output: &Output, image: &BuiltImage) -> Result<Facts, ContextError> {
         let used = self.used(output);
         let files: Vec<&MainFile> = self.main.files.iter().collect();
         let number: BTreeMap<VertexId, usize> =
@@ -71,7 +86,10 @@ impl Reader<'_> {
                 place: file.map(|file| (file, lines)),
             });
         }
-        facts.materials = materials.into_iter().collect();
+        let lengths = image.steps.iter();
+        let lengths = lengths.filter_map(|(id, length)| Some((*number.get(id)?, *length)));
+        facts.lengths = lengths.collect();
+        facts.materials = materials.into_iter().map(|(_, material)| material).collect();
         facts.locals = locals.into_iter().collect();
         Ok(facts)
     }
@@ -93,7 +111,7 @@ impl Reader<'_> {
         &self,
         output: &Output,
         facts: &mut Facts,
-        materials: &mut BTreeSet<Material>,
+        materials: &mut Materials,
         locals: &mut BTreeSet<String>,
     ) -> Result<(), ContextError> {
         let input = &self.build.request.input;
@@ -104,7 +122,7 @@ impl Reader<'_> {
             let material = self.material(source)?;
             facts.config = Config {
                 uri: Some(address(source)),
-                digest: material.digest.clone(),
+                digest: material.1.digest.clone(),
                 ..facts.config.clone()
             };
             materials.insert(material);
@@ -127,11 +145,11 @@ impl Reader<'_> {
     fn materials(
         &self,
         vertex: &Vertex,
-        materials: &mut BTreeSet<Material>,
+        materials: &mut Materials,
         locals: &mut BTreeSet<String>,
     ) -> Result<(), ContextError> {
         match &vertex.op {
-            Op::Image(image) => drop(materials.insert(image_material(image))),
+            Op::Image(image) => drop(materials.insert((Fetched::Image, image_material(image)))),
             Op::Files { op, origin, .. } => {
                 if let FileOp::Copy(copy) = op {
                     for remote in &copy.remotes {
@@ -150,7 +168,7 @@ impl Reader<'_> {
     fn context(
         &self,
         name: &str,
-        materials: &mut BTreeSet<Material>,
+        materials: &mut Materials,
         locals: &mut BTreeSet<String>,
     ) -> Result<(), ContextError> {
         let input = &self.build.request.input;
@@ -166,14 +184,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn material(&self, source: &RemoteSource) -> Result<Material, ContextError> {
+    fn material(&self, source: &RemoteSource) -> Result<(Fetched, Material), ContextError> {
         let pin = self.build.fetcher.pin(source);
         let pin = pin.map_err(|error| ContextError::Fetch(error.into()))?;
-        let uri = match source {
-            RemoteSource::Http(http) => http.url.clone(),
-            RemoteSource::Git(git) => without_user(&git.remote),
+        let (kind, uri) = match source {
+            RemoteSource::Http(http) => (Fetched::File, http.url.clone()),
+            RemoteSource::Git(git) => (Fetched::Commit, without_user(&git.remote)),
         };
-        Ok(Material { uri, digest: digest(pin) })
+        Ok((kind, Material { uri, digest: digest(pin) }))
     }
 
     /// Returns the name of a Dockerfile: below its context, or else its last part. Folders of this
@@ -257,6 +275,14 @@ fn arguments(request: &BuildRequest) -> BTreeMap<String, String> {
             NamedPlace::Image(text) => add(format!("context:{name}"), text),
             NamedPlace::Remote(source) => add(format!("context:{name}"), &address(source)),
         }
+    }
+    if request.steps.network != Network::Default {
+        let network = match request.steps.network {
+            Network::Default | Network::Host => "host",
+            Network::None => "none",
+            Network::Private => "sandbox",
+        };
+        add("force-network-mode".to_owned(), network);
     }
     if let Some(target) = &request.input.target {
         add("target".to_owned(), target);

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::{Platform, Reference};
 
 pub use annotations::{Annotation, Annotations};
-pub use attestations::{Attestations, ProvenanceRequest};
+pub use attestations::{Attestations, MetadataProvenance, ProvenanceRequest};
 pub use cache::{CacheFrom, CacheMode, CacheMountsTo, CachePlaceRequest, CacheRequest, CacheTo};
 pub use input::{ContextPlace, DockerfilePlace, InputRequest, NamedPlace, OwnDockerfile, Pull};
 pub use output::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};

@@ -131,9 +131,10 @@ pub fn run(
     if build.request.attestations.sbom && sbom::asks_for_more(build, main) {
         build.events.event(Event::Warning(&Warning::OnlyImage));
     }
-    let facts = match &build.request.attestations.provenance {
-        Some(_) => provenance::facts(build, main, &plan.graph)?,
-        None => Vec::new(),
+    let asked = &build.request.attestations;
+    let facts = match asked.provenance.is_some() || asked.for_metadata.is_some() {
+        true => provenance::facts(build, main, &plan.graph, &images)?,
+        false => Vec::new(),
     };
     Ok(Solved { engine: tools.engine, images, epoch: plan.options.epoch, facts, cache, _root })
 }

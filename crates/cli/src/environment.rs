@@ -95,6 +95,11 @@ pub(crate) fn home_text() -> String {
     home().map_or_else(|| "/root".to_owned(), |home| home.display().to_string())
 }
 
+/// Returns the value of `BUILDX_METADATA_PROVENANCE`; may be empty.
+pub(crate) fn metadata_provenance() -> String {
+    variable("BUILDX_METADATA_PROVENANCE").unwrap_or_default()
+}
+
 /// Returns the files of `BUILDX_BAKE_FILE`, a list with colons or another separator.
 pub(crate) fn bake_files() -> Vec<PathBuf> {
     let separator = variable("BUILDX_BAKE_FILE_SEPARATOR").unwrap_or_else(|| ":".to_owned());

@@ -136,6 +136,14 @@ impl BuildResult<'_> {
             entry
         });
         map.insert("containerimage.platforms".into(), platforms.collect());
+        // buildx names the platform if there are several.
+        for (image, provenance) in self.0.assembled.images.iter().zip(&self.0.provenance) {
+            let name = match self.0.provenance.len() {
+                1 => "buildx.build.provenance".to_owned(),
+                _ => format!("buildx.build.provenance/{}", image.platform),
+            };
+            map.insert(name, provenance.clone());
+        }
         if !self.0.names.is_empty() {
             let names: Vec<String> = self.0.names.iter().map(ToString::to_string).collect();
             map.insert("image.name".into(), json!(names.join(",")));

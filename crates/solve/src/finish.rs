@@ -1,7 +1,7 @@
 //! From results to image configurations.
 
 use xbuild_model::{Chain, History, ImageConfig, Platform};
-use xbuild_plan::{Graph, Output};
+use xbuild_plan::{Graph, Output, VertexId};
 
 use crate::options::SolveOptions;
 use crate::result::Done;
@@ -17,6 +17,8 @@ pub struct BuiltImage {
     pub layers: Chain,
     /// How many of the layers, the oldest, are those of the base image.
     pub base_layers: usize,
+    /// The steps whose layers the image begins with, and how many layers these are: at least one.
+    pub steps: Vec<(VertexId, usize)>,
 }
 
 /// Returns the images of the graph's outputs, in their order. All vertices are done.
@@ -29,7 +31,7 @@ pub(crate) fn images(
 }
 
 fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> BuiltImage {
-    let result = |id: xbuild_plan::VertexId| done.get(id.0).and_then(Option::as_ref);
+    let result = |id: VertexId| done.get(id.0).and_then(Option::as_ref);
     let layers = result(output.vertex).map(|done| done.layers.chain.clone()).unwrap_or_default();
     let mut config = output.config.clone();
     let added = output.history.iter().filter_map(|planned| result(planned.vertex?));
@@ -58,5 +60,16 @@ fn image(output: &Output, done: &[Option<Done>], options: &SolveOptions) -> Buil
         time
     };
     config.rootfs.diff_ids = layers.0.clone();
-    BuiltImage { platform: output.platform.clone(), config, layers, base_layers }
+    let steps = steps(&layers, done);
+    BuiltImage { platform: output.platform.clone(), config, layers, base_layers, steps }
+}
+
+/// Returns the steps whose layers an image with these layers begins with.
+fn steps(layers: &Chain, done: &[Option<Done>]) -> Vec<(VertexId, usize)> {
+    let step = |(number, done): (usize, &Option<Done>)| {
+        let own = &done.as_ref()?.layers.chain.0;
+        let is_lower = !own.is_empty() && layers.0.starts_with(own);
+        is_lower.then_some((VertexId(number), own.len()))
+    };
+    done.iter().enumerate().filter_map(step).collect()
 }

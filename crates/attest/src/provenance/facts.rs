@@ -21,7 +21,7 @@ pub struct Facts {
     pub agents: Vec<Needed>,
     /// The contexts that are folders of the builder, whose contents nothing here names.
     pub locals: Vec<String>,
-    /// The images, files and commits that were fetched.
+    /// The images, commits and files that were fetched, in this order.
     pub materials: Vec<Material>,
     /// Whether a step had a network.
     pub has_network: bool,
@@ -35,8 +35,11 @@ pub struct Facts {
     pub steps: Vec<Step>,
     /// The Dockerfiles.
     pub sources: Vec<SourceFile>,
-    /// The steps whose layers are known: the number of the step, and the descriptors.
-    pub layers: Vec<(usize, Value)>,
+    /// The steps whose layers are known: the number of the step, and how many layers of the image, the
+    /// oldest, are those.
+    pub lengths: Vec<(usize, usize)>,
+    /// The descriptors of the image's layers, oldest first; none if it has no manifest.
+    pub layers: Vec<Value>,
 }
 
 /// The place that the Dockerfile comes from.
@@ -142,6 +145,6 @@ pub struct ProvenanceOptions {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }

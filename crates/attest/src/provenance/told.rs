@@ -54,7 +54,7 @@ pub(super) struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Source<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    layers: BTreeMap<String, [&'a Value; 1]>,
+    layers: BTreeMap<String, [&'a [Value]; 1]>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +117,10 @@ fn metadata<'a>(facts: &'a Facts) -> Metadata<'a> {
     let location = |(number, step): (usize, &Step)| {
         let (source, Lines { first, last }) = step.place?;
         let range = serde_json::json!({ "start": { "line": first }, "end": { "line": last } });
-        let location = serde_json::json!({ "sourceIndex": source, "ranges": [range] });
+        let mut location = serde_json::json!({ "ranges": [range] });
+        if source > 0 {
+            location["sourceIndex"] = source.into();
+        }
         Some((step_id(number), serde_json::json!({ "locations": [location] })))
     };
     let info = |file: &'a SourceFile| Info {
@@ -125,8 +128,10 @@ fn metadata<'a>(facts: &'a Facts) -> Metadata<'a> {
         language: "Dockerfile",
         data: encode(&file.text),
     };
-    let layers =
-        facts.layers.iter().map(|(step, layers)| (format!("{}:0", step_id(*step)), [layers]));
+    let layers = facts.lengths.iter().filter_map(|(step, length)| {
+        let layers = facts.layers.get(..*length).filter(|layers| !layers.is_empty())?;
+        Some((format!("{}:0", step_id(*step)), [layers]))
+    });
     Metadata {
         source: Some(Source {
             locations: facts.steps.iter().enumerate().filter_map(location).collect(),

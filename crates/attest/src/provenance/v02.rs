@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::facts::{DigestSet, Facts, Material};
+use super::facts::{DigestSet, Facts, Material, is_false};
 use super::told::{BuildConfig, Metadata, Request, Told};
 
 /// The type of the predicate.
@@ -64,7 +64,10 @@ struct RunMetadata<'a> {
     build_finished_on: Option<&'a str>,
     completeness: Completeness,
     reproducible: bool,
-    #[serde(rename = "https://mobyproject.org/buildkit@v1#hermetic")]
+    #[serde(
+        rename = "https://mobyproject.org/buildkit@v1#hermetic",
+        skip_serializing_if = "is_false"
+    )]
     hermetic: bool,
     #[serde(rename = "https://mobyproject.org/buildkit@v1#metadata")]
     metadata: &'a Metadata<'a>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::facts::{Config, Facts, Material};
+use super::facts::{Config, Facts, Material, is_false};
 use super::told::{BuildConfig, Metadata, Request, Told};
 
 /// The type of the predicate.
@@ -67,8 +67,10 @@ struct RunMetadata<'a> {
     #[serde(rename = "finishedOn", skip_serializing_if = "Option::is_none")]
     finished_on: Option<&'a str>,
     buildkit_metadata: &'a Metadata<'a>,
+    #[serde(skip_serializing_if = "is_false")]
     buildkit_hermetic: bool,
     buildkit_completeness: Completeness,
+    #[serde(skip_serializing_if = "is_false")]
     buildkit_reproducible: bool,
 }
 

@@ -12,6 +12,20 @@ pub struct Attestations {
     /// Whether it tells which packages it has.
     #[serde(default)]
     pub sbom: bool,
+    /// As much of the provenance as the outcome of the build has, for a metadata file. It is in no
+    /// image.
+    #[serde(default)]
+    pub for_metadata: Option<MetadataProvenance>,
+}
+
+/// As much of a provenance as a metadata file has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetadataProvenance {
+    /// The request, and what was fetched.
+    #[default]
+    Min,
+    /// Steps, Dockerfiles and times, too.
+    Max,
 }
 
 /// What is asked for of a provenance.
@@ -34,8 +48,8 @@ impl Default for ProvenanceRequest {
 }
 
 impl Attestations {
-    /// Returns whether none is asked for.
+    /// Returns whether the image gets none.
     pub fn are_none(&self) -> bool {
-        *self == Self::default()
+        self.provenance.is_none() && !self.sbom
     }
 }

@@ -223,6 +223,8 @@ impl Bake<'_> {
     fn args(&self, line: &Line) -> Result<BuildArgs, Problem> {
         let mut args = build_line::parse(&line.args)?;
         args.jobs.jobs = self.options.jobs;
+        // The file is written for all targets, at the end; what it has is asked for here.
+        args.metadata_file = self.options.metadata_file.map(Path::to_path_buf);
         Ok(args)
     }
 }

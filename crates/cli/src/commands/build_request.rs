@@ -6,6 +6,7 @@ use xbuild_build::request::{Output, StepsRequest, Target};
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
 use super::source_rules;
+use crate::environment;
 use crate::report::Problem;
 use crate::values::{annotation, attestation, bytes, cache, names, output, secret};
 
@@ -22,6 +23,10 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     let mut cache = cache::parse(&args.cache_from, &args.cache_to)?;
     cache::add_mounts(&mut cache, &args.cache_mounts_from, &args.cache_mounts_to)?;
     let (tags, platform_tags) = names::tags(&args.tag, &input.platforms)?;
+    let mut attestations = attestation::parse(&args.attest, provenance, sbom)?;
+    if args.metadata_file.is_some() {
+        attestations.for_metadata = attestation::for_metadata(&environment::metadata_provenance())?;
+    }
     Ok(BuildRequest {
         input,
         sources,
@@ -29,7 +34,7 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
         cache,
         labels: key_values("label", &args.label)?,
         annotations: annotation::parse(&args.annotation)?,
-        attestations: attestation::parse(&args.attest, provenance, sbom)?,
+        attestations,
         tags,
         platform_tags,
         outputs,

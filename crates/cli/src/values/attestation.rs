@@ -1,7 +1,7 @@
 //! Values of `--attest`, and of its short forms `--provenance` and `--sbom`.
 
 use xbuild_attest::SlsaVersion;
-use xbuild_build::request::{Attestations, ProvenanceRequest};
+use xbuild_build::request::{Attestations, MetadataProvenance, ProvenanceRequest};
 
 use super::csv;
 use crate::report::Problem;
@@ -29,6 +29,20 @@ pub(crate) fn parse(
         }
     }
     Ok(attestations)
+}
+
+/// Reads the value of `BUILDX_METADATA_PROVENANCE`: as much of the provenance as a metadata file has.
+///
+/// **Source** — `docker buildx build` reference, § --metadata-file.
+pub(crate) fn for_metadata(text: &str) -> Result<Option<MetadataProvenance>, Problem> {
+    match (text, flag(text)) {
+        ("" | "min", _) | (_, Some(true)) => Ok(Some(MetadataProvenance::Min)),
+        ("max", _) => Ok(Some(MetadataProvenance::Max)),
+        ("disabled", _) | (_, Some(false)) => Ok(None),
+        _ => Err(Problem::command_line(format!(
+            "BUILDX_METADATA_PROVENANCE={text}: it is min, max or disabled"
+        ))),
+    }
 }
 
 /// A value as it was written.
@@ -169,6 +183,22 @@ mod tests {
             all(&["type=sbom"], None).unwrap().sbom && parse(&[], None, Some("true")).unwrap().sbom
         );
         assert!(!parse(&["type=sbom".to_owned()], None, Some("0")).unwrap().sbom);
+    }
+
+    #[test]
+    fn a_metadata_file_has_little_unless_more_is_asked_for() {
+        for (text, expected) in [
+            ("", Some(MetadataProvenance::Min)),
+            ("min", Some(MetadataProvenance::Min)),
+            ("true", Some(MetadataProvenance::Min)),
+            ("max", Some(MetadataProvenance::Max)),
+            ("disabled", None),
+            ("0", None),
+        ] {
+            assert_eq!(for_metadata(text).unwrap(), expected, "{text}");
+        }
+        let problem = for_metadata("most").unwrap_err();
+        assert!(problem.message().contains("BUILDX_METADATA_PROVENANCE=most"));
     }
 
     #[test]
