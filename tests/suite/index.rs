@@ -453,6 +453,13 @@ fn lists_are_filled_as_with_buildah() {
     setup.run(&["manifest", "remove", &list, &amd64]).ok();
     setup.run(&["manifest", "remove", &list, "linux/arm64"]).ok();
     setup.run(&["manifest", "remove", &list, "linux/arm64"]).fails(1, &["linux/arm64"]);
+    // A list without entries stays, and may be filled again, or pushed, as with podman.
+    setup.run(&["manifest", "remove", &list, "linux/arm/v7"]).ok();
+    assert_eq!(shown(), [] as [Value; 0]);
+    let to = format!("docker://{}", setup.name("list/empty:1"));
+    setup.run(&["manifest", "push", &list, &to]).ok();
+    assert_eq!(setup.index("list/empty:1")["manifests"], json!([]));
+    setup.run(&["manifest", "add", &list, &all, "--arch", "arm", "--variant", "v7"]).ok();
     let to = format!("docker://{list}");
     setup.run(&["manifest", "push", "--all", "--rm", &list, &to]).ok();
     setup.run(&["manifest", "exists", &list]).fails(1, &["the store has no list"]);

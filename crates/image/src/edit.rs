@@ -292,16 +292,30 @@ impl Draft {
     ///
     /// **Errors** — [`EditError::Empty`], [`EditError::TooLarge`].
     pub fn finish(self) -> Result<(Descriptor, Vec<u8>), EditError> {
-        let is_docker = |Entry { descriptor, .. }: &Entry| {
-            descriptor.media_type == DOCKER_MANIFEST && descriptor.annotations.is_empty()
-        };
         if self.entries.is_empty() {
             return Err(EditError::Empty);
         }
+        let is_docker = |Entry { descriptor, .. }: &Entry| {
+            descriptor.media_type == DOCKER_MANIFEST && descriptor.annotations.is_empty()
+        };
         let is_docker = self.entries.iter().all(is_docker)
             && self.annotations.is_empty()
             && self.other.is_empty();
-        let media_type = if is_docker { DOCKER_INDEX } else { OCI_INDEX };
+        self.checked(if is_docker { DOCKER_INDEX } else { OCI_INDEX })
+    }
+
+    /// Returns the index as [`Draft::finish`] does; without entries an empty one, which is for stores: a
+    /// list there may be filled again.
+    ///
+    /// **Errors** — [`EditError::TooLarge`].
+    pub fn finish_list(self) -> Result<(Descriptor, Vec<u8>), EditError> {
+        match self.entries.is_empty() {
+            true => self.checked(OCI_INDEX),
+            false => self.finish(),
+        }
+    }
+
+    fn checked(self, media_type: &str) -> Result<(Descriptor, Vec<u8>), EditError> {
         let (descriptor, bytes) = self.written(media_type);
         let size = bytes.len() as u64;
         if size > MAX_MANIFEST {
@@ -453,6 +467,7 @@ mod tests {
         let annotations = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         assert_eq!(kind(&[&docker], &|draft| draft.annotate(&annotations)), OCI_INDEX);
         assert!(matches!(Draft::default().finish(), Err(EditError::Empty)));
+        assert_eq!(Draft::default().finish_list().unwrap(), Draft::empty());
     }
 
     #[test]

@@ -352,7 +352,7 @@ pub enum EditError {
         digests: String,
     },
     /// No entry is left.
-    #[error("the index would have no entries")]
+    #[error("the index would have no entries, and nobody could pull it")]
     Empty,
     /// No registry takes an index of that size.
     #[error("the index would have {size} bytes; registries take {limit}")]

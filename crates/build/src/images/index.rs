@@ -140,7 +140,13 @@ impl Shelf {
                 IndexChange::Annotate(annotations) => draft.annotate(annotations),
             }
         }
-        let (descriptor, bytes) = draft.finish()?;
+        // As for buildah and podman, a list of the store may be empty until something is added. What others
+        // pull by its name may not.
+        let finished = match place {
+            IndexPlace::Stored(_) => draft.finish_list(),
+            IndexPlace::Registry(_) | IndexPlace::Layout(..) => draft.finish(),
+        };
+        let (descriptor, bytes) = finished?;
         let made = IndexMade { descriptor, bytes };
         self.publish(place, &made, &[&existing])?;
         self.store.settle()?;
