@@ -86,9 +86,11 @@ fn value(found: &Inspection, name: &str) -> Value {
         let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
         Some((named.unwrap_or_else(|| config.platform()).to_string(), json!(config)))
     });
-    let image: Value = match found.index {
-        Some(_) => Value::Object(configs.collect()),
-        None => configs.map(|(_, config)| config).next().unwrap_or(Value::Null),
+    let mut configs: Map<String, Value> = configs.collect();
+    // buildx names the platform only where there are several.
+    let image = match configs.len() {
+        1 => configs.values_mut().next().map(Value::take).unwrap_or_default(),
+        _ => Value::Object(configs),
     };
     json!({"name": name, "manifest": manifest, "image": image})
 }
@@ -120,6 +122,7 @@ fn add_statements(value: &mut Value, found: &Inspection, stated: &[FoundStatemen
     }
 }
 
+/// Returns a table. **Source** — buildx, `util/imagetools/printers.go`.
 fn table(found: &Inspection, name: &str) -> String {
     let mut text = String::new();
     for (what, value) in [
@@ -134,22 +137,33 @@ fn table(found: &Inspection, name: &str) -> String {
         text.push_str("\nManifests:\n");
     }
     let bare = name.split('@').next().unwrap_or(name);
-    for entry in entries {
-        let _ = writeln!(text, "  {:<12} {bare}@{}", "Name:", entry.digest);
-        let _ = writeln!(text, "  {:<12} {}", "MediaType:", entry.media_type);
-        if let Some(platform) = platform(entry) {
-            let _ = writeln!(text, "  {:<12} {platform}", "Platform:");
+    for (number, entry) in entries.iter().enumerate() {
+        if number > 0 {
+            text.push('\n');
         }
+        let name = ("Name", format!("{bare}@{}", entry.digest));
+        let lines = [name, ("MediaType", entry.media_type.clone())].into_iter();
+        for (what, value) in lines.chain(platform(entry)) {
+            let _ = writeln!(text, "  {:<12} {value}", format!("{what}:"));
+        }
+        if !entry.annotations.is_empty() {
+            text.push_str("  Annotations:\n");
+        }
+        let longest = entry.annotations.keys().map(String::len).max().unwrap_or(0) + 1;
         for (name, value) in &entry.annotations {
-            let _ = writeln!(text, "  {:<12} {name}: {value}", "Annotation:");
+            let _ = writeln!(text, "    {:<longest$} {value}", format!("{name}:"));
         }
-        text.push('\n');
     }
     printable(&text)
 }
 
-fn platform(entry: &Descriptor) -> Option<String> {
-    let platform = entry.platform.as_ref()?;
-    let version = platform.os_version.as_ref().map(|version| format!(" ({version})"));
-    Some(format!("{}{}", Platform::of_descriptor(platform), version.unwrap_or_default()))
+/// Returns the lines about the platform of an entry.
+fn platform(entry: &Descriptor) -> Vec<(&'static str, String)> {
+    let Some(platform) = &entry.platform else { return Vec::new() };
+    let mut lines = vec![("Platform", Platform::of_descriptor(platform).to_string())];
+    lines.extend(platform.os_version.iter().map(|version| ("OSVersion", version.clone())));
+    if !platform.os_features.is_empty() {
+        lines.push(("OSFeatures", platform.os_features.join(", ")));
+    }
+    lines
 }
