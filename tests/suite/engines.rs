@@ -52,10 +52,38 @@ fn docker_gets_the_layers_that_it_lacks() {
     place.dockerfile("FROM busybox\nCOPY more /c\n");
     load(&place, &docker, &["-t", "r.example/third"]).ok();
     assert_eq!(docker.archives(), [count, 0, 1, 1, count]);
-    docker.be_containerd();
-    place.build(&["-o", "type=cacheonly"]).ok();
-    load(&place, &docker, &[]).ok().says(&["loaded the image into docker"]);
-    assert_eq!(docker.archives().last(), Some(&count));
+}
+
+/// containerd knows images by their manifests, and whether their blobs are there.
+#[test]
+fn docker_with_containerd_gets_the_layers_that_it_lacks() {
+    let (docker, place) = (Docker::start(), place());
+    docker.be_containerd("1.47");
+    for _ in 0..2 {
+        load(&place, &docker, &[]).ok().says(&["loaded the image into docker", ": 2 of 2 layers"]);
+    }
+    // Before that version nothing says whether an image is whole.
+    docker.be_containerd("1.48");
+    load(&place, &docker, &[]).ok().says(&[": 0 of 2 layers sent"]);
+    place.dockerfile("FROM busybox\nCOPY more /b\n");
+    load(&place, &docker, &["-t", "r.example/app:1"]).ok().says(&[": 1 of 2 layers sent"]);
+    docker.lose_layers();
+    place.dockerfile("FROM busybox\nCOPY more /c\n");
+    load(&place, &docker, &["-t", "r.example/app:2"]).ok().says(&[": 2 of 2 layers sent"]);
+    assert_eq!(docker.archives(), [2, 2, 0, 1, 1, 2]);
+}
+
+/// podman takes an archive with several names for one of another kind, which has to be whole.
+#[test]
+fn podman_gets_further_names_afterwards() {
+    let (docker, place) = (Docker::start(), place());
+    docker.be_podman();
+    let named = ["-t", "r.example/app:1", "-t", "r.example:5000/team/app:2", "-t", "app"];
+    load(&place, &docker, &named).ok().says(&["into podman at unix://", ": 2 of 2 layers sent"]);
+    load(&place, &docker, &named).ok().says(&[": 0 of 2 layers sent"]);
+    for name in ["r.example/app:1", "r.example:5000/team/app:2", "docker.io/library/app:latest"] {
+        assert_eq!(docker.id(name), docker.id("r.example/app:1"), "{name}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The API of a Docker daemon, which podman's service speaks, too: asking for JSON, and loading an
 //! archive.
 //!
-//! **Source** — Docker Engine API 1.43: `GET /info`, `GET /images/json`, `POST /images/load`.
+//! **Source** — Docker Engine API 1.43: `GET /info`, `GET /images/json`, `POST /images/load`, `POST /images/tag`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -93,6 +93,12 @@ impl Daemon {
         let request = client.get(url).timeout(ANSWER);
         let answer = self.wait(&runtime()?, request)?;
         serde_json::from_slice(&answer).map_err(|error| odd(&error))
+    }
+
+    /// Sends a POST without a body.
+    pub fn post(&self, path: &str) -> Result<(), DaemonError> {
+        let (client, url) = self.client(path)?;
+        self.wait(&runtime()?, client.post(url).timeout(ANSWER)).map(drop)
     }
 
     /// Loads an archive that `write` writes.
@@ -192,7 +198,7 @@ async fn whole(mut response: Response) -> Result<Bytes, DaemonError> {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
             // A daemon that refuses may close the connection at once.
-            Err(_) if status != StatusCode::OK => break,
+            Err(_) if !status.is_success() => break,
             Err(error) => return Err(odd(innermost(&error))),
         };
         if bytes.len() + chunk.len() > MAX_ANSWER {
@@ -201,7 +207,7 @@ async fn whole(mut response: Response) -> Result<Bytes, DaemonError> {
         bytes.extend_from_slice(&chunk);
     }
     match status {
-        StatusCode::OK => Ok(bytes.freeze()),
+        StatusCode::OK | StatusCode::CREATED => Ok(bytes.freeze()),
         status => {
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             let said = value["message"].as_str().or(value["cause"].as_str());

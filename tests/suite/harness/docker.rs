@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 
 use crate::image::{self, digest};
 
+/// The version of the API in which images are shown with their manifests.
+const WITH_MANIFESTS: &str = "1.48";
+
 /// The daemon. It serves until the end of the test's process.
 #[derive(Debug)]
 pub(crate) struct Docker {
@@ -33,6 +36,8 @@ struct State {
     /// Answers that a test asked for, by the beginning of the request.
     answers: Vec<(String, String)>,
     is_containerd: bool,
+    is_podman: bool,
+    api: &'static str,
 }
 
 impl Docker {
@@ -62,9 +67,15 @@ impl Docker {
         self.state.lock().unwrap().answers.push((request.to_owned(), answer.to_owned()));
     }
 
-    /// Makes it say that it keeps images as containerd does.
-    pub(crate) fn be_containerd(&self) {
-        self.state.lock().unwrap().is_containerd = true;
+    /// Makes it keep images as containerd does, and say so, with this version of the API.
+    pub(crate) fn be_containerd(&self, api: &'static str) {
+        let mut state = self.state.lock().unwrap();
+        (state.is_containerd, state.api) = (true, api);
+    }
+
+    /// Makes it say that it is podman.
+    pub(crate) fn be_podman(&self) {
+        self.state.lock().unwrap().is_podman = true;
     }
 
     /// Forgets the layers of all images but says that it has them.
@@ -97,12 +108,13 @@ fn serve(client: UnixStream, state: &Mutex<State>) {
         let answers = &state.lock().unwrap().answers;
         answers.iter().find(|(start, _)| asked.starts_with(start)).map(|(_, answer)| answer.clone())
     };
-    let sent = if asked.starts_with("POST") { body(&mut reader) } else { Vec::new() };
+    let sent = if asked.starts_with("POST /images/load") { body(&mut reader) } else { Vec::new() };
     let answer = match prepared {
         Some(answer) => answer,
         None => {
-            let (status, body) = match asked.strip_prefix("POST /images/load") {
-                Some(_) => (200, load(&sent, state)),
+            let (status, body) = match asked.strip_prefix("POST /images/") {
+                Some(path) if path.starts_with("load") => (200, load(&sent, state)),
+                Some(path) => tag(path, &mut state.lock().unwrap()),
                 None => found(&asked, &state.lock().unwrap()),
             };
             format!("{status} x\r\ncontent-type: application/json\r\n\r\n{body}")
@@ -116,7 +128,10 @@ fn serve(client: UnixStream, state: &Mutex<State>) {
 fn found(asked: &str, state: &State) -> (u16, Value) {
     let path = asked.strip_prefix("GET ").unwrap_or_default();
     match path {
-        "/version" => (200, json!({"Components": [{"Name": "Engine"}]})),
+        "/version" => {
+            let name = if state.is_podman { "Podman Engine" } else { "Engine" };
+            (200, json!({"Components": [{"Name": name}], "ApiVersion": state.api}))
+        }
         "/info" if state.is_containerd => {
             (200, json!({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}))
         }
@@ -126,13 +141,35 @@ fn found(asked: &str, state: &State) -> (u16, Value) {
             (200, ids.into_iter().map(|id| json!({"Id": id.trim_end_matches(" lost")})).collect())
         }
         _ => {
-            let name = path.trim_start_matches("/images/").trim_end_matches("/json");
+            let name =
+                path.trim_start_matches("/images/").split("/json").next().unwrap_or_default();
             match state.images.get(name) {
-                Some((id, layers)) => (200, json!({"Id": id, "RootFS": {"Layers": layers}})),
+                Some((id, layers)) => (200, shown(state, id, layers)),
                 None => (404, json!({"message": format!("No such image: {name}")})),
             }
         }
     }
+}
+
+/// Shows an image, as containerd does with its manifests.
+fn shown(state: &State, id: &str, layers: &[String]) -> Value {
+    let mut shown = json!({"Id": id, "RootFS": {"Layers": layers}});
+    if state.is_containerd && state.api == WITH_MANIFESTS {
+        let is_whole = !id.ends_with(" lost");
+        let id = id.trim_end_matches(" lost");
+        shown["Manifests"] = json!([{"ID": id, "Available": is_whole, "Kind": "image"}]);
+    }
+    shown
+}
+
+/// Gives an image one more name: `NAME/tag?repo=REPOSITORY&tag=TAG`.
+fn tag(path: &str, state: &mut State) -> (u16, Value) {
+    let (name, more) = path.split_once("/tag?repo=").unwrap();
+    let image = state.images.get(name).cloned();
+    image.map_or((404, json!({"message": "no such image"})), |image| {
+        state.images.insert(more.replace("&tag=", ":"), image);
+        (201, json!(null))
+    })
 }
 
 /// Reads a body that comes in chunks.
@@ -169,6 +206,7 @@ fn load(archive: &[u8], state: &Mutex<State>) -> Value {
     let diff_ids = list(&serde_json::from_slice::<Value>(config).unwrap()["rootfs"]["diff_ids"]);
     let paths = list(&image["Layers"]);
     state.archives.push(paths.iter().filter(|path| files.contains_key(*path)).cloned().collect());
+    let mut is_whole = true;
     for (count, (path, diff_id)) in (1..).zip(paths.iter().zip(&diff_ids)) {
         let has = |(id, layers): &(String, Vec<String>)| {
             !id.ends_with(" lost") && layers.starts_with(&diff_ids[..count])
@@ -177,6 +215,10 @@ fn load(archive: &[u8], state: &Mutex<State>) -> Value {
             continue;
         }
         let Some(bytes) = files.get(path) else {
+            if state.is_containerd {
+                is_whole = false;
+                continue;
+            }
             return json!({"error": format!("open {path}: no such file or directory")});
         };
         let mut tar = Vec::new();
@@ -187,8 +229,20 @@ fn load(archive: &[u8], state: &Mutex<State>) -> Value {
             return json!({"error": format!("invalid diffID for layer {count}")});
         }
     }
-    let id = digest(config);
-    for name in list(&image["RepoTags"]).into_iter().chain([id.clone()]) {
+    let mut id = digest(config);
+    let names = image["RepoTags"].as_array().map(|_| list(&image["RepoTags"])).unwrap_or_default();
+    if state.is_containerd {
+        let index = serde_json::from_slice::<Value>(&files["index.json"]).unwrap();
+        id = text(&index["manifests"][0]["digest"]);
+    }
+    if state.is_podman && names.len() > 1 {
+        return json!({"error": "more than one image in oci, choose an image"});
+    }
+    let known = id.clone();
+    if !is_whole {
+        id.push_str(" lost");
+    }
+    for name in names.into_iter().chain([known]) {
         state.images.insert(name, (id.clone(), diff_ids.clone()));
     }
     json!({"stream": "Loaded image"})

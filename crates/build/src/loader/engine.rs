@@ -1,8 +1,10 @@
 //! An engine that takes images.
 
 use std::collections::HashSet;
+use std::error::Error as _;
 use std::io::{self, Write};
 
+use serde_json::Value;
 use tracing::debug;
 use xbuild_image::{Built, Document, LayoutContent, LayoutError, NamedContent};
 use xbuild_model::{Descriptor, DiffId, Digest, ImageConfig, Reference};
@@ -15,8 +17,8 @@ use crate::error::LoadError;
 /// A container engine.
 #[derive(Debug)]
 pub(crate) enum Loader {
-    /// A daemon, with its name for users.
-    Daemon { daemon: Daemon, name: String },
+    /// A daemon, with its name for users and the version of its API.
+    Daemon { daemon: Daemon, name: String, is_podman: bool, api: (u32, u32) },
     /// The program of podman.
     Podman(Podman),
 }
@@ -56,9 +58,13 @@ impl Loader {
             let needed: HashSet<_> = new.iter().map(|layer| &layer.digest).collect();
             let omitted = old.iter().map(|layer| layer.digest.clone());
             let omitted = omitted.filter(|digest| !needed.contains(digest)).collect();
-            match self.send(image, &omitted).and_then(|()| self.check(image, &diff_ids)) {
+            let sent = self.send(image, &omitted).and_then(|()| self.check(image, &diff_ids));
+            match sent {
                 Ok(()) => return Ok(new.len()),
-                Err(error) => debug!(%error, "the engine lacks layers; all are sent"),
+                Err(error) => {
+                    let cause = error.source().map(ToString::to_string);
+                    debug!(%error, cause, "the engine lacks layers; all are sent");
+                }
             }
         }
         self.send(image, &HashSet::new())?;
@@ -66,9 +72,45 @@ impl Loader {
         Ok(layers.len())
     }
 
-    /// Sends an archive without some blobs.
+    /// Sends an archive without some blobs, and gives the image its names.
     fn send(&self, image: &Loaded<'_>, omitted: &HashSet<Digest>) -> Result<(), LoadError> {
-        let named = NamedContent { built: image.built, names: image.names, tag: None };
+        // podman reads an archive with several names as one of `docker save`: it wants all layers to be
+        // there, and does not remember their digests.
+        let count = if self.is_podman() { 1 } else { image.names.len() };
+        let (names, more) = image.names.split_at(count.min(image.names.len()));
+        self.send_named(image, names, omitted)?;
+        if let (Some(first), false) = (names.first(), more.is_empty()) {
+            self.tag(&first.to_string(), more)?;
+        }
+        Ok(())
+    }
+
+    fn is_podman(&self) -> bool {
+        matches!(self, Self::Podman(_) | Self::Daemon { is_podman: true, .. })
+    }
+
+    /// Gives an image of the engine more names.
+    fn tag(&self, image: &str, names: &[Reference]) -> Result<(), LoadError> {
+        match self {
+            Self::Daemon { daemon, .. } => names.iter().try_for_each(|name| {
+                let tag = name.tag().unwrap_or("latest");
+                let repository = format!("{}/{}", name.registry(), name.repository());
+                let (image, repository) = (escaped(image), escaped(&repository));
+                let path = format!("/images/{image}/tag?repo={repository}&tag={tag}");
+                daemon.post(&path).map_err(|source| self.fault(source))
+            }),
+            Self::Podman(podman) => podman.tag(image, names),
+        }
+    }
+
+    /// Sends an archive of an image with these names.
+    fn send_named(
+        &self,
+        image: &Loaded<'_>,
+        names: &[Reference],
+        omitted: &HashSet<Digest>,
+    ) -> Result<(), LoadError> {
+        let named = NamedContent { built: image.built, names, tag: None };
         let content = LayoutContent { is_docker: true, ..named.alone() };
         let write = |out: &mut dyn Write| {
             content.write_tar_without(out, omitted).map_err(|error| match error {
@@ -87,8 +129,8 @@ impl Loader {
     /// Returns the layers of the engine's images.
     fn images(&self) -> Result<Vec<Vec<DiffId>>, LoadError> {
         match self {
-            Self::Daemon { daemon, .. } => {
-                daemon_images(daemon).map_err(|source| self.fault(source))
+            Self::Daemon { daemon, api, .. } => {
+                daemon_images(daemon, *api).map_err(|source| self.fault(source))
             }
             Self::Podman(podman) => podman.images(),
         }
@@ -96,21 +138,34 @@ impl Loader {
 
     /// Checks that the engine has the image under all its names.
     fn check(&self, image: &Loaded<'_>, diff_ids: &[DiffId]) -> Result<(), LoadError> {
-        let names = image.names.iter().map(ToString::to_string);
-        let by_id = image.names.is_empty().then(|| image.id.to_string());
-        for name in names.chain(by_id) {
-            let has = match self {
-                Self::Daemon { daemon, .. } => {
-                    let found = daemon.get(&format!("/images/{}/json", escaped(&name)));
-                    layers_of(&found.map_err(|source| self.fault(source))?)
-                }
-                Self::Podman(podman) => podman.image(&name)?,
-            };
-            if has != diff_ids {
-                return Err(LoadError::Missing { engine: self.name(), name });
-            }
+        if image.names.is_empty() {
+            // Docker's older store knows images by their configurations, containerd by their manifests.
+            let manifest = image.built.content.root().descriptor.digest.to_string();
+            let by_id = self.check_one(image, &image.id.to_string(), diff_ids);
+            return by_id.or_else(|_| self.check_one(image, &manifest, diff_ids));
         }
-        Ok(())
+        let mut names = image.names.iter();
+        names.try_for_each(|name| self.check_one(image, &name.to_string(), diff_ids))
+    }
+
+    fn check_one(
+        &self,
+        image: &Loaded<'_>,
+        name: &str,
+        diff_ids: &[DiffId],
+    ) -> Result<(), LoadError> {
+        let (has, is_whole) = match self {
+            Self::Daemon { daemon, .. } => {
+                let found = daemon.get(&format!("/images/{}/json?manifests=1", escaped(name)));
+                let found = found.map_err(|source| self.fault(source))?;
+                (layers_of(&found), is_whole(&found, &image.built.content.root().descriptor.digest))
+            }
+            Self::Podman(podman) => (podman.image(name)?, true),
+        };
+        match has == diff_ids && is_whole {
+            true => Ok(()),
+            false => Err(LoadError::Missing { engine: self.name(), name: name.to_owned() }),
+        }
     }
 
     fn fault(&self, source: DaemonError) -> LoadError {
@@ -138,12 +193,25 @@ fn common(one: &[DiffId], other: &[DiffId]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
+/// Returns whether no manifest of an image that a daemon shows lacks a blob. Only the image store of
+/// containerd shows manifests.
+fn is_whole(image: &Value, manifest: &Digest) -> bool {
+    let manifest = manifest.to_string();
+    let mut shown = image["Manifests"].as_array().into_iter().flatten();
+    shown.all(|one| one["ID"] != *manifest || one["Available"] == true)
+}
+
+/// The first version of the API that says whether an image is whole.
+const SHOWS_MANIFESTS: (u32, u32) = (1, 48);
+
 /// Returns the layers of the images of a daemon.
-fn daemon_images(daemon: &Daemon) -> Result<Vec<Vec<DiffId>>, DaemonError> {
+fn daemon_images(daemon: &Daemon, api: (u32, u32)) -> Result<Vec<Vec<DiffId>>, DaemonError> {
     // With the image store of containerd a layer may be unpacked and its blob gone.
-    let info = daemon.get("/info")?;
-    if info["DriverStatus"].to_string().contains("io.containerd.snapshotter") {
-        return Ok(Vec::new());
+    if api < SHOWS_MANIFESTS {
+        let info = daemon.get("/info")?;
+        if info["DriverStatus"].to_string().contains("io.containerd.snapshotter") {
+            return Ok(Vec::new());
+        }
     }
     let list = daemon.get("/images/json?all=1")?;
     let ids = list.as_array().into_iter().flatten().filter_map(|image| image["Id"].as_str());

@@ -67,7 +67,14 @@ fn daemon(place: DaemonPlace, shown: &str, cancel: &Cancel) -> Result<Loader, Da
     let version = daemon.get("/version")?;
     let is_podman = version["Components"].to_string().contains("Podman");
     let engine = if is_podman { "podman" } else { "docker" };
-    Ok(Loader::Daemon { daemon, name: format!("{engine} at {shown}") })
+    let api = version["ApiVersion"].as_str().and_then(api_version).unwrap_or_default();
+    Ok(Loader::Daemon { daemon, name: format!("{engine} at {shown}"), is_podman, api })
+}
+
+/// Returns both numbers of a version of the API, such as `1.48`.
+fn api_version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Returns the host that the environment or Docker's configuration names.

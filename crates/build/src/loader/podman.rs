@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::Value;
-use xbuild_model::DiffId;
+use xbuild_model::{DiffId, Reference};
 use xbuild_store::Store;
 
 use super::known::{MAX_IMAGES, layers_of};
@@ -52,6 +52,13 @@ impl Podman {
         // It takes `sha256:HEX` for a name with a tag.
         let name = name.strip_prefix("sha256:").unwrap_or(name);
         Ok(self.inspect(&[name])?.into_iter().next().unwrap_or_default())
+    }
+
+    /// Gives an image more names.
+    pub(super) fn tag(&self, image: &str, names: &[Reference]) -> Result<(), LoadError> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let args = std::iter::once(image).chain(names.iter().map(String::as_str));
+        self.run("tag", &args.collect::<Vec<_>>(), None).map(drop)
     }
 
     fn inspect(&self, names: &[&str]) -> Result<Vec<Vec<DiffId>>, LoadError> {
