@@ -155,7 +155,8 @@ fn read_image(layout: &Path, descriptor: &Value) -> Image {
 fn read_layer(layout: &Path, descriptor: &Value, diff_id: &Value) -> Vec<Entry> {
     let (blob, mut tar) = (blob(layout, descriptor), Vec::new());
     let kind = descriptor["mediaType"].as_str().unwrap();
-    match kind.strip_prefix("application/vnd.oci.image.layer.v1.") {
+    let kind_of_tar = kind.replace("nondistributable.v1.", "v1.");
+    match kind_of_tar.strip_prefix("application/vnd.oci.image.layer.v1.") {
         Some("tar+gzip") => MultiGzDecoder::new(&*blob).read_to_end(&mut tar).map(drop).unwrap(),
         Some("tar+zstd") => tar = zstd::stream::decode_all(&*blob).unwrap(),
         Some("tar") => tar = blob,

@@ -45,6 +45,7 @@ mod lint;
 mod log;
 mod main_job;
 mod mounts;
+mod nondistributable;
 mod orphans;
 mod own_root;
 mod owners;

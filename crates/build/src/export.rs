@@ -207,6 +207,7 @@ impl Exporter<'_> {
             always_index,
             docker_types: variant.manifests.docker_types,
             attestations_like_images: variant.manifests.attestations_like_images,
+            foreign_as_ordinary: variant.manifests.foreign_as_ordinary,
         };
         let mut assembled = assemble(&platforms, parts.collect(), &options)?;
         if has_claims {

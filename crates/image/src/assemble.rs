@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use oci_spec::image::{MediaType, SCHEMA_VERSION, ToDockerV2S2 as _};
 use serde::Serialize;
-use xbuild_model::manifest::{Compression, DOCKER_LAYER, DOCKER_LAYER_GZIP};
+use xbuild_model::manifest::{
+    Compression, DOCKER_FOREIGN, DOCKER_FOREIGN_GZIP, DOCKER_LAYER, DOCKER_LAYER_GZIP,
+};
 use xbuild_model::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform};
 
 use crate::attestation::{AssembledAttestation, Attestation, assemble_attestation};
@@ -41,6 +43,8 @@ pub struct AssembleOptions {
     pub docker_types: bool,
     /// Whether manifests of attestations look like those of images, instead of artifacts.
     pub attestations_like_images: bool,
+    /// Whether foreign layers become ordinary ones.
+    pub foreign_as_ordinary: bool,
 }
 
 /// The documents of assembled images.
@@ -175,7 +179,7 @@ pub fn assemble(
     for platform in platforms {
         let found = images.iter().position(|image| image.platform == *platform);
         let found = found.ok_or_else(|| AssembleError::Missing { platform: platform.clone() })?;
-        assembled.push(assemble_image(images.swap_remove(found), options.docker_types)?);
+        assembled.push(assemble_image(images.swap_remove(found), options)?);
     }
     if let Some(image) = images.into_iter().next() {
         return Err(AssembleError::Unexpected { platform: image.platform });
@@ -188,7 +192,11 @@ pub fn assemble(
     Ok(Assembled { images: assembled, attestations: Vec::new(), index })
 }
 
-fn assemble_image(image: ImageParts, is_docker: bool) -> Result<AssembledImage, AssembleError> {
+fn assemble_image(
+    image: ImageParts,
+    options: &AssembleOptions,
+) -> Result<AssembledImage, AssembleError> {
+    let is_docker = options.docker_types;
     let platform = image.platform;
     let (layers, diff_ids) = (image.layers.len(), image.config.rootfs.diff_ids.len());
     if layers != diff_ids {
@@ -197,7 +205,7 @@ fn assemble_image(image: ImageParts, is_docker: bool) -> Result<AssembledImage, 
     let config = to_json(&image.config);
     let config_type = media_type(&MediaType::ImageConfig, is_docker);
     let config_descriptor = Descriptor::of(&config_type, &config);
-    let layers = image.layers.into_iter().map(|layer| typed_layer(layer, is_docker));
+    let layers = image.layers.into_iter().map(|layer| typed_layer(layer, options));
     let layers = layers.collect::<Result<Vec<_>, _>>()?;
     let manifest_type = media_type(&MediaType::ImageManifest, is_docker);
     let manifest = to_json(&Manifest {
@@ -245,20 +253,25 @@ fn media_type(document: &MediaType, is_docker: bool) -> String {
     }
 }
 
-/// Returns the descriptor of a layer as it is written: with the media type of OCI or Docker, and
-/// without the members that name other places of a foreign layer.
-fn typed_layer(layer: Descriptor, is_docker: bool) -> Result<Descriptor, AssembleError> {
-    let Descriptor { media_type, digest, size, annotations, .. } = layer;
+/// Returns the descriptor of a layer as it is written: with the media type of OCI or Docker. Only a layer
+/// that stays foreign has the members that name its other places.
+fn typed_layer(layer: Descriptor, options: &AssembleOptions) -> Result<Descriptor, AssembleError> {
+    let is_foreign = layer.is_foreign() && !options.foreign_as_ordinary;
+    let Descriptor { media_type, digest, size, annotations, mut other, .. } = layer;
     let Some(compression) = Compression::of_media_type(&media_type) else {
         return Err(AssembleError::LayerType { digest, media_type });
     };
-    let media_type = match (is_docker, compression) {
-        (false, compression) => compression.oci_media_type(),
-        (true, Compression::Gzip) => DOCKER_LAYER_GZIP,
-        (true, Compression::None) => DOCKER_LAYER,
-        (true, Compression::Zstd) => return Err(AssembleError::DockerZstd { digest }),
+    let media_type = match (options.docker_types, compression, is_foreign) {
+        (false, compression, true) => compression.foreign_media_type(),
+        (false, compression, false) => compression.oci_media_type(),
+        (true, Compression::Gzip, true) => DOCKER_FOREIGN_GZIP,
+        (true, Compression::Gzip, false) => DOCKER_LAYER_GZIP,
+        (true, Compression::None, true) => DOCKER_FOREIGN,
+        (true, Compression::None, false) => DOCKER_LAYER,
+        (true, Compression::Zstd, _) => return Err(AssembleError::DockerZstd { digest }),
     };
-    Ok(Descriptor { annotations, ..Descriptor::new(media_type, digest, size) })
+    other.retain(|name, _| is_foreign && name == "urls");
+    Ok(Descriptor { annotations, other, ..Descriptor::new(media_type, digest, size) })
 }
 
 /// Returns compact JSON, members in the order of the types' fields.
@@ -271,7 +284,8 @@ mod tests {
     use proptest::prelude::*;
     use xbuild_model::DiffId;
     use xbuild_model::manifest::{
-        DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_ZSTD,
+        DOCKER_CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_FOREIGN_GZIP, OCI_LAYER_GZIP,
+        OCI_LAYER_ZSTD,
     };
 
     use super::*;
@@ -406,14 +420,27 @@ mod tests {
     }
 
     #[test]
-    fn foreign_layers_become_ordinary_ones() {
-        let mut foreign = image("linux/amd64", &["a"]);
-        foreign.layers[0].media_type =
-            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".to_owned();
-        foreign.layers[0].other.insert("urls".to_owned(), serde_json::json!(["https://x.example"]));
-        let options = AssembleOptions::default();
-        let assembled = assemble(&platforms(&["linux/amd64"]), vec![foreign], &options).unwrap();
-        assert_eq!(assembled.images[0].layers, [Descriptor::of(OCI_LAYER_GZIP, b"a")]);
+    fn foreign_layers_stay_where_they_are_unless_they_are_to_be_ordinary() {
+        let mut foreign = image("windows/amd64", &["a", "b"]);
+        let urls = serde_json::json!(["https://x.example/a"]);
+        foreign.layers[0].media_type = DOCKER_FOREIGN_GZIP.to_owned();
+        foreign.layers[0].other.insert("urls".to_owned(), urls.clone());
+        // Without a place to fetch it from it is an ordinary layer, whatever its type says.
+        foreign.layers[1].media_type = DOCKER_FOREIGN_GZIP.to_owned();
+        foreign.layers[1].other.insert("urls".to_owned(), serde_json::json!(["ftp://x.example"]));
+        let layers = |options: &AssembleOptions| {
+            let asked = platforms(&["windows/amd64"]);
+            assemble(&asked, vec![foreign.clone()], options).unwrap().images.remove(0).layers
+        };
+        let mut expected = Descriptor::of(OCI_FOREIGN_GZIP, b"a");
+        expected.other.insert("urls".to_owned(), urls);
+        let ordinary = [b"a", b"b"].map(|bytes| Descriptor::of(OCI_LAYER_GZIP, bytes));
+        let mut options = AssembleOptions::default();
+        assert_eq!(layers(&options), [expected.clone(), ordinary[1].clone()]);
+        options.docker_types = true;
+        assert_eq!(layers(&options)[0].media_type, DOCKER_FOREIGN_GZIP);
+        options = AssembleOptions { foreign_as_ordinary: true, ..AssembleOptions::default() };
+        assert_eq!(layers(&options), ordinary);
     }
 
     proptest! {

@@ -45,6 +45,8 @@ pub struct Built<'a> {
     /// The configurations and statements that are in memory.
     texts: HashMap<Digest, Vec<u8>>,
     places: HashMap<Digest, BlobPlace>,
+    /// The descriptors of foreign layers, which say where these are, whatever the manifest says.
+    foreign: HashMap<Digest, Descriptor>,
     stored: Box<StoredFn<'a>>,
     remote: &'a dyn Blobs,
 }
@@ -68,13 +70,17 @@ impl<'a> Built<'a> {
     ) -> Self {
         let by_digest =
             |blob: LayerBlob| (blob.descriptor().digest.clone(), BlobPlace::from(&blob));
+        let layers: Vec<LayerBlob> = layers.into_iter().collect();
+        let foreign = layers.iter().map(LayerBlob::descriptor).filter(|layer| layer.is_foreign());
+        let foreign = foreign.map(|layer| (layer.digest.clone(), layer.clone())).collect();
         let places = layers.into_iter().map(by_digest).collect();
         let content = Content::from(&assembled);
         let configs = assembled.images.into_iter();
         let configs = configs.map(|image| (image.config_descriptor.digest, image.config));
         let stated = assembled.attestations.into_iter().flat_map(|attestation| attestation.blobs);
         let texts = configs.chain(stated.map(|(blob, bytes)| (blob.digest, bytes)));
-        Self { texts: texts.collect(), ..Self::of(content, places, stored, remote) }
+        let texts = texts.collect();
+        Self { texts, foreign, ..Self::of(content, places, stored, remote) }
     }
 
     /// Returns one of the images alone, by the digest of its manifest.
@@ -83,6 +89,7 @@ impl<'a> Built<'a> {
             content: self.content.alone(manifest)?,
             texts: self.texts.clone(),
             places: self.places.clone(),
+            foreign: self.foreign.clone(),
             stored: Box::new(|digest| (self.stored)(digest)),
             remote: self.remote,
         })
@@ -95,7 +102,8 @@ impl<'a> Built<'a> {
         stored: impl Fn(&Digest) -> Result<Option<File>, StepFailure> + Sync + 'a,
         remote: &'a dyn Blobs,
     ) -> Self {
-        Self { content, texts: HashMap::new(), places, stored: Box::new(stored), remote }
+        let (texts, foreign) = Default::default();
+        Self { content, texts, places, foreign, stored: Box::new(stored), remote }
     }
 
     /// Adds blobs that are in memory.
@@ -135,7 +143,10 @@ impl<'a> Built<'a> {
             StepFailure::new(FailureKind::Internal, io::Error::other(text))
         };
         match self.places.get(&blob.digest).ok_or_else(gone)? {
-            BlobPlace::Remote(source) => Ok(FoundBlob::Remote(blob, source, self.remote)),
+            BlobPlace::Remote(source) => {
+                let blob = self.foreign.get(&blob.digest).unwrap_or(blob);
+                Ok(FoundBlob::Remote(blob, source, self.remote))
+            }
             BlobPlace::Stored(_) => {
                 (self.stored)(&blob.digest)?.map(FoundBlob::File).ok_or_else(gone)
             }

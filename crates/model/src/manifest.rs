@@ -30,6 +30,16 @@ pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Docker layer, uncompressed.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+/// OCI layer that may not be distributed, uncompressed.
+pub const OCI_FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+/// OCI layer that may not be distributed, gzip.
+pub const OCI_FOREIGN_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+/// OCI layer that may not be distributed, Zstandard.
+pub const OCI_FOREIGN_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
+/// Docker layer that may not be distributed, gzip.
+pub const DOCKER_FOREIGN_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+/// Docker layer that may not be distributed, uncompressed.
+pub const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 
 /// How a layer's blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,10 +61,9 @@ impl Compression {
             OCI_LAYER_GZIP | DOCKER_LAYER_GZIP => Some(Self::Gzip),
             OCI_LAYER_ZSTD => Some(Self::Zstd),
             "application/vnd.docker.image.rootfs.diff.tar.zstd" => Some(Self::Zstd),
-            "application/vnd.oci.image.layer.nondistributable.v1.tar" => Some(Self::None),
-            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => Some(Self::Gzip),
-            "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd" => Some(Self::Zstd),
+            OCI_FOREIGN | DOCKER_FOREIGN => Some(Self::None),
+            OCI_FOREIGN_GZIP | DOCKER_FOREIGN_GZIP => Some(Self::Gzip),
+            OCI_FOREIGN_ZSTD => Some(Self::Zstd),
             _ => None,
         }
     }
@@ -72,6 +81,15 @@ impl Compression {
             // A frame that is skipped may come first.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::None,
+        }
+    }
+
+    /// Returns the media type of an OCI layer with this compression that may not be distributed.
+    pub fn foreign_media_type(self) -> &'static str {
+        match self {
+            Self::None => OCI_FOREIGN,
+            Self::Gzip => OCI_FOREIGN_GZIP,
+            Self::Zstd => OCI_FOREIGN_ZSTD,
         }
     }
 
@@ -125,6 +143,24 @@ impl Descriptor {
     /// Returns the descriptor of `bytes`.
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    /// Returns whether this is a layer that is fetched from the places which its descriptor names, and
+    /// pushed nowhere: those of old Windows images, which their licence does not let others
+    /// distribute.
+    ///
+    /// **Source** — OCI image-spec `layer.md` § Non-Distributable Layers.
+    pub fn is_foreign(&self) -> bool {
+        let types =
+            [OCI_FOREIGN, OCI_FOREIGN_GZIP, OCI_FOREIGN_ZSTD, DOCKER_FOREIGN, DOCKER_FOREIGN_GZIP];
+        types.contains(&&*self.media_type) && self.foreign_urls().next().is_some()
+    }
+
+    /// Returns the places that a foreign layer can be fetched from, `http` and `https` URLs.
+    pub fn foreign_urls(&self) -> impl Iterator<Item = &str> {
+        let urls = self.other.get("urls").and_then(Value::as_array).into_iter().flatten();
+        let urls = urls.filter_map(Value::as_str);
+        urls.filter(|url| url.starts_with("https://") || url.starts_with("http://"))
     }
 
     /// Returns a descriptor without platform and annotations; `size` in bytes.

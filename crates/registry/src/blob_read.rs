@@ -282,7 +282,7 @@ impl Read for BlobReader {
 }
 
 /// Returns where a partial answer begins, and the offset after its end.
-fn content_range(response: &Response) -> Option<(u64, u64)> {
+pub(crate) fn content_range(response: &Response) -> Option<(u64, u64)> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     let (begin, last) = text.strip_prefix("bytes ")?.split('/').next()?.split_once('-')?;
     let (begin, last): (u64, u64) = (begin.trim().parse().ok()?, last.trim().parse().ok()?);

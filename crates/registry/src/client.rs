@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use xbuild_image::document::{Document, MAX_CONFIG, MAX_MANIFEST, check_bytes, check_limit};
-use xbuild_image::{DocumentError, Documents, Inspection, Layout, ResolveError, inspect, resolve};
+use xbuild_image::{
+    DocumentError, Documents, Inspection, Layout, LayoutError, ResolveError, inspect, resolve,
+};
 use xbuild_model::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use xbuild_model::seam::Blobs;
 use xbuild_model::{
@@ -22,8 +24,11 @@ use crate::blob_read::BlobReader;
 use crate::connections::Connections;
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{PullError, RequestError};
+use crate::foreign_read::{ForeignReader, NamedBy};
 use crate::options::ClientOptions;
 use crate::request::Call;
+use crate::transport::origin::Origin;
+use crate::transport::reach::{Class, Reach};
 
 /// Keeps manifests and configurations between runs, by digest.
 ///
@@ -157,6 +162,18 @@ impl Client {
         BlobReader::open(Arc::clone(&self.connections), places, descriptor, offset)
     }
 
+    /// Opens a foreign layer at the places that its descriptor names.
+    fn open_foreign(
+        &self,
+        origin: Option<Origin>,
+        reach: Reach,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, StepFailure> {
+        let (connections, by) = (Arc::clone(&self.connections), NamedBy { origin, reach });
+        Ok(Box::new(ForeignReader::open(connections, by, blob, offset)?))
+    }
+
     fn repository<'a>(&'a self, reference: &'a Reference) -> Result<Repository<'a>, PullError> {
         let name = reference.to_string();
         let options = &self.connections.options;
@@ -176,17 +193,36 @@ impl Blobs for Client {
     ) -> Result<Box<dyn Read + Send>, StepFailure> {
         match source {
             BlobSource::Registry { registry, repository } => {
-                Ok(Box::new(self.open_blob(registry, repository, blob, offset)?))
+                let found = self.open_blob(registry, repository, blob, offset);
+                match found {
+                    Err(error) if blob.is_foreign() && is_missing(&error) => {
+                        let place = Place::own(registry, repository, &self.connections.options);
+                        let place = place.map_err(|_| error)?;
+                        let origin = Some(place.endpoint.origin().clone());
+                        self.open_foreign(origin, place.endpoint.reach(), blob, offset)
+                    }
+                    found => Ok(Box::new(found?)),
+                }
             }
-            BlobSource::Layout { path } => {
-                Ok(Box::new(Layout::open(path)?.open_blob(blob)?.skip(offset)))
-            }
+            BlobSource::Layout { path } => match Layout::open(path)?.open_blob(blob) {
+                Err(LayoutError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound && blob.is_foreign() =>
+                {
+                    self.open_foreign(None, Reach::From(Class::Public), blob, offset)
+                }
+                found => Ok(Box::new(found?.skip(offset))),
+            },
             BlobSource::Store => {
                 let failure = PullError::Nowhere { digest: blob.digest.clone() };
                 Err(StepFailure::new(FailureKind::User, failure))
             }
         }
     }
+}
+
+/// Returns whether a registry says that it does not have something, or does not show it.
+fn is_missing(error: &PullError) -> bool {
+    matches!(error, PullError::Request { source, .. } if matches!(source.status(), Some(400..=499)))
 }
 
 /// Returns the headers of a request for a manifest or index.

@@ -8,6 +8,7 @@ use crate::error::RequestError;
 use crate::hosts::Mirror;
 use crate::options::ClientOptions;
 use crate::transport::origin::Origin;
+use crate::transport::reach::{Class, Reach};
 
 /// The host that serves Docker's registry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
@@ -155,6 +156,12 @@ impl Endpoint {
     /// Returns the name of the registry, as in a reference.
     pub(crate) fn registry(&self) -> &str {
         &self.registry
+    }
+
+    /// Returns the addresses that documents of the registry may lead to. Where a name leads is not
+    /// known here: it counts as the internet.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach::Any.narrowed(Class::of_host(&self.base).unwrap_or(Class::Public))
     }
 
     pub(crate) fn origin(&self) -> &Origin {

@@ -26,6 +26,7 @@ mod daemon;
 mod detail;
 mod endpoint;
 mod error;
+mod foreign_read;
 mod hosts;
 mod http;
 mod options;

@@ -224,7 +224,9 @@ fn is_same_repository(a: &Reference, b: &Reference) -> bool {
 
 impl Destination<'_> {
     fn push_blobs(&self, push: &Push<'_>) -> Result<(), PushError> {
+        // Whoever pulls a foreign layer fetches it from the places that its descriptor names.
         let mut blobs = push.built.content.blobs();
+        blobs.retain(|blob| !blob.is_foreign());
         // Largest first: no thread is left alone with a large blob at the end.
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
         for_each(self.client.connections.options.jobs, &blobs, |blob| self.push_blob(push, blob))

@@ -38,6 +38,9 @@ pub struct ManifestForm {
     /// Whether manifests of attestations look like those of images, instead of artifacts.
     #[serde(default)]
     pub attestations_like_images: bool,
+    /// Whether foreign layers become ordinary ones.
+    #[serde(default)]
+    pub foreign_as_ordinary: bool,
 }
 
 /// How the layers of an image are compressed.

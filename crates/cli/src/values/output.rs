@@ -71,7 +71,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("dangling-name-prefix", "an image is named with --tag or name="),
     ("danging-name-empty-only", "an image is named with --tag or name="),
     ("dangling-name-empty-only", "an image is named with --tag or name="),
-    ("prefer-nondist-layers", "layers are written as ordinary ones"),
     ("attestation-inline", "attestations are in the index: leave it out, or --provenance=false"),
     ("compatibility-version", "digests follow the version of xbuild"),
     ("context", "set DOCKER_CONTEXT, or DOCKER_HOST"),
@@ -93,6 +92,7 @@ const KEYS: &[&str] = &[
     "rewrite-timestamp",
     "oci-mediatypes",
     "oci-artifact",
+    "prefer-nondist-layers",
     "push-by-digest",
     "name-canonical",
     "registry.insecure",
@@ -199,7 +199,9 @@ impl<'a> Attributes<'a> {
         }
         let annotations = annotation::parse(&list)?;
         let attestations_like_images = self.flag("oci-artifact")? == Some(false);
-        Ok(ManifestForm { docker_types, annotations, attestations_like_images })
+        let foreign_as_ordinary = self.flag("prefer-nondist-layers")? == Some(false);
+        let form = ManifestForm { docker_types, annotations, ..ManifestForm::default() };
+        Ok(ManifestForm { attestations_like_images, foreign_as_ordinary, ..form })
     }
 
     fn names(&mut self) -> Result<Vec<Reference>, Problem> {
@@ -305,8 +307,8 @@ impl<'a> Attributes<'a> {
             Some((key, _)) if key == "platform-split" || key == "attestation-prefix" => {
                 Err(self.fail(&format!("{key}= is for type=local and tar")))
             }
-            Some((key, _)) if key == "oci-artifact" => {
-                Err(self.fail("oci-artifact= is for type=image, registry, oci and docker"))
+            Some((key, _)) if matches!(&**key, "oci-artifact" | "prefer-nondist-layers") => {
+                Err(self.fail(&format!("{key}= is for type=image, registry, oci and docker")))
             }
             Some((key, _)) => Err(self.fail(&format!("{key}= is unknown for type={kind}"))),
         }

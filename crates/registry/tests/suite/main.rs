@@ -6,6 +6,7 @@ mod download;
 mod drip;
 mod faults;
 mod fixture;
+mod foreign;
 mod hosts;
 mod indexes;
 mod logins;

@@ -237,6 +237,12 @@ impl Shared {
     pub(super) fn stored_blob(&self, layer: &DiffId, descriptor: Descriptor) -> LayerBlob {
         let base = self.remote(layer).ok();
         let base = base.filter(|base| base.descriptor.digest == descriptor.digest);
+        // Whether a layer may be pushed is a matter of the image, not of whoever pulled it first.
+        let mut descriptor = descriptor;
+        match base.iter().find(|base| base.descriptor.is_foreign()) {
+            Some(base) => descriptor.clone_from(&base.descriptor),
+            None => drop(descriptor.other.remove("urls")),
+        }
         LayerBlob::Stored { descriptor, base: base.map(Box::new) }
     }
 
