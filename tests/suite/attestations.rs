@@ -257,6 +257,41 @@ fn statements_stay_with_their_image() {
     loaded.prints(&[&digest(raw(&kept).as_bytes())]);
 }
 
+/// buildx, where it is installed, reads what was pushed, and shows what xbuild shows.
+#[test]
+fn docker_buildx_shows_the_same() {
+    needs!(Registry, Tool("docker-buildx"));
+    let registry = Registry::start();
+    let place = place();
+    let [two, one] = ["two:1", "one:1"].map(|name| format!("{}/{name}", registry.host));
+    let args = ["--provenance=mode=max", "--sbom", "--push", "-t"];
+    place.build(&[&TWO[..], &args, &[&two]].concat()).ok();
+    place.build(&[&args[..], &[&one]].concat()).ok();
+    let formats =
+        ["{{json .Provenance}}", "{{json .SBOM}}", "{{json .Image}}", "{{json .Manifest}}"];
+    for name in [&two, &one] {
+        let both = |more: &[&str]| {
+            let args = [&["imagetools", "inspect"], more, &[name]].concat();
+            let ours = place.run(&args).ok().stdout;
+            (tool("docker-buildx", &args), ours)
+        };
+        for format in formats {
+            let (theirs, ours) = both(&["--format", format]);
+            assert_eq!(json_of(theirs.as_bytes()), json_of(ours.as_bytes()), "{format}");
+        }
+        let (theirs, ours) = both(&["--raw"]);
+        assert_eq!(theirs, ours);
+        // Go shuffles annotations, and fills lines up with spaces.
+        let lines = |text: &str| -> Vec<String> {
+            let mut lines: Vec<_> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+            lines.sort();
+            lines
+        };
+        let (theirs, ours) = both(&[]);
+        assert_eq!(lines(&theirs), lines(&ours));
+    }
+}
+
 #[test]
 fn outputs_without_an_index_get_none_or_files() {
     let place = place();
