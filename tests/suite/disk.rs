@@ -1,12 +1,15 @@
 //! The room that the store takes up: `du`, `prune`, and the bound that builds keep.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::harness::{Finished, Place, Typed, User, needs, to_layout};
+use crate::image;
 
 const MIB: u64 = 1 << 20;
 
@@ -51,7 +54,7 @@ fn nothing_is_wiped_unasked_and_the_oldest_goes_first() {
     assert!(known["bound"].as_u64().unwrap() > MIB);
     let steps = known["records"].as_array().unwrap().iter();
     assert_eq!(steps.filter(|record| record["cachedStep"] == true).count(), 3, "{known:#}");
-    place.run(["du", "--verbose"]).ok().prints(&["COPY three /", "layer ", "without images"]);
+    place.run(["du", "--verbose"]).ok().prints(&["COPY three /", "layer ", "under the bound"]);
 
     // The first one is used again, so the second one is the oldest.
     std::thread::sleep(Duration::from_millis(20));
@@ -112,43 +115,140 @@ fn a_named_image_is_no_part_of_the_bound() {
     build(&place, "two", 2, &["--output", &to_layout(&place.out("two"))]).ok();
 }
 
+/// Builds a folder, and keeps a bound on the store.
+fn bounded(place: &Place, context: &Path, args: &[&str], bound: u64) -> Finished {
+    let mut command = place.xbuild(["build", "--build-context", &place.base("busybox")]);
+    command.args(args).arg(context).env("XBUILD_MAX_USED_SPACE", bound.to_string());
+    Finished::run(command).ok()
+}
+
 #[test]
-fn the_bound_holds_over_fifty_builds_while_another_process_builds() {
-    needs!(Cores);
+fn the_bound_holds_at_any_time_while_another_process_builds() {
+    needs!(Run, Cores);
     let place = Place::new(User::Me);
     let bound = 8 * MIB;
-    let other = place.path().join("other");
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("Dockerfile"), "FROM scratch\nCOPY f /\n").unwrap();
-    let is_over = AtomicBool::new(false);
+    let context = |name: &str, dockerfile: &str| {
+        let folder = place.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("Dockerfile"), dockerfile).unwrap();
+        folder
+    };
+    let one = context("one", "FROM busybox\nCOPY f /\nRUN cp /f /g && echo x >> /g\n");
+    let other = context("other", "FROM busybox\nCOPY f /\nRUN cat /f > /h && rm /f\n");
+    let (is_over, most_pinned) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let others = scope.spawn(|| {
             let mut builds = 0;
             while !is_over.load(Ordering::Relaxed) {
                 builds += 1;
-                fs::write(other.join("f"), noise(1000 + builds)).unwrap();
-                let mut command = place.xbuild(["build", other.to_str().unwrap()]);
-                command.env("XBUILD_MAX_USED_SPACE", bound.to_string());
-                Finished::run(command).ok();
-                std::thread::sleep(Duration::from_millis(50));
+                let noise = noise(1000 + builds);
+                fs::write(other.join("f"), &noise).unwrap();
+                let layout = other.join("layout");
+                let to = to_layout(&layout);
+                bounded(&place, &other, &["--output", &to], bound);
+                let files = image::read(&layout).remove(0).files();
+                assert!(files["h"].content == noise && !files.contains_key("f"));
+                fs::remove_dir_all(layout).unwrap();
             }
             builds
         });
         for seed in 0..50 {
-            place.write("f", noise(seed)).dockerfile("FROM scratch\nCOPY f /\n");
-            let mut command = place.xbuild(place.build_args(&[]));
-            command.env("XBUILD_MAX_USED_SPACE", bound.to_string());
-            Finished::run(command).ok();
+            let noise = noise(seed);
+            fs::write(one.join("f"), &noise).unwrap();
+            let layout = place.out("layout");
+            let to = to_layout(&layout);
+            bounded(&place, &one, &["--output", &to], bound);
+            if seed % 10 == 0 {
+                bounded(&place, &one, &["-t", "kept:0"], bound);
+            }
+            let files = image::read(&layout).remove(0).files();
+            assert!(files["f"].content == noise && files["g"].content.len() as u64 == MIB + 2);
+            fs::remove_dir_all(layout).unwrap();
+            let known = du(&place);
+            let left = known["prunable"].as_u64().unwrap();
+            assert!(left <= bound, "{left} of {bound} after {seed}: {known:#}");
+            most_pinned.fetch_max(known["pinned"].as_u64().unwrap(), Ordering::Relaxed);
         }
         is_over.store(true, Ordering::Relaxed);
         assert!(others.join().unwrap() > 5);
     });
+    assert!(most_pinned.into_inner() > 0, "nothing was in use");
+    let known = du(&place);
+    assert_eq!(known["pinned"], 0, "{known:#}");
+    assert!(known["images"].as_u64().unwrap() > 2 * MIB, "{known:#}");
+    // The newest is still there, unless the other process has made more since, and the images are whole.
+    bounded(&place, &one, &[], bound);
+    bounded(&place, &one, &["--progress", "plain"], bound).did_nothing();
+    let layout = place.out("kept");
+    place.run(["copy", "kept:0", &format!("oci-layout://{}", layout.display())]).ok();
+    assert_eq!(image::read(&layout)[0].entry("f").content, noise(40));
+}
+
+#[test]
+fn builds_that_are_killed_leave_no_pin_and_no_wrong_total() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    let bound = 4 * MIB;
+    place.dockerfile("FROM busybox\nCOPY f /\nRUN cat /f /f > /g\n");
+    for seed in 0..12_u64 {
+        place.write("f", noise(seed));
+        let mut command = place.xbuild(place.build_args(&[]));
+        command.env("XBUILD_MAX_USED_SPACE", bound.to_string());
+        let mut build = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(20 + 25 * seed));
+        build.kill().unwrap();
+        build.wait().unwrap();
+    }
+    // The first one that ends looks at all files.
     place.write("f", noise(99));
-    let mut command = place.xbuild(place.build_args(&[]));
-    command.env("XBUILD_MAX_USED_SPACE", bound.to_string());
-    Finished::run(command).ok();
-    let left = du(&place)["prunable"].as_u64().unwrap();
-    assert!(left <= bound, "{left} of {bound}");
-    // The newest is still there.
+    bounded(&place, &place.context(), &[], bound);
+    let known = du(&place);
+    assert_eq!(known["pinned"], 0, "{known:#}");
+    assert!(known["prunable"].as_u64().unwrap() <= bound, "{known:#}");
+}
+
+#[test]
+fn prune_runs_beside_a_build_and_takes_nothing_from_it() {
+    needs!(Run);
+    let place = Place::new(User::Me);
+    build(&place, "one", 1, &[]).ok();
+    place.write("f", noise(2));
+    place.dockerfile(
+        "
+        FROM busybox AS base
+        COPY f /
+        FROM base
+        RUN echo a > /a
+        RUN --mount=type=cache,target=/c touch /c/here; while [ ! -e /c/go ]; do sleep 0.05; done; \
+            cat /f /a > /b
+        ",
+    );
+    let layout = place.out("layout");
+    let mut command = place.xbuild(place.build_args(&["--output", &to_layout(&layout)]));
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mounts = place.store().join("cache-mounts");
+    let inner = |folder: &Path| -> Option<PathBuf> {
+        Some(fs::read_dir(folder).ok()?.next()?.ok()?.path())
+    };
+    let mount = || Some(inner(&inner(&mounts)?)?.join("fs"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mount = loop {
+        match mount().filter(|mount| mount.join("here").exists()) {
+            Some(mount) => break mount,
+            None => assert!(Instant::now() < deadline, "the step does not start"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(du(&place)["pinned"].as_u64().unwrap() >= MIB);
+    place.run(["du", "--verbose"]).ok().prints(&["in use by builds", "(in use)"]);
+    for args in [&["--max-used-space", "0"][..], &["--all"], &["--filter", "until=0s"]] {
+        place.run([&["prune"], args].concat()).ok();
+    }
+    assert!(du(&place)["pinned"].as_u64().unwrap() >= MIB);
+    assert!(!names(&du(&place)).iter().any(|name| name.contains("COPY one")));
+    fs::write(mount.join("go"), "").unwrap();
+    assert!(running.wait().unwrap().success());
+    assert_eq!(image::read(&layout)[0].entry("b").content.len() as u64, MIB + 2);
+    // Its steps are still in the cache.
     place.build(&[]).ok().did_nothing();
 }

@@ -18,19 +18,17 @@ pub fn make_room(machine: &Machine, store: &Store, wanted: Room) -> Result<Vec<I
 }
 
 impl Build {
-    /// Keeps the bound on the store after a build. Returns what was removed. While another build has the
-    /// store open nothing is: the last one to end keeps the bound.
+    /// Keeps the bound on the store after a build, beside builds that run. Returns what was removed.
     ///
     /// **Errors** — if something cannot be removed.
     pub fn keep_bound(&self) -> Result<Vec<Item>, OpenError> {
         let Some(max) = self.machine.bound.bytes(self.store.root()) else { return Ok(Vec::new()) };
-        if self.store.is_surely_below(max) {
-            return Ok(Vec::new());
-        }
-        let wanted = Room { max_bytes: Some(max), unused_since: None };
-        match make_room(&self.machine, &self.store, wanted) {
-            Err(OpenError::Store(StoreError::Busy { .. })) => Ok(Vec::new()),
-            removed => removed,
-        }
+        let (removed, leftovers) = match self.store.keep_within(max) {
+            // A build of an older xbuild keeps the bound when it ends.
+            Err(StoreError::Busy { .. }) => return Ok(Vec::new()),
+            removed => removed?,
+        };
+        wiring::remove_leftovers(&self.machine, &leftovers).map_err(OpenError::Leftovers)?;
+        Ok(removed)
     }
 }

@@ -95,6 +95,20 @@ impl LayerIndex {
         &self.changes
     }
 
+    /// Returns about how many bytes the unpacked files of the layer take up on a disk.
+    pub fn unpacked_size(&self) -> u64 {
+        /// File systems give files and folders room in blocks of so many bytes.
+        const BLOCK: u64 = 4 << 10;
+        let size = |(change, _): &(Change, Option<ContentHash>)| match change {
+            Change::Put(Entry { kind: Kind::File { size }, .. }) => {
+                size.div_ceil(BLOCK).saturating_mul(BLOCK)
+            }
+            Change::Put(Entry { kind: Kind::Dir, .. }) => BLOCK,
+            _ => 0,
+        };
+        self.changes.iter().map(size).fold(0, u64::saturating_add)
+    }
+
     /// Writes the index in the form that the store keeps.
     pub fn encode(&self, mut output: impl Write) -> io::Result<()> {
         output.write_all(&[VERSION])?;

@@ -119,6 +119,7 @@ impl<'a> BlobWriter<'a> {
                 actual_size: size,
             });
         }
+        self.store.pin(&digest)?;
         if let Some(file) = self.file.take() {
             let target = self.store.blob_path(&digest);
             let (temp, writeback) = (self.path.clone(), mem::take(&mut self.writeback));
@@ -131,6 +132,7 @@ impl<'a> BlobWriter<'a> {
                 let _ = fs::remove_file(&self.path);
             } else {
                 self.store.soundness().confirm(&digest);
+                self.store.growth().file(size);
                 let pull = self.pull.take();
                 let job = Job { file, writeback, temp, target, size, pull };
                 self.store.publisher().publish(job)?;

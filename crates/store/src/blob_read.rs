@@ -24,6 +24,7 @@ impl Store {
 
     /// Opens a blob. Returns `None` if the store does not have it.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        self.pin(digest)?;
         let path = self.blob_path(digest);
         self.publisher().wait(&path)?;
         match File::open(&path) {
@@ -35,6 +36,12 @@ impl Store {
 
     /// Returns whether the store has the blob, with its full size.
     pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        // Whoever cannot pin it makes it again, and is told then.
+        self.pin(&descriptor.digest).is_ok() && self.has_pinned_blob(descriptor)
+    }
+
+    /// Returns whether the store has a blob, with its full size, that is pinned, or whose layer is.
+    pub(crate) fn has_pinned_blob(&self, descriptor: &Descriptor) -> bool {
         let path = self.blob_path(&descriptor.digest);
         if let Some(size) = self.publisher().pending(&path) {
             return size == descriptor.size;

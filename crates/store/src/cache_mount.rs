@@ -67,6 +67,8 @@ pub struct CacheMountInfo {
     pub last_used: Option<SystemTime>,
     /// Its folder in the store.
     pub(crate) home: PathBuf,
+    /// The file whose time says when it was last used.
+    pub(crate) lock: PathBuf,
 }
 
 impl Store {
@@ -78,6 +80,7 @@ impl Store {
         key: &Digest,
         sharing: Sharing,
     ) -> Result<CacheMountSlot, StoreError> {
+        self.pin(key)?;
         for number in 0.. {
             let home = self.cache_mount_home(map, key, number);
             if !self.has_cache_mount(map, key, number)? {
@@ -99,6 +102,7 @@ impl Store {
             }
             // Only `xbuild du` shows the time, so a failure does not matter.
             let _ = lock.set_modified(SystemTime::now());
+            self.growth().mount(&path);
             return Ok(CacheMountSlot::Held(CacheMount { path: home.join(CONTENT), _lock: lock }));
         }
         // No build has that many steps.
@@ -130,6 +134,7 @@ impl Store {
         key: &Digest,
         number: u32,
     ) -> Result<bool, StoreError> {
+        self.pin(key)?;
         let home = self.cache_mount_home(map, key, number);
         if !home.exists() {
             return Ok(false);
@@ -164,6 +169,7 @@ impl Store {
         number: u32,
         id: &str,
     ) -> Result<(), StoreError> {
+        self.pin(key)?;
         let target = self.cache_mount_home(map, key, number);
         let parent = target.parent().unwrap_or(&target);
         DirBuilder::new()
@@ -205,6 +211,7 @@ fn info(home: &Path) -> CacheMountInfo {
         bytes: usage("", vec![home.to_owned()]).bytes,
         last_used: fs::metadata(home.join(LOCK)).and_then(|meta| meta.modified()).ok(),
         home: home.to_owned(),
+        lock: home.join(LOCK),
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use xbuild_model::{Descriptor, Digest, StepRecord};
 
-use crate::entries::{children, file_name, is_key};
+use crate::entries::{children, file_name, is_key, key_of};
+use crate::pins::Pinned;
 use crate::{Store, boot, record};
 
 /// The folders of what is remembered of build contexts.
@@ -33,17 +34,44 @@ impl Store {
         folders.filter(|path| is_key(&file_name(path))).collect()
     }
 
-    /// Returns the names (hexadecimal digests) of the blobs that images need.
-    pub(crate) fn reachable(&self) -> HashSet<String> {
+    /// Returns the names (hexadecimal digests) of the blobs that named images need.
+    pub(crate) fn named(&self) -> HashSet<String> {
+        self.reachable(self.images().into_iter().map(|(image, _)| image.target.digest))
+    }
+
+    /// Returns what is in use if this is pinned: the blobs of pinned layers, and all that pinned manifests
+    /// and indexes refer to, too.
+    pub(crate) fn in_use(&self, pinned: &Pinned) -> Pinned {
+        match pinned {
+            Pinned::Everything => Pinned::Everything,
+            Pinned::Keys(keys) => {
+                let layers = children(&self.root().join("layers")).into_iter();
+                let pinned = layers.filter(|record| keys.contains(&key_of(record)));
+                let blobs = pinned.flat_map(|record| self.blobs_of(&record));
+                let keys = keys.iter().cloned().chain(blobs);
+                let digests = keys.filter_map(|key| format!("sha256:{key}").parse().ok());
+                Pinned::Keys(self.reachable(digests))
+            }
+        }
+    }
+
+    /// Returns these digests and all that the manifests and indexes among their blobs refer to.
+    pub(crate) fn reachable(&self, from: impl Iterator<Item = Digest>) -> HashSet<String> {
         let mut found = HashSet::new();
-        let mut queue: Vec<Digest> = Vec::new();
-        queue.extend(self.images().into_iter().map(|(image, _)| image.target.digest));
+        let mut queue: Vec<Digest> = from.collect();
         while let Some(digest) = queue.pop() {
             if found.insert(digest.hex()) {
                 queue.extend(self.references(&digest));
             }
         }
         found
+    }
+
+    /// Returns the names of the blobs that a record of a layer names.
+    pub(crate) fn blobs_of(&self, record: &Path) -> Vec<String> {
+        let bytes = fs::read(record).ok().and_then(record::unseal).unwrap_or_default();
+        let blob = serde_json::from_slice::<xbuild_model::Descriptor>(&bytes).ok();
+        blob.map(|blob| blob.digest.hex()).into_iter().filter(|name| is_key(name)).collect()
     }
 
     /// Returns the digests that a manifest or index refers to; none for any other blob.

@@ -94,9 +94,16 @@ pub enum StoreError {
         /// The record.
         path: PathBuf,
     },
-    /// A build is running, so nothing may be removed.
-    #[error("the store {} is in use by a running build", path.display())]
+    /// A process of an older xbuild, or one without room on the disk, has the store open and does not say
+    /// what it uses, so nothing may be removed.
+    #[error("the store {} is in use by a process that does not say what it uses", path.display())]
     Busy {
+        /// The store.
+        path: PathBuf,
+    },
+    /// Another process is removing something.
+    #[error("another process is making room in the store {}", path.display())]
+    Pruning {
         /// The store.
         path: PathBuf,
     },
@@ -112,7 +119,8 @@ impl StoreError {
             | Self::Writable { .. }
             | Self::NotAFolder { .. }
             | Self::NoCase { .. }
-            | Self::Busy { .. } => FailureKind::User,
+            | Self::Busy { .. }
+            | Self::Pruning { .. } => FailureKind::User,
             Self::DamagedEmulator { .. } => FailureKind::Environment,
             _ => FailureKind::Internal,
         }
@@ -140,7 +148,7 @@ impl StoreError {
                 "remove it with `xbuild emulators rm`, then install it again with `xbuild emulators \
                  install`",
             ),
-            Self::Busy { .. } => Some("try again when it has ended"),
+            Self::Busy { .. } | Self::Pruning { .. } => Some("try again when it has ended"),
             _ => None,
         }
     }

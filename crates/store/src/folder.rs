@@ -14,18 +14,23 @@ use crate::{Store, StoreError};
 impl Store {
     /// Returns the folder of an unpacked layer under the id map `map`, if it exists.
     pub fn folder(&self, map: &str, layer: &DiffId) -> Option<PathBuf> {
+        // Whoever cannot pin it makes it again, and is told then.
+        self.pin(&layer.0).ok()?;
         Some(self.folder_path(map, layer)).filter(|path| path.is_dir())
     }
 
     /// Publishes `content`, a folder below a [`crate::TempFolder`] of this store, as the unpacked
     /// layer, and returns its new path. If another build was first, returns the path of its folder
-    /// and leaves `content` where it is.
+    /// and leaves `content` where it is. `bytes` is about what its files take up on the disk.
     pub fn publish_folder(
         &self,
         content: &Path,
         map: &str,
         layer: &DiffId,
+        bytes: u64,
     ) -> Result<PathBuf, StoreError> {
+        self.pin(&layer.0)?;
+        self.growth().add(bytes);
         publish(content, self.folder_path(map, layer))
     }
 

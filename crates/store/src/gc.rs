@@ -2,24 +2,17 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::FlockOperation;
 use xbuild_model::StepRecord;
 
-use crate::entries::{children, file_name, is_key};
-use crate::home::MEASURED;
+use crate::entries::{BLOBS, children, file_name, is_key, key_of};
 use crate::image::{IMAGES, TAGS};
+use crate::items::{Item, ItemKind};
+use crate::leftover::Leftover;
 use crate::usage::{Usage, usage};
 use crate::{Store, StoreError, temp};
-
-/// A folder whose files may belong to ids of a user namespace: the plain user cannot remove it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    /// The path of the folder.
-    pub path: PathBuf,
-}
 
 /// The folder, below the store's, of the records of steps that ran.
 const LAST_SEEN: &str = "last-seen";
@@ -32,7 +25,7 @@ const KEPT_SEEN: u64 = 4 << 20;
 const KEPT_SEEN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const KINDS: &[(&str, &str)] = &[
-    ("blobs", "blobs/sha256"),
+    ("blobs", BLOBS),
     ("layer records", "layers"),
     ("tree indexes", "indexes"),
     ("file hashes", "file-hashes"),
@@ -75,61 +68,85 @@ impl Store {
 
     /// Returns folders of killed builds that [`Store::open`] could not remove.
     pub fn leftovers(&self) -> Vec<Leftover> {
-        let moved = temp::abandoned(&self.root().join("tmp")).into_iter().filter_map(|found| {
+        let moved = temp::abandoned(self.root()).into_iter().filter_map(|found| {
             let path = self.temp_path("abandoned");
             // Another process may have moved it first.
             fs::rename(&found.path, &path).ok()?;
-            Some(Leftover { path })
+            Some(Leftover { path, is_plain: false })
         });
         moved.collect()
     }
 
     /// Removes everything that no image in the store refers to, and the folders of cache mounts;
-    /// with `all` the images as well. Installed emulators stay. Without `all` the newest records of steps that ran stay.
-    /// Returns the folders to remove from inside a user namespace, already moved out of the way.
+    /// with `all` the images as well. What another open store uses stays, and so do installed emulators;
+    /// without `all` the newest records of steps that ran stay, too. Returns the folders to remove from
+    /// inside a user namespace, already moved out of the way.
     ///
-    /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.
+    /// **Errors** — those of [`Store::make_room`].
     pub fn prune(&self, all: bool) -> Result<Vec<Leftover>, StoreError> {
-        let busy = || StoreError::Busy { path: self.root().to_owned() };
-        rustix::fs::flock(self.lock_file(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| busy())?;
+        let mut total = self.own_total()?;
         self.settle()?;
-        let kept = if all { HashSet::new() } else { self.reachable() };
-        let seen = if all { HashSet::new() } else { self.recently_seen() };
-        for (_, folder) in KINDS {
-            for path in children(&self.root().join(folder)) {
-                let keep = match *folder {
-                    IMAGES => !all,
-                    "blobs/sha256" => kept.contains(&file_name(&path)),
-                    LAST_SEEN => seen.contains(&path),
-                    _ => false,
-                };
-                if !keep && is_key(&file_name(&path)) {
-                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-                }
-            }
-        }
-        let mut leftovers = Vec::new();
-        let shared = self.folders().into_iter().chain(self.all_roots());
-        for folder in shared.chain(self.cache_mount_homes()) {
-            let path = self.temp_path("pruned");
-            fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
-            leftovers.push(Leftover { path });
-        }
-        for folder in self.sources() {
-            let path = self.temp_path("pruned");
-            fs::rename(&folder, &path).map_err(StoreError::io("move", &folder))?;
-            // All files in it are ours; a folder that cannot be removed all the same is a leftover.
-            if fs::remove_dir_all(&path).is_err() {
-                leftovers.push(Leftover { path });
-            }
-        }
-        // The measure is of what was there.
-        let _ = fs::remove_file(self.root().join(MEASURED));
+        // It is of what was there.
+        total.forget();
+        let (gone, mut leftovers) = self.remove_items(self.all_items(all), !all)?;
+        drop(gone);
+        // All files of sources are ours; a folder that cannot be removed all the same is a leftover.
+        leftovers
+            .retain(|leftover| !leftover.is_plain || fs::remove_dir_all(&leftover.path).is_err());
         self.remove_pull_locks();
+        // Whoever removes what a killed build has left makes the total unknown.
+        drop(total);
         leftovers.extend(self.leftovers());
-        rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
         Ok(leftovers)
+    }
+
+    /// Returns an item for each entry that goes when everything goes; with `all` the names of images, too.
+    fn all_items(&self, all: bool) -> Vec<Item> {
+        let seen = if all { HashSet::new() } else { self.recently_seen() };
+        let mut items = Vec::new();
+        // The records of steps go before their layers, these before their blobs.
+        for (_, folder) in KINDS.iter().rev() {
+            if *folder == IMAGES && !all {
+                continue;
+            }
+            for path in children(&self.root().join(folder)) {
+                if !is_key(&file_name(&path)) || seen.contains(&path) {
+                    continue;
+                }
+                let keys = match *folder {
+                    BLOBS | "layers" | "indexes" => vec![key_of(&path)],
+                    // That of a running build stays with its layers.
+                    "cache" => self.layers_of(&path),
+                    _ => Vec::new(),
+                };
+                let mut item = Item::new(ItemKind::Remembered, file_name(&path));
+                (item.keys, item.files) = (keys, vec![path]);
+                items.push(item);
+            }
+        }
+        let folders = [
+            (ItemKind::Layer, self.folders()),
+            (ItemKind::RootFolder, self.all_roots()),
+            (ItemKind::CacheMount, self.cache_mount_homes()),
+            (ItemKind::Source, self.sources()),
+        ];
+        for (kind, folders) in folders {
+            for path in folders {
+                let mut item = Item::new(kind, self.below_root(&path));
+                if kind != ItemKind::RootFolder {
+                    item.keys.push(key_of(&path));
+                }
+                item.folders.push(path);
+                items.push(item);
+            }
+        }
+        items
+    }
+
+    fn layers_of(&self, step: &Path) -> Vec<String> {
+        let step = self.step_at(step);
+        step.map(|step| step.added.0.iter().map(|layer| layer.0.hex()).collect())
+            .unwrap_or_default()
     }
 
     /// Returns the files of [`LAST_SEEN`] that pruning keeps: the newest.

@@ -23,6 +23,8 @@ const VERSION: &str = "version";
 pub(crate) const LOCK: &str = "lock";
 /// The file with the measured size of the store.
 pub(crate) const MEASURED: &str = "measured";
+/// The file that is locked while something is pinned or removed.
+pub(crate) const GATE: &str = "gate";
 /// The longest `version` file that is read, in bytes.
 const MAX_VERSION: u64 = 40;
 
@@ -48,19 +50,22 @@ const FOLDERS: &[&str] = &[
     "tmp",
 ];
 
-/// Opens the store `root`, made if it is missing, and returns its lock file, not locked yet.
+/// Opens the store `root`, made if it is missing, and returns its lock file and its gate, not locked
+/// yet.
 ///
 /// **Errors** — [`StoreError::NotAStore`] if the folder holds other things,
 /// [`StoreError::Owner`], [`StoreError::Writable`] and [`StoreError::NotAFolder`] if it cannot be
 /// trusted, [`StoreError::Version`] if it has another format, [`StoreError::NoCase`] if it cannot
 /// hold the files of every layer. Nothing in it is changed then.
-pub(crate) fn open(root: &Path) -> Result<File, StoreError> {
+pub(crate) fn open(root: &Path) -> Result<[File; 2], StoreError> {
     let home = Home::open(root)?;
     home.adopt()?;
     for folder in FOLDERS {
         home.make_folder(folder)?;
     }
-    home.open_lock()
+    // Made now, since a disk that is full later can still be pruned then.
+    home.open_lock(MEASURED)?;
+    Ok([home.open_lock(LOCK)?, home.open_lock(GATE)?])
 }
 
 /// The open folder of a store.
@@ -196,12 +201,12 @@ impl<'a> Home<'a> {
         Ok(())
     }
 
-    fn open_lock(&self) -> Result<File, StoreError> {
-        let path = self.path.join(LOCK);
+    fn open_lock(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.path.join(name);
         // For reading as well: NFS shares the lock of readers only.
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = fs::openat(&self.folder, LOCK, flags, Mode::from_raw_mode(0o600));
+        let file = fs::openat(&self.folder, name, flags, Mode::from_raw_mode(0o600));
         Ok(File::from(file.map_err(failed("open", &path))?))
     }
 
@@ -215,7 +220,7 @@ impl<'a> Home<'a> {
 
 /// Returns whether a store has an entry of this name.
 fn is_ours(name: &str) -> bool {
-    [VERSION, LOCK, MEASURED].contains(&name) || FOLDERS.contains(&name)
+    [VERSION, LOCK, MEASURED, GATE].contains(&name) || FOLDERS.contains(&name)
 }
 
 fn is_writable_for_others(stat: &Stat) -> bool {
@@ -237,7 +242,7 @@ mod tests {
         let page = std::fs::read_to_string(page).unwrap();
         let entries: Vec<&str> =
             page.lines().filter_map(|line| line.trim().split_once("── ")).map(|(_, e)| e).collect();
-        for name in FOLDERS.iter().chain(&[VERSION, LOCK, MEASURED]) {
+        for name in FOLDERS.iter().chain(&[VERSION, LOCK, MEASURED, GATE]) {
             let is_drawn = |entry: &&str| {
                 let rest = entry.strip_prefix(name);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '/']))

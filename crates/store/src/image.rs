@@ -61,12 +61,26 @@ impl ImageRecord {
 impl Store {
     /// Records an image under its name, in place of an earlier image of that name.
     pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
+        self.pin(&record.target.digest)?;
         self.write_record(IMAGES, &Digest::of(record.name.as_bytes()), record)
     }
 
-    /// Returns the image with this name.
+    /// Returns the image with this name. As long as this store is open, nothing of it is removed.
     pub fn image(&self, name: &str) -> Result<Option<ImageRecord>, StoreError> {
-        self.read_record(IMAGES, &Digest::of(name.as_bytes()))
+        self.pinned_record(IMAGES, name)
+    }
+
+    /// Reads the record of an image, and pins the image.
+    fn pinned_record(&self, kind: &str, name: &str) -> Result<Option<ImageRecord>, StoreError> {
+        let key = Digest::of(name.as_bytes());
+        loop {
+            let Some(found) = self.read_record::<ImageRecord>(kind, &key)? else { return Ok(None) };
+            self.pin(&found.target.digest)?;
+            // Another process may have removed or replaced it between the two.
+            if self.read_record(kind, &key)?.as_ref() == Some(&found) {
+                return Ok(Some(found));
+            }
+        }
     }
 
     /// Returns all images with the times when they got their names, sorted by name.
@@ -104,7 +118,7 @@ impl Store {
 
     /// Returns what a tag named when its registry was last asked.
     pub fn tag(&self, name: &str) -> Result<Option<ImageRecord>, StoreError> {
-        self.read_record(TAGS, &Digest::of(name.as_bytes()))
+        self.pinned_record(TAGS, name)
     }
 }
 

@@ -6,17 +6,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::FlockOperation;
+
+use crate::Store;
 use crate::contents::REMEMBERED;
-use crate::entries::{children, file_name, is_key};
+use crate::entries::{BLOBS, children, file_name, key_of};
 use crate::usage::usage;
-use crate::{Store, record};
 
 /// A blob of fewer bytes that belongs to no layer is a document: a manifest or a configuration. Offline
 /// builds need them, and they take up next to nothing.
 const DOCUMENT: u64 = 1 << 20;
-
-/// The hexadecimal digits of a digest.
-const DIGEST: usize = 64;
 
 /// The kind of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +64,12 @@ pub struct Item {
     pub last_used: Option<SystemTime>,
     /// Whether it was the result of a step.
     pub is_cached_step: bool,
+    /// Whether a running build uses it.
+    pub is_pinned: bool,
+    /// The digests that stand for it, as hexadecimal digits: it is pinned if one of them is.
+    pub(crate) keys: Vec<String>,
+    /// The files and folders whose times say when it was last used.
+    pub(crate) marks: Vec<PathBuf>,
     /// The files.
     pub(crate) files: Vec<PathBuf>,
     /// The folders, whose files may belong to other ids.
@@ -72,7 +77,7 @@ pub struct Item {
 }
 
 impl Item {
-    fn new(kind: ItemKind, id: String) -> Self {
+    pub(crate) fn new(kind: ItemKind, id: String) -> Self {
         Self {
             kind,
             name: id.clone(),
@@ -80,6 +85,9 @@ impl Item {
             bytes: 0,
             last_used: None,
             is_cached_step: false,
+            is_pinned: false,
+            keys: Vec::new(),
+            marks: Vec::new(),
             files: Vec::new(),
             folders: Vec::new(),
         }
@@ -91,6 +99,7 @@ impl Item {
         self.bytes += meta.blocks() * 512;
         if is_used {
             self.last_used = self.last_used.max(meta.modified().ok());
+            self.marks.push(path.clone());
         }
         self.files.push(path);
     }
@@ -99,20 +108,54 @@ impl Item {
         self.bytes += usage("", vec![path.clone()]).bytes;
         self.folders.push(path);
     }
+
+    /// Returns its blobs.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Path> {
+        let is_blob = |path: &&Path| path.parent().is_some_and(|parent| parent.ends_with(BLOBS));
+        self.files.iter().map(PathBuf::as_path).filter(is_blob)
+    }
 }
 
 impl Store {
     /// Returns all items, those that were not used for longest first. Installed emulators, the blobs of
     /// named images, manifests and configurations are none.
     pub fn items(&self) -> Vec<Item> {
-        let kept = self.reachable();
+        // Meanwhile no build ends and nothing is removed. Where that takes too long, the answer may
+        // count twice what changes.
+        let total = self.lock_total(FlockOperation::NonBlockingLockShared);
+        let items = self.items_beside();
+        drop(total);
+        items
+    }
+
+    /// Returns the bytes of the blobs that named images have here.
+    pub fn named_bytes(&self) -> u64 {
+        let paths = self.named().into_iter().map(|name| self.root().join(BLOBS).join(name));
+        let sizes = paths.filter_map(|path| fs::symlink_metadata(path).ok());
+        sizes.map(|meta| meta.blocks() * 512).sum()
+    }
+
+    /// Returns all items while the total is locked.
+    pub(crate) fn items_beside(&self) -> Vec<Item> {
+        let mut items = self.unmarked_items();
+        // After the look at the files: what has come meanwhile is pinned by who made it.
+        let used = self.in_use(&self.pins().of_others());
+        for item in &mut items {
+            item.is_pinned = used.has(&item.keys);
+        }
+        items
+    }
+
+    fn unmarked_items(&self) -> Vec<Item> {
+        let kept = self.named();
         let mut items = self.layer_items(&kept);
         let of_layers: HashSet<PathBuf> =
             items.iter().flat_map(|item| item.files.iter().cloned()).collect();
-        for path in children(&self.root().join("blobs/sha256")) {
+        for path in children(&self.root().join(BLOBS)) {
             let is_large = fs::metadata(&path).is_ok_and(|meta| meta.len() >= DOCUMENT);
             if is_large && !kept.contains(&file_name(&path)) && !of_layers.contains(&path) {
                 let mut item = Item::new(ItemKind::Blob, file_name(&path));
+                item.keys.push(file_name(&path));
                 item.file(path, true);
                 items.push(item);
             }
@@ -120,6 +163,8 @@ impl Store {
         for mount in self.cache_mounts() {
             let mut item = Item::new(ItemKind::CacheMount, self.below_root(&mount.home));
             (item.name, item.bytes, item.last_used) = (mount.id, mount.bytes, mount.last_used);
+            item.keys.push(key_of(&mount.home));
+            item.marks.push(mount.lock);
             item.folders.push(mount.home);
             items.push(item);
         }
@@ -129,6 +174,10 @@ impl Store {
             for path in folders {
                 let mut item = Item::new(kind, self.below_root(&path));
                 item.last_used = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+                item.marks.push(path.clone());
+                if kind == ItemKind::Source {
+                    item.keys.push(key_of(&path));
+                }
                 item.folder(path);
                 items.push(item);
             }
@@ -146,13 +195,20 @@ impl Store {
     fn layer_items(&self, kept: &HashSet<String>) -> Vec<Item> {
         let mut layers: HashMap<String, Item> = HashMap::new();
         let mut item = |name: &str, change: &mut dyn FnMut(&mut Item)| {
-            let id = name.get(..DIGEST).unwrap_or(name).to_owned();
-            change(layers.entry(id.clone()).or_insert_with(|| Item::new(ItemKind::Layer, id)));
+            let id = key_of(Path::new(name));
+            change(layers.entry(id.clone()).or_insert_with(|| {
+                let keys = vec![id.clone()];
+                Item { keys, ..Item::new(ItemKind::Layer, id) }
+            }));
         };
         for path in children(&self.root().join("layers")) {
             item(&file_name(&path), &mut |item| {
-                for blob in self.blobs_of(&path).into_iter().filter(|blob| !kept.contains(blob)) {
-                    let path = self.root().join("blobs/sha256").join(blob);
+                for blob in self.blobs_of(&path) {
+                    item.keys.push(blob.clone());
+                    if kept.contains(&blob) {
+                        continue;
+                    }
+                    let path = self.root().join(BLOBS).join(blob);
                     if !item.files.contains(&path) {
                         item.file(path, false);
                     }
@@ -179,14 +235,7 @@ impl Store {
         layers.into_values().collect()
     }
 
-    /// Returns the names of the blobs that a record of a layer names.
-    fn blobs_of(&self, record: &Path) -> Vec<String> {
-        let bytes = fs::read(record).ok().and_then(record::unseal).unwrap_or_default();
-        let blob = serde_json::from_slice::<xbuild_model::Descriptor>(&bytes).ok();
-        blob.map(|blob| blob.digest.hex()).into_iter().filter(|name| is_key(name)).collect()
-    }
-
-    fn below_root(&self, path: &Path) -> String {
+    pub(crate) fn below_root(&self, path: &Path) -> String {
         path.strip_prefix(self.root()).unwrap_or(path).display().to_string()
     }
 }

@@ -26,8 +26,9 @@ const NOTED: Duration = Duration::from_secs(60);
 impl Store {
     /// Returns the descriptor of the blob that holds a layer, if the blob is here.
     pub fn layer(&self, layer: &DiffId) -> Result<Option<Descriptor>, StoreError> {
+        self.pin(&layer.0)?;
         let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
-        let found = found.map(|record| record.blob).filter(|blob| self.has_blob(blob));
+        let found = found.map(|record| record.blob).filter(|blob| self.has_pinned_blob(blob));
         if found.is_some() {
             self.use_layer(layer);
         }
@@ -48,6 +49,7 @@ impl Store {
         blob: &Descriptor,
         encoding: Option<&str>,
     ) -> Result<(), StoreError> {
+        self.pin(&layer.0)?;
         let (blob, encoding) = (blob.clone(), encoding.map(str::to_owned));
         self.write_record("layers", &layer.0, &LayerRecord { blob, encoding })
     }
@@ -58,13 +60,14 @@ impl Store {
         layer: &DiffId,
         encoding: &str,
     ) -> Result<Option<Descriptor>, StoreError> {
+        self.pin(&layer.0)?;
         let found: Option<LayerRecord> = self.read_record("layers", &layer.0)?;
         let found = found.filter(|record| record.encoding.as_deref() == Some(encoding));
         let found = match found {
             Some(record) => Some(record.blob),
             None => self.read_record_at(&self.encoded_path(layer, encoding))?,
         };
-        Ok(found.filter(|blob| self.has_blob(blob)))
+        Ok(found.filter(|blob| self.has_pinned_blob(blob)))
     }
 
     /// Records the blob that holds a layer in this encoding, a name of letters, digits and hyphens.
@@ -75,6 +78,7 @@ impl Store {
         encoding: &str,
         blob: &Descriptor,
     ) -> Result<(), StoreError> {
+        self.pin(&layer.0)?;
         self.write_record_at(self.encoded_path(layer, encoding), blob)
     }
 
@@ -91,11 +95,13 @@ impl Store {
         latest: u64,
         clamped: &DiffId,
     ) -> Result<(), StoreError> {
+        self.pin(&layer.0)?;
         self.write_record_at(self.clamped_path(layer, latest), clamped)
     }
 
     /// Returns the tree index of a layer, the bytes that were written.
     pub fn index(&self, layer: &DiffId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.pin(&layer.0)?;
         Ok(self.read_file(&self.path("indexes", &layer.0))?.and_then(record::unseal))
     }
 
@@ -105,6 +111,7 @@ impl Store {
         layer: &DiffId,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), StoreError> {
+        self.pin(&layer.0)?;
         self.publish_written(self.path("indexes", &layer.0), write)
     }
 

@@ -1,6 +1,5 @@
 //! One pull of a blob at a time, among all processes that share a store.
 
-use std::fs;
 use std::time::Duration;
 
 use xbuild_model::{Cancel, Digest};
@@ -31,17 +30,19 @@ impl Store {
         PullLock::take(path.clone(), wait).map_err(StoreError::io("open", path))
     }
 
-    /// Removes the locks that killed processes left. Nobody may be pulling.
+    /// Removes the locks that killed processes left.
     pub(crate) fn remove_pull_locks(&self) {
         for path in children(&self.root().join(FOLDER)) {
-            // What stays is an empty file.
-            let _ = fs::remove_file(path);
+            // Dropping it removes the file. What stays is an empty file.
+            drop(PullLock::take(path, || false));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,49 +1,45 @@
-//! Making room: removing what was not used for longest.
+//! Making room: removing what was not used for longest, beside running builds.
+//!
+//! Locks are taken in this order: the total (`measured`), then the gate (`gate`, for a moment only). A
+//! store that ends a build gives up its pins before it lets go of the total, so what no build uses is
+//! within the bound at any time.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::time::{Duration, SystemTime};
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::FlockOperation;
 
-use crate::entries::children;
-use crate::gc::Leftover;
-use crate::home::MEASURED;
-use crate::items::Item;
+use crate::items::{Item, ItemKind};
+use crate::leftover::Leftover;
+use crate::measured::{Measured, Total};
+use crate::pins::Pinned;
 use crate::{Store, StoreError};
 
-/// How long a measure of the store counts.
-const MEASURED_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// A layer takes up so many times the bytes of its blob at most, as a rule: with its files unpacked.
-const UNPACKED: u64 = 6;
-
-/// The bytes of all items, and of all blobs then.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Measured {
-    bytes: u64,
-    blobs: u64,
-    at: SystemTime,
-}
+/// How long builds wait at most, about, while something is removed.
+const TURN: Duration = Duration::from_millis(50);
 
 /// Which items are to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// The bytes that all items may take up together.
+    /// The bytes that all items may take up together, without those that running builds use.
     pub max_bytes: Option<u64>,
     /// Items that were last used before that time go in any case.
     pub unused_since: Option<SystemTime>,
 }
 
 impl Room {
-    /// Returns the items that have to go: those that were not used for longest.
+    /// Returns the items that have to go: those that were not used for longest. Items that running builds
+    /// use stay, and do not count.
     pub fn choose(self, items: Vec<Item>) -> Vec<Item> {
-        let mut left: u64 = items.iter().map(|item| item.bytes).sum();
+        let free = || items.iter().filter(|item| !item.is_pinned);
+        let mut left: u64 = free().map(|item| item.bytes).sum();
         let is_old =
             |item: &Item| self.unused_since.is_some_and(|time| item.last_used < Some(time));
         let mut chosen = Vec::new();
-        for item in items {
+        for item in items.into_iter().filter(|item| !item.is_pinned) {
             if is_old(&item) || self.max_bytes.is_some_and(|max| left > max) {
                 left -= item.bytes;
                 chosen.push(item);
@@ -55,71 +51,162 @@ impl Room {
 
 impl Store {
     /// Removes the items that `wanted` chooses, and returns them, with the folders to remove from inside a
-    /// user namespace, already moved out of the way.
+    /// user namespace, already moved out of the way. Nothing goes that another open store uses.
     ///
-    /// **Errors** — [`StoreError::Busy`] if another build has the store open; nothing is removed.
+    /// **Errors** — [`StoreError::Busy`] if a process has the store open that does not say what it uses,
+    /// [`StoreError::Pruning`] if another process removes something for too long; nothing is removed.
     pub fn make_room(&self, wanted: Room) -> Result<(Vec<Item>, Vec<Leftover>), StoreError> {
-        self.alone(|| {
-            let items = self.items();
-            let all: u64 = items.iter().map(|item| item.bytes).sum();
-            let chosen = wanted.choose(items);
-            let mut leftovers = Vec::new();
-            for item in &chosen {
-                // The record of a step goes before its layer.
-                for path in item.files.iter().rev() {
-                    match fs::remove_file(path) {
-                        // Two layers may be of one step.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        removed => removed.map_err(StoreError::io("remove", path))?,
+        self.remove(&mut self.own_total()?, wanted)
+    }
+
+    /// Keeps the bound on the store at the end of a build: removes what was not used for longest until all
+    /// that no other open store uses takes up `max` bytes at most. What this store uses is in use no more.
+    ///
+    /// All files are looked at only if the running total is too large or unknown.
+    ///
+    /// **Shape** — as [`make_room`](Self::make_room); nothing if another process is at it for too long.
+    pub fn keep_within(&self, max: u64) -> Result<(Vec<Item>, Vec<Leftover>), StoreError> {
+        let Some(mut total) = self.lock_total(FlockOperation::NonBlockingLockExclusive)? else {
+            return Ok(Default::default());
+        };
+        let known = self.add_growth(&mut total);
+        let removed = match known {
+            Some(known) if known <= max => Default::default(),
+            _ => self.remove(&mut total, Room { max_bytes: Some(max), unused_since: None })?,
+        };
+        self.pins().release();
+        Ok(removed)
+    }
+
+    /// Locks the total to remove something.
+    pub(crate) fn own_total(&self) -> Result<Total, StoreError> {
+        let total = self.lock_total(FlockOperation::NonBlockingLockExclusive)?;
+        total.ok_or_else(|| StoreError::Pruning { path: self.root().to_owned() })
+    }
+
+    /// Adds what this store has made to the total when it is closed.
+    pub(crate) fn close(&self) {
+        /// Whoever has the total for longer is looking at all files.
+        const AT_MOST: Duration = Duration::from_secs(2);
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        if self.growth().is_some()
+            && let Ok(Some(mut total)) = Total::lock(self.root(), exclusive, AT_MOST)
+        {
+            self.add_growth(&mut total);
+        }
+        self.pins().release();
+    }
+
+    /// Adds what this store has made to the total, and returns it if it is known.
+    pub(crate) fn add_growth(&self, total: &mut Total) -> Option<u64> {
+        let grown = self.growth().take();
+        let mut known = total.read(self.boot())?;
+        known.bytes = known.bytes.saturating_add(grown);
+        if grown > 0 {
+            total.write(&known);
+        }
+        (grown == 0 || known.is_recent()).then_some(known.bytes)
+    }
+
+    fn remove(
+        &self,
+        total: &mut Total,
+        wanted: Room,
+    ) -> Result<(Vec<Item>, Vec<Leftover>), StoreError> {
+        self.settle()?;
+        if self.pins().of_others() == Pinned::Everything {
+            return Err(StoreError::Busy { path: self.root().to_owned() });
+        }
+        // All that was made until now is looked at.
+        let _ = self.growth().take();
+        // After a kill or a failure it is unknown.
+        total.forget();
+        let items = self.items_beside();
+        let all: u64 = items.iter().map(|item| item.bytes).sum();
+        let (gone, leftovers) = self.remove_items(wanted.choose(items), true)?;
+        let left = all - gone.iter().map(|item| item.bytes).sum::<u64>();
+        total.write(&Measured::new(left, self.boot()));
+        Ok((gone, leftovers))
+    }
+
+    /// Removes items, and returns those that nobody used meanwhile. With `names`, the blobs of named images
+    /// stay.
+    ///
+    /// **Errors** — [`StoreError::Busy`] if nothing is removed because a process does not say what it
+    /// uses.
+    pub(crate) fn remove_items(
+        &self,
+        items: Vec<Item>,
+        names: bool,
+    ) -> Result<(Vec<Item>, Vec<Leftover>), StoreError> {
+        let (mut gone, mut leftovers) = (Vec::new(), Vec::new());
+        let mut waiting = items.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let begin = Instant::now();
+            let done = self.pins().alone(|pinned| {
+                if *pinned == Pinned::Everything {
+                    return Err(StoreError::Busy { path: self.root().to_owned() });
+                }
+                // In this order: who gives up pins has named the image before.
+                let used = self.in_use(pinned);
+                let named = if names { self.named() } else { HashSet::new() };
+                while begin.elapsed() < TURN
+                    && let Some(item) = waiting.next()
+                {
+                    if item.is_unused(&used, &named) {
+                        leftovers.extend(self.remove_item(&item)?);
+                        gone.push(item);
                     }
                 }
-                for folder in &item.folders {
-                    let path = self.temp_path("trimmed");
-                    fs::rename(folder, &path).map_err(StoreError::io("move", folder))?;
-                    leftovers.push(Leftover { path });
-                }
+                Ok(())
+            })?;
+            match done {
+                Err(StoreError::Busy { .. }) if !gone.is_empty() => break,
+                done => done?,
             }
-            self.note_size(all - chosen.iter().map(|item| item.bytes).sum::<u64>());
-            Ok((chosen, leftovers))
-        })
+        }
+        Ok((gone, leftovers))
     }
 
-    /// Returns whether all items together surely take up no more than `max` bytes, by the last measure and
-    /// the blobs that came since. So a build need not look at all files.
-    pub fn is_surely_below(&self, max: u64) -> bool {
-        let note = fs::read(self.root().join(MEASURED)).ok();
-        let note = note.and_then(|bytes| serde_json::from_slice::<Measured>(&bytes).ok());
-        let Some(note) = note else { return false };
-        let is_recent = note.at.elapsed().is_ok_and(|age| age < MEASURED_FOR);
-        let more = self.blob_bytes().saturating_sub(note.blobs);
-        is_recent && note.bytes.saturating_add(more.saturating_mul(UNPACKED)) <= max
+    /// Removes an item that nobody uses.
+    fn remove_item(&self, item: &Item) -> Result<Vec<Leftover>, StoreError> {
+        // The record of a step goes before its layer.
+        for path in item.files.iter().rev() {
+            // Two layers may be of one step.
+            unless_gone(fs::remove_file(path)).map_err(StoreError::io("remove", path))?;
+        }
+        let mut leftovers = Vec::new();
+        for folder in &item.folders {
+            let path = self.temp_path("pruned");
+            // Another build may have taken it.
+            if unless_gone(fs::rename(folder, &path)).map_err(StoreError::io("move", folder))? {
+                leftovers.push(Leftover { path, is_plain: item.kind == ItemKind::Source });
+            }
+        }
+        Ok(leftovers)
     }
+}
 
-    /// Keeps the measured size of all items.
-    fn note_size(&self, bytes: u64) {
-        let note = Measured { bytes, blobs: self.blob_bytes(), at: SystemTime::now() };
-        // Without the note the next build measures again.
-        let write = |bytes: Vec<u8>| {
-            let mut options = OpenOptions::new();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(self.root().join(MEASURED))?.write_all(&bytes)
+impl Item {
+    /// Returns whether the item may still go. Something may have happened since it was chosen.
+    fn is_unused(&self, used: &Pinned, named: &HashSet<String>) -> bool {
+        let is_named = |path: &Path| {
+            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| named.contains(n))
         };
-        let _ = serde_json::to_vec(&note).map_err(io::Error::from).and_then(write);
+        let is_newer = |path: &Path| {
+            let used = fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
+            used > self.last_used
+        };
+        !used.has(&self.keys)
+            && !self.blobs().any(is_named)
+            && !self.marks.iter().any(|path| is_newer(path))
     }
+}
 
-    /// Returns the bytes of all blobs.
-    fn blob_bytes(&self) -> u64 {
-        let sizes = children(&self.root().join("blobs/sha256")).into_iter();
-        sizes.filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.len()).sum()
-    }
-
-    /// Does work while no other build has the store open.
-    fn alone<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let busy = || StoreError::Busy { path: self.root().to_owned() };
-        rustix::fs::flock(self.lock_file(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| busy())?;
-        let done = self.settle().and_then(|()| work());
-        rustix::fs::flock(self.lock_file(), FlockOperation::LockShared).map_err(|_| busy())?;
-        done
+/// Returns whether something was there.
+fn unless_gone(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        done => done.map(|()| true),
     }
 }

@@ -23,11 +23,13 @@ const RECORD: &str = "record";
 impl Store {
     /// Leaves `folder` to later builds under the id map `map`, with a record that says what it has.
     /// Returns folders that have to go in its place, and `folder` itself if another build was faster.
+    /// `bytes` is about what its files take up on the disk.
     pub fn keep_root(
         &self,
         folder: TempFolder,
         map: &str,
         record: &impl Serialize,
+        bytes: u64,
     ) -> Result<Vec<TempFolder>, StoreError> {
         self.write_record_at(folder.path().join(RECORD), record)?;
         let mut known = children(&self.roots(map));
@@ -38,6 +40,7 @@ impl Store {
         let is_free = |name: &String| known.iter().all(|path| file_name(path) != *name);
         let name = (0..).map(|number: u64| number.to_string()).find(is_free).unwrap_or_default();
         publish(folder.path(), self.roots(map).join(name))?;
+        self.growth().add(bytes);
         // What was published is not there any more.
         if folder.path().exists() {
             out.push(folder);
@@ -106,10 +109,10 @@ mod tests {
         let store = Store::open(temp.path()).unwrap();
         for number in 0..KEPT {
             let made = folder(&store, &number.to_string());
-            assert!(store.keep_root(made, "map", &number).unwrap().is_empty());
+            assert!(store.keep_root(made, "map", &number, 0).unwrap().is_empty());
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        let gone = store.keep_root(folder(&store, "new"), "map", &KEPT).unwrap();
+        let gone = store.keep_root(folder(&store, "new"), "map", &KEPT, 0).unwrap();
         assert_eq!(fs::read_to_string(gone[0].path().join("fs/file")).unwrap(), "0");
         assert!(store.kept_roots::<usize>("other").is_empty());
         let kept = store.kept_roots::<usize>("map");

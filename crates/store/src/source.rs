@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::Digest;
 
 use crate::boot::SOURCES;
+use crate::usage::usage;
 use crate::{Store, StoreError, folder};
 
 /// A source that was fetched before: its files, and the server's words about their version.
@@ -28,6 +29,8 @@ pub struct SourceRecord {
 impl Store {
     /// Returns the folder of fetched files with this key, if it exists.
     pub fn source_folder(&self, key: &Digest) -> Option<PathBuf> {
+        // Whoever cannot pin it fetches it again, and is told then.
+        self.pin(key).ok()?;
         Some(self.source_path(key)).filter(|path| path.is_dir())
     }
 
@@ -35,6 +38,8 @@ impl Store {
     /// stands for its contents, and returns its new path. If another build was first, returns the
     /// path of its folder and leaves `content` where it is.
     pub fn publish_source(&self, content: &Path, key: &Digest) -> Result<PathBuf, StoreError> {
+        self.pin(key)?;
+        self.growth().add(usage("", vec![content.to_owned()]).bytes);
         folder::publish(content, self.source_path(key))
     }
 

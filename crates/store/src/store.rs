@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::FlockOperation;
 use xbuild_model::Digest;
 
+use crate::growth::Growth;
+use crate::pins::{self, Pins};
 use crate::publisher::Publisher;
 use crate::soundness::Soundness;
 use crate::temp::{self, Session};
@@ -17,17 +19,27 @@ use crate::{SelectionRecord, StoreError, TempFolder, boot, home, record};
 /// The largest record or index that is read, in bytes: one million files make about 200 MiB.
 const MAX_RECORD: u64 = 1 << 30;
 
-/// An open store. Holds a shared lock, so that nothing is pruned under a running build.
+/// An open store. What it has found in it is pinned: nobody removes it as long as the store is open.
 #[derive(Debug)]
 pub struct Store {
     /// Dropped first, because it may still be at work in the session's folder.
     publisher: Publisher,
     root: PathBuf,
-    lock: File,
+    /// Held shared: an older xbuild, which knows no pins, removes nothing meanwhile.
+    _lock: File,
+    pins: Pins,
+    growth: Growth,
     session: Session,
     counter: AtomicU64,
     boot: String,
     soundness: Soundness,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // A kill makes the total unknown instead.
+        self.close();
+    }
 }
 
 impl Store {
@@ -35,17 +47,29 @@ impl Store {
     /// builds left in it.
     ///
     /// **Errors** — a folder that is no store, or cannot be trusted, is refused and stays as it is.
-    /// Waits for a running prune, so [`StoreError::Busy`] is never returned.
+    /// Waits for a running prune of an older xbuild, so [`StoreError::Busy`] is never returned.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let lock = home::open(root)?;
+        let [lock, gate] = home::open(root)?;
         rustix::fs::flock(&lock, FlockOperation::LockShared)
             .map_err(|errno| StoreError::io("lock", root.join(home::LOCK))(errno.into()))?;
         temp::sweep(root);
-        let session = Session::start(&root.join("tmp"))?;
+        // Whoever removes something must not meet a session whose lock file is empty.
+        let started = pins::through(&gate, FlockOperation::LockShared, {
+            let gate = gate.try_clone().map_err(StoreError::io("open", root.join(home::GATE)))?;
+            move || {
+                let session = Session::start(&root.join("tmp"))?;
+                let pins = Pins::new(root, gate, &session);
+                let pins = pins.map_err(StoreError::io("open", session.path()))?;
+                Ok::<_, StoreError>((pins, session))
+            }
+        });
+        let (pins, session) = started.map_err(StoreError::io("lock", root.join(home::GATE)))??;
         let boot = boot::boot_id()?;
         let store = Self {
             root: root.to_owned(),
-            lock,
+            _lock: lock,
+            pins,
+            growth: Growth::default(),
             session,
             counter: AtomicU64::new(0),
             boot,
@@ -126,8 +150,17 @@ impl Store {
         &self.boot
     }
 
-    pub(crate) fn lock_file(&self) -> &File {
-        &self.lock
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Pins what a digest stands for.
+    pub(crate) fn pin(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.pins.pin(&[digest])
+    }
+
+    pub(crate) fn growth(&self) -> &Growth {
+        &self.growth
     }
 
     pub(crate) fn temp_path(&self, purpose: &str) -> PathBuf {
@@ -194,12 +227,14 @@ impl Store {
         let temp = self.temp_path("record");
         let written = File::create(&temp).and_then(|mut file| record::seal_to(&mut file, write));
         written.map_err(StoreError::io("write", &temp))?;
+        self.growth.file(fs::metadata(&temp).map_or(0, |meta| meta.len()));
         fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
 
     fn publish(&self, path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
         let temp = self.temp_path("record");
         fs::write(&temp, bytes).map_err(StoreError::io("write", &temp))?;
+        self.growth.file(bytes.len() as u64);
         fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
     }
 }

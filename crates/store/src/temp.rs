@@ -2,22 +2,27 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 
+use crate::measured::Total;
 use crate::{StoreError, lent};
 
 /// The folder of one open store, which holds its lock as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Session {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 const LOCK: &str = "lock";
+/// The first line of a lock file with pins; hexadecimal digests follow, one a line.
+pub(crate) const HEADER: &[u8] = b"xbuild pins 1\n";
 static SESSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Session {
@@ -31,7 +36,7 @@ impl Session {
                 made => made.map_err(StoreError::io("make folder", &path))?,
             }
             if let Some(lock) = try_lock(&path, true) {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self { path, lock });
             }
             // A sweeper came between the two calls.
         }
@@ -39,6 +44,11 @@ impl Session {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns its lock file, to append to. It stays locked until the last handle is dropped.
+    pub(crate) fn lock_file(&self) -> io::Result<File> {
+        self.lock.try_clone()
     }
 }
 
@@ -63,8 +73,14 @@ fn try_lock(folder: &Path, new: bool) -> Option<File> {
     Some(File::from(file))
 }
 
+/// Opens the lock file of a session's folder to read it.
+pub(crate) fn open_lock(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(fs::open(folder.join(LOCK), flags, Mode::empty())?))
+}
+
 /// Returns the folders of sessions: those whose names are `PID-N`.
-fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let is_session = move |name: &OsStr| {
         let parts = name.to_str().and_then(|name| name.split_once('-'));
@@ -79,7 +95,8 @@ fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
 pub(crate) fn sweep(root: &Path) {
     for path in sessions(&root.join("tmp")) {
         match try_lock(&path, false) {
-            Some(_lock) => {
+            Some(lock) => {
+                forget_total_of(root, &lock);
                 lent::take_back(root, &path);
                 remove(&path);
             }
@@ -88,6 +105,24 @@ pub(crate) fn sweep(root: &Path) {
             None => drop(std::fs::remove_dir(&path)),
         }
     }
+}
+
+/// Makes the total of the store unknown if the session of this lock file, which has ended, was killed after
+/// it had used something: it has added nothing to the total.
+fn forget_total_of(root: &Path, lock: &File) {
+    if lock.metadata().is_ok_and(|meta| meta.len() <= HEADER.len() as u64) {
+        return;
+    }
+    /// Whoever has the total for longer is looking at all files.
+    const AT_MOST: Duration = Duration::from_secs(1);
+    // The next session that is killed comes here again, and a total counts for a day only.
+    if let Ok(Some(mut total)) =
+        Total::lock(root, FlockOperation::NonBlockingLockExclusive, AT_MOST)
+    {
+        total.forget();
+    }
+    // Once is enough, even if the folder has files that stay.
+    let _ = lock.set_len(0);
 }
 
 /// Removes a folder as far as the plain user can, the lock file last.
@@ -112,10 +147,14 @@ pub(crate) struct Abandoned {
     _lock: File,
 }
 
-/// Returns the folders below `tmp` that no open store owns.
-pub(crate) fn abandoned(tmp: &Path) -> Vec<Abandoned> {
-    let lock = |path: PathBuf| try_lock(&path, false).map(|_lock| Abandoned { path, _lock });
-    sessions(tmp).filter_map(lock).collect()
+/// Returns the folders below `tmp` of the store `root` that no open store owns.
+pub(crate) fn abandoned(root: &Path) -> Vec<Abandoned> {
+    let lock = |path: PathBuf| {
+        let lock = try_lock(&path, false)?;
+        forget_total_of(root, &lock);
+        Some(Abandoned { path, _lock: lock })
+    };
+    sessions(&root.join("tmp")).filter_map(lock).collect()
 }
 
 /// A folder for work in progress. Dropping it removes it, as far as the plain user can.

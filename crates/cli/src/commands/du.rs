@@ -31,7 +31,10 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let store = xbuild_build::open_store(&machine)?;
     let items = store.items();
-    let prunable: u64 = items.iter().map(|item| item.bytes).sum();
+    let sum = |pinned| -> u64 {
+        items.iter().filter(|item| item.is_pinned == pinned).map(|item| item.bytes).sum()
+    };
+    let (prunable, pinned, named) = (sum(false), sum(true), store.named_bytes());
     let bound = machine.bound.bytes(store.root());
     if args.format == TableFormat::Json {
         let kinds: Vec<_> = store.usage().iter().map(kind).collect();
@@ -39,6 +42,8 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
         let value = json!({
             "store": machine.store_root()?,
             "bytes": whole,
+            "images": named,
+            "pinned": pinned,
             "prunable": prunable,
             "bound": bound,
             "kinds": kinds,
@@ -57,14 +62,18 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     }
     let _ = writeln!(text, "{:<18} {:>8} {:>10}", "total", "", size(total));
     let bound = bound.map_or_else(|| "no bound".to_owned(), |bound| format!("of {}", size(bound)));
-    let _ = writeln!(text, "{:<18} {:>8} {:>10}  {bound}", "without images", "", size(prunable));
+    for (kind, bytes) in [("named images", named), ("in use by builds", pinned)] {
+        let _ = writeln!(text, "{kind:<18} {:>8} {:>10}", "", size(bytes));
+    }
+    let _ = writeln!(text, "{:<18} {:>8} {:>10}  {bound}", "under the bound", "", size(prunable));
     if args.verbose {
         text.push_str("\nRECORDS, the last used first\n");
         for item in items.iter().rev() {
             let used = item.last_used.map_or_else(|| "-".to_owned(), date);
             let (bytes, kind) = (size(item.bytes), item.kind.name());
             let name = printable(&short_label(&item.name));
-            let _ = writeln!(text, "{used:<20}  {bytes:>10}  {kind:<14}  {name}");
+            let pinned = if item.is_pinned { "  (in use)" } else { "" };
+            let _ = writeln!(text, "{used:<20}  {bytes:>10}  {kind:<14}  {name}{pinned}");
         }
     }
     console.result(text.as_bytes())
@@ -88,6 +97,7 @@ pub(super) fn record(item: &Item) -> Value {
         "bytes": item.bytes,
         "lastUsed": item.last_used.map(date),
         "cachedStep": item.is_cached_step,
+        "pinned": item.is_pinned,
     })
 }
 

@@ -20,7 +20,8 @@ use crate::values::table_format::TableFormat;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without --all, --filter and --max-used-space, prune keeps the bound that builds keep: a tenth of the \
-disk, at most 20 GiB, or XBUILD_MAX_USED_SPACE. What was not used for longest goes first.")]
+disk, at most 20 GiB, or XBUILD_MAX_USED_SPACE. What was not used for longest goes first. What running \
+builds use stays, and does not count.")]
 pub(crate) struct PruneArgs {
     /// Remove everything, the images in the store too; installed emulators stay
     #[arg(short, long)]
@@ -62,7 +63,11 @@ pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
     let wanted = wanted(args, machine.bound, &store)?;
     let chosen = match &wanted {
         Wanted::Some(room) => room.choose(store.items()),
-        Wanted::All | Wanted::Cached => store.items(),
+        Wanted::All | Wanted::Cached => {
+            let mut items = store.items();
+            items.retain(|item| !item.is_pinned);
+            items
+        }
     };
     let bytes: u64 = match wanted {
         Wanted::All => all_bytes(&store),

@@ -190,8 +190,14 @@ impl Folders {
         Arc::into_inner(folders.remove(oldest))
     }
 
-    /// Leaves all folders that nobody reads to later builds under the id map `map`.
-    pub(super) fn keep(&self, store: &Store, map: Option<&str>, sweeper: &Background<TempFolder>) {
+    /// Leaves all folders that nobody reads to later builds under the id map `map`. `size` returns about
+    /// what the files of a stack take up, in bytes.
+    pub(super) fn keep(
+        &self,
+        (store, sweeper): (&Store, &Background<TempFolder>),
+        map: Option<&str>,
+        size: &dyn Fn(&Chain) -> u64,
+    ) {
         let mut folders = self.lock();
         for folder in std::mem::take(&mut *folders) {
             let folder = match Arc::try_unwrap(folder) {
@@ -201,11 +207,14 @@ impl Folders {
                     continue;
                 }
             };
+            let bytes = folder.chain.as_ref().map(size);
             // A folder that cannot be kept is made again.
             let gone = match (folder.into_base(), map) {
                 (Ok((temp, base)), Some(map)) => {
                     let Base { chain, settled, .. } = base;
-                    store.keep_root(temp, map, &Record { chain, settled }).unwrap_or_default()
+                    let bytes = bytes.unwrap_or_else(|| size(&chain));
+                    let record = Record { chain, settled };
+                    store.keep_root(temp, map, &record, bytes).unwrap_or_default()
                 }
                 (Ok((temp, _)) | Err(temp), _) => vec![temp],
             };

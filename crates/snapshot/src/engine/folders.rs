@@ -52,8 +52,8 @@ impl Shared {
     /// Returns the folders of the layers of a stack, newest first, and unpacks those that are
     /// missing. Empty layers have no folder; a layer that occurs twice has one.
     ///
-    /// The known lower part of the stack is not checked again: nobody removes folders from an open
-    /// store.
+    /// The known lower part of the stack is not checked again: nobody removes folders that an open
+    /// store has found.
     pub(super) fn lowers(self: &Arc<Self>, chain: &Chain) -> Result<Lowers, EngineError> {
         let map = self.namespace.map_name()?;
         let layers = &chain.0;
@@ -162,7 +162,7 @@ impl Shared {
         }
         let (index, scratch) = self.twice(|| self.unpack(|tee| self.scan(layer, Some(tee))))?;
         if implied(&index).is_empty() {
-            scratch.publish(map, layer)?;
+            scratch.publish(map, layer, index.unpacked_size())?;
             return Ok(None);
         }
         Ok(Some(scratch))
@@ -180,7 +180,7 @@ impl Shared {
                 None => self.twice(|| self.unpack(|tee| self.scan(&layer, Some(tee))))?.1,
             };
             self.dress(&scratch.content(), dirs)?;
-            scratch.publish(map, &name)
+            scratch.publish(map, &name, self.index(&layer)?.unpacked_size())
         })
     }
 
@@ -200,7 +200,8 @@ impl Shared {
             if !is_dressed {
                 self.dress(&scratch.content(), dirs)?;
             }
-            scratch.publish(&self.namespace.map_name()?, name)?;
+            let size = self.index(layer)?.unpacked_size();
+            scratch.publish(&self.namespace.map_name()?, name, size)?;
         }
         self.known(|known| known.tops.extend(ids.into_iter().last().map(|id| (id, top))));
         Ok(())

@@ -47,9 +47,9 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Publishes the content.
-    pub(super) fn publish(&self, map: &str, name: &DiffId) -> Result<(), EngineError> {
-        self.shared.store.publish_folder(&self.content(), map, name)?;
+    /// Publishes the content, which takes up about `bytes`.
+    pub(super) fn publish(&self, map: &str, name: &DiffId, bytes: u64) -> Result<(), EngineError> {
+        self.shared.store.publish_folder(&self.content(), map, name, bytes)?;
         Ok(())
     }
 }

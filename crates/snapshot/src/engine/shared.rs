@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_layer::{LayerIndex, Tree};
 use xbuild_model::seam::{Blobs, Namespace};
-use xbuild_model::{DiffId, Digest, ImageLayer};
+use xbuild_model::{Chain, DiffId, Digest, ImageLayer};
 use xbuild_store::{Background, Store, TempFolder};
 
 use super::cached_layer::{CachedLayer, FetchIndex};
@@ -77,7 +77,13 @@ impl Shared {
     /// Leaves the folders of steps to the next build.
     pub(super) fn keep_folders(&self) {
         let map = self.namespace.map_name().ok();
-        self.folders.keep(&self.store, map.as_deref(), &self.sweeper);
+        let layer = |layer: &DiffId| {
+            let known = self.known(|known| known.indexes.get(layer).cloned());
+            // Only the running total of the store depends on it.
+            known.map_or(0, |index| index.unpacked_size())
+        };
+        let size = |chain: &Chain| chain.0.iter().map(layer).sum();
+        self.folders.keep((&self.store, &self.sweeper), map.as_deref(), &size);
     }
 
     /// Works with the known facts. No caller panics while it holds the lock, so the facts of a
