@@ -17,6 +17,7 @@ use xbuild_solve::Stages;
 
 use crate::build::Build;
 use crate::error::{BuildError, Lack, PreflightError, RunError, StepError};
+use crate::events::{Event, Events};
 use crate::ground::Ground;
 use crate::main_context::MainContext;
 use crate::planning::Plan;
@@ -110,6 +111,7 @@ pub fn run_container(
     let tools = Tools::new(build, main, plan, ground, Arc::clone(&build.events), None)?;
     let runner = Attached {
         sandbox: &tools.sandbox,
+        events: &*build.events,
         container,
         image: &plan.graph.outputs[0],
         streams: Mutex::new(Some(streams)),
@@ -144,6 +146,7 @@ fn refuse_volumes(container: &Container, rung: Option<Rung>) -> Result<(), Prefl
 /// Runs the command in place of the plan's RUN. It fails in any case, so that no layer is made.
 struct Attached<'a> {
     sandbox: &'a Sandbox,
+    events: &'a dyn Events,
     container: &'a Container,
     image: &'a Image,
     /// Taken by the only command.
@@ -164,6 +167,7 @@ impl Runner for Attached<'_> {
         let Some(streams) = streams else { return Err(ended()) };
         let request = self.request(request)?;
         let mounts: Vec<ReadyMount> = self.container.volumes.iter().map(mount).collect();
+        self.events.event(Event::Attached);
         let exit = self.sandbox.attach(root, &request, &mounts, streams)?;
         *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
         Err(ended())

@@ -116,6 +116,8 @@ pub enum Event<'a> {
         /// How many of them were not there before.
         new: usize,
     },
+    /// The command of a container begins. From here on the terminal is the command's.
+    Attached,
     /// Bytes go from or to a registry. Their time is no step's.
     Transfer(&'a Transfer, TransferState),
     /// An event of a push. [`Self::Transfer`] has its bytes, too.

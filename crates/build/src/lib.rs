@@ -64,6 +64,7 @@ mod twins;
 mod variant;
 mod verify;
 mod wiring;
+mod workers;
 
 pub use batch::Batch;
 pub use bound::Bound;

@@ -3,15 +3,11 @@
 //! A large layer is sent while it is written, any other when it is complete. The final push sends
 //! the layers that are missing.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
-use tracing::Span;
 use xbuild_model::transfer::{Direction, Metered, Moving, OnTransfer, Transfer};
-use xbuild_model::{Descriptor, Digest, Reference, thread};
+use xbuild_model::{Descriptor, Digest, Reference};
 use xbuild_registry::Client;
 use xbuild_store::GrowingBlob;
 
@@ -19,6 +15,7 @@ use crate::build::Build;
 use crate::request::CachePlaceRequest;
 use crate::tools::BlobSink;
 use crate::transfers::{Begun, told};
+use crate::workers::Workers;
 
 /// The size in bytes from which a blob is sent before it is complete, although without its digest
 /// nobody can ask whether the registry has it.
@@ -33,29 +30,13 @@ const WAITING: usize = 64;
 /// Sends layers to a repository. If the build fails, registries remove the layers, which belong to
 /// no image.
 #[derive(Debug)]
-pub(crate) struct PushAhead {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
+pub(crate) struct PushAhead(Workers<GrowingBlob>);
 
-struct Shared {
+/// A repository that layers are sent to.
+struct Sender {
     client: Client,
     target: Reference,
     on: OnTransfer,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<GrowingBlob>,
-    is_over: bool,
 }
 
 impl PushAhead {
@@ -77,40 +58,24 @@ impl PushAhead {
     }
 
     fn new(client: &Client, target: &Reference, on: OnTransfer) -> Self {
-        let (client, target) = (client.clone(), target.clone());
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { client, target, on, state, changed });
-        let start = |_| {
-            let (shared, span) = (Arc::clone(&shared), Span::current());
-            let work = move || span.in_scope(|| shared.work());
-            thread::start("push-ahead", work).ok()
-        };
+        let sender = Sender { client: client.clone(), target: target.clone(), on };
         // Without a thread nothing is sent ahead.
-        let threads = (0..AT_ONCE).map_while(start).collect();
-        Self { shared, threads }
+        Self(Workers::start("push-ahead", AT_ONCE, move |blob| {
+            // Skip an abandoned blob; the final push sends what is missing.
+            let _ = sender.send(blob);
+        }))
     }
 
     /// Returns a function that takes blobs to send.
     pub(crate) fn sink(&self) -> BlobSink {
-        let shared = Arc::clone(&self.shared);
-        Arc::new(move |blob| {
-            let mut state = shared.lock();
-            // The final push sends a layer that finds no room here.
-            if state.waiting.len() < WAITING && !state.is_over {
-                state.waiting.push_back(blob);
-            }
-            shared.changed.notify_one();
-        })
+        let queue = Arc::clone(self.0.queue());
+        // The final push sends a layer that finds no room here.
+        Arc::new(move |blob| queue.offer(blob, WAITING))
     }
 
     /// Waits for the layers that are being sent, and drops those that wait.
     pub(crate) fn finish(self) {
-        self.shared.lock().is_over = true;
-        self.shared.changed.notify_all();
-        for thread in self.threads {
-            // A panic was printed already.
-            let _ = thread.join();
-        }
+        self.0.abandon();
     }
 }
 
@@ -122,25 +87,7 @@ fn only_repository(build: &Build) -> Option<&Reference> {
     names.all(|name| place(name) == place(first)).then_some(first)
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No thread panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn work(&self) {
-        loop {
-            let idle = |state: &mut State| state.waiting.is_empty() && !state.is_over;
-            let state = self.changed.wait_while(self.lock(), idle);
-            let mut state = state.unwrap_or_else(PoisonError::into_inner);
-            let blob = state.waiting.pop_front().filter(|_| !state.is_over);
-            drop(state);
-            let Some(blob) = blob else { return };
-            // Skip an abandoned blob; the final push sends what is missing.
-            let _ = self.send(blob);
-        }
-    }
-
+impl Sender {
     /// Returns the transfer of a blob: its digest and its size in bytes, if they are known.
     fn transfer(&self, blob: Option<(Digest, u64)>) -> Transfer {
         let place = format!("{}/{}", self.target.registry(), self.target.repository());

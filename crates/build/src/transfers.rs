@@ -1,4 +1,4 @@
-//! The bytes of pulls and pushes, as events of a build.
+//! The bytes of pulls, pushes and shared caches, as events of a build.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -46,18 +46,36 @@ impl Begun {
 /// Passes the events of a push on, with the transfers of its blobs.
 pub(crate) struct Pushes<'a> {
     events: &'a Arc<dyn Events>,
-    /// The blobs under way, by repository and digest.
-    moving: Mutex<HashMap<(String, Digest), Moving>>,
+    blobs: PushedBlobs,
 }
 
 impl<'a> Pushes<'a> {
     pub(crate) fn new(events: &'a Arc<dyn Events>) -> Self {
-        Self { events, moving: Mutex::default() }
+        Self { events, blobs: PushedBlobs::new(Direction::Push, told(events)) }
     }
 
     /// Takes an event.
     pub(crate) fn event(&self, event: PushEvent<'_>) {
         self.events.event(Event::Push(event));
+        self.blobs.event(event);
+    }
+}
+
+/// The transfers of the blobs of a push.
+pub(crate) struct PushedBlobs {
+    direction: Direction,
+    on: OnTransfer,
+    /// The blobs under way, by repository and digest.
+    moving: Mutex<HashMap<(String, Digest), Moving>>,
+}
+
+impl PushedBlobs {
+    pub(crate) fn new(direction: Direction, on: OnTransfer) -> Self {
+        Self { direction, on, moving: Mutex::default() }
+    }
+
+    /// Takes an event of the push.
+    pub(crate) fn event(&self, event: PushEvent<'_>) {
         // Nobody panics while holding the lock.
         let moving = || self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -65,8 +83,8 @@ impl<'a> Pushes<'a> {
                 let begin = || {
                     let known = (blob.digest.clone(), blob.size);
                     let place = repository.to_owned();
-                    let transfer = Transfer::new(Direction::Push, place, Some(known));
-                    Moving::begin(transfer, told(self.events))
+                    let transfer = Transfer::new(self.direction, place, Some(known));
+                    Moving::begin(transfer, Arc::clone(&self.on))
                 };
                 let key = (repository.to_owned(), blob.digest.clone());
                 moving().entry(key).or_insert_with(begin).moved(bytes);

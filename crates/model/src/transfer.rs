@@ -14,6 +14,17 @@ pub enum Direction {
     Pull,
     /// To a registry.
     Push,
+    /// From a shared cache in a registry.
+    CacheFrom,
+    /// To a shared cache in a registry.
+    CacheTo,
+}
+
+impl Direction {
+    /// Returns whether the bytes go to a registry. There the next blob may come when a step has made it.
+    pub fn is_outward(self) -> bool {
+        matches!(self, Self::Push | Self::CacheTo)
+    }
 }
 
 impl fmt::Display for Direction {
@@ -21,6 +32,8 @@ impl fmt::Display for Direction {
         f.write_str(match self {
             Self::Pull => "pull",
             Self::Push => "push",
+            Self::CacheFrom => "cache from",
+            Self::CacheTo => "cache to",
         })
     }
 }

@@ -172,7 +172,7 @@ impl CacheShelf {
                     xbuild_cache::CacheDocumentError::Shape { what: "its scope has no name" }
                 })?;
                 let manifest = TrailManifest::list(&found.bytes, &scope)?;
-                Ok(Trail::read(&manifest, &self.place.blob(&manifest.blob, MAX_TRAIL)?)?)
+                Ok(Trail::read(&manifest, &self.place.blob(&manifest.blob, MAX_TRAIL, None)?)?)
             };
             let trail = read().map_err(fault)?;
             let names =

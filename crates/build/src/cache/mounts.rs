@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use xbuild_cache::{CacheTag, Mount, Scope, Signer};
+use xbuild_model::transfer::OnTransfer;
 use xbuild_model::{Cancel, Descriptor, Digest, ImageLayer};
 use xbuild_registry::Client;
 use xbuild_snapshot::{CachedLayer, Engine, PackedMount, UsedMount};
@@ -16,6 +17,7 @@ use super::warning::CacheWarning;
 use crate::error::{CacheError, CacheOpenError};
 use crate::events::{Event, Events, Warning};
 use crate::request::{CacheMountsTo, CacheRequest};
+use crate::transfers::told;
 
 /// The caches that the cache mounts of a build come from and go to.
 pub(crate) struct MountCaches {
@@ -42,7 +44,13 @@ impl MountTarget {
         Ok(Self { place, scope, signer, limit: request.limit })
     }
 
-    fn put(&self, store: &Store, mount: &UsedMount, packed: PackedMount) -> Result<(), CacheError> {
+    fn put(
+        &self,
+        store: &Store,
+        mount: &UsedMount,
+        packed: PackedMount,
+        on: &OnTransfer,
+    ) -> Result<(), CacheError> {
         let PackedMount::Layer(diff_id, blob) = packed else { return Ok(()) };
         let descriptor = blob.descriptor();
         let document = Mount {
@@ -57,7 +65,7 @@ impl MountTarget {
         };
         let document = document.document(&self.scope, self.signer.as_ref(), SystemTime::now());
         let tag = CacheTag::of_mount(&self.scope, &mount.key).to_string();
-        self.place.put(store, &[Outgoing { tag, document, layers: vec![*blob] }])
+        self.place.put(store, &[Outgoing { tag, document, layers: vec![*blob] }], on)
     }
 }
 
@@ -118,7 +126,7 @@ impl MountCaches {
                 self.tell(CacheWarning::MountTooLarge { id, bytes, limit: target.limit });
             }
             Some(packed) => {
-                target.put(store, mount, packed)?;
+                target.put(store, mount, packed, &told(&self.events))?;
                 return Ok(true);
             }
         }

@@ -5,19 +5,21 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use xbuild_cache::Document;
 use xbuild_image::{BlobPlace, Built, Content, Layout, LayoutContent, LayoutError, NamedContent};
 use xbuild_model::seam::Blobs as _;
+use xbuild_model::transfer::{Direction, Metered, Moving, OnTransfer, Transfer};
 use xbuild_model::{BlobSource, Descriptor, Digest, LayerBlob, Reference};
-use xbuild_registry::{Client, Deletion, Push};
+use xbuild_registry::{Client, Deletion, Push, PushEvent};
 use xbuild_store::Store;
 
 use crate::error::CacheError;
 use crate::request::CachePlaceRequest;
+use crate::transfers::PushedBlobs;
 
 /// A place of a cache.
 pub(super) enum Place {
@@ -103,11 +105,25 @@ impl Place {
         }
     }
 
-    /// Reads a blob to its end, and compares it with its descriptor.
-    pub(super) fn blob(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, CacheError> {
+    /// Reads a blob to its end, and compares it with its descriptor. `on` is told of its bytes if they come
+    /// from a registry.
+    pub(super) fn blob(
+        &self,
+        blob: &Descriptor,
+        limit: u64,
+        on: Option<OnTransfer>,
+    ) -> Result<Vec<u8>, CacheError> {
         let (Self::Registry { client, .. } | Self::Layout { client, .. }) = self;
         let mut bytes = Vec::new();
-        let input = client.open(blob, &self.blobs(), 0)?;
+        let moving = match (self.blobs(), on) {
+            (BlobSource::Registry { registry, repository }, Some(on)) => {
+                let (place, known) =
+                    (format!("{registry}/{repository}"), (blob.digest.clone(), blob.size));
+                Some(Moving::begin(Transfer::new(Direction::CacheFrom, place, Some(known)), on))
+            }
+            _ => None,
+        };
+        let input = Metered::new(client.open(blob, &self.blobs(), 0)?, moving);
         let size = blob.size.min(limit);
         let read = input.take(size.saturating_add(1)).read_to_end(&mut bytes);
         let fault = |source| CacheError::Blob { digest: blob.digest.clone(), source };
@@ -134,21 +150,29 @@ impl Place {
         Ok(opened.get_or_init(|| layout).as_ref())
     }
 
-    /// Writes documents: to a registry each by itself, to a layout all at once.
+    /// Writes documents: to a registry each by itself, to a layout all at once. `on` is told of the bytes
+    /// that go to a registry.
     ///
     /// **Errors** — the first failure; documents before it are there.
-    pub(super) fn put(&self, store: &Store, documents: &[Outgoing]) -> Result<(), CacheError> {
+    pub(super) fn put(
+        &self,
+        store: &Store,
+        documents: &[Outgoing],
+        on: &OnTransfer,
+    ) -> Result<(), CacheError> {
         let (Self::Registry { client, .. } | Self::Layout { client, .. }) = self;
         let built: Vec<Built<'_>> =
             documents.iter().map(|document| document.built(store, client)).collect();
         match self {
             Self::Registry { client, name } => {
+                let blobs = PushedBlobs::new(Direction::CacheTo, Arc::clone(on));
+                let progress = |event: PushEvent<'_>| blobs.event(event);
                 for (document, built) in documents.iter().zip(&built) {
                     let target =
                         format!("{}/{}:{}", name.registry(), name.repository(), document.tag);
                     let target: Reference = target.parse().expect("our tags are tags");
                     let targets = std::slice::from_ref(&target);
-                    client.push(&Push { targets, by_digest: false, built, progress: &|_| {} })?;
+                    client.push(&Push { targets, by_digest: false, built, progress: &progress })?;
                 }
                 Ok(())
             }

@@ -18,6 +18,7 @@ use super::warning::CacheWarning;
 use crate::error::{CacheError, CacheOpenError};
 use crate::events::{Event, Events, Warning};
 use crate::request::CacheFrom;
+use crate::transfers::told;
 
 /// Reasons that are told. A cache may have thousands of bad documents.
 const MAX_TOLD: usize = 5;
@@ -67,7 +68,7 @@ impl Source {
         let bytes = self.manifest(&tag.to_string())?;
         let read = TrailManifest::read(&bytes, &self.scope, id, &self.policy);
         let manifest = read.map_err(|error| self.refuse("a build", &error)).ok()?;
-        let blob = self.place.blob(&manifest.blob, MAX_TRAIL);
+        let blob = self.place.blob(&manifest.blob, MAX_TRAIL, Some(told(&self.events)));
         let blob = blob.map_err(|error| self.fail(&error)).ok()?;
         let trail = Trail::read(&manifest, &blob);
         trail.map_err(|error| self.refuse("a build", &error)).ok()
@@ -86,7 +87,8 @@ impl Source {
         if self.is_off.load(Ordering::Relaxed) {
             return None;
         }
-        let bytes = self.place.blob(blob, MAX_INDEX).map_err(|error| self.fail(&error)).ok()?;
+        let bytes = self.place.blob(blob, MAX_INDEX, Some(told(&self.events)));
+        let bytes = bytes.map_err(|error| self.fail(&error)).ok()?;
         unpack_index(&bytes).map_err(|error| self.refuse("a layer", &error)).ok()
     }
 

@@ -18,6 +18,7 @@ use super::warning::CacheWarning;
 use crate::error::{CacheError, CacheOpenError};
 use crate::events::{Event, Events, Warning};
 use crate::request::{CacheMode, CacheTo};
+use crate::transfers::told;
 
 /// The caches that a build writes.
 pub(crate) struct CacheTargets(pub(super) Vec<Target>);
@@ -192,7 +193,7 @@ impl Target {
     /// Writes a document now, or with the others at the end.
     pub(super) fn put(&self, store: &Store, document: Outgoing) -> Result<(), CacheError> {
         match &self.place {
-            Place::Registry { .. } => self.place.put(store, &[document]),
+            Place::Registry { .. } => self.place.put(store, &[document], &told(&self.events)),
             Place::Layout { .. } => {
                 self.lock().waiting.push(document);
                 Ok(())
@@ -204,7 +205,7 @@ impl Target {
     pub(super) fn flush(&self, store: &Store) {
         let waiting = std::mem::take(&mut self.lock().waiting);
         if !waiting.is_empty()
-            && let Err(error) = self.place.put(store, &waiting)
+            && let Err(error) = self.place.put(store, &waiting, &told(&self.events))
         {
             let mut state = self.lock();
             state.failed += state.new.max(1);

@@ -19,6 +19,7 @@ use super::build_args::{EmulationArg, NetworkArg, emulation, isolation};
 use super::input::{PullArg, pull};
 use crate::console::Console;
 use crate::environment;
+use crate::progress::Progress;
 use crate::report::{Problem, ProblemKind};
 use crate::store_args::StoreArgs;
 use crate::terminal;
@@ -67,6 +68,9 @@ pub(crate) struct RunArgs {
     /// The network of the command
     #[arg(long, value_enum, default_value = "default")]
     network: NetworkArg,
+    /// Show nothing of what is pulled
+    #[arg(short, long)]
+    quiet: bool,
     /// Keep nothing of the command, which is always so
     #[arg(long)]
     rm: bool,
@@ -173,10 +177,21 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let request = container_request(image, platform, pull(args.pull), steps);
     let machine = environment::machine(args.store.root.as_deref()).map_err(Stopped::Before)?;
-    let build = Build::open(request, machine, Arc::new(Warnings(Arc::clone(console))))?;
-    let main = read(&build, &mut &*CONTAINER_DOCKERFILE)?;
-    let plan = plan(&build, &main)?;
-    let ground = preflight(&build, &main, &plan)?;
+    let pulls = Arc::new(Pulls {
+        console: Arc::clone(console),
+        progress: (!args.quiet).then(|| Progress::new(Arc::clone(console))),
+    });
+    let build = Build::open(request, machine, Arc::clone(&pulls) as _)?;
+    let ended = attached(&build, args, &container);
+    // An error is not written into a frame.
+    pulls.finish();
+    ended
+}
+
+fn attached(build: &Build, args: &RunArgs, container: &Container) -> Result<Exit, Stopped> {
+    let main = read(build, &mut &*CONTAINER_DOCKERFILE)?;
+    let plan = plan(build, &main)?;
+    let ground = preflight(build, &main, &plan)?;
     let streams = match args.tty {
         true => terminal::terminal(args.interactive),
         false => terminal::three(args.interactive),
@@ -187,18 +202,36 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
             format!("cannot connect the standard streams: {error}"),
         ))
     })?;
-    let ended = run_container(&build, &main, &plan, &ground, &container, streams);
+    let ended = run_container(build, &main, &plan, &ground, container, streams);
     copies.finish();
     Ok(ended?)
 }
 
-/// Shows the warnings, and nothing else.
-struct Warnings(Arc<Console>);
+/// Shows the warnings, and what is pulled before the command begins.
+struct Pulls {
+    console: Arc<Console>,
+    progress: Option<Progress>,
+}
 
-impl Events for Warnings {
+impl Pulls {
+    fn finish(&self) {
+        if let Some(progress) = &self.progress {
+            progress.finish();
+        }
+    }
+}
+
+impl Events for Pulls {
     fn event(&self, event: Event<'_>) {
-        if let Event::Warning(warning) = event {
-            self.0.warning(warning);
+        match event {
+            Event::Warning(warning) => self.console.warning(warning),
+            Event::Transfer(..) => {
+                if let Some(progress) = &self.progress {
+                    progress.event(event);
+                }
+            }
+            Event::Attached => self.finish(),
+            _ => {}
         }
     }
 }

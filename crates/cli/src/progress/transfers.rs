@@ -1,4 +1,4 @@
-//! Pulls and pushes: bytes, rate and time left, for each repository.
+//! Pulls, pushes and what shared caches send and get: bytes, rate and time left, for each repository.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -119,7 +119,7 @@ impl Transfers {
     /// Takes the pulls that have ended, as a line each. Pushes may go on with the next layer: they end
     /// with [`all_ended`](Self::all_ended).
     pub(crate) fn ended_pulls(&mut self) -> Vec<String> {
-        self.ended(|flow| flow.direction == Direction::Pull)
+        self.ended(|flow| !flow.direction.is_outward())
     }
 
     /// Takes everything that has ended, as a line each.
@@ -248,6 +248,21 @@ mod tests {
         assert_eq!(row(&transfers, 20), []);
         assert_eq!(transfers.ended_pulls(), ["pull r.example/a: 100.0 MiB in 20.0s, 5.0 MiB/s"]);
         assert_eq!(transfers.all_ended(), [""; 0]);
+    }
+
+    #[test]
+    fn a_cache_has_lines_of_its_own() {
+        let (mut transfers, now) = (Transfers::default(), Instant::now());
+        let all = [Direction::Push, Direction::CacheTo, Direction::Pull, Direction::CacheFrom];
+        for direction in all {
+            let one = transfer(direction, Some(MIB));
+            for state in [TransferState::Began, TransferState::Moved(MIB), TransferState::Ended] {
+                transfers.take(&one, state, now);
+            }
+        }
+        let line = |name: &str| format!("{name} r.example/a: 1.0 MiB in 0.0s");
+        assert_eq!(transfers.ended_pulls(), ["pull", "cache from"].map(line));
+        assert_eq!(transfers.all_ended(), ["push", "cache to"].map(line));
     }
 
     #[test]

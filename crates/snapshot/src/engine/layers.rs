@@ -9,7 +9,7 @@ use tracing::field::Empty;
 use xbuild_layer::decode::decompress_any;
 use xbuild_layer::{LayerError, LayerIndex, LayerReader, Tree, index_layer};
 use xbuild_model::manifest::Compression;
-use xbuild_model::transfer::{Direction, Metered, Moving, OnTransfer, Transfer};
+use xbuild_model::transfer::{Direction, Metered, Moving, Transfer};
 use xbuild_model::{
     BlobSource, Chain, Descriptor, DiffId, Digest, FailureKind, ImageLayer, LayerBlob, StepFailure,
 };
@@ -186,7 +186,7 @@ impl Shared {
         let Descriptor { digest, size, .. } = &remote.descriptor;
         check_type(&remote.diff_id, &remote.descriptor)?;
         // One byte more than announced shows that the blob is wrong.
-        let moving = moving(remote, &self.options.on_transfer);
+        let moving = self.moving(remote);
         let input =
             self.blobs.open(&remote.descriptor, &remote.source, 0)?.take(size.saturating_add(1));
         let input = self.options.cancel.stream(Metered::new(input, moving));
@@ -318,20 +318,22 @@ impl Shared {
         self.remote(layer).inspect_err(|_| self.store.note_missing(layer))
     }
 
+    /// Begins the transfer of a layer from a registry. Files of this machine are read without a word.
+    fn moving(&self, remote: &ImageLayer) -> Option<Moving> {
+        let BlobSource::Registry { registry, repository } = &remote.source else { return None };
+        let Descriptor { digest, size, .. } = &remote.descriptor;
+        let place = format!("{registry}/{repository}");
+        let is_of_image = self.known(|known| known.remote.contains_key(&remote.diff_id));
+        let direction = if is_of_image { Direction::Pull } else { Direction::CacheFrom };
+        let transfer = Transfer::new(direction, place, Some((digest.clone(), *size)));
+        Some(Moving::begin(transfer, Arc::clone(&self.options.on_transfer)))
+    }
+
     fn remote(&self, layer: &DiffId) -> Result<ImageLayer, EngineError> {
         let of_cache = |known: &Known| known.cached.get(layer).map(|cached| cached.layer.clone());
         self.known(|known| known.remote.get(layer).cloned().or_else(|| of_cache(known)))
             .ok_or_else(|| EngineError::UnknownLayer { layer: layer.clone() })
     }
-}
-
-/// Begins the transfer of a layer from a registry. Files of this machine are read without a word.
-fn moving(remote: &ImageLayer, on: &OnTransfer) -> Option<Moving> {
-    let BlobSource::Registry { registry, repository } = &remote.source else { return None };
-    let Descriptor { digest, size, .. } = &remote.descriptor;
-    let place = format!("{registry}/{repository}");
-    let transfer = Transfer::new(Direction::Pull, place, Some((digest.clone(), *size)));
-    Some(Moving::begin(transfer, Arc::clone(on)))
 }
 
 /// Reads the whole blob of a layer. Its uncompressed bytes go to `tee`.
