@@ -12,6 +12,7 @@
 mod docker;
 mod files;
 mod reader;
+mod removal;
 mod writer;
 
 pub use docker::DockerImage;

@@ -1,10 +1,13 @@
 //! `xbuild cache ls` and `xbuild cache prune`.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::Value;
 use xbuild_testkit::registry::{Registry, Rules};
 
 use super::{build, place, registry_cache};
-use crate::harness::needs;
+use crate::harness::{Place, needs};
 
 /// Makes documents of a kind say that they were written long ago.
 fn age(registry: &Registry, kind: &str) {
@@ -102,4 +105,64 @@ fn a_registry_that_removes_nothing_needs_a_rule() {
         .run(["cache", "prune", &cache])
         .fails(4, &["cannot read the trail t1-", "nothing is removed"]);
     assert_eq!(registry.tags("cache").len(), 8);
+}
+
+/// Makes documents of a kind in a layout say that they were written long ago.
+fn age_folder(layout: &Path, kind: &str) {
+    let path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for entry in index["manifests"].as_array_mut().unwrap() {
+        let tag = entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
+        if !tag.starts_with(kind) {
+            continue;
+        }
+        let blob = |digest: &str| layout.join("blobs/sha256").join(&digest["sha256:".len()..]);
+        let old = blob(entry["digest"].as_str().unwrap());
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&old).unwrap()).unwrap();
+        fs::remove_file(old).unwrap();
+        manifest["annotations"]["xbuild.cache.written"] = "2020-01-01T00:00:00Z".into();
+        let bytes = manifest.to_string().into_bytes();
+        let digest = crate::image::digest(&bytes);
+        fs::write(blob(&digest), &bytes).unwrap();
+        (entry["digest"], entry["size"]) = (digest.into(), bytes.len().into());
+    }
+    fs::write(path, index.to_string()).unwrap();
+}
+
+#[test]
+fn a_folder_is_pruned_as_a_registry_is() {
+    needs!(Run);
+    let folder = tempfile::tempdir().unwrap();
+    let layout = folder.path().join("cache");
+    let place = place();
+    let cache = |key: &str| format!("type=local,{key}={}", layout.display());
+    let args = |place: &Place| {
+        let (from, to) = (cache("src"), cache("dest"));
+        place.build(&["--cache-from", &from, "--cache-to", &format!("{to},mode=max")]).ok()
+    };
+    let prune = |args: &[&str]| {
+        let pruned = place.run([&["cache", "prune", &cache("src")], args].concat()).ok().stdout;
+        pruned.trim_end().to_owned()
+    };
+    assert_eq!(prune(&[]), "removed 0 documents, kept 0");
+    args(&place);
+    place.write("source.txt", "b\n");
+    args(&place);
+    let blobs = || fs::read_dir(layout.join("blobs/sha256")).unwrap().count();
+    assert_eq!(prune(&[]), "removed 0 documents, kept 13");
+    age_folder(&layout, "c1-");
+    let before = blobs();
+    assert_eq!(prune(&["--dry-run"]), "would remove 5 documents, kept 8");
+    assert_eq!(blobs(), before);
+    assert_eq!(prune(&[]), "removed 5 documents, kept 8");
+    let after = blobs();
+    assert!(after <= before - 5, "{before} {after}");
+    // The last build finds all that it needs.
+    place.run(["prune", "--all"]).ok();
+    args(&place).did_nothing();
+    age_folder(&layout, "");
+    let ls = place.run(["cache", "ls", &cache("src")]).ok();
+    ls.prints(&["1 builds, 7 steps"]);
+    assert_eq!(prune(&["--keep", "30d"]), "removed 8 documents, kept 0");
+    assert!(blobs() < after);
 }

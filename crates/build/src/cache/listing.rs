@@ -113,6 +113,8 @@ impl CacheShelf {
         all_scopes: bool,
         is_trial: bool,
     ) -> Result<CachePruned, CacheAdminError> {
+        // A build that writes a layout waits until it is done.
+        let _lock = self.place.lock()?;
         let tags = self.tags(all_scopes)?;
         let limit = SystemTime::now().checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
         let (trails, others): (Vec<_>, Vec<_>) =
@@ -128,6 +130,10 @@ impl CacheShelf {
         old.extend(unused.filter(|found| found.written < limit));
         let pruned = CachePruned { removed: old.len(), kept: tags.len() - old.len() };
         if is_trial || old.is_empty() {
+            return Ok(pruned);
+        }
+        let documents = old.iter().map(|found| (found.tag.to_string(), Digest::of(&found.bytes)));
+        if self.place.remove(&documents.collect(), limit)? {
             return Ok(pruned);
         }
         let kept: HashSet<Digest> = young.iter().map(|found| Digest::of(&found.bytes)).collect();

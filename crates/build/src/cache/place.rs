@@ -1,11 +1,12 @@
 //! A repository or a layout with documents of a cache.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
@@ -89,11 +90,36 @@ impl Place {
         }
     }
 
-    /// Removes a tag, or a manifest by its digest. Layouts remove nothing.
+    /// Removes a tag, or a manifest by its digest. Of layouts, [`remove`](Self::remove) does.
     pub(super) fn delete(&self, name: &str) -> Result<Deletion, CacheError> {
         match self {
             Self::Registry { client, name: place } => Ok(client.delete(place, name)?),
             Self::Layout { .. } => Ok(Deletion::Unsupported),
+        }
+    }
+
+    /// Locks a layout against other builds that write it; registries need no lock. What is read after this
+    /// is what is there.
+    pub(super) fn lock(&self) -> Result<Option<File>, CacheError> {
+        match self {
+            Self::Layout { path, .. } if path.is_dir() => lock(path).map(Some),
+            Self::Layout { .. } | Self::Registry { .. } => Ok(None),
+        }
+    }
+
+    /// Removes documents of a layout that is locked, by tag and digest, with the blobs that nothing else
+    /// needs. Returns whether this place is a layout.
+    pub(super) fn remove(
+        &self,
+        documents: &HashSet<(String, Digest)>,
+        unused_since: SystemTime,
+    ) -> Result<bool, CacheError> {
+        match self {
+            Self::Registry { .. } => Ok(false),
+            Self::Layout { path, .. } => {
+                Layout::remove(path, documents, unused_since)?;
+                Ok(true)
+            }
         }
     }
 

@@ -121,12 +121,13 @@ impl Fault for CacheAdminError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Place { source } => source.request().and_then(RequestError::hint).map(str::to_owned),
+            Self::Place { source } => {
+                source.request().and_then(RequestError::hint).map(str::to_owned)
+            }
             Self::NoDelete { .. } => Some(
                 "give the repository a lifecycle rule that removes tags c1-*, t1-* and m1-* some \
                  weeks after their last push: trails are pushed by each build, and keep the layers \
-                 of their steps; or allow deletion in the registry's settings; remove the folder of \
-                 a local cache"
+                 of their steps; or allow deletion in the registry's settings"
                     .to_owned(),
             ),
             _ => None,

@@ -22,7 +22,7 @@ use crate::parallel::for_each;
 /// The name of the file that makes a folder a layout.
 const MARKER_NAME: &str = "oci-layout";
 /// The name of the file that names the images of a layout.
-const INDEX_NAME: &str = "index.json";
+pub(super) const INDEX_NAME: &str = "index.json";
 /// The content of `oci-layout`.
 const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Layers that are written into a folder at a time.
@@ -189,17 +189,22 @@ impl<'a> LayoutContent<'a> {
         };
         index.manifests.retain(|entry| !is_replaced(entry));
         index.manifests.extend(ours);
-        let unreadable = std::mem::take(&mut index.unreadable);
-        if unreadable.is_empty() {
-            return serde_json::to_vec(&index).expect("an index has string keys only");
-        }
-        // What another tool wrote stays, even if this one cannot read it.
-        let mut value = serde_json::to_value(&index).expect("an index has string keys only");
-        if let Some(entries) = value["manifests"].as_array_mut() {
-            entries.extend(unreadable);
-        }
-        value.to_string().into_bytes()
+        index_bytes(index)
     }
+}
+
+/// Returns the bytes of `index.json`.
+pub(super) fn index_bytes(mut index: Index) -> Vec<u8> {
+    let unreadable = std::mem::take(&mut index.unreadable);
+    if unreadable.is_empty() {
+        return serde_json::to_vec(&index).expect("an index has string keys only");
+    }
+    // What another tool wrote stays, even if this one cannot read it.
+    let mut value = serde_json::to_value(&index).expect("an index has string keys only");
+    if let Some(entries) = value["manifests"].as_array_mut() {
+        entries.extend(unreadable);
+    }
+    value.to_string().into_bytes()
 }
 
 fn write_blob(path: &Path, (built, blob): (&Built<'_>, &Descriptor)) -> Result<(), LayoutError> {
@@ -247,7 +252,10 @@ fn wrong_bytes() -> io::Error {
 
 /// Writes a file beside `path` and renames it once it is complete. It is not synced, since no later
 /// run relies on it: it can be made again.
-fn publish(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn publish(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}", std::process::id()));
