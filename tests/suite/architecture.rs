@@ -3,6 +3,7 @@
 
 mod circles;
 mod code;
+mod debug;
 mod page;
 mod reach;
 mod samples;
@@ -15,21 +16,25 @@ mod workspace;
 /// For each crate the crates of ours that it may use. A new arrow is a change here and in
 /// `docs/architecture.md`.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("xbuild-model", &[]),
-    ("xbuild-bake", &[]),
-    ("xbuild-dockerfile", &[]),
-    ("xbuild-plan", &["xbuild-dockerfile", "xbuild-model"]),
-    ("xbuild-store", &["xbuild-model"]),
-    ("xbuild-layer", &["xbuild-model"]),
-    ("xbuild-files", &["xbuild-layer", "xbuild-model"]),
-    ("xbuild-snapshot", &["xbuild-files", "xbuild-layer", "xbuild-model", "xbuild-store"]),
-    ("xbuild-exec", &["xbuild-model"]),
-    ("xbuild-image", &["xbuild-model"]),
+    ("xbuild-wording", &[]),
+    ("xbuild-model", &["xbuild-wording"]),
+    ("xbuild-bake", &["xbuild-wording"]),
+    ("xbuild-dockerfile", &["xbuild-wording"]),
+    ("xbuild-plan", &["xbuild-dockerfile", "xbuild-model", "xbuild-wording"]),
+    ("xbuild-store", &["xbuild-model", "xbuild-wording"]),
+    ("xbuild-layer", &["xbuild-model", "xbuild-wording"]),
+    ("xbuild-files", &["xbuild-layer", "xbuild-model", "xbuild-wording"]),
+    (
+        "xbuild-snapshot",
+        &["xbuild-files", "xbuild-layer", "xbuild-model", "xbuild-store", "xbuild-wording"],
+    ),
+    ("xbuild-exec", &["xbuild-model", "xbuild-wording"]),
+    ("xbuild-image", &["xbuild-model", "xbuild-wording"]),
     ("xbuild-attest", &["xbuild-model"]),
-    ("xbuild-registry", &["xbuild-image", "xbuild-model"]),
-    ("xbuild-cache", &["xbuild-image", "xbuild-layer", "xbuild-model"]),
-    ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store"]),
-    ("xbuild-solve", &["xbuild-plan", "xbuild-model"]),
+    ("xbuild-registry", &["xbuild-image", "xbuild-model", "xbuild-wording"]),
+    ("xbuild-cache", &["xbuild-image", "xbuild-layer", "xbuild-model", "xbuild-wording"]),
+    ("xbuild-source", &["xbuild-model", "xbuild-registry", "xbuild-store", "xbuild-wording"]),
+    ("xbuild-solve", &["xbuild-plan", "xbuild-model", "xbuild-wording"]),
     ("xbuild-testkit", &["xbuild-image", "xbuild-layer", "xbuild-model"]),
     (
         "xbuild-build",
@@ -48,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "xbuild-solve",
             "xbuild-source",
             "xbuild-store",
+            "xbuild-wording",
         ],
     ),
     (
@@ -65,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "xbuild-registry",
             "xbuild-solve",
             "xbuild-store",
+            "xbuild-wording",
         ],
     ),
 ];

@@ -15,6 +15,7 @@ use crate::given::Given;
 use crate::place::Place;
 use crate::target::Target;
 use load::Loader;
+use xbuild_wording::quoted;
 use yaml::{Node, Yaml};
 
 /// The services of compose files.
@@ -192,6 +193,6 @@ fn check_name(name: &str, files: &[&File]) -> Result<(), BakeError> {
     let place = Place::new(&std::sync::Arc::from(file), 1);
     Err(BakeError::invalid(
         &place,
-        format!("the service {name:?} has no name that a target can have"),
+        format!("the service {name} has no name that a target can have", name = quoted(&name)),
     ))
 }

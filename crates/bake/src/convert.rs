@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use xbuild_wording::quoted;
+
 use crate::error::BakeError;
 use crate::syntax::{Expr, Kind};
 use crate::value::Value;
@@ -136,7 +138,12 @@ pub(crate) fn convert(value: Value, wanted: &Type) -> Result<Value, String> {
                             convert(value, of).map_err(|reason| format!("{name}: {reason}"))?
                         }
                         None if *is_optional => Value::Null,
-                        None => return Err(format!("attribute {name:?} is required")),
+                        None => {
+                            return Err(format!(
+                                "attribute {name} is required",
+                                name = quoted(&name)
+                            ));
+                        }
                     };
                     Ok((name.clone(), value))
                 });

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use xbuild_wording::quoted;
+
 use crate::convert::Type;
 use crate::error::BakeError;
 use crate::hcl;
@@ -52,12 +54,12 @@ impl Definition {
             let fail = |reason: String| Err(BakeError::invalid(&place, reason));
             if !matches!(block.kind.as_str(), "function" | "group" | "target" | "variable") {
                 return fail(format!(
-                    "there are no blocks {:?}: expected target, group, variable or function",
-                    block.kind
+                    "there are no blocks {}: expected target, group, variable or function",
+                    quoted(&block.kind)
                 ));
             }
             let [label] = &block.labels[..] else {
-                return fail(format!("a block {:?} has one label, its name", block.kind));
+                return fail(format!("a block {} has one label, its name", quoted(&block.kind)));
             };
             match block.kind.as_str() {
                 "variable" => {
@@ -100,7 +102,7 @@ fn variable(block: &Block, is_json: bool) -> Result<Variable, BakeError> {
     }
     for validation in &block.body.blocks {
         if validation.kind != "validation" {
-            let reason = format!("a variable has no blocks {:?}", validation.kind);
+            let reason = format!("a variable has no blocks {}", quoted(&validation.kind));
             return Err(BakeError::invalid(&validation.place, reason));
         }
         let part = |name: &str| {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use xbuild_wording::quoted;
 
 use crate::value::Value;
 
@@ -58,14 +59,17 @@ pub(crate) fn joined<T: AsRef<str>>(fields: &[T]) -> String {
 pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();
-    reader.read_record(&mut record).map_err(|error| format!("{text:?}: {error}"))?;
+    reader
+        .read_record(&mut record)
+        .map_err(|error| format!("{text}: {error}", text = quoted(&text)))?;
     Ok(record.iter().map(str::to_owned).collect())
 }
 
 /// Splits `name=value`.
 fn pair(field: &str) -> Result<(String, String), String> {
     let split = field.split_once('=');
-    let (name, value) = split.ok_or_else(|| format!("expected NAME=VALUE, found {field:?}"))?;
+    let (name, value) = split
+        .ok_or_else(|| format!("expected NAME=VALUE, found {field}", field = quoted(&field)))?;
     Ok((name.trim().to_lowercase(), value.to_owned()))
 }
 
@@ -77,7 +81,7 @@ fn options(text: &str) -> Result<BTreeMap<String, String>, String> {
 /// Takes the type from options.
 fn typed(mut attributes: BTreeMap<String, String>, text: &str) -> Result<Options, String> {
     let kind = attributes.remove("type").filter(|kind| !kind.is_empty());
-    let kind = kind.ok_or_else(|| format!("{text:?} has no type"))?;
+    let kind = kind.ok_or_else(|| format!("{text} has no type", text = quoted(&text)))?;
     Ok(Options { kind, attributes })
 }
 
@@ -162,12 +166,15 @@ impl Secret {
             match name.as_str() {
                 "type" if value == "file" || value == "env" => kind = value,
                 "type" => {
-                    return Err(format!("a secret has no type {value:?}: expected file or env"));
+                    return Err(format!(
+                        "a secret has no type {value}: expected file or env",
+                        value = quoted(&value)
+                    ));
                 }
                 "id" => secret.id = value,
                 "source" | "src" => secret.src = value,
                 "env" => secret.env = value,
-                _ => return Err(format!("a secret has no option {name:?}")),
+                _ => return Err(format!("a secret has no option {name}", name = quoted(&name))),
             }
         }
         if kind == "env" && secret.env.is_empty() {
@@ -275,7 +282,7 @@ pub(crate) fn secret_of(pairs: BTreeMap<String, Value>) -> Result<Secret, String
             "env" => secret.env = text,
             // A secret with neither file nor variable is the variable or the file of its id.
             "type" => {}
-            _ => return Err(format!("a secret has no option {name:?}")),
+            _ => return Err(format!("a secret has no option {name}", name = quoted(&name))),
         }
     }
     Ok(secret)
@@ -292,7 +299,7 @@ pub(crate) fn ssh_of(pairs: BTreeMap<String, Value>) -> Result<Ssh, String> {
                 ssh.paths =
                     paths.collect::<Option<_>>().ok_or("paths: a list of strings required")?;
             }
-            _ => return Err(format!("an SSH agent has no option {name:?}")),
+            _ => return Err(format!("an SSH agent has no option {name}", name = quoted(&name))),
         }
     }
     Ok(ssh)

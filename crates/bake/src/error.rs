@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use xbuild_wording::quoted;
+
 use crate::place::Place;
 
 /// Bake files cannot be read, or do not have what is asked for.
@@ -51,13 +53,13 @@ pub enum BakeError {
         similar: Option<String>,
     },
     /// No target matches a pattern.
-    #[error("no target matches {pattern:?}")]
+    #[error("no target matches {pattern}", pattern = quoted(.pattern))]
     NoMatch {
         /// The pattern.
         pattern: String,
     },
     /// An option of the command line that changes targets makes no sense.
-    #[error("invalid --{option} {text:?}: {reason}")]
+    #[error("invalid --{option} {text}: {reason}", text = quoted(.text))]
     Override {
         /// The option.
         option: &'static str,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use xbuild_wording::quoted;
+
 use crate::convert::{self, Type};
 use crate::error::BakeError;
 use crate::functions;
@@ -277,7 +279,10 @@ fn for_value(expr: &For, scope: &Scope<'_>) -> Result<Value, BakeError> {
                 values.push(result);
             }
         } else if map.insert(key_text.clone(), result).is_some() {
-            let reason = format!("two values have the key {key_text:?}; `...` would group them");
+            let reason = format!(
+                "two values have the key {key_text}; `...` would group them",
+                key_text = quoted(&key_text)
+            );
             return Err(BakeError::invalid(&key.place, reason));
         }
     }

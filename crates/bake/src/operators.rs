@@ -1,5 +1,7 @@
 //! Operators and indexes.
 
+use xbuild_wording::quoted;
+
 use crate::number;
 use crate::syntax::{Binary, Unary};
 use crate::value::Value;
@@ -64,7 +66,7 @@ pub(crate) fn index(from: &Value, index: &Value) -> Result<Value, String> {
             let name = name.ok_or_else(|| format!("expected a key, found {}", index.kind()))?;
             values.get(&name).cloned().ok_or_else(|| {
                 let keys: Vec<&str> = values.keys().map(String::as_str).take(12).collect();
-                format!("there is no {name:?} among {}", keys.join(", "))
+                format!("there is no {name} among {}", keys.join(", "), name = quoted(&name))
             })
         }
         Value::List(values) => {

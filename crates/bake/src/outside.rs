@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use xbuild_wording::quoted;
+
 use crate::convert::{self, Type};
 use crate::entries::{bool_like, fields};
 use crate::given::Given;
@@ -61,8 +63,9 @@ pub(crate) fn value(
         (Some(Type::Map(of)), _) => {
             let pairs = fields(text)?.into_iter().map(|field| {
                 let pair = field.split_once(':');
-                let (name, value) =
-                    pair.ok_or_else(|| format!("expected NAME:VALUE, found {field:?}"))?;
+                let (name, value) = pair.ok_or_else(|| {
+                    format!("expected NAME:VALUE, found {field}", field = quoted(&field))
+                })?;
                 Ok((name.to_owned(), primitive(value, of)?))
             });
             pairs.collect::<Result<BTreeMap<_, _>, String>>().map(Value::Map)
@@ -85,12 +88,12 @@ fn elements(text: &str, of: &Type) -> Result<Vec<Value>, String> {
 fn primitive(text: &str, wanted: &Type) -> Result<Value, String> {
     match wanted {
         Type::String | Type::Any => Ok(Value::text(text)),
-        Type::Bool => {
-            bool_like(text).map(Value::Bool).ok_or_else(|| format!("{text:?} is no bool"))
-        }
-        Type::Number => {
-            number::parse(text).map(Value::Number).ok_or_else(|| format!("{text:?} is no number"))
-        }
+        Type::Bool => bool_like(text)
+            .map(Value::Bool)
+            .ok_or_else(|| format!("{text} is no bool", text = quoted(&text))),
+        Type::Number => number::parse(text)
+            .map(Value::Number)
+            .ok_or_else(|| format!("{text} is no number", text = quoted(&text))),
         other => {
             Err(format!("a value of type {other} is given as JSON, in the variable NAME_JSON"))
         }

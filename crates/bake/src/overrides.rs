@@ -2,6 +2,8 @@
 //!
 //! **Source** — buildx `docs/reference/buildx_bake.md` § --set.
 
+use xbuild_wording::quoted;
+
 use crate::config::Config;
 use crate::entries::{self, Options, Secret, Ssh};
 use crate::error::BakeError;
@@ -194,7 +196,10 @@ impl Override {
             return self.apply_named(name, target);
         }
         let value = self.values.last().cloned().unwrap_or_default();
-        let truth = || entries::bool_like(&value).ok_or_else(|| format!("{value:?} is no bool"));
+        let truth = || {
+            entries::bool_like(&value)
+                .ok_or_else(|| format!("{value} is no bool", value = quoted(&value)))
+        };
         let texts = self.values.clone();
         match self.key.as_str() {
             "annotations" => add(&mut target.annotations, texts, true),

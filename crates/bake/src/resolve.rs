@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
+use xbuild_wording::quoted;
+
 use crate::convert::{self, Type};
 use crate::definition::{Definition, Variable};
 use crate::error::BakeError;
@@ -98,7 +100,8 @@ impl<'a> Resolver<'a> {
             };
             check_name(&own, &block.place)?;
             if instances.iter().any(|other| other.name == own) {
-                let reason = format!("two targets of the matrix have the name {own:?}");
+                let reason =
+                    format!("two targets of the matrix have the name {own}", own = quoted(&own));
                 return Err(BakeError::invalid(&block.place, reason));
             }
             instances.push(Instance { name: own, block, locals });
@@ -112,8 +115,9 @@ impl<'a> Resolver<'a> {
         let block = self.instances[at].block;
         if let Some(inner) = block.body.blocks.first() {
             let reason = format!(
-                "a target has no blocks {:?}; an attribute is {} = ..",
-                inner.kind, inner.kind
+                "a target has no blocks {}; an attribute is {} = ..",
+                quoted(&inner.kind),
+                inner.kind
             );
             return Err(BakeError::invalid(&inner.place, reason));
         }
@@ -341,8 +345,10 @@ fn check_name(name: &str, place: &Place) -> Result<(), BakeError> {
     match !name.is_empty() && name.chars().all(is_good) {
         true => Ok(()),
         false => {
-            let reason =
-                format!("{name:?} is no name of a target: only letters, digits, _ and - are in it");
+            let reason = format!(
+                "{name} is no name of a target: only letters, digits, _ and - are in it",
+                name = quoted(&name)
+            );
             Err(BakeError::invalid(place, reason))
         }
     }

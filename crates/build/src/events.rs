@@ -16,6 +16,7 @@ use xbuild_model::{Digest, Platform, Reference, ResolvedImage, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
+use xbuild_wording::quoted;
 
 use crate::cache::CacheWarning;
 use crate::emulators::EmulatorInUse;
@@ -308,7 +309,7 @@ impl fmt::Display for Warning {
                 write!(f, "{place}: \"proxies\" is not of the expected form; it has no effect")
             }
             Self::EmptySecret { id, variable } => {
-                write!(f, "the secret {id:?} is empty: the variable {variable} is unset")
+                write!(f, "the secret {} is empty: the variable {variable} is unset", quoted(id))
             }
             Self::Skipped(Skipped { path, what }) => {
                 let part = match what {

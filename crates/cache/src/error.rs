@@ -4,6 +4,7 @@ use std::io;
 
 use xbuild_layer::LayerError;
 use xbuild_model::Digest;
+use xbuild_wording::quoted;
 
 /// Why a document of a cache is not used. The step is then not in the cache.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,10 @@ pub enum CacheDocumentError {
         what: &'static str,
     },
     /// It says that it is of another scope, step or build.
-    #[error("it is for the {what} {found:?}, not {expected:?}")]
+    #[error(
+        "it is for the {what} {found}, not {expected}",
+        found = quoted(.found), expected = quoted(.expected)
+    )]
     Other {
         /// What it is for: `scope`, `step`, `build`.
         what: &'static str,
@@ -83,7 +87,7 @@ impl From<io::Error> for CacheDocumentError {
 #[non_exhaustive]
 pub enum KeyError {
     /// It has no PEM block of the wanted kind.
-    #[error("it has no PEM block {label:?}")]
+    #[error("it has no PEM block {label}", label = quoted(.label))]
     NoBlock {
         /// The label of the block.
         label: &'static str,

@@ -12,6 +12,7 @@ use xbuild_build::{Bound, HostFiles, LoginPlace, Machine};
 use xbuild_exec::Place;
 use xbuild_model::run::SecretBytes;
 use xbuild_registry::Proxies;
+use xbuild_wording::quoted;
 
 use crate::report::Problem;
 use crate::values::bytes;
@@ -232,7 +233,8 @@ fn bound() -> Result<Bound, Problem> {
         ("none", _) => Ok(Bound::None),
         (_, Some(bytes)) => Ok(Bound::Bytes(bytes)),
         (_, None) => Err(Problem::command_line(format!(
-            "invalid {NAME} {text:?}: expected a number with b, k, m or g, or none"
+            "invalid {NAME} {text}: expected a number with b, k, m or g, or none",
+            text = quoted(&text)
         ))),
     }
 }
@@ -243,7 +245,8 @@ fn seconds(name: &str) -> Result<Option<Duration>, Problem> {
     match text.parse() {
         Ok(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds))),
         _ => Err(Problem::command_line(format!(
-            "invalid {name} {text:?}: expected a number of seconds"
+            "invalid {name} {text}: expected a number of seconds",
+            text = quoted(&text)
         ))),
     }
 }

@@ -2,6 +2,7 @@
 //! `{{index .Image "linux/arm64"}}`. Everything else is refused by name.
 
 use serde_json::Value;
+use xbuild_wording::quoted;
 
 /// A template.
 #[derive(Debug, PartialEq)]
@@ -60,18 +61,26 @@ fn path(text: &str) -> Result<Path, String> {
     if let Some(rest) = inner.strip_prefix("index ") {
         let (base, key) = rest.trim().split_once(' ').ok_or("index needs a value and a key")?;
         let key = key.trim();
-        let quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
-        let key = match quoted {
+        let in_quotes = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+        let key = match in_quotes {
             Some(key) if !key.contains('"') => key.to_owned(),
             None if !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit()) => key.to_owned(),
-            _ => return Err(format!("index takes one key, a text or a number, not {key:?}")),
+            _ => {
+                return Err(format!(
+                    "index takes one key, a text or a number, not {}",
+                    quoted(key)
+                ));
+            }
         };
         let Path(mut members) = path(base)?;
         members.push(key);
         return Ok(Path(members));
     }
     let members = inner.strip_prefix('.').ok_or_else(|| {
-        format!("{inner:?} is not implemented: expected .NAME, json .NAME, or index .NAME KEY")
+        format!(
+            "{} is not implemented: expected .NAME, json .NAME, or index .NAME KEY",
+            quoted(inner)
+        )
     })?;
     if members.is_empty() {
         return Ok(Path(Vec::new()));
@@ -81,7 +90,7 @@ fn path(text: &str) -> Result<Path, String> {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     if !members.iter().all(is_name) {
-        return Err(format!("{inner:?} is not implemented: expected .NAME.NAME"));
+        return Err(format!("{} is not implemented: expected .NAME.NAME", quoted(inner)));
     }
     Ok(Path(members))
 }
@@ -125,7 +134,9 @@ impl Path {
                 }),
                 _ => None,
             };
-            found = next.ok_or_else(|| format!("there is no {name:?} in .{}", self.0.join(".")))?;
+            found = next.ok_or_else(|| {
+                format!("there is no {name} in .{}", self.0.join("."), name = quoted(&name))
+            })?;
         }
         Ok(found)
     }

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
+use xbuild_wording::quoted;
 
 use crate::console::Console;
 use crate::report::{Problem, printable};
@@ -33,6 +34,7 @@ const CRATES: &[&str] = &[
     "solve",
     "source",
     "store",
+    "wording",
 ];
 
 /// The prefix of our crates. Other crates are never shown: some put headers, and so passwords, into
@@ -64,7 +66,7 @@ pub(crate) fn start(
 /// Reads a filter: `LEVEL` for all crates, `CRATE[::MODULE][=LEVEL]` for one, joined by commas.
 fn targets(text: &str) -> Result<Targets, Problem> {
     let fail = |reason: String| {
-        Problem::command_line(format!("invalid XBUILD_LOG {text:?}: {reason}")).with_hint(
+        Problem::command_line(format!("invalid XBUILD_LOG {text}: {reason}", text = quoted(&text))).with_hint(
             "write LEVEL or CRATE=LEVEL, joined by commas; the levels are off, error, warn, info, \
              debug and trace",
         )
@@ -72,7 +74,8 @@ fn targets(text: &str) -> Result<Targets, Problem> {
     let mut targets = Targets::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let level = |text: &str| {
-            text.parse::<LevelFilter>().map_err(|_| fail(format!("{text:?} is not a level")))
+            text.parse::<LevelFilter>()
+                .map_err(|_| fail(format!("{text} is not a level", text = quoted(&text))))
         };
         let (target, level) = match part.split_once('=') {
             Some((target, text)) => (target, level(text)?),
@@ -87,7 +90,10 @@ fn targets(text: &str) -> Result<Targets, Problem> {
         let name = target.strip_prefix("xbuild_").unwrap_or(target);
         let crate_name = name.split("::").next().unwrap_or_default();
         if !CRATES.contains(&crate_name) {
-            return Err(fail(format!("{crate_name:?} is not a crate of xbuild")));
+            return Err(fail(format!(
+                "{crate_name} is not a crate of xbuild",
+                crate_name = quoted(&crate_name)
+            )));
         }
         targets = targets.with_target(format!("{PREFIX}_{name}"), level);
     }

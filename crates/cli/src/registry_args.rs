@@ -4,6 +4,7 @@ use std::path::Path;
 
 use xbuild_build::Machine;
 use xbuild_model::Reference;
+use xbuild_wording::quoted;
 
 use crate::environment;
 use crate::report::Problem;
@@ -44,11 +45,11 @@ fn mirror(text: &str) -> Result<(String, String), String> {
         with_dot && !host.contains('/') && is_place(host)
     };
     if !is_host(host) {
-        return Err(format!("{host:?} is not the name of a registry"));
+        return Err(format!("{host} is not the name of a registry", host = quoted(&host)));
     }
     let mirror_host = bare.split('/').next().unwrap_or_default();
     if !is_host(mirror_host) || !is_place(bare) {
-        return Err(format!("{mirror:?} is not HOST[:PORT][/PATH]"));
+        return Err(format!("{mirror} is not HOST[:PORT][/PATH]", mirror = quoted(&mirror)));
     }
     let scheme = if mirror.starts_with("http://") { "http://" } else { "" };
     Ok((host.to_owned(), format!("{scheme}{bare}")))

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
+use xbuild_wording::quoted;
 
 use crate::instruction::Dockerfile;
 use crate::keyword::Keyword;
@@ -113,19 +114,22 @@ pub enum ParseErrorKind {
     #[error("the parser directive {name} is given twice")]
     DuplicateDirective { name: &'static str },
     /// The escape directive has an unusable value.
-    #[error("invalid escape character {value:?}: escape must be \\ or `")]
+    #[error("invalid escape character {value}: escape must be \\ or `", value = quoted(.value))]
     BadEscape { value: String },
     /// The check directive has an unusable value.
     #[error("invalid check directive: {source}")]
     BadCheck { source: CheckError },
     /// The syntax directive asks for another frontend.
-    #[error("unsupported syntax {value:?}: only docker/dockerfile is built in")]
+    #[error(
+        "unsupported syntax {value}: only docker/dockerfile is built in",
+        value = quoted(.value)
+    )]
     UnsupportedSyntax { value: String },
     /// The first word is not an instruction.
-    #[error("unknown instruction {word:?}")]
+    #[error("unknown instruction {word}", word = quoted(.word))]
     UnknownInstruction { word: String, suggestion: Option<Keyword> },
     /// The instruction does not have this flag.
-    #[error("unknown flag {flag:?} of {keyword}")]
+    #[error("unknown flag {flag} of {keyword}", flag = quoted(.flag))]
     UnknownFlag { keyword: Keyword, flag: String, suggestion: Option<&'static str> },
     /// A flag that may stand once is given twice.
     #[error("duplicate flag --{flag} of {keyword}")]
@@ -134,10 +138,16 @@ pub enum ParseErrorKind {
     #[error("flag --{flag} of {keyword} is missing a value")]
     FlagWithoutValue { keyword: Keyword, flag: &'static str },
     /// A flag has an invalid value.
-    #[error("invalid value {value:?} of flag --{flag} of {keyword}: expected {expected}")]
+    #[error(
+        "invalid value {value} of flag --{flag} of {keyword}: expected {expected}",
+        value = quoted(.value)
+    )]
     BadFlagValue { keyword: Keyword, flag: &'static str, value: String, expected: &'static str },
     /// The value of `from` would have to be expanded.
-    #[error("invalid value {value:?} of {option} of {keyword}: variables do not expand there")]
+    #[error(
+        "invalid value {value} of {option} of {keyword}: variables do not expand there",
+        value = quoted(.value)
+    )]
     FromVariable { keyword: Keyword, option: &'static str, value: String },
     /// The instruction stands alone.
     #[error("{keyword} requires at least one argument")]
@@ -150,8 +160,8 @@ pub enum ParseErrorKind {
     FromWords,
     /// The name of a stage has invalid characters.
     #[error(
-        "invalid name for a stage {name:?}: it must begin with a letter and hold only letters, \
-         digits, - _ and ."
+        "invalid name for a stage {name}: it must begin with a letter and hold only letters, \
+         digits, - _ and .", name = quoted(.name)
     )]
     BadStageName { name: String },
     /// COPY or ADD has fewer than two words.
@@ -161,7 +171,7 @@ pub enum ParseErrorKind {
     #[error("{keyword} requires a value: {keyword} NAME=VALUE")]
     NoValue { keyword: Keyword },
     /// A word of ENV or LABEL has no equals sign.
-    #[error("missing = in {word:?}: {keyword} must be of the form NAME=VALUE")]
+    #[error("missing = in {word}: {keyword} must be of the form NAME=VALUE", word = quoted(.word))]
     NoEquals { keyword: Keyword, word: String },
     /// A name of ARG, ENV or LABEL is empty.
     #[error("{keyword} has an empty name")]
@@ -176,19 +186,22 @@ pub enum ParseErrorKind {
     #[error("{keyword} requires its arguments in JSON form: [\"program\", \"argument\"]")]
     NotJson { keyword: Keyword },
     /// A heredoc has no end.
-    #[error("unterminated heredoc: missing a line that holds only {name:?}")]
+    #[error("unterminated heredoc: missing a line that holds only {name}", name = quoted(.name))]
     UnterminatedHeredoc { name: String },
     /// The destination of COPY or ADD is a heredoc.
     #[error("{keyword} cannot have a heredoc as its destination")]
     HeredocDestination { keyword: Keyword },
     /// COPY or ADD has a blank between `<<` and the delimiter.
-    #[error("{keyword} cannot have a blank between << and {name:?}")]
+    #[error("{keyword} cannot have a blank between << and {name}", name = quoted(.name))]
     HeredocBlank { keyword: Keyword, name: String },
     /// A `--mount` or `--device` cannot be taken apart.
-    #[error("invalid value {value:?} of flag --{flag}: a quote is out of place")]
+    #[error(
+        "invalid value {value} of flag --{flag}: a quote is out of place",
+        value = quoted(.value)
+    )]
     BadOptionList { flag: &'static str, value: String },
     /// The first word of HEALTHCHECK is neither CMD nor NONE.
-    #[error("unknown type {word:?} of HEALTHCHECK: expected CMD or NONE")]
+    #[error("unknown type {word} of HEALTHCHECK: expected CMD or NONE", word = quoted(.word))]
     HealthcheckType { word: String },
     /// HEALTHCHECK NONE has arguments.
     #[error("HEALTHCHECK NONE takes no arguments")]
@@ -210,10 +223,13 @@ pub enum ParseErrorKind {
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum CheckError {
     /// A part is not an option.
-    #[error("unknown option {option:?}: expected skip=, experimental= or error=")]
+    #[error(
+        "unknown option {option}: expected skip=, experimental= or error=",
+        option = quoted(.option)
+    )]
     UnknownOption { option: String },
     /// `error` has an invalid value.
-    #[error("invalid value {value:?} of error: expected true or false")]
+    #[error("invalid value {value} of error: expected true or false", value = quoted(.value))]
     BadSwitch { value: String },
 }
 
@@ -226,7 +242,7 @@ pub enum ExpandError {
     #[error("unexpected end of text while looking for the matching {quote} quote")]
     OpenQuote { quote: &'static str },
     /// `${...` is never closed.
-    #[error("missing {missing:?} in substitution")]
+    #[error("missing '{missing}' in substitution")]
     OpenBrace { missing: char },
     /// `${}`, `${:x}`, `${{x}`.
     #[error("bad substitution")]
@@ -235,7 +251,10 @@ pub enum ExpandError {
     #[error("unsupported modifier ({modifier}) in substitution")]
     UnsupportedModifier { modifier: String },
     /// A pattern has a backslash before a character that needs none.
-    #[error("invalid pattern {pattern:?} in substitution: stray backslash")]
+    #[error(
+        "invalid pattern {pattern} in substitution: stray backslash",
+        pattern = quoted(.pattern)
+    )]
     BadPattern { pattern: String },
     /// `${name:?message}` of a variable that is unset or empty.
     #[error("{name}: {message}")]
@@ -254,19 +273,25 @@ pub enum ExpandError {
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum PortError {
     /// The number is missing or not a number.
-    #[error("invalid port {port:?}: not a number")]
+    #[error("invalid port {port}: not a number", port = quoted(.port))]
     NotANumber { port: String },
     /// The number is too large.
-    #[error("invalid port {port:?}: out of the range 0 to 65535")]
+    #[error("invalid port {port}: out of the range 0 to 65535", port = quoted(.port))]
     OutOfRange { port: String },
     /// A range ends before it begins, or two ranges differ in length.
-    #[error("invalid port range {port:?}")]
+    #[error("invalid port range {port}", port = quoted(.port))]
     BadRange { port: String },
     /// The protocol is not tcp, udp or sctp.
-    #[error("invalid protocol {protocol:?} of port {port:?}: expected tcp, udp or sctp")]
+    #[error(
+        "invalid protocol {protocol} of port {port}: expected tcp, udp or sctp",
+        protocol = quoted(.protocol), port = quoted(.port)
+    )]
     BadProtocol { port: String, protocol: String },
     /// The address before the port is not an address.
-    #[error("invalid address {address:?} of port {port:?}")]
+    #[error(
+        "invalid address {address} of port {port}",
+        address = quoted(.address), port = quoted(.port)
+    )]
     BadAddress { port: String, address: String },
 }
 

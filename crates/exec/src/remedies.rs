@@ -8,6 +8,8 @@
 //! **Source** — Kubernetes, Pod Security Standards; `docker run --help`; the configuration files of
 //! GitLab's runner and Gitea's act_runner; GitHub's workflow syntax, `jobs.<job_id>.container`.
 
+use xbuild_wording::quoted;
+
 use crate::surroundings::{Place, Surroundings};
 
 /// Returns the setting that gives steps user namespaces and mounts where something around xbuild
@@ -24,7 +26,8 @@ pub(crate) fn of(around: &Surroundings) -> Option<String> {
             options().join(" ")
         ),
         Place::GitlabDocker => {
-            let values: Vec<String> = unconfined(around, ":").map(|v| format!("{v:?}")).collect();
+            let values: Vec<String> =
+                unconfined(around, ":").map(|v| quoted(&v).to_string()).collect();
             format!(
                 "in the runner's config.toml, [runners.docker]: security_opt = [{}]",
                 values.join(", ")

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use xbuild_layer::{EntryFault, LayerError, ResolveError, ShownPath};
 use xbuild_model::passwd::UserError;
 use xbuild_model::{ModeError, StepFailure};
+use xbuild_wording::quoted;
 
 /// What is there where a source was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,7 +107,7 @@ pub enum CopyError {
     #[error(transparent)]
     Mode(#[from] ModeError),
     /// A number of `--chown` or USER is out of range.
-    #[error("invalid owner {text:?}")]
+    #[error("invalid owner {text}", text = quoted(.text))]
     Owner {
         /// The owner, as written.
         text: String,
@@ -115,14 +116,14 @@ pub enum CopyError {
         source: UserError,
     },
     /// The number of a user or group has a sign.
-    #[error("invalid owner {text:?}: a number must not have a sign")]
+    #[error("invalid owner {text}: a number must not have a sign", text = quoted(.text))]
     SignedOwner {
         /// The owner, as written.
         text: String,
     },
     /// A name cannot be looked up, because the layer is made without the image below.
     #[error(
-        "--chown {text:?} with --link: the user and group must be numbers, since no passwd file is at hand"
+        "--chown {text} with --link: the user and group must be numbers, since no passwd file is at hand", text = quoted(.text)
     )]
     OwnerOfLink {
         /// The owner, as written.
@@ -263,7 +264,7 @@ pub enum DiffError {
 #[non_exhaustive]
 pub enum PatternError {
     /// A class without an end or with an empty range, or a single backslash at the end.
-    #[error("syntax error in pattern {pattern:?}")]
+    #[error("syntax error in pattern {pattern}", pattern = quoted(.pattern))]
     Syntax {
         /// The pattern, shortened; bytes that are not UTF-8 are replaced.
         pattern: String,

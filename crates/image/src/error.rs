@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_model::{Digest, FailureKind, Platform, StepFailure};
+use xbuild_wording::quoted;
 
 /// The fault of a manifest, index or configuration.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +45,10 @@ pub enum DocumentError {
         source: serde_json::Error,
     },
     /// Header and document, or document and shape, have different media types.
-    #[error("the claimed type is {claimed:?}, but the document is {actual}")]
+    #[error(
+        "the claimed type is {claimed}, but the document is {actual}",
+        claimed = quoted(.claimed)
+    )]
     MediaType {
         /// The media type in the header, the descriptor or the document.
         claimed: String,
@@ -66,7 +70,10 @@ pub enum DocumentError {
         diff_ids: usize,
     },
     /// A layer has an unsupported media type.
-    #[error("layer {digest} has the media type {media_type:?}, which is not supported")]
+    #[error(
+        "layer {digest} has the media type {media_type}, which is not supported",
+        media_type = quoted(.media_type)
+    )]
     LayerType {
         /// The layer.
         digest: Digest,
@@ -160,7 +167,10 @@ pub enum LayoutError {
         reason: &'static str,
     },
     /// The layout does not have an image of that name.
-    #[error("no image {name:?} in the OCI layout {}: {available}", path.display())]
+    #[error(
+        "no image {name} in the OCI layout {}: {available}",
+        path.display(), name = quoted(.name)
+    )]
     NoImage {
         /// The folder.
         path: PathBuf,
@@ -246,7 +256,10 @@ pub enum AssembleError {
         digest: Digest,
     },
     /// A layer has a media type without an OCI equivalent.
-    #[error("layer {digest} has the media type {media_type:?}, which has no OCI equivalent")]
+    #[error(
+        "layer {digest} has the media type {media_type}, which has no OCI equivalent",
+        media_type = quoted(.media_type)
+    )]
     LayerType {
         /// The layer.
         digest: Digest,

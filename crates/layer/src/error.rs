@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use xbuild_model::Digest;
+use xbuild_wording::quoted;
 
 /// A path from an archive. It may hold any bytes, so it is shown escaped and shortened.
 #[derive(Clone, PartialEq, Eq)]
@@ -110,7 +111,7 @@ pub enum TarFault {
         field: &'static str,
     },
     /// The type of an entry is unknown or unsupported.
-    #[error("unsupported entry type {flag:?}")]
+    #[error("unsupported entry type '{}'", flag.escape_default())]
     Type {
         /// The type flag.
         flag: char,
@@ -119,19 +120,19 @@ pub enum TarFault {
     #[error("malformed extended header record")]
     PaxRecord,
     /// A key occurs twice in an extended header.
-    #[error("extended header record {key:?} stands twice")]
+    #[error("extended header record {key} stands twice", key = quoted(.key))]
     PaxDuplicate {
         /// The key.
         key: String,
     },
     /// The value of a record is not allowed.
-    #[error("bad value of extended header record {key:?}")]
+    #[error("bad value of extended header record {key}", key = quoted(.key))]
     PaxValue {
         /// The key.
         key: String,
     },
     /// A global extended header would change the following entries.
-    #[error("global extended header sets {key:?}")]
+    #[error("global extended header sets {key}", key = quoted(.key))]
     PaxGlobal {
         /// The key.
         key: String,

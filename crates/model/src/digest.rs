@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use xbuild_wording::quoted;
 
 /// The digest of a blob as it is stored and sent, `sha256:` and 64 lower-case hexadecimal digits.
 ///
@@ -20,7 +21,10 @@ pub struct Digest([u8; 32]);
 #[non_exhaustive]
 pub enum DigestError {
     /// The text is not `ALGORITHM:HEX`, or the hexadecimal part has another length or case.
-    #[error("invalid digest {text:?}: expected sha256: and 64 lower-case hexadecimal digits")]
+    #[error(
+        "invalid digest {text}: expected sha256: and 64 lower-case hexadecimal digits",
+        text = quoted(.text)
+    )]
     Malformed {
         /// The text.
         text: String,

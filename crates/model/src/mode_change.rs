@@ -1,5 +1,7 @@
 //! `--chmod`.
 
+use xbuild_wording::quoted;
+
 /// The change that `--chmod` makes to the modes of copied files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModeChange(Change);
@@ -7,7 +9,7 @@ pub struct ModeChange(Change);
 /// The value of `--chmod` is not a mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid --chmod {text:?}: expected an octal mode of at most 7777, or changes such as u=rwX,go-w"
+    "invalid --chmod {text}: expected an octal mode of at most 7777, or changes such as u=rwX,go-w", text = quoted(.text)
 )]
 pub struct ModeError {
     /// The beginning of the value.

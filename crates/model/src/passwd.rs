@@ -3,6 +3,8 @@
 //! Pure look-ups: the callers read the files, at most [`MAX_SIZE`] bytes of a regular file, from
 //! inside the image. NSS is never asked.
 
+use xbuild_wording::quoted;
+
 use crate::ids::{GuestGid, GuestUid};
 
 /// The most bytes of a passwd or group file. Larger files are refused.
@@ -29,13 +31,13 @@ pub struct User {
 #[non_exhaustive]
 pub enum UserError {
     /// A name that the passwd file lacks.
-    #[error("no such user {name:?} in the image's /etc/passwd")]
+    #[error("no such user {name} in the image's /etc/passwd", name = quoted(.name))]
     NoSuchUser {
         /// The name.
         name: String,
     },
     /// A name that the group file lacks.
-    #[error("no such group {name:?} in the image's /etc/group")]
+    #[error("no such group {name} in the image's /etc/group", name = quoted(.name))]
     NoSuchGroup {
         /// The name.
         name: String,

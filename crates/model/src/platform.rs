@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use xbuild_wording::quoted;
 
 use crate::manifest::DescriptorPlatform;
 
@@ -25,13 +26,19 @@ pub struct Platform {
 #[non_exhaustive]
 pub enum PlatformError {
     /// Not one to three parts, or a part has other characters than letters, digits, `_`, `.`, `-`.
-    #[error("invalid platform {text:?}: expected os/architecture or os/architecture/variant")]
+    #[error(
+        "invalid platform {text}: expected os/architecture or os/architecture/variant",
+        text = quoted(.text)
+    )]
     Malformed {
         /// The text.
         text: String,
     },
     /// One word that is neither an operating system nor an architecture.
-    #[error("invalid platform {text:?}: unknown operating system or architecture")]
+    #[error(
+        "invalid platform {text}: unknown operating system or architecture",
+        text = quoted(.text)
+    )]
     UnknownWord {
         /// The text.
         text: String,

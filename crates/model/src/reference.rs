@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use xbuild_wording::quoted;
 
 use crate::Digest;
 
@@ -26,7 +27,7 @@ pub struct Reference {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The name has an empty part, or characters that no registry takes, such as upper case.
-    #[error("invalid image reference {text:?}: {reason}")]
+    #[error("invalid image reference {text}: {reason}", text = quoted(.text))]
     Malformed {
         /// The text.
         text: String,

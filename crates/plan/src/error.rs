@@ -8,6 +8,7 @@ use thiserror::Error;
 use xbuild_dockerfile::{ExpandError, Keyword, ParseErrorKind, PortError, Span};
 use xbuild_model::remote::RemoteError;
 use xbuild_model::{DigestError, ModeError, PlatformError, ReferenceError};
+use xbuild_wording::quoted;
 
 pub use mount::{Covered, MountError};
 
@@ -153,25 +154,31 @@ pub enum PlanErrorKind {
     #[error(transparent)]
     Mount(#[from] MountError),
     /// A trigger of the base image cannot be read.
-    #[error("invalid ONBUILD trigger {trigger:?} of the base {base:?}")]
+    #[error(
+        "invalid ONBUILD trigger {trigger} of the base {base}",
+        trigger = quoted(.trigger), base = quoted(.base)
+    )]
     Trigger { trigger: String, base: String, source: ParseErrorKind },
     /// The name in FROM expands to nothing.
-    #[error("the base name {written:?} is empty: it should not be blank")]
+    #[error("the base name {written} is empty: it should not be blank", written = quoted(.written))]
     BlankBase { written: String, suggestion: Option<String> },
     /// FROM `--platform` expands to nothing.
-    #[error("empty platform: {written:?} is unset or empty")]
+    #[error("empty platform: {written} is unset or empty", written = quoted(.written))]
     BlankPlatform { written: String, suggestion: Option<String> },
     /// `--target` names no stage.
-    #[error("target stage {name:?} not found")]
+    #[error("target stage {name} not found", name = quoted(.name))]
     UnknownTarget { name: String, stages: Vec<String>, suggestion: Option<String> },
     /// COPY `--from` has a number, and no stage above has it.
     #[error("stage {index} not found: COPY --from stands in stage {own} and takes stages above it")]
     StageIndex { index: String, own: usize },
     /// COPY `--from` or a mount names a stage that follows.
-    #[error("stage {name:?} is defined later in the file: only stages above can be taken from")]
+    #[error(
+        "stage {name} is defined later in the file: only stages above can be taken from",
+        name = quoted(.name)
+    )]
     LaterStage { name: String },
     /// COPY `--from` or a mount names the stage it stands in.
-    #[error("stage {name:?} cannot take files from itself")]
+    #[error("stage {name} cannot take files from itself", name = quoted(.name))]
     OwnStage { name: String },
     /// A feature that is known but not implemented.
     #[error("{feature} is not implemented yet")]
@@ -185,7 +192,7 @@ pub enum PlanErrorKind {
     #[error("{keyword} has an empty command")]
     EmptyCommand { keyword: Keyword },
     /// `--checksum` with a file of the context.
-    #[error("--checksum is only for remote sources: {path:?} is local")]
+    #[error("--checksum is only for remote sources: {path} is local", path = quoted(.path))]
     LocalChecksum { path: String },
     /// `--checksum` with several sources.
     #[error("--checksum is for one remote source, not for {count} sources")]
@@ -198,33 +205,42 @@ pub enum PlanErrorKind {
     Mode(#[from] ModeError),
     /// `SOURCE_DATE_EPOCH` is neither a time nor a name.
     #[error(
-        "invalid SOURCE_DATE_EPOCH {value:?}: expected whole seconds since 1970, context, or the name \
-         of a stage or context"
+        "invalid SOURCE_DATE_EPOCH {value}: expected whole seconds since 1970, context, or the name \
+         of a stage or context", value = quoted(.value)
     )]
     Epoch { value: String },
     /// `SOURCE_DATE_EPOCH` names a stage that is more than one ADD.
-    #[error("SOURCE_DATE_EPOCH cannot be the time of the stage {name:?}: {reason}")]
+    #[error(
+        "SOURCE_DATE_EPOCH cannot be the time of the stage {name}: {reason}",
+        name = quoted(.name)
+    )]
     EpochStage { name: String, reason: &'static str },
     /// Two Dockerfiles of one build have different times.
-    #[error("the Dockerfiles of this build set SOURCE_DATE_EPOCH to {first:?} and {second:?}")]
+    #[error(
+        "the Dockerfiles of this build set SOURCE_DATE_EPOCH to {first} and {second}",
+        first = quoted(.first), second = quoted(.second)
+    )]
     Epochs { first: String, second: String },
     /// A source is neither a path nor a usable URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// COPY with a source that only ADD fetches.
-    #[error("source can't be a URL or git repository for COPY: {url:?}")]
+    #[error("source can't be a URL or git repository for COPY: {url}", url = quoted(.url))]
     RemoteCopy { url: String },
     /// A name is empty after expansion.
-    #[error("the name {written:?} of {keyword} is empty after expansion")]
+    #[error("the name {written} of {keyword} is empty after expansion", written = quoted(.written))]
     EmptyName { keyword: Keyword, written: String },
     /// A path is empty after expansion.
-    #[error("the path {written:?} of {keyword} is empty after expansion")]
+    #[error("the path {written} of {keyword} is empty after expansion", written = quoted(.written))]
     EmptyPath { keyword: Keyword, written: String },
     /// STOPSIGNAL has no signal.
-    #[error("invalid signal {signal:?}: expected a name such as SIGTERM or a number")]
+    #[error(
+        "invalid signal {signal}: expected a name such as SIGTERM or a number",
+        signal = quoted(.signal)
+    )]
     BadSignal { signal: String },
     /// The delimiter of a COPY heredoc cannot be the name of a file.
-    #[error("{name:?} cannot be the name of a file that {keyword} makes")]
+    #[error("{name} cannot be the name of a file that {keyword} makes", name = quoted(.name))]
     HeredocName { keyword: Keyword, name: String },
     /// The variables of a stage take too much space.
     #[error("the variables of the stage hold more than {limit} bytes")]

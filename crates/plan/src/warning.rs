@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use xbuild_wording::quoted;
+
 /// An option without effect. [`crate::lint()`] reports unwise instructions of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -27,7 +29,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::UnusedBuildArg { name } => {
-                write!(f, "build argument {name:?} is not declared by any ARG")
+                write!(f, "build argument {name} is not declared by any ARG", name = quoted(&name))
             }
             Warning::UnknownNoCacheStage { name } => {
                 write!(f, "--no-cache-filter {name} has no effect: no stage has that name")

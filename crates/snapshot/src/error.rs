@@ -8,6 +8,7 @@ use xbuild_layer::decode::Bound;
 use xbuild_layer::{LayerError, ShownPath};
 use xbuild_model::{DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::StoreError;
+use xbuild_wording::quoted;
 
 /// A failure of a task inside the user namespace. Crosses the process boundary as text.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,10 @@ pub enum EngineError {
         layer: DiffId,
     },
     /// The media type of a layer is not supported.
-    #[error("layer {layer} has the unsupported media type {media_type:?}")]
+    #[error(
+        "layer {layer} has the unsupported media type {media_type}",
+        media_type = quoted(.media_type)
+    )]
     MediaType {
         /// The layer.
         layer: DiffId,
@@ -108,7 +112,7 @@ pub enum EngineError {
         limit: u64,
     },
     /// There is no build context with this name.
-    #[error("unknown build context {name:?}")]
+    #[error("unknown build context {name}", name = quoted(.name))]
     UnknownContext {
         /// Its name.
         name: String,
@@ -174,7 +178,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// A cache folder cannot be given to its owner.
-    #[error("cannot give the cache mount {id:?} to {uid}:{gid}")]
+    #[error("cannot give the cache mount {id} to {uid}:{gid}", id = quoted(.id))]
     CacheOwner {
         /// The name of the cache mount.
         id: String,

@@ -2,25 +2,26 @@
 
 use xbuild_model::{Platform, StepFailure, short_label};
 use xbuild_plan::Span;
+use xbuild_wording::quoted;
 
 /// A mount of a RUN is not available. No message holds the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MountFailure {
     /// A required secret was not given.
-    #[error("the secret {id:?} is required and was not given")]
+    #[error("the secret {id} is required and was not given", id = quoted(.id))]
     NoSecret {
         /// Its name.
         id: String,
     },
     /// A required agent was not given.
-    #[error("the SSH agent {id:?} is required and was not given")]
+    #[error("the SSH agent {id} is required and was not given", id = quoted(.id))]
     NoAgent {
         /// Its name.
         id: String,
     },
     /// A secret is not text, so no variable can hold it.
-    #[error("the secret {id:?} is not text: it cannot be the variable {variable}")]
+    #[error("the secret {id} is not text: it cannot be the variable {variable}", id = quoted(.id))]
     BinarySecret {
         /// Its name.
         id: String,

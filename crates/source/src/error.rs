@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::DownloadError;
 use xbuild_store::StoreError;
+use xbuild_wording::quoted;
 
 /// Why a remote source could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum FetchError {
         actual: Digest,
     },
     /// A file cannot have that name.
-    #[error("{name:?} cannot be the name of a file")]
+    #[error("{name} cannot be the name of a file", name = quoted(.name))]
     Name {
         /// The name.
         name: String,
@@ -54,7 +55,7 @@ pub enum FetchError {
         source: StepFailure,
     },
     /// A secret is empty, or holds line ends.
-    #[error("the secret {id:?} is not one line of text")]
+    #[error("the secret {id} is not one line of text", id = quoted(.id))]
     SecretText {
         /// Its name.
         id: String,
@@ -105,7 +106,7 @@ pub enum FetchError {
         remote: String,
     },
     /// The repository has no such branch, tag or commit.
-    #[error("{remote} has no branch, tag or commit {name:?}")]
+    #[error("{remote} has no branch, tag or commit {name}", name = quoted(.name))]
     NoReference {
         /// The repository.
         remote: String,
@@ -123,7 +124,7 @@ pub enum FetchError {
         actual: String,
     },
     /// The repository does not have the folder, or a component of its path is not a folder.
-    #[error("{remote} has no folder {path:?} at {name}")]
+    #[error("{remote} has no folder {path} at {name}", path = quoted(.path))]
     NoFolder {
         /// The repository.
         remote: String,

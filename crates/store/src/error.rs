@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_wording::quoted;
 
 /// A failure of the store. Nothing that was published before is touched by it.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,10 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The folder was written by another version of xbuild.
-    #[error("the store {} has format {found:?}, this program uses format {expected:?}", path.display())]
+    #[error(
+        "the store {} has format {found}, this program uses format {expected}",
+        path.display(), found = quoted(.found), expected = quoted(.expected)
+    )]
     Version {
         /// The store.
         path: PathBuf,
@@ -31,7 +35,10 @@ pub enum StoreError {
         expected: &'static str,
     },
     /// The folder holds things that xbuild did not put there.
-    #[error("the folder {} is not empty and no store: {name:?} is in it", path.display())]
+    #[error(
+        "the folder {} is not empty and no store: {name} is in it",
+        path.display(), name = quoted(.name)
+    )]
     NotAStore {
         /// The folder.
         path: PathBuf,
@@ -55,7 +62,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file system takes names that differ in case only for one.
-    #[error("the store {} is in a folder where names that differ in case only are one file", path.display())]
+    #[error(
+        "the store {} is in a folder where names that differ in case only are one file",
+        path.display()
+    )]
     NoCase {
         /// The store.
         path: PathBuf,
@@ -81,13 +91,19 @@ pub enum StoreError {
         actual_size: u64,
     },
     /// A blob does not have the bytes that were put there. It was removed.
-    #[error("{} in the store is damaged: its bytes do not have the digest in its name", path.display())]
+    #[error(
+        "{} in the store is damaged: its bytes do not have the digest in its name",
+        path.display()
+    )]
     Damaged {
         /// The blob.
         path: PathBuf,
     },
     /// The record of an installed emulator cannot be read.
-    #[error("the record of the emulator for {architecture} programs in the store is damaged: {}", path.display())]
+    #[error(
+        "the record of the emulator for {architecture} programs in the store is damaged: {}",
+        path.display()
+    )]
     DamagedEmulator {
         /// The architecture, as images name it.
         architecture: String,

@@ -10,7 +10,7 @@ use syn::visit::Visit;
 
 use super::source::Source;
 use super::workspace::{self, TOP};
-use super::{source, threads, uses};
+use super::{debug, source, threads, uses};
 
 pub(super) use super::source::FileId;
 
@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) has_unsafe: bool,
     /// The names by which threads are started in it.
     pub(super) starts: Vec<String>,
+    /// The texts by which the debug form of a value is written in it.
+    pub(super) debug: Vec<String>,
 }
 
 /// Returns the production code of the workspace.
@@ -83,6 +85,7 @@ impl File {
             names: names.0,
             has_unsafe: has_unsafe(file.text.parse().unwrap()),
             starts: threads::starts(&file.items),
+            debug: debug::of(&file.items),
         }
     }
 }

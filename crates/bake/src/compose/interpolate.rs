@@ -2,6 +2,8 @@
 //!
 //! **Source** — Compose file reference § Interpolation.
 
+use xbuild_wording::quoted;
+
 use crate::compose::yaml::{Node, Yaml};
 use crate::error::BakeError;
 
@@ -37,7 +39,7 @@ const DEEPEST: usize = 16;
 /// Returns a text with the values of its variables.
 pub(crate) fn text_of(text: &str, lookup: &Lookup<'_>, depth: usize) -> Result<String, String> {
     if depth > DEEPEST {
-        return Err(format!("{text:?} goes too deep"));
+        return Err(format!("{text} goes too deep", text = quoted(&text)));
     }
     let mut result = String::new();
     let mut rest = text;
@@ -48,13 +50,17 @@ pub(crate) fn text_of(text: &str, lookup: &Lookup<'_>, depth: usize) -> Result<S
             result.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after).ok_or_else(|| format!("{text:?}: ${{ has no }}"))?;
+            let end = closing(after)
+                .ok_or_else(|| format!("{text}: ${{ has no }}", text = quoted(&text)))?;
             result.push_str(&braced(&after[..end], lookup, depth)?);
             rest = &after[end + 1..];
         } else {
             let end = name_end(rest);
             if end == 0 {
-                return Err(format!("{text:?}: a $ that stands for itself is written $$"));
+                return Err(format!(
+                    "{text}: a $ that stands for itself is written $$",
+                    text = quoted(&text)
+                ));
             }
             result.push_str(&lookup(&rest[..end]).unwrap_or_default());
             rest = &rest[end..];

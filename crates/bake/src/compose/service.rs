@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use xbuild_wording::quoted;
+
 use super::yaml::{Node, Yaml};
 use crate::config::once;
 use crate::entries::{self, Secret, Ssh};
@@ -198,7 +200,7 @@ fn truth(node: &Node) -> Result<bool, BakeError> {
     match text.to_lowercase().as_str() {
         "true" | "yes" | "on" | "y" | "1" => Ok(true),
         "false" | "no" | "off" | "n" | "0" | "" => Ok(false),
-        _ => Err(node.fail(format!("{text:?} is no bool"))),
+        _ => Err(node.fail(format!("{text} is no bool", text = quoted(&text)))),
     }
 }
 
@@ -321,7 +323,7 @@ fn ulimits(node: &Node) -> Result<Vec<String>, BakeError> {
 /// Writes a size in the largest unit that it is a multiple of, if that is short enough.
 fn size(node: &Node) -> Result<String, BakeError> {
     let text = text(node)?;
-    let fail = || node.fail(format!("{text:?} is no size, such as 128m"));
+    let fail = || node.fail(format!("{text} is no size, such as 128m", text = quoted(&text)));
     let lower = text.to_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let factor: u64 = match lower[digits.len()..].trim() {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use xbuild_wording::quoted;
+
 use super::args::{Args, Native};
 use crate::value::Value;
 
@@ -62,7 +64,7 @@ struct Network {
 
 fn network(args: &Args<'_>) -> Result<Network, String> {
     let text = args.text(0)?;
-    let fail = || format!("{text:?} is no network: expected ADDRESS/BITS");
+    let fail = || format!("{text} is no network: expected ADDRESS/BITS", text = quoted(&text));
     let (address, prefix) = text.split_once('/').ok_or_else(fail)?;
     let (bits, width) = match address.parse().map_err(|_| fail())? {
         IpAddr::V4(address) => (u128::from(address.to_bits()), 32),

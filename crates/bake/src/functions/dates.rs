@@ -6,6 +6,7 @@ use jiff::civil::Weekday;
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
+use xbuild_wording::quoted;
 
 use super::args::Native;
 use crate::number;
@@ -50,7 +51,9 @@ fn at(seconds: i64) -> Result<ZonedDateTime, String> {
 
 /// Reads a time of RFC 3339, which keeps its offset.
 fn parsed(text: &str) -> Result<ZonedDateTime, String> {
-    let fail = || format!("{text:?} is no time of RFC 3339, such as 2026-01-02T03:04:05Z");
+    let fail = || {
+        format!("{text} is no time of RFC 3339, such as 2026-01-02T03:04:05Z", text = quoted(&text))
+    };
     let pieces = DateTimeParser::new().parse_pieces(text).map_err(|_| fail())?;
     let time = pieces.time().ok_or_else(fail)?;
     let offset = match pieces.offset().ok_or_else(fail)? {
@@ -85,7 +88,7 @@ fn zone(time: &ZonedDateTime, separator: &str, utc: &str) -> String {
 
 /// Reads a duration of Go: `1h30m`, `-1.5s`, `100ms`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
-    let fail = || format!("{text:?} is no duration, such as 1h30m or -10s");
+    let fail = || format!("{text} is no duration, such as 1h30m or -10s", text = quoted(&text));
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, text.strip_prefix('+').unwrap_or(text)),
@@ -176,16 +179,16 @@ fn formatted(format: &str, time: &ZonedDateTime) -> Result<Value, String> {
     let mut at = 0;
     while let Some(&c) = chars.get(at) {
         if c == '\'' {
-            at = quoted(&chars, at + 1, &mut result)?;
+            at = literal(&chars, at + 1, &mut result)?;
             continue;
         }
         let count = chars[at..].iter().take_while(|next| **next == c).count();
         if c.is_ascii_alphabetic() {
             let run: String = chars[at..at + count].iter().collect();
             let piece = piece(&run, time);
-            result.push_str(
-                &piece.ok_or_else(|| format!("{run:?} has no meaning in a format of times"))?,
-            );
+            result.push_str(&piece.ok_or_else(|| {
+                format!("{run} has no meaning in a format of times", run = quoted(&run))
+            })?);
         } else {
             result.extend(&chars[at..at + count]);
         }
@@ -195,7 +198,7 @@ fn formatted(format: &str, time: &ZonedDateTime) -> Result<Value, String> {
 }
 
 /// Copies a text in quotes, two quotes for one, and returns the index behind it.
-fn quoted(chars: &[char], mut at: usize, result: &mut String) -> Result<usize, String> {
+fn literal(chars: &[char], mut at: usize, result: &mut String) -> Result<usize, String> {
     loop {
         match (chars.get(at), chars.get(at + 1)) {
             (Some('\''), Some('\'')) => {

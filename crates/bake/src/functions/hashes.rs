@@ -4,6 +4,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use uuid::Uuid;
+use xbuild_wording::quoted;
 
 use super::args::{Args, Native};
 use crate::value::Value;
@@ -26,7 +27,10 @@ pub(super) const TABLE: &[(&str, Native)] = &[
             "oid" => Uuid::NAMESPACE_OID,
             "x500" => Uuid::NAMESPACE_X500,
             other => Uuid::parse_str(other).map_err(|_| {
-                format!("{other:?} is no namespace: expected dns, url, oid, x500 or a UUID")
+                format!(
+                    "{other} is no namespace: expected dns, url, oid, x500 or a UUID",
+                    other = quoted(&other)
+                )
             })?,
         };
         Ok(Value::text(Uuid::new_v5(&namespace, args.text(1)?.as_bytes()).to_string()))

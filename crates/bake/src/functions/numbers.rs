@@ -1,5 +1,7 @@
 //! Functions of numbers and truth values.
 
+use xbuild_wording::quoted;
+
 use super::args::{Args, Native};
 use crate::number;
 use crate::operators::{self, finite};
@@ -64,10 +66,10 @@ fn parse_integer(args: &Args<'_>) -> Result<Value, String> {
     let base = u32::try_from(base).ok().filter(|base| (2..=36).contains(base));
     let base = base.ok_or("the base is a number from 2 to 36")?;
     let parsed = i64::from_str_radix(&text, base)
-        .map_err(|_| format!("{text:?} is no number of base {base}"))?;
+        .map_err(|_| format!("{text} is no number of base {base}", text = quoted(&text)))?;
     let value = number::from_integer(parsed);
     match number::integer(value) == Some(parsed) {
         true => Ok(Value::Number(value)),
-        false => Err(format!("{text:?} has more digits than are kept")),
+        false => Err(format!("{text} has more digits than are kept", text = quoted(&text))),
     }
 }

@@ -1,6 +1,7 @@
 //! Functions of regular expressions.
 
 use regex::{Captures, Regex, RegexBuilder};
+use xbuild_wording::quoted;
 
 use super::args::{Args, Native};
 use crate::value::Value;
@@ -10,7 +11,9 @@ pub(super) const TABLE: &[(&str, Native)] = &[
         args.count(2)?;
         let (pattern, text) = (pattern(args, 0)?, args.text(1)?);
         let found = pattern.captures(&text).map(|found| captured(&pattern, &found));
-        found.ok_or_else(|| format!("{:?} does not match {text:?}", pattern.as_str()))
+        found.ok_or_else(|| {
+            format!("{} does not match {text}", quoted(pattern.as_str()), text = quoted(&text))
+        })
     }),
     ("regex_replace", |args| {
         args.count(3)?;
@@ -33,7 +36,7 @@ pub(super) const TABLE: &[(&str, Native)] = &[
 fn pattern(args: &Args<'_>, at: usize) -> Result<Regex, String> {
     let text = args.text(at)?;
     let built = RegexBuilder::new(&text).size_limit(1 << 20).build();
-    built.map_err(|error| format!("invalid pattern {text:?}: {error}"))
+    built.map_err(|error| format!("invalid pattern {text}: {error}", text = quoted(&text)))
 }
 
 /// Returns what a match has: the text, or its groups as a list or by name.

@@ -4,15 +4,20 @@
 
 use std::cmp::Ordering;
 
+use xbuild_wording::quoted;
+
 use super::args::Native;
 use crate::value::Value;
 
 pub(super) const TABLE: &[(&str, Native)] = &[("semvercmp", |args| {
     args.count(2)?;
     let (version, constraint) = (args.text(0)?, args.text(1)?);
-    let version = Version::parse(&version).ok_or_else(|| format!("{version:?} is no version"))?;
+    let version = Version::parse(&version)
+        .ok_or_else(|| format!("{version} is no version", version = quoted(&version)))?;
     let met = is_met(&version, &constraint);
-    met.map(Value::Bool).ok_or_else(|| format!("{constraint:?} is no constraint of versions"))
+    met.map(Value::Bool).ok_or_else(|| {
+        format!("{constraint} is no constraint of versions", constraint = quoted(&constraint))
+    })
 })];
 
 /// A version of up to three numbers.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use xbuild_model::DiffId;
+use xbuild_wording::quoted;
 
 /// A warning about a shared cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,11 +117,16 @@ impl fmt::Display for CacheWarning {
             ),
             Self::MountTooLarge { id, bytes, limit } => write!(
                 f,
-                "the cache mount {id:?} has {bytes} bytes, more than {limit}, and is not written; \
-                 max-size= of --cache-mounts-to sets another limit"
+                "the cache mount {id} has {bytes} bytes, more than {limit}, and is not written; \
+                 max-size= of --cache-mounts-to sets another limit",
+                id = quoted(&id)
             ),
             Self::MountBusy { id } => {
-                write!(f, "another build uses the cache mount {id:?}, so it is not written")
+                write!(
+                    f,
+                    "another build uses the cache mount {id}, so it is not written",
+                    id = quoted(&id)
+                )
             }
             Self::NotSigned { cache, steps } => write!(
                 f,

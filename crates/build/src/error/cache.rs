@@ -7,6 +7,7 @@ use xbuild_cache::{CacheDocumentError, KeyError, ScopeError};
 use xbuild_image::LayoutError;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::{PushError, RequestError};
+use xbuild_wording::quoted;
 
 use super::{ErrorKind, Fault};
 
@@ -15,7 +16,7 @@ use super::{ErrorKind, Fault};
 #[non_exhaustive]
 pub enum CacheOpenError {
     /// The name of a scope is none.
-    #[error("invalid scope {name:?} of the cache {cache}")]
+    #[error("invalid scope {name} of the cache {cache}", name = quoted(.name))]
     Scope {
         /// The cache.
         cache: String,

@@ -4,6 +4,7 @@ use std::io;
 
 use xbuild_model::FailureKind;
 use xbuild_registry::DaemonError;
+use xbuild_wording::quoted;
 
 use super::{ErrorKind, Fault};
 
@@ -35,7 +36,7 @@ pub enum LoadError {
         reason: &'static str,
     },
     /// Docker's context cannot be read.
-    #[error("cannot read the docker context {name:?}: {reason}")]
+    #[error("cannot read the docker context {name}: {reason}", name = quoted(.name))]
     Context {
         /// Its name.
         name: String,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_store::StoreError;
+use xbuild_wording::quoted;
 
 use super::{CacheOpenError, ErrorKind, Fault, RequestError};
 
@@ -79,7 +80,7 @@ impl Fault for OpenError {
 #[non_exhaustive]
 pub enum SecretError {
     /// The file of a secret cannot be read.
-    #[error("cannot read the secret {id:?} from {}: {error}", path.display())]
+    #[error("cannot read the secret {id} from {}: {error}", path.display(), id = quoted(.id))]
     File {
         /// The id of the secret.
         id: String,
@@ -90,7 +91,7 @@ pub enum SecretError {
         error: io::Error,
     },
     /// A secret is too large.
-    #[error("the secret {id:?} is larger than {limit} KiB")]
+    #[error("the secret {id} is larger than {limit} KiB", id = quoted(.id))]
     TooLarge {
         /// The id of the secret.
         id: String,
@@ -98,7 +99,7 @@ pub enum SecretError {
         limit: u64,
     },
     /// The sources of an agent are wrong.
-    #[error("invalid --ssh {source_text:?}: {reason}")]
+    #[error("invalid --ssh {source_text}: {reason}", source_text = quoted(.source_text))]
     Agent {
         /// The id and the paths, as they were given.
         source_text: String,

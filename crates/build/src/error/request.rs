@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use xbuild_dockerfile::CheckError;
 use xbuild_model::remote::RemoteError;
 use xbuild_model::{Platform, Reference};
+use xbuild_wording::quoted;
 
 use super::{ErrorKind, Fault};
 use crate::sources::PolicyError;
@@ -117,7 +118,10 @@ pub enum RequestError {
         error: CheckError,
     },
     /// `SOURCE_DATE_EPOCH` is not a time.
-    #[error("invalid SOURCE_DATE_EPOCH {text:?}: expected whole seconds since 1970")]
+    #[error(
+        "invalid SOURCE_DATE_EPOCH {text}: expected whole seconds since 1970",
+        text = quoted(.text)
+    )]
     Epoch {
         /// Its value.
         text: String,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 
 use xbuild_registry::{PrefixMirror, PrefixRule};
+use xbuild_wording::quoted;
 
 use super::gathered::{Fault, Gathered, Said, mirror, toml};
 
@@ -42,7 +43,10 @@ fn entries_of(
         let location = text("location");
         let prefix = if text("prefix").is_empty() { location } else { text("prefix") };
         if !is_prefix(prefix) {
-            let part = format!("the registry {prefix:?} has no effect: no image has such a name");
+            let part = format!(
+                "the registry {prefix} has no effect: no image has such a name",
+                prefix = quoted(&prefix)
+            );
             tell(path, Fault::Part(part));
             continue;
         }
@@ -64,7 +68,10 @@ fn entries_of(
         let location = is_moved.then(|| mirror(location).0);
         let host = location.as_ref().map_or(prefix, |location| &location.host);
         if host.contains('/') && said.insecure == Some(true) {
-            let part = format!("{prefix:?} cannot be insecure: only a whole registry can");
+            let part = format!(
+                "{prefix} cannot be insecure: only a whole registry can",
+                prefix = quoted(&prefix)
+            );
             tell(path, Fault::Part(part));
         } else {
             gathered.add(host, said);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use toml::Value;
 use xbuild_registry::{Mirror, Secret};
+use xbuild_wording::quoted;
 
 use super::gathered::{Fault, Gathered, Said, beside, texts, toml};
 
@@ -14,7 +15,9 @@ pub(super) fn read(path: Option<&Path>, gathered: &mut Gathered, tell: &dyn Fn(&
         Ok(None) => return,
         Err(fault) => return tell(path, fault),
     };
-    let odd = |name: String| tell(path, Fault::Part(format!("{name:?} has no effect")));
+    let odd = |name: String| {
+        tell(path, Fault::Part(format!("{name} has no effect", name = quoted(&name))))
+    };
     for (name, value) in table {
         let Some(registries) = value.as_table().filter(|_| name == "registry") else {
             odd(name);

@@ -147,7 +147,9 @@ mod encoding {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Encoding, D::Error> {
         let text = String::deserialize(from)?;
-        parse(&text).ok_or_else(|| D::Error::custom(format_args!("unknown compression {text:?}")))
+        parse(&text).ok_or_else(|| {
+            D::Error::custom(format_args!("unknown compression {}", xbuild_wording::quoted(&text)))
+        })
     }
 
     fn parse(text: &str) -> Option<Encoding> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::Digest;
+use xbuild_wording::quoted;
 
 /// The version of the form of a lock file.
 const VERSION: u64 = 1;
@@ -35,7 +36,7 @@ pub enum LockError {
     #[error("the lock file has version {0}, and this xbuild reads version {VERSION}")]
     Version(u64),
     /// A commit has something else than digits.
-    #[error("{0:?} is not a commit")]
+    #[error("{} is not a commit", quoted(.0))]
     Commit(String),
 }
 

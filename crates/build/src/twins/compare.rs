@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use xbuild_layer::{Kind, Node, ShownPath, Tree};
+use xbuild_wording::quoted;
 
 /// The most differences that a message lists.
 const LISTED: usize = 10;
@@ -119,7 +120,7 @@ fn differ(
         .or_else(|| values("mode", &|node| format!("{:o}", node.meta.mode)))
         .or_else(|| values("owner", &|node| format!("{}:{}", node.meta.uid, node.meta.gid)))
         .or_else(|| count_contents.then(|| values("contents", &contents)).flatten())
-        .or_else(|| values("attributes", &|node| format!("{:?}", node.meta.xattrs)))
+        .or_else(|| values("attributes", &attributes))
         .or_else(|| values("time", &time))
 }
 
@@ -129,8 +130,21 @@ fn kind(kind: &Kind) -> String {
         Kind::File { .. } => "file".to_owned(),
         Kind::Dir => "folder".to_owned(),
         Kind::Symlink { target } => format!("link to {}", ShownPath(target.clone())),
-        other => format!("{other:?}"),
+        Kind::HardLink { target } => format!("further name of {}", ShownPath(target.clone())),
+        Kind::CharDevice { major, minor } => format!("character device {major}:{minor}"),
+        Kind::BlockDevice { major, minor } => format!("block device {major}:{minor}"),
+        Kind::Fifo => "named pipe".to_owned(),
     }
+}
+
+/// Returns the extended attributes of a file in words.
+fn attributes(node: &Node) -> String {
+    let one = |(name, value): &(Vec<u8>, Vec<u8>)| {
+        let text = |bytes: &[u8]| quoted(&String::from_utf8_lossy(bytes)).to_string();
+        format!("{}={}", String::from_utf8_lossy(name), text(value))
+    };
+    let list: Vec<String> = node.meta.xattrs.iter().map(one).collect();
+    if list.is_empty() { "none".to_owned() } else { list.join(" ") }
 }
 
 /// Returns whether a pattern, with at most one star, is that of a path.

@@ -6,6 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use xbuild_bake::{Selection, Target, is_local_path};
+use xbuild_wording::quoted;
 
 use crate::environment;
 use crate::report::Problem;
@@ -69,7 +70,8 @@ fn parse(allow: &[String], selection: &Selection) -> Result<Granted, Problem> {
             _ => {
                 let known =
                     "network.host, security.insecure, ssh, fs=PATH, fs.read=PATH, fs.write=PATH";
-                let message = format!("invalid --allow {text:?}: expected {known}");
+                let message =
+                    format!("invalid --allow {text}: expected {known}", text = quoted(&text));
                 return Err(Problem::command_line(message));
             }
         }

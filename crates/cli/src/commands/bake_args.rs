@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use xbuild_bake::attestation_shorthand;
+use xbuild_wording::quoted;
 
 use crate::build_options::{ClaimArgs, JobsArgs, MethodArgs, ProgressArgs};
 use crate::console::ProgressMode;
@@ -132,7 +133,7 @@ impl BakeArgs {
         };
         let fail = || {
             let reason = "expected targets or variables, or type=targets,format=json";
-            Problem::command_line(format!("invalid --list {text:?}: {reason}"))
+            Problem::command_line(format!("invalid --list {text}: {reason}", text = quoted(&text)))
         };
         let (mut kind, mut is_json) = (None, false);
         for field in text.split(',') {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use xbuild_bake::{BakeError, Config, DEFAULT_FILES, File, Given, World};
 use xbuild_model::{FailureKind, Platform};
+use xbuild_wording::quoted;
 
 use crate::environment;
 use crate::report::{Problem, ProblemKind};
@@ -107,7 +108,10 @@ fn bounded(path: &Path) -> io::Result<String> {
 fn variables(values: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     let pairs = values.iter().map(|text| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(Problem::command_line(format!("invalid --var {text:?}: expected NAME=VALUE"))),
+        _ => Err(Problem::command_line(format!(
+            "invalid --var {text}: expected NAME=VALUE",
+            text = quoted(&text)
+        ))),
     });
     pairs.collect()
 }

@@ -2,6 +2,7 @@
 
 use xbuild_build::BuildRequest;
 use xbuild_build::request::{Output, StepsRequest, Target};
+use xbuild_wording::quoted;
 
 use super::build_args::{BuildArgs, Entitlement, NetworkArg};
 use super::input::{self, key_values};
@@ -63,8 +64,9 @@ fn steps(args: &BuildArgs) -> Result<StepsRequest, Problem> {
 }
 
 fn extra_host(text: &str, network: NetworkArg) -> Result<(String, String), Problem> {
-    let fail =
-        |reason: &str| Problem::command_line(format!("invalid --add-host {text:?}: {reason}"));
+    let fail = |reason: &str| {
+        Problem::command_line(format!("invalid --add-host {text}: {reason}", text = quoted(&text)))
+    };
     let (name, address) = text
         .split_once('=')
         .or_else(|| text.split_once(':'))
@@ -88,8 +90,12 @@ fn extra_host(text: &str, network: NetworkArg) -> Result<(String, String), Probl
 }
 
 fn ulimit(text: &str) -> Result<(String, u64, u64), Problem> {
-    let fail =
-        || Problem::command_line(format!("invalid --ulimit {text:?}: expected NAME=SOFT[:HARD]"));
+    let fail = || {
+        Problem::command_line(format!(
+            "invalid --ulimit {text}: expected NAME=SOFT[:HARD]",
+            text = quoted(&text)
+        ))
+    };
     let number = |text: &str| match text {
         "-1" | "unlimited" => Ok(u64::MAX),
         text => text.parse().map_err(|_| fail()),
@@ -106,7 +112,8 @@ fn ulimit(text: &str) -> Result<(String, u64, u64), Problem> {
 fn size(text: &str) -> Result<u64, Problem> {
     bytes::parse(text).ok_or_else(|| {
         Problem::command_line(format!(
-            "invalid --shm-size {text:?}: expected a number with b, k, m or g"
+            "invalid --shm-size {text}: expected a number with b, k, m or g",
+            text = quoted(&text)
         ))
     })
 }

@@ -12,6 +12,7 @@ use xbuild_build::error::OpenError;
 use xbuild_build::{EmulatorSource, Events, Installation};
 use xbuild_exec::arch::Arch;
 use xbuild_model::Platform;
+use xbuild_wording::quoted;
 
 use crate::console::Console;
 use crate::environment;
@@ -148,8 +149,11 @@ fn arch(name: &str) -> Result<Arch, Problem> {
     let platform = || name.parse::<Platform>().ok();
     by_name.or_else(|| Arch::of(&platform()?)).ok_or_else(|| {
         let known = Arch::ALL.map(platform_name).join(", ");
-        Problem::command_line(format!("there is no emulator for the platform {name:?}"))
-            .with_hint(format!("platforms with emulators: {known}"))
+        Problem::command_line(format!(
+            "there is no emulator for the platform {name}",
+            name = quoted(&name)
+        ))
+        .with_hint(format!("platforms with emulators: {known}"))
     })
 }
 

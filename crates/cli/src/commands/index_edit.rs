@@ -12,6 +12,7 @@ use serde_json::json;
 use xbuild_build::request::Annotations;
 use xbuild_build::{IndexChange, IndexMade, IndexPlace, IndexRequest, Machine, Shelf};
 use xbuild_image::EntryChange;
+use xbuild_wording::quoted;
 
 use crate::console::Console;
 use crate::platform_args::PlatformArgs;
@@ -139,7 +140,8 @@ impl ChangeArgs {
                         Ok((name.to_owned(), value.to_owned()))
                     }
                     _ => Err(Problem::command_line(format!(
-                        "invalid --annotation {text:?}: expected NAME=VALUE"
+                        "invalid --annotation {text}: expected NAME=VALUE",
+                        text = quoted(&text)
                     ))),
                 }
             };

@@ -9,6 +9,7 @@ use xbuild_build::docker_config;
 use xbuild_build::request::{ContextPlace, InputRequest, NamedPlace, Pull};
 use xbuild_dockerfile::suggest;
 use xbuild_model::{Platform, RemoteSource};
+use xbuild_wording::quoted;
 
 use crate::environment;
 use crate::report::Problem;
@@ -149,7 +150,7 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     if let Some(other) = list.iter().find(|platform| !systems.contains(&platform.os()))
         && suggest(other.os(), systems.iter().copied()).is_some()
     {
-        let message = format!("unknown system {:?} in platform {other}", other.os());
+        let message = format!("unknown system {} in platform {other}", quoted(other.os()));
         let rest = other.to_string()[other.os().len()..].to_owned();
         return Err(Problem::command_line(message).did_you_mean(
             other.os(),
@@ -164,7 +165,10 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
     for other in list.iter().filter(is_unknown) {
         let architecture = other.architecture();
         if let Some(known) = suggest(architecture, Platform::ARCHITECTURES.iter().copied()) {
-            let message = format!("unknown architecture {architecture:?} in platform {other}");
+            let message = format!(
+                "unknown architecture {architecture} in platform {other}",
+                architecture = quoted(&architecture)
+            );
             return Err(Problem::command_line(message)
                 .with_hint(format!("did you mean {}/{known}?", other.os())));
         }
@@ -208,9 +212,10 @@ pub(super) fn key_values(
     let parse = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         None if option == "label" && !text.is_empty() => Ok((text.clone(), String::new())),
-        _ => {
-            Err(Problem::command_line(format!("invalid --{option} {text:?}: expected NAME=VALUE")))
-        }
+        _ => Err(Problem::command_line(format!(
+            "invalid --{option} {text}: expected NAME=VALUE",
+            text = quoted(&text)
+        ))),
     };
     values.iter().map(parse).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xbuild_build::Events;
 use xbuild_registry::Secret;
+use xbuild_wording::quoted;
 
 use crate::console::Console;
 use crate::environment;
@@ -82,7 +83,8 @@ fn registry(text: &str) -> Result<String, Problem> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
     if bare.is_empty() || !bare.chars().all(is_name) {
         return Err(Problem::command_line(format!(
-            "invalid registry {text:?}: expected HOST[:PORT]"
+            "invalid registry {text}: expected HOST[:PORT]",
+            text = quoted(&text)
         )));
     }
     Ok(bare.to_ascii_lowercase())

@@ -7,6 +7,7 @@ use serde_json::json;
 use xbuild_build::Bound;
 use xbuild_build::error::OpenError;
 use xbuild_store::{Item, Room, Store};
+use xbuild_wording::quoted;
 
 use super::du;
 use crate::console::Console;
@@ -99,8 +100,11 @@ fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Probl
     let mut room = Room { max_bytes: None, unused_since: None };
     for filter in &args.filter {
         let fail = || {
-            Problem::command_line(format!("invalid --filter {filter:?}: expected until=TIME"))
-                .with_hint("TIME is a duration such as 24h or 7d; no other filter is implemented")
+            Problem::command_line(format!(
+                "invalid --filter {filter}: expected until=TIME",
+                filter = quoted(&filter)
+            ))
+            .with_hint("TIME is a duration such as 24h or 7d; no other filter is implemented")
         };
         let text = filter.strip_prefix("until=").ok_or_else(fail)?;
         let age = humantime::parse_duration(text).map_err(|_| fail())?;
@@ -109,7 +113,8 @@ fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Probl
     if let Some(text) = &args.max_used_space {
         let bytes = bytes::parse_or_zero(text).ok_or_else(|| {
             Problem::command_line(format!(
-                "invalid --max-used-space {text:?}: expected a number with b, k, m or g"
+                "invalid --max-used-space {text}: expected a number with b, k, m or g",
+                text = quoted(&text)
             ))
         })?;
         room.max_bytes = Some(bytes);

@@ -14,6 +14,7 @@ use xbuild_exec::RunError as CommandError;
 use xbuild_model::run::Exit;
 use xbuild_model::{FailureKind, Platform};
 use xbuild_plan::clean_path;
+use xbuild_wording::quoted;
 
 use super::build_args::{EmulationArg, NetworkArg, emulation, isolation};
 use super::input::{PullArg, pull};
@@ -264,7 +265,9 @@ fn container(args: &RunArgs) -> Result<Container, Problem> {
 }
 
 fn volume(text: &str) -> Result<Volume, Problem> {
-    let fail = |why: &str| Problem::command_line(format!("invalid -v {text:?}: {why}"));
+    let fail = |why: &str| {
+        Problem::command_line(format!("invalid -v {text}: {why}", text = quoted(&text)))
+    };
     let mut parts = text.split(':');
     let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
         return Err(fail("expected SOURCE:TARGET[:ro|:rw]"));

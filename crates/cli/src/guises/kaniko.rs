@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use xbuild_wording::quoted;
+
 use super::kaniko_options::OPTIONS;
 use super::line::{Line, finished};
 use super::meant::Meant;
@@ -48,8 +50,9 @@ fn help() -> String {
 /// **Source** — kaniko README § Kaniko Build Contexts.
 fn context(line: &Line) -> Result<String, Problem> {
     let text = line.context.as_deref().unwrap_or("/workspace/");
-    let fail =
-        |reason: &str| Problem::command_line(format!("invalid --context {text:?}: {reason}"));
+    let fail = |reason: &str| {
+        Problem::command_line(format!("invalid --context {text}: {reason}", text = quoted(&text)))
+    };
     let (scheme, path) = text.split_once("://").unwrap_or(("dir", text));
     let (place, is_remote) = match scheme {
         "dir" => (path.to_owned(), false),

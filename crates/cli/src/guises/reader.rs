@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use xbuild_wording::quoted;
+
 use super::line::Line;
 use super::option::{Fate, Known, Takes};
 use crate::report::Problem;
@@ -82,7 +84,10 @@ fn take(option: &Known, value: Option<String>, read: &mut Read) -> Result<(), Pr
         Fate::Means(_, _) if option.takes == Takes::Switch && is_off() => {}
         Fate::Means(_, add) => {
             add(&mut read.line, &text).map_err(|reason| {
-                Problem::command_line(format!("invalid --{name} {text:?}: {reason}"))
+                Problem::command_line(format!(
+                    "invalid --{name} {text}: {reason}",
+                    text = quoted(&text)
+                ))
             })?;
         }
         Fate::True(_) => {}

@@ -2,6 +2,7 @@
 
 use xbuild_build::request::{Annotation, Annotations};
 use xbuild_model::Platform;
+use xbuild_wording::quoted;
 
 use crate::report::Problem;
 
@@ -18,7 +19,10 @@ pub(crate) fn parse_as(default: &str, values: &[String]) -> Result<Annotations, 
     let mut annotations = Annotations::default();
     for text in values {
         add(&mut annotations, default, text).map_err(|reason| {
-            Problem::command_line(format!("invalid --annotation {text:?}: {reason}"))
+            Problem::command_line(format!(
+                "invalid --annotation {text}: {reason}",
+                text = quoted(&text)
+            ))
         })?;
     }
     Ok(annotations)

@@ -2,6 +2,7 @@
 
 use xbuild_attest::SlsaVersion;
 use xbuild_build::request::{Attestations, MetadataProvenance, ProvenanceRequest};
+use xbuild_wording::quoted;
 
 use super::csv;
 use crate::report::Problem;
@@ -139,7 +140,7 @@ impl<'a> Value<'a> {
 
     fn fail(&self, reason: &str) -> Problem {
         let Self { option, text, .. } = self;
-        Problem::command_line(format!("invalid --{option} {text:?}: {reason}"))
+        Problem::command_line(format!("invalid --{option} {text}: {reason}", text = quoted(&text)))
     }
 }
 

@@ -6,6 +6,7 @@ use xbuild_build::request::{
     CacheFrom, CacheMode, CacheMountsTo, CachePlaceRequest, CacheRequest, CacheTo,
 };
 use xbuild_model::Reference;
+use xbuild_wording::quoted;
 
 use super::{bytes, compression, csv};
 use crate::report::Problem;
@@ -181,7 +182,7 @@ impl<'a> Attributes<'a> {
     }
 
     fn fail(&self, reason: &str) -> Problem {
-        Problem::command_line(format!("invalid --{} {:?}: {reason}", self.option, self.text))
+        Problem::command_line(format!("invalid --{} {}: {reason}", self.option, quoted(&self.text)))
     }
 
     fn finish(mut self) -> Result<(), Problem> {

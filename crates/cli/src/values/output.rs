@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use xbuild_build::request::{ImageOptions, LayerForm, ManifestForm, Output, Split, Target};
 use xbuild_model::Reference;
 use xbuild_model::manifest::Compression;
+use xbuild_wording::quoted;
 
 use super::annotation;
 use super::names::references;
@@ -269,7 +270,8 @@ impl<'a> Attributes<'a> {
 
     /// Makes the problem of an output. If a key is a slip of typing, that may be why.
     fn fail(&self, reason: &str) -> Problem {
-        let problem = Problem::command_line(format!("invalid --output {:?}: {reason}", self.text));
+        let problem =
+            Problem::command_line(format!("invalid --output {}: {reason}", quoted(&self.text)));
         let is_known = |key: &str| {
             KEYS.contains(&key)
                 || key.starts_with("annotation")

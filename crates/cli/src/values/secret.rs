@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use xbuild_build::request::{AgentSource, SecretPlace, SecretSource};
+use xbuild_wording::quoted;
 
 use super::csv;
 use crate::environment;
@@ -30,7 +31,7 @@ pub(crate) fn agent(text: &str) -> AgentSource {
 /// is set, else the file; with `type=env`, `src` names the variable.
 fn parse(text: &str, is_set: impl Fn(&str) -> bool) -> Result<SecretSource, Problem> {
     let fail = |reason: &str| {
-        Problem::command_line(format!("invalid --secret {text:?}: {reason}"))
+        Problem::command_line(format!("invalid --secret {text}: {reason}", text = quoted(&text)))
             .with_hint("write id=ID,src=FILE or id=ID,env=VARIABLE")
     };
     let (mut id, mut file, mut variable) = (String::new(), String::new(), String::new());

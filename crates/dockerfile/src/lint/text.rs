@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use xbuild_wording::quoted;
+
 use super::linter::Linter;
 use super::rule::Rule;
 use crate::flags;
@@ -51,14 +53,19 @@ fn from(dockerfile: &Dockerfile, stage: &Stage, linter: &mut Linter<'_>) {
     let Written { from, name } = written(dockerfile, stage);
     let Some((keyword, name)) = name else { return };
     if name != name.to_lowercase() {
-        let message = format!("the name of the stage {name:?} should be in lower case");
+        let message =
+            format!("the name of the stage {name} should be in lower case", name = quoted(&name));
         linter.warn(Rule::StageNameCasing, span, message);
     }
     // Another rule covers a FROM of mixed case.
     let differs = (from == from.to_ascii_lowercase() && keyword != keyword.to_ascii_lowercase())
         || (from == from.to_ascii_uppercase() && keyword != keyword.to_ascii_uppercase());
     if differs {
-        let message = format!("{keyword:?} is not in the case of {from:?}");
+        let message = format!(
+            "{keyword} is not in the case of {from}",
+            keyword = quoted(&keyword),
+            from = quoted(&from)
+        );
         linter.warn(Rule::FromAsCasing, span, message);
     }
     let name = stage.from.name.as_deref().unwrap_or_default();
@@ -68,11 +75,12 @@ fn from(dockerfile: &Dockerfile, stage: &Stage, linter: &mut Linter<'_>) {
 fn stage_name<'a>(stage: &'a Stage, names: &mut HashSet<&'a str>, linter: &mut Linter<'_>) {
     let Some(name) = stage.from.name.as_deref() else { return };
     if matches!(name, "scratch" | "context") {
-        let message = format!("the name {name:?} of the stage is reserved");
+        let message = format!("the name {name} of the stage is reserved", name = quoted(&name));
         linter.warn(Rule::ReservedStageName, &stage.from.span, message);
     }
     if !names.insert(name) {
-        let message = format!("the name {name:?} is already that of an earlier stage");
+        let message =
+            format!("the name {name} is already that of an earlier stage", name = quoted(&name));
         linter.warn(Rule::DuplicateStageName, &stage.from.span, message);
     }
 }
@@ -127,7 +135,8 @@ fn instruction(
     };
     for name in names.into_iter().filter(|name| is_secret(name)) {
         let message = format!(
-            "{keyword} {name:?} looks like a secret, which anyone who has the image could read"
+            "{keyword} {name} looks like a secret, which anyone who has the image could read",
+            name = quoted(&name)
         );
         linter.warn(Rule::SecretsUsedInArgOrEnv, span, message);
     }
@@ -203,7 +212,10 @@ fn casing(dockerfile: &Dockerfile, linter: &mut Linter<'_>) {
         let word = word(text);
         if !(if lower { is_lower(word) } else { is_upper(word) }) {
             let case = if lower { "lower" } else { "upper" };
-            let message = format!("{word:?} should be in {case} case, as most of the file is");
+            let message = format!(
+                "{word} should be in {case} case, as most of the file is",
+                word = quoted(&word)
+            );
             linter.warn(Rule::ConsistentInstructionCasing, span, message);
         }
     }

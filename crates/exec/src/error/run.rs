@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
 use xbuild_model::{Cancelled, FailureKind, StepFailure};
+use xbuild_wording::quoted;
 
 use super::errno::{Errno, errno_of, step_failure};
 use crate::diagnose;
@@ -58,7 +59,7 @@ pub enum RunError {
         platform: String,
     },
     /// The user or group is unknown.
-    #[error("invalid USER {user:?}: {reason}")]
+    #[error("invalid USER {user}: {reason}", user = quoted(.user))]
     User {
         /// `USER` as written.
         user: String,
@@ -66,7 +67,10 @@ pub enum RunError {
         reason: String,
     },
     /// The user or group exists, but has no place in the namespace's id map.
-    #[error("USER {user:?} is uid {uid}, gid {gid}, which cannot be used here: {reason}")]
+    #[error(
+        "USER {user} is uid {uid}, gid {gid}, which cannot be used here: {reason}",
+        user = quoted(.user)
+    )]
     UnmappedUser {
         /// `USER` as written.
         user: String,
@@ -78,7 +82,7 @@ pub enum RunError {
         reason: String,
     },
     /// The working directory cannot be made or entered.
-    #[error("cannot use the working directory {path:?}")]
+    #[error("cannot use the working directory {path}", path = quoted(.path))]
     WorkingDirectory {
         /// Its path.
         path: String,
@@ -117,7 +121,7 @@ pub enum RunError {
         source: Errno,
     },
     /// A part of the request makes no sense.
-    #[error("invalid {what}: {value:?}")]
+    #[error("invalid {what}: {value}", value = quoted(.value))]
     Invalid {
         /// The part.
         what: String,
@@ -146,7 +150,10 @@ pub enum RunError {
         bytes: usize,
     },
     /// A file system of the step cannot be mounted.
-    #[error("cannot mount {what}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
+    #[error(
+        "cannot mount {what}{}",
+        .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default()
+    )]
     Mount {
         /// The file system, or its place.
         what: String,
@@ -157,13 +164,19 @@ pub enum RunError {
         source: Errno,
     },
     /// Programs on the file system of the root folder cannot be executed.
-    #[error("programs in {} cannot be executed: its file system is mounted with noexec", folder.display())]
+    #[error(
+        "programs in {} cannot be executed: its file system is mounted with noexec",
+        folder.display()
+    )]
     NoExec {
         /// The root folder of the step.
         folder: PathBuf,
     },
     /// The source of a mount does not exist.
-    #[error("cannot mount {path:?} at {target}: not found in its stage, image or build context")]
+    #[error(
+        "cannot mount {path} at {target}: not found in its stage, image or build context",
+        path = quoted(.path)
+    )]
     MountSource {
         /// Its path in the stage, image or context.
         path: String,

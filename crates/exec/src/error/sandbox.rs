@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::{FailureKind, StepFailure, TaskFailure};
+use xbuild_wording::quoted;
 
 use super::errno::{Errno, errno_of, step_failure};
 use crate::diagnose;
@@ -14,7 +15,7 @@ pub enum SandboxError {
     #[error("this build must run a command, which isolation \"none\" does not allow")]
     Disabled,
     /// The command line demands a rung or a root file system that is out of reach.
-    #[error("isolation {isolation:?} is not possible here: {reason}")]
+    #[error("isolation {isolation} is not possible here: {reason}", isolation = quoted(.isolation))]
     Impossible {
         /// The demand.
         isolation: String,

@@ -13,6 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::PipeFlags;
 
 use xbuild_model::{FailureKind, TaskFailure};
+use xbuild_wording::quoted;
 
 use super::tasks::Tasks;
 use super::{join, twins};
@@ -196,6 +197,8 @@ fn do_task(
         protocol::COUNT => return twins::count(&request, &fds, binfmt),
         _ => {}
     }
-    let task = tasks.find(&name).ok_or_else(|| format!("there is no task {name:?}"))?;
+    let task = tasks
+        .find(&name)
+        .ok_or_else(|| format!("there is no task {name}", name = quoted(&name)))?;
     task(&request, fds)
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::rootfs::RootKind;
+use xbuild_wording::quoted;
 
 use super::rung::Rung;
 
@@ -96,7 +97,7 @@ pub(super) fn write_named(
 
 /// A text that names no isolation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown isolation {text:?}: expected {}", names())]
+#[error("unknown isolation {text}: expected {}", names(), text = quoted(.text))]
 pub struct UnknownIsolation {
     text: String,
 }

@@ -43,7 +43,7 @@ impl Command {
         let program = run.argv.first().filter(|program| !program.is_empty());
         let program = program.ok_or_else(|| RunError::Invalid {
             what: "command".to_owned(),
-            value: format!("{:?}", run.argv),
+            value: run.argv.join(" "),
         })?;
         let mut env = Vec::new();
         for (name, value) in &run.env {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xbuild_layer::Mtime;
 use xbuild_model::StepFailure;
+use xbuild_wording::quoted;
 
 use super::origin::Origin;
 use crate::context::Context;
@@ -60,7 +61,11 @@ impl fmt::Display for CopyWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownOwner { name } => {
-                write!(f, "the image has no user or group {name:?}: the files belong to 0")
+                write!(
+                    f,
+                    "the image has no user or group {name}: the files belong to 0",
+                    name = quoted(&name)
+                )
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Texts that are not sources.
 
+use xbuild_wording::quoted;
+
 /// Why a text is neither a path nor a usable source. No message holds user information.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -11,7 +13,7 @@ pub enum RemoteError {
         scheme: String,
     },
     /// A part of the URL is malformed or could be misread.
-    #[error("invalid URL {url:?}: {reason}")]
+    #[error("invalid URL {url}: {reason}", url = quoted(.url))]
     Url {
         /// The URL without user information, query and fragment.
         url: String,
@@ -19,7 +21,7 @@ pub enum RemoteError {
         reason: &'static str,
     },
     /// The query of a git URL has an unknown key, or a value that makes no sense.
-    #[error("invalid query of {url:?}: {name:?} {reason}")]
+    #[error("invalid query of {url}: {name} {reason}", url = quoted(.url), name = quoted(.name))]
     Query {
         /// The URL without user information, query and fragment.
         url: String,
@@ -29,25 +31,31 @@ pub enum RemoteError {
         reason: &'static str,
     },
     /// The name of a branch, tag or commit is invalid.
-    #[error("invalid git reference {name:?}")]
+    #[error("invalid git reference {name}", name = quoted(.name))]
     Reference {
         /// The name.
         name: String,
     },
     /// The path of a folder leads out of its repository.
-    #[error("invalid folder {path:?} of a git repository: it must stay inside")]
+    #[error("invalid folder {path} of a git repository: it must stay inside", path = quoted(.path))]
     Subdir {
         /// The path.
         path: String,
     },
     /// A checksum is invalid.
-    #[error("invalid commit checksum {checksum:?}: expected hexadecimal digits")]
+    #[error(
+        "invalid commit checksum {checksum}: expected hexadecimal digits",
+        checksum = quoted(.checksum)
+    )]
     Checksum {
         /// The text.
         checksum: String,
     },
     /// Two places say different things.
-    #[error("conflicting {what}: {first:?} and {second:?}")]
+    #[error(
+        "conflicting {what}: {first} and {second}",
+        first = quoted(.first), second = quoted(.second)
+    )]
     Conflict {
         /// The subject.
         what: &'static str,

@@ -1,6 +1,7 @@
 //! Errors in RUN `--mount`.
 
 use thiserror::Error;
+use xbuild_wording::quoted;
 
 /// The kind of an error in a mount. Text from the file is quoted and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -8,16 +9,22 @@ use thiserror::Error;
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum MountError {
     /// The type is unknown.
-    #[error("unknown mount type {name:?}: expected bind, cache, tmpfs, secret or ssh")]
+    #[error(
+        "unknown mount type {name}: expected bind, cache, tmpfs, secret or ssh",
+        name = quoted(.name)
+    )]
     Type { name: String, suggestion: Option<&'static str> },
     /// The option is unknown.
-    #[error("unknown option {name:?} of --mount")]
+    #[error("unknown option {name} of --mount", name = quoted(.name))]
     Option { name: String, suggestion: Option<&'static str> },
     /// An option stands without a value.
-    #[error("the option {name:?} of --mount needs a value")]
+    #[error("the option {name} of --mount needs a value", name = quoted(.name))]
     NoValue { name: String },
     /// An option has a value that it cannot have.
-    #[error("invalid value {value:?} of the mount option {name}: expected {expected}")]
+    #[error(
+        "invalid value {value} of the mount option {name}: expected {expected}",
+        value = quoted(.value)
+    )]
     Value { name: &'static str, value: String, expected: &'static str },
     /// An option has no meaning for this type.
     #[error("a mount of type {kind} cannot have the option {name}")]
@@ -29,10 +36,13 @@ pub enum MountError {
     #[error("a secret mount cannot have both id and source")]
     IdAndSource,
     /// The mount would hide what every command needs.
-    #[error("invalid mount target {written:?}: it is {place}")]
+    #[error("invalid mount target {written}: it is {place}", written = quoted(.written))]
     Target { written: String, place: Covered },
     /// A cache mount names a part of a folder that begins empty.
-    #[error("the source {source_path:?} of a cache mount needs from=: a new cache folder is empty")]
+    #[error(
+        "the source {source_path} of a cache mount needs from=: a new cache folder is empty",
+        source_path = quoted(.source_path)
+    )]
     EmptySeed { source_path: String },
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use xbuild_dockerfile::{Command, Instruction, Keyword, Linter, Rule, Source, Span, Spanned};
 use xbuild_model::remote::{Asker, RemoteSource};
+use xbuild_wording::quoted;
 
 use super::bases::with_suggestion;
 use super::texts::{self, Text};
@@ -189,7 +190,10 @@ fn rules(
                 && !scope.workdir
                 && !path.starts_with('/')
             {
-                let message = format!("the relative path {path:?} depends on the base image");
+                let message = format!(
+                    "the relative path {path} depends on the base image",
+                    path = quoted(&path)
+                );
                 linter.warn(Rule::WorkdirRelativePath, span, message);
             }
             scope.workdir = true;
@@ -218,11 +222,15 @@ fn port(word: &str, span: &Span, linter: &mut Linter<'_>) {
     let (mapped, container) = word.rsplit_once(':').unwrap_or(("", word));
     let protocol = container.split_once('/').map_or("", |(_, protocol)| protocol);
     if protocol.contains(|c: char| c.is_ascii_uppercase()) {
-        let message = format!("the protocol of {word:?} should be in lower case");
+        let message =
+            format!("the protocol of {word} should be in lower case", word = quoted(&word));
         linter.warn(Rule::ExposeProtoCasing, span, message);
     }
     if !mapped.is_empty() {
-        let message = format!("{word:?}: an address or a port of the host means nothing to EXPOSE");
+        let message = format!(
+            "{word}: an address or a port of the host means nothing to EXPOSE",
+            word = quoted(&word)
+        );
         linter.warn(Rule::ExposeInvalidFormat, span, message);
     }
 }
@@ -240,7 +248,10 @@ fn excluded(
         let is_remote =
             keyword == Keyword::Add && RemoteSource::parse(&path, Asker::Add) != Ok(None);
         if !is_remote && ignored(&path) {
-            let message = format!("the ignore file excludes {path:?} from the build context");
+            let message = format!(
+                "the ignore file excludes {path} from the build context",
+                path = quoted(&path)
+            );
             linter.warn(Rule::CopyIgnoredFile, expander.span, message);
         }
     }

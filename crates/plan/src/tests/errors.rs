@@ -6,7 +6,7 @@ use super::{options, rounds};
 fn errors_say_what_where_and_what_to_do() {
     for (text, expected) in [
         ("FROM $X\n", "Dockerfile:1: the base name \"$X\" is empty: it should not be blank (only"),
-        ("FROM \"\"\n", "Dockerfile:1: the base name \"\\\"\\\"\" is empty"),
+        ("FROM \"\"\n", "Dockerfile:1: the base name \"\"\"\" is empty"),
         (
             "ARG BASE=b\nFROM $BSAE\n",
             "the base name \"$BSAE\" is empty: it should not be blank (did \

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use xbuild_wording::quoted;
+
 /// Why credentials could not be read or fetched. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,19 +17,22 @@ pub enum CredentialsError {
         column: usize,
     },
     /// A member has another type than it should have.
-    #[error("{name:?} is not of the expected form")]
+    #[error("{name} is not of the expected form", name = quoted(.name))]
     Member {
         /// The member, or the key of the entry.
         name: String,
     },
     /// An `auth` member is not base64 of `user:password`.
-    #[error("the `auth` member for {registry:?} is not base64 of user:password")]
+    #[error(
+        "the `auth` member for {registry} is not base64 of user:password",
+        registry = quoted(.registry)
+    )]
     Auth {
         /// The key of the entry.
         registry: String,
     },
     /// The name of a helper has characters other than `a-z`, `0-9`, `-`, `_` and `.`.
-    #[error("invalid name of a credential helper: {name:?}")]
+    #[error("invalid name of a credential helper: {name}", name = quoted(.name))]
     HelperName {
         /// The name.
         name: String,

@@ -3,6 +3,7 @@
 use std::io;
 
 use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_wording::quoted;
 
 use crate::error::request::RequestError;
 
@@ -53,7 +54,7 @@ pub enum PushError {
         source: StepFailure,
     },
     /// The registry stored a manifest under a digest that is not its own.
-    #[error("{repository} stored manifest {expected} as {actual:?}")]
+    #[error("{repository} stored manifest {expected} as {actual}", actual = quoted(.actual))]
     OtherDigest {
         /// Registry and repository.
         repository: String,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xbuild_model::Cancelled;
+use xbuild_wording::quoted;
 
 use crate::detail::Detail;
 use crate::error::credentials::CredentialsError;
@@ -110,7 +111,7 @@ pub enum RequestError {
         limit: u64,
     },
     /// The answer points to a place that is not followed.
-    #[error("{url} points to {target:?}: {reason}")]
+    #[error("{url} points to {target}: {reason}", target = quoted(.target))]
     Target {
         /// The URL of the request, redacted.
         url: String,
@@ -133,7 +134,10 @@ pub enum RequestError {
         kind: &'static str,
     },
     /// A 401 without a challenge that the client can meet.
-    #[error("{url} asks for an unsupported kind of authentication: {challenge:?}")]
+    #[error(
+        "{url} asks for an unsupported kind of authentication: {challenge}",
+        challenge = quoted(.challenge)
+    )]
     Challenge {
         /// The URL of the request, redacted.
         url: String,
