@@ -14,6 +14,7 @@ use xbuild_model::seam::{Output, Runner};
 use xbuild_model::{Chain, FailureKind, Platform, StepFailure};
 use xbuild_plan::{Output as Image, VertexId};
 use xbuild_solve::Stages;
+use xbuild_wording::hints;
 
 use crate::build::Build;
 use crate::error::{BuildError, Lack, PreflightError, RunError, StepError};
@@ -135,7 +136,7 @@ fn refuse_volumes(container: &Container, rung: Option<Rung>) -> Result<(), Prefl
                 need: format!("-v {}:{}", volume.source.display(), volume.target),
                 gap: xbuild_exec::probe::Gap {
                     why: format!("nothing can be mounted with the isolation {rung}"),
-                    how_to_get: "`xbuild doctor` says what an isolation with mounts needs".into(),
+                    how_to_get: hints::doctor_on_mounts(),
                 },
             }]))
         }

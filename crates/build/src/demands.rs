@@ -4,6 +4,7 @@ use xbuild_exec::Rung;
 use xbuild_exec::probe::{Capabilities, Gap};
 use xbuild_model::run::{Mount, MountKind, Network, RunRequest, Security};
 use xbuild_plan::{Graph, Op, Vertex, VertexId};
+use xbuild_wording::{Hint, hints};
 
 use crate::build::Build;
 use crate::error::Lack;
@@ -79,20 +80,20 @@ fn without_mounts(graph: &Graph, vertices: &[VertexId], rung: Rung) -> Option<La
     if rung.has_mounts() {
         return None;
     }
-    let gap = |why: &str, how_to_get: &str| Gap {
+    let gap = |why: &str, how_to_get: Hint| Gap {
         why: format!("with the isolation {rung} {why}"),
-        how_to_get: how_to_get.to_owned(),
+        how_to_get,
     };
     if let Some(step) = first(graph, vertices, |step| has_one_cache_twice(&step.mounts)) {
         let why = "a cache folder can be in one place only, since nothing can be mounted";
-        let gap = gap(why, "mount it once, and make links to it in the command");
+        let gap = gap(why, hints::mount_cache_once());
         return Some(lacking(&format!("{}: mounts one cache twice", step.label), &gap));
     }
     let step = first(graph, vertices, |step| {
         step.security == Security::Insecure && step.mounts.iter().any(is_secret_file)
     })?;
     let why = "a secret needs the supervisor, which insecure steps do without";
-    let gap = gap(why, "give it as a variable (env=), or leave --security=insecure out");
+    let gap = gap(why, hints::secret_as_variable());
     Some(lacking(&format!("{}: needs a secret as a file", step.label), &gap))
 }
 

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use xbuild_model::FailureKind;
 use xbuild_plan::Span;
+use xbuild_wording::{Hint, hints};
 
 pub use cache::{CacheAdminError, CacheError, CacheOpenError};
 pub use context::ContextError;
@@ -105,14 +106,9 @@ impl Fault for BuildError {
         self.fault().span()
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Damaged { .. } => Some(
-                "the damaged file is gone; when the cause above is settled, build again. If files \
-                 of the store are damaged again, its disk or memory is failing: put the store on \
-                 another disk with --root"
-                    .to_owned(),
-            ),
+            Self::Damaged { .. } => Some(hints::damaged_store()),
             _ => self.fault().hint(),
         }
     }

@@ -7,6 +7,7 @@ use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::Installed;
 use xbuild_exec::probe::{Capabilities, Gap, Trials};
 use xbuild_store::Store;
+use xbuild_wording::hints;
 
 use crate::emulators;
 use crate::error::Fault;
@@ -30,7 +31,7 @@ pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -
     };
     let gap = |error: &dyn Fault| Gap {
         why: error.to_string(),
-        how_to_get: error.hint().unwrap_or_else(|| "choose a folder with --root".to_owned()),
+        how_to_get: error.hint().unwrap_or_else(hints::choose_root),
     };
     let root = match machine.store_root() {
         Ok(root) => root,
@@ -46,7 +47,7 @@ pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -
             probe(Ok(folder.path()), &emulators::installed_in(&store, architectures))
         }
         Err(error) => {
-            let how_to_get = "choose another folder with --root".to_owned();
+            let how_to_get = hints::choose_another_root();
             probe(Err(Gap { why: error.to_string(), how_to_get }), &[])
         }
     }

@@ -1,5 +1,8 @@
 //! The command line: subcommands and global options.
 
+#[cfg(test)]
+mod advice;
+
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

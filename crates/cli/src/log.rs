@@ -11,7 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::console::Console;
 use crate::report::{Problem, printable};
@@ -66,10 +66,8 @@ pub(crate) fn start(
 /// Reads a filter: `LEVEL` for all crates, `CRATE[::MODULE][=LEVEL]` for one, joined by commas.
 fn targets(text: &str) -> Result<Targets, Problem> {
     let fail = |reason: String| {
-        Problem::command_line(format!("invalid XBUILD_LOG {text}: {reason}", text = quoted(&text))).with_hint(
-            "write LEVEL or CRATE=LEVEL, joined by commas; the levels are off, error, warn, info, \
-             debug and trace",
-        )
+        Problem::command_line(format!("invalid XBUILD_LOG {text}: {reason}", text = quoted(&text)))
+            .with_hint(hints::form_of_log())
     };
     let mut targets = Targets::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {

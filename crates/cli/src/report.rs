@@ -12,6 +12,7 @@ use xbuild_exec::StackLimit;
 use xbuild_exec::probe::Gap;
 use xbuild_model::{FailureKind, machine_fault};
 use xbuild_plan::Span;
+use xbuild_wording::{Hint, hints};
 
 /// Whose business a problem is; decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ struct Details {
     causes: Vec<String>,
     /// The last output of the step that failed.
     log: Vec<String>,
-    hint: Option<String>,
+    hint: Option<Hint>,
     /// Problems that were found together with this one.
     more: Vec<Problem>,
 }
@@ -77,7 +78,7 @@ impl Problem {
     fn fault(error: &dyn Fault, files: &[(&str, &str)]) -> Self {
         // A fault of the machine is told as such, whatever it interrupted.
         let fault = machine_fault(error);
-        let kind = match (fault, error.kind()) {
+        let kind = match (&fault, error.kind()) {
             (Some(fault), _) => ProblemKind::Failure(fault.kind),
             (None, ErrorKind::Request) => ProblemKind::CommandLine,
             (None, ErrorKind::Stage(kind)) => ProblemKind::Failure(kind),
@@ -91,24 +92,22 @@ impl Problem {
             let lines: Vec<&str> = file.map_or("", |(_, text)| text).lines().collect();
             (span.clone(), excerpt(&lines, span))
         });
-        problem.0.hint = fault.map(|fault| fault.hint.to_owned()).or_else(|| error.hint());
+        problem.0.hint = fault.map(|fault| fault.hint).or_else(|| error.hint());
         problem
     }
 
     /// Makes a problem of a stack that is too small.
     pub(crate) fn stack(limit: StackLimit) -> Self {
-        Self::failure(FailureKind::Environment, limit.to_string()).with_hint(
-            "raise the limit: `ulimit -Hs 8192`, as root or in the limits of the service",
-        )
+        Self::failure(FailureKind::Environment, limit.to_string()).with_hint(hints::stack_limit())
     }
 
     /// Makes a problem of a failed file operation.
     pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Self {
         let fault = machine_fault(error);
-        let kind = fault.map_or(FailureKind::User, |fault| fault.kind);
+        let kind = fault.as_ref().map_or(FailureKind::User, |fault| fault.kind);
         let mut problem =
             Self::failure(kind, format!("cannot {action} {}: {error}", path.display()));
-        problem.0.hint = fault.map(|fault| fault.hint.to_owned());
+        problem.0.hint = fault.map(|fault| fault.hint);
         problem
     }
 
@@ -167,8 +166,8 @@ impl Problem {
     }
 
     /// Adds advice.
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+    pub(crate) fn with_hint(mut self, hint: Hint) -> Self {
+        self.0.hint = Some(hint);
         self
     }
 
@@ -180,7 +179,7 @@ impl Problem {
         end: &str,
     ) -> Self {
         match suggest(word, known) {
-            Some(known) => self.with_hint(format!("did you mean {known}{end}?")),
+            Some(known) => self.with_hint(hints::did_you_mean(format_args!("{known}{end}"))),
             None => self,
         }
     }
@@ -364,7 +363,7 @@ mod tests {
         let source = "FROM a\nRUN one \\\n  two\nCMD x\n";
         let span = Span::new(&"Dockerfile".into(), 2, 3);
         let failure = StepFailure::new(FailureKind::Step, io::Error::other("exit code 1"))
-            .with_hint("do something");
+            .with_hint(hints::try_again());
         let label = "[2/2] RUN one".to_owned();
         let platform = "linux/amd64".parse().unwrap();
         let error = StepError(Box::new(SolveError { label, span, platform, failure }));
@@ -372,7 +371,7 @@ mod tests {
         assert_eq!(
             problem.render(),
             "error: [2/2] RUN one: exit code 1\n --> Dockerfile:2-3\n     |\n   1 |  FROM a\n   2 |> \
-             RUN one \\\n   3 |>   two\n   4 |  CMD x\n     |\nhint: do something\n"
+             RUN one \\\n   3 |>   two\n   4 |  CMD x\n     |\nhint: try again\n"
         );
         assert_eq!(problem.exit_code(), 3);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use crate::instruction::Dockerfile;
 use crate::keyword::Keyword;
@@ -72,22 +72,17 @@ pub struct ParseError {
 
 impl ParseError {
     /// Returns advice on how to mend it, if any is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match &self.kind {
             ParseErrorKind::UnknownInstruction { suggestion, .. } => {
-                suggestion.map(|keyword| format!("did you mean {keyword}?"))
+                suggestion.map(hints::did_you_mean)
             }
             ParseErrorKind::UnknownFlag { suggestion, .. } => {
-                suggestion.map(|flag| format!("did you mean --{flag}?"))
+                suggestion.map(|flag| hints::did_you_mean(format_args!("--{flag}")))
             }
-            ParseErrorKind::FromVariable { .. } => Some(
-                "name a stage with FROM, where a global ARG expands, and copy from that".to_owned(),
-            ),
-            ParseErrorKind::UnsupportedSyntax { .. } => Some(
-                "frontend images are not run; the dialect of docker/dockerfile is built in"
-                    .to_owned(),
-            ),
-            ParseErrorKind::HeredocBlank { name, .. } => Some(format!("write <<{name}")),
+            ParseErrorKind::FromVariable { .. } => Some(hints::stage_for_variable()),
+            ParseErrorKind::UnsupportedSyntax { .. } => Some(hints::built_in_frontend()),
+            ParseErrorKind::HeredocBlank { name, .. } => Some(hints::heredoc_without_blank(name)),
             _ => None,
         }
     }

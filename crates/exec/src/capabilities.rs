@@ -5,6 +5,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use rustix::io::Errno;
 
 use xbuild_model::ids::HostUid;
+use xbuild_wording::hints;
 
 use crate::error::RunError;
 use crate::gap::Gap;
@@ -70,8 +71,7 @@ fn rights_for_chroot(uid: HostUid, effective: &CapsHashSet) -> Result<(), Gap> {
     if uid != HostUid::ROOT {
         return Err(Gap {
             why: "xbuild is not root".to_owned(),
-            how_to_get: "run xbuild as root of its container (docker run --user 0, runAsUser: 0)"
-                .to_owned(),
+            how_to_get: hints::root_of_container(),
         });
     }
     let lacking = FOR_CHROOT.iter().filter(|capability| !effective.contains(capability));
@@ -81,10 +81,8 @@ fn rights_for_chroot(uid: HostUid, effective: &CapsHashSet) -> Result<(), Gap> {
     }
     Err(Gap {
         why: format!("root lacks {}", names.join(", ")),
-        how_to_get: format!(
-            "give the container these capabilities, which are in the default list of container \
-             engines (docker run --cap-add {}, or securityContext.capabilities.add of a pod)",
-            names.iter().map(|name| name.trim_start_matches("CAP_")).collect::<Vec<_>>().join(",")
+        how_to_get: hints::capabilities(
+            names.iter().map(|name| name.trim_start_matches("CAP_")).collect::<Vec<_>>().join(","),
         ),
     })
 }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use xbuild_wording::Hint;
+
 /// Why something cannot be done on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The missing or refused thing, with the reason.
     pub why: String,
     /// The remedy.
-    pub how_to_get: String,
+    pub how_to_get: Hint,
 }
 
 impl fmt::Display for Gap {

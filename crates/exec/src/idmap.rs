@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use xbuild_model::ids::{GuestGid, GuestUid, HostGid, HostUid, Id};
 use xbuild_model::owner::IdCounts;
 use xbuild_model::records::Owners;
+use xbuild_wording::{Hint, hints};
 
 use crate::gap::Gap;
 use crate::subid::Range;
@@ -104,15 +105,14 @@ impl IdMap {
         if !caller.may_set_groups {
             return Err(gap(
                 "the user namespace around xbuild forbids setgroups (/proc/self/setgroups)",
-                "start xbuild outside of that namespace, such as one of `unshare -Ur`",
+                hints::outside_namespace(),
             ));
         }
         if caller.uid == HostUid::ROOT && caller.may_map {
             if is_one(&caller.uids) || is_one(&caller.gids) {
                 return Err(gap(
                     "the user namespace around xbuild has one id",
-                    "start xbuild outside of that namespace, or give it a range of ids (unshare \
-                     --map-auto, or hostUsers: false of a pod)",
+                    hints::outside_namespace_or_range(),
                 ));
             }
             let subuids = existing(&caller.subuids, &caller.uids);
@@ -128,21 +128,17 @@ impl IdMap {
             let file = if caller.subuids.is_empty() { "/etc/subuid" } else { "/etc/subgid" };
             return Err(gap(
                 &format!("{file} has no range for user {}", caller.describe()),
-                "give the user a range of ids: usermod --add-subuids 100000-165535 \
-                 --add-subgids 100000-165535 USER, and install newuidmap (package uidmap)",
+                hints::range_of_ids(),
             ));
         }
         if caller.no_new_privs {
             return Err(gap(
                 "no_new_privs is set, which keeps newuidmap from working",
-                "start xbuild without no_new_privs (allowPrivilegeEscalation: true)",
+                hints::new_privileges(),
             ));
         }
         let (Some(newuidmap), Some(newgidmap)) = (&caller.newuidmap, &caller.newgidmap) else {
-            return Err(gap(
-                "newuidmap or newgidmap is not installed",
-                "install newuidmap and newgidmap (package uidmap)",
-            ));
+            return Err(gap("newuidmap or newgidmap is not installed", hints::install_uidmap()));
         };
         Ok(Self {
             uids: stack(caller.uid, &caller.subuids),
@@ -212,8 +208,8 @@ impl IdMap {
     }
 }
 
-fn gap(why: &str, how_to_get: &str) -> Gap {
-    Gap { why: why.to_owned(), how_to_get: how_to_get.to_owned() }
+fn gap(why: &str, how_to_get: Hint) -> Gap {
+    Gap { why: why.to_owned(), how_to_get }
 }
 
 /// Returns whether there is but one id.

@@ -21,6 +21,7 @@ use std::fmt;
 
 use xbuild_model::own_root::Spared;
 use xbuild_model::rootfs::RootKind;
+use xbuild_wording::hints;
 
 use crate::error::SandboxError;
 use crate::gap::Gap;
@@ -302,7 +303,7 @@ fn lacking(need: Need, gap: Gap, refused: Vec<Refusal>) -> SandboxError {
     match namespaces {
         Some(first) if need == Need::Rights => need.lacking(Gap {
             why: format!("{}; {}", first.gap.why, gap.why),
-            how_to_get: format!("{}; or {}", first.gap.how_to_get, gap.how_to_get),
+            how_to_get: hints::either(first.gap.how_to_get, gap.how_to_get),
         }),
         _ => need.lacking(gap),
     }
@@ -314,7 +315,7 @@ mod tests {
     use crate::idmap::Ids;
 
     fn gap(why: &str) -> Result<(), Gap> {
-        Err(Gap { why: why.to_owned(), how_to_get: format!("mend {why}") })
+        Err(Gap { why: why.to_owned(), how_to_get: hints::add_flags(why) })
     }
 
     fn findings(caller: Caller) -> Findings {
@@ -359,11 +360,11 @@ mod tests {
                 locked(),
                 "RUN steps need user namespaces, or root",
                 "namespaces are off; xbuild is",
-                "mend",
+                "add",
             ),
-            (auto, root(), "chroot/folder", "namespaces are off", "mend namespaces"),
+            (auto, root(), "chroot/folder", "namespaces are off", "add namespaces"),
             (chroot, root(), "chroot/folder", "not one for steps", "XBUILD_OWN_ROOT"),
-            (auto, made_for_it(), "chroot=/", "namespaces are off", "mend namespaces"),
+            (auto, made_for_it(), "chroot=/", "namespaces are off", "add namespaces"),
             (own_root, made_for_it(), "chroot=/", "", ""),
             (
                 own_root,
@@ -377,31 +378,31 @@ mod tests {
                 locked(),
                 "isolation \"chroot\" is not possible here: ",
                 "xbuild is not root",
-                "mend xbuild",
+                "add xbuild",
             ),
-            (folder, root(), "chroot/folder", "namespaces are off", "mend"),
-            (auto, no_mounts(user()), "userns-chroot/folder", "mounts are off", "mend mounts"),
-            (auto, no_mounts(plain()), "userns-chroot/folder", "mounts are off", "mend mounts"),
+            (folder, root(), "chroot/folder", "namespaces are off", "add"),
+            (auto, no_mounts(user()), "userns-chroot/folder", "mounts are off", "add mounts"),
+            (auto, no_mounts(plain()), "userns-chroot/folder", "mounts are off", "add mounts"),
             (in_userns, findings(user()), "userns-chroot/folder", "", ""),
             (
                 in_userns,
                 caged(),
                 "isolation \"userns-chroot\" is not possible",
                 "chroot is off",
-                "mend",
+                "add",
             ),
             (
                 overlay,
                 no_mounts(user()),
                 "isolation \"auto/overlay\" is not possible",
                 "mounts are off",
-                "mend",
+                "add",
             ),
-            (range, locked(), "RUN steps need user namespaces: namespaces are off", "", "mend"),
-            (auto, no_overlay(user()), "userns-range/folder", "overlay is off", "mend overlay"),
+            (range, locked(), "RUN steps need user namespaces: namespaces are off", "", "add"),
+            (auto, no_overlay(user()), "userns-range/folder", "overlay is off", "add overlay"),
             (auto, no_overlay(plain()), "userns-single/folder", no_range, "usermod"),
             (folder, findings(user()), "userns-range/folder", "", ""),
-            (overlay, no_overlay(user()), no_overlay_here, "overlay is off", "mend overlay"),
+            (overlay, no_overlay(user()), no_overlay_here, "overlay is off", "add overlay"),
         ]
     }
 

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
+use xbuild_wording::hints;
 
 use crate::gap::Gap;
 use crate::ladder::Rung;
@@ -23,17 +24,14 @@ pub fn own_networks(rung: Rung, search_path: &OsStr) -> Result<(), Gap> {
     if !rung.way().has_mounts() {
         return Err(Gap {
             why: format!("the isolation {rung} has none"),
-            how_to_get: "use --network host, or an isolation that can mount".to_owned(),
+            how_to_get: hints::network_of_host(),
         });
     }
     pasta(search_path)?;
     rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
         Gap {
             why: format!("{DEVICE} cannot be opened: {errno}"),
-            how_to_get: format!(
-                "let users open it, as udev does (chmod 666 {DEVICE}), or give it to the container \
-                 (--device {DEVICE})"
-            ),
+            how_to_get: hints::tun_device(DEVICE),
         }
     })?;
     Ok(())
@@ -48,7 +46,7 @@ pub fn no_network(rung: Rung) -> Result<(), Gap> {
     }
     Err(Gap {
         why: format!("the isolation {rung} has no network namespaces"),
-        how_to_get: "leave --network=none out, or use an isolation with user namespaces".to_owned(),
+        how_to_get: hints::network_none(),
     })
 }
 
@@ -56,6 +54,6 @@ pub fn no_network(rung: Rung) -> Result<(), Gap> {
 pub(crate) fn pasta(search_path: &OsStr) -> Result<PathBuf, Gap> {
     programs::find(PROGRAM, search_path).ok_or_else(|| Gap {
         why: format!("{PROGRAM} is not in PATH"),
-        how_to_get: "install pasta (package passt), or use --network host".to_owned(),
+        how_to_get: hints::install_pasta(),
     })
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use xbuild_model::own_root::{HOME, MARK, Spared};
+use xbuild_wording::{Hint, hints};
 
 use crate::gap::Gap;
 
@@ -37,24 +38,25 @@ const NAMED: usize = 3;
 /// The most folders that are looked into: a root made for xbuild has few.
 const FOLDERS: usize = 4096;
 
-const OWN_IMAGE: &str = "use the image of xbuild, or set XBUILD_OWN_ROOT=1 in a container that has \
-    nothing but xbuild in /xbuild: all other files in its root are removed";
-
 /// Returns what is spared in the root.
 pub(crate) fn look(own: Option<&OwnRoot>) -> Result<Spared, Gap> {
-    let gap = |why: String, how: &str| Gap { why, how_to_get: how.to_owned() };
+    let gap = |why: String, how_to_get: Hint| Gap { why, how_to_get };
     let mark = fs::symlink_metadata(MARK).ok().filter(fs::Metadata::is_file);
     let Some(own) = own.filter(|own| own.is_allowed || mark.is_some()) else {
-        return Err(gap("the root of this machine is not one for steps".to_owned(), OWN_IMAGE));
+        return Err(gap(
+            "the root of this machine is not one for steps".to_owned(),
+            hints::own_image(),
+        ));
     };
-    let mounts = fs::read("/proc/self/mountinfo")
-        .map_err(|error| gap(format!("cannot read the list of mounts: {error}"), OWN_IMAGE))?;
+    let mounts = fs::read("/proc/self/mountinfo").map_err(|error| {
+        gap(format!("cannot read the list of mounts: {error}"), hints::own_image())
+    })?;
     let spared = spared(&mounts, &own.store);
     one_file_system(&own.store)?;
     if is_in_use() {
         return Err(gap(
             "another build uses the root of this container".to_owned(),
-            "wait for it, or start a container for each build",
+            hints::wait_for_root(),
         ));
     }
     // A killed build left nothing there but files of a stage.
@@ -67,7 +69,7 @@ pub(crate) fn look(own: Option<&OwnRoot>) -> Result<Spared, Gap> {
             let named: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
             Err(gap(
                 format!("files in the root are neither xbuild's nor mounted: {}", named.join(", ")),
-                OWN_IMAGE,
+                hints::own_image(),
             ))
         }
     }
@@ -87,7 +89,7 @@ fn spared(mounts: &[u8], store: &Path) -> Spared {
 /// Checks that files can be renamed between the root, xbuild's folder and the store, and programs
 /// executed there.
 fn one_file_system(store: &Path) -> Result<(), Gap> {
-    let gap = |why: &str, how: &str| Gap { why: why.to_owned(), how_to_get: how.to_owned() };
+    let gap = |why: &str, how_to_get: Hint| Gap { why: why.to_owned(), how_to_get };
     let device = |path: &Path| {
         let there = path.ancestors().find_map(|path| fs::metadata(path).ok());
         there.map(|found| found.dev())
@@ -96,7 +98,7 @@ fn one_file_system(store: &Path) -> Result<(), Gap> {
     if device(Path::new(HOME)) != root || device(store) != root {
         return Err(gap(
             "the store is on another file system than the root of the container",
-            "put the store in the root, as /xbuild/store, with --root or XBUILD_ROOT",
+            hints::store_in_root(),
         ));
     }
     let flags = rustix::fs::statvfs("/").map(|found| found.f_flag);
@@ -105,7 +107,7 @@ fn one_file_system(store: &Path) -> Result<(), Gap> {
     {
         return Err(gap(
             "the root of the container is read-only, or mounted with noexec",
-            "start the container with a root file system that can be written",
+            hints::writable_root(),
         ));
     }
     Ok(())

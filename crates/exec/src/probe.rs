@@ -20,6 +20,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use xbuild_model::Platform;
+use xbuild_wording::{Hint, hints};
 
 pub use self::candidate::candidates;
 pub use self::executor::{Emulation, Executor};
@@ -64,8 +65,6 @@ pub struct Trials<'a> {
     pub isolation: Isolation,
 }
 
-const OTHER_STORE: &str = "put the store where xbuild can write, with --root or XBUILD_ROOT";
-
 /// Tries out a range of ids if the caller can have one, else a single id. `run` tries out an id map.
 fn try_out(caller: &Caller, isolation: Isolation, mut run: impl FnMut(&IdMap) -> Seen) -> Seen {
     let range = if isolation.allows(Rung::UsernsRange) { IdMap::range(caller).ok() } else { None };
@@ -106,7 +105,7 @@ fn findings(caller: Caller, seen: &Seen, no_folder: Option<Gap>, around: Around)
         own_proc: verdict::own_proc(seen),
         overlay: on_folder(verdict::overlay(seen)),
         folder: on_folder(verdict::folder(seen)),
-        own_root: Err(Gap { why: "it was not looked at".to_owned(), how_to_get: String::new() }),
+        own_root: Err(Gap { why: "it was not looked at".to_owned(), how_to_get: Hint::default() }),
         alone: Vec::new(),
         place: on_folder(Ok(())),
     }
@@ -171,7 +170,7 @@ impl Capabilities {
         let place = folder.clone().and_then(|folder| {
             Place::new(folder).map_err(|error| Gap {
                 why: format!("cannot make a folder in {}: {error}", folder.display()),
-                how_to_get: OTHER_STORE.to_owned(),
+                how_to_get: hints::writable_store(),
             })
         });
         let mut seen = try_out(&caller, *isolation, |map| run(&subjects, map, place.as_ref().ok()));
@@ -223,14 +222,11 @@ impl Capabilities {
     /// with level 2 only. A 32-bit Arm emulator or CPU runs every variant; variants of arm64 are
     /// not told apart.
     pub fn executor_for(&self, platform: &Platform) -> Executor {
-        let missing = |why: String, how_to_get: &str| {
-            Executor::Missing(Gap { why, how_to_get: how_to_get.to_owned() })
-        };
+        let missing = |why: String, how_to_get: Hint| Executor::Missing(Gap { why, how_to_get });
         let Some(arch) = Arch::of(platform) else {
             return missing(
                 format!("xbuild has no way to run {platform} programs"),
-                "build it without RUN, or run the command on another platform \
-                 (FROM --platform=$BUILDPLATFORM) and COPY its result",
+                hints::build_without_run(),
             );
         };
         let executor = if Some(arch) == self.host {
@@ -238,7 +234,7 @@ impl Capabilities {
         } else {
             match self.ways.get(&arch) {
                 Some(ways) => ways.best(self.emulation),
-                None => return missing(format!("{platform} was not probed"), "probe it"),
+                None => return missing(format!("{platform} was not probed"), Hint::default()),
             }
         };
         let level = Some(arch)
@@ -249,12 +245,12 @@ impl Capabilities {
         match executor {
             Executor::Native if level > self.amd64_level => missing(
                 format!("this CPU has level v{} of amd64, not v{level}", self.amd64_level),
-                "build on a newer machine, or for a lower level",
+                hints::newer_machine(),
             ),
             Executor::Native | Executor::Missing(_) => executor,
             _ if level > 2 => missing(
                 format!("emulators are not known to have level v{level} of amd64"),
-                "build on an amd64 machine, or for linux/amd64/v2 or lower",
+                hints::lower_level(),
             ),
             _ => executor,
         }
@@ -325,9 +321,7 @@ fn conflict(by_host: &Platform, other: &Platform) -> Gap {
             "{by_host} depends on an emulator that only the host's registration can reach, which \
              does not count once {other} gets one of its own"
         ),
-        how_to_get: format!(
-            "run `xbuild emulators install --platform {by_host}`, or build the platforms one by one"
-        ),
+        how_to_get: hints::install_or_one_by_one(by_host),
     }
 }
 

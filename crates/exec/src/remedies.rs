@@ -8,43 +8,29 @@
 //! **Source** — Kubernetes, Pod Security Standards; `docker run --help`; the configuration files of
 //! GitLab's runner and Gitea's act_runner; GitHub's workflow syntax, `jobs.<job_id>.container`.
 
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use crate::surroundings::{Place, Surroundings};
 
 /// Returns the setting that gives steps user namespaces and mounts where something around xbuild
 /// refuses them; `None` outside of known containers.
-pub(crate) fn of(around: &Surroundings) -> Option<String> {
+pub(crate) fn of(around: &Surroundings) -> Option<Hint> {
     let options = || security_options(around);
     Some(match around.place {
         Place::Machine | Place::GithubMachine => return None,
-        Place::Docker => format!("docker run {}", options().join(" ")),
-        Place::Podman => format!("podman run {}", options().join(" ")),
-        Place::Container => format!(
-            "start the container without a system call filter and a profile of AppArmor (docker run \
-             {})",
-            options().join(" ")
-        ),
+        Place::Docker => hints::of_docker(options().join(" ")),
+        Place::Podman => hints::of_podman(options().join(" ")),
+        Place::Container => hints::of_container(options().join(" ")),
         Place::GitlabDocker => {
             let values: Vec<String> =
                 unconfined(around, ":").map(|v| quoted(&v).to_string()).collect();
-            format!(
-                "in the runner's config.toml, [runners.docker]: security_opt = [{}]",
-                values.join(", ")
-            )
+            hints::of_gitlab_docker(values.join(", "))
         }
-        Place::Gitea => {
-            format!("in act_runner's config.yaml: container.options: \"{}\"", options().join(" "))
-        }
-        Place::GithubContainer => {
-            format!("in the workflow, container: options: {}", options().join(" "))
-        }
-        Place::Kubernetes => format!("in the pod: {}", pod(around)),
-        Place::GitlabKubernetes => format!(
-            "in the runner's config.toml, a patch of the pod ([[runners.kubernetes.pod_spec]]): {}",
-            pod(around)
-        ),
-        Place::Tekton => format!("in the TaskRun's podTemplate: {}", pod(around)),
+        Place::Gitea => hints::of_gitea(options().join(" ")),
+        Place::GithubContainer => hints::of_github(options().join(" ")),
+        Place::Kubernetes => hints::of_kubernetes(pod(around)),
+        Place::GitlabKubernetes => hints::of_gitlab_kubernetes(pod(around)),
+        Place::Tekton => hints::of_tekton(pod(around)),
     })
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xbuild_wording::{Hint, hints};
 
 use crate::thread::ThreadError;
 
@@ -31,21 +32,20 @@ pub enum FailureKind {
 pub struct StepFailure {
     kind: FailureKind,
     cause: Arc<dyn Error + Send + Sync>,
-    hint: Option<Arc<str>>,
+    hint: Option<Hint>,
 }
 
 impl StepFailure {
     /// Wraps the error of a stage. A [`MachineFault`] is told as such, whichever stage met it.
     pub fn new(kind: FailureKind, cause: impl Error + Send + Sync + 'static) -> Self {
-        let fault = machine_fault(&cause);
-        let kind = fault.map_or(kind, |fault| fault.kind);
-        Self { kind, cause: Arc::new(cause), hint: fault.map(|fault| Arc::from(fault.hint)) }
+        let (kind, hint) = told(kind, machine_fault(&cause));
+        Self { kind, cause: Arc::new(cause), hint }
     }
 
     /// Adds advice for the user.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<Arc<str>>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn with_hint(mut self, hint: Hint) -> Self {
+        self.hint = Some(hint);
         self
     }
 
@@ -55,8 +55,8 @@ impl StepFailure {
     }
 
     /// Returns advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn hint(&self) -> Option<&Hint> {
+        self.hint.as_ref()
     }
 
     /// Returns the error of the stage.
@@ -92,7 +92,7 @@ pub struct TaskFailure {
     /// The error and its causes, in one line.
     pub message: String,
     /// Advice, if anything is known to help.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
 }
 
 impl TaskFailure {
@@ -100,9 +100,8 @@ impl TaskFailure {
     pub fn new(kind: FailureKind, error: &(dyn Error + 'static)) -> Self {
         let words: Vec<String> = chain(error).iter().map(ToString::to_string).collect();
         let message = words.join(": ");
-        let fault = machine_fault(error);
-        let kind = fault.map_or(kind, |fault| fault.kind);
-        Self { kind, message, hint: fault.map(|fault| fault.hint.to_owned()) }
+        let (kind, hint) = told(kind, machine_fault(error));
+        Self { kind, message, hint }
     }
 }
 
@@ -112,15 +111,20 @@ impl From<String> for TaskFailure {
     }
 }
 
+/// Returns kind and advice of a failure of that kind, which a fault of the machine overrules.
+fn told(kind: FailureKind, fault: Option<MachineFault>) -> (FailureKind, Option<Hint>) {
+    fault.map_or((kind, None), |fault| (fault.kind, Some(fault.hint)))
+}
+
 /// A fault of the machine that any stage can meet: a disk that is full or broken, a limit of this
 /// user or container that is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineFault {
     /// Who can do something about it: [`FailureKind::Internal`] for disks,
     /// [`FailureKind::Environment`] for limits.
     pub kind: FailureKind,
     /// Advice for the user.
-    pub hint: &'static str,
+    pub hint: Hint,
 }
 
 /// Returns the fault of the machine that an error, or one of its causes, is the system's word for.
@@ -132,7 +136,7 @@ pub fn machine_fault(error: &(dyn Error + 'static)) -> Option<MachineFault> {
                 Some(wrapped) => machine_fault(wrapped),
                 None => error.raw_os_error().and_then(machine_fault_of),
             },
-            None => error.is::<ThreadError>().then_some(MachineFault::NO_MORE_PROCESSES),
+            None => error.is::<ThreadError>().then(MachineFault::no_more_processes),
         }
     })
 }
@@ -149,13 +153,15 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
 }
 
 impl MachineFault {
-    const NO_MORE_PROCESSES: Self = Self {
-        kind: FailureKind::Environment,
-        hint: "no more processes or threads may be started: raise `ulimit -u`, or the pids limit \
-               of the container or service, or end other programs of this user",
-    };
+    fn no_more_processes() -> Self {
+        Self::limit(hints::no_more_processes())
+    }
 
-    const fn disk(hint: &'static str) -> Self {
+    fn limit(hint: Hint) -> Self {
+        Self { kind: FailureKind::Environment, hint }
+    }
+
+    fn disk(hint: Hint) -> Self {
         Self { kind: FailureKind::Internal, hint }
     }
 }
@@ -169,30 +175,14 @@ pub fn machine_fault_of(errno: i32) -> Option<MachineFault> {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     match io::Error::from_raw_os_error(errno).kind() {
-        io::ErrorKind::StorageFull => Some(MachineFault::disk(
-            "the disk is full: make room on it; `xbuild prune --max-used-space SIZE` removes what the store has cached",
-        )),
-        io::ErrorKind::QuotaExceeded => Some(MachineFault::disk(
-            "the disk quota is used up: raise it or make room; `xbuild prune --max-used-space SIZE` \
-             removes what the store has cached",
-        )),
+        io::ErrorKind::StorageFull => Some(MachineFault::disk(hints::disk_full())),
+        io::ErrorKind::QuotaExceeded => Some(MachineFault::disk(hints::quota_used_up())),
         _ => match errno {
-            EIO => Some(MachineFault::disk(
-                "the disk cannot be read or written: the kernel's log says what is wrong with it; \
-                 `xbuild prune --all` removes all that the store has cached",
-            )),
+            EIO => Some(MachineFault::disk(hints::disk_broken())),
             // Files, pipes and sockets that would block are waited for, so it is a fork's answer.
-            EAGAIN => Some(MachineFault::NO_MORE_PROCESSES),
-            EMFILE => Some(MachineFault {
-                kind: FailureKind::Environment,
-                hint: "no more files may be open at once: raise the hard limit (`ulimit -Hn`), or \
-                       build with fewer --jobs",
-            }),
-            ENFILE => Some(MachineFault {
-                kind: FailureKind::Environment,
-                hint: "the machine has too many open files: raise the sysctl fs.file-max, or end \
-                       other programs",
-            }),
+            EAGAIN => Some(MachineFault::no_more_processes()),
+            EMFILE => Some(MachineFault::limit(hints::no_more_files())),
+            ENFILE => Some(MachineFault::limit(hints::no_more_files_of_machine())),
             _ => None,
         },
     }

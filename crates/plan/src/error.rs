@@ -8,7 +8,7 @@ use thiserror::Error;
 use xbuild_dockerfile::{ExpandError, Keyword, ParseErrorKind, PortError, Span};
 use xbuild_model::remote::RemoteError;
 use xbuild_model::{DigestError, ModeError, PlatformError, ReferenceError};
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 pub use mount::{Covered, MountError};
 
@@ -92,29 +92,24 @@ impl PlanError {
     }
 
     /// Returns advice on how to mend it, if any is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match &*self.kind {
             PlanErrorKind::BlankBase { suggestion: Some(name), .. }
             | PlanErrorKind::BlankPlatform { suggestion: Some(name), .. } => {
-                Some(format!("did you mean ${name}?"))
+                Some(hints::did_you_mean(format_args!("${name}")))
             }
-            PlanErrorKind::BlankBase { .. } | PlanErrorKind::BlankPlatform { .. } => Some(
-                "only ARG above the first FROM, and the BUILD and TARGET variables, expand in FROM"
-                    .to_owned(),
-            ),
+            PlanErrorKind::BlankBase { .. } | PlanErrorKind::BlankPlatform { .. } => {
+                Some(hints::variables_of_from())
+            }
             PlanErrorKind::UnknownTarget { stages, suggestion, .. } => match suggestion {
-                Some(name) => Some(format!("did you mean {name}?")),
-                None if stages.is_empty() => {
-                    Some("no stage has a name; name one with FROM ... AS NAME".to_owned())
-                }
-                None => Some(format!("the stages are {}", stages.join(", "))),
+                Some(name) => Some(hints::did_you_mean(name)),
+                None if stages.is_empty() => Some(hints::no_stage_has_a_name()),
+                None => Some(hints::stages(stages.join(", "))),
             },
             PlanErrorKind::Mount(error) => error.hint(),
-            PlanErrorKind::Epochs { .. } => Some(
-                "give one time to all of them: --build-arg SOURCE_DATE_EPOCH=SECONDS".to_owned(),
-            ),
-            PlanErrorKind::RemoteCopy { .. } => Some("use ADD".to_owned()),
-            PlanErrorKind::LaterStage { .. } => Some("move that stage up".to_owned()),
+            PlanErrorKind::Epochs { .. } => Some(hints::one_epoch()),
+            PlanErrorKind::RemoteCopy { .. } => Some(hints::use_add()),
+            PlanErrorKind::LaterStage { .. } => Some(hints::move_stage_up()),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use xbuild_layer::decode::Bound;
 use xbuild_layer::{LayerError, ShownPath};
 use xbuild_model::{DiffId, Digest, FailureKind, StepFailure};
 use xbuild_store::StoreError;
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 /// A failure of a task inside the user namespace. Crosses the process boundary as text.
 #[derive(Debug, thiserror::Error)]
@@ -211,14 +211,13 @@ impl From<LayerError> for EngineError {
 }
 
 /// The advice about [`EngineError::Dense`].
-const DENSE_HINT: &str =
-    "leave out files that are mostly zeros, or make them when the container starts";
-
 impl EngineError {
     /// Returns the failure of a step whose files a command has made.
     pub(crate) fn of_command(self) -> StepFailure {
         match self {
-            Self::Dense { .. } => StepFailure::new(FailureKind::Step, self).with_hint(DENSE_HINT),
+            Self::Dense { .. } => {
+                StepFailure::new(FailureKind::Step, self).with_hint(hints::mostly_zeros())
+            }
             error => error.into(),
         }
     }
@@ -232,11 +231,10 @@ impl From<EngineError> for StepFailure {
                 FailureKind::User
             }
             EngineError::Dense { .. } => {
-                return Self::new(FailureKind::User, error).with_hint(DENSE_HINT);
+                return Self::new(FailureKind::User, error).with_hint(hints::mostly_zeros());
             }
             EngineError::CacheOwner { .. } => {
-                let hint = "the ids must be within the range that /etc/subuid and /etc/subgid give";
-                return Self::new(FailureKind::Environment, error).with_hint(hint);
+                return Self::new(FailureKind::Environment, error).with_hint(hints::within_range());
             }
             EngineError::DiffId { .. } | EngineError::MediaType { .. } => FailureKind::Remote,
             EngineError::Layer { .. } | EngineError::Store(StoreError::Mismatch { .. }) => {

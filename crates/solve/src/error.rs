@@ -2,7 +2,7 @@
 
 use xbuild_model::{Platform, StepFailure, short_label};
 use xbuild_plan::Span;
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 /// A mount of a RUN is not available. No message holds the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,16 +32,12 @@ pub enum MountFailure {
 
 impl MountFailure {
     /// Returns what the user can do about it.
-    pub(crate) fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> Hint {
         match self {
-            Self::NoSecret { id } => {
-                format!("give it with --secret id={id},src=FILE or --secret id={id},env=VARIABLE")
-            }
-            Self::NoAgent { id } if id == "default" => {
-                "give it with --ssh default, which takes that of SSH_AUTH_SOCK".to_owned()
-            }
-            Self::NoAgent { id } => format!("give it with --ssh {id}=SOCKET or --ssh {id}=KEY"),
-            Self::BinarySecret { .. } => "mount it as a file, with target=".to_owned(),
+            Self::NoSecret { id } => hints::give_secret(id),
+            Self::NoAgent { id } if id == "default" => hints::give_default_agent(),
+            Self::NoAgent { id } => hints::give_agent(id),
+            Self::BinarySecret { .. } => hints::secret_as_file(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::DownloadError;
 use xbuild_store::StoreError;
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 /// Why a remote source could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -174,19 +174,16 @@ impl From<FetchError> for StepFailure {
             | FetchError::Answer { .. }
             | FetchError::Silent { .. } => FailureKind::Remote,
             FetchError::Git { .. } => {
-                hint = Some(
-                    "a private repository needs --secret id=GIT_AUTH_TOKEN,.. for https, or a \
-                     running SSH agent and a known host for ssh",
-                );
+                hint = Some(hints::git_logins());
                 FailureKind::Remote
             }
             FetchError::NoGit { .. } | FetchError::Run { .. } => {
-                hint = Some("install git");
+                hint = Some(hints::install_git());
                 FailureKind::Environment
             }
             FetchError::NoReference { name, .. } => {
                 if name.len() < 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    hint = Some("a commit is named by all of its digits");
+                    hint = Some(hints::whole_commit());
                 }
                 FailureKind::User
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use xbuild_model::{Digest, FailureKind, StepFailure};
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 /// A failure of the store. Nothing that was published before is touched by it.
 #[derive(Debug, thiserror::Error)]
@@ -143,28 +143,15 @@ impl StoreError {
     }
 
     /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NotAStore { .. } => Some("give --root a new or an empty folder"),
-            Self::Owner { .. } => {
-                Some("each user has a store of their own: give --root another folder")
-            }
-            Self::Writable { .. } => Some(
-                "builds would trust what others put there: give --root another folder, or close \
-                 this one with chmod go-w after a look at what is in it",
-            ),
-            Self::NotAFolder { .. } => {
-                Some("remove it; to keep the store elsewhere name that place with --root")
-            }
-            Self::NoCase { .. } => Some(
-                "layers may have both files: name a folder on another file system with --root, or \
-                 an empty one after chattr -F",
-            ),
-            Self::DamagedEmulator { .. } => Some(
-                "remove it with `xbuild emulators rm`, then install it again with `xbuild emulators \
-                 install`",
-            ),
-            Self::Busy { .. } | Self::Pruning { .. } => Some("try again when it has ended"),
+            Self::NotAStore { .. } => Some(hints::empty_folder()),
+            Self::Owner { .. } => Some(hints::own_store()),
+            Self::Writable { .. } => Some(hints::closed_folder()),
+            Self::NotAFolder { .. } => Some(hints::folder_in_the_way()),
+            Self::NoCase { .. } => Some(hints::case_of_names()),
+            Self::DamagedEmulator { .. } => Some(hints::reinstall_emulator()),
+            Self::Busy { .. } | Self::Pruning { .. } => Some(hints::when_it_has_ended()),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use xbuild_cache::{CacheDocumentError, KeyError, ScopeError};
 use xbuild_image::LayoutError;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_registry::{PushError, RequestError};
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use super::{ErrorKind, Fault};
 
@@ -58,13 +58,9 @@ impl Fault for CacheOpenError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Key { .. } => Some(
-                "a cache is signed with a PEM file of `openssl genpkey -algorithm ed25519`, and \
-                 read with one of `openssl pkey -pubout`"
-                    .to_owned(),
-            ),
+            Self::Key { .. } => Some(hints::cache_keys()),
             _ => None,
         }
     }
@@ -120,17 +116,10 @@ impl Fault for CacheAdminError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Place { source } => {
-                source.request().and_then(RequestError::hint).map(str::to_owned)
-            }
-            Self::NoDelete { .. } => Some(
-                "give the repository a lifecycle rule that removes tags c1-*, t1-* and m1-* some \
-                 weeks after their last push: trails are pushed by each build, and keep the layers \
-                 of their steps; or allow deletion in the registry's settings"
-                    .to_owned(),
-            ),
+            Self::Place { source } => source.request().and_then(RequestError::hint),
+            Self::NoDelete { .. } => Some(hints::cache_lifecycle()),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use xbuild_files::{CopyError, PatternError, UnpackError};
 use xbuild_model::{FailureKind, Platform, StepFailure};
 use xbuild_store::StoreError;
+use xbuild_wording::{Hint, hints};
 
 use super::{During, ErrorKind, Fault, OpenError, RequestError};
 
@@ -98,25 +99,25 @@ impl Fault for ContextError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         let hint = match self {
             Self::Request(error) => return error.hint(),
             Self::Open(error) => return error.hint(),
             Self::Fetch(failure) => return Fault::hint(failure),
             Self::Own { platform, error } => match error.is_missing() {
-                true => return Some(format!("name one for it with --file {platform}=FILE")),
+                true => return Some(hints::dockerfile_of_platform(platform)),
                 false => return error.hint(),
             },
-            Self::NoArchive { .. } => "name a Dockerfile with --file",
-            Self::NoDockerfile { .. } | Self::NoDockerfileInContext => "name it with --file",
+            Self::NoArchive { .. } => hints::dockerfile_beside_archive(),
+            Self::NoDockerfile { .. } | Self::NoDockerfileInContext => hints::name_dockerfile(),
             Self::File { action: READ_DOCKERFILE, error, .. }
                 if error.kind() == io::ErrorKind::NotFound =>
             {
-                "name another one with --file"
+                hints::another_dockerfile()
             }
             _ => return None,
         };
-        Some(hint.to_owned())
+        Some(hint)
     }
 }
 

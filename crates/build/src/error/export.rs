@@ -5,6 +5,7 @@ use xbuild_image::AssembleError;
 use xbuild_layer::LayerError;
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_store::StoreError;
+use xbuild_wording::{Hint, hints};
 
 use crate::file_out::OutputError;
 
@@ -61,17 +62,13 @@ impl Fault for ExportError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Request(error) => error.hint(),
             Self::Stage(During { error, .. }) => Fault::hint(&**error),
             Self::Tree(failure) => Fault::hint(failure),
             Self::Load(error) => error.hint(),
-            Self::Assemble(AssembleError::DockerZstd { .. }) => Some(
-                "leave out oci-mediatypes=false, or compress the layers of base images, too: \
-                 force-compression=true"
-                    .to_owned(),
-            ),
+            Self::Assemble(AssembleError::DockerZstd { .. }) => Some(hints::compress_all()),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_plan::Span;
+use xbuild_wording::Hint;
 
 /// Whose business an error is; decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub trait Fault: Error + 'static {
     }
 
     /// Returns advice for the user.
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         None
     }
 
@@ -49,8 +50,8 @@ impl Fault for StepFailure {
         ErrorKind::Stage(StepFailure::kind(self))
     }
 
-    fn hint(&self) -> Option<String> {
-        StepFailure::hint(self).map(str::to_owned)
+    fn hint(&self) -> Option<Hint> {
+        StepFailure::hint(self).cloned()
     }
 }
 

@@ -6,6 +6,7 @@ use xbuild_image::{LayoutError, ResolveError};
 use xbuild_model::{Digest, FailureKind, Platform, ReferenceError};
 use xbuild_registry::PullError;
 use xbuild_store::StoreError;
+use xbuild_wording::{Hint, hints};
 
 use super::{ErrorKind, Fault, OpenError};
 use crate::sources::SourceError;
@@ -93,22 +94,16 @@ impl Fault for ImageError {
         })
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Registry(error) => error.hint().map(str::to_owned),
-            Self::Unreached(_) => Some(
-                "the store has the image as it was when it was last asked for: --pull=missing takes \
-                 that"
-                .to_owned(),
-            ),
-            Self::Absent { name, platform } => {
-                Some(format!("get it first: xbuild pull --platform {platform} {name}"))
-            }
+            Self::Registry(error) => error.hint(),
+            Self::Unreached(_) => Some(hints::as_it_was()),
+            Self::Absent { name, platform } => Some(hints::pull_first(platform, name)),
             Self::OtherPlatform { name, platform, .. } => {
-                Some(format!("build it for that platform too: --platform {platform} -t {name}"))
+                Some(hints::build_for_platform(platform, name))
             }
-            Self::Source(error) => error.hint().map(str::to_owned),
-            Self::NotStored { .. } => Some("build or pull it again".to_owned()),
+            Self::Source(error) => error.hint(),
+            Self::NotStored { .. } => Some(hints::build_or_pull_again()),
             _ => None,
         }
     }
@@ -140,7 +135,7 @@ impl Fault for InspectError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Open(error) => error.hint(),
             Self::Image(error) => error.hint(),

@@ -7,6 +7,7 @@ use xbuild_image::{EditError, LayoutError, ResolveError};
 use xbuild_layer::LayerError;
 use xbuild_model::{FailureKind, ReferenceError, StepFailure};
 use xbuild_store::StoreError;
+use xbuild_wording::{Hint, hints};
 
 use super::{During, ErrorKind, Fault, ImageError, OpenError};
 use crate::file_out::OutputError;
@@ -116,19 +117,15 @@ impl Fault for ImagesError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Open(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Stage(During { error, .. }) => Fault::hint(&**error),
             Self::Layout(LayoutError::Layer { source, .. }) => Fault::hint(source),
-            Self::Layout(LayoutError::NotDocker { .. }) => {
-                Some("choose one with --platform, or the OCI format".to_owned())
-            }
-            Self::Edit(EditError::SamePlatform { .. }) => {
-                Some("leave one out, or choose with --platform".to_owned())
-            }
-            Self::Unknown { .. } => Some("`xbuild images` lists what it has".to_owned()),
+            Self::Layout(LayoutError::NotDocker { .. }) => Some(hints::one_platform_or_oci()),
+            Self::Edit(EditError::SamePlatform { .. }) => Some(hints::leave_one_out()),
+            Self::Unknown { .. } => Some(hints::images_are_listed()),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use xbuild_exec::EmulationError;
 use xbuild_exec::probe::Gap;
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_store::StoreError;
+use xbuild_wording::{Hint, hints};
 
 use super::{ErrorKind, Fault, ImageError, OpenError};
 
@@ -103,21 +104,17 @@ impl Fault for InstallError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        const OTHERS: &str = "name another source: an image, oci-layout://DIR, a folder or file with \
-            static QEMU programs, or PATH";
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Open(error) => error.hint(),
-            Self::Image(error) => error.hint().or_else(|| Some(OTHERS.to_owned())),
+            Self::Image(error) => error.hint().or_else(|| Some(hints::other_emulators())),
             Self::Layers(failure) => Fault::hint(failure),
             Self::Place { .. } | Self::NotFound { .. } | Self::Unusable { .. } => {
-                Some(OTHERS.to_owned())
+                Some(hints::other_emulators())
             }
             Self::Fails(gap) => Some(gap.how_to_get.clone()),
-            Self::Changed { .. } => Some("try again".to_owned()),
-            Self::NoArchitecture { .. } => {
-                Some("name the platform, such as --platform linux/arm64".to_owned())
-            }
+            Self::Changed { .. } => Some(hints::try_again()),
+            Self::NoArchitecture { .. } => Some(hints::platform_of_emulator()),
             Self::Native { .. } => None,
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use xbuild_model::FailureKind;
 use xbuild_registry::DaemonError;
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use super::{ErrorKind, Fault};
 
@@ -95,18 +95,11 @@ impl Fault for LoadError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        const FILE: &str = "-o type=docker,dest=FILE, then docker load -i FILE";
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoEngine { .. } => Some(format!(
-                "start the daemon, or set DOCKER_HOST=unix:///PATH; or write an archive: {FILE}"
-            )),
-            Self::Unreachable { .. } => {
-                Some(format!("see whether docker info works; or write an archive: {FILE}"))
-            }
-            Self::Host { .. } | Self::Context { .. } => Some(
-                "let docker's own client load it: -o type=docker,dest=- | docker load".to_owned(),
-            ),
+            Self::NoEngine { .. } => Some(hints::start_docker()),
+            Self::Unreachable { .. } => Some(hints::try_docker()),
+            Self::Host { .. } | Self::Context { .. } => Some(hints::docker_loads()),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use xbuild_model::FailureKind;
 use xbuild_registry::{CredentialsError, RequestError};
+use xbuild_wording::{Hint, hints};
 
 use super::{ErrorKind, Fault};
 
@@ -66,12 +67,10 @@ impl Fault for LoginError {
         })
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoFile => Some("set DOCKER_CONFIG to a folder".to_owned()),
-            Self::Registry { source, .. } | Self::Unusable { source, .. } => {
-                source.hint().map(str::to_owned)
-            }
+            Self::NoFile => Some(hints::docker_config()),
+            Self::Registry { source, .. } | Self::Unusable { source, .. } => source.hint(),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use xbuild_model::{FailureKind, StepFailure};
 use xbuild_store::StoreError;
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use super::{CacheOpenError, ErrorKind, Fault, RequestError};
 
@@ -58,16 +58,12 @@ impl Fault for OpenError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Request(error) => error.hint(),
-            Self::NoStore => Some("name a folder with --root or XBUILD_ROOT".to_owned()),
-            Self::ForeignHome { root, .. } => Some(format!(
-                "name a folder of root's with --root or XBUILD_ROOT, or set HOME; --root {} takes \
-                 this one all the same",
-                root.display()
-            )),
-            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::NoStore => Some(hints::name_root()),
+            Self::ForeignHome { root, .. } => Some(hints::root_of_root(root.display())),
+            Self::Store(error) => error.hint(),
             Self::Secret(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::Leftovers(failure) => Fault::hint(failure),
@@ -106,7 +102,7 @@ pub enum SecretError {
         /// The reason.
         reason: String,
         /// Advice for the user.
-        hint: Option<String>,
+        hint: Option<Hint>,
     },
     /// The path of a socket cannot be resolved.
     #[error("cannot resolve {}: {error}", path.display())]
@@ -136,12 +132,10 @@ impl Fault for SecretError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Agent { hint, .. } => hint.clone(),
-            Self::Program { .. } => {
-                Some("install openssh-client, or give the socket of an agent".to_owned())
-            }
+            Self::Program { .. } => Some(hints::install_ssh()),
             _ => None,
         }
     }

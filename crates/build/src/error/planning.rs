@@ -6,6 +6,7 @@ use std::fmt;
 use xbuild_dockerfile::{ParseError, ParseErrors};
 use xbuild_model::FailureKind;
 use xbuild_plan::{PlanError, PlanErrors, Span};
+use xbuild_wording::{Hint, hints};
 
 use super::{ContextError, ErrorKind, Fault, ImageError, RequestError};
 
@@ -55,15 +56,12 @@ impl Fault for PlanningError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Base(error) => error.hint(),
             Self::Request(error) => error.hint(),
             Self::Context(error) => error.hint(),
-            Self::Lint { .. } => Some(
-                "the file, or the build argument BUILDKIT_DOCKERFILE_CHECK, says error=true"
-                    .to_owned(),
-            ),
+            Self::Lint { .. } => Some(hints::check_says_error()),
             Self::Parse(_) | Self::Plan(_) => None,
         }
     }
@@ -86,7 +84,7 @@ impl Fault for ParseError {
         Some(&self.span)
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         self.hint()
     }
 }
@@ -100,7 +98,7 @@ impl Fault for PlanError {
         self.span.as_ref()
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         self.hint()
     }
 }
@@ -137,8 +135,8 @@ impl Fault for BaseError {
         Some(&self.span)
     }
 
-    fn hint(&self) -> Option<String> {
-        let stage = self.stage.as_ref().map(|stage| format!("did you mean the stage {stage}?"));
+    fn hint(&self) -> Option<Hint> {
+        let stage = self.stage.as_ref().map(hints::did_you_mean_stage);
         stage.or_else(|| self.error.hint())
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use xbuild_dockerfile::CheckError;
 use xbuild_model::remote::RemoteError;
 use xbuild_model::{Platform, Reference};
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use super::{ErrorKind, Fault};
 use crate::sources::PolicyError;
@@ -133,24 +133,16 @@ impl Fault for RequestError {
         ErrorKind::Request
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         let hint = match self {
-            Self::NoName => "give it one with --tag",
-            Self::PlatformName { .. } => {
-                "{arch} and {platform} in a tag differ for all platforms; {goarch} does not tell \
-                 variants apart"
-            }
-            Self::TagByDigest { .. } => {
-                "leave out the tag: the repository is that of name=; tag it later with xbuild index create"
-            }
-            Self::DockerAnnotations | Self::DockerAttestations => "leave out oci-mediatypes=false",
-            Self::StatementPath { .. } => {
-                "choose another one: attestation-prefix=PREFIX of the output, or filename=NAME of \
-                 --provenance"
-            }
-            Self::NamelessForm => "give each one name=NAME; the first gets the names of --tag",
+            Self::NoName => hints::name_of_image(),
+            Self::PlatformName { .. } => hints::platform_in_name(),
+            Self::TagByDigest { .. } => hints::tag_later(),
+            Self::DockerAnnotations | Self::DockerAttestations => hints::no_docker_types(),
+            Self::StatementPath { .. } => hints::other_statement_path(),
+            Self::NamelessForm => hints::name_each(),
             _ => return None,
         };
-        Some(hint.to_owned())
+        Some(hint)
     }
 }

@@ -10,6 +10,7 @@ use xbuild_files::{CopyError, Instead};
 use xbuild_model::{FailureKind, StepFailure, short_label};
 use xbuild_plan::Span;
 use xbuild_solve::SolveError;
+use xbuild_wording::{Hint, hints};
 
 use super::{ContextError, ErrorKind, Fault};
 
@@ -57,10 +58,9 @@ impl Fault for PreflightError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoRung(failure) => Fault::hint(failure)
-                .map(|hint| format!("{hint}. `xbuild doctor` shows all that is possible here")),
+            Self::NoRung(failure) => Fault::hint(failure).map(hints::doctor_shows_all),
             Self::Run(error) => error.hint(),
             Self::NoIsolation { .. } | Self::Lacks(_) => None,
         }
@@ -89,7 +89,7 @@ impl Fault for Lack {
         ErrorKind::Stage(FailureKind::Environment)
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         Some(self.gap.how_to_get.clone())
     }
 }
@@ -129,7 +129,7 @@ impl Fault for RunError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Step(error) => error.hint(),
             Self::Context(error) => error.hint(),
@@ -170,7 +170,7 @@ impl Fault for StepError {
         Some(&self.0.span)
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         let cause = self.0.failure.cause().downcast_ref::<CopyError>();
         Fault::hint(&self.0.failure).or_else(|| match cause? {
             CopyError::NotFound { instead, .. } => missing(instead),
@@ -184,12 +184,12 @@ impl Fault for StepError {
 }
 
 /// Returns advice about a source of a copy that is missing.
-fn missing(instead: &Instead) -> Option<String> {
+fn missing(instead: &Instead) -> Option<Hint> {
     let Instead { is_ignored, above, part, below, names } = instead;
     if *is_ignored {
-        return Some("the ignore file leaves it out of the build context".to_owned());
+        return Some(hints::ignored());
     }
     let others = names.iter().map(String::as_str).filter(|name| name != part);
     let name = suggest(part, others)?;
-    Some(format!("did you mean {above}{name}{below}?"))
+    Some(hints::did_you_mean(format_args!("{above}{name}{below}")))
 }

@@ -1,6 +1,7 @@
 //! Images that cannot be verified.
 
 use xbuild_model::{FailureKind, Platform};
+use xbuild_wording::{Hint, hints};
 
 use super::{ErrorKind, ExportError, Fault, ImageError};
 
@@ -49,11 +50,11 @@ impl Fault for VerifyError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Hint> {
         match self {
             Self::Image(error) => error.hint(),
             Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
-                Some("name the platform of the image with --platform".to_owned())
+                Some(hints::platform_of_image())
             }
             Self::Compare(error) => error.hint(),
         }

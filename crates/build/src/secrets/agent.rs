@@ -19,6 +19,7 @@ use xbuild_model::run::SecretBytes;
 use xbuild_model::ward::Ward;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_store::{Store, StoreError, TempFolder};
+use xbuild_wording::{Hint, hints};
 
 use super::bounded::read_bounded;
 use crate::error::SecretError;
@@ -59,7 +60,7 @@ impl Agent {
         store: &Arc<Store>,
     ) -> Result<Self, SecretError> {
         let AgentSource { id, paths } = source;
-        let fail = |reason: String, hint: Option<String>| SecretError::Agent {
+        let fail = |reason: String, hint: Option<Hint>| SecretError::Agent {
             source_text: source.to_string(),
             reason,
             hint,
@@ -68,7 +69,7 @@ impl Agent {
             (false, _) => paths.clone(),
             (true, Some(socket)) => vec![socket.clone()],
             (true, None) => {
-                let hint = format!("start an agent, or name a key: --ssh {id}=FILE");
+                let hint = hints::start_agent(id);
                 return Err(fail("SSH_AUTH_SOCK is not set".to_owned(), Some(hint)));
             }
         };
@@ -170,9 +171,7 @@ impl From<AgentError> for StepFailure {
         if !is_key {
             return failure;
         }
-        failure.with_hint(
-            "add a key with a passphrase to your own agent, and give that: --ssh default",
-        )
+        failure.with_hint(hints::key_with_passphrase())
     }
 }
 

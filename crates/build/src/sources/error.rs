@@ -1,6 +1,7 @@
 //! Sources that a build may not use.
 
 use xbuild_model::{FailureKind, StepFailure};
+use xbuild_wording::{Hint, hints};
 
 /// Why a source may not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,9 +43,9 @@ pub enum SourceError {
 
 impl SourceError {
     /// Returns what can be done.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NotLocked { .. } => Some("xbuild lock adds what is missing"),
+            Self::NotLocked { .. } => Some(hints::lock_adds()),
             _ => None,
         }
     }

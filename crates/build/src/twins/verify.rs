@@ -20,14 +20,11 @@ use xbuild_model::seam::{
 };
 use xbuild_model::{Chain, DiffId, Digest, FailureKind, ImageLayer, Platform, StepFailure};
 use xbuild_snapshot::Engine;
+use xbuild_wording::hints;
 
 use super::Twinned;
 use super::compare::compare;
 use crate::events::{Event, Events};
-
-const HINT: &str = "please report it, with the packages of the base image: a program must leave the \
-    list of those that run natively. --emulation qemu builds without it. A step that differs from run \
-    to run by itself, by random keys for instance, differs here, too";
 
 /// The lines of the native run that are shown if it fails alone.
 const TAIL: usize = 20;
@@ -103,7 +100,7 @@ impl Checks {
 }
 
 fn differs(error: impl std::error::Error + Send + Sync + 'static) -> StepFailure {
-    StepFailure::new(FailureKind::Internal, error).with_hint(HINT)
+    StepFailure::new(FailureKind::Internal, error).with_hint(hints::report_twin())
 }
 
 impl Runner for Verified<'_> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use xbuild_bake::{Config, Overrides};
+use xbuild_wording::hints;
 
 pub(crate) use super::bake_args::BakeArgs;
 use super::bake_args::ListKind;
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
     let (sets, list) = (args.sets()?, args.list()?);
     if let Some(url) = args.targets.first().filter(|name| name.contains("://")) {
         return Err(Problem::command_line(format!("{url}: remote bake files are not implemented"))
-            .with_hint("clone the repository and bake its file"));
+            .with_hint(hints::clone_and_bake()));
     }
     let config = bake_files::config(&args.file, &args.var)?;
     if let Some((kind, is_json)) = list {

@@ -6,7 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use xbuild_bake::{Selection, Target, is_local_path};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::environment;
 use crate::report::Problem;
@@ -37,7 +37,7 @@ pub(super) fn check(selection: &Selection, allow: &[String]) -> Result<(), Probl
     let flags: Vec<String> = missing.iter().map(|flag| format!("--allow {flag}")).collect();
     let message = "the targets ask for more than a bake file may do unasked";
     Err(Problem::command_line(format!("{message}: {}", missing.join(", ")))
-        .with_hint(format!("add {}", flags.join(" "))))
+        .with_hint(hints::add_flags(flags.join(" "))))
 }
 
 fn parse(allow: &[String], selection: &Selection) -> Result<Granted, Problem> {

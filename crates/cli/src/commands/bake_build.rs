@@ -17,6 +17,7 @@ use xbuild_build::request::Output as BuildOutput;
 use xbuild_build::{Batch, Build, BuildRequest, Events, Machine, Outcome};
 use xbuild_model::thread;
 use xbuild_store::TempFolder;
+use xbuild_wording::hints;
 
 use super::bake_queue::{self, Queue, Work};
 use super::bake_target::{self, Line};
@@ -96,7 +97,7 @@ fn refuse<'a>(works: &[Work<'a>]) -> Result<BTreeSet<&'a str>, Problem> {
         0 | 1 => Ok(is_check),
         _ => {
             let message = format!("targets {} write to standard output", to_stdout.join(" and "));
-            Err(Problem::input(message).with_hint("give them files: dest=FILE"))
+            Err(Problem::input(message).with_hint(hints::outputs_to_files()))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use xbuild_bake::{Pairs, Target, is_local_path};
+use xbuild_wording::hints;
 
 use crate::report::Problem;
 
@@ -45,7 +46,7 @@ pub(super) fn line(target: &Target, links: &BTreeMap<String, String>) -> Result<
     let context = if context.is_empty() { "." } else { context };
     if context == "-" || target.dockerfile.as_deref() == Some("-") {
         let message = "bake reads no context and no Dockerfile from standard input";
-        return Err(Problem::input(message).with_hint("use a folder, or dockerfile-inline"));
+        return Err(Problem::input(message).with_hint(hints::folder_or_inline()));
     }
     dockerfile(target, context, &mut line);
     line.pairs("build-arg", &target.args);

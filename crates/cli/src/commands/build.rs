@@ -10,6 +10,7 @@ use xbuild_build::{
     Build, Input, MainContext, Outcome, export, heal, may_push, plan, preflight, read,
     run as run_steps, save_cache,
 };
+use xbuild_wording::hints;
 
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
 use super::build_args::{Call, OnErrorArg};
@@ -112,7 +113,7 @@ pub(super) fn no_terminal() -> Problem {
     Problem::command_line(
         "--progress tty needs a terminal: standard error is none, or one that cannot move its cursor",
     )
-    .with_hint("--progress plain writes lines, --progress auto chooses")
+    .with_hint(hints::progress_without_terminal())
 }
 
 /// Does all stages of a build. `tail` returns the last lines of a step, `stdout` takes the outputs to

@@ -11,6 +11,7 @@ use xbuild_exec::ladder::Choice;
 use xbuild_exec::probe::{Capabilities, Executor, Gap};
 use xbuild_exec::{Isolation, Rung, Surroundings};
 use xbuild_model::{FailureKind, Platform};
+use xbuild_wording::{Hint, hints};
 
 use super::platforms::PLATFORMS;
 use crate::console::Console;
@@ -69,7 +70,7 @@ struct Verdict {
     name: String,
     possible: bool,
     why: Option<String>,
-    remedy: Option<String>,
+    remedy: Option<Hint>,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,8 +204,7 @@ fn rung_state(rung: Rung, facts: &Capabilities) -> RungState {
 
 /// Returns whether steps on a rung can have the networks that `--network` names.
 fn networks(rung: Option<Rung>, machine: &Machine) -> Vec<Verdict> {
-    let none =
-        || Gap { why: "no rung is possible".to_owned(), how_to_get: "see the rungs".to_owned() };
+    let none = || Gap { why: "no rung is possible".to_owned(), how_to_get: hints::see_the_rungs() };
     let rung = rung.ok_or_else(none);
     let own = |rung: Rung| xbuild_exec::own_networks(rung, &machine.search_path);
     let without = rung.clone().and_then(xbuild_exec::no_network);
@@ -221,10 +221,9 @@ fn platform_state(platform: &Platform, found: &Capabilities, can_run: bool) -> P
     let executor = found.executor_for(platform);
     let result = match &executor {
         Executor::Missing(gap) => Err(gap.clone()),
-        _ if !can_run => Err(Gap {
-            why: "no rung is possible".to_owned(),
-            how_to_get: "see the rungs".to_owned(),
-        }),
+        _ if !can_run => {
+            Err(Gap { why: "no rung is possible".to_owned(), how_to_get: hints::see_the_rungs() })
+        }
         _ => Ok(()),
     };
     if result.is_ok() {

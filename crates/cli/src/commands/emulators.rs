@@ -12,7 +12,7 @@ use xbuild_build::error::OpenError;
 use xbuild_build::{EmulatorSource, Events, Installation};
 use xbuild_exec::arch::Arch;
 use xbuild_model::Platform;
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::console::Console;
 use crate::environment;
@@ -117,7 +117,7 @@ fn remove(args: &RemoveArgs, console: &Console) -> Result<(), Problem> {
             let names = names.collect::<Result<Vec<String>, Problem>>()?;
             if let Some(missing) = names.iter().find(|name| !installed.contains(name)) {
                 let message = format!("no emulator for {missing} programs is installed");
-                return Err(Problem::input(message).with_hint("`xbuild emulators ls` lists them"));
+                return Err(Problem::input(message).with_hint(hints::emulators_are_listed()));
             }
             names
         }
@@ -153,7 +153,7 @@ fn arch(name: &str) -> Result<Arch, Problem> {
             "there is no emulator for the platform {name}",
             name = quoted(&name)
         ))
-        .with_hint(format!("platforms with emulators: {known}"))
+        .with_hint(hints::platforms_with_emulators(known))
     })
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use xbuild_build::request::Annotations;
 use xbuild_build::{IndexChange, IndexMade, IndexPlace, IndexRequest, Machine, Shelf};
 use xbuild_image::EntryChange;
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::console::Console;
 use crate::platform_args::PlatformArgs;
@@ -212,7 +212,7 @@ fn annotations(texts: &[String]) -> Result<Annotations, Problem> {
             "--annotation {}: manifests are not rewritten, so their digests stay",
             annotation.name
         ))
-        .with_hint("use manifest-descriptor: for the entry of the index, or index:"));
+        .with_hint(hints::annotate_descriptor()));
     }
     if !found.index_descriptor.is_empty() {
         return Err(Problem::command_line(

@@ -8,6 +8,7 @@ use xbuild_attest::sbom::SPDX_TYPE;
 use xbuild_build::Events;
 use xbuild_image::{FoundStatement, Inspection};
 use xbuild_model::{Descriptor, Platform};
+use xbuild_wording::hints;
 
 use crate::console::Console;
 use crate::go_template;
@@ -43,7 +44,7 @@ impl InspectArgs {
         let template = self.format.as_deref().map(go_template::parse).transpose();
         let template = template.map_err(|reason| {
             Problem::command_line(format!("--format: {reason}"))
-                .with_hint("--format '{{json .}}' has everything, for jq")
+                .with_hint(hints::everything_as_json())
         })?;
         let machine = self.registries.machine(self.store.root.as_deref())?;
         let events = Arc::clone(console) as Arc<dyn Events>;

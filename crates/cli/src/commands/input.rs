@@ -9,7 +9,7 @@ use xbuild_build::docker_config;
 use xbuild_build::request::{ContextPlace, InputRequest, NamedPlace, Pull};
 use xbuild_dockerfile::suggest;
 use xbuild_model::{Platform, RemoteSource};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::environment;
 use crate::report::Problem;
@@ -170,7 +170,7 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
                 architecture = quoted(&architecture)
             );
             return Err(Problem::command_line(message)
-                .with_hint(format!("did you mean {}/{known}?", other.os())));
+                .with_hint(hints::did_you_mean(format_args!("{}/{known}", other.os()))));
         }
     }
     Ok(list)

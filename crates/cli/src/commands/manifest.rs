@@ -10,6 +10,7 @@ use xbuild_build::{Events, IndexChange, IndexPlace, IndexRequest, Machine, Shelf
 use xbuild_image::Inspection;
 use xbuild_model::Reference;
 use xbuild_model::manifest::DOCKER_MANIFEST;
+use xbuild_wording::hints;
 
 use super::index_edit::{self, ChangeArgs};
 use crate::console::Console;
@@ -204,7 +205,7 @@ fn create(
     };
     if is_there && !amend {
         let message = format!("the store has an image {list} already");
-        return Err(Problem::input(message).with_hint("--amend adds to it; manifest rm forgets it"));
+        return Err(Problem::input(message).with_hint(hints::amend_or_forget()));
     }
     if let (IndexPlace::Stored(name), true) = (&place, manifests.is_empty()) {
         if !is_there {

@@ -7,7 +7,7 @@ use serde_json::json;
 use xbuild_build::Bound;
 use xbuild_build::error::OpenError;
 use xbuild_store::{Item, Room, Store};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use super::du;
 use crate::console::Console;
@@ -104,7 +104,7 @@ fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Probl
                 "invalid --filter {filter}: expected until=TIME",
                 filter = quoted(&filter)
             ))
-            .with_hint("TIME is a duration such as 24h or 7d; no other filter is implemented")
+            .with_hint(hints::form_of_until())
         };
         let text = filter.strip_prefix("until=").ok_or_else(fail)?;
         let age = humantime::parse_duration(text).map_err(|_| fail())?;

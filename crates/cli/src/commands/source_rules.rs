@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use xbuild_build::request::{ContextPlace, SourceRules};
 use xbuild_build::sources::{Lock, Policy};
+use xbuild_wording::hints;
 
 use super::build_args::BuildArgs;
 use crate::environment;
@@ -25,9 +26,7 @@ pub(super) fn rules(args: &BuildArgs, context: &ContextPlace) -> Result<SourceRu
     let policies = files.iter().map(|path| policy(path)).collect::<Result<_, _>>()?;
     let path = lock_path(args, context);
     let lock = match args.locked {
-        true => Some(read_lock(&path).map_err(|problem| {
-            problem.with_hint("xbuild lock, with the arguments of the build, makes it")
-        })?),
+        true => Some(read_lock(&path).map_err(|problem| problem.with_hint(hints::lock_makes()))?),
         false => None,
     };
     Ok(SourceRules { policies, lock, is_locked: args.locked })

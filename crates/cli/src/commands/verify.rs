@@ -12,6 +12,7 @@ use xbuild_build::{
 };
 use xbuild_image::Inspection;
 use xbuild_model::Platform;
+use xbuild_wording::hints;
 
 use super::build_args::{BuildArgs, Call};
 use super::build_request;
@@ -59,14 +60,10 @@ pub(crate) fn run(args: &VerifyArgs, console: &Arc<Console>) -> Result<(), Probl
     }
     let differences = verdicts.iter().filter_map(|verdict| verdict.difference.as_ref());
     if differences.clone().all(|difference| difference.is_time()) {
-        console.error_text(TIMES);
+        console.error_text(&format!("hint: {}\n", hints::only_times_differ()));
     }
     Err(Problem::new(ProblemKind::Exit(DIFFERS), ""))
 }
-
-/// Advice for images that differ in times only.
-const TIMES: &str = "hint: only times differ: they are the same each time if the image was built, and \
-                     is verified, with SOURCE_DATE_EPOCH and --output type=image,rewrite-timestamp=true\n";
 
 fn stages(build: &Build, main: &MainContext, image: &str) -> Result<Vec<Verdict>, BuildError> {
     let plan = plan(build, main)?;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use xbuild_wording::hints;
+
 use super::buildah_options::OPTIONS;
 use super::line::finished;
 use super::meant::Meant;
@@ -18,9 +20,7 @@ pub(super) fn meaning(args: &[OsString]) -> Result<Meant, Problem> {
         }
         command => {
             let message = format!("buildah {command} is not implemented: only bud and build are");
-            return Err(Problem::command_line(message).with_hint(
-                "xbuild has images, inspect, login, manifest, pull, push, rmi and tag",
-            ));
+            return Err(Problem::command_line(message).with_hint(hints::commands_beside_bud()));
         }
     }
     let Read { mut line, rest, wants_help, refused } = reader::read(&args[1..], OPTIONS)?;

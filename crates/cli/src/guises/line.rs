@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use xbuild_wording::hints;
+
 use super::meant::Meant;
 use crate::report::Problem;
 
@@ -69,7 +71,7 @@ pub(super) fn finished(args: Vec<String>, refused: &[String]) -> Result<Meant, P
     }
     let quoted: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
     Err(Problem::command_line(format!("not implemented: {}", refused.join("; ")))
-        .with_hint(format!("the rest is: xbuild {}", quoted.join(" "))))
+        .with_hint(hints::rest_is(quoted.join(" "))))
 }
 
 /// Quotes an argument for a shell, if it has to be.

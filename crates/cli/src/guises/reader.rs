@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use super::line::Line;
 use super::option::{Fate, Known, Takes};
@@ -60,7 +60,7 @@ pub(super) fn read(args: &[OsString], known: &[Known]) -> Result<Read, Problem> 
         };
         let option = option.ok_or_else(|| {
             Problem::command_line(format!("unexpected option {arg}"))
-                .with_hint("docs/flags.md lists the options that are taken")
+                .with_hint(hints::options_of_guises())
         })?;
         if option.takes == Takes::Value && value.is_none() {
             let missing = || Problem::command_line(format!("--{} needs a value", option.name));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use xbuild_build::request::{DockerfilePlace, OwnDockerfile};
 use xbuild_model::Platform;
+use xbuild_wording::hints;
 
 use super::context;
 use super::template::Template;
@@ -39,13 +40,13 @@ pub(crate) fn parse(files: &[PathBuf], platforms: &[Platform]) -> Result<Dockerf
             File::Shared(place) if shared.is_none() => shared = Some(place),
             File::Shared(_) => {
                 return Err(fail("another --file is for all platforms, too".to_owned())
-                    .with_hint("say for which platform it is: --file PLATFORM=FILE"));
+                    .with_hint(hints::platform_of_file()));
             }
             File::Each(template) if each.is_none() => each = Some(template),
             File::Each(_) => return Err(fail("another --file has braces, too".to_owned())),
             File::Own(platform, _) if !platforms.contains(&platform) => {
                 let reason = format!("{platform} is not built");
-                return Err(fail(reason).with_hint(format!("add --platform {platform}")));
+                return Err(fail(reason).with_hint(hints::add_platform(platform)));
             }
             File::Own(platform, _) if own.iter().any(|other| other.platform == platform) => {
                 return Err(fail(format!("{platform} has another --file already")));
@@ -68,9 +69,7 @@ pub(crate) fn parse(files: &[PathBuf], platforms: &[Platform]) -> Result<Dockerf
             None if own.is_empty() || shared.is_some() => {}
             None => {
                 return Err(Problem::command_line(format!("no --file is for {platform}"))
-                    .with_hint(format!(
-                        "add --file {platform}=FILE, or --file FILE for all that have none"
-                    )));
+                    .with_hint(hints::add_file(platform)));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use xbuild_build::request::{AgentSource, SecretPlace, SecretSource};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use super::csv;
 use crate::environment;
@@ -32,7 +32,7 @@ pub(crate) fn agent(text: &str) -> AgentSource {
 fn parse(text: &str, is_set: impl Fn(&str) -> bool) -> Result<SecretSource, Problem> {
     let fail = |reason: &str| {
         Problem::command_line(format!("invalid --secret {text}: {reason}", text = quoted(&text)))
-            .with_hint("write id=ID,src=FILE or id=ID,env=VARIABLE")
+            .with_hint(hints::form_of_secret())
     };
     let (mut id, mut file, mut variable) = (String::new(), String::new(), String::new());
     let mut is_variable = false;

@@ -1,11 +1,11 @@
 //! Error numbers that travel between processes.
 
 use std::io;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::thread::ThreadError;
 use xbuild_model::{FailureKind, StepFailure, machine_fault_of};
+use xbuild_wording::Hint;
 
 /// The kernel's reason for a refusal; unlike [`io::Error`] it can be sent to another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub(super) fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<Errn
 /// Wraps an error of that kind, with its advice. If `source` is a fault of the machine, that is told.
 pub(super) fn step_failure(
     kind: FailureKind,
-    hint: Option<impl Into<Arc<str>>>,
+    hint: Option<Hint>,
     source: Option<Errno>,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> StepFailure {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use xbuild_model::run::Exit;
 use xbuild_model::{Cancelled, FailureKind, StepFailure};
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use super::errno::{Errno, errno_of, step_failure};
 use crate::diagnose;
@@ -284,57 +284,25 @@ impl RunError {
     }
 
     /// Returns the remedy, if one is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Exit { complaint: Some(complaint), .. } => Some(complaint.hint().to_owned()),
-            Self::Exit { exit, emulated, .. } => exit_hint(*exit, *emulated).map(str::to_owned),
+            Self::Exit { complaint: Some(complaint), .. } => Some(complaint.hint()),
+            Self::Exit { exit, emulated, .. } => exit_hint(*exit, *emulated),
             Self::Mount { source, .. } | Self::Setup { source, .. } => {
                 diagnose::refused_setup(*source)
             }
             Self::Unshare { namespace, source } => {
                 Some(diagnose::refused_namespace(namespace, *source))
             }
-            Self::NoExec { .. } => Some(
-                "put the store on a file system without noexec, with --root or XBUILD_ROOT"
-                    .to_owned(),
-            ),
-            Self::MountSource { .. } => Some(
-                "sources are paths from the root there; what the ignore file excludes is no part \
-                 of a build context"
-                    .to_owned(),
-            ),
-            Self::MountOwner { .. } => Some(
-                "the ids must be within the range that /etc/subuid and /etc/subgid give".to_owned(),
-            ),
-            Self::UnmappedUser { .. } => Some(
-                "a range of user ids is needed for USER: give the calling user one in /etc/subuid \
-                 and /etc/subgid and install newuidmap (package uidmap)"
-                    .to_owned(),
-            ),
-            Self::NotHere { .. } => Some(
-                "another rung can do it, see --isolation; xbuild platforms says what the others \
-                 need"
-                    .to_owned(),
-            ),
-            Self::Network { .. } => Some(
-                "pasta (package passt) must work for this user; --network host does without"
-                    .to_owned(),
-            ),
-            Self::Limit { .. } => Some(
-                "an ordinary user may lower a hard limit but not raise it; raise it for xbuild's \
-                 own session first"
-                    .to_owned(),
-            ),
-            Self::TooLong { .. } | Self::TooMany { .. } => Some(
-                "a script of any length runs in a shell such as sh or bash, or as a heredoc that \
-                 begins with #!; other long texts can be files: COPY them, or mount them"
-                    .to_owned(),
-            ),
-            Self::Format { .. } => Some(
-                "xbuild platforms shows which platforms this machine can run; a script needs #! \
-                 in its first line"
-                    .to_owned(),
-            ),
+            Self::NoExec { .. } => Some(hints::off_noexec()),
+            Self::MountSource { .. } => Some(hints::sources_of_mounts()),
+            Self::MountOwner { .. } => Some(hints::within_range()),
+            Self::UnmappedUser { .. } => Some(hints::range_for_user()),
+            Self::NotHere { .. } => Some(hints::another_rung()),
+            Self::Network { .. } => Some(hints::pasta_must_work()),
+            Self::Limit { .. } => Some(hints::hard_limit()),
+            Self::TooLong { .. } | Self::TooMany { .. } => Some(hints::long_scripts()),
+            Self::Format { .. } => Some(hints::format_of_program()),
             _ => None,
         }
     }
@@ -390,44 +358,26 @@ pub enum Complaint {
 
 impl Complaint {
     /// Returns the remedy.
-    fn hint(self) -> &'static str {
+    fn hint(self) -> Hint {
         match self {
-            Self::PortInUse => {
-                "the port may be in use by another step or program, since steps share the network \
-                 of this machine: --network private gives each step one of its own"
-            }
-            Self::NoRoom => {
-                "the files of steps are in the store: `xbuild du` shows what it has, `xbuild prune --max-used-space SIZE` \
-                 makes room, --root puts it on another disk; /dev/shm has the size of --shm-size"
-            }
+            Self::PortInUse => hints::port_in_use(),
+            Self::NoRoom => hints::no_room(),
         }
     }
 }
 
 /// Returns the frequent cause of an exit. A shell whose last command was killed by a signal ends
 /// with 128 and the signal's number.
-fn exit_hint(exit: Exit, emulated: bool) -> Option<&'static str> {
+fn exit_hint(exit: Exit, emulated: bool) -> Option<Hint> {
     let code = match exit {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
     };
     match (code, code - 128) {
-        (126, _) => Some(
-            "126 is a shell's code for what it cannot execute: a file without execute permission, \
-             or a program of another platform",
-        ),
-        (127, _) => Some(
-            "127 is a shell's code for a command that it cannot find: install it in the image, or \
-             add its folder to PATH",
-        ),
-        (_, libc::SIGKILL) => Some(
-            "this is often a lack of memory: give the build more, or let it do fewer steps at a \
-             time (--jobs)",
-        ),
-        (_, libc::SIGILL | libc::SIGSEGV) if emulated => Some(
-            "this may be the emulator's fault: try a newer QEMU (`xbuild emulators install`), or run the command on this \
-             machine's own platform (FROM --platform=$BUILDPLATFORM) and compile for the other one",
-        ),
+        (126, _) => Some(hints::exit_126()),
+        (127, _) => Some(hints::exit_127()),
+        (_, libc::SIGKILL) => Some(hints::memory()),
+        (_, libc::SIGILL | libc::SIGSEGV) if emulated => Some(hints::newer_qemu()),
         _ => None,
     }
 }
@@ -488,10 +438,10 @@ mod tests {
         }
         let crashes = [libc::SIGILL, libc::SIGSEGV];
         for exit in crashes.into_iter().flat_map(|s| [Exit::Code(128 + s), Exit::Signal(s)]) {
-            assert_eq!(hint(exit, false), "", "{exit:?}");
+            assert!(hint(exit, false).is_empty(), "{exit:?}");
             assert!(hint(exit, true).contains("QEMU"), "{exit:?}");
         }
-        assert_eq!(hint(Exit::Code(1), true), "");
+        assert!(hint(Exit::Code(1), true).is_empty());
     }
 
     #[test]
@@ -499,7 +449,7 @@ mod tests {
         let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
         let limit = StepFailure::from(RunError::unshare("pid or mount")(Errno::from(full)));
         assert_eq!(limit.kind(), FailureKind::Environment);
-        let hint = limit.hint().unwrap_or_default();
+        let hint = limit.hint().cloned().unwrap_or_default();
         // Where the kernel's own answer is looked at, another setting may explain it first.
         assert!(hint.contains("_namespaces") || hint.contains("userns"), "{hint}");
         let full = std::io::Error::from_raw_os_error(libc::ENOSPC);

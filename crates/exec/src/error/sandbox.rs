@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use xbuild_model::{FailureKind, StepFailure, TaskFailure};
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use super::errno::{Errno, errno_of, step_failure};
 use crate::diagnose;
@@ -22,7 +22,7 @@ pub enum SandboxError {
         /// Why not, in words.
         reason: String,
         /// The remedy.
-        how_to_get: String,
+        how_to_get: Hint,
     },
     /// This machine lacks something that every RUN needs.
     #[error("RUN steps need {need}: {why}")]
@@ -32,7 +32,7 @@ pub enum SandboxError {
         /// Why it is not met.
         why: String,
         /// The remedy.
-        how_to_get: String,
+        how_to_get: Hint,
     },
     /// The helper process could not be prepared or started.
     #[error("cannot start the namespace helper: {attempt}")]
@@ -120,21 +120,17 @@ impl SandboxError {
     }
 
     /// Returns the remedy, judging by the settings of this machine.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Unshare { namespace, source } => {
                 Some(diagnose::refused_namespace(namespace, *source))
             }
             Self::Setup { source, .. } => diagnose::refused_setup(*source),
-            Self::MapRefused { .. } => Some(
-                "check the user's lines in /etc/subuid and /etc/subgid, and that newuidmap and \
-                 newgidmap are set-user-ID root; --isolation userns-single does without them"
-                    .to_owned(),
-            ),
+            Self::MapRefused { .. } => Some(hints::subordinate_ids()),
             Self::Impossible { how_to_get, .. } | Self::Lacking { how_to_get, .. } => {
                 Some(how_to_get.clone())
             }
-            Self::Disabled => Some("leave out --isolation none".to_owned()),
+            Self::Disabled => Some(hints::leave_out_none()),
             Self::Task { failure, .. } => failure.hint.clone(),
             _ => None,
         }

@@ -206,7 +206,7 @@ impl Sandbox {
 fn explain(choice: &Choice) {
     for refusal in &choice.refused {
         let Refusal { need, gap, .. } = refusal;
-        debug!(rung = %refusal, %need, why = gap.why, remedy = gap.how_to_get, "rung out of reach");
+        debug!(rung = %refusal, %need, why = gap.why, remedy = %gap.how_to_get, "rung out of reach");
     }
 }
 

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use xbuild_wording::{Hint, hints};
+
 use crate::arch::Arch;
 use crate::binfmt;
 use crate::emulator::{self, Candidate, Emulator, Installed};
@@ -60,15 +62,9 @@ fn registered(arch: Arch, entries: &[binfmt::HostEntry]) -> Vec<PathBuf> {
     entries.map(|entry| entry.interpreter.clone()).collect()
 }
 
-fn how_to_get(arch: Arch, is_installed: bool) -> String {
-    let name = arch.oci_name();
-    let install = format!("run `xbuild emulators install --platform linux/{name}`");
+fn how_to_get(arch: Arch, is_installed: bool) -> Hint {
     match is_installed {
-        true => format!("{install} again, or `xbuild emulators rm {name}`"),
-        false => format!(
-            "{install}, which needs no root, or install QEMU's static user emulators (package \
-             qemu-user-static, or qemu-user-static-{} where each has its own)",
-            arch.qemu_name()
-        ),
+        true => hints::install_emulator_again(arch.oci_name()),
+        false => hints::install_emulator(arch.oci_name(), arch.qemu_name()),
     }
 }

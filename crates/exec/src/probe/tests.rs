@@ -75,7 +75,7 @@ fn other_systems_and_unknown_architectures_are_missing() {
 }
 
 fn gap(why: &str) -> Gap {
-    Gap { why: why.to_owned(), how_to_get: "get it".to_owned() }
+    Gap { why: why.to_owned(), how_to_get: xbuild_wording::hints::try_again() }
 }
 
 fn emulator(arch: Arch) -> Emulator {

@@ -1,6 +1,7 @@
 //! From the results of a trial to verdicts, with a reason and a remedy for each gap.
 
 use rustix::io::Errno;
+use xbuild_wording::hints;
 
 use super::executor::Ways;
 use super::programs::Subject;
@@ -86,16 +87,13 @@ pub(super) fn overlay(seen: &Seen) -> Result<(), Gap> {
     filter(seen)?;
     of_step(&seen.overlay, "overlay mounts", seen).map_err(|gap| Gap {
         how_to_get: match &seen.overlay {
-            Some(Err(error)) => error.hint().unwrap_or_else(|| OVERLAY.to_owned()),
+            Some(Err(error)) => error.hint().unwrap_or_else(hints::overlay_store),
             _ => gap.how_to_get,
         },
         ..gap
     })?;
     program(seen)
 }
-
-const OVERLAY: &str = "put the store on a file system of a disk, not on an overlay mount or a network \
-    file system (--root, XBUILD_ROOT); before Linux 5.11, use a newer kernel";
 
 pub(super) fn folder(seen: &Seen) -> Result<(), Gap> {
     filter(seen)?;
@@ -119,12 +117,12 @@ fn of_step(attempt: &Attempt<RunError>, what: &str, seen: &Seen) -> Result<(), G
 }
 
 fn of_run(error: &RunError) -> Gap {
-    let how_to_get = error.hint().unwrap_or_else(|| diagnose::UNKNOWN.to_owned());
+    let how_to_get = error.hint().unwrap_or_else(hints::doctor);
     Gap { why: in_words(error), how_to_get }
 }
 
 fn of_sandbox(error: &SandboxError) -> Gap {
-    let how_to_get = error.hint().unwrap_or_else(|| diagnose::UNKNOWN.to_owned());
+    let how_to_get = error.hint().unwrap_or_else(hints::doctor);
     Gap { why: in_words(error), how_to_get }
 }
 
@@ -135,7 +133,7 @@ fn unfinished(what: &str, child: &std::io::Result<()>) -> Gap {
             Err(error) => format!("cannot try out {what}: {error}"),
             Ok(()) => format!("cannot try out {what}: the process was killed"),
         },
-        how_to_get: "raise the limits on processes and memory".to_owned(),
+        how_to_get: hints::processes_and_memory(),
     }
 }
 
@@ -144,8 +142,7 @@ pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
         return Err(Gap {
             why: "a private binfmt_misc needs mounts, which are refused or not wanted here"
                 .to_owned(),
-            how_to_get: "choose a rung with mounts (--isolation userns-range or userns-single)"
-                .to_owned(),
+            how_to_get: hints::rung_with_mounts(),
         });
     }
     mounts(seen)?;
@@ -153,15 +150,15 @@ pub(super) fn private_binfmt(seen: &Seen) -> Result<(), Gap> {
         Some(Ok(())) => Ok(()),
         Some(Err(Errno::NODEV)) => Err(Gap {
             why: "the kernel has no binfmt_misc".to_owned(),
-            how_to_get: "load the module binfmt_misc".to_owned(),
+            how_to_get: hints::load_binfmt(),
         }),
         Some(Err(errno)) => Err(Gap {
             why: format!("cannot mount a private binfmt_misc, which is new in Linux 6.7: {errno}"),
-            how_to_get: HOST_REGISTRATION.to_owned(),
+            how_to_get: hints::host_registration(),
         }),
         None => Err(Gap {
             why: "a private binfmt_misc could not be tried out in time".to_owned(),
-            how_to_get: "try again on a less busy machine".to_owned(),
+            how_to_get: hints::less_busy(),
         }),
     }
 }
@@ -173,20 +170,15 @@ pub(super) fn interception(seen: &Seen) -> Result<(), Gap> {
         Some(Ok(())) => Ok(()),
         Some(Err(errno)) => Err(Gap {
             why: format!("cannot intercept execve: {errno}"),
-            how_to_get: "allow ptrace and seccomp: a system call filter of a container around \
-                         xbuild, or sysctl kernel.yama.ptrace_scope=3, forbids them"
-                .to_owned(),
+            how_to_get: hints::allow_ptrace(),
         }),
         None => Err(Gap {
             why: "the interception of execve is not implemented for this machine's processor"
                 .to_owned(),
-            how_to_get: HOST_REGISTRATION.to_owned(),
+            how_to_get: hints::host_registration(),
         }),
     }
 }
-
-const HOST_REGISTRATION: &str = "use a newer kernel, or have the administrator register emulators \
-    with the flag F for the whole machine (packages qemu-user-static and binfmt-support)";
 
 /// Returns the ways to run programs of the subject.
 pub(super) fn ways(
@@ -257,7 +249,7 @@ fn host_gap(arch: Arch, seen: &Seen, entry: Option<&HostEntry>) -> Gap {
             Some(entry) => format!("the host's entry {} does not work in images", entry.name),
             None => format!("the host's binfmt_misc has no entry for {} programs", arch.oci_name()),
         },
-        how_to_get: HOST_REGISTRATION.to_owned(),
+        how_to_get: hints::host_registration(),
     }
 }
 
@@ -277,11 +269,5 @@ pub(super) fn ran_well(subject: &Subject, registered: Option<Errno>, run: Run) -
         }
         (None, Run::Not) => format!("{path} could not be tried out in time"),
     };
-    Err(Gap {
-        why,
-        how_to_get:
-            "get another version of QEMU, 6.0 or newer: `xbuild emulators install` takes it from \
-                     an image"
-                .to_owned(),
-    })
+    Err(Gap { why, how_to_get: hints::other_qemu() })
 }

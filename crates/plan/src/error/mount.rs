@@ -1,7 +1,7 @@
 //! Errors in RUN `--mount`.
 
 use thiserror::Error;
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 /// The kind of an error in a mount. Text from the file is quoted and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,14 +48,12 @@ pub enum MountError {
 
 impl MountError {
     /// Returns advice on how to mend it, if any is known.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<Hint> {
         match self {
             MountError::Type { suggestion: Some(name), .. }
-            | MountError::Option { suggestion: Some(name), .. } => {
-                Some(format!("did you mean {name}?"))
-            }
+            | MountError::Option { suggestion: Some(name), .. } => Some(hints::did_you_mean(name)),
             MountError::Target { place: Covered::Root | Covered::Devices, .. } => {
-                Some("name a folder below it".to_owned())
+                Some(hints::folder_below())
             }
             _ => None,
         }

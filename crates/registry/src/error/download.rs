@@ -2,6 +2,8 @@
 
 use std::io;
 
+use xbuild_wording::Hint;
+
 use crate::error::request::RequestError;
 
 /// Why a file of a web server could not be downloaded.
@@ -25,7 +27,7 @@ pub enum DownloadError {
 
 impl DownloadError {
     /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Request { source } => source.hint(),
             Self::Write { .. } => None,

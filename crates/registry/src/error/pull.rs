@@ -2,6 +2,7 @@
 
 use xbuild_image::ResolveError;
 use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_wording::{Hint, hints};
 
 use crate::error::request::RequestError;
 
@@ -51,10 +52,10 @@ pub enum PullError {
 
 impl PullError {
     /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Request { source, .. } => source.hint(),
-            Self::Nowhere { .. } => Some("build or pull the image again"),
+            Self::Nowhere { .. } => Some(hints::build_or_pull_image_again()),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use xbuild_model::{Digest, FailureKind, StepFailure};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::error::request::RequestError;
 
@@ -79,10 +79,7 @@ impl From<PushError> for StepFailure {
         }
         let hint = match &error {
             PushError::Request { source, .. } => source.hint(),
-            PushError::ImmutableTag { .. } => Some(
-                "the registry does not let this tag name another image: choose another tag, or \
-                 allow it in the settings of the repository",
-            ),
+            PushError::ImmutableTag { .. } => Some(hints::immutable_tag()),
             _ => None,
         };
         hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)

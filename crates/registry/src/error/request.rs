@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xbuild_model::Cancelled;
-use xbuild_wording::quoted;
+use xbuild_wording::{Hint, hints, quoted};
 
 use crate::detail::Detail;
 use crate::error::credentials::CredentialsError;
@@ -249,28 +249,17 @@ impl RequestError {
     }
 
     /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Denied { .. } | Self::TokenServer { status: 400 | 401 | 403, .. } => {
-                Some("check the name of the repository, and that you are logged in to the registry")
+                Some(hints::repository_and_login())
             }
-            Self::Reach { .. } => Some(
-                "if you trust what is there, name that URL itself; a proxy hides where servers \
-                 are, so name servers of your own network in NO_PROXY",
-            ),
-            Self::PlainCredentials { .. } => {
-                Some("use HTTPS, or allow credentials over plain HTTP for this registry")
-            }
-            Self::Tls { is_plain: true, .. } => Some(
-                "the server does not speak TLS; if you trust the network, name it with \
-                 --registry-insecure HOST[:PORT]",
-            ),
-            Self::Tls { .. } => Some(
-                "if you trust the server, add the certificate of its authority to the system's, or \
-                 as ~/.docker/certs.d/HOST:PORT/ca.crt; --registry-insecure HOST[:PORT] checks none",
-            ),
+            Self::Reach { .. } => Some(hints::name_that_url()),
+            Self::PlainCredentials { .. } => Some(hints::use_https()),
+            Self::Tls { is_plain: true, .. } => Some(hints::no_tls()),
+            Self::Tls { .. } => Some(hints::trust_certificate()),
             Self::Status { status: 429, .. } | Self::TokenServer { status: 429, .. } => {
-                Some("the registry limits the rate of requests; log in, or try again later")
+                Some(hints::rate_limit())
             }
             _ => None,
         }

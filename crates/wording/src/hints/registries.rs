@@ -1,0 +1,17 @@
+//! Registries, web servers and logins.
+
+hints! {
+    repository_and_login() = "check the name of the repository, and that you are logged in to the \
+        registry";
+    name_that_url() = "if you trust what is there, name that URL itself; a proxy hides where servers \
+        are, so name servers of your own network in NO_PROXY";
+    use_https() = "use HTTPS, or allow credentials over plain HTTP for this registry";
+    no_tls() = "the server does not speak TLS; if you trust the network, name it with \
+        --registry-insecure HOST[:PORT]";
+    trust_certificate() = "if you trust the server, add the certificate of its authority to the \
+        system's, or as ~/.docker/certs.d/HOST:PORT/ca.crt; --registry-insecure HOST[:PORT] checks none";
+    rate_limit() = "the registry limits the rate of requests; log in, or try again later";
+    immutable_tag() = "the registry does not let this tag name another image: choose another tag, or \
+        allow it in the settings of the repository";
+    docker_config() = "set DOCKER_CONFIG to a folder";
+}
