@@ -18,8 +18,8 @@ release: ## the static, stripped binary target/release/xbuild
 	$(STATIC) XBUILD_COMMIT=$(COMMIT) $(CARGO) build --release --target $(TARGET) --package xbuild
 	@mkdir -p target/release && cp target/$(TARGET)/release/xbuild target/release/xbuild
 
-demo: release ## builds fixtures/demo for four platforms, without root, and prints the result
-	@fixtures/demo/run
+demo: ## builds xbuild, and fixtures/demo for four platforms without root; says what it downloads, and leaves target/demo
+	@CARGO="$(CARGO)" MAKE="$(MAKE)" fixtures/demo/run
 
 test: fixtures ## unit, golden and property tests and the suite, also as ordinary users where it is run by root
 	$(CARGO) test --workspace
@@ -91,7 +91,7 @@ record-digests: release ## records the digests of the demo and of the conformanc
 
 fixtures: ## base images, emulators and the tests' tools, made once, without root
 	@for part in busybox emulators tools; do fixtures/base-images $$part >/dev/null || exit 1; done
-	@fixtures/base-images spdx >/dev/null || echo "without spdx-tools from PyPI, for which python3-venv is needed"
+	@for part in spdx otlp; do fixtures/base-images $$part >/dev/null || echo "without $$part from PyPI, for which python3-venv is needed"; done
 
 install-tools: ## the tools that the tests need beside Rust, from Debian's or Ubuntu's packages (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)

@@ -22,6 +22,7 @@ mod command_line;
 mod compression;
 mod damage;
 mod debian;
+mod demo;
 mod digests;
 mod disk;
 mod dockerfiles;
