@@ -40,7 +40,8 @@ fn template(name: &str) -> Value {
     yaml(&text(name))
 }
 
-fn yaml(text: &str) -> Value {
+/// Reads YAML, which has one document.
+pub(crate) fn yaml(text: &str) -> Value {
     let documents = Yaml::load_from_str(text).unwrap();
     assert_eq!(documents.len(), 1);
     value(&documents[0])

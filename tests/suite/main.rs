@@ -42,6 +42,7 @@ mod interactive;
 mod isolation;
 mod kill;
 mod layers_first;
+mod lima;
 mod lint;
 mod log;
 mod main_job;
