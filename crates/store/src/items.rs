@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use crate::Store;
 use crate::contents::REMEMBERED;
 use crate::entries::{BLOBS, children, file_name, key_of};
+use crate::measured::{PATIENCE, Total};
 use crate::usage::usage;
 
 /// A blob of fewer bytes that belongs to no layer is a document: a manifest or a configuration. Offline
@@ -122,7 +123,7 @@ impl Store {
     pub fn items(&self) -> Vec<Item> {
         // Meanwhile no build ends and nothing is removed. Where that takes too long, the answer may
         // count twice what changes.
-        let total = self.lock_total(FlockOperation::NonBlockingLockShared);
+        let total = Total::lock(self.root(), FlockOperation::NonBlockingLockShared, PATIENCE);
         let items = self.items_beside();
         drop(total);
         items

@@ -15,8 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::StoreError;
 use crate::home::MEASURED;
-use crate::{Store, StoreError};
 
 /// How long a measure of the store counts: people may have removed files by hand, or restored some.
 const COUNTS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,14 +25,7 @@ const COUNTS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 const TICK: Duration = Duration::from_millis(5);
 
 /// How long a removal waits for another one to end.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-impl Store {
-    /// Locks the total, and waits for others who have it; `None` if that takes too long.
-    pub(crate) fn lock_total(&self, how: FlockOperation) -> Result<Option<Total>, StoreError> {
-        Total::lock(self.root(), how, PATIENCE)
-    }
-}
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The bytes of all items.
 #[derive(Debug, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use rustix::fs::FlockOperation;
 
 use crate::items::{Item, ItemKind};
 use crate::leftover::Leftover;
-use crate::measured::{Measured, Total};
+use crate::measured::{Measured, PATIENCE, Total};
 use crate::pins::Pinned;
 use crate::{Store, StoreError};
 
@@ -66,7 +66,9 @@ impl Store {
     ///
     /// **Shape** — as [`make_room`](Self::make_room); nothing if another process is at it for too long.
     pub fn keep_within(&self, max: u64) -> Result<(Vec<Item>, Vec<Leftover>), StoreError> {
-        let Some(mut total) = self.lock_total(FlockOperation::NonBlockingLockExclusive)? else {
+        let Some(mut total) =
+            Total::lock(self.root(), FlockOperation::NonBlockingLockExclusive, PATIENCE)?
+        else {
             return Ok(Default::default());
         };
         let known = self.add_growth(&mut total);
@@ -80,7 +82,7 @@ impl Store {
 
     /// Locks the total to remove something.
     pub(crate) fn own_total(&self) -> Result<Total, StoreError> {
-        let total = self.lock_total(FlockOperation::NonBlockingLockExclusive)?;
+        let total = Total::lock(self.root(), FlockOperation::NonBlockingLockExclusive, PATIENCE)?;
         total.ok_or_else(|| StoreError::Pruning { path: self.root().to_owned() })
     }
 
