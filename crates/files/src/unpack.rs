@@ -169,9 +169,10 @@ impl<'r> Unpacker<'r> {
         match made? {
             Made::File(file) => {
                 copy(contents, &file, &mut self.buffer)?;
-                self.dress_file(file.as_fd(), &entry.meta)
+                let has_mode = self.first_mode(&entry.meta).is_some();
+                self.dress_file(file.as_fd(), &entry.meta, has_mode)
             }
-            Made::Device(file) => self.dress_file(file.as_fd(), &entry.meta),
+            Made::Device(file) => self.dress_file(file.as_fd(), &entry.meta, false),
             Made::Other => self.dress_other(name, entry),
             Made::Skipped => {
                 self.skipped.insert(entry.path.clone());
@@ -321,13 +322,13 @@ impl<'r> Unpacker<'r> {
     }
 
     /// Gives a regular file its owner, mode, attributes and time, in an order in which none undoes
-    /// another.
-    fn dress_file(&self, file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
+    /// another. `has_mode` says that it was made with its final mode.
+    fn dress_file(&self, file: BorrowedFd<'_>, meta: &Meta, has_mode: bool) -> io::Result<()> {
         match self.gift(meta) {
             Gift::Attribute(Owner::ROOT) => {}
             gift => gift.give(file)?,
         }
-        if self.first_mode(meta).is_none() || !meta.xattrs.is_empty() {
+        if !has_mode || !meta.xattrs.is_empty() {
             set_mode(file, meta)?;
         }
         Ok(rustix::fs::futimens(file, &timestamps(meta.mtime))?)

@@ -187,6 +187,29 @@ fn stand_ins_are_made_for_devices() {
 }
 
 #[test]
+fn stand_ins_have_the_modes_of_their_devices() {
+    for owners in [owners(), Owners::Recorded] {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Root::open(temp.path()).unwrap();
+        // The owner that this process has needs no change.
+        std::fs::write(temp.path().join("own"), "").unwrap();
+        let own = root.stat(b"own").unwrap();
+        let mut writer = LayerWriter::new(Vec::new());
+        for (path, mode) in [(&b"a"[..], 0o666), (b"b", 0o200), (b"c", 0o4711)] {
+            let meta = Meta { mode, uid: own.uid, gid: own.gid, ..Meta::default() };
+            let kind = Kind::CharDevice { major: 1, minor: 3 };
+            writer.put(&Entry { path: path.to_vec(), kind, meta }, &mut io::empty()).unwrap();
+        }
+        let bytes = writer.finish().unwrap();
+        unpack(LayerReader::new(&bytes[..]), &root, owners).unwrap();
+        for (path, mode) in [(&b"a"[..], 0o666), (b"b", 0o200)] {
+            assert_eq!(root.stat(path).unwrap().mode, mode, "{owners:?}");
+        }
+        assert_eq!(root.stat(b"c").unwrap().mode & 0o777, 0o711, "{owners:?}");
+    }
+}
+
+#[test]
 fn a_truncated_layer_is_an_error() {
     let bytes = layer(&["f a 1", "f b 2"]);
     let temp = tempfile::tempdir().unwrap();
