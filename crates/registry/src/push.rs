@@ -117,6 +117,8 @@ impl fmt::Display for BlobOutcome {
 const DIGEST: &str = "docker-content-digest";
 /// Codes of errors of a registry that lacks something that a manifest names.
 const UNKNOWN: &[&str] = &["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+/// Statuses of registries that answer GET only when they are asked for a manifest.
+const NO_HEAD: &[u16] = &[400, 403, 405, 406, 500, 501];
 /// Times that what a registry lacks is sent again.
 const MAX_HEALS: u32 = 4;
 
@@ -357,11 +359,12 @@ impl Destination<'_> {
         let url = self.endpoint.manifest(repository, tag);
         let mut call = Call::new(&self.endpoint, &scope, Method::HEAD, url);
         call.headers = accepted_manifests();
+        call.accept = NO_HEAD;
         let Ok(answer) = self.client.connections.once(&call) else { return false };
-        if let Some(named) = answer.headers().get(DIGEST) {
+        if let Some(named) = answer.headers().get(DIGEST).filter(|_| answer.status().is_success()) {
             return named == digest.to_string().as_str();
         }
-        call.method = Method::GET;
+        (call.method, call.accept) = (Method::GET, &[]);
         let found = self.client.connections.fetch(&call, MAX_MANIFEST);
         found.is_ok_and(|(_, bytes)| Digest::of(&bytes) == *digest)
     }

@@ -174,14 +174,18 @@ fn a_tag_is_given_only_once() {
     assert!(chain(&error).contains("TAG_INVALID"));
     let failure = xbuild_model::StepFailure::from(error);
     assert!(failure.hint().is_some_and(|hint| hint.contains("another tag")));
-    // A registry that does not tell what a tag names.
-    let registry = Registry::start();
-    let no = Action::Answer(Response::new(405));
-    registry.fail(Fault::new("HEAD", "/manifests/", usize::MAX, no));
-    for _ in 0..2 {
-        push(&images, &client(), &[reference(&registry, "app:1")]).unwrap();
+    // A registry that tells what a tag names by GET only, or not at all.
+    for (methods, puts) in [(&["HEAD"][..], 1), (&["HEAD", "GET"], 2)] {
+        let registry = Registry::start();
+        for method in methods {
+            let no = Action::Answer(Response::new(405));
+            registry.fail(Fault::new(method, "/manifests/", usize::MAX, no));
+        }
+        for _ in 0..2 {
+            push(&images, &client(), &[reference(&registry, "app:1")]).unwrap();
+        }
+        assert_eq!(registry.count("PUT", "/manifests/1"), puts, "{methods:?}");
     }
-    assert_eq!(registry.count("PUT", "/manifests/1"), 2);
 }
 
 #[test]
