@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 
 use crate::auth::authorizer::{Authorizer, Refusal, Refusals};
@@ -283,7 +283,10 @@ impl Requests {
         let mut progress = None;
         match &call.payload {
             Payload::Empty if is_safe(&call.method) => {}
-            Payload::Empty => *request.body_mut() = Some(Bytes::new().into()),
+            // Some servers demand the length of every body (411), also of an empty one.
+            Payload::Empty => {
+                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
             Payload::Bytes(bytes) => *request.body_mut() = Some(bytes.clone().into()),
             Payload::Stream(make) => {
                 let upload = make();

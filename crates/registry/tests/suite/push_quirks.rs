@@ -188,6 +188,24 @@ fn a_tag_is_given_only_once() {
     }
 }
 
+/// Servers answer 411 to requests that may have a body and do not say how long it is.
+#[test]
+fn empty_bodies_have_a_length() {
+    let registry = Registry::start();
+    registry.rules(Rules { chunk: Some(100), ..Rules::default() });
+    let images = Images::new(&["linux/amd64"], &[&vec![7; 300_000]]);
+    push(&images, &client(), &[reference(&registry, "app:1")]).unwrap();
+    let log = registry.log();
+    let bodies = log.iter().filter(|r| matches!(r.method.as_str(), "POST" | "PUT" | "PATCH"));
+    let mut empty = 0;
+    for request in bodies {
+        let length = request.header("content-length").map(|text| text.parse::<usize>().unwrap());
+        assert_eq!(length, Some(request.body.len()), "{} {}", request.method, request.target);
+        empty += usize::from(length == Some(0));
+    }
+    assert!(empty > 1);
+}
+
 #[test]
 fn permission_is_asked_for_before() {
     let registry = Registry::start();
