@@ -178,9 +178,17 @@ impl BlobReader {
             call.accept = NO_RANGE;
             call.headers.insert(RANGE, HeaderValue::try_from(range).expect("numbers are ASCII"));
         }
-        let attempts = &mut self.attempts;
-        let answer = self.connections.call_counted(&call, attempts);
-        answer.map_err(|source| self.failed(source))
+        let is_range = call.headers.contains_key(RANGE);
+        let answer = self.connections.call_counted(&call, &mut self.attempts);
+        match answer {
+            // A proxy or a store behind the registry may refuse ranges with the status of another
+            // failure: the whole is the last thing to try.
+            Err(error) if is_range && may_be_about_the_range(&error) => {
+                self.asks = Asks::Whole;
+                self.request()
+            }
+            other => other.map_err(|source| self.failed(source)),
+        }
     }
 
     /// Counts an answer that has not the size that it should have. One is forgiven: a proxy may have
@@ -279,6 +287,12 @@ impl Read for BlobReader {
         self.position += length as u64;
         Ok(length)
     }
+}
+
+/// Returns whether a final refusal of a request with a range leaves hope for one without. A blob that
+/// is gone, and a limit of requests, have nothing to do with ranges.
+fn may_be_about_the_range(error: &RequestError) -> bool {
+    error.status().is_some_and(|status| !matches!(status, 401 | 404 | 410 | 429))
 }
 
 /// Returns where a partial answer begins, and the offset after its end.

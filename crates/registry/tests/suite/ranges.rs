@@ -38,6 +38,23 @@ fn a_range_that_is_refused_is_asked_for_in_another_way() {
     }
 }
 
+/// Stores refuse ranges with statuses that mean something else, too.
+#[test]
+fn the_whole_is_asked_for_before_a_blob_is_given_up() {
+    let (registry, client, image, layer) = base();
+    registry.fail(Fault::new("GET", "/blobs/", 1, Action::Answer(Response::new(403))));
+    assert_eq!(read_layer(&client, &image, 0).unwrap(), layer);
+    assert!(registry.log().last().unwrap().header("range").is_none());
+    // With the request for the configuration, and the one whose answer is cut off.
+    for (status, requests) in [(403, 4), (404, 3)] {
+        let (registry, client, image, _) = base();
+        let no = Action::Answer(Response::new(status));
+        registry.fail(Fault::new("GET", "/blobs/", usize::MAX, no));
+        read_layer(&client, &image, 0).unwrap_err();
+        assert_eq!(registry.count("GET", "/blobs/"), requests, "{status}");
+    }
+}
+
 #[test]
 fn a_part_that_is_not_the_one_asked_for_does_not_count() {
     let (_, _, _, layer) = base();
