@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// Bytes of a helper's answer that are read: a token has a few KiB.
 const MAX_ANSWER: u64 = 64 << 10;
 
+/// Go's helpers write `null` for what they do not have.
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(rename = "Username")]
-    username: String,
-    #[serde(rename = "Secret")]
-    secret: String,
+    #[serde(rename = "Username", default)]
+    username: Option<String>,
+    #[serde(rename = "Secret", default)]
+    secret: Option<String>,
 }
 
 /// Checks that `name` can be part of a file name.
@@ -100,17 +101,12 @@ impl Run<'_> {
     fn tell(&self, name: &str, action: &str, input: &[u8]) -> Result<(), CredentialsError> {
         let program = program(name)?;
         let ended = self.run(&program, action, input)?;
-        if ended.success {
+        // A helper has no message for what it does not have.
+        let is_gone = action == "erase" && (has_none(&ended) || said(&ended).is_none());
+        if ended.status.success() || is_gone {
             return Ok(());
         }
-        match parse(&ended) {
-            Ok(_) if action == "erase" => Ok(()),
-            Ok(_) => {
-                let reason = "it failed and did not say why".to_owned();
-                Err(CredentialsError::HelperAnswer { program, reason })
-            }
-            Err(reason) => Err(CredentialsError::HelperAnswer { program, reason }),
-        }
+        Err(CredentialsError::HelperAnswer { program, reason: reason(&ended) })
     }
 }
 
@@ -131,7 +127,7 @@ fn find(program: &str, search_path: &[PathBuf]) -> Option<PathBuf> {
 
 /// A helper that has ended.
 struct Ended {
-    success: bool,
+    status: ExitStatus,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -198,7 +194,7 @@ impl Run<'_> {
                     return Err(wrong("its answer is too long"));
                 }
                 let stderr = stderr.next(TICK).and_then(Result::ok).unwrap_or_default();
-                return Ok(Ended { success: status.success(), stdout, stderr });
+                return Ok(Ended { status, stdout, stderr });
             }
             if ended.is_some_and(|ended| ended.elapsed() > QUIET) {
                 return Err(wrong("it left a process that keeps its output open"));
@@ -244,36 +240,42 @@ fn read(pipe: impl Read + Send + 'static) -> Output {
 }
 
 fn parse(ended: &Ended) -> Result<Option<Credential>, String> {
-    if !ended.success {
-        let text = String::from_utf8_lossy(&ended.stdout);
-        return match text.contains("credentials not found") {
-            true => Ok(None),
-            false => reason(ended),
-        };
+    if !ended.status.success() {
+        return if has_none(ended) { Ok(None) } else { Err(reason(ended)) };
     }
     let answer: Answer = serde_json::from_slice(&ended.stdout)
         .map_err(|_| "its answer is not JSON of user name and secret".to_owned())?;
-    let secret = Secret::new(answer.secret);
-    Ok(match answer.username.as_str() {
+    let (user, secret) = (answer.username.unwrap_or_default(), answer.secret.unwrap_or_default());
+    let secret = Secret::new(secret);
+    Ok(match user.as_str() {
         "" => None,
         "<token>" => Some(Credential::Identity { token: secret }),
-        _ => Some(Credential::Basic { user: answer.username, password: secret }),
+        _ => Some(Credential::Basic { user, password: secret }),
     })
 }
 
-/// Returns what a helper says about its failure: the protocol has it on standard output. A helper
-/// that says nothing has no credential.
-fn reason(ended: &Ended) -> Result<Option<Credential>, String> {
-    let said = [&ended.stdout, &ended.stderr]
-        .map(|bytes| printable(String::from_utf8_lossy(bytes).trim(), 300));
-    match said.into_iter().find(|text| !text.is_empty()) {
-        Some(text) => Err(text),
-        None => Ok(None),
-    }
+/// Returns whether a helper that failed says that it has no credential.
+fn has_none(ended: &Ended) -> bool {
+    String::from_utf8_lossy(&ended.stdout).contains("credentials not found")
+}
+
+/// Returns what a helper that failed says: the protocol has it on standard output.
+fn said(ended: &Ended) -> Option<String> {
+    [&ended.stdout, &ended.stderr]
+        .map(|bytes| printable(String::from_utf8_lossy(bytes).trim(), 300))
+        .into_iter()
+        .find(|text| !text.is_empty())
+}
+
+/// Returns why a helper failed.
+fn reason(ended: &Ended) -> String {
+    said(ended).unwrap_or_else(|| format!("it failed without a word ({})", ended.status))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
 
     fn helper(script: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
@@ -307,14 +309,19 @@ mod tests {
     fn knows_what_helpers_answer() {
         let token = Credential::Identity { token: Secret::new("t") };
         let parse = |success, stdout: &[u8], stderr: &[u8]| {
-            parse(&Ended { success, stdout: stdout.to_vec(), stderr: stderr.to_vec() })
+            let status = ExitStatus::from_raw(if success { 0 } else { 2 << 8 });
+            parse(&Ended { status, stdout: stdout.to_vec(), stderr: stderr.to_vec() })
         };
+        let nothing = br#"{"ServerURL":"x","Username":null,"Secret":null}"#;
+        assert_eq!(parse(true, nothing, b""), Ok(None));
+        assert_eq!(parse(true, b"{}", b""), Ok(None));
         assert_eq!(parse(true, br#"{"Username":"<token>","Secret":"t"}"#, b"x"), Ok(Some(token)));
         assert_eq!(parse(false, b"credentials not found in native keychain\n", b""), Ok(None));
         let locked = Err("keychain is locked".to_owned());
         assert_eq!(parse(false, b"keychain is locked\n", b"other"), locked);
         assert_eq!(parse(false, b"", b"keychain is locked"), locked);
-        assert_eq!(parse(false, b"", b""), Ok(None));
+        let silent = Err("it failed without a word (exit status: 2)".to_owned());
+        assert_eq!(parse(false, b" \n", b""), silent);
         assert_eq!(parse(false, b"a\x1b]52;b", b""), Err("a\\u{1b}]52;b".to_owned()));
         let long = parse(false, &b"x".repeat(5000), b"").unwrap_err();
         assert_eq!(long.len(), 300);
