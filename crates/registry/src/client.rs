@@ -424,6 +424,6 @@ impl Documents for Repository<'_> {
     }
 
     fn is_of_document(error: &PullError) -> bool {
-        matches!(error, PullError::NotFound { .. } | PullError::Image { .. })
+        error.is_of_document()
     }
 }

@@ -140,9 +140,7 @@ impl Documents for StoredImage<'_> {
     fn is_of_document(error: &ImageError) -> bool {
         match error {
             ImageError::Image(_) | ImageError::NotStored { .. } => true,
-            ImageError::Registry(error) => {
-                matches!(error, PullError::NotFound { .. } | PullError::Image { .. })
-            }
+            ImageError::Registry(error) => error.is_of_document(),
             _ => false,
         }
     }

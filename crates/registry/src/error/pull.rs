@@ -60,6 +60,18 @@ impl PullError {
         }
     }
 
+    /// Returns whether an error is about one document, which is missing, kept back or not valid; the
+    /// other documents of the image can be read all the same.
+    pub fn is_of_document(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::Image { .. } => true,
+            Self::Request { source: RequestError::Status { status, .. }, .. } => {
+                matches!(status, 400 | 406 | 409 | 410 | 451)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns whether trying again later may help.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Request { source, .. } if source.is_retryable())

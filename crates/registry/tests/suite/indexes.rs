@@ -76,6 +76,22 @@ fn useless_entries_are_passed_over() {
 }
 
 #[test]
+fn entries_that_a_registry_keeps_back_are_passed_over() {
+    for (status, is_passed) in [(400, true), (410, true), (403, false), (500, false)] {
+        let registry = Registry::start();
+        let good = put_image(&registry, "base", "good", "linux/amd64", &[b"x"]);
+        let unnamed = Descriptor { platform: None, ..good };
+        let ghost = Digest::of(b"ghost");
+        let entry = json!({"mediaType": OCI_MANIFEST, "digest": ghost, "size": 7});
+        put(&registry, "latest", &[entry, json!(unnamed)]);
+        let no = Action::Answer(Response::new(status));
+        registry.fail(Fault::new("GET", &format!("/manifests/{ghost}"), usize::MAX, no));
+        let image = client().resolve(&reference(&registry, "base"), &platform("linux/amd64"));
+        assert_eq!(image.is_ok(), is_passed, "{status}");
+    }
+}
+
+#[test]
 fn an_index_without_anything_of_use_says_so() {
     let registry = Registry::start();
     let arm = put_image(&registry, "base", "arm", "linux/arm64", &[b"x"]);
