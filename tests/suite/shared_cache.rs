@@ -1,6 +1,7 @@
 //! The shared cache: what an empty machine takes from it, how many requests that costs, and what
 //! becomes of caches that fail or lie.
 
+mod managers;
 mod mounts;
 mod prune;
 mod requests;
