@@ -171,7 +171,6 @@ fn a_problem_names_its_target() {
     bake(&place, &["app"]).fails(1, &["target app:", "none"]);
     bake(&place, &["app", "--set", "app.resources.memory=1g"])
         .fails(2, &["target app:", "--memory"]);
-    bake(&place, &["https://r.example/x.git"]).fails(2, &["remote bake files are not implemented"]);
     bake(&place, &["app", "--builder", "x"]).fails(2, &["--builder"]);
     bake(&place, &["app", "--var", "x"]).fails(2, &["--var"]);
     bake(&place, &["app", "--check"]).ok().prints(&["no warnings"]);

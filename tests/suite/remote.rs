@@ -423,3 +423,66 @@ fn a_locked_commit_stays_when_its_branch_moves() {
     let refused = place.run([&["build", "--locked"], &file[..], &[&other]].concat());
     refused.fails(1, &["#other is not in the lock file"]);
 }
+
+#[test]
+fn bake_files_come_from_repositories_and_web_servers() {
+    needs!(Tool("git"));
+    let place = Place::new(User::Me);
+    let server = GitServer::start(place.path());
+    let bake = r#"
+        target "default" { output = ["type=local,dest=out/default"] }
+        target "sub" {
+          context = "sub"
+          contexts = { whole = ".", here = "cwd://" }
+          output = ["type=local,dest=out/sub"]
+        }
+    "#;
+    let sub = "FROM scratch\nCOPY f /\nCOPY --from=whole top /\nCOPY --from=here mine /\n";
+    let commit = server.commit(&[
+        ("docker-bake.hcl", bake),
+        ("Dockerfile", "FROM scratch\nCOPY top /\n"),
+        ("top", "top"),
+        ("sub/Dockerfile", sub),
+        ("sub/f", "f"),
+    ]);
+    server.commit(&[("top", "later")]);
+    place.write("mine", "mine");
+    let run = |args: &[&str]| {
+        let mut command = place.xbuild(["bake", "--progress", "plain"]);
+        command.args(args).current_dir(place.context());
+        Finished::run(command)
+    };
+    let text = |name: &str| fs::read_to_string(place.context().join("out").join(name)).unwrap();
+    let url = format!("{}#{commit}", server.url());
+    let printed = run(&[&url, "--print"]).ok().stdout;
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed["target"]["default"]["context"], url);
+    run(&[&url, "default", "sub"]).ok();
+    assert_eq!(text("default/top"), "top");
+    assert_eq!(["f", "top", "mine"].map(|name| text(&format!("sub/{name}"))), ["f", "top", "mine"]);
+    // A folder of the repository is one of its folder, and names of files are looked up in it.
+    run(&[&format!("{url}:sub"), "-f", "docker-bake.hcl"]).fails(1, &["docker-bake.hcl is not in"]);
+    run(&[&url, "-f", "../outside.hcl"]).fails(1, &["outside.hcl"]);
+    run(&["ftp://127.0.0.1/x"]).fails(2, &["ftp"]);
+
+    // A single file is the definition alone: its contexts are here.
+    let web = FileServer::start();
+    let file = "target \"default\" {\n dockerfile-inline = \"FROM scratch\\nCOPY mine /\\n\"\n \
+                output = [\"type=local,dest=out/web\"]\n}\n";
+    web.put("/bake.hcl", "\"1\"", DATE, file);
+    web.put(
+        "/bake.tar",
+        "\"2\"",
+        DATE,
+        tar(&[
+            ("docker-bake.hcl", bake),
+            ("top", "t"),
+            ("Dockerfile", "FROM scratch\nCOPY top /\n"),
+        ]),
+    );
+    run(&[&web.url("/bake.hcl")]).ok();
+    assert_eq!(text("web/mine"), "mine");
+    run(&[&web.url("/bake.tar")]).ok();
+    assert_eq!(text("default/top"), "t");
+    run(&[&web.url("/bake.tar"), "sub"]).fails(1, &["target sub:", "not implemented"]);
+}

@@ -21,6 +21,7 @@ mod check;
 mod claim_files;
 mod container;
 mod contexts;
+mod definition;
 mod demands;
 pub mod docker_config;
 mod dockerfile_file;
@@ -72,6 +73,7 @@ pub use build::Build;
 pub use cache::{CacheContents, CachePruned, CacheShelf, CacheWarning, CachedBuild, save_cache};
 pub use check::{Checked, CheckedFile, check};
 pub use container::{CONTAINER_DOCKERFILE, Container, Volume, container_request, run_container};
+pub use definition::RemoteDefinition;
 pub use emulators::{
     EmulatorInUse, EmulatorSource, Installation, Installations, InstalledRecord,
     install as install_emulators, installed_records,

@@ -78,15 +78,15 @@ impl MainFile {
 }
 
 /// A context before its Dockerfile is known.
-struct Opened {
-    folder: PathBuf,
-    kind: Kind,
+pub(crate) struct Opened {
+    pub(crate) folder: PathBuf,
+    pub(crate) kind: Kind,
     modified: Option<u64>,
-    temp: Option<TempFolder>,
+    pub(crate) temp: Option<TempFolder>,
 }
 
 /// The kind of a context, which decides how its Dockerfile is found.
-enum Kind {
+pub(crate) enum Kind {
     /// A folder of the user: any path will do.
     Local,
     /// A folder that somebody else has filled: no path leads out of it.
@@ -342,7 +342,8 @@ fn temp_dir(elsewhere: &Elsewhere) -> Result<TempFolder, ContextError> {
     elsewhere.store.temp_dir("context").map_err(ContextError::Store)
 }
 
-fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, ContextError> {
+/// Fetches a context.
+pub(crate) fn remote(source: &RemoteSource, elsewhere: &Elsewhere) -> Result<Opened, ContextError> {
     let modified = time_of(source, &elsewhere.fetcher)?;
     let fetched = fetch(source, elsewhere)?;
     let RemoteSource::Http(http) = source else {

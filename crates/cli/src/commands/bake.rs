@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use xbuild_bake::{Config, Overrides};
-use xbuild_wording::hints;
 
 pub(crate) use super::bake_args::BakeArgs;
 use super::bake_args::ListKind;
 use super::bake_build::{self, Options};
-use super::{bake_access, bake_files};
+use super::bake_files::Places;
+use super::bake_remote::Remote;
+use super::{bake_access, bake_files, bake_remote};
 use crate::console::Console;
 use crate::environment;
 use crate::report::Problem;
@@ -18,22 +19,40 @@ use crate::report::Problem;
 /// Builds, prints or lists targets.
 pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let (sets, list) = (args.sets()?, args.list()?);
-    if let Some(url) = args.targets.first().filter(|name| name.contains("://")) {
-        return Err(Problem::command_line(format!("{url}: remote bake files are not implemented"))
-            .with_hint(hints::clone_and_bake()));
-    }
-    let config = bake_files::config(&args.file, &args.var)?;
+    let given = &args.targets[..];
+    let is_url = |at: usize| given.get(at).is_some_and(|text| bake_remote::is_one(text));
+    let (remote, command_context, targets) = match (is_url(0), is_url(1)) {
+        (false, _) => (None, bake_files::HERE, given),
+        (true, is_context) => {
+            let machine = args.registries.machine(args.store.root.as_deref())?;
+            let remote = Remote::fetch(&given[0], &machine, console)?;
+            let context = if is_context { given[1].as_str() } else { bake_files::HERE };
+            (Some(remote), context, &given[1 + usize::from(is_context)..])
+        }
+    };
+    let config = bake_files::config(&Places {
+        files: &args.file,
+        vars: &args.var,
+        remote: remote.as_ref(),
+        command_context,
+    })?;
     if let Some((kind, is_json)) = list {
         return console.result(listed(&config, kind, is_json).as_bytes());
     }
     let overrides = Overrides::parse(&sets, &config, &environment::text_variable);
-    let selection = overrides.and_then(|overrides| config.select(&args.targets, &overrides));
+    let selection = overrides.and_then(|overrides| config.select(targets, &overrides));
     let mut selection = selection.map_err(bake_files::problem)?;
     if let Some(epoch) = environment::variable("SOURCE_DATE_EPOCH") {
         selection.set_epoch(&epoch);
     }
+    if let Some(remote) = &remote {
+        remote.place_contexts(&mut selection);
+    }
     if args.print {
         return console.result(selection.to_json().as_bytes());
+    }
+    if let Some(remote) = &remote {
+        remote.place_folders(&mut selection)?;
     }
     bake_access::check(&selection, &args.allow)?;
     let options = Options {

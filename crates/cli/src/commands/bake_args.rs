@@ -16,7 +16,8 @@ use crate::store_args::StoreArgs;
 /// The arguments of `xbuild bake`, spelled as `docker buildx bake` spells them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BakeArgs {
-    /// Targets and groups to build, or patterns of their names [default: default]
+    /// Targets and groups to build, or patterns of their names [default: default]; a URL in front of
+    /// them is a repository or a file with the definition
     #[arg(value_name = "TARGET")]
     pub(super) targets: Vec<String>,
 

@@ -10,24 +10,64 @@ use xbuild_bake::{BakeError, Config, DEFAULT_FILES, File, Given, World};
 use xbuild_model::{FailureKind, Platform};
 use xbuild_wording::quoted;
 
+use super::bake_remote::Remote;
 use crate::environment;
 use crate::report::{Problem, ProblemKind};
 
 /// The most bytes of a bake file.
 const LARGEST: u64 = 16 << 20;
 
-/// Reads bake files to groups and targets.
-pub(super) fn config(files: &[PathBuf], vars: &[String]) -> Result<Config, Problem> {
-    let files = match files {
-        [] => default_files()?,
-        files => files.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
-    };
-    with_given(vars, |given| Config::read(&files, given).map_err(problem))
+/// Where bake files are.
+pub(super) struct Places<'a> {
+    /// Their names; none for the usual ones.
+    pub(super) files: &'a [PathBuf],
+    /// The values of `--var`.
+    pub(super) vars: &'a [String],
+    /// The remote definition, if there is one. Names that begin with `cwd://` are not in it.
+    pub(super) remote: Option<&'a Remote>,
+    /// The value of `BAKE_CMD_CONTEXT`.
+    pub(super) command_context: &'a str,
 }
+
+/// Reads bake files to groups and targets.
+pub(super) fn config(places: &Places<'_>) -> Result<Config, Problem> {
+    let is_here = |path: &&PathBuf| path.to_str().is_some_and(|path| path.starts_with("cwd://"));
+    let files = match (places.remote, places.files) {
+        (None, []) => default_files()?,
+        (None, files) => files.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
+        (Some(remote), files) => {
+            let there = files.iter().filter(|path| !is_here(path)).map(PathBuf::as_path);
+            let mut read_there = remote.bake_files(&there.collect::<Vec<_>>())?;
+            let here = files.iter().filter(is_here).map(|path| read(path));
+            read_there.extend(here.collect::<Result<Vec<_>, _>>()?);
+            read_there
+        }
+    };
+    let there = |name: &str| match places.remote {
+        Some(remote) => remote.optional(name),
+        None => optional(name),
+    };
+    let read = |given: &Given<'_>| Config::read(&files, given).map_err(problem);
+    with_files(places.vars, (&there, places.command_context), read)
+}
+
+/// The context of the command: the working folder.
+pub(super) const HERE: &str = "cwd://";
 
 /// Calls a function with what definitions are given of this machine.
 pub(super) fn with_given<T>(
     vars: &[String],
+    work: impl FnOnce(&Given<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    with_files(vars, (&optional, HERE), work)
+}
+
+/// Reads a file that need not be there.
+type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
+
+fn with_files<T>(
+    vars: &[String],
+    (files, command_context): (ReadFile<'_>, &str),
     work: impl FnOnce(&Given<'_>) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     if environment::variable("BUILDX_BAKE_FILE_RELATIVE_PATHS").is_some_and(|value| value != "0") {
@@ -41,9 +81,9 @@ pub(super) fn with_given<T>(
     let given = Given {
         variables: variables(vars)?,
         environment: &environment,
-        files: &optional,
+        files,
         built_in: [
-            ("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned()),
+            ("BAKE_CMD_CONTEXT".to_owned(), command_context.to_owned()),
             ("BAKE_LOCAL_PLATFORM".to_owned(), Platform::host().to_string()),
         ]
         .into(),

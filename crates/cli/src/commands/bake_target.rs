@@ -59,7 +59,11 @@ pub(super) fn line(target: &Target, links: &BTreeMap<String, String>) -> Result<
     for (name, place) in &target.contexts {
         let place = match place.strip_prefix("target:") {
             Some(linked) => links.get(linked).cloned().unwrap_or_default(),
-            None => place.strip_prefix("cwd://").unwrap_or(place).to_owned(),
+            None => match place.strip_prefix("cwd://") {
+                Some("") => ".".to_owned(),
+                Some(path) => path.to_owned(),
+                None => place.clone(),
+            },
         };
         line.add("build-context", format!("{name}={place}"));
     }

@@ -6,6 +6,7 @@ mod bake_args;
 mod bake_build;
 mod bake_files;
 mod bake_queue;
+mod bake_remote;
 mod bake_target;
 pub(crate) mod build;
 mod build_args;
