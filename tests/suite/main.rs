@@ -62,5 +62,6 @@ mod shared_cache;
 mod sources;
 mod terminal;
 mod threats;
+mod traces;
 mod twins;
 mod verify;

@@ -117,6 +117,10 @@ impl Fault for BuildError {
         self.fault().step()
     }
 
+    fn exit_code(&self) -> Option<i32> {
+        self.fault().exit_code()
+    }
+
     fn each(&self) -> Vec<&dyn Fault> {
         match self {
             Self::Planning(error) => error.each(),

@@ -28,6 +28,7 @@ const CRATES: &[&str] = &[
     "image",
     "layer",
     "model",
+    "otlp",
     "plan",
     "registry",
     "snapshot",

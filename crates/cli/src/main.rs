@@ -26,6 +26,7 @@ mod screen;
 mod shells;
 mod store_args;
 mod terminal;
+mod traces;
 mod values;
 
 use std::process::ExitCode;

@@ -6,16 +6,18 @@ mod json_steps;
 mod plain;
 mod tail;
 mod timeline;
+mod trace;
 mod transfers;
 mod words;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use xbuild_build::events::{Event, Events};
 use xbuild_model::transfer::{Transfer, TransferState};
 use xbuild_model::{DiffId, thread};
+use xbuild_otlp::Trace;
 use xbuild_plan::Graph;
 use xbuild_registry::PushEvent;
 use xbuild_solve::Event as StepEvent;
@@ -26,6 +28,8 @@ use crate::screen::Screen;
 pub(crate) use journal::Count;
 use journal::{Journal, StepId};
 use json_steps::StepLines;
+use trace::Ended;
+pub(crate) use trace::{Failure, Told};
 pub(crate) use words::seconds;
 
 /// The time between two frames.
@@ -128,6 +132,12 @@ impl Progress {
     /// Returns the timeline of the build, a page of HTML. `bytes` returns the size of a layer's blob.
     pub(crate) fn timeline(&self, bytes: &dyn Fn(&DiffId) -> Option<u64>) -> String {
         timeline::page(&self.view.lock(), Instant::now(), bytes)
+    }
+
+    /// Returns the trace of builds, with that id.
+    pub(crate) fn trace(&self, id: [u8; 16], told: &Told<'_>) -> Trace {
+        let (journal, now) = (self.view.lock(), (Instant::now(), SystemTime::now()));
+        Ended { journal: &journal, told, now }.trace(id)
     }
 
     /// Shows what is left to say of the transfers, and ends the frame.

@@ -46,6 +46,8 @@ struct Details {
     /// The last output of the step that failed.
     log: Vec<String>,
     hint: Option<Hint>,
+    /// The exit code of the command that failed.
+    exit: Option<i32>,
     /// Problems that were found together with this one.
     more: Vec<Problem>,
 }
@@ -92,6 +94,7 @@ impl Problem {
             let lines: Vec<&str> = file.map_or("", |(_, text)| text).lines().collect();
             (span.clone(), excerpt(&lines, span))
         });
+        problem.0.exit = error.exit_code();
         problem.0.hint = fault.map(|fault| fault.hint).or_else(|| error.hint());
         problem
     }
@@ -137,6 +140,7 @@ impl Problem {
             causes: Vec::new(),
             log: Vec::new(),
             hint: None,
+            exit: None,
             more: Vec::new(),
         }))
     }
@@ -203,8 +207,12 @@ impl Problem {
         std::iter::once((self.0.message.as_str(), place)).chain(more).collect()
     }
 
+    /// Returns the exit code of the command in a step that failed, if that is the problem.
+    pub(crate) fn exit(&self) -> Option<i32> {
+        self.0.exit
+    }
+
     /// Returns the message alone.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.0.message
     }
@@ -267,7 +275,8 @@ fn at(span: &Span, path: &str) -> Span {
     Span { file: short.as_deref().unwrap_or(path).into(), lines: span.lines.clone() }
 }
 
-fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
+/// Returns the causes of an error, the nearest first, none twice in a row.
+pub(crate) fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
     let mut list = Vec::new();
     while let Some(error) = source {
         let text = error.to_string();

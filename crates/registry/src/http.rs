@@ -1,4 +1,5 @@
-//! Downloading files of web servers, which ADD and build contexts name by URL.
+//! Files of web servers, which ADD and build contexts name by URL, and documents for them.
 
 pub(crate) mod download;
+pub(crate) mod post;
 pub(crate) mod validators;

@@ -9,7 +9,7 @@
 //! | `client`, `blob_read` | [`Client`]: resolve, inspect, open blobs |
 //! | `push`, `push_ahead`, `upload` | [`Push`]: blobs, manifests, tags |
 //! | `tags` | [`Client::tags`]: tags looked up, listed and removed |
-//! | `http` | [`Client::download`]: files of web servers |
+//! | `http` | [`Client::download`]: files of web servers; [`Client::post`]: documents for them |
 //! | `connections` | connections for callers that block |
 //! | `request`, `endpoint` | one request of the distribution API, with all attempts that it takes |
 //! | `auth` | [`Credentials`], credential helpers, challenges and tokens |
@@ -47,6 +47,7 @@ pub use detail::Detail;
 pub use error::{CredentialsError, DownloadError, PullError, PushError, RequestError};
 pub use hosts::{ClientCertificate, HostOptions, Mirror, PrefixMirror, PrefixRule};
 pub use http::download::{DownloadRequest, Downloaded};
+pub use http::post::PostRequest;
 pub use http::validators::Validators;
 pub use options::{ClientOptions, OnWarning, Proxies, Retries, Timeouts};
 pub use push::{BlobOutcome, Push, PushEvent};

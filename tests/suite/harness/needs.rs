@@ -41,6 +41,8 @@ pub(crate) enum Need {
     Pasta,
     /// The checker of SPDX's documents from PyPI.
     Spdx,
+    /// The classes of OpenTelemetry's protocol from PyPI.
+    Otlp,
     /// More than one processor.
     Cores,
     /// podman and buildah, for root: an ordinary user also needs settings of the machine.
@@ -79,6 +81,10 @@ impl Need {
             Self::Spdx => have("spdx", "fixtures/base-images spdx", || {
                 // The interpreter that it stands on may be for another user.
                 quiet(&cached("spdx/bin/pyspdxtools").display().to_string(), ["--help"])
+            }),
+            Self::Otlp => have("otlp", "fixtures/base-images otlp", || {
+                let python = cached("otlp/bin/python").display().to_string();
+                quiet(&python, ["-c", "import opentelemetry.proto.trace.v1.trace_pb2"])
             }),
             Self::Cores => have("cores", "a second processor", || {
                 std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)

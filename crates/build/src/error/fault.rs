@@ -36,6 +36,11 @@ pub trait Fault: Error + 'static {
         None
     }
 
+    /// Returns the exit code of the command that failed, if one did.
+    fn exit_code(&self) -> Option<i32> {
+        None
+    }
+
     /// Returns the errors that were found together: by default only this one.
     fn each(&self) -> Vec<&dyn Fault>
     where

@@ -7,6 +7,7 @@ use xbuild_dockerfile::suggest;
 use xbuild_exec::EmulationError;
 use xbuild_exec::probe::Gap;
 use xbuild_files::{CopyError, Instead};
+use xbuild_model::run::Exit;
 use xbuild_model::{FailureKind, StepFailure, short_label};
 use xbuild_plan::Span;
 use xbuild_solve::SolveError;
@@ -143,6 +144,13 @@ impl Fault for RunError {
             _ => None,
         }
     }
+
+    fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Step(error) => error.exit_code(),
+            _ => None,
+        }
+    }
 }
 
 /// The failure of a step. It displays as `LABEL: FAILURE` and has the causes of the failure.
@@ -180,6 +188,17 @@ impl Fault for StepError {
 
     fn step(&self) -> Option<&str> {
         Some(&self.0.label)
+    }
+
+    fn exit_code(&self) -> Option<i32> {
+        match self.0.failure.cause().downcast_ref::<xbuild_exec::RunError>()? {
+            xbuild_exec::RunError::Exit { exit, .. } => Some(match exit {
+                Exit::Code(code) => *code,
+                // As a shell has it.
+                Exit::Signal(signal) => 128 + signal,
+            }),
+            _ => None,
+        }
     }
 }
 

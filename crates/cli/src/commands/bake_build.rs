@@ -26,11 +26,12 @@ use super::{build, build_line, build_request, check};
 use crate::console::{Console, ProgressMode, Style};
 use crate::ending::{self, Ended};
 use crate::environment;
-use crate::progress::Progress;
+use crate::progress::{Progress, Told};
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::result::BuildResult;
 use crate::store_args::StoreArgs;
+use crate::traces::Traces;
 
 /// How many targets are at work at once. Each may have a user namespace with its processes.
 const AT_ONCE: usize = 16;
@@ -164,10 +165,20 @@ impl Bake<'_> {
             folder,
             results: Mutex::default(),
         };
+        let traces = Traces::new(self.console, &self.machine.proxies);
         thread::share("target", count.min(AT_ONCE), || running.work());
         running.progress.finish();
         let Running { queue, progress, folder, results, .. } = running;
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let any = results.built.values().next();
+        let told = Told {
+            command: "xbuild bake",
+            names: &[],
+            failure: results.problem.as_ref().map(build::failure),
+            bytes: &|layer| any?.build.layer_size(layer),
+        };
+        // It is on its way while the results are shown, and waited for in the end.
+        let _sending = traces.send(|id| progress.trace(id, &told));
         let shown = self.show(&results, &progress, count > 1);
         let Results { built, problem } = results;
         if problem.is_none()

@@ -17,11 +17,12 @@ use super::build_args::{Call, OnErrorArg};
 use super::du::size;
 use super::{build_request, check};
 use crate::console::{Console, ProgressMode, Style};
-use crate::progress::Progress;
-use crate::report::Problem;
+use crate::progress::{Failure, Progress, Told};
+use crate::report::{Problem, printable};
 use crate::result::BuildResult;
 use crate::shells::TerminalShells;
 use crate::terminal;
+use crate::traces::{Sending, Traces};
 use crate::{ending, environment};
 
 /// Builds an image.
@@ -47,6 +48,8 @@ struct BuiltImage {
     places: Vec<String>,
     /// Whether the digests go to standard output, which does not have the image itself.
     to_stdout: bool,
+    /// The trace, which is waited for in the end.
+    _sending: Sending,
 }
 
 impl BuiltImage {
@@ -88,6 +91,7 @@ fn image(
     }
     let to_stdout = !request.outputs.iter().any(Output::is_stdout);
     let places = ending::places(&request.outputs);
+    let traces = Traces::new(console, &machine.proxies);
     let progress = Arc::new(Progress::new(Arc::clone(console)));
     let mut build = Build::open(request, machine, Arc::clone(&progress) as _)?;
     if args.on_error == OnErrorArg::Shell {
@@ -95,6 +99,13 @@ fn image(
     }
     let ended = outcome(&build, stdin, &|label| progress.tail(label), &mut io::stdout());
     progress.finish();
+    let told = Told {
+        command: "xbuild build",
+        names: &args.tag,
+        failure: ended.as_ref().err().map(failure),
+        bytes: &|layer| build.layer_size(layer),
+    };
+    let sending = traces.send(|id| progress.trace(id, &told));
     let drawn = args.timeline.as_deref().map_or(Ok(()), |path| {
         let page = progress.timeline(&|layer| build.layer_size(layer));
         fs::write(path, page).map_err(|error| Problem::file("write", path, &error))
@@ -105,7 +116,12 @@ fn image(
         (Err(problem), Err(other)) => return Err(problem.and(other)),
     };
     keep_bound(&build, console);
-    Ok(Some(BuiltImage { outcome, progress, places, to_stdout }))
+    Ok(Some(BuiltImage { outcome, progress, places, to_stdout, _sending: sending }))
+}
+
+/// Returns what a trace tells of a problem.
+pub(super) fn failure(problem: &Problem) -> Failure {
+    Failure { message: printable(problem.message()), exit: problem.exit() }
 }
 
 /// Returns the problem of a frame without a terminal.

@@ -55,6 +55,8 @@ pub(crate) struct Step {
     is_run: bool,
     /// How far it is.
     pub(crate) state: StepState,
+    /// Why it failed; empty if it did not.
+    pub(crate) failure: String,
     /// Why it runs.
     pub(crate) why: String,
     /// How much a log says of that.
@@ -259,6 +261,7 @@ impl Step {
             has_work: !matches!(vertex.op, Op::Scratch | Op::Image(_)),
             is_run: vertex.op.is_run(),
             state: StepState::Waiting,
+            failure: String::new(),
             why: String::new(),
             told: Told::Fully,
             tail: Tail::default(),
@@ -301,7 +304,10 @@ impl Step {
                 self.layers = vec![layer.clone()];
                 self.end(StepState::Done(time), now);
             }
-            Event::Failed { time, .. } => self.end(StepState::Failed(time), now),
+            Event::Failed { time, reason } => {
+                self.failure = printable(reason);
+                self.end(StepState::Failed(time), now);
+            }
             Event::Cancelled(time) => self.end(StepState::Cancelled(time), now),
         }
     }
