@@ -1,8 +1,12 @@
 # Thin: each target is one or two commands. `make help` lists them.
 CARGO ?= cargo
-TARGET := $(shell uname -m)-unknown-linux-gnu
+MACHINE := $(shell uname -m)
+OWN_TARGET := $(shell uname -m)-unknown-linux-gnu
+TARGET := $(OWN_TARGET)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+# The linkers of other processors, by the names that Debian gives them.
+LINKER = $(if $(filter $(OWN_TARGET),$(TARGET)),,$(shell echo CARGO_TARGET_$(TARGET)_LINKER | tr a-z- A-Z_)="$${$(shell echo CARGO_TARGET_$(TARGET)_LINKER | tr a-z- A-Z_):-$(subst -unknown,,$(TARGET))-gcc}")
 # The commit in `xbuild --version`; a checkout without git has none.
 COMMIT := $(shell git describe --always --dirty --exclude '*' 2>/dev/null)
 
@@ -14,9 +18,9 @@ all: ## debug build of everything
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
-release: ## the static, stripped binary target/release/xbuild
-	$(STATIC) XBUILD_COMMIT=$(COMMIT) $(CARGO) build --release --target $(TARGET) --package xbuild
-	@mkdir -p target/release && cp target/$(TARGET)/release/xbuild target/release/xbuild
+release: ## the static, stripped binary target/release/xbuild; TARGET=aarch64-unknown-linux-gnu, say, stays in its own folder
+	$(LINKER) $(STATIC) XBUILD_COMMIT=$(COMMIT) $(CARGO) build --release --target $(TARGET) --package xbuild
+	@[ "$(TARGET)" != "$(OWN_TARGET)" ] || { mkdir -p target/release && cp target/$(TARGET)/release/xbuild target/release/xbuild; }
 
 demo: ## builds xbuild, and fixtures/demo for four platforms without root; says what it downloads, and leaves target/demo
 	@CARGO="$(CARGO)" MAKE="$(MAKE)" fixtures/demo/run
@@ -49,11 +53,12 @@ verify-twins: release fixtures ## installs package sets natively and under QEMU 
 test-docker: release fixtures ## what goes into Debian's docker, podman and cosign and comes back (root, mmdebstrap); ENGINES="docker podman" for some
 	@$(SUDO) tests/docker/run target/release/xbuild $(ENGINES)
 
-packages: release fixtures ## a release for this machine: archive, .deb, .rpm, images, SHA256SUMS, in target/packages
+packages: release fixtures ## a release: archive, .deb, .rpm, images, SBOM, SHA256SUMS, in target/packages; MACHINE=aarch64 for another one
 	@[ -x target/tools/bin/cargo-deb ] && [ -x target/tools/bin/cargo-generate-rpm ] || \
 		$(CARGO) install --quiet --locked --root target/tools cargo-deb@3.8.0 cargo-generate-rpm@0.21.1
-	@PATH="$(CURDIR)/target/tools/bin:$$PATH" fixtures/release/build target/release/xbuild target/packages
-	@fixtures/release/check target/packages
+	@[ "$(MACHINE)-unknown-linux-gnu" = "$(OWN_TARGET)" ] || $(MAKE) --no-print-directory release TARGET=$(MACHINE)-unknown-linux-gnu
+	@PATH="$(CURDIR)/target/tools/bin:$$PATH" fixtures/release/build target/release/xbuild target/packages $(MACHINE)
+	@fixtures/release/check target/packages $(MACHINE) target/release/xbuild
 
 site: ## the documentation as a site, target/site/book, with every link checked
 	@[ -x target/tools/bin/mdbook ] || $(CARGO) install --quiet --locked --root target/tools mdbook@0.5.4
