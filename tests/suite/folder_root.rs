@@ -1,6 +1,6 @@
 //! Steps on a folder root: their layers are those of an overlay mount, and nothing is left.
 
-use crate::harness::{Place, User, host_state, needs};
+use crate::harness::{Finished, Place, User, host_state, needs, tool};
 use crate::image::Image;
 
 /// Gives all files that a step has changed the same time, so that layers can be compared.
@@ -205,5 +205,59 @@ fn a_failed_step_leaves_nothing() {
         place.dockerfile("FROM busybox\nRUN echo a > /a\nRUN test $(cat /a) = a\n");
         // The layers of a folder root serve overlay mounts.
         place.build(&[]).ok();
+    }
+}
+
+/// A stage that branches has a folder of its own, with shared blocks where the file system can.
+#[test]
+fn branches_are_clones_where_files_share_their_blocks() {
+    needs!(Run, Reflinks);
+    let dockerfile = format!(
+        r"
+        FROM busybox AS base
+        RUN mkdir -p /d/sub && head -c 300000 /dev/urandom > /d/a && ln /d/a /d/twin && ln -s a /d/l \
+         && mkfifo /d/p && chmod 4711 /d/a && chmod 1777 /d/sub && chown 7:8 /d/sub && touch /d/empty; {SET_TIMES}
+        FROM base AS one
+        RUN stat -c '%n %f %u:%g %h %s %Y' /d /d/* > /one && md5sum /d/a >> /one && rm /d/twin
+        FROM base AS two
+        RUN stat -c '%n %f %u:%g %h %s %Y' /d /d/* > /two && md5sum /d/a >> /two && echo x >> /d/a
+        FROM base
+        COPY --from=one /one /
+        COPY --from=two /two /
+        RUN stat -c '%n %f %u:%g %h %s %Y' /d /d/* > /three && md5sum /d/a >> /three && cmp /one /two && cmp /one /three
+        "
+    );
+    for user in User::all().into_iter().filter(|user| *user != User::Single) {
+        let place = Place::new(user);
+        place.dockerfile(&dockerfile);
+        let store = place.store();
+        std::fs::create_dir_all(&store).unwrap();
+        let disk = place.path().join("disk");
+        let owner = tool("stat", ["-c", "%u:%g", place.path().join("home").to_str().unwrap()]);
+        let mut command = std::process::Command::new("unshare");
+        let script = "truncate -s 600M $1 && mkfs.btrfs -q $1 && mount -o loop $1 $2 && chown $3 $2 \
+                      && chmod 700 $2 && shift 3 && exec \"$@\"";
+        command
+            .args(["--mount", "sh", "-euc", script, "sh"])
+            .args([&disk, &store])
+            .arg(owner.trim());
+        let build = place.xbuild(place.build_args(&["--isolation", "userns-range/folder"]));
+        command
+            .arg(build.get_program())
+            .args(build.get_args())
+            .current_dir(place.path())
+            .env_clear();
+        for (name, value) in build.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        let built = Finished::run({
+            command.env("XBUILD_LOG", "debug");
+            command
+        })
+        .ok();
+        built.says(&["work=\"clone\""]);
+        built.does_not_say("cannot be cloned");
     }
 }

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod changes;
 mod clear;
+mod clone;
 mod context;
 pub mod context_tar;
 pub mod copy;
@@ -26,6 +27,7 @@ pub mod stamps;
 pub mod unpack;
 
 pub use clear::clear;
+pub use clone::clone;
 pub use context::{Context, Kept};
 pub use error::{CopyError, DiffError, Instead, PatternError, UnpackError};
 pub use pattern::IgnoreRules;

@@ -13,6 +13,8 @@
 //! A layer that is pulled becomes indexed, stored and, where it is needed, unpacked in one pass
 //! over its bytes.
 
+mod branch;
+mod branches;
 mod cache_mount;
 mod cached_layer;
 mod carried;
@@ -101,6 +103,7 @@ impl Engine {
             parts,
             folders,
             own_root: own_root::OwnRoot::default(),
+            branches: branches::Branches::default(),
         }))
     }
 

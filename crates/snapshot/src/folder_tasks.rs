@@ -33,6 +33,18 @@ pub const CHANGES: &str = "snapshot.changes";
 /// that are missing now to the pipe, for `read_lost`. Request: [`RevertRequest`].
 pub const REVERT: &str = "snapshot.revert";
 
+/// Clones a folder with all files into an empty one. Request: [`CloneRequest`].
+pub const CLONE: &str = "snapshot.clone";
+
+/// See [`CLONE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneRequest {
+    /// The folder. Nobody changes it meanwhile.
+    pub from: PathBuf,
+    /// The empty folder, on the same file system.
+    pub to: PathBuf,
+}
+
 /// See [`CLEAR`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClearRequest {
@@ -102,6 +114,13 @@ pub fn clear_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskErr
         };
         removed.map_err(folder("remove files in", &request.folder))?;
     }
+    Ok(Vec::new())
+}
+
+/// Does [`CLONE`].
+pub fn clone_task(request: &[u8], _fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError> {
+    let request: CloneRequest = serde_json::from_slice(request)?;
+    xbuild_files::clone(&open(&request.from)?, &open(&request.to)?)?;
     Ok(Vec::new())
 }
 

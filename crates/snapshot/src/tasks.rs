@@ -20,7 +20,7 @@ use xbuild_model::records::{Owners, Records};
 use xbuild_model::rootfs::Joined;
 
 use crate::TaskError;
-use crate::folder_tasks::{self, CHANGES, CLEAR, REVERT, STAMP};
+use crate::folder_tasks::{self, CHANGES, CLEAR, CLONE, REVERT, STAMP};
 use crate::task_input::{BUFFER, folder, open, own_ids, pipe, root_before};
 
 /// Unpacks a layer, read from the pipe, into an empty folder. Request: [`UnpackRequest`].
@@ -39,7 +39,7 @@ pub const REMOVE: &str = "snapshot.remove";
 pub type TaskFn = fn(&[u8], Vec<OwnedFd>) -> Result<Vec<u8>, TaskFailure>;
 
 /// Returns all tasks of this crate by name, for the helper of the namespace.
-pub fn all() -> [(&'static str, TaskFn); 9] {
+pub fn all() -> [(&'static str, TaskFn); 10] {
     [
         (UNPACK, |request, fds| answer(unpack_task(request, fds))),
         (DRESS, |request, fds| answer(dress_task(request, fds))),
@@ -47,6 +47,7 @@ pub fn all() -> [(&'static str, TaskFn); 9] {
         (PACK, |request, fds| answer(pack_task(request, fds))),
         (REMOVE, |request, fds| answer(remove_task(request, fds))),
         (CLEAR, |request, fds| answer(folder_tasks::clear_task(request, fds))),
+        (CLONE, |request, fds| answer(folder_tasks::clone_task(request, fds))),
         (STAMP, |request, fds| answer(folder_tasks::stamp_task(request, fds))),
         (REVERT, |request, fds| answer(folder_tasks::revert_task(request, fds))),
         (CHANGES, |request, fds| answer(folder_tasks::changes_task(request, fds))),

@@ -178,6 +178,20 @@ impl Folders {
         self.lock().iter().rev().find(|folder| folder.chain.as_ref() == Some(chain)).cloned()
     }
 
+    /// Returns the waiting folder that has the most layers in common with `chain`, for reading.
+    pub(super) fn nearest(
+        &self,
+        chain: &Chain,
+        common: &dyn Fn(&Chain, &Chain) -> usize,
+    ) -> Option<Arc<Folder>> {
+        let folders = self.lock();
+        let known = folders.iter().filter_map(|folder| {
+            let count = common(folder.chain.as_ref()?, chain);
+            (count > 0).then_some((count, folder))
+        });
+        known.max_by_key(|(count, _)| *count).map(|(_, folder)| Arc::clone(folder))
+    }
+
     /// Lets a folder wait. Returns one that has waited the longest if there are too many.
     pub(super) fn put(&self, folder: Arc<Folder>) -> Option<Folder> {
         let mut folders = self.lock();

@@ -46,7 +46,7 @@ pub(super) fn take(shared: &Arc<Shared>, chain: &Chain) -> Result<Option<Held>, 
 }
 
 /// Returns the number of layers that two stacks share, from the oldest on.
-fn common(one: &Chain, other: &Chain) -> usize {
+pub(super) fn common(one: &Chain, other: &Chain) -> usize {
     one.0.iter().zip(&other.0).take_while(|(one, other)| one == other).count()
 }
 

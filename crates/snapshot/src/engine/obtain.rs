@@ -7,15 +7,22 @@ use xbuild_model::Chain;
 use super::carried::Folder;
 use super::held::Held;
 use super::shared::Shared;
-use super::{fill, kept, spared};
+use super::{branch, fill, kept, spared};
 use crate::EngineError;
 
-/// Returns a folder with the files of `chain` and their stamps: one that waits, carried forward, or
-/// [`fresh`].
+/// Returns a folder with the files of `chain` and their stamps: one that waits, carried forward, the clone
+/// of another one, or [`fresh`].
 pub(super) fn obtain(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineError> {
-    let Some(mut held) = Held::take(shared, chain) else { return fresh(shared, chain) };
-    fill::forward(shared, held.get_mut(), chain)?;
-    Ok(held)
+    branch::in_turn(shared, chain, || match Held::take(shared, chain) {
+        Some(mut held) => {
+            fill::forward(shared, held.get_mut(), chain)?;
+            Ok(held)
+        }
+        None => match branch::of_another(shared, chain) {
+            Some(held) => Ok(held),
+            None => fresh(shared, chain),
+        },
+    })
 }
 
 /// Returns the root of this container with the files of `chain`, carried forward or filled anew.

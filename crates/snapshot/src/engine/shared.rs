@@ -9,6 +9,7 @@ use xbuild_model::seam::{Blobs, Namespace};
 use xbuild_model::{Chain, DiffId, Digest, ImageLayer};
 use xbuild_store::{Background, Store, TempFolder};
 
+use super::branches::Branches;
 use super::cached_layer::{CachedLayer, FetchIndex};
 use super::carried::Folders;
 use super::joined::Parts;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) parts: Parts,
     pub(super) folders: Folders,
     pub(super) own_root: OwnRoot,
+    pub(super) branches: Branches,
 }
 
 /// The facts that this process has found out.
