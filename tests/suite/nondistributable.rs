@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use xbuild_testkit::files::FileServer;
-use xbuild_testkit::registry::Registry;
+use xbuild_testkit::registry::{Registry, Rules};
 use xbuild_testkit::wire::Response;
 
 use crate::harness::{Place, User, to_layout};
@@ -85,7 +85,10 @@ fn foreign_layers_are_not_pushed() {
     place.run(["copy", &format!("docker://{}", app("1")), &copy]).ok();
     assert!(registry.blob("other/app", &digest(&layer).parse().unwrap()).is_none());
     assert_eq!(server.log().len(), 0);
-    // As ordinary layers they are.
+    // Some registries take no such image; as ordinary layers they are pushed.
+    target.rules(Rules { checks_blobs: true, ..Rules::default() });
+    let refused = place.build(&[&args[..], &[&app("2")]].concat());
+    refused.fails(4, &["wants the bytes of the foreign layer", "prefer-nondist-layers=false"]);
     let ordinary =
         format!("type=image,push=true,prefer-nondist-layers=false,name={}", app("ordinary"));
     place.build(&["--platform", "windows/amd64", "-o", &ordinary]).ok();

@@ -404,10 +404,17 @@ impl Destination<'_> {
         all: &[&Descriptor],
         lost: &[Digest],
     ) -> Result<(), PushError> {
-        let named: Vec<&Descriptor> =
-            all.iter().copied().filter(|blob| lost.contains(&blob.digest)).collect();
-        let blobs = if named.is_empty() { all } else { &named };
-        for_each(self.client.connections.options.jobs, blobs, |blob| {
+        let (mut blobs, named): (Vec<&Descriptor>, Vec<&Descriptor>) =
+            all.iter().copied().partition(|blob| !lost.contains(&blob.digest));
+        if let Some(foreign) = named.iter().find(|blob| blob.is_foreign()) {
+            let (digest, repository) = (foreign.digest.clone(), self.name.clone());
+            return Err(PushError::Foreign { digest, repository });
+        }
+        if !named.is_empty() {
+            blobs = named;
+        }
+        blobs.retain(|blob| !blob.is_foreign());
+        for_each(self.client.connections.options.jobs, &blobs, |blob| {
             self.send_blob(push, blob, &self.uploads().in_disbelief(), None)
         })
     }

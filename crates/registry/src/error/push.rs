@@ -33,6 +33,14 @@ pub enum PushError {
         #[source]
         source: Box<RequestError>,
     },
+    /// The registry takes no image with a layer that it does not have itself.
+    #[error("{repository} wants the bytes of the foreign layer {digest}, which is not pushed")]
+    Foreign {
+        /// The layer.
+        digest: Digest,
+        /// Registry and repository.
+        repository: String,
+    },
     /// The bytes of a layer could not be read.
     #[error("cannot read layer {digest} to push it to {repository}")]
     Source {
@@ -80,6 +88,7 @@ impl From<PushError> for StepFailure {
         let hint = match &error {
             PushError::Request { source, .. } => source.hint(),
             PushError::ImmutableTag { .. } => Some(hints::immutable_tag()),
+            PushError::Foreign { .. } => Some(hints::foreign_layer()),
             _ => None,
         };
         hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)

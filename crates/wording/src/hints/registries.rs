@@ -11,6 +11,8 @@ hints! {
     trust_certificate() = "if you trust the server, add the certificate of its authority to the \
         system's, or as ~/.docker/certs.d/HOST:PORT/ca.crt; --registry-insecure HOST[:PORT] checks none";
     rate_limit() = "the registry limits the rate of requests; log in, or try again later";
+    foreign_layer() = "if the layer's licence allows it, push it as an ordinary one: \
+        --output type=image,push=true,prefer-nondist-layers=false";
     immutable_tag() = "the registry does not let this tag name another image: choose another tag, or \
         allow it in the settings of the repository";
     docker_config() = "set DOCKER_CONFIG to a folder";
