@@ -20,6 +20,7 @@ mod ci_templates;
 mod coming_from;
 mod command_line;
 mod compression;
+mod config;
 mod damage;
 mod debian;
 mod demo;

@@ -5,13 +5,15 @@ mod advice;
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bake, build, cache, check, compose_build, copy, doctor, du, emulators, images, imagetools,
-    index, inspect, load, lock, login, manifest, platforms, prune, pull, push, rmi, run, save, tag,
-    verify,
+    bake, build, cache, check, compose_build, config as config_command, copy, doctor, du,
+    emulators, images, imagetools, index, inspect, load, lock, login, manifest, platforms, prune,
+    pull, push, rmi, run, save, tag, verify,
 };
+use crate::config::{self, Settings};
 use crate::console::ProgressMode;
 use crate::report::Problem;
 
@@ -25,6 +27,9 @@ pub(crate) struct Arguments {
     /// less, such as trace, or registry=debug,solve=info
     #[arg(short = 'D', long, global = true)]
     pub(crate) debug: bool,
+    /// The options with a default in the configuration file, and where.
+    #[arg(skip)]
+    pub(crate) defaults: Vec<(String, String)>,
 }
 
 /// Returns the version, and the commit that `make release` has built it from.
@@ -51,7 +56,6 @@ xbuild run ends with the status of its command; with 125 if it could not run the
 
 /// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
 pub(crate) enum Command {
     /// Build an image, or one image index for several platforms
     Build(Box<build::BuildArgs>),
@@ -108,6 +112,8 @@ pub(crate) enum Command {
     Du(du::DuArgs),
     /// Remove cached results from the store
     Prune(prune::PruneArgs),
+    /// Show and change the configuration file: defaults for the options of all commands
+    Config(config_command::ConfigArgs),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -117,8 +123,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Returns clap's definition of the command line. It has the arguments of a subcommand once that is
-/// used, or after [`build`](clap::Command::build).
+/// Returns clap's definition of the command line.
 pub(crate) fn definition() -> clap::Command {
     let command = Arguments::command().mut_subcommand("build", build::with_refused);
     let command = command.mut_subcommand("verify", build::with_refused);
@@ -155,21 +160,44 @@ fn joined(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     joined
 }
 
-/// Reads a command line. Ends the program after help, and if clap refuses the line.
-pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Problem> {
-    let matches = match definition().try_get_matches_from(joined(args)) {
-        Ok(matches) => matches,
-        Err(error) => {
-            let status = error.exit_code();
-            // A closed pipe is not a failure.
-            let _ = error.print();
-            std::process::exit(status);
-        }
+/// Reads a command line, with the defaults of the configuration file. Ends the program after help, and if
+/// clap refuses the line.
+pub(crate) fn read(
+    args: impl IntoIterator<Item = OsString>,
+    settings: &mut Settings,
+) -> Result<Arguments, Problem> {
+    let args = joined(args);
+    let line = match config::read(definition(), &args, settings) {
+        Ok(line) => line,
+        Err(error) => refuse(error, args),
     };
-    if let Some(("build" | "verify" | "lock", matches)) = matches.subcommand() {
+    let first = line.names.first().map(String::as_str);
+    // These have no defaults, and work with a file that is wrong.
+    if !matches!(first, Some("config" | "version" | "completions"))
+        && let Some(fault) = settings.fault.take().or(line.fault)
+    {
+        return Err(fault.with_hint_unless("xbuild config shows and changes the file"));
+    }
+    if let Some(("build" | "verify" | "lock", matches)) = line.matches.subcommand() {
         build::refuse(matches)?;
     }
-    Arguments::from_arg_matches(&matches).map_err(|error| Problem::command_line(error.to_string()))
+    let mut arguments = Arguments::from_arg_matches(&line.matches)
+        .map_err(|error| Problem::command_line(error.to_string()))?;
+    let defaults = line.defaults.into_iter();
+    arguments.defaults =
+        defaults.map(|default| (default.long, settings.at(default.line))).collect();
+    Ok(arguments)
+}
+
+/// Shows help, or why clap refuses a line, and ends the program.
+fn refuse(error: clap::Error, args: Vec<OsString>) -> ! {
+    // Help shows switches without values, and the defaults that are built in.
+    let is_help = |error: &clap::Error| error.kind() == ErrorKind::DisplayHelp;
+    let plain = is_help(&error).then(|| definition().try_get_matches_from(args).err()).flatten();
+    let error = plain.filter(is_help).unwrap_or(error);
+    // A closed pipe is not a failure.
+    let _ = error.print();
+    std::process::exit(error.exit_code());
 }
 
 impl Command {

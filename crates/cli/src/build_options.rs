@@ -32,8 +32,8 @@ pub(crate) struct JobsArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MethodArgs {
     /// Check the Dockerfile instead of building it: --call check
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub(crate) check: Option<bool>,
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Method: build, or check[,format=text|json|sarif] [default: build]
     #[arg(long, value_name = "METHOD")]
     pub(crate) call: Option<String>,

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use xbuild_build::request::{SecretPlace, SecretSource};
@@ -195,6 +196,18 @@ fn insecure_registries() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// Returns the place of xbuild's own configuration file, which need not exist: `XBUILD_CONFIG`, else below
+/// `XDG_CONFIG_HOME`, else in the home folder.
+pub(crate) fn config_file() -> Option<PathBuf> {
+    let named = variable("XBUILD_CONFIG").map(PathBuf::from);
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = || {
+        let home = home().filter(|_| closed_home().is_none());
+        absolute("XDG_CONFIG_HOME").or_else(|| Some(home?.join(".config")))
+    };
+    named.or_else(|| Some(folder()?.join("xbuild/config.toml")))
+}
+
 /// Returns where options of registries may be: in files of xbuild, docker, containerd, podman and
 /// BuildKit.
 fn host_files() -> HostFiles {
@@ -209,7 +222,7 @@ fn host_files() -> HostFiles {
         own.into_iter().flatten().chain(system.iter().map(PathBuf::from)).collect()
     };
     HostFiles {
-        own: named("XBUILD_CONFIG").or_else(|| in_config("xbuild/config.toml")),
+        own: config_file(),
         certs_d: of(
             [docker.map(|docker| docker.join("certs.d")), in_config("containers/certs.d"), None],
             &["/etc/docker/certs.d", "/etc/containers/certs.d", "/etc/containerd/certs.d"],
@@ -225,16 +238,45 @@ fn host_files() -> HostFiles {
     }
 }
 
+/// The variable that says how much the store may take up after builds.
+pub(crate) const BOUND: &str = "XBUILD_MAX_USED_SPACE";
+
+/// What the configuration file says in its place.
+static BOUND_OF_FILE: OnceLock<String> = OnceLock::new();
+
+/// Sets what holds if `XBUILD_MAX_USED_SPACE` is unset.
+pub(crate) fn set_default_bound(text: &str) {
+    // The file is read once.
+    let _ = BOUND_OF_FILE.set(text.to_owned());
+}
+
 /// Returns how much the store may take up after builds.
 fn bound() -> Result<Bound, Problem> {
-    const NAME: &str = "XBUILD_MAX_USED_SPACE";
-    let Some(text) = variable(NAME) else { return Ok(Bound::Default) };
-    match (text.as_str(), bytes::parse_or_zero(&text)) {
+    match (variable(BOUND), BOUND_OF_FILE.get()) {
+        (Some(text), _) => parse_bound(&text, BOUND),
+        (None, Some(text)) => parse_bound(text, BOUND_KEY),
+        (None, None) => Ok(Bound::Default),
+    }
+}
+
+/// The name of the bound in the configuration file.
+const BOUND_KEY: &str = "store.max-used-space";
+
+/// Refuses what is no bound on the store.
+pub(crate) fn check_bound(texts: &[String]) -> Result<(), Problem> {
+    match texts {
+        [text] => parse_bound(text, BOUND_KEY).map(drop),
+        _ => Err(Problem::input(format!("{BOUND_KEY} takes one value"))),
+    }
+}
+
+fn parse_bound(text: &str, name: &str) -> Result<Bound, Problem> {
+    match (text, bytes::parse_or_zero(text)) {
         ("none", _) => Ok(Bound::None),
         (_, Some(bytes)) => Ok(Bound::Bytes(bytes)),
         (_, None) => Err(Problem::command_line(format!(
-            "invalid {NAME} {text}: expected a number with b, k, m or g, or none",
-            text = quoted(&text)
+            "invalid {name} {text}: expected a number with b, k, m or g, or none",
+            text = quoted(text)
         ))),
     }
 }

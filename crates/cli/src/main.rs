@@ -8,6 +8,7 @@ mod build_options;
 mod check_report;
 mod columns;
 mod commands;
+mod config;
 mod console;
 mod ending;
 mod environment;
@@ -25,6 +26,7 @@ mod result;
 mod screen;
 mod shells;
 mod store_args;
+mod switches;
 mod terminal;
 mod traces;
 mod values;
@@ -34,10 +36,11 @@ use std::sync::Arc;
 
 use arguments::Command;
 use commands::{
-    bake, build, cache, check, compose_build, copy, doctor, du, emulators, images, imagetools,
-    index, inspect, load, lock, login, manifest, platforms, prune, pull, push, rmi,
-    run as run_command, save, tag, verify,
+    bake, build, cache, check, compose_build, config as config_command, copy, doctor, du,
+    emulators, images, imagetools, index, inspect, load, lock, login, manifest, platforms, prune,
+    pull, push, rmi, run as run_command, save, tag, verify,
 };
+use config::Settings;
 use console::{Console, ProgressMode};
 use guises::Meant;
 use report::Problem;
@@ -59,8 +62,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    let is_named = environment::variable("XBUILD_CONFIG").is_some();
+    let mut settings = Settings::read(environment::config_file(), is_named);
     let read = guises::meaning(std::env::args_os().collect()).and_then(|meant| match meant {
-        Meant::Line(args) => arguments::read(args).map(Some),
+        Meant::Line(args) => arguments::read(args, &mut settings).map(Some),
         Meant::Text(text) => {
             let shown = Console::new(ProgressMode::Plain).result(text.as_bytes());
             shown.map(|()| None)
@@ -74,13 +79,20 @@ fn run() -> ExitCode {
     let console = Arc::new(Console::new(arguments.command.progress()));
     let filter = environment::variable("XBUILD_LOG");
     let started = log::start(filter.as_deref(), arguments.debug, &console);
-    match started.and_then(|()| carry_out(&arguments.command, &console)) {
+    if let Some(bound) = settings.value(&["store", "max-used-space"]) {
+        environment::set_default_bound(&bound.value.texts().concat());
+    }
+    match started.and_then(|()| carry_out(&arguments.command, &mut settings, &console)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => console.problem(&problem),
+        Err(problem) => console.problem(&problem.with_defaults(&arguments.defaults)),
     }
 }
 
-fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
+fn carry_out(
+    command: &Command,
+    settings: &mut Settings,
+    console: &Arc<Console>,
+) -> Result<(), Problem> {
     match command {
         Command::Build(args) => build::run(args, console),
         Command::Lock(args) => lock::run(args, console),
@@ -109,6 +121,9 @@ fn carry_out(command: &Command, console: &Arc<Console>) -> Result<(), Problem> {
         Command::Cache(args) => cache::run(args, console),
         Command::Du(args) => du::run(args, console),
         Command::Prune(args) => prune::run(args, console),
+        Command::Config(args) => {
+            config_command::run(args, arguments::definition(), settings, console)
+        }
         Command::Version => console.result(arguments::definition().render_version().as_bytes()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

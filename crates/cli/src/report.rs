@@ -169,9 +169,42 @@ impl Problem {
         self
     }
 
+    /// Names the line of the configuration file that the problem is about.
+    pub(crate) fn in_file(mut self, place: &str) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message);
+        self
+    }
+
+    /// Returns whether the message names an option.
+    fn names_option(&self, long: &str) -> bool {
+        let option = format!("--{long}");
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+        self.0.message.split(&option).skip(1).any(ends)
+    }
+
     /// Adds advice.
     pub(crate) fn with_hint(mut self, hint: Hint) -> Self {
         self.0.hint = Some(hint);
+        self
+    }
+
+    /// Adds advice if there is none.
+    pub(crate) fn with_hint_unless(mut self, hint: &str) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
+    /// Adds advice if the message names an option whose default comes from a file; `defaults` has such
+    /// options and the places.
+    pub(crate) fn with_defaults(mut self, defaults: &[(String, String)]) -> Self {
+        if let Some((option, place)) = defaults.iter().find(|(option, _)| self.names_option(option))
+        {
+            let default = format!("--{option} has a default in {place}");
+            self.0.hint = Some(match self.0.hint.take() {
+                Some(hint) => format!("{hint}; {default}"),
+                None => default,
+            });
+        }
         self
     }
 

@@ -1,4 +1,5 @@
-//! xbuild's own configuration, `config.toml`.
+//! The table `registry` of xbuild's own configuration, `config.toml`. The others are the face's, which
+//! refuses those that it does not know.
 
 use std::path::Path;
 
@@ -18,20 +19,16 @@ pub(super) fn read(path: Option<&Path>, gathered: &mut Gathered, tell: &dyn Fn(&
     let odd = |name: String| {
         tell(path, Fault::Part(format!("{name} has no effect", name = quoted(&name))))
     };
-    for (name, value) in table {
-        let Some(registries) = value.as_table().filter(|_| name == "registry") else {
-            odd(name);
-            continue;
-        };
-        for (host, members) in registries {
-            let mut said = Said::default();
-            for (name, value) in members.as_table().into_iter().flatten() {
-                if member(path, name, value, &mut said).is_none() {
-                    odd(format!("registry.{host}.{name}"));
-                }
+    let Some(registries) = table.get("registry") else { return };
+    let Some(registries) = registries.as_table() else { return odd("registry".to_owned()) };
+    for (host, members) in registries {
+        let mut said = Said::default();
+        for (name, value) in members.as_table().into_iter().flatten() {
+            if member(path, name, value, &mut said).is_none() {
+                odd(format!("registry.{host}.{name}"));
             }
-            gathered.add(host, said);
         }
+        gathered.add(host, said);
     }
 }
 

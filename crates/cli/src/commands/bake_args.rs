@@ -8,10 +8,12 @@ use xbuild_bake::attestation_shorthand;
 use xbuild_wording::quoted;
 
 use crate::build_options::{ClaimArgs, JobsArgs, MethodArgs, ProgressArgs};
+use crate::config::OnLineOnly;
 use crate::console::ProgressMode;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
+use crate::switches::boolean;
 
 /// The arguments of `xbuild bake`, spelled as `docker buildx bake` spells them.
 #[derive(Debug, clap::Args)]
@@ -24,7 +26,7 @@ pub(crate) struct BakeArgs {
     /// A bake file: HCL, JSON or a compose file, or - for standard input (repeatable) [default: those of
     /// compose.yaml, docker-compose.yml, docker-bake.json, docker-bake.hcl and their overrides that are
     /// here]
-    #[arg(short, long, value_name = "FILE", help_heading = "Definition")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Definition", add = OnLineOnly)]
     pub(super) file: Vec<PathBuf>,
     /// Set an attribute of targets: TARGET.ATTRIBUTE[.NAME][+]=VALUE; TARGET may be a pattern
     /// (repeatable)
@@ -47,10 +49,10 @@ pub(crate) struct BakeArgs {
     pub(super) list_variables: bool,
 
     /// Push the images under their names: --set *.push=true
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean, value_name = "BOOL", help_heading = "Result")]
     pub(super) push: Option<bool>,
     /// Load the images into docker, else podman: --set *.load=true
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean, value_name = "BOOL", help_heading = "Result")]
     pub(super) load: Option<bool>,
     /// Write the digests to a JSON file, by target
     #[arg(long, value_name = "FILE", help_heading = "Result")]
@@ -63,10 +65,10 @@ pub(crate) struct BakeArgs {
     pub(super) progress: ProgressArgs,
 
     /// Run every step, even if its result is in the cache: --set *.no-cache=true
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Steps")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean, value_name = "BOOL", help_heading = "Steps")]
     pub(super) no_cache: Option<bool>,
     /// Ask registries for base images in any case: --set *.pull=true
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Steps")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean, value_name = "BOOL", help_heading = "Steps")]
     pub(super) pull: Option<bool>,
     /// Grant what targets ask for: network.host, security.insecure, ssh, fs=PATH, fs.read=PATH,
     /// fs.write=PATH (repeatable)
@@ -114,7 +116,7 @@ impl BakeArgs {
         all("load", on(self.load));
         all("no-cache", self.no_cache.map(|value| value.to_string()));
         all("pull", self.pull.map(|value| value.to_string()));
-        let check = on(self.method.check).map(|_| "check".to_owned());
+        let check = self.method.check.then(|| "check".to_owned());
         all("call", check.or_else(|| self.method.call.clone()).filter(|call| call != "build"));
         let attest = |kind: &str, value: &Option<String>| {
             value.as_deref().map(|value| attestation_shorthand(kind, value))

@@ -16,6 +16,7 @@ use crate::console::ProgressMode;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
+use crate::switches::boolean;
 
 /// The arguments of `xbuild build`, spelled as `docker buildx build` spells them.
 #[derive(Debug, clap::Args)]
@@ -47,8 +48,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, help_heading = "Result")]
     pub(super) push: bool,
     /// Load the image into docker, else podman: -o type=docker
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Result")]
-    pub(super) load: Option<bool>,
+    #[arg(long, help_heading = "Result")]
+    pub(super) load: bool,
     /// Output: type=oci|docker|tar|local|image|registry|cacheonly,dest=PATH,.. (repeatable); oci,
     /// docker, image and registry take compression=gzip|zstd|uncompressed and compression-level=N for
     /// new layers, and force-compression=true to compress the layers of base images, too
@@ -150,8 +151,14 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE", help_heading = "Sources")]
     pub(super) lock_file: Option<PathBuf>,
     /// A source policy of BuildKit, which allows, denies or converts images, files and repositories
-    /// (repeatable) [default: that of EXPERIMENTAL_BUILDKIT_SOURCE_POLICY]
-    #[arg(long, value_name = "FILE", help_heading = "Sources")]
+    /// (repeatable)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
+        hide_env_values = true,
+        help_heading = "Sources"
+    )]
     pub(super) source_policy_file: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -176,13 +183,13 @@ impl BuildArgs {
     /// Returns the method that `--call` and `--check` name.
     pub(super) fn call(&self) -> Result<Call, Problem> {
         let text = match (&self.method.call, self.method.check) {
-            (None, Some(true)) => "check",
+            (None, true) => "check",
             (call, _) => call.as_deref().unwrap_or("build"),
         };
         let (method, options) = text.split_once(',').unwrap_or((text, ""));
         let fail = |reason: &str| Problem::command_line(format!("invalid --call {text}: {reason}"));
         match (method, options.strip_prefix("format=")) {
-            ("build", _) if self.method.check == Some(true) => Err(fail("--check does not build")),
+            ("build", _) if self.method.check => Err(fail("--check does not build")),
             ("build", None) if options.is_empty() => Ok(Call::Build),
             ("check" | "lint", None) if options.is_empty() => Ok(Call::Check(Format::Text)),
             ("check" | "lint", Some(format)) => Format::from_str(format, false)
@@ -359,7 +366,7 @@ fn switch(arg: Arg) -> Arg {
 /// Refuses by name what is not implemented. Turning off squashing is granted.
 pub(crate) fn refuse(matches: &ArgMatches) -> Result<(), Problem> {
     for (name, reason) in ALWAYS {
-        match (matches.get_one::<String>(name).map(|value| value.parse()), reason) {
+        match (matches.get_one::<String>(name).map(|value| boolean(value)), reason) {
             (None | Some(Ok(true)), _) | (Some(Ok(false)), None) => {}
             (Some(Ok(false)), Some(reason)) => {
                 return Err(Problem::command_line(format!(

@@ -16,7 +16,7 @@ pub(super) fn request(args: &BuildArgs) -> Result<BuildRequest, Problem> {
     let input = input::request(&args.input)?;
     let outputs = args.output.iter().map(|text| output::parse(text));
     let mut outputs: Vec<Output> = outputs.collect::<Result<_, _>>()?;
-    if args.load == Some(true) && !outputs.iter().any(|output| output.target == Target::Engine) {
+    if args.load && !outputs.iter().any(|output| output.target == Target::Engine) {
         outputs.push(Output::new(Target::Engine));
     }
     let sources = source_rules::rules(args, &input.context)?;

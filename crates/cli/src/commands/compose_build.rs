@@ -10,6 +10,7 @@ use xbuild_bake::{Config, Overrides, Project, Service, attestation_shorthand};
 use super::bake_build::{self, Options};
 use super::bake_files;
 use crate::build_options::{ClaimArgs, JobsArgs, ProgressArgs};
+use crate::config::OnLineOnly;
 use crate::console::{Console, ProgressMode};
 use crate::environment;
 use crate::registry_args::RegistryArgs;
@@ -24,11 +25,11 @@ pub(crate) struct ComposeBuildArgs {
     services: Vec<String>,
     /// A compose file, or - for standard input (repeatable) [default: compose.yaml or
     /// docker-compose.yml, and its override]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", add = OnLineOnly)]
     file: Vec<PathBuf>,
     /// Name of the project, which the names of images without one begin with [default: that of the
     /// file, else of the folder]
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", env = "COMPOSE_PROJECT_NAME", hide_env_values = true)]
     project_name: Option<String>,
     /// Also build the services of this profile; * for all (repeatable)
     #[arg(long, value_name = "PROFILE")]
@@ -196,9 +197,7 @@ fn project_name(args: &ComposeBuildArgs, project: &Project) -> String {
         let name = name.trim_start_matches(['-', '_']);
         if name.is_empty() { "default".to_owned() } else { name.to_owned() }
     };
-    let named = args.project_name.clone();
-    let named = named.or_else(|| environment::variable("COMPOSE_PROJECT_NAME"));
-    named.or_else(|| project.name.clone()).unwrap_or_else(folder)
+    args.project_name.clone().or_else(|| project.name.clone()).unwrap_or_else(folder)
 }
 
 /// Returns the targets of the services that are asked for.

@@ -40,7 +40,14 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Input")]
     pub(super) build_context: Vec<String>,
     /// Platforms to build for (comma list, repeatable) [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', help_heading = "Input")]
+    #[arg(
+        long,
+        value_name = "PLATFORM",
+        value_delimiter = ',',
+        env = "DOCKER_DEFAULT_PLATFORM",
+        hide_env_values = true,
+        help_heading = "Input"
+    )]
     pub(super) platform: Vec<String>,
     /// The stage to build [default: the last]
     #[arg(long, value_name = "STAGE", help_heading = "Input")]
@@ -55,17 +62,21 @@ pub(crate) struct InputArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum PullArg {
     /// In any case
+    #[value(alias = "true")]
     Always,
     /// If the store lacks the image
     Missing,
     /// Never
     Never,
+    /// As without the option
+    #[value(name = "false", hide = true)]
+    False,
 }
 
 /// Returns the meaning of `--pull`.
 pub(super) fn pull(arg: Option<PullArg>) -> Pull {
     match arg {
-        None => Pull::Default,
+        None | Some(PullArg::False) => Pull::Default,
         Some(PullArg::Always) => Pull::Always,
         Some(PullArg::Missing) => Pull::Missing,
         Some(PullArg::Never) => Pull::Never,
@@ -140,11 +151,7 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
             .parse()
             .map_err(|error: xbuild_model::PlatformError| Problem::command_line(error.to_string())),
     };
-    let mut list: Vec<Platform> = values.iter().map(parse).collect::<Result<_, _>>()?;
-    if list.is_empty() {
-        let default = environment::variable("DOCKER_DEFAULT_PLATFORM");
-        list = default.iter().map(parse).collect::<Result<_, _>>()?;
-    }
+    let list: Vec<Platform> = values.iter().map(parse).collect::<Result<_, _>>()?;
     // An image may be for a system that nobody here knows, too.
     let systems = Platform::SYSTEMS;
     if let Some(other) = list.iter().find(|platform| !systems.contains(&platform.os()))

@@ -7,6 +7,7 @@ use xbuild_build::Events;
 use xbuild_registry::Secret;
 use xbuild_wording::quoted;
 
+use crate::config::OnLineOnly;
 use crate::console::Console;
 use crate::environment;
 use crate::registry_args::RegistryArgs;
@@ -25,7 +26,7 @@ pub(crate) struct LoginArgs {
     #[arg(short, long, value_name = "USER")]
     username: String,
     /// Read the password, or a token that stands for it, from standard input
-    #[arg(long, required_unless_present = "password")]
+    #[arg(long, required_unless_present = "password", add = OnLineOnly)]
     password_stdin: bool,
     #[arg(short, long, hide = true, value_name = "PASSWORD")]
     password: Option<String>,

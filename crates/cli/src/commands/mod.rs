@@ -15,6 +15,7 @@ mod build_request;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod compose_build;
+pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod doctor;
 pub(crate) mod du;

@@ -8,7 +8,6 @@ use xbuild_build::sources::{Lock, Policy};
 use xbuild_wording::hints;
 
 use super::build_args::BuildArgs;
-use crate::environment;
 use crate::report::Problem;
 
 /// The name of the lock file.
@@ -18,12 +17,8 @@ const LOCK: &str = "xbuild.lock";
 ///
 /// **Source** — `docker buildx` reads the policy whose file `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names.
 pub(super) fn rules(args: &BuildArgs, context: &ContextPlace) -> Result<SourceRules, Problem> {
-    let mut files = args.source_policy_file.clone();
-    if files.is_empty() {
-        let file = environment::variable("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY");
-        files.extend(file.map(PathBuf::from));
-    }
-    let policies = files.iter().map(|path| policy(path)).collect::<Result<_, _>>()?;
+    let files = args.source_policy_file.iter();
+    let policies = files.map(|path| policy(path)).collect::<Result<_, _>>()?;
     let path = lock_path(args, context);
     let lock = match args.locked {
         true => Some(read_lock(&path).map_err(|problem| problem.with_hint(hints::lock_makes()))?),
