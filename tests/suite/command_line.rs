@@ -38,7 +38,6 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
         ("--attest", "type=sbom,generator=image"),
         ("--builder", "other"),
         ("--cache-to", "type=inline"),
-        ("--call", "outline"),
         ("--cgroup-parent", "a"),
         ("--policy", "reset=true"),
         ("--resource", "memory=1g"),

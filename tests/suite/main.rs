@@ -15,6 +15,7 @@ mod bake;
 mod buildkit;
 mod cache;
 mod cache_mounts;
+mod call;
 mod chroot;
 mod ci_templates;
 mod coming_from;

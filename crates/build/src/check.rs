@@ -40,6 +40,19 @@ pub fn check(
     events: &Arc<dyn Events>,
     stdin: &mut Input<'_>,
 ) -> Result<Checked, BuildError> {
+    let main = open(request, machine, events, stdin)?;
+    let files = main.files.iter().map(|file| check_file(request, &main, file, machine, events));
+    let files = files.collect::<Result<_, _>>()?;
+    Ok(Checked { main, files })
+}
+
+/// Reads the Dockerfiles of a request.
+pub(crate) fn open(
+    request: &InputRequest,
+    machine: &Machine,
+    events: &Arc<dyn Events>,
+    stdin: &mut Input<'_>,
+) -> Result<MainContext, BuildError> {
     let elsewhere = || {
         let store = wiring::store(machine)?;
         let client = wiring::client(machine, Some(&store), events, Cancel::default());
@@ -48,10 +61,12 @@ pub fn check(
             wiring::fetcher(machine, &store, &client, rules, Arc::new(Silent), Cancel::default());
         Ok(Elsewhere { store, fetcher })
     };
-    let main = MainContext::open(request, &elsewhere, stdin)?;
-    let files = main.files.iter().map(|file| check_file(request, &main, file, machine, events));
-    let files = files.collect::<Result<_, _>>()?;
-    Ok(Checked { main, files })
+    Ok(MainContext::open(request, &elsewhere, stdin)?)
+}
+
+/// Returns the options to look at a Dockerfile with; nothing runs.
+pub(crate) fn options(request: &InputRequest, main: &MainContext, file: &MainFile) -> PlanOptions {
+    PlanOptions { allow_insecure: true, ..planning::input_options(request, main, file) }
 }
 
 fn check_file(
@@ -61,12 +76,8 @@ fn check_file(
     machine: &Machine,
     events: &Arc<dyn Events>,
 ) -> Result<CheckedFile, BuildError> {
-    let mut options = PlanOptions {
-        every_stage: request.target.is_none(),
-        // Nothing runs.
-        allow_insecure: true,
-        ..planning::input_options(request, main, file)
-    };
+    let mut options =
+        PlanOptions { every_stage: request.target.is_none(), ..options(request, main, file) };
     let (findings, error) = match planning::parse(&file.file) {
         Ok(dockerfile) => {
             if let Ok(Some((name, _))) = xbuild_plan::epoch_source(&dockerfile, &options) {
@@ -114,6 +125,6 @@ fn inspect(
 }
 
 /// Returns whether another machine, or the same one later, may well have the image.
-fn is_out_of_reach(error: &BaseError) -> bool {
+pub(crate) fn is_out_of_reach(error: &BaseError) -> bool {
     matches!(error.kind(), ErrorKind::Stage(FailureKind::Remote | FailureKind::Environment))
 }

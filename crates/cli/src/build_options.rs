@@ -34,7 +34,8 @@ pub(crate) struct MethodArgs {
     /// Check the Dockerfile instead of building it: --call check
     #[arg(long)]
     pub(crate) check: bool,
-    /// Method: build, or check[,format=text|json|sarif] [default: build]
+    /// Method: build, check[,format=text|json|sarif], outline[,format=json] for what the target can be
+    /// given, or targets[,format=json] [default: build]
     #[arg(long, value_name = "METHOD")]
     pub(crate) call: Option<String>,
 }

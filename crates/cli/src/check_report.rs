@@ -156,7 +156,8 @@ pub(crate) fn sarif(files: &[Findings<'_>]) -> Value {
     })
 }
 
-fn location(span: &Span) -> Value {
+/// Returns the lines of a span in the form of BuildKit.
+pub(crate) fn location(span: &Span) -> Value {
     json!({ "ranges": [{
         "start": { "line": span.lines.start() },
         "end": { "line": span.lines.end() },

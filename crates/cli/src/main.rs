@@ -15,6 +15,7 @@ mod environment;
 mod go_template;
 mod guises;
 mod log;
+mod outline_report;
 mod paint;
 mod platform_args;
 mod progress;

@@ -30,7 +30,7 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// The empty lines within continued instructions, the first of each.
     pub empty_lines: Vec<Span>,
-    /// The comments above instructions that concern the linter, in order.
+    /// The comments above instructions, in order.
     pub comments: Vec<Comment>,
 }
 
@@ -51,6 +51,17 @@ pub struct Comment {
     pub check: Option<String>,
     /// The comment on the very line above.
     pub description: Option<String>,
+    /// All comments since the instruction before, or since a comment without text.
+    pub texts: Vec<String>,
+}
+
+impl Comment {
+    /// Returns what the comments say about a name: the rest of the first one that begins with it.
+    ///
+    /// **Source**: BuildKit (2026-08), `--call outline`.
+    pub fn about(&self, name: &str) -> Option<&str> {
+        self.texts.iter().find_map(|text| text.strip_prefix(name)?.strip_prefix(' '))
+    }
 }
 
 /// A parser directive.

@@ -37,6 +37,7 @@ mod print;
 mod run;
 mod span;
 mod suggest;
+mod targets;
 mod transfer;
 mod words;
 
@@ -49,3 +50,4 @@ pub use port::parse_ports;
 pub use print::print;
 pub use span::{Span, Spanned};
 pub use suggest::suggest;
+pub use targets::{Target, targets};

@@ -159,6 +159,7 @@ impl<'a> Lines<'a> {
             self.comments.check = Some(value.to_owned());
         }
         self.comments.description = Some(text.to_owned());
+        self.comments.texts.push(text.to_owned());
         self.comments.line = line;
     }
 
@@ -168,7 +169,7 @@ impl<'a> Lines<'a> {
         let near = comments.line + 1 == line;
         let comment =
             Comment { line, description: comments.description.filter(|_| near), ..comments };
-        (comment.check.is_some() || comment.description.is_some()).then_some(comment)
+        (!comment.texts.is_empty()).then_some(comment)
     }
 
     /// Returns the line without the escape character at its end, and whether there was one that is

@@ -19,6 +19,7 @@ mod lint;
 mod mount;
 mod options;
 mod origins;
+mod outline;
 mod paths;
 mod plan;
 mod planner;
@@ -42,6 +43,7 @@ pub use options::{
     DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, ImageRequest, Images, NamedContext, PlanOptions, Planned,
     is_main_context, main_context,
 };
+pub use outline::{Outline, OutlinedArg, OutlinedMount, outline};
 pub use paths::clean as clean_path;
 pub use plan::{check, plan, plan_all};
 pub use warning::Warning;

@@ -72,6 +72,43 @@ pub(crate) fn mounts(
     Ok(reader.mounts)
 }
 
+/// A secret or an agent that a RUN asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// A secret: its id, and whether the RUN fails without it.
+    Secret(String, bool),
+    /// An agent, likewise.
+    Agent(String, bool),
+}
+
+/// Returns the secrets and agents that a RUN asks for.
+///
+/// **Errors**: `Expand`, `Mount`.
+pub(crate) fn asked(
+    state: &State,
+    run: &Run,
+    place: config::Place<'_>,
+) -> Result<Vec<Asked>, PlanError> {
+    let mut list = Vec::new();
+    for written in &run.mounts {
+        let options = Options::read(written, &place.expander(state))?;
+        match options.kind {
+            Kind::Secret => {
+                if let MountKind::Secret { id, required, .. } = secret(&options) {
+                    list.push(Asked::Secret(id, required));
+                }
+            }
+            Kind::Ssh => {
+                if let MountKind::Ssh { id, required, .. } = ssh(&options) {
+                    list.push(Asked::Agent(id, required));
+                }
+            }
+            Kind::Bind | Kind::Cache | Kind::Tmpfs => {}
+        }
+    }
+    Ok(list)
+}
+
 /// Reads the mounts of one RUN.
 struct Reader<'r, 'a> {
     origins: &'r mut Origins<'a>,

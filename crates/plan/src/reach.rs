@@ -194,7 +194,7 @@ impl<'a> Names<'a> {
 
     /// Returns the places that an instruction of the stage `own` takes files from, without the main
     /// context.
-    fn sources(
+    pub(crate) fn sources(
         &self,
         instruction: &Spanned<Instruction>,
         own: usize,

@@ -3,6 +3,7 @@
 mod errors;
 mod graphs;
 mod invariants;
+mod outlines;
 mod scopes;
 
 use xbuild_model::{

@@ -21,8 +21,9 @@ use xbuild_wording::hints;
 
 use super::bake_queue::{self, Queue, Work};
 use super::bake_target::{self, Line};
-use super::build_args::{BuildArgs, Call};
-use super::{build, build_line, build_request, check};
+use super::build_args::BuildArgs;
+use super::call::{self, Call};
+use super::{build, build_line, build_request};
 use crate::console::{Console, ProgressMode, Style};
 use crate::ending::{self, Ended};
 use crate::environment;
@@ -228,8 +229,8 @@ impl Bake<'_> {
         let line = bake_target::line(work.target, links)?;
         let args = self.args(&line)?;
         let request = build_request::request(&args)?;
-        let Call::Check(format) = args.call()? else { return Ok(()) };
-        check::check(&request.input, &self.machine, format, self.console, &mut *stdin(&line))
+        let call = args.call()?;
+        call::run(call, &request.input, &self.machine, self.console, &mut *stdin(&line))
     }
 
     fn args(&self, line: &Line) -> Result<BuildArgs, Problem> {

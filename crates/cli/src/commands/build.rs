@@ -12,10 +12,11 @@ use xbuild_build::{
 };
 use xbuild_wording::hints;
 
+use super::build_args::OnErrorArg;
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
-use super::build_args::{Call, OnErrorArg};
+use super::build_request;
+use super::call::{self, Call};
 use super::du::size;
-use super::{build_request, check};
 use crate::console::{Console, ProgressMode, Style};
 use crate::progress::{Failure, Progress, Told};
 use crate::report::{Problem, printable};
@@ -61,7 +62,7 @@ impl BuiltImage {
     }
 }
 
-/// Builds an image; `None` if the arguments ask for a check, which is done then. `stdin` is read only if
+/// Builds an image; `None` if the arguments ask for another method, which is carried out then. `stdin` is read only if
 /// the arguments name it.
 fn image(
     args: &BuildArgs,
@@ -72,8 +73,8 @@ fn image(
     // A check, too, refuses arguments that no build takes.
     let request = build_request::request(args)?;
     let mut machine = args.registries.machine(args.store.root.as_deref())?;
-    if let Call::Check(format) = call {
-        check::check(&request.input, &machine, format, console, stdin)?;
+    if call != Call::Build {
+        call::run(call, &request.input, &machine, console, stdin)?;
         return Ok(None);
     }
     if args.on_error == OnErrorArg::Shell && !terminal::is_there() {

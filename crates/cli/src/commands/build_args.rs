@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
 use xbuild_build::request::{Emulation, Isolation};
 use xbuild_model::run::Network;
 
-use super::check::Format;
+use super::call::Call;
 use super::input::InputArgs;
 use crate::build_options::{ClaimArgs, JobsArgs, MethodArgs, ProgressArgs};
 use crate::console::ProgressMode;
@@ -167,13 +167,6 @@ pub(crate) struct BuildArgs {
     pub(super) store: StoreArgs,
 }
 
-/// The method of a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
-    Build,
-    Check(Format),
-}
-
 impl BuildArgs {
     /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
@@ -182,23 +175,13 @@ impl BuildArgs {
 
     /// Returns the method that `--call` and `--check` name.
     pub(super) fn call(&self) -> Result<Call, Problem> {
-        let text = match (&self.method.call, self.method.check) {
-            (None, true) => "check",
-            (call, _) => call.as_deref().unwrap_or("build"),
-        };
-        let (method, options) = text.split_once(',').unwrap_or((text, ""));
-        let fail = |reason: &str| Problem::command_line(format!("invalid --call {text}: {reason}"));
-        match (method, options.strip_prefix("format=")) {
-            ("build", _) if self.method.check => Err(fail("--check does not build")),
-            ("build", None) if options.is_empty() => Ok(Call::Build),
-            ("check" | "lint", None) if options.is_empty() => Ok(Call::Check(Format::Text)),
-            ("check" | "lint", Some(format)) => Format::from_str(format, false)
-                .map(Call::Check)
-                .map_err(|_| fail("the format is one of text, json, sarif")),
-            ("outline" | "targets" | "subrequests.describe", _) => {
-                Err(fail("only build and check are implemented"))
+        let call = Call::parse(self.method.call.as_deref().unwrap_or("build"))?;
+        match (self.method.check, &self.method.call) {
+            (true, None) => Call::parse("check"),
+            (true, Some(text)) if !matches!(call, Call::Check(..)) => {
+                Err(Problem::command_line(format!("--check is not --call {text}")))
             }
-            _ => Err(fail("expected build or check, with format=text, json or sarif")),
+            _ => Ok(call),
         }
     }
 }
@@ -349,6 +332,8 @@ pub(crate) fn with_refused(mut command: clap::Command) -> clap::Command {
         }
         command = command.arg(arg.num_args(1).value_parser(clap::value_parser!(String)));
     }
+    // The former spelling.
+    command = command.mut_arg("call", |arg| arg.alias("print"));
     // A switch of docker's that is refused.
     command = command.mut_arg("squash", |arg| switch(arg.action(ArgAction::Set)));
     ALWAYS.iter().fold(command, |command, (name, _)| {

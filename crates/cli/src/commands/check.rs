@@ -43,14 +43,15 @@ pub(crate) enum Format {
 pub(crate) fn run(args: &CheckArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let request = input::request(&args.input)?;
     let machine = args.registries.machine(args.store.root.as_deref())?;
-    check(&request, &machine, args.format, console, &mut io::stdin())
+    check(&request, &machine, (args.format, false), console, &mut io::stdin())
 }
 
-/// Checks all stages, or those that `--target` needs. Any finding is a failure.
+/// Checks all stages, or those that `--target` needs. Any finding is a failure; with `ignores_status` only
+/// an error is.
 pub(crate) fn check(
     request: &InputRequest,
     machine: &Machine,
-    format: Format,
+    (format, ignores_status): (Format, bool),
     console: &Arc<Console>,
     stdin: &mut Input<'_>,
 ) -> Result<(), Problem> {
@@ -71,9 +72,10 @@ pub(crate) fn check(
         Format::Sarif => format!("{:#}\n", check_report::sarif(&files)),
     };
     console.result(text.as_bytes())?;
+    let has_error = files.iter().any(|file| file.problem.is_some());
     let is_sound = files.iter().all(|file| file.warnings.is_empty() && file.problem.is_none());
     let problem = files.into_iter().filter_map(|file| file.problem).reduce(Problem::and);
-    match (is_sound, problem) {
+    match (is_sound || ignores_status && !has_error, problem) {
         (true, _) => Ok(()),
         (_, Some(problem)) if format == Format::Text => Err(problem.with_paths(&paths)),
         _ => Err(Problem::shown()),

@@ -135,7 +135,7 @@ fn whole(definition: &Command, settings: &mut Settings) -> Result<(), Problem> {
 /// Checks a key and its value.
 fn check(definition: &Command, setting: &Setting) -> Result<(), Problem> {
     match config::place(definition, &setting.key)? {
-        Place::Option(_, arg) | Place::Every(arg) => config::checked(arg, setting).map(drop),
+        Place::Option(arg) | Place::Every(arg) => config::checked(arg, setting).map(drop),
         Place::Store => environment::check_bound(setting.value.texts()),
         Place::Registry => Ok(()),
     }
@@ -145,7 +145,7 @@ fn check(definition: &Command, setting: &Setting) -> Result<(), Problem> {
 fn setting(definition: &Command, key: Vec<String>, values: &[String]) -> Result<Setting, Problem> {
     let place = config::place(definition, &key)?;
     let is_list = match &place {
-        Place::Option(_, arg) | Place::Every(arg) => matches!(arg.get_action(), ArgAction::Append),
+        Place::Option(arg) | Place::Every(arg) => matches!(arg.get_action(), ArgAction::Append),
         Place::Store => false,
         Place::Registry => {
             return Err(Problem::command_line("set writes no options of registries")
@@ -167,7 +167,7 @@ fn rows(settings: &Settings, definition: &Command) -> Vec<Row> {
     let mut rows = Vec::new();
     for setting in &settings.list {
         let over = match config::place(definition, &setting.key) {
-            Ok(Place::Option(_, arg) | Place::Every(arg)) => variable(arg),
+            Ok(Place::Option(arg) | Place::Every(arg)) => variable(arg),
             Ok(Place::Store) => Some(environment::BOUND.to_owned())
                 .filter(|name| environment::variable(name).is_some()),
             _ => None,
@@ -256,7 +256,7 @@ fn value(
     let in_file = |key: &[String]| settings.list.iter().find(|setting| setting.key == key);
     let in_file = |key: &[String]| in_file(key).map(|setting| setting.value.texts().to_vec());
     let values = match config::place(definition, key)? {
-        Place::Option(_, arg) | Place::Every(arg) => {
+        Place::Option(arg) | Place::Every(arg) => {
             let in_environment = || variable(arg).and_then(|name| environment::variable(&name));
             let everywhere = || in_file(&key[key.len() - 1..]);
             let built_in = || {

@@ -8,7 +8,8 @@ use xbuild_build::error::{BuildError, Fault as _};
 use xbuild_build::sources::{Lock, lock};
 use xbuild_build::{Build, MainContext, plan, read};
 
-use super::build_args::{BuildArgs, Call};
+use super::build_args::BuildArgs;
+use super::call::Call;
 use super::{build_request, source_rules};
 use crate::console::Console;
 use crate::environment;

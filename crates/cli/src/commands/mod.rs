@@ -13,6 +13,7 @@ mod build_args;
 mod build_line;
 mod build_request;
 pub(crate) mod cache;
+mod call;
 pub(crate) mod check;
 pub(crate) mod compose_build;
 pub(crate) mod config;

@@ -14,8 +14,9 @@ use xbuild_image::Inspection;
 use xbuild_model::Platform;
 use xbuild_wording::hints;
 
-use super::build_args::{BuildArgs, Call};
+use super::build_args::BuildArgs;
 use super::build_request;
+use super::call::Call;
 use crate::console::Console;
 use crate::environment;
 use crate::progress::Progress;

@@ -13,8 +13,8 @@ const STORE: (&str, &[&str]) = ("store", &["max-used-space"]);
 /// The meaning of a key.
 #[derive(Debug)]
 pub(crate) enum Place<'a> {
-    /// An option of a command: the names of the command, and the option.
-    Option(Vec<&'a str>, &'a Arg),
+    /// An option of a command.
+    Option(&'a Arg),
     /// An option of every command that has one of that name; the first of these.
     Every(&'a Arg),
     /// A property of the store.
@@ -34,8 +34,8 @@ pub(crate) fn place<'a>(definition: &'a Command, key: &[String]) -> Result<Place
             false => Err(unknown("key", name_of(key), STORE.1.iter().copied())),
         },
         Some(_) => {
-            let (names, command) = command(definition, tables)?;
-            option(definition, command, name, key).map(|arg| Place::Option(names, arg))
+            let command = command(definition, tables)?;
+            option(definition, command, name, key).map(Place::Option)
         }
     }
 }
@@ -51,11 +51,8 @@ pub(crate) fn name_of(key: &[String]) -> String {
 }
 
 /// Returns the command that has the name of a table.
-fn command<'a>(
-    definition: &'a Command,
-    tables: &[String],
-) -> Result<(Vec<&'a str>, &'a Command), Problem> {
-    let (mut names, mut command) = (Vec::new(), definition);
+fn command<'a>(definition: &'a Command, tables: &[String]) -> Result<&'a Command, Problem> {
+    let mut command = definition;
     for (index, table) in tables.iter().enumerate() {
         let known = command.get_subcommands().map(Command::get_name);
         let extra = if index == 0 { &[REGISTRIES, STORE.0][..] } else { &[] };
@@ -63,9 +60,8 @@ fn command<'a>(
         command = commands.find(|command| command.get_name() == table).ok_or_else(|| {
             unknown("table", name_of(&tables[..=index]), known.chain(extra.iter().copied()))
         })?;
-        names.push(command.get_name());
     }
-    Ok((names, command))
+    Ok(command)
 }
 
 /// Returns an option of a command, or of all.

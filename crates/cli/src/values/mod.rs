@@ -7,7 +7,7 @@ pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod context;
-mod csv;
+pub(crate) mod csv;
 pub(crate) mod dockerfiles;
 pub(crate) mod names;
 pub(crate) mod output;
