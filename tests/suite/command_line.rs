@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Need, Place, User, is_root, quiet, to_layout};
+use crate::harness::{Finished, Need, Place, User, is_root, to_layout};
 use crate::image;
 
 /// Builds a Dockerfile.
@@ -329,19 +329,6 @@ fn help_names_every_command_and_option() {
         "--shm-size",
     ] {
         assert!(build.contains(option), "{option}");
-    }
-}
-
-#[test]
-fn completions_are_scripts() {
-    let place = Place::new(User::Me);
-    for shell in ["bash", "zsh", "fish"] {
-        let script = place.run(["completions", shell]).ok().stdout;
-        assert!(script.contains("metadata-file"), "{shell}");
-        if shell == "bash" {
-            fs::write(place.out("bash"), script).unwrap();
-            assert!(quiet("bash", ["-n", place.out("bash").to_str().unwrap()]));
-        }
     }
 }
 

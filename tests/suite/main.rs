@@ -20,6 +20,7 @@ mod chroot;
 mod ci_templates;
 mod coming_from;
 mod command_line;
+mod completion;
 mod compression;
 mod config;
 mod damage;

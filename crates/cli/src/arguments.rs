@@ -58,6 +58,7 @@ xbuild run ends with the status of its command; with 125 if it could not run the
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image, or one image index for several platforms
+    #[command(alias = "b")]
     Build(Box<build::BuildArgs>),
     /// Build an image again and show where the one that exists differs; status 6 if it does
     Verify(Box<verify::VerifyArgs>),
@@ -116,7 +117,7 @@ pub(crate) enum Command {
     Config(config_command::ConfigArgs),
     /// Print the version
     Version,
-    /// Print a completion script for a shell
+    /// Print a script that lets a shell complete commands, options and their values
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -131,7 +132,7 @@ pub(crate) fn definition() -> clap::Command {
 }
 
 /// The commands with options of attestations.
-const BUILDS: &[&str] = &["build", "bake", "compose-build"];
+const BUILDS: &[&str] = &["build", "b", "bake", "compose-build"];
 
 /// Joins attestations with values that stand behind them, as `docker buildx build` takes both
 /// `--provenance=false` and `--provenance false`. Elsewhere the value may be left out.

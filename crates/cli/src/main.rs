@@ -8,6 +8,7 @@ mod build_options;
 mod check_report;
 mod columns;
 mod commands;
+mod completion;
 mod config;
 mod console;
 mod ending;
@@ -63,6 +64,15 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    if let Some(shell) = environment::variable(completion::VARIABLE) {
+        let args: Vec<_> = std::env::args_os().collect();
+        let console = Console::new(ProgressMode::Quiet);
+        let answer = completion::answer(&shell, &args, arguments::definition());
+        return match answer.and_then(|answer| console.result(&answer)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => console.problem(&problem),
+        };
+    }
     let is_named = environment::variable("XBUILD_CONFIG").is_some();
     let mut settings = Settings::read(environment::config_file(), is_named);
     let read = guises::meaning(std::env::args_os().collect()).and_then(|meant| match meant {
@@ -126,10 +136,6 @@ fn carry_out(
             config_command::run(args, arguments::definition(), settings, console)
         }
         Command::Version => console.result(arguments::definition().render_version().as_bytes()),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut arguments::definition(), "xbuild", &mut script);
-            console.result(&script)
-        }
+        Command::Completions { shell } => console.result(&completion::script(&shell.to_string())?),
     }
 }

@@ -1,6 +1,7 @@
 //! `xbuild bake`: builds the targets of bake files.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -63,6 +64,13 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
         store: &args.store,
     };
     bake_build::run(&selection, &options, console)
+}
+
+/// Returns the names of groups and targets, for completions; none of files that are wrong.
+pub(crate) fn names(files: &[PathBuf]) -> Vec<String> {
+    let Ok(config) = bake_files::config(files, &[]) else { return Vec::new() };
+    let groups = config.groups.iter().map(|(name, _)| name.clone());
+    groups.chain(config.targets.iter().map(|(name, _)| name.clone())).collect()
 }
 
 /// Returns a list of targets or variables.

@@ -20,7 +20,7 @@ pub(crate) struct PlatformsArgs {
 }
 
 /// The platforms that people build for, with the variants of Arm.
-pub(super) const PLATFORMS: &[&str] = &[
+pub(crate) const PLATFORMS: &[&str] = &[
     "linux/amd64",
     "linux/arm64",
     "linux/arm/v7",
