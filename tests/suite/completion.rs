@@ -175,3 +175,31 @@ fn other_shells_ask_for_the_same() {
         Finished::run(command).ok().prints(&["linux/s390x"]);
     }
 }
+
+#[test]
+fn manual_pages_are_sound() {
+    let place = Place::new(User::Me);
+    let folder = place.out("man");
+    place.run(["man", folder.to_str().unwrap()]).ok();
+    for page in ["xbuild.1", "xbuild-build.1", "xbuild-index-create.1", "xbuild-config-set.1"] {
+        assert!(folder.join(page).is_file(), "{page}");
+    }
+    let build = fs::read_to_string(folder.join("xbuild-build.1")).unwrap();
+    assert!(build.contains("two platforms, pushed as one index"), "{build}");
+    if in_path("man") && in_path("groff") {
+        for page in fs::read_dir(&folder).unwrap() {
+            let path = page.unwrap().path();
+            let mut command = place.command("man");
+            command
+                .args(["--warnings", "--local-file", path.to_str().unwrap()])
+                .env("MANPAGER", "cat")
+                .env("LC_ALL", "C.UTF-8");
+            let done = Finished::run(command).ok();
+            // Words that do not break leave a line short.
+            let is_sound = |line: &str| {
+                line.contains("cannot adjust line") || line.contains("can't break line")
+            };
+            assert!(done.stderr.lines().all(is_sound), "{}: {}", path.display(), done.stderr);
+        }
+    }
+}

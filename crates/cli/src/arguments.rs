@@ -10,11 +10,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     bake, build, cache, check, compose_build, config as config_command, copy, doctor, du,
-    emulators, images, imagetools, index, inspect, load, lock, login, manifest, platforms, prune,
-    pull, push, rmi, run, save, tag, verify,
+    emulators, images, imagetools, index, inspect, load, lock, login, man, manifest, platforms,
+    prune, pull, push, rmi, run, save, tag, verify,
 };
 use crate::config::{self, Settings};
 use crate::console::ProgressMode;
+use crate::examples::with_examples;
 use crate::report::Problem;
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
@@ -117,6 +118,8 @@ pub(crate) enum Command {
     Config(config_command::ConfigArgs),
     /// Print the version
     Version,
+    /// Write manual pages of all commands
+    Man(man::ManArgs),
     /// Print a script that lets a shell complete commands, options and their values
     Completions {
         /// The shell
@@ -128,7 +131,7 @@ pub(crate) enum Command {
 pub(crate) fn definition() -> clap::Command {
     let command = Arguments::command().mut_subcommand("build", build::with_refused);
     let command = command.mut_subcommand("verify", build::with_refused);
-    command.mut_subcommand("lock", build::with_refused)
+    with_examples(command.mut_subcommand("lock", build::with_refused))
 }
 
 /// The commands with options of attestations.
@@ -174,7 +177,7 @@ pub(crate) fn read(
     };
     let first = line.names.first().map(String::as_str);
     // These have no defaults, and work with a file that is wrong.
-    if !matches!(first, Some("config" | "version" | "completions"))
+    if !matches!(first, Some("config" | "version" | "completions" | "man"))
         && let Some(fault) = settings.fault.take().or(line.fault)
     {
         return Err(fault.with_hint_unless("xbuild config shows and changes the file"));
@@ -240,6 +243,17 @@ mod tests {
             ("xbuild run build sh --sbom a=b", "xbuild run build sh --sbom a=b"),
         ] {
             assert_eq!(join(given), expected);
+        }
+    }
+
+    #[test]
+    fn examples_are_lines_that_are_understood() {
+        for line in crate::examples::lines() {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(args[0], "xbuild");
+            let read = config::read(definition(), &args, &Settings::default());
+            let matches = read.unwrap_or_else(|error| panic!("{line}: {error}")).matches;
+            Arguments::from_arg_matches(&matches).unwrap();
         }
     }
 

@@ -13,6 +13,7 @@ mod config;
 mod console;
 mod ending;
 mod environment;
+mod examples;
 mod go_template;
 mod guises;
 mod log;
@@ -39,8 +40,8 @@ use std::sync::Arc;
 use arguments::Command;
 use commands::{
     bake, build, cache, check, compose_build, config as config_command, copy, doctor, du,
-    emulators, images, imagetools, index, inspect, load, lock, login, manifest, platforms, prune,
-    pull, push, rmi, run as run_command, save, tag, verify,
+    emulators, images, imagetools, index, inspect, load, lock, login, man, manifest, platforms,
+    prune, pull, push, rmi, run as run_command, save, tag, verify,
 };
 use config::Settings;
 use console::{Console, ProgressMode};
@@ -137,5 +138,6 @@ fn carry_out(
         }
         Command::Version => console.result(arguments::definition().render_version().as_bytes()),
         Command::Completions { shell } => console.result(&completion::script(&shell.to_string())?),
+        Command::Man(args) => man::run(args, arguments::definition()),
     }
 }

@@ -31,6 +31,7 @@ pub(crate) mod inspect;
 pub(crate) mod load;
 pub(crate) mod lock;
 pub(crate) mod login;
+pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod platforms;
 pub(crate) mod prune;
