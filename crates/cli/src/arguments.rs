@@ -17,6 +17,7 @@ use crate::config::{self, Settings};
 use crate::console::ProgressMode;
 use crate::examples::with_examples;
 use crate::report::Problem;
+use xbuild_wording::hints;
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
 #[derive(Debug, Parser)]
@@ -180,7 +181,7 @@ pub(crate) fn read(
     if !matches!(first, Some("config" | "version" | "completions" | "man"))
         && let Some(fault) = settings.fault.take().or(line.fault)
     {
-        return Err(fault.with_hint_unless("xbuild config shows and changes the file"));
+        return Err(fault.with_hint_unless(hints::config_shows_and_changes()));
     }
     if let Some(("build" | "verify" | "lock", matches)) = line.matches.subcommand() {
         build::refuse(matches)?;

@@ -189,8 +189,8 @@ impl Problem {
     }
 
     /// Adds advice if there is none.
-    pub(crate) fn with_hint_unless(mut self, hint: &str) -> Self {
-        self.0.hint.get_or_insert_with(|| hint.to_owned());
+    pub(crate) fn with_hint_unless(mut self, hint: Hint) -> Self {
+        self.0.hint.get_or_insert(hint);
         self
     }
 
@@ -199,10 +199,10 @@ impl Problem {
     pub(crate) fn with_defaults(mut self, defaults: &[(String, String)]) -> Self {
         if let Some((option, place)) = defaults.iter().find(|(option, _)| self.names_option(option))
         {
-            let default = format!("--{option} has a default in {place}");
+            let option = format!("--{option}");
             self.0.hint = Some(match self.0.hint.take() {
-                Some(hint) => format!("{hint}; {default}"),
-                None => default,
+                Some(hint) => hints::and_default_in_file(hint, option, place),
+                None => hints::default_in_file(option, place),
             });
         }
         self

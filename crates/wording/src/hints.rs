@@ -21,6 +21,7 @@ macro_rules! hints {
 
 mod bake;
 mod cache;
+mod config;
 mod dockerfile;
 mod emulators;
 mod images;
@@ -35,6 +36,7 @@ mod words;
 
 pub use bake::*;
 pub use cache::*;
+pub use config::*;
 pub use dockerfile::*;
 pub use emulators::*;
 pub use images::*;
@@ -52,6 +54,7 @@ pub use words::*;
 pub const TABLE: &[&[(&str, &str)]] = &[
     bake::ROWS,
     cache::ROWS,
+    config::ROWS,
     dockerfile::ROWS,
     emulators::ROWS,
     images::ROWS,

@@ -68,7 +68,8 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
 
 /// Returns the names of groups and targets, for completions; none of files that are wrong.
 pub(crate) fn names(files: &[PathBuf]) -> Vec<String> {
-    let Ok(config) = bake_files::config(files, &[]) else { return Vec::new() };
+    let places = Places { files, vars: &[], remote: None, command_context: bake_files::HERE };
+    let Ok(config) = bake_files::config(&places) else { return Vec::new() };
     let groups = config.groups.iter().map(|(name, _)| name.clone());
     groups.chain(config.targets.iter().map(|(name, _)| name.clone())).collect()
 }

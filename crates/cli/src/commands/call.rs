@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::ValueEnum as _;
 use xbuild_build::request::InputRequest;
 use xbuild_build::{Answer, Events, Input, Machine, MainContext, outline, targets};
+use xbuild_wording::hints;
 
 use super::check::{self, Format};
 use crate::console::Console;
@@ -122,7 +123,7 @@ fn one_file(request: &InputRequest) -> Result<(), Problem> {
     match request.own_dockerfiles.is_empty() {
         true => Ok(()),
         false => Err(Problem::command_line("--call outline and targets read one Dockerfile")
-            .with_hint("name it alone: --file FILE, with one --platform")),
+            .with_hint(hints::one_dockerfile())),
     }
 }
 

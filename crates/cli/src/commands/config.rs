@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, Subcommand};
 use serde_json::{Value, json};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use crate::columns;
 use crate::config::{self, FileDefault, Given, Place, Setting, Settings};
@@ -109,14 +109,15 @@ pub(crate) fn run(
 fn path(settings: &Settings) -> Result<&Path, Problem> {
     settings.path.as_deref().ok_or_else(|| {
         Problem::input("there is no home folder for a configuration file")
-            .with_hint("XBUILD_CONFIG names a file")
+            .with_hint(hints::config_elsewhere())
     })
 }
 
 /// Returns the parts of a key as it is typed, with quotes as in the file.
 fn key_of(text: &str) -> Result<Vec<String>, Problem> {
     let parts = toml_edit::Key::parse(text);
-    let parts = parts.map_err(|_| Problem::command_line(format!("invalid key {}", quoted(text))))?;
+    let parts =
+        parts.map_err(|_| Problem::command_line(format!("invalid key {}", quoted(text))))?;
     Ok(parts.iter().map(|part| part.get().to_owned()).collect())
 }
 
@@ -149,7 +150,7 @@ fn setting(definition: &Command, key: Vec<String>, values: &[String]) -> Result<
         Place::Store => false,
         Place::Registry => {
             return Err(Problem::command_line("set writes no options of registries")
-                .with_hint("write them into the file: docs/registries.md"));
+                .with_hint(hints::registries_in_file()));
         }
     };
     let value = match values {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command, ValueHint};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use super::file::{Given, Setting, Settings};
 use super::key::{is_settable, name_of};
@@ -127,7 +127,7 @@ fn check(arg: &Arg, text: &OsString, name: &str) -> Result<(), Problem> {
     };
     let problem = Problem::input(format!("invalid {name} {}: {reason}", quoted(&text)));
     Err(match error.get(ContextKind::SuggestedValue) {
-        Some(ContextValue::String(near)) => problem.with_hint(format!("did you mean {near}?")),
+        Some(ContextValue::String(near)) => problem.with_hint(hints::did_you_mean(near)),
         _ => problem,
     })
 }

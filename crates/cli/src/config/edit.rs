@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, Table, Value};
+use xbuild_wording::hints;
 
 use super::file::{Given, text};
 use crate::report::Problem;
@@ -65,7 +66,7 @@ fn document(path: &Path) -> Result<DocumentMut, Problem> {
     let document = text.parse::<DocumentMut>();
     document.map_err(|error| {
         Problem::input(format!("{}: {}", path.display(), error.message().replace('\n', ", ")))
-            .with_hint("xbuild config list names the line")
+            .with_hint(hints::config_names_the_line())
     })
 }
 

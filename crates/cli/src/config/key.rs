@@ -1,7 +1,7 @@
 //! The meaning of a key, by clap's definition of the command line.
 
 use clap::{Arg, ArgAction, Command};
-use xbuild_wording::quoted;
+use xbuild_wording::{hints, quoted};
 
 use super::file::REGISTRIES;
 use super::marks::OnLineOnly;
@@ -77,7 +77,7 @@ fn option<'a>(
         let is_positional = |arg: &&Arg| arg.is_positional() && arg.get_id() == name;
         if command.get_arguments().any(|arg| is_positional(&arg)) {
             let message = format!("{} is no option", name_of(key));
-            return Err(Problem::input(message).with_hint("it is named on the command line"));
+            return Err(Problem::input(message).with_hint(hints::named_on_the_line()));
         }
         if command.get_subcommands().any(|command| command.get_name() == name) {
             return Err(is_command(name_of(key)));
@@ -127,16 +127,16 @@ pub(crate) fn is_settable(arg: &Arg) -> bool {
 
 fn refused(name: &str, arg: &Arg, key: &str) -> Problem {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let reason = match arg.is_hide_set() {
-        true if help.starts_with("refused: ") => help,
-        _ => "it belongs to a single call".to_owned(),
-    };
-    Problem::input(format!("{key}: --{name} has no default in the file")).with_hint(reason)
+    let message = format!("{key}: --{name} has no default in the file");
+    match help.strip_prefix("refused: ").filter(|_| arg.is_hide_set()) {
+        Some(reason) => Problem::input(format!("{message}: {reason}")),
+        None => Problem::input(message).with_hint(hints::belongs_to_a_call()),
+    }
 }
 
 fn is_command(name: String) -> Problem {
-    let hint = format!("its options go into the table [{name}]");
-    Problem::input(format!("{name} is a command, not an option")).with_hint(hint)
+    Problem::input(format!("{name} is a command, not an option"))
+        .with_hint(hints::table_of_options(name))
 }
 
 fn unknown<'a>(kind: &str, name: String, known: impl IntoIterator<Item = &'a str>) -> Problem {
