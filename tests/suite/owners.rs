@@ -329,11 +329,12 @@ fn a_process_sees_its_own_identity() {
               -e 'print IO::Socket::UNIX->new(Peer => "/s") ? "in" : "out"; $> = 0; }' > /tmp/connect
         RUN as() { user=$1; shift; setpriv --reuid $user --regid $user --clear-groups "$@"; }; \
             setpriv --reuid 1 --regid 1 --clear-groups sleep 1000 & p=$!; until grep -q sleep /proc/$p/comm; do :; done; \
-            { stat -c '%u:%g' /proc/$p; grep ^Uid /proc/$p/status; \
+            { stat -c '%u:%g' /proc/$p /proc/$p/; grep ^Uid /proc/$p/status; \
               as 2 sh -c "kill -0 $p || kill -9 $p || kill -9 -- -$p; kill -9 -1; echo \$?; kill -9 0"; echo $?; \
               as 1 sh -c "kill -0 $p && kill $p"; wait $p; echo $?; } > /tmp/processes 2> /dev/null
         USER daemon
         RUN grep -E '^(Uid|Gid|Groups|CapPrm|CapEff|CapBnd)' /proc/self/status > /tmp/status \
+         && stat -c '%u:%g' /proc/self/ >> /tmp/status \
          && perl -e 'use Socket; socketpair(A, B, AF_UNIX, SOCK_STREAM, 0);' \
               -e 'my (undef, @ids) = unpack("III", getsockopt(A, SOL_SOCKET, 17)); print "@ids\n";' > /tmp/peer \
          && perl -e 'use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => "/tmp/s", Listen => 1) or die;' \
@@ -363,7 +364,7 @@ fn a_process_sees_its_own_identity() {
             let image = place.image(&["--no-cache", "--isolation", way, "--build-context", &base]);
             let names = ["status", "peer", "socket", "connect", "processes", "capget"];
             let texts = names.map(|name| image.text(&format!("tmp/{name}")));
-            let processes = "1:1\nUid:\t1\t1\t1\t1\n0\n137\n143";
+            let processes = "1:1\n1:1\nUid:\t1\t1\t1\t1\n0\n137\n143";
             assert_eq!(texts[1..5], ["1 1", "1 1", "outin", processes], "{user:?} {way}");
             assert_eq!(&texts[5][..8], "00000000", "{user:?} {way}: effective");
             assert_eq!(image.entry("tmp/proc").owner, (5, 6), "{user:?} {way}");

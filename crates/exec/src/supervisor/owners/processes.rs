@@ -16,10 +16,32 @@ use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
 /// Returns the owner of the folder of a process that is not root; `None` for any other file.
-pub(super) fn owner(identities: &Identities, spot: &Spot) -> Option<Owner> {
-    let number = spot.path.as_bytes().strip_prefix(b"/proc/")?;
-    let identity = other(identities, number)?;
-    Some(Owner { uid: identity.uid.effective, gid: identity.gid.effective })
+pub(super) fn owner(
+    identities: &Identities,
+    thread: &Thread<'_>,
+    spot: &Spot,
+) -> Result<Option<Owner>, Errno> {
+    let path = spot.path.as_bytes();
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    if !identities.vary() {
+        return Ok(None);
+    }
+    let Some(number) = number(thread, &path[..end])? else { return Ok(None) };
+    let identity = other(identities, &number);
+    Ok(identity.map(|identity| Owner { uid: identity.uid.effective, gid: identity.gid.effective }))
+}
+
+/// Returns the number by which the step sees the process of a folder of `/proc`; `None` for any other
+/// path.
+fn number(thread: &Thread<'_>, folder: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    if folder != thread.number.to_string().as_bytes() {
+        return Ok(folder.strip_prefix(b"/proc/").map(<[u8]>::to_vec));
+    }
+    if shows_this_process() {
+        return Ok(Some(folder.to_vec()));
+    }
+    let own = status::own_number(&status::read(thread.number)?);
+    Ok(own.map(|number| number.to_string().into_bytes()))
 }
 
 /// Gives the caller the `status` of a process that is not root, if it opens that; `None` for any other
@@ -36,13 +58,7 @@ pub(super) fn open_status(
     if !is_plain || !identities.vary() {
         return Ok(None);
     }
-    let number = if folder == thread.number.to_string().as_bytes() {
-        status::own_number(&status::read(thread.number)?)
-            .map(|number| number.to_string().into_bytes())
-    } else {
-        folder.strip_prefix(b"/proc/").map(<[u8]>::to_vec)
-    };
-    let Some(number) = number else { return Ok(None) };
+    let Some(number) = number(thread, folder)? else { return Ok(None) };
     let Some(identity) = other(identities, &number) else { return Ok(None) };
     // With the numbers of processes that the step sees.
     let path = [b"/proc/", &number[..], b"/status"].concat();
@@ -54,6 +70,12 @@ pub(super) fn open_status(
     thread.check()?;
     let close_on_exec = flags.contains(OFlags::CLOEXEC);
     Ok(Some(Reply::Gives { file: file.into(), close_on_exec }))
+}
+
+/// Returns whether the step's `/proc` has the numbers that this process knows: it is not the step's own
+/// where the kernel refuses a new one, as in a container with a masked `/proc`.
+fn shows_this_process() -> bool {
+    std::fs::read_link("/proc/self").is_ok()
 }
 
 /// Returns the identity of a process by the number that the step sees, if it is not root.

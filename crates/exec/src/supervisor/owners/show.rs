@@ -25,7 +25,9 @@ pub(super) fn answer(
     (name, shape): (&Name, Shape),
 ) -> Result<Reply, Errno> {
     let Ok(spot) = Spot::read(thread, name) else { return Ok(Reply::Continue) };
-    let of_process = identities.and_then(|identities| processes::owner(identities, &spot));
+    // The kernel has the answer about a process that is gone.
+    let of_process = identities
+        .and_then(|identities| processes::owner(identities, thread, &spot).ok().flatten());
     let owner = match of_process.map_or_else(|| book.owner_at(&spot), Ok) {
         Ok(Owner::ROOT) => return Ok(Reply::Continue),
         Ok(owner) => owner,
