@@ -53,7 +53,7 @@ impl Parent {
 /// Reads lower-case hexadecimal digits.
 fn hex<const N: usize>(text: &str) -> Result<[u8; N], ContextError> {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if text.len() != N * 2 || !text.as_bytes().iter().all(|byte| is_digit(byte)) {
+    if text.len() != N * 2 || !text.as_bytes().iter().all(is_digit) {
         return Err(ContextError);
     }
     let mut bytes = [0; N];
