@@ -132,6 +132,10 @@ fn compose_builds_services() {
         let printed: Value = serde_json::from_str(&done.stdout).unwrap();
         printed["target"].as_object().unwrap().clone()
     };
+    // Without a name the project has that of the folder.
+    let printed: Value = serde_json::from_str(&compose(&place, &["--print"]).ok().stdout).unwrap();
+    let folder = place.context().file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(printed["target"]["lib"]["tags"][0], format!("{folder}-lib"));
     let names = |args: &[&str]| targets(args).keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&[]), ["lib", "web"]);
     assert_eq!(names(&["--profile", "debug"]), ["debug", "lib", "web"]);

@@ -188,8 +188,9 @@ fn default_files() -> Result<Vec<PathBuf>, Problem> {
 /// **Source** — Docker documents § Specify a project name.
 fn project_name(args: &ComposeBuildArgs, project: &Project) -> String {
     let folder = || {
-        let file = args.file.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
-        let folder = std::path::absolute(file).unwrap_or_default();
+        let file = args.file.first().and_then(|path| path.parent());
+        let folder = file.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = std::path::absolute(folder).unwrap_or_default();
         let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
         let name = name.unwrap_or_default();
         let is_good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
