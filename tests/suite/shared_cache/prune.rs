@@ -38,7 +38,7 @@ fn what_no_young_build_uses_is_removed() {
             pruned.trim_end().to_owned()
         };
         let listed = place.run(["cache", "ls", &cache]).ok();
-        listed.prints(&["Dockerfile linux/", "main", "1 builds, 12 steps, 0 cache mounts"]);
+        listed.prints(&["Dockerfile linux/", "main", "1 build, 12 steps, 0 cache mounts"]);
         // All is young.
         assert_eq!(prune(&[]), "removed 0 documents, kept 13");
         age(&registry, "c1-");
@@ -72,10 +72,10 @@ fn other_scopes_and_tags_stay() {
     age(&registry, "c1-");
     age(&registry, "t1-");
     let ls = |args: &[&str]| place.run([&["cache", "ls", &cache], args].concat()).ok();
-    ls(&[]).prints(&["1 builds, 7 steps"]);
+    ls(&[]).prints(&["1 build, 7 steps"]);
     ls(&["--all-scopes"]).prints(&["2 builds, 14 steps", "other"]);
     place.run(["cache", "prune", &cache]).ok().prints(&["removed 8 documents"]);
-    ls(&["--all-scopes"]).prints(&["1 builds, 7 steps", "other"]);
+    ls(&["--all-scopes"]).prints(&["1 build, 7 steps", "other"]);
     assert!(registry.manifest("cache", "latest").is_some());
 }
 

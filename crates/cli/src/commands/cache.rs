@@ -59,7 +59,7 @@ struct PruneArgs {
     #[command(flatten)]
     named: Named,
     /// Keep what is younger, and what a build has used that is younger: 14d, 36h
-    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = duration)]
     keep: Duration,
     /// Only say how much would be removed
     #[arg(long)]
@@ -95,6 +95,10 @@ pub(crate) fn run(args: &CacheArgs, console: &Arc<Console>) -> Result<(), Proble
     }
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 14d or 36h".to_owned())
+}
+
 fn table(contents: &CacheContents) -> String {
     let mut text = format!("{:<20}  {:>5}  {:<16}  BUILD\n", "LAST", "STEPS", "SCOPE");
     for CachedBuild { scope, name, steps, written } in &contents.builds {
@@ -102,7 +106,13 @@ fn table(contents: &CacheContents) -> String {
         let _ = writeln!(text, "{:<20}  {steps:>5}  {scope:<16}  {name}", date(*written));
     }
     let CacheContents { builds, steps, mounts } = contents;
-    let _ = writeln!(text, "{} builds, {steps} steps, {mounts} cache mounts", builds.len());
+    let count = |number: usize, thing: &str| match number {
+        1 => format!("1 {thing}"),
+        number => format!("{number} {thing}s"),
+    };
+    let counts = [(builds.len(), "build"), (*steps, "step"), (*mounts, "cache mount")];
+    let counts = counts.map(|(number, thing)| count(number, thing));
+    let _ = writeln!(text, "{}", counts.join(", "));
     text
 }
 

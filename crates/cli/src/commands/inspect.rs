@@ -80,10 +80,10 @@ fn platform(image: &InspectedImage) -> String {
 
 fn text(inspection: &Inspection) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "name:   {}", inspection.name);
-    let kind = if inspection.index.is_some() { "index" } else { "manifest" };
-    let _ = writeln!(text, "{kind}: {}", inspection.root.digest);
-    let _ = writeln!(text, "type:   {}", inspection.root.media_type);
+    let _ = writeln!(text, "{:<9} {}", "name:", inspection.name);
+    let kind = if inspection.index.is_some() { "index:" } else { "manifest:" };
+    let _ = writeln!(text, "{kind:<9} {}", inspection.root.digest);
+    let _ = writeln!(text, "{:<9} {}", "type:", inspection.root.media_type);
     for image in &inspection.images {
         let _ = writeln!(text, "\n{}", platform(image));
         let _ = writeln!(

@@ -50,7 +50,8 @@ pub(crate) fn run(args: &LockArgs, console: &Arc<Console>) -> Result<(), Problem
     fs::write(&path, lock.to_text()).map_err(|error| Problem::file("write", &path, &error))?;
     let count = |lock: &Lock| lock.images.len() + lock.files.len() + lock.commits.len();
     let (all, new) = (count(&lock), count(&lock).saturating_sub(count(&known)));
-    console.result(format!("{}: {all} sources, {new} of them new\n", path.display()).as_bytes())
+    let sources = if all == 1 { "source" } else { "sources" };
+    console.result(format!("{}: {all} {sources}, {new} of them new\n", path.display()).as_bytes())
 }
 
 fn made(build: &Build, main: &MainContext) -> Result<Lock, BuildError> {

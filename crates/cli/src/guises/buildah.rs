@@ -18,6 +18,7 @@ pub(super) fn meaning(args: &[OsString]) -> Result<Meant, Problem> {
         "--version" | "-v" | "version" => {
             return Ok(Meant::Line(vec!["xbuild".into(), "--version".into()]));
         }
+        "" => return Err(Problem::command_line("buildah needs a command: bud or build")),
         command => {
             let message = format!("buildah {command} is not implemented: only bud and build are");
             return Err(Problem::command_line(message).with_hint(hints::commands_beside_bud()));
