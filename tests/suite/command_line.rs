@@ -76,6 +76,13 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
 }
 
 #[test]
+fn a_wrong_ignore_file_is_named_with_the_line() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nCOPY . /\n").write(".dockerignore", "# comment\na\n!\n");
+    place.build(&[]).fails(1, &["/.dockerignore, line 3: a \"!\" without a pattern"]);
+}
+
+#[test]
 fn progress_may_be_quiet() {
     let place = Place::new(User::Me);
     place.dockerfile("FROM scratch AS a\nCOPY Dockerfile /\n");

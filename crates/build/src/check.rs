@@ -119,7 +119,7 @@ fn inspect(
         }
         Err(error) => Some(error),
     };
-    let ignore = file.file.ignore.as_deref();
+    let ignore = file.file.ignore.as_ref();
     let findings = linting::all(dockerfile, options, &images, &checks, ignore)?;
     Ok((findings, error))
 }

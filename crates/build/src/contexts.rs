@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use xbuild_files::{Context, IgnoreRules};
+use xbuild_files::Context;
 use xbuild_model::Digest;
 use xbuild_model::seam::Sources;
 use xbuild_plan::{Graph, Op, Origin, is_main_context};
 
-use crate::dockerfile_file;
+use crate::dockerfile_file::{self, IgnoreFile};
 use crate::error::ContextError;
 use crate::identities;
 use crate::main_context::MainContext;
@@ -41,7 +41,7 @@ pub(crate) fn open(
             }
             Some(NamedPlace::Folder(path)) => {
                 pass(gate, name)?;
-                context(path, dockerfile_file::ignore_file(path)?.as_deref())?
+                context(path, dockerfile_file::ignore_file(path)?.as_ref())?
             }
             Some(NamedPlace::Remote(source)) => {
                 let folder = sources.fetch(source).map_err(ContextError::Fetch)?;
@@ -66,9 +66,13 @@ fn name(op: &Op) -> Option<&str> {
     }
 }
 
-fn context(path: &Path, ignore: Option<&[u8]>) -> Result<(Arc<Context>, Digest), ContextError> {
-    let rules = ignore.map(IgnoreRules::parse).transpose().map_err(ContextError::IgnoreFile)?;
+fn context(
+    path: &Path,
+    ignore: Option<&IgnoreFile>,
+) -> Result<(Arc<Context>, Digest), ContextError> {
+    let rules = ignore.map(IgnoreFile::rules).transpose()?;
     let context =
         Context::open(path, rules).map_err(|error| ContextError::Folder(Box::new(error)))?;
-    Ok((Arc::new(context), identities::of_context(path, ignore)))
+    let text = ignore.map(|ignore| ignore.text.as_slice());
+    Ok((Arc::new(context), identities::of_context(path, text)))
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use xbuild_files::Root;
+use xbuild_files::{IgnoreRules, Root};
 
 use crate::error::ContextError;
 use crate::error::READ_DOCKERFILE;
@@ -31,7 +31,29 @@ pub struct DockerfileFile {
     pub text: Vec<u8>,
     /// The contents of the ignore file: `NAME.dockerignore` beside the Dockerfile, else
     /// `.dockerignore` in the context.
-    pub ignore: Option<Vec<u8>>,
+    pub ignore: Option<IgnoreFile>,
+}
+
+/// An ignore file.
+#[derive(Debug, Clone)]
+pub struct IgnoreFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its contents.
+    pub text: Vec<u8>,
+}
+
+impl IgnoreFile {
+    /// Reads the rules.
+    pub(crate) fn rules(&self) -> Result<IgnoreRules, ContextError> {
+        let failed = |error| ContextError::IgnoreFile { path: self.path.clone(), error };
+        IgnoreRules::parse(&self.text).map_err(failed)
+    }
+
+    /// Reads one that need not be there.
+    fn read(path: PathBuf) -> Result<Option<Self>, ContextError> {
+        Ok(optional(&path)?.map(|text| Self { path, text }))
+    }
 }
 
 /// Reads the Dockerfile `file`, or the default one of the context, and its ignore file.
@@ -43,9 +65,8 @@ pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile
     let text = read_bounded(&path).map_err(failed(READ_DOCKERFILE, &path))?;
     let mut beside = path.clone().into_os_string();
     beside.push(".dockerignore");
-    let own = optional(Path::new(&beside))?;
-    let ignore = match own {
-        Some(text) => Some(text),
+    let ignore = match IgnoreFile::read(beside.into())? {
+        Some(own) => Some(own),
         None => ignore_file(context)?,
     };
     let name = match path.strip_prefix(context) {
@@ -83,9 +104,9 @@ pub(crate) fn read_foreign(
     Err(ContextError::NoDockerfileInContext)
 }
 
-/// Returns the contents of `.dockerignore` in a context.
-pub(crate) fn ignore_file(context: &Path) -> Result<Option<Vec<u8>>, ContextError> {
-    optional(&context.join(".dockerignore"))
+/// Reads `.dockerignore` in a context.
+pub(crate) fn ignore_file(context: &Path) -> Result<Option<IgnoreFile>, ContextError> {
+    IgnoreFile::read(context.join(".dockerignore"))
 }
 
 fn default(context: &Path) -> Result<PathBuf, ContextError> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use xbuild_dockerfile::{Checks, Diagnostics, Dockerfile, ParseErrors};
-use xbuild_files::IgnoreRules;
 use xbuild_plan::{Images, PlanOptions};
 
+use crate::dockerfile_file::IgnoreFile;
 use crate::error::{ContextError, PlanningError, RequestError};
 
 /// The build argument that overrides `# check=`.
@@ -33,15 +33,15 @@ pub(crate) fn above(errors: &ParseErrors, options: &PlanOptions) -> Diagnostics 
     xbuild_dockerfile::lint(errors.above(), &checks)
 }
 
-/// Applies all rules. `ignore` is the text of the ignore file.
+/// Applies all rules. `ignore` is the ignore file.
 pub(crate) fn all(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     images: &Images,
     checks: &Checks,
-    ignore: Option<&[u8]>,
+    ignore: Option<&IgnoreFile>,
 ) -> Result<Diagnostics, ContextError> {
-    let rules = ignore.map(IgnoreRules::parse).transpose().map_err(ContextError::IgnoreFile)?;
+    let rules = ignore.map(IgnoreFile::rules).transpose()?;
     let rules = rules.unwrap_or_default();
     let ignored = |path: &str| rules.excludes(path.as_bytes());
     let of_text = xbuild_dockerfile::lint(dockerfile, checks);

@@ -15,7 +15,7 @@ use xbuild_source::Fetcher;
 use xbuild_store::{Store, TempFolder};
 
 use crate::build::Build;
-use crate::dockerfile_file::{self, DockerfileFile, failed};
+use crate::dockerfile_file::{self, DockerfileFile, IgnoreFile, failed};
 use crate::error::{ContextError, During, OpenError, RequestError};
 use crate::request::{ContextPlace, DockerfilePlace, InputRequest};
 
@@ -144,10 +144,10 @@ impl MainContext {
         self.files.iter().map(|file| (file.name(), file.path())).collect()
     }
 
-    /// Returns the text of the ignore file that the main context of that name has.
-    pub(crate) fn ignore(&self, context: &str) -> Option<&[u8]> {
+    /// Returns the ignore file that the main context of that name has.
+    pub(crate) fn ignore(&self, context: &str) -> Option<&IgnoreFile> {
         let file = self.files.iter().find(|file| file.context == context);
-        file.and_then(|file| file.file.ignore.as_deref())
+        file.and_then(|file| file.file.ignore.as_ref())
     }
 }
 
@@ -223,7 +223,8 @@ impl<'a> Places<'a> {
 /// Returns the name of the main context with the ignore file of `file`: that of another Dockerfile
 /// that has the same one, else a new name.
 fn context_of(file: &DockerfileFile, others: &[MainFile]) -> String {
-    let same = others.iter().find(|other| other.file.ignore == file.ignore);
+    let rules = |file: &DockerfileFile| file.ignore.as_ref().map(|ignore| ignore.text.clone());
+    let same = others.iter().find(|other| rules(&other.file) == rules(file));
     same.map_or_else(
         || {
             let names: BTreeSet<&str> = others.iter().map(|other| other.context.as_str()).collect();
@@ -277,7 +278,7 @@ fn find(
 
 /// Returns the ignore file for a Dockerfile that is not in the context. As in BuildKit only folders
 /// of this machine have one.
-fn own_ignore(kind: &Kind, folder: &Path) -> Result<Option<Vec<u8>>, ContextError> {
+fn own_ignore(kind: &Kind, folder: &Path) -> Result<Option<IgnoreFile>, ContextError> {
     match kind {
         Kind::Local => dockerfile_file::ignore_file(folder),
         _ => Ok(None),

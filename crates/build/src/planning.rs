@@ -55,7 +55,7 @@ pub fn plan(build: &Build, main: &MainContext) -> Result<Plan, PlanningError> {
     let graph = resolve(&parts, &bases, &mut images);
     let mut broken = Vec::new();
     for Parsed { main, dockerfile, options, checks } in &files {
-        let ignore = main.file.ignore.as_deref();
+        let ignore = main.file.ignore.as_ref();
         let findings = linting::all(dockerfile, options, &images, checks, ignore)?;
         build.events.event(Event::Lint {
             findings: &findings,

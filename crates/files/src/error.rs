@@ -274,6 +274,16 @@ pub enum PatternError {
     LoneNegation,
 }
 
+/// A pattern of an ignore file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub struct IgnoreError {
+    /// The line, from 1 on.
+    pub line: usize,
+    /// The reason.
+    pub error: PatternError,
+}
+
 impl PatternError {
     pub(crate) fn syntax(pattern: &[u8]) -> Self {
         Self::Syntax { pattern: String::from_utf8_lossy(pattern).chars().take(200).collect() }

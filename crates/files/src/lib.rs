@@ -29,6 +29,6 @@ pub mod unpack;
 pub use clear::clear;
 pub use clone::clone;
 pub use context::{Context, Kept};
-pub use error::{CopyError, DiffError, Instead, PatternError, UnpackError};
+pub use error::{CopyError, DiffError, IgnoreError, Instead, PatternError, UnpackError};
 pub use pattern::IgnoreRules;
 pub use root::Root;

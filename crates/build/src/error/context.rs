@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use xbuild_files::{CopyError, PatternError, UnpackError};
+use xbuild_files::{CopyError, IgnoreError, UnpackError};
 use xbuild_model::{FailureKind, Platform, StepFailure};
 use xbuild_store::StoreError;
 use xbuild_wording::{Hint, hints};
@@ -80,8 +80,13 @@ pub enum ContextError {
     #[error(transparent)]
     Fetch(StepFailure),
     /// An ignore file is malformed.
-    #[error("ignore file: {0}")]
-    IgnoreFile(PatternError),
+    #[error("{}, {error}", path.display())]
+    IgnoreFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: IgnoreError,
+    },
     /// The folder of a context cannot be opened.
     #[error(transparent)]
     Folder(Box<CopyError>),

@@ -3,7 +3,7 @@
 use super::clean::clean;
 use super::list::PatternList;
 use super::list::trim;
-use crate::PatternError;
+use crate::IgnoreError;
 
 /// The rules of an ignore file (`.dockerignore`): the files that are excluded from a build context.
 ///
@@ -15,23 +15,31 @@ impl IgnoreRules {
     /// Parses the text of an ignore file: one pattern a line; `#` in the first column begins a
     /// comment.
     ///
-    /// **Errors** — the first malformed pattern.
+    /// **Errors** — the first malformed pattern, with its line.
     ///
     /// ```
     /// use xbuild_files::IgnoreRules;
     /// assert!(IgnoreRules::parse(b"node_modules\n!node_modules/keep\n").is_ok());
     /// assert!(IgnoreRules::parse(b"a[\n").is_err());
     /// ```
-    pub fn parse(text: &[u8]) -> Result<Self, PatternError> {
+    pub fn parse(text: &[u8]) -> Result<Self, IgnoreError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
-        let patterns = lines.map(trim).filter(|line| !line.is_empty()).map(|line| {
-            match line.strip_prefix(b"!") {
-                Some(pattern) => [b"!", &from_root(trim(pattern))[..]].concat(),
-                None => from_root(line),
-            }
-        });
-        Ok(Self(PatternList::new(patterns)?))
+        let pattern = |line: &[u8]| match line.strip_prefix(b"!") {
+            Some(pattern) => [b"!", &from_root(trim(pattern))[..]].concat(),
+            None => from_root(line),
+        };
+        let lines = (1..).zip(text.split(|&byte| byte == b'\n'));
+        let lines = lines.filter(|(_, line)| !line.starts_with(b"#"));
+        let patterns: Vec<(usize, Vec<u8>)> = lines
+            .map(|(number, line)| (number, trim(line)))
+            .filter(|(_, line)| !line.is_empty())
+            .map(|(number, line)| (number, pattern(line)))
+            .collect();
+        PatternList::new(patterns.iter().map(|(_, pattern)| pattern)).map(Self).map_err(|error| {
+            let faulty = |(_, pattern): &&(usize, Vec<u8>)| PatternList::new([pattern]).is_err();
+            let line = patterns.iter().find(faulty).map_or(1, |(number, _)| *number);
+            IgnoreError { line, error }
+        })
     }
 
     /// Tells whether a COPY of `path`, or of what matches it as a glob, is bound to find nothing.
@@ -42,7 +50,7 @@ impl IgnoreRules {
     /// let rules = IgnoreRules::parse(b"target\n*.log\n")?;
     /// assert!(rules.excludes(b"./target/release") && rules.excludes(b"*.log"));
     /// assert!(!rules.excludes(b".") && !rules.excludes(b"src"));
-    /// # Ok::<(), xbuild_files::PatternError>(())
+    /// # Ok::<(), xbuild_files::IgnoreError>(())
     /// ```
     pub fn excludes(&self, path: &[u8]) -> bool {
         if self.0.has_exceptions() {

@@ -212,8 +212,10 @@ fn an_ignore_file_is_read_line_by_line() {
     assert!(rules.has_exceptions());
     let slash = IgnoreRules::parse(b"n\n!/n\n").unwrap().0;
     assert!(!slash.matches_path(b"n").0, "the slash behind the ! goes too");
-    assert_eq!(IgnoreRules::parse(b"!").unwrap_err(), PatternError::LoneNegation);
-    assert!(matches!(IgnoreRules::parse(b"[a"), Err(PatternError::Syntax { .. })));
+    let error = IgnoreRules::parse(b"# c\n\na\n!\n").unwrap_err();
+    assert_eq!((error.line, error.error), (4, PatternError::LoneNegation));
+    let error = IgnoreRules::parse(b"[a").unwrap_err();
+    assert!(matches!((error.line, error.error), (1, PatternError::Syntax { .. })));
 }
 
 #[test]
