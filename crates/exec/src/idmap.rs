@@ -128,7 +128,7 @@ impl IdMap {
             let file = if caller.subuids.is_empty() { "/etc/subuid" } else { "/etc/subgid" };
             return Err(gap(
                 &format!("{file} has no range for user {}", caller.describe()),
-                hints::range_of_ids(),
+                caller.how_to_get_ranges(),
             ));
         }
         if caller.no_new_privs {
@@ -289,6 +289,8 @@ mod tests {
         ] {
             let gap = IdMap::range(&caller).unwrap_err();
             assert!(gap.why.contains(reason), "{gap}");
+            let command = "usermod --add-subuids 365536-431071 --add-subgids 365536-431071 dev;";
+            assert_eq!(reason.starts_with("/etc/"), gap.how_to_get.contains(command), "{gap}");
             let map = IdMap::single(&caller);
             assert_eq!((map.uids.clone(), map.ids()), (vec![extent(0, 1000, 1)], Ids::Single));
         }

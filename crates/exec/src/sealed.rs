@@ -134,6 +134,7 @@ mod tests {
             uid: HostUid::new(uid),
             gid: HostGid::new(uid),
             may_map: uid == 0,
+            free_id: 165_536,
             subuids: vec![Range { start: HostUid::new(100_000), count: 65_536 }],
             subgids: vec![Range { start: HostGid::new(100_000), count: 65_536 }],
             ..Caller::for_tests()

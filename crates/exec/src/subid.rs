@@ -45,6 +45,16 @@ pub(crate) fn ranges<I: Id>(text: &str, user: Option<&str>, uid: HostUid) -> Vec
         .collect()
 }
 
+/// Returns the first id above all ranges of these files, from 100,000 on.
+pub(crate) fn first_free(files: [&str; 2]) -> u32 {
+    let end = |line: &str| {
+        let mut fields = line.trim().split(':').skip(1).map(str::parse::<u32>);
+        let (Ok(start), Ok(count)) = (fields.next()?, fields.next()?) else { return None };
+        start.checked_add(count)
+    };
+    files.iter().flat_map(|text| text.lines()).filter_map(end).fold(100_000, u32::max)
+}
+
 /// Returns the name of a user in the text of a passwd file.
 pub(crate) fn user_name(passwd: &str, uid: HostUid) -> Option<String> {
     passwd.lines().find_map(|line| {
@@ -69,6 +79,13 @@ pub(crate) fn existing<I: Id>(map: &str) -> Vec<Range<I>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn free_ids_are_above_all_ranges() {
+        assert_eq!(first_free(["", ""]), 100_000);
+        let files = ["a:100000:65536\nb:x:1\n", "a:100000:65536\nb:165536:65536\nc:4294967295:9"];
+        assert_eq!(first_free(files), 231_072);
+    }
 
     #[test]
     fn finds_ranges_by_name_and_number() {

@@ -8,6 +8,7 @@ use caps::Capability;
 #[cfg(test)]
 use xbuild_model::ids::Id;
 use xbuild_model::ids::{HostGid, HostUid};
+use xbuild_wording::{Hint, hints};
 
 use crate::subid::{self, Range};
 use crate::{capabilities, diagnose, programs};
@@ -35,6 +36,8 @@ pub(crate) struct Caller {
     pub subuids: Vec<Range<HostUid>>,
     /// The user's subordinate group ids.
     pub subgids: Vec<Range<HostGid>>,
+    /// The first id that no user has among the subordinate ones.
+    pub free_id: u32,
     /// The program that writes user id maps.
     pub newuidmap: Option<PathBuf>,
     /// The program that writes group id maps.
@@ -58,6 +61,7 @@ impl Caller {
             no_new_privs: diagnose::status_field("NoNewPrivs").is_some_and(|value| value != "0"),
             uids: subid::existing(&text("/proc/self/uid_map")),
             gids: subid::existing(&text("/proc/self/gid_map")),
+            free_id: subid::first_free([&text("/etc/subuid"), &text("/etc/subgid")]),
             subuids: subid::ranges(&text("/etc/subuid"), name.as_deref(), uid),
             subgids: subid::ranges(&text("/etc/subgid"), name.as_deref(), uid),
             newuidmap: programs::find("newuidmap", search_path),
@@ -83,9 +87,18 @@ impl Caller {
             gids: vec![range(0, u32::MAX)],
             subuids: vec![range(100_000, 65_536), range(300_000, 5)],
             subgids: vec![range(200_000, 65_536)],
+            free_id: 365_536,
             newuidmap: Some("/usr/bin/newuidmap".into()),
             newgidmap: Some("/usr/bin/newgidmap".into()),
         }
+    }
+
+    /// Returns the command that gives the user ranges of ids which nobody has yet.
+    pub fn how_to_get_ranges(&self) -> Hint {
+        let last = self.free_id.saturating_add(65_535);
+        let ids = format!("{}-{last}", self.free_id);
+        let name = self.name.as_deref().unwrap_or("USER");
+        hints::range_of_ids(ids, name)
     }
 
     /// Returns the user as people know it.

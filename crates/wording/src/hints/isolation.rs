@@ -29,8 +29,8 @@ hints! {
     outside_namespace() = "start xbuild outside of that namespace, such as one of `unshare -Ur`";
     outside_namespace_or_range() = "start xbuild outside of that namespace, or give it a range of ids \
         (unshare --map-auto, or hostUsers: false of a pod)";
-    range_of_ids() = "give the user a range of ids: usermod --add-subuids 100000-165535 --add-subgids \
-        100000-165535 USER, and install newuidmap (package uidmap)";
+    range_of_ids(ids, user) = "give the user a range of ids, as root: usermod --add-subuids {ids} \
+        --add-subgids {ids} {user}; and install newuidmap (package uidmap)";
     range_for_user() = "a range of user ids is needed for USER: give the calling user one in \
         /etc/subuid and /etc/subgid and install newuidmap (package uidmap)";
     within_range() = "the ids must be within the range that /etc/subuid and /etc/subgid give";
