@@ -83,6 +83,30 @@ fn a_wrong_ignore_file_is_named_with_the_line() {
 }
 
 #[test]
+fn no_umask_keeps_xbuild_from_its_own_files() {
+    for user in User::all() {
+        let place = Place::new(user);
+        let run = if Need::Run.is_met() { "RUN echo x > /x\n" } else { "" };
+        place.dockerfile(&format!("FROM busybox\nCOPY . /a\n{run}"));
+        let mut command = place.command("sh");
+        command.args(["-c", "umask 777; exec \"$@\"", "sh"]).arg(place.path().join("xbuild"));
+        let output = format!("type=oci,dest={}", place.out("x.tar").display());
+        command.args(place.build_args(&["--output", &output]));
+        Finished::run(command).ok();
+    }
+}
+
+#[test]
+fn a_store_in_a_place_that_is_none_says_where_to_put_it() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nENV a=b\n");
+    for root in ["context/Dockerfile", "/proc/none/store"] {
+        let words = ["cannot open or make the store", root, "--root or XBUILD_ROOT"];
+        place.build(&["--root", root]).fails(1, &words);
+    }
+}
+
+#[test]
 fn progress_may_be_quiet() {
     let place = Place::new(User::Me);
     place.dockerfile("FROM scratch AS a\nCOPY Dockerfile /\n");

@@ -57,6 +57,8 @@ fn main() -> ExitCode {
     if let Some(status) = xbuild_exec::role(&xbuild_build::tasks()) {
         return status;
     }
+    // What xbuild makes is for xbuild to use: no umask takes that from it.
+    xbuild_exec::keep_own_rights();
     xbuild_exec::end_by_signals(screen::write_last_words);
     xbuild_exec::adopt_orphans();
     let status = run();

@@ -79,7 +79,7 @@ pub use host::{Natively, Options, Sandbox, Started, Streams, Terminal};
 pub use ladder::{Isolation, Rung};
 pub use network::{no_network, own_networks};
 pub use orphans::{adopt_orphans, wait_for_orphans};
-pub use own_limits::{StackLimit, raise_limits};
+pub use own_limits::{StackLimit, keep_own_rights, raise_limits};
 pub use own_root::OwnRoot;
 pub use programs::find as find_program;
 pub use surroundings::{Place, Surroundings};

@@ -1,6 +1,7 @@
-//! The resource limits of xbuild's own processes. RUN steps have limits of their own.
+//! The resource limits and the umask of xbuild's own processes. RUN steps have their own.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// Bytes of stack that the first thread of a process needs. Half of it is enough for a build; nothing
 /// recurses over input.
@@ -43,6 +44,15 @@ pub fn raise_limits() -> Result<(), StackLimit> {
     let wanted = Rlimit { current: Some(USUAL_STACK), maximum: Some(USUAL_STACK) };
     let most = limit.maximum.unwrap_or(u64::MAX);
     setrlimit(Resource::Stack, wanted).map_err(|_| StackLimit { most })
+}
+
+/// Takes the owner's bits out of the umask of this process and those that it starts: xbuild opens what
+/// it has made. The bits of group and others stay.
+///
+/// **Source** — `umask(2)`. There is no call that only reads the mask, so this comes before any thread.
+pub fn keep_own_rights() {
+    let mask = umask(Mode::RWXG | Mode::RWXO);
+    umask(mask & (Mode::RWXG | Mode::RWXO));
 }
 
 fn raise(resource: Resource, wanted: u64) -> rustix::io::Result<()> {

@@ -21,6 +21,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The folder of the store can be neither opened nor made.
+    #[error("cannot open or make the store {}", path.display())]
+    Place {
+        /// The store.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// The folder was written by another version of xbuild.
     #[error(
         "the store {} has format {found}, this program uses format {expected}",
@@ -130,7 +139,8 @@ impl StoreError {
     /// the machine's if it lacks a sound emulator, else the disk's.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::NotAStore { .. }
+            Self::Place { .. }
+            | Self::NotAStore { .. }
             | Self::Owner { .. }
             | Self::Writable { .. }
             | Self::NotAFolder { .. }
@@ -145,6 +155,7 @@ impl StoreError {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<Hint> {
         match self {
+            Self::Place { .. } => Some(hints::writable_store()),
             Self::NotAStore { .. } => Some(hints::empty_folder()),
             Self::Owner { .. } => Some(hints::own_store()),
             Self::Writable { .. } => Some(hints::closed_folder()),

@@ -83,9 +83,10 @@ impl<'a> Home<'a> {
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(StoreError::io("make folder", path))?;
+            .map_err(|source| StoreError::Place { path: path.to_owned(), source })?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = fs::open(path, flags, Mode::empty()).map_err(failed("open", path))?;
+        let folder = fs::open(path, flags, Mode::empty())
+            .map_err(|errno| StoreError::Place { path: path.to_owned(), source: errno.into() })?;
         Ok(Self { path, folder, user: rustix::process::geteuid().as_raw() })
     }
 

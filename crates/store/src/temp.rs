@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::measured::Total;
 use crate::{StoreError, lent};
@@ -35,10 +36,16 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(StoreError::io("make folder", &path))?,
             }
-            if let Some(lock) = try_lock(&path, true) {
-                return Ok(Self { path, lock });
+            match lock_of(&path, true) {
+                Ok(lock) => return Ok(Self { path, lock }),
+                // A sweeper came between the two calls.
+                Err(Errno::NOENT | Errno::WOULDBLOCK) => {}
+                Err(errno) => {
+                    // The error of the lock matters more.
+                    let _ = std::fs::remove_dir(&path);
+                    return Err(StoreError::io("lock", &path)(errno.into()));
+                }
             }
-            // A sweeper came between the two calls.
         }
     }
 
@@ -61,16 +68,21 @@ impl Drop for Session {
 /// Takes the lock of a session's folder. Returns `None` if another process has it or the folder is
 /// gone. The lock file is made only if the session is `new`.
 fn try_lock(folder: &Path, new: bool) -> Option<File> {
+    lock_of(folder, new).ok()
+}
+
+/// Does the same; an error says why there is no lock.
+fn lock_of(folder: &Path, new: bool) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = fs::open(folder, flags, Mode::empty()).ok()?;
+    let folder = fs::open(folder, flags, Mode::empty())?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = if new { flags | OFlags::CREATE | OFlags::EXCL } else { flags };
     let mode = Mode::from_raw_mode(0o600);
-    let file = fs::openat(&folder, LOCK, flags | OFlags::CLOEXEC, mode).ok()?;
-    fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    let file = fs::openat(&folder, LOCK, flags | OFlags::CLOEXEC, mode)?;
+    fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     // The folder may have been swept between opening and locking.
-    fs::statat(&folder, LOCK, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    Some(File::from(file))
+    fs::statat(&folder, LOCK, fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(File::from(file))
 }
 
 /// Opens the lock file of a session's folder to read it.
