@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Need, Place, User, is_root, to_layout};
+use crate::harness::{Finished, Need, Place, Typed, User, is_root, to_layout};
 use crate::image;
 
 /// Builds a Dockerfile.
@@ -104,6 +104,35 @@ fn a_store_in_a_place_that_is_none_says_where_to_put_it() {
         let words = ["cannot open or make the store", root, "--root or XBUILD_ROOT"];
         place.build(&["--root", root]).fails(1, &words);
     }
+}
+
+#[test]
+fn archives_neither_go_to_a_terminal_nor_come_from_one() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nENV a=b\n");
+    for output in ["-", "type=oci,dest=-", "type=docker,dest=-"] {
+        let typed = Typed::start(place.xbuild(place.build_args(&["--output", output])));
+        typed.ends().fails(2, &["an archive does not go to a terminal", "dest=FILE"]);
+    }
+    let typed = Typed::start(place.xbuild(["load"]));
+    typed.ends().fails(2, &["no archive comes from a terminal", "--input"]);
+    place.run(["load", "--input", "context/Dockerfile"]).fails(1, &["it is no tar file"]);
+}
+
+#[test]
+fn places_that_cannot_be_written_are_found_out_before_the_first_step() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nCOPY missing /\n");
+    for (option, value) in [
+        ("--output", "type=oci,dest=none/x"),
+        ("--metadata-file", "none/x"),
+        ("--iidfile", "none/x"),
+        ("--timeline", "none/x"),
+    ] {
+        let finished = place.build(&[option, value]);
+        finished.fails(1, &["cannot write none/x: there is no folder none", "mkdir -p none"]);
+    }
+    place.build(&["--iidfile", "."]).fails(1, &["cannot write .: it is a folder"]);
 }
 
 #[test]

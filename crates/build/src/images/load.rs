@@ -5,6 +5,7 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use xbuild_files::archive::decompressed;
+use xbuild_files::context_tar::{SNIFFED, is_archive};
 use xbuild_image::document::{MAX_CONFIG, MAX_MANIFEST};
 use xbuild_image::{DockerImage, Layout, Members, gather};
 use xbuild_layer::decode::decompress_any;
@@ -113,7 +114,15 @@ struct Archive<'a> {
 impl Archive<'_> {
     fn bring(&self, input: impl Read + Send) -> Result<Vec<LoadedImage>, ImagesError> {
         let store = &self.shelf.store;
-        let input = decompressed(input).map_err(|error| self.compressed(error))?;
+        let (mut input, mut head) = (input, Vec::new());
+        let sniffed = input.by_ref().take(SNIFFED as u64).read_to_end(&mut head);
+        sniffed.map_err(|error| ImagesError::Input { path: self.path.to_owned(), error })?;
+        if !is_archive(&head) {
+            let what = if head.is_empty() { "it is empty" } else { "it is no tar file" };
+            return Err(self.fail(what.to_owned()));
+        }
+        let input = decompressed(io::Cursor::new(head).chain(input))
+            .map_err(|error| self.compressed(error))?;
         let failed = io::Error::other;
         let members = Members::read(input, &mut |member| {
             let mut writer = store.blob_writer().map_err(failed)?;

@@ -14,9 +14,9 @@ use xbuild_wording::hints;
 
 use super::build_args::OnErrorArg;
 pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
-use super::build_request;
 use super::call::{self, Call};
 use super::du::size;
+use super::{build_request, destinations};
 use crate::console::{Console, ProgressMode, Style};
 use crate::progress::{Failure, Progress, Told};
 use crate::report::{Problem, printable};
@@ -85,6 +85,7 @@ fn image(
     if args.progress() == ProgressMode::Tty && !matches!(console.style(), Style::Live(_)) {
         return Err(no_terminal());
     }
+    destinations::look(&request.outputs, args.files())?;
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     if let Some(path) = &args.log_file {
         let file = File::create(path).map_err(|error| Problem::file("create", path, &error))?;

@@ -1,7 +1,7 @@
 //! The arguments of `xbuild build`.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
@@ -171,6 +171,13 @@ impl BuildArgs {
     /// Returns the kind of progress.
     pub(crate) fn progress(&self) -> ProgressMode {
         if self.quiet { ProgressMode::Quiet } else { self.progress.progress }
+    }
+
+    /// Returns the files that the build writes beside its outputs.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let names = [&self.image_name_with_digest_file, &self.image_name_tag_with_digest_file];
+        let logs = [&self.metadata_file, &self.iidfile, &self.log_file, &self.timeline];
+        logs.into_iter().chain(names).filter_map(Option::as_deref)
     }
 
     /// Returns the method that `--call` and `--check` name.

@@ -1,7 +1,7 @@
 //! `xbuild load`: brings the images of an archive into the store.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +31,11 @@ pub(crate) fn run(args: &LoadArgs, console: &Arc<Console>) -> Result<(), Problem
     let machine = environment::machine(args.store.root.as_deref())?;
     let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let path = args.input.as_deref().filter(|path| path.as_os_str() != "-");
+    if path.is_none() && io::stdin().is_terminal() {
+        return Err(Problem::command_line(
+            "no archive comes from a terminal: name a file with --input, or pipe one in",
+        ));
+    }
     let loaded = shelf.load(path, &mut io::stdin())?;
     let mut text = String::new();
     for image in loaded {

@@ -18,6 +18,7 @@ pub(crate) mod check;
 pub(crate) mod compose_build;
 pub(crate) mod config;
 pub(crate) mod copy;
+mod destinations;
 pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod emulators;

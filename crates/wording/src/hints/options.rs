@@ -1,6 +1,9 @@
 //! The command line.
 
 hints! {
+    archive_to_file() = "name a file: dest=FILE, or send standard output elsewhere";
+    file_in_folder() = "name a file in it";
+    make_folder(folder) = "make it first: mkdir -p {folder}";
     platform_of_file() = "say for which platform it is: --file PLATFORM=FILE";
     add_platform(platform) = "add --platform {platform}";
     add_file(platform) = "add --file {platform}=FILE, or --file FILE for all that have none";
