@@ -76,10 +76,45 @@ fn options_of_buildx_that_are_missing_are_refused_by_name() {
 }
 
 #[test]
-fn a_wrong_ignore_file_is_named_with_the_line() {
+fn commands_of_other_builders_are_refused_with_what_to_do() {
     let place = Place::new(User::Me);
-    place.dockerfile("FROM scratch\nCOPY . /\n").write(".dockerignore", "# comment\na\n!\n");
-    place.build(&[]).fails(1, &["/.dockerignore, line 3: a \"!\" without a pattern"]);
+    place.run(["create", "--use"]).fails(2, &["no command create", "xbuild itself builds"]);
+    place.run(["image", "ls"]).fails(2, &["no command image", "`xbuild images`"]);
+    place.run(["run", "-p", "80:80", "app"]).fails(125, &["-p is not implemented", "ports"]);
+    // A status that the command in the image might have would mislead.
+    place.run(["run", "--no-such-option", "app"]).fails(125, &["--no-such-option"]);
+    place.run(["run", "--help"]).ok();
+}
+
+#[test]
+fn places_that_cannot_be_written_are_found_out_before_the_first_step() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nCOPY missing /\n");
+    for (option, value) in [
+        ("--output", "type=oci,dest=none/x"),
+        ("--metadata-file", "none/x"),
+        ("--iidfile", "none/x"),
+        ("--timeline", "none/x"),
+    ] {
+        let finished = place.build(&[option, value]);
+        finished.fails(1, &["cannot write none/x: there is no folder none", "mkdir -p none"]);
+    }
+    place.build(&["--iidfile", "."]).fails(1, &["cannot write .: it is a folder"]);
+}
+
+#[test]
+fn archives_neither_go_to_a_terminal_nor_come_from_one() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nENV a=b\n");
+    for output in ["-", "type=oci,dest=-", "type=docker,dest=-"] {
+        let typed = Typed::start(place.xbuild(place.build_args(&["--output", output])));
+        typed.waits_for("hint: name a file: dest=FILE");
+        typed.ends().fails(2, &["an archive does not go to a terminal"]);
+    }
+    let typed = Typed::start(place.xbuild(["load"]));
+    typed.waits_for("no archive comes from a terminal: name a file with --input");
+    typed.ends().fails(2, &[]);
+    place.run(["load", "--input", "context/Dockerfile"]).fails(1, &["it is no tar file"]);
 }
 
 #[test]
@@ -107,32 +142,10 @@ fn a_store_in_a_place_that_is_none_says_where_to_put_it() {
 }
 
 #[test]
-fn archives_neither_go_to_a_terminal_nor_come_from_one() {
+fn a_wrong_ignore_file_is_named_with_the_line() {
     let place = Place::new(User::Me);
-    place.dockerfile("FROM scratch\nENV a=b\n");
-    for output in ["-", "type=oci,dest=-", "type=docker,dest=-"] {
-        let typed = Typed::start(place.xbuild(place.build_args(&["--output", output])));
-        typed.ends().fails(2, &["an archive does not go to a terminal", "dest=FILE"]);
-    }
-    let typed = Typed::start(place.xbuild(["load"]));
-    typed.ends().fails(2, &["no archive comes from a terminal", "--input"]);
-    place.run(["load", "--input", "context/Dockerfile"]).fails(1, &["it is no tar file"]);
-}
-
-#[test]
-fn places_that_cannot_be_written_are_found_out_before_the_first_step() {
-    let place = Place::new(User::Me);
-    place.dockerfile("FROM scratch\nCOPY missing /\n");
-    for (option, value) in [
-        ("--output", "type=oci,dest=none/x"),
-        ("--metadata-file", "none/x"),
-        ("--iidfile", "none/x"),
-        ("--timeline", "none/x"),
-    ] {
-        let finished = place.build(&[option, value]);
-        finished.fails(1, &["cannot write none/x: there is no folder none", "mkdir -p none"]);
-    }
-    place.build(&["--iidfile", "."]).fails(1, &["cannot write .: it is a folder"]);
+    place.dockerfile("FROM scratch\nCOPY . /\n").write(".dockerignore", "# comment\na\n!\n");
+    place.build(&[]).fails(1, &["/.dockerignore, line 3: a \"!\" without a pattern"]);
 }
 
 #[test]

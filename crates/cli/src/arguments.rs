@@ -16,6 +16,7 @@ use crate::commands::{
 use crate::config::{self, Settings};
 use crate::console::ProgressMode;
 use crate::examples::with_examples;
+use crate::foreign;
 use crate::report::Problem;
 use xbuild_wording::hints;
 
@@ -43,6 +44,9 @@ pub(crate) fn version() -> String {
     }
 }
 
+/// The status of `xbuild run` if its own arguments are wrong, so that it is none of the command's.
+const NOT_RUN: i32 = 125;
+
 const EXIT_CODES: &str = "\
 Exit status:
   0  success
@@ -53,8 +57,8 @@ Exit status:
   5  this machine cannot do what the build needs
   6  xbuild verify: the image is another one than is built
   70 a defect of xbuild, or a broken or full disk
-xbuild run ends with the status of its command; with 125 if it could not run the command, with 126 or
-127 if the command cannot be executed or found.";
+xbuild run ends with the status of its command; with 125 if it could not run the command,
+with 126 or 127 if the command cannot be executed or found.";
 
 /// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
@@ -174,7 +178,10 @@ pub(crate) fn read(
     let args = joined(args);
     let line = match config::read(definition(), &args, settings) {
         Ok(line) => line,
-        Err(error) => refuse(error, args),
+        Err(error) => match foreign::refused(&error, foreign::command(&args).as_ref()) {
+            Some(problem) => return Err(problem),
+            None => refuse(error, args),
+        },
     };
     let first = line.names.first().map(String::as_str);
     // These have no defaults, and work with a file that is wrong.
@@ -198,11 +205,16 @@ pub(crate) fn read(
 fn refuse(error: clap::Error, args: Vec<OsString>) -> ! {
     // Help shows switches without values, and the defaults that are built in.
     let is_help = |error: &clap::Error| error.kind() == ErrorKind::DisplayHelp;
+    let is_run = foreign::command(&args).is_some_and(|command| command == "run");
     let plain = is_help(&error).then(|| definition().try_get_matches_from(args).err()).flatten();
     let error = plain.filter(is_help).unwrap_or(error);
     // A closed pipe is not a failure.
     let _ = error.print();
-    std::process::exit(error.exit_code());
+    std::process::exit(match error.exit_code() {
+        0 => 0,
+        _ if is_run => NOT_RUN,
+        status => status,
+    });
 }
 
 impl Command {

@@ -14,6 +14,7 @@ mod console;
 mod ending;
 mod environment;
 mod examples;
+mod foreign;
 mod go_template;
 mod guises;
 mod log;

@@ -19,6 +19,8 @@ use xbuild_wording::{Hint, hints};
 pub(crate) enum ProblemKind {
     /// The command line is wrong.
     CommandLine,
+    /// The command line of `xbuild run` is wrong, whose status is none that its command would have.
+    RunLine,
     /// A stage of the pipeline failed.
     Failure(FailureKind),
     /// The reader of standard output went away.
@@ -135,7 +137,7 @@ impl Problem {
     pub(crate) fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self(Box::new(Details {
             kind,
-            message: message.into(),
+            message: without_number(message.into()),
             place: None,
             causes: Vec::new(),
             log: Vec::new(),
@@ -261,6 +263,7 @@ impl Problem {
             ProblemKind::BrokenPipe => 0,
             ProblemKind::Shown => 1,
             ProblemKind::CommandLine => 2,
+            ProblemKind::RunLine => 125,
             ProblemKind::Exit(status) => status,
             ProblemKind::Failure(kind) | ProblemKind::Told(kind) => match kind {
                 FailureKind::User => 1,
@@ -312,13 +315,29 @@ fn at(span: &Span, path: &str) -> Span {
 pub(crate) fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
     let mut list = Vec::new();
     while let Some(error) = source {
-        let text = error.to_string();
+        let text = without_number(error.to_string());
         if list.last() != Some(&text) {
             list.push(text);
         }
         source = error.source();
     }
     list
+}
+
+/// Returns a message without the numbers of the kernel's errors, which tell nobody more than their text:
+/// `Permission denied (os error 13)` becomes `Permission denied`.
+pub(crate) fn without_number(mut message: String) -> String {
+    const BEGIN: &str = " (os error ";
+    while let Some(start) = message.find(BEGIN) {
+        let number = &message[start + BEGIN.len()..];
+        match number.split_once(')') {
+            Some((digits, _)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                message.replace_range(start..start + BEGIN.len() + digits.len() + 1, "");
+            }
+            _ => break,
+        }
+    }
+    message
 }
 
 /// Returns the lines of `span`, marked, with one line before and one after, all numbered.
@@ -328,13 +347,21 @@ fn excerpt(lines: &[&str], span: &Span) -> String {
     const MAX_CHARS: usize = 300;
     let (first, last) = (*span.lines.start(), *span.lines.end());
     let shown = first.saturating_sub(1).max(1)..=last.min(first + MAX_LINES).saturating_add(1);
+    // An empty file has no line to show.
+    if lines.len() < first as usize {
+        return String::new();
+    }
     let mut text = String::from("     |\n");
     let (first, last) = (*shown.start(), *shown.end());
     let numbered = (first..=last).zip(lines.iter().skip(first as usize - 1));
     for (number, line) in numbered {
         let mark = if span.lines.contains(&number) { ">" } else { " " };
-        let line: String = printable(line).chars().take(MAX_CHARS).collect();
-        let _ = writeln!(text, "{number:>4} |{mark} {line}");
+        let line = printable(line);
+        let (line, end) = match line.char_indices().nth(MAX_CHARS) {
+            Some((cut, _)) => (&line[..cut], " .."),
+            None => (line.as_str(), ""),
+        };
+        let _ = writeln!(text, "{number:>4} |{mark} {line}{end}");
     }
     text.push_str("     |\n");
     text
@@ -354,7 +381,7 @@ pub(crate) fn finding(finding: &Diagnostic, (path, lines): (&str, &[&str])) -> S
 
 /// Returns a warning as text, without a final newline.
 pub(crate) fn warning(warning: &Warning) -> String {
-    let text = format!("warning: {}", printable(&warning.to_string()));
+    let text = format!("warning: {}", printable(&without_number(warning.to_string())));
     let Warning::Base(error) = warning else { return text };
     let place = printable(&error.span.to_string());
     let causes = causes(error.source());
@@ -416,6 +443,26 @@ mod tests {
              RUN one \\\n   3 |>   two\n   4 |  CMD x\n     |\nhint: try again\n"
         );
         assert_eq!(problem.exit_code(), 3);
+    }
+
+    #[test]
+    fn numbers_of_errors_are_left_out() {
+        let error = io::Error::from_raw_os_error(13);
+        let problem = Problem::file("write", Path::new("x"), &error);
+        assert_eq!(problem.render(), "error: cannot write x: Permission denied\n");
+        for (text, shown) in
+            [("a (os error 2): b (os error 13)", "a: b"), ("(os error x)", "(os error x)")]
+        {
+            assert_eq!(without_number(text.to_owned()), shown);
+        }
+    }
+
+    #[test]
+    fn an_excerpt_has_no_lines_of_an_empty_file_and_cuts_long_ones() {
+        let span = Span::new(&"Dockerfile".into(), 1, 1);
+        assert_eq!(excerpt(&[], &span), "");
+        let shown = excerpt(&[&"x".repeat(301)], &span);
+        assert!(shown.contains(&format!("{} ..\n", "x".repeat(300))), "{shown}");
     }
 
     #[test]

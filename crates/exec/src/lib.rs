@@ -82,4 +82,5 @@ pub use orphans::{adopt_orphans, wait_for_orphans};
 pub use own_limits::{StackLimit, keep_own_rights, raise_limits};
 pub use own_root::OwnRoot;
 pub use programs::find as find_program;
+pub use step::resource_names;
 pub use surroundings::{Place, Surroundings};

@@ -26,4 +26,5 @@ mod user;
 pub(crate) mod userns;
 mod walk;
 
+pub use limits::resource_names;
 pub(crate) use standby::Standby;

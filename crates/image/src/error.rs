@@ -142,7 +142,7 @@ pub enum ResolveError {
 #[non_exhaustive]
 pub enum LayoutError {
     /// A file could not be read or written.
-    #[error("OCI layout: {}", path.display())]
+    #[error("OCI layout: cannot read or write {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -28,6 +28,7 @@ mod images;
 mod isolation;
 mod machine;
 mod options;
+mod others;
 mod places;
 mod registries;
 mod steps;
@@ -43,6 +44,7 @@ pub use images::*;
 pub use isolation::*;
 pub use machine::*;
 pub use options::*;
+pub use others::*;
 pub use places::*;
 pub use registries::*;
 pub use steps::*;
@@ -61,6 +63,7 @@ pub const TABLE: &[&[(&str, &str)]] = &[
     isolation::ROWS,
     machine::ROWS,
     options::ROWS,
+    others::ROWS,
     places::ROWS,
     registries::ROWS,
     steps::ROWS,

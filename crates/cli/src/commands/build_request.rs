@@ -103,8 +103,15 @@ fn ulimit(text: &str) -> Result<(String, u64, u64), Problem> {
     let (name, limits) = text.split_once('=').ok_or_else(fail)?;
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
     let (soft, hard) = (number(soft)?, number(hard)?);
-    if name.is_empty() || soft > hard {
-        return Err(fail());
+    if xbuild_exec::resource_names().all(|known| known != name) {
+        let known: Vec<&str> = xbuild_exec::resource_names().collect();
+        let reason = format!("the resource is one of {}", known.join(", "));
+        return Err(Problem::command_line(format!("invalid --ulimit {}: {reason}", quoted(text)))
+            .did_you_mean(name, known, "="));
+    }
+    if soft > hard {
+        let reason = "the soft limit, which comes first, is above the hard one";
+        return Err(Problem::command_line(format!("invalid --ulimit {}: {reason}", quoted(text))));
     }
     Ok((name.to_owned(), soft, hard))
 }
@@ -162,7 +169,10 @@ mod tests {
         assert!(super::extra_host("d:host-gateway", NetworkArg::Private).is_err());
         assert_eq!(ulimit("nofile=333:444").unwrap(), ("nofile".into(), 333, 444));
         assert_eq!(ulimit("core=0").unwrap(), ("core".into(), 0, 0));
-        assert!(ulimit("nofile=5:4").is_err());
+        assert!(ulimit("nofile=5:4").unwrap_err().message().ends_with("above the hard one"));
+        assert!(
+            ulimit("nofiles=5").unwrap_err().render().ends_with("hint: did you mean nofile=?\n")
+        );
         assert_eq!(size("8m").unwrap(), 8 << 20);
         assert_eq!(size("1024").unwrap(), 1024);
         assert!(size("m").is_err() && size("99999999999g").is_err() && size("5x").is_err());

@@ -16,7 +16,7 @@ use xbuild_wording::{Hint, hints};
 use super::platforms::PLATFORMS;
 use crate::console::Console;
 use crate::registry_args::RegistryArgs;
-use crate::report::{Problem, printable};
+use crate::report::{Problem, printable, without_number};
 use crate::store_args::StoreArgs;
 
 /// The arguments of `xbuild doctor`.
@@ -100,16 +100,26 @@ struct PlatformState {
 impl Verdict {
     fn of<T>(name: impl ToString, result: Result<T, Gap>) -> Self {
         let (why, remedy) = result.err().map(|gap| (gap.why, gap.how_to_get)).unzip();
+        let (why, remedy) = (why.map(without_number), remedy.filter(|remedy| !remedy.is_empty()));
         Self { name: name.to_string(), possible: why.is_none(), why, remedy }
     }
 
-    fn write(&self, text: &mut String, indent: &str, yes: &str) {
+    /// Writes the verdict, with its remedy unless that is the one that was written last.
+    fn write<'v>(
+        &'v self,
+        text: &mut String,
+        (indent, kind): (&str, &str),
+        yes: &str,
+        last: &mut Option<&'v str>,
+    ) {
         let name = printable(&self.name);
         let _ = match &self.why {
-            None => writeln!(text, "{indent}{name}: {yes}"),
-            Some(why) => writeln!(text, "{indent}{name}: no: {}", printable(why)),
+            None => writeln!(text, "{indent}{kind}{name}: {yes}"),
+            Some(why) => writeln!(text, "{indent}{kind}{name}: no: {}", printable(why)),
         };
-        if let Some(remedy) = &self.remedy {
+        if let Some(remedy) = &self.remedy
+            && last.replace(remedy) != Some(remedy)
+        {
             let _ = writeln!(text, "{indent}  to get it: {}", printable(remedy));
         }
     }
@@ -284,24 +294,22 @@ fn text(diagnosis: &Diagnosis) -> String {
     text.push_str("\nRungs, the best first:\n");
     let mut last = None;
     for rung in &diagnosis.rungs {
-        let Verdict { name, possible, why, remedy } = &rung.verdict;
-        // The same advice once is enough.
-        let remedy = remedy.as_ref().filter(|remedy| last.replace(*remedy) != Some(*remedy));
-        let (name, why, remedy) = (name.clone(), why.clone(), remedy.cloned());
-        Verdict { name, possible: *possible, why, remedy }.write(&mut text, "  ", "yes");
+        rung.verdict.write(&mut text, ("  ", ""), "yes", &mut last);
         let _ = writeln!(text, "    price: {}", rung.price);
         for root in rung.roots.iter().filter(|_| rung.verdict.possible) {
-            root.write(&mut text, "    root ", "yes");
+            root.write(&mut text, ("    ", "root "), "yes", &mut last);
         }
     }
     text.push_str("\nNetworks of steps beside the host's (--network):\n");
-    diagnosis.networks.iter().for_each(|network| network.write(&mut text, "  ", "yes"));
+    for network in &diagnosis.networks {
+        network.write(&mut text, ("  ", ""), "yes", &mut last);
+    }
     text.push_str("\nPlatforms:\n");
     for platform in &diagnosis.platforms {
         let PlatformState { verdict, way, emulator, digest, .. } = platform;
         let parts = [*way, emulator.as_deref(), digest.as_deref()];
         let parts: Vec<&str> = parts.into_iter().flatten().collect();
-        verdict.write(&mut text, "  ", &printable(&parts.join(" ")));
+        verdict.write(&mut text, ("  ", ""), &printable(&parts.join(" ")), &mut last);
     }
     // All platforms mostly have the emulators of one version.
     let mut paces: Vec<&str> = diagnosis.platforms.iter().filter_map(|p| p.pace).collect();
@@ -311,10 +319,9 @@ fn text(diagnosis: &Diagnosis) -> String {
     }
     if !diagnosis.registries.is_empty() {
         text.push_str("\nRegistries:\n");
-        diagnosis
-            .registries
-            .iter()
-            .for_each(|registry| registry.write(&mut text, "  ", "reachable"));
+        for registry in &diagnosis.registries {
+            registry.write(&mut text, ("  ", ""), "reachable", &mut last);
+        }
     }
     text
 }

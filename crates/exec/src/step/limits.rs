@@ -54,6 +54,11 @@ pub(super) fn apply(wanted: &[(String, u64, u64)]) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Returns the names of the resources that a step can have a limit of.
+pub fn resource_names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
+
 fn limit(value: u64) -> Option<u64> {
     Some(value).filter(|value| *value != UNLIMITED)
 }
