@@ -91,23 +91,12 @@ pub fn image_purl(image: &Reference, platform: Option<&Platform>) -> Purl {
         (None, Some(_)) => "",
         (None, None) => "latest",
     };
-    let name = familiar(image);
+    let name = image.familiar_repository();
     let (namespace, name) = name.rsplit_once('/').unwrap_or(("", &name));
     let digest = image.digest().map(ToString::to_string).unwrap_or_default();
     let platform = platform.map(ToString::to_string).unwrap_or_default();
     let purl = Purl::new("docker", name, tag).namespace(namespace);
     purl.qualifier("digest", &digest).qualifier("platform", &platform)
-}
-
-/// Returns the name that Docker shows for an image: without the registry that it takes if none is
-/// named, and without the user of official images there.
-fn familiar(image: &Reference) -> String {
-    const DEFAULT: &str = "docker.io";
-    let repository = image.repository();
-    match image.registry() {
-        DEFAULT => repository.strip_prefix("library/").unwrap_or(repository).to_owned(),
-        registry => format!("{registry}/{repository}"),
-    }
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn sizes(outcome: &Outcome) -> Vec<String> {
 
 /// Returns where the image of a name is, and what may be done with it next.
 fn next(outcome: &Outcome) -> Option<String> {
-    let name = outcome.names.first()?;
+    let name = outcome.names.first()?.familiar();
     let run = format!("xbuild run {name}");
     match (outcome.is_pushed, outcome.is_stored) {
         (true, _) => Some(format!("{name} is in its registry: {run}")),

@@ -75,6 +75,30 @@ impl Reference {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 
+    /// Returns registry and repository as Docker shows them: without the registry that is taken if none
+    /// is named, and without the user of official images there.
+    pub fn familiar_repository(&self) -> String {
+        match &*self.registry {
+            DOCKER_HUB => {
+                self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned()
+            }
+            registry => format!("{registry}/{}", self.repository),
+        }
+    }
+
+    /// Returns the name as people write it: `app:1` for `docker.io/library/app:1`.
+    ///
+    /// ```
+    /// let name: xbuild_model::Reference = "app:1".parse()?;
+    /// assert_eq!((name.to_string().as_str(), name.familiar().as_str()), ("docker.io/library/app:1", "app:1"));
+    /// # Ok::<(), xbuild_model::ReferenceError>(())
+    /// ```
+    pub fn familiar(&self) -> String {
+        let whole = self.to_string();
+        let end = whole.strip_prefix(&format!("{}/{}", self.registry, self.repository));
+        format!("{}{}", self.familiar_repository(), end.unwrap_or_default())
+    }
+
     /// Returns whether the registry is on this machine, where plain HTTP is the default.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.registry)
