@@ -162,7 +162,7 @@ fn a_folder_is_pruned_as_a_registry_is() {
     args(&place).did_nothing();
     age_folder(&layout, "");
     let ls = place.run(["cache", "ls", &cache("src")]).ok();
-    ls.prints(&["1 builds, 7 steps"]);
+    ls.prints(&["1 build, 7 steps"]);
     assert_eq!(prune(&["--keep", "30d"]), "removed 8 documents, kept 0");
     assert!(blobs() < after);
 }
