@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod advice;
+mod often;
 
 use std::ffi::OsString;
 
@@ -26,13 +27,20 @@ use xbuild_wording::hints;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) globals: GlobalArgs,
+    /// The options with a default in the configuration file, and where.
+    #[arg(skip)]
+    pub(crate) defaults: Vec<(String, String)>,
+}
+
+/// The options of all commands.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArgs {
     /// Show steps, requests and their times on standard error; XBUILD_LOG=FILTER shows more or
     /// less, such as trace, or registry=debug,solve=info
     #[arg(short = 'D', long, global = true)]
     pub(crate) debug: bool,
-    /// The options with a default in the configuration file, and where.
-    #[arg(skip)]
-    pub(crate) defaults: Vec<(String, String)>,
 }
 
 /// Returns the version, and the commit that `make release` has built it from.
@@ -176,7 +184,10 @@ pub(crate) fn read(
     settings: &mut Settings,
 ) -> Result<Arguments, Problem> {
     let args = joined(args);
-    let line = match config::read(definition(), &args, settings) {
+    // The names in a file are those of all commands.
+    let alone = settings.list.is_empty().then(|| often::definition(&args)).flatten();
+    let alone = alone.and_then(|definition| config::read(definition, &args, settings).ok());
+    let line = match alone.map_or_else(|| config::read(definition(), &args, settings), Ok) {
         Ok(line) => line,
         Err(error) => match foreign::refused(&error, foreign::command(&args).as_ref()) {
             Some(problem) => return Err(problem),

@@ -93,7 +93,7 @@ fn run() -> ExitCode {
     };
     let console = Arc::new(Console::new(arguments.command.progress()));
     let filter = environment::variable("XBUILD_LOG");
-    let started = log::start(filter.as_deref(), arguments.debug, &console);
+    let started = log::start(filter.as_deref(), arguments.globals.debug, &console);
     if let Some(bound) = settings.value(&["store", "max-used-space"]) {
         environment::set_default_bound(&bound.value.texts().concat());
     }
