@@ -175,7 +175,7 @@ fn templates_name_the_images_of_single_platforms() {
             place.build(&[&args[..], &tags].concat()).ok();
             for (tag, found) in [("all", "index"), ("arm32v7", "manifest")] {
                 let name = format!("oci-layout://{}:{tag}", layout.display());
-                place.run(["inspect", &name]).ok().prints(&[&format!("\n{found}: sha256:")]);
+                place.run(["inspect", &name]).ok().prints(&[&format!("\n{found}:")]);
             }
         }
 

@@ -154,7 +154,7 @@ mod tests {
         ];
         let expected = [
             "cannot read /a \"b\" in the store",
-            "the store /a \"b\" is in use by a running build",
+            "the store /a \"b\" is in use by a process that does not say what it uses",
             "cannot open the build context /a \"b\"",
             "cannot read /a \"b\"",
             "cannot read /a \"b\"",
