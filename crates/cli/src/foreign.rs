@@ -8,8 +8,11 @@ use xbuild_wording::{Hint, hints};
 
 use crate::report::{Problem, ProblemKind};
 
+/// A command, and what to do instead.
+type Instead = (&'static str, fn() -> Hint);
+
 /// Commands of docker buildx, docker, buildah and skopeo.
-const COMMANDS: &[(&str, fn() -> Hint)] = &[
+const COMMANDS: &[Instead] = &[
     ("add", hints::no_scripts),
     ("attach", hints::no_containers),
     ("bud", hints::instead_of_bud),

@@ -8,11 +8,22 @@ use clap::{Args, Command};
 use super::{GlobalArgs, version};
 use crate::commands::{bake, build, run};
 
-/// Their names, other names and arguments.
-const OFTEN: &[(&str, &[&str], fn(Command) -> Command)] = &[
-    ("build", &["b"], |command| build::with_refused(build::BuildArgs::augment_args(command))),
-    ("bake", &["f"], bake::BakeArgs::augment_args),
-    ("run", &[], run::RunArgs::augment_args),
+/// A command that runs often.
+struct Often {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    /// Adds its arguments.
+    with_arguments: fn(Command) -> Command,
+}
+
+const OFTEN: &[Often] = &[
+    Often {
+        name: "build",
+        aliases: &["b"],
+        with_arguments: |command| build::with_refused(build::BuildArgs::augment_args(command)),
+    },
+    Often { name: "bake", aliases: &["f"], with_arguments: bake::BakeArgs::augment_args },
+    Often { name: "run", aliases: &[], with_arguments: run::RunArgs::augment_args },
 ];
 
 /// Returns the definition of the command that a line means, without the others; `None` if it is none that
@@ -20,9 +31,8 @@ const OFTEN: &[(&str, &[&str], fn(Command) -> Command)] = &[
 pub(super) fn definition(args: &[OsString]) -> Option<Command> {
     let first =
         args.iter().skip(1).filter_map(|arg| arg.to_str()).find(|arg| !arg.starts_with('-'))?;
-    let (name, others, add) =
-        OFTEN.iter().find(|(name, others, _)| *name == first || others.contains(&first))?;
-    let command = add(Command::new(*name).aliases(*others));
+    let often = OFTEN.iter().find(|often| often.name == first || often.aliases.contains(&first))?;
+    let command = (often.with_arguments)(Command::new(often.name).aliases(often.aliases));
     let whole = GlobalArgs::augment_args(Command::new("xbuild").version(version()));
     Some(whole.subcommand_required(true).subcommand(command))
 }
@@ -39,7 +49,7 @@ mod tests {
     fn a_command_alone_is_as_in_the_whole_definition() {
         let mut whole = arguments::definition();
         whole.build();
-        for (name, ..) in OFTEN {
+        for Often { name, .. } in OFTEN {
             let mut alone = definition(&["xbuild".into(), (*name).into()]).unwrap();
             alone.build();
             let facts = |whole: &Command| {
