@@ -7,7 +7,7 @@ mod often;
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     bake, build, cache, check, compose_build, config as config_command, copy, doctor, du,
@@ -147,6 +147,12 @@ pub(crate) fn definition() -> clap::Command {
     with_examples(command.mut_subcommand("lock", build::with_refused))
 }
 
+/// Returns the definition of the command that a line means, without the others, if it runs often.
+fn alone(args: &[OsString]) -> Option<clap::Command> {
+    let whole = clap::Command::new("xbuild").version(version());
+    often::definition(GlobalArgs::augment_args(whole), args)
+}
+
 /// The commands with options of attestations.
 const BUILDS: &[&str] = &["build", "b", "bake", "compose-build"];
 
@@ -185,7 +191,7 @@ pub(crate) fn read(
 ) -> Result<Arguments, Problem> {
     let args = joined(args);
     // The names in a file are those of all commands.
-    let alone = settings.list.is_empty().then(|| often::definition(&args)).flatten();
+    let alone = settings.list.is_empty().then(|| alone(&args)).flatten();
     let alone = alone.and_then(|definition| config::read(definition, &args, settings).ok());
     let line = match alone.map_or_else(|| config::read(definition(), &args, settings), Ok) {
         Ok(line) => line,
@@ -278,6 +284,48 @@ mod tests {
             let read = config::read(definition(), &args, &Settings::default());
             let matches = read.unwrap_or_else(|error| panic!("{line}: {error}")).matches;
             Arguments::from_arg_matches(&matches).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_command_alone_is_as_in_the_whole_definition() {
+        let mut whole = definition();
+        whole.build();
+        for name in often::names() {
+            let mut alone = alone(&["xbuild".into(), name.into()]).unwrap();
+            alone.build();
+            let facts = |whole: &clap::Command| {
+                let command = whole.find_subcommand(name).unwrap();
+                let aliases: Vec<_> = command.get_all_aliases().map(str::to_owned).collect();
+                let args = command.get_arguments().map(|arg| {
+                    let arg = arg.clone().display_order(0);
+                    format!("{arg:?}")
+                });
+                (aliases, args.collect::<Vec<_>>())
+            };
+            assert_eq!(facts(&alone), facts(&whole), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_with_the_whole_definition() {
+        for line in [
+            "xbuild -D build --push=false --platform linux/arm64 -t a -t b .",
+            "xbuild b --provenance --no-cache ctx --progress plain -D",
+            "xbuild f app --set *.platform=linux/arm64",
+            "xbuild run --network none -e A=b image sh -c -x",
+        ] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let read = |definition| {
+                let line = config::read(definition, &args, &Settings::default()).unwrap();
+                let arguments = Arguments::from_arg_matches(&line.matches).unwrap();
+                format!("{:?} {arguments:?}", line.names)
+            };
+            assert_eq!(read(alone(&args).unwrap()), read(definition()), "{line}");
+        }
+        for line in ["xbuild", "xbuild -D", "xbuild du", "xbuild nosuch build"] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert!(alone(&args).is_none(), "{line}");
         }
     }
 
