@@ -9,12 +9,11 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::vec;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
-use rustix::io::Errno;
 use xbuild_layer::{ShownPath, path};
 
 use crate::DiffError;
 use crate::on_disk::stats;
-use crate::root::{Root, Stat, timestamps, xattr};
+use crate::root::{Root, Stat, attribute_names, timestamps, xattr};
 
 /// Clones all files of `from` into the empty folder `to`, whose own metadata stays.
 ///
@@ -132,27 +131,6 @@ fn dress(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<()
     rustix::fs::fchmod(to, Mode::from_raw_mode(stat.mode))?;
     rustix::fs::futimens(to, &timestamps(stat.mtime))?;
     Ok(())
-}
-
-/// Returns the names of all attributes of an open file.
-fn attribute_names(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    loop {
-        // Nearly all files have none, so the size is asked for first.
-        let size = match rustix::fs::flistxattr_query(fd) {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            size => size?,
-        };
-        names.resize(size, 0);
-        match rustix::fs::flistxattr(fd, &mut names[..]) {
-            Ok(size) => break names.truncate(size),
-            // There are more by now.
-            Err(Errno::RANGE) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    let names = names.split(|&byte| byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(<[u8]>::to_vec).collect())
 }
 
 fn fault(path: &[u8]) -> impl FnOnce(io::Error) -> DiffError {

@@ -16,8 +16,8 @@ const LARGE: usize = 1 << 10;
 /// Names and values, by name ascending.
 pub(crate) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Returns the attributes of an open file that a layer carries. A file system may have none.
-pub(crate) fn attributes(fd: BorrowedFd<'_>) -> io::Result<Attributes> {
+/// Returns the names of all attributes of an open file. A file system may have none.
+pub(crate) fn attribute_names(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     loop {
         // Nearly all files have none, so the size is asked for first.
@@ -33,11 +33,17 @@ pub(crate) fn attributes(fd: BorrowedFd<'_>) -> io::Result<Attributes> {
             Err(errno) => return Err(errno.into()),
         }
     }
+    let names = names.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(<[u8]>::to_vec).collect())
+}
+
+/// Returns the attributes of an open file that a layer carries.
+pub(crate) fn attributes(fd: BorrowedFd<'_>) -> io::Result<Attributes> {
     let mut found = Attributes::new();
-    for name in names.split(|&byte| byte == 0).filter(|name| attributes::is_kept(name)) {
-        let text = std::str::from_utf8(name).map_err(io::Error::other)?;
+    for name in attribute_names(fd)?.into_iter().filter(|name| attributes::is_kept(name)) {
+        let text = std::str::from_utf8(&name).map_err(io::Error::other)?;
         if let Some(value) = xattr(fd, text)? {
-            found.push((name.to_vec(), value));
+            found.push((name, value));
         }
     }
     found.sort_unstable();
