@@ -11,17 +11,16 @@ use std::sync::Arc;
 
 use tracing::debug_span;
 use xbuild_model::Chain;
-use xbuild_model::own_root::Spared;
 use xbuild_store::TempFolder;
 
 use super::carried::Folder;
 use super::difference::Difference;
 use super::fill;
 use super::held::Held;
-use super::kept::common;
+use super::kept::{carry_out, common};
 use super::shared::Shared;
 use crate::EngineError;
-use crate::folder_tasks::{CLEAR, CLONE, ClearRequest, CloneRequest};
+use crate::folder_tasks::{CLONE, CloneRequest};
 
 /// Does `obtain`, which gets a folder of `chain`. Others who want one of the same stack wait, and find a
 /// clone then. Where files share no blocks, nobody waits.
@@ -65,17 +64,8 @@ fn changed_clone(shared: &Arc<Shared>, other: &Folder, chain: &Chain) -> Result<
     let mut held = empty(shared, chain)?;
     copy(shared, other, held.get())?;
     let (before, after) = (shared.tree(&has)?, shared.tree(chain)?);
-    let mut change = Difference::between(&before, &after, common(&has, chain));
-    change.close(&after);
-    let files = held.get().files();
-    if !change.gone.is_empty() {
-        let spared = Spared::default();
-        let request = ClearRequest { folder: files.clone(), paths: change.gone, spared };
-        shared.start(CLEAR, &request, Vec::new())?.wait()?;
-    }
-    if !change.put.is_empty() {
-        fill::put(shared, &files, (chain, &after), &change.put)?;
-    }
+    let change = Difference::between(&before, &after, common(&has, chain));
+    carry_out(shared, &held.get().files(), (chain, &after), change)?;
     fill::restamp(shared, held.get_mut(), chain)?;
     Ok(held)
 }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::debug_span;
@@ -60,18 +61,28 @@ fn set_back(shared: &Arc<Shared>, folder: &mut Folder, chain: &Chain) -> Result<
     }
     let mut change = Difference::between(&before, &after, common(&base.chain, chain));
     add_lost(&mut change, lost, &after);
-    change.close(&after);
-    let files = folder.files();
+    carry_out(shared, &folder.files(), (chain, &after), change)?;
+    folder.forget_base();
+    fill::restamp(shared, folder, chain)
+}
+
+/// Makes a change in a folder, which has the files of `chain` then. Its tree is `tree`.
+pub(super) fn carry_out(
+    shared: &Arc<Shared>,
+    files: &Path,
+    (chain, tree): (&Chain, &Tree),
+    mut change: Difference,
+) -> Result<(), EngineError> {
+    change.close(tree);
     if !change.gone.is_empty() {
         let spared = Spared::default();
-        let request = ClearRequest { folder: files.clone(), paths: change.gone, spared };
+        let request = ClearRequest { folder: files.to_owned(), paths: change.gone, spared };
         shared.start(CLEAR, &request, Vec::new())?.wait()?;
     }
     if !change.put.is_empty() {
-        fill::put(shared, &files, (chain, &after), &change.put)?;
+        fill::put(shared, files, (chain, tree), &change.put)?;
     }
-    folder.forget_base();
-    fill::restamp(shared, folder, chain)
+    Ok(())
 }
 
 /// Removes from a folder what has changed since its base. Returns what is missing now.
