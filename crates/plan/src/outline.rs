@@ -13,7 +13,7 @@ use crate::graph::VertexId;
 use crate::mount::{self, Asked};
 use crate::options::{Images, PlanOptions};
 use crate::plan::{Goal, reach};
-use crate::reach::{Findings, Names, Place, Reached};
+use crate::reach::{Findings, Names, Place, Reached, users};
 use crate::state::State;
 use crate::variables::Variables;
 
@@ -229,12 +229,7 @@ fn found(
     goal: &Goal,
     given: &Given<'_>,
 ) -> Result<BTreeMap<usize, Found>, PlanError> {
-    let mut users: HashMap<usize, usize> = HashMap::new();
-    for stage in goal.stages.values() {
-        if let Place::Stage(below) = &stage.base {
-            *users.entry(*below).or_default() += 1;
-        }
-    }
+    let mut users = users(&goal.stages);
     let mut states: HashMap<usize, State> = HashMap::new();
     let mut all = BTreeMap::new();
     for (&index, reached) in &goal.stages {

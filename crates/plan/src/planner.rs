@@ -16,7 +16,7 @@ use crate::history;
 use crate::mount;
 use crate::origins::{Origins, everything};
 use crate::paths;
-use crate::reach::{Place, Reached};
+use crate::reach::{Place, Reached, users};
 use crate::run::{self, RunDefaults};
 use crate::state::State;
 use crate::transfer::{self, Transfer};
@@ -90,12 +90,7 @@ impl Planner<'_> {
         mut self,
         reached: &BTreeMap<usize, Reached>,
     ) -> Result<Option<State>, Vec<PlanError>> {
-        let mut users: HashMap<usize, usize> = HashMap::new();
-        for stage in reached.values() {
-            if let Place::Stage(below) = &stage.base {
-                *users.entry(*below).or_default() += 1;
-            }
-        }
+        let users = users(reached);
         let mut bases = Bases::default();
         let mut last = None;
         for (&index, stage) in reached {

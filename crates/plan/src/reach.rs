@@ -45,6 +45,17 @@ pub(crate) struct Reached {
     pub(crate) replaced: bool,
 }
 
+/// Returns how many of the stages stand on each other one.
+pub(crate) fn users(stages: &BTreeMap<usize, Reached>) -> HashMap<usize, usize> {
+    let mut users = HashMap::new();
+    for stage in stages.values() {
+        if let Place::Stage(below) = &stage.base {
+            *users.entry(*below).or_default() += 1;
+        }
+    }
+    users
+}
+
 /// The findings of a walk over the stages.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {

@@ -13,7 +13,7 @@ use crate::config;
 use crate::error::PlanError;
 use crate::graph::VertexId;
 use crate::plan::Goal;
-use crate::reach::{Names, Place, Reached};
+use crate::reach::{Names, Place, Reached, users};
 use crate::state::State;
 use crate::variables::Expander;
 
@@ -38,12 +38,7 @@ pub(super) fn check(
     ignored: &dyn Fn(&str) -> bool,
     linter: &mut Linter<'_>,
 ) {
-    let mut users: HashMap<usize, usize> = HashMap::new();
-    for stage in goal.stages.values() {
-        if let Place::Stage(below) = &stage.base {
-            *users.entry(*below).or_default() += 1;
-        }
-    }
+    let mut users = users(&goal.stages);
     let mut done: HashMap<usize, Scope> = HashMap::new();
     for (&index, reached) in &goal.stages {
         let span = &names.dockerfile.stages[index].from.span;
