@@ -1,4 +1,5 @@
-//! What tells the contexts and secrets of a build from those of another one that have the same names.
+//! Identities of contexts and secrets, which tell those of one build from those of another one that have
+//! the same names.
 
 use std::collections::BTreeMap;
 use std::path::Path;

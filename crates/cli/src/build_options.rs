@@ -28,7 +28,7 @@ pub(crate) struct JobsArgs {
     pub(crate) jobs: Option<NonZeroUsize>,
 }
 
-/// What is done with a Dockerfile.
+/// The method that is applied to a Dockerfile: a build, a check, an outline.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MethodArgs {
     /// Check the Dockerfile instead of building it: --call check

@@ -84,7 +84,7 @@ pub enum ContextError {
     IgnoreFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The fault and its line.
         error: IgnoreError,
     },
     /// The folder of a context cannot be opened.

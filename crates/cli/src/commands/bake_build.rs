@@ -113,7 +113,7 @@ struct Layouts {
     _folder: Option<TempFolder>,
 }
 
-/// What the builds share.
+/// The options, console and machine that the builds share.
 struct Bake<'a> {
     options: &'a Options<'a>,
     console: &'a Arc<Console>,

@@ -21,7 +21,7 @@ pub(super) enum Call {
     Build,
     /// A check; whether broken rules are no failure.
     Check(Format, bool),
-    /// What the target can be given; whether as JSON.
+    /// The arguments, secrets and agents that the target takes; whether as JSON.
     Outline(bool),
     /// The targets; whether as JSON.
     Targets(bool),

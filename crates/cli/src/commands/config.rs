@@ -22,7 +22,7 @@ pub(crate) struct ConfigArgs {
     action: Option<Action>,
 }
 
-/// What is done with the configuration.
+/// An action on the configuration.
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show what the file and the environment set; with a command, each of its options and where its value
