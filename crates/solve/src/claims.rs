@@ -19,7 +19,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     steps: HashMap<Digest, Entry>,
-    /// The identity of the step that made the result of a key last.
+    /// The identity of the step that began last to make the result of a key.
     makers: HashMap<Digest, Digest>,
 }
 
@@ -97,11 +97,6 @@ impl Claims {
         drop(state);
         self.0.changed.notify_all();
     }
-
-    /// Returns whether one of these builds has made the result of a key in a step of another identity.
-    pub(crate) fn is_of_another(&self, key: &Digest, step: &Digest) -> bool {
-        self.0.lock().makers.get(key).is_some_and(|maker| maker != step)
-    }
 }
 
 impl Inner {
@@ -117,13 +112,22 @@ impl Claim {
         self.made.as_ref()
     }
 
+    /// Says that the step begins to make the result of a key. Nobody may find that result before.
+    pub(crate) fn makes(&self, key: &Digest) {
+        self.inner.lock().makers.insert(key.clone(), self.step.clone());
+    }
+
+    /// Returns whether the result that is found under a key may be that of a step of another identity,
+    /// which has made it in one of these builds. Ask after the result was found, not before.
+    pub(crate) fn is_of_another(&self, key: &Digest) -> bool {
+        self.inner.lock().makers.get(key).is_some_and(|maker| *maker != self.step)
+    }
+
     /// Ends the work on the step; `made` is the result, if it was made now.
     pub(crate) fn done(mut self, made: Option<Made>) {
         self.is_done = true;
         let Some(made) = made else { return };
-        let mut state = self.inner.lock();
-        state.makers.insert(made.key.clone(), self.step.clone());
-        if let Some(entry) = state.steps.get_mut(&self.step) {
+        if let Some(entry) = self.inner.lock().steps.get_mut(&self.step) {
             entry.made = Some(made);
         }
     }
@@ -170,8 +174,19 @@ mod tests {
             claim.done(None);
         });
         assert_eq!(claims.take(&step, 2, &cancel).unwrap().made(), Some(&made()));
-        assert!(!claims.is_of_another(&made().key, &step));
-        assert!(claims.is_of_another(&made().key, &Digest::of(b"other")));
+    }
+
+    /// Otherwise it could be taken for what both find.
+    #[test]
+    fn a_result_has_a_maker_before_it_is_there() {
+        let (claims, key, cancel) = (Claims::default(), Digest::of(b"key"), Cancel::default());
+        let claim = |name: &str| claims.take(&Digest::of(name.as_bytes()), 0, &cancel).unwrap();
+        let (one, other) = (claim("one"), claim("other"));
+        assert!(!one.is_of_another(&key) && !other.is_of_another(&key));
+        one.makes(&key);
+        assert!(!one.is_of_another(&key) && other.is_of_another(&key));
+        other.makes(&key);
+        assert!(one.is_of_another(&key) && !other.is_of_another(&key));
     }
 
     /// The failing command does not run once more before its build ends all others.

@@ -6,6 +6,7 @@ use xbuild_model::seam::Selection;
 use xbuild_model::{Digest, StepFailure, StepRecord};
 use xbuild_plan::{Op, Vertex};
 
+use crate::claims::Claim;
 use crate::key;
 use crate::options::{SolveOptions, Stages};
 use crate::result::{Done, Layers};
@@ -45,14 +46,13 @@ impl Found<'_> {
 pub(crate) struct Lookup<'a> {
     pub(crate) stages: &'a Stages<'a>,
     pub(crate) options: &'a SolveOptions,
-    /// Whether the results in the cache do not count: another build has just made the result of the
-    /// step, with other secrets.
-    pub(crate) is_of_another: bool,
+    /// The right to a RUN that other builds may have with other secrets: their results do not count.
+    pub(crate) claim: Option<&'a Claim>,
 }
 
 impl<'a> Lookup<'a> {
     pub(crate) fn new(stages: &'a Stages<'a>, options: &'a SolveOptions) -> Self {
-        Self { stages, options, is_of_another: false }
+        Self { stages, options, claim: None }
     }
 
     /// Returns the result of a vertex, or the work that is left to do and the key of its result.
@@ -120,13 +120,18 @@ impl<'a> Lookup<'a> {
         self.options.no_cache || vertex.no_cache
     }
 
+    /// Returns whether another build makes or has made the result of a key, with other secrets.
+    pub(crate) fn is_of_another(&self, key: &Digest) -> bool {
+        self.claim.is_some_and(|claim| claim.is_of_another(key))
+    }
+
     /// Returns the result of a vertex that is recorded under `key`, if its layers can still be used.
     fn cached(&self, vertex: &Vertex, key: &Digest) -> Result<Option<StepRecord>, StepFailure> {
-        if self.is_done_anew(vertex) || self.is_of_another {
+        if self.is_done_anew(vertex) {
             return Ok(None);
         }
         let found = self.stages.cache.find(slice::from_ref(key))?.pop().flatten();
-        Ok(found.filter(|record| self.is_usable(record)))
+        Ok(found.filter(|record| self.is_usable(record) && !self.is_of_another(key)))
     }
 
     /// Returns whether the layers of a result can still be used.

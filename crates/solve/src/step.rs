@@ -79,8 +79,8 @@ impl Step<'_> {
                 self.found(Found::cached(key, record, work.into_parent()))?
             }
             None => {
-                let is_of_another = self.is_of_another(beside, identity, &work);
-                let lookup = Lookup { is_of_another, ..self.lookup };
+                let claim = matches!(work, Work::Run(_)).then_some(&claim);
+                let lookup = Lookup { claim, ..self.lookup };
                 Step { lookup, ..*self }.find_or_make(work)?
             }
         };
@@ -91,13 +91,6 @@ impl Step<'_> {
     fn is_emulated(&self) -> bool {
         let programs = self.vertex.op.programs();
         programs.is_some_and(|platform| self.lookup.stages.runner.is_emulated(platform))
-    }
-
-    /// Returns whether another build has made the result of a RUN with other secrets.
-    fn is_of_another(&self, beside: Beside<'_>, identity: &Digest, work: &Work<'_>) -> bool {
-        let Work::Run(RunWork { parent, sources, .. }) = work else { return false };
-        let key = key::of_run(self.vertex, &parent.chain, sources);
-        beside.steps.claims.is_of_another(&key, identity)
     }
 
     /// Returns the result of the work, and what was made for it if it was not in the cache.
@@ -168,7 +161,10 @@ impl Step<'_> {
         mut seen: Seen,
         make: impl FnOnce(&Chain, &Cell<Instant>) -> Result<DiffId, StepFailure>,
     ) -> Result<(Done, Option<Made>), StepFailure> {
-        let (reasons, old) = self.reasons(&seen, kind, parent.changed_by)?;
+        let (reasons, old) = self.reasons(&key, &seen, kind, parent.changed_by)?;
+        if let Some(claim) = self.lookup.claim {
+            claim.makes(&key);
+        }
         self.events.event(self.id, Event::Started(&reasons));
         let start = Cell::new(Instant::now());
         let made = make(&parent.chain, &start).inspect_err(|failure| {
@@ -203,6 +199,7 @@ impl Step<'_> {
     /// the step below it that ran for a reason of its own.
     fn reasons(
         &self,
+        key: &Digest,
         seen: &Seen,
         kind: StepKind,
         below_by: Option<VertexId>,
@@ -210,7 +207,7 @@ impl Step<'_> {
         if self.lookup.is_done_anew(self.vertex) {
             return Ok((vec![Reason::NoCache], None));
         }
-        if self.lookup.is_of_another {
+        if self.lookup.is_of_another(key) {
             return Ok((vec![Reason::OtherSecrets], None));
         }
         Ok(match self.memory.last(self.vertex, seen)? {
