@@ -1,6 +1,8 @@
 //! Twins: programs of emulated steps that run natively. Nothing that a step can look at tells them
 //! from the programs that QEMU runs.
 
+mod elsewhere;
+
 use std::collections::BTreeMap;
 
 use crate::harness::{Finished, Place, User, needs, to_layout};

@@ -27,6 +27,7 @@ use crate::request::{
     InputRequest, NamedPlace, Pull, SourceRules, StepsRequest,
 };
 use crate::tools::Tools;
+use crate::twins::Twinned;
 
 /// The name of the image in the Dockerfile.
 const IMAGE: &str = "image";
@@ -110,8 +111,10 @@ pub fn run_container(
     let rung = ground.choice.as_ref().map(|choice| choice.rung);
     refuse_volumes(container, rung)?;
     let tools = Tools::new(build, main, plan, ground, Arc::clone(&build.events), None)?;
+    let twinned = Twinned::new(build, &plan.graph, ground, &tools);
     let runner = Attached {
         sandbox: &tools.sandbox,
+        twinned: &twinned,
         events: &*build.events,
         container,
         image: &plan.graph.outputs[0],
@@ -147,6 +150,7 @@ fn refuse_volumes(container: &Container, rung: Option<Rung>) -> Result<(), Prefl
 /// Runs the command in place of the plan's RUN. It fails in any case, so that no layer is made.
 struct Attached<'a> {
     sandbox: &'a Sandbox,
+    twinned: &'a Twinned<'a>,
     events: &'a dyn Events,
     container: &'a Container,
     image: &'a Image,
@@ -161,15 +165,17 @@ impl Runner for Attached<'_> {
         root: &RootFs,
         request: &RunRequest,
         _: &[ReadyMount],
-        _: &Chain,
+        below: &Chain,
         _: &dyn Output,
     ) -> Result<Records, StepFailure> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(streams) = streams else { return Err(ended()) };
         let request = self.request(request)?;
         let mounts: Vec<ReadyMount> = self.container.volumes.iter().map(mount).collect();
+        // May pull the image for this machine.
+        let natively = self.twinned.uncounted(&request.platform, below);
         self.events.event(Event::Attached);
-        let exit = self.sandbox.attach(root, &request, &mounts, streams)?;
+        let exit = self.sandbox.attach(root, &request, &mounts, streams, natively)?;
         *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
         Err(ended())
     }

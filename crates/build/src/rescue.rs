@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use xbuild_exec::{Sandbox, Streams};
+use xbuild_exec::{Natively, Sandbox, Streams};
 use xbuild_model::records::Records;
 use xbuild_model::rootfs::RootFs;
 use xbuild_model::run::{ReadyMount, RunRequest};
@@ -51,7 +51,9 @@ impl Runner for Rescued<'_> {
         }
         if let Ok(streams) = self.shells.open(&request.argv, failure) {
             let shell = RunRequest { argv: shell(&request.argv), ..request.clone() };
-            let ended = self.sandbox.attach(root, &shell, mounts, streams);
+            // Without twins: the command may have replaced programs of the base image.
+            let natively = Natively::default();
+            let ended = self.sandbox.attach(root, &shell, mounts, streams, natively);
             self.shells.close(ended.err().as_ref());
         }
         result

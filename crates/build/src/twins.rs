@@ -82,12 +82,18 @@ impl<'a> Twinned<'a> {
 
     /// Returns what a step on these layers gets beside its emulator.
     fn natively(&self, platform: &Platform, below: &Chain) -> Natively {
-        if !self.takes_twins(platform) {
-            return Natively::default();
-        }
         // First, since twins must be registered later.
-        let counted = self.is_counted(platform);
-        Natively { twins: self.twins(platform, below), counted }
+        let counted = self.takes_twins(platform) && self.is_counted(platform);
+        Natively { counted, ..self.uncounted(platform, below) }
+    }
+
+    /// Returns what a command on these layers gets if nobody wants to know how its programs ran.
+    pub(crate) fn uncounted(&self, platform: &Platform, below: &Chain) -> Natively {
+        let takes_twins = self.takes_twins(platform);
+        Natively {
+            twins: takes_twins.then(|| self.twins(platform, below)).flatten(),
+            counted: false,
+        }
     }
 
     /// Returns whether programs of a platform may have twins in this build.

@@ -134,7 +134,8 @@ impl Sandbox {
         Ok(Ended { records: outcome.records, exit, complaint, usage: outcome.usage })
     }
 
-    /// Runs a command as [`Runner::run`] does, with these streams, and returns how it ended.
+    /// Runs a command as [`Runner::run`] does, with these streams, and returns how it ended. Programs
+    /// that have twins in `natively` run natively.
     ///
     /// **Errors** — it could not be run.
     pub fn attach(
@@ -143,8 +144,9 @@ impl Sandbox {
         request: &RunRequest,
         mounts: &[ReadyMount],
         streams: Streams,
+        natively: Natively,
     ) -> Result<Exit, StepFailure> {
-        Ok(self.execute(root, request, mounts, (Some(streams), Natively::default()), &Quiet)?.exit)
+        Ok(self.execute(root, request, mounts, (Some(streams), natively), &Quiet)?.exit)
     }
 }
 
