@@ -55,6 +55,7 @@ seq 3000 | xargs echo | sha256sum
 seq 200 | xargs -P 200 -n 1 sh -c 'cat /proc/self/comm' | sort | uniq -c
 sha256sum /bin/dash /usr/bin/perl /bin/cat
 dpkg --verify dash coreutils perl-base
+apt-get --version | head -1; apt-config dump | sort
 id
 su app -s /bin/sh -c 'id; readlink /proc/self/exe; cat /etc/shadow'
 cp /bin/dash /tmp/root-sh; chmod u+s /tmp/root-sh; su app -s /bin/sh -c '/tmp/root-sh -p -c id'

@@ -4,117 +4,95 @@
 //! `APT::Architecture`, and as a text that `apt --version` shows. In a twin they get the step's. A
 //! library in which these places are not found as they are known here gets no twin.
 //!
+//! Compilers put the value of the setting into instructions (apt until 2.6) or make it a text (from
+//! apt 3.0 on).
+//!
 //! **Source** — apt, `apt-pkg/init.cc` and `apt-private/private-cmndline.cc`; Intel 64 and IA-32
-//! Architectures Software Developer's Manual, volume 2, "LEA" and "MOV".
+//! Architectures Software Developer's Manual, volume 2, "MOV".
 
-use crate::arch::Arch;
+mod stores;
+mod text;
+mod unique;
+
+use stores::{FIRST, Stores};
+use text::Text;
+use unique::only;
+
+use super::elf::Elf;
 
 /// The name of the setting.
 const SETTING: &[u8] = b"APT::Architecture\0";
 /// The most bytes of code between the place where the setting's address is taken and its value.
-const BEFORE: usize = 80;
-/// The most bytes of code between the two parts of the value.
-const BETWEEN: usize = 24;
-
-/// Returns Debian's name of an architecture.
-fn debian_name(arch: Arch) -> Option<&'static [u8; 5]> {
-    match arch {
-        Arch::Amd64 => Some(b"amd64"),
-        Arch::Arm64 => Some(b"arm64"),
-        _ => None,
-    }
-}
+const NEAR: usize = 80;
+/// The most letters of a name that there is room for.
+const LONGEST: usize = 7;
 
 /// Returns whether a library has an architecture inside.
 pub(super) fn is_told(library: &str) -> bool {
     library.starts_with("libapt-pkg.") || library.starts_with("libapt-private.")
 }
 
-/// Returns a library of apt for this machine that believes to be on `arch`; `None` if it is not of
-/// the form that is known.
-pub(super) fn tell(name: &str, library: &[u8], host: Arch, arch: Arch) -> Option<Vec<u8>> {
-    let (own, other) = (debian_name(host)?, debian_name(arch)?);
-    let mut told = library.to_vec();
-    if name.starts_with("libapt-pkg.") {
-        let (first, last) = setting(library, own)?;
-        told[first..first + 4].copy_from_slice(&other[..4]);
-        told[last] = other[4];
-    } else {
-        let text = [b"\0", &own[..], b"\0"].concat();
-        let place = only(memchr::memmem::find_iter(library, &text))? + 1;
-        told[place..place + other.len()].copy_from_slice(other);
+/// Returns a library of apt for this machine that believes to be on another one; `None` if it is not
+/// of the form that is known. `own` and `other` are Debian's names of both architectures.
+pub(super) fn tell(name: &str, library: &[u8], own: &str, other: &str) -> Option<Vec<u8>> {
+    let (own, other) = (own.as_bytes(), other.as_bytes());
+    let is_name = |name: &[u8]| name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let fits = own.len() == FIRST + 1 && (own.len()..=LONGEST).contains(&other.len());
+    if !fits || !is_name(other) {
+        return None;
     }
+    let elf = Elf::parse(library)?;
+    let text = Text::find(library, &elf, own);
+    if !name.starts_with("libapt-pkg.") {
+        return shown_text(library, &text?, other);
+    }
+    match text {
+        Some(text) => setting_in_text(library, &elf, &text, other),
+        None => setting_in_code(library, &elf, own, other),
+    }
+}
+
+/// Changes the text that `apt --version` shows: its only user sets the length just before.
+fn shown_text(library: &[u8], text: &Text<'_>, other: &[u8]) -> Option<Vec<u8>> {
+    let user = text.only_user()?;
+    let number = user.checked_sub(size_of::<u32>())?;
+    // mov edx, length
+    let expected = [&[0xba][..], &u32::try_from(text.length()).ok()?.to_le_bytes()].concat();
+    (library.get(number.checked_sub(1)?..user)? == expected).then_some(())?;
+    let mut told = text.replaced(other)?;
+    told[number] = u8::try_from(other.len()).ok()?;
     Some(told)
 }
 
-/// Returns the places of the value of the setting: its first four bytes and the fifth, which two
-/// instructions of the same function store after the one that takes the address of the setting's
-/// name.
-fn setting(library: &[u8], own: &[u8; 5]) -> Option<(usize, usize)> {
-    let first = only(memchr::memmem::find_iter(library, &own[..4]))?;
-    let start = first.saturating_sub(BEFORE);
-    let code = library.get(start..first)?;
-    // lea rsi, [rip + distance]
-    let takes_address = memchr::memmem::find_iter(code, b"\x48\x8d\x35").any(|place| {
-        let end = start + place + 7;
-        let distance = library.get(end - 4..end).and_then(|bytes| bytes.try_into().ok());
-        let target = distance.map(|bytes| end as i64 + i64::from(i32::from_le_bytes(bytes)));
-        let target = target.and_then(|target| usize::try_from(target).ok());
-        target.and_then(|target| library.get(target..)?.get(..SETTING.len())) == Some(SETTING)
-    });
-    // mov byte ptr [rsp + place], value
-    let after = library.get(first + 4..first + 4 + BETWEEN)?;
-    let last = memchr::memmem::find_iter(after, b"\xc6\x44\x24")
-        .map(|place| place + 4)
-        .find(|place| after.get(*place) == Some(&own[4]))?;
-    takes_address.then_some((first, first + 4 + last))
+/// Changes a value that is a text: its only user takes the address of the setting's name beside it,
+/// and stores the length afterwards.
+fn setting_in_text(
+    library: &[u8],
+    elf: &Elf<'_>,
+    text: &Text<'_>,
+    other: &[u8],
+) -> Option<Vec<u8>> {
+    let user = text.only_user()?;
+    takes_setting(library, elf, user.saturating_sub(NEAR)..user + NEAR).then_some(())?;
+    let length = Stores(library).length(user..user + NEAR, text.length())?;
+    let mut told = text.replaced(other)?;
+    told[length] = u8::try_from(other.len()).ok()?;
+    Some(told)
 }
 
-/// Returns the only item.
-fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    let first = items.next()?;
-    items.next().is_none().then_some(first)
+/// Changes a value that instructions store: its letters, the zero behind them, and their number.
+fn setting_in_code(library: &[u8], elf: &Elf<'_>, own: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let value = only(memchr::memmem::find_iter(library, &own[..FIRST]))?;
+    takes_setting(library, elf, value.saturating_sub(NEAR)..value).then_some(())?;
+    Stores(library).with_name(value, own, other)
+}
+
+/// Returns whether code takes the address of the setting's name.
+fn takes_setting(library: &[u8], elf: &Elf<'_>, code: std::ops::Range<usize>) -> bool {
+    code.filter_map(|at| text::target(library, elf, at))
+        .filter_map(|address| elf.offset_of(address))
+        .any(|at| library.get(at..).is_some_and(|rest| rest.starts_with(SETTING)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Code as compilers write it: the name's address, the value in two parts, the name.
-    fn library() -> Vec<u8> {
-        let mut code = b"\x90\x90\x48\x8d\x35\x20\0\0\0\xc7\x44\x24\x70amd6\x48\x89\xea".to_vec();
-        code.extend(b"\xc6\x44\x24\x744\x90");
-        code.resize(9 + 0x20, 0x90);
-        code.extend(SETTING);
-        code
-    }
-
-    #[test]
-    fn the_value_of_the_setting_is_another_one() {
-        let told = tell("libapt-pkg.so.6.0", &library(), Arch::Amd64, Arch::Arm64).unwrap();
-        let expected = library();
-        let changed: Vec<usize> = (0..told.len()).filter(|at| told[*at] != expected[*at]).collect();
-        assert_eq!(changed.iter().map(|at| told[*at]).collect::<Vec<u8>>(), b"rm");
-        assert_eq!(tell("libapt-pkg.so.6.0", &library(), Arch::Amd64, Arch::S390x), None);
-    }
-
-    #[test]
-    fn other_code_gets_no_twin() {
-        let damaged = |change: &dyn Fn(&mut Vec<u8>)| {
-            let mut library = library();
-            change(&mut library);
-            tell("libapt-pkg.so.6.0", &library, Arch::Amd64, Arch::Arm64)
-        };
-        assert_eq!(damaged(&|library| library[5] += 1), None, "another text");
-        assert_eq!(damaged(&|library| library.extend(b"amd64")), None, "two places");
-        assert_eq!(damaged(&|library| library[24] = b'5'), None, "another value");
-        assert_eq!(damaged(&|library| library.truncate(20)), None);
-    }
-
-    #[test]
-    fn a_text_is_another_one() {
-        let told = |text: &[u8]| tell("libapt-private.so.0.0", text, Arch::Amd64, Arch::Arm64);
-        assert_eq!(told(b"1\0amd64\0amd64-x\0").unwrap(), b"1\0arm64\0amd64-x\0");
-        assert_eq!(told(b"1\0amd64\x002\0amd64\0"), None);
-    }
-}
+mod tests;

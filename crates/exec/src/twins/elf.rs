@@ -71,10 +71,35 @@ impl<'a> Elf<'a> {
         (0..self.count).filter_map(move |number| Segment::parse(bytes, start + number * SEGMENT))
     }
 
-    /// Returns where in the file the header of a segment is.
+    /// Returns where in the file the header of the first segment of a kind is.
     pub(super) fn header_of(&self, kind: u32) -> Option<usize> {
-        let number = self.segments().position(|segment| segment.kind == kind)?;
-        Some(self.segments + number * SEGMENT)
+        Some(self.header_at(self.segments().position(|segment| segment.kind == kind)?))
+    }
+
+    /// Returns where in the file the header of a segment is.
+    pub(super) fn header_at(&self, number: usize) -> usize {
+        self.segments + number * SEGMENT
+    }
+
+    /// Returns the address that a place in the file is mapped to.
+    pub(super) fn address_of(&self, offset: usize) -> Option<u64> {
+        let offset = offset as u64;
+        let mut loaded = self.segments().filter(|segment| segment.kind == PT_LOAD);
+        let segment = loaded.find(|segment| {
+            let end = segment.offset.saturating_add(segment.file_size);
+            (segment.offset..end).contains(&offset)
+        })?;
+        (offset - segment.offset).checked_add(segment.address)
+    }
+
+    /// Returns the place in the file that is mapped to an address.
+    pub(super) fn offset_of(&self, address: u64) -> Option<usize> {
+        let mut loaded = self.segments().filter(|segment| segment.kind == PT_LOAD);
+        let segment = loaded.find(|segment| {
+            let end = segment.address.saturating_add(segment.file_size);
+            (segment.address..end).contains(&address)
+        })?;
+        usize::try_from((address - segment.address).checked_add(segment.offset)?).ok()
     }
 
     /// Returns whether the starter can map the file: its segments are in the file, in order, the
@@ -119,12 +144,7 @@ impl<'a> Elf<'a> {
 
     /// Returns the bytes of an address range.
     fn in_file(&self, address: u64, length: u64) -> Option<&'a [u8]> {
-        let segment = self.segments().find(|segment| {
-            segment.kind == PT_LOAD
-                && (segment.address..segment.address.saturating_add(segment.file_size))
-                    .contains(&address)
-        })?;
-        let start = usize::try_from(address - segment.address + segment.offset).ok()?;
+        let start = self.offset_of(address)?;
         self.bytes.get(start..start.checked_add(usize::try_from(length).ok()?)?)
     }
 }

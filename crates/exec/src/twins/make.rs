@@ -15,8 +15,18 @@ pub type Contents = BTreeMap<String, Vec<u8>>;
 /// The file of the emulator in a set.
 const EMULATOR: &str = "emulator";
 
+/// The package whose architecture its programs are told.
+const APT: &str = "apt";
+
 /// Files that make a loader behave in another way; absent in every step with twins.
 const PRELOAD: &str = "/etc/ld.so.preload";
+
+/// The image for this machine, and what its programs are told.
+struct Sibling<'a> {
+    contents: &'a Contents,
+    /// Debian's names of its architecture and of the other image's, as the packages of apt say.
+    architectures: Option<(&'a str, &'a str)>,
+}
 
 impl Candidates {
     /// Makes the twins. `emulator` is the program that runs the others; its file is the same for all.
@@ -31,17 +41,21 @@ impl Candidates {
     ) -> Option<(TwinSet, Vec<SetFile>)> {
         let (ours, theirs) = (status(image)?, status(sibling)?);
         let (ours, theirs) = (Packages::parse(ours), Packages::parse(theirs));
+        let architectures = theirs.architecture(APT).zip(ours.architecture(APT));
         let loader = library_cache::loader_with_own_cache(sibling.get(&self.loader)?)?;
         Elf::parse(&loader).filter(|elf| elf.is_mappable())?;
         let emulator = graft::graft(emulator)?;
         let mut files = vec![bytes(EMULATOR.to_owned(), emulator)];
+        let sibling = Sibling { contents: sibling, architectures };
         let (mut twins, mut magics, mut needed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (program, path) in &self.programs {
             if !ours.agree(&theirs, program.package) {
                 continue;
             }
-            let Some((contents, libraries)) = self.twin(program, path, sibling) else { continue };
-            let Some(magic) = image.get(path).and_then(|bytes| bytes.get(MAGIC)) else { continue };
+            let Some((contents, libraries)) = self.twin(program, path, &sibling) else { continue };
+            // A wrong platform in an index is all that it takes to have others.
+            let own = image.get(path).filter(|bytes| self.arch.pattern().matches(bytes));
+            let Some(magic) = own.and_then(|bytes| bytes.get(MAGIC)) else { continue };
             // Two names of one program: the kernel cannot tell them apart.
             if !magics.insert(magic.to_vec()) {
                 continue;
@@ -65,10 +79,10 @@ impl Candidates {
         files.push(bytes(format!("{ROOT}/cache"), library_cache::cache(machine, &names)));
         files.push(bytes(format!("{ROOT}/ld.so"), loader));
         for name in &needed {
-            let contents = self.library(name, sibling)?;
+            let contents = self.library(name, &sibling)?;
             files.push(bytes(format!("{ROOT}/lib/{name}"), contents));
         }
-        files.extend(self.perl_files(image, sibling));
+        files.extend(self.perl_files(image, sibling.contents));
         let architecture = self.arch.oci_name().to_owned();
         let set = TwinSet { architecture, little: self.arch.is_little_endian(), twins };
         Some((set, files))
@@ -80,9 +94,9 @@ impl Candidates {
         &self,
         program: &Program,
         path: &str,
-        sibling: &Contents,
+        sibling: &Sibling<'_>,
     ) -> Option<(Vec<u8>, BTreeSet<String>)> {
-        let contents = sibling.get(path)?;
+        let contents = sibling.contents.get(path)?;
         let elf = Elf::parse(contents)?;
         if elf.machine != self.host.machine() || !elf.is_mappable() {
             return None;
@@ -97,7 +111,7 @@ impl Candidates {
             if apt::is_told(name) {
                 self.library(name, sibling)?;
             }
-            let library = Elf::parse(sibling.get(self.libraries.get(name)?)?)?;
+            let library = Elf::parse(sibling.contents.get(self.libraries.get(name)?)?)?;
             libraries.insert(name.to_owned());
             open.extend(library.needed()?);
         }
@@ -109,12 +123,13 @@ impl Candidates {
     }
 
     /// Returns the contents of a library; `None` if it cannot be told the step's architecture.
-    fn library(&self, name: &str, sibling: &Contents) -> Option<Vec<u8>> {
-        let contents = sibling.get(self.libraries.get(name)?)?;
-        match apt::is_told(name) {
-            true => apt::tell(name, contents, self.host, self.arch),
-            false => Some(contents.clone()),
+    fn library(&self, name: &str, sibling: &Sibling<'_>) -> Option<Vec<u8>> {
+        let contents = sibling.contents.get(self.libraries.get(name)?)?;
+        if !apt::is_told(name) {
+            return Some(contents.clone());
         }
+        let (own, other) = sibling.architectures?;
+        apt::tell(name, contents, own, other)
     }
 
     /// Makes perl look for its library in the folder of the set.

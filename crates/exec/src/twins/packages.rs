@@ -14,6 +14,8 @@ pub(super) struct Packages<'a>(BTreeMap<&'a str, Package<'a>>);
 #[derive(Debug)]
 struct Package<'a> {
     version: &'a str,
+    /// Debian's name of it; empty if there is none.
+    architecture: &'a str,
     /// The names of the packages that it needs.
     needs: Vec<&'a str>,
 }
@@ -28,7 +30,11 @@ impl<'a> Packages<'a> {
             };
             let is_installed = field("Status")?.trim().ends_with(" installed");
             let needs = ["Pre-Depends", "Depends"].into_iter().filter_map(field).flat_map(names);
-            let package = Package { version: field("Version")?.trim(), needs: needs.collect() };
+            let package = Package {
+                version: field("Version")?.trim(),
+                architecture: field("Architecture").unwrap_or_default().trim(),
+                needs: needs.collect(),
+            };
             is_installed.then_some((field("Package")?.trim(), package))
         });
         Self(packages.collect())
@@ -50,6 +56,11 @@ impl<'a> Packages<'a> {
             }
         }
         true
+    }
+
+    /// Returns the architecture of a package; `None` if it is not installed.
+    pub(super) fn architecture(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|package| package.architecture)
     }
 }
 
