@@ -83,6 +83,10 @@ impl ParseError {
             ParseErrorKind::FromVariable { .. } => Some(hints::stage_for_variable()),
             ParseErrorKind::UnsupportedSyntax { .. } => Some(hints::built_in_frontend()),
             ParseErrorKind::HeredocBlank { name, .. } => Some(hints::heredoc_without_blank(name)),
+            ParseErrorKind::Binary | ParseErrorKind::NotADockerfile => {
+                Some(hints::another_dockerfile())
+            }
+            ParseErrorKind::Utf16 => Some(hints::save_as_utf8()),
             _ => None,
         }
     }
@@ -105,6 +109,15 @@ pub enum ParseErrorKind {
     /// A line holds a NUL, which no argument, variable or path can hold.
     #[error("line {line} holds a NUL byte")]
     NulByte { line: u32 },
+    /// A line of a file without any instruction is not text.
+    #[error("the file is binary, not a Dockerfile")]
+    Binary,
+    /// The file is text in an encoding that editors of Windows write.
+    #[error("the file is UTF-16, and a Dockerfile is UTF-8")]
+    Utf16,
+    /// None of the lines begins with an instruction.
+    #[error("the file is not a Dockerfile: no line of it begins with an instruction")]
+    NotADockerfile,
     /// A directive is given twice.
     #[error("the parser directive {name} is given twice")]
     DuplicateDirective { name: &'static str },

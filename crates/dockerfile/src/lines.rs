@@ -60,6 +60,8 @@ pub(crate) struct Lines<'a> {
     pub number: u32,
     directives: Directives,
     pub escape: char,
+    /// Whether the file begins with the byte order mark of UTF-16.
+    pub is_utf16: bool,
     /// The comments since the last instruction. Their line is that of the description.
     comments: Comment,
 }
@@ -71,6 +73,7 @@ impl<'a> Lines<'a> {
             number: 0,
             directives: Directives::default(),
             escape: '\\',
+            is_utf16: text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff"),
             comments: Comment::default(),
         }
     }

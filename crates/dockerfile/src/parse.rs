@@ -16,7 +16,7 @@ use crate::span::{Span, Spanned};
 /// A byte order mark and CRLF line ends are accepted. All checks that do not depend on the values
 /// of variables are made, in all stages, built or not.
 ///
-/// **Errors**: all errors, not only the first.
+/// **Errors**: all errors, not only the first; of a file that is no Dockerfile at all, one.
 ///
 /// **Source**: Dockerfile reference.
 pub fn parse(file: &str, text: &[u8]) -> Result<Dockerfile, ParseErrors> {
@@ -168,7 +168,37 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Says once what a file is that has no instruction, in place of an error for each line.
+    fn tell_foreign_file(&mut self) {
+        /// Fewer lines may be slips.
+        const SOME: usize = 3;
+        let is_binary = |error: &ParseError| {
+            matches!(error.kind, ParseErrorKind::NotUtf8 { .. } | ParseErrorKind::NulByte { .. })
+        };
+        let is_foreign = |error: &ParseError| {
+            let is_unknown = |kind: &ParseErrorKind| {
+                matches!(kind, ParseErrorKind::UnknownInstruction { suggestion: None, .. })
+            };
+            is_binary(error) || is_unknown(&error.kind)
+        };
+        let has_none = self.stages.is_empty() && self.globals.is_empty();
+        // Words of a binary file may be near to instructions.
+        let begins_binary = self.errors.first().is_some_and(is_binary);
+        if !has_none || !begins_binary && !self.errors.iter().all(is_foreign) {
+            return;
+        }
+        let (kind, at) = match self.errors.iter().position(is_binary) {
+            Some(at) if self.lines.is_utf16 => (ParseErrorKind::Utf16, at),
+            Some(at) => (ParseErrorKind::Binary, at),
+            None if self.errors.len() >= SOME => (ParseErrorKind::NotADockerfile, 0),
+            None => return,
+        };
+        let span = self.errors[at].span.clone();
+        self.errors = vec![ParseError { kind, span }];
+    }
+
     fn finish(mut self) -> Result<Dockerfile, ParseErrors> {
+        self.tell_foreign_file();
         if self.errors.is_empty() && self.stages.is_empty() {
             let span = self.span(1);
             self.errors.push(ParseError { kind: ParseErrorKind::NoStage, span });
@@ -245,7 +275,34 @@ mod tests {
 
     #[test]
     fn errors_are_collected_up_to_a_limit() {
-        let errors = parse("Dockerfile", "NOPE\n".repeat(1000).as_bytes()).expect_err("is bad");
+        let text = format!("FROM a\n{}", "NOPE\n".repeat(1000));
+        let errors = parse("Dockerfile", text.as_bytes()).expect_err("is bad");
         assert_eq!(errors.iter().count(), ParseErrors::LIMIT);
+    }
+
+    #[test]
+    fn a_file_that_is_no_dockerfile_gets_one_error() {
+        use ParseErrorKind::{Binary, NotADockerfile, Utf16};
+        let many = |line: &[u8]| line.repeat(100);
+        let utf16: Vec<u8> =
+            "\u{feff}FROM a\nRUN b\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (text, kind, line) in [
+            (many(b"\x7fELF\x02\x01\0\ncd\n"), Binary, 1),
+            (many(b"\x1f\x8b\x08\xff\n"), Binary, 1),
+            (b"%PDF-1.4\n%\xe2\xe3\n\xe2\n1 0 obj\n\xff\n".to_vec(), Binary, 2),
+            (utf16, Utf16, 1),
+            (b"{\n  \"name\": \"a\",\n  \"version\": 1\n}\n".to_vec(), NotADockerfile, 1),
+        ] {
+            let errors = parse("f", &text).expect_err("is bad");
+            let errors: Vec<_> =
+                errors.iter().map(|e| (e.kind.clone(), *e.span.lines.start())).collect();
+            assert_eq!(errors, [(kind, line)]);
+        }
+        // Slips are told one by one.
+        for text in [&b"FORM a\nRUN \xff\n"[..], b"ARG a\nRUN \xff\n", b"FROM a\nRUN \0\nb\nc\n"] {
+            let errors = parse("f", text).expect_err("is bad");
+            let is_whole = |e: &ParseError| matches!(e.kind, Binary | Utf16 | NotADockerfile);
+            assert!(!errors.iter().any(is_whole), "{errors}");
+        }
     }
 }

@@ -18,6 +18,7 @@ hints! {
     dockerfile_beside_archive() = "name a Dockerfile with --file";
     name_dockerfile() = "name it with --file";
     another_dockerfile() = "name another one with --file";
+    save_as_utf8() = "save it as UTF-8: `iconv -f UTF-16 -t UTF-8` converts it";
     mostly_zeros() = "leave out files that are mostly zeros, or make them when the container starts";
     git_logins() = "a private repository needs --secret id=GIT_AUTH_TOKEN,.. for https, or a running \
         SSH agent and a known host for ssh";
