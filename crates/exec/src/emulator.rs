@@ -9,11 +9,12 @@
 
 mod program;
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -236,10 +237,16 @@ impl fmt::Display for Emulator {
     }
 }
 
+/// Returns the files in the absolute folders of `search_path`, each once: `/bin` may be a link to `/usr/bin`.
 fn in_path(arch: Arch, search_path: &OsStr) -> impl Iterator<Item = PathBuf> {
-    file_names(arch)
+    let mut seen = HashSet::new();
+    let paths = file_names(arch)
         .into_iter()
-        .flat_map(|name| std::env::split_paths(search_path).map(move |folder| folder.join(&name)))
+        .flat_map(|name| std::env::split_paths(search_path).map(move |folder| folder.join(&name)));
+    paths.filter(|path| path.is_absolute()).filter(move |path| {
+        let file = std::fs::metadata(path).ok();
+        file.is_none_or(|file| seen.insert((file.dev(), file.ino())))
+    })
 }
 
 /// Returns the names that files of emulators have, the better one first.
@@ -276,6 +283,20 @@ mod tests {
         assert_eq!(found(), Some(fixed));
         assert_eq!(find(Arch::S390x, &[], &path, &[]).unwrap(), None);
         assert_eq!(find(Arch::Arm64, &[], OsStr::new("."), &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_with_two_paths_is_one_candidate() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("usr"), dir.path().join("bin"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink("usr", &link).unwrap();
+        let first = put(&real, "qemu-aarch64-static", &tiny_elf::program(Arch::Arm64));
+        std::os::unix::fs::symlink("qemu-aarch64-static", real.join("qemu-aarch64")).unwrap();
+        let path = std::env::join_paths([&real, &link, &real]).unwrap();
+        let found: Vec<PathBuf> =
+            candidates(Arch::Arm64, &[], &path, &[]).map(|candidate| candidate.path).collect();
+        assert_eq!(found, [first]);
     }
 
     #[test]
