@@ -5,6 +5,7 @@ use std::fmt;
 use xbuild_wording::quoted;
 
 use crate::place::Place;
+use crate::similar::suggestion;
 
 /// Bake files cannot be read, or do not have what is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +46,7 @@ pub enum BakeError {
         message: String,
     },
     /// There is no such target or group.
-    #[error("no target and no group named {name}{}", Hint(.similar))]
+    #[error("no target and no group named {name}{}", suggestion(.similar.as_deref()))]
     NoTarget {
         /// The name.
         name: String,
@@ -106,17 +107,5 @@ impl BakeError {
     /// Returns an error of a place in a file.
     pub(crate) fn invalid(place: &Place, reason: impl Into<String>) -> Self {
         Self::Invalid { place: place.clone(), reason: Reason(reason.into()) }
-    }
-}
-
-/// A suggestion at the end of a message.
-struct Hint<'a>(&'a Option<String>);
-
-impl fmt::Display for Hint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(similar) => write!(f, "; did you mean {similar}?"),
-            None => Ok(()),
-        }
     }
 }

@@ -10,6 +10,7 @@ use crate::functions;
 use crate::operators;
 use crate::place::Place;
 use crate::scope::Scope;
+use crate::similar::suggestion;
 use crate::syntax::{Binary, Expr, For, Kind, Part, Step};
 use crate::value::Value;
 
@@ -107,8 +108,8 @@ fn variable(name: &str, place: &Place, scope: &Scope<'_>) -> Result<Value, BakeE
     if let Some(value) = scope.names.attribute(name, "", None, place)? {
         return Ok(value);
     }
-    let hint = scope.names.similar(name).map(|similar| format!("; did you mean {similar}?"));
-    let reason = format!("there is no variable named {name}{}", hint.unwrap_or_default());
+    let near = scope.names.similar(name);
+    let reason = format!("there is no variable named {name}{}", suggestion(near.as_deref()));
     Err(BakeError::invalid(place, reason))
 }
 

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::entries::{self, Options, Secret, Ssh};
 use crate::error::BakeError;
 use crate::pattern::Pattern;
-use crate::similar::similar;
+use crate::similar::{similar, suggestion};
 use crate::target::Target;
 
 /// What the command line says of targets.
@@ -95,9 +95,8 @@ impl Overrides {
         let key = key.ok_or_else(|| fail("expected TARGET.ATTRIBUTE=VALUE".to_owned()))?;
         let known = || [NAMED, SEVERAL, SINGLE].concat();
         if !known().contains(&key) {
-            let hint =
-                similar(key, known().into_iter()).map(|hint| format!("; did you mean {hint}?"));
-            return Err(fail(format!("{key} cannot be set{}", hint.unwrap_or_default())));
+            let near = similar(key, known().into_iter());
+            return Err(fail(format!("{key} cannot be set{}", suggestion(near.as_deref()))));
         }
         match name {
             None if NAMED.contains(&key) => {

@@ -13,7 +13,7 @@ use crate::given::Given;
 use crate::outside;
 use crate::place::Place;
 use crate::scope::{Function, Names, Scope, World};
-use crate::similar::similar;
+use crate::similar::{similar, suggestion};
 use crate::syntax::Block;
 use crate::target::{ATTRIBUTES, Target};
 use crate::value::Value;
@@ -133,10 +133,9 @@ impl<'a> Resolver<'a> {
                 ));
             }
             if !ATTRIBUTES.contains(&name) {
-                let hint = similar(name, ATTRIBUTES.iter().copied());
-                let hint = hint.map(|hint| format!("; did you mean {hint}?"));
-                let reason =
-                    format!("a target has no attribute {name}{}", hint.unwrap_or_default());
+                let near = similar(name, ATTRIBUTES.iter().copied());
+                let end = suggestion(near.as_deref());
+                let reason = format!("a target has no attribute {name}{end}");
                 return Err(BakeError::invalid(place, reason));
             }
             let value = self.raw(at, name, place)?;

@@ -1,11 +1,18 @@
 //! Suggestions for names that are not there.
 
+use xbuild_wording::hints;
+
 /// Returns the known name that is most like a name, if any is.
 pub(crate) fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let limit = name.chars().count() / 3 + 1;
     let near = known.map(|other| (distance(name, other), other));
     let near = near.filter(|(distance, _)| *distance <= limit && *distance > 0);
     near.min().map(|(_, other)| other.to_owned())
+}
+
+/// Returns the end of a message that has the known name which was probably meant, if there is one.
+pub(crate) fn suggestion(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; {}", hints::did_you_mean(near)))
 }
 
 /// Returns how many letters must be added, dropped or replaced to make one name the other.

@@ -12,7 +12,7 @@ use crate::entries::{self, Secret, Ssh};
 use crate::error::BakeError;
 use crate::functions::{clean, sanitized};
 use crate::local::is_local;
-use crate::similar::similar;
+use crate::similar::{similar, suggestion};
 use crate::target::Target;
 
 /// The attributes of `build`.
@@ -122,9 +122,9 @@ fn set(target: &mut Target, name: &str, node: &Node) -> Result<(), BakeError> {
         "target" => target.target = Some(text(node)?).filter(|stage| !stage.is_empty()),
         "ulimits" => target.ulimits = Some(ulimits(node)?),
         name => {
-            let hint = similar(name, KNOWN.iter().copied());
-            let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
-            return Err(node.fail(format!("build has no attribute {name}{hint}")));
+            let near = similar(name, KNOWN.iter().copied());
+            let end = suggestion(near.as_deref());
+            return Err(node.fail(format!("build has no attribute {name}{end}")));
         }
     }
     Ok(())
