@@ -252,3 +252,42 @@ fn prune_runs_beside_a_build_and_takes_nothing_from_it() {
     // Its steps are still in the cache.
     place.build(&[]).ok().did_nothing();
 }
+
+#[test]
+fn commands_that_only_look_make_no_store() {
+    let place = Place::new(User::Me);
+    let (missing, empty) = (place.out("missing"), place.out("empty"));
+    fs::create_dir(&empty).unwrap();
+    let archive = place.out("archive.tar").display().to_string();
+    for root in [&missing, &empty] {
+        let run = |args: &[&str]| {
+            place.run(args.iter().copied().chain(["--root", root.to_str().unwrap()]))
+        };
+        run(&["images"]).ok().prints(&["NAME"]);
+        run(&["images", "--format", "json"]).ok().prints(&["[]"]);
+        run(&["du"]).ok().prints(&["not there yet", "under the bound"]);
+        run(&["du", "--verbose", "--format", "json"]).ok().prints(&["\"bytes\": 0"]);
+        for args in [&["prune"][..], &["prune", "--all", "--force"]] {
+            run(args).ok().prints(&["removed 0 B"]);
+        }
+        run(&["prune", "--dry-run"]).ok().prints(&["would remove 0 B"]);
+        run(&["emulators", "ls"]).ok();
+        run(&["emulators", "rm", "arm64"]).fails(1, &["no emulator for arm64"]);
+        run(&["emulators", "rm", "--all"]).ok();
+        for args in [
+            &["tag", "app:1", "app:2"][..],
+            &["rmi", "app:1"],
+            &["save", "app:1", "-o", &archive],
+            &["push", "app:1"],
+            &["manifest", "push", "app:1"],
+        ] {
+            run(args).fails(1, &["app:1"]);
+        }
+        run(&["manifest", "exists", "app:1"]).fails(1, &["no list app:1"]);
+        run(&["platforms"]).ok();
+        run(&["inspect", "oci-layout:///none"]).fails(1, &["/none"]);
+    }
+    assert!(!missing.exists(), "{}", missing.display());
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    assert!(!Path::new(&archive).exists());
+}

@@ -21,14 +21,16 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// Returns the bound in bytes for the store in a folder; `None` if there is none.
+    /// Returns the bound in bytes for the store in a folder, which need not be there yet; `None` if there
+    /// is none.
     pub fn bytes(self, store: &Path) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::None => None,
             Self::Default => {
                 // A file system that does not tell its size has no tenth.
-                let disk = rustix::fs::statvfs(store).ok()?;
+                let mut folders = store.ancestors();
+                let disk = folders.find_map(|folder| rustix::fs::statvfs(folder).ok())?;
                 let bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
                 Some((bytes / PART).min(MOST))
             }

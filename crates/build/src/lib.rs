@@ -101,4 +101,4 @@ pub use run::{Solved, run};
 pub use survey::survey;
 pub use tasks::all as tasks;
 pub use verify::{DifferentByte, ImageDifference, Verdict, verify, verify_request};
-pub use wiring::{remove_leftovers, store as open_store};
+pub use wiring::{existing_store, remove_leftovers, store as open_store};

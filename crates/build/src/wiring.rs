@@ -24,12 +24,11 @@ pub fn store(machine: &Machine) -> Result<Arc<Store>, OpenError> {
     Ok(Arc::new(Store::open(machine.store_root()?)?))
 }
 
-/// Opens the store if it is there.
-pub(crate) fn existing_store(machine: &Machine) -> Result<Option<Arc<Store>>, OpenError> {
+/// Opens the store if it is there: nothing is made to look into.
+pub fn existing_store(machine: &Machine) -> Result<Option<Arc<Store>>, OpenError> {
     match machine.store_root() {
-        Ok(root) if root.exists() => store(machine).map(Some),
-        // Nothing is made to look into.
-        _ => Ok(None),
+        Ok(root) => Ok(Store::open_existing(root)?.map(Arc::new)),
+        Err(_) => Ok(None),
     }
 }
 

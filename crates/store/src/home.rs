@@ -68,6 +68,15 @@ pub(crate) fn open(root: &Path) -> Result<[File; 2], StoreError> {
     Ok([home.open_lock(LOCK)?, home.open_lock(GATE)?])
 }
 
+/// Returns whether there is something in the folder `root` to open: nothing, or an empty folder, is not.
+pub(crate) fn is_there(root: &Path) -> bool {
+    match std::fs::read_dir(root) {
+        Ok(mut entries) => entries.next().is_some(),
+        // What cannot be looked into is for the one who opens it to tell.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
 /// The open folder of a store.
 struct Home<'a> {
     path: &'a Path,

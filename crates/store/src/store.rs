@@ -80,6 +80,14 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store in the folder `root` if there is one; `None`, and nothing is made, if the folder
+    /// is missing or empty.
+    ///
+    /// **Errors** — those of [`open`](Self::open).
+    pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
+        home::is_there(root).then(|| Self::open(root)).transpose()
+    }
+
     /// Returns the folder of the store.
     pub fn root(&self) -> &Path {
         &self.root

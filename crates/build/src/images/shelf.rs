@@ -30,10 +30,34 @@ impl std::fmt::Debug for Shelf {
 impl Shelf {
     /// Opens the store. No connection is made yet. `events` takes warnings and what is moved.
     pub fn open(machine: &Machine, events: &Arc<dyn Events>) -> Result<Self, ImagesError> {
-        let store = wiring::store(machine)?;
+        Ok(Self::of(wiring::store(machine)?, machine, events))
+    }
+
+    /// Opens the store if it is there.
+    pub fn existing_store(
+        machine: &Machine,
+        events: &Arc<dyn Events>,
+    ) -> Result<Option<Self>, ImagesError> {
+        let store = wiring::existing_store(machine)?;
+        Ok(store.map(|store| Self::of(store, machine, events)))
+    }
+
+    /// Opens the store that is to have an image of that name.
+    ///
+    /// **Errors** — [`ImagesError::Unknown`] if there is no store.
+    pub fn with_image(
+        machine: &Machine,
+        events: &Arc<dyn Events>,
+        name: &str,
+    ) -> Result<Self, ImagesError> {
+        let unknown = || ImagesError::Unknown { name: name.to_owned() };
+        Self::existing_store(machine, events)?.ok_or_else(unknown)
+    }
+
+    fn of(store: Arc<Store>, machine: &Machine, events: &Arc<dyn Events>) -> Self {
         let cancel = Cancel::default();
         let client = wiring::client(machine, Some(&store), events, cancel.clone());
-        Ok(Self { store, client, events: Arc::clone(events), cancel })
+        Self { store, client, events: Arc::clone(events), cancel }
     }
 
     /// Returns all images, sorted by name.

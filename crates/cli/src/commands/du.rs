@@ -29,18 +29,21 @@ pub(crate) struct DuArgs {
 /// Prints a table of the store's contents.
 pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let store = xbuild_build::open_store(&machine)?;
-    let items = store.items();
+    let root = machine.store_root()?;
+    let store = xbuild_build::existing_store(&machine)?;
+    let items = store.as_ref().map(|store| store.items()).unwrap_or_default();
+    let usage = store.as_ref().map(|store| store.usage()).unwrap_or_default();
     let sum = |pinned| -> u64 {
         items.iter().filter(|item| item.is_pinned == pinned).map(|item| item.bytes).sum()
     };
-    let (prunable, pinned, named) = (sum(false), sum(true), store.named_bytes());
-    let bound = machine.bound.bytes(store.root());
+    let named = store.as_ref().map_or(0, |store| store.named_bytes());
+    let (prunable, pinned) = (sum(false), sum(true));
+    let bound = machine.bound.bytes(root);
     if args.format == TableFormat::Json {
-        let kinds: Vec<_> = store.usage().iter().map(kind).collect();
-        let whole: u64 = store.usage().iter().map(|usage| usage.bytes).sum();
+        let kinds: Vec<_> = usage.iter().map(kind).collect();
+        let whole: u64 = usage.iter().map(|usage| usage.bytes).sum();
         let value = json!({
-            "store": machine.store_root()?,
+            "store": root,
             "bytes": whole,
             "images": named,
             "pinned": pinned,
@@ -51,10 +54,11 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
         });
         return console.result(format!("{value:#}\n").as_bytes());
     }
-    let mut text = format!("store: {}\n", machine.store_root()?.display());
+    let absent = if store.is_some() { "" } else { " (not there yet)" };
+    let mut text = format!("store: {}{absent}\n", root.display());
     let mut total = 0;
     let _ = writeln!(text, "{:<18} {:>8} {:>10}  LAST USED", "KIND", "COUNT", "SIZE");
-    for usage in store.usage() {
+    for usage in usage {
         total += usage.bytes;
         let used = usage.last_used.map_or_else(|| "-".to_owned(), date);
         let size = size(usage.bytes);

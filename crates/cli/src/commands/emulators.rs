@@ -108,8 +108,8 @@ fn install(args: &InstallArgs, console: &Arc<Console>) -> Result<(), Problem> {
 
 fn remove(args: &RemoveArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let store = xbuild_build::open_store(&machine)?;
-    let installed = store.emulator_architectures();
+    let store = xbuild_build::existing_store(&machine)?;
+    let installed = store.as_ref().map(|store| store.emulator_architectures()).unwrap_or_default();
     let names = match args.all {
         true => installed,
         false => {
@@ -123,7 +123,7 @@ fn remove(args: &RemoveArgs, console: &Console) -> Result<(), Problem> {
         }
     };
     let mut text = String::new();
-    for name in &names {
+    for (name, store) in names.iter().flat_map(|name| Some((name, store.as_ref()?))) {
         if store.remove_emulator(name).map_err(OpenError::from)? {
             let _ = writeln!(text, "removed linux/{}", printable(name));
         }

@@ -36,8 +36,8 @@ pub(crate) struct ImagesArgs {
 /// Prints the images of the store.
 pub(crate) fn run(args: &ImagesArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
-    let mut images = shelf.list();
+    let shelf = Shelf::existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    let mut images = shelf.map(|shelf| shelf.list()).unwrap_or_default();
     if let Some(name) = &args.name {
         let wanted = wanted(name)?;
         images.retain(|image| wanted.contains(&image.name) || image.name.starts_with(&wanted[1]));

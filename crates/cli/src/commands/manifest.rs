@@ -179,7 +179,7 @@ pub(crate) fn run(args: &ManifestArgs, console: &Arc<Console>) -> Result<(), Pro
             let machine = common.machine(destination.iter().chain([list]))?;
             let bare = |name: &String| name.strip_prefix("docker://").unwrap_or(name).to_owned();
             let target = names::references(&destination.iter().map(bare).collect::<Vec<_>>())?;
-            let shelf = Shelf::open(&machine, &Progress::events(console, false))?;
+            let shelf = Shelf::with_image(&machine, &Progress::events(console, false), list)?;
             let (_, digest) = shelf.push(list, target.first(), &[])?;
             if *purge {
                 shelf.remove(list)?;
@@ -228,9 +228,9 @@ fn create(
 
 fn exists(list: &str, store: &StoreArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = crate::environment::machine(store.root.as_deref())?;
-    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
-    match index_edit::place(list, true)? {
-        IndexPlace::Stored(name) if shelf.has(&name)? => Ok(()),
+    let shelf = Shelf::existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    match (index_edit::place(list, true)?, shelf) {
+        (IndexPlace::Stored(name), Some(shelf)) if shelf.has(&name)? => Ok(()),
         _ => Err(Problem::input(format!("the store has no list {list}"))),
     }
 }

@@ -33,7 +33,9 @@ pub(super) fn forget(
     console: &Arc<Console>,
 ) -> Result<(), Problem> {
     let machine = environment::machine(store.root.as_deref())?;
-    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    let events = Arc::clone(console) as Arc<dyn Events>;
+    let first = images.first().map(String::as_str).unwrap_or_default();
+    let shelf = Shelf::with_image(&machine, &events, first)?;
     let mut failure = Ok(());
     let mut text = String::new();
     for image in images {

@@ -63,7 +63,9 @@ pub(crate) fn run(args: &SaveArgs, console: &Arc<Console>) -> Result<(), Problem
         Format::Oci => ArchiveForm::Oci,
         Format::Docker => ArchiveForm::Docker,
     });
-    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    let events = Arc::clone(console) as Arc<dyn Events>;
+    let first = args.images.first().map(String::as_str).unwrap_or_default();
+    let shelf = Shelf::with_image(&machine, &events, first)?;
     let out = (path, &mut io::stdout().lock() as &mut dyn io::Write);
     Ok(shelf.save(&args.images, &args.platforms.given()?, form, out)?)
 }

@@ -26,6 +26,7 @@ pub(crate) struct TagArgs {
 /// Gives the names.
 pub(crate) fn run(args: &TagArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
+    let events = Arc::clone(console) as Arc<dyn Events>;
+    let shelf = Shelf::with_image(&machine, &events, &args.source)?;
     Ok(shelf.tag(&args.source, &references(&args.names)?)?)
 }

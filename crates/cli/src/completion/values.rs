@@ -96,12 +96,9 @@ fn images(words: &[OsString]) -> Vec<CompletionCandidate> {
     let root = given(words, "root", None).pop();
     let root = root.or_else(|| environment::variable("XBUILD_ROOT").map(PathBuf::from));
     let Ok(machine) = environment::machine(root.as_deref()) else { return Vec::new() };
-    // A store is not made for this.
-    if !machine.store.as_deref().is_some_and(Path::is_dir) {
-        return Vec::new();
-    }
     let silent = Arc::new(Console::new(ProgressMode::Quiet)) as Arc<dyn Events>;
-    let Ok(shelf) = Shelf::open(&machine, &silent) else { return Vec::new() };
+    // A store is not made for this.
+    let Ok(Some(shelf)) = Shelf::existing_store(&machine, &silent) else { return Vec::new() };
     let names = shelf.list().into_iter().map(|image| short(&image.name).to_owned());
     names.map(CompletionCandidate::new).collect()
 }
