@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gathered::{Fault, Gathered, Said};
+pub use own::{REGISTRY_OPTIONS, RegistryOption};
 use xbuild_registry::{ClientCertificate, HostOptions, PrefixRule};
 
 use crate::events::{Event, Events, Warning};

@@ -83,6 +83,7 @@ pub use events::{Event, Events, Warning};
 pub use export::{Outcome, export, may_push};
 pub use ground::Ground;
 pub use heal::heal;
+pub use hosts::{REGISTRY_OPTIONS, RegistryOption};
 pub use images::{
     ArchiveForm, ImagePlace, IndexChange, IndexMade, IndexPlace, IndexRequest, ListedImage,
     LoadedImage, Shelf, inspect, statements,

@@ -9,6 +9,33 @@ use xbuild_wording::quoted;
 
 use super::gathered::{Fault, Gathered, Said, beside, texts, toml};
 
+/// The form of an option of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryOption {
+    /// A list of texts.
+    Texts,
+    /// A text.
+    Text,
+    /// `true` or `false`.
+    Truth,
+    /// A number of bytes, at least 1.
+    Size,
+    /// A table of texts.
+    Headers,
+}
+
+/// The options of a registry, by name.
+pub const REGISTRY_OPTIONS: &[(&str, RegistryOption)] = &[
+    ("mirrors", RegistryOption::Texts),
+    ("insecure", RegistryOption::Truth),
+    ("credentials-over-http", RegistryOption::Truth),
+    ("ca", RegistryOption::Texts),
+    ("client-cert", RegistryOption::Text),
+    ("client-key", RegistryOption::Text),
+    ("chunk-size", RegistryOption::Size),
+    ("headers", RegistryOption::Headers),
+];
+
 pub(super) fn read(path: Option<&Path>, gathered: &mut Gathered, tell: &dyn Fn(&Path, Fault)) {
     let Some(path) = path else { return };
     let table = match toml(path) {
@@ -60,4 +87,31 @@ fn member(path: &Path, name: &str, value: &Value, said: &mut Said) -> Option<()>
         _ => return None,
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_is_read_in_its_form_alone() {
+        let values: toml::Table =
+            "texts = ['a']\ntext = 'a'\ntruth = true\nsize = 1\nheaders = { A = 'a' }\n"
+                .parse()
+                .unwrap();
+        for (name, form) in REGISTRY_OPTIONS {
+            let read = |form: &str| {
+                member(Path::new("c"), name, &values[form], &mut Said::default()).is_some()
+            };
+            let (own, other) = match form {
+                RegistryOption::Texts => ("texts", "truth"),
+                RegistryOption::Text => ("text", "size"),
+                RegistryOption::Truth => ("truth", "text"),
+                RegistryOption::Size => ("size", "text"),
+                RegistryOption::Headers => ("headers", "texts"),
+            };
+            assert!(read(own) && !read(other), "{name}");
+        }
+        assert!(member(Path::new("c"), "mirror", &values["texts"], &mut Said::default()).is_none());
+    }
 }
