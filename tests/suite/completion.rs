@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::{Finished, Place, Typed, User, in_path};
+use crate::harness::{Finished, Place, Typed, User, in_path, needs};
 
 const STAGES: &str = "\
 # base has the tools
@@ -165,14 +165,92 @@ fn other_shells_ask_for_the_same() {
         .prints(&["base\thas the tools\nrelease\n"]);
     ask("zsh", &["xbuild", "build", "--target", ""]).ok().prints(&["base:has the tools\nrelease"]);
     ask("tcsh", &["xbuild", ""]).fails(2, &["unknown shell tcsh", "bash"]);
-    if in_path("fish") {
+}
+
+/// Lines, and what each becomes when a tab is typed at its end.
+const COMPLETED: &[(&str, &str)] = &[
+    ("xbuild plat", "xbuild platforms"),
+    ("xbuild build --no-cache-f", "xbuild build --no-cache-filter"),
+    ("xbuild build --progress ra", "xbuild build --progress rawjson"),
+    ("xbuild build --platform linux/s", "xbuild build --platform linux/s390x"),
+    ("xbuild build --platform=linux/s", "xbuild build --platform=linux/s390x"),
+    ("xbuild build --platform linux/386,linux/s", "xbuild build --platform linux/386,linux/s390x"),
+    ("xbuild build --target=rel", "xbuild build --target=release"),
+    ("xbuild rmi tools:", "xbuild rmi tools:3"),
+    ("xbuild build -f my\\ d", "xbuild build -f my\\ dir/"),
+    ("xbuild build -f my\\ dir/Fi", "xbuild build -f my\\ dir/File\\ one"),
+    ("xbuild build --build-context x=su", "xbuild build --build-context x=sub/"),
+    ("xbuild build -o type=oci,dest=su", "xbuild build -o type=oci,dest=sub/"),
+    ("xbuild build -f ~/k", "xbuild build -f ~/kept"),
+];
+
+/// Returns a place with what [`COMPLETED`] names.
+fn place_of_shells() -> Place {
+    let place = place();
+    place.write("my dir/File one", "FROM scratch\n");
+    fs::write(place.path().join("home/kept"), "").unwrap();
+    place.build(&["-t", "tools:3"]).ok();
+    place
+}
+
+#[test]
+fn fish_completes_words() {
+    needs!(Tool("fish"));
+    let place = place_of_shells();
+    let script = script(&place, "fish");
+    let offered = |line: &str| {
         let mut command = shell(&place, "fish");
-        let line = format!(
-            "source {}; complete -C 'xbuild build --platform linux/s'",
-            script(&place, "fish")
-        );
-        command.args(["-c", &line]);
-        Finished::run(command).ok().prints(&["linux/s390x"]);
+        let ask = format!("source {script}; complete -C $argv[1]");
+        command.args(["--no-config", "-c", &ask, line]);
+        let done = Finished::run(command).ok();
+        assert_eq!(done.stderr, "", "{line}");
+        done.stdout
+    };
+    for (line, whole) in COMPLETED {
+        // It offers the word alone, as a program sees it.
+        let begin = line.rsplit_once(' ').map_or("", |(begin, _)| begin);
+        let begin = begin.strip_suffix("my\\").unwrap_or(begin);
+        let word = whole[begin.len()..].trim_start().replace('\\', "");
+        let offered = offered(line);
+        let words = offered.lines().map(|line| line.split('\t').next().unwrap());
+        assert_eq!(words.collect::<Vec<_>>(), [word], "{line}");
+    }
+    assert_eq!(offered("xbuild build --target "), "base\thas the tools\nrelease\n");
+    assert_eq!(offered("xbuild build -f \"my d"), "my dir/\n");
+    assert_eq!(offered("xbuild nonsens"), "");
+}
+
+#[test]
+fn zsh_completes_words() {
+    needs!(Tool("zsh"));
+    let place = place_of_shells();
+    let functions = place.out("functions");
+    fs::create_dir(&functions).unwrap();
+    fs::copy(script(&place, "zsh"), functions.join("_xbuild")).unwrap();
+    let functions = functions.display();
+    // Loaded by zsh when it is needed, and sourced.
+    for start in [
+        format!("fpath=({functions} $fpath); autoload -U compinit; compinit -u -D"),
+        format!("autoload -U compinit; compinit -u -D; source {functions}/_xbuild"),
+    ] {
+        let mut command = shell(&place, "zsh");
+        command.args(["-f", "-i"]).env("TERM", "dumb");
+        let mut typed = Typed::start(command);
+        // The line is printed instead of being run.
+        typed.types(&format!(
+            "PS1='> '; bindkey '^I' complete-word; {start}; \
+             p() {{ print -r \"<${{BUFFER% }}>\"; BUFFER= }}; zle -N p; bindkey '^X' p; echo rea''dy"
+        ));
+        typed.waits_for("ready");
+        for (line, whole) in COMPLETED {
+            typed.keys(&format!("{line}\t\u{18}"));
+            typed.waits_for(&format!("<{whole}>"));
+        }
+        typed.keys("xbuild build --target \t");
+        typed.waits_for("has the tools");
+        typed.keys("\u{15}");
+        typed.types("exit");
+        typed.ends().ok();
     }
 }
 

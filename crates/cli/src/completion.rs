@@ -4,7 +4,9 @@
 //! and with the words of the line behind `--`.
 
 mod bash;
+mod fish;
 mod values;
+mod zsh;
 
 use std::ffi::OsString;
 
@@ -16,10 +18,17 @@ use crate::report::Problem;
 /// The variable that asks for completions, with the name of the shell.
 pub(crate) const VARIABLE: &str = "XBUILD_COMPLETE";
 
-/// Returns the script for a shell.
+/// Returns the script for a shell. Those of bash, zsh and fish are our own: they give the program words
+/// without quotes, and know what each shell splits and inserts.
 pub(crate) fn script(shell: &str) -> Result<Vec<u8>, Problem> {
-    if shell == "bash" {
-        return Ok(bash::script(VARIABLE).into_bytes());
+    let own = match shell {
+        "bash" => Some(bash::script(VARIABLE)),
+        "fish" => Some(fish::script(VARIABLE)),
+        "zsh" => Some(zsh::script(VARIABLE)),
+        _ => None,
+    };
+    if let Some(script) = own {
+        return Ok(script.into_bytes());
     }
     let mut script = Vec::new();
     let known = Shells::builtins();
@@ -27,12 +36,6 @@ pub(crate) fn script(shell: &str) -> Result<Vec<u8>, Problem> {
     completer
         .write_registration(VARIABLE, "xbuild", "xbuild", "xbuild", &mut script)
         .map_err(|error| Problem::command_line(error.to_string()))?;
-    if shell == "zsh" {
-        // A file that zsh loads when it is needed is also asked at once.
-        script.extend_from_slice(
-            b"\nif [[ $funcstack[1] == _xbuild ]]; then\n    _clap_dynamic_completer_xbuild \"$@\"\nfi\n",
-        );
-    }
     Ok(script)
 }
 

@@ -61,7 +61,12 @@ impl Typed {
 
     /// Types a line.
     pub(crate) fn types(&mut self, line: &str) {
-        self.other.write_all(format!("{line}\r").as_bytes()).unwrap();
+        self.keys(&format!("{line}\r"));
+    }
+
+    /// Types keys.
+    pub(crate) fn keys(&mut self, keys: &str) {
+        self.other.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits for the end. The terminal must be as it was before.
