@@ -37,14 +37,16 @@ pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -
         Ok(root) => root,
         Err(error) => return probe(Err(gap(&error)), &[]),
     };
-    if !root.exists() {
-        let around = root.ancestors().find(|folder| folder.is_dir());
-        return probe(Ok(around.unwrap_or(Path::new("/"))), &[]);
-    }
-    let trial = Store::open(root).and_then(|store| Ok((store.temp_dir("trial")?, store)));
-    match trial {
-        Ok((folder, store)) => {
+    let opened = Store::open_existing(root)
+        .and_then(|store| store.map(|store| Ok((store.temp_dir("trial")?, store))).transpose());
+    match opened {
+        Ok(Some((folder, store))) => {
             probe(Ok(folder.path()), &emulators::installed_in(&store, architectures))
+        }
+        // Nothing is made to look around.
+        Ok(None) => {
+            let around = root.ancestors().find(|folder| folder.is_dir());
+            probe(Ok(around.unwrap_or(Path::new("/"))), &[])
         }
         Err(error) => {
             let how_to_get = hints::choose_another_root();
