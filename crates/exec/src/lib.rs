@@ -72,7 +72,7 @@ pub mod twins;
 mod way;
 mod wire;
 
-pub use container::end_by_signals;
+pub use container::{end_by_signal, end_by_signals, end_children};
 pub use error::{EmulationError, Errno, RunError, SandboxError, SeccompError};
 pub use helper::{TaskFn, Tasks, role};
 pub use host::{Natively, Options, Sandbox, Started, Streams, Terminal};

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::process::Pid;
 
@@ -44,31 +44,51 @@ pub(crate) fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
+/// The signal that has come.
+static SIGNAL: AtomicI32 = AtomicI32::new(libc::SIGTERM);
+
+/// Ends this process by the signal that has come.
+pub(crate) fn end_by_signal() -> ! {
+    let signal = SIGNAL.load(Ordering::Acquire);
+    die_of(signal);
+    // A signal that the thread has blocked.
+    std::process::exit(128 + signal)
+}
+
+fn die_of(signal: libc::c_int) {
+    // SAFETY: all of these may be called in a signal handler. In one, the signal that is raised comes
+    // when the handler returns.
+    unsafe {
+        if std::process::id() == 1 {
+            libc::_exit(128 + signal);
+        }
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
 /// Makes SIGHUP, SIGINT and SIGTERM call `last_work` and then end this process, unless it was started
 /// with these signals ignored. It ends by the signal, or with 128 and the number as its status if it
 /// is the first of a pid namespace, which the kernel keeps such signals from. A second signal ends it
 /// at once. Programs that it executes do not inherit this; processes that it forks have no last work.
 ///
+/// If `last_work` returns `false`, the process goes on until [`end_by_signal`] is called.
+///
 /// `last_work` must be safe in a signal handler: it makes system calls only.
-pub(crate) fn end_on_signals(last_work: fn()) {
-    static WORK: OnceLock<(u32, fn())> = OnceLock::new();
+pub(crate) fn end_on_signals(last_work: fn() -> bool) {
+    static WORK: OnceLock<(u32, fn() -> bool)> = OnceLock::new();
     static IS_ENDING: AtomicBool = AtomicBool::new(false);
     extern "C" fn end(signal: libc::c_int) {
         let own = std::process::id();
         if let Some((_, work)) = WORK.get().filter(|(owner, _)| *owner == own)
             && !IS_ENDING.swap(true, Ordering::AcqRel)
         {
-            work();
-        }
-        // SAFETY: all of these may be called in a signal handler. The signal that is raised comes
-        // when the handler returns.
-        unsafe {
-            if own == 1 {
-                libc::_exit(128 + signal);
+            SIGNAL.store(signal, Ordering::Release);
+            if !work() {
+                return;
             }
-            libc::signal(signal, libc::SIG_DFL);
-            libc::raise(signal);
         }
+        die_of(signal);
     }
     if WORK.set((std::process::id(), last_work)).is_err() {
         return;
