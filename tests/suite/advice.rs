@@ -128,3 +128,53 @@ fn every_command_that_advice_names_exists() {
         }
     }
 }
+
+/// Words behind `xbuild ` that are no advice, by file.
+const NAMED: [(&str, &str); 2] = [
+    ("crates/cli/src/examples.rs", "examples, which a test reads"),
+    ("crates/cli/src/arguments/advice.rs", "tests of hints"),
+];
+
+/// Returns the subcommands that a line of code names in a text outside backquotes.
+fn bare_commands(line: &str, known: &BTreeSet<String>) -> Vec<String> {
+    let texts = line.split('"').skip(1).step_by(2);
+    let outside = texts.flat_map(|text| text.split('`').step_by(2)).flat_map(|text| {
+        // What is signed or hashed begins with `xbuild KIND VERSION`.
+        let words = text.split("xbuild ").skip(1).filter(|rest| !rest.contains(" 1"));
+        words.filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next())
+    });
+    outside.filter(|word| known.contains(*word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn advice_stands_in_the_table_and_in_backquotes() {
+    let place = Place::new(User::Me);
+    let help = place.run(["--help"]).ok().stdout;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let known: BTreeSet<String> =
+        names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(known.contains("prune") && known.contains("compose-build"), "{known:?}");
+    assert_eq!(bare_commands("f(\"use xbuild prune, or `xbuild du`\")", &known), ["prune"]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for path in files(&root.join("crates"), "rs") {
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        if NAMED.iter().any(|(other, _)| *other == name) || name.contains("/tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            // The name of a command in a trace.
+            let is_name = line.contains("\"xbuild ")
+                && bare_commands(line, &known).len() == 1
+                && line.split('"').any(|text| known.iter().any(|c| text == format!("xbuild {c}")));
+            if !is_name && !bare_commands(line, &known).is_empty() {
+                found.push(format!("{name}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "put it into the table of hints: {found:#?}");
+}

@@ -31,7 +31,7 @@ fn a_build_names_an_image_that_other_builds_stand_on() {
         place.write("made", "by the first build\n");
         place.dockerfile("FROM busybox\nCOPY made /made\nENTRYPOINT [\"/bin/sh\"]\n");
         let first = place.build(&["-t", &name]).ok();
-        first.says(&[&format!("is in the store: xbuild run {name}, or xbuild push {name}")]);
+        first.says(&[&format!("is in the store: `xbuild run {name}`, or `xbuild push {name}`")]);
         let [image] = &images(&place)[..] else { panic!("one image") };
         assert_eq!((&image["name"], &image["owner"]), (&name.clone().into(), &"store".into()));
         assert!(first.stdout.contains(image["digest"].as_str().unwrap()));

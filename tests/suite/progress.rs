@@ -29,12 +29,12 @@ fn the_end_of_a_build_has_time_sizes_and_the_next_command() {
     let built = place.build(&args).ok();
     built.says(&["built in ", ", 0 of 2 steps cached", "s  [3/3] RUN sleep 0.3"]);
     built.says(&["new on the base ", " in 2 layers"]);
-    let next = format!("{layout}: xbuild run oci-layout://{layout}");
-    built.says(&[&next, &format!("{archive}: xbuild load --input {archive}")]);
+    let next = format!("{layout}: `xbuild run oci-layout://{layout}`");
+    built.says(&[&next, &format!("{archive}: `xbuild load --input {archive}`")]);
     place.run(["load", "--input", &archive]).ok();
     place.run(["run", &format!("oci-layout://{layout}"), "cat", "/f"]).ok().prints(&["f"]);
     let named = place.build(&["-t", "app:1"]).ok();
-    named.says(&["2 of 2 steps cached", "app:1 is in the store: xbuild run "]);
+    named.says(&["2 of 2 steps cached", "app:1 is in the store: `xbuild run "]);
     named.does_not_say("s  [");
 }
 

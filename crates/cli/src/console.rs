@@ -17,6 +17,7 @@ use xbuild_layer::Encoding;
 use xbuild_model::transfer::{Transfer, TransferState};
 use xbuild_model::{Digest, FailureKind, ResolvedImage};
 use xbuild_registry::PushEvent;
+use xbuild_wording::hints;
 
 use crate::environment;
 use crate::paint::Paint;
@@ -205,7 +206,7 @@ impl Console {
             self.line(report::finding(finding, (path, &lines)));
         }
         if let Some(more) = findings.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
-            self.line(format_args!("warning: {more} more; xbuild check shows them all"));
+            self.line(format_args!("warning: {more} more; {}", hints::check_shows_all()));
         }
     }
 

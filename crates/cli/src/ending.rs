@@ -5,6 +5,7 @@ use std::path::Path;
 
 use xbuild_build::Outcome;
 use xbuild_build::request::{Output, Target};
+use xbuild_wording::{Hint, hints};
 
 use crate::columns::fit;
 use crate::commands::du::size;
@@ -12,6 +13,7 @@ use crate::console::{Console, Style};
 use crate::progress::{Count, Tally, seconds};
 use crate::report::printable;
 use crate::screen::Screen;
+use crate::values::shell::shell_word;
 
 /// The shortest time of a step that is worth a line, in seconds.
 const WORTH_A_LINE: f64 = 0.1;
@@ -42,7 +44,8 @@ pub(crate) fn show_all(console: &Console, builds: &[Ended<'_>], tally: &Tally) {
     let mut lines = vec![time(tally)];
     lines.extend(slowest(tally));
     for Ended { name, outcome, places } in builds {
-        let of_build = sizes(outcome).into_iter().chain(next(outcome));
+        let next = next(outcome).map(|hint| hint.to_string());
+        let of_build = sizes(outcome).into_iter().chain(next);
         let of_build = of_build.chain(places.iter().cloned());
         lines.extend(of_build.map(|line| match name {
             Some(name) => format!("{name}: {line}"),
@@ -86,26 +89,24 @@ fn sizes(outcome: &Outcome) -> Vec<String> {
 }
 
 /// Returns where the image of a name is, and what may be done with it next.
-fn next(outcome: &Outcome) -> Option<String> {
+fn next(outcome: &Outcome) -> Option<Hint> {
     let name = outcome.names.first()?.familiar();
-    let run = format!("xbuild run {name}");
     match (outcome.is_pushed, outcome.is_stored) {
-        (true, _) => Some(format!("{name} is in its registry: {run}")),
-        (false, true) => Some(format!("{name} is in the store: {run}, or xbuild push {name}")),
+        (true, _) => Some(hints::run_pushed(name)),
+        (false, true) => Some(hints::run_or_push(name)),
         (false, false) => None,
     }
 }
 
 /// Returns a line for each file and folder that a build writes, with what may be done with it next.
 pub(crate) fn places(outputs: &[Output]) -> Vec<String> {
-    let load = |path: &Path| format!("{0}: xbuild load --input {0}", path.display());
     let line = |output: &Output| match &output.target {
-        Target::OciTar(Some(path)) | Target::Docker(Some(path)) => Some(load(path)),
-        Target::OciFolder(path) => {
-            Some(format!("{0}: xbuild run oci-layout://{0}", path.display()))
+        Target::OciTar(Some(path)) | Target::Docker(Some(path)) => {
+            Some(hints::load_archive(typed(path)))
         }
-        Target::Tar(Some(path), _) => Some(format!("{0}: tar tf {0}", path.display())),
-        Target::Local(path, _) => Some(format!("the files are in {}", path.display())),
+        Target::OciFolder(path) => Some(hints::run_layout(typed(path))),
+        Target::Tar(Some(path), _) => Some(hints::list_files(typed(path))),
+        Target::Local(path, _) => Some(hints::look_into(path.display())),
         Target::OciTar(None)
         | Target::Docker(None)
         | Target::Tar(None, _)
@@ -113,7 +114,12 @@ pub(crate) fn places(outputs: &[Output]) -> Vec<String> {
         | Target::Image { .. }
         | Target::CacheOnly => None,
     };
-    outputs.iter().filter_map(line).collect()
+    outputs.iter().filter_map(line).map(|hint| hint.to_string()).collect()
+}
+
+/// Returns a path as a shell takes it.
+fn typed(path: &Path) -> String {
+    shell_word(&path.display().to_string())
 }
 
 #[cfg(test)]
@@ -140,7 +146,9 @@ mod tests {
         let stdout = Output::new(Target::OciTar(None));
         assert_eq!(
             places(&[folder, tar, stdout]),
-            ["out: xbuild run oci-layout://out", "a.tar: xbuild load --input a.tar"]
+            ["out: `xbuild run oci-layout://out`", "a.tar: `xbuild load --input a.tar`"]
         );
+        let spaced = Output::new(Target::OciTar(Some("my image.tar".into())));
+        assert_eq!(places(&[spaced]), ["'my image.tar': `xbuild load --input 'my image.tar'`"]);
     }
 }

@@ -27,6 +27,7 @@ mod emulators;
 mod images;
 mod isolation;
 mod machine;
+mod next;
 mod options;
 mod others;
 mod places;
@@ -43,6 +44,7 @@ pub use emulators::*;
 pub use images::*;
 pub use isolation::*;
 pub use machine::*;
+pub use next::*;
 pub use options::*;
 pub use others::*;
 pub use places::*;
@@ -62,6 +64,7 @@ pub const TABLE: &[&[(&str, &str)]] = &[
     images::ROWS,
     isolation::ROWS,
     machine::ROWS,
+    next::ROWS,
     options::ROWS,
     others::ROWS,
     places::ROWS,

@@ -94,7 +94,7 @@ struct PlatformState {
     /// The version of QEMU that the emulator says.
     version: Option<String>,
     /// The pace that was measured for that version, in a sentence.
-    pace: Option<&'static str>,
+    pace: Option<String>,
 }
 
 impl Verdict {
@@ -261,12 +261,13 @@ fn platform_state(platform: &Platform, found: &Capabilities, can_run: bool) -> P
 
 /// Returns what was measured about a version of QEMU beside others: the installation of packages that
 /// docs/emulation.md describes, on one machine.
-fn pace(version: &str) -> Option<&'static str> {
+fn pace(version: &str) -> Option<String> {
     match version.split('.').next()?.parse().ok()? {
-        11 => Some(
+        11 => Some(format!(
             "QEMU 11.1 took 1.13 times as long as 7.2 to install packages of Debian for \
-             linux/arm64; xbuild emulators install takes another version",
-        ),
+             linux/arm64; {}",
+            hints::install_other_emulator()
+        )),
         _ => None,
     }
 }
@@ -312,7 +313,8 @@ fn text(diagnosis: &Diagnosis) -> String {
         verdict.write(&mut text, ("  ", ""), &printable(&parts.join(" ")), &mut last);
     }
     // All platforms mostly have the emulators of one version.
-    let mut paces: Vec<&str> = diagnosis.platforms.iter().filter_map(|p| p.pace).collect();
+    let mut paces: Vec<&str> =
+        diagnosis.platforms.iter().filter_map(|p| p.pace.as_deref()).collect();
     paces.dedup();
     for pace in paces {
         let _ = writeln!(text, "  note: {pace}");

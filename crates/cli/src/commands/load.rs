@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use xbuild_build::{Events, Shelf};
+use xbuild_wording::hints;
 
 use crate::console::Console;
 use crate::environment;
@@ -29,13 +30,13 @@ pub(crate) struct LoadArgs {
 /// Loads the archive and prints the names of its images.
 pub(crate) fn run(args: &LoadArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let path = args.input.as_deref().filter(|path| path.as_os_str() != "-");
     if path.is_none() && io::stdin().is_terminal() {
         return Err(Problem::command_line(
             "no archive comes from a terminal: name a file with --input, or pipe one in",
         ));
     }
+    let shelf = Shelf::open(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let loaded = shelf.load(path, &mut io::stdin())?;
     let mut text = String::new();
     for image in loaded {
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &LoadArgs, console: &Arc<Console>) -> Result<(), Problem
         let _ = match (&image.names[..], args.quiet) {
             ([], true) => writeln!(text, "{digest}"),
             ([], false) => {
-                writeln!(text, "loaded {digest}, without a name: xbuild tag {digest} NAME")
+                writeln!(text, "loaded {digest}, without a name: {}", hints::name_it(digest))
             }
             (names, quiet) => names.iter().try_for_each(|name| match quiet {
                 true => writeln!(text, "{name}"),

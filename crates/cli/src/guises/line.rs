@@ -6,6 +6,7 @@ use xbuild_wording::hints;
 
 use super::meant::Meant;
 use crate::report::Problem;
+use crate::values::shell::shell_word;
 
 /// What options of other builders have added up to.
 #[derive(Default)]
@@ -69,16 +70,7 @@ pub(super) fn finished(args: Vec<String>, refused: &[String]) -> Result<Meant, P
         let all = std::iter::once("xbuild".to_owned()).chain(args);
         return Ok(Meant::Line(all.map(OsString::from).collect()));
     }
-    let quoted: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let quoted: Vec<String> = args.iter().map(|arg| shell_word(arg)).collect();
     Err(Problem::command_line(format!("not implemented: {}", refused.join("; ")))
         .with_hint(hints::rest_is(quoted.join(" "))))
-}
-
-/// Quotes an argument for a shell, if it has to be.
-fn quoted(arg: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+%".contains(c);
-    match !arg.is_empty() && arg.chars().all(is_plain) {
-        true => arg.to_owned(),
-        false => format!("'{}'", arg.replace('\'', "'\\''")),
-    }
 }

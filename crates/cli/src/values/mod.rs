@@ -12,5 +12,6 @@ pub(crate) mod dockerfiles;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod secret;
+pub(crate) mod shell;
 pub(crate) mod table_format;
 pub(crate) mod template;

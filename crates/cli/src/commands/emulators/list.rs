@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use xbuild_build::open_store;
+use xbuild_build::existing_store;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::{Candidate, Origin};
 use xbuild_exec::probe;
 use xbuild_store::EmulatorRecord;
+use xbuild_wording::hints;
 
 use super::super::du::size;
 use super::super::platforms::PLATFORMS;
@@ -56,9 +57,7 @@ pub(super) fn run(args: &ListArgs, console: &Console) -> Result<(), Problem> {
 
 fn rows(args: &ListArgs) -> Result<Vec<Row>, Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    // Looking does not make a store.
-    let is_store = machine.store.as_ref().is_some_and(|root| root.exists());
-    let store = is_store.then(|| open_store(&machine)).transpose()?;
+    let store = existing_store(&machine)?;
     let records = store.map(|store| xbuild_build::installed_records(&store)).unwrap_or_default();
     let search_path = environment::search_path();
     let mut rows = Vec::new();
@@ -176,7 +175,7 @@ fn table(rows: &[Row]) -> String {
         let _ = writeln!(text, "bad: {}", printable(problem));
     }
     if rows.is_empty() {
-        text.push_str("none: `xbuild emulators install` gets them\n");
+        let _ = writeln!(text, "{}", hints::no_emulators_yet());
     }
     text
 }
