@@ -334,3 +334,99 @@ fn the_protocols_own_classes_read_it() {
         assert_eq!(read["spans"][0], "xbuild build");
     }
 }
+
+#[test]
+fn commands_that_move_images_have_a_trace() {
+    needs!(Registry);
+    let registry = Registry::start();
+    let place = place();
+    let name = format!("{}/traces/app:1", registry.host);
+    let copy = format!("{}/traces/copy:1", registry.host);
+    place.build(&["-t", &name]).ok();
+    let traced = |args: &[&str]| {
+        let collector = Collector::start(&[TAKEN]);
+        let mut command = place.xbuild(args);
+        command.current_dir(place.context());
+        command.envs([("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()), JSON]);
+        (Finished::run(command), collector.spans())
+    };
+    let transfer = |spans: &[Value], part: &str| {
+        let span = named(spans, part);
+        assert_eq!(span["parentSpanId"], named(spans, "xbuild ")["spanId"]);
+        assert!(attribute(span, "xbuild.transfer.bytes").is_some(), "{span:#}");
+    };
+    let (done, spans) = traced(&["push", "--quiet", &name]);
+    done.ok().does_not_say("push ");
+    transfer(&spans, "push ");
+    let names = attribute(named(&spans, "xbuild push"), "xbuild.names").unwrap();
+    assert_eq!(names["arrayValue"]["values"], json!([{"stringValue": name}]));
+    let root = place.out("other").display().to_string();
+    let (done, spans) = traced(&["pull", "--root", &root, &name]);
+    done.ok();
+    named(&spans, "xbuild pull");
+    let (done, spans) = traced(&["copy", &format!("docker://{name}"), &format!("docker://{copy}")]);
+    done.ok();
+    named(&spans, "xbuild copy");
+    // Their times differ.
+    let (done, spans) = traced(&["verify", &name, "."]);
+    assert!([0, 6].contains(&done.status), "{}", done.stderr);
+    named(&spans, "xbuild verify");
+    named(&spans, "COPY file /other");
+    let (done, spans) = traced(&["lock", "."]);
+    done.ok();
+    named(&spans, "xbuild lock");
+    let (done, spans) = traced(&["pull", &format!("{}/traces/none:1", registry.host)]);
+    assert_eq!(done.status, 4);
+    assert_eq!(named(&spans, "xbuild pull")["status"]["code"], 2, "{spans:#?}");
+}
+
+#[test]
+fn a_command_in_an_image_has_a_trace_with_its_status() {
+    needs!(Run);
+    let collector = Collector::start(&[TAKEN]);
+    let place = Place::new(User::Me);
+    let image = place.base("busybox").replacen("busybox=", "", 1);
+    let mut command = place.xbuild(["run", &image, "sh", "-c", "exit 7"]);
+    command.envs([("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()), JSON]);
+    assert_eq!(Finished::run(command).status, 7);
+    let spans = collector.spans();
+    let root = named(&spans, "xbuild run");
+    assert_eq!(attribute(root, "process.exit.code"), Some(&json!({"intValue": "7"})));
+    assert_eq!(root["status"]["code"], 2);
+}
+
+/// Starts a build whose step takes long, ends it by a signal once that runs, and returns the time that it
+/// took to end.
+fn ended_by_signal(endpoint: &str) -> Duration {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM busybox\nRUN echo begun && sleep 600\n");
+    let mut command = place.xbuild(place.build_args(&[]));
+    command.envs([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), JSON]);
+    let mut build = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(build.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.take(1000).any(|line| line.ends_with(" begun")));
+    let began = Instant::now();
+    let id = rustix::process::Pid::from_child(&build);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let status = build.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    began.elapsed()
+}
+
+#[test]
+fn a_build_that_a_signal_ends_sends_its_trace() {
+    needs!(Run);
+    let collector = Collector::start(&[TAKEN]);
+    ended_by_signal(&collector.url);
+    let spans = collector.spans();
+    for part in ["xbuild build", "RUN echo begun"] {
+        let span = named(&spans, part);
+        assert_eq!(span["status"]["code"], 2, "{span:#}");
+        assert_eq!(span["status"]["message"], "ended by a signal", "{span:#}");
+    }
+    // A collector that says nothing does not keep the build.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let took = ended_by_signal(&url);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}

@@ -14,6 +14,7 @@ mod console;
 mod ending;
 mod environment;
 mod examples;
+mod farewell;
 mod foreign;
 mod go_template;
 mod guises;
@@ -60,9 +61,10 @@ fn main() -> ExitCode {
     }
     // What xbuild makes is for xbuild to use: no umask takes that from it.
     xbuild_exec::keep_own_rights();
-    xbuild_exec::end_by_signals(screen::write_last_words);
+    xbuild_exec::end_by_signals(screen::write_last_words, farewell::ring);
     xbuild_exec::adopt_orphans();
     let status = run();
+    farewell::stay_if_ending();
     xbuild_exec::wait_for_orphans();
     status
 }

@@ -68,6 +68,8 @@ struct View {
     json: Mutex<StepLines>,
     /// What several builds say of their surroundings, each once; `None` if there is one build.
     said: Option<Mutex<HashSet<String>>>,
+    /// Whether nothing but warnings is shown.
+    is_silent: bool,
 }
 
 /// The number of the first build.
@@ -78,17 +80,32 @@ impl Progress {
     pub(crate) fn new(console: Arc<Console>) -> Self {
         let mut journal = Journal::new(Instant::now());
         journal.add(None);
-        Self::of(console, journal, None)
+        Self::of(console, journal, None, false)
+    }
+
+    /// Returns a progress for commands that move images; if `quiet` it shows nothing but warnings.
+    pub(crate) fn of_transfers(console: &Arc<Console>, quiet: bool) -> Arc<Self> {
+        let mut journal = Journal::new(Instant::now());
+        journal.add(None);
+        Arc::new(Self::of(Arc::clone(console), journal, None, quiet))
     }
 
     /// Returns a progress of builds that [`build`](Self::build) adds.
     pub(crate) fn of_several(console: Arc<Console>) -> Self {
-        Self::of(console, Journal::new(Instant::now()), Some(Mutex::default()))
+        Self::of(console, Journal::new(Instant::now()), Some(Mutex::default()), false)
     }
 
-    fn of(console: Arc<Console>, journal: Journal, said: Option<Mutex<HashSet<String>>>) -> Self {
+    fn of(
+        console: Arc<Console>,
+        journal: Journal,
+        said: Option<Mutex<HashSet<String>>>,
+        is_silent: bool,
+    ) -> Self {
         let (journal, json) = (Mutex::new(journal), Mutex::default());
-        Self { view: Arc::new(View { console, journal, json, said }), ticker: Once::new() }
+        Self {
+            view: Arc::new(View { console, journal, json, said, is_silent }),
+            ticker: Once::new(),
+        }
     }
 
     /// Adds a build. Its steps begin with its name, if it has one.
@@ -97,12 +114,9 @@ impl Progress {
         Arc::new(BuildProgress { progress: Arc::clone(self), build })
     }
 
-    /// Returns a progress for commands that move images; without `quiet` it also shows what is moved.
+    /// Does what [`of_transfers`](Self::of_transfers) does, for a command without a trace.
     pub(crate) fn events(console: &Arc<Console>, quiet: bool) -> Arc<dyn Events> {
-        match quiet {
-            true => Arc::clone(console) as Arc<dyn Events>,
-            false => Arc::new(Self::new(Arc::clone(console))),
-        }
+        Self::of_transfers(console, quiet)
     }
 
     /// Returns the last lines of the step with that label, for its error; none in plain style,
@@ -241,6 +255,11 @@ impl View {
         is_remark && !said.insert(format!("{event:?}"))
     }
 
+    /// Takes a transfer without a word.
+    fn note(&self, transfer: &Transfer, state: TransferState) {
+        let _ = self.lock().transfers.take(transfer, state, Instant::now());
+    }
+
     fn transfer(&self, transfer: &Transfer, state: TransferState) {
         let (mut journal, now) = (self.lock(), Instant::now());
         let report = journal.transfers.take(transfer, state, now);
@@ -281,6 +300,9 @@ impl View {
     }
 
     fn finish(&self) {
+        if self.is_silent {
+            return;
+        }
         let mut journal = self.lock();
         let ended = journal.transfers.all_ended();
         if let Style::Live(screen) = self.console.style() {
@@ -300,8 +322,15 @@ impl Events for Progress {
 
 impl Progress {
     fn event_of(&self, build: usize, event: Event<'_>) {
-        self.begin();
         let console = &self.view.console;
+        if self.view.is_silent {
+            return match event {
+                Event::Warning(warning) => console.warning(warning),
+                Event::Transfer(transfer, state) => self.view.note(transfer, state),
+                _ => {}
+            };
+        }
+        self.begin();
         if self.view.was_said(event) {
             return;
         }

@@ -9,7 +9,9 @@ use xbuild_otlp::{Document, Settings, Trace, document, rejected};
 use xbuild_registry::{Client, ClientOptions, PostRequest, Proxies};
 
 use crate::console::Console;
-use crate::environment;
+use crate::progress::{Failure, Progress, Told};
+use crate::report::{Problem, ProblemKind, printable};
+use crate::{environment, farewell};
 
 /// Sends traces, if the environment asks for them.
 pub(crate) struct Traces {
@@ -36,8 +38,22 @@ impl Traces {
         Self { console: Arc::clone(console), wanted }
     }
 
+    /// Sends the trace that `make` returns for a trace id if a signal ends this process, in the time that
+    /// there is then.
+    pub(crate) fn at_signal(&self, make: impl FnOnce([u8; 16]) -> Trace + Send + 'static) {
+        let Some((settings, proxies)) = self.wanted.clone() else { return };
+        farewell::at_signal(move || {
+            let settings =
+                Settings { patience: settings.patience.min(farewell::PATIENCE), ..settings };
+            let made = trace_id().and_then(|id| document(&settings, &make(id), &mut random));
+            // Standard error is gone by then, so nobody can read a warning.
+            move || drop(made.map(|document| post(&settings, proxies, &document)))
+        });
+    }
+
     /// Sends the trace that `make` returns for a trace id.
     pub(crate) fn send(self, make: impl FnOnce([u8; 16]) -> Trace) -> Sending {
+        farewell::stay_if_ending();
         let Self { console, wanted } = self;
         let mut sending = Sending { console, thread: None };
         let Some((settings, proxies)) = wanted else { return sending };
@@ -53,6 +69,49 @@ impl Traces {
             Err(errno) => sending.tell(&format!("no random numbers: {errno}")),
         }
         sending
+    }
+}
+
+/// Does the work of a command that moves images or builds, and sends a trace of it, well or not. `names` are
+/// those of the images.
+pub(crate) fn traced<T>(
+    (command, names): (&'static str, &[String]),
+    (console, proxies): (&Arc<Console>, &Proxies),
+    progress: &Arc<Progress>,
+    work: impl FnOnce() -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let traces = Traces::new(console, proxies);
+    traces.at_signal(at_signal(command, names, progress));
+    let ended = work();
+    progress.finish();
+    let failure = ended.as_ref().err().map(failure);
+    let told = Told { command, names, failure, bytes: &|_| None };
+    // It is waited for here.
+    drop(traces.send(|id| progress.trace(id, &told)));
+    ended
+}
+
+/// Returns what makes the trace of a command that a signal ends.
+pub(crate) fn at_signal(
+    command: &'static str,
+    names: &[String],
+    progress: &Arc<Progress>,
+) -> impl FnOnce([u8; 16]) -> Trace + Send + 'static {
+    let (names, progress) = (names.to_vec(), Arc::clone(progress));
+    move |id| {
+        let failure = Failure { message: "ended by a signal".to_owned(), exit: None };
+        let told = Told { command, names: &names, failure: Some(failure), bytes: &|_| None };
+        progress.trace(id, &told)
+    }
+}
+
+/// Returns what a trace tells of a problem.
+pub(crate) fn failure(problem: &Problem) -> Failure {
+    match problem.kind() {
+        ProblemKind::Exit(status) => {
+            Failure { message: format!("exit status {status}"), exit: Some(status.into()) }
+        }
+        _ => Failure { message: printable(problem.message()), exit: problem.exit() },
     }
 }
 

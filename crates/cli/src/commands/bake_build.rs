@@ -32,7 +32,7 @@ use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::result::BuildResult;
 use crate::store_args::StoreArgs;
-use crate::traces::Traces;
+use crate::traces::{self, Traces};
 
 /// How many targets are at work at once. Each may have a user namespace with its processes.
 const AT_ONCE: usize = 16;
@@ -167,6 +167,7 @@ impl Bake<'_> {
             results: Mutex::default(),
         };
         let traces = Traces::new(self.console, &self.machine.proxies);
+        traces.at_signal(traces::at_signal("xbuild bake", &[], &running.progress));
         thread::share("target", count.min(AT_ONCE), || running.work());
         running.progress.finish();
         let Running { queue, progress, folder, results, .. } = running;
@@ -175,7 +176,7 @@ impl Bake<'_> {
         let told = Told {
             command: "xbuild bake",
             names: &[],
-            failure: results.problem.as_ref().map(build::failure),
+            failure: results.problem.as_ref().map(traces::failure),
             bytes: &|layer| any?.build.layer_size(layer),
         };
         // It is on its way while the results are shown, and waited for in the end.

@@ -18,12 +18,12 @@ use super::call::{self, Call};
 use super::du::size;
 use super::{build_request, destinations};
 use crate::console::{Console, ProgressMode, Style};
-use crate::progress::{Failure, Progress, Told};
-use crate::report::{Problem, printable};
+use crate::progress::{Progress, Told};
+use crate::report::Problem;
 use crate::result::BuildResult;
 use crate::shells::TerminalShells;
 use crate::terminal;
-use crate::traces::{Sending, Traces};
+use crate::traces::{self, Sending, Traces};
 use crate::{ending, environment};
 
 /// Builds an image.
@@ -95,6 +95,7 @@ fn image(
     let places = ending::places(&request.outputs);
     let traces = Traces::new(console, &machine.proxies);
     let progress = Arc::new(Progress::new(Arc::clone(console)));
+    traces.at_signal(traces::at_signal("xbuild build", &args.tag, &progress));
     let mut build = Build::open(request, machine, Arc::clone(&progress) as _)?;
     if args.on_error == OnErrorArg::Shell {
         build = build.with_shells(Arc::new(TerminalShells::new(Arc::clone(console))));
@@ -104,7 +105,7 @@ fn image(
     let told = Told {
         command: "xbuild build",
         names: &args.tag,
-        failure: ended.as_ref().err().map(failure),
+        failure: ended.as_ref().err().map(traces::failure),
         bytes: &|layer| build.layer_size(layer),
     };
     let sending = traces.send(|id| progress.trace(id, &told));
@@ -119,11 +120,6 @@ fn image(
     };
     keep_bound(&build, console);
     Ok(Some(BuiltImage { outcome, progress, places, to_stdout, _sending: sending }))
-}
-
-/// Returns what a trace tells of a problem.
-pub(super) fn failure(problem: &Problem) -> Failure {
-    Failure { message: printable(problem.message()), exit: problem.exit() }
 }
 
 /// Returns the problem of a frame without a terminal.

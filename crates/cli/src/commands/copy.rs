@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use xbuild_build::{ImagePlace, Shelf};
+use xbuild_build::{Events, ImagePlace, Shelf};
 
 use crate::console::Console;
 use crate::platform_args::PlatformArgs;
@@ -11,6 +11,7 @@ use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use crate::traces::traced;
 
 /// The arguments of `xbuild copy`.
 #[derive(Debug, clap::Args)]
@@ -37,8 +38,14 @@ pub(crate) struct CopyArgs {
 pub(crate) fn run(args: &CopyArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let (from, to) = (ImagePlace::parse(&args.from)?, ImagePlace::parse(&args.to)?);
     let machine = args.registries.machine(args.store.root.as_deref())?;
-    let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;
-    let digest = shelf.copy(&from, &to, &args.platforms.given()?)?;
+    let platforms = args.platforms.given()?;
+    let progress = Progress::of_transfers(console, args.quiet);
+    let work = || {
+        let shelf = Shelf::open(&machine, &(Arc::clone(&progress) as Arc<dyn Events>))?;
+        Ok(shelf.copy(&from, &to, &platforms)?)
+    };
+    let names = [printable(&to.to_string())];
+    let digest = traced(("xbuild copy", &names), (console, &machine.proxies), &progress, work)?;
     let text = match args.quiet {
         true => format!("{digest}\n"),
         false => format!("copied {from} to {to}: {digest}\n"),

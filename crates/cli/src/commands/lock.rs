@@ -15,6 +15,7 @@ use crate::console::Console;
 use crate::environment;
 use crate::progress::Progress;
 use crate::report::Problem;
+use crate::traces::traced;
 
 /// The arguments of `xbuild lock`.
 #[derive(Debug, clap::Args)]
@@ -42,11 +43,15 @@ pub(crate) fn run(args: &LockArgs, console: &Arc<Console>) -> Result<(), Problem
     let mut machine = args.build.registries.machine(args.build.store.root.as_deref())?;
     machine.secret_variables = environment::secret_variables(&request.steps.secrets);
     let progress = Arc::new(Progress::new(Arc::clone(console)));
-    let build = Build::open(request, machine, Arc::clone(&progress) as _)?;
-    let main = read(&build, &mut io::stdin())?;
-    let lock = made(&build, &main).map_err(|error| {
-        Problem::in_files(&error, &main.sources()).with_log(log(&progress, &error))
-    })?;
+    let proxies = machine.proxies.clone();
+    let work = || {
+        let build = Build::open(request, machine, Arc::clone(&progress) as _)?;
+        let main = read(&build, &mut io::stdin())?;
+        made(&build, &main).map_err(|error| {
+            Problem::in_files(&error, &main.sources()).with_log(log(&progress, &error))
+        })
+    };
+    let lock = traced(("xbuild lock", &args.build.tag), (console, &proxies), &progress, work)?;
     fs::write(&path, lock.to_text()).map_err(|error| Problem::file("write", &path, &error))?;
     let count = |lock: &Lock| lock.images.len() + lock.files.len() + lock.commits.len();
     let (all, new) = (count(&lock), count(&lock).saturating_sub(count(&known)));

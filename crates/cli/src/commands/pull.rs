@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xbuild_build::Shelf;
+use xbuild_build::{Events, Shelf};
 
 use crate::console::Console;
 use crate::platform_args::PlatformArgs;
@@ -10,10 +10,12 @@ use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
+use crate::traces::traced;
 use crate::values::names::references;
 
 /// The arguments of `xbuild pull`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("platform", |arg| arg.env("DOCKER_DEFAULT_PLATFORM").hide_env_values(true)))]
 pub(crate) struct PullArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG]")]
@@ -34,8 +36,14 @@ pub(crate) fn run(args: &PullArgs, console: &Arc<Console>) -> Result<(), Problem
     let machine = args.registries.machine(args.store.root.as_deref())?;
     let name = args.name.strip_prefix("docker://").unwrap_or(&args.name).to_owned();
     let name = references(&[name])?.remove(0);
-    let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;
-    let digest = shelf.pull(&name, &args.platforms.or_host()?)?;
+    let platforms = args.platforms.or_host()?;
+    let progress = Progress::of_transfers(console, args.quiet);
+    let names = [name.to_string()];
+    let work = || {
+        let shelf = Shelf::open(&machine, &(Arc::clone(&progress) as Arc<dyn Events>))?;
+        Ok(shelf.pull(&name, &platforms)?)
+    };
+    let digest = traced(("xbuild pull", &names), (console, &machine.proxies), &progress, work)?;
     let text = match args.quiet {
         true => format!("{digest}\n"),
         false => format!("pulled {name}: {digest}\n"),

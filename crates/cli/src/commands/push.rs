@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xbuild_build::Shelf;
+use xbuild_build::{Events, Shelf};
 
 use crate::console::Console;
 use crate::platform_args::PlatformArgs;
@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::registry_args::RegistryArgs;
 use crate::report::Problem;
 use crate::store_args::StoreArgs;
+use crate::traces::traced;
 use crate::values::names::references;
 
 /// The arguments of `xbuild push`.
@@ -37,9 +38,17 @@ pub(crate) fn run(args: &PushArgs, console: &Arc<Console>) -> Result<(), Problem
     let machine = args.registries.machine(args.store.root.as_deref())?;
     let bare = |target: &String| target.strip_prefix("docker://").unwrap_or(target).to_owned();
     let target = references(&args.target.iter().map(bare).collect::<Vec<_>>())?;
-    let shelf = Shelf::open(&machine, &Progress::events(console, args.quiet))?;
     let platforms = args.platforms.given()?;
-    let (target, digest) = shelf.push(&args.source, target.first(), &platforms)?;
+    let progress = Progress::of_transfers(console, args.quiet);
+    let names: Vec<String> = target.iter().map(ToString::to_string).collect();
+    let names = if names.is_empty() { vec![args.source.clone()] } else { names };
+    let work = || {
+        let events = Arc::clone(&progress) as Arc<dyn Events>;
+        let shelf = Shelf::with_image(&machine, &events, &args.source)?;
+        Ok(shelf.push(&args.source, target.first(), &platforms)?)
+    };
+    let (target, digest) =
+        traced(("xbuild push", &names), (console, &machine.proxies), &progress, work)?;
     let text = match args.quiet {
         true => format!("{digest}\n"),
         false => format!("pushed {target}: {digest}\n"),

@@ -20,10 +20,11 @@ use super::build_args::{EmulationArg, NetworkArg, emulation, isolation};
 use super::input::{PullArg, pull};
 use crate::console::Console;
 use crate::environment;
-use crate::progress::Progress;
+use crate::progress::{Failure, Progress, Told};
 use crate::report::{Problem, ProblemKind};
 use crate::store_args::StoreArgs;
 use crate::terminal;
+use crate::traces::{self, Traces};
 
 /// The status of a command that cannot be found, as of `docker run`.
 const NOT_FOUND: u8 = 127;
@@ -31,6 +32,9 @@ const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 /// The status of everything else that keeps a command from running.
 const FAILED: u8 = 125;
+
+/// The name of the command in traces.
+const COMMAND: &str = "xbuild run";
 
 /// The kernel's number for a file that is missing.
 const NO_FILE: i32 = rustix::io::Errno::NOENT.raw_os_error();
@@ -60,7 +64,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
     /// The platform of the image [default: this machine's]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
     platform: Option<Platform>,
     /// Ask the registry for the image: always, if the store lacks it, or never; without it, unless a
     /// build here, a load or a tag gave the name
@@ -163,7 +167,7 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     }
     if args.emulation == EmulationArg::Verify {
         let problem = Problem::command_line(
-            "--emulation verify compares the layers of a build, and xbuild run makes none: use auto \
+            "--emulation verify compares the layers of a build, and a command makes none: use auto \
              or qemu",
         );
         return Err(Stopped::Before(problem));
@@ -178,15 +182,35 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let request = container_request(image, platform, pull(args.pull), steps);
     let machine = environment::machine(args.store.root.as_deref()).map_err(Stopped::Before)?;
-    let pulls = Arc::new(Pulls {
-        console: Arc::clone(console),
-        progress: (!args.quiet).then(|| Progress::new(Arc::clone(console))),
-    });
-    let build = Build::open(request, machine, Arc::clone(&pulls) as _)?;
-    let ended = attached(&build, args, &container);
+    let progress = Progress::of_transfers(console, args.quiet);
+    let traces = Traces::new(console, &machine.proxies);
+    let names = std::slice::from_ref(&args.image);
+    traces.at_signal(traces::at_signal(COMMAND, names, &progress));
+    let pulls = Arc::new(Pulls { console: Arc::clone(console), progress: Arc::clone(&progress) });
+    let ended = Build::open(request, machine, pulls as _)
+        .map_err(Stopped::from)
+        .and_then(|build| attached(&build, args, &container));
     // An error is not written into a frame.
-    pulls.finish();
+    progress.finish();
+    let failure = failure(&ended);
+    let told = Told { command: COMMAND, names, failure, bytes: &|_| None };
+    drop(traces.send(|id| progress.trace(id, &told)));
     ended
+}
+
+/// Returns what a trace tells of a command that failed, or did not run.
+fn failure(ended: &Result<Exit, Stopped>) -> Option<Failure> {
+    match ended {
+        Ok(Exit::Code(0)) => None,
+        Ok(Exit::Code(code)) => {
+            Some(Failure { message: format!("exit code {code}"), exit: Some(*code) })
+        }
+        Ok(Exit::Signal(signal)) => {
+            Some(Failure { message: format!("ended by signal {signal}"), exit: None })
+        }
+        Err(Stopped::Before(problem)) => Some(traces::failure(problem)),
+        Err(Stopped::Build(error)) => Some(traces::failure(&problem_of(error))),
+    }
 }
 
 fn attached(build: &Build, args: &RunArgs, container: &Container) -> Result<Exit, Stopped> {
@@ -211,27 +235,15 @@ fn attached(build: &Build, args: &RunArgs, container: &Container) -> Result<Exit
 /// Shows the warnings, and what is pulled before the command begins.
 struct Pulls {
     console: Arc<Console>,
-    progress: Option<Progress>,
-}
-
-impl Pulls {
-    fn finish(&self) {
-        if let Some(progress) = &self.progress {
-            progress.finish();
-        }
-    }
+    progress: Arc<Progress>,
 }
 
 impl Events for Pulls {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Warning(warning) => self.console.warning(warning),
-            Event::Transfer(..) => {
-                if let Some(progress) = &self.progress {
-                    progress.event(event);
-                }
-            }
-            Event::Attached => self.finish(),
+            Event::Transfer(..) => self.progress.event(event),
+            Event::Attached => self.progress.finish(),
             _ => {}
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use xbuild_build::error::{BuildError, Fault as _};
 use xbuild_build::{
-    Build, MainContext, Verdict, heal, inspect, plan, preflight, read, run as run_steps,
-    verify as compare, verify_request,
+    Build, BuildRequest, Machine, MainContext, Verdict, heal, inspect, plan, preflight, read,
+    run as run_steps, verify as compare, verify_request,
 };
 use xbuild_image::Inspection;
 use xbuild_model::Platform;
@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::environment;
 use crate::progress::Progress;
 use crate::report::{Problem, ProblemKind, printable};
+use crate::traces::traced;
 
 /// The arguments of `xbuild verify`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,20 @@ pub(crate) fn run(args: &VerifyArgs, console: &Arc<Console>) -> Result<(), Probl
     let image = inspect(&machine, &args.image, None, &events)?;
     verify_request(&mut request, &image)?;
     let progress = Arc::new(Progress::new(Arc::clone(console)));
-    let build = Build::open(request, machine, Arc::clone(&progress) as _)?;
+    let (names, proxies) = ([args.image.clone()], machine.proxies.clone());
+    let work = || compared(args, request, machine, image, (console, &progress));
+    traced(("xbuild verify", &names), (console, &proxies), &progress, work)
+}
+
+/// Builds, compares, and prints what differs.
+fn compared(
+    args: &VerifyArgs,
+    request: BuildRequest,
+    machine: Machine,
+    image: Inspection,
+    (console, progress): (&Console, &Arc<Progress>),
+) -> Result<(), Problem> {
+    let build = Build::open(request, machine, Arc::clone(progress) as _)?;
     let main = read(&build, &mut io::stdin())?;
     let verdicts = heal(&build, || stages(&build, &main, &args.image)).map_err(|error| {
         let log = error.step().map(|label| progress.tail(label)).unwrap_or_default();

@@ -110,6 +110,10 @@ impl Ended<'_> {
             events: worked.map(|worked| (self.time(worked), "ready")).into_iter().collect(),
             links: step.inputs.iter().filter_map(place).collect(),
             error: match step.state {
+                // A signal ended it with the program.
+                _ if step.ended.is_none() => {
+                    self.told.failure.as_ref().map(|failure| failure.message.clone())
+                }
                 StepState::Failed(_) => Some(step.failure.clone()),
                 StepState::Cancelled(_) => Some("another step failed".to_owned()),
                 _ => None,
