@@ -235,3 +235,44 @@ fn a_shell_needs_a_terminal() {
     place.dockerfile("FROM busybox\nRUN false\n");
     place.build(&["--on-error", "shell"]).fails(2, &["--on-error shell", "terminal"]);
 }
+
+#[test]
+fn a_login_is_asked_for_on_a_terminal() {
+    needs!(Registry);
+    let registry = Registry::with_password();
+    let place = Place::new(User::Me);
+    let log_in = |more: &[&str]| place.xbuild([&["login", &registry.host], more].concat());
+    // The password is typed, mended with backspace, and never shown.
+    let mut typed = Typed::start(log_in(&[]));
+    typed.waits_for("user at ");
+    typed.types("suite");
+    typed.waits_for("password or token");
+    typed.types("wrong\u{15}secrXY\u{7f}\u{7f}et");
+    typed.waits_for("logged in to");
+    typed.ends().ok().does_not_say("secr");
+    let config = fs::read_to_string(place.path().join("home/.docker/config.json")).unwrap();
+    assert!(config.contains(&registry.host), "{config}");
+    // Ctrl-C gives it up, and leaves the terminal as it was.
+    let mut typed = Typed::start(log_in(&["-u", "suite"]));
+    typed.waits_for("password or token");
+    typed.types("sec\u{3}");
+    assert_eq!(typed.ends().status, 130);
+    // Without a terminal nobody can answer.
+    Finished::run(log_in(&[])).fails(2, &["no user is named", "--username"]);
+    Finished::run(log_in(&["-u", "suite"])).fails(2, &["no terminal", "--password-stdin"]);
+    Finished::run(log_in(&["--password-stdin"])).fails(2, &["no user is named"]);
+}
+
+#[test]
+fn the_platform_of_a_command_may_come_from_the_environment() {
+    needs!(Run, Emulator);
+    let place = Place::new(User::Me);
+    let image = &*busybox(&place);
+    let machine = |args: &[&str]| {
+        let mut command = place.xbuild([&["run"], args, &[image, "uname", "-m"]].concat());
+        command.env("DOCKER_DEFAULT_PLATFORM", "linux/arm64");
+        Finished::run(command).ok().stdout
+    };
+    assert_eq!(machine(&[]), "aarch64\n");
+    assert_ne!(machine(&["--platform", "linux/amd64"]), "aarch64\n");
+}

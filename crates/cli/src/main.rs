@@ -23,6 +23,7 @@ mod outline_report;
 mod paint;
 mod platform_args;
 mod progress;
+mod prompt;
 mod rawjson;
 mod reasons;
 mod registry_args;

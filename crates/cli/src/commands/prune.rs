@@ -1,6 +1,6 @@
 //! `xbuild prune`: removes what the store has cached.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::json;
@@ -12,6 +12,7 @@ use xbuild_wording::{hints, quoted};
 use super::du;
 use crate::console::Console;
 use crate::environment;
+use crate::prompt;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
 use crate::values::bytes;
@@ -57,11 +58,20 @@ enum Wanted {
     Some(Room),
 }
 
+impl PruneArgs {
+    /// Returns what is said of the items.
+    fn what(&self) -> &'static str {
+        if self.dry_run { "would remove" } else { "removed" }
+    }
+}
+
 /// Removes what the arguments say.
 pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let store = xbuild_build::open_store(&machine)?;
-    let wanted = wanted(args, machine.bound, &store)?;
+    let wanted = wanted(args, machine.bound, machine.store_root()?)?;
+    let Some(store) = xbuild_build::existing_store(&machine)? else {
+        return report(args, console, &[], 0);
+    };
     let chosen = match &wanted {
         Wanted::Some(room) => room.choose(store.items()),
         Wanted::All | Wanted::Cached => {
@@ -75,7 +85,7 @@ pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
         _ => chosen.iter().map(|item| item.bytes).sum(),
     };
     if args.dry_run {
-        return report(args, console, "would remove", &chosen, bytes);
+        return report(args, console, &chosen, bytes);
     }
     if bytes > 0 && !args.force && !asked(bytes, &wanted)? {
         return console.result(b"nothing was removed\n");
@@ -89,14 +99,14 @@ pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
             chosen
         }
     };
-    report(args, console, "removed", &removed, before.saturating_sub(all_bytes(&store)))
+    report(args, console, &removed, before.saturating_sub(all_bytes(&store)))
 }
 
 fn all_bytes(store: &Store) -> u64 {
     store.usage().iter().map(|usage| usage.bytes).sum()
 }
 
-fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Problem> {
+fn wanted(args: &PruneArgs, bound: Bound, root: &Path) -> Result<Wanted, Problem> {
     let mut room = Room { max_bytes: None, unused_since: None };
     for filter in &args.filter {
         let fail = || {
@@ -128,7 +138,7 @@ fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Probl
         }
         (false, Room { max_bytes: Some(0), unused_since: None }) => Wanted::Cached,
         (false, Room { max_bytes: None, unused_since: None }) => {
-            Wanted::Some(Room { max_bytes: bound.bytes(store.root()), unused_since: None })
+            Wanted::Some(Room { max_bytes: bound.bytes(root), unused_since: None })
         }
         (false, room) => Wanted::Some(room),
     })
@@ -137,7 +147,7 @@ fn wanted(args: &PruneArgs, bound: Bound, store: &Store) -> Result<Wanted, Probl
 /// Asks on a terminal whether so much may be removed. Elsewhere nobody can answer, and the options say
 /// what is wanted.
 fn asked(bytes: u64, wanted: &Wanted) -> Result<bool, Problem> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !prompt::can_ask() {
         return Ok(true);
     }
     let what = match wanted {
@@ -145,22 +155,12 @@ fn asked(bytes: u64, wanted: &Wanted) -> Result<bool, Problem> {
         Wanted::Cached => "everything but images",
         Wanted::Some(_) => "what was not used for longest",
     };
-    eprint!("remove {what}, {}? [y/N] ", du::size(bytes));
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
+    let answer = prompt::line(&format!("remove {what}, {}? [y/N] ", du::size(bytes)))
         .map_err(|error| Problem::input(format!("cannot read the answer: {error}")))?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn report(
-    args: &PruneArgs,
-    console: &Console,
-    what: &str,
-    items: &[Item],
-    bytes: u64,
-) -> Result<(), Problem> {
+fn report(args: &PruneArgs, console: &Console, items: &[Item], bytes: u64) -> Result<(), Problem> {
     let text = match args.format {
         TableFormat::Json => {
             let items: Vec<_> = items.iter().map(du::record).collect();
@@ -175,7 +175,7 @@ fn report(
                     printable(&xbuild_model::short_label(&item.name))
                 )
             });
-            lines.collect::<String>() + &format!("{what} {}\n", du::size(bytes))
+            lines.collect::<String>() + &format!("{} {}\n", args.what(), du::size(bytes))
         }
     };
     console.result(text.as_bytes())

@@ -1,6 +1,8 @@
 //! Registries, web servers and logins.
 
 hints! {
+    name_user() = "name the user with --username";
+    pipe_password() = "pipe it in: --password-stdin < FILE";
     repository_and_login() = "check the name of the repository, and that you are logged in to the \
         registry";
     name_that_url() = "if you trust what is there, name that URL itself; a proxy hides where servers \
