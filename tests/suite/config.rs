@@ -97,11 +97,14 @@ fn faults_of_the_file_are_named() {
     for (text, words) in [
         (
             "[build]\nplatfrom = []\n",
-            &["config.toml:2: unknown key build.platfrom", "did you mean platform?"][..],
+            &["config.toml:2: unknown key build.platfrom", "did you mean build.platform?"][..],
         ),
         ("[buidl]\npush = true\n", &["unknown table buidl", "did you mean build?"]),
         ("\nprogess = \"x\"\n", &["config.toml:2: unknown key progess", "did you mean progress?"]),
-        ("[index.crate]\nfile = \"x\"\n", &["unknown table index.crate", "did you mean create?"]),
+        (
+            "[index.crate]\nfile = \"x\"\n",
+            &["unknown table index.crate", "did you mean index.create?"],
+        ),
         (
             "[build]\nprogress = \"moon\"\n",
             &["config.toml:2: invalid build.progress \"moon\"", "auto"],
@@ -117,7 +120,7 @@ fn faults_of_the_file_are_named() {
         ("[build]\nlabel = { a = 1 }\n", &["unknown table build.label"]),
         (
             "[store]\nmax-used-spce = 1\n",
-            &["unknown key store.max-used-spce", "did you mean max-used-space?"],
+            &["unknown key store.max-used-spce", "did you mean store.max-used-space?"],
         ),
     ] {
         refused(text, words);
@@ -191,8 +194,7 @@ fn the_configuration_is_shown_with_its_places() {
     assert_eq!(config(&["get", "run.network"]).ok().stdout, "default\n");
     config(&["get", "build.target"]).fails(1, &["build.target has no value"]);
     config(&["list", "build", "--nonsense"]).fails(2, &["--nonsense"]);
-    place.run(["du"]).ok();
-    assert!(fs::exists(home).unwrap());
+    place.run(["du"]).ok().prints(&[&home]);
 }
 
 #[test]
@@ -204,13 +206,26 @@ fn the_configuration_is_changed_in_place() {
     let text = || fs::read_to_string(path(&place)).unwrap();
     assert_eq!(text(), "[build]\nplatform = [\"linux/amd64\", \"linux/arm64\"]\npush = false\n");
     config(&["set", "build.progress", "moon"]).fails(1, &["build.progress", "auto"]);
-    config(&["set", "build.progres", "tty"]).fails(1, &["did you mean progress?"]);
+    config(&["set", "build.progres", "tty"]).fails(1, &["did you mean build.progress?"]);
     config(&["set", "build.target", "a", "b"]).fails(2, &["one value"]);
-    config(&["set", "registry.\"r.example\".insecure", "true"]).fails(2, &["registries"]);
     config(&["unset", "build.target"]).fails(1, &["does not set build.target"]);
     config(&["unset", "build.push"]).ok();
     config(&["unset", "build.platform"]).ok();
     assert_eq!(text(), "");
+    config(&["set", "registry.\"r.example\".mirrors", "m.example", "n.example:5000"]).ok();
+    config(&["set", "registry.\"r.example\".chunk-size", "5000"]).ok();
+    config(&["set", "registry.\"r.example\".headers.X-Token", "7"]).ok();
+    assert_eq!(
+        text(),
+        "[registry.\"r.example\"]\nmirrors = [\"m.example\", \"n.example:5000\"]\nchunk-size = 5000\n\n\
+         [registry.\"r.example\".headers]\nX-Token = \"7\"\n"
+    );
+    place.build(&[]).ok().does_not_say("has no effect");
+    config(&["get", "registry.\"r.example\".chunk-size"]).ok().prints(&["5000\n"]);
+    config(&["set", "registry.r.example.insecure", "true"])
+        .fails(1, &["did you mean registry.\"r.example\".insecure?"]);
+    config(&["set", "registry.\"r.example\".mirror", "m"]).fails(1, &["\".mirrors?"]);
+    config(&["unset", "registry"]).ok();
     configure(&place, "broken");
     config(&["set", "build.push", "true"]).fails(1, &["config.toml"]);
     // Another file.
@@ -218,4 +233,54 @@ fn the_configuration_is_changed_in_place() {
     command.env("XBUILD_CONFIG", place.out("own.toml"));
     Finished::run(command).ok();
     assert_eq!(fs::read_to_string(place.out("own.toml")).unwrap(), "[build]\npush = true\n");
+}
+
+#[test]
+fn a_wrong_variable_is_named_and_not_its_option() {
+    let place = small();
+    let context = place.context();
+    let run = |args: &[&str], (name, value): (&str, &str)| {
+        let mut command = place.xbuild(args);
+        command.env(name, value).current_dir(&context);
+        Finished::run(command)
+    };
+    for (args, variable, status, words) in [
+        (&["build", "."][..], ("BUILDKIT_PROGRESS", "moon"), 2, &["expected auto", "rawjson"][..]),
+        (&["build", "."], ("XBUILD_EMULATION", "moon"), 2, &["moon"]),
+        (
+            &["build", "."],
+            ("DOCKER_DEFAULT_PLATFORM", "linux/amd46"),
+            2,
+            &["did you mean linux/amd64?"],
+        ),
+        (
+            &["lock", "."],
+            ("DOCKER_DEFAULT_PLATFORM", "linux/amd46"),
+            2,
+            &["did you mean linux/amd64?"],
+        ),
+        (&["run", "none"], ("DOCKER_DEFAULT_PLATFORM", "a/b/c/d/e"), 125, &["a/b/c/d/e"]),
+        (&["pull", "none"], ("DOCKER_DEFAULT_PLATFORM", "a/b/c/d/e"), 2, &["a/b/c/d/e"]),
+        (
+            &["build", "."],
+            ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "/none"),
+            1,
+            &["cannot read /none"],
+        ),
+        (&["du"], ("XBUILD_MAX_USED_SPACE", "moon"), 2, &["moon"]),
+        (&["build", "."], ("XBUILD_CREDENTIAL_TIMEOUT", "moon"), 2, &["number of seconds"]),
+        (&["config", "list", "build", "."], ("BUILDKIT_PROGRESS", "moon"), 2, &["expected auto"]),
+    ] {
+        let words: Vec<&str> = words.iter().copied().chain([variable.0]).collect();
+        run(args, variable).fails(status, &words);
+    }
+    // What is on the line counts, and is to blame for itself.
+    let variable = ("BUILDKIT_PROGRESS", "moon");
+    run(&["build", "--progress", "plain", "."], variable).ok();
+    run(&["build", "--progress", "sun", "."], variable)
+        .fails(2, &["--progress", "sun"])
+        .does_not_say("BUILDKIT_PROGRESS");
+    run(&["build", "--platform", "linux/amd46", "."], ("DOCKER_DEFAULT_PLATFORM", "linux/386"))
+        .fails(2, &["amd46"])
+        .does_not_say("DOCKER_DEFAULT_PLATFORM");
 }

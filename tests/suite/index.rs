@@ -523,6 +523,15 @@ fn indexes_are_shown_in_the_forms_of_imagetools() {
     let refused = setup.run(&["imagetools", "inspect", "--format", "{{.Absent}}", &name]);
     refused.fails(2, &["there is no \"Absent\""]);
     setup.run(&["index", "inspect", &name]).ok().prints(&["linux/arm/v7"]);
+    // Scripts ask this way whether the registry has a tag, so the store does not answer for it.
+    let (mine, nobodys) = (setup.name("mine:1"), setup.name("nobodys:1"));
+    setup.place.dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    setup.place.build(&["-t", &mine]).ok();
+    setup
+        .run(&["imagetools", "inspect", &mine])
+        .fails(4, &[&format!("`xbuild index inspect --local {mine}`")]);
+    setup.run(&["index", "inspect", "--local", &mine]).ok().prints(&["Digest:"]);
+    setup.run(&["imagetools", "inspect", &nobodys]).fails(4, &["nobodys"]).does_not_say("--local");
 }
 
 #[test]

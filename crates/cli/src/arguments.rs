@@ -14,12 +14,12 @@ use crate::commands::{
     emulators, images, imagetools, index, inspect, load, lock, login, man, manifest, platforms,
     prune, pull, push, rmi, run, save, tag, verify,
 };
-use crate::config::{self, Settings};
+use crate::config::{self, Refusal, Settings};
 use crate::console::ProgressMode;
 use crate::examples::with_examples;
 use crate::foreign;
 use crate::report::Problem;
-use xbuild_wording::hints;
+use xbuild_wording::{Hint, hints};
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
 #[derive(Debug, Parser)]
@@ -29,9 +29,10 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) globals: GlobalArgs,
-    /// The options with a default in the configuration file, and where.
+    /// The options whose values come from the configuration file or the environment, and what to say of
+    /// that.
     #[arg(skip)]
-    pub(crate) defaults: Vec<(String, String)>,
+    pub(crate) origins: Vec<(String, Hint)>,
 }
 
 /// The options of all commands.
@@ -193,17 +194,20 @@ pub(crate) fn read(
     // The names in a file are those of all commands.
     let alone = settings.list.is_empty().then(|| alone(&args)).flatten();
     let alone = alone.and_then(|definition| config::read(definition, &args, settings).ok());
-    let line = match alone.map_or_else(|| config::read(definition(), &args, settings), Ok) {
+    let mut line = match alone.map_or_else(|| config::read(definition(), &args, settings), Ok) {
         Ok(line) => line,
-        Err(error) => match foreign::refused(&error, foreign::command(&args).as_ref()) {
-            Some(problem) => return Err(problem),
-            None => refuse(error, args),
-        },
+        Err(Refusal::Variable(problem)) => return Err(problem),
+        Err(Refusal::Line(error)) => {
+            match foreign::refused(&error, foreign::command(&args).as_ref()) {
+                Some(problem) => return Err(problem),
+                None => refuse(error, args),
+            }
+        }
     };
     let first = line.names.first().map(String::as_str);
     // These have no defaults, and work with a file that is wrong.
     if !matches!(first, Some("config" | "version" | "completions" | "man"))
-        && let Some(fault) = settings.fault.take().or(line.fault)
+        && let Some(fault) = settings.fault.take().or(line.fault.take())
     {
         return Err(fault.with_hint_unless(hints::config_shows_and_changes()));
     }
@@ -212,10 +216,23 @@ pub(crate) fn read(
     }
     let mut arguments = Arguments::from_arg_matches(&line.matches)
         .map_err(|error| Problem::command_line(error.to_string()))?;
-    let defaults = line.defaults.into_iter();
-    arguments.defaults =
-        defaults.map(|default| (default.long, settings.at(default.line))).collect();
+    arguments.origins = origins(line, settings);
     Ok(arguments)
+}
+
+/// Returns where the values of options come from that are not on the command line.
+fn origins(line: config::Line, settings: &Settings) -> Vec<(String, Hint)> {
+    let option = |long: &str| format!("--{long}");
+    let variables = line.variables.into_iter().map(|(long, name)| {
+        let hint = hints::from_variable(option(&long), name);
+        (long, hint)
+    });
+    let defaults = line.defaults.into_iter().map(|default| {
+        let hint = hints::default_in_file(option(&default.long), settings.at(default.line));
+        (default.long, hint)
+    });
+    // The environment counts before the file.
+    variables.chain(defaults).collect()
 }
 
 /// Shows help, or why clap refuses a line, and ends the program.
@@ -282,7 +299,7 @@ mod tests {
             let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(args[0], "xbuild");
             let read = config::read(definition(), &args, &Settings::default());
-            let matches = read.unwrap_or_else(|error| panic!("{line}: {error}")).matches;
+            let matches = read.unwrap_or_else(|error| panic!("{line}: {error:?}")).matches;
             Arguments::from_arg_matches(&matches).unwrap();
         }
     }

@@ -10,10 +10,12 @@ mod file;
 mod key;
 mod line;
 mod marks;
+mod registry;
 
 pub(crate) use defaults::{FileDefault, checked};
-pub(crate) use edit::{set, unset};
+pub(crate) use edit::{set, unset, value_of};
 pub(crate) use file::{Given, Setting, Settings};
 pub(crate) use key::{Place, name_of, place};
-pub(crate) use line::read;
+pub(crate) use line::{Line, Refusal, read};
 pub(crate) use marks::OnLineOnly;
+pub(crate) use registry::registry_value;

@@ -102,7 +102,7 @@ fn run() -> ExitCode {
     }
     match started.and_then(|()| carry_out(&arguments.command, &mut settings, &console)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => console.problem(&problem.with_defaults(&arguments.defaults)),
+        Err(problem) => console.problem(&problem.with_origins(&arguments.origins)),
     }
 }
 

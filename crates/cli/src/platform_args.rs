@@ -20,9 +20,9 @@ impl PlatformArgs {
         }
         let parse = |text: &String| match text.trim() {
             "local" => Ok(Platform::host()),
-            text => text
-                .parse()
-                .map_err(|error: PlatformError| Problem::command_line(error.to_string())),
+            text => text.parse().map_err(|error: PlatformError| {
+                Problem::command_line(error.to_string()).of_option("platform")
+            }),
         };
         self.platform.iter().map(parse).collect()
     }

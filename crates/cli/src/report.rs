@@ -48,6 +48,8 @@ struct Details {
     /// The last output of the step that failed.
     log: Vec<String>,
     hint: Option<Hint>,
+    /// The option whose value it is about.
+    option: Option<&'static str>,
     /// The exit code of the command that failed.
     exit: Option<i32>,
     /// Problems that were found together with this one.
@@ -142,6 +144,7 @@ impl Problem {
             causes: Vec::new(),
             log: Vec::new(),
             hint: None,
+            option: None,
             exit: None,
             more: Vec::new(),
         }))
@@ -177,8 +180,23 @@ impl Problem {
         self
     }
 
-    /// Returns whether the message names an option.
-    fn names_option(&self, long: &str) -> bool {
+    /// Makes it a problem of another kind.
+    pub(crate) fn of_kind(mut self, kind: ProblemKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Names the option whose value the problem is about, if the message does not.
+    pub(crate) fn of_option(mut self, long: &'static str) -> Self {
+        self.0.option = Some(long);
+        self
+    }
+
+    /// Returns whether the problem is about an option.
+    fn is_about(&self, long: &str) -> bool {
+        if self.0.option == Some(long) {
+            return true;
+        }
         let option = format!("--{long}");
         let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
         self.0.message.split(&option).skip(1).any(ends)
@@ -196,17 +214,22 @@ impl Problem {
         self
     }
 
-    /// Adds advice if the message names an option whose default comes from a file; `defaults` has such
-    /// options and the places.
-    pub(crate) fn with_defaults(mut self, defaults: &[(String, String)]) -> Self {
-        if let Some((option, place)) = defaults.iter().find(|(option, _)| self.names_option(option))
-        {
-            let option = format!("--{option}");
-            self.0.hint = Some(match self.0.hint.take() {
-                Some(hint) => hints::and_default_in_file(hint, option, place),
-                None => hints::default_in_file(option, place),
-            });
+    /// Adds where the value of an option comes from if the problem is about one that is not on the command
+    /// line; `origins` has such options, and what to say.
+    pub(crate) fn with_origins(self, origins: &[(String, Hint)]) -> Self {
+        let origin = origins.iter().find(|(option, _)| self.is_about(option));
+        match origin.map(|(_, origin)| origin.clone()) {
+            Some(origin) => self.and_hint(origin),
+            None => self,
         }
+    }
+
+    /// Adds advice behind what there is.
+    pub(crate) fn and_hint(mut self, more: Hint) -> Self {
+        self.0.hint = Some(match self.0.hint.take() {
+            Some(hint) => hints::both(hint, more),
+            None => more,
+        });
         self
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use xbuild_wording::{hints, quoted};
 
 use crate::columns;
-use crate::config::{self, FileDefault, Given, Place, Setting, Settings};
+use crate::config::{self, FileDefault, Given, Place, Refusal, Setting, Settings};
 use crate::console::Console;
 use crate::environment;
 use crate::report::{Problem, printable};
@@ -45,7 +45,7 @@ enum Action {
     },
     /// Write an option's default into the file
     Set {
-        /// COMMAND.OPTION, or OPTION for all commands
+        /// COMMAND.OPTION, or OPTION for all commands, or registry."HOST".OPTION
         #[arg(value_name = "KEY")]
         key: String,
         /// The value; the values of a list
@@ -96,8 +96,11 @@ pub(crate) fn run(
         }
         Action::Set { key, values } => {
             let key = key_of(key)?;
-            let setting = setting(&definition, key, values)?;
-            config::set(path(settings)?, &setting.key, &setting.value)
+            let value = match config::place(&definition, &key)? {
+                Place::Registry => config::registry_value(&key, values)?,
+                place => config::value_of(&given(&definition, (&key, &place), values)?),
+            };
+            config::set(path(settings)?, &key, value)
         }
         Action::Unset { key } => match config::unset(path(settings)?, &key_of(key)?)? {
             true => Ok(()),
@@ -142,25 +145,24 @@ fn check(definition: &Command, setting: &Setting) -> Result<(), Problem> {
     }
 }
 
-/// Returns the setting that `xbuild config set` asks for.
-fn setting(definition: &Command, key: Vec<String>, values: &[String]) -> Result<Setting, Problem> {
-    let place = config::place(definition, &key)?;
-    let is_list = match &place {
+/// Returns the value that `xbuild config set` writes for an option.
+fn given(
+    definition: &Command,
+    (key, place): (&[String], &Place<'_>),
+    values: &[String],
+) -> Result<Given, Problem> {
+    let is_list = match place {
         Place::Option(arg) | Place::Every(arg) => matches!(arg.get_action(), ArgAction::Append),
-        Place::Store => false,
-        Place::Registry => {
-            return Err(Problem::command_line("set writes no options of registries")
-                .with_hint(hints::registries_in_file()));
-        }
+        Place::Store | Place::Registry => false,
     };
     let value = match values {
         [value] if !is_list => Given::One(value.clone()),
         values if is_list => Given::List(values.to_vec()),
         _ => return Err(Problem::command_line("the option takes one value")),
     };
-    let setting = Setting { key, value, line: 0 };
+    let setting = Setting { key: key.to_vec(), value, line: 0 };
     check(definition, &setting)?;
-    Ok(setting)
+    Ok(setting.value)
 }
 
 /// Returns what the file sets, and what the environment sets.
@@ -218,7 +220,11 @@ fn rows_of_line(
     let args: Vec<OsString> =
         std::iter::once("xbuild".into()).chain(line.iter().cloned()).collect();
     let known = definition.clone();
-    let line = config::read(definition, &args, settings).map_err(|error| {
+    let line = config::read(definition, &args, settings).map_err(|refusal| {
+        let error = match refusal {
+            Refusal::Variable(problem) => return problem,
+            Refusal::Line(error) => error,
+        };
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         Problem::command_line(first.strip_prefix("error: ").unwrap_or(first))

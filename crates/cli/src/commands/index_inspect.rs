@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use xbuild_attest::sbom::SPDX_TYPE;
-use xbuild_build::Events;
+use xbuild_build::{Events, Machine, Shelf};
 use xbuild_image::{FoundStatement, Inspection};
-use xbuild_model::{Descriptor, Platform};
+use xbuild_model::{Descriptor, Platform, Reference};
 use xbuild_wording::hints;
 
 use crate::console::Console;
@@ -15,11 +15,13 @@ use crate::go_template;
 use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use crate::values::shell::shell_word;
 
 /// The arguments of `xbuild imagetools inspect` and `xbuild index inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// The image or index: a name in a registry, or oci-layout://DIR with :TAG or @DIGEST
+    /// The image or index: a name in a registry (--local: in the store), or oci-layout://DIR with :TAG or
+    /// @DIGEST
     #[arg(value_name = "NAME")]
     name: String,
     /// Print the document as it is, byte for byte
@@ -53,7 +55,8 @@ impl InspectArgs {
             true => self.name.clone(),
             false => format!("docker://{}", self.name),
         };
-        let found = xbuild_build::inspect(&machine, &name, None, &events)?;
+        let found = xbuild_build::inspect(&machine, &name, None, &events)
+            .map_err(|error| self.with_stored(error.into(), &machine, &events))?;
         if self.raw {
             return console.result(&found.bytes);
         }
@@ -70,6 +73,28 @@ impl InspectArgs {
             None => table(&found, &self.name),
         };
         console.result(text.as_bytes())
+    }
+}
+
+impl InspectArgs {
+    /// Adds to the error of a registry that the store has an image of that name. It is not shown instead:
+    /// scripts ask this way whether a registry has a tag.
+    fn with_stored(
+        &self,
+        problem: Problem,
+        machine: &Machine,
+        events: &Arc<dyn Events>,
+    ) -> Problem {
+        let is_stored = || {
+            let name: Reference = self.name.parse().ok()?;
+            Shelf::existing_store(machine, events).ok()??.has(&name).ok().filter(|has| *has)
+        };
+        match is_stored() {
+            Some(_) if !self.local => {
+                problem.and_hint(hints::image_is_in_store(shell_word(&self.name)))
+            }
+            _ => problem,
+        }
     }
 }
 

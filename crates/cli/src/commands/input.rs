@@ -99,7 +99,7 @@ pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     {
         git.keep_git_dir = Some(true);
     }
-    let asked = platforms(&args.platform)?;
+    let asked = platforms(&args.platform).map_err(|problem| problem.of_option("platform"))?;
     let platform_is_implied = asked.is_empty();
     let platforms = if platform_is_implied { vec![Platform::host()] } else { asked };
     let dockerfiles = dockerfiles::parse(&args.file, &platforms)?;

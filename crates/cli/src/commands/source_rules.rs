@@ -18,7 +18,8 @@ const LOCK: &str = "xbuild.lock";
 /// **Source** — `docker buildx` reads the policy whose file `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names.
 pub(super) fn rules(args: &BuildArgs, context: &ContextPlace) -> Result<SourceRules, Problem> {
     let files = args.source_policy_file.iter();
-    let policies = files.map(|path| policy(path)).collect::<Result<_, _>>()?;
+    let policies = files.map(|path| policy(path)).collect::<Result<_, Problem>>();
+    let policies = policies.map_err(|problem| problem.of_option("source-policy-file"))?;
     let path = lock_path(args, context);
     let lock = match args.locked {
         true => Some(read_lock(&path).map_err(|problem| problem.with_hint(hints::lock_makes()))?),

@@ -105,8 +105,8 @@ fn in_home(arg: &Arg, text: &str) -> OsString {
     }
 }
 
-/// Lets clap read a value alone.
-fn check(arg: &Arg, text: &OsString, name: &str) -> Result<(), Problem> {
+/// Lets clap read a value alone; `name` is where it was found.
+pub(super) fn check(arg: &Arg, text: &OsString, name: &str) -> Result<(), Problem> {
     let mut alone = Arg::new("value").long("value").action(ArgAction::Append);
     alone = match arg.get_action() {
         ArgAction::SetTrue => alone.value_parser(boolean),

@@ -12,19 +12,18 @@ use super::file::{Given, text};
 use crate::report::Problem;
 
 /// Sets a key.
-pub(crate) fn set(path: &Path, key: &[String], value: &Given) -> Result<(), Problem> {
+pub(crate) fn set(path: &Path, key: &[String], new: Value) -> Result<(), Problem> {
     let Some((name, tables)) = key.split_last() else { return Ok(()) };
     let mut document = document(path)?;
     let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
     for (index, part) in tables.iter().enumerate() {
-        let mut new = Table::new();
+        let mut fresh = Table::new();
         // A table that has only tables in it needs no head of its own.
-        new.set_implicit(index + 1 < tables.len());
-        let inner = table.entry(part).or_insert(Item::Table(new));
+        fresh.set_implicit(index + 1 < tables.len());
+        let inner = table.entry(part).or_insert(Item::Table(fresh));
         let fail = || Problem::input(format!("{}: {part} is no table", path.display()));
         table = inner.as_table_like_mut().ok_or_else(fail)?;
     }
-    let new = toml_value(value);
     match table.get_mut(name).and_then(Item::as_value_mut) {
         Some(old) => {
             // A comment behind the value stays.
@@ -70,7 +69,8 @@ fn document(path: &Path) -> Result<DocumentMut, Problem> {
     })
 }
 
-fn toml_value(value: &Given) -> Value {
+/// Returns a value of an option: numbers, `true` and `false` as such.
+pub(crate) fn value_of(value: &Given) -> Value {
     let one = |text: &String| match (text.parse::<bool>(), text.parse::<i64>()) {
         (Ok(truth), _) => Value::from(truth),
         (_, Ok(number)) if number.to_string() == *text => Value::from(number),
@@ -117,23 +117,23 @@ mod tests {
     fn changes_keep_comments_and_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/config.toml");
-        let one = |text: &str| Given::One(text.to_owned());
+        let one = |text: &str| value_of(&Given::One(text.to_owned()));
         let text = || fs::read_to_string(&path).unwrap();
-        set(&path, &key("build.jobs"), &one("4")).unwrap();
+        set(&path, &key("build.jobs"), one("4")).unwrap();
         assert_eq!(text(), "[build]\njobs = 4\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::write(&path, "# mine\n[build] # b\njobs = 4 # few\n").unwrap();
-        set(&path, &key("build.jobs"), &one("8")).unwrap();
+        set(&path, &key("build.jobs"), one("8")).unwrap();
         let list = Given::List(vec!["a".to_owned(), "b".to_owned()]);
-        set(&path, &key("build.platform"), &list).unwrap();
-        set(&path, &key("index.create.file"), &one("f")).unwrap();
-        set(&path, &key("root"), &one("/r")).unwrap();
+        set(&path, &key("build.platform"), value_of(&list)).unwrap();
+        set(&path, &key("index.create.file"), one("f")).unwrap();
+        set(&path, &key("root"), one("/r")).unwrap();
         assert_eq!(
             text(),
             "root = \"/r\"\n# mine\n[build] # b\njobs = 8 # few\nplatform = [\"a\", \"b\"]\n\n\
              [index.create]\nfile = \"f\"\n"
         );
-        assert!(set(&path, &key("root.a"), &one("f")).is_err());
+        assert!(set(&path, &key("root.a"), one("f")).is_err());
         assert!(unset(&path, &key("index.create.file")).unwrap());
         assert!(!unset(&path, &key("index.create.file")).unwrap());
         assert!(unset(&path, &key("root")).unwrap());

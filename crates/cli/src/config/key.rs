@@ -1,6 +1,7 @@
 //! The meaning of a key, by clap's definition of the command line.
 
 use clap::{Arg, ArgAction, Command};
+use xbuild_dockerfile::suggest;
 use xbuild_wording::{hints, quoted};
 
 use super::file::REGISTRIES;
@@ -25,13 +26,13 @@ pub(crate) enum Place<'a> {
 
 /// Returns the meaning of a key; a problem that names it, and the nearest one, if it has none.
 pub(crate) fn place<'a>(definition: &'a Command, key: &[String]) -> Result<Place<'a>, Problem> {
-    let Some((name, tables)) = key.split_last() else { return Err(unknown("", name_of(key), [])) };
+    let Some((name, tables)) = key.split_last() else { return Err(unknown("key", key, [])) };
     match tables.first().map(String::as_str) {
         None => every(definition, name),
         Some(REGISTRIES) => Ok(Place::Registry),
         Some(table) if table == STORE.0 => match STORE.1.contains(&name.as_str()) {
             true => Ok(Place::Store),
-            false => Err(unknown("key", name_of(key), STORE.1.iter().copied())),
+            false => Err(unknown("key", key, STORE.1.iter().copied())),
         },
         Some(_) => {
             let command = command(definition, tables)?;
@@ -58,7 +59,7 @@ fn command<'a>(definition: &'a Command, tables: &[String]) -> Result<&'a Command
         let extra = if index == 0 { &[REGISTRIES, STORE.0][..] } else { &[] };
         let mut commands = command.get_subcommands();
         command = commands.find(|command| command.get_name() == table).ok_or_else(|| {
-            unknown("table", name_of(&tables[..=index]), known.chain(extra.iter().copied()))
+            unknown("table", &tables[..=index], known.chain(extra.iter().copied()))
         })?;
     }
     Ok(command)
@@ -83,7 +84,7 @@ fn option<'a>(
             return Err(is_command(name_of(key)));
         }
         let known = command.get_arguments().chain(globals()).filter(|arg| is_settable(arg));
-        return Err(unknown("key", name_of(key), known.filter_map(Arg::get_long)));
+        return Err(unknown("key", key, known.filter_map(Arg::get_long)));
     };
     match is_settable(arg) {
         true => Ok(arg),
@@ -108,7 +109,7 @@ fn every<'a>(definition: &'a Command, name: &str) -> Result<Place<'a>, Problem> 
     }
     let known = all.iter().filter(|arg| is_settable(arg)).filter_map(|arg| arg.get_long());
     let tables = definition.get_subcommands().map(Command::get_name);
-    Err(unknown("key", name_of(&key), known.chain(tables).chain([REGISTRIES, STORE.0])))
+    Err(unknown("key", &key, known.chain(tables).chain([REGISTRIES, STORE.0])))
 }
 
 /// Adds the options of a command and of those below it.
@@ -139,7 +140,19 @@ fn is_command(name: String) -> Problem {
         .with_hint(hints::table_of_options(name))
 }
 
-fn unknown<'a>(kind: &str, name: String, known: impl IntoIterator<Item = &'a str>) -> Problem {
-    let last = name.rsplit('.').next().unwrap_or_default().to_owned();
-    Problem::input(format!("unknown {kind} {name}")).did_you_mean(&last, known, "")
+/// Returns the problem of a key that has no meaning; `known` are the names that its last part may have.
+pub(super) fn unknown<'a>(
+    kind: &str,
+    key: &[String],
+    known: impl IntoIterator<Item = &'a str>,
+) -> Problem {
+    let problem = Problem::input(format!("unknown {kind} {}", name_of(key)));
+    let Some((last, tables)) = key.split_last() else { return problem };
+    match suggest(last, known) {
+        Some(near) => {
+            let near: Vec<String> = tables.iter().cloned().chain([near.to_owned()]).collect();
+            problem.with_hint(hints::did_you_mean(name_of(&near)))
+        }
+        None => problem,
+    }
 }

@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 use super::defaults::{self, FileDefault};
 use super::file::Settings;
 use super::key;
-use crate::report::Problem;
+use crate::environment;
+use crate::report::{Problem, ProblemKind};
 use crate::switches;
 
 /// A command line that was read.
@@ -19,17 +22,27 @@ pub(crate) struct Line {
     pub(crate) names: Vec<String>,
     /// The defaults that the file gives its options, also those that the line did not need.
     pub(crate) defaults: Vec<FileDefault>,
+    /// The options whose values come from the environment, and the variables.
+    pub(crate) variables: Vec<(String, String)>,
     /// The first fault of the file, of which nothing counts then.
     pub(crate) fault: Option<Problem>,
 }
 
-/// Reads a command line, the name of the program first. The error is clap's: help, or a line that is
-/// wrong whatever the file says.
+/// Why a command line is not read.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Help, or a line that is wrong whatever the file says.
+    Line(clap::Error),
+    /// An environment variable that an option reads has a wrong value.
+    Variable(Problem),
+}
+
+/// Reads a command line, the name of the program first.
 pub(crate) fn read(
     definition: Command,
     args: &[OsString],
     settings: &Settings,
-) -> Result<Line, clap::Error> {
+) -> Result<Line, Refusal> {
     let names = commands(&definition, args);
     let (defaults, fault) = match defaults(&definition, &names, settings) {
         Ok(defaults) => (defaults, None),
@@ -42,8 +55,60 @@ pub(crate) fn read(
     if !names.is_empty() {
         command = at(command, &names, |command| prepared(command, false));
     }
-    let matches = command.try_get_matches_from(args)?;
-    Ok(Line { matches, names, defaults, fault })
+    let matches = command.try_get_matches_from_mut(args).map_err(|error| {
+        let is_run = names.first().is_some_and(|name| name == "run");
+        let meant = find(&command, &names);
+        match meant.and_then(|meant| wrong_variable(meant, args, is_run, &error)) {
+            Some(problem) => Refusal::Variable(problem),
+            None => Refusal::Line(error),
+        }
+    })?;
+    let variables = variables(&command, &names, &matches);
+    Ok(Line { matches, names, defaults, variables, fault })
+}
+
+/// Returns the options whose values come from the environment, with the variables.
+fn variables(
+    definition: &Command,
+    names: &[String],
+    matches: &ArgMatches,
+) -> Vec<(String, String)> {
+    let mut matches = matches;
+    for name in names {
+        let Some(inner) = matches.subcommand_matches(name) else { return Vec::new() };
+        matches = inner;
+    }
+    let Some(command) = find(definition, names) else { return Vec::new() };
+    let options = command.get_arguments().filter_map(|arg| {
+        let (long, variable) = (arg.get_long()?, arg.get_env()?.to_str()?);
+        let is_used = matches.value_source(arg.get_id().as_str())? == ValueSource::EnvVariable;
+        is_used.then(|| (long.to_owned(), variable.to_owned()))
+    });
+    options.collect()
+}
+
+/// Returns the problem of the variable that has the value which clap refuses, and that the line does not
+/// have.
+fn wrong_variable(
+    command: &Command,
+    args: &[OsString],
+    is_run: bool,
+    error: &clap::Error,
+) -> Option<Problem> {
+    let Some(ContextValue::String(refused)) = error.get(ContextKind::InvalidValue) else {
+        return None;
+    };
+    let has = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.contains(refused.as_str()));
+    if args.iter().any(has) {
+        return None;
+    }
+    command.get_arguments().find_map(|arg| {
+        let name = arg.get_env()?.to_str()?;
+        let value = environment::raw_variable(name)?;
+        has(&value).then_some(())?;
+        let kind = if is_run { ProblemKind::RunLine } else { ProblemKind::CommandLine };
+        defaults::check(arg, &value, name).err().map(|problem| problem.of_kind(kind))
+    })
 }
 
 /// Returns the names of the command that a command line means.

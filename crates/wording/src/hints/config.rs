@@ -8,7 +8,8 @@ hints! {
     belongs_to_a_call() = "it belongs to a single call";
     table_of_options(name) = "its options go into the table [{name}]";
     default_in_file(option, place) = "{option} has a default in {place}";
-    and_default_in_file(hint, option, place) = "{hint}; {option} has a default in {place}";
-    registries_in_file() = "write them into the file: docs/registries.md";
+    from_variable(option, name) = "{option} comes from the variable {name}";
+    option_of_registry() = "name an option of a registry: registry.\"HOST\".mirrors";
+    header_of_registry(key) = "name the header behind it: {key}.NAME";
     one_dockerfile() = "name it alone: --file FILE, with one --platform";
 }

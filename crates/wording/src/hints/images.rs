@@ -3,6 +3,7 @@
 hints! {
     as_it_was() = "the store has the image as it was when it was last asked for: --pull=missing takes \
         that";
+    image_is_in_store(name) = "the store has an image of that name: `xbuild index inspect --local {name}`";
     pull_first(platform, name) = "get it first: `xbuild pull --platform {platform} {name}`";
     build_for_platform(platform, name) = "build it for that platform too: --platform {platform} -t \
         {name}";
