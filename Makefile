@@ -97,6 +97,7 @@ record-digests: release ## records the digests of the demo and of the conformanc
 fixtures: ## base images, emulators and the tests' tools, made once, without root
 	@for part in busybox emulators tools; do fixtures/base-images $$part >/dev/null || exit 1; done
 	@for part in spdx otlp; do fixtures/base-images $$part >/dev/null || echo "without $$part from PyPI, for which python3-venv is needed"; done
+	@fixtures/base-images managers >/dev/null || echo "without a base image of cargo and pip, for which python3-venv is needed"
 
 install-tools: ## the tools that the tests need beside Rust, from Debian's or Ubuntu's packages (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends $(TOOLS)

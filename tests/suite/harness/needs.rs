@@ -35,6 +35,8 @@ pub(crate) enum Need {
     Registry,
     /// A base image with apt, which takes minutes to make.
     Debian,
+    /// A base image with this machine's cargo and pip.
+    Managers,
     /// A folder in memory, where files are listed in the order in which they were made.
     Tmpfs,
     /// A program that joins private networks of steps to the host's, and its device.
@@ -71,6 +73,9 @@ impl Need {
             Self::Registry => have("registry", "docker-registry", || in_path("docker-registry")),
             Self::Debian => have("debian", "fixtures/base-images debian", || {
                 cached("debian").join("index.json").exists()
+            }),
+            Self::Managers => have("managers", "fixtures/base-images managers", || {
+                cached("managers").join("index.json").exists()
             }),
             Self::Tmpfs => have("tmpfs", "a tmpfs at /dev/shm", || {
                 Path::new("/dev/shm").is_dir()
