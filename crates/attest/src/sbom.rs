@@ -9,7 +9,9 @@ mod dpkg;
 mod go;
 mod inventory;
 mod node;
+mod nuget;
 mod package;
+mod paragraphs;
 mod php;
 mod python;
 mod ruby;
@@ -20,7 +22,7 @@ mod system;
 mod toml_lock;
 
 pub use inventory::{FilePlace, Inventory};
-pub use package::{Package, Unread};
+pub use package::{Listing, Package, Unread};
 pub use source::{MAX_SOURCE, Source, source_of};
 pub use spdx::{Described, SPDX_TYPE};
 pub use system::{SYSTEM_FILES, System};

@@ -227,7 +227,7 @@ pub enum Warning {
     Damaged(PathBuf),
     /// The bill of materials tells of the image alone, though more is asked for.
     OnlyImage,
-    /// The packages of a file are not in the bill of materials.
+    /// The packages of a file are not in the bill of materials, or not all of them.
     Unread {
         /// The platform of the image.
         platform: Platform,
@@ -276,7 +276,7 @@ impl Warning {
             ),
             Self::Unread { platform, path, why } => write!(
                 f,
-                "the packages of /{path} ({platform}) are not in the bill of materials: {why}"
+                "not all packages of /{path} ({platform}) are in the bill of materials: {why}"
             ),
             _ => Ok(()),
         }

@@ -61,7 +61,7 @@ pub(crate) fn inventory(engine: &Engine, image: &BuiltImage) -> Result<Inventory
         let Some(source) = found.source else { continue };
         let read = match bytes {
             Some(bytes) => source.read(&bytes, &inventory.system),
-            None => Err(Unread::Large),
+            None => Unread::Large.into(),
         };
         inventory.add(&FilePlace { path: found.path.clone(), layer }, read);
     }

@@ -1,20 +1,23 @@
 //! The database of dpkg, whole or in parts.
 //!
-//! **Source** — `deb-control(5)`, `dpkg-query(1)` § Status.
+//! **Source** — `deb-control(5)`, `dpkg-query(1)` § Status, `dpkg(1)` § Package states.
 
-use super::package::{Package, value_of};
+use super::package::{Listing, Package};
+use super::paragraphs;
 use super::system::System;
 use crate::Purl;
 
-/// Returns the packages that are installed. Paragraphs without a status are those of images that
+/// The states of packages whose files are there. Paragraphs without a state are those of images that
 /// were put together without dpkg.
-pub(super) fn read(text: &str, system: &System) -> Vec<Package> {
-    let paragraphs = text.split("\n\n").map(|paragraph| {
-        let field = |name: &str| {
-            paragraph.lines().find_map(|line| value_of(line, name, ':')).unwrap_or_default()
-        };
-        let is_installed = matches!(field("Status").rsplit(' ').next(), Some("" | "installed"));
-        is_installed.then(|| {
+const PRESENT: &[&str] =
+    &["", "installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"];
+
+/// Returns the packages whose files are there.
+pub(super) fn read(text: &str, system: &System) -> Listing {
+    paragraphs::read(text, |paragraph| {
+        let field = |name: &str| paragraph.field(name);
+        let state = field("Status").rsplit(' ').next().unwrap_or_default();
+        PRESENT.contains(&state).then(|| {
             let (name, version) = (field("Package"), field("Version"));
             let purl = Purl::new("deb", name, version).namespace(system.namespace("debian"));
             let purl = purl.qualifier("arch", field("Architecture"));
@@ -25,6 +28,5 @@ pub(super) fn read(text: &str, system: &System) -> Vec<Package> {
                 license: None,
             }
         })
-    });
-    paragraphs.flatten().collect()
+    })
 }

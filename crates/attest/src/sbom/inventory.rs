@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::package::{Package, Unread};
+use super::package::{Listing, Package, Unread};
 use super::system::System;
 
 /// The place of a file in an image.
@@ -31,12 +31,9 @@ impl Inventory {
     }
 
     /// Adds the packages of a file.
-    pub fn add(&mut self, place: &FilePlace, read: Result<Vec<Package>, Unread>) {
-        let packages = match read {
-            Ok(packages) => packages,
-            Err(why) => return self.unread.push((place.path.clone(), why)),
-        };
-        for package in packages.into_iter().filter(|package| !package.name.is_empty()) {
+    pub fn add(&mut self, place: &FilePlace, read: Listing) {
+        self.unread.extend(read.unread.map(|why| (place.path.clone(), why)));
+        for package in read.packages.into_iter().filter(|package| !package.name.is_empty()) {
             let key = package.purl.to_string();
             let (_, places) = self.packages.entry(key).or_insert((package, Vec::new()));
             if !places.contains(place) {
@@ -55,7 +52,7 @@ impl Inventory {
         self.packages.is_empty()
     }
 
-    /// Returns the files whose packages are not known, each with the reason.
+    /// Returns the files whose packages are not all known, each with the reason.
     pub fn unread(&self) -> &[(String, Unread)] {
         &self.unread
     }

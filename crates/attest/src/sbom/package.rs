@@ -15,7 +15,34 @@ pub struct Package {
     pub license: Option<String>,
 }
 
-/// Why the packages of a file are not known.
+/// The packages of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The packages, in the order of the file.
+    pub packages: Vec<Package>,
+    /// Why packages may be missing.
+    pub unread: Option<Unread>,
+}
+
+impl From<Vec<Package>> for Listing {
+    fn from(packages: Vec<Package>) -> Self {
+        Self { packages, unread: None }
+    }
+}
+
+impl From<Unread> for Listing {
+    fn from(why: Unread) -> Self {
+        Self { packages: Vec::new(), unread: Some(why) }
+    }
+}
+
+impl From<Result<Vec<Package>, Unread>> for Listing {
+    fn from(read: Result<Vec<Package>, Unread>) -> Self {
+        read.map_or_else(Self::from, Self::from)
+    }
+}
+
+/// Why the packages of a file are not known, or not all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unread {
     /// Nobody here reads such files.
@@ -24,6 +51,17 @@ pub enum Unread {
     Malformed(&'static str),
     /// The file has more bytes than are read.
     Large,
+    /// The file has the marks of a merge that was not finished.
+    Conflict,
+    /// Entries of the file lack their name or version.
+    Entries {
+        /// The number of these entries.
+        count: usize,
+        /// The line of the first, from 1.
+        line: usize,
+    },
+    /// The file ends within a line.
+    CutOff,
 }
 
 impl std::fmt::Display for Unread {
@@ -32,6 +70,14 @@ impl std::fmt::Display for Unread {
             Self::Unknown(kind) => write!(f, "{kind} is not read"),
             Self::Malformed(kind) => write!(f, "it is no {kind}"),
             Self::Large => f.write_str("it is too large"),
+            Self::Conflict => f.write_str("it has the marks of a merge that was not finished"),
+            Self::Entries { count: 1, line } => {
+                write!(f, "the entry at line {line} lacks its name or version")
+            }
+            Self::Entries { count, line } => {
+                write!(f, "{count} entries lack their name or version, the first at line {line}")
+            }
+            Self::CutOff => f.write_str("it ends within a line, and its end may be missing"),
         }
     }
 }

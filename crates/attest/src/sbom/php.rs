@@ -14,15 +14,21 @@ pub(super) fn read(text: &str) -> Result<Vec<Package>, Unread> {
     let lock: Value = serde_json::from_str(text).map_err(|_| malformed())?;
     // Before version 2 what is installed is the list itself.
     let lists = [&lock, &lock["packages"], &lock["packages-dev"]];
+    if !lists.iter().any(|list| list.is_array()) {
+        return Err(malformed());
+    }
     let entries = lists.into_iter().filter_map(Value::as_array).flatten();
     Ok(entries.filter_map(package).collect())
 }
 
 fn package(entry: &Value) -> Option<Package> {
     let (name, version) = (entry["name"].as_str()?, entry["version"].as_str()?);
-    let (namespace, short) = name.rsplit_once('/').unwrap_or(("", name));
-    let licenses = entry["license"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let licenses: Vec<&str> = licenses.collect();
+    // **Source** — package URL specification, type `composer`: names are in lower case.
+    let lower = name.to_lowercase();
+    let (namespace, short) = lower.rsplit_once('/').unwrap_or(("", &lower));
+    let license = &entry["license"];
+    let several = license.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let licenses: Vec<&str> = license.as_str().into_iter().chain(several).collect();
     Some(Package {
         name: name.to_owned(),
         version: version.to_owned(),

@@ -25,15 +25,25 @@ fn package(name: &str, version: &str) -> Package {
 
 /// Reads a lock file of poetry, uv or pdm.
 pub(super) fn read_lock(text: &str) -> Result<Vec<Package>, Unread> {
-    let packages = toml_lock::packages(text).ok_or(Unread::Malformed("lock file of Python"))?;
-    Ok(packages.iter().map(|(name, version)| package(name, version)).collect())
+    let found = toml_lock::packages(text, "package");
+    let found = found.ok_or(Unread::Malformed("lock file of Python"))?;
+    Ok(found.iter().map(|(name, version)| package(name, version)).collect())
 }
 
-/// Reads a lock file of pipenv.
+/// Reads a `pylock.toml`. **Source** — PyPA specifications, `pylock.toml`.
+pub(super) fn read_pylock(text: &str) -> Result<Vec<Package>, Unread> {
+    let found = toml_lock::packages(text, "packages");
+    let found = found.ok_or(Unread::Malformed("lock file of Python"))?;
+    Ok(found.iter().map(|(name, version)| package(name, version)).collect())
+}
+
+/// Reads a lock file of pipenv: all members but `_meta` are groups of packages.
 pub(super) fn read_pipfile(text: &str) -> Result<Vec<Package>, Unread> {
-    let lock: Value =
-        serde_json::from_str(text).map_err(|_| Unread::Malformed("lock file of pipenv"))?;
-    let groups = ["default", "develop"].into_iter().filter_map(|group| lock[group].as_object());
+    let malformed = || Unread::Malformed("lock file of pipenv");
+    let lock: Value = serde_json::from_str(text).map_err(|_| malformed())?;
+    let groups = lock.as_object().ok_or_else(malformed)?;
+    let groups = groups.iter().filter(|(name, _)| *name != "_meta");
+    let groups = groups.filter_map(|(_, group)| group.as_object());
     let pinned = |(name, entry): (&String, &Value)| {
         Some(package(name, entry["version"].as_str()?.strip_prefix("==")?))
     };
@@ -42,25 +52,37 @@ pub(super) fn read_pipfile(text: &str) -> Result<Vec<Package>, Unread> {
 
 /// Reads the requirements that name one version.
 pub(super) fn read_requirements(text: &str) -> Vec<Package> {
-    let pinned = |line: &str| {
-        let line = line.split([';', '#', ' ']).next()?;
-        let (name, version) = line.split_once("==")?;
-        let name = name.split('[').next()?.trim();
-        let version = version.trim_matches(['=', '\\', ' ']);
-        (!name.starts_with('-') && !version.contains('*')).then(|| package(name, version))
-    };
-    // Blanks around == are allowed.
-    text.lines()
-        .filter_map(|line| pinned(&line.replace(" ==", "==").replace("== ", "==")))
-        .collect()
+    text.lines().filter_map(pinned).collect()
+}
+
+/// Returns the package of a line `NAME[EXTRAS] == VERSION ; MARKER # COMMENT`, if it names one version.
+fn pinned(line: &str) -> Option<Package> {
+    let requirement = line.split([';', '#']).next()?;
+    let (name, rest) = requirement.split_once("==")?;
+    let name = name.split('[').next()?.trim();
+    // What follows the version are options, or the mark of a line that goes on.
+    let version = rest.trim_start_matches('=').split_whitespace().next()?.trim_end_matches('\\');
+    let is_version = |c: char| c.is_ascii_alphanumeric() || "._-+!".contains(c);
+    (is_name(name) && !version.is_empty() && version.chars().all(is_version))
+        .then(|| package(name, version))
+}
+
+/// Returns whether a text may be the name of a package: no option, URL or other requirement.
+fn is_name(text: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_alphanumeric();
+    text.starts_with(is_end)
+        && text.ends_with(is_end)
+        && text.chars().all(|c| is_end(c) || "._-".contains(c))
 }
 
 /// Reads the metadata of an installed package.
-pub(super) fn read_metadata(text: &str) -> Vec<Package> {
+pub(super) fn read_metadata(text: &str) -> Result<Vec<Package>, Unread> {
     let head: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
     let field = |name: &str| head.iter().find_map(|line| value_of(line, name, ':'));
-    let (Some(name), Some(version)) = (field("Name"), field("Version")) else { return Vec::new() };
+    let (Some(name), Some(version)) = (field("Name"), field("Version")) else {
+        return Err(Unread::Malformed("metadata of a package of Python"));
+    };
     let license = field("License-Expression").or_else(|| field("License"));
     let license = license.map(str::to_owned).filter(|license| !license.is_empty());
-    vec![Package { license, ..package(name, version) }]
+    Ok(vec![Package { license, ..package(name, version) }])
 }

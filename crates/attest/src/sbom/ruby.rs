@@ -1,31 +1,40 @@
 //! Lock files of bundler. **Source** — `bundle-lock(1)`, and the files that it writes.
 
-use super::package::Package;
+use super::package::{Package, Unread};
 use crate::Purl;
 
 /// Returns the gems: the lines of four blanks below `specs:` of the sections `GEM` and `GIT`. What
 /// has a deeper indentation is needed by a gem.
-pub(super) fn read(text: &str) -> Vec<Package> {
+pub(super) fn read(text: &str) -> Result<Vec<Package>, Unread> {
     let mut found = Vec::new();
     let mut is_spec = false;
-    let mut section = "";
+    let (mut section, mut is_lock) = ("", false);
     for line in text.lines() {
         if !line.starts_with(' ') {
             (section, is_spec) = (line, false);
+            is_lock |= matches!(line, "GEM" | "GIT" | "PATH" | "PLATFORMS" | "DEPENDENCIES");
         } else if line == "  specs:" {
             is_spec = matches!(section, "GEM" | "GIT");
         } else if is_spec
             && let Some(gem) = line.strip_prefix("    ").filter(|gem| !gem.starts_with(' '))
             && let Some((name, version)) = gem.split_once(" (")
         {
-            let version = version.trim_end_matches(')');
-            found.push(Package {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                purl: Purl::new("gem", name, version),
-                license: None,
-            });
+            found.push(package(name, version.trim_end_matches(')')));
         }
     }
-    found
+    match is_lock || text.trim().is_empty() {
+        true => Ok(found),
+        false => Err(Unread::Malformed("lock file of bundler")),
+    }
+}
+
+/// Returns a gem. Its version has no hyphen: what follows one is the platform that it was built for.
+fn package(name: &str, version: &str) -> Package {
+    let (number, platform) = version.split_once('-').unwrap_or((version, ""));
+    Package {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        purl: Purl::new("gem", name, number).qualifier("platform", platform),
+        license: None,
+    }
 }

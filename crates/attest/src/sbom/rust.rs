@@ -6,7 +6,8 @@ use crate::Purl;
 
 /// Returns the crates.
 pub(super) fn read(text: &str) -> Result<Vec<Package>, Unread> {
-    let packages = toml_lock::packages(text).ok_or(Unread::Malformed("lock file of cargo"))?;
+    let packages =
+        toml_lock::packages(text, "package").ok_or(Unread::Malformed("lock file of cargo"))?;
     let package = |(name, version): (String, String)| Package {
         purl: Purl::new("cargo", &name, &version),
         name,
