@@ -6,6 +6,7 @@ mod lock;
 mod lock_file;
 mod names;
 mod policy;
+mod unique_names;
 
 pub use error::SourceError;
 pub(crate) use gate::Gate;

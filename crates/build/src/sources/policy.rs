@@ -8,6 +8,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::error::SourceError;
+use super::unique_names;
 
 /// Conversions of one source at most.
 const MAX_CONVERSIONS: usize = 20;
@@ -87,9 +88,12 @@ enum Condition {
 struct Updates {
     #[serde(default)]
     identifier: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique_names::read")]
     attrs: BTreeMap<String, String>,
 }
+
+/// The version of policies; 0 stands for it as well.
+const VERSION: u64 = 1;
 
 /// Why a file is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +106,14 @@ pub enum PolicyError {
         file: String,
         /// The reason.
         error: serde_json::Error,
+    },
+    /// It is another kind of policy.
+    #[error("{file} is not a source policy: {reason}")]
+    Other {
+        /// The file.
+        file: String,
+        /// The reason.
+        reason: String,
     },
     /// It has a rule that cannot be kept.
     #[error("the source policy {file}: rule {rule}: {reason}")]
@@ -123,6 +135,17 @@ impl Policy {
     pub fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
         let form = |error| PolicyError::Form { file: file.to_owned(), error };
         let mut policy: Self = serde_json::from_str(text).map_err(form)?;
+        let other =
+            |reason: &str| PolicyError::Other { file: file.to_owned(), reason: reason.to_owned() };
+        if !policy.file.is_empty() {
+            return Err(other("\"file\" is not a member of one"));
+        }
+        if policy.version > VERSION {
+            return Err(other(&format!(
+                "its version is {}, and {VERSION} is read",
+                policy.version
+            )));
+        }
         file.clone_into(&mut policy.file);
         policy.compile()?;
         Ok(policy)
@@ -140,6 +163,11 @@ impl Policy {
             let pattern = rule.selector.pattern().map_err(|reason| fault(number, reason))?;
             let mut constraints = Vec::new();
             for constraint in &rule.selector.constraints {
+                // A rule that looks at what is not known here would never match, or always.
+                if constraint.key != CHECKSUM {
+                    let reason = format!("the attribute {} is not implemented", constraint.key);
+                    return Err(fault(number, reason));
+                }
                 let regex = match constraint.condition {
                     Condition::Matches => Regex::new(&constraint.value).map(Some),
                     _ => Ok(None),
@@ -282,8 +310,10 @@ impl CompiledRule<'_> {
             }
             _ => to.clone(),
         };
-        let mut changed = subject.identifier != to;
-        subject.identifier = to;
+        let mut changed = false;
+        if !to.is_empty() && subject.identifier != to {
+            (subject.identifier, changed) = (to, true);
+        }
         for (name, value) in &updates.attrs {
             changed |=
                 subject.attributes.insert(name.clone(), value.clone()).as_ref() != Some(value);
@@ -293,97 +323,4 @@ impl CompiledRule<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn applied(policies: &[&str], identifier: &str) -> Result<Subject, SourceError> {
-        let policies: Vec<Policy> =
-            policies.iter().map(|text| Policy::read("policy.json", text).unwrap()).collect();
-        let compiled: Vec<_> = policies.iter().map(|policy| policy.compile().unwrap()).collect();
-        let mut subject = Subject {
-            identifier: identifier.to_owned(),
-            attributes: BTreeMap::new(),
-            converted_by: None,
-        };
-        apply(&compiled, &mut subject).map(|()| subject)
-    }
-
-    #[test]
-    fn the_last_rule_that_matches_counts() {
-        let text = r#"{"rules": [
-            {"action": "DENY", "selector": {"identifier": "docker-image://*"}},
-            {"action": "ALLOW", "selector": {"identifier": "docker-image://r.example/*"}}
-        ]}"#;
-        assert!(applied(&[text], "docker-image://r.example/a:1").is_ok());
-        assert!(applied(&[text], "https://x.example/file").is_ok());
-        let denied = applied(&[text], "docker-image://docker.io/library/a:1").unwrap_err();
-        assert!(matches!(denied, SourceError::Denied { .. }), "{denied}");
-    }
-
-    #[test]
-    fn conversions_take_parts_of_the_name_along() {
-        let one = |rule: &str| format!(r#"{{"rules": [{{"action": "CONVERT", {rule}}}]}}"#);
-        for (rule, from, to) in [
-            (
-                r#""selector": {"identifier": "docker-image://docker.io/library/go:*"},
-                   "updates": {"identifier": "docker-image://docker.io/library/go:${1}-alpine"}"#,
-                "docker-image://docker.io/library/go:1.19",
-                // It is converted until nothing changes.
-                "",
-            ),
-            (
-                r#""selector": {"identifier": "docker-image://docker.io/*"},
-                   "updates": {"identifier": "docker-image://mirror.example/${1}"}"#,
-                "docker-image://docker.io/library/go:1",
-                "docker-image://mirror.example/library/go:1",
-            ),
-            (
-                r#""selector": {"identifier": "^https://([a-z]+)\\.example/", "match_type": "REGEX"},
-                   "updates": {"identifier": "https://x/$1/"}"#,
-                "https://some.example/file",
-                "https://x/some/file",
-            ),
-            (
-                r#""selector": {"identifier": "a*b", "match_type": "EXACT"},
-                   "updates": {"identifier": "c"}"#,
-                "acb",
-                "acb",
-            ),
-        ] {
-            match applied(&[&one(rule)], from) {
-                Ok(subject) => assert_eq!(subject.identifier, to),
-                Err(error) => {
-                    assert!(to.is_empty() && error.to_string().contains("again"), "{error}")
-                }
-            }
-        }
-        let checksum = one(
-            r#""selector": {"identifier": "https://*"}, "updates": {"attrs": {"http.checksum": "x"}}"#,
-        );
-        let subject = applied(&[&checksum], "https://a/b").unwrap();
-        assert_eq!(
-            (subject.identifier.as_str(), subject.attributes[CHECKSUM].as_str()),
-            ("https://a/b", "x")
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_kept_is_refused() {
-        for (text, word) in [
-            ("{", "not a source policy"),
-            (r#"{"rules": [{"selector": {"identifier": "a"}, "else": 1}]}"#, "else"),
-            (r#"{"rules": [{"action": "MAYBE", "selector": {"identifier": "a"}}]}"#, "MAYBE"),
-            (r#"{"rules": [{"action": "CONVERT", "selector": {"identifier": "a"}}]}"#, "rule 1"),
-            (r#"{"rules": [{"selector": {"identifier": "(", "match_type": "REGEX"}}]}"#, "rule 1"),
-            (r#"{"rules": [{"selector": {"identifier": "a**"}}]}"#, "**"),
-            (
-                r#"{"rules": [{"action": "CONVERT", "selector": {"identifier": "a"},
-                    "updates": {"attrs": {"git.fullurl": "b"}}}]}"#,
-                "git.fullurl",
-            ),
-        ] {
-            let error = Policy::read("policy.json", text).unwrap_err().to_string();
-            assert!(error.contains(word) && error.contains("policy.json"), "{text}: {error}");
-        }
-    }
-}
+mod tests;
