@@ -5,6 +5,7 @@
 //! | `place` | a repository or a layout with documents of a cache |
 //! | `source` | one cache that is read: its scope, and the documents that count |
 //! | `imports` | all caches that a build reads, and what they have said so far |
+//! | `blobs` | the blobs of a build, and those that a cache alone has |
 //! | `joined` | the store and these caches as one [`StepCache`](xbuild_model::seam::StepCache) |
 //! | `target` | one cache that is written |
 //! | `exports` | writing while steps run |
@@ -18,6 +19,7 @@
 //! Results from a shared cache are kept in memory only. They never become records of the store,
 //! since they count only in builds that read the same scope with the same keys.
 
+mod blobs;
 mod exports;
 mod identity;
 mod imports;
@@ -31,6 +33,7 @@ mod source;
 mod target;
 mod warning;
 
+pub(crate) use blobs::CacheBlobs;
 pub(crate) use exports::CacheExports;
 pub(crate) use identity::of_build;
 pub(crate) use imports::Imports;

@@ -15,7 +15,7 @@ use xbuild_solve::{Beside, Stages};
 use xbuild_store::GrowingBlob;
 
 use crate::build::Build;
-use crate::cache::JoinedCache;
+use crate::cache::{CacheBlobs, JoinedCache};
 use crate::contexts;
 use crate::error::RunError;
 use crate::events::{Event, Events, Warning};
@@ -81,13 +81,14 @@ impl Tools {
                 on_hidden.event(Event::Warning(&Warning::Hidden(path.clone())));
             }),
             find_mount: Some(Arc::new(move |key| mounts.find(key))),
-            on_wrong: Arc::new(move |layer| imports.note_wrong(layer)),
+            on_wrong: Arc::new(move |layer, error| imports.note_wrong(layer, error)),
             cancel: build.cancel.clone(),
             siblings: build.membership.as_ref().map(|one| one.batch.siblings.clone()),
             ..EngineOptions::default()
         };
-        let (store, client) = (Arc::clone(&build.store), Arc::new(build.client.clone()));
-        let engine = Engine::new(store, client, sandbox.clone(), options);
+        let store = Arc::clone(&build.store);
+        let blobs = Arc::new(CacheBlobs::new(&build.client, &build.imports));
+        let engine = Engine::new(store, blobs, sandbox.clone(), options);
         build.imports.register(&engine);
         let cache = JoinedCache {
             store: Arc::clone(&build.store),

@@ -14,6 +14,7 @@ use crate::auth::scope::Scope;
 use crate::connections::Connections;
 use crate::endpoint::Place;
 use crate::error::{PullError, RequestError};
+use crate::options::Retries;
 use crate::request::Call;
 use crate::transport::incoming::Incoming;
 use crate::transport::retry::Attempts;
@@ -67,6 +68,7 @@ pub(crate) struct BlobReader {
     /// Answers that ended early, or had another size than announced, without saying so.
     odd_ends: u32,
     attempts: Attempts,
+    retries: Retries,
     since_failure: u64,
     finished: bool,
     /// It lasts from the first request until the reader is dropped.
@@ -78,8 +80,8 @@ impl BlobReader {
     pub(crate) fn open(
         connections: Arc<Connections>,
         places: Vec<Place>,
-        descriptor: &Descriptor,
-        offset: u64,
+        (descriptor, offset): (&Descriptor, u64),
+        retries: Retries,
     ) -> Result<Self, PullError> {
         let mut others = VecDeque::from(places);
         let place = others.pop_front().expect("the registry itself is a place");
@@ -96,6 +98,7 @@ impl BlobReader {
             part_end: None,
             odd_ends: 0,
             attempts: Attempts::default(),
+            retries,
             since_failure: 0,
             finished: false,
             span: debug_span!("blob", digest = %descriptor.digest, size = descriptor.size),
@@ -167,7 +170,7 @@ impl BlobReader {
         let scope = Scope::pull(&repository);
         let url = endpoint.blob(&repository, &self.descriptor.digest);
         let mut call = Call::new(&endpoint, &scope, Method::GET, url);
-        call.once = is_mirror;
+        (call.once, call.retries) = (is_mirror, Some(self.retries));
         let range = match self.asks {
             _ if self.position == 0 => None,
             Asks::Open => Some(format!("bytes={}-", self.position)),
@@ -251,7 +254,7 @@ impl BlobReader {
             self.attempts = Attempts::default();
         }
         self.since_failure = 0;
-        if !self.attempts.again(&self.connections.options.retries, &source) {
+        if !self.attempts.again(&self.retries, &source) {
             return Err(self.failed(source));
         }
         self.connections.wait(&self.place.endpoint, self.attempts.failures(), &source);

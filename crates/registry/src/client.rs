@@ -25,7 +25,7 @@ use crate::connections::Connections;
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{PullError, RequestError};
 use crate::foreign_read::{ForeignReader, NamedBy};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, Retries};
 use crate::request::Call;
 use crate::transport::origin::Origin;
 use crate::transport::reach::{Class, Reach};
@@ -59,6 +59,8 @@ pub struct Client {
     pub(crate) connections: Arc<Connections>,
     known: Arc<Known>,
     cache: Option<Arc<dyn DocumentCache>>,
+    /// The attempts at blobs.
+    retries: Retries,
 }
 
 /// The documents that this client and its clones have read.
@@ -73,8 +75,9 @@ struct Known {
 impl Client {
     /// Returns a client. Nothing is connected, read or started yet.
     pub fn new(options: ClientOptions) -> Self {
+        let retries = options.retries;
         let connections = Arc::new(Connections::new(options));
-        Self { connections, known: Arc::default(), cache: None }
+        Self { connections, known: Arc::default(), cache: None, retries }
     }
 
     /// Uses `cache` for manifests and configurations.
@@ -84,11 +87,19 @@ impl Client {
         self
     }
 
+    /// Returns a clone that gives up sooner where it reads blobs, and clients [`apart`](Self::apart) from it
+    /// in all that they do: for what can be done without.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        Self { retries: Retries::hasty(), ..self.clone() }
+    }
+
     /// Returns a client with the same options that shares nothing else with this one: `cancel` ends
     /// its requests, and a push sends `jobs` blobs at a time.
     #[must_use]
     pub fn apart(&self, cancel: Cancel, jobs: usize) -> Self {
-        Self::new(ClientOptions { cancel, jobs, ..(*self.connections.options).clone() })
+        let retries = self.retries;
+        Self::new(ClientOptions { cancel, jobs, retries, ..(*self.connections.options).clone() })
     }
 
     /// Returns the image that a reference names for a platform. No layer is pulled.
@@ -159,7 +170,7 @@ impl Client {
             PullError::Request { name: format!("{registry}/{repository}"), source }
         })?;
         let places = places.into_iter().filter(|place| place.serves(true)).collect();
-        BlobReader::open(Arc::clone(&self.connections), places, descriptor, offset)
+        BlobReader::open(Arc::clone(&self.connections), places, (descriptor, offset), self.retries)
     }
 
     /// Opens a foreign layer at the places that its descriptor names.

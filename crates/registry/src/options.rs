@@ -148,6 +148,16 @@ pub struct Retries {
     pub first_delay: Duration,
     /// The longest wait, even if the server asks for more.
     pub max_delay: Duration,
+    /// Whether a request is given up at once if the server asks for a longer wait, or has let it wait to
+    /// the end.
+    pub is_hasty: bool,
+}
+
+impl Retries {
+    /// Returns the attempts at what can be done without.
+    pub fn hasty() -> Self {
+        Self { attempts: 3, max_delay: Duration::from_secs(10), is_hasty: true, ..Self::default() }
+    }
 }
 
 impl Default for Retries {
@@ -156,6 +166,7 @@ impl Default for Retries {
             attempts: 5,
             first_delay: Duration::from_millis(250),
             max_delay: Duration::from_secs(60),
+            is_hasty: false,
         }
     }
 }

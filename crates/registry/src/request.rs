@@ -12,7 +12,7 @@ use crate::auth::authorizer::{Authorizer, Refusal, Refusals};
 use crate::auth::scope::Scope;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::options::{ClientOptions, Timeouts};
+use crate::options::{ClientOptions, Retries, Timeouts};
 use crate::transport::exchange::{Patience, Progress, Transport};
 use crate::transport::origin::{Origin, redact};
 use crate::transport::reach::Reach;
@@ -33,6 +33,8 @@ pub(crate) struct Call<'a> {
     pub(crate) accept: &'a [u16],
     /// Whether there is one attempt only.
     pub(crate) once: bool,
+    /// The attempts, unless they are those of the client's options.
+    pub(crate) retries: Option<Retries>,
 }
 
 /// The body of a request.
@@ -54,7 +56,18 @@ impl<'a> Call<'a> {
     pub(crate) fn new(endpoint: &'a Endpoint, scope: &'a Scope, method: Method, url: Url) -> Self {
         let headers = HeaderMap::new();
         let (payload, accept) = (Payload::Empty, &[][..]);
-        Self { endpoint, scope, method, url, led: None, headers, payload, accept, once: false }
+        Self {
+            endpoint,
+            scope,
+            method,
+            url,
+            led: None,
+            headers,
+            payload,
+            accept,
+            once: false,
+            retries: None,
+        }
     }
 }
 
@@ -118,7 +131,8 @@ impl Requests {
                 Err(error) => error,
             };
             let once = call.once || matches!(call.payload, Payload::Stream(_));
-            if !attempts.again(&self.options.retries, &error) || once {
+            let retries = call.retries.unwrap_or(self.options.retries);
+            if !attempts.again(&retries, &error) || once {
                 return Err(error);
             }
             self.wait(call.endpoint, attempts.failures(), &error).await;

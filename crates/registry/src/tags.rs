@@ -19,7 +19,8 @@ use crate::request::Call;
 
 /// Attempts at a look-up.
 const ATTEMPTS: u32 = 3;
-/// A registry that asks for a longer wait is not waited for: the work can be done without it.
+/// A registry that asks for a longer wait, or lets one request wait to the end, is not waited for: the work
+/// can be done without it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a page of tags.
 const MAX_PAGE: u64 = 16 << 20;
@@ -53,7 +54,7 @@ impl Client {
         call.headers = accepted_manifests();
         match self.look_up(call, MAX_MANIFEST) {
             Ok((_, bytes)) => Ok(Some(bytes)),
-            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -107,7 +108,8 @@ impl Client {
                 Err(error) => error,
             };
             failures += 1;
-            let is_long = error.retry_after().is_some_and(|wait| wait > PATIENCE);
+            let is_long = error.retry_after().is_some_and(|wait| wait > PATIENCE)
+                || matches!(error, RequestError::Stalled { .. });
             if failures == ATTEMPTS || is_long || !error.is_retryable() {
                 return Err(error);
             }

@@ -81,6 +81,7 @@ fn client(address: &str) -> Client {
     Client::new(ClientOptions {
         proxies: Proxies { http: proxy.clone(), https: proxy, bypass: String::new() },
         retries: Retries {
+            is_hasty: false,
             attempts: 2,
             first_delay: Duration::ZERO,
             max_delay: Duration::from_millis(1),

@@ -7,8 +7,8 @@ use xbuild_cache::{Record, Scope, Trail, TrailId, TrailIndex};
 use xbuild_image::parallel;
 use xbuild_layer::LayerIndex;
 use xbuild_model::{DiffId, Digest, ImageLayer};
-use xbuild_registry::Client;
-use xbuild_snapshot::{CachedLayer, Engine, FetchIndex};
+use xbuild_registry::{Client, RequestError};
+use xbuild_snapshot::{CachedLayer, Engine, EngineError, FetchIndex};
 use xbuild_store::Store;
 
 use super::source::Source;
@@ -42,6 +42,8 @@ struct State {
     /// Key -> the answer of the caches.
     found: HashMap<Digest, Option<Imported>>,
     indexes: HashMap<DiffId, FetchIndex>,
+    /// The blobs of layers that were found.
+    blobs: HashSet<Digest>,
     /// Layers about which a cache was wrong.
     wrong: HashSet<DiffId>,
     /// Whether there are new ones.
@@ -55,7 +57,8 @@ impl Imports {
         store: &Arc<Store>,
         events: &Arc<dyn Events>,
     ) -> Result<Arc<Self>, CacheOpenError> {
-        let source = |request| Source::new(client, request, events).map(Arc::new);
+        let client = client.hasty();
+        let source = |request| Source::new(&client, request, events).map(Arc::new);
         let sources = requests.iter().map(source).collect::<Result<_, _>>()?;
         let (store, events) = (Arc::clone(store), Arc::clone(events));
         Ok(Arc::new(Self { sources, store, events, trails: Once::new(), state: Mutex::default() }))
@@ -134,6 +137,8 @@ impl Imports {
         let imported = self.imported(key).or_else(|| self.ask(key))?;
         let Imported { record, source } = imported;
         let place = self.sources[source].place.blobs();
+        let blobs = record.layers.iter().map(|layer| layer.blob.digest.clone());
+        self.lock().blobs.extend(blobs);
         for layer in &record.layers {
             let Some(index) = &layer.index else { continue };
             engine.add_index(layer.diff_id.clone(), self.fetch(source, index));
@@ -155,7 +160,7 @@ impl Imports {
         let state = self.lock();
         let imported = state.found.get(key)?.clone()?;
         let is_wrong = imported.record.layers.iter().any(|l| state.wrong.contains(&l.diff_id));
-        (!is_wrong).then_some(imported)
+        (!is_wrong && self.sources[imported.source].has_layers()).then_some(imported)
     }
 
     /// Asks one cache after the other, once for each step.
@@ -178,15 +183,30 @@ impl Imports {
         (&source.scope, source.place.to_string(), source.is_verified())
     }
 
-    /// Notes that what the caches say about a layer is wrong, or that it cannot be had.
-    pub(crate) fn note_wrong(&self, layer: &DiffId) {
+    /// Notes that what the caches say about a layer is wrong, or that it cannot be had. A cache that does
+    /// not give its layers is not asked for another one.
+    pub(crate) fn note_wrong(&self, layer: &DiffId, error: &EngineError) {
         let mut state = self.lock();
-        if state.wrong.insert(layer.clone()) {
-            state.is_news = true;
-            drop(state);
-            let warning = CacheWarning::Wrong { layer: layer.clone() };
-            self.events.event(Event::Warning(&Warning::Cache(warning)));
+        if !state.wrong.insert(layer.clone()) {
+            return;
         }
+        state.is_news = true;
+        let named = |found: &&Imported| found.record.layers.iter().any(|l| l.diff_id == *layer);
+        let source = state.found.values().flatten().find(named).map(|found| found.source);
+        drop(state);
+        let failure = RequestError::within(error);
+        match (failure.filter(|failure| !matches!(failure.status(), Some(404 | 410))), source) {
+            (Some(failure), Some(source)) => self.sources[source].lose_layers(failure),
+            _ => {
+                let warning = CacheWarning::Wrong { layer: layer.clone() };
+                self.events.event(Event::Warning(&Warning::Cache(warning)));
+            }
+        }
+    }
+
+    /// Returns whether a blob is that of a layer that a cache has.
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.lock().blobs.contains(digest)
     }
 
     /// Returns whether something wrong was found since the last call. The stages are repeated then.

@@ -75,8 +75,9 @@ impl MountCaches {
         client: &Client,
         events: &Arc<dyn Events>,
     ) -> Result<Arc<Self>, CacheOpenError> {
+        let client = client.hasty();
         let apart = client.apart(Cancel::default(), 1);
-        let from = request.mounts_from.iter().map(|from| Source::new(client, from, events));
+        let from = request.mounts_from.iter().map(|from| Source::new(&client, from, events));
         let to = request.mounts_to.iter().map(|to| MountTarget::new(&apart, to));
         let (from, to) = (from.collect::<Result<_, _>>()?, to.collect::<Result<_, _>>()?);
         Ok(Arc::new(Self { from, to, events: Arc::clone(events) }))

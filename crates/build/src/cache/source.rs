@@ -1,7 +1,7 @@
 //! One cache that is read.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xbuild_cache::{
@@ -10,7 +10,7 @@ use xbuild_cache::{
 };
 use xbuild_layer::LayerIndex;
 use xbuild_model::{Descriptor, Digest};
-use xbuild_registry::Client;
+use xbuild_registry::{Client, RequestError};
 
 use super::keys;
 use super::place::Place;
@@ -23,12 +23,19 @@ use crate::transfers::told;
 /// Reasons that are told. A cache may have thousands of bad documents.
 const MAX_TOLD: usize = 5;
 
+/// Requests that may fail in a row, for whatever reason.
+const MAX_FAILURES: usize = 3;
+
 /// A cache that is read. It turns itself off when it cannot be read.
 pub(super) struct Source {
     pub(super) place: Place,
     pub(super) scope: Scope,
     pub(super) policy: Policy,
     is_off: AtomicBool,
+    /// Whether it was found not to give the layers that it names.
+    has_no_layers: AtomicBool,
+    /// Requests that have failed in a row.
+    failures: AtomicUsize,
     /// The reasons for which documents were refused, each told once.
     told: Mutex<HashSet<String>>,
     events: Arc<dyn Events>,
@@ -45,8 +52,9 @@ impl Source {
         let scope = keys::scope(&cache, &request.scope)?;
         let policy = keys::policy(&cache, &request.keys)?;
         let events = Arc::clone(events);
-        let (is_off, told) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { place, scope, policy, is_off, told, events })
+        let (is_off, has_no_layers) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (failures, told) = (AtomicUsize::new(0), Mutex::default());
+        Ok(Self { place, scope, policy, is_off, has_no_layers, failures, told, events })
     }
 
     /// Returns whether only signed documents count.
@@ -69,7 +77,7 @@ impl Source {
         let read = TrailManifest::read(&bytes, &self.scope, id, &self.policy);
         let manifest = read.map_err(|error| self.refuse("a build", &error)).ok()?;
         let blob = self.place.blob(&manifest.blob, MAX_TRAIL, Some(told(&self.events)));
-        let blob = blob.map_err(|error| self.fail(&error)).ok()?;
+        let blob = self.answered(blob)?;
         let trail = Trail::read(&manifest, &blob);
         trail.map_err(|error| self.refuse("a build", &error)).ok()
     }
@@ -88,7 +96,7 @@ impl Source {
             return None;
         }
         let bytes = self.place.blob(blob, MAX_INDEX, Some(told(&self.events)));
-        let bytes = bytes.map_err(|error| self.fail(&error)).ok()?;
+        let bytes = self.answered(bytes)?;
         unpack_index(&bytes).map_err(|error| self.refuse("a layer", &error)).ok()
     }
 
@@ -104,36 +112,64 @@ impl Source {
         if self.is_off.load(Ordering::Relaxed) {
             return None;
         }
-        self.place.manifest(tag).map_err(|error| self.fail(&error)).ok().flatten()
+        self.answered(self.place.manifest(tag)).flatten()
     }
 
-    /// Turns the cache off if the next request would fail as well.
+    /// Returns the answer to a request, if there is one.
+    fn answered<T>(&self, answer: Result<T, CacheError>) -> Option<T> {
+        if answer.is_ok() {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        answer.map_err(|error| self.fail(&error)).ok()
+    }
+
+    /// Turns the cache off if the next request would fail as well, or many have failed.
     fn fail(&self, error: &CacheError) {
         // The build ends, or begins again without the step that failed.
         if error.is_cancelled() {
             return;
         }
         let is_layout = matches!(error, CacheError::Layout(_));
-        if !(error.is_lasting() || is_layout) {
-            tracing::debug!(error = error.text(), "a document of a shared cache cannot be read");
-            return;
+        let are_many = self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAILURES;
+        if error.is_lasting() || is_layout || are_many {
+            return self.turn_off(error.is_limit(), error.text());
         }
+        let (cache, reason) = (self.place.to_string(), error.text());
+        self.tell_once(reason.clone(), CacheWarning::Skipped { cache, reason });
+    }
+
+    fn turn_off(&self, is_limit: bool, reason: String) {
         if self.is_off.swap(true, Ordering::Relaxed) {
             return;
         }
         let cache = self.place.to_string();
-        self.tell(match error.is_limit() {
+        self.tell(match is_limit {
             true => CacheWarning::Limited { cache },
-            false => CacheWarning::Unread { cache, reason: error.text() },
+            false => CacheWarning::Unread { cache, reason },
         });
+    }
+
+    /// Notes that a layer cannot be had, though nothing says that it is gone.
+    pub(super) fn lose_layers(&self, error: &RequestError) {
+        self.has_no_layers.store(true, Ordering::Relaxed);
+        self.turn_off(error.status() == Some(429), CacheError::text_of(error));
+    }
+
+    /// Returns whether the layers that it names can be had, as far as that is known.
+    pub(super) fn has_layers(&self) -> bool {
+        !self.has_no_layers.load(Ordering::Relaxed)
     }
 
     fn refuse(&self, what: &str, error: &CacheDocumentError) {
         let reason = CacheError::text_of(error);
+        let (cache, what) = (self.place.to_string(), what.to_owned());
+        self.tell_once(reason.clone(), CacheWarning::Refused { cache, what, reason });
+    }
+
+    fn tell_once(&self, reason: String, warning: CacheWarning) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < MAX_TOLD && told.insert(reason.clone()) {
-            let (cache, what) = (self.place.to_string(), what.to_owned());
-            self.tell(CacheWarning::Refused { cache, what, reason });
+        if told.len() < MAX_TOLD && told.insert(reason) {
+            self.tell(warning);
         }
     }
 

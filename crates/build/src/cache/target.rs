@@ -31,7 +31,7 @@ impl CacheTargets {
         client: &Client,
         events: &Arc<dyn Events>,
     ) -> Result<Arc<Self>, CacheOpenError> {
-        let client = client.apart(Cancel::default(), 1);
+        let client = client.hasty().apart(Cancel::default(), 1);
         let targets = requests.iter().map(|request| Target::new(&client, request, events));
         Ok(Arc::new(Self(targets.collect::<Result<_, _>>()?)))
     }

@@ -16,6 +16,13 @@ pub enum CacheWarning {
         /// The reason.
         reason: String,
     },
+    /// A document of it cannot be read.
+    Skipped {
+        /// The cache.
+        cache: String,
+        /// The reason.
+        reason: String,
+    },
     /// It cannot be written any more.
     Unwritten {
         /// The cache.
@@ -77,6 +84,33 @@ pub enum CacheWarning {
     },
 }
 
+impl CacheWarning {
+    /// Writes a warning about cache mounts, or about what is not signed.
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MountTooLarge { id, bytes, limit } => write!(
+                f,
+                "the cache mount {id} has {bytes} bytes, more than {limit}, and is not written; \
+                 max-size= of --cache-mounts-to sets another limit",
+                id = quoted(&id)
+            ),
+            Self::MountBusy { id } => {
+                write!(
+                    f,
+                    "another build uses the cache mount {id}, so it is not written",
+                    id = quoted(&id)
+                )
+            }
+            Self::NotSigned { cache, steps } => write!(
+                f,
+                "{steps} steps came from a cache that is read without keys; they are not signed, \
+                 and not written to {cache}"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for CacheWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,6 +118,12 @@ impl fmt::Display for CacheWarning {
                 write!(
                     f,
                     "the cache {cache} cannot be read, and the build goes on without it: {reason}"
+                )
+            }
+            Self::Skipped { cache, reason } => {
+                write!(
+                    f,
+                    "a document of the cache {cache} cannot be read, and counts as absent: {reason}"
                 )
             }
             Self::Unwritten { cache, steps: 0, reason } => {
@@ -115,24 +155,7 @@ impl fmt::Display for CacheWarning {
                 "the registry of the cache {cache} does not let a tag be given again, so its trails \
                  get old and later builds ask for each step; let tags t1-* be overwritten"
             ),
-            Self::MountTooLarge { id, bytes, limit } => write!(
-                f,
-                "the cache mount {id} has {bytes} bytes, more than {limit}, and is not written; \
-                 max-size= of --cache-mounts-to sets another limit",
-                id = quoted(&id)
-            ),
-            Self::MountBusy { id } => {
-                write!(
-                    f,
-                    "another build uses the cache mount {id}, so it is not written",
-                    id = quoted(&id)
-                )
-            }
-            Self::NotSigned { cache, steps } => write!(
-                f,
-                "{steps} steps came from a cache that is read without keys; they are not signed, \
-                 and not written to {cache}"
-            ),
+            other => other.rest(f),
         }
     }
 }

@@ -192,6 +192,18 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// Returns the failed request among the causes of an error.
+    pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            cause = within(error);
+        }
+        None
+    }
+
     /// Returns whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {

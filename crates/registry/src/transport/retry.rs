@@ -46,7 +46,12 @@ impl Attempts {
     pub(crate) fn after(&mut self, retries: &Retries, error: &RequestError, helps: bool) -> bool {
         self.failures += 1;
         self.stalls += u32::from(matches!(error, RequestError::Stalled { .. }));
-        helps && self.failures < retries.attempts && self.stalls < MAX_STALLS
+        let is_long = error.retry_after().is_some_and(|wait| wait > retries.max_delay);
+        let max_stalls = if retries.is_hasty { 1 } else { MAX_STALLS };
+        helps
+            && self.failures < retries.attempts
+            && self.stalls < max_stalls
+            && !(retries.is_hasty && is_long)
     }
 
     /// Returns the number of failures.
@@ -99,6 +104,7 @@ mod tests {
             attempts: 9,
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(2),
+            is_hasty: false,
         };
         for (failures, low, high) in [(1, 50, 100), (2, 100, 200), (3, 200, 400), (40, 2000, 2000)]
         {

@@ -14,6 +14,7 @@ use xbuild_testkit::registry::Registry;
 pub fn options() -> ClientOptions {
     ClientOptions {
         retries: Retries {
+            is_hasty: false,
             attempts: 5,
             first_delay: Duration::from_millis(1),
             max_delay: Duration::from_millis(20),

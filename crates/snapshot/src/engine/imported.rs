@@ -41,8 +41,9 @@ impl Shared {
     pub(super) fn compare(&self, layer: &DiffId, index: &LayerIndex) -> Result<(), EngineError> {
         match self.known(|known| known.unchecked.remove(layer)) {
             Some(foreign) if *foreign != *index => {
-                (self.options.on_wrong)(layer);
-                Err(EngineError::ForeignIndex { layer: layer.clone() })
+                let error = EngineError::ForeignIndex { layer: layer.clone() };
+                (self.options.on_wrong)(layer, &error);
+                Err(error)
             }
             _ => Ok(()),
         }
@@ -54,11 +55,11 @@ impl Shared {
     }
 
     /// Notes that the blob of a layer could not be used, if only a shared cache has it.
-    pub(super) fn note_wrong(&self, layer: &DiffId) {
+    pub(super) fn note_wrong(&self, layer: &DiffId, error: &EngineError) {
         let is_cached = self
             .known(|known| known.cached.contains_key(layer) && !known.remote.contains_key(layer));
         if is_cached && !self.options.cancel.is_cancelled() {
-            (self.options.on_wrong)(layer);
+            (self.options.on_wrong)(layer, error);
         }
     }
 }
@@ -93,7 +94,7 @@ mod tests {
         let wrong: Arc<Mutex<Vec<DiffId>>> = Arc::default();
         let told = Arc::clone(&wrong);
         let options = EngineOptions {
-            on_wrong: Arc::new(move |layer| told.lock().unwrap().push(layer.clone())),
+            on_wrong: Arc::new(move |layer, _| told.lock().unwrap().push(layer.clone())),
             ..EngineOptions::default()
         };
         let setup = setup_of(!rustix::process::geteuid().is_root(), options);

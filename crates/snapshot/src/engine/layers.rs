@@ -108,7 +108,8 @@ impl Shared {
     /// Reads a whole layer, which is then stored and indexed. Its uncompressed bytes go to `tee`.
     /// The caller holds the layer's lock.
     pub(super) fn scan(&self, layer: &DiffId, tee: Tee) -> Result<Arc<LayerIndex>, EngineError> {
-        let index = self.scan_bytes(layer, tee).inspect_err(|_| self.note_wrong(layer))?;
+        let index =
+            self.scan_bytes(layer, tee).inspect_err(|error| self.note_wrong(layer, error))?;
         self.compare(layer, &index)?;
         Ok(index)
     }

@@ -16,6 +16,7 @@ use xbuild_model::{Cancel, DiffId, Digest};
 use super::cached_layer::CachedLayer;
 use super::packer::Watch;
 use super::siblings::Siblings;
+use crate::EngineError;
 
 /// Finds the files of a cache folder in a shared cache.
 pub type FindMount = dyn Fn(&Digest) -> Option<CachedLayer> + Send + Sync;
@@ -47,7 +48,7 @@ pub struct EngineOptions {
     pub find_mount: Option<Arc<FindMount>>,
     /// Takes a layer of a shared cache whose blob cannot be used, or whose index is wrong. What the
     /// cache says about it must not be used again.
-    pub on_wrong: Arc<dyn Fn(&DiffId) + Send + Sync>,
+    pub on_wrong: Arc<dyn Fn(&DiffId, &EngineError) + Send + Sync>,
     /// Ends pulls, unpacking, copies and waits that are under way. The layer of a command that has
     /// ended is completed.
     pub cancel: Cancel,
@@ -80,7 +81,7 @@ impl Default for EngineOptions {
             own_root: None,
             on_hidden: Arc::new(|_| {}),
             find_mount: None,
-            on_wrong: Arc::new(|_| {}),
+            on_wrong: Arc::new(|_, _| {}),
             cancel: Cancel::default(),
             siblings: None,
         }
