@@ -1,6 +1,7 @@
 //! The shared cache: what an empty machine takes from it, how many requests that costs, and what
 //! becomes of caches that fail or lie.
 
+mod hostile;
 mod managers;
 mod mounts;
 mod prune;
@@ -118,4 +119,30 @@ fn the_demo_is_built_from_the_cache_for_all_platforms() {
     assert_eq!(again, digest);
     // One platform alone has a trail of its own.
     place().build(&["--cache-from", &cache, "--platform", "linux/s390x"]).ok().did_nothing();
+}
+
+#[test]
+fn what_is_not_implemented_says_what_to_do() {
+    let place = Place::new(User::Me);
+    place.write("a", "a").write("Dockerfile", "FROM scratch\nCOPY a /\n");
+    let instead = "type=registry,mode=min writes those of the image";
+    place.build(&["--cache-to", "type=inline"]).fails(2, &["type=inline", instead]);
+    place.build(&["--provenance=capture-usage=true"]).fails(2, &["--timeline FILE"]);
+    place.build(&["--provenance=complete-materials=true"]).fails(2, &["--locked"]);
+    place.build(&["--provenance=complete-materials=false"]).ok();
+    // The argument that asks BuildKit for an inline cache.
+    let asked = |value: &str| format!("BUILDKIT_INLINE_CACHE={value}");
+    let built = place.build(&["--build-arg", &asked("1")]).ok();
+    built.says(&["BUILDKIT_INLINE_CACHE has no effect", instead]);
+    place.build(&["--build-arg", &asked("0")]).ok().does_not_say("BUILDKIT_INLINE_CACHE");
+    // The same in the files of other tools.
+    let bake = r#"{"target": {"default": {"cache-to": ["type=inline"]}}}"#;
+    let compose = "services:\n  a:\n    build: {context: ., cache_to: [\"type=gha\"]}\n";
+    for (file, text, words) in
+        [("bake.json", bake, instead), ("compose.yaml", compose, "actions/cache")]
+    {
+        let file = place.out(file);
+        fs::write(&file, text).unwrap();
+        place.run(["bake", "-f", file.to_str().unwrap()]).fails(2, &["target ", words]);
+    }
 }

@@ -236,6 +236,8 @@ pub enum Warning {
         /// The reason.
         why: Unread,
     },
+    /// A build argument asks for a cache within the image.
+    NoInline,
     /// The result has no name and no output.
     OnlyCached,
     /// Something went wrong with a shared cache.
@@ -273,6 +275,11 @@ impl Warning {
             Self::OnlyImage => f.write_str(
                 "BUILDKIT_SBOM_SCAN_CONTEXT and BUILDKIT_SBOM_SCAN_STAGE have no effect: the bill \
                  of materials tells of the image alone",
+            ),
+            Self::NoInline => f.write_str(
+                "BUILDKIT_INLINE_CACHE has no effect: an image holds no steps here; --cache-to \
+                 type=registry,mode=min writes those of the image to a repository, which may be that \
+                 of the image",
             ),
             Self::Unread { platform, path, why } => write!(
                 f,
@@ -337,6 +344,7 @@ impl fmt::Display for Warning {
             | Self::ClosedHome(_)
             | Self::NoTwins { .. }
             | Self::OnlyImage
+            | Self::NoInline
             | Self::Unread { .. }
             | Self::EmulatedCompiler { .. } => self.surroundings(f),
         }

@@ -24,7 +24,7 @@ use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::provenance;
 use crate::push_ahead::PushAhead;
-use crate::request::{Emulation, LayerForm};
+use crate::request::{BuildRequest, Emulation, LayerForm};
 use crate::rescue::Rescued;
 use crate::sbom;
 use crate::tools::Tools;
@@ -128,6 +128,9 @@ pub fn run(
     if let Some(ahead) = ahead {
         ahead.finish();
     }
+    if asks_for_inline(&build.request) {
+        build.events.event(Event::Warning(&Warning::NoInline));
+    }
     if build.request.attestations.sbom && sbom::asks_for_more(build, main) {
         build.events.event(Event::Warning(&Warning::OnlyImage));
     }
@@ -200,4 +203,12 @@ fn sweep(build: &Build, tools: &Tools) {
     if let Err(failure) = wiring::remove_leftovers_in(&*tools.sandbox, &leftovers) {
         build.events.event(Event::Warning(&Warning::Leftovers(failure)));
     }
+}
+
+/// Returns whether a build argument asks for a cache within the image, and nothing for another one.
+fn asks_for_inline(request: &BuildRequest) -> bool {
+    let is_on = |value: &str| !matches!(value, "" | "0" | "f" | "F" | "false" | "False" | "FALSE");
+    let mut args = request.input.build_args.iter();
+    request.cache.to.is_empty()
+        && args.any(|(name, value)| name == "BUILDKIT_INLINE_CACHE" && is_on(value))
 }

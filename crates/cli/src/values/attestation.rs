@@ -100,13 +100,17 @@ impl<'a> Value<'a> {
                 ("disabled", text) => is_off = self.flag(name, text)?,
                 ("filename", file) if is_file_name(file) => file.clone_into(&mut request.file),
                 ("filename", _) => return Err(self.fail("filename is the name of one file")),
+                ("capture-usage" | "complete-materials", text) if !self.flag(name, text)? => {}
                 ("capture-usage", _) => {
-                    return Err(self.fail("capture-usage= is not implemented: no cgroups are made"));
+                    return Err(self.fail(
+                        "capture-usage= is not implemented: no cgroups are made. Leave it out; \
+                         --timeline FILE has the time of each step",
+                    ));
                 }
                 ("complete-materials", _) => {
                     return Err(self.fail(
-                        "complete-materials= is not implemented: --locked refuses a build whose \
-                         sources are not pinned",
+                        "complete-materials= is not implemented. Leave it out; --locked refuses a \
+                         build whose sources are not pinned",
                     ));
                 }
                 ("generator", _) => return Err(self.fail("generator= is for type=sbom")),
