@@ -8,8 +8,8 @@ use libc::{
     SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_TRACE, SECCOMP_RET_USER_NOTIF, sock_filter,
 };
 
+use super::policy::{ATTACHMENTS, FAMILIES, NETLINK_PROTOCOLS, QUIET, REFUSED_IOCTLS};
 use super::policy::{CLONE_NAMESPACES, Check, PERSONALITIES, Table, Verdict};
-use super::policy::{FAMILIES, NETLINK_PROTOCOLS, REFUSED_IOCTLS};
 
 type Block = Vec<sock_filter>;
 
@@ -37,7 +37,7 @@ fn is_asked(verdict: Verdict) -> bool {
         Verdict::Trace(_)
             | Verdict::Notify
             | Verdict::Unknown
-            | Verdict::Check(Check::Number { .. })
+            | Verdict::Check(Check::Number { .. } | Check::Signal { .. } | Check::Attach)
     )
 }
 
@@ -129,6 +129,10 @@ fn check_block(check: Check) -> Block {
             let notify = returning(SECCOMP_RET_USER_NOTIF);
             (argument, if_equal(number, notify, allow()))
         }
+        Check::Signal { argument } => {
+            (argument, one_of(QUIET, allow(), returning(SECCOMP_RET_USER_NOTIF)))
+        }
+        Check::Attach => (0, one_of(ATTACHMENTS, returning(SECCOMP_RET_USER_NOTIF), allow())),
     };
     let mut block = vec![load(argument_offset(argument))];
     block.extend(body);

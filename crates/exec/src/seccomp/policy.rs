@@ -54,6 +54,10 @@ pub(super) enum Check {
     FromHere,
     /// The supervisor gets calls with this number at this place, the kernel all others.
     Number { argument: u32, number: u32 },
+    /// A signal at this place, other than [`QUIET`] ones, is for the supervisor.
+    Signal { argument: u32 },
+    /// `ptrace` with one of [`ATTACHMENTS`] is for the supervisor.
+    Attach,
 }
 
 /// A call that stops for the step's tracer.
@@ -107,6 +111,13 @@ const UNAME26: u32 = 0x0002_0000;
 
 /// Linux, 32-bit Linux, each with or without a 2.6 version number, and "only tell".
 pub(super) const PERSONALITIES: &[u32] = &[0, PER_LINUX32, UNAME26, PER_LINUX32 | UNAME26, !0];
+
+/// The signals that libraries and the runtime of Go send to threads of their own process, all the time:
+/// `SIGURG`, and those that C libraries keep for themselves.
+pub(super) const QUIET: &[u32] = &[libc::SIGURG as u32, 32, 33, 34];
+
+/// The requests of `ptrace` that make the caller the tracer of a running process.
+pub(super) const ATTACHMENTS: &[u32] = &[libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
 
 /// The `ioctl`s that put input into a terminal, or reach the virtual consoles.
 pub(super) const REFUSED_IOCTLS: &[u32] = &[libc::TIOCSTI as u32, 0x541c];
@@ -288,10 +299,23 @@ pub(super) fn own(tables: &mut [Table; 2]) {
             } else if name == "prctl" {
                 let number = libc::PR_SET_KEEPCAPS.cast_unsigned();
                 *verdict = Verdict::Check(Check::Number { argument: 0, number });
+            } else if let Some(argument) = signal_of_thread(name) {
+                *verdict = Verdict::Check(Check::Signal { argument });
+            } else if name == "ptrace" {
+                *verdict = Verdict::Check(Check::Attach);
             } else if name == "prlimit64" {
                 *verdict = Verdict::Check(Check::Number { argument: 1, number: LOCKS });
             }
         }
+    }
+}
+
+/// Returns the place of the signal that a call sends to a thread.
+fn signal_of_thread(name: &str) -> Option<u32> {
+    match name {
+        "tkill" => Some(1),
+        "tgkill" | "rt_tgsigqueueinfo" => Some(2),
+        _ => None,
     }
 }
 

@@ -438,6 +438,21 @@ fn calls_about_owners_are_for_the_supervisor() {
                     _ => {}
                 }
             }
+            for (name, at, passed, stopped) in [
+                ("tgkill", 2, libc::SIGURG, libc::SIGTERM),
+                ("tkill", 1, 33, 0),
+                ("rt_tgsigqueueinfo", 2, 34, libc::SIGKILL),
+                ("ptrace", 0, libc::PTRACE_TRACEME as i32, libc::PTRACE_ATTACH as i32),
+                ("ptrace", 0, libc::PTRACE_CONT as i32, libc::PTRACE_SEIZE as i32),
+            ] {
+                let number = (0..500).find(|number| policy::name(arch, *number) == Some(name));
+                for (value, expected) in [(passed, ALLOW), (stopped, NOTIFY)] {
+                    let mut args = [0xdead_beef_0000_0000_u64; 6];
+                    args[at] |= u64::from(value.cast_unsigned());
+                    let verdict = number.map(|number| run(&owning, arch, number, args));
+                    assert_eq!(verdict, Some(expected), "{name} {value}");
+                }
+            }
             for (name, at) in [("getrlimit", 0), ("setrlimit", 0), ("prlimit64", 1)] {
                 let number = (0..500).find(|number| policy::name(arch, *number) == Some(name));
                 for (limit, expected) in [(10, NOTIFY), (7, ALLOW)] {

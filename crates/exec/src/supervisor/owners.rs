@@ -25,6 +25,7 @@ mod ids;
 mod judge;
 mod mount_point;
 mod moves;
+mod others;
 mod peer;
 mod processes;
 mod rights;
@@ -34,6 +35,7 @@ mod sockets;
 mod spot;
 mod status;
 mod sys;
+mod tracing;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

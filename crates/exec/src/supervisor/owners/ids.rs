@@ -6,7 +6,7 @@ use super::identity::{Change, Identities, Identity, Ids};
 use super::memory;
 use super::signals::{self, Targets};
 use super::thread::Thread;
-use super::{peer, rights};
+use super::{peer, rights, tracing};
 use crate::seccomp::notice::Call;
 use crate::supervisor::reply::Reply;
 
@@ -58,6 +58,10 @@ enum Work {
     Signal {
         targets: Targets,
         number: u32,
+    },
+    /// An attachment to the process of a thread.
+    Trace {
+        thread: u32,
     },
     /// Another option of a socket.
     Nothing,
@@ -117,6 +121,15 @@ impl IdCall {
             "kill" | "rt_sigqueueinfo" => {
                 Work::Signal { targets: Targets::Named(low(0).cast_signed()), number: low(1) }
             }
+            "tkill" => {
+                let targets = Targets::Thread { process: None, thread: low(0) };
+                Work::Signal { targets, number: low(1) }
+            }
+            "tgkill" | "rt_tgsigqueueinfo" => {
+                let targets = Targets::Thread { process: Some(low(0)), thread: low(1) };
+                Work::Signal { targets, number: low(2) }
+            }
+            "ptrace" => Work::Trace { thread: low(1) },
             "pidfd_send_signal" => {
                 Work::Signal { targets: Targets::Descriptor(low(0).cast_signed()), number: low(1) }
             }
@@ -199,6 +212,7 @@ impl IdCall {
             Work::Peer { socket, facts, size } => {
                 peer::answer(identities, thread, socket, facts, size)
             }
+            Work::Trace { thread: target } => tracing::answer(identities, thread, identity, target),
             Work::Signal { .. } if identity.uid.effective == 0 => Ok(Reply::Continue),
             Work::Signal { targets, number } => {
                 signals::answer(identities, thread, targets, number)

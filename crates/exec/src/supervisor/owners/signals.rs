@@ -1,14 +1,13 @@
 //! Signals: a process may send them to those of its own user. To the kernel all processes of a step are
 //! one user.
 //!
-//! **Source** — `kill(2)`, `pidfd_send_signal(2)`.
+//! **Source** — `kill(2)`, `tgkill(2)`, `pidfd_send_signal(2)`.
 
-use rustix::fs::{CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use super::identity::{Identities, Identity};
-use super::status;
+use super::identity::Identities;
+use super::others::{self, Process, process};
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
@@ -19,16 +18,8 @@ pub(super) enum Targets {
     Named(i32),
     /// The process of a descriptor.
     Descriptor(i32),
-}
-
-/// A process of the caller's pid namespace.
-struct Process {
-    /// Its number for this process.
-    outer: u32,
-    own_number: u32,
-    group: u32,
-    session: u32,
-    identity: Identity,
+    /// A thread, and the process that must have it.
+    Thread { process: Option<u32>, thread: u32 },
 }
 
 /// Refuses a signal that the caller, who is not root, may not send. The kernel sends it if it may go to
@@ -40,19 +31,7 @@ pub(super) fn answer(
     signal: u32,
 ) -> Result<Reply, Errno> {
     let Some(own) = process(identities, thread.number) else { return Ok(Reply::Continue) };
-    let found = match targets {
-        Targets::Named(number) if number > 0 && number.unsigned_abs() == own.own_number => {
-            return Ok(Reply::Continue);
-        }
-        Targets::Named(number) => select(all(identities, thread.number)?, number, &own),
-        Targets::Descriptor(number) => {
-            let path = format!("{}/fdinfo/{number}", thread.number);
-            let Ok(text) = std::fs::read_to_string(path) else { return Ok(Reply::Continue) };
-            // By this process's own `/proc`.
-            let outer = text.lines().find_map(|line| line.strip_prefix("Pid:\t")?.parse().ok());
-            outer.and_then(|outer| process(identities, outer)).into_iter().collect()
-        }
-    };
+    let Some(found) = find(identities, thread, &own, targets)? else { return Ok(Reply::Continue) };
     thread.check()?;
     let all = found.len();
     let allowed: Vec<&Process> = found.iter().filter(|to| may(&own, to, signal)).collect();
@@ -76,6 +55,49 @@ pub(super) fn answer(
     Ok(Reply::Returns(0))
 }
 
+/// Returns the processes that a signal is for; `None` if it is the kernel's to send.
+fn find(
+    identities: &Identities,
+    thread: &Thread<'_>,
+    own: &Process,
+    targets: Targets,
+) -> Result<Option<Vec<Process>>, Errno> {
+    Ok(match targets {
+        // Root's, and closed to this process.
+        Targets::Named(1) | Targets::Thread { process: Some(1), .. } if own.own_number != 1 => {
+            return Err(Errno::PERM);
+        }
+        Targets::Named(number) if number > 0 && number.unsigned_abs() == own.own_number => {
+            return Ok(None);
+        }
+        Targets::Named(number) => {
+            Some(select(others::all(identities, thread.number)?, number, own))
+        }
+        // Nearly all such signals are for threads of the caller's own process.
+        Targets::Thread { process: Some(process), .. } if process == own.own_number => {
+            return Ok(None);
+        }
+        Targets::Thread { process: None, thread } if others::has(own, thread) => {
+            return Ok(None);
+        }
+        Targets::Thread { process, thread: target } => {
+            let all = others::all(identities, thread.number)?;
+            let found = match process {
+                Some(number) => all.into_iter().find(|found| found.own_number == number),
+                None => others::of_thread(all, target),
+            };
+            Some(found.into_iter().collect())
+        }
+        Targets::Descriptor(number) => {
+            let path = format!("{}/fdinfo/{number}", thread.number);
+            let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+            // By this process's own `/proc`.
+            let outer = text.lines().find_map(|line| line.strip_prefix("Pid:\t")?.parse().ok());
+            Some(outer.and_then(|outer| process(identities, outer)).into_iter().collect())
+        }
+    })
+}
+
 /// Returns the processes that `kill` names by a number.
 fn select(all: Vec<Process>, number: i32, own: &Process) -> Vec<Process> {
     let is_meant = |process: &Process| match number {
@@ -95,37 +117,9 @@ fn may(own: &Process, to: &Process, signal: u32) -> bool {
     continues || own.own_number == to.own_number || mine.iter().any(|id| theirs.contains(id))
 }
 
-/// Returns the processes of the caller's pid namespace.
-fn all(identities: &Identities, caller: u32) -> Result<Vec<Process>, Errno> {
-    let space = |number: u32| rustix::fs::readlinkat(CWD, format!("{number}/ns/pid"), Vec::new());
-    let own = space(caller)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = Dir::new(rustix::fs::open(".", flags, Mode::empty())?)?;
-    let mut found = Vec::new();
-    for entry in folder {
-        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse().ok());
-        // Most processes of the machine are nobody's business.
-        let number = number.filter(|number| space(*number).is_ok_and(|space| space == own));
-        found.extend(number.and_then(|number| process(identities, number)));
-    }
-    Ok(found)
-}
-
-/// Looks at a process, by its number for this process.
-fn process(identities: &Identities, outer: u32) -> Option<Process> {
-    let text = status::read(outer).ok()?;
-    Some(Process {
-        outer,
-        own_number: status::own_number(&text)?,
-        group: status::field(&text, "NSpgid")?,
-        session: status::field(&text, "NSsid")?,
-        identity: identities.of_process(outer)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::identity::Ids;
+    use super::super::identity::{Identity, Ids};
     use super::*;
 
     fn process(own_number: u32, group: u32, user: u32) -> Process {
