@@ -377,6 +377,67 @@ fn a_process_sees_its_own_identity() {
     assert!(seen.iter().all(|texts| *texts == seen[0]), "{seen:#?}");
 }
 
+/// What the kernel refuses stays refused: flags that nobody knows, descriptors that are only a path, other
+/// users' processes, hard links to their files, and rights that a process has given up.
+#[test]
+fn calls_fail_as_with_a_range_of_ids() {
+    needs!(Run, Debian);
+    let numbers = if cfg!(target_arch = "aarch64") {
+        "$stat, $chownat, $chown, $open, $tgkill, $tkill, $ptrace) = (79, 54, 55, 56, 131, 130, 117"
+    } else {
+        "$stat, $chownat, $chown, $open, $tgkill, $tkill, $ptrace) = (262, 260, 93, 257, 234, 200, 101"
+    };
+    let dockerfile = r#"
+        FROM debian
+        RUN echo 'our (NUMBERS); sub t { print syscall(shift, @_) < 0 ? $! + 0 : 0, " " } 1' > /t.pm
+        RUN touch /f && chown 5:6 /f && perl -I/ -Mt -e 'my ($p, $b) = ("/f", "x" x 200);' \
+              -e 't($stat, -100, $p, $b, 0x4000000); t($chownat, -100, $p, 1, 1, 0x40000); t($chown, 999, 1, 1);' \
+              -e 'my $f = syscall($open, -100, $p, 0x200000, 0); t($chown, $f, 1, 1); t($stat, -100, $p, $b, 0);' > /flags
+        RUN as() { setpriv --reuid 5 --regid 6 --clear-groups "$@"; }; sleep 1000 & p=$!; \
+            as perl -I/ -Mt -e 'my $p = shift() + 0; t($tgkill, $p, $p, 0); t($tkill, $p, 0); t($ptrace, 16, $p, 0, 0);' \
+              -e 't($ptrace, 0x4206, $p, 0, 0); t($tgkill, 1, 1, 0); my $o = $$ + 0; t($tgkill, $o, $o, 0); t($tkill, $o, 0);' \
+              -e 't($tkill, 99999, 0); my $c = fork || sleep 1000; t($tgkill, $c, $c, 0); t($tkill, $c, 9);' $p > /processes; \
+            kill $p
+        RUN cp /bin/id /good && chown 5:6 /good && chmod 6755 /good; as() { setpriv --reuid 9 --regid 9 --clear-groups "$@"; }; \
+            as /good -u > /set; as setpriv --no-new-privs /good -u >> /set; as setpriv --no-new-privs sh -c '/good -g' >> /set
+        RUN echo > /srv/all && chmod 666 /srv/all && echo > /srv/set && chmod 4777 /srv/set && echo > /srv/read
+        USER daemon
+        RUN mkdir /tmp/l && cd /tmp/l && echo > own && for f in own /srv/all /srv/set /srv/read /etc/shadow; do \
+              ln $f ${f##*/}2 2> /dev/null && echo $f; done > made; true
+        "#;
+    let dockerfile = dockerfile.replace("NUMBERS", numbers);
+    let guard = std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").unwrap();
+    let all = "own\n/srv/all\n/srv/set\n/srv/read\n/etc/shadow";
+    for user in User::all() {
+        let place = Place::new(user);
+        place.dockerfile(&dockerfile);
+        let base = place.base("debian");
+        for way in ["userns-single/overlay", "userns-single/folder", "userns-range"] {
+            if user == User::Single && way == "userns-range" {
+                continue;
+            }
+            let image = place.image(&["--no-cache", "--isolation", way, "--build-context", &base]);
+            let way = format!("{user:?} {way}");
+            assert_eq!(image.text("flags"), "22 22 9 9 0", "{way}");
+            assert_eq!(image.text("processes"), "1 1 1 1 1 0 0 3 0 0", "{way}");
+            assert_eq!(
+                image.text("set"),
+                "5
+9
+9",
+                "{way}"
+            );
+            let linked = if guard.trim() == "0" {
+                all
+            } else {
+                "own
+/srv/all"
+            };
+            assert_eq!(image.text("tmp/l/made"), linked, "{way}");
+        }
+    }
+}
+
 /// The ways in which programs copy, pack and ask, and by which others lost owners: `statx`, an empty
 /// path, `cp -a`, `tar -p`, archives of cpio, dpkg's and perl's.
 #[test]

@@ -13,12 +13,13 @@
 //!
 //! Where there is one id it records the owners of files (`owners`), for the step and for the layer.
 //!
-//! `watch` is the loop; `answers` has a file for each system call that is answered.
+//! `watch` is the loop, `desk` the thread beside it; `answers` has a file for each system call that is answered.
 //!
 //! **Source** — `seccomp_unotify(2)`.
 
 mod answers;
 mod caller;
+mod desk;
 mod guise;
 mod memory;
 mod nearness;

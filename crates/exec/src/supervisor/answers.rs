@@ -28,7 +28,7 @@ use super::scene::Scene;
 use super::step_place::StepPlace;
 use super::thread::Thread;
 use crate::idmap::Ids;
-use crate::seccomp::notice::{self, Notice};
+use crate::seccomp::notice::Notice;
 
 /// The means to answer calls.
 pub(super) struct Answers {
@@ -61,37 +61,44 @@ impl Answers {
         Ok(Self { proc, guise: Guise::new(ids)?, scene, owners: None, foreign, near })
     }
 
-    /// Takes the next call from the listener and answers it.
+    /// Answers a call of the listener.
     ///
     /// **Errors** — only those that leave this process unfit to go on.
-    pub(super) fn serve(&mut self, listener: &OwnedFd, records: &mut Records) -> Result<(), Errno> {
+    pub(super) fn serve(
+        &mut self,
+        notice: &Notice,
+        listener: &OwnedFd,
+        records: &mut Records,
+    ) -> Result<(), Errno> {
         let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        let Some(notice) = notice::receive(listener).map_err(fault)? else { return Ok(()) };
         if let Some(near) = &mut self.near {
             near.approach(self.proc.as_fd(), notice.thread);
         }
-        if let Some(reply) = self.tell_machine(&notice, listener) {
-            return reply.send(&notice, listener).map_err(fault);
+        if let Some(reply) = self.tell_machine(notice, listener) {
+            return reply.send(notice, listener).map_err(fault);
         }
-        let reply = match self.stand_in(&notice, listener)? {
-            Some(Reply::Continue) => self.own(&notice, listener)?.or(Some(Reply::Continue)),
-            None => self.own(&notice, listener)?,
+        let reply = match self.stand_in(notice, listener)? {
+            Some(Reply::Continue) => self.own(notice, listener)?.or(Some(Reply::Continue)),
+            None => self.own(notice, listener)?,
             reply => reply,
         };
-        let Some(reply) = reply.map_or_else(
-            || self.make_device(&notice, listener, records),
-            |reply| Ok(Some(reply)),
-        )?
+        let Some(reply) = reply
+            .map_or_else(|| self.make_device(notice, listener, records), |reply| Ok(Some(reply)))?
         else {
             return Ok(());
         };
-        reply.send(&notice, listener).map_err(fault)
+        reply.send(notice, listener).map_err(fault)
     }
 
     /// Answers a question about the machine; `None` for any other call.
     fn tell_machine(&self, notice: &Notice, listener: &OwnedFd) -> Option<Reply> {
         let (machine, call) = (self.scene.machine.as_ref()?, notice.call.as_ref()?);
         machine::answer(call, &Thread { number: notice.thread, notice, listener }, machine)
+    }
+
+    /// Returns whether nearly all calls of the step come here.
+    pub(super) fn are_many(&self) -> bool {
+        self.scene.owners.as_ref().is_some_and(|ground| ground.below.counts.is_none())
     }
 
     /// Ends with the step: adds what became known to the records, and goes to this process's own
@@ -129,7 +136,8 @@ impl Answers {
                 Err(errno) => return Ok(Some(Reply::Fails(errno))),
             };
             let ground = self.scene.owners.take();
-            let open = |ground| Owners::new(self.proc.as_fd(), root, ground, self.foreign.clone());
+            let first = (notice.thread, root);
+            let open = |ground| Owners::new(self.proc.as_fd(), first, ground, self.foreign.clone());
             self.owners = ground.map(open).transpose()?;
         }
         match &mut self.owners {

@@ -72,6 +72,8 @@ pub(super) struct Owners {
     is_inside: bool,
     /// Whether callers may have other roots.
     roots_vary: bool,
+    /// When programs give their owner's identity.
+    gives: exec::Gives,
     /// The ids that the kernel knows, where there is a range: all other owners are recorded.
     counts: Option<IdCounts>,
     book: Book,
@@ -88,11 +90,11 @@ impl Owners {
         rustix::fs::openat(thread, "root", folder, Mode::empty())
     }
 
-    /// Prepares for calls, in a step with this root, and with `foreign` mounts of files that are the
+    /// Prepares for calls, in a step whose first thread has this number and root, and with `foreign` mounts of files that are the
     /// user's own.
     pub(super) fn new(
         proc: BorrowedFd<'_>,
-        root: OwnedFd,
+        (thread, root): (u32, OwnedFd),
         ground: Ground,
         foreign: HashSet<u64>,
     ) -> Result<Self, Errno> {
@@ -106,6 +108,7 @@ impl Owners {
             root,
             is_inside: false,
             roots_vary: ground.roots_vary,
+            gives: exec::Gives::Always,
             counts: ground.below.counts,
             book: Book::new(ground.upper, foreign, ground.caches),
             identities: Identities::new(),
@@ -113,6 +116,7 @@ impl Owners {
             sockets: Sockets::default(),
         };
         owners.enter()?;
+        owners.gives = exec::Gives::of(thread);
         owners.book.open(ground.below, ground.mounted)?;
         Ok(owners)
     }
@@ -263,12 +267,7 @@ impl Owners {
                 let identities = Some(&self.identities);
                 show::answer(&self.book, identities, thread, (&call.name, *shape))
             }
-            Work::Change { .. } | Work::Mode | Work::Times(_)
-                if Spot::read(thread, &call.name).is_ok_and(|spot| is_kernels(&spot)) =>
-            {
-                Ok(Reply::Returns(0))
-            }
-            Work::Change { uid, gid } => change::answer(&mut self.book, thread, call, (*uid, *gid)),
+            Work::Change { .. } | Work::Mode | Work::Times(_) => self.modify(thread, call),
             Work::Create(Creation::Open { flags, .. }) if self.identities.vary() => {
                 let status = Spot::read(thread, &call.name)
                     .ok()
@@ -294,17 +293,31 @@ impl Owners {
             Work::Execute => {
                 if let Ok(spot) = Spot::read(thread, &call.name) {
                     // A program that cannot be looked at is the kernel's to refuse.
-                    let _ = exec::prepare(&self.book, &mut self.identities, thread, &spot);
+                    let found = exec::Program { spot: &spot, gives: self.gives };
+                    let _ = exec::prepare(&self.book, &mut self.identities, thread, &found);
                 }
                 Ok(Reply::Continue)
             }
             Work::Access { .. }
-            | Work::Mode
-            | Work::Times(_)
+            | Work::Nothing
             | Work::Truncate
             | Work::Connect { .. }
             | Work::Remove
             | Work::Enter => Ok(Reply::Continue),
+        }
+    }
+
+    /// Changes the owner of a file, its mode or its times.
+    fn modify(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Result<Reply, Errno> {
+        let spot = Spot::read(thread, &call.name);
+        if spot.as_ref().is_ok_and(is_kernels) {
+            return Ok(Reply::Returns(0));
+        }
+        match call.work {
+            Work::Change { uid, gid } => {
+                change::answer(&mut self.book, thread, (&call.name, &spot?), (uid, gid))
+            }
+            _ => Ok(Reply::Continue),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The watcher's loop, from the start of a step to its end.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal};
 use xbuild_model::records::Records;
 
 use super::answers::Answers;
+use super::desk::{Clerk, Desk};
 use super::nearness::Nearness;
 use super::scene::Scene;
 use super::step_place::StepPlace;
@@ -34,7 +35,7 @@ pub(crate) fn attend(
     let failed = |errno: Errno| RunError::setup(WHAT)(errno);
     let (mut text, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     let mut line = Line::Channel(channel);
-    let (mut answers, mut scene) = (None, Some(scene));
+    let mut scene = Some(scene);
     loop {
         let Ready { event, call, is_stopped } =
             wait(&events, &line, stop.as_ref()).map_err(failed)?;
@@ -49,33 +50,29 @@ pub(crate) fn attend(
             line = match line {
                 Line::Channel(channel) => match wire::receive(channel) {
                     Ok(Some((around, fds))) => {
-                        let around: StepPlace = protocol::from_json(&around)
-                            .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
-                        let scene = scene.take().unwrap_or_default();
-                        let listener = fds.into_iter().next();
-                        let near = listener.as_ref().map(Nearness::new);
-                        answers = Some(Answers::new(ids, scene, around, near).map_err(failed)?);
-                        listener.map_or(Line::None, Line::Listener)
+                        Line::begin(ids, scene.take().unwrap_or_default(), &around, fds)?
                     }
                     Ok(None) => Line::None,
                     Err(error) => return Err(RunError::setup(WHAT)(error)),
                 },
-                Line::Listener(listener) if call.contains(PollFlags::IN) => {
-                    if let Some(answers) = &mut answers {
-                        answers.serve(&listener, records).map_err(failed)?;
-                    }
-                    Line::Listener(listener)
+                Line::Listener(mut clerk, listener) if call.contains(PollFlags::IN) => {
+                    clerk.serve(&listener).map_err(failed)?;
+                    Line::Listener(clerk, listener)
+                }
+                Line::Desk(desk) => {
+                    let (ended, clerk) = desk.join();
+                    ended.map_err(failed)?;
+                    clerk.map_or(Line::None, Line::Ended)
                 }
                 // All processes under the filter have ended.
-                _ => Line::None,
+                Line::Listener(clerk, _) => Line::Ended(clerk),
+                line => line,
             };
         }
         if !event.is_empty() {
             match retry_on_intr(|| rustix::io::read(&events, &mut buffer)).map_err(failed)? {
                 0 => {
-                    if let Some(answers) = &mut answers {
-                        answers.conclude(records).map_err(failed)?;
-                    }
+                    line.conclude(records).map_err(failed)?;
                     return Ok(text);
                 }
                 read => text.extend_from_slice(&buffer[..read]),
@@ -88,8 +85,57 @@ pub(crate) fn attend(
 enum Line {
     /// The listener is still to come.
     Channel(OwnedFd),
-    Listener(OwnedFd),
+    /// Calls are few.
+    Listener(Box<Clerk>, OwnedFd),
+    /// Calls are many.
+    Desk(Desk),
+    /// All processes under the filter have ended.
+    Ended(Box<Clerk>),
     None,
+}
+
+impl Line {
+    /// Prepares for a step, with what its own process has told.
+    fn begin(ids: Ids, scene: Scene, around: &[u8], fds: Vec<OwnedFd>) -> Result<Self, RunError> {
+        let around: StepPlace = protocol::from_json(around)
+            .map_err(|error| RunError::Filter { reason: in_words(&error) })?;
+        let listener = fds.into_iter().next();
+        let near = listener.as_ref().map(Nearness::new);
+        let answers = Answers::new(ids, scene, around, near).map_err(RunError::setup(WHAT))?;
+        Ok(listener.map_or(Self::None, |listener| Self::open(answers, listener)))
+    }
+
+    /// Prepares for the calls of a listener.
+    fn open(answers: Answers, listener: OwnedFd) -> Self {
+        let clerk = Box::new(Clerk::new(answers));
+        if !clerk.has_much_to_do() {
+            return Self::Listener(clerk, listener);
+        }
+        match Desk::open(clerk, listener) {
+            Ok(desk) => Self::Desk(desk),
+            // Without a thread of its own each answer takes longer.
+            Err((clerk, listener)) => Self::Listener(clerk, listener),
+        }
+    }
+
+    /// Returns the descriptor that has news when a call comes, or the end of all calls.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Channel(fd) | Self::Listener(_, fd) => Some(fd.as_fd()),
+            Self::Desk(desk) => Some(desk.end()),
+            Self::Ended(_) | Self::None => None,
+        }
+    }
+
+    /// Ends with the step: adds what became known to the records.
+    fn conclude(self, records: &mut Records) -> Result<(), Errno> {
+        let clerk = match self {
+            Self::Listener(clerk, _) | Self::Ended(clerk) => Some(clerk),
+            Self::Desk(desk) => desk.close(),
+            Self::Channel(_) | Self::None => None,
+        };
+        clerk.map_or(Ok(()), |clerk| clerk.conclude(records))
+    }
 }
 
 /// A line that ends the step when its other end is closed.
@@ -110,13 +156,9 @@ struct Ready {
 
 /// Waits for news.
 fn wait(events: &OwnedFd, line: &Line, stop: Option<&Stop>) -> Result<Ready, Errno> {
-    let call = match line {
-        Line::Channel(fd) | Line::Listener(fd) => Some(fd),
-        Line::None => None,
-    };
-    let lines = [Some(events), call, stop.map(|stop| &stop.line)];
+    let lines = [Some(events.as_fd()), line.descriptor(), stop.map(|stop| stop.line.as_fd())];
     let mut polled: Vec<PollFd<'_>> =
-        lines.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+        lines.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
     let mut found = polled.iter().map(PollFd::revents);
     let [event, call, stop] = lines.map(|line| line.and_then(|_| found.next()));

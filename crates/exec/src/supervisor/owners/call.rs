@@ -121,6 +121,8 @@ pub(super) enum Work {
     /// `chdir`.
     Enter,
     Execute,
+    /// Flags that the kernel refuses.
+    Nothing,
 }
 
 /// A call about owners.
@@ -183,6 +185,22 @@ impl Args<'_> {
 }
 
 const NOFOLLOW: u32 = libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
+const EMPTY: u32 = libc::AT_EMPTY_PATH.cast_unsigned();
+
+/// The flags that a call takes.
+///
+/// **Source** — `chown(2)`, `link(2)`, `stat(2)`, `statx(2)`; `vfs_fstatat` in `fs/stat.c`.
+fn known_flags(name: &str) -> u32 {
+    match name {
+        "fchownat" => NOFOLLOW | EMPTY,
+        "linkat" => libc::AT_SYMLINK_FOLLOW.cast_unsigned() | EMPTY,
+        "newfstatat" | "fstatat64" => {
+            let sync = libc::AT_STATX_SYNC_TYPE;
+            NOFOLLOW | EMPTY | (libc::AT_NO_AUTOMOUNT | sync).cast_unsigned()
+        }
+        _ => u32::MAX,
+    }
+}
 
 impl OwnerCall {
     /// Reads the arguments; `None` for any other call.
@@ -191,6 +209,14 @@ impl OwnerCall {
     pub(super) fn read(call: &Call) -> Option<Self> {
         let args = Args(call);
         let one = |name, work| Some(Self { name, work });
+        let flags = match call.name {
+            "fchownat" | "linkat" => args.low(4),
+            "newfstatat" | "fstatat64" => args.low(3),
+            _ => 0,
+        };
+        if flags & !known_flags(call.name) != 0 {
+            return one(args.at(0, 0, false), Work::Nothing);
+        }
         let simple = || Self::read_owner(call).or_else(|| Self::read_right(call));
         simple().or_else(|| Self::read_creation(call)).or_else(|| match call.name {
             "chroot" => one(args.path(0, true), Work::ChangeRoot),
@@ -391,7 +417,8 @@ mod tests {
 
     fn read(name: &'static str, is_compat: bool) -> OwnerCall {
         let high = 0xdead_0000_0000_0000;
-        let args = [1, 2, 3, 4, 5, 6].map(|value| value | high);
+        // Without flags.
+        let args = [1, 2, 3, 0, 0, 6].map(|value| value | high);
         OwnerCall::read(&Call { name, args, is_compat }).unwrap()
     }
 
@@ -408,6 +435,20 @@ mod tests {
         let keep = [7, u64::MAX, 0xffff_ffff, 0, 0, 0];
         let call = Call { name: "lchown", args: keep, is_compat: false };
         assert_eq!(OwnerCall::read(&call).unwrap().work, Work::Change { uid: None, gid: None });
+    }
+
+    #[test]
+    fn flags_that_nobody_knows_are_the_kernels() {
+        for (name, at, good) in
+            [("fchownat", 4, 0x1100), ("newfstatat", 3, 0x7900), ("linkat", 4, 0x1400)]
+        {
+            for flags in [good, good | 0x10_0000] {
+                let mut args = [0; 6];
+                args[at] = flags;
+                let call = OwnerCall::read(&Call { name, args, is_compat: false }).unwrap();
+                assert_eq!(call.work == Work::Nothing, flags != good, "{name} {flags:x}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
-use super::call::OwnerCall;
+use super::call::Name;
 use super::spot::Spot;
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
@@ -14,19 +14,31 @@ use crate::supervisor::reply::Reply;
 pub(super) fn answer(
     book: &mut Book,
     thread: &Thread<'_>,
-    call: &OwnerCall,
+    (name, spot): (&Name, &Spot),
     (uid, gid): (Option<u32>, Option<u32>),
 ) -> Result<Reply, Errno> {
     if (uid, gid) == (None, None) {
         return Ok(Reply::Continue);
     }
-    let spot = Spot::read(thread, &call.name)?;
-    let handle = spot.handle()?;
-    let before = book.owner(&handle)?;
-    let after = Owner { uid: uid.unwrap_or(before.uid), gid: gid.unwrap_or(before.gid) };
-    if (before, after) == (Owner::ROOT, Owner::ROOT) && !book.has_below() {
+    let is_descriptor = name.path.is_none();
+    let after = match (uid, gid) {
+        (Some(uid), Some(gid)) if uid != 0 || gid != 0 => Owner { uid, gid },
+        _ => {
+            let before = match book.owner_at(spot) {
+                Err(Errno::NOENT) if is_descriptor => return Ok(Reply::Continue),
+                before => before?,
+            };
+            let after = Owner { uid: uid.unwrap_or(before.uid), gid: gid.unwrap_or(before.gid) };
+            if (before, after) == (Owner::ROOT, Owner::ROOT) && !book.has_below() {
+                return Ok(Reply::Continue);
+            }
+            after
+        }
+    };
+    if is_descriptor && !is_open(spot) {
         return Ok(Reply::Continue);
     }
+    let handle = spot.handle()?;
     if after != Owner::ROOT && !book.may_keep(&book::by_handle(&handle)?)? {
         return Err(Errno::PERM);
     }
@@ -37,4 +49,10 @@ pub(super) fn answer(
     rustix::fs::chownat(&handle, "", own_uid, own_gid, AtFlags::EMPTY_PATH)?;
     book.set(&handle, after)?;
     Ok(Reply::Returns(0))
+}
+
+/// Returns whether a descriptor of a caller is there and opened for more than its path: the kernel refuses
+/// all others. The link in `/proc` has the rights that the file was opened with.
+fn is_open(spot: &Spot) -> bool {
+    book::look(&spot.path, false).is_ok_and(|link| link.mode & 0o600 != 0)
 }

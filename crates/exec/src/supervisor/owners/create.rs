@@ -98,14 +98,12 @@ pub(super) fn place(
     if is_unnamed(creation) {
         return Ok(Some(spot));
     }
-    let follows = !flags.contains(OFlags::NOFOLLOW);
-    if book::look(&spot.path, follows).is_ok() {
-        return Ok(None);
-    }
-    if follows && book::look(&spot.path, false).is_ok() {
+    let Ok(found) = book::look(&spot.path, false) else { return Ok(Some(spot)) };
+    let leads_on = found.kind == FileType::Symlink && !flags.contains(OFlags::NOFOLLOW);
+    if leads_on && book::look(&spot.path, true).is_err() {
         return spot.settled(thread).map(Some);
     }
-    Ok(Some(spot))
+    Ok(None)
 }
 
 /// Returns the owner of a new file in a folder.

@@ -12,6 +12,12 @@ use super::spot::{Spot, read_text};
 use super::thread::Thread;
 use super::{create, memory, sockets};
 
+/// The set-user-ID bit.
+const SET_USER: u32 = 0o4000;
+
+/// The set-group-ID bit of a program.
+const SET_GROUP: u32 = 0o2010;
+
 /// Makes sure that the caller, who is not root, may do a call. Errors that the kernel finds are its
 /// own to tell.
 pub(super) fn judge(
@@ -61,6 +67,7 @@ pub(super) fn judge(
         Work::Access { mode, .. } => right(gate, thread, &spot, *mode & 7),
         Work::Remove => gate.may_change_folder(thread, &spot, true),
         Work::ChangeRoot => Err(Errno::PERM),
+        Work::Nothing => Ok(()),
         Work::Execute => gate.may_execute(thread, &spot),
         Work::Move(motion) => moved(gate, thread, &spot, motion),
         Work::Create(creation) => created(gate, thread, spot, creation),
@@ -129,7 +136,34 @@ fn moved(
         let replaces = book::look(&to.path, false).is_ok();
         return gate.may_change_folder(thread, &to, replaces);
     }
+    may_link(gate, thread, spot)?;
     gate.may_change_folder(thread, &to, false)
+}
+
+/// Makes sure that the caller may give a file another name: one of its own, or one that it may read and
+/// write and that brings nobody's rights.
+///
+/// **Source** — `proc_sys_fs(5)`, § `protected_hardlinks`.
+fn may_link(gate: &mut Gate<'_>, thread: &Thread<'_>, spot: &Spot) -> Result<(), Errno> {
+    // This process's own `/proc` is its working directory.
+    if std::fs::read("sys/fs/protected_hardlinks").is_ok_and(|value| value.starts_with(b"0")) {
+        return Ok(());
+    }
+    with(spot, |handle| {
+        gate.reach(thread, handle)?;
+        if gate.book.owner(handle)?.uid == gate.identity.uid.files {
+            return Ok(());
+        }
+        let file = book::by_handle(handle)?;
+        let found = book::look(&file.path, true)?;
+        let is_plain = found.kind == FileType::RegularFile
+            && found.mode & SET_USER == 0
+            && found.mode & SET_GROUP != SET_GROUP;
+        match is_plain && gate.check(&file, READ | WRITE).is_ok() {
+            true => Ok(()),
+            false => Err(Errno::PERM),
+        }
+    })
 }
 
 fn created(

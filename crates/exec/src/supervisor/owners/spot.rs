@@ -13,8 +13,11 @@ use super::thread::Thread;
 /// The longest path with its NUL: the kernel's own limit.
 const PATH_LIMIT: usize = 4096;
 
-/// Bytes that are read at a time. Memory is mapped in parts of at least that size.
-const CHUNK: u64 = 256;
+/// Memory is mapped in parts of at least that many bytes.
+const PAGE: u64 = 4096;
+
+/// The most bytes that are read at a time: most paths are shorter.
+const CHUNK: u64 = 512;
 
 /// Links that may lead to a file that is to be made, as many as the kernel allows.
 const MAX_LINKS: usize = 40;
@@ -62,6 +65,13 @@ impl Spot {
         let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let name = &path[start..end];
         (!matches!(name, b"." | b"..")).then(|| name.to_vec())
+    }
+
+    /// Returns whether this is an open file of a caller, or may be one.
+    pub(super) fn is_descriptor(&self) -> bool {
+        let path = self.path.as_bytes();
+        let digits = path.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        digits > 0 && path[..path.len() - digits].ends_with(b"/fd/")
     }
 
     /// Returns the file at a path of this process, at the end of links.
@@ -148,12 +158,12 @@ fn named(number: u32, start: String, path: &[u8]) -> Vec<u8> {
 
 /// Reads a text that ends in NUL from the caller's memory.
 pub(super) fn read_text(thread: &Thread<'_>, address: u64) -> Result<Vec<u8>, Errno> {
-    let mut text = Vec::new();
+    let (mut text, mut room) = (Vec::new(), [0; CHUNK as usize]);
     while text.len() < PATH_LIMIT {
         let at = address.checked_add(text.len() as u64).ok_or(Errno::FAULT)?;
         // Not beyond the end of mapped memory.
-        let mut chunk = vec![0; (CHUNK - at % CHUNK) as usize];
-        memory::read(thread, at, &mut chunk)?;
+        let chunk = &mut room[..CHUNK.min(PAGE - at % PAGE) as usize];
+        memory::read(thread, at, chunk)?;
         let end = chunk.iter().position(|byte| *byte == 0);
         text.extend_from_slice(&chunk[..end.unwrap_or(chunk.len())]);
         if end.is_some() {
@@ -182,6 +192,14 @@ mod tests {
         ] {
             assert_eq!(named(7, "7/cwd".to_owned(), path), expected, "{}", path.escape_ascii());
         }
+    }
+
+    #[test]
+    fn descriptors_are_known_by_their_path() {
+        let is =
+            |path: &str| Spot { path: CString::new(path).unwrap(), follow: true }.is_descriptor();
+        assert!(is("7/fd/3") && is("/proc/7/fd/12"));
+        assert!(!is("7/cwd/12") && !is("/fd/x") && !is("12") && !is("7/fd/"));
     }
 
     #[test]
