@@ -11,6 +11,7 @@
 //! stamp is not older than that is looked at the next time.
 
 mod emit;
+mod frame;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -18,8 +19,7 @@ mod tick;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd as _;
-use std::vec;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -32,11 +32,12 @@ use xbuild_model::device::{ATTRIBUTE, Device, DeviceKind};
 use xbuild_model::own_root::Spared;
 
 use self::emit::Emit;
+use self::frame::{Found, Frame};
 use crate::DiffError;
 use crate::holes::FileContents;
-use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes, stats};
+use crate::on_disk::{bare, entry, is_of_device, kind, open_folder, open_pipe};
 use crate::owners::{OwnerSource, Side};
-use crate::root::{self, Attributes, Root, Stat, xattr};
+use crate::root::{self, Attributes, Marks, Root, Stat, xattr};
 use crate::stamps::{Stamp, StampReader, StampWriter};
 
 /// Bytes hashed at a time.
@@ -102,7 +103,8 @@ pub fn stamp<S: Write>(
 /// how far the clock got, see [`stamp`].
 ///
 /// **Shape** — that of [`crate::diff::diff`]. Names of one file are written if the command added one
-/// or changed the file. The attribute is removed from files that only claim to be stand-ins.
+/// or changed the file. Attributes that no layer carries are removed, and so is that
+/// of files that only claim to be stand-ins.
 pub fn changes<R: Read, W: Write, S: Write>(
     folder: &Root,
     old: StampReader<R>,
@@ -114,10 +116,10 @@ pub fn changes<R: Read, W: Write, S: Write>(
     let mut stat = folder.stat(b"").map_err(fault(b""))?;
     let root = (folder, &b"."[..]);
     options.owners.complete(root, b"", Side::Changed, &mut stat).map_err(fault(b""))?;
+    // The next step's root folder is made from the entry, and has no attributes.
+    let xattrs = bare(folder, b".", options.owners.is_recorded()).map_err(fault(b""))?;
     if (stat.mode, stat.uid, stat.gid) != options.root {
         let mut entry = entry(Vec::new(), Kind::Dir, &stat, Vec::new());
-        // The next step's root folder is made from the entry, and has no access list.
-        let xattrs = attributes_of(folder, b".").map_err(fault(b""))?;
         entry.meta.mode = attributes::narrowed(stat.mode, &xattrs);
         out.put(&entry, &mut io::empty())?;
     }
@@ -156,44 +158,6 @@ struct Changes<'a, R, W> {
     buffer: Vec<u8>,
 }
 
-/// A folder being walked.
-struct Frame {
-    path: Vec<u8>,
-    folder: Root,
-    /// Names with their stats, in byte order.
-    items: vec::IntoIter<(Vec<u8>, Stat)>,
-    /// The number of names on the way to its files.
-    depth: u32,
-    /// Whether all its files are new, or hide those of a folder that was there before.
-    is_new: bool,
-}
-
-impl Frame {
-    fn open(
-        path: Vec<u8>,
-        folder: Root,
-        (depth, is_new): (u32, bool),
-        spared: &Spared,
-    ) -> io::Result<Self> {
-        let mut items = stats(&folder)?;
-        if spared.is_around(&path) {
-            items.retain(|(name, _)| !spared.has(&path::join(&path, name)));
-        }
-        Ok(Self { path, folder, items: items.into_iter(), depth, is_new })
-    }
-}
-
-/// A file that the walk comes to.
-struct Found<'f> {
-    folder: &'f Root,
-    name: &'f [u8],
-    path: Vec<u8>,
-    stat: Stat,
-    stamp: Stamp,
-    /// The stamp of the walk before.
-    before: Option<Stamp>,
-}
-
 impl<R: Read, W: Write, S: Write> Walk<'_, R, W, S> {
     fn all(&mut self, folder: &Root) -> Result<(), DiffError> {
         let top = folder.try_clone().map_err(fault(b""))?;
@@ -227,13 +191,17 @@ impl<R: Read, W: Write, S: Write> Walk<'_, R, W, S> {
     ) -> Result<Option<Frame>, DiffError> {
         let path = path::join(&frame.path, name);
         let stamp = Stamp::of(&frame.folder, frame.depth, name, &stat).map_err(fault(&path))?;
-        let mut found = Found { folder: &frame.folder, name, path, stat, stamp, before: None };
+        let mut found =
+            Found { folder: &frame.folder, name, path, stat, stamp, before: None, is_gone: false };
         let mut is_new = true;
         if let Some(changes) = &mut self.changes {
             if !frame.is_new {
                 found.before = changes.before(frame, name)?;
             }
             is_new = changes.compare(&mut found)?;
+        }
+        if found.is_gone {
+            return Ok(None);
         }
         self.newest = self.newest.max(Some(found.stamp.ctime));
         self.new.put(&found.stamp).map_err(stamps)?;
@@ -313,8 +281,10 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         Ok(true)
     }
 
-    fn folder(&mut self, found: &Found<'_>, is_same: bool) -> Result<bool, DiffError> {
-        let xattrs = attributes_of(found.folder, found.name).map_err(fault(&found.path))?;
+    fn folder(&mut self, found: &mut Found<'_>, is_same: bool) -> Result<bool, DiffError> {
+        let opened = open_folder(found.folder, found.name).map_err(fault(&found.path))?;
+        let xattrs = self.reduce(opened.as_fd(), found, attributes::is_kept)?;
+        let found = &*found;
         let is_kept = is_same
             || (self.options.spared.is_around(&found.path) && self.known(found)?.is_none())
             || found.before.as_ref().is_some_and(|before| before.has_same_meta(&found.stamp))
@@ -347,10 +317,15 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
     fn file(&mut self, found: &mut Found<'_>) -> Result<(), DiffError> {
         match found.stat.kind {
             // Nobody listens. Whatever was there before is gone.
-            FileType::Socket => match &found.before {
-                Some(before) if before.kind != FileType::Socket => self.emit.whiteout(&found.path),
-                _ => Ok(()),
-            },
+            FileType::Socket => {
+                found.take_away().map_err(fault(&found.path))?;
+                match &found.before {
+                    Some(before) if before.kind != FileType::Socket => {
+                        self.emit.whiteout(&found.path)
+                    }
+                    _ => Ok(()),
+                }
+            }
             FileType::RegularFile => {
                 let opened = found.folder.open_file(found.name);
                 let file = opened.map_err(fault(&found.path))?;
@@ -362,23 +337,30 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
                     DeviceKind::Char => Kind::CharDevice { major, minor },
                     DeviceKind::Block => Kind::BlockDevice { major, minor },
                 };
-                let xattrs = root::attributes(file.as_fd()).map_err(fault(&found.path))?;
-                self.special(found, kind, access_lists(xattrs))
+                let xattrs = self.reduce(file.as_fd(), found, is_of_device)?;
+                self.special(found, kind, xattrs)
             }
             _ => {
                 let kind = kind(found.folder, found.name, &found.stat);
                 let kind = kind.map_err(fault(&found.path))?;
                 let xattrs = match kind {
-                    Kind::Fifo => pipe_attributes(found.folder, found.name),
-                    _ => Ok(Vec::new()),
+                    Kind::Fifo => {
+                        let pipe = open_pipe(found.folder, found.name);
+                        self.reduce(
+                            pipe.map_err(fault(&found.path))?.as_fd(),
+                            found,
+                            attributes::is_kept,
+                        )?
+                    }
+                    _ => Vec::new(),
                 };
-                self.special(found, kind, xattrs.map_err(fault(&found.path))?)
+                self.special(found, kind, xattrs)
             }
         }
     }
 
-    fn regular(&mut self, found: &Found<'_>, file: &File) -> Result<(), DiffError> {
-        let xattrs = root::attributes(file.as_fd()).map_err(fault(&found.path))?;
+    fn regular(&mut self, found: &mut Found<'_>, file: &File) -> Result<(), DiffError> {
+        let xattrs = self.reduce(file.as_fd(), found, attributes::is_kept)?;
         let kind = Kind::File { size: found.stat.size };
         if self.may_be_same(found)
             && found.before.as_ref().is_some_and(|before| before.size == found.stat.size)
@@ -447,6 +429,21 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         self.below.has_device(device).map_err(failed)
     }
 
+    /// Returns the attributes of an open file that a layer carries, and removes others.
+    fn reduce(
+        &self,
+        file: BorrowedFd<'_>,
+        found: &mut Found<'_>,
+        is_carried: impl Fn(&[u8]) -> bool,
+    ) -> Result<Attributes, DiffError> {
+        let marks = Marks { overlay: false, owners: self.options.owners.is_recorded() };
+        let reduced = root::reduce(file, is_carried, marks).map_err(fault(&found.path))?;
+        if reduced.is_less {
+            found.refresh().map_err(fault(&found.path))?;
+        }
+        Ok(reduced.kept)
+    }
+
     /// Returns the device that a file stands in for. A false claim is removed.
     fn claimed(&mut self, file: &File, found: &mut Found<'_>) -> Result<Option<Device>, DiffError> {
         let failed = |errno: Errno| fault(&found.path)(errno.into());
@@ -456,13 +453,8 @@ impl<R: Read, W: Write> Changes<'_, R, W> {
         {
             return Ok(Some(device));
         }
-        match rustix::fs::fremovexattr(file, ATTRIBUTE) {
-            Ok(()) | Err(Errno::NODATA) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        // That has changed the stamp.
-        let stat = found.folder.stat(found.name).map_err(fault(&found.path))?;
-        found.stamp.ctime = stat.ctime;
+        root::remove(file.as_fd(), ATTRIBUTE.as_bytes()).map_err(fault(&found.path))?;
+        found.refresh().map_err(fault(&found.path))?;
         Ok(None)
     }
 }

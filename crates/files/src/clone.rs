@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::vec;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
-use xbuild_layer::{ShownPath, path};
+use xbuild_layer::{ShownPath, capability, path};
 
 use crate::DiffError;
 use crate::on_disk::stats;
@@ -119,13 +119,12 @@ fn dress(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<()
     // A change of the owner takes capabilities and set-id bits away, so it comes first.
     rustix::fs::fchown(to, Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)))?;
     for name in attribute_names(from)? {
-        let Ok(name) = std::str::from_utf8(&name) else { continue };
         // The kernel gives labels of its own.
-        if name.starts_with("security.") && name != "security.capability" {
+        if name.starts_with(b"security.") && name != capability::NAME {
             continue;
         }
-        if let Some(value) = xattr(from, name)? {
-            rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty())?;
+        if let Some(value) = xattr(from, &name[..])? {
+            rustix::fs::fsetxattr(to, &name[..], &value, XattrFlags::empty())?;
         }
     }
     rustix::fs::fchmod(to, Mode::from_raw_mode(stat.mode))?;

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::vec;
 
@@ -26,9 +26,11 @@ use xbuild_model::records::Records;
 use self::devices::{Devices, device_of};
 use crate::DiffError;
 use crate::holes::{FileContents, same_contents};
-use crate::on_disk::{access_lists, attributes_of, entry, kind, pipe_attributes, same_meta};
+use crate::on_disk::{
+    attributes_of, entry, is_of_device, kind, open_folder, open_pipe, pipe_attributes, same_meta,
+};
 use crate::owners::{OwnerSource, Side};
-use crate::root::{self, Attributes, Root, Stat, absent, xattr};
+use crate::root::{self, Attributes, Marks, Root, Stat, absent, xattr};
 use crate::unpack::OPAQUE;
 
 /// The attribute by which overlayfs marks a removed file, on an empty file, where it cannot make a
@@ -51,24 +53,29 @@ pub struct DiffOptions {
     /// Folders that are merged in one of `lowers`. Devices that they hide from each other count as
     /// well.
     pub hidden: Vec<PathBuf>,
+    /// Whether the upper folder stays as it is, because it does not become the folder of the layer.
+    pub stays: bool,
 }
 
 /// Writes the changes of `upper` on top of `lowers`, which are newest first, as a layer.
 ///
 /// **Shape** — depth first, names in byte order; folders before their files, and their opaque mark
 /// right after them. The first name of a file with several names is the file, the others are links.
-/// Sockets are left out, since nobody listens. A stand-in becomes the device. The attribute is
-/// removed from files that only claim to be stand-ins.
+/// Sockets are left out, since nobody listens. A stand-in becomes the device.
+///
+/// The upper folder becomes the layer's folder, so what the layer does not carry is removed from it:
+/// sockets, the attribute of files that only claim to be stand-ins, other attributes.
 pub fn diff<W: Write>(
     upper: &Root,
     lowers: &[Root],
     out: &mut LayerWriter<W>,
     options: &DiffOptions,
 ) -> Result<(), DiffError> {
-    let devices = Devices::new(&options.records.devices, lowers, &options.hidden);
+    let devices = Devices::new(&options.records.devices, lowers, &options.hidden, options.stays);
     let owners = OwnerSource::new(&options.records.owners, options.owners.clone());
     let (frames, links) = (Vec::new(), HashMap::new());
-    let mut walk = Walk { lowers, out, options, devices, owners, frames, links };
+    let marks = Marks { overlay: true, owners: owners.is_recorded() };
+    let mut walk = Walk { lowers, out, options, devices, owners, marks, frames, links };
     let fault = |path: &[u8], source| DiffError::Entry { path: ShownPath(path.to_vec()), source };
     let top = upper.try_clone().map_err(|source| fault(b"", source))?;
     walk.root(upper)?;
@@ -91,6 +98,7 @@ struct Walk<'a, W> {
     options: &'a DiffOptions,
     devices: Devices<'a>,
     owners: OwnerSource<'a>,
+    marks: Marks,
     /// The folders from the root to the current one.
     frames: Vec<Frame>,
     /// The first name of each file with several names, by device and inode.
@@ -205,7 +213,10 @@ impl<W: Write> Walk<'_, W> {
         }
         let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
         match item.stat.kind {
-            FileType::Socket => Ok(()),
+            FileType::Socket => {
+                self.take_away(&item).map_err(fault)?;
+                self.removed(&path, &item)
+            }
             FileType::CharacterDevice if item.stat.is_whiteout() => self.removed(&path, &item),
             FileType::Directory => {
                 let folder = frame.folder.dir(&item.name).map_err(fault)?;
@@ -228,12 +239,28 @@ impl<W: Write> Walk<'_, W> {
             _ => {
                 let kind = kind(&frame.folder, &item.name, &item.stat).map_err(fault)?;
                 let xattrs = match kind {
-                    Kind::Fifo => pipe_attributes(&frame.folder, &item.name).map_err(fault)?,
+                    Kind::Fifo => {
+                        let pipe = open_pipe(&frame.folder, &item.name).map_err(fault)?;
+                        self.attributes(pipe.as_fd(), attributes::is_kept).map_err(fault)?
+                    }
                     _ => Vec::new(),
                 };
                 self.special(path, kind, &item, xattrs)
             }
         }
+    }
+
+    /// Removes a file that the layer does not have, as a command would. The time of its folder stays
+    /// what the layer says.
+    fn take_away(&self, item: &Item) -> io::Result<()> {
+        let Some(frame) = self.frames.last().filter(|_| !self.options.stays) else { return Ok(()) };
+        let folder = &frame.folder;
+        let mtime = folder.stat(b"")?.mtime;
+        folder.unlink(&item.name)?;
+        if item.lower.found.is_some() {
+            folder.mknod(&item.name, FileType::CharacterDevice, 0, (0, 0))?;
+        }
+        folder.set_mtime(b"", mtime)
     }
 
     /// Writes a whiteout, if it hides anything.
@@ -248,7 +275,8 @@ impl<W: Write> Walk<'_, W> {
     fn folder(&mut self, path: Vec<u8>, folder: Root, item: Item) -> Result<(), DiffError> {
         let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
         let opaque = is_opaque(&folder, b"").map_err(fault)?;
-        let xattrs = attributes_of(&folder, b".").map_err(fault)?;
+        let opened = open_folder(&folder, b".").map_err(fault)?;
+        let xattrs = self.attributes(opened.as_fd(), attributes::is_kept).map_err(fault)?;
         let same = match &item.lower.found {
             Some((number, lower)) if same_meta(lower, &item.stat) => {
                 attributes_of(&self.lowers[*number], &path).map_err(fault)? == xattrs
@@ -280,7 +308,7 @@ impl<W: Write> Walk<'_, W> {
         if let Some(target) = self.earlier_name(&path, item) {
             return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
         }
-        let xattrs = root::attributes(file.as_fd()).map_err(fault)?;
+        let xattrs = self.attributes(file.as_fd(), attributes::is_kept).map_err(fault)?;
         if item.has_one_name() && self.same_file(&path, &file, item, &xattrs).map_err(fault)? {
             return Ok(());
         }
@@ -304,11 +332,11 @@ impl<W: Write> Walk<'_, W> {
             return self.put(path, Kind::HardLink { target }, item, Vec::new(), &mut io::empty());
         }
         let fault = |source| DiffError::Entry { path: ShownPath(path.clone()), source };
-        let xattrs = access_lists(root::attributes(file.as_fd()).map_err(fault)?);
+        let xattrs = self.attributes(file.as_fd(), is_of_device).map_err(fault)?;
         let same = || match &item.lower.found {
             Some((number, lower)) if same_meta(lower, &item.stat) => {
                 let lower = self.lowers[*number].open_file(&path)?;
-                let lists = access_lists(root::attributes(lower.as_fd())?);
+                let lists = root::attributes(lower.as_fd(), is_of_device)?;
                 Ok(device_of(&lower)? == Some(device) && lists == xattrs)
             }
             _ => Ok(false),
@@ -350,6 +378,18 @@ impl<W: Write> Walk<'_, W> {
         Ok(())
     }
 
+    /// Returns the attributes of a changed file that the layer carries.
+    fn attributes(
+        &self,
+        file: BorrowedFd<'_>,
+        is_carried: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Attributes> {
+        match self.options.stays {
+            true => root::attributes(file, is_carried),
+            false => Ok(root::reduce(file, is_carried, self.marks)?.kept),
+        }
+    }
+
     /// Writes the pending parents of the next entry.
     fn write_pending(&mut self) -> Result<(), DiffError> {
         for frame in &mut self.frames {
@@ -386,7 +426,9 @@ impl<W: Write> Walk<'_, W> {
             return Ok(false);
         }
         let lower = self.lowers[*number].open_file(path)?;
-        if root::attributes(lower.as_fd())? != *xattrs || device_of(&lower)?.is_some() {
+        if root::attributes(lower.as_fd(), attributes::is_kept)? != *xattrs
+            || device_of(&lower)?.is_some()
+        {
             return Ok(false);
         }
         same_contents(file, &lower, item.stat.size)

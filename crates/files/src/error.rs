@@ -220,8 +220,16 @@ pub enum DiffError {
     #[error("cannot write the layer")]
     Layer {
         /// Why.
-        #[from]
+        #[source]
         source: LayerError,
+    },
+    /// A command made a file that no layer can hold.
+    #[error("the command made {path}, which no image can have: {fault}")]
+    Unfit {
+        /// The file.
+        path: ShownPath,
+        /// Why.
+        fault: EntryFault,
     },
     /// A file could not be read.
     #[error("cannot read {path}")]
@@ -257,6 +265,15 @@ pub enum DiffError {
         /// The file.
         path: ShownPath,
     },
+}
+
+impl From<LayerError> for DiffError {
+    fn from(source: LayerError) -> Self {
+        match source {
+            LayerError::Entry { path, fault } => Self::Unfit { path, fault },
+            source => Self::Layer { source },
+        }
+    }
 }
 
 /// Why a pattern cannot be used.

@@ -1,12 +1,12 @@
 //! From a file on disk to the entry of a layer.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{FileType, OFlags};
 use xbuild_layer::{Entry, Kind, Meta, attributes};
 
-use crate::root::{self, Attributes, Root, Stat};
+use crate::root::{self, Attributes, Marks, Root, Stat};
 
 /// Returns whether two files have the same kind, owner, mode and time. Times are compared in whole
 /// seconds, as a layer keeps them. The modes of symbolic links are ignored.
@@ -49,19 +49,37 @@ pub(crate) fn stats(folder: &Root) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     names.into_iter().map(|name| folder.stat(&name).map(|stat| (name, stat))).collect()
 }
 
+/// Opens a folder.
+pub(crate) fn open_folder(above: &Root, path: &[u8]) -> io::Result<OwnedFd> {
+    above.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// Opens a pipe for reading, without waiting for a writer. That has no effect.
+pub(crate) fn open_pipe(above: &Root, path: &[u8]) -> io::Result<OwnedFd> {
+    above.openat(path, OFlags::RDONLY | OFlags::NONBLOCK)
+}
+
 /// Returns the attributes of a folder.
 pub(crate) fn attributes_of(above: &Root, path: &[u8]) -> io::Result<Attributes> {
-    root::attributes(above.openat(path, OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd())
+    root::attributes(open_folder(above, path)?.as_fd(), attributes::is_kept)
 }
 
-/// Returns the attributes of a pipe. To open it for reading, without waiting for a writer, has no
-/// effect.
+/// Returns the attributes of a pipe.
 pub(crate) fn pipe_attributes(above: &Root, path: &[u8]) -> io::Result<Attributes> {
-    root::attributes(above.openat(path, OFlags::RDONLY | OFlags::NONBLOCK)?.as_fd())
+    root::attributes(open_pipe(above, path)?.as_fd(), attributes::is_kept)
 }
 
-/// Returns the attributes of a stand-in that its device can have.
-pub(crate) fn access_lists(mut xattrs: Attributes) -> Attributes {
-    xattrs.retain(|(name, _)| name == attributes::ACCESS);
-    xattrs
+/// Returns whether a device can have an attribute that its stand-in has.
+pub(crate) fn is_of_device(name: &[u8]) -> bool {
+    name == attributes::ACCESS
+}
+
+/// Removes the attributes of a folder that stands by itself, but for that of a recorded owner. Returns
+/// those that a layer carries.
+pub(crate) fn bare(above: &Root, path: &[u8], is_recorded: bool) -> io::Result<Attributes> {
+    let folder = open_folder(above, path)?;
+    let marks = Marks { overlay: false, owners: is_recorded };
+    let kept = root::reduce(folder.as_fd(), attributes::is_kept, marks)?.kept;
+    kept.iter().try_for_each(|(name, _)| root::remove(folder.as_fd(), name))?;
+    Ok(kept)
 }

@@ -5,17 +5,14 @@
 //! attributes. Nothing is read.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd as _;
 use std::vec;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use rustix::process::geteuid;
 use xbuild_layer::{Mtime, ShownPath, path};
 
 use crate::DiffError;
-use crate::on_disk::stats;
-use crate::root::{self, Root, Stat};
+use crate::on_disk::{bare, stats};
+use crate::root::{Root, Stat};
 use crate::stamps::{Stamp, StampReader};
 
 /// A file that has to be put back.
@@ -111,7 +108,12 @@ impl<R: Read> Revert<'_, R> {
         if stat.is_dir() && before.is_same_folder(&now) {
             let inner = level.folder.dir(name).map_err(fault(&path))?;
             if !is_same {
-                bare(&level.folder, name).map_err(fault(&path))?;
+                if !geteuid().is_root() {
+                    // Its owner must get in.
+                    level.folder.chmod(name, 0o700).map_err(fault(&path))?;
+                }
+                // The owner is set when the folder is put back.
+                bare(&level.folder, name, true).map_err(fault(&path))?;
                 self.tell(Lost::File(path.clone()))?;
             }
             return Level::open(path, inner, level.depth + 1).map(Some);
@@ -141,21 +143,6 @@ impl<R: Read> Revert<'_, R> {
     fn tell(&mut self, lost: Lost) -> Result<(), DiffError> {
         (self.lost)(lost).map_err(stamps)
     }
-}
-
-/// Removes the attributes of a folder that layers can have, and lets its owner in.
-fn bare(above: &Root, name: &[u8]) -> io::Result<()> {
-    if !geteuid().is_root() {
-        above.chmod(name, 0o700)?;
-    }
-    let folder = above.openat(name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for (name, _) in root::attributes(folder.as_fd())? {
-        match rustix::fs::fremovexattr(&folder, &name[..]) {
-            Ok(()) | Err(Errno::NODATA) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

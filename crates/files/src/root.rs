@@ -32,7 +32,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use xbuild_layer::Mtime;
 
-pub(crate) use attributes::{Attributes, attribute_names, attributes, set_mode};
+pub(crate) use attributes::{
+    Attributes, Marks, attribute_names, attributes, reduce, remove, set_mode,
+};
 pub(crate) use opened::xattr;
 use opened::{chmod_handle, list};
 pub use stat::{DirEntry, Stat};

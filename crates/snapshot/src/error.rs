@@ -48,7 +48,7 @@ impl TaskError {
     pub fn kind(&self) -> FailureKind {
         match self {
             // The command made a file that no layer can hold.
-            Self::Diff(DiffError::Reserved { .. }) => FailureKind::Step,
+            Self::Diff(DiffError::Reserved { .. } | DiffError::Unfit { .. }) => FailureKind::Step,
             _ => FailureKind::Internal,
         }
     }

@@ -148,7 +148,8 @@ pub fn diff_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
     let mut writer = LayerWriter::new(pipe);
     let root = root_before(request.root_mode, request.root_owner, request.owners.is_some());
     let DiffRequest { skip, records, owners, .. } = request;
-    let options = DiffOptions { root, owners, skip, records, hidden: hidden.to_vec() };
+    let options =
+        DiffOptions { root, owners, skip, records, hidden: hidden.to_vec(), stays: false };
     diff(&upper, &lowers, &mut writer, &options)?;
     let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;
     let mut reset = || -> io::Result<()> {
@@ -173,6 +174,7 @@ pub fn pack_task(request: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<u8>, TaskError
         skip: Vec::new(),
         records: Records::default(),
         hidden: Vec::new(),
+        stays: true,
     };
     diff(&root, &[], &mut writer, &options)?;
     let mut pipe = writer.finish().map_err(xbuild_files::DiffError::from)?;

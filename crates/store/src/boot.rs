@@ -11,10 +11,20 @@ use std::path::{Path, PathBuf};
 
 use crate::StoreError;
 
-/// Unpacked layers, below the store: `folders/BOOT/MAP/HEX`.
+/// Unpacked layers, below the store: `folders/BOOT/MAP.FORM/HEX`.
 pub(crate) const FOLDERS: &str = "folders";
-/// Folders with all files of a stack, below the store: `roots/BOOT/MAP/N`.
+/// Folders with all files of a stack, below the store: `roots/BOOT/MAP.FORM/N`.
 pub(crate) const ROOTS: &str = "roots";
+
+/// The form of unpacked files. It is raised when folders of earlier versions show steps something
+/// else than the layers have; those are made anew then, and go as what is not used goes. 1, without a
+/// name: stand-ins for devices had wrong modes, and files attributes that no layer carries.
+const FORM: u32 = 2;
+
+/// Returns the name of the folder for what is unpacked under an id map.
+pub(crate) fn of_map(map: &str) -> String {
+    format!("{map}.{FORM}")
+}
 /// Fetched sources, below the store: `sources/BOOT/HEX`.
 pub(crate) const SOURCES: &str = "sources";
 

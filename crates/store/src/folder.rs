@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use xbuild_model::DiffId;
 
-use crate::boot::FOLDERS;
+use crate::boot::{self, FOLDERS};
 use crate::{Store, StoreError};
 
 impl Store {
@@ -37,7 +37,7 @@ impl Store {
     /// Returns the path of an unpacked layer's folder, whether or not it exists.
     pub fn folder_path(&self, map: &str, layer: &DiffId) -> PathBuf {
         let mut path = self.root().join(FOLDERS);
-        path.extend([self.boot(), map, &layer.0.hex()]);
+        path.extend([self.boot(), &boot::of_map(map), &layer.0.hex()]);
         path
     }
 }

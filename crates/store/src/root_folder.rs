@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::boot::ROOTS;
+use crate::boot::{self, ROOTS};
 use crate::entries::{children, file_name};
 use crate::folder::publish;
 use crate::{Store, StoreError, TempFolder, record};
@@ -80,7 +80,7 @@ impl Store {
 
     fn roots(&self, map: &str) -> PathBuf {
         let mut path = self.root().join(ROOTS);
-        path.extend([self.boot(), map]);
+        path.extend([self.boot(), &boot::of_map(map)]);
         path
     }
 

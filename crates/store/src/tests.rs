@@ -154,6 +154,19 @@ fn folders_of_another_boot_are_retired() {
 }
 
 #[test]
+fn folders_that_an_older_version_unpacked_do_not_count() {
+    let (folder, store) = store();
+    let layer = DiffId(Digest::of(b"layer"));
+    let place = folder.path().join("folders").join(store.boot()).join("map").join(layer.0.hex());
+    fs::create_dir_all(&place).unwrap();
+    assert_eq!(store.folder("map", &layer), None);
+    fs::create_dir_all(store.folder_path("map", &layer)).unwrap();
+    assert!(store.folder("map", &layer).is_some());
+    // Nobody uses the old one, and pruning finds it.
+    assert!(store.folders().contains(&place));
+}
+
+#[test]
 fn the_work_of_a_dead_session_is_swept_up() {
     let (folder, store) = store();
     let dead = folder.path().join("tmp/1-1");

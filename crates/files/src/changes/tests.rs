@@ -260,3 +260,42 @@ fn files_of_others_are_passed_over() {
     std::fs::write(place.at("etc/own"), "").unwrap();
     assert_eq!(place.changes(), ["etc/", "etc/own", "run/", "run/own"]);
 }
+
+#[test]
+fn what_the_layer_does_not_carry_is_gone_from_the_folder() {
+    let mut place = place(&["d d 755", "f d/f 1", "f f 1"]);
+    let lost =
+        ["user.overlay.opaque", "user.fuseoverlayfs.x", "user.xbuild.x", "user.xbuild.owner"];
+    let root = place.root();
+    for path in [&b"d"[..], b"f", b""] {
+        lost.iter().for_each(|name| root.set_xattr(path, name, b"x").unwrap());
+    }
+    root.set_xattr(b"", "user.note", b"x").unwrap();
+    root.set_xattr(b"d", "user.note", b"x").unwrap();
+    assert_eq!(place.changes(), ["d/"]);
+    for path in [&b"d"[..], b"f", b""] {
+        for name in lost {
+            let path_text = String::from_utf8_lossy(path);
+            assert_eq!(root.xattr(path, name).unwrap(), None, "{path_text} {name}");
+        }
+    }
+    // The next root folder has no attributes either.
+    assert_eq!(root.xattr(b"", "user.note").unwrap(), None);
+    assert!(root.xattr(b"d", "user.note").unwrap().is_some());
+    assert!(place.changes().is_empty());
+}
+
+#[test]
+fn sockets_are_gone_from_the_folder() {
+    let mut place = place(&["d d 755", "f d/f 1"]);
+    let (root, old) = (place.root(), Mtime { secs: 1000, nanos: 7 });
+    root.unlink(b"d/f").unwrap();
+    for socket in [&b"d/f"[..], b"d/new"] {
+        root.mknod(socket, FileType::Socket, 0o600, (0, 0)).unwrap();
+    }
+    root.set_mtime(b"d", old).unwrap();
+    assert_eq!(place.changes(), ["d/", "-d/f"]);
+    assert!(root.read_dir(b"d").unwrap().is_empty());
+    assert_eq!(root.stat(b"d").unwrap().mtime, old);
+    assert!(place.changes().is_empty());
+}

@@ -10,24 +10,30 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use rustix::io::Errno;
 use xbuild_layer::path;
 use xbuild_model::device::{ATTRIBUTE, Device};
 
-use crate::root::{Root, xattr};
+use crate::root::{Root, remove, xattr};
 
 /// The devices that an upper folder may have.
 pub(super) struct Devices<'a> {
     made: &'a BTreeSet<Device>,
     lowers: &'a [Root],
     hidden: &'a [PathBuf],
+    /// Whether false claims stay.
+    stays: bool,
     /// The devices of the lower folders, once they are needed.
     below: Option<BTreeSet<Device>>,
 }
 
 impl<'a> Devices<'a> {
-    pub fn new(made: &'a BTreeSet<Device>, lowers: &'a [Root], hidden: &'a [PathBuf]) -> Self {
-        Self { made, lowers, hidden, below: None }
+    pub fn new(
+        made: &'a BTreeSet<Device>,
+        lowers: &'a [Root],
+        hidden: &'a [PathBuf],
+        stays: bool,
+    ) -> Self {
+        Self { made, lowers, hidden, stays, below: None }
     }
 
     /// Returns the device that a file of the upper folder stands in for. A false claim is removed:
@@ -39,10 +45,10 @@ impl<'a> Devices<'a> {
         {
             return Ok(Some(device));
         }
-        match rustix::fs::fremovexattr(file, ATTRIBUTE) {
-            Ok(()) | Err(Errno::NODATA) => Ok(None),
-            Err(errno) => Err(errno.into()),
+        if !self.stays {
+            remove(file.as_fd(), ATTRIBUTE.as_bytes())?;
         }
+        Ok(None)
     }
 
     fn is_below(&mut self, device: &Device) -> io::Result<bool> {

@@ -152,6 +152,96 @@ fn sockets_and_skipped_paths_are_left_out() {
 }
 
 #[test]
+fn a_socket_is_gone_from_the_folder_of_the_layer_too() {
+    let stack = stack(&[&["d d 755"], &["d d 755", "f d/f 1"]]);
+    let (root, old) = (&stack.roots[0], xbuild_layer::Mtime { secs: 1000, nanos: 7 });
+    for socket in [&b"d/f"[..], b"d/new"] {
+        root.mknod(socket, FileType::Socket, 0o600, (0, 0)).unwrap();
+    }
+    root.set_mtime(b"d", old).unwrap();
+    // Steps saw no file there, and the next ones see what the layer says.
+    assert_eq!(changes(&stack.diff()), ["d/", "-d/f"]);
+    assert!(root.stat(b"d/f").unwrap().is_whiteout());
+    assert!(root.try_stat(b"d/new").unwrap().is_none());
+    assert_eq!(root.stat(b"d").unwrap().mtime, old);
+    assert_eq!(changes(&stack.diff()), ["d/", "-d/f"]);
+}
+
+#[test]
+fn attributes_of_no_layer_are_gone_from_its_folder_too() {
+    let stack = stack(&[&["d d 755", "f f 1", "f same 1", "d anew 755", "o anew"], &["f same 1"]]);
+    let root = &stack.roots[0];
+    let lost =
+        ["user.overlay.overlay.x", "user.fuseoverlayfs.x", "user.xbuild.x", "user.xbuild.owner"];
+    claim(&stack, b"device", b"c 5 1");
+    for path in [&b"d"[..], b"f", b"same", b"device"] {
+        lost.iter().for_each(|name| root.set_xattr(path, name, b"x").unwrap());
+    }
+    root.set_xattr(b"device", "user.note", b"x").unwrap();
+    for path in [&b"d"[..], b"f"] {
+        root.set_xattr(path, "user.note", b"x").unwrap();
+    }
+    root.set_xattr(b"d", "user.overlay.origin", b"x").unwrap();
+    layer_with_devices(&stack, &[b"c 5 1"]);
+    for path in [&b"d"[..], b"f", b"same", b"device"] {
+        for name in lost {
+            let path_text = String::from_utf8_lossy(path);
+            assert_eq!(root.xattr(path, name).unwrap(), None, "{path_text} {name}");
+        }
+    }
+    assert_eq!(root.xattr(b"device", "user.note").unwrap(), None);
+    for (path, name) in [
+        (&b"d"[..], "user.note"),
+        (b"f", "user.note"),
+        (b"d", "user.overlay.origin"),
+        (b"anew", "user.overlay.opaque"),
+        (b"device", ATTRIBUTE),
+    ] {
+        assert!(root.xattr(path, name).unwrap().is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_folder_that_becomes_no_layer_stays_as_it_is() {
+    let stack = stack(&[&["f f 1"]]);
+    let root = &stack.roots[0];
+    claim(&stack, b"device", b"c 5 1");
+    root.set_xattr(b"f", "user.xbuild.x", b"x").unwrap();
+    root.mknod(b"socket", FileType::Socket, 0o600, (0, 0)).unwrap();
+    let stat = root.stat(b"").unwrap();
+    let root_before = (stat.mode, stat.uid, stat.gid);
+    let options = DiffOptions { root: root_before, stays: true, ..DiffOptions::default() };
+    let mut writer = LayerWriter::new(Vec::new());
+    diff(root, &[], &mut writer, &options).unwrap();
+    assert_eq!(changes(&writer.finish().unwrap()), ["device", "f"]);
+    assert!(root.xattr(b"device", ATTRIBUTE).unwrap().is_some());
+    assert!(root.xattr(b"f", "user.xbuild.x").unwrap().is_some());
+    assert!(root.try_stat(b"socket").unwrap().is_some());
+}
+
+#[test]
+fn what_no_layer_can_hold_is_the_fault_of_a_file() {
+    let stack = stack(&[&["f f 1"]]);
+    for (name, word) in [("user.a=b", "\"=\""), ("user.\u{1}=", "\"=\"")] {
+        stack.roots[0].set_xattr(b"f", name, b"x").unwrap();
+        let error = stack.try_diff().unwrap_err();
+        assert!(matches!(error, DiffError::Unfit { .. }), "{error}");
+        assert!(error.to_string().contains("\"f\"") && error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn names_of_attributes_are_bytes() {
+    let stack = stack(&[&["f f 1"]]);
+    let file = stack.roots[0].open_file(b"f").unwrap();
+    let name = &b"user.\xff\xfe"[..];
+    rustix::fs::fsetxattr(&file, name, b"x", rustix::fs::XattrFlags::empty()).unwrap();
+    let bytes = stack.diff();
+    let Some(Change::Put(entry)) = LayerReader::new(&bytes[..]).next().unwrap() else { panic!() };
+    assert_eq!(entry.meta.xattrs, [(name.to_vec(), b"x".to_vec())]);
+}
+
+#[test]
 fn a_name_that_means_a_whiteout_is_refused() {
     for name in [".wh.", ".wh.file", ".wh..wh..opq", ".wh..wh.aufs", "d/.wh.file"] {
         let stack = stack(&[&["d d 755"], &["f file 1"]]);

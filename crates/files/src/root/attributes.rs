@@ -7,6 +7,7 @@ use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
 use xbuild_layer::Meta;
 use xbuild_layer::attributes::{self, ACCESS, DEFAULT};
+use xbuild_model::{device, owner};
 
 use super::opened::xattr;
 
@@ -38,11 +39,80 @@ pub(crate) fn attribute_names(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Returns the attributes of an open file that a layer carries.
-pub(crate) fn attributes(fd: BorrowedFd<'_>) -> io::Result<Attributes> {
+pub(crate) fn attributes(
+    fd: BorrowedFd<'_>,
+    is_carried: impl Fn(&[u8]) -> bool,
+) -> io::Result<Attributes> {
+    values(fd, attribute_names(fd)?.into_iter().filter(|name| is_carried(name)))
+}
+
+/// The marks on files of a folder that a command has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Whether overlayfs has marks there. Commands see and set none of them.
+    pub(crate) overlay: bool,
+    /// Whether owners are recorded there.
+    pub(crate) owners: bool,
+}
+
+impl Marks {
+    /// Returns whether an attribute is such a mark. That of a device is looked at elsewhere.
+    fn have(self, name: &[u8]) -> bool {
+        // What a command calls `user.overlay.x` has the prefix twice.
+        let of_overlay = name
+            .strip_prefix(b"user.overlay.")
+            .is_some_and(|rest| self.overlay && !rest.starts_with(b"overlay."));
+        let of_owner = self.owners && name == owner::ATTRIBUTE.as_bytes();
+        of_overlay || of_owner || name == device::ATTRIBUTE.as_bytes()
+    }
+}
+
+/// The attributes of a file that a command may have changed.
+#[derive(Debug)]
+pub(crate) struct Reduced {
+    /// Those that a layer carries.
+    pub(crate) kept: Attributes,
+    /// Whether others were removed.
+    pub(crate) is_less: bool,
+}
+
+/// Returns the attributes of an open file that a layer carries, and removes others that a command may
+/// have set: later steps must see what the layer has.
+pub(crate) fn reduce(
+    fd: BorrowedFd<'_>,
+    is_carried: impl Fn(&[u8]) -> bool,
+    marks: Marks,
+) -> io::Result<Reduced> {
+    let (carried, others): (Vec<_>, Vec<_>) =
+        attribute_names(fd)?.into_iter().partition(|name| is_carried(name));
+    let may_be_set = |name: &&Vec<u8>| {
+        (name.starts_with(b"user.") || name.starts_with(b"security.")) && !marks.have(name)
+    };
+    let mut is_less = false;
+    for name in others.iter().filter(may_be_set) {
+        is_less |= match remove(fd, name) {
+            Ok(()) => true,
+            // Labels that the kernel gives stay; those that it lets a command set, it lets go.
+            Err(_) if !name.starts_with(b"user.") => false,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(Reduced { kept: values(fd, carried)?, is_less })
+}
+
+/// Removes an attribute of an open file, if it is there.
+pub(crate) fn remove(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    match rustix::fs::fremovexattr(fd, name) {
+        Ok(()) | Err(Errno::NODATA) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Returns the attributes with these names, as a layer has them.
+fn values(fd: BorrowedFd<'_>, names: impl IntoIterator<Item = Vec<u8>>) -> io::Result<Attributes> {
     let mut found = Attributes::new();
-    for name in attribute_names(fd)?.into_iter().filter(|name| attributes::is_kept(name)) {
-        let text = std::str::from_utf8(&name).map_err(io::Error::other)?;
-        if let Some(value) = xattr(fd, text)? {
+    for name in names {
+        if let Some(value) = xattr(fd, &name[..])? {
             found.push((name, value));
         }
     }

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
+use rustix::path;
 
 use super::stat::{DirEntry, Stat};
 
@@ -11,7 +12,10 @@ use super::stat::{DirEntry, Stat};
 const MAX_XATTR: usize = 64 * 1024;
 
 /// Reads an extended attribute of an open file.
-pub(crate) fn xattr(fd: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<Vec<u8>>> {
+pub(crate) fn xattr(
+    fd: BorrowedFd<'_>,
+    name: impl path::Arg + Copy,
+) -> rustix::io::Result<Option<Vec<u8>>> {
     // Nearly all files have none, so the size is asked for first.
     let size = match rustix::fs::fgetxattr_query(fd, name) {
         Ok(size) => size.min(MAX_XATTR),
