@@ -15,6 +15,7 @@ mod epoch;
 mod error;
 mod graph;
 mod history;
+mod idle_mounts;
 mod lint;
 mod mount;
 mod options;

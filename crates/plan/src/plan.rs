@@ -10,6 +10,7 @@ use crate::builder::Builder;
 use crate::epoch;
 use crate::error::{PlanError, PlanErrorKind, PlanErrors};
 use crate::graph::{Graph, Output};
+use crate::idle_mounts;
 use crate::options::{ImageRequest, Images, PlanOptions, Planned};
 use crate::origins::Origins;
 use crate::planner::{Certainty, Planner};
@@ -262,6 +263,10 @@ fn warnings(dockerfile: &Dockerfile, options: &PlanOptions, goals: &[Goal]) -> V
     if let Some(name) = arguments::unknown_epoch(dockerfile, options) {
         warnings.push(Warning::UnknownEpoch { name: name.to_owned() });
     }
+    // Platforms share stages.
+    let stages: BTreeMap<_, _> = goals.iter().flat_map(|goal| &goal.stages).collect();
+    let instructions = stages.values().flat_map(|stage| &stage.instructions);
+    warnings.extend(idle_mounts::warnings(instructions));
     warnings
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use xbuild_dockerfile::Span;
 use xbuild_wording::quoted;
 
 /// An option without effect. [`crate::lint()`] reports unwise instructions of the file.
@@ -23,6 +24,15 @@ pub enum Warning {
         /// The name.
         name: String,
     },
+    /// A mount of a RUN has an option that means nothing for its type.
+    MountOption {
+        /// The option.
+        option: String,
+        /// The type.
+        kind: String,
+        /// The place of the RUN.
+        span: Span,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -39,6 +49,9 @@ impl fmt::Display for Warning {
                 "SOURCE_DATE_EPOCH={name} has no effect: only commits of repositories, and URLs \
                  whose server sends Last-Modified, have a time"
             ),
+            Warning::MountOption { option, kind, span } => {
+                write!(f, "{span}: the option {option} of a mount of type {kind} has no effect")
+            }
         }
     }
 }

@@ -44,6 +44,9 @@ pub enum MountError {
         source_path = quoted(.source_path)
     )]
     EmptySeed { source_path: String },
+    /// A tmpfs mount names a part of what begins empty.
+    #[error("the source {source_path} of a tmpfs mount: a tmpfs is empty", source_path = quoted(.source_path))]
+    EmptyTmpfs { source_path: String },
 }
 
 impl MountError {

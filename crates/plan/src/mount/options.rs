@@ -4,6 +4,7 @@ use xbuild_dockerfile::{Mount, suggest};
 use xbuild_model::run::Sharing;
 
 use crate::error::{MountError, PlanError};
+use crate::paths;
 use crate::variables::Expander;
 
 /// All options, in the order of suggestions.
@@ -170,6 +171,9 @@ impl Options {
         match (self.kind, &self.id, &self.source) {
             (Secret, Some(_), Some(_)) => Err(MountError::IdAndSource),
             (Secret, None, None) if self.target.is_none() => Err(MountError::NamelessSecret),
+            (Tmpfs, _, Some(source)) if paths::join("/", source) != "/" => {
+                Err(MountError::EmptyTmpfs { source_path: source.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -348,6 +352,7 @@ mod tests {
             ("type=ssh,size=5m", "type ssh cannot have the option size"),
             ("type=secret,id=a,source=b", "cannot have both id and source"),
             ("type=secret", "a secret mount needs an id, a source or a target"),
+            ("type=tmpfs,src=a,target=/a", "the source \"a\" of a tmpfs mount: a tmpfs is empty"),
             ("type=ssh,src=a", "a mount of type ssh cannot have the option source"),
             ("type=bind,,target=/a", "unknown option \"\" of --mount"),
         ] {
