@@ -21,21 +21,23 @@ enum Change {
     /// The mode, as a number.
     Exact(u32),
     /// Changes, in order.
-    Symbolic(Vec<Clause>),
+    Symbolic(Vec<Command>),
 }
 
-/// One operation such as `go-w`, ready to be applied to a mode.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Clause {
-    operation: Operation,
-    /// The bits of the clause's classes.
-    who: u32,
-    /// The bits to set or clear, within `who`.
-    bits: u32,
-    /// `X`: execution, for folders and for files that somebody may execute already.
-    execute_if_any: bool,
-    /// `u`, `g` or `o`: the place of that class's bits, counted from the right.
-    copied: Option<u32>,
+/// One change of a mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Clear(u32),
+    Set(u32),
+    /// `X`: these bits, for folders and for files that somebody could execute before all changes.
+    SetIfExecutable(u32),
+    /// Copies the permissions of the class whose bits begin at `from`, counted from the right, to the
+    /// classes of the bits `to`.
+    Copy {
+        from: u32,
+        to: u32,
+        operation: Operation,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,20 +63,20 @@ impl ModeChange {
             let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o7777);
             return mode.map(|mode| Self(Change::Exact(mode))).ok_or_else(fail);
         }
-        let mut clauses = Vec::new();
+        let mut commands = Vec::new();
         for part in text.split(',') {
-            parse_part(part, &mut clauses).ok_or_else(fail)?;
+            parse_part(part, &mut commands).ok_or_else(fail)?;
         }
-        Ok(Self(Change::Symbolic(clauses)))
+        Ok(Self(Change::Symbolic(commands)))
     }
 
     /// Returns the new mode of a file or folder with this mode.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         match &self.0 {
             Change::Exact(mode) => *mode,
-            Change::Symbolic(clauses) => clauses
+            Change::Symbolic(commands) => commands
                 .iter()
-                .fold(mode, |now, clause| clause.apply(now, is_dir || mode & EXECUTE != 0)),
+                .fold(mode, |now, command| command.apply(now, is_dir || mode & EXECUTE != 0)),
         }
     }
 
@@ -89,7 +91,7 @@ impl ModeChange {
 }
 
 /// Parses classes followed by one or more operations.
-fn parse_part(part: &str, clauses: &mut Vec<Clause>) -> Option<()> {
+fn parse_part(part: &str, commands: &mut Vec<Command>) -> Option<()> {
     let operators = ['+', '-', '='];
     let at = part.find(operators)?;
     let (classes, mut rest) = part.split_at(at);
@@ -113,45 +115,84 @@ fn parse_part(part: &str, clauses: &mut Vec<Clause>) -> Option<()> {
             _ => Operation::Set,
         };
         let end = rest[1..].find(operators).map_or(rest.len(), |next| next + 1);
-        let mut clause = Clause { operation, who, bits: 0, execute_if_any: false, copied: None };
-        for permission in rest[1..end].chars() {
-            match permission {
-                'r' => clause.bits |= 0o444 & who,
-                'w' => clause.bits |= 0o222 & who,
-                'x' => clause.bits |= EXECUTE & who,
-                'X' => clause.execute_if_any = true,
-                's' => clause.bits |= 0o6000 & who,
-                't' if who != OTHER => {
-                    clause.bits |= STICKY;
-                    clause.who |= STICKY;
-                }
-                't' => {}
-                'u' => clause.copied = Some(6),
-                'g' => clause.copied = Some(3),
-                'o' => clause.copied = Some(0),
-                _ => return None,
-            }
-        }
-        clauses.push(clause);
+        parse_permissions(&rest[1..end], operation, who, commands)?;
         rest = &rest[end..];
     }
     Some(())
 }
 
-impl Clause {
-    fn apply(&self, mode: u32, may_execute: bool) -> u32 {
-        let mut bits = self.bits;
-        if self.execute_if_any && may_execute {
-            bits |= EXECUTE & self.who;
+/// Parses the permissions of one operation on classes. As in the reference, those before a copied
+/// class and after it are operations of their own: `g=wu` is `g=w,g=u`.
+fn parse_permissions(
+    text: &str,
+    operation: Operation,
+    mut who: u32,
+    commands: &mut Vec<Command>,
+) -> Option<()> {
+    let (mut bits, mut if_executable) = (0, 0);
+    // Setting clears, even without permissions.
+    let mut is_open = operation == Operation::Set;
+    for permission in text.chars() {
+        match permission {
+            'r' => bits |= 0o444,
+            'w' => bits |= 0o222,
+            'x' => bits |= EXECUTE,
+            'X' if operation == Operation::Remove => bits |= EXECUTE,
+            'X' => if_executable = EXECUTE,
+            's' => bits |= 0o6000,
+            't' if who != OTHER => {
+                bits |= STICKY;
+                who |= STICKY;
+            }
+            't' => {}
+            'u' | 'g' | 'o' => {
+                if bits != 0 {
+                    push(operation, who, bits, commands);
+                }
+                commands
+                    .extend((if_executable != 0).then(|| Command::SetIfExecutable(who & EXECUTE)));
+                (bits, if_executable, is_open) = (0, 0, false);
+                let from = match permission {
+                    'u' => 6,
+                    'g' => 3,
+                    _ => 0,
+                };
+                commands.push(Command::Copy { from, to: who & 0o777, operation });
+            }
+            _ => return None,
         }
-        if let Some(shift) = self.copied {
-            let class = mode >> shift & 0o7;
-            bits |= (class << 6 | class << 3 | class) & self.who;
-        }
-        match self.operation {
-            Operation::Add => mode | bits,
-            Operation::Remove => mode & !bits,
-            Operation::Set => mode & !self.who | bits,
+    }
+    if bits != 0 || is_open {
+        push(operation, who, bits, commands);
+    }
+    commands.extend((if_executable != 0).then(|| Command::SetIfExecutable(who & EXECUTE)));
+    Some(())
+}
+
+/// Adds the change of bits within those of the classes.
+fn push(operation: Operation, who: u32, bits: u32, commands: &mut Vec<Command>) {
+    match operation {
+        Operation::Add => commands.push(Command::Set(bits & who)),
+        Operation::Remove => commands.push(Command::Clear(bits & who)),
+        Operation::Set => commands.extend([Command::Clear(who), Command::Set(bits & who)]),
+    }
+}
+
+impl Command {
+    fn apply(self, mode: u32, is_executable: bool) -> u32 {
+        match self {
+            Self::Clear(bits) => mode & !bits,
+            Self::Set(bits) => mode | bits,
+            Self::SetIfExecutable(bits) => mode | if is_executable { bits } else { 0 },
+            Self::Copy { from, to, operation } => {
+                let class = mode >> from & 0o7;
+                let bits = (class << 6 | class << 3 | class) & to;
+                match operation {
+                    Operation::Add => mode | bits,
+                    Operation::Remove => mode & !bits,
+                    Operation::Set => mode & !to | bits,
+                }
+            }
         }
     }
 }
@@ -189,6 +230,23 @@ mod tests {
             ("u-s", 0o4755, false, 0o755),
             ("=r", 0o7777, false, 0o1444),
             ("a-X", 0o755, false, 0o644),
+            ("a-X", 0o644, false, 0o644),
+            ("+x,a-X", 0o644, false, 0o644),
+            ("+X", 0o644, false, 0o644),
+            ("u+x,+X", 0o644, false, 0o744),
+            // A copy leaves set-id bits alone; other permissions beside it are changes before and after.
+            ("u=g", 0o6750, false, 0o6550),
+            ("g=u", 0o2700, false, 0o2770),
+            ("g+uo", 0o604, false, 0o664),
+            ("g=uo", 0o604, false, 0o644),
+            ("g=wu", 0o500, false, 0o550),
+            ("g=ux", 0o600, false, 0o610),
+            ("o-u", 0o507, false, 0o502),
+            ("g=uX", 0o700, false, 0o770),
+            ("=", 0o7777, false, 0o1000),
+            ("u=s", 0o755, false, 0o4055),
+            ("o=t", 0o1777, true, 0o1770),
+            ("u=rwx,g=u,o=g-w", 0o000, false, 0o775),
         ] {
             let change = ModeChange::parse(text).unwrap();
             assert_eq!(change.apply(mode, is_dir), expected, "{text} {mode:o}");

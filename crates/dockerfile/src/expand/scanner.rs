@@ -171,10 +171,11 @@ impl<'a> Scanner<'a> {
                     self.rest.next();
                     let escapable =
                         self.rest.next_if(|&after| after == '"' || after == '$' || after == next);
-                    if self.mode.keep_escapes || escapable.is_none() {
+                    if self.mode.keep_escapes {
                         text.push(next);
                     }
-                    text.extend(escapable);
+                    // In patterns, where escapes stay, one that escapes nothing stands for itself.
+                    text.push(escapable.unwrap_or(next));
                 }
                 Some(_) => text.extend(self.rest.next()),
             }
@@ -229,7 +230,8 @@ impl<'a> Scanner<'a> {
         let Some(operator) = self.rest.next() else {
             return Err(ExpandError::OpenBrace { missing: '}' });
         };
-        if name.is_empty() {
+        // Before other operators a missing name is that of an unset variable, as in BuildKit.
+        if name.is_empty() && matches!(operator, '{' | '}' | ':') {
             return Err(ExpandError::BadSubstitution);
         }
         match operator {

@@ -132,6 +132,10 @@ fn prefixes_and_suffixes_are_cut() {
             ("${P%c}${P%b}", "a/b/a/b/c"),
             ("${P#${P%%/*}/}", "b/c"),
             ("[${NONE#x}][${EMPTY%x}]", "[][]"),
+            // Without a name.
+            ("[${%x}][${-}][${+x}][${?}]", "[][][][]"),
+            ("[${/a/b}]", "[]"),
+            (r#"${SET#"\v"}${SET#"v\*"}"#, "valuevalue"),
         ],
     );
     check_errors(&[(r"${SET#\a}", "stray backslash"), ("${SET:#x}", ":#"), ("${SET:%x}", ":%")]);
@@ -171,7 +175,8 @@ fn broken_substitutions_are_errors() {
         ("${}", "bad substitution"),
         ("${:x}", "bad substitution"),
         ("${{W}", "bad substitution"),
-        ("${.}", "bad substitution"),
+        ("${.}", "unsupported modifier (.)"),
+        ("${", "missing '}'"),
         ("${W", "missing '}'"),
         ("${W:-a ${V}", "missing '}'"),
         ("${W:=a}", "unsupported modifier (:=)"),
