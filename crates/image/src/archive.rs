@@ -8,6 +8,8 @@ use std::io::{self, Read};
 
 use xbuild_model::Digest;
 
+use crate::member_headers::{Bounded, MAX_PATH};
+
 /// Members of an archive at most: an image has some hundred.
 const MAX_MEMBERS: usize = 100_000;
 /// Links that are followed from a member to its file.
@@ -29,37 +31,50 @@ impl Members {
     /// archives of Docker have them for layers that images share.
     pub fn read(input: impl Read, sink: &mut MemberSink<'_>) -> io::Result<Self> {
         let mut members = Self::default();
+        let (input, bound) = Bounded::new(input);
         let mut archive = tar::Archive::new(input);
-        for (count, entry) in archive.entries()?.enumerate() {
-            if count >= MAX_MEMBERS {
-                return Err(io::Error::other("it has too many members"));
-            }
+        let mut entries = archive.entries()?;
+        for _ in 0..MAX_MEMBERS {
+            bound.headers();
+            let Some(entry) = entries.next() else { return Ok(members) };
             let mut entry = entry?;
-            let Some(path) = entry.path()?.to_str().map(|path| clean("", path)) else { continue };
-            let kind = entry.header().entry_type();
-            if kind.is_file() {
-                let found = sink(&mut entry)?;
-                if found.1 != entry.size() {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                members.files.insert(path, found);
-            } else if kind.is_symlink() || kind.is_hard_link() {
-                let target = entry.link_name()?;
-                let Some(target) = target.as_ref().and_then(|target| target.to_str()) else {
-                    continue;
-                };
-                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                let from = if kind.is_symlink() { folder } else { "" };
-                let target = clean(from, target);
-                members.links.insert(path, target);
+            bound.contents();
+            members.add(&mut entry, sink)?;
+            // What nobody has read is not part of the next headers.
+            io::copy(&mut entry, &mut io::sink())?;
+        }
+        Err(io::Error::other("it has too many members"))
+    }
+
+    fn add(
+        &mut self,
+        entry: &mut tar::Entry<'_, impl Read>,
+        sink: &mut MemberSink<'_>,
+    ) -> io::Result<()> {
+        let Some(path) = entry.path()?.to_str().and_then(|path| clean("", path)) else {
+            return Ok(());
+        };
+        let kind = entry.header().entry_type();
+        if kind.is_file() {
+            let found = sink(entry)?;
+            if found.1 != entry.size() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.files.insert(path, found);
+        } else if kind.is_symlink() || kind.is_hard_link() {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let from = if kind.is_symlink() { folder } else { "" };
+            let target = entry.link_name()?;
+            if let Some(target) = target.as_ref().and_then(|target| clean(from, target.to_str()?)) {
+                self.links.insert(path, target);
             }
         }
-        Ok(members)
+        Ok(())
     }
 
     /// Returns the digest and the size in bytes of a member.
     pub fn get(&self, path: &str) -> Option<&(Digest, u64)> {
-        let mut path = clean("", path);
+        let mut path = clean("", path)?;
         for _ in 0..MAX_LINKS {
             match (self.files.get(&path), self.links.get(&path)) {
                 (Some(found), _) => return Some(found),
@@ -71,8 +86,11 @@ impl Members {
     }
 }
 
-/// Returns a path without `.` and `..`, begun in a folder.
-fn clean(folder: &str, path: &str) -> String {
+/// Returns a path without `.` and `..`, begun in a folder; `None` if it is too long.
+fn clean(folder: &str, path: &str) -> Option<String> {
+    if path.len() > MAX_PATH {
+        return None;
+    }
     let mut parts: Vec<&str> = Vec::new();
     let folder = if path.starts_with('/') { "" } else { folder };
     for part in folder.split('/').chain(path.split('/')) {
@@ -82,7 +100,7 @@ fn clean(folder: &str, path: &str) -> String {
             part => parts.push(part),
         }
     }
-    parts.join("/")
+    Some(parts.join("/"))
 }
 
 #[cfg(test)]
@@ -121,6 +139,38 @@ mod tests {
         for path in ["", "a", "c", "d", "../x"] {
             assert_eq!(members.get(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn headers_without_end_are_not_kept_in_memory() {
+        for kind in
+            [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(1 << 40);
+            header.set_cksum();
+            let endless = io::Cursor::new(header.as_bytes().to_vec()).chain(io::repeat(b'a'));
+            let failed = Members::read(endless, &mut |_| panic!("there is no member"));
+            assert!(failed.unwrap_err().to_string().contains("too long a header"), "{kind:?}");
+        }
+        // The contents of a member that is neither a file nor a link are no header.
+        let members = read(|tar| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(3 << 20);
+            tar.append_data(&mut header, "a", &vec![0; 3 << 20][..]).unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_size(3 << 20);
+            let long = "long/".repeat(100);
+            tar.append_data(&mut header, &long, &vec![0; 3 << 20][..]).unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            tar.append_data(&mut header, "too/".repeat(400), &b"x"[..]).unwrap();
+        })
+        .unwrap();
+        assert_eq!(members.files.len(), 1);
+        assert_eq!(members.get(&"long/".repeat(100)).unwrap().1, 3 << 20);
     }
 
     #[test]

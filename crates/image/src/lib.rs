@@ -35,6 +35,7 @@ mod gather;
 mod inspect;
 mod layout;
 mod media_type;
+mod member_headers;
 mod resolve;
 mod validate;
 

@@ -46,7 +46,7 @@ impl Store {
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let mut writer = self.blob_writer()?;
         let path = writer.path().to_owned();
-        writer.write_all(bytes).map_err(StoreError::io("write", path))?;
+        writer.write_all(bytes).map_err(StoreError::of_write(&path))?;
         Ok(writer.commit(None)?.0)
     }
 }
@@ -148,13 +148,13 @@ impl<'a> BlobWriter<'a> {
 impl Write for BlobWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(file) = &mut self.file else { return Ok(0) };
-        let written = file.write(bytes)?;
+        let written = file.write(bytes).map_err(StoreError::within(&self.path))?;
         self.hash.update(&bytes[..written]);
         self.size += written as u64;
         if let Some(growth) = &self.growth {
             growth.wrote(written);
         }
-        self.writeback.wrote(file, written)?;
+        self.writeback.wrote(file, written).map_err(StoreError::within(&self.path))?;
         Ok(written)
     }
 

@@ -1,7 +1,7 @@
 //! Failures of the store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_wording::{Hint, hints, quoted};
@@ -174,6 +174,17 @@ impl StoreError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// Returns a function that makes the error of a [`io::Write`] name the file; [`Self::of_write`]
+    /// takes it out again.
+    pub(crate) fn within(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+        move |source| io::Error::new(source.kind(), Self::io("write", path)(source))
+    }
+
+    /// Returns the error of a writer of the store.
+    pub(crate) fn of_write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| error.downcast().unwrap_or_else(Self::io("write", path))
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use crate::error::LayoutError;
+use crate::member_headers::{Bounded, MAX_PATH};
 
 /// Members of an archive at most: an image has some hundred blobs.
 const MAX_MEMBERS: usize = 100_000;
@@ -138,22 +139,24 @@ fn beneath(folder: &OwnedFd, relative: &str) -> Result<File, Errno> {
 /// Returns the regular members of a tar archive; `None` if there are too many.
 fn members(file: &File) -> io::Result<Option<HashMap<String, (u64, u64)>>> {
     let mut members = HashMap::new();
+    let (file, bound) = Bounded::new(file);
     let mut archive = tar::Archive::new(file);
-    for (count, entry) in archive.entries_with_seek()?.enumerate() {
-        if count >= MAX_MEMBERS {
-            return Ok(None);
-        }
+    // Contents are passed over, so headers are all that is read.
+    let mut entries = archive.entries_with_seek()?;
+    for _ in 0..MAX_MEMBERS {
+        bound.headers();
+        let Some(entry) = entries.next() else { return Ok(Some(members)) };
         let entry = entry?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
         let path: PathBuf = entry.path()?.components().collect();
-        if let Some(name) = path.to_str() {
+        if let Some(name) = path.to_str().filter(|name| name.len() <= MAX_PATH) {
             let name = name.trim_start_matches("./").to_owned();
             members.insert(name, (entry.raw_file_position(), entry.size()));
         }
     }
-    Ok(Some(members))
+    Ok(None)
 }
 
 /// Reads a whole file of at most `limit` bytes.
