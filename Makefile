@@ -104,4 +104,4 @@ install-tools: ## the tools that the tests need beside Rust, from Debian's or Ub
 
 TOOLS := docker-registry qemu-user-static uidmap skopeo umoci busybox-static mmdebstrap arch-test python3 python3-venv bzip2 xz-utils zstd pigz \
 	strace podman buildah debian-archive-keyring g++ gcc libc6-dev make openssh-client git \
-	qemu-system-x86 e2fsprogs btrfs-progs runc passt tmux curl jq openssl libcap2-bin zsh fish chromium-headless-shell
+	qemu-system-x86 e2fsprogs btrfs-progs xfsprogs runc passt tmux curl jq openssl libcap2-bin zsh fish chromium-headless-shell

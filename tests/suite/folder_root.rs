@@ -210,8 +210,18 @@ fn a_failed_step_leaves_nothing() {
 
 /// A stage that branches has a folder of its own, with shared blocks where the file system can.
 #[test]
-fn branches_are_clones_where_files_share_their_blocks() {
-    needs!(Run, Reflinks);
+fn branches_are_clones_on_btrfs() {
+    needs!(Run, Reflinks("btrfs"));
+    branches_are_clones_on("btrfs");
+}
+
+#[test]
+fn branches_are_clones_on_xfs() {
+    needs!(Run, Reflinks("xfs"));
+    branches_are_clones_on("xfs");
+}
+
+fn branches_are_clones_on(kind: &str) {
     let dockerfile = format!(
         r"
         FROM busybox AS base
@@ -235,12 +245,12 @@ fn branches_are_clones_where_files_share_their_blocks() {
         let disk = place.path().join("disk");
         let owner = tool("stat", ["-c", "%u:%g", place.path().join("home").to_str().unwrap()]);
         let mut command = std::process::Command::new("unshare");
-        let script = "truncate -s 600M $1 && mkfs.btrfs -q $1 && mount -o loop $1 $2 && chown $3 $2 \
-                      && chmod 700 $2 && shift 3 && exec \"$@\"";
+        let script = "truncate -s 600M $1 && mkfs.$4 -q $1 && mount -o loop $1 $2 && chown $3 $2 \
+                      && chmod 700 $2 && shift 4 && exec \"$@\"";
         command
             .args(["--mount", "sh", "-euc", script, "sh"])
             .args([&disk, &store])
-            .arg(owner.trim());
+            .args([owner.trim(), kind]);
         let build = place.xbuild(place.build_args(&["--isolation", "userns-range/folder"]));
         command
             .arg(build.get_program())

@@ -49,8 +49,8 @@ pub(crate) enum Need {
     Cores,
     /// podman and buildah, for root: an ordinary user also needs settings of the machine.
     Podman,
-    /// Root, and a file system whose files share their blocks: btrfs on a loop device.
-    Reflinks,
+    /// Root, and a file system whose files share their blocks, on a loop device: btrfs or xfs.
+    Reflinks(&'static str),
     /// A program in PATH.
     Tool(&'static str),
 }
@@ -99,13 +99,18 @@ impl Need {
             Self::Podman => have("podman", "podman and buildah, and root", || {
                 is_root() && ["podman", "buildah"].into_iter().all(in_path)
             }),
-            Self::Reflinks => have("reflinks", "mkfs.btrfs, loop devices and root", || {
-                let mount = "cd $(mktemp -d) && truncate -s 200M disk && mkfs.btrfs -q disk && mkdir m \
-                             && mount -o loop disk m; done=$?; rm -f disk; exit $done";
-                is_root()
-                    && in_path("mkfs.btrfs")
-                    && quiet("unshare", ["--mount", "sh", "-c", mount])
-            }),
+            Self::Reflinks(kind) => {
+                let what = format!("mkfs.{kind}, loop devices and root");
+                have("reflinks", &what, || {
+                    let mount = format!(
+                        "cd $(mktemp -d) && truncate -s 300M disk && mkfs.{kind} -q disk && mkdir m \
+                         && mount -o loop disk m; done=$?; rm -f disk; exit $done"
+                    );
+                    is_root()
+                        && in_path(&format!("mkfs.{kind}"))
+                        && quiet("unshare", ["--mount", "sh", "-c", &mount])
+                })
+            }
             Self::Tool(name) => have(name, name, || in_path(name)),
         }
     }
