@@ -13,7 +13,6 @@ use crate::claims::Made;
 use crate::compare;
 use crate::event::{Event, Events};
 use crate::failures::Failures;
-use crate::key;
 use crate::lookup::{Found, Lookup};
 use crate::memory::{Last, Memory};
 use crate::mounts::{Ready, with_env};
