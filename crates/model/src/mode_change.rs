@@ -149,8 +149,9 @@ fn parse_permissions(
                 if bits != 0 {
                     push(operation, who, bits, commands);
                 }
-                commands
-                    .extend((if_executable != 0).then(|| Command::SetIfExecutable(who & EXECUTE)));
+                commands.extend(
+                    (if_executable != 0).then_some(Command::SetIfExecutable(who & EXECUTE)),
+                );
                 (bits, if_executable, is_open) = (0, 0, false);
                 let from = match permission {
                     'u' => 6,
@@ -165,7 +166,7 @@ fn parse_permissions(
     if bits != 0 || is_open {
         push(operation, who, bits, commands);
     }
-    commands.extend((if_executable != 0).then(|| Command::SetIfExecutable(who & EXECUTE)));
+    commands.extend((if_executable != 0).then_some(Command::SetIfExecutable(who & EXECUTE)));
     Some(())
 }
 
