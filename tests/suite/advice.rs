@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Place, User, needs};
+use crate::harness::{Place, User, checkout, needs};
 
 #[test]
 fn slips_of_typing_get_a_suggestion() {
@@ -95,7 +95,7 @@ fn commands(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_command_that_advice_names_exists() {
     let place = Place::new(User::Me);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = checkout();
     let sources =
         files(&root.join("crates"), "rs").into_iter().chain(files(&root.join("docs"), "md"));
     // Comments speak to those who read the code.
@@ -157,10 +157,10 @@ fn advice_stands_in_the_table_and_in_backquotes() {
         names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     assert!(known.contains("prune") && known.contains("compose-build"), "{known:?}");
     assert_eq!(bare_commands("f(\"use xbuild prune, or `xbuild du`\")", &known), ["prune"]);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = checkout();
     let mut found = Vec::new();
     for path in files(&root.join("crates"), "rs") {
-        let name = path.strip_prefix(root).unwrap().display().to_string();
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
         if NAMED.iter().any(|(other, _)| *other == name) || name.contains("/tests") {
             continue;
         }

@@ -1,6 +1,8 @@
 //! The direction of the pipeline: which crate may use which, and how the files within a crate may
 //! use each other.
 
+use crate::harness::checkout;
+
 mod circles;
 mod code;
 mod debug;
@@ -108,8 +110,7 @@ fn only_the_registry_is_asynchronous() {
 
 #[test]
 fn no_module_is_named_for_nothing() {
-    let mut folders =
-        vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/crates"))];
+    let mut folders = vec![checkout().join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();

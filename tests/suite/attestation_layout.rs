@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xbuild_testkit::files::FileServer;
 use xbuild_testkit::registry::Registry;
 
-use crate::harness::{Finished, Place, User, cached, needs, to_layout};
+use crate::harness::{Finished, Place, User, cached, checkout, needs, to_layout};
 
 /// The members whose values are compared; of others only that they are there.
 const VALUES: &[&str] = &[
@@ -128,7 +128,7 @@ fn compare(what: &str, theirs: &Value, ours: &Value) {
 }
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/attestations")
+    checkout().join("fixtures/attestations")
 }
 
 fn golden(name: &str) -> Value {

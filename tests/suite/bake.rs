@@ -7,12 +7,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, User, found_in_path, host_state, needs};
+use crate::harness::{Finished, Place, User, checkout, found_in_path, host_state, needs, program};
 use crate::image::{self, Image};
 use crate::kill::Mark;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bake")
+    checkout().join("fixtures/bake")
 }
 
 /// Returns the folders of the cases.
@@ -51,7 +51,7 @@ fn print(case: &Path, program: &str) -> Finished {
 #[test]
 fn bake_files_print_what_buildx_prints() {
     for case in cases() {
-        let (name, done) = (case.display(), print(&case, env!("CARGO_BIN_EXE_xbuild")));
+        let (name, done) = (case.display(), print(&case, program().to_str().unwrap()));
         match fs::read_to_string(case.join("error")) {
             Ok(words) => {
                 assert!(matches!(done.status, 1 | 2), "{name}: {}", done.stderr);

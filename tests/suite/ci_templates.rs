@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, Registry, User, needs, tool};
+use crate::harness::{Finished, Place, Registry, User, checkout, needs, tool};
 use crate::image::digest;
 
 /// The registry of the templates.
@@ -28,7 +28,7 @@ const TEMPLATES: [&str; 10] = [
 ];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci")
+    checkout().join("docs/ci")
 }
 
 fn text(name: &str) -> String {

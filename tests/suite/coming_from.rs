@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, Registry, User, needs, tool};
+use crate::harness::{Finished, Place, Registry, User, checkout, needs, tool};
 
 /// The registry of the page.
 const EXAMPLE: &str = "registry.example";
 
 /// Returns the commands of the page by section: the lines of its blocks of `sh`.
 fn recipes() -> BTreeMap<String, Vec<String>> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/coming-from.md");
+    let page = checkout().join("docs/coming-from.md");
     let (mut section, mut in_block) = (String::new(), false);
     let mut recipes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in fs::read_to_string(page).unwrap().lines() {

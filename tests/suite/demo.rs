@@ -1,13 +1,12 @@
 //! `make demo`: what it says, what it leaves, and the commands that it says to try.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Finished, needs, quiet};
+use crate::harness::{Finished, checkout, needs, program, quiet};
 
 fn run(args: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo/run"));
+    let mut command = Command::new(checkout().join("fixtures/demo/run"));
     command.args(args);
     command
 }
@@ -18,7 +17,7 @@ fn ends_with_commands_that_work() {
     let folder = tempfile::tempdir().unwrap();
     let demo = folder.path().join("demo");
     let demo_text = demo.display().to_string();
-    let mut command = run(&[env!("CARGO_BIN_EXE_xbuild"), &demo_text]);
+    let mut command = run(&[&program().display().to_string(), &demo_text]);
     command.env("TMPDIR", folder.path());
     // An ordinary user must be able to reach what root makes there.
     assert!(quiet("chmod", ["755", &folder.path().display().to_string()]));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Finished, Place, User, cached, have, needs, to_layout, tool};
+use crate::harness::{Finished, Place, User, cached, checkout, have, needs, to_layout, tool};
 use crate::image;
 
 /// Every instruction that makes a layer, and commands that look at everything that could differ.
@@ -216,7 +216,7 @@ fn do_not_depend_on_the_number_of_cores_however_layers_are_compressed() {
 #[test]
 fn of_the_demo_are_as_recorded() {
     needs!(Run, Emulation);
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
+    let demo = checkout().join("fixtures/demo");
     let place = Place::new(User::Single);
     for name in ["Dockerfile", ".dockerignore", "src/greet.in"] {
         place.write(name, fs::read(demo.join(name)).unwrap());

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn top() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::harness::checkout;
 
 /// Returns all pages with their texts.
 fn pages() -> BTreeMap<PathBuf, String> {
     let mut pages = BTreeMap::new();
     for folder in ["", "docs", "docs/decisions"] {
-        for entry in fs::read_dir(top().join(folder)).unwrap() {
+        for entry in fs::read_dir(checkout().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "md") {
                 pages.insert(path.clone(), fs::read_to_string(path).unwrap());
@@ -73,10 +71,11 @@ fn links_lead_somewhere() {
 
 #[test]
 fn the_site_has_every_page() {
-    let summary = fs::read_to_string(top().join("fixtures/site/SUMMARY.md")).unwrap();
-    let listed: BTreeSet<PathBuf> = links(&summary).iter().map(|link| top().join(link)).collect();
+    let summary = fs::read_to_string(checkout().join("fixtures/site/SUMMARY.md")).unwrap();
+    let listed: BTreeSet<PathBuf> =
+        links(&summary).iter().map(|link| checkout().join(link)).collect();
     // The site lists the decisions by itself.
-    let decisions = top().join("docs/decisions");
+    let decisions = checkout().join("docs/decisions");
     let is_listed = |page: &Path| listed.contains(page) || page.starts_with(&decisions);
     let missing: Vec<PathBuf> = pages().into_keys().filter(|page| !is_listed(page)).collect();
     assert!(missing.is_empty(), "not in fixtures/site/SUMMARY.md: {missing:?}");

@@ -34,6 +34,6 @@ pub(crate) use registry::{CREDENTIALS, Registry};
 pub(crate) use tls_front::TlsFront;
 pub(crate) use tmux::Tmux;
 pub(crate) use token_server::TokenServer;
-pub(crate) use tools::{cached, found_in_path, in_path, quiet, tool};
+pub(crate) use tools::{cached, checkout, found_in_path, in_path, program, quiet, tool};
 pub(crate) use typed::Typed;
 pub(crate) use user::{User, is_root};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::chroot::rungs;
 use crate::harness::{
-    CREDENTIALS, Finished, Place, Registry, User, is_root, needs, to_layout, tool,
+    CREDENTIALS, Finished, Place, Registry, User, checkout, is_root, needs, to_layout, tool,
 };
 use crate::image;
 
@@ -300,7 +300,7 @@ fn a_cache_mount_that_another_build_changes_leads_nowhere() {
 /// CVE-2024-3094: what is built in has a checksum, and compressors in C are few and known.
 #[test]
 fn dependencies_are_pinned_and_decompress_xz_in_rust() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
+    let path = checkout().join("Cargo.lock");
     let lock = fs::read_to_string(path).unwrap();
     let packages: Vec<&str> = lock.split("[[package]]\n").skip(1).collect();
     assert!(packages.len() > 50);
@@ -321,7 +321,7 @@ fn dependencies_are_pinned_and_decompress_xz_in_rust() {
         assert!(!refused.contains(&&*name), "{name} brings a library in C");
     }
     // No code of ours runs while it is compiled, but what starts the compiler once more.
-    let crates = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")).unwrap();
+    let crates = fs::read_dir(checkout().join("crates")).unwrap();
     let scripts = crates.flatten().map(|krate| krate.path().join("build.rs"));
     let scripts: Vec<_> = scripts.filter(|script| script.exists()).collect();
     let [script] = &scripts[..] else { panic!("{scripts:?}") };

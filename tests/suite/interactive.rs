@@ -6,7 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::harness::{Finished, Place, Registry, Typed, User, host_state, needs, to_layout};
+use crate::harness::{
+    Finished, Place, Registry, Typed, User, checkout, host_state, needs, to_layout,
+};
 
 /// Returns the name of the base image busybox.
 fn busybox(place: &Place) -> String {
@@ -165,7 +167,7 @@ fn an_image_of_a_registry_runs_on_every_platform() {
 #[test]
 fn the_image_of_the_demo_runs_on_its_platforms() {
     needs!(Run, Emulation, Range);
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
+    let demo = checkout().join("fixtures/demo");
     let mut users = User::all().into_iter().filter(|user| *user != User::Single);
     let place = Place::new(users.next().unwrap());
     for name in ["Dockerfile", ".dockerignore", "src/greet.in"] {

@@ -2,12 +2,11 @@
 //! its script and its commands are sound.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
 use crate::ci_templates::yaml;
-use crate::harness::tool;
+use crate::harness::{checkout, program, tool};
 
 /// The fields of Lima 2.0 that the template may use, with those below them.
 ///
@@ -23,7 +22,7 @@ const FIELDS: [(&str, &[&str]); 7] = [
 ];
 
 fn template() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lima/xbuild.yaml");
+    let path = checkout().join("fixtures/lima/xbuild.yaml");
     yaml(&fs::read_to_string(path).unwrap())
 }
 
@@ -63,7 +62,7 @@ fn its_message_names_commands_that_exist() {
         assert!(line.contains("{{.Name}}"), "{line}");
         if let Some((_, command)) = line.split_once(" xbuild ") {
             let name = command.split(' ').next().unwrap();
-            let help = tool(env!("CARGO_BIN_EXE_xbuild"), [name, "--help"]);
+            let help = tool(program().to_str().unwrap(), [name, "--help"]);
             assert!(help.contains("Usage: xbuild"), "{line}");
             count += 1;
         }

@@ -12,7 +12,7 @@ mod trust;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Finished, Place, Registry, User, needs};
+use crate::harness::{Finished, Place, Registry, User, checkout, needs};
 
 /// Two stages; the second copies from the first.
 const DOCKERFILE: &str = "\
@@ -105,7 +105,7 @@ fn the_demo_is_built_from_the_cache_for_all_platforms() {
     let cache = registry_cache(&registry.host());
     let place = || {
         let place = Place::new(User::Me);
-        let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo");
+        let demo = checkout().join("fixtures/demo");
         for file in ["Dockerfile", "src/greet.in"] {
             place.write(file, fs::read(demo.join(file)).unwrap());
         }

@@ -2,7 +2,9 @@
 //! and the tests that are missing only get fewer.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::harness::checkout;
 
 /// Lines whose test is missing. The number only gets smaller.
 const MISSING: usize = 0;
@@ -47,7 +49,7 @@ impl Line {
 }
 
 fn lines() -> Vec<Line> {
-    let page = fs::read_to_string(top().join("docs/threats.md")).unwrap();
+    let page = fs::read_to_string(checkout().join("docs/threats.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| A") || line.starts_with("| B "));
     let line = |row: &str| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -55,10 +57,6 @@ fn lines() -> Vec<Line> {
         Line { id: cells[1].to_owned(), proof: cells[4].to_owned() }
     };
     rows.map(line).collect()
-}
-
-fn top() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
@@ -128,9 +126,9 @@ fn exists(name: &str) -> bool {
 fn sources(krate: &str) -> (PathBuf, PathBuf) {
     let (package, target) = krate.split_once('/').unwrap_or((krate, ""));
     let folder = match package.strip_prefix("xbuild-") {
-        Some(short) => top().join("crates").join(short),
-        None if package == "suite" => top().join("tests/suite"),
-        None => top().join("crates/cli"),
+        Some(short) => checkout().join("crates").join(short),
+        None if package == "suite" => checkout().join("tests/suite"),
+        None => checkout().join("crates/cli"),
     };
     match target {
         _ if package == "suite" => (folder.clone(), folder.join("main.rs")),

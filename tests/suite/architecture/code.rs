@@ -9,8 +9,9 @@ use syn::spanned::Spanned as _;
 use syn::visit::Visit;
 
 use super::source::Source;
-use super::workspace::{self, TOP};
+use super::workspace;
 use super::{debug, source, threads, uses};
+use crate::harness::checkout;
 
 pub(super) use super::source::FileId;
 
@@ -49,7 +50,7 @@ pub(super) struct File {
 pub(super) fn code() -> &'static Code {
     static CODE: OnceLock<Code> = OnceLock::new();
     CODE.get_or_init(|| {
-        let read = |path: &Path| std::fs::read_to_string(Path::new(TOP).join(path)).ok();
+        let read = |path: &Path| std::fs::read_to_string(checkout().join(path)).ok();
         Code::of(&Source::read(&workspace::crates(), &read))
     })
 }

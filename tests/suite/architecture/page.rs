@@ -2,11 +2,10 @@
 //! names that it mentions exist.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::ARROWS;
 use super::code::code;
-use super::workspace::TOP;
+use crate::harness::checkout;
 
 #[test]
 fn the_page_has_the_table_that_is_enforced() {
@@ -28,7 +27,7 @@ fn every_name_on_the_page_is_in_the_code() {
 /// Returns whether a name with a slash is a file or a folder: `exec/ladder.rs` is in a crate,
 /// anything else begins at the top.
 fn is_path(name: &str) -> bool {
-    let top = Path::new(TOP);
+    let top = checkout();
     let Some((of_crate, rest)) = name.split_once('/') else { return name.ends_with(".rs") };
     top.join(name).exists() || top.join("crates").join(of_crate).join("src").join(rest).exists()
 }
@@ -70,7 +69,7 @@ fn table() -> BTreeMap<String, Vec<String>> {
 }
 
 fn page() -> String {
-    std::fs::read_to_string(Path::new(TOP).join("docs/architecture.md")).unwrap()
+    std::fs::read_to_string(checkout().join("docs/architecture.md")).unwrap()
 }
 
 /// Returns the names in a cell, which are written as code.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-/// The folder of the checkout.
-pub(super) const TOP: &str = env!("CARGO_MANIFEST_DIR");
+use crate::harness::checkout;
 
 /// A package: its folder from the top of the checkout, and its manifest.
 struct Package {
@@ -17,7 +16,7 @@ struct Package {
 
 impl Package {
     fn read(folder: &str) -> Self {
-        let path = Path::new(TOP).join(folder).join("Cargo.toml");
+        let path = checkout().join(folder).join("Cargo.toml");
         let text = fs::read_to_string(&path).unwrap();
         let manifest = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self { folder: folder.into(), manifest }
@@ -42,7 +41,7 @@ impl Package {
         let usual = self.folder.join("src/lib.rs");
         let lib = self.manifest.get("lib");
         let lib_path = lib.and_then(|lib| lib.get("path")).map(|path| self.folder.join(text(path)));
-        let lib_path = lib_path.or_else(|| Path::new(TOP).join(&usual).exists().then_some(usual));
+        let lib_path = lib_path.or_else(|| checkout().join(&usual).exists().then_some(usual));
         let lib_name = lib.and_then(|lib| lib.get("name")).map_or(self.name(), text);
         if let Some(path) = lib_path {
             return (lib_name.replace('-', "_"), path);

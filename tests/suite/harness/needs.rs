@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use super::tools::{cached, in_path, quiet, tool};
+use super::tools::{cached, checkout, in_path, quiet, tool};
 use super::user::{User, is_root};
 
 /// Ends the test, as skipped, unless this machine meets every [`Need`] in the list:
@@ -127,7 +127,7 @@ pub(crate) fn have(feature: &str, what: &str, check: impl FnOnce() -> bool) -> b
     static LOG: Mutex<()> = Mutex::new(());
     let _guard = LOG.lock();
     let test = std::thread::current().name().unwrap_or("?").to_owned();
-    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/skipped.log");
+    let log = checkout().join("target/skipped.log");
     if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(log) {
         writeln!(file, "{test}: {what}").unwrap();
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::finished::Finished;
-use super::tools::{cached, found_in_path, tool};
+use super::tools::{cached, found_in_path, program, tool};
 use super::user::{User, ids_of};
 use crate::image::{self, Image};
 
@@ -30,7 +30,7 @@ impl Place {
         let place = Self { folder, user };
         open_up(place.path(), 0o755);
         // An ordinary user may not be allowed to read the checkout.
-        link_or_copy(Path::new(env!("CARGO_BIN_EXE_xbuild")), &place.path().join("xbuild"));
+        link_or_copy(&program(), &place.path().join("xbuild"));
         for programs in ["emulators", "tools"].iter().filter(|name| cached(name).exists()) {
             link_folder(&cached(programs), &place.path().join(programs), 0o755);
         }

@@ -1,12 +1,12 @@
 //! A command in a real terminal, tmux's, whose screen is looked at.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::place::Place;
-use super::tools::{found_in_path, tool};
+use super::tools::{checkout, found_in_path, tool};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -98,7 +98,7 @@ impl Tmux {
     pub(crate) fn is_golden(&self, name: &str, lines: &[String]) {
         let lines: Vec<String> = lines.iter().map(|line| without_times(line)).collect();
         let text = lines.join("\n") + "\n";
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/screens").join(name);
+        let path = checkout().join("fixtures/screens").join(name);
         if std::env::var("XBUILD_RECORD").is_ok() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &text).unwrap();

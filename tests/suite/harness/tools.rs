@@ -46,7 +46,21 @@ pub(crate) fn search_path() -> OsString {
     std::env::join_paths(folders).unwrap()
 }
 
+/// Returns the folder of the checkout: `XBUILD_CHECKOUT`, or the one that the suite was compiled in.
+pub(crate) fn checkout() -> PathBuf {
+    let other = std::env::var_os("XBUILD_CHECKOUT").map(PathBuf::from);
+    other.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+}
+
+/// Returns the path of the program under test, which another checkout has in its `target/debug`.
+pub(crate) fn program() -> PathBuf {
+    match std::env::var_os("XBUILD_CHECKOUT") {
+        Some(other) => Path::new(&other).join("target/debug/xbuild"),
+        None => env!("CARGO_BIN_EXE_xbuild").into(),
+    }
+}
+
 /// Returns the path of something that `fixtures/base-images` made.
 pub(crate) fn cached(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/.cache").join(name)
+    checkout().join("fixtures/.cache").join(name)
 }
