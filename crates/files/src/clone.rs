@@ -1,10 +1,12 @@
 //! Cloning a folder on a file system whose files can share their blocks (xfs, btrfs).
 //!
-//! The clone has the same names, kinds, contents, owners, modes, times, attributes and hard links. Its
-//! inodes are its own, so it needs stamps of its own. Sockets are left out: nobody listens.
+//! Small files are copied. The clone has the same names, kinds, contents, owners, modes, times,
+//! attributes and hard links. Its inodes are its own, so it needs stamps of its own. Sockets are left
+//! out: nobody listens.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::vec;
 
@@ -14,6 +16,11 @@ use xbuild_layer::{ShownPath, capability, path};
 use crate::DiffError;
 use crate::on_disk::stats;
 use crate::root::{Root, Stat, attribute_names, timestamps, xattr};
+
+/// Bytes from which on a file shares its blocks. To share those of a file that was just written, the
+/// file system writes them to the disk first: for each of many small files that takes longer than a
+/// copy.
+const SHARED: u64 = 64 << 10;
 
 /// Clones all files of `from` into the empty folder `to`, whose own metadata stays.
 ///
@@ -87,8 +94,9 @@ impl Level {
         match stat.kind {
             FileType::RegularFile => {
                 let (source, file) = (from.open_file(name)?, to.create_new(name, 0o600)?);
-                if stat.size > 0 {
-                    rustix::fs::ioctl_ficlone(&file, &source)?;
+                match stat.size {
+                    0..SHARED => copy(&source, &file, stat.size)?,
+                    _ => rustix::fs::ioctl_ficlone(&file, &source)?,
                 }
                 dress(source.as_fd(), file.as_fd(), stat)
             }
@@ -112,6 +120,13 @@ impl Level {
             }
         }
     }
+}
+
+/// Copies a small file. The kernel's calls for copies would share blocks.
+fn copy(source: &File, mut file: &File, size: u64) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    source.take(size).read_to_end(&mut bytes)?;
+    file.write_all(&bytes)
 }
 
 /// Gives an open file the owner, the attributes, the mode and the time of another one.
