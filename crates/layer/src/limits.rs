@@ -7,6 +7,9 @@ pub const MAX_PATH: usize = 4096;
 /// Bytes that a part of a path may have: NAME_MAX of all common file systems.
 pub const MAX_PART: usize = 255;
 
+/// The prefix of the name of a whiteout, which may be longer by it than the name that it hides.
+pub const WHITEOUT: &[u8] = b".wh.";
+
 /// Bytes of a symbolic link's target that Linux can store: PATH_MAX without the final NUL.
 pub const MAX_TARGET: usize = 4095;
 

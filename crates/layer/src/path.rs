@@ -2,6 +2,7 @@
 //! are.
 
 use crate::EntryFault;
+use crate::limits::WHITEOUT;
 pub use crate::limits::{MAX_LINKS, MAX_PART, MAX_PATH, MAX_TARGET};
 
 /// How `..` in a name is treated.
@@ -41,13 +42,15 @@ pub fn check(path: &[u8]) -> Result<(), EntryFault> {
 }
 
 fn check_lengths(path: &[u8]) -> Result<(), EntryFault> {
-    if path.len() > MAX_PATH {
+    let bare = |part: &[u8]| part.len() - part.strip_prefix(WHITEOUT).map_or(0, |_| WHITEOUT.len());
+    let (folder, name) = split(path);
+    if path.len() > MAX_PATH && folder.len() + 1 + bare(name) > MAX_PATH {
         return Err(EntryFault::PathTooLong);
     }
     if path.contains(&0) {
         return Err(EntryFault::Nul);
     }
-    if parts(path).any(|part| part.len() > MAX_PART) {
+    if parts(path).any(|part| bare(part) > MAX_PART) {
         return Err(EntryFault::PartTooLong);
     }
     Ok(())
@@ -138,6 +141,10 @@ mod tests {
             clean(&[&part[..], b"a"].concat(), DotDot::Refuse),
             Err(EntryFault::PartTooLong)
         );
+        // A whiteout hides a name of that length.
+        assert!(clean(&[b"d/.wh.", &part[..]].concat(), DotDot::Refuse).is_ok());
+        let longer = [b".wh.", &part[..], b"a"].concat();
+        assert_eq!(clean(&longer, DotDot::Refuse), Err(EntryFault::PartTooLong));
         let deep = b"a/".repeat(MAX_PATH / 2);
         assert!(clean(&deep, DotDot::Refuse).is_ok());
         let deeper = b"a/".repeat(MAX_PATH / 2 + 1);

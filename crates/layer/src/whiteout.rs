@@ -4,10 +4,8 @@
 //! which kept its own state in such files.
 
 use crate::EntryFault;
+use crate::limits::WHITEOUT as PREFIX;
 use crate::path;
-
-/// The prefix of a whiteout's name.
-const PREFIX: &[u8] = b".wh.";
 
 /// The prefix of the names of aufs's own files.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
