@@ -69,7 +69,7 @@ use crate::remove;
 
 pub use cached_layer::{CachedLayer, FetchIndex};
 pub use exported::ExportedLayer;
-pub use options::{EngineOptions, FindMount};
+pub use options::{EngineOptions, FindMount, OnWrong};
 pub use packed_mount::{PackedMount, UsedMount};
 use shared::Shared;
 pub use siblings::Siblings;

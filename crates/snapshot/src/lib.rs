@@ -14,7 +14,7 @@ mod task_input;
 pub mod tasks;
 
 pub use engine::{
-    CachedLayer, Engine, EngineOptions, ExportedLayer, FetchIndex, FindMount, PackedMount,
+    CachedLayer, Engine, EngineOptions, ExportedLayer, FetchIndex, FindMount, OnWrong, PackedMount,
     Siblings, UsedMount,
 };
 pub use error::{EngineError, TaskError};

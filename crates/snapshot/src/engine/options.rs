@@ -21,6 +21,9 @@ use crate::EngineError;
 /// Finds the files of a cache folder in a shared cache.
 pub type FindMount = dyn Fn(&Digest) -> Option<CachedLayer> + Send + Sync;
 
+/// Takes a layer of a shared cache, and what is wrong with it.
+pub type OnWrong = dyn Fn(&DiffId, &EngineError) + Send + Sync;
+
 /// The settings of an engine.
 #[derive(Clone)]
 pub struct EngineOptions {
@@ -48,7 +51,7 @@ pub struct EngineOptions {
     pub find_mount: Option<Arc<FindMount>>,
     /// Takes a layer of a shared cache whose blob cannot be used, or whose index is wrong. What the
     /// cache says about it must not be used again.
-    pub on_wrong: Arc<dyn Fn(&DiffId, &EngineError) + Send + Sync>,
+    pub on_wrong: Arc<OnWrong>,
     /// Ends pulls, unpacking, copies and waits that are under way. The layer of a command that has
     /// ended is completed.
     pub cancel: Cancel,
