@@ -125,7 +125,7 @@ fn archives_of_others_are_loaded() {
     assert_eq!(digest_of(&place, "r.example/oci:1"), digest_of(&place, "r.example/app:1"));
     // The layout's folder, too; its tag alone is no name.
     let loaded = place.run(["load", "-i", &path(&place, "layout")]).ok();
-    loaded.prints(&["without a name: xbuild tag sha256:"]);
+    loaded.prints(&["without a name: `xbuild tag sha256:"]);
 }
 
 #[test]
