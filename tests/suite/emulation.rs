@@ -327,5 +327,5 @@ fn a_step_that_depends_on_its_twins_is_an_error() {
     finished.says(&["verify: the same result natively and under QEMU, "]);
     build("true", "cross").fails(2, &["cross is not implemented", "--platform=$BUILDPLATFORM"]);
     let run = place.run(["run", "--emulation", "verify", "--platform", "linux/arm64", "debian"]);
-    run.fails(125, &["xbuild run makes none"]);
+    run.fails(125, &["a command makes none: use auto or qemu"]);
 }
