@@ -90,8 +90,8 @@ impl Owners {
         rustix::fs::openat(thread, "root", folder, Mode::empty())
     }
 
-    /// Prepares for calls, in a step whose first thread has this number and root, and with `foreign` mounts of files that are the
-    /// user's own.
+    /// Prepares for calls, in a step whose first thread has this number and root, and with `foreign`
+    /// mounts of files that are the user's own.
     pub(super) fn new(
         proc: BorrowedFd<'_>,
         (thread, root): (u32, OwnedFd),

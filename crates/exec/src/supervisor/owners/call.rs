@@ -187,18 +187,19 @@ impl Args<'_> {
 const NOFOLLOW: u32 = libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
 const EMPTY: u32 = libc::AT_EMPTY_PATH.cast_unsigned();
 
-/// The flags that a call takes.
+/// Returns which argument has the flags of a call, and the flags that it takes; `None` if it is not told
+/// here.
 ///
 /// **Source** — `chown(2)`, `link(2)`, `stat(2)`, `statx(2)`; `vfs_fstatat` in `fs/stat.c`.
-fn known_flags(name: &str) -> u32 {
+fn known_flags(name: &str) -> Option<(usize, u32)> {
     match name {
-        "fchownat" => NOFOLLOW | EMPTY,
-        "linkat" => libc::AT_SYMLINK_FOLLOW.cast_unsigned() | EMPTY,
+        "fchownat" => Some((4, NOFOLLOW | EMPTY)),
+        "linkat" => Some((4, libc::AT_SYMLINK_FOLLOW.cast_unsigned() | EMPTY)),
         "newfstatat" | "fstatat64" => {
-            let sync = libc::AT_STATX_SYNC_TYPE;
-            NOFOLLOW | EMPTY | (libc::AT_NO_AUTOMOUNT | sync).cast_unsigned()
+            let more = libc::AT_NO_AUTOMOUNT | libc::AT_STATX_SYNC_TYPE;
+            Some((3, NOFOLLOW | EMPTY | more.cast_unsigned()))
         }
-        _ => u32::MAX,
+        _ => None,
     }
 }
 
@@ -209,12 +210,7 @@ impl OwnerCall {
     pub(super) fn read(call: &Call) -> Option<Self> {
         let args = Args(call);
         let one = |name, work| Some(Self { name, work });
-        let flags = match call.name {
-            "fchownat" | "linkat" => args.low(4),
-            "newfstatat" | "fstatat64" => args.low(3),
-            _ => 0,
-        };
-        if flags & !known_flags(call.name) != 0 {
+        if known_flags(call.name).is_some_and(|(at, known)| args.low(at) & !known != 0) {
             return one(args.at(0, 0, false), Work::Nothing);
         }
         let simple = || Self::read_owner(call).or_else(|| Self::read_right(call));
