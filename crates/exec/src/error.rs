@@ -16,6 +16,11 @@ pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// Returns the number of an error of the kernel; `EIO` for one that is not the kernel's.
+pub(crate) fn errno_of(error: io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
+}
+
 /// Why a step could not be put under its system call filter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -27,6 +27,7 @@ use super::reply::Reply;
 use super::scene::Scene;
 use super::step_place::StepPlace;
 use super::thread::Thread;
+use crate::error::errno_of;
 use crate::idmap::Ids;
 use crate::seccomp::notice::Notice;
 
@@ -70,12 +71,11 @@ impl Answers {
         listener: &OwnedFd,
         records: &mut Records,
     ) -> Result<(), Errno> {
-        let fault = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         if let Some(near) = &mut self.near {
             near.approach(self.proc.as_fd(), notice.thread);
         }
         if let Some(reply) = self.tell_machine(notice, listener) {
-            return reply.send(notice, listener).map_err(fault);
+            return reply.send(notice, listener).map_err(errno_of);
         }
         let reply = match self.stand_in(notice, listener)? {
             Some(Reply::Continue) => self.own(notice, listener)?.or(Some(Reply::Continue)),
@@ -87,7 +87,7 @@ impl Answers {
         else {
             return Ok(());
         };
-        reply.send(notice, listener).map_err(fault)
+        reply.send(notice, listener).map_err(errno_of)
     }
 
     /// Answers a question about the machine; `None` for any other call.

@@ -11,6 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use xbuild_model::ids::{GuestGid, GuestUid};
 
 use crate::capabilities;
+use crate::error::errno_of;
 
 /// The longest path with its NUL: the kernel's own limit.
 const PATH_LIMIT: usize = 4096;
@@ -94,9 +95,7 @@ fn open_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
 /// Reads a file of the folder of a thread.
 pub(super) fn read(folder: &OwnedFd, name: &str) -> Result<String, Errno> {
     let mut text = Vec::new();
-    File::from(open_file(folder, name)?)
-        .read_to_end(&mut text)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    File::from(open_file(folder, name)?).read_to_end(&mut text).map_err(errno_of)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use xbuild_model::records::Records;
 
 use super::answers::Answers;
+use crate::error::errno_of;
 use crate::seccomp::notice;
 
 /// The answers to a step's calls, and what became known by them.
@@ -34,10 +35,10 @@ impl Clerk {
         self.answers.are_many()
     }
 
-    /// Waits for the next call of a listener, and answers it. Returns whether there was one.
-    pub(super) fn serve(&mut self, listener: &OwnedFd) -> Result<bool, Errno> {
-        let Some(notice) = notice::receive(listener).map_err(errno)? else { return Ok(false) };
-        self.answers.serve(&notice, listener, &mut self.records).map(|()| true)
+    /// Waits for the next call of a listener, and answers it; there may be none any more.
+    pub(super) fn serve(&mut self, listener: &OwnedFd) -> Result<(), Errno> {
+        let Some(notice) = notice::receive(listener).map_err(errno_of)? else { return Ok(()) };
+        self.answers.serve(&notice, listener, &mut self.records)
     }
 
     /// Ends with the step: adds what became known to the records.
@@ -108,7 +109,7 @@ fn take(seat: &Seat) -> Option<Box<Clerk>> {
 fn serve_all(seat: &Seat, listener: &OwnedFd) -> Result<(), Errno> {
     loop {
         // Nobody may wait for the seat while this thread waits for a call.
-        let Some(notice) = notice::receive(listener).map_err(errno)? else {
+        let Some(notice) = notice::receive(listener).map_err(errno_of)? else {
             if is_over(listener)? {
                 return Ok(());
             }
@@ -125,8 +126,4 @@ fn is_over(listener: &OwnedFd) -> Result<bool, Errno> {
     let mut polled = [PollFd::new(listener, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
     Ok(polled[0].revents().contains(PollFlags::HUP))
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -9,6 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::error::errno_of;
 use crate::step::walk;
 
 /// Copies the file or folder `source` to `name` in `folder`.
@@ -135,9 +136,7 @@ fn copy_contents(source: &OwnedFd, to: OwnedFd) -> Result<(), Errno> {
         return Ok(());
     }
     let (mut from, mut to) = (File::from(from), File::from(to));
-    std::io::copy(&mut from, &mut to)
-        .map(drop)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    std::io::copy(&mut from, &mut to).map(drop).map_err(errno_of)
 }
 
 fn copy_attributes(source: &OwnedFd, copy: &OwnedFd) -> Result<(), Errno> {

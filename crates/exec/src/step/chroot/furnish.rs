@@ -11,7 +11,7 @@ use xbuild_model::run::RunRequest;
 
 use super::cover::Covers;
 use crate::devices::{DEVICES, LINKS};
-use crate::error::RunError;
+use crate::error::{RunError, errno_of};
 use crate::step::files;
 use crate::step::userns::mounts::{make_file, make_folder};
 use crate::step::walk::{self, Missing};
@@ -147,7 +147,7 @@ fn put(proc: &OwnedFd, path: &str, contents: &[u8]) -> Result<(), Errno> {
 
 fn write(folder: &OwnedFd, name: &str, contents: &[u8], mode: u32) -> Result<(), Errno> {
     let mut file = File::from(make_file(folder, name, mode)?);
-    file.write_all(contents).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    file.write_all(contents).map_err(errno_of)
 }
 
 /// Covers the files that are generated for a step: the list of hosts, the resolver's configuration,

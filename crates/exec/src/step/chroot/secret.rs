@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use xbuild_model::run::SecretBytes;
 
 use super::cover::Covers;
+use crate::error::errno_of;
 use crate::step::userns::mounts::make_file;
 use crate::step::walk;
 use crate::sys;
@@ -46,8 +47,7 @@ pub(super) fn in_memory(
 ) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(rustix::fs::memfd_create("secret", flags)?);
-    file.write_all(&contents.0)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    file.write_all(&contents.0).map_err(errno_of)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&file, seals)?;
     // The step's user need not own it.

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 use super::abi::{Abi, Call};
 use super::scratch::{Areas, Scratch};
 use super::session::{Fault, Session};
+use crate::error::errno_of;
 use crate::wire;
 
 /// Makes the thread open `file`, to be closed when it executes another program. Returns the number.
@@ -161,8 +162,7 @@ fn pass(
 }
 
 fn send(socket: &OwnedFd, file: BorrowedFd<'_>) -> Result<(), Errno> {
-    wire::send(socket, b"emulator", &[file])
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    wire::send(socket, b"emulator", &[file]).map_err(errno_of)
 }
 
 /// Makes the thread take the file from a socket. Returns its number.
@@ -190,8 +190,7 @@ fn take(thread: Pid, number: u64) -> Result<OwnedFd, Errno> {
 /// Returns the process of a thread.
 fn process_of(thread: Pid) -> Result<Pid, Errno> {
     let path = format!("/proc/{}/status", thread.as_raw_nonzero());
-    let status = std::fs::read_to_string(path)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let status = std::fs::read_to_string(path).map_err(errno_of)?;
     let number = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
     number.and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }

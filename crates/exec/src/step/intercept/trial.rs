@@ -10,6 +10,7 @@ use super::registers::Registers;
 use super::stop::{self, Stop};
 use super::sys::{self, Go};
 use super::tracer;
+use crate::error::errno_of;
 use crate::seccomp::{self, Filter};
 
 /// Stops a child at `execve` with this filter, and does to it what a step's tracer does: it reads
@@ -40,20 +41,19 @@ pub(crate) fn attempt(filter: &Filter, no_new_privs: bool) -> Result<(), Errno> 
 }
 
 fn trace(child: Pid, started: &OwnedFd) -> Result<(), Errno> {
-    let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    tracer::attach(child).map_err(failed)?;
+    tracer::attach(child).map_err(errno_of)?;
     rustix::io::write(started, b"x")?;
     loop {
         match stop::wait_for(child)? {
             Stop::Event(libc::PTRACE_EVENT_SECCOMP, _) => break,
             // The filter was refused, or has no effect.
             Stop::Ended(_) => return Err(Errno::PERM),
-            _ => sys::resume(child, Go::On, 0).map_err(failed)?,
+            _ => sys::resume(child, Go::On, 0).map_err(errno_of)?,
         }
     }
-    let registers = Registers::read(child).map_err(failed)?;
-    registers.write(child).map_err(failed)?;
-    let mask = sys::signal_mask(child).map_err(failed)?;
-    sys::set_signal_mask(child, mask).map_err(failed)?;
+    let registers = Registers::read(child).map_err(errno_of)?;
+    registers.write(child).map_err(errno_of)?;
+    let mask = sys::signal_mask(child).map_err(errno_of)?;
+    sys::set_signal_mask(child, mask).map_err(errno_of)?;
     memory::read(child, registers.stack(), &mut [0; 8]).map(drop)
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::mounts::{self, make_folder, open_folder};
-use crate::error::RunError;
+use crate::error::{RunError, errno_of};
 
 /// The folder of a step's secrets.
 #[derive(Debug)]
@@ -51,8 +51,7 @@ impl Secrets {
     ) -> Result<OwnedFd, Errno> {
         let name = number.to_string();
         let mut file = File::from(mounts::make_file(&self.0, &name, 0o600)?);
-        file.write_all(contents)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        file.write_all(contents).map_err(errno_of)?;
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
         mounts::open_path(&self.0, &name)

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::path_call::{self, Kind, PathCall, Target};
 use super::processes;
 use super::view::{OPEN_FLAGS, View};
+use crate::error::errno_of;
 use crate::seccomp::notice::Notice;
 use crate::supervisor::caller::{self, Caller, PathArgument, Status};
 use crate::supervisor::reply::Reply;
@@ -227,8 +228,4 @@ impl View<'_> {
         let written = self.write(thread, &text[..length], buffer)?;
         Ok(written.map(|()| Reply::Returns(length as u32)))
     }
-}
-
-fn errno_of(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use crate::error::errno_of;
 use crate::supervisor::caller::Status;
 use crate::supervisor::scene::ProcFolder;
 
@@ -107,7 +108,7 @@ impl ProcFolder {
         match std::fs::remove_dir_all(path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(errno_of(&error)),
+            Err(error) => Err(errno_of(error)),
         }
     }
 }
@@ -136,7 +137,7 @@ fn put(folder: &OwnedFd, rest: &str, file: Meaning) -> Result<(), Errno> {
             let mode = Mode::from_raw_mode(rustix::fs::fstat(&file)?.st_mode & 0o777);
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let mut copy = File::from(rustix::fs::openat(folder, name, flags, mode)?);
-            std::io::copy(&mut file, &mut copy).map(drop).map_err(|error| errno_of(&error))
+            std::io::copy(&mut file, &mut copy).map(drop).map_err(errno_of)
         }
     }
 }
@@ -154,10 +155,6 @@ pub(super) fn names(folder: &OwnedFd) -> Result<Vec<String>, Errno> {
         }
     }
     Ok(names)
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use xbuild_model::owner::{FileNumber, Owner};
 use xbuild_model::run::{FIRST_OWNERS, OWNERS, ReadyMount, ReadySource};
 
-use crate::error::RunError;
+use crate::error::{RunError, errno_of};
 
 /// The most bytes of a log: some hundred thousand changes.
 const LIMIT: u64 = 64 << 20;
@@ -103,15 +103,14 @@ impl Cache {
 
     /// Returns the lines of the log that are not known yet.
     pub(super) fn news(&mut self) -> Result<Vec<(FileNumber, Owner)>, Errno> {
-        let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        let length = self.log.metadata().map_err(failed)?.len();
+        let length = self.log.metadata().map_err(errno_of)?.len();
         if length <= self.read {
             return Ok(Vec::new());
         }
         let mut text = Vec::new();
         let mut log = &self.log;
-        io::Seek::seek(&mut log, io::SeekFrom::Start(self.read)).map_err(failed)?;
-        log.take(LIMIT).read_to_end(&mut text).map_err(failed)?;
+        io::Seek::seek(&mut log, io::SeekFrom::Start(self.read)).map_err(errno_of)?;
+        log.take(LIMIT).read_to_end(&mut text).map_err(errno_of)?;
         // Another step, or one that was killed, may not have finished the last line.
         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.read += end as u64;
@@ -129,7 +128,7 @@ impl Cache {
         if length > LIMIT {
             return Err(Errno::NOSPC);
         }
-        self.log.write_all(&line).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        self.log.write_all(&line).map_err(errno_of)
     }
 }
 

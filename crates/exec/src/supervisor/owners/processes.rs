@@ -13,6 +13,7 @@ use super::identity::{Identities, Identity};
 use super::spot::Spot;
 use super::status;
 use super::thread::Thread;
+use crate::error::errno_of;
 use crate::supervisor::reply::Reply;
 
 /// Returns the owner of the folder of a process that is not root; `None` for any other file.
@@ -63,10 +64,9 @@ pub(super) fn open_status(
     // With the numbers of processes that the step sees.
     let path = [b"/proc/", &number[..], b"/status"].concat();
     let Ok(text) = read(&path) else { return Ok(None) };
-    let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let mut file: File = rustix::fs::memfd_create("status", MemfdFlags::CLOEXEC)?.into();
-    file.write_all(status::changed(&text, &identity).as_bytes()).map_err(failed)?;
-    file.rewind().map_err(failed)?;
+    file.write_all(status::changed(&text, &identity).as_bytes()).map_err(errno_of)?;
+    file.rewind().map_err(errno_of)?;
     thread.check()?;
     let close_on_exec = flags.contains(OFlags::CLOEXEC);
     Ok(Some(Reply::Gives { file: file.into(), close_on_exec }))

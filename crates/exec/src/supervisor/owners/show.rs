@@ -14,6 +14,7 @@ use super::identity::Identities;
 use super::spot::Spot;
 use super::thread::Thread;
 use super::{memory, processes};
+use crate::error::errno_of;
 use crate::supervisor::reply::Reply;
 use crate::sys;
 
@@ -116,8 +117,4 @@ fn stat64(own: &[u8]) -> Result<Vec<u8>, Errno> {
         word(value);
     }
     Ok(bytes)
-}
-
-fn errno_of(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
