@@ -27,7 +27,8 @@ use self::devices::{Devices, device_of};
 use crate::DiffError;
 use crate::holes::{FileContents, same_contents};
 use crate::on_disk::{
-    attributes_of, entry, is_of_device, kind, open_folder, open_pipe, pipe_attributes, same_meta,
+    at_old_time, attributes_of, entry, is_of_device, kind, open_folder, open_pipe, pipe_attributes,
+    same_meta,
 };
 use crate::owners::{OwnerSource, Side};
 use crate::root::{self, Attributes, Marks, Root, Stat, absent, xattr};
@@ -255,12 +256,13 @@ impl<W: Write> Walk<'_, W> {
     fn take_away(&self, item: &Item) -> io::Result<()> {
         let Some(frame) = self.frames.last().filter(|_| !self.options.stays) else { return Ok(()) };
         let folder = &frame.folder;
-        let mtime = folder.stat(b"")?.mtime;
-        folder.unlink(&item.name)?;
-        if item.lower.found.is_some() {
-            folder.mknod(&item.name, FileType::CharacterDevice, 0, (0, 0))?;
-        }
-        folder.set_mtime(b"", mtime)
+        at_old_time(folder, || {
+            folder.unlink(&item.name)?;
+            match item.lower.found {
+                Some(_) => folder.mknod(&item.name, FileType::CharacterDevice, 0, (0, 0)),
+                None => Ok(()),
+            }
+        })
     }
 
     /// Writes a whiteout, if it hides anything.

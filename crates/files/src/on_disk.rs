@@ -42,6 +42,16 @@ pub(crate) fn entry(
     Entry { path, kind, meta }
 }
 
+/// Changes the names in a folder, whose time stays what it is.
+pub(crate) fn at_old_time(
+    folder: &Root,
+    change: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    let mtime = folder.stat(b"")?.mtime;
+    change()?;
+    folder.set_mtime(b"", mtime)
+}
+
 /// Returns the files of an open folder with their names, in byte order.
 pub(crate) fn stats(folder: &Root) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let mut names: Vec<Vec<u8>> = folder.read_dir(b"")?.into_iter().map(|it| it.name).collect();

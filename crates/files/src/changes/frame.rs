@@ -5,7 +5,7 @@ use std::{io, vec};
 use xbuild_layer::path;
 use xbuild_model::own_root::Spared;
 
-use crate::on_disk::stats;
+use crate::on_disk::{at_old_time, stats};
 use crate::root::{Root, Stat};
 use crate::stamps::Stamp;
 
@@ -58,9 +58,7 @@ impl Found<'_> {
 
     /// Removes a file that the layer does not have. The time of its folder stays what the layer says.
     pub(super) fn take_away(&mut self) -> io::Result<()> {
-        let mtime = self.folder.stat(b"")?.mtime;
-        self.folder.unlink(self.name)?;
         self.is_gone = true;
-        self.folder.set_mtime(b"", mtime)
+        at_old_time(self.folder, || self.folder.unlink(self.name))
     }
 }
