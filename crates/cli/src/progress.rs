@@ -78,21 +78,23 @@ const FIRST: usize = 0;
 impl Progress {
     /// Returns a progress that shows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
-        let mut journal = Journal::new(Instant::now());
-        journal.add(None);
-        Self::of(console, journal, None, false)
+        Self::of_one(console, false)
     }
 
     /// Returns a progress for commands that move images; if `quiet` it shows nothing but warnings.
     pub(crate) fn of_transfers(console: &Arc<Console>, quiet: bool) -> Arc<Self> {
-        let mut journal = Journal::new(Instant::now());
-        journal.add(None);
-        Arc::new(Self::of(Arc::clone(console), journal, None, quiet))
+        Arc::new(Self::of_one(Arc::clone(console), quiet))
     }
 
     /// Returns a progress of builds that [`build`](Self::build) adds.
     pub(crate) fn of_several(console: Arc<Console>) -> Self {
         Self::of(console, Journal::new(Instant::now()), Some(Mutex::default()), false)
+    }
+
+    fn of_one(console: Arc<Console>, is_silent: bool) -> Self {
+        let mut journal = Journal::new(Instant::now());
+        journal.add(None);
+        Self::of(console, journal, None, is_silent)
     }
 
     fn of(
