@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::package::{Package, Unread, value_of};
+use super::package::{Package, Unread, expect_marks, value_of};
 use crate::Purl;
 
 const FOLDER: &str = "node_modules/";
@@ -94,10 +94,8 @@ pub(super) fn read_yarn(text: &str) -> Result<Vec<Package>, Unread> {
             found.extend((version != "0.0.0-use.local").then(|| package(name, version)));
         }
     }
-    match is_lock || text.trim().is_empty() {
-        true => Ok(found),
-        false => Err(Unread::Malformed("lock file of yarn")),
-    }
+    expect_marks(is_lock, text, "lock file of yarn")?;
+    Ok(found)
 }
 
 /// Returns the name of the package of a line `"name@range", name@range:`; `None` for other lines.
@@ -141,10 +139,7 @@ pub(super) fn read_pnpm(text: &str) -> Result<Vec<Package>, Unread> {
             found.extend(named);
         }
     }
-    match is_lock || text.trim().is_empty() {
-        true => {}
-        false => return Err(Unread::Malformed("lock file of pnpm")),
-    }
+    expect_marks(is_lock, text, "lock file of pnpm")?;
     // A folder of the project has no version.
     let found = found.iter().filter(|(_, version)| !version.starts_with("file:"));
     Ok(found.map(|(name, version)| package(name, version)).collect())

@@ -86,3 +86,11 @@ impl std::fmt::Display for Unread {
 pub(super) fn value_of<'a>(line: &'a str, name: &str, separator: char) -> Option<&'a str> {
     Some(line.strip_prefix(name)?.strip_prefix(separator)?.trim())
 }
+
+/// Refuses a text that has no mark of a file of this kind. An empty one tells of no package.
+pub(super) fn expect_marks(has_marks: bool, text: &str, kind: &'static str) -> Result<(), Unread> {
+    match has_marks || text.trim().is_empty() {
+        true => Ok(()),
+        false => Err(Unread::Malformed(kind)),
+    }
+}

@@ -1,6 +1,6 @@
 //! Lock files of bundler. **Source** — `bundle-lock(1)`, and the files that it writes.
 
-use super::package::{Package, Unread};
+use super::package::{Package, Unread, expect_marks};
 use crate::Purl;
 
 /// Returns the gems: the lines of four blanks below `specs:` of the sections `GEM` and `GIT`. What
@@ -22,10 +22,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Package>, Unread> {
             found.push(package(name, version.trim_end_matches(')')));
         }
     }
-    match is_lock || text.trim().is_empty() {
-        true => Ok(found),
-        false => Err(Unread::Malformed("lock file of bundler")),
-    }
+    expect_marks(is_lock, text, "lock file of bundler")?;
+    Ok(found)
 }
 
 /// Returns a gem. Its version has no hyphen: what follows one is the platform that it was built for.
