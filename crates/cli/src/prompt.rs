@@ -80,7 +80,7 @@ impl Hidden {
         hidden.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
         hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
-        // What was typed before the question is no answer to it.
+        // Flushed: keys that were typed before the question are no answer to it.
         rustix::termios::tcsetattr(input, OptionalActions::Flush, &hidden)?;
         Ok(Self(before))
     }

@@ -40,7 +40,7 @@ impl Members {
             let mut entry = entry?;
             bound.contents();
             members.add(&mut entry, sink)?;
-            // What nobody has read is not part of the next headers.
+            // Contents that nobody has read are no part of the next headers.
             io::copy(&mut entry, &mut io::sink())?;
         }
         Err(io::Error::other("it has too many members"))

@@ -72,7 +72,7 @@ pub(crate) fn open(root: &Path) -> Result<[File; 2], StoreError> {
 pub(crate) fn is_there(root: &Path) -> bool {
     match std::fs::read_dir(root) {
         Ok(mut entries) => entries.next().is_some(),
-        // What cannot be looked into is for the one who opens it to tell.
+        // Whoever opens the store tells why it cannot be looked into.
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }

@@ -60,7 +60,7 @@ fn pinned(line: &str) -> Option<Package> {
     let requirement = line.split([';', '#']).next()?;
     let (name, rest) = requirement.split_once("==")?;
     let name = name.split('[').next()?.trim();
-    // What follows the version are options, or the mark of a line that goes on.
+    // Options may follow the version, or the mark of a line that goes on.
     let version = rest.trim_start_matches('=').split_whitespace().next()?.trim_end_matches('\\');
     let is_version = |c: char| c.is_ascii_alphanumeric() || "._-+!".contains(c);
     (is_name(name) && !version.is_empty() && version.chars().all(is_version))

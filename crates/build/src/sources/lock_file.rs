@@ -27,7 +27,7 @@ pub struct Lock {
     pub commits: BTreeMap<String, String>,
 }
 
-/// What files of all versions have.
+/// The part that files of all versions have.
 #[derive(Deserialize)]
 struct Form {
     version: u64,

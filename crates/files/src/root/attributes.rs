@@ -58,7 +58,7 @@ pub(crate) struct Marks {
 impl Marks {
     /// Returns whether an attribute is such a mark. That of a device is looked at elsewhere.
     fn have(self, name: &[u8]) -> bool {
-        // What a command calls `user.overlay.x` has the prefix twice.
+        // An attribute that a command calls `user.overlay.x` has the prefix twice.
         let of_overlay = name
             .strip_prefix(b"user.overlay.")
             .is_some_and(|rest| self.overlay && !rest.starts_with(b"overlay."));
