@@ -61,7 +61,7 @@ su app -s /bin/sh -c 'id; readlink /proc/self/exe; cat /etc/shadow'
 cp /bin/dash /tmp/root-sh; chmod u+s /tmp/root-sh; su app -s /bin/sh -c '/tmp/root-sh -p -c id'
 umask; ulimit -n; pwd
 tar c --mtime=@1 /etc/passwd /etc/group | tar tv
-tar c /usr/share/perl5 2> /dev/null | gzip -n | sha256sum
+tar c --sort=name /usr/share/perl5 2> /dev/null | gzip -n | sha256sum
 find / -xdev -newer /mark | sort
 find /dev -xdev -name 'x*'
 dash -c 'echo $((1 << 40)) $((0x7fffffffffffffff + 1))'

@@ -103,8 +103,8 @@ impl Need {
                 let what = format!("mkfs.{kind}, loop devices and root");
                 have("reflinks", &what, || {
                     let mount = format!(
-                        "cd $(mktemp -d) && truncate -s 300M disk && mkfs.{kind} -q disk && mkdir m \
-                         && mount -o loop disk m; done=$?; rm -f disk; exit $done"
+                        "folder=$(mktemp -d) && cd $folder && truncate -s 300M disk && mkfs.{kind} -q disk \
+                         && mkdir m && mount -o loop disk m && umount m; done=$?; rm -rf $folder; exit $done"
                     );
                     is_root()
                         && in_path(&format!("mkfs.{kind}"))

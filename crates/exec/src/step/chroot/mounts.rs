@@ -237,7 +237,9 @@ mod tests {
 
     #[test]
     fn a_cache_on_another_file_system_is_named() {
-        let store = tempfile::tempdir().unwrap();
+        // Temporary files may be in memory, too.
+        let program = std::env::current_exe().unwrap();
+        let store = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
         let room = tempfile::tempdir_in("/dev/shm").unwrap();
         let cache = store.path().join("cache");
         std::fs::create_dir(&cache).unwrap();
