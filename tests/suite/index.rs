@@ -130,6 +130,7 @@ fn machines_push_and_their_metadata_become_one_index() {
         fs::write(&list, "{}").unwrap();
         let args = ["index", "create", &name, "-f", list.to_str().unwrap()];
         setup.run(&args).fails(2, &["list", "not a metadata file"]);
+        setup.run(&["index", "create", &name, "gone.json"]).fails(1, &["cannot read gone.json"]);
     }
 }
 

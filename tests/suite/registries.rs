@@ -97,7 +97,7 @@ fn logins_come_from_variables_and_files() {
     ] {
         build(variable, value).ok();
     }
-    build("OTHER", "").fails(4, &["denied access", "logged in"]);
+    build("OTHER", "").fails(4, &["denied access", "log in with"]);
     build("REGISTRY_AUTH_FILE", "/nowhere").fails(4, &["cannot read /nowhere", "denied access"]);
     build("XBUILD_CREDENTIAL_TIMEOUT", "soon").fails(2, &["expected a number of seconds"]);
 }
@@ -270,7 +270,7 @@ fn a_login_is_verified_and_kept() {
                 Finished::run(command)
             };
             let log_in = ["login", "-u", "user", "--password-stdin", &host];
-            run(&log_in, "wrong").fails(4, &["cannot log in", "denied access"]);
+            run(&log_in, "wrong").fails(4, &["cannot log in", "denied access", "the password"]);
             run(&log_in, "").fails(1, &["no password"]);
             run(&["login", "-u", "user", "-p", "pass", &host], "").fails(2, &["--password-stdin"]);
             let config = place.path().join("home/.docker/config.json");
@@ -288,7 +288,8 @@ fn a_login_is_verified_and_kept() {
             let build: Vec<&str> = build.iter().map(String::as_str).collect();
             run(&build, "").ok();
             run(&["logout", &host], "").ok().prints(&["logged out of"]);
-            run(&build, "").fails(4, &["denied access"]);
+            let hint = format!("`xbuild login {host}`");
+            run(&build, "").fails(4, &["denied access", &hint]);
         }
     }
 }

@@ -70,6 +70,7 @@ impl Fault for LoginError {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::NoFile => Some(hints::docker_config()),
+            Self::Registry { source, .. } if source.is_denied() => Some(hints::user_and_password()),
             Self::Registry { source, .. } | Self::Unusable { source, .. } => source.hint(),
             _ => None,
         }

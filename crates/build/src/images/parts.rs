@@ -57,13 +57,14 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads what a text stands for: a name, a digest, a descriptor or a file with one of them, or a
-    /// metadata file of a build. A file may stand for several.
+    /// metadata file of a build. A file may stand for several. What ends in `.json` is a file; an image of
+    /// such a name needs its tag.
     pub(super) fn parts(&self, text: &str) -> Result<Vec<Part>, ImagesError> {
         if text.trim_start().starts_with('{') {
             return self.json(text, "the source");
         }
         let path = Path::new(text);
-        if path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
+        if path.extension().is_some_and(|extension| extension == "json") {
             return self.file(path);
         }
         if let Ok(digest) = text.parse::<Digest>() {

@@ -101,11 +101,10 @@ impl TokenRequest<'_> {
                 status => {
                     let url = redact(&trail.url);
                     let detail = transport.detail(response).await;
-                    let (registry, scope) = (self.endpoint.registry(), self.scope);
-                    let denied = format!("{registry} denied access for {scope}");
                     return Err(RequestError::TokenServer {
                         url,
-                        denied,
+                        registry: self.endpoint.registry().to_owned(),
+                        scope: self.scope.to_string(),
                         status,
                         detail,
                         helper: None,

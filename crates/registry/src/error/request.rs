@@ -88,12 +88,16 @@ pub enum RequestError {
         helper: Option<Arc<CredentialsError>>,
     },
     /// The token server of the registry gives no token.
-    #[error("{denied}: its token server {url} answered {status}{detail}")]
+    #[error(
+        "{registry} denied access for {scope}: its token server {url} answered {status}{detail}"
+    )]
     TokenServer {
         /// The URL of the token server, redacted.
         url: String,
-        /// The registry, and the repositories and actions that it denied, in words.
-        denied: String,
+        /// Host and port of the registry.
+        registry: String,
+        /// The repositories and actions of the request.
+        scope: String,
         /// The HTTP status.
         status: u16,
         /// The explanation of the server.
@@ -223,9 +227,9 @@ impl RequestError {
     /// Adds the failure of a helper that was done without.
     pub(crate) fn with_helper(self, failure: Option<Arc<CredentialsError>>) -> Self {
         match self {
-            Self::TokenServer { url, denied, status, detail, helper } => {
+            Self::TokenServer { url, registry, scope, status, detail, helper } => {
                 let helper = helper.or(failure);
-                Self::TokenServer { url, denied, status, detail, helper }
+                Self::TokenServer { url, registry, scope, status, detail, helper }
             }
             other => other,
         }
@@ -242,6 +246,11 @@ impl RequestError {
     /// Returns whether the registry gives a code as its reason.
     pub(crate) fn has_code(&self, code: &str) -> bool {
         self.detail().is_some_and(|detail| detail.has_code(code))
+    }
+
+    /// Returns whether the registry denies access with the credentials of the request.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied { .. }) || self.is_denied_token()
     }
 
     /// Returns the HTTP status of the registry's answer, if there was one.
@@ -263,8 +272,9 @@ impl RequestError {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Denied { .. } | Self::TokenServer { status: 400 | 401 | 403, .. } => {
-                Some(hints::repository_and_login())
+            Self::Denied { registry, .. }
+            | Self::TokenServer { status: 400 | 401 | 403, registry, .. } => {
+                Some(hints::repository_and_login(registry))
             }
             Self::Reach { .. } => Some(hints::name_that_url()),
             Self::PlainCredentials { .. } => Some(hints::use_https()),

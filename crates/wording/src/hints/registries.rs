@@ -3,8 +3,10 @@
 hints! {
     name_user() = "name the user with --username";
     pipe_password() = "pipe it in: --password-stdin < FILE";
-    repository_and_login() = "check the name of the repository, and that you are logged in to the \
-        registry";
+    repository_and_login(registry) = "log in with `xbuild login {registry}`, or check the name of the repository \
+        and the rights of your login";
+    user_and_password() = "check the user and the password; some registries take a token in place of \
+        the password";
     name_that_url() = "if you trust what is there, name that URL itself; a proxy hides where servers \
         are, so name servers of your own network in NO_PROXY";
     use_https() = "use HTTPS, or allow credentials over plain HTTP for this registry";
