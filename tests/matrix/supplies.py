@@ -6,6 +6,7 @@ import images
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent.parent / "fixtures"
 PACKAGE = "openssh-client"
+COMPILER = ("gcc", "libc6-dev")
 
 
 def base_images():
@@ -24,9 +25,9 @@ def program(name, *others):
     return pathlib.Path(found)
 
 
-def packages():
-    """Returns a folder that is a repository of Debian with all that `PACKAGE` needs on the base image; made once."""
-    out = FIXTURES / ".cache/packages" / PACKAGE
+def packages(*names):
+    """Returns a folder that is a repository of Debian with all that packages need on the base image; made once."""
+    out = FIXTURES / ".cache/packages" / names[0]
     if not (out / "Packages").exists():
         shutil.rmtree(out, ignore_errors=True)
         status = images.file_of_layout(FIXTURES / ".cache/debian", "amd64", "var/lib/dpkg/status")
@@ -34,7 +35,7 @@ def packages():
         debian.cache.mkdir(parents=True)
         (debian.cache / "status").write_bytes(status)
         debian.apt("apt-get", "update")
-        debian.apt("apt-get", "install", "--yes", "--download-only", "--no-install-recommends", PACKAGE)
+        debian.apt("apt-get", "install", "--yes", "--download-only", "--no-install-recommends", *names)
         entries = []
         for deb in sorted((debian.cache / "archives").glob("*.deb")):
             fields = subprocess.run(["dpkg-deb", "--field", deb], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -59,8 +60,24 @@ def gather(xbuild, folder):
         shutil.copy(HERE / name, folder / name)
     for name in ("busybox", "debian"):
         shutil.copytree(FIXTURES / ".cache" / name, folder / name)
-    shutil.copytree(packages(), folder / "context/packages", ignore=lambda _, names: {n for n in names if not n.endswith((".deb", "Packages"))})
+    shutil.copytree(packages(PACKAGE), folder / "context/packages",
+                    ignore=lambda _, names: {n for n in names if not n.endswith((".deb", "Packages"))})
     (folder / "context/file").write_text("text\n")
     (folder / "token").write_text(f"{secrets.token_hex(16)}\n")
+    open_up(folder)
+
+
+def compiler(folder):
+    """Adds the base image `folder/compiler`, an OCI layout: Debian with gcc."""
+    command = [folder / "bin/xbuild", "build", "--quiet", "--root", folder / "store", "--platform", "linux/amd64",
+               "--build-context", f"debian=oci-layout://{folder / 'debian'}", "--build-context", f"packages={packages(*COMPILER)}",
+               "--output", f"type=oci,tar=false,dest={folder / 'compiler'}", "--file", "-", folder / "context"]
+    install = (folder / "works/install").read_text().replace("COPY packages", "COPY --from=packages .").replace(PACKAGE, " ".join(COMPILER))
+    subprocess.run(command, check=True, input=install, stdout=subprocess.DEVNULL, text=True)
+    open_up(folder / "compiler")
+
+
+def open_up(folder):
+    """Lets everybody read a folder."""
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
