@@ -119,8 +119,9 @@ impl<'a> Uploads<'a> {
     /// Returns whether an error would come again with an upload: no connection, no login.
     fn is_about_us(&self, error: &RequestError) -> bool {
         match error {
-            RequestError::Denied { registry, .. } | RequestError::TokenServer { registry, .. } => {
-                registry == self.endpoint.registry()
+            RequestError::Denied { registry, .. } => registry == self.endpoint.registry(),
+            RequestError::TokenServer { registry, .. } => {
+                registry.as_ref() == self.endpoint.registry()
             }
             RequestError::Status { status, .. } => *status == 429,
             RequestError::Header { .. }

@@ -99,12 +99,11 @@ impl TokenRequest<'_> {
                     }
                 }
                 status => {
-                    let url = redact(&trail.url);
                     let detail = transport.detail(response).await;
                     return Err(RequestError::TokenServer {
-                        url,
-                        registry: self.endpoint.registry().to_owned(),
-                        scope: self.scope.to_string(),
+                        url: redact(&trail.url).into(),
+                        registry: self.endpoint.registry().into(),
+                        scope: self.scope.to_string().into(),
                         status,
                         detail,
                         helper: None,

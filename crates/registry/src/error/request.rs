@@ -93,11 +93,11 @@ pub enum RequestError {
     )]
     TokenServer {
         /// The URL of the token server, redacted.
-        url: String,
+        url: Box<str>,
         /// Host and port of the registry.
-        registry: String,
+        registry: Box<str>,
         /// The repositories and actions of the request.
-        scope: String,
+        scope: Box<str>,
         /// The HTTP status.
         status: u16,
         /// The explanation of the server.
@@ -272,8 +272,8 @@ impl RequestError {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Denied { registry, .. }
-            | Self::TokenServer { status: 400 | 401 | 403, registry, .. } => {
+            Self::Denied { registry, .. } => Some(hints::repository_and_login(registry)),
+            Self::TokenServer { status: 400 | 401 | 403, registry, .. } => {
                 Some(hints::repository_and_login(registry))
             }
             Self::Reach { .. } => Some(hints::name_that_url()),
