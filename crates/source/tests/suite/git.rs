@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xbuild_model::remote::{GitSource, RemoteSource};
 use xbuild_source::{FetchError, FetchOptions, FetchWarning};
@@ -430,9 +430,14 @@ fn an_ssh_server_that_says_nothing_is_given_up_with_its_program() {
     let path = ssh_is(&place, &format!("echo $$ > {}\nexec sleep 1000", id.display()));
     assert_is_given_up(&place, impatient(path), "ssh://host.example/r".to_owned());
     let id = fs::read_to_string(id).unwrap();
-    let state = fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
-    // It may wait for whoever adopted it.
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    let state = || fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+    // It may be on its way out, or wait for whoever adopted it.
+    let is_gone = || state().is_empty() || state().contains(") Z ");
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !is_gone() {
+        assert!(Instant::now() < patience, "{}", state());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
