@@ -273,7 +273,7 @@ impl RequestError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Denied { registry, .. } => Some(hints::repository_and_login(registry)),
-            Self::TokenServer { status: 400 | 401 | 403, registry, .. } => {
+            Self::TokenServer { registry, .. } if self.is_denied_token() => {
                 Some(hints::repository_and_login(registry))
             }
             Self::Reach { .. } => Some(hints::name_that_url()),
