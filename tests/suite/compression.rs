@@ -149,7 +149,7 @@ fn registries_take_zstd() {
     place.dockerfile(&format!("FROM {name}\nCOPY --from={name} /numbers /copy\n"));
     let image = place.image(&[]);
     assert_eq!(
-        image.entry("copy").content,
+        image.entry("copy").content[..],
         std::fs::read(place.context().join("numbers")).unwrap()
     );
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
@@ -35,7 +36,7 @@ pub(crate) struct Entry {
     pub(crate) owner: (u64, u64),
     /// The target of a symbolic or hard link, or the numbers of a device.
     pub(crate) link: String,
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: Arc<[u8]>,
 }
 
 impl Entry {
@@ -101,7 +102,7 @@ impl Image {
     /// Returns the text of the newest file with that path, without the final newline.
     #[track_caller]
     pub(crate) fn text(&self, path: &str) -> String {
-        String::from_utf8(self.entry(path).content.clone()).unwrap().trim_end().to_owned()
+        str::from_utf8(&self.entry(path).content).unwrap().trim_end().to_owned()
     }
 }
 
@@ -196,12 +197,16 @@ fn read_entry(mut entry: tar::Entry<'_, &[u8]>) -> Entry {
     entry.read_to_end(&mut content).unwrap();
     let path = path.trim_start_matches("./").trim_matches('/');
     let path = if path == "." { String::new() } else { path.to_owned() };
-    Entry { path, kind, mode: mode & 0o7777, owner, link, content }
+    Entry { path, kind, mode: mode & 0o7777, owner, link, content: content.into() }
 }
 
 fn remove(files: &mut BTreeMap<String, Entry>, gone: &str) {
-    let below = format!("{gone}/");
-    files.retain(|path, _| path != gone && !path.starts_with(&below));
+    files.remove(gone);
+    // All that begins with `gone/` stands in one row; the next character is a zero.
+    let below = files.range(format!("{gone}/")..format!("{gone}0"));
+    for path in below.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+        files.remove(&path);
+    }
 }
 
 fn platform(value: &Value) -> String {

@@ -192,7 +192,7 @@ fn load(archive: &[u8], state: &Mutex<State>) -> Value {
     let entries = image::entries(archive).into_iter();
     let files: BTreeMap<String, Vec<u8>> = entries
         .filter(|entry| entry.kind == "file")
-        .map(|entry| (entry.path, entry.content))
+        .map(|entry| (entry.path, entry.content.to_vec()))
         .collect();
     let mut state = state.lock().unwrap();
     let Some(manifest) = files.get("manifest.json") else {
