@@ -62,6 +62,8 @@ pub struct Config {
     pub targets: Vec<(String, Target)>,
     /// The variables, by name.
     pub variables: Vec<VariableInfo>,
+    /// What the files should say, but do not.
+    pub warnings: Vec<String>,
 }
 
 impl Config {

@@ -52,7 +52,10 @@ mod syntax;
 mod target;
 mod value;
 
-pub use compose::{Project, Service};
+pub use compose::{
+    Manner, Project, ProjectName, Service, Setting, VariableFile, add_variables,
+    normal_project_name,
+};
 pub use config::{Config, DEFAULT_FILES, File, Group, VariableInfo};
 pub use entries::{Options, Secret, Ssh, shorthand as attestation_shorthand};
 pub use error::{BakeError, Reason};

@@ -4,10 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use super::interpolate::{self, Lookup};
+use super::interpolate;
+use super::variables::Lookup;
 
-/// Reads a file. Later lines see the variables of earlier ones; those of `lookup` come first.
-pub(crate) fn parse(text: &str, lookup: &Lookup<'_>) -> Result<BTreeMap<String, String>, String> {
+/// Reads a file. Later lines see the variables of earlier ones; those of `lookup` come first. `unset` is
+/// told of each variable that a line uses and that has no value.
+pub(crate) fn parse(
+    text: &str,
+    lookup: &Lookup<'_>,
+    unset: &dyn Fn(usize, &str),
+) -> Result<BTreeMap<String, String>, String> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     let mut rest = text;
     let mut line = 0;
@@ -37,8 +43,8 @@ pub(crate) fn parse(text: &str, lookup: &Lookup<'_>) -> Result<BTreeMap<String, 
             return Err(fail("expected NAME=VALUE"));
         }
         let value = trimmed[separator + 1..].trim_start();
-        let known = variables.clone();
-        let see = |name: &str| lookup(name).or_else(|| known.get(name).cloned());
+        let see = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
+        let text_of = |text: &str| interpolate::text_of(text, &see, &|name| unset(at, name));
         let value = match value.chars().next() {
             Some(quote @ ('"' | '\'')) => {
                 // The value ends where the line does, save for blanks.
@@ -49,16 +55,14 @@ pub(crate) fn parse(text: &str, lookup: &Lookup<'_>) -> Result<BTreeMap<String, 
                 let behind = behind.find('\n').map_or("", |at| &behind[at + 1..]);
                 rest = behind;
                 match quote {
-                    '"' => {
-                        interpolate::text_of(&unescaped(inner), &see, 0).map_err(|e| fail(&e))?
-                    }
+                    '"' => text_of(&unescaped(inner)).map_err(|e| fail(&e))?,
                     _ => inner.to_owned(),
                 }
             }
             _ => {
                 rest = after;
                 let value = value.find(" #").map_or(value, |at| &value[..at]).trim_end();
-                interpolate::text_of(value, &see, 0).map_err(|e| fail(&e))?
+                text_of(value).map_err(|e| fail(&e))?
             }
         };
         variables.insert(name.to_owned(), value);
@@ -110,7 +114,7 @@ mod tests {
         let lookup = |name: &str| (name == "HOME").then(|| "/h".to_owned());
         let text = "# c\nA=1\nexport B=two words # c\nC=\"x\\ny ${A}\"\nD='$A'\nE=${HOME}/e\nHOME\n\
                     F=\"one\ntwo\"\nG: colon\nNONE\n";
-        let found = parse(text, &lookup).unwrap();
+        let found = parse(text, &lookup, &|_, _| ()).unwrap();
         for (name, value) in [
             ("A", "1"),
             ("B", "two words"),
@@ -124,7 +128,7 @@ mod tests {
             assert_eq!(found.get(name).map(String::as_str), Some(value), "{name}");
         }
         assert!(!found.contains_key("NONE"));
-        assert!(parse("A=\"x", &lookup).is_err());
-        assert!(parse("A B=1", &lookup).is_err());
+        assert!(parse("A=\"x", &lookup, &|_, _| ()).is_err());
+        assert!(parse("A B=1", &lookup, &|_, _| ()).is_err());
     }
 }

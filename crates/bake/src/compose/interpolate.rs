@@ -4,28 +4,30 @@
 
 use xbuild_wording::quoted;
 
-use crate::compose::yaml::{Node, Yaml};
+use super::variables::{Lookup, Unset};
+use super::yaml::{Node, Yaml};
 use crate::error::BakeError;
 
-/// Returns the value of a variable.
-pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
-
 /// Puts the values of variables into all strings of a node.
-pub(crate) fn interpolate(node: &mut Node, lookup: &Lookup<'_>) -> Result<(), BakeError> {
+pub(crate) fn interpolate(
+    node: &mut Node,
+    lookup: &Lookup<'_>,
+    unset: &Unset,
+) -> Result<(), BakeError> {
     match &mut node.value {
         Yaml::String(text) if text.contains('$') => {
-            let replaced = text_of(text, lookup, 0);
+            let replaced = text_of(text, lookup, &|name| unset.note(name, &node.place));
             let fail = |reason| BakeError::invalid(&node.place, reason);
             *text = replaced.map_err(fail)?;
         }
         Yaml::List(nodes) => {
             for node in nodes {
-                interpolate(node, lookup)?;
+                interpolate(node, lookup, unset)?;
             }
         }
         Yaml::Map(pairs) => {
             for (_, node) in pairs {
-                interpolate(node, lookup)?;
+                interpolate(node, lookup, unset)?;
             }
         }
         _ => {}
@@ -36,37 +38,87 @@ pub(crate) fn interpolate(node: &mut Node, lookup: &Lookup<'_>) -> Result<(), Ba
 /// How deep `${A:-${B:-..}}` may go.
 const DEEPEST: usize = 16;
 
-/// Returns a text with the values of its variables.
-pub(crate) fn text_of(text: &str, lookup: &Lookup<'_>, depth: usize) -> Result<String, String> {
-    if depth > DEEPEST {
-        return Err(format!("{text} goes too deep", text = quoted(&text)));
-    }
-    let mut result = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        result.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            result.push('$');
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after)
-                .ok_or_else(|| format!("{text}: ${{ has no }}", text = quoted(&text)))?;
-            result.push_str(&braced(&after[..end], lookup, depth)?);
-            rest = &after[end + 1..];
-        } else {
+/// Returns a text with the values of its variables. `unset` is told of each one that has none where
+/// the text does not say what stands for it.
+///
+/// A `$` that begins neither a name nor `${` is a character as any other.
+pub(crate) fn text_of(
+    text: &str,
+    lookup: &Lookup<'_>,
+    unset: &dyn Fn(&str),
+) -> Result<String, String> {
+    Source { lookup, unset }.text(text, 0)
+}
+
+struct Source<'a> {
+    lookup: &'a Lookup<'a>,
+    unset: &'a dyn Fn(&str),
+}
+
+impl Source<'_> {
+    fn text(&self, text: &str, depth: usize) -> Result<String, String> {
+        if depth > DEEPEST {
+            return Err(format!("{text} goes too deep", text = quoted(&text)));
+        }
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            result.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
             let end = name_end(rest);
-            if end == 0 {
-                return Err(format!(
-                    "{text}: a $ that stands for itself is written $$",
-                    text = quoted(&text)
-                ));
+            if let Some(after) = rest.strip_prefix('{') {
+                let end = closing(after)
+                    .ok_or_else(|| format!("{text}: ${{ has no }}", text = quoted(&text)))?;
+                result.push_str(&self.braced(&after[..end], depth)?);
+                rest = &after[end + 1..];
+            } else if end > 0 {
+                result.push_str(&self.value(&rest[..end]));
+                rest = &rest[end..];
+            } else {
+                result.push('$');
+                rest = rest.strip_prefix('$').unwrap_or(rest);
             }
-            result.push_str(&lookup(&rest[..end]).unwrap_or_default());
-            rest = &rest[end..];
+        }
+        Ok(result + rest)
+    }
+
+    /// Returns the value of a variable that should be set.
+    fn value(&self, name: &str) -> String {
+        (self.lookup)(name).unwrap_or_else(|| {
+            (self.unset)(name);
+            String::new()
+        })
+    }
+
+    fn braced(&self, inner: &str, depth: usize) -> Result<String, String> {
+        let (name, rest) = inner.split_at(name_end(inner));
+        if name.is_empty() {
+            return Err(format!("${{{inner}}} names no variable; a $ for itself is written $$"));
+        }
+        let (is_strict, operator) = match rest.strip_prefix(':') {
+            Some(operator) => (true, operator),
+            None => (false, rest),
+        };
+        let mut chars = operator.chars();
+        let (kind, argument) = (chars.next(), chars.as_str());
+        if kind.is_none() && !is_strict {
+            return Ok(self.value(name));
+        }
+        let present = (self.lookup)(name).filter(|value| !is_strict || !value.is_empty());
+        match (kind, present) {
+            (Some('-' | '?'), Some(value)) => Ok(value),
+            (Some('-'), None) | (Some('+'), Some(_)) => self.text(argument, depth + 1),
+            (Some('+'), None) => Ok(String::new()),
+            (Some('?'), None) => {
+                let reason = self.text(argument, depth + 1)?;
+                let reason = if reason.is_empty() { "it is required".to_owned() } else { reason };
+                Err(format!("variable {name} is missing: {reason}"))
+            }
+            _ => Err(format!(
+                "${{{inner}}} is no variable: expected ${{NAME}}, or :- :? :+ behind the name"
+            )),
         }
     }
-    Ok(result + rest)
 }
 
 /// Returns the length of the name that a text begins with.
@@ -94,35 +146,6 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn braced(inner: &str, lookup: &Lookup<'_>, depth: usize) -> Result<String, String> {
-    let (name, rest) = inner.split_at(name_end(inner));
-    if name.is_empty() {
-        return Err(format!("${{{inner}}} names no variable"));
-    }
-    let value = lookup(name);
-    let (is_strict, operator) = match rest.strip_prefix(':') {
-        Some(operator) => (true, operator),
-        None => (false, rest),
-    };
-    let present = value.filter(|value| !is_strict || !value.is_empty());
-    let mut chars = operator.chars();
-    let (kind, argument) = (chars.next(), chars.as_str());
-    match (kind, present) {
-        (None, present) if !is_strict => Ok(present.unwrap_or_default()),
-        (Some('-' | '?'), Some(value)) => Ok(value),
-        (Some('-'), None) | (Some('+'), Some(_)) => text_of(argument, lookup, depth + 1),
-        (Some('+'), None) => Ok(String::new()),
-        (Some('?'), None) => {
-            let reason = text_of(argument, lookup, depth + 1)?;
-            let reason = if reason.is_empty() { "it is required".to_owned() } else { reason };
-            Err(format!("variable {name} is missing: {reason}"))
-        }
-        _ => Err(format!(
-            "${{{inner}}} is no variable: expected ${{NAME}}, or :- :? :+ behind the name"
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,11 +166,24 @@ mod tests {
             ("${A:+set}${B+set}", "set"),
             ("${A?no}", "a"),
             ("${B}", ""),
+            ("a $ b$", "a $ b$"),
+            ("x$)$1 $? $( $-$$$", "x$)$1 $? $( $-$$"),
+            ("$$$A$$$$", "$a$$"),
         ] {
-            assert_eq!(text_of(text, lookup, 0).as_deref(), Ok(expected), "{text}");
+            assert_eq!(text_of(text, lookup, &|_| ()).as_deref(), Ok(expected), "{text}");
         }
-        for bad in ["${A", "$", "${}", "${B:?no}", "${EMPTY:?}", "${A!x}", "a $ b"] {
-            assert!(text_of(bad, lookup, 0).is_err(), "{bad}");
+        for bad in ["${A", "${}", "${1}", "${B:?no}", "${EMPTY:?}", "${A!x}", "${A:}"] {
+            assert!(text_of(bad, lookup, &|_| ()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn tells_of_variables_that_are_not_set() {
+        let lookup = |name: &str| (name == "EMPTY").then(String::new);
+        let unset = std::cell::RefCell::new(Vec::new());
+        let note = |name: &str| unset.borrow_mut().push(name.to_owned());
+        let text = "$A ${B} ${C:-} ${D+x} $EMPTY ${EMPTY} ${E:-$F}";
+        assert_eq!(text_of(text, &lookup, &note).as_deref(), Ok("      "));
+        assert_eq!(unset.into_inner(), ["A", "B", "F"]);
     }
 }

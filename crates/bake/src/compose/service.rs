@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use xbuild_wording::quoted;
 
+use super::setting::Manner;
 use super::yaml::{Node, Yaml};
 use crate::config::once;
 use crate::entries::{self, Secret, Ssh};
@@ -43,13 +44,18 @@ const KNOWN: &[&str] = &[
     "ulimits",
 ];
 
-/// Makes a target of `build`. `environment` has the variables for build arguments without value,
-/// `secrets` the secrets of the model.
-pub(crate) fn target(
-    build: &Node,
-    secrets: Option<&Node>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Target, BakeError> {
+/// What a `build` is read with.
+pub(crate) struct Around<'a> {
+    /// The secrets of the model.
+    pub(crate) secrets: Option<&'a Node>,
+    /// The variables for build arguments without value.
+    pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Which command reads it.
+    pub(crate) manner: Manner,
+}
+
+/// Makes a target of `build`.
+pub(crate) fn target(build: &Node, around: &Around<'_>) -> Result<Target, BakeError> {
     let Yaml::Map(pairs) = &build.value else {
         return Err(build.fail("build: a folder or a mapping required"));
     };
@@ -60,7 +66,7 @@ pub(crate) fn target(
                 for (name, value) in mapping(node)? {
                     // The value that the environment has, if none is said.
                     let value = match value.value {
-                        Yaml::Null => environment(&name),
+                        Yaml::Null => (around.environment)(&name),
                         _ => Some(text(&value)?),
                     };
                     if let Some(value) = value {
@@ -68,12 +74,18 @@ pub(crate) fn target(
                     }
                 }
             }
-            "secrets" => target.secret = Some(secret_list(node, secrets)?),
+            "secrets" => target.secret = Some(secret_list(node, around)?),
+            "privileged" if around.manner == Manner::Compose && truth(node)? => {
+                target.entitlements.get_or_insert_default().push("security.insecure".to_owned());
+            }
             // They change nothing in bake either; x-bake follows.
             "isolation" | "privileged" => {}
             name if name.starts_with("x-") => {}
             name => set(&mut target, name, node)?,
         }
+    }
+    if let (Some(_), Some(inline)) = (&target.dockerfile, build.get("dockerfile_inline")) {
+        return Err(inline.fail("build has both dockerfile and dockerfile_inline: drop one"));
     }
     if let Some(extension) = build.get("x-bake") {
         extend(&mut target, extension)?;
@@ -90,14 +102,10 @@ fn set(target: &mut Target, name: &str, node: &Node) -> Result<(), BakeError> {
         "context" => target.context = Some(place(&text(node)?)).filter(|path| !path.is_empty()),
         "dockerfile" => target.dockerfile = Some(text(node)?).filter(|path| !path.is_empty()),
         "dockerfile_inline" => target.dockerfile_inline = Some(text(node)?),
-        "entitlements" => target.entitlements = Some(list(node)?),
+        "entitlements" => target.entitlements.get_or_insert_default().extend(list(node)?),
         "extra_hosts" => {
             for (name, value) in mapping(node)? {
-                let addresses = match &value.value {
-                    Yaml::List(_) => list(&value)?.join(","),
-                    _ => text(&value)?,
-                };
-                target.extra_hosts.insert(name, Some(addresses));
+                target.extra_hosts.insert(name, Some(list(&value)?.join(",")));
             }
         }
         "labels" => {
@@ -260,7 +268,7 @@ fn contexts(node: &Node) -> Result<BTreeMap<String, String>, BakeError> {
     named.collect()
 }
 
-fn secret_list(node: &Node, secrets: Option<&Node>) -> Result<Vec<Secret>, BakeError> {
+fn secret_list(node: &Node, around: &Around<'_>) -> Result<Vec<Secret>, BakeError> {
     let Yaml::List(nodes) = &node.value else {
         return Err(node.fail("a list of secrets required"));
     };
@@ -270,16 +278,19 @@ fn secret_list(node: &Node, secrets: Option<&Node>) -> Result<Vec<Secret>, BakeE
             Yaml::Map(_) => node.get("source").map(text).transpose()?,
             _ => Some(text(node)?),
         };
-        let id = source.ok_or_else(|| node.fail("the source of the secret is missing"))?;
-        let defined = secrets.and_then(|secrets| secrets.get(&id));
-        let defined = defined.ok_or_else(|| node.fail(format!("there is no secret {id}")))?;
+        let source = source.ok_or_else(|| node.fail("the source of the secret is missing"))?;
+        let defined = around.secrets.and_then(|secrets| secrets.get(&source));
+        let defined = defined.ok_or_else(|| node.fail(format!("there is no secret {source}")))?;
         if defined.get("external").is_some_and(|node| truth(node).unwrap_or(true)) {
-            return Err(
-                defined.fail(format!("secret {id} is external: only files and variables are here"))
-            );
+            return Err(defined
+                .fail(format!("secret {source} is external: only files and variables are here")));
         }
         let part = |name: &str| defined.get(name).map(text).transpose();
         let src = part("file")?.map(|path| clean(&path)).unwrap_or_default();
+        // A file of steps has the name of the target; buildx knows only the source.
+        let target = node.get("target").filter(|_| around.manner == Manner::Compose);
+        let target = target.map(text).transpose()?.filter(|target| !target.is_empty());
+        let id = target.unwrap_or(source);
         all.push(Secret { id, src, env: part("environment")?.unwrap_or_default() });
     }
     Ok(all)

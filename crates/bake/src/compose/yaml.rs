@@ -64,6 +64,12 @@ impl Node {
         }
     }
 
+    /// Returns the value of a key, to change it.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Yaml::Map(pairs) = &mut self.value else { return None };
+        pairs.iter_mut().find(|(known, _)| known == key).map(|(_, node)| node)
+    }
+
     /// Returns a scalar as text; empty for null.
     pub(crate) fn as_text(&self) -> Option<String> {
         match &self.value {
@@ -80,21 +86,26 @@ impl Node {
     }
 }
 
-/// Reads the first document of a file. An empty file is null.
-pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Node, BakeError> {
+/// Reads the documents of a file: at least one, which is null if the file is empty.
+pub(crate) fn documents(file: &Arc<str>, text: &str) -> Result<Vec<Node>, BakeError> {
     let mut composer =
         Composer { file, parser: Parser::new_from_str(text), anchors: BTreeMap::new(), count: 0 };
+    let mut documents = Vec::new();
     loop {
         let (event, span) = composer.next()?;
         match event {
-            Event::StreamEnd => {
-                let place = Place::new(file, 1);
-                return Ok(Node { value: Yaml::Null, place, mark: Mark::None });
-            }
-            Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
-            event => return composer.node(event, span, 0),
+            Event::StreamEnd => break,
+            // Anchors are those of one document.
+            Event::DocumentStart(_) => composer.anchors.clear(),
+            Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
+            event => documents.push(composer.node(event, span, 0)?),
         }
     }
+    if documents.is_empty() {
+        let place = Place::new(file, 1);
+        documents.push(Node { value: Yaml::Null, place, mark: Mark::None });
+    }
+    Ok(documents)
 }
 
 struct Composer<'a> {
@@ -257,7 +268,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Node, BakeError> {
-        super::read(&Arc::from("f.yml"), text)
+        Ok(documents(&Arc::from("f.yml"), text)?.remove(0))
     }
 
     #[test]
@@ -298,5 +309,15 @@ mod tests {
         let twice = read("a: 1\nb: 2\na: 3\n").unwrap_err().to_string();
         assert_eq!(twice, "f.yml:3: the key a is there twice");
         assert!(read("a: [1\n").unwrap_err().to_string().starts_with("f.yml:"));
+    }
+
+    #[test]
+    fn reads_all_documents() {
+        let text = "a: &a 1\n---\nb: 2\n...\n---\n# nothing\n---\nc: 3\n";
+        let all = documents(&Arc::from("f.yml"), text).unwrap();
+        assert_eq!(all.len(), 4);
+        assert_eq!(all[3].get("c").unwrap().place.line, 8);
+        assert!(documents(&Arc::from("f.yml"), "a: &a 1\n---\nb: *a\n").is_err());
+        assert_eq!(documents(&Arc::from("f.yml"), "").unwrap().len(), 1);
     }
 }

@@ -1,8 +1,9 @@
 //! `xbuild compose-build`: builds the services of compose files, as `docker compose build` does.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets in help mark what is optional")]
 
+mod project;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xbuild_bake::{Config, Overrides, Project, Service, attestation_shorthand};
@@ -10,12 +11,12 @@ use xbuild_bake::{Config, Overrides, Project, Service, attestation_shorthand};
 use super::bake_build::{self, Options};
 use super::bake_files;
 use crate::build_options::{ClaimArgs, JobsArgs, ProgressArgs};
-use crate::config::OnLineOnly;
 use crate::console::{Console, ProgressMode};
 use crate::environment;
 use crate::registry_args::RegistryArgs;
-use crate::report::Problem;
+use crate::report::{Problem, printable};
 use crate::store_args::StoreArgs;
+use project::{Found, ProjectArgs};
 
 /// The arguments of `xbuild compose-build`, spelled as `docker compose build` spells them.
 #[derive(Debug, clap::Args)]
@@ -23,17 +24,8 @@ pub(crate) struct ComposeBuildArgs {
     /// Services to build [default: all that have a build]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// A compose file, or - for standard input (repeatable) [default: compose.yaml or
-    /// docker-compose.yml, and its override]
-    #[arg(short, long, value_name = "FILE", add = OnLineOnly)]
-    file: Vec<PathBuf>,
-    /// Name of the project, which the names of images without one begin with [default: that of the
-    /// file, else of the folder]
-    #[arg(short, long, value_name = "NAME", env = "COMPOSE_PROJECT_NAME", hide_env_values = true)]
-    project_name: Option<String>,
-    /// Also build the services of this profile; * for all (repeatable)
-    #[arg(long, value_name = "PROFILE")]
-    profile: Vec<String>,
+    #[command(flatten)]
+    project: ProjectArgs,
     /// Set a build argument of all services (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -73,6 +65,9 @@ pub(crate) struct ComposeBuildArgs {
     /// There are no builder instances: refused
     #[arg(long, hide = true)]
     builder: Option<String>,
+    /// --print shows what would be built: refused
+    #[arg(long, hide = true)]
+    dry_run: bool,
     /// No cgroups are made: refused
     #[arg(short, long, hide = true)]
     memory: Option<String>,
@@ -115,20 +110,28 @@ pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(),
     for (is_given, reason) in [
         (args.builder.is_some(), "--builder is not implemented: there are no builder instances"),
         (args.memory.is_some(), "--memory is not implemented: no cgroups are made"),
+        (args.dry_run, "--dry-run is not implemented: --print shows what would be built"),
     ] {
         if is_given {
             return Err(Problem::command_line(reason));
         }
     }
-    let project = read(args)?;
-    let name = project_name(args, &project);
-    let wanted = wanted(args, &project)?;
+    let Found { project, profiles } = project::read(&args.project)?;
+    for warning in &project.warnings {
+        console.line(printable(&format!("warning: {warning}")));
+    }
+    let wanted = wanted(args, &project, &profiles)?;
+    if wanted.is_empty() {
+        console.line("nothing to build: none of the services has a build");
+        return Ok(());
+    }
     let mut config = Config::default();
     let mut pushed = Vec::new();
     for service in &project.services {
         let Some(mut target) = service.target.clone() else { continue };
         let key = service.name.replace('.', "_");
-        let image = service.image.clone().unwrap_or_else(|| format!("{name}-{}", service.name));
+        let image =
+            service.image.clone().unwrap_or_else(|| format!("{}-{}", project.name, service.name));
         if service.image.is_some() {
             pushed.push(key.clone());
         }
@@ -151,61 +154,12 @@ pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(),
     bake_build::run(&selection, &options, console)
 }
 
-fn read(args: &ComposeBuildArgs) -> Result<Project, Problem> {
-    let names = match args.file.is_empty() {
-        true => environment::compose_files(),
-        false => args.file.clone(),
-    };
-    let names = if names.is_empty() { default_files()? } else { names };
-    let files = names.iter().map(|path| bake_files::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let files: Vec<&xbuild_bake::File> = files.iter().collect();
-    bake_files::with_given(&[], |given| Project::read(&files, given).map_err(bake_files::problem))
-}
-
-/// Returns the first of the usual compose files, and the first of their overrides.
-///
-/// **Source** — Compose file reference § The Compose file; § Merge.
-fn default_files() -> Result<Vec<PathBuf>, Problem> {
-    let first = |names: &[&str]| {
-        names.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_path_buf)
-    };
-    const FILES: &[&str] =
-        &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-    let file = first(FILES).ok_or_else(|| {
-        Problem::input(format!("no compose file: none of {} is here", FILES.join(", ")))
-    })?;
-    let more = first(&[
-        "compose.override.yml",
-        "compose.override.yaml",
-        "docker-compose.override.yml",
-        "docker-compose.override.yaml",
-    ]);
-    Ok(std::iter::once(file).chain(more).collect())
-}
-
-/// Returns the name of the project.
-///
-/// **Source** — Docker documents § Specify a project name.
-fn project_name(args: &ComposeBuildArgs, project: &Project) -> String {
-    let folder = || {
-        let file = args.file.first().and_then(|path| path.parent());
-        let folder = file.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = std::path::absolute(folder).unwrap_or_default();
-        let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
-        let name = name.unwrap_or_default();
-        let is_good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let name: String = name.chars().filter(is_good).collect();
-        let name = name.trim_start_matches(['-', '_']);
-        if name.is_empty() { "default".to_owned() } else { name.to_owned() }
-    };
-    args.project_name.clone().or_else(|| project.name.clone()).unwrap_or_else(folder)
-}
-
-/// Returns the targets of the services that are asked for.
-fn wanted(args: &ComposeBuildArgs, project: &Project) -> Result<Vec<String>, Problem> {
-    let mut profiles = args.profile.clone();
-    let listed = environment::variable("COMPOSE_PROFILES").unwrap_or_default();
-    profiles.extend(listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+/// Returns the targets of the services that are asked for; none if none of them has a build.
+fn wanted(
+    args: &ComposeBuildArgs,
+    project: &Project,
+    profiles: &[String],
+) -> Result<Vec<String>, Problem> {
     let is_on = |service: &Service| {
         let is_one = |profile: &String| profile == "*" || service.profiles.contains(profile);
         service.profiles.is_empty() || profiles.iter().any(is_one)
@@ -230,8 +184,5 @@ fn wanted(args: &ComposeBuildArgs, project: &Project) -> Result<Vec<String>, Pro
             names.extend(service.depends_on.iter().map(String::as_str));
         }
     }
-    match wanted.is_empty() {
-        true => Err(Problem::input("none of the services has a build")),
-        false => Ok(wanted),
-    }
+    Ok(wanted)
 }
