@@ -14,17 +14,21 @@ use crate::similar::suggestion;
 use crate::syntax::{Binary, Expr, For, Kind, Part, Step};
 use crate::value::Value;
 
-/// How deep expressions, functions and variables may be inside of each other.
-const DEPTH: usize = 300;
-
 /// Returns the value of an expression.
 pub(crate) fn value(expr: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> {
-    if scope.depth > DEPTH {
-        let reason = "the expression goes too deep: does a function or variable need itself?";
-        return Err(BakeError::invalid(&expr.place, reason));
-    }
+    let found = match scope.names.begin() {
+        true => value_within(expr, scope),
+        false => {
+            let reason = "the expression goes too deep: does a function or variable need itself?";
+            Err(BakeError::invalid(&expr.place, reason))
+        }
+    };
+    scope.names.end();
+    found
+}
+
+fn value_within(expr: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> {
     spend(1, &expr.place, scope)?;
-    let scope = &Scope { depth: scope.depth + 1, ..*scope };
     match &expr.kind {
         Kind::Literal(value) => Ok(value.clone()),
         Kind::Tuple(exprs) => {
@@ -159,8 +163,7 @@ fn call(
         if let Some(variadic) = &own.variadic {
             locals.insert(variadic.clone(), Value::List(rest));
         }
-        let global = Scope { depth: scope.depth, ..Scope::of(scope.names) };
-        return value(&own.result, &global.with(&locals));
+        return value(&own.result, &Scope::of(scope.names).with(&locals));
     }
     let result = functions::call(function, &values, scope.names.world()).map_err(fail)?;
     spend(result.weight(), place, scope)?;

@@ -21,6 +21,12 @@ use crate::value::Value;
 /// The most work that a definition may be: less than a second, and some tens of megabytes.
 const MOST_WORK: usize = 5_000_000;
 
+/// How deep expressions, functions and variables may be inside of each other.
+const DEEPEST: usize = 300;
+
+/// How many expressions take as much of the stack as a variable or attribute beside its own expression.
+const FRAMES: usize = 4;
+
 /// A target of a block: the only one, or one for each combination of its matrix.
 #[derive(Debug)]
 pub(crate) struct Instance<'a> {
@@ -39,6 +45,8 @@ pub(crate) struct Resolver<'a> {
     attributes: RefCell<BTreeMap<(usize, String), Value>>,
     /// The work that is left to do.
     budget: Cell<usize>,
+    /// How many expressions are under way.
+    depth: Cell<usize>,
     /// What is being worked out, to find what needs itself.
     under_way: RefCell<BTreeSet<String>>,
 }
@@ -53,6 +61,7 @@ impl<'a> Resolver<'a> {
             variables: RefCell::default(),
             attributes: RefCell::default(),
             budget: Cell::new(MOST_WORK),
+            depth: Cell::new(0),
             under_way: RefCell::default(),
         };
         let mut instances = Vec::new();
@@ -201,7 +210,9 @@ impl<'a> Resolver<'a> {
         if !self.under_way.borrow_mut().insert(what.to_owned()) {
             return Err(BakeError::invalid(place, format!("{what} needs itself")));
         }
+        self.depth.set(self.depth.get() + FRAMES);
         let result = work();
+        self.depth.set(self.depth.get().saturating_sub(FRAMES));
         self.under_way.borrow_mut().remove(what);
         result
     }
@@ -335,6 +346,15 @@ impl Names for Resolver<'_> {
         let left = self.budget.get().checked_sub(units);
         self.budget.set(left.unwrap_or(0));
         left.is_some()
+    }
+
+    fn begin(&self) -> bool {
+        self.depth.set(self.depth.get() + 1);
+        self.depth.get() <= DEEPEST
+    }
+
+    fn end(&self) {
+        self.depth.set(self.depth.get().saturating_sub(1));
     }
 }
 

@@ -34,6 +34,13 @@ pub(crate) trait Names {
     /// Counts work: expressions, and the parts of values that are copied. Returns whether the definition
     /// may go on.
     fn spend(&self, units: usize) -> bool;
+
+    /// Begins an expression that is inside of all those that have begun and not ended, be it by way of
+    /// variables and functions. Returns whether it may be evaluated.
+    fn begin(&self) -> bool;
+
+    /// Ends the expression that began last.
+    fn end(&self);
 }
 
 /// A function of a definition.
@@ -65,19 +72,17 @@ pub(crate) struct Scope<'a> {
     /// The local names, over those of `outer`.
     pub(crate) locals: Option<&'a BTreeMap<String, Value>>,
     pub(crate) outer: Option<&'a Scope<'a>>,
-    /// How many expressions this one is inside of.
-    pub(crate) depth: usize,
 }
 
 impl<'a> Scope<'a> {
     /// Returns the scope of a definition.
     pub(crate) fn of(names: &'a dyn Names) -> Self {
-        Self { names, locals: None, outer: None, depth: 0 }
+        Self { names, locals: None, outer: None }
     }
 
     /// Returns a scope with further names.
     pub(crate) fn with(&'a self, locals: &'a BTreeMap<String, Value>) -> Self {
-        Self { names: self.names, locals: Some(locals), outer: Some(self), depth: self.depth }
+        Self { names: self.names, locals: Some(locals), outer: Some(self) }
     }
 
     /// Returns a local name's value.

@@ -52,7 +52,7 @@ impl Config {
         let mut selection = Selection { given_paths: overrides.paths(), ..Selection::default() };
         for name in &asked {
             let (mut targets, mut groups) = (Vec::new(), Vec::new());
-            self.expand(name, &mut BTreeSet::new(), &mut targets, &mut groups);
+            self.expand(name, &mut targets, &mut groups);
             for target in once(targets) {
                 let resolved = self.resolved(&target, overrides)?;
                 selection.targets.insert(target, resolved);
@@ -73,8 +73,9 @@ impl Config {
             default.targets = once(std::mem::take(&mut default.targets));
             default.targets.sort();
         }
+        let mut done = BTreeSet::new();
         for name in selection.targets.keys().cloned().collect::<Vec<_>>() {
-            self.link(&name, &mut selection.targets, overrides, &mut Vec::new())?;
+            self.link(&name, &mut selection.targets, overrides, &mut done)?;
         }
         Ok(selection)
     }
@@ -93,27 +94,22 @@ impl Config {
         }
     }
 
-    /// Adds the targets and groups that a name leads to.
-    fn expand(
-        &self,
-        name: &str,
-        seen: &mut BTreeSet<String>,
-        targets: &mut Vec<String>,
-        groups: &mut Vec<String>,
-    ) {
-        let Some(group) = self.group(name) else {
-            targets.push(name.to_owned());
-            return;
-        };
-        if !seen.insert(name.to_owned()) {
-            return;
-        }
-        groups.push(name.to_owned());
-        for member in &group.targets {
-            match member == name {
-                // A target of the group's own name.
-                true => targets.push(member.clone()),
-                false => self.expand(member, seen, targets, groups),
+    /// Adds the targets and groups that a name leads to, in the order of the groups.
+    fn expand(&self, name: &str, targets: &mut Vec<String>, groups: &mut Vec<String>) {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        // What is still ahead, the next one last, with the group that it is a member of.
+        let mut ahead = vec![(name, None)];
+        while let Some((name, above)) = ahead.pop() {
+            // A member of the name of its group is the target.
+            let group = if above == Some(name) { None } else { self.group(name) };
+            let Some(group) = group else {
+                targets.push(name.to_owned());
+                continue;
+            };
+            if seen.insert(name) {
+                groups.push(name.to_owned());
+                let members = group.targets.iter().rev();
+                ahead.extend(members.map(|member| (member.as_str(), Some(name))));
             }
         }
     }
@@ -121,7 +117,6 @@ impl Config {
     /// Returns a target with all that it inherits, and with what has a default.
     fn resolved(&self, name: &str, overrides: &Overrides) -> Result<Target, BakeError> {
         let mut target = self.inherited(name, overrides, &mut BTreeMap::new())?;
-        target.inherits.clear();
         let context = target.context.take().unwrap_or_else(|| ".".to_owned());
         target.context = Some(match context.strip_prefix("cwd://") {
             Some(path) => clean(path),
@@ -163,57 +158,92 @@ impl Config {
         target.merge(own);
         overrides.apply(name, &mut target)?;
         target.normalize();
+        // They are part of it now. Each level would otherwise double the list of the one below.
+        target.inherits.clear();
         known.insert(name.to_owned(), Some(target.clone()));
         Ok(target)
     }
 
-    /// Adds the targets that are contexts of a target.
+    /// Returns a target that is only the context of another.
+    fn linked(&self, name: &str, overrides: &Overrides) -> Result<Target, BakeError> {
+        let mut target = self.resolved(name, overrides)?;
+        let kind = "cacheonly".to_owned();
+        target.output = Some(vec![Options { kind, attributes: BTreeMap::new() }]);
+        target.is_linked = true;
+        Ok(target)
+    }
+
+    /// Adds the targets that are contexts of a target, and the contexts of these. `done` has the targets
+    /// whose contexts are all there.
     fn link(
         &self,
         name: &str,
         targets: &mut BTreeMap<String, Target>,
         overrides: &Overrides,
-        path: &mut Vec<String>,
+        done: &mut BTreeSet<String>,
     ) -> Result<(), BakeError> {
-        path.push(name.to_owned());
-        let fail = |reason: String| Err(BakeError::Target { target: name.to_owned(), reason });
-        let contexts = targets.get(name).map(|target| target.contexts.clone()).unwrap_or_default();
-        for linked in contexts.values().filter_map(|place| place.strip_prefix("target:")) {
+        let fail =
+            |name: &str, reason: String| Err(BakeError::Target { target: name.to_owned(), reason });
+        // The targets that lead to the last one, each with the contexts that are still ahead.
+        let mut path = vec![(name.to_owned(), links(name, targets))];
+        while let Some((name, ahead)) = path.last_mut() {
+            let name = name.clone();
+            let Some(linked) = ahead.pop() else {
+                path.pop();
+                done.insert(name);
+                continue;
+            };
             if linked == name {
-                return fail("it is a context of itself".to_owned());
+                return fail(&name, "it is a context of itself".to_owned());
             }
-            if path.iter().any(|above| above == linked) {
-                return fail(format!("target {linked}, a context of it, needs it as a context"));
+            if path.iter().any(|(above, _)| *above == linked) {
+                let reason = format!("target {linked}, a context of it, needs it as a context");
+                return fail(&name, reason);
             }
-            if !targets.contains_key(linked) {
-                let mut target = self.resolved(linked, overrides)?;
-                let kind = "cacheonly".to_owned();
-                target.output = Some(vec![Options { kind, attributes: BTreeMap::new() }]);
-                target.is_linked = true;
-                targets.insert(linked.to_owned(), target);
+            if !targets.contains_key(&linked) {
+                targets.insert(linked.clone(), self.linked(&linked, overrides)?);
             }
-            self.link(linked, targets, overrides, path)?;
-            let granted = targets.get(linked).cloned().unwrap_or_default();
-            let Some(own) = targets.get_mut(name) else { continue };
-            for entitlement in granted.entitlements.iter().flatten() {
-                let own = own.entitlements.get_or_insert_default();
-                if !own.contains(entitlement) {
-                    own.push(entitlement.clone());
-                }
-            }
-            let (wide, narrow) = (granted.platforms.unwrap_or_default(), own.platforms.clone());
-            let narrow = narrow.unwrap_or_default();
-            if narrow.len() > 1 && wide.len() > 1 && !narrow.iter().all(|p| wide.contains(p)) {
-                return fail(format!(
-                    "target {linked}, a context of it, is only for {}, not for all of {}",
-                    wide.join(", "),
-                    narrow.join(", ")
-                ));
+            if done.contains(&linked) {
+                adopt(&name, &linked, targets).or_else(|reason| fail(&name, reason))?;
+            } else if let Some((_, ahead)) = path.last_mut() {
+                // Its own contexts come first.
+                ahead.push(linked.clone());
+                let more = links(&linked, targets);
+                path.push((linked, more));
             }
         }
-        path.pop();
         Ok(())
     }
+}
+
+/// Returns the targets that are contexts of one, the first one last.
+fn links(name: &str, targets: &BTreeMap<String, Target>) -> Vec<String> {
+    let contexts = targets.get(name).map(|target| target.contexts.values().rev());
+    let linked = contexts.into_iter().flatten().filter_map(|place| place.strip_prefix("target:"));
+    linked.map(str::to_owned).collect()
+}
+
+/// Gives a target what a context of it asks for; fails if it is built for platforms that the context is
+/// not for.
+fn adopt(name: &str, linked: &str, targets: &mut BTreeMap<String, Target>) -> Result<(), String> {
+    let granted = targets.get(linked).cloned().unwrap_or_default();
+    let Some(own) = targets.get_mut(name) else { return Ok(()) };
+    for entitlement in granted.entitlements.iter().flatten() {
+        let own = own.entitlements.get_or_insert_default();
+        if !own.contains(entitlement) {
+            own.push(entitlement.clone());
+        }
+    }
+    let (wide, narrow) = (granted.platforms.unwrap_or_default(), own.platforms.clone());
+    let narrow = narrow.unwrap_or_default();
+    if narrow.len() > 1 && wide.len() > 1 && !narrow.iter().all(|p| wide.contains(p)) {
+        return Err(format!(
+            "target {linked}, a context of it, is only for {}, not for all of {}",
+            wide.join(", "),
+            narrow.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 impl Selection {
@@ -233,3 +263,6 @@ impl Selection {
         html_safe(&json) + "\n"
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! Compose files to models: interpolated, with what they include and extend.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::include::Include;
 use super::interpolate;
 use super::merge::{canonical, merge};
-use super::model::{all, services, services_mut};
+use super::model::{all, by_name, services, services_mut};
 use super::paths::{self, Base};
 use super::variables::{self, Files, Lookup, Unset};
 use super::yaml::{self, Node, Yaml};
@@ -16,11 +17,15 @@ use crate::place::Place;
 /// How many files may lead from one to the next.
 const DEEPEST: usize = 16;
 
-/// The most bytes that all files together have, each counted as often as it is read.
+/// The most bytes that all files together have, each counted as often as it is read: 4096 files, or a
+/// million nodes of services that extend others.
 const LARGEST: usize = 64 << 20;
 
 /// What reading a file costs beside its bytes.
-const COST: usize = 1 << 10;
+const FILE: usize = 16 << 10;
+
+/// What a copy of a node costs.
+const NODE: usize = 64;
 
 /// The parts of a model that who includes it sees.
 const SEEN: &[&str] = &["services", "secrets"];
@@ -69,13 +74,14 @@ impl Loader<'_> {
     ) -> Result<Vec<Node>, BakeError> {
         let models = documents.into_iter().map(|document| {
             let mut model = self.prepared(document, seat)?;
-            let names = services(&model).iter().map(|(name, _)| name.clone());
-            for name in names.collect::<Vec<_>>() {
-                let service = self.extended(&model, &name, seat, &mut Vec::new())?;
-                let mut all = services_mut(&mut model).iter_mut();
-                if let Some((_, known)) = all.find(|(known, _)| *known == name) {
-                    *known = service;
-                }
+            let all = by_name(&model);
+            let mut known = BTreeMap::new();
+            let mut extended = Vec::new();
+            for (name, node) in services(&model) {
+                extended.push(self.extended(&all, (name, node), seat, &mut known)?);
+            }
+            for ((_, own), extended) in services_mut(&mut model).iter_mut().zip(extended) {
+                *own = extended;
             }
             self.with_included(model, seat)
         });
@@ -112,9 +118,7 @@ impl Loader<'_> {
         let text = self.read(name)?;
         let missing = || BakeError::invalid(place, format!("there is no file {name}"));
         let text = text.ok_or_else(missing)?;
-        let left = self.shared.left.get().checked_sub(text.len() + COST);
-        let reason = "the files that include or extend each other are too large together";
-        self.shared.left.set(left.ok_or_else(|| BakeError::invalid(place, reason))?);
+        self.spend(text.len() + FILE, place)?;
         yaml::documents(&Arc::from(name), &text)
     }
 
@@ -152,39 +156,61 @@ impl Loader<'_> {
         Ok(model)
     }
 
-    /// Returns a service with what it extends.
+    fn spend(&self, bytes: usize, place: &Place) -> Result<(), BakeError> {
+        let left = self.shared.left.get().checked_sub(bytes);
+        let reason = "what includes or extends others is too large together";
+        self.shared.left.set(left.ok_or_else(|| BakeError::invalid(place, reason))?);
+        Ok(())
+    }
+
+    /// Returns a service of a file with what it extends. `known` has the services that are worked out.
     fn extended(
         &self,
-        model: &Node,
-        name: &str,
+        services: &BTreeMap<&str, &Node>,
+        (name, from): (&str, &Node),
         seat: Seat<'_>,
-        path: &mut Vec<String>,
+        known: &mut BTreeMap<String, Node>,
     ) -> Result<Node, BakeError> {
-        let own = services(model).iter().find(|(known, _)| known == name);
-        let (_, own) = own.ok_or_else(|| model.fail(format!("there is no service {name}")))?;
-        let Some(extends) = own.get("extends") else { return Ok(own.clone()) };
-        if path.iter().any(|above| above == name) {
-            return Err(extends.fail(format!("service {name} extends itself")));
-        }
-        path.push(name.to_owned());
-        let other = match extends.as_text() {
-            Some(other) => Some(other),
-            None => extends.get("service").and_then(Node::as_text),
-        };
-        let other = other.ok_or_else(|| extends.fail("extends: the service is missing"))?;
-        let below = match extends.get("file").and_then(Node::as_text) {
-            Some(file) => {
-                let file = self.base(seat.folder).path(&file);
-                self.elsewhere(&file, &other, extends, seat.depth + 1)?
+        let mut chain: Vec<(String, &Node)> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let (mut next, mut from) = (name.to_owned(), from);
+        let mut below = loop {
+            if let Some(done) = known.get(&next) {
+                break Some(done.clone());
             }
-            None => self.extended(model, &other, seat, path)?,
+            let own = services.get(next.as_str());
+            let own = *own.ok_or_else(|| from.fail(format!("there is no service {next}")))?;
+            let extends = own.get("extends");
+            if !seen.insert(next.clone()) {
+                return Err(extends.unwrap_or(own).fail(format!("service {next} extends itself")));
+            }
+            chain.push((next, own));
+            let Some(extends) = extends else { break None };
+            let other =
+                extends.as_text().or_else(|| extends.get("service").and_then(Node::as_text));
+            let other = other.ok_or_else(|| extends.fail("extends: the service is missing"))?;
+            if let Some(file) = extends.get("file").and_then(Node::as_text) {
+                let file = self.base(seat.folder).path(&file);
+                break Some(self.elsewhere(&file, &other, extends, seat.depth + 1)?);
+            }
+            (next, from) = (other, extends);
         };
-        path.pop();
-        let mut own = own.clone();
-        if let Yaml::Map(pairs) = &mut own.value {
-            pairs.retain(|(name, _)| name != "extends");
+        while let Some((name, own)) = chain.pop() {
+            let mut own = own.clone();
+            if let Yaml::Map(pairs) = &mut own.value {
+                pairs.retain(|(name, _)| name != "extends");
+            }
+            let merged = match below.take() {
+                Some(below) => {
+                    self.spend(below.count().saturating_mul(NODE), &own.place)?;
+                    merge(below, own.clone()).unwrap_or(own)
+                }
+                None => own,
+            };
+            known.insert(name, merged.clone());
+            below = Some(merged);
         }
-        Ok(merge(below, own.clone()).unwrap_or(own))
+        below.ok_or_else(|| from.fail(format!("there is no service {name}")))
     }
 
     /// Returns the service of another file that one extends. The other services of that file make no
@@ -205,9 +231,10 @@ impl Loader<'_> {
             Some(_) => self.with_included(model, seat)?,
             None => model,
         };
-        if services(&model).iter().all(|(known, _)| known != name) {
+        let services = by_name(&model);
+        if !services.contains_key(name) {
             return Err(missing());
         }
-        self.extended(&model, name, seat, &mut Vec::new())
+        self.extended(&services, (name, extends), seat, &mut BTreeMap::new())
     }
 }

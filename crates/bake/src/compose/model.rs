@@ -1,5 +1,7 @@
 //! The model of a file: a mapping with services.
 
+use std::collections::BTreeMap;
+
 use super::merge::merge;
 use super::yaml::{Mark, Node, Yaml};
 
@@ -9,6 +11,11 @@ pub(crate) fn services(model: &Node) -> &[(String, Node)] {
         Some(Yaml::Map(pairs)) => pairs,
         _ => &[],
     }
+}
+
+/// Returns the services of a model by name.
+pub(crate) fn by_name(model: &Node) -> BTreeMap<&str, &Node> {
+    services(model).iter().map(|(name, node)| (name.as_str(), node)).collect()
 }
 
 pub(crate) fn services_mut(model: &mut Node) -> &mut [(String, Node)] {

@@ -228,7 +228,7 @@ fn files_that_lead_to_each_other_end() {
     // Each level is read three times as often as the one above.
     let level = |next: usize| {
         let more = format!("{next}.yaml");
-        format!("include: [{more}, {more}, {more}]\n# {}\n", " ".repeat(3000))
+        format!("include: [{more}, {more}, {more}]\n")
     };
     let texts: Vec<(String, String)> =
         (0..15).map(|n| (format!("{n}.yaml"), level(n + 1))).collect();
@@ -237,4 +237,21 @@ fn files_that_lead_to_each_other_end() {
     files.push(("15.yaml", "services: {}\n"));
     let message = Case { files: &files, environment: &[] }.read(Manner::Bake, "").unwrap_err();
     assert!(message.to_string().contains("too large together"), "{message}");
+}
+
+#[test]
+fn services_that_extend_each_other_are_worked_out_once() {
+    let each = (0..2000).map(|n| format!("  s{n}: {{extends: s{}}}\n", n + 1));
+    let text = format!("services:\n{}  s2000: {{build: .}}\n", each.collect::<String>());
+    let project = read(Manner::Bake, "", &[("compose.yaml", &text)]);
+    assert_eq!((project.services.len(), context(&project, "s0")), (2001, "."));
+    let each = (0..3000).map(|n| format!("  s{n}: {{extends: base}}\n"));
+    let names = (0..1000).map(|n| format!("A{n}: 1")).collect::<Vec<_>>().join(", ");
+    let base = format!("  base: {{build: {{args: {{{names}}}}}}}\n");
+    let message = fails(Manner::Bake, &format!("services:\n{base}{}", each.collect::<String>()));
+    assert!(message.contains("too large together"), "{message}");
+    let message = fails(Manner::Bake, "services: {a: {extends: b}, b: {extends: a}}\n");
+    assert_eq!(message, "compose.yaml:1: service a extends itself");
+    let message = fails(Manner::Bake, "services:\n  a: {extends: b}\n");
+    assert_eq!(message, "compose.yaml:2: there is no service b");
 }

@@ -56,6 +56,15 @@ impl Node {
         Self { value, place: self.place.clone(), mark: Mark::None }
     }
 
+    /// Returns how many nodes it is, with those inside of it.
+    pub(crate) fn count(&self) -> usize {
+        1 + match &self.value {
+            Yaml::List(nodes) => nodes.iter().map(Self::count).sum(),
+            Yaml::Map(pairs) => pairs.iter().map(|(_, node)| node.count()).sum(),
+            _ => 0,
+        }
+    }
+
     /// Returns the value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
