@@ -1,5 +1,7 @@
 //! Owners of files: with one id they are those that a range of ids gives.
 
+mod ways;
+
 use std::collections::BTreeMap;
 
 use crate::harness::{Place, User, needs};

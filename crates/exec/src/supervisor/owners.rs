@@ -36,6 +36,7 @@ mod spot;
 mod status;
 mod sys;
 mod tracing;
+mod walk;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -148,7 +149,10 @@ impl Owners {
             Ok(None) => Ok(Some(self.perform(&thread, &call))),
             Ok(Some(root)) => {
                 self.place(&root)?;
+                // A path leads elsewhere there.
+                self.passed.forget();
                 let reply = self.perform(&thread, &call);
+                self.passed.forget();
                 self.is_inside = false;
                 self.enter()?;
                 Ok(Some(reply))
@@ -249,7 +253,10 @@ impl Owners {
         }
         if matches!(
             call.work,
-            Work::Change { .. } | Work::Mode | Work::Remove | Work::Move(Motion::Rename { .. })
+            Work::Change { .. }
+                | Work::Mode { .. }
+                | Work::Remove
+                | Work::Move(Motion::Rename { .. })
         ) {
             self.passed.forget();
         }
@@ -267,7 +274,7 @@ impl Owners {
                 let identities = Some(&self.identities);
                 show::answer(&self.book, identities, thread, (&call.name, *shape))
             }
-            Work::Change { .. } | Work::Mode | Work::Times(_) => self.modify(thread, call),
+            Work::Change { .. } | Work::Mode { .. } | Work::Times(_) => self.modify(thread, call),
             Work::Create(Creation::Open { flags, .. }) if self.identities.vary() => {
                 let status = Spot::read(thread, &call.name)
                     .ok()
@@ -316,6 +323,10 @@ impl Owners {
         match call.work {
             Work::Change { uid, gid } => {
                 change::answer(&mut self.book, thread, (&call.name, &spot?), (uid, gid))
+            }
+            Work::Mode { mode } => {
+                let identity = self.identities.of_ids(thread)?;
+                change::mode(&self.book, (thread, identity), (&call.name, &spot?), mode)
             }
             _ => Ok(Reply::Continue),
         }

@@ -25,7 +25,7 @@ pub(super) fn answer(
     counts: IdCounts,
 ) -> Result<Reply, Errno> {
     match &call.work {
-        Work::Change { .. } | Work::Mode | Work::Times(_)
+        Work::Change { .. } | Work::Mode { .. } | Work::Times(_)
             if Spot::read(thread, &call.name).is_ok_and(|spot| is_kernels(&spot))
                 && may(thread, Capability::CAP_CHOWN)? =>
         {

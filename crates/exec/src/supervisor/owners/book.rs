@@ -46,6 +46,13 @@ pub(super) struct Found {
     key: Key,
 }
 
+impl Found {
+    /// Returns whether this is the same file on the same mount.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
 impl Book {
     /// Returns an empty book; `upper` is the folder for changes of an overlay mount, `foreign` are the
     /// mounts that stay as they are.

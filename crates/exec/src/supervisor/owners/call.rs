@@ -102,7 +102,9 @@ pub(super) enum Work {
         effective: bool,
     },
     /// `chmod`.
-    Mode,
+    Mode {
+        mode: u32,
+    },
     /// A change of times.
     Times(Times),
     Truncate,
@@ -315,12 +317,13 @@ impl OwnerCall {
                 let name = args.at(0, flags, flags & NOFOLLOW == 0);
                 (name, Work::Access { mode: args.low(2), effective })
             }
-            "chmod" => (args.path(0, true), Work::Mode),
-            "fchmod" => (args.descriptor(0), Work::Mode),
-            "fchmodat" => (args.at(0, 0, true), Work::Mode),
+            "chmod" => (args.path(0, true), Work::Mode { mode: args.low(1) }),
+            "fchmod" => (args.descriptor(0), Work::Mode { mode: args.low(1) }),
+            "fchmodat" => (args.at(0, 0, true), Work::Mode { mode: args.low(2) }),
             "fchmodat2" => {
                 let flags = args.low(3);
-                (args.at(0, flags, flags & NOFOLLOW == 0), Work::Mode)
+                let name = args.at(0, flags, flags & NOFOLLOW == 0);
+                (name, Work::Mode { mode: args.low(2) })
             }
             "utime" | "utimes" => (args.path(0, true), Work::Times(given(args.long(1)))),
             "futimesat" => (args.times(0), Work::Times(given(args.long(2)))),

@@ -1,14 +1,18 @@
 //! Changes of owners.
 
-use rustix::fs::{AtFlags, Gid, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
 use super::call::Name;
+use super::identity::Identity;
 use super::spot::Spot;
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
+
+/// The set-group-ID bit.
+const SET_GROUP: u32 = 0o2000;
 
 /// Gives a file to an owner. The kernel does what needs no record.
 pub(super) fn answer(
@@ -48,6 +52,31 @@ pub(super) fn answer(
     let (own_uid, own_gid) = (uid.map(|_| Uid::ROOT), gid.map(|_| Gid::ROOT));
     rustix::fs::chownat(&handle, "", own_uid, own_gid, AtFlags::EMPTY_PATH)?;
     book.set(&handle, after)?;
+    Ok(Reply::Returns(0))
+}
+
+/// Changes the mode of a file as the kernel would for a user: without the right to set the
+/// set-group-ID bit for a group that the user is not in. The kernel does all other changes.
+///
+/// **Source** — `chmod(2)`, § Description.
+pub(super) fn mode(
+    book: &Book,
+    (thread, identity): (&Thread<'_>, &Identity),
+    (name, spot): (&Name, &Spot),
+    mode: u32,
+) -> Result<Reply, Errno> {
+    if mode & SET_GROUP == 0 || identity.reaches_all() || name.path.is_none() && !is_open(spot) {
+        return Ok(Reply::Continue);
+    }
+    let Ok(handle) = spot.handle() else { return Ok(Reply::Continue) };
+    let file = book::by_handle(&handle)?;
+    // A link has no mode, and a user has no file of `/proc`.
+    let is_plain = book::may_have_attribute(book::look(&file.path, true)?.kind);
+    if !is_plain || identity.is_in(book.owner(&handle)?.gid) {
+        return Ok(Reply::Continue);
+    }
+    thread.check()?;
+    rustix::fs::chmod(&*file.path, Mode::from_raw_mode(mode & 0o7777 & !SET_GROUP))?;
     Ok(Reply::Returns(0))
 }
 

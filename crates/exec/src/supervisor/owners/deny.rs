@@ -14,8 +14,10 @@ use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
 use super::identity::Identity;
-use super::spot::Spot;
-use super::thread::Thread;
+use super::spot::{Spot, Start};
+
+/// `DEVPTS_SUPER_MAGIC`.
+const DEVPTS: u64 = 0x1cd1;
 
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
@@ -31,7 +33,7 @@ pub(super) const SEARCH: u32 = 1;
 /// Folders that identities may go through, until something changes modes, owners or places of
 /// folders.
 #[derive(Default)]
-pub(super) struct Passed(HashSet<(Identity, Vec<u8>)>);
+pub(super) struct Passed(HashSet<(Identity, Vec<u8>, Vec<u8>)>);
 
 impl Passed {
     /// Forgets everything.
@@ -48,40 +50,40 @@ pub(super) struct Gate<'a> {
 }
 
 impl Gate<'_> {
-    /// Makes sure that the caller may go through all folders on the way to a file, which is open.
-    pub(super) fn reach(&mut self, thread: &Thread<'_>, handle: &OwnedFd) -> Result<(), Errno> {
+    /// Makes sure that the caller may go through all folders on the way to a file, which is `handle`. Folders
+    /// above the one that the path starts from are not on the way, and nothing is on that to an open
+    /// file.
+    pub(super) fn reach(&mut self, spot: &Spot, handle: &OwnedFd) -> Result<(), Errno> {
         if self.identity.reaches_all() || is_of_proc(handle)? {
             return Ok(());
         }
+        let start = match spot.start() {
+            Start::Itself => return Ok(()),
+            Start::Root => b"/".to_vec(),
+            Start::Folder(link) => path_at(&link)?,
+        };
         let path = path_of(handle)?;
         let Some(end) = path.iter().rposition(|byte| *byte == b'/') else { return Ok(()) };
-        let folder = &path[..end];
-        let key = (self.identity.clone(), folder.to_vec());
-        if self.passed.0.contains(&key) {
+        let is_below = path
+            .strip_prefix(&start[..])
+            .is_some_and(|rest| start == b"/" || rest.is_empty() || rest.first() == Some(&b'/'));
+        let key = (self.identity.clone(), start.clone(), path[..end].to_vec());
+        if is_below && self.passed.0.contains(&key) {
             return Ok(());
         }
-        // A path that starts from a folder does not go through those around it.
-        let start = path_at(&format!("{}/cwd", thread.number)).unwrap_or_default();
-        let mut ends: Vec<usize> = folder
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'/')
-            .map(|(at, _)| at)
-            .collect();
-        ends.push(folder.len());
-        for end in ends {
-            let at = if end == 0 { &b"/"[..] } else { &folder[..end] };
-            let is_around = start.strip_prefix(at).is_some_and(|rest| rest.first() == Some(&b'/'));
-            if is_around && end > 0 {
-                continue;
+        for folder in on_the_way(&start, &path) {
+            // What is gone has no folders any more.
+            match self.check(&Spot::of(folder.to_vec())?, SEARCH) {
+                Err(Errno::NOENT) => {}
+                checked => checked?,
             }
-            let spot = Spot::of(at.to_vec())?;
-            self.check(&spot, SEARCH)?;
         }
-        if self.passed.0.len() >= LIMIT {
-            self.passed.forget();
+        if is_below {
+            if self.passed.0.len() >= LIMIT {
+                self.passed.forget();
+            }
+            self.passed.0.insert(key);
         }
-        self.passed.0.insert(key);
         Ok(())
     }
 
@@ -107,18 +109,13 @@ impl Gate<'_> {
     }
 
     /// Makes sure that the caller may make or remove the file `spot` in its folder.
-    pub(super) fn may_change_folder(
-        &mut self,
-        thread: &Thread<'_>,
-        spot: &Spot,
-        removes: bool,
-    ) -> Result<(), Errno> {
+    pub(super) fn may_change_folder(&mut self, spot: &Spot, removes: bool) -> Result<(), Errno> {
         if self.identity.reaches_all() {
             return Ok(());
         }
         let Some(folder) = spot.parent() else { return Ok(()) };
         let handle = folder.handle()?;
-        self.reach(thread, &handle)?;
+        self.reach(&folder, &handle)?;
         let folder = book::by_handle(&handle)?;
         self.check(&folder, SEARCH)?;
         // The kernel finds out first that there is a file, or none.
@@ -140,22 +137,25 @@ impl Gate<'_> {
     }
 
     /// Makes sure that the caller may change the facts about a file.
-    pub(super) fn owns(&mut self, thread: &Thread<'_>, handle: &OwnedFd) -> Result<Owner, Errno> {
-        self.reach(thread, handle)?;
+    pub(super) fn owns(&mut self, spot: &Spot, handle: &OwnedFd) -> Result<Owner, Errno> {
+        self.reach(spot, handle)?;
         let owner = self.book.owner(handle)?;
-        match self.identity.reaches_all() || owner.uid == self.identity.uid.files {
+        match self.identity.reaches_all()
+            || is_terminal(handle)?
+            || owner.uid == self.identity.uid.files
+        {
             true => Ok(owner),
             false => Err(Errno::PERM),
         }
     }
 
     /// Makes sure that the caller may execute a program.
-    pub(super) fn may_execute(&mut self, thread: &Thread<'_>, spot: &Spot) -> Result<(), Errno> {
+    pub(super) fn may_execute(&mut self, spot: &Spot) -> Result<(), Errno> {
         if self.identity.reaches_all() {
             return Ok(());
         }
         let handle = spot.handle()?;
-        self.reach(thread, &handle)?;
+        self.reach(spot, &handle)?;
         let found = book::look(&book::by_handle(&handle)?.path, true)?;
         if found.kind != FileType::RegularFile {
             return Ok(());
@@ -164,15 +164,67 @@ impl Gate<'_> {
     }
 }
 
-/// Returns the path of an open file from the caller's root on.
-fn path_of(handle: &OwnedFd) -> Result<Vec<u8>, Errno> {
-    path_at(&format!("self/fd/{}", handle.as_raw_fd()))
+/// Returns the folders that are searched on the way from the folder `start` to `path`, both clean and
+/// absolute.
+fn on_the_way<'a>(start: &'a [u8], path: &'a [u8]) -> Vec<&'a [u8]> {
+    let around = |path: &'a [u8]| {
+        let ends = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at > 0);
+        let inner = ends.map(|(end, _)| &path[..end]);
+        std::iter::once(&b"/"[..]).chain(inner).collect::<Vec<_>>()
+    };
+    let with_self = |path: &'a [u8]| {
+        let whole = (path != b"/").then_some(path);
+        around(path).into_iter().chain(whole).collect::<Vec<_>>()
+    };
+    let (up, down) = (with_self(start), with_self(path));
+    let common = up.iter().zip(&down).take_while(|(one, two)| one == two).count();
+    // Up from the start, by names `..`, and down to the folder of the file.
+    let from = common.saturating_sub(1);
+    up[common..].iter().rev().chain(&down[from..down.len() - 1]).copied().collect()
 }
 
-fn path_at(link: &str) -> Result<Vec<u8>, Errno> {
+/// Returns the path of an open file from the caller's root on.
+fn path_of(handle: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    path_at(format!("self/fd/{}", handle.as_raw_fd()).as_bytes())
+}
+
+fn path_at(link: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(rustix::fs::readlinkat(CWD, link, Vec::new())?.into_bytes())
+}
+
+/// Returns whether a file is a terminal of the step, as programs open them for themselves: whose it is is
+/// not recorded.
+pub(super) fn is_terminal(handle: &OwnedFd) -> Result<bool, Errno> {
+    #[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
+    let magic = rustix::fs::fstatfs(handle)?.f_type as u64;
+    Ok(magic == DEVPTS)
 }
 
 pub(super) fn is_of_proc(handle: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::fstatfs(handle)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_goes_up_to_a_common_folder_and_down_from_there() {
+        for (start, path, expected) in [
+            ("/", "/a/b/c", &["/", "/a", "/a/b"][..]),
+            ("/", "/", &[]),
+            ("/", "/a", &["/"]),
+            ("/a/b", "/a/b/c", &["/a/b"]),
+            ("/a/b", "/a/b", &[]),
+            ("/a/b", "/a", &["/a/b"]),
+            ("/a/b", "/a/c", &["/a/b", "/a"]),
+            ("/a/b", "/ab", &["/a/b", "/a", "/"]),
+            ("/a/b", "/a/bc/d", &["/a/b", "/a", "/a/bc"]),
+            ("/a/b/c", "/x/y", &["/a/b/c", "/a/b", "/a", "/", "/x"]),
+        ] {
+            let way = on_the_way(start.as_bytes(), path.as_bytes());
+            let way: Vec<&str> = way.iter().map(|path| str::from_utf8(path).unwrap()).collect();
+            assert_eq!(way, expected, "{start} {path}");
+        }
+    }
 }

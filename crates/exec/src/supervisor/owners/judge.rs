@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::book;
 use super::call::{Creation, Motion, OwnerCall, Times, Work};
-use super::deny::{Gate, READ, SEARCH, WRITE, is_of_proc};
+use super::deny::{Gate, READ, SEARCH, WRITE, is_of_proc, is_terminal};
 use super::spot::{Spot, read_text};
 use super::thread::Thread;
 use super::{create, memory, sockets};
@@ -28,47 +28,50 @@ pub(super) fn judge(
     let Ok(spot) = Spot::read(thread, &call.name) else { return Ok(()) };
     match &call.work {
         Work::Show(_) | Work::ListAttributes { .. } => {
-            with(&spot, |handle| gate.reach(thread, handle))
+            with(&spot, |handle| gate.reach(&spot, handle))
         }
         Work::Change { uid, gid } => with(&spot, |handle| {
-            let owner = gate.owns(thread, handle)?;
+            let owner = gate.owns(&spot, handle)?;
             let keeps_user = uid.is_none_or(|uid| uid == owner.uid);
             let may_group = gid.is_none_or(|gid| gid == owner.gid || gate.identity.is_in(gid));
             if keeps_user && may_group { Ok(()) } else { Err(Errno::PERM) }
         }),
-        Work::Mode => with(&spot, |handle| gate.owns(thread, handle).map(drop)),
-        Work::Times(times) => match with(&spot, |handle| gate.owns(thread, handle).map(drop)) {
+        Work::Mode { .. } => with(&spot, |handle| gate.owns(&spot, handle).map(drop)),
+        Work::Times(times) => match with(&spot, |handle| gate.owns(&spot, handle).map(drop)) {
             Err(Errno::PERM) => match set(thread, *times)? {
-                Set::Now => right(gate, thread, &spot, WRITE),
+                Set::Now => right(gate, &spot, WRITE),
                 Set::Nothing => Ok(()),
                 Set::Others => Err(Errno::PERM),
             },
             owns => owns,
         },
-        Work::Truncate => right(gate, thread, &spot, WRITE),
+        Work::Truncate => right(gate, &spot, WRITE),
         Work::Bind { address, size } => match sockets::spot(thread, *address, *size)? {
-            Some(spot) => gate.may_change_folder(thread, &spot, false),
+            Some(spot) => gate.may_change_folder(&spot, false),
             None => Ok(()),
         },
         Work::Connect { address, size } => match sockets::spot(thread, *address, *size)? {
-            Some(spot) => right(gate, thread, &Spot { follow: true, ..spot }, WRITE),
+            Some(spot) => right(gate, &Spot { follow: true, ..spot }, WRITE),
             None => Ok(()),
         },
         Work::Attribute { name } => {
-            // Those of the kernel's are root's to change.
             match read_text(thread, *name) {
+                Ok(name) if name.starts_with(b"system.posix_acl_") => {
+                    with(&spot, |handle| gate.owns(&spot, handle).map(drop))
+                }
+                // Those of the kernel's are root's to change.
                 Ok(name) if !name.starts_with(b"user.") && !name.starts_with(b"system.") => {
                     Err(Errno::PERM)
                 }
-                _ => right(gate, thread, &spot, WRITE),
+                _ => right(gate, &spot, WRITE),
             }
         }
-        Work::Enter => right(gate, thread, &spot, SEARCH),
-        Work::Access { mode, .. } => right(gate, thread, &spot, *mode & 7),
-        Work::Remove => gate.may_change_folder(thread, &spot, true),
+        Work::Enter => right(gate, &spot, SEARCH),
+        Work::Access { mode, .. } => right(gate, &spot, *mode & 7),
+        Work::Remove => gate.may_change_folder(&spot, true),
         Work::ChangeRoot => Err(Errno::PERM),
         Work::Nothing => Ok(()),
-        Work::Execute => gate.may_execute(thread, &spot),
+        Work::Execute => gate.may_execute(&spot),
         Work::Move(motion) => moved(gate, thread, &spot, motion),
         Work::Create(creation) => created(gate, thread, spot, creation),
     }
@@ -105,9 +108,9 @@ fn with(spot: &Spot, work: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> Result
     spot.handle().map_or(Ok(()), |handle| work(&handle))
 }
 
-fn right(gate: &mut Gate<'_>, thread: &Thread<'_>, spot: &Spot, wanted: u32) -> Result<(), Errno> {
+fn right(gate: &mut Gate<'_>, spot: &Spot, wanted: u32) -> Result<(), Errno> {
     with(spot, |handle| {
-        if is_of_proc(handle)? {
+        if is_of_proc(handle)? || is_terminal(handle)? {
             return Ok(());
         }
         let file = book::by_handle(handle)?;
@@ -118,7 +121,7 @@ fn right(gate: &mut Gate<'_>, thread: &Thread<'_>, spot: &Spot, wanted: u32) -> 
         if !is_named {
             return Ok(());
         }
-        gate.reach(thread, handle)?;
+        gate.reach(spot, handle)?;
         gate.check(&file, wanted)
     })
 }
@@ -132,25 +135,42 @@ fn moved(
     let (Motion::Rename { to, .. } | Motion::Link { to, .. }) = motion;
     let Ok(to) = Spot::read(thread, to) else { return Ok(()) };
     if matches!(motion, Motion::Rename { .. }) {
-        gate.may_change_folder(thread, spot, true)?;
+        gate.may_change_folder(spot, true)?;
+        may_leave(gate, spot, &to)?;
         let replaces = book::look(&to.path, false).is_ok();
-        return gate.may_change_folder(thread, &to, replaces);
+        return gate.may_change_folder(&to, replaces);
     }
-    may_link(gate, thread, spot)?;
-    gate.may_change_folder(thread, &to, false)
+    may_link(gate, spot)?;
+    gate.may_change_folder(&to, false)
+}
+
+/// Makes sure that the caller may move a folder into another one, which changes its name `..`.
+///
+/// **Source** — `rename(2)`, `EACCES`.
+fn may_leave(gate: &Gate<'_>, spot: &Spot, to: &Spot) -> Result<(), Errno> {
+    let Ok(found) = book::look(&spot.path, false) else { return Ok(()) };
+    let folder = |spot: &Spot| book::look(&spot.parent()?.path, true).ok();
+    let stays = match (folder(spot), folder(to)) {
+        (Some(old), Some(new)) => old.is_same(&new),
+        _ => true,
+    };
+    if found.kind != FileType::Directory || stays {
+        return Ok(());
+    }
+    gate.check(&Spot { follow: false, ..spot.clone() }, WRITE)
 }
 
 /// Makes sure that the caller may give a file another name: one of its own, or one that it may read and
 /// write and that brings nobody's rights.
 ///
 /// **Source** — `proc_sys_fs(5)`, § `protected_hardlinks`.
-fn may_link(gate: &mut Gate<'_>, thread: &Thread<'_>, spot: &Spot) -> Result<(), Errno> {
+fn may_link(gate: &mut Gate<'_>, spot: &Spot) -> Result<(), Errno> {
     // This process's own `/proc` is its working directory.
     if std::fs::read("sys/fs/protected_hardlinks").is_ok_and(|value| value.starts_with(b"0")) {
         return Ok(());
     }
     with(spot, |handle| {
-        gate.reach(thread, handle)?;
+        gate.reach(spot, handle)?;
         if gate.book.owner(handle)?.uid == gate.identity.uid.files {
             return Ok(());
         }
@@ -178,20 +198,20 @@ fn created(
             Some(flags) => flags,
             None => return Ok(()),
         },
-        _ => return gate.may_change_folder(thread, &spot, false),
+        _ => return gate.may_change_folder(&spot, false),
     };
     let creation = Creation::Open { flags, mode: 0 };
     let flags = OFlags::from_bits_retain(flags);
     if create::is_unnamed(creation) {
-        return right(gate, thread, &spot, WRITE | SEARCH);
+        return right(gate, &spot, WRITE | SEARCH);
     }
     if create::makes_file(creation)
         && let Some(new) = create::place(thread, spot.clone(), creation)?
     {
-        return gate.may_change_folder(thread, &new, false);
+        return gate.may_change_folder(&new, false);
     }
     if flags.contains(OFlags::PATH) {
-        return with(&spot, |handle| gate.reach(thread, handle));
+        return with(&spot, |handle| gate.reach(&spot, handle));
     }
     let access = match flags & OFlags::ACCMODE {
         OFlags::RDONLY => READ,
@@ -199,5 +219,5 @@ fn created(
         _ => READ | WRITE,
     };
     let cuts = if flags.contains(OFlags::TRUNC) { WRITE } else { 0 };
-    right(gate, thread, &spot, access | cuts)
+    right(gate, &spot, access | cuts)
 }

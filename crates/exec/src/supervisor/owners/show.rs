@@ -25,11 +25,18 @@ pub(super) fn answer(
     thread: &Thread<'_>,
     (name, shape): (&Name, Shape),
 ) -> Result<Reply, Errno> {
-    let Ok(spot) = Spot::read(thread, name) else { return Ok(Reply::Continue) };
+    let Ok(mut spot) = Spot::read_plain(thread, name) else { return Ok(Reply::Continue) };
     // The kernel has the answer about a process that is gone.
     let of_process = identities
         .and_then(|identities| processes::owner(identities, thread, &spot).ok().flatten());
-    let owner = match of_process.map_or_else(|| book.owner_at(&spot), Ok) {
+    let mut owner = of_process.map_or_else(|| book.owner_at(&spot), Ok);
+    if owner == Err(Errno::NOENT)
+        && let Some(own) = spot.through_own(thread)
+    {
+        owner = book.owner_at(&own);
+        spot = own;
+    }
+    let owner = match owner {
         Ok(Owner::ROOT) => return Ok(Reply::Continue),
         Ok(owner) => owner,
         // The kernel has the error of the caller's own call.

@@ -1,14 +1,15 @@
 //! Paths of a caller, as this process can look them up.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::call::Name;
 use super::memory;
 use super::thread::Thread;
+use super::walk::{MAX_LINKS, walk};
 
 /// The longest path with its NUL: the kernel's own limit.
 const PATH_LIMIT: usize = 4096;
@@ -19,9 +20,6 @@ const PAGE: u64 = 4096;
 /// The most bytes that are read at a time: most paths are shorter.
 const CHUNK: u64 = 512;
 
-/// Links that may lead to a file that is to be made, as many as the kernel allows.
-const MAX_LINKS: usize = 40;
-
 /// A file, by a path of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spot {
@@ -30,9 +28,26 @@ pub(super) struct Spot {
     pub(super) follow: bool,
 }
 
+/// Where the kernel starts to look for a file, and needs the right to go through folders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Start {
+    Root,
+    /// A folder of the caller, by the path of its link here.
+    Folder(Vec<u8>),
+    /// The file is open: there is no way to it.
+    Itself,
+}
+
 impl Spot {
     /// Finds the file that a call names.
     pub(super) fn read(thread: &Thread<'_>, name: &Name) -> Result<Self, Errno> {
+        let spot = Self::read_plain(thread, name)?;
+        Ok(spot.through_own(thread).unwrap_or(spot))
+    }
+
+    /// Does the same for paths that do not lead through links to files of the caller in `/proc`, or lead
+    /// nowhere otherwise.
+    pub(super) fn read_plain(thread: &Thread<'_>, name: &Name) -> Result<Self, Errno> {
         let number = thread.number;
         let start = match name.folder {
             Some(folder) => format!("{number}/fd/{folder}"),
@@ -58,6 +73,26 @@ impl Spot {
         Self::new(named(thread.number, start, path), false)
     }
 
+    /// Returns the file, if nothing is found there because the way leads through `/proc/self`: that is
+    /// the caller, while the step's `/proc` knows nothing of this process.
+    pub(super) fn through_own(&self, thread: &Thread<'_>) -> Option<Self> {
+        let is_there = |path: &CStr, follow| {
+            let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+            rustix::fs::statat(CWD, path, flags).map(drop)
+        };
+        if is_there(&self.path, self.follow) != Err(Errno::NOENT) {
+            return None;
+        }
+        // Most missing files are those that are about to be made.
+        let is_new = is_there(&self.path, false).is_err()
+            && self.parent().is_some_and(|folder| is_there(&folder.path, true).is_ok());
+        if is_new {
+            return None;
+        }
+        let path = walk(self.path.as_bytes(), self.follow, thread.number)?;
+        Self::new(path, self.follow).ok()
+    }
+
     /// Returns the last name of the path; `None` if every folder has it.
     pub(super) fn name(&self) -> Option<Vec<u8>> {
         let path = self.path.as_bytes();
@@ -65,6 +100,23 @@ impl Spot {
         let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let name = &path[start..end];
         (!matches!(name, b"." | b"..")).then(|| name.to_vec())
+    }
+
+    /// Returns where the way to the file starts.
+    pub(super) fn start(&self) -> Start {
+        let path = self.path.as_bytes();
+        let digits = path.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_of_thread = digits > 0 && path.get(digits) == Some(&b'/');
+        let after = if is_of_thread { &path[digits + 1..] } else { b"" };
+        let folder = match after.strip_prefix(b"fd/") {
+            Some(rest) => 3 + rest.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+            None if after == b"cwd" || after.starts_with(b"cwd/") => 3,
+            None => return Start::Root,
+        };
+        match after.get(folder) {
+            Some(_) => Start::Folder(path[..digits + 1 + folder].to_vec()),
+            None => Start::Itself,
+        }
     }
 
     /// Returns whether this is an open file of a caller, or may be one.
@@ -191,6 +243,24 @@ mod tests {
             (b"/dev/stdouts", b"/dev/stdouts"),
         ] {
             assert_eq!(named(7, "7/cwd".to_owned(), path), expected, "{}", path.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_way_to_a_file_starts_at_the_root_or_at_a_folder() {
+        let folder = |path: &str| Start::Folder(path.into());
+        for (path, start) in [
+            ("/a/b", Start::Root),
+            ("7/cwd", Start::Itself),
+            ("7/cwd/a", folder("7/cwd")),
+            ("7/fd/12", Start::Itself),
+            ("7/fd/12/a/b", folder("7/fd/12")),
+            ("7/root/a", Start::Root),
+            ("7/cwds", Start::Root),
+            ("cwd/a", Start::Root),
+        ] {
+            let spot = Spot { path: CString::new(path).unwrap(), follow: true };
+            assert_eq!(spot.start(), start, "{path}");
         }
     }
 
