@@ -13,7 +13,7 @@ use xbuild_registry::{Push, PushError, PushEvent};
 
 use crate::attested::Claims;
 use crate::build::Build;
-use crate::error::{During, ExportError, RequestError};
+use crate::error::{During, ExportError};
 use crate::events::{Event, Warning};
 use crate::file_out::{is_stream, to_file};
 use crate::files;
@@ -185,9 +185,6 @@ impl Exporter<'_> {
         let has_claims = !self.build.request.attestations.are_none();
         let always_index = self.build.request.input.has_index() || has_claims;
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
-        if platforms.len() == 1 && !always_index && annotations.need_index() {
-            return Err(RequestError::NoIndex.into());
-        }
         let layers: BTreeSet<&DiffId> = images.iter().flat_map(|image| &image.layers.0).collect();
         let layers: Vec<DiffId> = layers.into_iter().cloned().collect();
         let stays = |place: &BlobSource| self.stays(variant, place);

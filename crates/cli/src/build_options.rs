@@ -24,8 +24,13 @@ pub(crate) struct ProgressArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct JobsArgs {
     /// Steps that run at once [default: number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+/// Reads a number of things.
+pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number from 1 on".to_owned())
 }
 
 /// The method that is applied to a Dockerfile: a build, a check, an outline.

@@ -265,7 +265,10 @@ impl Console {
                 ));
             }
             Event::MountsSaved { cache, scope, mounts } => {
-                self.line(format_args!("cache: {mounts} cache mounts in {cache} (scope {scope})"))
+                let s = if mounts == 1 { "" } else { "s" };
+                self.line(format_args!(
+                    "cache: {mounts} cache mount{s} in {cache} (scope {scope})"
+                ));
             }
             Event::CacheSaved { cache, scope, steps, new } => self.line(format_args!(
                 "cache: {steps} steps in {cache} (scope {scope}), {new} of them new"

@@ -48,7 +48,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("the group or target default of docker-bake.hcl", "xbuild bake"),
             (
                 "two targets, one attribute changed",
-                "xbuild bake app db --set *.platform=linux/arm64 --push",
+                "xbuild bake app db --set '*.platform=linux/arm64' --push",
             ),
             ("what would be built", "xbuild bake --print"),
         ],
@@ -118,8 +118,11 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             "xbuild doctor registry.example",
         )],
     ),
-    ("login", &[("a token from a file", "xbuild login -u me --password-stdin registry.example")]),
-    ("completions", &[("for this shell alone", "xbuild completions bash")]),
+    (
+        "login",
+        &[("a token from a file", "xbuild login -u me --password-stdin registry.example < token")],
+    ),
+    ("completions", &[("for this shell alone", "source <(xbuild completions bash)")]),
 ];
 
 /// Adds the examples to the help of commands.
@@ -136,14 +139,48 @@ fn text(lines: &[(&str, &str)]) -> String {
     let mut text = String::from("Examples:\n");
     for (index, (purpose, line)) in lines.iter().enumerate() {
         let space = if index > 0 { "\n" } else { "" };
-        let _ = writeln!(text, "{space}  # {purpose}\n  {line}");
+        let _ = writeln!(text, "{space}  # {purpose}\n  {}", in_lines(line));
     }
     text.truncate(text.trim_end().len());
     text
 }
 
-/// Returns the lines of all examples.
+/// Breaks a command as a shell takes it, so that it stays whole in a narrow terminal.
+fn in_lines(command: &str) -> String {
+    const WIDTH: usize = 74;
+    let mut text = String::new();
+    let mut used = 0;
+    for word in command.split(' ') {
+        if used > 0 && used + word.len() >= WIDTH {
+            text += " \\\n      ";
+            used = 4;
+        } else if used > 0 {
+            text += " ";
+        }
+        text += word;
+        used += word.len() + 1;
+    }
+    text
+}
+
+/// Returns the commands of all examples, without what the shell does around them.
 #[cfg(test)]
 pub(crate) fn lines() -> impl Iterator<Item = &'static str> {
-    EXAMPLES.iter().flat_map(|(_, lines)| lines.iter().map(|(_, line)| *line))
+    EXAMPLES.iter().flat_map(|(_, lines)| lines.iter()).map(|(_, line)| {
+        let line = line.strip_prefix("source <(").map_or(*line, |line| line.trim_end_matches(')'));
+        line.split(" <").next().unwrap_or(line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_commands_are_broken_as_a_shell_takes_them() {
+        assert_eq!(in_lines("xbuild build ."), "xbuild build .");
+        let long = ["xbuild", &"a".repeat(40), &"b".repeat(40), "."].join(" ");
+        let (first, second) = ("a".repeat(40), "b".repeat(40));
+        assert_eq!(in_lines(&long), format!("xbuild {first} \\\n      {second} ."));
+    }
 }

@@ -2,7 +2,8 @@
 //! removed, apart from mounts and xbuild's own files.
 //!
 //! Nobody may lose files. So the root must be made for it, by a mark in xbuild's image or a variable,
-//! and must have no file that is neither of these nor left by a build before.
+//! and must have no file that is neither of these nor left by a build before. Links into xbuild's
+//! folder, such as a shell's, hold nothing: they are put back at the end of a build.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -51,7 +52,7 @@ pub(crate) fn look(own: Option<&OwnRoot>) -> Result<Spared, Gap> {
     let mounts = fs::read("/proc/self/mountinfo").map_err(|error| {
         gap(format!("cannot read the list of mounts: {error}"), hints::own_image())
     })?;
-    let spared = spared(&mounts, &own.store);
+    let mut spared = spared(&mounts, &own.store);
     one_file_system(&own.store)?;
     if is_in_use() {
         return Err(gap(
@@ -61,9 +62,10 @@ pub(crate) fn look(own: Option<&OwnRoot>) -> Result<Spared, Gap> {
     }
     // A killed build left nothing there but files of a stage.
     if mark.is_some_and(|mark| mark.len() > 0) {
+        spared.add_mark(&fs::read(MARK).unwrap_or_default());
         return Ok(spared);
     }
-    match strangers(Path::new("/"), &spared) {
+    match strangers(Path::new("/"), &mut spared) {
         found if found.is_empty() => Ok(spared),
         found => {
             let named: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
@@ -120,8 +122,9 @@ fn is_in_use() -> bool {
     locked == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Returns some of the files of a root that are not spared. Folders of nothing count as nothing.
-fn strangers(root: &Path, spared: &Spared) -> Vec<PathBuf> {
+/// Returns some of the files of a root that are not spared. Folders of nothing count as nothing. Adds
+/// the links into xbuild's folder to those that are put back.
+fn strangers(root: &Path, spared: &mut Spared) -> Vec<PathBuf> {
     let (mut found, mut left) = (Vec::new(), vec![root.to_owned()]);
     let mut looked = 0;
     while let Some(folder) = left.pop() {
@@ -140,6 +143,7 @@ fn strangers(root: &Path, spared: &Spared) -> Vec<PathBuf> {
                 Ok(kind) if kind.is_dir() && looked < FOLDERS => left.push(path),
                 // Engines make it.
                 Ok(kind) if kind.is_symlink() && inner == Path::new("etc/mtab") => {}
+                Ok(kind) if kind.is_symlink() && is_own_link(&path, inner, spared) => {}
                 _ => found.push(path),
             }
         }
@@ -149,6 +153,13 @@ fn strangers(root: &Path, spared: &Spared) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Returns whether a link, `inner` in the root, leads into xbuild's folder, and adds it if so.
+fn is_own_link(path: &Path, inner: &Path, spared: &mut Spared) -> bool {
+    let Ok(target) = fs::read_link(path) else { return false };
+    let absolute = Path::new("/").join(inner);
+    spared.add_link(absolute.as_os_str().as_bytes(), target.as_os_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -167,13 +178,19 @@ mod tests {
         }
         std::os::unix::fs::symlink("/proc/mounts", at("etc/mtab")).unwrap();
         let mounts = b"1 1 0:1 / /etc/hosts rw\n2 1 0:1 / /work/deep rw\n";
-        let spared = Spared::new(mounts, [Path::new("/xbuild")]);
-        assert!(strangers(root.path(), &spared).is_empty());
+        let mut spared = Spared::new(mounts, [Path::new("/xbuild")]);
+        assert!(strangers(root.path(), &mut spared).is_empty());
         fs::create_dir_all(at("home/me")).unwrap();
-        assert!(strangers(root.path(), &spared).is_empty());
+        fs::create_dir_all(at("bin")).unwrap();
+        std::os::unix::fs::symlink("/xbuild/bin/sh", at("bin/sh")).unwrap();
+        assert!(strangers(root.path(), &mut spared).is_empty());
+        let links: Vec<_> = spared.links().collect();
+        assert_eq!(links, [(Path::new("/bin/sh"), Path::new("/xbuild/bin/sh"))]);
         fs::write(at("home/me/letter"), "").unwrap();
-        assert_eq!(strangers(root.path(), &spared), [at("home/me/letter")]);
-        assert_eq!(strangers(root.path(), &Spared::default()).len(), NAMED);
+        assert_eq!(strangers(root.path(), &mut spared), [at("home/me/letter")]);
+        std::os::unix::fs::symlink("/usr/bin/ls", at("bin/ls")).unwrap();
+        assert_eq!(strangers(root.path(), &mut spared).len(), 2);
+        assert_eq!(strangers(root.path(), &mut Spared::default()).len(), NAMED);
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Capabilities {
         let missing = |why: String, how_to_get: Hint| Executor::Missing(Gap { why, how_to_get });
         let Some(arch) = Arch::of(platform) else {
             return missing(
-                format!("xbuild has no way to run {platform} programs"),
+                "xbuild has no emulator for them".to_owned(),
                 hints::build_without_run(),
             );
         };

@@ -1,6 +1,7 @@
 //! The files in the root of a container that are not a stage's: other mounts, and xbuild's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -9,15 +10,20 @@ use serde::{Deserialize, Serialize};
 /// The folder of xbuild's own files in a root that it may use.
 pub const HOME: &str = "/xbuild";
 
-/// The file that makes a root one that xbuild may use. It has text while there are files of a stage in
-/// the root, and is locked by the build that uses it.
+/// The file that makes a root one that xbuild may use. It has [text](Spared::mark) while there are
+/// files of a stage in the root, and is locked by the build that uses it.
 pub const MARK: &str = "/xbuild/own-root";
 
-/// Paths that are kept, with everything below them.
-///
-/// **Shape** — relative to the root, without a slash at either end.
+/// Paths that are kept, with everything below them, and links that are put back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Spared(BTreeSet<Vec<u8>>);
+pub struct Spared {
+    /// **Shape** — relative to the root, without a slash at either end.
+    paths: BTreeSet<Vec<u8>>,
+    links: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// What stands between a link and its target in a mark.
+const ARROW: &[u8] = b" -> ";
 
 impl Spared {
     /// Returns the kept paths: the mount points in `mounts`, and `own` files by absolute paths.
@@ -44,34 +50,74 @@ impl Spared {
         let start = path.iter().take_while(|byte| **byte == b'/').count();
         let end = path.len() - path.iter().rev().take_while(|byte| **byte == b'/').count();
         if start < end {
-            self.0.insert(path[start..end].to_vec());
+            self.paths.insert(path[start..end].to_vec());
         }
     }
 
     /// Returns whether there are none, as in a root that is not a container's.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.paths.is_empty()
+    }
+
+    /// Adds a link by its absolute path, if it leads into xbuild's folder: such a link, as `/bin/sh`
+    /// for a shell that is there, may be removed with the files of a stage. Returns whether it does.
+    pub fn add_link(&mut self, path: &[u8], target: &[u8]) -> bool {
+        let is_own =
+            target.strip_prefix(HOME.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+        let is_line = |text: &[u8]| !text.contains(&b'\n') && find(text, ARROW).is_none();
+        if is_own && is_line(path) && is_line(target) {
+            self.links.insert(path.to_vec(), target.to_vec());
+            return true;
+        }
+        false
+    }
+
+    /// Returns the links, by absolute paths, with their targets.
+    pub fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let path = |bytes| Path::new(OsStr::from_bytes(bytes));
+        self.links.iter().map(move |(link, target)| (path(link), path(target)))
+    }
+
+    /// Returns the text of the mark while files of a stage are in the root: a line, and a line for each
+    /// link.
+    pub fn mark(&self) -> Vec<u8> {
+        let links = self.links.iter();
+        let lines = links.flat_map(|(path, target)| [&path[..], ARROW, target, b"\n"].concat());
+        b"in use\n".iter().copied().chain(lines).collect()
+    }
+
+    /// Adds the links that a mark names.
+    pub fn add_mark(&mut self, text: &[u8]) {
+        for line in text.split(|byte| *byte == b'\n') {
+            if let Some(at) = find(line, ARROW) {
+                self.add_link(&line[..at], &line[at + ARROW.len()..]);
+            }
+        }
     }
 
     /// Returns whether a path is kept, or lies below one that is.
     pub fn has(&self, path: &[u8]) -> bool {
         let ends = (0..path.len()).filter(|at| path[*at] == b'/').chain([path.len()]);
-        ends.into_iter().any(|end| self.0.contains(&path[..end]))
+        ends.into_iter().any(|end| self.paths.contains(&path[..end]))
     }
 
     /// Returns whether a path is a folder around a kept one.
     pub fn is_around(&self, path: &[u8]) -> bool {
         if path.is_empty() {
-            return !self.0.is_empty();
+            return !self.paths.is_empty();
         }
         let inner = [path, b"/"].concat();
-        self.0.range(inner.clone()..).next().is_some_and(|next| next.starts_with(&inner))
+        self.paths.range(inner.clone()..).next().is_some_and(|next| next.starts_with(&inner))
     }
 
     /// Returns whether a file of an image cannot be at a path, or not be seen there.
     pub fn hides(&self, path: &[u8], is_folder: bool) -> bool {
         self.has(path) || (!is_folder && self.is_around(path))
     }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
 }
 
 fn unescape(field: &[u8]) -> Vec<u8> {
@@ -125,5 +171,28 @@ mod tests {
             assert!(!kept.is_around(path.as_bytes()), "{path}");
         }
         assert!(!Spared::default().is_around(b"") && !Spared::default().hides(b"usr", false));
+    }
+
+    #[test]
+    fn links_into_the_folder_are_in_the_mark() {
+        let mut spared = Spared::default();
+        assert!(spared.add_link(b"/bin/sh", b"/xbuild/bin/sh"));
+        assert!(spared.add_link(b"/bin/sleep", b"/xbuild/bin/sleep"));
+        for (path, target) in [
+            ("/bin/ls", "/usr/bin/ls"),
+            ("/a", "/xbuild-2/a"),
+            ("/a", "/xbuild"),
+            ("/a\nb", "/xbuild/a"),
+            ("/a -> b", "/xbuild/a"),
+        ] {
+            assert!(!spared.add_link(path.as_bytes(), target.as_bytes()), "{path}");
+        }
+        let text = "in use\n/bin/sh -> /xbuild/bin/sh\n/bin/sleep -> /xbuild/bin/sleep\n";
+        assert_eq!(String::from_utf8(spared.mark()).unwrap(), text);
+        let mut read = Spared::default();
+        read.add_mark(text.as_bytes());
+        read.add_mark(b"in use\n/etc/passwd -> /etc/shadow\n");
+        assert_eq!(read, spared);
+        assert!(!read.has(b"bin/sh") && !read.hides(b"bin/sh", false) && read.is_empty());
     }
 }

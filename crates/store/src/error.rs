@@ -55,7 +55,7 @@ pub enum StoreError {
         name: String,
     },
     /// Another user owns the store, or a folder of it, and could put any result into it.
-    #[error("{} in the store belongs to user {owner}, and user {user} builds", path.display())]
+    #[error("{} belongs to user {owner}, but user {user} builds with this store", path.display())]
     Owner {
         /// The store or a folder in it.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum StoreError {
         user: u32,
     },
     /// Other users may write to the store, and could put any result into it.
-    #[error("other users may write to {} in the store", path.display())]
+    #[error("other users may write to {}, and so into the store", path.display())]
     Writable {
         /// The store or a folder in it.
         path: PathBuf,
@@ -140,6 +140,7 @@ impl StoreError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Place { .. }
+            | Self::Version { .. }
             | Self::NotAStore { .. }
             | Self::Owner { .. }
             | Self::Writable { .. }
@@ -156,6 +157,7 @@ impl StoreError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Place { .. } => Some(hints::writable_store()),
+            Self::Version { .. } => Some(hints::store_of_this_version()),
             Self::NotAStore { .. } => Some(hints::empty_folder()),
             Self::Owner { .. } => Some(hints::own_store()),
             Self::Writable { .. } => Some(hints::closed_folder()),

@@ -81,7 +81,7 @@ pub enum RequestError {
         path: String,
     },
     /// There are annotations for an index, but the result has no index.
-    #[error("--annotation: a single platform has no index to annotate")]
+    #[error("an index is annotated, but the image of a single platform has none")]
     NoIndex,
     /// Two agents have one id.
     #[error("--ssh {id} is given twice")]
@@ -141,6 +141,7 @@ impl Fault for RequestError {
             Self::DockerAnnotations | Self::DockerAttestations => hints::no_docker_types(),
             Self::StatementPath { .. } => hints::other_statement_path(),
             Self::NamelessForm => hints::name_each(),
+            Self::NoIndex => hints::index_of_one(),
             _ => return None,
         };
         Some(hint)

@@ -13,7 +13,7 @@ use xbuild_build::{
 use xbuild_wording::hints;
 
 use super::build_args::OnErrorArg;
-pub(crate) use super::build_args::{BuildArgs, refuse, with_refused};
+pub(crate) use super::build_args::{BuildArgs, refusal, refuse, with_refused};
 use super::call::{self, Call};
 use super::du::size;
 use super::{build_request, destinations};

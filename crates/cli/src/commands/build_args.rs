@@ -91,8 +91,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "CACHE", help_heading = "Steps")]
     pub(super) cache_from: Vec<String>,
     /// Cache to write (repeatable): type=registry,ref=NAME or type=local,dest=FOLDER, with scope=NAME,
-    /// mode=min|max, compression=gzip|zstd|uncompressed, compression-level=N, and sign=FILE, the
-    /// private key that signs it
+    /// mode=min|max (min unless given), compression=gzip|zstd|uncompressed, compression-level=N, and
+    /// sign=FILE, the private key that signs it
     #[arg(long, value_name = "CACHE", help_heading = "Steps")]
     pub(super) cache_to: Vec<String>,
     /// Cache that new cache mounts of RUN steps are filled from (repeatable), as with --cache-from
@@ -104,8 +104,9 @@ pub(crate) struct BuildArgs {
     pub(super) cache_mounts_to: Vec<String>,
     #[command(flatten, next_help_heading = "Steps")]
     pub(super) jobs: JobsArgs,
-    /// Isolation of RUN steps: how they are walled off, and the kind of their root file system;
-    /// `chroot=/` is the root of a container made for xbuild
+    /// Isolation of RUN steps: how they are walled off (userns-range, userns-single, userns-chroot,
+    /// chroot), and the kind of their root file system (overlay, folder); `chroot=/` is the root of a
+    /// container made for xbuild
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|none|RUNG[/ROOT]", help_heading = "Steps")]
     pub(super) isolation: Isolation,
     /// How programs of other processors get their emulator
@@ -324,6 +325,11 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// Why no limit on processor and memory can be set.
 const NO_CGROUPS: &str = "no cgroups are made; limit xbuild itself, such as with systemd-run";
+
+/// Returns why `xbuild build` refuses an option, if it does.
+pub(crate) fn refusal(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
+}
 
 /// Single letters of refused options.
 const SHORT: &[(&str, char)] = &[("cpu-shares", 'c'), ("memory", 'm')];

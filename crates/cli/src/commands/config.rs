@@ -31,7 +31,7 @@ enum Action {
         /// The format of the list
         #[arg(long, value_enum, default_value = "table")]
         format: TableFormat,
-        /// A command with arguments, such as build --progress plain .
+        /// A command with all its arguments, such as `build --no-cache .`
         #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
         line: Vec<OsString>,
     },
@@ -226,8 +226,10 @@ fn rows_of_line(
             Refusal::Line(error) => error,
         };
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        Problem::command_line(first.strip_prefix("error: ").unwrap_or(first))
+        // What is missing stands in lines of its own.
+        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+        let first = lines.collect::<Vec<_>>().join(" ");
+        Problem::command_line(first.strip_prefix("error: ").unwrap_or(&first))
     })?;
     let (mut command, mut matches) = (&known, &line.matches);
     for name in &line.names {

@@ -21,6 +21,7 @@ use super::input::{PullArg, pull};
 use crate::console::Console;
 use crate::environment;
 use crate::progress::{Failure, Progress, Told};
+use crate::registry_args::RegistryArgs;
 use crate::report::{Problem, ProblemKind};
 use crate::store_args::StoreArgs;
 use crate::terminal;
@@ -79,7 +80,7 @@ pub(crate) struct RunArgs {
     /// Keep nothing of the command, which is always so
     #[arg(long)]
     rm: bool,
-    /// How the command is walled off, and the kind of its root file system
+    /// How the command is walled off, and the kind of its root file system, as for `xbuild build`
     #[arg(long, value_parser = isolation(), default_value = "auto", hide_possible_values = true, value_name = "auto|RUNG[/ROOT]")]
     isolation: Isolation,
     /// How programs of other processors get their emulator
@@ -93,7 +94,9 @@ pub(crate) struct RunArgs {
     emulation: EmulationArg,
     #[command(flatten)]
     store: StoreArgs,
-    /// An image in a registry, or oci-layout://DIR[:TAG][@DIGEST]
+    #[command(flatten)]
+    registries: RegistryArgs,
+    /// An image of the store or of a registry, or oci-layout://DIR[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
     image: String,
     /// The command and its arguments [default: the image's]
@@ -181,7 +184,8 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     let image = NamedPlace::Image(args.image.clone());
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let request = container_request(image, platform, pull(args.pull), steps);
-    let machine = environment::machine(args.store.root.as_deref()).map_err(Stopped::Before)?;
+    let root = args.store.root.as_deref();
+    let machine = args.registries.machine(root).map_err(Stopped::Before)?;
     let progress = Progress::of_transfers(console, args.quiet);
     let traces = Traces::new(console, &machine.proxies);
     let names = std::slice::from_ref(&args.image);

@@ -1,6 +1,7 @@
 //! The options of other builders, and what becomes of each.
 
 use super::line::Line;
+use crate::commands::build::refusal;
 
 /// An option of another builder.
 pub(super) struct Known {
@@ -56,6 +57,9 @@ impl Known {
     /// Returns what becomes of the option, for people.
     pub(super) fn text(&self) -> String {
         match &self.fate {
+            Fate::Same(other) if refusal(other).is_some() => {
+                format!("refused: {}", refusal(other).unwrap_or_default())
+            }
             Fate::Same(other) if *other == self.name => "the same".to_owned(),
             Fate::Same(other) => format!("`--{other}`"),
             Fate::Means(text, _) => (*text).to_owned(),

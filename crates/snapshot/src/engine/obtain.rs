@@ -27,7 +27,7 @@ pub(super) fn obtain(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, Engine
 
 /// Returns the root of this container with the files of `chain`, carried forward or filled anew.
 pub(super) fn own(shared: &Arc<Shared>, chain: &Chain) -> Result<Held, EngineError> {
-    let found = shared.own_root.take(chain)?;
+    let found = shared.own_root.take(chain, shared.options.own_root.as_ref())?;
     let is_new = found.is_none();
     let folder = match found {
         Some(folder) => Ok(folder),

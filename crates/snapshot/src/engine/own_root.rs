@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use xbuild_model::Chain;
-use xbuild_model::own_root::{HOME, MARK};
+use xbuild_model::own_root::{HOME, MARK, Spared};
 
 use super::carried::Folder;
 use crate::EngineError;
@@ -50,16 +50,21 @@ impl OwnRoot {
     }
 
     /// Waits until no other step uses the root, and takes it. Returns what it holds, if a step on
-    /// `chain` can go on with that. [`give_back`](Self::give_back) must follow.
+    /// `chain` can go on with that. [`give_back`](Self::give_back) must follow. `spared` is not of a
+    /// stage.
     ///
     /// **Errors** — if another process uses the root.
-    pub(super) fn take(&self, chain: &Chain) -> Result<Option<Folder>, EngineError> {
+    pub(super) fn take(
+        &self,
+        chain: &Chain,
+        spared: Option<&Spared>,
+    ) -> Result<Option<Folder>, EngineError> {
         let mut slot = self.lock();
         while slot.is_used {
             slot = self.freed.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
         if slot.mark.is_none() {
-            let marked = mark();
+            let marked = mark(&spared.cloned().unwrap_or_default());
             slot.mark = Some(marked.map_err(|source| EngineError::Io {
                 action: "take the root of this container, which another build may use",
                 source,
@@ -113,7 +118,7 @@ impl OwnRoot {
 }
 
 /// Locks the mark and writes to it.
-fn mark() -> io::Result<File> {
+fn mark(spared: &Spared) -> io::Result<File> {
     match DirBuilder::new().mode(0o755).create(HOME) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -130,7 +135,7 @@ fn mark() -> io::Result<File> {
         std::thread::sleep(PAUSE);
     }
     file.set_len(0)?;
-    file.write_all(b"in use\n")?;
+    file.write_all(&spared.mark())?;
     file.sync_all()?;
     Ok(file)
 }

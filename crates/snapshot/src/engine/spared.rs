@@ -1,6 +1,9 @@
 //! The files in the root of this container that are not a stack's, see `own_root`: filling and
 //! emptying the root pass them over.
 
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
 use xbuild_layer::ShownPath;
@@ -42,9 +45,21 @@ pub(super) fn settle(shared: &Shared) -> Result<(), EngineError> {
     }
     if let Some(mark) = mark {
         empty(shared)?;
+        let links = shared.options.own_root.iter().flat_map(Spared::links);
+        links.map(put_back).collect::<io::Result<()>>().map_err(|source| EngineError::Io {
+            action: "put back a link into xbuild's folder",
+            source,
+        })?;
         mark.set_len(0).map_err(|source| EngineError::Io { action: "clear a mark", source })?;
     }
     Ok(())
+}
+
+fn put_back((link, target): (&Path, &Path)) -> io::Result<()> {
+    if let Some(folder) = link.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    symlink(target, link)
 }
 
 /// Returns the function that says whether a file of an image is put into the root.

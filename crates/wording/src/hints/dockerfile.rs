@@ -17,11 +17,11 @@ hints! {
     dockerfile_of_platform(platform) = "name one for it with --file {platform}=FILE";
     dockerfile_beside_archive() = "name a Dockerfile with --file";
     name_dockerfile() = "name it with --file";
-    another_dockerfile() = "name another one with --file";
+    another_dockerfile() = "name another one with --file, or `dockerfile` of a target of a bake file";
     save_as_utf8() = "save it as UTF-8: `iconv -f UTF-16 -t UTF-8` converts it";
     mostly_zeros() = "leave out files that are mostly zeros, or make them when the container starts";
-    git_logins() = "a private repository needs --secret id=GIT_AUTH_TOKEN,.. for https, or a running \
-        SSH agent and a known host for ssh";
+    git_logins() = "a private repository needs --secret id=GIT_AUTH_TOKEN,.. for https (for a bake file the \
+        variable BUILDX_BAKE_GIT_AUTH_TOKEN), or a running SSH agent and a known host for ssh";
     install_git() = "install git";
     whole_commit() = "a commit is named by all of its digits";
 }

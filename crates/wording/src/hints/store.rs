@@ -6,6 +6,7 @@ hints! {
     choose_another_root() = "choose another folder with --root";
     root_of_root(root) = "name a folder of root's with --root or XBUILD_ROOT, or set HOME; --root \
         {root} takes this one all the same";
+    store_of_this_version() = "give --root another folder, or use the xbuild that made the store";
     empty_folder() = "give --root a new or an empty folder";
     own_store() = "each user has a store of their own: give --root another folder";
     closed_folder() = "builds would trust what others put there: give --root another folder, or close \
