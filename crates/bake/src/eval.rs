@@ -12,6 +12,7 @@ use crate::place::Place;
 use crate::scope::Scope;
 use crate::similar::suggestion;
 use crate::syntax::{Binary, Expr, For, Kind, Part, Step};
+use crate::unify::unify;
 use crate::value::Value;
 
 /// Returns the value of an expression.
@@ -45,7 +46,10 @@ fn value_within(expr: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> {
         Kind::Traversal { base, steps } => traversal(base, steps, &expr.place, scope),
         Kind::Conditional(exprs) => {
             let [condition, then, otherwise] = &**exprs;
-            value(if truth(condition, scope)? { then } else { otherwise }, scope)
+            match truth(condition, scope)? {
+                true => chosen(then, otherwise, scope),
+                false => chosen(otherwise, then, scope),
+            }
         }
         Kind::Unary(operator, operand) => {
             let operand = value(operand, scope)?;
@@ -54,6 +58,25 @@ fn value_within(expr: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> {
         }
         Kind::Binary(operator, operands) => binary(*operator, operands, &expr.place, scope),
         Kind::For(expr) => for_value(expr, scope),
+    }
+}
+
+/// Returns one result of a condition as a value of the type that it has in common with the other one. An
+/// error of the other one makes no difference.
+fn chosen(expr: &Expr, other: &Expr, scope: &Scope<'_>) -> Result<Value, BakeError> {
+    let own = value(expr, scope)?;
+    let Ok(other) = value(other, scope) else { return Ok(own) };
+    let (kind, other_kind) = (own.kind(), other.kind());
+    // Collections that have no type in common are left as they are; buildx refuses them.
+    let is_simple = own.as_elements().is_none() && !matches!(own, Value::Map(_));
+    let is_simple = is_simple || kind != other_kind;
+    match unify(vec![own.clone(), other]) {
+        Some(mut unified) => Ok(unified.swap_remove(0)),
+        None if is_simple => {
+            let reason = format!("the results of the condition are {kind} and {other_kind}");
+            Err(BakeError::invalid(&expr.place, reason))
+        }
+        None => Ok(own),
     }
 }
 
@@ -149,7 +172,8 @@ fn call(
             elements.ok_or_else(|| fail(format!("expected a list to expand, found {kind}")))?;
         values.extend(elements);
     }
-    if let Some(own) = scope.names.function(function) {
+    let own = scope.names.function(function).filter(|_| !functions::is_one(function));
+    if let Some(own) = own {
         let count = values.len();
         let missing = own.params.len().checked_sub(count);
         if missing.is_some_and(|missing| missing > 0)

@@ -9,6 +9,7 @@ mod dates;
 mod encoding;
 mod format;
 mod hashes;
+mod letters;
 mod numbers;
 mod patterns;
 mod sets;
@@ -28,8 +29,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("rsadecrypt", "keys do not belong in a bake file; pass the value as a secret"),
 ];
 
-/// Calls a function by name.
-pub(crate) fn call(name: &str, values: &[Value], world: &World) -> Result<Value, String> {
+/// Finds a function by name.
+fn find(name: &str) -> Option<args::Native> {
     let tables = [
         collections::TABLE,
         cidr::TABLE,
@@ -44,7 +45,18 @@ pub(crate) fn call(name: &str, values: &[Value], world: &World) -> Result<Value,
         versions::TABLE,
     ];
     let mut all = tables.iter().flat_map(|table| table.iter());
-    if let Some((_, function)) = all.find(|(known, _)| *known == name) {
+    all.find(|(known, _)| *known == name).map(|(_, function)| *function)
+}
+
+/// Returns whether there is a function of that name, be it one that is refused. No definition takes its
+/// place.
+pub(crate) fn is_one(name: &str) -> bool {
+    find(name).is_some() || REFUSED.iter().any(|(known, _)| *known == name)
+}
+
+/// Calls a function by name.
+pub(crate) fn call(name: &str, values: &[Value], world: &World) -> Result<Value, String> {
+    if let Some(function) = find(name) {
         return function(&Args { values, world });
     }
     match REFUSED.iter().find(|(known, _)| *known == name) {

@@ -50,6 +50,7 @@ mod selection;
 mod similar;
 mod syntax;
 mod target;
+mod unify;
 mod value;
 
 pub use compose::{

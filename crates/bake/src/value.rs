@@ -166,6 +166,24 @@ impl Value {
         }
     }
 
+    /// Returns the value as the text of JSON, with all digits of large and small numbers.
+    pub(crate) fn json_text(&self) -> String {
+        match self {
+            Self::Number(n) => number::text(*n),
+            Self::List(values) | Self::Set(values) => {
+                let values: Vec<String> = values.iter().map(Self::json_text).collect();
+                format!("[{}]", values.join(","))
+            }
+            Self::Map(values) => {
+                let pairs = values.iter();
+                let pairs =
+                    pairs.map(|(name, value)| format!("{}:{}", json!(name), value.json_text()));
+                format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+            }
+            Self::Null | Self::Bool(_) | Self::String(_) => self.to_json().to_string(),
+        }
+    }
+
     /// Makes a value of JSON. `None` if it has a number that is not kept exactly.
     pub(crate) fn from_json(json: serde_json::Value) -> Option<Self> {
         Some(match json {

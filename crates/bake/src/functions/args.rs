@@ -2,6 +2,7 @@
 
 use crate::number;
 use crate::scope::World;
+use crate::unify::unify;
 use crate::value::Value;
 
 /// A function.
@@ -76,6 +77,12 @@ impl<'a> Args<'a> {
             Value::Map(values) => Ok(values),
             _ => Err(self.wrong(at, "an object")),
         }
+    }
+
+    /// Returns the elements of an argument that is a list or set of values of one type.
+    pub(super) fn even(&self, at: usize) -> Result<Vec<Value>, String> {
+        let unified = unify(self.elements(at)?.to_vec());
+        unified.ok_or_else(|| format!("argument {}: the elements have no type in common", at + 1))
     }
 
     /// Returns the elements of an argument that is a list of strings.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::args::{Args, Native};
 use crate::number;
 use crate::operators;
+use crate::unify::unify;
 use crate::value::Value;
 
 /// The longest list that a function makes.
@@ -13,8 +14,9 @@ const LONGEST: usize = 100_000;
 pub(super) const TABLE: &[(&str, Native)] = &[
     ("chunklist", chunks),
     ("coalesce", |args| {
-        let mut present = args.values.iter().filter(|value| **value != Value::Null);
-        present.next().cloned().ok_or_else(|| "all arguments are null".to_owned())
+        let all = unify(args.values.to_vec()).ok_or("the arguments have no type in common")?;
+        let present = all.into_iter().find(|value| *value != Value::Null);
+        present.ok_or_else(|| "all arguments are null".to_owned())
     }),
     ("coalescelist", |args| {
         for at in 0..args.values.len() {
@@ -26,9 +28,10 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     }),
     ("compact", |args| {
         args.count(1)?;
-        let kept =
-            args.elements(0)?.iter().filter(|v| **v != Value::Null && **v != Value::text(""));
-        Ok(Value::List(kept.cloned().collect()))
+        let given = args.elements(0)?.iter().filter(|value| **value != Value::Null);
+        let texts: Option<Vec<String>> = given.map(Value::as_text).collect();
+        let texts = texts.ok_or("expected a list of strings")?;
+        Ok(Value::texts(texts.into_iter().filter(|text| !text.is_empty())))
     }),
     ("concat", |args| {
         let mut all = Vec::new();
@@ -44,9 +47,9 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     ("distinct", |args| {
         args.count(1)?;
         let mut kept: Vec<Value> = Vec::new();
-        for value in args.elements(0)? {
-            if !kept.contains(value) {
-                kept.push(value.clone());
+        for value in args.even(0)? {
+            if !kept.contains(&value) {
+                kept.push(value);
             }
         }
         Ok(Value::List(kept))
@@ -127,9 +130,9 @@ pub(super) const TABLE: &[(&str, Native)] = &[
 
 fn chunks(args: &Args<'_>) -> Result<Value, String> {
     args.count(2)?;
-    let (elements, size) = (args.elements(0)?, args.length(1)?);
+    let (elements, size) = (args.even(0)?, args.length(1)?);
     Ok(match size {
-        0 => Value::List(vec![Value::List(elements.to_vec())]),
+        0 => Value::List(vec![Value::List(elements)]),
         size => Value::List(elements.chunks(size).map(|part| Value::List(part.to_vec())).collect()),
     })
 }
@@ -138,11 +141,8 @@ fn chunks(args: &Args<'_>) -> Result<Value, String> {
 fn element(args: &Args<'_>) -> Result<Value, String> {
     args.count(2)?;
     let (elements, place) = (args.elements(0)?, args.integer(1)?);
-    let length = i64::try_from(elements.len()).unwrap_or(i64::MAX);
-    if length == 0 {
-        return Err("the list is empty".to_owned());
-    }
-    let place = usize::try_from(place.rem_euclid(length)).unwrap_or(0);
+    let place = usize::try_from(place).map_err(|_| format!("the index {place} is negative"))?;
+    let place = place.checked_rem(elements.len()).ok_or("the list is empty")?;
     Ok(elements[place].clone())
 }
 

@@ -64,16 +64,13 @@ fn parsed(text: &str) -> Result<ZonedDateTime, String> {
     pieces.date().to_datetime(time).to_zoned_datetime(zone).map_err(|_| fail())
 }
 
+/// Writes a time in whole seconds, as go-cty does.
 fn rfc3339(time: &ZonedDateTime) -> String {
     let (date, clock) = (time.date(), time.time());
-    let fraction = match clock.subsec_nanosecond() {
-        0 => String::new(),
-        nanoseconds => format!(".{nanoseconds:09}").trim_end_matches('0').to_owned(),
-    };
     let (year, month, day) = (date.year(), date.month(), date.day());
     let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
     let zone = zone(time, ":", "Z");
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{zone}")
 }
 
 /// Returns the offset of a time: `+01:00` with a separator, or a name for none.

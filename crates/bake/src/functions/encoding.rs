@@ -1,7 +1,10 @@
 //! Functions of encodings.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use xbuild_wording::quoted;
 
 use super::args::{Args, Native};
 use crate::value::Value;
@@ -26,7 +29,7 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     }),
     ("jsonencode", |args| {
         args.count(1)?;
-        Ok(Value::text(html_safe(&args.any(0)?.to_json().to_string())))
+        Ok(Value::text(html_safe(&args.any(0)?.json_text())))
     }),
     ("urlencode", |args| {
         args.count(1)?;
@@ -68,6 +71,13 @@ fn table(args: &Args<'_>) -> Result<Value, String> {
     let text = args.text(0)?;
     let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
     let names = reader.headers().map_err(|error| error.to_string())?.clone();
+    if names.is_empty() {
+        return Err("the line with the names is missing".to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+        return Err(format!("two columns have the name {name}", name = quoted(name)));
+    }
     let rows = reader.records().map(|row| {
         let row = row.map_err(|error| error.to_string())?;
         let pairs =

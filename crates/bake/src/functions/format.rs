@@ -3,6 +3,7 @@
 //! **Source** — go-cty `function/stdlib/format.go`: the verbs and flags.
 
 use super::args::{Args, Native};
+use super::letters;
 use crate::number;
 use crate::value::Value;
 
@@ -129,7 +130,7 @@ fn digits(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize>
 }
 
 fn padded(verb: &Verb, text: String) -> String {
-    let length = text.chars().count();
+    let length = letters::characters(&text).len();
     let missing = verb.width.saturating_sub(length);
     if missing == 0 {
         return text;
@@ -138,7 +139,10 @@ fn padded(verb: &Verb, text: String) -> String {
         return text + &" ".repeat(missing);
     }
     if verb.is_zero {
-        let sign = text.len() - text.trim_start_matches(['-', '+', ' ']).len();
+        // Zeros stand behind the sign and the mark of the base.
+        let digits = text.trim_start_matches(['-', '+', ' ']);
+        let digits = if verb.is_sharp { without_base(digits) } else { digits };
+        let sign = text.len() - digits.len();
         return format!("{}{}{}", &text[..sign], "0".repeat(missing), &text[sign..]);
     }
     " ".repeat(missing) + &text
@@ -155,27 +159,16 @@ fn written(verb: &Verb, value: &Value) -> Result<String, String> {
         false => text,
     };
     let text = match verb.letter {
-        'v' if verb.is_sharp => value.to_json().to_string(),
+        'v' if verb.is_sharp => value.json_text(),
         'v' => match value {
             Value::Null => "null".to_owned(),
-            Value::Number(n) => signed(*n, number::text(n.abs())),
-            value => value.as_text().unwrap_or_else(|| value.to_json().to_string()),
+            Value::Number(n) => signed(*n, general(n.abs(), None)),
+            value => value.as_text().unwrap_or_else(|| value.json_text()),
         },
         't' => value.as_bool().ok_or_else(|| wrong("a bool"))?.to_string(),
         'b' | 'd' | 'o' | 'x' | 'X' => {
             let n = number()?;
-            let digits =
-                number::integer(n.trunc()).ok_or_else(|| wrong("an integer"))?.unsigned_abs();
-            signed(
-                n.trunc(),
-                match verb.letter {
-                    'b' => format!("{digits:b}"),
-                    'o' => format!("{digits:o}"),
-                    'x' => format!("{digits:x}"),
-                    'X' => format!("{digits:X}"),
-                    _ => digits.to_string(),
-                },
-            )
+            signed(n, integer(verb, n.abs()).ok_or_else(|| wrong("an integer"))?)
         }
         'e' | 'E' => {
             let text = exponent(number()?.abs(), verb.precision.unwrap_or(6));
@@ -186,11 +179,12 @@ fn written(verb: &Verb, value: &Value) -> Result<String, String> {
             number()?,
             format!("{:.*}", verb.precision.unwrap_or(6).min(300), number()?.abs()),
         ),
-        'g' | 'G' => signed(number()?, number::text(number()?.abs())),
+        'g' => signed(number()?, general(number()?.abs(), verb.precision)),
+        'G' => signed(number()?, general(number()?.abs(), verb.precision).to_uppercase()),
         's' | 'q' => {
             let text = value.as_text().ok_or_else(|| wrong("a string"))?;
             let text = match verb.precision {
-                Some(precision) => text.chars().take(precision).collect(),
+                Some(precision) => letters::characters(&text).into_iter().take(precision).collect(),
                 None => text,
             };
             match verb.letter {
@@ -201,6 +195,54 @@ fn written(verb: &Verb, value: &Value) -> Result<String, String> {
         other => return Err(format!("%{other} is no verb of format")),
     };
     Ok(text)
+}
+
+/// Writes an integer in the base of a verb. `None` for a number that is none, or is not kept exactly
+/// where its digits are not those of the decimal form.
+fn integer(verb: &Verb, number: f64) -> Option<String> {
+    if verb.letter == 'd' {
+        return (number.fract() == 0.0).then(|| format!("{number}"));
+    }
+    let digits = number::integer(number)?;
+    let mark = |mark| if verb.is_sharp { mark } else { "" };
+    Some(match verb.letter {
+        'b' => format!("{}{digits:b}", mark("0b")),
+        'o' => format!("{}{digits:o}", mark("0")),
+        'x' => format!("{}{digits:x}", mark("0x")),
+        _ => format!("{}{digits:X}", mark("0X")),
+    })
+}
+
+/// Returns digits without the mark of their base.
+fn without_base(text: &str) -> &str {
+    let marks = ["0x", "0X", "0b"];
+    marks.iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text)
+}
+
+/// Writes a number as Go's `%g`: large and small ones as `1.5e+06`.
+fn general(number: f64, precision: Option<usize>) -> String {
+    let precision = precision.map(|precision| precision.clamp(1, 300));
+    let text = match precision {
+        Some(precision) => format!("{number:.*e}", precision - 1),
+        None => format!("{number:e}"),
+    };
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits = if digits.contains('.') { digits.trim_end_matches('0') } else { digits };
+    let digits = digits.trim_end_matches('.');
+    let count = digits.len() - usize::from(digits.contains('.'));
+    let exponent: i64 = exponent.parse().unwrap_or(0);
+    let length = |n| i64::try_from(n).unwrap_or(i64::MAX);
+    let limit = match precision {
+        // The digits that are there suffice if there is no zero behind them.
+        Some(precision) if precision > count && length(count) > exponent => length(count),
+        Some(precision) => length(precision),
+        None => 6,
+    };
+    if exponent < -4 || exponent >= limit {
+        let (sign, exponent) = (if exponent < 0 { '-' } else { '+' }, exponent.abs());
+        return format!("{digits}e{sign}{exponent:02}");
+    }
+    format!("{}", format!("{digits}e{exponent}").parse().unwrap_or(number))
 }
 
 /// Writes a number as `1.5e+06`.

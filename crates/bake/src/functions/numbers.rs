@@ -63,13 +63,37 @@ fn both(args: &Args<'_>, function: fn(bool, bool) -> bool) -> Result<Value, Stri
 fn parse_integer(args: &Args<'_>) -> Result<Value, String> {
     args.count(2)?;
     let (text, base) = (args.text(0)?, args.integer(1)?);
-    let base = u32::try_from(base).ok().filter(|base| (2..=36).contains(base));
-    let base = base.ok_or("the base is a number from 2 to 36")?;
-    let parsed = i64::from_str_radix(&text, base)
-        .map_err(|_| format!("{text} is no number of base {base}", text = quoted(&text)))?;
+    let base = u8::try_from(base).ok().filter(|base| (2..=62).contains(base));
+    let base = base.ok_or("the base is a number from 2 to 62")?;
+    let fail = || format!("{text} is no number of base {base}", text = quoted(&text));
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let mut parsed = 0i64;
+    for digit in digits.bytes() {
+        let digit = digit_of(digit, base).ok_or_else(fail)?;
+        parsed = parsed.saturating_mul(i64::from(base)).saturating_add(i64::from(digit));
+    }
+    if digits.is_empty() {
+        return Err(fail());
+    }
+    let parsed = sign * parsed;
     let value = number::from_integer(parsed);
     match number::integer(value) == Some(parsed) {
         true => Ok(Value::Number(value)),
         false => Err(format!("{text} has more digits than are kept", text = quoted(&text))),
     }
+}
+
+/// Returns the value of a digit: up to base 36 capitals are as small letters, above they come behind them.
+fn digit_of(digit: u8, base: u8) -> Option<u8> {
+    let value = match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'z' => digit - b'a' + 10,
+        b'A'..=b'Z' if base <= 36 => digit - b'A' + 10,
+        b'A'..=b'Z' => digit - b'A' + 36,
+        _ => return None,
+    };
+    Some(value).filter(|value| *value < base)
 }

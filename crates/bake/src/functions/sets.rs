@@ -1,6 +1,7 @@
 //! Functions of sets.
 
 use super::args::{Args, Native};
+use crate::unify::unify;
 use crate::value::Value;
 
 /// The most elements that a product has.
@@ -17,8 +18,7 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     ("setproduct", product),
     ("setsubtract", |args| {
         args.count(2)?;
-        let without = args.elements(1)?;
-        Ok(Value::set(args.elements(0)?.iter().filter(|v| !without.contains(v)).cloned()))
+        fold(args, |all, next| all.into_iter().filter(|value| !next.contains(value)).collect())
     }),
     ("setsymmetricdifference", |args| {
         fold(args, |all, next| {
@@ -33,9 +33,20 @@ pub(super) const TABLE: &[(&str, Native)] = &[
 ];
 
 fn fold(args: &Args<'_>, join: fn(Vec<Value>, &[Value]) -> Vec<Value>) -> Result<Value, String> {
-    let mut all = args.elements(0)?.to_vec();
-    for at in 1..args.values.len() {
-        all = join(all, args.elements(at)?);
+    let mut each = Vec::new();
+    let mut elements = Vec::new();
+    for at in 0..args.values.len() {
+        each.push(args.elements(at)?.len());
+        elements.extend_from_slice(args.elements(at)?);
+    }
+    let elements = unify(elements).ok_or("the elements of the sets have no type in common")?;
+    let Some((first, others)) = each.split_first() else { return Err("expected a set".to_owned()) };
+    let (all, mut rest) = elements.split_at(*first);
+    let mut all = all.to_vec();
+    for length in others {
+        let (next, behind) = rest.split_at(*length);
+        all = join(all, next);
+        rest = behind;
     }
     Ok(Value::set(all))
 }
@@ -47,7 +58,7 @@ fn product(args: &Args<'_>) -> Result<Value, String> {
     }
     let mut all: Vec<Vec<Value>> = vec![Vec::new()];
     for at in 0..args.values.len() {
-        let elements = args.elements(at)?;
+        let elements = args.even(at)?;
         if all.len().saturating_mul(elements.len()) > LARGEST {
             return Err(format!("the product has more than {LARGEST} elements"));
         }

@@ -1,6 +1,7 @@
 //! Functions of strings and paths.
 
 use super::args::{Args, Native};
+use super::letters;
 use crate::number;
 use crate::value::Value;
 
@@ -23,14 +24,14 @@ pub(super) const TABLE: &[(&str, Native)] = &[
         Ok(Value::text(args.text(1)?.replace('\n', &format!("\n{spaces}"))))
     }),
     ("join", join),
-    ("lower", |args| text(args, |text| text.to_lowercase())),
+    ("lower", |args| text(args, |text| text.chars().map(letters::lower).collect())),
     ("replace", |args| {
         args.count(3)?;
         let (text, what, with) = (args.text(0)?, args.text(1)?, args.text(2)?);
         args.within(text.matches(&what).count().saturating_mul(with.len()))?;
         Ok(Value::text(text.replace(&what, &with)))
     }),
-    ("reverse", |args| text(args, |text| text.chars().rev().collect())),
+    ("reverse", |args| text(args, |text| letters::characters(&text).into_iter().rev().collect())),
     ("sanitize", |args| text(args, |text| sanitized(&text))),
     ("sort", |args| {
         args.count(1)?;
@@ -41,10 +42,10 @@ pub(super) const TABLE: &[(&str, Native)] = &[
     ("split", split),
     ("strlen", |args| {
         args.count(1)?;
-        Ok(Value::Number(number::from_length(args.text(0)?.chars().count())))
+        Ok(Value::Number(number::from_length(letters::characters(&args.text(0)?).len())))
     }),
     ("substr", substring),
-    ("title", |args| text(args, |text| title(&text))),
+    ("title", |args| text(args, |text| letters::title(&text))),
     ("trim", |args| {
         args.count(2)?;
         let cut = args.text(1)?;
@@ -61,7 +62,7 @@ pub(super) const TABLE: &[(&str, Native)] = &[
         let (text, suffix) = (args.text(0)?, args.text(1)?);
         Ok(Value::text(text.strip_suffix(&suffix).unwrap_or(&text)))
     }),
-    ("upper", |args| text(args, |text| text.to_uppercase())),
+    ("upper", |args| text(args, |text| text.chars().map(letters::upper).collect())),
 ];
 
 fn text(args: &Args<'_>, function: fn(String) -> String) -> Result<Value, String> {
@@ -135,7 +136,8 @@ fn split(args: &Args<'_>) -> Result<Value, String> {
 
 fn substring(args: &Args<'_>) -> Result<Value, String> {
     args.count(3)?;
-    let chars: Vec<char> = args.text(0)?.chars().collect();
+    let text = args.text(0)?;
+    let chars = letters::characters(&text);
     let (offset, length) = (args.integer(1)?, args.integer(2)?);
     let start = match usize::try_from(offset) {
         Ok(offset) => offset.min(chars.len()),
@@ -146,19 +148,5 @@ fn substring(args: &Args<'_>) -> Result<Value, String> {
     };
     let rest = &chars[start..];
     let length = usize::try_from(length).unwrap_or(rest.len()).min(rest.len());
-    Ok(Value::String(rest[..length].iter().collect()))
-}
-
-fn title(text: &str) -> String {
-    let mut is_start = true;
-    let mut result = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_start {
-            result.extend(c.to_uppercase());
-        } else {
-            result.push(c);
-        }
-        is_start = !(c.is_alphanumeric() || c == '_' || c == '\'');
-    }
-    result
+    Ok(Value::String(rest[..length].concat()))
 }
