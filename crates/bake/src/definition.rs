@@ -8,7 +8,7 @@ use xbuild_wording::quoted;
 use crate::convert::Type;
 use crate::error::BakeError;
 use crate::hcl;
-use crate::place::Place;
+use crate::place::{Place, without_mark};
 use crate::scope::Function;
 use crate::syntax::{Block, Body, Expr, Kind};
 use crate::value::Value;
@@ -149,6 +149,7 @@ fn function(block: &Block, is_json: bool) -> Result<Function, BakeError> {
 /// Reads a file in one of the forms of HCL, which its name says, else its text.
 pub(crate) fn read(definition: &mut Definition, name: &str, text: &str) -> Result<(), BakeError> {
     let file = Arc::from(name);
+    let text = without_mark(text);
     let is_json = match (name.ends_with(".json"), name.ends_with(".hcl")) {
         (true, _) => true,
         (_, true) => false,

@@ -28,10 +28,14 @@ pub enum BakeError {
         reason: Reason,
     },
     /// The value of a variable, from outside of the files, does not suit its type.
-    #[error("variable {name}: {reason}")]
+    #[error("{place}: variable {name}, from {origin}: {reason}")]
     Variable {
+        /// Where it is defined.
+        place: Place,
         /// The variable.
         name: String,
+        /// Where its value comes from.
+        origin: String,
         /// Why.
         reason: String,
     },

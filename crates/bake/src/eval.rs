@@ -338,3 +338,6 @@ fn text(parts: &[Part], scope: &Scope<'_>) -> Result<String, BakeError> {
     }
     Ok(result)
 }
+
+#[cfg(test)]
+mod tests;

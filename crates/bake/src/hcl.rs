@@ -20,7 +20,7 @@ use crate::value::Value;
 pub(crate) fn body(file: &Arc<str>, text: &str) -> Result<Body, BakeError> {
     let parsed = hcl_edit::parser::parse_body(text).map_err(|error| BakeError::Syntax {
         place: Place::new(file, error.location().line()),
-        message: error.message().to_owned(),
+        message: format!("column {}: {}", error.location().column(), error.message()),
     })?;
     let lines = Lines::of(file, text);
     Converter { text, place: &|range| lines.at(range.start), lost: None }.body(&parsed)

@@ -16,6 +16,10 @@ use crate::value::Value;
 pub(crate) struct Outside {
     text: String,
     is_json: bool,
+    /// Where it comes from.
+    pub(crate) origin: String,
+    /// The name of the variable that would have it as JSON.
+    json_name: String,
 }
 
 /// Finds the text for a variable: that of its name, or the JSON in `NAME_JSON`, which a variable with a
@@ -28,13 +32,17 @@ pub(crate) fn find(
 ) -> Option<Outside> {
     let plain = given.variable(name);
     let json_name = format!("{name}_JSON");
-    if (plain.is_none() || has_type)
-        && !is_defined(&json_name)
-        && let Some(text) = given.variable(&json_name)
-    {
-        return Some(Outside { text, is_json: true });
-    }
-    plain.map(|text| Outside { text, is_json: false })
+    let prefers_json = (plain.is_none() || has_type) && !is_defined(&json_name);
+    let json = prefers_json.then(|| given.variable(&json_name)).flatten();
+    let (name, text, is_json) = match (json, plain) {
+        (Some(text), _) => (json_name.as_str(), text, true),
+        (None, plain) => (name, plain?, false),
+    };
+    let origin = match given.variables.contains_key(name) {
+        true => format!("--var {name}"),
+        false => format!("{name} of the environment"),
+    };
+    Some(Outside { text, is_json, origin, json_name })
 }
 
 /// Returns the value of a variable that has a text from outside.
@@ -50,14 +58,14 @@ pub(crate) fn value(
             let value = Value::from_json(json).ok_or("a number has more digits than are kept")?;
             convert::convert(value, wanted)
         }
-        (Some(Type::List(of)), _) => Ok(Value::List(elements(text, of)?)),
-        (Some(Type::Set(of)), _) => Ok(Value::set(elements(text, of)?)),
+        (Some(Type::List(of)), _) => Ok(Value::List(outside.elements(of)?)),
+        (Some(Type::Set(of)), _) => Ok(Value::set(outside.elements(of)?)),
         (Some(Type::Tuple(types)), _) => {
             let fields = fields(text)?;
             if fields.len() != types.len() {
                 return Err(format!("{} values required, found {}", types.len(), fields.len()));
             }
-            let values = fields.iter().zip(types).map(|(field, of)| primitive(field, of));
+            let values = fields.iter().zip(types).map(|(field, of)| outside.primitive(field, of));
             values.collect::<Result<_, _>>().map(Value::List)
         }
         (Some(Type::Map(of)), _) => {
@@ -66,14 +74,14 @@ pub(crate) fn value(
                 let (name, value) = pair.ok_or_else(|| {
                     format!("expected NAME:VALUE, found {field}", field = quoted(&field))
                 })?;
-                Ok((name.to_owned(), primitive(value, of)?))
+                Ok((name.to_owned(), outside.primitive(value, of)?))
             });
             pairs.collect::<Result<BTreeMap<_, _>, String>>().map(Value::Map)
         }
-        (Some(wanted), _) => primitive(text, wanted),
+        (Some(wanted), _) => outside.primitive(text, wanted),
         (None, None | Some(Value::Null | Value::String(_))) => Ok(Value::text(text.as_str())),
-        (None, Some(Value::Bool(_))) => primitive(text, &Type::Bool),
-        (None, Some(Value::Number(_))) => primitive(text, &Type::Number),
+        (None, Some(Value::Bool(_))) => outside.primitive(text, &Type::Bool),
+        (None, Some(Value::Number(_))) => outside.primitive(text, &Type::Number),
         (None, Some(other)) => {
             let kind = other.kind();
             Err(format!("its default is {kind}: only a variable with a type may be set to another"))
@@ -81,21 +89,24 @@ pub(crate) fn value(
     }
 }
 
-fn elements(text: &str, of: &Type) -> Result<Vec<Value>, String> {
-    fields(text)?.iter().map(|field| primitive(field, of)).collect()
-}
+impl Outside {
+    fn elements(&self, of: &Type) -> Result<Vec<Value>, String> {
+        fields(&self.text)?.iter().map(|field| self.primitive(field, of)).collect()
+    }
 
-fn primitive(text: &str, wanted: &Type) -> Result<Value, String> {
-    match wanted {
-        Type::String | Type::Any => Ok(Value::text(text)),
-        Type::Bool => bool_like(text)
-            .map(Value::Bool)
-            .ok_or_else(|| format!("{text} is no bool", text = quoted(&text))),
-        Type::Number => number::parse(text)
-            .map(Value::Number)
-            .ok_or_else(|| format!("{text} is no number", text = quoted(&text))),
-        other => {
-            Err(format!("a value of type {other} is given as JSON, in the variable NAME_JSON"))
+    fn primitive(&self, text: &str, wanted: &Type) -> Result<Value, String> {
+        match wanted {
+            Type::String | Type::Any => Ok(Value::text(text)),
+            Type::Bool => bool_like(text)
+                .map(Value::Bool)
+                .ok_or_else(|| format!("{text} is no bool", text = quoted(&text))),
+            Type::Number => number::parse(text)
+                .map(Value::Number)
+                .ok_or_else(|| format!("{text} is no number", text = quoted(&text))),
+            other => {
+                let name = &self.json_name;
+                Err(format!("a value of type {other} is given as JSON, in {name}"))
+            }
         }
     }
 }

@@ -25,6 +25,11 @@ impl fmt::Display for Place {
     }
 }
 
+/// Returns a text without the byte order mark that editors of Windows begin files with.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The starts of the lines of a text, to find the line of an offset.
 #[derive(Debug)]
 pub(crate) struct Lines {

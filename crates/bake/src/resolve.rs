@@ -232,10 +232,15 @@ impl<'a> Resolver<'a> {
             self.definition.variables.contains_key(name) || self.given.built_in.contains_key(name)
         };
         let outside = outside::find(name, self.given, variable.wanted.is_some(), is_defined);
-        let fail = |reason| BakeError::Variable { name: name.to_owned(), reason };
         match (outside, default) {
             (Some(found), default) => {
-                outside::value(&found, default.as_ref(), variable.wanted.as_ref()).map_err(fail)
+                let value = outside::value(&found, default.as_ref(), variable.wanted.as_ref());
+                value.map_err(|reason| BakeError::Variable {
+                    place: variable.place.clone(),
+                    name: name.to_owned(),
+                    origin: found.origin,
+                    reason,
+                })
             }
             (None, Some(default)) => Ok(default),
             (None, None) if variable.wanted.is_some() => Ok(Value::Null),

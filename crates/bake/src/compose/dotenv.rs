@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::interpolate;
 use super::variables::Lookup;
+use crate::place::without_mark;
 
 /// Reads a file. Later lines see the variables of earlier ones; those of `lookup` come first. `unset` is
 /// told of each variable that a line uses and that has no value.
@@ -15,7 +16,7 @@ pub(crate) fn parse(
     unset: &dyn Fn(usize, &str),
 ) -> Result<BTreeMap<String, String>, String> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
-    let mut rest = text;
+    let mut rest = without_mark(text);
     let mut line = 0;
     while !rest.is_empty() {
         line += 1;

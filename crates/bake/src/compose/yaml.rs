@@ -10,7 +10,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use crate::error::BakeError;
 use crate::number;
-use crate::place::Place;
+use crate::place::{Place, without_mark};
 
 /// The most nodes of a file, aliases counted as what they stand for.
 const MOST: usize = 200_000;
@@ -97,6 +97,7 @@ impl Node {
 
 /// Reads the documents of a file: at least one, which is null if the file is empty.
 pub(crate) fn documents(file: &Arc<str>, text: &str) -> Result<Vec<Node>, BakeError> {
+    let text = without_mark(text);
     let mut composer =
         Composer { file, parser: Parser::new_from_str(text), anchors: BTreeMap::new(), count: 0 };
     let mut documents = Vec::new();
@@ -131,7 +132,7 @@ impl<'a> Composer<'a> {
             Some(Ok(next)) => Ok(next),
             Some(Err(error)) => Err(BakeError::Syntax {
                 place: Place::new(self.file, error.marker().line().max(1)),
-                message: format!("not YAML: {}", error.info()),
+                message: format!("column {}: not YAML: {}", error.marker().col() + 1, error.info()),
             }),
             None => Ok((Event::StreamEnd, Span::default())),
         }
