@@ -146,6 +146,49 @@ target "app" {
     assert_eq!(app.config["architecture"], "arm64");
 }
 
+/// A context is built for all platforms that it is used on, through another context as well, and for this
+/// machine's if a target names none.
+#[test]
+fn a_context_has_the_platforms_of_its_users() {
+    let place = Place::new(User::Me);
+    let stage = |text: &str| format!("FROM scratch\\nARG TARGETARCH\\n{text}\\n");
+    let base = stage("COPY <<END /b\\n$TARGETARCH\\nEND");
+    let file = format!(
+        r#"
+target "base" {{
+  dockerfile-inline = "{base}"
+}}
+target "mid" {{
+  contexts = {{ of = "target:base" }}
+  dockerfile-inline = "{}"
+}}
+target "far" {{
+  contexts = {{ of = "target:mid" }}
+  dockerfile-inline = "{}"
+  platforms = ["linux/s390x", "linux/riscv64"]
+  output = ["type=local,dest=out/far"]
+}}
+target "here" {{
+  contexts = {{ of = "target:base" }}
+  dockerfile-inline = "{}"
+  output = ["type=local,dest=out/here"]
+}}
+"#,
+        stage("COPY --from=of /b /"),
+        stage("COPY --from=of /b /"),
+        stage("COPY --from=of /b /"),
+    );
+    place.write("docker-bake.hcl", file);
+    bake(&place, &["far", "here"]).ok();
+    let read = |path: &str| fs::read_to_string(place.context().join("out").join(path)).unwrap();
+    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    for (path, expected) in
+        [("far/linux_s390x/b", "s390x"), ("far/linux_riscv64/b", "riscv64"), ("here/b", own)]
+    {
+        assert_eq!(read(path).trim(), expected, "{path}");
+    }
+}
+
 #[test]
 fn what_a_bake_file_may_not_do_unasked_is_refused() {
     let place = Place::new(User::Me);
@@ -223,6 +266,75 @@ fn meet(own: &str, other: &str) -> String {
         "RUN --mount=type=cache,id=meet,target=/meet touch /meet/{own}; i=0; \
          while [ ! -e /meet/{other} ]; do i=$((i+1)); [ $i -lt 600 ] || exit 9; sleep 0.1; done"
     )
+}
+
+/// Runs `xbuild compose-build ARGS` in a folder of the context of a place.
+fn compose(place: &Place, folder: &str, args: &[&str]) -> Finished {
+    let mut command = place.xbuild(["compose-build", "--progress", "plain"]);
+    command.args(args).current_dir(place.context().join(folder));
+    Finished::run(command)
+}
+
+/// Returns the targets that `compose-build --print` prints.
+fn composed(place: &Place, folder: &str, args: &[&str]) -> Value {
+    let done = compose(place, folder, &[args, &["--print"]].concat()).ok();
+    serde_json::from_str::<Value>(&done.stdout).unwrap()["target"].take()
+}
+
+#[test]
+fn a_compose_project_is_seen_from_its_folder() {
+    let place = Place::new(User::Me);
+    let file = "services:\n  a:\n    platform: linux/arm64\n    \
+                build: {context: ., args: {V: $V, P: $COMPOSE_PROJECT_NAME}}\n  \
+                b: {build: ./b, profiles: [p]}\n  c: {image: x, depends_on: [a]}\n";
+    place.write("sub/compose.yaml", file).write("sub/.env", "V=sub\n").write("x.env", "V=x\n");
+    place.write("sub/deep/er/file", "").write("other/.env", "V=other\n");
+    for (folder, args, context, [value, name]) in [
+        (".", &["-f", "sub/compose.yaml"][..], "sub", ["sub", "sub"]),
+        ("sub/deep/er", &[], "../..", ["sub", "sub"]),
+        (
+            ".",
+            &["-f", "sub/compose.yaml", "--env-file", "x.env", "-p", "mine"],
+            "sub",
+            ["x", "mine"],
+        ),
+        (
+            ".",
+            &["-f", "sub/compose.yaml", "--project-directory", "other"],
+            "other",
+            ["other", "other"],
+        ),
+    ] {
+        let targets = composed(&place, folder, args);
+        let a = &targets["a"];
+        assert_eq!(a["context"], context, "{args:?}");
+        assert_eq!([&a["args"]["V"], &a["args"]["P"]], [value, name], "{args:?}");
+        assert_eq!([&a["tags"][0], &a["platforms"][0]], [&format!("{name}-a"), "linux/arm64"]);
+        assert_eq!(targets.as_object().unwrap().len(), 1, "{args:?}");
+    }
+    place.write(
+        ".env",
+        "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=sub/compose.yaml,more.yaml\n\
+         COMPOSE_PROFILES=p\nCOMPOSE_PROJECT_NAME=dot\n",
+    );
+    place.write("more.yaml", "services: {d: {build: d}}\n");
+    let targets = composed(&place, ".", &["--build-arg", "COMPOSE_PROFILES"]);
+    assert_eq!(targets["a"]["args"]["COMPOSE_PROFILES"], "p");
+    assert_eq!([&targets["b"]["context"], &targets["d"]["context"]], ["sub/b", "sub/d"]);
+    assert_eq!([&targets["a"]["tags"][0], &targets["a"]["args"]["V"]], ["dot-a", "sub"]);
+}
+
+#[test]
+fn compose_build_says_what_it_does_not_do() {
+    let place = Place::new(User::Me);
+    place.write("compose.yaml", "services: {a: {image: \"x:$NONE\"}}\n");
+    let done = compose(&place, ".", &[]).ok();
+    done.says(&["warning: compose.yaml:1: variable NONE is not set", "nothing to build"]);
+    compose(&place, ".", &["a"]).ok().says(&["nothing to build"]);
+    compose(&place, ".", &["b"]).fails(2, &["there is no service b"]);
+    compose(&place, ".", &["-p", "Foo"]).fails(2, &["invalid project name \"Foo\""]);
+    compose(&place, ".", &["--dry-run"]).fails(2, &["--dry-run", "--print"]);
+    compose(&place, ".", &["--env-file", "none"]).fails(1, &["none: there is no such file"]);
 }
 
 /// Neither target can be built before the other is.

@@ -50,11 +50,9 @@ pub(crate) fn canonical(service: &mut Node) {
     for (name, node) in pairs {
         match name.as_str() {
             "environment" => mapping(node),
-            "env_file" => {
-                if !matches!(node.value, Yaml::List(_) | Yaml::Null) {
-                    let entry = Node { mark: Mark::None, ..node.clone() };
-                    node.value = Yaml::List(vec![entry]);
-                }
+            "env_file" if !matches!(node.value, Yaml::List(_) | Yaml::Null) => {
+                let entry = Node { mark: Mark::None, ..node.clone() };
+                node.value = Yaml::List(vec![entry]);
             }
             "build" => {
                 if let Yaml::String(_) = node.value {

@@ -73,8 +73,8 @@ fn a_byte_order_mark_makes_no_difference() {
         let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(config.targets[0].0, "t", "{name}");
     }
-    let text = format!("\u{feff}target \"t\" {{ args = {{ x = \"${{y}}\" }} }}\n");
-    let message = read(("b.hcl", &text), &[], &[]).unwrap_err().to_string();
+    let text = "\u{feff}target \"t\" { args = { x = \"${y}\" } }\n";
+    let message = read(("b.hcl", text), &[], &[]).unwrap_err().to_string();
     assert!(message.starts_with("b.hcl:1: there is no variable named y"), "{message}");
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(),
             return Err(Problem::command_line(reason));
         }
     }
-    let Found { project, profiles } = project::read(&args.project)?;
+    let Found { project, profiles, variables } = project::read(&args.project)?;
     for warning in &project.warnings {
         console.line(printable(&format!("warning: {warning}")));
     }
@@ -138,7 +138,9 @@ pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(),
         target.tags.get_or_insert_default().insert(0, image);
         config.targets.push((key, target));
     }
-    let overrides = Overrides::parse(&args.sets(&pushed), &config, &environment::text_variable);
+    let variable =
+        |name: &str| environment::text_variable(name).or_else(|| variables.get(name).cloned());
+    let overrides = Overrides::parse(&args.sets(&pushed), &config, &variable);
     let selection = overrides.and_then(|overrides| config.select(&wanted, &overrides));
     let selection = selection.map_err(bake_files::problem)?;
     if args.print {

@@ -44,6 +44,8 @@ pub(super) struct Found {
     pub(super) project: Project,
     /// The profiles that are on.
     pub(super) profiles: Vec<String>,
+    /// Variables below those of the environment.
+    pub(super) variables: BTreeMap<String, String>,
 }
 
 /// Finds and reads the files of a project.
@@ -88,7 +90,7 @@ pub(super) fn read(args: &ProjectArgs) -> Result<Found, Problem> {
         }
         warnings.append(&mut project.warnings);
         project.warnings = warnings;
-        Ok(Found { project, profiles })
+        Ok(Found { project, profiles, variables: setting.variables })
     })
 }
 
