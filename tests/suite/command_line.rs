@@ -141,6 +141,32 @@ fn a_store_in_a_place_that_is_none_says_where_to_put_it() {
     }
 }
 
+/// Buildah's names of ignore files come first for a Containerfile, else last.
+#[test]
+fn ignore_files_of_buildah_are_read() {
+    let text = "FROM scratch\nCOPY . /\n";
+    for (dockerfile, docker, buildah, left_out) in [
+        ("Dockerfile", Some("a"), Some("b"), "a"),
+        ("Dockerfile", None, Some("b"), "b"),
+        ("Containerfile", Some("a"), Some("b"), "b"),
+        ("Containerfile", Some("a"), None, "a"),
+    ] {
+        let place = Place::new(User::Me);
+        place.write(dockerfile, text).write("a", "").write("b", "");
+        for (name, text) in [(".dockerignore", docker), (".containerignore", buildah)] {
+            if let Some(text) = text {
+                place.write(name, text);
+            }
+        }
+        let files = place.image(&[]).files();
+        assert_eq!(
+            ["a", "b"].map(|name| files.contains_key(name)),
+            ["a", "b"].map(|name| name != left_out),
+            "{dockerfile} {docker:?} {buildah:?}"
+        );
+    }
+}
+
 #[test]
 fn a_wrong_ignore_file_is_named_with_the_line() {
     let place = Place::new(User::Me);

@@ -87,6 +87,10 @@ fn names_are_given_and_taken() {
     let short = place.run(["images", "-q"]).ok().stdout;
     assert_eq!(short.trim(), &digest[7..19]);
 
+    for id in [short.trim(), &digest] {
+        place.run(["inspect", id]).ok().prints(&[&digest]);
+    }
+
     place.run(["rmi", "r.example/a:1"]).ok().prints(&["untagged r.example/a:1"]);
     place.run(["tag", short.trim(), "r.example/c:3"]).ok();
     let unknown = place.run(["rmi", "r.example/none", "r.example/c:3"]);

@@ -19,6 +19,9 @@ const MAX_SIZE: u64 = 16 << 20;
 /// too.
 const NAMES: &[&str] = &["Dockerfile", "dockerfile", "Containerfile"];
 
+/// The names of ignore files, and the endings of those that belong to one Dockerfile.
+const IGNORE_FILES: [&str; 2] = [".dockerignore", ".containerignore"];
+
 /// A Dockerfile and its ignore file.
 #[derive(Debug)]
 pub struct DockerfileFile {
@@ -30,7 +33,7 @@ pub struct DockerfileFile {
     /// The contents of the Dockerfile.
     pub text: Vec<u8>,
     /// The contents of the ignore file: `NAME.dockerignore` beside the Dockerfile, else
-    /// `.dockerignore` in the context.
+    /// `.dockerignore` in the context; Buildah's `.containerignore` as well.
     pub ignore: Option<IgnoreFile>,
 }
 
@@ -63,12 +66,7 @@ pub(crate) fn read(file: Option<&Path>, context: &Path) -> Result<DockerfileFile
         None => default(context)?,
     };
     let text = read_bounded(&path).map_err(failed(READ_DOCKERFILE, &path))?;
-    let mut beside = path.clone().into_os_string();
-    beside.push(".dockerignore");
-    let ignore = match IgnoreFile::read(beside.into())? {
-        Some(own) => Some(own),
-        None => ignore_file(context)?,
-    };
+    let ignore = ignore(&path, context)?;
     let name = match path.strip_prefix(context) {
         Ok(short) if file.is_none() => short.display().to_string(),
         _ => path.display().to_string(),
@@ -104,9 +102,35 @@ pub(crate) fn read_foreign(
     Err(ContextError::NoDockerfileInContext)
 }
 
-/// Reads `.dockerignore` in a context.
+/// Reads the ignore file of a Dockerfile: the one beside it, else that of the context. Buildah's names
+/// come first for a Containerfile, else last.
+///
+/// **Source** — Dockerfile reference § .dockerignore file; `buildah-build(1)`, § `--ignorefile`.
+fn ignore(file: &Path, context: &Path) -> Result<Option<IgnoreFile>, ContextError> {
+    let mut endings = IGNORE_FILES;
+    if file.file_name().is_some_and(|name| name.as_bytes().starts_with(b"Containerfile")) {
+        endings.reverse();
+    }
+    let beside = endings.iter().map(|ending| {
+        let mut path = file.to_owned().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    });
+    first(beside.chain(endings.iter().map(|name| context.join(name))))
+}
+
+/// Reads the ignore file of a context.
 pub(crate) fn ignore_file(context: &Path) -> Result<Option<IgnoreFile>, ContextError> {
-    IgnoreFile::read(context.join(".dockerignore"))
+    first(IGNORE_FILES.iter().map(|name| context.join(name)))
+}
+
+fn first(paths: impl Iterator<Item = PathBuf>) -> Result<Option<IgnoreFile>, ContextError> {
+    for path in paths {
+        if let Some(found) = IgnoreFile::read(path)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn default(context: &Path) -> Result<PathBuf, ContextError> {

@@ -107,13 +107,8 @@ impl Shelf {
         {
             return Ok(record);
         }
-        let hex = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
-        let hex = hex.strip_prefix("sha256:").unwrap_or(hex);
-        /// Fewer digits are too easily those of another image.
-        const MIN_DIGITS: usize = 7;
-        if hex.len() < MIN_DIGITS || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(unknown());
-        }
+        let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
+        let hex = digits(digest).ok_or_else(unknown)?;
         let mut images = self.store.images().into_iter().map(|(image, _)| image);
         if let Some(found) = images.find(|image| image.target.digest.hex().starts_with(hex)) {
             return Ok(found);
@@ -122,6 +117,14 @@ impl Shelf {
         let digest: Digest = format!("sha256:{hex}").parse().map_err(|_| unknown())?;
         let target = descriptor(&self.store, &digest)?.ok_or_else(unknown)?;
         Ok(ImageRecord::new(text.to_owned(), target))
+    }
+
+    /// Returns the name, with its digest, of the image that the first hexadecimal digits of a digest stand
+    /// for; `None` for any other text, and if there is none. A name of such digits counts before.
+    pub fn name_of_id(&self, text: &str) -> Option<(Reference, Digest)> {
+        digits(text)?;
+        let record = self.find(text).ok()?;
+        Some((record.name.parse().ok()?, record.target.digest))
     }
 
     /// Returns the documents of an image; what the store lacks is fetched.
@@ -144,4 +147,12 @@ pub(super) fn repository(name: &Reference) -> BlobSource {
         registry: name.registry().to_owned(),
         repository: name.repository().to_owned(),
     }
+}
+
+/// Returns the digits of a digest, or the first ones, if a text has enough of them.
+fn digits(text: &str) -> Option<&str> {
+    /// Fewer are too easily those of another image.
+    const LEAST: usize = 7;
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    (hex.len() >= LEAST && hex.chars().all(|c| c.is_ascii_hexdigit())).then_some(hex)
 }

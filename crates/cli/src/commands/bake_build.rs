@@ -15,11 +15,11 @@ use serde_json::{Map, Value};
 use xbuild_bake::{Options as Output, Selection, Target};
 use xbuild_build::request::Output as BuildOutput;
 use xbuild_build::{Batch, Build, BuildRequest, Events, Machine, Outcome};
-use xbuild_model::thread;
+use xbuild_model::{Platform, thread};
 use xbuild_store::TempFolder;
 use xbuild_wording::hints;
 
-use super::bake_queue::{self, Queue, Work};
+use super::bake_queue::{self, DEFAULT, Queue, Work};
 use super::bake_target::{self, Line};
 use super::build_args::BuildArgs;
 use super::call::{self, Call};
@@ -328,15 +328,20 @@ fn stdin(line: &Line) -> Box<dyn Read + Send> {
 
 /// Returns a target as it is built for others: into a layout, and for their platforms unless it has its
 /// own.
-fn linked(target: &Target, users: &[&Target], dest: &str) -> Target {
+fn linked(target: &Target, users: &BTreeSet<&str>, dest: &str) -> Target {
     let options = [("dest", dest), ("tar", "false"), ("compression", "uncompressed")];
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let output = Output { kind: "oci".to_owned(), attributes: options.into() };
     let mut linked =
         Target { output: Some(vec![output]), tags: None, call: None, ..target.clone() };
     if linked.platforms.as_ref().is_none_or(Vec::is_empty) {
-        let platforms = users.iter().flat_map(|user| user.platforms.iter().flatten());
-        let platforms: BTreeSet<String> = platforms.cloned().collect();
+        let given = environment::variable("DOCKER_DEFAULT_PLATFORM");
+        let own = given.unwrap_or_else(|| Platform::host().to_string());
+        let name = |platform: &&str| match *platform {
+            DEFAULT => own.clone(),
+            platform => platform.to_owned(),
+        };
+        let platforms: BTreeSet<String> = users.iter().map(name).collect();
         linked.platforms = Some(platforms.into_iter().collect());
     }
     linked

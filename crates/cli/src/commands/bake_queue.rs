@@ -1,7 +1,7 @@
 //! The order of the builds of a selection: a target that is a context of others is built before them, and
 //! all others at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use xbuild_bake::{Selection, Target};
@@ -12,9 +12,9 @@ pub(super) struct Work<'a> {
     /// The target.
     pub(super) name: &'a str,
     pub(super) target: &'a Target,
-    /// The targets that it is a context of, if it is built for them: a target that is asked for, too, is
-    /// built a second time for itself, from the same steps.
-    pub(super) users: Option<Vec<&'a Target>>,
+    /// The platforms of the builds that it is a context of, if it is built for them: a target that is asked
+    /// for, too, is built a second time for itself, from the same steps.
+    pub(super) users: Option<BTreeSet<&'a str>>,
 }
 
 impl<'a> Work<'a> {
@@ -26,18 +26,51 @@ impl<'a> Work<'a> {
 
 /// Returns the builds of a selection, contexts of others first, then by name.
 pub(super) fn works(selection: &Selection) -> Vec<Work<'_>> {
-    let mut users: BTreeMap<&str, Vec<&Target>> = BTreeMap::new();
+    let mut users: BTreeMap<&str, Vec<Work<'_>>> = BTreeMap::new();
     let all = selection.targets.iter().map(|(name, target)| Work { name, target, users: None });
     for work in all.clone() {
         for linked in work.contexts() {
-            users.entry(linked).or_default().push(work.target);
+            users.entry(linked).or_default().push(work.clone());
         }
     }
-    let links = users.into_iter().filter_map(|(name, users)| {
-        let target = selection.targets.get(name)?;
-        Some(Work { name, target, users: Some(users) })
+    let mut known = BTreeMap::new();
+    let links = users.keys().filter_map(|name| {
+        let target = selection.targets.get(*name)?;
+        let work = Work { name, target, users: None };
+        let platforms = platforms_as_context(&work, &users, &mut known);
+        Some(Work { users: Some(platforms), ..work })
     });
-    links.chain(all.filter(|work| !work.target.is_linked)).collect()
+    let links: Vec<Work<'_>> = links.collect();
+    links.into_iter().chain(all.filter(|work| !work.target.is_linked)).collect()
+}
+
+/// The platform of a build that names none.
+pub(super) const DEFAULT: &str = "";
+
+/// Returns the platforms of the builds that a target is a context of, through others as well. There are no
+/// circles of contexts.
+fn platforms_as_context<'a>(
+    work: &Work<'a>,
+    users: &BTreeMap<&'a str, Vec<Work<'a>>>,
+    known: &mut BTreeMap<&'a str, BTreeSet<&'a str>>,
+) -> BTreeSet<&'a str> {
+    if let Some(platforms) = known.get(work.name) {
+        return platforms.clone();
+    }
+    let mut platforms = BTreeSet::new();
+    for user in users.get(work.name).into_iter().flatten() {
+        if let Some(own) = user.target.platforms.as_ref().filter(|own| !own.is_empty()) {
+            platforms.extend(own.iter().map(String::as_str));
+            continue;
+        }
+        if !user.target.is_linked {
+            platforms.insert(DEFAULT);
+        }
+        // As a context of others it is built for theirs.
+        platforms.extend(platforms_as_context(user, users, known));
+    }
+    known.insert(work.name, platforms.clone());
+    platforms
 }
 
 /// Builds that wait for others, or for a thread.
@@ -138,6 +171,27 @@ mod tests {
         queue.done("mid", Some("layout".to_owned()));
         assert_eq!([next(), next()], [Some("app".to_owned()), None]);
         assert_eq!(queue.links().len(), 2);
+    }
+
+    #[test]
+    fn a_context_has_the_platforms_of_all_builds_that_use_it() {
+        let mut selection = selection(&[
+            ("app", &["mid"], false),
+            ("base", &[], true),
+            ("deep", &[], true),
+            ("host", &["base"], false),
+            ("mid", &["base", "deep"], true),
+        ]);
+        let platforms = ["linux/amd64", "linux/arm64"].map(str::to_owned).to_vec();
+        selection.targets.get_mut("app").unwrap().platforms = Some(platforms);
+        let works = works(&selection);
+        let of = |name: &str| {
+            let work = works.iter().find(|work| work.name == name && work.users.is_some());
+            work.unwrap().users.clone().unwrap().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(of("mid"), ["linux/amd64", "linux/arm64"]);
+        assert_eq!(of("deep"), ["linux/amd64", "linux/arm64"]);
+        assert_eq!(of("base"), [DEFAULT, "linux/amd64", "linux/arm64"]);
     }
 
     #[test]

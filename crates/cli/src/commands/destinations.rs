@@ -1,9 +1,10 @@
 //! Looks before a build whether what it writes can go where it is to go: a wrong path is found out before
 //! the first step, not after the last.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use xbuild_build::request::{Output, Target};
@@ -13,25 +14,41 @@ use crate::report::Problem;
 
 /// Looks at the outputs of a build and at the `files` that it writes beside them.
 pub(super) fn look<'a>(
-    outputs: &[Output],
+    outputs: &'a [Output],
     files: impl IntoIterator<Item = &'a Path>,
 ) -> Result<(), Problem> {
     if outputs.iter().any(Output::is_stdout) && io::stdout().is_terminal() {
         return Err(Problem::command_line("an archive does not go to a terminal")
             .with_hint(hints::archive_to_file()));
     }
+    let mut written = Vec::new();
     for output in outputs {
         match &output.target {
             Target::OciTar(Some(path))
             | Target::Docker(Some(path))
-            | Target::Tar(Some(path), _) => {
-                file(path)?;
-            }
+            | Target::Tar(Some(path), _) => written.push(path.as_path()),
             Target::OciFolder(path) | Target::Local(path, _) => folder(path)?,
             _ => {}
         }
     }
-    files.into_iter().try_for_each(file)
+    written.extend(files);
+    written.iter().try_for_each(|path| file(path))?;
+    let mut places = BTreeSet::new();
+    match written.iter().find(|path| place(path).is_some_and(|place| !places.insert(place))) {
+        Some(path) => Err(fail(path, "two results would go there").with_hint(hints::own_files())),
+        None => Ok(()),
+    }
+}
+
+/// Returns the whole path of a file that a result replaces; `None` for pipes and devices, which take
+/// several.
+fn place(path: &Path) -> Option<PathBuf> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return None;
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = fs::canonicalize(parent.unwrap_or(Path::new("."))).ok()?;
+    Some(parent.join(path.file_name()?))
 }
 
 /// Looks whether a file can be made, or replaced.
@@ -116,5 +133,10 @@ mod tests {
             assert_eq!(told(look(&[output], [])), expected);
         }
         assert_eq!(told(look(&[], [Path::new("/dev/null"), Path::new("relative")])), "");
+        assert_eq!(told(look(&[], [Path::new("/dev/null"), Path::new("/dev/null")])), "");
+        let output = Output::new(Target::OciTar(Some(at("one"))));
+        let other = folder.path().join("./one");
+        let expected = "cannot write F/./one: two results would go there";
+        assert_eq!(told(look(&[output], [other.as_path()])), expected);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use xbuild_build::Events;
+use xbuild_build::{Events, Shelf};
 use xbuild_image::{InspectedImage, Inspection};
 use xbuild_model::{Descriptor, Platform};
 
@@ -51,7 +51,10 @@ pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Prob
     let events = Arc::clone(console) as Arc<dyn Events>;
     let machine = args.registries.machine(args.store.root.as_deref())?;
     let wanted = args.platform.as_ref();
-    let mut inspection = xbuild_build::inspect(&machine, &args.image, wanted, &events)?;
+    let shelf = Shelf::existing_store(&machine, &events)?;
+    let known = shelf.and_then(|shelf| shelf.name_of_id(&args.image));
+    let name = known.map_or_else(|| args.image.clone(), |(name, _)| name.to_string());
+    let mut inspection = xbuild_build::inspect(&machine, &name, wanted, &events)?;
     if args.raw {
         return console.result(&inspection.bytes);
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use xbuild_build::error::{BuildError, RunError, StepError};
 use xbuild_build::request::{Isolation, NamedPlace, StepsRequest};
 use xbuild_build::{
-    Build, CONTAINER_DOCKERFILE, Container, Event, Events, Volume, container_request, plan,
-    preflight, read, run_container,
+    Build, CONTAINER_DOCKERFILE, Container, Event, Events, Machine, Shelf, Volume,
+    container_request, plan, preflight, read, run_container,
 };
 use xbuild_exec::RunError as CommandError;
 use xbuild_model::run::Exit;
@@ -181,11 +181,11 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
         network: args.network.into(),
         ..StepsRequest::default()
     };
-    let image = NamedPlace::Image(args.image.clone());
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let request = container_request(image, platform, pull(args.pull), steps);
     let root = args.store.root.as_deref();
     let machine = args.registries.machine(root).map_err(Stopped::Before)?;
+    let image = NamedPlace::Image(image(args, &machine, console).map_err(Stopped::Before)?);
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let request = container_request(image, platform, pull(args.pull), steps);
     let progress = Progress::of_transfers(console, args.quiet);
     let traces = Traces::new(console, &machine.proxies);
     let names = std::slice::from_ref(&args.image);
@@ -200,6 +200,17 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
     let told = Told { command: COMMAND, names, failure, bytes: &|_| None };
     drop(traces.send(|id| progress.trace(id, &told)));
     ended
+}
+
+/// Returns the name of the image, also if it is given by its digest alone.
+fn image(args: &RunArgs, machine: &Machine, console: &Arc<Console>) -> Result<String, Problem> {
+    let events = Arc::clone(console) as Arc<dyn Events>;
+    let shelf = Shelf::existing_store(machine, &events)?;
+    let known = shelf.and_then(|shelf| shelf.name_of_id(&args.image));
+    Ok(match known {
+        Some((name, digest)) => name.with_digest(&digest).to_string(),
+        None => args.image.clone(),
+    })
 }
 
 /// Returns what a trace tells of a command that failed, or did not run.

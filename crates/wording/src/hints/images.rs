@@ -1,6 +1,7 @@
 //! Images of the store, outputs, and programs that load images.
 
 hints! {
+    own_files() = "give each of them a file of its own";
     index_of_one() = "--build-arg BUILDKIT_MULTI_PLATFORM=1 makes an index of a single platform, too";
     as_it_was() = "the store has the image as it was when it was last asked for: --pull=missing takes \
         that";
