@@ -4,6 +4,7 @@ mod dotenv;
 mod include;
 mod interpolate;
 mod load;
+mod lookup;
 mod merge;
 mod model;
 mod name;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::interpolate;
-use super::variables::Lookup;
+use super::lookup::Lookup;
 use crate::place::without_mark;
 
 /// Reads a file. Later lines see the variables of earlier ones; those of `lookup` come first. `unset` is

@@ -4,7 +4,7 @@
 
 use xbuild_wording::quoted;
 
-use super::variables::{Lookup, Unset};
+use super::lookup::{Lookup, Unset};
 use super::yaml::{Node, Yaml};
 use crate::error::BakeError;
 

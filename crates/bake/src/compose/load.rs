@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::include::Include;
 use super::interpolate;
+use super::lookup::{Lookup, Unset};
 use super::merge::{canonical, merge};
 use super::model::{all, by_name, services, services_mut};
 use super::paths::{self, Base};
-use super::variables::{self, Files, Lookup, Unset};
+use super::variables::{self, Files};
 use super::yaml::{self, Node, Yaml};
 use crate::error::BakeError;
 use crate::place::Place;

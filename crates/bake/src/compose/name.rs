@@ -3,8 +3,8 @@
 //! **Source** — Docker documents § Specify a project name.
 
 use super::interpolate;
+use super::lookup::{Lookup, Unset};
 use super::setting::{Manner, ProjectName, Setting};
-use super::variables::{Lookup, Unset};
 use super::yaml::{Node, Yaml};
 use crate::error::BakeError;
 

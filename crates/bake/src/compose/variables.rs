@@ -1,15 +1,12 @@
-//! The variables that files see, and the files that set them.
+//! The files that set variables.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::dotenv;
+use super::lookup::{Lookup, Unset};
 use crate::error::BakeError;
 use crate::given::Given;
 use crate::place::Place;
-
-/// Returns the value of a variable.
-pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Returns the text of a file, or `None` if there is none; the error says why it cannot be read.
 pub(crate) type Files<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
@@ -21,26 +18,6 @@ pub struct VariableFile {
     pub path: String,
     /// Whether it must be there.
     pub is_required: bool,
-}
-
-/// The variables that are used but not set, each with the first place of its use.
-#[derive(Debug, Default)]
-pub(crate) struct Unset(RefCell<BTreeMap<String, Place>>);
-
-impl Unset {
-    /// Notes a variable.
-    pub(crate) fn note(&self, name: &str, place: &Place) {
-        self.0.borrow_mut().entry(name.to_owned()).or_insert_with(|| place.clone());
-    }
-
-    /// Returns a warning for each variable.
-    pub(crate) fn warnings(self) -> Vec<String> {
-        let each = self.0.into_inner().into_iter();
-        each.map(|(name, place)| {
-            format!("{place}: variable {name} is not set, so it is empty; ${{{name}:-}} says so")
-        })
-        .collect()
-    }
 }
 
 /// Reads the variables of the files, later files over earlier ones. A file sees the variables of
