@@ -226,6 +226,8 @@ fn the_configuration_is_changed_in_place() {
         .fails(1, &["did you mean registry.\"r.example\".insecure?"]);
     config(&["set", "registry.\"r.example\".mirror", "m"]).fails(1, &["\".mirrors?"]);
     config(&["unset", "registry"]).ok();
+    configure(&place, "[registry.\"r.example\"]\nmirror = [\"m\"]\n");
+    config(&["list"]).fails(1, &["config.toml:2", "\".mirrors?"]);
     configure(&place, "broken");
     config(&["set", "build.push", "true"]).fails(1, &["config.toml"]);
     // Another file.

@@ -110,14 +110,6 @@ pub(crate) fn bake_files() -> Vec<PathBuf> {
     names.map(PathBuf::from).collect()
 }
 
-/// Returns the files of `COMPOSE_FILE`, a list with colons or another separator.
-pub(crate) fn compose_files() -> Vec<PathBuf> {
-    let separator = variable("COMPOSE_PATH_SEPARATOR").unwrap_or_else(|| ":".to_owned());
-    let list = variable("COMPOSE_FILE").unwrap_or_default();
-    let names = list.split(separator.as_str()).filter(|name| !name.is_empty());
-    names.map(PathBuf::from).collect()
-}
-
 /// Returns the folder of the store: `--root`, `$XDG_DATA_HOME/xbuild`, `~/.local/share/xbuild`.
 fn store_root(root: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
     if let Some(root) = root {

@@ -4,6 +4,8 @@
 use crate::harness::{Place, User, needs};
 
 const DOCKERFILE: &str = r#"
+FROM debian AS kinds
+RUN mkdir /kinds; cd /kinds; mkfifo p q; ln -s t l; chown 1000:70 p; chown -h 1000 l; chown 5 q
 FROM debian
 RUN useradd -m app && mkdir -p /root/x/y && echo above > /root/x/g && echo here > /root/x/y/g && chmod 700 /root
 RUN { echo data > /root/f; su app -c cat < /root/f; su app -c 'cat /etc/debian_version > /dev/null; echo out' > /root/log; \
@@ -16,6 +18,8 @@ RUN mkdir -m 2775 /w; chgrp 50 /w; cd /w; ln -s /proc/self/cwd /here; ln -s /pro
     mkdir /here/d; mkfifo p; chown 7 p; cp -a /here/p /copy-p; cp -a /rt/home/app /copy; chown 8 /rt/w/d
 RUN cd /w && mv /here/p /here/q && su app -c 'touch /rt/home/app/mine; cat /rt/etc/shadow 2> /dev/null && echo read; \
       chmod 777 /rt/etc/shadow 2> /dev/null && echo changed; true' > /through
+RUN --mount=type=bind,from=kinds,source=/kinds,target=/b,rw chmod 600 /b/p; touch -h /b/l; ln /b/q /b/q2; \
+      mv /b/p /b/l /b/q /opt/
 RUN install -d -o app /t && ln -s /dev/stdout /t/log && su app -c '(echo hi > /t/log) | cat' > /stdout
 RUN install -d -m 750 -o app -g 50 /s && su app -c 'chmod 2750 /s; mkdir /s/sub; touch /s/f; chmod 2755 /s/f'
 RUN su app -c "script -qec 'echo x > \$(tty)' /dev/null" > /terminal
@@ -68,6 +72,9 @@ fn files_are_reached_as_with_a_range_of_ids() {
                 ("s", (1000, 50), 0o750),
                 ("s/sub", (1000, 1000), 0o755),
                 ("s/f", (1000, 1000), 0o2755),
+                ("opt/p", (1000, 70), 0o600),
+                ("opt/q", (5, 0), 0o644),
+                ("opt/l", (1000, 0), 0o777),
             ] {
                 let found = &files[path];
                 assert_eq!((found.owner, found.mode), (owner, mode), "{path}, {way}");

@@ -141,7 +141,9 @@ fn check(definition: &Command, setting: &Setting) -> Result<(), Problem> {
     match config::place(definition, &setting.key)? {
         Place::Option(arg) | Place::Every(arg) => config::checked(arg, setting).map(drop),
         Place::Store => environment::check_bound(setting.value.texts()),
-        Place::Registry => Ok(()),
+        // Headers are a table, whose names are theirs.
+        Place::Registry if setting.key.get(2).is_some_and(|option| option == "headers") => Ok(()),
+        Place::Registry => config::registry_value(&setting.key, setting.value.texts()).map(drop),
     }
 }
 

@@ -45,8 +45,8 @@ pub(super) fn settle(shared: &Shared) -> Result<(), EngineError> {
     }
     if let Some(mark) = mark {
         empty(shared)?;
-        let links = shared.options.own_root.iter().flat_map(Spared::links);
-        links.map(put_back).collect::<io::Result<()>>().map_err(|source| EngineError::Io {
+        let mut links = shared.options.own_root.iter().flat_map(Spared::links);
+        links.try_for_each(put_back).map_err(|source| EngineError::Io {
             action: "put back a link into xbuild's folder",
             source,
         })?;

@@ -132,17 +132,12 @@ fn names(
     if !args.file.is_empty() {
         return Ok(args.file.clone());
     }
-    let separator = variables.get("COMPOSE_PATH_SEPARATOR").filter(|text| !text.is_empty());
-    let named = environment::compose_files();
-    if !named.is_empty() && separator.is_none() {
-        return Ok(named);
-    }
-    let separator = environment::variable("COMPOSE_PATH_SEPARATOR")
-        .or_else(|| separator.cloned())
-        .unwrap_or_else(|| ":".to_owned());
-    let listed = environment::variable("COMPOSE_FILE")
-        .or_else(|| variables.get("COMPOSE_FILE").cloned())
-        .unwrap_or_default();
+    let given = |name: &str| {
+        let value = environment::variable(name).or_else(|| variables.get(name).cloned());
+        value.filter(|text| !text.is_empty())
+    };
+    let separator = given("COMPOSE_PATH_SEPARATOR").unwrap_or_else(|| ":".to_owned());
+    let listed = given("COMPOSE_FILE").unwrap_or_default();
     let named = listed.split(separator.as_str()).filter(|name| !name.is_empty());
     let named: Vec<PathBuf> = named.map(PathBuf::from).collect();
     if named.is_empty() { default_files(folder) } else { Ok(named) }

@@ -27,6 +27,8 @@ pub(super) struct Book {
     /// The owners of files of the layers below that can have no attribute, by absolute path. Their
     /// numbers change when overlayfs copies them up.
     below: HashMap<Vec<u8>, Owner>,
+    /// The mounts that such files are on: the step's root, and others that take changes.
+    overlays: HashSet<u64>,
     /// The folder that takes the changes of an overlay mount. The mount goes on to show the number of
     /// a file of the layers below when it has been copied up.
     upper: Option<OwnedFd>,
@@ -62,6 +64,7 @@ impl Book {
             root: 0,
             table,
             below,
+            overlays: HashSet::new(),
             upper,
             foreign,
             caches,
@@ -77,6 +80,7 @@ impl Book {
         mounted: Vec<(Vec<u8>, Owner)>,
     ) -> Result<(), Errno> {
         self.root = look(c"/", false)?.key.0;
+        self.overlays.insert(self.root);
         self.is_partial = below.counts.is_some();
         for (path, owner) in below.special {
             let path = [b"/", &path[..]].concat();
@@ -96,8 +100,12 @@ impl Book {
             }
         }
         for (path, owner) in mounted {
-            if let Ok(found) = look_up(path) {
+            if let Ok(found) = look_up(path.clone()) {
                 self.table.insert(found.key, owner);
+                if !may_have_attribute(found.kind) {
+                    self.below.insert(path, owner);
+                    self.overlays.insert(found.key.0);
+                }
             }
         }
         for cache in &mut self.caches {
@@ -174,7 +182,7 @@ impl Book {
         if let Some(owner) = self.table.get(&found.key) {
             return Ok(*owner);
         }
-        if self.below.is_empty() || found.key.0 != self.root || may_have_attribute(found.kind) {
+        if !self.overlays.contains(&found.key.0) || may_have_attribute(found.kind) {
             return Ok(Owner::ROOT);
         }
         let path = path_of(handle)?;
