@@ -140,7 +140,6 @@ impl StoreError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Place { .. }
-            | Self::Version { .. }
             | Self::NotAStore { .. }
             | Self::Owner { .. }
             | Self::Writable { .. }

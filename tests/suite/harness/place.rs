@@ -1,12 +1,17 @@
 //! A folder with a build context, a user, and a home and a store of that user's own.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, linkat};
 
 use super::finished::Finished;
 use super::tools::{cached, found_in_path, program, tool};
@@ -216,11 +221,22 @@ fn link_folder(from: &Path, to: &Path, mode: u32) {
     }
 }
 
-/// Makes a hard link, or a copy if that fails.
+/// Makes a hard link, or a copy on another file system: one for all places that are there at a time.
 fn link_or_copy(from: &Path, to: &Path) {
-    if fs::hard_link(from, to).is_err() {
-        // Another process copies: a file that this process has open for writing cannot be executed,
-        // and a process that another thread starts meanwhile keeps it open.
-        tool("cp", [from, to]);
+    static COPIES: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+    if fs::hard_link(from, to).is_ok() {
+        return;
     }
+    let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(copy) = copies.get(from) {
+        let link = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        // It fails if the last place with the copy has gone.
+        if linkat(CWD, link, CWD, to, AtFlags::SYMLINK_FOLLOW).is_ok() {
+            return;
+        }
+    }
+    // Another process copies: a file that this process has open for writing cannot be executed, and a
+    // process that another thread starts meanwhile keeps it open.
+    tool("cp", [from, to]);
+    copies.insert(from.to_owned(), File::open(to).unwrap());
 }
