@@ -1,6 +1,6 @@
 //! The files in the root of a container that are not a stage's: other mounts, and xbuild's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -19,7 +19,8 @@ pub const MARK: &str = "/xbuild/own-root";
 pub struct Spared {
     /// **Shape** — relative to the root, without a slash at either end.
     paths: BTreeSet<Vec<u8>>,
-    links: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// With their targets.
+    links: BTreeSet<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What stands between a link and its target in a mark.
@@ -66,7 +67,7 @@ impl Spared {
             target.strip_prefix(HOME.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
         let is_line = |text: &[u8]| !text.contains(&b'\n') && find(text, ARROW).is_none();
         if is_own && is_line(path) && is_line(target) {
-            self.links.insert(path.to_vec(), target.to_vec());
+            self.links.insert((path.to_vec(), target.to_vec()));
             return true;
         }
         false
@@ -74,8 +75,10 @@ impl Spared {
 
     /// Returns the links, by absolute paths, with their targets.
     pub fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        let path = |bytes| Path::new(OsStr::from_bytes(bytes));
-        self.links.iter().map(move |(link, target)| (path(link), path(target)))
+        let pairs = self.links.iter();
+        pairs.map(|(link, target)| {
+            (Path::new(OsStr::from_bytes(link)), Path::new(OsStr::from_bytes(target)))
+        })
     }
 
     /// Returns the text of the mark while files of a stage are in the root: a line, and a line for each
@@ -193,6 +196,9 @@ mod tests {
         read.add_mark(text.as_bytes());
         read.add_mark(b"in use\n/etc/passwd -> /etc/shadow\n");
         assert_eq!(read, spared);
+        // Helpers get it as JSON.
+        let sent = serde_json::to_string(&spared).unwrap();
+        assert_eq!(serde_json::from_str::<Spared>(&sent).unwrap(), spared);
         assert!(!read.has(b"bin/sh") && !read.hides(b"bin/sh", false) && read.is_empty());
     }
 }
