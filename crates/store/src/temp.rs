@@ -72,17 +72,20 @@ fn try_lock(folder: &Path, new: bool) -> Option<File> {
 }
 
 /// Does the same; an error says why there is no lock.
-fn lock_of(folder: &Path, new: bool) -> rustix::io::Result<File> {
+fn lock_of(path: &Path, new: bool) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = fs::open(folder, flags, Mode::empty())?;
+    let folder = fs::open(path, flags, Mode::empty())?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = if new { flags | OFlags::CREATE | OFlags::EXCL } else { flags };
     let mode = Mode::from_raw_mode(0o600);
     let file = fs::openat(&folder, LOCK, flags | OFlags::CLOEXEC, mode)?;
     fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    // The folder may have been swept between opening and locking.
-    fs::statat(&folder, LOCK, fs::AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(File::from(file))
+    // The folder may have been swept or moved away between opening and locking.
+    let (found, locked) = (fs::lstat(path.join(LOCK))?, fs::fstat(&file)?);
+    match (found.st_dev, found.st_ino) == (locked.st_dev, locked.st_ino) {
+        true => Ok(File::from(file)),
+        false => Err(Errno::NOENT),
+    }
 }
 
 /// Opens the lock file of a session's folder to read it.
@@ -189,5 +192,37 @@ impl TempFolder {
 impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_moved_away_while_it_is_locked_is_no_session() {
+        const SESSIONS: usize = 4000;
+        let root = tempfile::tempdir().unwrap();
+        let [tmp, away] = ["tmp", "away"].map(|name| root.path().join(name));
+        for folder in [&tmp, &away] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    for found in abandoned(root.path()) {
+                        std::fs::rename(&found.path, away.join(found.path.file_name().unwrap()))
+                            .unwrap();
+                    }
+                }
+            });
+            let is_there = |session: Session| session.path().exists();
+            let there = (0..SESSIONS).filter(|_| Session::start(&tmp).is_ok_and(is_there)).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(there, SESSIONS);
+        });
     }
 }
