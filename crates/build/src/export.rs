@@ -183,7 +183,7 @@ impl Exporter<'_> {
         let images = &*self.solved.images(form).map_err(exporting)?;
         let annotations = self.build.request.annotations.with(&variant.manifests.annotations);
         let has_claims = !self.build.request.attestations.are_none();
-        let always_index = self.build.request.input.has_index() || has_claims;
+        let always_index = self.build.request.always_has_index();
         let platforms: Vec<_> = images.iter().map(|image| image.platform.clone()).collect();
         let layers: BTreeSet<&DiffId> = images.iter().flat_map(|image| &image.layers.0).collect();
         let layers: Vec<DiffId> = layers.into_iter().cloned().collect();

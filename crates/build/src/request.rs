@@ -79,6 +79,12 @@ impl BuildRequest {
         self.outputs.iter().any(is_by_digest)
     }
 
+    /// Returns whether an image of a single platform has an index, too: if it is asked for, or if there are
+    /// attestations.
+    pub(crate) fn always_has_index(&self) -> bool {
+        self.input.has_index() || !self.attestations.are_none()
+    }
+
     /// Returns whether the image is pushed, because the request or one of its outputs says so.
     pub fn is_pushed(&self) -> bool {
         let pushes = |output: &Output| matches!(output.target, Target::Image { push: true, .. });

@@ -85,9 +85,7 @@ pub(crate) fn insecure(variants: &[Variant]) -> Vec<String> {
 
 /// Refuses forms whose parts exclude each other.
 fn refuse_forms(request: &BuildRequest, variants: &[Variant]) -> Result<(), RequestError> {
-    let has_index = request.input.platforms.len() != 1
-        || request.input.has_index()
-        || !request.attestations.are_none();
+    let has_index = request.input.platforms.len() != 1 || request.always_has_index();
     for variant in variants {
         let annotations = request.annotations.with(&variant.manifests.annotations);
         if annotations.need_index() && !has_index {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{BufReader, Read as _};
 
 use serde_json::Value;
-use xbuild_image::{Inspection, is_attestation};
+use xbuild_image::{InspectedImage, Inspection};
 use xbuild_layer::{Difference, DifferentPart, first_difference};
 use xbuild_model::seam::Snapshots as _;
 use xbuild_model::{DiffId, Digest, ImageConfig, Platform, ResolvedImage, StepFailure};
@@ -148,12 +148,8 @@ pub fn verify_request(request: &mut BuildRequest, image: &Inspection) -> Result<
     request.outputs.truncate(1);
     // A Dockerfile for each platform was looked up for those that the request has.
     if request.input.platform_is_implied && request.input.own_dockerfiles.is_empty() {
-        let images = image.images.iter().filter(|image| !is_attestation(&image.descriptor));
-        let named = images.filter_map(|image| {
-            let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
-            named.or_else(|| image.config.as_ref().map(ImageConfig::platform))
-        });
-        let platforms: Vec<Platform> = named.collect();
+        let images = image.images.iter().filter(|image| !image.is_attestation());
+        let platforms: Vec<Platform> = images.filter_map(InspectedImage::platform).collect();
         if platforms.is_empty() {
             return Err(VerifyError::NoPlatform { name: image.name.clone() });
         }

@@ -29,7 +29,7 @@ pub(crate) struct JobsArgs {
 }
 
 /// Reads a number of things.
-pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
+fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a whole number from 1 on".to_owned())
 }
 

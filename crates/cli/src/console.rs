@@ -165,6 +165,13 @@ impl Console {
         }
     }
 
+    /// Shows warnings about files that are read before a build.
+    pub(crate) fn warnings(&self, warnings: &[String]) {
+        for warning in warnings {
+            self.line(report::printable(&format!("warning: {warning}")));
+        }
+    }
+
     /// Writes text to standard error and to the log, even if the console is quiet.
     pub(crate) fn error_text(&self, text: &str) {
         self.log(text);

@@ -1,10 +1,10 @@
 //! The documents of an image, for display.
 
-use xbuild_model::{Descriptor, ImageConfig, Index, Manifest};
+use xbuild_model::{Descriptor, ImageConfig, Index, Manifest, Platform};
 
 use crate::attestation::{ATTESTATION, STATEMENT, SUBJECT, TYPE};
 use crate::document::{Document, is_image, is_index};
-use crate::resolve::{Documents, config, parse};
+use crate::resolve::{Documents, config, is_attestation, parse};
 
 /// A manifest or index, with the documents that it points to.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,19 @@ pub struct InspectedImage {
     pub manifest: Manifest,
     /// The configuration; `None` for attestations and artifacts, which are not container images.
     pub config: Option<ImageConfig>,
+}
+
+impl InspectedImage {
+    /// Returns the platform that the index names, else that of the configuration.
+    pub fn platform(&self) -> Option<Platform> {
+        let named = self.descriptor.platform.as_ref().map(Platform::of_descriptor);
+        named.or_else(|| self.config.as_ref().map(ImageConfig::platform))
+    }
+
+    /// Returns whether this is a statement about another image.
+    pub fn is_attestation(&self) -> bool {
+        is_attestation(&self.descriptor)
+    }
 }
 
 /// Reads all manifests and configurations, but no layer.

@@ -54,5 +54,5 @@ pub use error::{
 pub use gather::{gather, gather_entries, index_source};
 pub use inspect::{FoundStatement, InspectedImage, Inspection, inspect, statements};
 pub use layout::{DockerImage, Layout, LayoutBlob, LayoutContent, NamedContent};
-pub use resolve::{Documents, is_attestation, resolve};
+pub use resolve::{Documents, resolve};
 pub use validate::{BlobReaderFn, Validated, ValidatedImage, validate};

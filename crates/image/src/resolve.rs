@@ -177,7 +177,7 @@ fn look_into<D: Documents>(
 }
 
 /// Returns whether an index entry is an attestation about an image.
-pub fn is_attestation(entry: &Descriptor) -> bool {
+pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
     entry.annotations.contains_key(TYPE)
         || entry.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
 }

@@ -1,4 +1,4 @@
-//! What a compose file includes.
+//! The entries of `include` in a compose file.
 //!
 //! **Source** — Compose file reference § include.
 

@@ -22,10 +22,10 @@ const DEEPEST: usize = 16;
 /// million nodes of services that extend others.
 const LARGEST: usize = 64 << 20;
 
-/// What reading a file costs beside its bytes.
+/// The cost of a file beside its bytes.
 const FILE: usize = 16 << 10;
 
-/// What a copy of a node costs.
+/// The cost of a copy of a node.
 const NODE: usize = 64;
 
 /// The parts of a model that who includes it sees.
@@ -40,7 +40,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) shared: &'a Shared,
 }
 
-/// What all files of a project share.
+/// The state that all files of a project share.
 pub(crate) struct Shared {
     pub(crate) unset: Unset,
     /// How much may still be read.

@@ -22,7 +22,7 @@ pub struct Project {
     pub name: String,
     /// The services, by name.
     pub services: Vec<Service>,
-    /// What the files should say, but do not.
+    /// Warnings about variables that the files use and nobody sets.
     pub warnings: Vec<String>,
 }
 

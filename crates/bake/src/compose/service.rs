@@ -44,7 +44,7 @@ const KNOWN: &[&str] = &[
     "ulimits",
 ];
 
-/// What a `build` is read with.
+/// The surroundings of a `build`.
 pub(crate) struct Around<'a> {
     /// The secrets of the model.
     pub(crate) secrets: Option<&'a Node>,

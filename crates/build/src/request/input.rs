@@ -37,7 +37,7 @@ impl InputRequest {
     /// Returns whether the result has an index even if there is a single platform.
     ///
     /// **Source** — Dockerfile reference § BuildKit built-in build args: `BUILDKIT_MULTI_PLATFORM`.
-    pub fn has_index(&self) -> bool {
+    pub(crate) fn has_index(&self) -> bool {
         let last = self.build_args.iter().rfind(|(name, _)| name == "BUILDKIT_MULTI_PLATFORM");
         let is_true = |value: &str| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True");
         last.is_some_and(|(_, value)| is_true(value))

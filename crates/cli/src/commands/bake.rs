@@ -15,7 +15,7 @@ use super::bake_remote::Remote;
 use super::{bake_access, bake_files, bake_remote};
 use crate::console::Console;
 use crate::environment;
-use crate::report::{Problem, printable};
+use crate::report::Problem;
 
 /// Builds, prints or lists targets.
 pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem> {
@@ -37,9 +37,7 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
         remote: remote.as_ref(),
         command_context,
     })?;
-    for warning in &config.warnings {
-        console.line(printable(&format!("warning: {warning}")));
-    }
+    console.warnings(&config.warnings);
     if let Some((kind, is_json)) = list {
         return console.result(listed(&config, kind, is_json).as_bytes());
     }

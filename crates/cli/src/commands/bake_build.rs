@@ -59,8 +59,9 @@ pub(super) fn run(
     }
     let works = bake_queue::works(selection);
     let is_check = refuse(&works)?;
-    let (checks, works): (Vec<Work<'_>>, Vec<Work<'_>>) =
-        works.into_iter().partition(|work| work.users.is_none() && is_check.contains(work.name));
+    let (checks, works): (Vec<Work<'_>>, Vec<Work<'_>>) = works
+        .into_iter()
+        .partition(|work| work.as_context.is_none() && is_check.contains(work.name));
     let machine = options.registries.machine(options.store.root.as_deref())?;
     let bake = Bake { options, console, machine };
     let (layouts, built) = match works.is_empty() {
@@ -85,7 +86,7 @@ fn refuse<'a>(works: &[Work<'a>]) -> Result<BTreeSet<&'a str>, Problem> {
             let is_to_stdout = |text: &String| {
                 crate::values::output::parse(text).is_ok_and(|output| output.is_stdout())
             };
-            if work.users.is_none() && args.output.iter().any(is_to_stdout) {
+            if work.as_context.is_none() && args.output.iter().any(is_to_stdout) {
                 to_stdout.push(name);
             }
             if args.call()? != Call::Build {
@@ -281,12 +282,12 @@ impl<'a> Running<'a> {
     /// Builds a target, for itself or as a context of others: then its layout is returned.
     fn build(&self, work: &Work<'_>) -> Result<(Option<String>, Option<Built>), Problem> {
         let links = self.queue.links();
-        let Some(users) = &work.users else {
+        let Some(platforms) = &work.as_context else {
             let line = bake_target::line(work.target, &links)?;
             return Ok((None, Some(self.image(work.name, &line)?)));
         };
         let dest = self.folder.path().join(work.name).display().to_string();
-        let line = bake_target::line(&linked(work.target, users, &dest), &links)?;
+        let line = bake_target::line(&linked(work.target, platforms, &dest), &links)?;
         self.image(work.name, &line)?;
         Ok((Some(format!("oci-layout://{dest}")), None))
     }
@@ -326,9 +327,9 @@ fn stdin(line: &Line) -> Box<dyn Read + Send> {
     }
 }
 
-/// Returns a target as it is built for others: into a layout, and for their platforms unless it has its
+/// Returns a target as it is built for others: into a layout, and for their `platforms` unless it has its
 /// own.
-fn linked(target: &Target, users: &BTreeSet<&str>, dest: &str) -> Target {
+fn linked(target: &Target, platforms: &BTreeSet<&str>, dest: &str) -> Target {
     let options = [("dest", dest), ("tar", "false"), ("compression", "uncompressed")];
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let output = Output { kind: "oci".to_owned(), attributes: options.into() };
@@ -341,7 +342,7 @@ fn linked(target: &Target, users: &BTreeSet<&str>, dest: &str) -> Target {
             DEFAULT => own.clone(),
             platform => platform.to_owned(),
         };
-        let platforms: BTreeSet<String> = users.iter().map(name).collect();
+        let platforms: BTreeSet<String> = platforms.iter().map(name).collect();
         linked.platforms = Some(platforms.into_iter().collect());
     }
     linked

@@ -14,7 +14,7 @@ pub(super) struct Work<'a> {
     pub(super) target: &'a Target,
     /// The platforms of the builds that it is a context of, if it is built for them: a target that is asked
     /// for, too, is built a second time for itself, from the same steps.
-    pub(super) users: Option<BTreeSet<&'a str>>,
+    pub(super) as_context: Option<BTreeSet<&'a str>>,
 }
 
 impl<'a> Work<'a> {
@@ -27,7 +27,8 @@ impl<'a> Work<'a> {
 /// Returns the builds of a selection, contexts of others first, then by name.
 pub(super) fn works(selection: &Selection) -> Vec<Work<'_>> {
     let mut users: BTreeMap<&str, Vec<Work<'_>>> = BTreeMap::new();
-    let all = selection.targets.iter().map(|(name, target)| Work { name, target, users: None });
+    let all =
+        selection.targets.iter().map(|(name, target)| Work { name, target, as_context: None });
     for work in all.clone() {
         for linked in work.contexts() {
             users.entry(linked).or_default().push(work.clone());
@@ -36,9 +37,9 @@ pub(super) fn works(selection: &Selection) -> Vec<Work<'_>> {
     let mut known = BTreeMap::new();
     let links = users.keys().filter_map(|name| {
         let target = selection.targets.get(*name)?;
-        let work = Work { name, target, users: None };
+        let work = Work { name, target, as_context: None };
         let platforms = platforms_as_context(&work, &users, &mut known);
-        Some(Work { users: Some(platforms), ..work })
+        Some(Work { as_context: Some(platforms), ..work })
     });
     let links: Vec<Work<'_>> = links.collect();
     links.into_iter().chain(all.filter(|work| !work.target.is_linked)).collect()
@@ -151,7 +152,9 @@ mod tests {
     }
 
     fn name(work: Option<Work<'_>>) -> Option<String> {
-        work.map(|work| format!("{}{}", work.name, if work.users.is_some() { "+" } else { "" }))
+        work.map(|work| {
+            format!("{}{}", work.name, if work.as_context.is_some() { "+" } else { "" })
+        })
     }
 
     #[test]
@@ -186,8 +189,8 @@ mod tests {
         selection.targets.get_mut("app").unwrap().platforms = Some(platforms);
         let works = works(&selection);
         let of = |name: &str| {
-            let work = works.iter().find(|work| work.name == name && work.users.is_some());
-            work.unwrap().users.clone().unwrap().into_iter().collect::<Vec<_>>()
+            let work = works.iter().find(|work| work.name == name && work.as_context.is_some());
+            work.unwrap().as_context.clone().unwrap().into_iter().collect::<Vec<_>>()
         };
         assert_eq!(of("mid"), ["linux/amd64", "linux/arm64"]);
         assert_eq!(of("deep"), ["linux/amd64", "linux/arm64"]);

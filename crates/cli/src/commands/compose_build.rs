@@ -14,7 +14,7 @@ use crate::build_options::{ClaimArgs, JobsArgs, ProgressArgs};
 use crate::console::{Console, ProgressMode};
 use crate::environment;
 use crate::registry_args::RegistryArgs;
-use crate::report::{Problem, printable};
+use crate::report::Problem;
 use crate::store_args::StoreArgs;
 use project::{Found, ProjectArgs};
 
@@ -117,9 +117,7 @@ pub(crate) fn run(args: &ComposeBuildArgs, console: &Arc<Console>) -> Result<(),
         }
     }
     let Found { project, profiles, variables } = project::read(&args.project)?;
-    for warning in &project.warnings {
-        console.line(printable(&format!("warning: {warning}")));
-    }
+    console.warnings(&project.warnings);
     let wanted = wanted(args, &project, &profiles)?;
     if wanted.is_empty() {
         console.line("nothing to build: none of the services has a build");

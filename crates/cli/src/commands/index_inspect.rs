@@ -109,8 +109,7 @@ fn value(found: &Inspection, name: &str) -> Value {
     manifest.insert("size".to_owned(), json!(found.root.size));
     let configs = found.images.iter().filter_map(|image| {
         let config = image.config.as_ref()?;
-        let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
-        Some((named.unwrap_or_else(|| config.platform()).to_string(), json!(config)))
+        Some((image.platform()?.to_string(), json!(config)))
     });
     let mut configs: Map<String, Value> = configs.collect();
     // buildx names the platform only where there are several.

@@ -60,9 +60,9 @@ pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Prob
     }
     if let Some(wanted) = wanted {
         let accepted = wanted.accepted();
-        inspection.images.retain(|image| {
-            named_platform(image).is_some_and(|platform| accepted.contains(&platform))
-        });
+        inspection
+            .images
+            .retain(|image| image.platform().is_some_and(|platform| accepted.contains(&platform)));
     }
     let text = match args.format {
         Format::Text => text(&inspection),
@@ -71,14 +71,8 @@ pub(crate) fn run(args: &InspectArgs, console: &Arc<Console>) -> Result<(), Prob
     console.result(text.as_bytes())
 }
 
-fn named_platform(image: &InspectedImage) -> Option<Platform> {
-    let named = image.descriptor.platform.as_ref().map(Platform::of_descriptor);
-    named.or_else(|| Some(image.config.as_ref()?.platform()))
-}
-
 fn platform(image: &InspectedImage) -> String {
-    let platform = named_platform(image);
-    platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string())
+    image.platform().map_or_else(|| "no platform".to_owned(), |platform| platform.to_string())
 }
 
 fn text(inspection: &Inspection) -> String {

@@ -10,7 +10,7 @@ use xbuild_build::{
     Build, BuildRequest, Machine, MainContext, Verdict, heal, inspect, plan, preflight, read,
     run as run_steps, verify as compare, verify_request,
 };
-use xbuild_image::{Inspection, is_attestation};
+use xbuild_image::Inspection;
 use xbuild_model::Platform;
 use xbuild_wording::hints;
 
@@ -99,7 +99,7 @@ fn text(verdicts: &[Verdict], image: &Inspection) -> String {
             }
         };
     }
-    for other in image.images.iter().filter(|image| !is_attestation(&image.descriptor)) {
+    for other in image.images.iter().filter(|image| !image.is_attestation()) {
         let named = other.descriptor.platform.as_ref().map(Platform::of_descriptor);
         let Some(platform) = named else { continue };
         if verdicts.iter().all(|verdict| verdict.platform != platform) {

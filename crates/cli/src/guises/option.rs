@@ -57,11 +57,11 @@ impl Known {
     /// Returns what becomes of the option, for people.
     pub(super) fn text(&self) -> String {
         match &self.fate {
-            Fate::Same(other) if refusal(other).is_some() => {
-                format!("refused: {}", refusal(other).unwrap_or_default())
-            }
-            Fate::Same(other) if *other == self.name => "the same".to_owned(),
-            Fate::Same(other) => format!("`--{other}`"),
+            Fate::Same(other) => match refusal(other) {
+                Some(reason) => format!("refused: {reason}"),
+                None if *other == self.name => "the same".to_owned(),
+                None => format!("`--{other}`"),
+            },
             Fate::Means(text, _) => (*text).to_owned(),
             Fate::True(reason) => format!("accepted: {reason}"),
             Fate::On(reason) => format!("accepted, `=false` is refused: {reason}"),

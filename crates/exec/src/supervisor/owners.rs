@@ -55,7 +55,7 @@ use self::ids::IdCall;
 use self::judge::judge;
 use self::mount_point::is_kernels;
 use self::sockets::Sockets;
-use self::spot::Spot;
+use self::spot::Named;
 use super::reply::Reply;
 use super::thread::Thread;
 use super::{caller, memory, thread};
@@ -232,27 +232,32 @@ impl Owners {
             let done = beyond::answer(&mut self.book, thread, call, counts);
             return done.unwrap_or_else(Reply::Fails);
         }
-        self.permit(thread, call)
-            .and_then(|own| self.do_work(thread, call, own))
+        let file = Named::new(thread, &call.name);
+        self.permit(thread, (&file, &call.work))
+            .and_then(|own| self.do_work(thread, (&file, &call.work), own))
             .unwrap_or_else(Reply::Fails)
     }
 
     /// Returns the owner of files that the caller makes, if it may do the call.
-    fn permit(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Result<Owner, Errno> {
+    fn permit(
+        &mut self,
+        thread: &Thread<'_>,
+        (file, work): (&Named<'_>, &Work),
+    ) -> Result<Owner, Errno> {
         let identity = self.identities.of_ids(thread)?;
         let own = Owner { uid: identity.uid.files, gid: identity.gid.files };
         let mut asking = identity.clone();
-        if let Work::Access { effective: false, .. } = call.work {
+        if let Work::Access { effective: false, .. } = work {
             asking.uid.files = asking.uid.real;
             asking.uid.effective = asking.uid.real;
             asking.gid.files = asking.gid.real;
         }
         if !asking.reaches_all() {
             let Self { book, passed, .. } = self;
-            judge(&mut Gate { book, passed, identity: &asking }, thread, call)?;
+            judge(&mut Gate { book, passed, identity: &asking }, thread, (file, work))?;
         }
         if matches!(
-            call.work,
+            work,
             Work::Change { .. }
                 | Work::Mode { .. }
                 | Work::Remove
@@ -266,41 +271,44 @@ impl Owners {
     fn do_work(
         &mut self,
         thread: &Thread<'_>,
-        call: &OwnerCall,
+        (file, work): (&Named<'_>, &Work),
         own: Owner,
     ) -> Result<Reply, Errno> {
-        match &call.work {
+        match work {
             Work::Show(shape) => {
                 let identities = Some(&self.identities);
-                show::answer(&self.book, identities, thread, (&call.name, *shape))
+                show::answer(&self.book, identities, thread, (file, *shape))
             }
-            Work::Change { .. } | Work::Mode { .. } | Work::Times(_) => self.modify(thread, call),
-            Work::Create(Creation::Open { flags, .. }) if self.identities.vary() => {
-                let status = Spot::read(thread, &call.name)
+            Work::Change { .. } | Work::Mode { .. } | Work::Times(_) => {
+                self.modify(thread, (file, work))
+            }
+            Work::Create(creation @ Creation::Open { flags, .. }) if self.identities.vary() => {
+                let status = file
+                    .spot()
                     .ok()
-                    .map(|spot| processes::open_status(&self.identities, thread, &spot, *flags));
+                    .map(|spot| processes::open_status(&self.identities, thread, spot, *flags));
                 match status.transpose()?.flatten() {
                     Some(reply) => Ok(reply),
-                    None => self.create(thread, call, own),
+                    None => create::answer(&mut self.book, thread, file, creation, own),
                 }
             }
-            Work::Create(_) => self.create(thread, call, own),
+            Work::Create(creation) => create::answer(&mut self.book, thread, file, creation, own),
             Work::Bind { address, size } => {
                 self.sockets.await_one(&self.book, thread, (*address, *size), own)
             }
-            Work::Move(motion) => moves::answer(&mut self.book, thread, call, motion),
+            Work::Move(motion) => moves::answer(&mut self.book, thread, file, motion),
             Work::Attribute { name } => attributes::guard(thread, *name),
             Work::ListAttributes { buffer, size } => {
-                attributes::list(thread, call, (*buffer, *size))
+                attributes::list(thread, file, (*buffer, *size))
             }
             Work::ChangeRoot => {
                 self.roots_vary = true;
                 Ok(Reply::Continue)
             }
             Work::Execute => {
-                if let Ok(spot) = Spot::read(thread, &call.name) {
+                if let Ok(spot) = file.spot() {
                     // A program that cannot be looked at is the kernel's to refuse.
-                    let found = exec::Program { spot: &spot, gives: self.gives };
+                    let found = exec::Program { spot, gives: self.gives };
                     let _ = exec::prepare(&self.book, &mut self.identities, thread, &found);
                 }
                 Ok(Reply::Continue)
@@ -315,30 +323,24 @@ impl Owners {
     }
 
     /// Changes the owner of a file, its mode or its times.
-    fn modify(&mut self, thread: &Thread<'_>, call: &OwnerCall) -> Result<Reply, Errno> {
-        let spot = Spot::read(thread, &call.name);
-        if spot.as_ref().is_ok_and(is_kernels) {
+    fn modify(
+        &mut self,
+        thread: &Thread<'_>,
+        (file, work): (&Named<'_>, &Work),
+    ) -> Result<Reply, Errno> {
+        let spot = file.spot();
+        if spot.is_ok_and(is_kernels) {
             return Ok(Reply::Returns(0));
         }
-        match call.work {
+        match *work {
             Work::Change { uid, gid } => {
-                change::answer(&mut self.book, thread, (&call.name, &spot?), (uid, gid))
+                change::answer(&mut self.book, thread, (file.name, spot?), (uid, gid))
             }
             Work::Mode { mode } => {
                 let identity = self.identities.of_ids(thread)?;
-                change::mode(&self.book, (thread, identity), (&call.name, &spot?), mode)
+                change::mode(&self.book, (thread, identity), (file.name, spot?), mode)
             }
             _ => Ok(Reply::Continue),
         }
-    }
-
-    fn create(
-        &mut self,
-        thread: &Thread<'_>,
-        call: &OwnerCall,
-        own: Owner,
-    ) -> Result<Reply, Errno> {
-        let Work::Create(creation) = &call.work else { return Ok(Reply::Continue) };
-        create::answer(&mut self.book, thread, call, creation, own)
     }
 }

@@ -17,8 +17,8 @@ hints! {
         `xbuild emulators install`";
     other_qemu() = "get another version of QEMU, 6.0 or newer: `xbuild emulators install` takes it \
         from an image";
-    host_registration() = "leave out --emulation host, use a newer kernel, or have the administrator register emulators with the \
-        flag F for the whole machine (packages qemu-user-static and binfmt-support)";
+    host_registration() = "leave out --emulation host, use a newer kernel, or have the administrator register \
+        emulators with the flag F for the whole machine (packages qemu-user-static and binfmt-support)";
     load_binfmt() = "load the module binfmt_misc";
     rung_with_mounts() = "choose a rung with mounts (--isolation userns-range or userns-single)";
     allow_ptrace() = "allow ptrace and seccomp: a system call filter of a container around xbuild, or \

@@ -4,9 +4,8 @@
 use rustix::io::Errno;
 use xbuild_model::owner::ATTRIBUTE;
 
-use super::call::OwnerCall;
 use super::memory;
-use super::spot::{Spot, read_text};
+use super::spot::{Named, read_text};
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
@@ -21,10 +20,10 @@ pub(super) fn guard(thread: &Thread<'_>, name: u64) -> Result<Reply, Errno> {
 /// Lists the attributes without it.
 pub(super) fn list(
     thread: &Thread<'_>,
-    call: &OwnerCall,
+    file: &Named<'_>,
     (buffer, size): (u64, u64),
 ) -> Result<Reply, Errno> {
-    let Ok(spot) = Spot::read(thread, &call.name) else { return Ok(Reply::Continue) };
+    let Ok(spot) = file.spot() else { return Ok(Reply::Continue) };
     let read = |names: &mut [u8]| match spot.follow {
         true => rustix::fs::listxattr(&*spot.path, names),
         false => rustix::fs::llistxattr(&*spot.path, names),

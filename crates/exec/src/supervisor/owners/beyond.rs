@@ -11,7 +11,7 @@ use xbuild_model::owner::{IdCounts, Owner};
 use super::book::{self, Book};
 use super::call::{OwnerCall, Work};
 use super::mount_point::is_kernels;
-use super::spot::Spot;
+use super::spot::{Named, Spot};
 use super::thread::Thread;
 use super::{attributes, moves, show};
 use crate::supervisor::caller;
@@ -24,20 +24,20 @@ pub(super) fn answer(
     call: &OwnerCall,
     counts: IdCounts,
 ) -> Result<Reply, Errno> {
+    let file = &Named::new(thread, &call.name);
     match &call.work {
         Work::Change { .. } | Work::Mode { .. } | Work::Times(_)
-            if Spot::read(thread, &call.name).is_ok_and(|spot| is_kernels(&spot))
-                && may(thread, Capability::CAP_CHOWN)? =>
+            if file.spot().is_ok_and(is_kernels) && may(thread, Capability::CAP_CHOWN)? =>
         {
             Ok(Reply::Returns(0))
         }
-        Work::Show(shape) => show::answer(book, None, thread, (&call.name, *shape)),
-        Work::Change { uid, gid } => change(book, thread, call, (*uid, *gid), counts),
+        Work::Show(shape) => show::answer(book, None, thread, (file, *shape)),
+        Work::Change { uid, gid } => change(book, thread, file, (*uid, *gid), counts),
         Work::Move(motion) if may(thread, Capability::CAP_DAC_OVERRIDE)? => {
-            moves::answer(book, thread, call, motion)
+            moves::answer(book, thread, file, motion)
         }
         Work::Attribute { name } => attributes::guard(thread, *name),
-        Work::ListAttributes { buffer, size } => attributes::list(thread, call, (*buffer, *size)),
+        Work::ListAttributes { buffer, size } => attributes::list(thread, file, (*buffer, *size)),
         _ => Ok(Reply::Continue),
     }
 }
@@ -46,11 +46,11 @@ pub(super) fn answer(
 fn change(
     book: &mut Book,
     thread: &Thread<'_>,
-    call: &OwnerCall,
+    file: &Named<'_>,
     (uid, gid): (Option<u32>, Option<u32>),
     counts: IdCounts,
 ) -> Result<Reply, Errno> {
-    let Ok(handle) = Spot::read(thread, &call.name).and_then(|spot| spot.handle()) else {
+    let Ok(handle) = file.spot().and_then(Spot::handle) else {
         return Ok(Reply::Continue);
     };
     let known = book.owner(&handle)?;

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
-use super::call::{Creation, Name, OwnerCall, Work};
+use super::call::{Creation, Name};
 use super::memory;
-use super::spot::{Spot, read_text};
+use super::spot::{Named, Spot, read_text};
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
@@ -24,11 +24,11 @@ const SET_GROUP: u32 = 0o2000;
 pub(super) fn answer(
     book: &mut Book,
     thread: &Thread<'_>,
-    call: &OwnerCall,
-    creation: &Creation,
+    file: &Named<'_>,
+    asked: &Creation,
     own: Owner,
 ) -> Result<Reply, Errno> {
-    let creation = match *creation {
+    let creation = match *asked {
         Creation::Open2 { how, size } => match flags_of(thread, how, size)? {
             Some(flags) => Creation::Open { flags, mode: 0 },
             None => return Ok(Reply::Continue),
@@ -38,7 +38,7 @@ pub(super) fn answer(
     if !makes_file(creation) {
         return Ok(Reply::Continue);
     }
-    let Ok(spot) = Spot::read(thread, &call.name) else { return Ok(Reply::Continue) };
+    let Ok(spot) = file.spot() else { return Ok(Reply::Continue) };
     let Some(spot) = place(thread, spot, creation)? else { return Ok(Reply::Continue) };
     let is_unnamed = is_unnamed(creation);
     let folder = if is_unnamed { Some(spot.clone()) } else { spot.parent() };
@@ -57,7 +57,7 @@ pub(super) fn answer(
     if owner != Owner::ROOT && !book.may_keep(&folder)? {
         return Err(Errno::PERM);
     }
-    if matches!(call.work, Work::Create(Creation::Open2 { .. })) {
+    if matches!(asked, Creation::Open2 { .. }) {
         return Err(Errno::NOSYS);
     }
     make(book, thread, &spot, creation, owner)
@@ -90,15 +90,15 @@ pub(super) fn is_unnamed(creation: Creation) -> bool {
 /// Returns the place of the new file; `None` if there is a file already.
 pub(super) fn place(
     thread: &Thread<'_>,
-    spot: Spot,
+    spot: &Spot,
     creation: Creation,
 ) -> Result<Option<Spot>, Errno> {
-    let Creation::Open { flags, .. } = creation else { return Ok(Some(spot)) };
+    let Creation::Open { flags, .. } = creation else { return Ok(Some(spot.clone())) };
     let flags = OFlags::from_bits_retain(flags);
     if is_unnamed(creation) {
-        return Ok(Some(spot));
+        return Ok(Some(spot.clone()));
     }
-    let Ok(found) = book::look(&spot.path, false) else { return Ok(Some(spot)) };
+    let Ok(found) = book::look(&spot.path, false) else { return Ok(Some(spot.clone())) };
     let leads_on = found.kind == FileType::Symlink && !flags.contains(OFlags::NOFOLLOW);
     if leads_on && book::look(&spot.path, true).is_err() {
         return spot.settled(thread).map(Some);

@@ -16,8 +16,10 @@ use super::book::{self, Book};
 use super::identity::Identity;
 use super::spot::{Spot, Start};
 
-/// `DEVPTS_SUPER_MAGIC`.
+/// `DEVPTS_SUPER_MAGIC` and `PROC_SUPER_MAGIC`.
 const DEVPTS: u64 = 0x1cd1;
+#[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
+pub(super) const PROC: u64 = rustix::fs::PROC_SUPER_MAGIC as u64;
 
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
@@ -192,16 +194,25 @@ fn path_at(link: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(rustix::fs::readlinkat(CWD, link, Vec::new())?.into_bytes())
 }
 
-/// Returns whether a file is a terminal of the step, as programs open them for themselves: whose it is is
-/// not recorded.
-pub(super) fn is_terminal(handle: &OwnedFd) -> Result<bool, Errno> {
-    #[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
-    let magic = rustix::fs::fstatfs(handle)?.f_type as u64;
-    Ok(magic == DEVPTS)
+/// Returns whether the rights to open a file are not looked at: those of `/proc` are the kernel's, and
+/// terminals are opened by programs for themselves.
+pub(super) fn is_exempt(handle: &OwnedFd) -> Result<bool, Errno> {
+    Ok(matches!(file_system(handle)?, PROC | DEVPTS))
 }
 
-pub(super) fn is_of_proc(handle: &OwnedFd) -> Result<bool, Errno> {
-    Ok(rustix::fs::fstatfs(handle)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+/// Returns whether a file is a terminal of the step: whose it is is not recorded.
+fn is_terminal(handle: &OwnedFd) -> Result<bool, Errno> {
+    Ok(file_system(handle)? == DEVPTS)
+}
+
+fn is_of_proc(handle: &OwnedFd) -> Result<bool, Errno> {
+    Ok(file_system(handle)? == PROC)
+}
+
+/// Returns the magic number of the file system of a file.
+#[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
+pub(super) fn file_system(handle: &OwnedFd) -> Result<u64, Errno> {
+    Ok(rustix::fs::fstatfs(handle)?.f_type as u64)
 }
 
 #[cfg(test)]

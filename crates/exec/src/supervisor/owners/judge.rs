@@ -6,9 +6,9 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::book;
-use super::call::{Creation, Motion, OwnerCall, Times, Work};
-use super::deny::{Gate, READ, SEARCH, WRITE, is_of_proc, is_terminal};
-use super::spot::{Spot, read_text};
+use super::call::{Creation, Motion, Times, Work};
+use super::deny::{Gate, READ, SEARCH, WRITE, is_exempt};
+use super::spot::{Named, Spot, read_text};
 use super::thread::Thread;
 use super::{create, memory, sockets};
 
@@ -23,29 +23,29 @@ const SET_GROUP: u32 = 0o2010;
 pub(super) fn judge(
     gate: &mut Gate<'_>,
     thread: &Thread<'_>,
-    call: &OwnerCall,
+    (file, work): (&Named<'_>, &Work),
 ) -> Result<(), Errno> {
-    let Ok(spot) = Spot::read(thread, &call.name) else { return Ok(()) };
-    match &call.work {
+    let Ok(spot) = file.spot() else { return Ok(()) };
+    match work {
         Work::Show(_) | Work::ListAttributes { .. } => {
-            with(&spot, |handle| gate.reach(&spot, handle))
+            with(spot, |handle| gate.reach(spot, handle))
         }
-        Work::Change { uid, gid } => with(&spot, |handle| {
-            let owner = gate.owns(&spot, handle)?;
+        Work::Change { uid, gid } => with(spot, |handle| {
+            let owner = gate.owns(spot, handle)?;
             let keeps_user = uid.is_none_or(|uid| uid == owner.uid);
             let may_group = gid.is_none_or(|gid| gid == owner.gid || gate.identity.is_in(gid));
             if keeps_user && may_group { Ok(()) } else { Err(Errno::PERM) }
         }),
-        Work::Mode { .. } => with(&spot, |handle| gate.owns(&spot, handle).map(drop)),
-        Work::Times(times) => match with(&spot, |handle| gate.owns(&spot, handle).map(drop)) {
+        Work::Mode { .. } => with(spot, |handle| gate.owns(spot, handle).map(drop)),
+        Work::Times(times) => match with(spot, |handle| gate.owns(spot, handle).map(drop)) {
             Err(Errno::PERM) => match set(thread, *times)? {
-                Set::Now => right(gate, &spot, WRITE),
+                Set::Now => right(gate, spot, WRITE),
                 Set::Nothing => Ok(()),
                 Set::Others => Err(Errno::PERM),
             },
             owns => owns,
         },
-        Work::Truncate => right(gate, &spot, WRITE),
+        Work::Truncate => right(gate, spot, WRITE),
         Work::Bind { address, size } => match sockets::spot(thread, *address, *size)? {
             Some(spot) => gate.may_change_folder(&spot, false),
             None => Ok(()),
@@ -57,22 +57,22 @@ pub(super) fn judge(
         Work::Attribute { name } => {
             match read_text(thread, *name) {
                 Ok(name) if name.starts_with(b"system.posix_acl_") => {
-                    with(&spot, |handle| gate.owns(&spot, handle).map(drop))
+                    with(spot, |handle| gate.owns(spot, handle).map(drop))
                 }
                 // Those of the kernel's are root's to change.
                 Ok(name) if !name.starts_with(b"user.") && !name.starts_with(b"system.") => {
                     Err(Errno::PERM)
                 }
-                _ => right(gate, &spot, WRITE),
+                _ => right(gate, spot, WRITE),
             }
         }
-        Work::Enter => right(gate, &spot, SEARCH),
-        Work::Access { mode, .. } => right(gate, &spot, *mode & 7),
-        Work::Remove => gate.may_change_folder(&spot, true),
+        Work::Enter => right(gate, spot, SEARCH),
+        Work::Access { mode, .. } => right(gate, spot, *mode & 7),
+        Work::Remove => gate.may_change_folder(spot, true),
         Work::ChangeRoot => Err(Errno::PERM),
         Work::Nothing => Ok(()),
-        Work::Execute => gate.may_execute(&spot),
-        Work::Move(motion) => moved(gate, thread, &spot, motion),
+        Work::Execute => gate.may_execute(spot),
+        Work::Move(motion) => moved(gate, thread, spot, motion),
         Work::Create(creation) => created(gate, thread, spot, creation),
     }
 }
@@ -110,7 +110,7 @@ fn with(spot: &Spot, work: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> Result
 
 fn right(gate: &mut Gate<'_>, spot: &Spot, wanted: u32) -> Result<(), Errno> {
     with(spot, |handle| {
-        if is_of_proc(handle)? || is_terminal(handle)? {
+        if is_exempt(handle)? {
             return Ok(());
         }
         let file = book::by_handle(handle)?;
@@ -189,7 +189,7 @@ fn may_link(gate: &mut Gate<'_>, spot: &Spot) -> Result<(), Errno> {
 fn created(
     gate: &mut Gate<'_>,
     thread: &Thread<'_>,
-    spot: Spot,
+    spot: &Spot,
     creation: &Creation,
 ) -> Result<(), Errno> {
     let flags = match *creation {
@@ -198,20 +198,20 @@ fn created(
             Some(flags) => flags,
             None => return Ok(()),
         },
-        _ => return gate.may_change_folder(&spot, false),
+        _ => return gate.may_change_folder(spot, false),
     };
     let creation = Creation::Open { flags, mode: 0 };
     let flags = OFlags::from_bits_retain(flags);
     if create::is_unnamed(creation) {
-        return right(gate, &spot, WRITE | SEARCH);
+        return right(gate, spot, WRITE | SEARCH);
     }
     if create::makes_file(creation)
-        && let Some(new) = create::place(thread, spot.clone(), creation)?
+        && let Some(new) = create::place(thread, spot, creation)?
     {
         return gate.may_change_folder(&new, false);
     }
     if flags.contains(OFlags::PATH) {
-        return with(&spot, |handle| gate.reach(&spot, handle));
+        return with(spot, |handle| gate.reach(spot, handle));
     }
     let access = match flags & OFlags::ACCMODE {
         OFlags::RDONLY => READ,
@@ -219,5 +219,5 @@ fn created(
         _ => READ | WRITE,
     };
     let cuts = if flags.contains(OFlags::TRUNC) { WRITE } else { 0 };
-    right(gate, &spot, access | cuts)
+    right(gate, spot, access | cuts)
 }

@@ -4,6 +4,7 @@
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
+use super::deny::{PROC, file_system};
 use super::spot::Spot;
 
 /// `SYSFS_MAGIC`.
@@ -26,7 +27,5 @@ fn is_mount_point(spot: &Spot) -> Result<bool, Errno> {
     if !stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
         return Ok(false);
     }
-    #[allow(clippy::unnecessary_cast, reason = "the integer types differ by architecture")]
-    let magic = rustix::fs::fstatfs(&spot.handle()?)?.f_type as u64;
-    Ok(magic == rustix::fs::PROC_SUPER_MAGIC as u64 || magic == SYSFS)
+    Ok(matches!(file_system(&spot.handle()?)?, PROC | SYSFS))
 }

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
-use super::call::{Motion, OwnerCall};
-use super::spot::Spot;
+use super::call::Motion;
+use super::spot::{Named, Spot};
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
 
@@ -15,26 +15,26 @@ use crate::supervisor::reply::Reply;
 pub(super) fn answer(
     book: &mut Book,
     thread: &Thread<'_>,
-    call: &OwnerCall,
+    file: &Named<'_>,
     motion: &Motion,
 ) -> Result<Reply, Errno> {
     if book.has_no_table() {
         return Ok(Reply::Continue);
     }
-    let from = Spot::read(thread, &call.name)?;
+    let from = file.spot()?;
     let (Motion::Rename { to, flags } | Motion::Link { to, flags }) = *motion;
     let to = Spot::read(thread, &to)?;
     let is_exchange = matches!(motion, Motion::Rename { .. })
         && RenameFlags::from_bits_retain(flags).contains(RenameFlags::EXCHANGE);
-    let Some(first) = special(book, &from)? else {
+    let Some(first) = special(book, from)? else {
         // The other file of an exchange may be one of these.
         if !is_exchange || special(book, &to)?.is_none() {
             return Ok(Reply::Continue);
         }
-        return exchange(book, thread, (&from, &to), flags);
+        return exchange(book, thread, (from, &to), flags);
     };
     if is_exchange {
-        return exchange(book, thread, (&from, &to), flags);
+        return exchange(book, thread, (from, &to), flags);
     }
     thread.check()?;
     match motion {

@@ -9,9 +9,9 @@ use rustix::io::Errno;
 use xbuild_model::owner::Owner;
 
 use super::book::Book;
-use super::call::{Name, Shape};
+use super::call::Shape;
 use super::identity::Identities;
-use super::spot::Spot;
+use super::spot::Named;
 use super::thread::Thread;
 use super::{memory, processes};
 use crate::error::errno_of;
@@ -23,9 +23,9 @@ pub(super) fn answer(
     book: &Book,
     identities: Option<&Identities>,
     thread: &Thread<'_>,
-    (name, shape): (&Name, Shape),
+    (file, shape): (&Named<'_>, Shape),
 ) -> Result<Reply, Errno> {
-    let Ok(mut spot) = Spot::read_plain(thread, name) else { return Ok(Reply::Continue) };
+    let Ok(mut spot) = file.plain_spot() else { return Ok(Reply::Continue) };
     // The kernel has the answer about a process that is gone.
     let of_process = identities
         .and_then(|identities| processes::owner(identities, thread, &spot).ok().flatten());

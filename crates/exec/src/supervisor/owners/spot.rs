@@ -1,5 +1,6 @@
 //! Paths of a caller, as this process can look them up.
 
+use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
@@ -26,6 +27,33 @@ pub(super) struct Spot {
     pub(super) path: CString,
     /// Whether a link at the end is followed.
     pub(super) follow: bool,
+}
+
+/// The file that a call names, which is found once, when somebody asks.
+pub(super) struct Named<'a> {
+    pub(super) name: &'a Name,
+    thread: &'a Thread<'a>,
+    spot: OnceCell<Result<Spot, Errno>>,
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn new(thread: &'a Thread<'a>, name: &'a Name) -> Self {
+        Self { name, thread, spot: OnceCell::new() }
+    }
+
+    /// Returns the place of the file.
+    pub(super) fn spot(&self) -> Result<&Spot, Errno> {
+        let found = self.spot.get_or_init(|| Spot::read(self.thread, self.name));
+        found.as_ref().map_err(|errno| *errno)
+    }
+
+    /// Returns it as it was found, or as [`Spot::read_plain`] does.
+    pub(super) fn plain_spot(&self) -> Result<Spot, Errno> {
+        match self.spot.get() {
+            Some(found) => found.clone(),
+            None => Spot::read_plain(self.thread, self.name),
+        }
+    }
 }
 
 /// Where the kernel starts to look for a file, and needs the right to go through folders.
