@@ -29,6 +29,10 @@ RUN cd /home/app && echo > all && chmod 666 all && setpriv --reuid app --regid a
       touch own; chmod 444 own; perl -e '\''for (@ARGV) { my $f = $_; my $n = "system.posix_acl_access"; \
       my $l = pack "V(vvV)3", 2, 1, 4, -1, 4, 4, -1, 32, 4, -1; \
       print syscall(SETXATTR, $f, $n, $l, length $l, 0) < 0 ? $! + 0 : 0, "\n" }'\'' own all' > /lists
+RUN su app -c 'perl -e "for (@ARGV) { stat; print \$! + 0, qq( ); open F, q(<), \$_; print \$! + 0, qq(\n) }" \
+      /root/none /root/none/x/y /home/app/none /none/x' > /missing
+RUN mkdir -m 2777 /g && chgrp 50 /g && su app -c 'umask 0; perl -MFcntl -e "sysopen F, \$_, O_CREAT | O_WRONLY, 02775 \
+      for q(/g/program); sysopen F, q(/g/file), O_CREAT | O_WRONLY, 02764"'
 "#;
 
 #[test]
@@ -58,6 +62,7 @@ fn files_are_reached_as_with_a_range_of_ids() {
                 ("terminal", "x"),
                 ("moved", "stays\nrenamed"),
                 ("lists", "0\n1"),
+                ("missing", "13 13\n13 13\n2 2\n2 2"),
             ] {
                 assert_eq!(image.text(file), expected, "{file}, {way}");
             }
@@ -72,6 +77,8 @@ fn files_are_reached_as_with_a_range_of_ids() {
                 ("s", (1000, 50), 0o750),
                 ("s/sub", (1000, 1000), 0o755),
                 ("s/f", (1000, 1000), 0o2755),
+                ("g/program", (1000, 50), 0o775),
+                ("g/file", (1000, 50), 0o2764),
                 ("opt/p", (1000, 70), 0o600),
                 ("opt/q", (5, 0), 0o644),
                 ("opt/l", (1000, 0), 0o777),

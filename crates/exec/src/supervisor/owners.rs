@@ -43,7 +43,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
-use xbuild_model::owner::{IdCounts, Owner};
+use xbuild_model::owner::IdCounts;
 use xbuild_model::records::Records;
 
 use self::book::Book;
@@ -234,19 +234,18 @@ impl Owners {
         }
         let file = Named::new(thread, &call.name);
         self.permit(thread, (&file, &call.work))
-            .and_then(|own| self.do_work(thread, (&file, &call.work), own))
+            .and_then(|own| self.do_work(thread, (&file, &call.work), &own))
             .unwrap_or_else(Reply::Fails)
     }
 
-    /// Returns the owner of files that the caller makes, if it may do the call.
+    /// Returns the identity of the caller, if it may do the call.
     fn permit(
         &mut self,
         thread: &Thread<'_>,
         (file, work): (&Named<'_>, &Work),
-    ) -> Result<Owner, Errno> {
-        let identity = self.identities.of_ids(thread)?;
-        let own = Owner { uid: identity.uid.files, gid: identity.gid.files };
-        let mut asking = identity.clone();
+    ) -> Result<Identity, Errno> {
+        let own = self.identities.of_ids(thread)?.clone();
+        let mut asking = own.clone();
         if let Work::Access { effective: false, .. } = work {
             asking.uid.files = asking.uid.real;
             asking.uid.effective = asking.uid.real;
@@ -272,7 +271,7 @@ impl Owners {
         &mut self,
         thread: &Thread<'_>,
         (file, work): (&Named<'_>, &Work),
-        own: Owner,
+        own: &Identity,
     ) -> Result<Reply, Errno> {
         match work {
             Work::Show(shape) => {
@@ -294,7 +293,7 @@ impl Owners {
             }
             Work::Create(creation) => create::answer(&mut self.book, thread, file, creation, own),
             Work::Bind { address, size } => {
-                self.sockets.await_one(&self.book, thread, (*address, *size), own)
+                self.sockets.await_one(&self.book, thread, (*address, *size), own.makes())
             }
             Work::Move(motion) => moves::answer(&mut self.book, thread, file, motion),
             Work::Attribute { name } => attributes::guard(thread, *name),

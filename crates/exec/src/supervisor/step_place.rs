@@ -29,7 +29,15 @@ impl StepPlace {
 }
 
 /// Programs that install packages which own `/proc` and `/sys`. dpkg leaves folders that exist alone.
-const PACKAGES: [&str; 3] = ["/usr/bin/rpm", "/bin/rpm", "/usr/bin/microdnf"];
+const PACKAGES: [&str; 7] = [
+    "/usr/bin/rpm",
+    "/bin/rpm",
+    "/usr/bin/microdnf",
+    "/usr/bin/dnf",
+    "/usr/bin/dnf5",
+    "/usr/bin/tdnf",
+    "/usr/bin/zypper",
+];
 
 /// Returns the numbers of the mounts of a step that show files of the user of this machine.
 fn mounts(request: &StepRequest) -> Result<HashSet<u64>, RunError> {

@@ -8,6 +8,7 @@ use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
 use super::call::{Creation, Name};
+use super::identity::Identity;
 use super::memory;
 use super::spot::{Named, Spot, read_text};
 use super::thread::Thread;
@@ -19,14 +20,17 @@ const MAKING: OFlags = OFlags::CREATE.union(OFlags::TMPFILE.difference(OFlags::D
 /// The set-group-ID bit.
 const SET_GROUP: u32 = 0o2000;
 
-/// Makes a file of `own`, or of the group of its folder, if that is not root; the kernel makes all
+/// The set-group-ID bit of a program.
+const GROUP_PROGRAM: u32 = 0o2010;
+
+/// Makes a file of the caller's, or of the group of its folder, if that is not root; the kernel makes all
 /// others.
 pub(super) fn answer(
     book: &mut Book,
     thread: &Thread<'_>,
     file: &Named<'_>,
     asked: &Creation,
-    own: Owner,
+    own: &Identity,
 ) -> Result<Reply, Errno> {
     let creation = match *asked {
         Creation::Open2 { how, size } => match flags_of(thread, how, size)? {
@@ -43,7 +47,7 @@ pub(super) fn answer(
     let is_unnamed = is_unnamed(creation);
     let folder = if is_unnamed { Some(spot.clone()) } else { spot.parent() };
     let Some(folder) = folder else { return Ok(Reply::Continue) };
-    let owner = match owner_in(book, &folder, own) {
+    let owner = match owner_in(book, &folder, own.makes()) {
         Ok(owner) => owner,
         Err(errno) if errno != Errno::IO => return Ok(Reply::Continue),
         Err(errno) => return Err(errno),
@@ -60,6 +64,8 @@ pub(super) fn answer(
     if matches!(asked, Creation::Open2 { .. }) {
         return Err(Errno::NOSYS);
     }
+    let is_own_group = own.reaches_all() || own.is_in(owner.gid);
+    let creation = if is_own_group { creation } else { creation.without_group_program() };
     make(book, thread, &spot, creation, owner)
 }
 
@@ -71,6 +77,24 @@ pub(super) fn flags_of(thread: &Thread<'_>, how: u64, size: u64) -> Result<Optio
     }
     memory::read(thread, how, &mut flags)?;
     Ok(u32::try_from(u64::from_ne_bytes(flags)).ok())
+}
+
+impl Creation {
+    /// Returns it without the set-group-ID bit of a program, which the kernel takes from what a user
+    /// makes in a folder that gives another group.
+    ///
+    /// **Source** — `mode_strip_sgid` of the kernel; `inode(7)`, `S_ISGID`.
+    fn without_group_program(self) -> Self {
+        let strip = |mode: u32| match mode & GROUP_PROGRAM {
+            GROUP_PROGRAM => mode & !SET_GROUP,
+            _ => mode,
+        };
+        match self {
+            Self::Open { flags, mode } => Self::Open { flags, mode: strip(mode) },
+            Self::Node { mode, device } => Self::Node { mode: strip(mode), device },
+            other => other,
+        }
+    }
 }
 
 pub(super) fn makes_file(creation: Creation) -> bool {

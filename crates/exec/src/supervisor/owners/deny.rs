@@ -89,6 +89,23 @@ impl Gate<'_> {
         Ok(())
     }
 
+    /// Makes sure that the caller may go to where a missing file would be, as far as there are folders.
+    pub(super) fn reach_missing(&mut self, spot: &Spot) -> Result<(), Errno> {
+        let mut folder = spot.parent();
+        while let Some(found) = folder {
+            match found.handle() {
+                Ok(handle) if is_exempt(&handle)? => return Ok(()),
+                Ok(handle) => {
+                    self.reach(&found, &handle)?;
+                    return self.check(&found, SEARCH);
+                }
+                Err(Errno::NOENT) => folder = found.parent(),
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes sure that the caller has these rights to a file.
     pub(super) fn check(&self, spot: &Spot, wanted: u32) -> Result<(), Errno> {
         if self.identity.reaches_all() {

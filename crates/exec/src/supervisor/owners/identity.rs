@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 
 use rustix::io::Errno;
+use xbuild_model::owner::Owner;
 
 use super::sys;
 use super::thread::Thread;
@@ -131,6 +132,11 @@ impl Identity {
     pub(super) fn keeps(&self) -> (bool, bool) {
         let ids = [self.uid.real, self.uid.effective, self.uid.saved];
         (self.is_privileged(), ids.contains(&0) || self.kept)
+    }
+
+    /// Returns the owner of the files that it makes.
+    pub(super) fn makes(&self) -> Owner {
+        Owner { uid: self.uid.files, gid: self.gid.files }
     }
 
     pub(super) fn is_in(&self, group: u32) -> bool {

@@ -28,23 +28,25 @@ pub(super) fn judge(
     let Ok(spot) = file.spot() else { return Ok(()) };
     match work {
         Work::Show(_) | Work::ListAttributes { .. } => {
-            with(spot, |handle| gate.reach(spot, handle))
+            with(gate, spot, |gate, handle| gate.reach(spot, handle))
         }
-        Work::Change { uid, gid } => with(spot, |handle| {
+        Work::Change { uid, gid } => with(gate, spot, |gate, handle| {
             let owner = gate.owns(spot, handle)?;
             let keeps_user = uid.is_none_or(|uid| uid == owner.uid);
             let may_group = gid.is_none_or(|gid| gid == owner.gid || gate.identity.is_in(gid));
             if keeps_user && may_group { Ok(()) } else { Err(Errno::PERM) }
         }),
-        Work::Mode { .. } => with(spot, |handle| gate.owns(spot, handle).map(drop)),
-        Work::Times(times) => match with(spot, |handle| gate.owns(spot, handle).map(drop)) {
-            Err(Errno::PERM) => match set(thread, *times)? {
-                Set::Now => right(gate, spot, WRITE),
-                Set::Nothing => Ok(()),
-                Set::Others => Err(Errno::PERM),
-            },
-            owns => owns,
-        },
+        Work::Mode { .. } => with(gate, spot, |gate, handle| gate.owns(spot, handle).map(drop)),
+        Work::Times(times) => {
+            match with(gate, spot, |gate, handle| gate.owns(spot, handle).map(drop)) {
+                Err(Errno::PERM) => match set(thread, *times)? {
+                    Set::Now => right(gate, spot, WRITE),
+                    Set::Nothing => Ok(()),
+                    Set::Others => Err(Errno::PERM),
+                },
+                owns => owns,
+            }
+        }
         Work::Truncate => right(gate, spot, WRITE),
         Work::Bind { address, size } => match sockets::spot(thread, *address, *size)? {
             Some(spot) => gate.may_change_folder(&spot, false),
@@ -57,7 +59,7 @@ pub(super) fn judge(
         Work::Attribute { name } => {
             match read_text(thread, *name) {
                 Ok(name) if name.starts_with(b"system.posix_acl_") => {
-                    with(spot, |handle| gate.owns(spot, handle).map(drop))
+                    with(gate, spot, |gate, handle| gate.owns(spot, handle).map(drop))
                 }
                 // Those of the kernel's are root's to change.
                 Ok(name) if !name.starts_with(b"user.") && !name.starts_with(b"system.") => {
@@ -103,13 +105,22 @@ fn set(thread: &Thread<'_>, times: Times) -> Result<Set, Errno> {
     })
 }
 
-/// Does something with a file, unless it cannot be opened.
-fn with(spot: &Spot, work: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> Result<(), Errno> {
-    spot.handle().map_or(Ok(()), |handle| work(&handle))
+/// Does something with a file, unless it cannot be opened. Who may not go to where a file is missing is not
+/// told so.
+fn with<'a>(
+    gate: &mut Gate<'a>,
+    spot: &Spot,
+    work: impl FnOnce(&mut Gate<'a>, &OwnedFd) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    match spot.handle() {
+        Ok(handle) => work(gate, &handle),
+        Err(Errno::NOENT) => gate.reach_missing(spot),
+        Err(_) => Ok(()),
+    }
 }
 
 fn right(gate: &mut Gate<'_>, spot: &Spot, wanted: u32) -> Result<(), Errno> {
-    with(spot, |handle| {
+    with(gate, spot, |gate, handle| {
         if is_exempt(handle)? {
             return Ok(());
         }
@@ -169,7 +180,7 @@ fn may_link(gate: &mut Gate<'_>, spot: &Spot) -> Result<(), Errno> {
     if std::fs::read("sys/fs/protected_hardlinks").is_ok_and(|value| value.starts_with(b"0")) {
         return Ok(());
     }
-    with(spot, |handle| {
+    with(gate, spot, |gate, handle| {
         gate.reach(spot, handle)?;
         if gate.book.owner(handle)?.uid == gate.identity.uid.files {
             return Ok(());
@@ -211,7 +222,7 @@ fn created(
         return gate.may_change_folder(&new, false);
     }
     if flags.contains(OFlags::PATH) {
-        return with(spot, |handle| gate.reach(spot, handle));
+        return with(gate, spot, |gate, handle| gate.reach(spot, handle));
     }
     let access = match flags & OFlags::ACCMODE {
         OFlags::RDONLY => READ,
