@@ -230,7 +230,10 @@ fn targets_and_variables_are_listed() {
     assert!(lines[2].starts_with("all (servers, tool, web)") && lines[2].ends_with("all of them"));
     let done = bake(&place, &["-f", &file, "--list", "type=targets,format=json"]).ok();
     let list: Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!(list[0]["group"][0], "all");
+    assert_eq!((&list[0]["group"], &list[0]["targets"][0]), (&true.into(), &"all".into()));
+    place.write("docker-bake.hcl", "target _base {}\ntarget app { inherits = [\"_base\"] }\n");
+    let done = bake(&place, &["--list", "targets"]).ok();
+    assert_eq!(done.stdout.lines().skip(1).collect::<Vec<_>>(), ["app"]);
     let file = fixtures().join("json-override/docker-bake.hcl").display().to_string();
     let done = bake(&place, &["-f", &file, "--list", "variables"]).ok();
     done.prints(&["VARIABLE", "list of string", "[\"some\",\"list\"]"]);

@@ -1,6 +1,8 @@
 //! The command line, as people and programs see it: options, exit statuses, digests, error messages.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -214,6 +216,16 @@ fn build_arguments_come_from_files() {
     place.write("bad", "A=1\n=2\n");
     place.build(&["--build-arg-file", &file("bad")]).fails(1, &["bad:2", "NAME=VALUE"]);
     place.build(&["--build-arg-file", &file("absent")]).fails(1, &["absent", "--build-arg-file"]);
+    let mut command = place.xbuild(["build", "--build-arg", "ODD", "."]);
+    command.env("ODD", OsStr::from_bytes(b"\xff")).current_dir(place.context());
+    Finished::run(command).fails(2, &["--build-arg \"ODD\"", "is no text"]);
+}
+
+#[test]
+fn names_that_help_shows_are_suggested() {
+    let place = Place::new(User::Me);
+    let done = place.run(["buidl", "."]).fails(2, &["'build'"]);
+    assert!(!done.stderr.contains("'b'"), "{}", done.stderr);
 }
 
 #[test]

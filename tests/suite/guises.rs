@@ -68,6 +68,10 @@ fn buildah_takes_the_options_of_bud() {
     let images = crate::image::read(&place.context().join("out"));
     assert_eq!(images[0].platform, "linux/arm64");
     assert_eq!(images[0].config["config"]["Labels"]["a"], "1");
+    let args = ["--storage-driver", "vfs", "--log-level=debug", "build", "--pull-never", "."];
+    called(&place, "buildah", &[&args[..], &["-o", "type=cacheonly"]].concat()).ok();
+    called(&place, "buildah", &["--registries-conf=a", "bud", "."])
+        .fails(2, &["--registries-conf:"]);
     let refused = ["build", "-t", "a:1", "--cap-add=NET_ADMIN", "--volume", "/a:/b"];
     called(&place, "buildah", &refused)
         .fails(2, &["--cap-add:", "--volume:", "the rest is: xbuild build --tag=a:1 ."]);

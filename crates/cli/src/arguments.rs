@@ -6,7 +6,7 @@ mod often;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
@@ -241,7 +241,8 @@ fn refuse(error: clap::Error, args: Vec<OsString>) -> ! {
     let is_help = |error: &clap::Error| error.kind() == ErrorKind::DisplayHelp;
     let is_run = foreign::command(&args).is_some_and(|command| command == "run");
     let plain = is_help(&error).then(|| definition().try_get_matches_from(args).err()).flatten();
-    let error = plain.filter(is_help).unwrap_or(error);
+    let mut error = plain.filter(is_help).unwrap_or(error);
+    suggest_shown_names(&mut error);
     // A closed pipe is not a failure.
     let _ = error.print();
     std::process::exit(match error.exit_code() {
@@ -249,6 +250,19 @@ fn refuse(error: clap::Error, args: Vec<OsString>) -> ! {
         _ if is_run => NOT_RUN,
         status => status,
     });
+}
+
+/// Keeps only those suggestions of an error that are names which help shows.
+fn suggest_shown_names(error: &mut clap::Error) {
+    let known = definition();
+    let is_shown = |name: &String| {
+        let found = known.find_subcommand(name);
+        found.is_none_or(|found| found.get_name_and_visible_aliases().contains(&&**name))
+    };
+    if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand) {
+        let names: Vec<String> = names.iter().filter(|name| is_shown(name)).cloned().collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+    }
 }
 
 impl Command {

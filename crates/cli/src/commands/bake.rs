@@ -82,13 +82,13 @@ fn listed(config: &Config, kind: ListKind, is_json: bool) -> String {
         (ListKind::Targets, false) => {
             let rows = targets(config).map(|entry| {
                 let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-                let name = match entry["group"].is_array() {
-                    true => {
-                        let members = entry["group"].as_array().into_iter().flatten();
-                        let members: Vec<&str> = members.filter_map(|m| m.as_str()).collect();
+                let name = match entry["targets"].as_array() {
+                    Some(members) => {
+                        let members: Vec<&str> =
+                            members.iter().filter_map(|m| m.as_str()).collect();
                         format!("{} ({})", text("name"), members.join(", "))
                     }
-                    false => text("name"),
+                    None => text("name"),
                 };
                 vec![name, text("description")]
             });
@@ -110,14 +110,15 @@ fn listed(config: &Config, kind: ListKind, is_json: bool) -> String {
     }
 }
 
-/// Returns groups and targets, as buildx lists them, the default group first.
+/// Returns groups and targets, as buildx lists them, the default group first; none whose name begins
+/// with `_`, which are for others to inherit from. The members of a group are our addition.
 fn targets(config: &Config) -> impl Iterator<Item = serde_json::Value> {
     let mut groups: Vec<_> = config.groups.iter().collect();
     groups.sort_by_key(|(name, _)| (name != "default", name.clone()));
     let mut targets: Vec<_> = config.targets.iter().collect();
     targets.sort_by(|a, b| a.0.cmp(&b.0));
     let groups = groups.into_iter().map(|(name, group)| {
-        let mut entry = json!({ "name": name, "group": group.targets });
+        let mut entry = json!({ "name": name, "group": true, "targets": group.targets });
         if !group.description.is_empty() {
             entry["description"] = json!(group.description);
         }
@@ -130,7 +131,9 @@ fn targets(config: &Config) -> impl Iterator<Item = serde_json::Value> {
         }
         entry
     });
-    groups.chain(targets)
+    groups
+        .chain(targets)
+        .filter(|entry| !entry["name"].as_str().is_some_and(|name| name.starts_with('_')))
 }
 
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {

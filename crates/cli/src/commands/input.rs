@@ -88,7 +88,7 @@ pub(super) fn pull(arg: Option<PullArg>) -> Pull {
 pub(super) fn request(args: &InputArgs) -> Result<InputRequest, Problem> {
     let mut texts = arg_files::read(&args.build_arg_file)?;
     texts.extend_from_slice(&args.build_arg);
-    let mut build_args = build_args(&texts);
+    let mut build_args = build_args(&texts)?;
     let config = environment::docker_config();
     let host = environment::variable("DOCKER_HOST");
     let proxies = docker_config::proxy_args(config.as_deref(), host.as_deref());
@@ -184,22 +184,30 @@ fn platforms(values: &[String]) -> Result<Vec<Platform>, Problem> {
 }
 
 /// Returns the build arguments with their values, without those of unset variables.
-fn build_args(values: &[String]) -> Vec<(String, String)> {
+fn build_args(values: &[String]) -> Result<Vec<(String, String)>, Problem> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let mut list: Vec<(String, String)> = values
-        .iter()
-        .filter_map(|text| match text.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => std::env::var(text).ok().map(|value| (text.clone(), value)),
-        })
-        .collect();
+    let mut list = Vec::new();
+    for text in values {
+        let Some((name, value)) = text.split_once('=') else {
+            let Some(value) = environment::raw_variable(text) else { continue };
+            let value = value.into_string().map_err(|_| {
+                Problem::command_line(format!(
+                    "invalid --build-arg {text}: the value of that environment variable is no text",
+                    text = quoted(text)
+                ))
+            })?;
+            list.push((text.clone(), value));
+            continue;
+        };
+        list.push((name.to_owned(), value.to_owned()));
+    }
     // As in buildx the epoch of the client is that of the build.
     if let Some(value) = environment::variable(EPOCH)
         && list.iter().all(|(name, _)| name != EPOCH)
     {
         list.push((EPOCH.to_owned(), value));
     }
-    list
+    Ok(list)
 }
 
 /// Adds the proxies that no build argument gives in upper or lower case.

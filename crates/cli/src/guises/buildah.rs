@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use xbuild_wording::hints;
 
-use super::buildah_options::OPTIONS;
+use super::buildah_options::{OPTIONS, OPTIONS_OF_ALL};
 use super::line::finished;
 use super::meant::Meant;
 use super::reader::{self, Read};
@@ -12,19 +12,24 @@ use crate::report::Problem;
 
 /// Returns what a command line of buildah means.
 pub(super) fn meaning(args: &[OsString]) -> Result<Meant, Problem> {
+    if let Some("--version" | "-v") = args.first().and_then(|arg| arg.to_str()) {
+        return Ok(version());
+    }
+    let mut read = Read::default();
+    let args = reader::read_options(args, OPTIONS_OF_ALL, &mut read)?;
     let command = args.first().and_then(|arg| arg.to_str()).unwrap_or_default();
     match command {
         "bud" | "build" | "build-using-dockerfile" => {}
-        "--version" | "-v" | "version" => {
-            return Ok(Meant::Line(vec!["xbuild".into(), "--version".into()]));
-        }
+        "version" => return Ok(version()),
+        "" if read.wants_help => return Ok(Meant::Text(help())),
         "" => return Err(Problem::command_line("buildah needs a command: bud or build")),
         command => {
             let message = format!("buildah {command} is not implemented: only bud and build are");
             return Err(Problem::command_line(message).with_hint(hints::commands_beside_bud()));
         }
     }
-    let Read { mut line, rest, wants_help, refused } = reader::read(&args[1..], OPTIONS)?;
+    reader::read_into(&mut read, &args[1..], OPTIONS)?;
+    let Read { mut line, rest, wants_help, refused } = read;
     if wants_help {
         return Ok(Meant::Text(help()));
     }
@@ -55,9 +60,13 @@ pub(super) fn meaning(args: &[OsString]) -> Result<Meant, Problem> {
     finished(args, &refused)
 }
 
+fn version() -> Meant {
+    Meant::Line(vec!["xbuild".into(), "--version".into()])
+}
+
 fn help() -> String {
     let mut text = "xbuild, called as buildah build. What becomes of its options:\n\n".to_owned();
-    for option in OPTIONS {
+    for option in OPTIONS_OF_ALL.iter().chain(OPTIONS) {
         text += &format!("  --{:<26} {}\n", option.name, option.text().replace('`', ""));
     }
     text

@@ -21,6 +21,29 @@ const LABELS: &str = "labels of the base image stay, its annotations do not";
 /// What to do in place of logins on the command line.
 const LOGIN: &str = "use `xbuild login`, or the variable `REGISTRY_AUTH_FILE`";
 
+/// The reason for the files of registries.
+const REGISTRIES: &str =
+    "short names are those of `docker.io`; `--registry-mirror` and the configuration name mirrors";
+/// The reason for settings of the store.
+const STORAGE: &str = "xbuild finds out what works here; `--isolation` chooses";
+
+/// Options of all commands of buildah, which may stand before the command.
+///
+/// **Source** — buildah 1.43 `buildah(1)`.
+pub(super) const OPTIONS_OF_ALL: &[Known] = &[
+    Known::value("cgroup-manager", True("steps have no control group of their own")),
+    Known::value("log-level", True("`BUILDKIT_PROGRESS` and `--progress` choose what is shown")),
+    Known::value("registries-conf", Refused(REGISTRIES)),
+    Known::value("registries-conf-dir", Refused(REGISTRIES)),
+    Known::value("root", Same("root")),
+    Known::value("runroot", True("nothing is kept there")),
+    Known::value("short-name-alias-conf", Refused(REGISTRIES)),
+    Known::value("storage-driver", True(STORAGE)),
+    Known::value("storage-opt", True(STORAGE)),
+    Known::value("userns-gid-map", Refused(CONTAINER)),
+    Known::value("userns-uid-map", Refused(CONTAINER)),
+];
+
 pub(super) const OPTIONS: &[Known] = &[
     Known::value("add-host", Same("add-host")),
     Known::switch("all-platforms", Refused("name the platforms: `--platform`")),
@@ -144,6 +167,14 @@ pub(super) const OPTIONS: &[Known] = &[
             Ok(())
         }),
     },
+    Known::switch("pull-always", Means("`--pull=always`", |line, _| {
+        line.add("pull", "always");
+        Ok(())
+    })),
+    Known::switch("pull-never", Means("`--pull=never`", |line, _| {
+        line.add("pull", "never");
+        Ok(())
+    })),
     Known::switch("quiet", Same("quiet")).letter('q'),
     Known::value("retry", True("transfers that fail for a time are repeated")),
     Known::value("retry-delay", True("transfers that fail for a time are repeated")),

@@ -12,7 +12,7 @@ use crate::arguments;
 
 const HEAD: &str = "# Options of other builders
 
-What becomes of each option of `docker buildx build`, of kaniko's `executor` and of `buildah build`. A test makes this page from their help texts (`fixtures/flags`) and from the code that reads the options. `xbuild build` takes the options of buildx by the same names; called as `executor`, or as `buildah` with `bud` or `build`, xbuild takes those of kaniko and buildah ([coming from other tools](coming-from.md)).
+What becomes of each option of `docker buildx build`, of kaniko's `executor` and of `buildah build`, and of those that stand before buildah's command. A test makes this page from their help texts (`fixtures/flags`) and from the code that reads the options. `xbuild build` takes the options of buildx by the same names; called as `executor`, or as `buildah` with `bud` or `build`, xbuild takes those of kaniko and buildah ([coming from other tools](coming-from.md)).
 ";
 
 /// Returns the long options of a help text, in its order.
@@ -29,7 +29,7 @@ fn options(file: &str) -> Vec<String> {
         let name = line.strip_prefix("--")?;
         name.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().map(str::to_owned)
     });
-    names.filter(|name| name != "help").collect()
+    names.filter(|name| !matches!(&**name, "help" | "version")).collect()
 }
 
 /// Returns what becomes of an option of `docker buildx build`.
@@ -53,8 +53,13 @@ fn table(title: &str, rows: impl Iterator<Item = (String, String)>) -> String {
     text
 }
 
+/// Options that no help text has.
+const HIDDEN: [&str; 2] = ["pull-always", "pull-never"];
+
 fn of_builder(title: &str, file: &str, known: &'static [Known]) -> String {
-    let options = options(file);
+    let mut options = options(file);
+    let is_known = |name: &str| known.iter().any(|option| option.name == name);
+    options.extend(HIDDEN.into_iter().filter(|name| is_known(name)).map(str::to_owned));
     let names: BTreeSet<&str> = options.iter().map(String::as_str).collect();
     let ours: BTreeSet<&str> = known.iter().map(|option| option.name).collect();
     assert_eq!(ours, names, "{title}: the options that are read, and those of the help text");
@@ -74,7 +79,8 @@ fn the_page_of_options_is_what_the_code_does() {
     let page = HEAD.to_owned()
         + &table("docker buildx build", buildx)
         + &of_builder("kaniko executor", "kaniko-1.24.0.txt", kaniko_options::OPTIONS)
-        + &of_builder("buildah build", "buildah-1.43.2.txt", buildah_options::OPTIONS);
+        + &of_builder("buildah build", "buildah-1.43.2.txt", buildah_options::OPTIONS)
+        + &of_builder("buildah", "buildah-1.28.2.txt", buildah_options::OPTIONS_OF_ALL);
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let known = fs::read_to_string(top.join("docs/flags.md")).unwrap_or_default();
     if known != page {
@@ -85,8 +91,8 @@ fn the_page_of_options_is_what_the_code_does() {
 
 #[test]
 fn an_option_that_is_the_same_is_one_of_xbuild_build() {
-    let known = kaniko_options::OPTIONS.iter().chain(buildah_options::OPTIONS);
-    for option in known {
+    let buildah = buildah_options::OPTIONS_OF_ALL.iter().chain(buildah_options::OPTIONS);
+    for option in kaniko_options::OPTIONS.iter().chain(buildah) {
         if let super::option::Fate::Same(other) = option.fate {
             assert!(fate(other).is_some(), "--{other}");
         }

@@ -24,14 +24,41 @@ pub(super) struct Read {
 /// Reads a command line.
 pub(super) fn read(args: &[OsString], known: &[Known]) -> Result<Read, Problem> {
     let mut read = Read::default();
-    let mut args = args.iter().map(|arg| {
-        let fail = || Problem::command_line(format!("argument {} is no text", arg.display()));
-        arg.to_str().map(str::to_owned).ok_or_else(fail)
-    });
-    while let Some(arg) = args.next().transpose()? {
+    read_into(&mut read, args, known)?;
+    Ok(read)
+}
+
+/// Adds a command line to what is read.
+pub(super) fn read_into(
+    read: &mut Read,
+    args: &[OsString],
+    known: &[Known],
+) -> Result<(), Problem> {
+    let mut args = args;
+    loop {
+        args = read_options(args, known, read)?;
+        let Some((arg, left)) = args.split_first() else { return Ok(()) };
         if arg == "--" {
-            read.rest.extend(args.collect::<Result<Vec<_>, _>>()?);
-            break;
+            read.rest.extend(left.iter().map(text).collect::<Result<Vec<_>, _>>()?);
+            return Ok(());
+        }
+        read.rest.push(text(arg)?);
+        args = left;
+    }
+}
+
+/// Reads options up to the first argument that is none, and returns that one and all after it.
+pub(super) fn read_options<'a>(
+    args: &'a [OsString],
+    known: &[Known],
+    read: &mut Read,
+) -> Result<&'a [OsString], Problem> {
+    let mut left = args.iter();
+    loop {
+        let rest = left.as_slice();
+        let Some(arg) = left.next().map(text).transpose()? else { return Ok(rest) };
+        if arg == "--" {
+            return Ok(rest);
         }
         if arg == "--help" || arg == "-h" {
             read.wants_help = true;
@@ -52,10 +79,7 @@ pub(super) fn read(args: &[OsString], known: &[Known]) -> Result<Read, Problem> 
                     let option = known.iter().find(|option| option.short == Some(letter));
                     (option, value.filter(|value| !value.is_empty()))
                 }
-                None => {
-                    read.rest.push(arg);
-                    continue;
-                }
+                None => return Ok(rest),
             },
         };
         let option = option.ok_or_else(|| {
@@ -64,11 +88,15 @@ pub(super) fn read(args: &[OsString], known: &[Known]) -> Result<Read, Problem> 
         })?;
         if option.takes == Takes::Value && value.is_none() {
             let missing = || Problem::command_line(format!("--{} needs a value", option.name));
-            value = Some(args.next().transpose()?.ok_or_else(missing)?);
+            value = Some(left.next().map(text).transpose()?.ok_or_else(missing)?);
         }
-        take(option, value, &mut read)?;
+        take(option, value, read)?;
     }
-    Ok(read)
+}
+
+fn text(arg: &OsString) -> Result<String, Problem> {
+    let fail = || Problem::command_line(format!("argument {} is no text", arg.display()));
+    arg.to_str().map(str::to_owned).ok_or_else(fail)
 }
 
 fn take(option: &Known, value: Option<String>, read: &mut Read) -> Result<(), Problem> {
