@@ -1,6 +1,7 @@
 //! The room that the store takes up: `du`, `prune`, and the bound that builds keep.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Place, Typed, User, needs, to_layout};
+use crate::harness::{Finished, Place, Typed, User, is_root, needs, to_layout};
 use crate::image;
 
 const MIB: u64 = 1 << 20;
@@ -82,6 +83,25 @@ fn nothing_is_wiped_unasked_and_the_oldest_goes_first() {
     ] {
         place.run([&["prune"], args].concat()).fails(2, &[word]);
     }
+}
+
+/// Who cannot read what is to stay removes nothing.
+#[test]
+fn unreadable_names_of_images_cost_no_image() {
+    // Root reads everything.
+    let user = User::all().into_iter().find(|user| *user != User::Me || !is_root());
+    let Some(user) = user else { return };
+    let place = Place::new(user);
+    build(&place, "one", 1, &["-t", "a:1"]).ok();
+    let images = place.store().join("images");
+    let close = |mode| fs::set_permissions(&images, fs::Permissions::from_mode(mode)).unwrap();
+    close(0);
+    for args in [&["prune", "--force", "--max-used-space", "0"][..], &["images"], &["du"]] {
+        let done = place.run(args);
+        assert!(done.status != 0 && done.stderr.contains("images"), "{}", done.stderr);
+    }
+    close(0o700);
+    place.run(["save", "-o", &place.out("a.tar").display().to_string(), "a:1"]).ok();
 }
 
 #[test]

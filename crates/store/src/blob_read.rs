@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use xbuild_model::{Descriptor, DiffId, Digest};
 
+use crate::entries::open_file;
 use crate::folder::rename_new;
 use crate::{Hashed, Store, StoreError};
 
@@ -27,11 +28,7 @@ impl Store {
         self.pin(digest)?;
         let path = self.blob_path(digest);
         self.publisher().wait(&path)?;
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("open", path)(error)),
-        }
+        open_file(&path)
     }
 
     /// Returns whether the store has the blob, with its full size.
@@ -47,7 +44,7 @@ impl Store {
             return size == descriptor.size;
         }
         let meta = fs::metadata(path);
-        meta.is_ok_and(|meta| meta.len() == descriptor.size)
+        meta.is_ok_and(|meta| meta.is_file() && meta.len() == descriptor.size)
     }
 
     /// Opens a blob whose bytes have its digest: this process has written or checked them. Returns

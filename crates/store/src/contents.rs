@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use xbuild_model::{Descriptor, Digest, StepRecord};
 
-use crate::entries::{children, file_name, is_key, key_of};
+use crate::entries::{all_children, children, contents, file_name, is_key, key_of};
 use crate::pins::Pinned;
-use crate::{Store, boot, record};
+use crate::{Store, StoreError, boot, record};
 
 /// The folders of what is remembered of build contexts.
 pub(crate) const REMEMBERED: &[&str] = &["file-hashes", "selections"];
@@ -16,7 +17,7 @@ pub(crate) const REMEMBERED: &[&str] = &["file-hashes", "selections"];
 impl Store {
     /// Returns the record of a step in a file; `None` if it is damaged.
     pub(crate) fn step_at(&self, path: &Path) -> Option<StepRecord> {
-        let bytes = record::unseal(fs::read(path).ok()?)?;
+        let bytes = record::unseal(contents(path).ok()??)?;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -35,65 +36,64 @@ impl Store {
     }
 
     /// Returns the names (hexadecimal digests) of the blobs that named images need.
-    pub(crate) fn named(&self) -> HashSet<String> {
-        self.reachable(self.images().into_iter().map(|(image, _)| image.target.digest))
+    ///
+    /// **Errors** — something that may name further ones cannot be read.
+    pub(crate) fn named(&self) -> Result<HashSet<String>, StoreError> {
+        self.reachable(self.images()?.into_iter().map(|(image, _)| image.target.digest))
     }
 
     /// Returns what is in use if this is pinned: the blobs of pinned layers, and all that pinned manifests
     /// and indexes refer to, too.
-    pub(crate) fn in_use(&self, pinned: &Pinned) -> Pinned {
-        match pinned {
-            Pinned::Everything => Pinned::Everything,
-            Pinned::Keys(keys) => {
-                let layers = children(&self.root().join("layers")).into_iter();
-                let pinned = layers.filter(|record| keys.contains(&key_of(record)));
-                let blobs = pinned.flat_map(|record| self.blobs_of(&record));
-                let keys = keys.iter().cloned().chain(blobs);
-                let digests = keys.filter_map(|key| format!("sha256:{key}").parse().ok());
-                Pinned::Keys(self.reachable(digests))
+    ///
+    /// **Errors** — as those of [`named`](Self::named).
+    pub(crate) fn in_use(&self, pinned: &Pinned) -> Result<Pinned, StoreError> {
+        let Pinned::Keys(keys) = pinned else { return Ok(Pinned::Everything) };
+        let mut all: Vec<String> = keys.iter().cloned().collect();
+        for record in all_children(&self.root().join("layers"))? {
+            if keys.contains(&key_of(&record)) {
+                all.extend(blob_in(contents(&record)?));
             }
         }
+        let digests = all.into_iter().filter_map(|key| format!("sha256:{key}").parse().ok());
+        self.reachable(digests).map(Pinned::Keys)
     }
 
     /// Returns these digests and all that the manifests and indexes among their blobs refer to.
-    pub(crate) fn reachable(&self, from: impl Iterator<Item = Digest>) -> HashSet<String> {
+    fn reachable(&self, from: impl Iterator<Item = Digest>) -> Result<HashSet<String>, StoreError> {
         let mut found = HashSet::new();
         let mut queue: Vec<Digest> = from.collect();
         while let Some(digest) = queue.pop() {
             if found.insert(digest.hex()) {
-                queue.extend(self.references(&digest));
+                queue.extend(self.references(&digest)?);
             }
         }
-        found
+        Ok(found)
     }
 
-    /// Returns the names of the blobs that a record of a layer names.
-    pub(crate) fn blobs_of(&self, record: &Path) -> Vec<String> {
-        let bytes = fs::read(record).ok().and_then(record::unseal).unwrap_or_default();
-        let blob = serde_json::from_slice::<xbuild_model::Descriptor>(&bytes).ok();
-        blob.map(|blob| blob.digest.hex()).into_iter().filter(|name| is_key(name)).collect()
+    /// Returns the name of the blob that a record of a layer names.
+    pub(crate) fn blob_of(&self, record: &Path) -> Option<String> {
+        blob_in(contents(record).ok().flatten())
     }
 
-    /// Returns the digests that a manifest or index refers to; none for any other blob.
-    fn references(&self, digest: &Digest) -> Vec<Digest> {
-        #[derive(serde::Deserialize)]
-        struct Document {
-            config: Option<Descriptor>,
-            #[serde(default)]
-            layers: Vec<Descriptor>,
-            #[serde(default)]
-            manifests: Vec<Descriptor>,
-        }
+    /// Returns the digests that a manifest or index refers to; none for any other blob. Entries that cannot
+    /// be read spoil no others, as for readers of images.
+    fn references(&self, digest: &Digest) -> Result<Vec<Digest>, StoreError> {
         /// Manifests are small: anything larger is a layer.
         const MAX_MANIFEST: u64 = 4 << 20;
         let path = self.blob_path(digest);
-        if fs::metadata(&path).map_or(true, |meta| meta.len() > MAX_MANIFEST) {
-            return Vec::new();
+        if fs::metadata(&path).is_ok_and(|meta| meta.len() > MAX_MANIFEST) {
+            return Ok(Vec::new());
         }
-        let document =
-            fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Document>(&b).ok());
-        document.map_or_else(Vec::new, |d| {
-            d.config.into_iter().chain(d.layers).chain(d.manifests).map(|d| d.digest).collect()
-        })
+        let Some(bytes) = contents(&path)? else { return Ok(Vec::new()) };
+        let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { return Ok(Vec::new()) };
+        let lists = ["layers", "manifests"].map(|name| document[name].as_array());
+        let entries = lists.into_iter().flatten().flatten().chain([&document["config"]]);
+        Ok(entries.filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect())
     }
+}
+
+/// Returns the name of the blob that the bytes of a layer's record name.
+fn blob_in(record: Option<Vec<u8>>) -> Option<String> {
+    let blob: Descriptor = serde_json::from_slice(&record::unseal(record?)?).ok()?;
+    Some(blob.digest.hex()).filter(|name| is_key(name))
 }

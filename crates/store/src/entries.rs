@@ -1,7 +1,13 @@
 //! The entries of the store's folders.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::StoreError;
 
 /// The folder of cache folders, below the store's.
 pub(crate) const CACHE_MOUNTS: &str = "cache-mounts";
@@ -21,6 +27,55 @@ pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     let mut list: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     list.sort();
     list
+}
+
+/// Returns the entries of a folder in the order of their names; none if there is no folder. What is listed
+/// to stay must be whole.
+pub(crate) fn all_children(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = || StoreError::io("list", folder);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed())?,
+    };
+    let mut list = Vec::new();
+    for entry in entries {
+        list.push(entry.map_err(failed())?.path());
+    }
+    list.sort();
+    Ok(list)
+}
+
+/// Opens a file to read it; `None` if there is none. What is no file counts as missing: it is replaced, and
+/// a pipe must not hold up the build.
+pub(crate) fn open_file(path: &Path) -> Result<Option<File>, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        file => File::from(file.map_err(|errno| StoreError::io("open", path)(errno.into()))?),
+    };
+    let is_file = file.metadata().map_err(StoreError::io("look at", path))?.is_file();
+    Ok(is_file.then_some(file))
+}
+
+/// Returns the contents of a file; `None` if there is none.
+pub(crate) fn contents(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(mut file) = open_file(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    Ok(Some(bytes))
+}
+
+/// Gives a new file its name. A folder that somebody has put there goes with the session of the file.
+pub(crate) fn replace(temp: &Path, path: &Path) -> io::Result<()> {
+    match fs::rename(temp, path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            let mut aside = temp.as_os_str().to_owned();
+            aside.push(".aside");
+            fs::rename(path, aside)?;
+            fs::rename(temp, path)
+        }
+        renamed => renamed,
+    }
 }
 
 /// Returns whether the store gives names like this one: `HEX`, `HEX.ENCODING` or `HEX-N`.

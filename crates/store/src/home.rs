@@ -175,6 +175,10 @@ impl<'a> Home<'a> {
         };
         let stat = fs::fstat(&file).map_err(failed("look at", &path))?;
         self.check_owner(&path, &stat)?;
+        if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+            let (path, name) = (self.path.to_owned(), VERSION.to_owned());
+            return Err(StoreError::NotAStore { path, name });
+        }
         let mut text = String::new();
         file.take(MAX_VERSION).read_to_string(&mut text).map_err(StoreError::io("read", path))?;
         Ok(Some(text.trim_end().to_owned()))

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use xbuild_model::{BlobSource, Descriptor, Digest};
 
-use crate::entries::children;
+use crate::entries::{all_children, contents};
 use crate::{Store, StoreError, record};
 
 /// The folder, below the store's, of the images.
@@ -83,18 +83,22 @@ impl Store {
         }
     }
 
-    /// Returns all images with the times when they got their names, sorted by name.
-    pub fn images(&self) -> Vec<(ImageRecord, SystemTime)> {
-        let image = |path: std::path::PathBuf| {
-            let named = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
-            let bytes = record::unseal(fs::read(&path).ok()?)?;
-            let image: ImageRecord = serde_json::from_slice(&bytes).ok()?;
-            Some((image, named))
-        };
-        let mut images: Vec<_> =
-            children(&self.root().join(IMAGES)).into_iter().filter_map(image).collect();
+    /// Returns all images with the times when they got their names, sorted by name. Damaged records count
+    /// as missing.
+    ///
+    /// **Errors** — a record cannot be read.
+    pub fn images(&self) -> Result<Vec<(ImageRecord, SystemTime)>, StoreError> {
+        let mut images = Vec::new();
+        for path in all_children(&self.root().join(IMAGES))? {
+            // It may just have been removed.
+            let Some(bytes) = contents(&path)? else { continue };
+            let image = record::unseal(bytes)
+                .and_then(|bytes| serde_json::from_slice::<ImageRecord>(&bytes).ok());
+            let named = fs::metadata(&path).and_then(|meta| meta.modified());
+            images.extend(image.zip(named.ok()));
+        }
         images.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-        images
+        Ok(images)
     }
 
     /// Forgets the image of a name. Its contents stay until the store is pruned. Returns whether
@@ -154,8 +158,9 @@ mod tests {
         for name in ["b:1", "a:1"] {
             store.put_image(&record(name)).unwrap();
         }
-        let names =
-            || -> Vec<_> { store.images().into_iter().map(|(image, _)| image.name).collect() };
+        let names = || -> Vec<_> {
+            store.images().unwrap().into_iter().map(|(image, _)| image.name).collect()
+        };
         assert_eq!(names(), ["a:1", "b:1"]);
         let found = store.image("b:1").unwrap().unwrap();
         assert_eq!(found, record("b:1"));

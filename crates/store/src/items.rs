@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 
-use crate::Store;
 use crate::contents::REMEMBERED;
 use crate::entries::{BLOBS, children, file_name, key_of};
 use crate::measured::{PATIENCE, Total};
 use crate::usage::usage;
+use crate::{Store, StoreError};
 
 /// A blob of fewer bytes that belongs to no layer is a document: a manifest or a configuration. Offline
 /// builds need them, and they take up next to nothing.
@@ -120,7 +120,9 @@ impl Item {
 impl Store {
     /// Returns all items, those that were not used for longest first. Installed emulators, the blobs of
     /// named images, manifests and configurations are none.
-    pub fn items(&self) -> Vec<Item> {
+    ///
+    /// **Errors** — something that says what images and builds need cannot be read.
+    pub fn items(&self) -> Result<Vec<Item>, StoreError> {
         // Meanwhile no build ends and nothing is removed. Where that takes too long, the answer may
         // count twice what changes.
         let total = Total::lock(self.root(), FlockOperation::NonBlockingLockShared, PATIENCE);
@@ -130,25 +132,27 @@ impl Store {
     }
 
     /// Returns the bytes of the blobs that named images have here.
-    pub fn named_bytes(&self) -> u64 {
-        let paths = self.named().into_iter().map(|name| self.root().join(BLOBS).join(name));
+    ///
+    /// **Errors** — as those of [`items`](Self::items).
+    pub fn named_bytes(&self) -> Result<u64, StoreError> {
+        let paths = self.named()?.into_iter().map(|name| self.root().join(BLOBS).join(name));
         let sizes = paths.filter_map(|path| fs::symlink_metadata(path).ok());
-        sizes.map(|meta| meta.blocks() * 512).sum()
+        Ok(sizes.map(|meta| meta.blocks() * 512).sum())
     }
 
     /// Returns all items while the total is locked.
-    pub(crate) fn items_beside(&self) -> Vec<Item> {
-        let mut items = self.unmarked_items();
+    pub(crate) fn items_beside(&self) -> Result<Vec<Item>, StoreError> {
+        let mut items = self.unmarked_items()?;
         // After the look at the files: what has come meanwhile is pinned by who made it.
-        let used = self.in_use(&self.pins().of_others());
+        let used = self.in_use(&self.pins().of_others())?;
         for item in &mut items {
             item.is_pinned = used.has(&item.keys);
         }
-        items
+        Ok(items)
     }
 
-    fn unmarked_items(&self) -> Vec<Item> {
-        let kept = self.named();
+    fn unmarked_items(&self) -> Result<Vec<Item>, StoreError> {
+        let kept = self.named()?;
         let mut items = self.layer_items(&kept);
         let of_layers: HashSet<PathBuf> =
             items.iter().flat_map(|item| item.files.iter().cloned()).collect();
@@ -189,7 +193,7 @@ impl Store {
             items.push(item);
         }
         items.sort_by(|a, b| (a.last_used, a.kind, &a.id).cmp(&(b.last_used, b.kind, &b.id)));
-        items
+        Ok(items)
     }
 
     /// Returns an item for each layer. Blobs of `kept` belong to images.
@@ -204,13 +208,11 @@ impl Store {
         };
         for path in children(&self.root().join("layers")) {
             item(&file_name(&path), &mut |item| {
-                for blob in self.blobs_of(&path) {
+                if let Some(blob) = self.blob_of(&path) {
                     item.keys.push(blob.clone());
-                    if kept.contains(&blob) {
-                        continue;
-                    }
+                    let is_kept = kept.contains(&blob);
                     let path = self.root().join(BLOBS).join(blob);
-                    if !item.files.contains(&path) {
+                    if !is_kept && !item.files.contains(&path) {
                         item.file(path, false);
                     }
                 }

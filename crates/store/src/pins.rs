@@ -152,7 +152,8 @@ pub(crate) fn through<T>(
 /// Reads the pins of all open stores but that of the session `own`.
 fn read(root: &Path, own: &Path) -> Pinned {
     let mut keys = HashSet::new();
-    for folder in temp::sessions(&root.join("tmp")).filter(|folder| folder != own) {
+    let Ok(sessions) = temp::sessions(&root.join("tmp")) else { return Pinned::Everything };
+    for folder in sessions.into_iter().filter(|folder| folder != own) {
         let mut file = match lock_file(&folder) {
             Some(Ok(file)) => file,
             Some(Err(_)) => return Pinned::Everything,
@@ -182,7 +183,7 @@ fn lock_file(folder: &Path) -> Option<io::Result<File>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => return Some(opened),
         }
-        if !folder.exists() {
+        if !folder.exists() || temp::is_nobodys(folder) {
             return None;
         }
         std::thread::sleep(Duration::from_millis(1));

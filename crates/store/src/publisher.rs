@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::entries::replace;
 use crate::pull_lock::PullLock;
 use crate::writeback::Writeback;
 use crate::{Background, Pending, StoreError};
@@ -78,7 +79,7 @@ impl Job {
         let synced = self.writeback.join().and_then(|()| self.file.sync_data());
         let synced = synced.map_err(Failed::new("sync", &self.temp));
         let published = synced.and_then(|()| {
-            fs::rename(&self.temp, &self.target).map_err(Failed::new("publish", &self.target))
+            replace(&self.temp, &self.target).map_err(Failed::new("publish", &self.target))
         });
         if published.is_err() {
             // If this fails, the next session removes the file.

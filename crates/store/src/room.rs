@@ -123,7 +123,7 @@ impl Store {
         let _ = self.growth().take();
         // After a kill or a failure it is unknown.
         total.forget();
-        let items = self.items_beside();
+        let items = self.items_beside()?;
         let all: u64 = items.iter().map(|item| item.bytes).sum();
         let (gone, leftovers) = self.remove_items(wanted.choose(items), true)?;
         let left = all - gone.iter().map(|item| item.bytes).sum::<u64>();
@@ -150,8 +150,8 @@ impl Store {
                     return Err(StoreError::Busy { path: self.root().to_owned() });
                 }
                 // In this order: who gives up pins has named the image before.
-                let used = self.in_use(pinned);
-                let named = if names { self.named() } else { HashSet::new() };
+                let used = self.in_use(pinned)?;
+                let named = if names { self.named()? } else { HashSet::new() };
                 while begin.elapsed() < TURN
                     && let Some(item) = waiting.next()
                 {
@@ -173,11 +173,17 @@ impl Store {
     /// Removes an item that nobody uses.
     fn remove_item(&self, item: &Item) -> Result<Vec<Leftover>, StoreError> {
         // The record of a step goes before its layer.
+        let mut leftovers = Vec::new();
         for path in item.files.iter().rev() {
             // Two layers may be of one step.
-            unless_gone(fs::remove_file(path)).map_err(StoreError::io("remove", path))?;
+            match unless_gone(fs::remove_file(path)) {
+                // Somebody has put a folder there.
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                    leftovers.extend(self.set_aside(path)?);
+                }
+                removed => drop(removed.map_err(StoreError::io("remove", path))?),
+            }
         }
-        let mut leftovers = Vec::new();
         for folder in &item.folders {
             let path = self.temp_path("pruned");
             // Another build may have taken it.
@@ -186,6 +192,16 @@ impl Store {
             }
         }
         Ok(leftovers)
+    }
+}
+
+impl Store {
+    /// Moves a folder that stands in the place of a file out of the way.
+    pub(crate) fn set_aside(&self, folder: &Path) -> Result<Option<Leftover>, StoreError> {
+        let path = self.temp_path("pruned");
+        let was_there = unless_gone(fs::rename(folder, &path));
+        let was_there = was_there.map_err(StoreError::io("move", folder))?;
+        Ok(was_there.then_some(Leftover { path, is_plain: true }))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::FlockOperation;
 use xbuild_model::Digest;
 
+use crate::entries::{open_file, replace};
 use crate::growth::Growth;
 use crate::pins::{self, Pins};
 use crate::publisher::Publisher;
@@ -64,7 +65,7 @@ impl Store {
             }
         });
         let (pins, session) = started.map_err(StoreError::io("lock", root.join(home::GATE)))??;
-        let boot = boot::boot_id()?;
+        let boot = boot::name(root)?;
         let store = Self {
             root: root.to_owned(),
             _lock: lock,
@@ -181,10 +182,7 @@ impl Store {
     }
 
     pub(crate) fn read_file(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(StoreError::io("open", path))?,
-        };
+        let Some(file) = open_file(path)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
         Ok(Some(bytes))
@@ -236,13 +234,13 @@ impl Store {
         let written = File::create(&temp).and_then(|mut file| record::seal_to(&mut file, write));
         written.map_err(StoreError::io("write", &temp))?;
         self.growth.file(fs::metadata(&temp).map_or(0, |meta| meta.len()));
-        fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
+        replace(&temp, &path).map_err(StoreError::io("publish", path))
     }
 
     fn publish(&self, path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
         let temp = self.temp_path("record");
         fs::write(&temp, bytes).map_err(StoreError::io("write", &temp))?;
         self.growth.file(bytes.len() as u64);
-        fs::rename(&temp, &path).map_err(StoreError::io("publish", path))
+        replace(&temp, &path).map_err(StoreError::io("publish", path))
     }
 }

@@ -95,26 +95,44 @@ pub(crate) fn open_lock(folder: &Path) -> io::Result<File> {
 }
 
 /// Returns the folders of sessions: those whose names are `PID-N`.
-pub(crate) fn sessions(tmp: &Path) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn sessions(tmp: &Path) -> io::Result<Vec<PathBuf>> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let is_session = move |name: &OsStr| {
+    let is_session = |name: &OsStr| {
         let parts = name.to_str().and_then(|name| name.split_once('-'));
         parts.is_some_and(|(pid, number)| is_number(pid) && is_number(number))
     };
-    let entries = std::fs::read_dir(tmp).into_iter().flatten().flatten();
-    entries.filter(move |entry| is_session(&entry.file_name())).map(|entry| entry.path())
+    let mut sessions = Vec::new();
+    for entry in std::fs::read_dir(tmp)? {
+        let entry = entry?;
+        // Nobody here makes a file or a link of such a name.
+        if is_session(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sessions.push(entry.path());
+        }
+    }
+    Ok(sessions)
+}
+
+/// Returns whether a folder without a lock is no session's that is just starting.
+pub(crate) fn is_nobodys(folder: &Path) -> bool {
+    /// A session makes its lock at once.
+    const AT_MOST: Duration = Duration::from_secs(60);
+    let modified = std::fs::symlink_metadata(folder).and_then(|meta| meta.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > AT_MOST))
+        && std::fs::symlink_metadata(folder.join(LOCK))
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Removes the folders of sessions of the store `root` that ended without removing them. Files of other owners, which
 /// only a user namespace can remove, stay for [`crate::Store::leftovers`].
 pub(crate) fn sweep(root: &Path) {
-    for path in sessions(&root.join("tmp")) {
+    for path in sessions(&root.join("tmp")).unwrap_or_default() {
         match try_lock(&path, false) {
             Some(lock) => {
                 forget_total_of(root, &lock);
                 lent::take_back(root, &path);
                 remove(&path);
             }
+            None if is_nobodys(&path) => remove(&path),
             // Removes an empty folder only: its session was killed before it had a lock, or is
             // about to make the lock and will then make another folder.
             None => drop(std::fs::remove_dir(&path)),
@@ -169,7 +187,7 @@ pub(crate) fn abandoned(root: &Path) -> Vec<Abandoned> {
         forget_total_of(root, &lock);
         Some(Abandoned { path, _lock: lock })
     };
-    sessions(&root.join("tmp")).filter_map(lock).collect()
+    sessions(&root.join("tmp")).unwrap_or_default().into_iter().filter_map(lock).collect()
 }
 
 /// A folder for work in progress. Dropping it removes it, as far as the plain user can.

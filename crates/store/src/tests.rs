@@ -7,7 +7,7 @@ use xbuild_model::seam::StepCache as _;
 use xbuild_model::{Descriptor, DiffId, Digest, StepRecord};
 use xbuild_testkit::spans;
 
-use crate::{GrowingBlob, ImageRecord, SourceRecord, Store, StoreError};
+use crate::{GrowingBlob, ImageRecord, Room, SourceRecord, Store, StoreError};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -405,4 +405,109 @@ fn a_blob_has_a_span_within_that_of_its_step() {
     drop(store);
     let expected = format!("step label=blob test > blob digest={} size=4", Digest::of(b"seen"));
     assert!(spans::closed().contains(&expected), "{:#?}", spans::closed());
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_takes_nothing_from_an_image() {
+    let (_folder, store) = store();
+    let blob = |text: &str| serde_json::to_value(Descriptor::of("x", text.as_bytes())).unwrap();
+    let put = |value: &serde_json::Value| {
+        let text = value.to_string();
+        store.put_blob(text.as_bytes()).unwrap();
+        Descriptor::of("m", text.as_bytes())
+    };
+    for text in ["config", "layer"] {
+        store.put_blob(text.as_bytes()).unwrap();
+    }
+    let manifest = put(&serde_json::json!({
+        "config": blob("config"), "layers": [blob("layer")], "manifests": null,
+    }));
+    let entry = serde_json::to_value(&manifest).unwrap();
+    let odd = serde_json::json!({ "digest": format!("sha512:{}", "0".repeat(128)) });
+    let index = put(&serde_json::json!({ "layers": null, "manifests": [7, odd, entry] }));
+    store.put_image(&ImageRecord::new("a:1".into(), index)).unwrap();
+    store.settle().unwrap();
+    let named = store.named().unwrap();
+    for text in ["config", "layer"] {
+        assert!(named.contains(&Digest::of(text.as_bytes()).hex()), "{text}");
+    }
+}
+
+#[test]
+fn what_is_unpacked_does_not_count_in_a_copy_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let layer = DiffId(Digest::of(b"layer"));
+    let store = Store::open(&at("one")).unwrap();
+    let temp = store.temp_dir("unpack").unwrap();
+    fs::create_dir(temp.path().join("fs")).unwrap();
+    store.publish_folder(&temp.path().join("fs"), "map", &layer, 0).unwrap();
+    drop((temp, store));
+    let copied = std::process::Command::new("cp").arg("-a").args([at("one"), at("two")]).status();
+    assert!(copied.unwrap().success());
+    let copy = Store::open(&at("two")).unwrap();
+    assert_eq!(copy.folder("map", &layer), None);
+    assert!(copy.folders().is_empty());
+    // A store that is moved is the same one.
+    fs::rename(at("one"), at("moved")).unwrap();
+    assert!(Store::open(&at("moved")).unwrap().folder("map", &layer).is_some());
+}
+
+#[test]
+fn what_nobody_has_made_in_tmp_holds_nothing_up() {
+    let (folder, store) = store();
+    let tmp = folder.path().join("tmp");
+    fs::write(tmp.join("7-7"), "").unwrap();
+    symlink("/", tmp.join("8-8")).unwrap();
+    fs::create_dir(tmp.join("9-9")).unwrap();
+    fs::write(tmp.join("9-9/x"), "").unwrap();
+    // A session may be about to make its lock there.
+    let all = Room { max_bytes: Some(0), unused_since: None };
+    assert!(matches!(store.make_room(all), Err(StoreError::Busy { .. })));
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::open(tmp.join("9-9")).unwrap().set_modified(old).unwrap();
+    store.make_room(all).unwrap();
+    Store::open(folder.path()).unwrap();
+    assert!(!tmp.join("9-9").exists() && tmp.join("7-7").exists() && tmp.join("8-8").is_symlink());
+}
+
+#[test]
+fn what_is_no_file_is_replaced() {
+    type Make = fn(&std::path::Path);
+    let makes: [Make; 2] = [
+        |path| fs::create_dir(path).unwrap(),
+        |path| {
+            let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+            rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+        },
+    ];
+    for make in makes {
+        let (_folder, store) = store();
+        let digest = store.put_blob(b"blob").unwrap();
+        let layer = DiffId(Digest::of(b"layer"));
+        let blob = Descriptor::of("x", b"blob");
+        store.put_layer(&layer, &blob, None).unwrap();
+        store.put_cached(&digest, &step_record()).unwrap();
+        store.settle().unwrap();
+        let (record, step) = (store.path("layers", &layer.0), store.path("cache", &digest));
+        let odd = [store.blob_path(&digest), record, step];
+        let spoil = || {
+            for path in &odd {
+                fs::remove_file(path).unwrap();
+                make(path);
+            }
+        };
+        spoil();
+        assert!(store.open_blob(&digest).unwrap().is_none() && !store.has_blob(&blob));
+        assert_eq!((store.layer(&layer).unwrap(), store.cached(&digest).unwrap()), (None, None));
+        store.put_blob(b"blob").unwrap();
+        store.put_layer(&layer, &blob, None).unwrap();
+        store.put_cached(&digest, &step_record()).unwrap();
+        store.settle().unwrap();
+        assert!(store.layer(&layer).unwrap().is_some() && store.cached(&digest).unwrap().is_some());
+        spoil();
+        store.pins().release();
+        Store::open(store.root()).unwrap().prune(true).unwrap();
+        assert!(odd.iter().all(|path| path.symlink_metadata().is_err()));
+    }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use xbuild_image::{Document, Documents as _};
 use xbuild_model::{Descriptor, Digest, ImageConfig, Manifest, Platform};
-use xbuild_store::{ImageRecord, NameOwner, Store};
+use xbuild_store::{ImageRecord, NameOwner, Store, StoreError};
 
 use super::stored::StoredImage;
 use crate::error::ImageError;
@@ -37,7 +37,7 @@ pub(super) struct Present {
 }
 
 /// Returns all images, sorted by name.
-pub(super) fn list(store: &Store) -> Vec<ListedImage> {
+pub(super) fn list(store: &Store) -> Result<Vec<ListedImage>, StoreError> {
     let listed = |(record, named): (ImageRecord, SystemTime)| {
         // An image that cannot be read has no platform and no size.
         let present = present(store, &record).unwrap_or_default();
@@ -53,7 +53,7 @@ pub(super) fn list(store: &Store) -> Vec<ListedImage> {
         let (digest, owner) = (record.target.digest.clone(), record.owner);
         ListedImage { name: record.name.clone(), digest, platforms, size, named, owner }
     };
-    store.images().into_iter().map(listed).collect()
+    Ok(store.images()?.into_iter().map(listed).collect())
 }
 
 /// Returns the manifests of an image that the store has. Those of nested indexes are left out.

@@ -61,8 +61,8 @@ impl Shelf {
     }
 
     /// Returns all images, sorted by name.
-    pub fn list(&self) -> Vec<ListedImage> {
-        list(&self.store)
+    pub fn list(&self) -> Result<Vec<ListedImage>, ImagesError> {
+        Ok(list(&self.store)?)
     }
 
     /// Gives an image further names.
@@ -88,7 +88,7 @@ impl Shelf {
         let names = match is_named {
             true => vec![found.name],
             false => {
-                let images = self.store.images().into_iter().map(|(image, _)| image);
+                let images = self.store.images()?.into_iter().map(|(image, _)| image);
                 let same = images.filter(|image| image.target.digest == found.target.digest);
                 same.map(|image| image.name).collect()
             }
@@ -109,7 +109,7 @@ impl Shelf {
         }
         let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
         let hex = digits(digest).ok_or_else(unknown)?;
-        let mut images = self.store.images().into_iter().map(|(image, _)| image);
+        let mut images = self.store.images()?.into_iter().map(|(image, _)| image);
         if let Some(found) = images.find(|image| image.target.digest.hex().starts_with(hex)) {
             return Ok(found);
         }

@@ -1,9 +1,10 @@
 //! `xbuild du`: the contents of the store and their size.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use xbuild_build::error::OpenError;
 use xbuild_model::short_label;
 use xbuild_store::{Item, Usage};
 
@@ -31,12 +32,14 @@ pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let root = machine.store_root()?;
     let store = xbuild_build::existing_store(&machine)?;
-    let items = store.as_ref().map(|store| store.items()).unwrap_or_default();
+    let items = store.as_ref().map(|store| store.items()).transpose();
+    let items = items.map_err(OpenError::from)?.unwrap_or_default();
     let usage = store.as_ref().map(|store| store.usage()).unwrap_or_default();
     let sum = |pinned| -> u64 {
         items.iter().filter(|item| item.is_pinned == pinned).map(|item| item.bytes).sum()
     };
-    let named = store.as_ref().map_or(0, |store| store.named_bytes());
+    let named = store.as_ref().map(|store| store.named_bytes()).transpose();
+    let named = named.map_err(OpenError::from)?.unwrap_or(0);
     let (prunable, pinned) = (sum(false), sum(true));
     let bound = machine.bound.bytes(root);
     if args.format == TableFormat::Json {
@@ -105,9 +108,12 @@ pub(super) fn record(item: &Item) -> Value {
     })
 }
 
-/// Returns a time for people.
+/// Returns a time for people. One outside of the years 1970 to 9999, which a file may have, is the first
+/// or the last second of these.
 pub(super) fn date(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
 /// Returns a number of bytes for people.
@@ -132,6 +138,19 @@ mod tests {
         for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
         {
             assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn every_time_of_a_file_can_be_shown() {
+        let at = SystemTime::UNIX_EPOCH;
+        let far = Duration::from_secs(300_000_000_000);
+        for (time, shown) in [
+            (at - far, "1970-01-01T00:00:00Z"),
+            (at + Duration::from_secs(1), "1970-01-01T00:00:01Z"),
+            (at + far, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(date(time), shown);
         }
     }
 }

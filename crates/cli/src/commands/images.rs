@@ -37,7 +37,7 @@ pub(crate) struct ImagesArgs {
 pub(crate) fn run(args: &ImagesArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let shelf = Shelf::existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
-    let mut images = shelf.map(|shelf| shelf.list()).unwrap_or_default();
+    let mut images = shelf.map(|shelf| shelf.list()).transpose()?.unwrap_or_default();
     if let Some(name) = &args.name {
         let wanted = wanted(name)?;
         images.retain(|image| wanted.contains(&image.name) || image.name.starts_with(&wanted[1]));

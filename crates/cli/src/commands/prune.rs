@@ -73,9 +73,9 @@ pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
         return report(args, console, &[], 0);
     };
     let chosen = match &wanted {
-        Wanted::Some(room) => room.choose(store.items()),
+        Wanted::Some(room) => room.choose(store.items().map_err(OpenError::from)?),
         Wanted::All | Wanted::Cached => {
-            let mut items = store.items();
+            let mut items = store.items().map_err(OpenError::from)?;
             items.retain(|item| !item.is_pinned);
             items
         }

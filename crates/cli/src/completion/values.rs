@@ -99,7 +99,8 @@ fn images(words: &[OsString]) -> Vec<CompletionCandidate> {
     let silent = Arc::new(Console::new(ProgressMode::Quiet)) as Arc<dyn Events>;
     // A store is not made for this.
     let Ok(Some(shelf)) = Shelf::existing_store(&machine, &silent) else { return Vec::new() };
-    let names = shelf.list().into_iter().map(|image| short(&image.name).to_owned());
+    let names =
+        shelf.list().unwrap_or_default().into_iter().map(|image| short(&image.name).to_owned());
     names.map(CompletionCandidate::new).collect()
 }
 

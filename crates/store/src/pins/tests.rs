@@ -40,8 +40,13 @@ fn what_an_open_store_uses_stays_and_goes_with_it() {
     let temp = user.temp_dir("unpack").unwrap();
     fs::create_dir(temp.path().join("fs")).unwrap();
     let unpacked = user.publish_folder(&temp.path().join("fs"), "map", &unpacked, 0).unwrap();
-    let pinned: Vec<bool> = pruner.items().iter().map(|item| item.is_pinned).collect();
-    assert_eq!(pinned.iter().filter(|pinned| **pinned).count(), 2, "{:#?}", pruner.items());
+    let pinned: Vec<bool> = pruner.items().unwrap().iter().map(|item| item.is_pinned).collect();
+    assert_eq!(
+        pinned.iter().filter(|pinned| **pinned).count(),
+        2,
+        "{:#?}",
+        pruner.items().unwrap()
+    );
 
     let (removed, _) = pruner.make_room(NOTHING).unwrap();
     assert_eq!(removed.len(), 1);
@@ -88,7 +93,7 @@ fn nothing_goes_beside_a_process_that_does_not_say_what_it_uses() {
     old.pins().lock().file.set_len(0).unwrap();
     assert!(matches!(pruner.make_room(NOTHING), Err(StoreError::Busy { .. })));
     assert!(matches!(pruner.prune(true), Err(StoreError::Busy { .. })));
-    assert!(pruner.items().iter().all(|item| item.is_pinned));
+    assert!(pruner.items().unwrap().iter().all(|item| item.is_pinned));
     assert!(is_there(&pruner, &blob));
     drop(old);
     assert_eq!(pruner.make_room(NOTHING).unwrap().0.len(), 1);
