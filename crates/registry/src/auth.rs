@@ -7,5 +7,6 @@ pub(crate) mod credential_helper;
 pub(crate) mod credentials;
 pub(crate) mod login_edit;
 pub(crate) mod login_file;
+pub(crate) mod offer;
 pub(crate) mod scope;
 pub(crate) mod token;

@@ -242,6 +242,43 @@ pub(crate) fn accepted_manifests() -> HeaderMap {
     types.into_iter().map(|media_type| (ACCEPT, HeaderValue::from_static(media_type))).collect()
 }
 
+/// A document that is asked for.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// What the reference names: by its digest, if it has one.
+    Root(Option<&'a Digest>),
+    /// A part of the image: its kind and its digest.
+    Part(&'static str, &'a Digest),
+}
+
+impl<'a> Wanted<'a> {
+    fn digest(self) -> Option<&'a Digest> {
+        match self {
+            Self::Root(digest) => digest,
+            Self::Part(_, digest) => Some(digest),
+        }
+    }
+
+    /// Checks that an answer is what was asked for: that of a tag must be a manifest or an index.
+    fn check(self, headers: &HeaderMap, bytes: &[u8]) -> Result<(), DocumentError> {
+        let Some(expected) = self.digest() else {
+            return Document::parse(media_type(headers).as_deref(), bytes).map(drop);
+        };
+        let actual = Digest::of(bytes);
+        if actual == *expected {
+            return Ok(());
+        }
+        Err(DocumentError::Digest { expected: expected.clone(), actual })
+    }
+}
+
+/// Returns the media type of an answer.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // Parameters such as a charset mean nothing for JSON.
+    media_type.map(|t| t.split(';').next().unwrap_or(t).trim().to_owned())
+}
+
 /// The documents of one reference.
 struct Repository<'a> {
     client: &'a Client,
@@ -253,16 +290,13 @@ struct Repository<'a> {
 
 impl Repository<'_> {
     /// Requests a manifest by tag or digest and returns it with the media type of the answer.
-    fn get_manifest(&self, by: &str) -> Result<(Option<String>, Bytes), PullError> {
-        let expected = by.parse().ok();
-        let (headers, bytes) = self.fetch(MAX_MANIFEST, expected.as_ref(), |place| {
-            let url = place.endpoint.manifest(&place.repository, by);
+    fn get_manifest(&self, wanted: Wanted<'_>) -> Result<(Option<String>, Bytes), PullError> {
+        let by = wanted.digest().map_or_else(|| self.reference.manifest_name(), Digest::to_string);
+        let (headers, bytes) = self.fetch(MAX_MANIFEST, wanted, |place| {
+            let url = place.endpoint.manifest(&place.repository, &by);
             (url, accepted_manifests())
         })?;
-        let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        // Parameters such as a charset mean nothing for JSON.
-        let bare = media_type.map(|t| t.split(';').next().unwrap_or(t).trim().to_owned());
-        Ok((bare, bytes))
+        Ok((media_type(&headers), bytes))
     }
 
     /// Requests a document from one place after the other. What a mirror answers counts only if it is
@@ -270,12 +304,13 @@ impl Repository<'_> {
     fn fetch(
         &self,
         limit: u64,
-        expected: Option<&Digest>,
+        wanted: Wanted<'_>,
         request: impl Fn(&Place) -> (Url, HeaderMap),
     ) -> Result<(HeaderMap, Bytes), PullError> {
         let connections = &self.client.connections;
+        let by_digest = wanted.digest().is_some();
         let mut failure = None;
-        for place in self.places.iter().filter(|place| place.serves(expected.is_some())) {
+        for place in self.places.iter().filter(|place| place.serves(by_digest)) {
             let scope = Scope::pull(&place.repository);
             let (url, headers) = request(place);
             let call = Call {
@@ -285,22 +320,28 @@ impl Repository<'_> {
             };
             match connections.fetch(&call, limit) {
                 Ok(found) if !place.is_mirror => return Ok(found),
-                Ok(found) if expected.is_none_or(|digest| Digest::of(&found.1) == *digest) => {
-                    return Ok(found);
-                }
-                Ok(_) => {}
-                Err(source @ RequestError::Cancelled) => return Err(self.failed(source)),
+                Ok((headers, bytes)) => match wanted.check(&headers, &bytes) {
+                    Ok(()) => return Ok((headers, bytes)),
+                    Err(fault) => {
+                        let reason = format!("its answer for {} is not usable: {fault}", self.name);
+                        connections.tell_mirror_answer(&place.endpoint, reason);
+                    }
+                },
+                Err(source @ RequestError::Cancelled) => return Err(self.failed(wanted, source)),
                 Err(source) if place.is_mirror => connections.tell_mirror(&place.endpoint, &source),
                 Err(source) => failure = Some(source),
             }
         }
-        Err(self.failed(failure.expect("the last place is no mirror")))
+        Err(self.failed(wanted, failure.expect("the last place is no mirror")))
     }
 
-    fn failed(&self, source: RequestError) -> PullError {
+    fn failed(&self, wanted: Wanted<'_>, source: RequestError) -> PullError {
         let name = self.name.clone();
-        match source.status() {
-            Some(404) => PullError::NotFound { name },
+        match (source.status(), wanted) {
+            (Some(404), Wanted::Root(_)) => PullError::NotFound { name },
+            (Some(404), Wanted::Part(what, digest)) => {
+                PullError::MissingPart { name, what, digest: digest.clone(), source: source.into() }
+            }
             _ => PullError::Request { name, source },
         }
     }
@@ -358,13 +399,13 @@ impl Repository<'_> {
 
     /// Requests the manifest that the reference names, once more if it is not whole.
     fn get_named_manifest(&self) -> Result<(Option<String>, Bytes), PullError> {
-        let name = self.reference.manifest_name();
-        let found = self.get_manifest(&name)?;
+        let wanted = Wanted::Root(self.reference.digest());
+        let found = self.get_manifest(wanted)?;
         let is_whole = match self.reference.digest() {
             Some(pinned) => Digest::of(&found.1) == *pinned,
             None => serde_json::from_slice::<serde::de::IgnoredAny>(&found.1).is_ok(),
         };
-        if is_whole { Ok(found) } else { self.get_manifest(&name) }
+        if is_whole { Ok(found) } else { self.get_manifest(wanted) }
     }
 
     /// Requests the root and finds its media type. The digest is computed from the bytes; headers
@@ -420,7 +461,7 @@ impl Documents for Repository<'_> {
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
         self.document("manifest", descriptor, MAX_MANIFEST, || {
-            Ok(self.get_manifest(&descriptor.digest.to_string())?.1)
+            Ok(self.get_manifest(Wanted::Part("manifest", &descriptor.digest))?.1)
         })
     }
 
@@ -428,9 +469,8 @@ impl Documents for Repository<'_> {
         self.document("configuration", descriptor, MAX_CONFIG, || {
             let digest = &descriptor.digest;
             let url = |place: &Place| place.endpoint.blob(&place.repository, digest);
-            let found =
-                self.fetch(MAX_CONFIG, Some(digest), |place| (url(place), HeaderMap::new()));
-            Ok(found?.1)
+            let wanted = Wanted::Part("configuration", digest);
+            Ok(self.fetch(MAX_CONFIG, wanted, |place| (url(place), HeaderMap::new()))?.1)
         })
     }
 

@@ -97,12 +97,18 @@ impl Connections {
 
     /// Tells once that a mirror failed. One that lacks something is none that failed.
     pub(crate) fn tell_mirror(&self, mirror: &Endpoint, error: &RequestError) {
-        let mut told = self.told_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        if error.status() == Some(404) || !told.insert(mirror.registry().to_owned()) {
-            return;
+        if error.status() != Some(404) {
+            self.tell_mirror_answer(mirror, error.to_string());
         }
-        let (mirror, reason) = (mirror.registry().to_owned(), error.to_string());
-        self.options.warn(&RegistryWarning::Mirror { mirror, reason });
+    }
+
+    /// Tells once that a mirror failed, also one whose answer is not what was asked for.
+    pub(crate) fn tell_mirror_answer(&self, mirror: &Endpoint, reason: String) {
+        let mirror = mirror.registry().to_owned();
+        let mut told = self.told_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(mirror.clone()) {
+            self.options.warn(&RegistryWarning::Mirror { mirror, reason });
+        }
     }
 
     /// Waits before another attempt; see [`Requests::wait`].

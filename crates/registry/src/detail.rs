@@ -50,6 +50,11 @@ impl Detail {
         Self(Some(said).filter(|said| *said != Said::default()).map(Box::new))
     }
 
+    /// Returns whether there is no explanation.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Returns whether one of the errors has this code.
     pub(crate) fn has_code(&self, code: &str) -> bool {
         self.0.as_ref().is_some_and(|said| said.codes.iter().any(|own| own == code))

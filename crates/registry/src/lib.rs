@@ -29,6 +29,7 @@ mod error;
 mod foreign_read;
 mod hosts;
 mod http;
+mod look;
 mod options;
 mod push;
 mod push_ahead;

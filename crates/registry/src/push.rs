@@ -11,17 +11,17 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tracing::debug_span;
 use tracing::field::{Empty, display};
-use xbuild_image::document::MAX_MANIFEST;
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
 use xbuild_image::{Built, ContentDocument};
 use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
 
 use crate::auth::scope::Scope;
-use crate::client::{Client, accepted_manifests};
+use crate::client::Client;
 use crate::detail::Detail;
 use crate::endpoint::Endpoint;
 use crate::error::{PushError, RequestError};
+use crate::look::{Look, Seen, digest_of};
 use crate::request::{Call, Payload};
 use crate::upload::{Mount, Session, UploadError, Uploads};
 
@@ -113,21 +113,17 @@ impl fmt::Display for BlobOutcome {
     }
 }
 
-/// The header with the digest of a manifest.
-const DIGEST: &str = "docker-content-digest";
-/// Codes of errors of a registry that lacks something that a manifest names.
-const UNKNOWN: &[&str] = &["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
-/// Statuses of registries that answer GET only when they are asked for a manifest.
-const NO_HEAD: &[u16] = &[400, 403, 405, 406, 500, 501];
-/// Times that what a registry lacks is sent again.
-const MAX_HEALS: u32 = 4;
-
 /// Returns whether a registry refuses a tag because it is given already.
 fn is_immutable(error: &RequestError) -> bool {
     let says = |text: &&str| error.detail().is_some_and(|detail| detail.says(text));
     ["immutable", "already exists", "overwrit", "tag_invalid"].iter().any(says)
         || matches!(error.status(), Some(409 | 412))
 }
+
+/// Codes of errors of a registry that lacks something that a manifest names.
+const UNKNOWN: &[&str] = &["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+/// Times that what a registry lacks is sent again.
+const MAX_HEALS: u32 = 4;
 
 /// A repository of the push.
 struct Destination<'a> {
@@ -336,37 +332,29 @@ impl Destination<'_> {
     /// tag be given only once.
     fn put_tag(&self, push: &Push<'_>, tag: &str) -> Result<(), PushError> {
         let digest = &push.built.content.root().descriptor.digest;
-        if self.names(tag, digest) {
+        let is_named = |seen: &Seen| matches!(seen, Seen::Manifest(named) if named == digest);
+        if is_named(&self.registry().look(tag)) {
             return Ok(());
         }
         match self.put_root(push, tag) {
-            Err(PushError::Request { source, .. }) if is_immutable(&source) => {
-                // Another push of the same image may have been faster.
-                if self.names(tag, digest) {
-                    return Ok(());
+            Err(PushError::Request { what, repository, source }) if is_immutable(&source) => {
+                match self.registry().look(tag) {
+                    // Another push of the same image may have been faster.
+                    seen if is_named(&seen) => Ok(()),
+                    Seen::Manifest(_) => {
+                        Err(PushError::ImmutableTag { tag: tag.to_owned(), repository, source })
+                    }
+                    // It was refused for another reason.
+                    _ => Err(PushError::Request { what, repository, source }),
                 }
-                let (tag, repository) = (tag.to_owned(), self.name.clone());
-                Err(PushError::ImmutableTag { tag, repository, source })
             }
             other => other,
         }
     }
 
-    /// Returns whether a tag names a manifest, if the registry tells.
-    fn names(&self, tag: &str, digest: &Digest) -> bool {
+    fn registry(&self) -> Look<'_> {
         let repository = self.reference.repository();
-        let scope = Scope::push(repository);
-        let url = self.endpoint.manifest(repository, tag);
-        let mut call = Call::new(&self.endpoint, &scope, Method::HEAD, url);
-        call.headers = accepted_manifests();
-        call.accept = NO_HEAD;
-        let Ok(answer) = self.client.connections.once(&call) else { return false };
-        if let Some(named) = answer.headers().get(DIGEST).filter(|_| answer.status().is_success()) {
-            return named == digest.to_string().as_str();
-        }
-        (call.method, call.accept) = (Method::GET, &[]);
-        let found = self.client.connections.fetch(&call, MAX_MANIFEST);
-        found.is_ok_and(|(_, bytes)| Digest::of(&bytes) == *digest)
+        Look { connections: &self.client.connections, endpoint: &self.endpoint, repository }
     }
 
     /// Does `put`, and again after the registry said that it lacks something. Before that `again` is
@@ -419,6 +407,10 @@ impl Destination<'_> {
         })
     }
 
+    /// Puts a manifest. Some proxies answer 200 to anything: an answer other than the usual one is
+    /// believed only if the registry does not deny that it has the manifest.
+    ///
+    /// **Source** — OCI distribution-spec § Pushing Manifests: 201, and the digest.
     fn put_manifest(
         &self,
         by: &str,
@@ -433,16 +425,21 @@ impl Destination<'_> {
         call.headers.extend(media_type.ok().map(|value| (CONTENT_TYPE, value)));
         call.payload = Payload::Bytes(Bytes::copy_from_slice(bytes));
         let what = if by.contains(':') { format!("manifest {by}") } else { format!("tag {by}") };
-        let answer =
-            self.client.connections.call(&call).map_err(|source| self.failed(what, source))?;
-        let stored = answer.headers().get(DIGEST).and_then(|v| v.to_str().ok());
+        let answer = match self.client.connections.call(&call) {
+            Ok(answer) => answer,
+            Err(source) => return Err(self.failed(what, source)),
+        };
+        let (expected, status) = (&descriptor.digest, answer.status().as_u16());
+        let stored = digest_of(&answer).filter(|stored| stored.starts_with("sha256:"));
         match stored {
-            Some(stored) if stored != descriptor.digest.to_string() => {
-                Err(PushError::OtherDigest {
-                    repository: self.name.clone(),
-                    expected: descriptor.digest.clone(),
-                    actual: printable(stored, 100),
-                })
+            Some(stored) if stored != expected.to_string() => Err(PushError::OtherDigest {
+                repository: self.name.clone(),
+                expected: expected.clone(),
+                actual: printable(stored, 100),
+            }),
+            Some(_) if status == 201 => Ok(()),
+            _ if self.registry().lacks(expected) => {
+                Err(PushError::NotStored { repository: self.name.clone(), what, status })
             }
             _ => Ok(()),
         }

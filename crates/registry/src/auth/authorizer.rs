@@ -13,7 +13,7 @@ use reqwest::header::HeaderValue;
 
 use crate::auth::challenge::Challenge;
 use crate::auth::credential::Credential;
-use crate::auth::credentials::Candidate;
+use crate::auth::credentials::{Candidate, Helper};
 use crate::auth::scope::Scope;
 use crate::auth::token::{Header, TokenRequest};
 use crate::detail::Detail;
@@ -83,6 +83,11 @@ impl Refusal {
     fn is_about_time(&self) -> bool {
         self.status == 401 || self.detail.says("expired")
     }
+
+    /// Returns whether it is a 403 without a reason, as that to a HEAD, which has no body.
+    fn is_mute(&self) -> bool {
+        self.status == 403 && self.detail.is_empty()
+    }
 }
 
 /// The refusals in one attempt at a request.
@@ -134,7 +139,8 @@ impl Authorizer {
         if rejected.is_some() {
             refusals.first.get_or_insert_with(|| (refusal.status, refusal.detail.clone()));
         }
-        let about_time = refusal.is_about_time();
+        let about_time = refusal.is_about_time()
+            || refusal.is_mute() && self.helper_in_use(login, endpoint, scope).is_some();
         match refusal.challenge {
             Some((Ok(new), reach)) => {
                 *challenge = Some((new.clone(), reach));
@@ -194,9 +200,16 @@ impl Authorizer {
 
     /// Lets the helper in use be asked again.
     fn forget(&self, login: &Login, endpoint: &Endpoint, scope: &Scope) {
-        let candidates = self.candidates(endpoint, scope);
-        if let Some(Candidate::Helper { helper, .. }) = candidates.get(login.position) {
-            self.options.credentials.forget(helper);
+        if let Some(helper) = self.helper_in_use(login, endpoint, scope) {
+            self.options.credentials.forget(&helper);
+        }
+    }
+
+    /// Returns the helper that gave the credential in use, if one did.
+    fn helper_in_use(&self, login: &Login, endpoint: &Endpoint, scope: &Scope) -> Option<Helper> {
+        match self.candidates(endpoint, scope).into_iter().nth(login.position) {
+            Some(Candidate::Helper { helper, .. }) => Some(helper),
+            _ => None,
         }
     }
 

@@ -5,6 +5,8 @@
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use xbuild_image::printable::printable;
 
+use crate::auth::offer::Offer;
+
 /// A challenge that the client can meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
@@ -34,27 +36,25 @@ impl Challenge {
         let mut basic = false;
         let mut others = Vec::new();
         for value in headers.get_all(WWW_AUTHENTICATE) {
-            let Some(text) = value.to_str().ok().filter(|text| text.len() <= MAX_HEADER) else {
+            if value.len() > MAX_HEADER {
                 continue;
-            };
-            for challenge in http_auth::parse_challenges(text).unwrap_or_default() {
-                let parameter = |name: &str| {
-                    let mut found =
-                        challenge.params.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-                    found.next().map(|(_, value)| value.to_unescaped())
-                };
-                if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                    if let Some(realm) = parameter("realm") {
-                        let service = parameter("service");
-                        let scopes = parameter("scope").unwrap_or_default();
+            }
+            // A realm may have letters of any encoding: it is only shown.
+            for offer in Offer::all(&String::from_utf8_lossy(value.as_bytes())) {
+                if offer.scheme.eq_ignore_ascii_case("bearer") {
+                    if let Some(realm) = offer.parameter("realm") {
+                        let scopes = offer.parameter("scope").unwrap_or_default();
                         let scopes = scopes.split_whitespace().take(MAX_SCOPES);
-                        let scopes = scopes.map(str::to_owned).collect();
-                        return Ok(Self::Bearer { realm, service, scopes });
+                        return Ok(Self::Bearer {
+                            realm: realm.to_owned(),
+                            service: offer.parameter("service").map(str::to_owned),
+                            scopes: scopes.map(str::to_owned).collect(),
+                        });
                     }
-                } else if challenge.scheme.eq_ignore_ascii_case("basic") {
+                } else if offer.scheme.eq_ignore_ascii_case("basic") {
                     basic = true;
                 }
-                others.push(challenge.scheme.to_owned());
+                others.push(offer.scheme);
             }
         }
         if basic { Ok(Self::Basic) } else { Err(printable(&others.join(", "), 100)) }
@@ -63,6 +63,8 @@ impl Challenge {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
 
     fn parse(values: &[&str]) -> Result<Challenge, String> {
@@ -97,6 +99,31 @@ mod tests {
             (&[r#"Negotiate"#, r#"Basic realm="x""#], Challenge::Basic),
         ] {
             assert_eq!(parse(values), Ok(expected), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn reads_challenges_that_break_the_rules() {
+        let bearer = |service: &str| Challenge::Bearer {
+            realm: "http://h/t".to_owned(),
+            service: Some(service.to_owned()),
+            scopes: Vec::new(),
+        };
+        for (value, expected) in [
+            ("Basic realm=\"D\u{e9}p\u{f4}t\"".as_bytes(), Challenge::Basic),
+            (b"Basic realm=\"D\xe9p\xf4t\"", Challenge::Basic),
+            (b"Basic realm=Nexus Repository Manager", Challenge::Basic),
+            (b"Basic realm=registry:5000", Challenge::Basic),
+            (b"Basic realm=", Challenge::Basic),
+            (b"Negotiate YII=, Basic realm=\"x\"", Challenge::Basic),
+            (b"Bearer realm=\"http://h/t\",service=127.0.0.1:5032", bearer("127.0.0.1:5032")),
+            (b"Bearer realm=\"http://h/t\";service=\"x\"", bearer("x")),
+            (b"Basic realm=a b, Bearer realm=http://h/t, service=\"x, y\"", bearer("x, y")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(value).unwrap());
+            let shown = String::from_utf8_lossy(value);
+            assert_eq!(Challenge::of(&headers), Ok(expected), "{shown}");
         }
     }
 

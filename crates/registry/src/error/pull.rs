@@ -16,6 +16,19 @@ pub enum PullError {
         /// The image.
         name: String,
     },
+    /// The image is there, but the registry does not have a document that it names.
+    #[error("the {what} {digest} of {name} is not in the registry")]
+    MissingPart {
+        /// The image.
+        name: String,
+        /// The kind of the document: `manifest` or `configuration`.
+        what: &'static str,
+        /// The document.
+        digest: Digest,
+        /// The answer of the registry.
+        #[source]
+        source: Box<RequestError>,
+    },
     /// A request failed.
     #[error("cannot pull {name}")]
     Request {
@@ -64,7 +77,7 @@ impl PullError {
     /// other documents of the image can be read all the same.
     pub fn is_of_document(&self) -> bool {
         match self {
-            Self::NotFound { .. } | Self::Image { .. } => true,
+            Self::NotFound { .. } | Self::MissingPart { .. } | Self::Image { .. } => true,
             Self::Request { source: RequestError::Status { status, .. }, .. } => {
                 matches!(status, 400 | 406 | 409 | 410 | 451)
             }

@@ -71,6 +71,16 @@ pub enum PushError {
         /// The digest that the registry names.
         actual: String,
     },
+    /// The registry answered as if it had stored a manifest, and does not have it.
+    #[error("{repository} answered {status} to {what}, but does not have it")]
+    NotStored {
+        /// Registry and repository.
+        repository: String,
+        /// The object: `manifest sha256:…` or `tag …`.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+    },
 }
 
 impl PushError {

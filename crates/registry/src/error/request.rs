@@ -213,7 +213,8 @@ impl RequestError {
         match self {
             Self::Connect { .. } | Self::Stalled { .. } | Self::Broken { .. } => true,
             Self::Status { status, .. } | Self::TokenServer { status, .. } => {
-                matches!(status, 408 | 425 | 429 | 500 | 502..=504)
+                // From 520 on: a proxy, such as Cloudflare's, could not reach its server.
+                matches!(status, 408 | 425 | 429 | 500 | 502..=504 | 520 | 522 | 524)
             }
             _ => false,
         }

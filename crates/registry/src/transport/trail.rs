@@ -89,7 +89,37 @@ pub(crate) fn reach_after(response: &Response) -> Reach {
 /// Returns the URL in the `Location` header of an answer; the header may be relative to the
 /// request.
 pub(crate) fn location(response: &Response) -> Result<Url, RequestError> {
-    let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    text.and_then(|text| response.url().join(text).ok())
+    let text = response.headers().get(LOCATION).map(|value| in_ascii(value.as_bytes()));
+    text.and_then(|text| response.url().join(&text).ok())
         .ok_or_else(|| RequestError::Header { url: redact(response.url()), header: "Location" })
+}
+
+/// Returns the text of a header with the bytes from 0x80 on percent-encoded, whatever their
+/// encoding is: servers mean the bytes of their file names.
+fn in_ascii(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte.is_ascii() {
+            true => text.push(char::from(*byte)),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_become_ascii() {
+        let base: Url = "https://r.example/v2/a/blobs/x".parse().unwrap();
+        for (bytes, expected) in [
+            (&b"/b/caf\xc3\xa9?x=1"[..], "https://r.example/b/caf%C3%A9?x=1"),
+            (b"/b/caf\xe9", "https://r.example/b/caf%E9"),
+            (b"https://cdn.example/%C3%A9?s=%2B", "https://cdn.example/%C3%A9?s=%2B"),
+        ] {
+            assert_eq!(base.join(&in_ascii(bytes)).unwrap().as_str(), expected);
+        }
+    }
 }

@@ -16,7 +16,7 @@ fn blob(image: &ResolvedImage) -> String {
 
 #[test]
 fn tries_again_after_server_errors() {
-    for status in [429, 500, 502, 503, 504, 408] {
+    for status in [429, 500, 502, 503, 504, 408, 520, 522, 524] {
         let (registry, client, image, layer) = large_base();
         let answer = Response::new(status).with("retry-after", "0").body("<html>\u{1b}[31m</html>");
         registry.fail(Fault::new("GET", "/blobs/", 3, Action::Answer(answer)));

@@ -148,6 +148,61 @@ fn mirrors_come_first_and_any_failure_falls_through() {
     assert!(warnings.len() == 1 && warnings[0].contains(&address), "{warnings:?}");
 }
 
+/// A portal page, a failure that says 200, and what is no image any more.
+#[test]
+fn a_mirror_that_answers_a_tag_with_something_else_falls_through() {
+    let registry = base();
+    let host = registry.host();
+    let schema_1 = r#"{"schemaVersion":1,"name":"base","tag":"latest","fsLayers":[]}"#;
+    for (media_type, body, said) in [
+        ("text/html", "<html>log in</html>", "invalid JSON"),
+        ("application/json", r#"{"errors":[]}"#, "neither a manifest nor an index"),
+        ("application/vnd.docker.distribution.manifest.v1+json", schema_1, "schema 1"),
+    ] {
+        let mirror = base();
+        let answer = Response::new(200).with("content-type", media_type).body(body);
+        mirror.fail(Fault::new("GET", "/manifests/latest", usize::MAX, Action::Answer(answer)));
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&warnings);
+        let mirrors = vec![Mirror::parse(&mirror.host())];
+        let client = Client::new(ClientOptions {
+            hosts: of(&host, HostOptions { mirrors, ..HostOptions::default() }),
+            on_warning: Some(Arc::new(move |warning: &RegistryWarning| {
+                all.lock().unwrap().push(warning.to_string());
+            })),
+            ..options()
+        });
+        assert_eq!(pull(&client, &host).as_deref(), Ok(&b"layer"[..]), "{body}");
+        let warnings = warnings.lock().unwrap().clone();
+        assert!(warnings.len() == 1, "{warnings:?}");
+        let [own, name] = [mirror.host(), format!("{host}/base:latest")];
+        let all = [own.as_str(), &name, "is not usable", said];
+        assert!(all.iter().all(|text| warnings[0].contains(text)), "{warnings:?}");
+    }
+}
+
+/// What a mirror has under the digest of another document is told as well.
+#[test]
+fn a_mirror_with_another_document_is_told() {
+    let registry = base();
+    let mirror = base();
+    let answer = Response::new(200).body("another document");
+    mirror.fail(Fault::new("GET", "/blobs/", 1, Action::Answer(answer)));
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&warnings);
+    let mirrors = vec![Mirror::parse(&mirror.host())];
+    let client = Client::new(ClientOptions {
+        hosts: of(&registry.host(), HostOptions { mirrors, ..HostOptions::default() }),
+        on_warning: Some(Arc::new(move |warning: &RegistryWarning| {
+            all.lock().unwrap().push(warning.to_string());
+        })),
+        ..options()
+    });
+    assert_eq!(pull(&client, &registry.host()).as_deref(), Ok(&b"layer"[..]));
+    let warnings = warnings.lock().unwrap().clone();
+    assert!(warnings.len() == 1 && warnings[0].contains("the digest is"), "{warnings:?}");
+}
+
 #[test]
 fn headers_and_sizes_are_those_of_one_registry() {
     let (registry, other) = (base(), base());

@@ -150,17 +150,43 @@ fn a_helper_of_all_registries_may_be_missing_or_fail() {
     }
 }
 
+/// Gives the passwords `pass1`, `pass2` and so on.
+const COUNTING: &str = r#"count=$(cat "$0.count" 2>/dev/null || echo 0); count=$((count + 1))
+    echo $count > "$0.count"; echo "{\"Username\":\"user\",\"Secret\":\"pass$count\"}""#;
+
+/// Returns how often the counting helper was asked.
+fn asked(folder: &tempfile::TempDir) -> String {
+    let text = fs::read_to_string(folder.path().join("docker-credential-test.count"));
+    text.unwrap().trim().to_owned()
+}
+
+/// The answer to a HEAD has no body that could say why.
+#[test]
+fn a_helper_is_asked_again_after_a_403_without_a_reason() {
+    let registry = base();
+    let (folder, search) = helper(COUNTING);
+    let text = json!({"credHelpers": {registry.host(): "test"}}).to_string();
+    let client = with(logins(&text).with_search_path(search)).0;
+    let images = Images::new(&["linux/amd64"], &[b"x"]);
+    registry.require(Login::Basic("user".to_owned(), "pass1".to_owned()));
+    push(&images, &client, &[reference(&registry, "team/app:1")]).unwrap();
+    assert_eq!(asked(&folder), "1");
+    registry.require(Login::Basic("user".to_owned(), "pass2".to_owned()));
+    registry.fail(Fault::new("HEAD", "/blobs/", 1, Action::Answer(Response::new(403))));
+    push(&images, &client, &[reference(&registry, "team/app:2")]).unwrap();
+    assert_eq!(asked(&folder), "2");
+    // Once: a new password that is refused as well is no question of time.
+    registry.fail(Fault::new("GET", "/manifests/", 99, Action::Answer(Response::new(403))));
+    let image = reference(&registry, "team/base");
+    assert!(client.resolve(&image, &platform("linux/amd64")).is_err());
+    assert_eq!(asked(&folder), "3");
+}
+
 #[test]
 fn a_helper_is_asked_again_when_its_password_has_ended() {
     let registry = base();
-    let (folder, search) = helper(
-        r#"count=$(cat "$0.count" 2>/dev/null || echo 0); count=$((count + 1))
-        echo $count > "$0.count"; echo "{\"Username\":\"user\",\"Secret\":\"pass$count\"}""#,
-    );
-    let asked = || {
-        let text = fs::read_to_string(folder.path().join("docker-credential-test.count"));
-        text.unwrap().trim().to_owned()
-    };
+    let (folder, search) = helper(COUNTING);
+    let asked = || asked(&folder);
     let text = json!({"credHelpers": {registry.host(): "test"}}).to_string();
     let credentials = logins(&text).with_search_path(search);
     let client = with(credentials).0;

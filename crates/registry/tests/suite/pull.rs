@@ -9,7 +9,8 @@ use xbuild_model::manifest::{
 };
 use xbuild_model::{Descriptor, Digest};
 use xbuild_registry::{DocumentCache, PullError};
-use xbuild_testkit::registry::Registry;
+use xbuild_testkit::registry::{Action, Fault, Registry};
+use xbuild_testkit::wire::Response;
 
 use crate::fixture::{chain, client, platform, put_image, put_index, read_layer, reference};
 
@@ -68,6 +69,31 @@ fn names_an_image_that_is_not_there() {
         client().resolve(&reference(&registry, "no/such-image:v9"), &platform("linux/amd64"));
     let text = error.unwrap_err().to_string();
     assert_eq!(text, format!("{}/no/such-image:v9: not found", registry.host()));
+}
+
+/// The tag is there: what is missing is named instead.
+#[test]
+fn names_a_part_that_is_not_there() {
+    for (what, part) in [("manifest", "/manifests/sha256:"), ("configuration", "/blobs/")] {
+        let registry = Registry::start();
+        let manifests = index_of(&registry, &["linux/amd64"]);
+        let answer = Action::Answer(Response::new(404));
+        registry.fail(Fault::new("GET", part, usize::MAX, answer));
+        let base = reference(&registry, "base");
+        let error = client().resolve(&base, &platform("linux/amd64")).unwrap_err();
+        let text = chain(&error);
+        assert!(matches!(error, PullError::MissingPart { .. }), "{text}");
+        assert!(error.is_of_document());
+        let name = format!("of {}/base:latest is not in the registry", registry.host());
+        assert!(text.starts_with(&format!("the {what} sha256:")) && text.contains(&name), "{text}");
+        let is_manifest = text.contains(&manifests[0].digest.to_string());
+        assert_eq!(is_manifest, what == "manifest", "{text}");
+        // What the user asks for by its digest is the image itself.
+        let name = format!("base@{}", manifests[0].digest);
+        let found = client().resolve(&reference(&registry, &name), &platform("linux/amd64"));
+        let is_root = matches!(found.unwrap_err(), PullError::NotFound { .. });
+        assert_eq!(is_root, what == "manifest");
+    }
 }
 
 #[test]

@@ -188,6 +188,79 @@ fn a_tag_is_given_only_once() {
     }
 }
 
+/// A refusal of a tag has other reasons as well.
+#[test]
+fn a_tag_that_is_not_there_is_not_said_to_name_another_image() {
+    let images = small();
+    for (status, code) in [(409, "CONFLICT"), (412, "DENIED"), (400, "TAG_INVALID")] {
+        let registry = Registry::start();
+        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"no more space"}}]}}"#);
+        let no = Action::Answer(Response::new(status).body(body));
+        registry.fail(Fault::new("PUT", "/manifests/1", usize::MAX, no));
+        let error = push(&images, &client(), &[reference(&registry, "app:1")]).unwrap_err();
+        let text = chain(&error);
+        assert!(matches!(error, PushError::Request { .. }), "{text}");
+        assert!(text.starts_with("cannot push tag 1 to"), "{text}");
+        assert!(text.contains(&format!("{status}: {code}: no more space")), "{text}");
+    }
+}
+
+/// Some proxies answer 200 to anything.
+#[test]
+fn a_manifest_that_is_said_to_be_stored_is_there() {
+    let images = small();
+    let page = Response::new(200).with("content-type", "text/html").body("<html>");
+    for (part, what) in [("/manifests/sha256:", "manifest sha256:"), ("/manifests/1", "tag 1")] {
+        let registry = Registry::start();
+        registry.fail(Fault::new("PUT", part, 9, Action::Answer(page.clone())));
+        let error = push(&images, &client(), &[reference(&registry, "app:1")]).unwrap_err();
+        let text = chain(&error);
+        assert!(text.starts_with(&format!("{}/app answered 200 to {what}", registry.host())));
+        assert!(text.ends_with(", but does not have it"), "{text}");
+    }
+    // So does it when it is asked whether the manifest is there.
+    let registry = Registry::start();
+    for method in ["HEAD", "GET", "PUT"] {
+        let answer = Action::Answer(page.clone());
+        registry.fail(Fault::new(method, "/manifests/", usize::MAX, answer));
+    }
+    let error = push(&images, &client(), &[reference(&registry, "app:1")]).unwrap_err();
+    assert!(matches!(error, PushError::NotStored { status: 200, .. }), "{}", chain(&error));
+}
+
+#[test]
+fn a_manifest_may_be_stored_with_any_answer() {
+    let images = small();
+    for status in [200, 201, 202, 204] {
+        for head in [None, Some(404), Some(405)] {
+            let registry = Registry::start();
+            let answer = Action::Claim(Response::new(status));
+            registry.fail(Fault::new("PUT", "/manifests/", usize::MAX, answer));
+            if let Some(status) = head {
+                let no = Action::Answer(Response::new(status));
+                registry.fail(Fault::new("HEAD", "/manifests/", usize::MAX, no));
+            }
+            push(&images, &client(), &[reference(&registry, "app:1")])
+                .unwrap_or_else(|error| panic!("{status} {head:?}: {}", chain(&error)));
+            is_whole(&registry, &images);
+        }
+    }
+    // One that shows nothing to who pushes is believed.
+    let registry = Registry::start();
+    for method in ["HEAD", "GET"] {
+        let no = Action::Answer(Response::new(403));
+        registry.fail(Fault::new(method, "/manifests/", usize::MAX, no));
+    }
+    let answer = Action::Claim(Response::new(200));
+    registry.fail(Fault::new("PUT", "/manifests/", usize::MAX, answer));
+    push(&images, &client(), &[reference(&registry, "app:1")]).unwrap();
+    is_whole(&registry, &images);
+    // The usual answer costs no further request.
+    let registry = Registry::start();
+    push(&images, &client(), &[reference(&registry, "app:1")]).unwrap();
+    assert_eq!(registry.count("HEAD", "/manifests/"), 1);
+}
+
 /// Servers answer 411 to requests that may have a body and do not say how long it is.
 #[test]
 fn empty_bodies_have_a_length() {
