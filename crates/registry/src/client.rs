@@ -245,7 +245,7 @@ pub(crate) fn accepted_manifests() -> HeaderMap {
 /// A document that is asked for.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {
-    /// What the reference names: by its digest, if it has one.
+    /// The document that the reference names, with its digest if the reference has one.
     Root(Option<&'a Digest>),
     /// A part of the image: its kind and its digest.
     Part(&'static str, &'a Digest),

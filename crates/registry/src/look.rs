@@ -16,7 +16,7 @@ const DIGEST: &str = "docker-content-digest";
 /// Statuses of registries that answer GET only when they are asked for a manifest.
 const NO_HEAD: &[u16] = &[400, 403, 405, 406, 500, 501];
 
-/// What a registry has under a tag or digest.
+/// The manifest under a tag or digest, as far as the registry tells.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Manifest(Digest),

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use xbuild_model::{Descriptor, Digest, StepRecord};
 
-use crate::entries::{all_children, children, contents, file_name, is_key, key_of};
+use crate::entries::{all_children, children, file_name, is_key, key_of};
 use crate::pins::Pinned;
-use crate::{Store, StoreError, boot, record};
+use crate::{Store, StoreError, boot};
 
 /// The folders of what is remembered of build contexts.
 pub(crate) const REMEMBERED: &[&str] = &["file-hashes", "selections"];
@@ -17,8 +17,7 @@ pub(crate) const REMEMBERED: &[&str] = &["file-hashes", "selections"];
 impl Store {
     /// Returns the record of a step in a file; `None` if it is damaged.
     pub(crate) fn step_at(&self, path: &Path) -> Option<StepRecord> {
-        let bytes = record::unseal(contents(path).ok()??)?;
-        serde_json::from_slice(&bytes).ok()
+        self.read_record_at(path).ok().flatten()
     }
 
     /// Returns all unpacked layers.
@@ -51,7 +50,7 @@ impl Store {
         let mut all: Vec<String> = keys.iter().cloned().collect();
         for record in all_children(&self.root().join("layers"))? {
             if keys.contains(&key_of(&record)) {
-                all.extend(blob_in(contents(&record)?));
+                all.extend(self.blob_in(&record)?);
             }
         }
         let digests = all.into_iter().filter_map(|key| format!("sha256:{key}").parse().ok());
@@ -72,7 +71,12 @@ impl Store {
 
     /// Returns the name of the blob that a record of a layer names.
     pub(crate) fn blob_of(&self, record: &Path) -> Option<String> {
-        blob_in(contents(record).ok().flatten())
+        self.blob_in(record).ok().flatten()
+    }
+
+    fn blob_in(&self, record: &Path) -> Result<Option<String>, StoreError> {
+        let blob = self.read_record_at::<Descriptor>(record)?;
+        Ok(blob.map(|blob| blob.digest.hex()).filter(|name| is_key(name)))
     }
 
     /// Returns the digests that a manifest or index refers to; none for any other blob. Entries that cannot
@@ -84,16 +88,10 @@ impl Store {
         if fs::metadata(&path).is_ok_and(|meta| meta.len() > MAX_MANIFEST) {
             return Ok(Vec::new());
         }
-        let Some(bytes) = contents(&path)? else { return Ok(Vec::new()) };
+        let Some(bytes) = self.read_file(&path)? else { return Ok(Vec::new()) };
         let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { return Ok(Vec::new()) };
         let lists = ["layers", "manifests"].map(|name| document[name].as_array());
         let entries = lists.into_iter().flatten().flatten().chain([&document["config"]]);
         Ok(entries.filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect())
     }
-}
-
-/// Returns the name of the blob that the bytes of a layer's record name.
-fn blob_in(record: Option<Vec<u8>>) -> Option<String> {
-    let blob: Descriptor = serde_json::from_slice(&record::unseal(record?)?).ok()?;
-    Some(blob.digest.hex()).filter(|name| is_key(name))
 }

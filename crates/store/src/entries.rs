@@ -1,7 +1,7 @@
 //! The entries of the store's folders.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -55,14 +55,6 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<File>, StoreError> {
     };
     let is_file = file.metadata().map_err(StoreError::io("look at", path))?.is_file();
     Ok(is_file.then_some(file))
-}
-
-/// Returns the contents of a file; `None` if there is none.
-pub(crate) fn contents(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(mut file) = open_file(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
-    Ok(Some(bytes))
 }
 
 /// Gives a new file its name. A folder that somebody has put there goes with the session of the file.

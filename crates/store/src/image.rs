@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use xbuild_model::{BlobSource, Descriptor, Digest};
 
-use crate::entries::{all_children, contents};
-use crate::{Store, StoreError, record};
+use crate::entries::all_children;
+use crate::{Store, StoreError};
 
 /// The folder, below the store's, of the images.
 pub(crate) const IMAGES: &str = "images";
@@ -91,9 +91,7 @@ impl Store {
         let mut images = Vec::new();
         for path in all_children(&self.root().join(IMAGES))? {
             // It may just have been removed.
-            let Some(bytes) = contents(&path)? else { continue };
-            let image = record::unseal(bytes)
-                .and_then(|bytes| serde_json::from_slice::<ImageRecord>(&bytes).ok());
+            let image = self.read_record_at::<ImageRecord>(&path)?;
             let named = fs::metadata(&path).and_then(|meta| meta.modified());
             images.extend(image.zip(named.ok()));
         }

@@ -179,29 +179,23 @@ impl Store {
             match unless_gone(fs::remove_file(path)) {
                 // Somebody has put a folder there.
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                    leftovers.extend(self.set_aside(path)?);
+                    leftovers.extend(self.set_aside(path, true)?);
                 }
                 removed => drop(removed.map_err(StoreError::io("remove", path))?),
             }
         }
         for folder in &item.folders {
-            let path = self.temp_path("pruned");
-            // Another build may have taken it.
-            if unless_gone(fs::rename(folder, &path)).map_err(StoreError::io("move", folder))? {
-                leftovers.push(Leftover { path, is_plain: item.kind == ItemKind::Source });
-            }
+            leftovers.extend(self.set_aside(folder, item.kind == ItemKind::Source)?);
         }
         Ok(leftovers)
     }
-}
 
-impl Store {
-    /// Moves a folder that stands in the place of a file out of the way.
-    pub(crate) fn set_aside(&self, folder: &Path) -> Result<Option<Leftover>, StoreError> {
+    /// Moves a folder out of the way, unless another build has taken it.
+    fn set_aside(&self, folder: &Path, is_plain: bool) -> Result<Option<Leftover>, StoreError> {
         let path = self.temp_path("pruned");
         let was_there = unless_gone(fs::rename(folder, &path));
         let was_there = was_there.map_err(StoreError::io("move", folder))?;
-        Ok(was_there.then_some(Leftover { path, is_plain: true }))
+        Ok(was_there.then_some(Leftover { path, is_plain }))
     }
 }
 

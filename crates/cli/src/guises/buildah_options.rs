@@ -29,7 +29,7 @@ const STORAGE: &str = "xbuild finds out what works here; `--isolation` chooses";
 
 /// Options of all commands of buildah, which may stand before the command.
 ///
-/// **Source** — buildah 1.43 `buildah(1)`.
+/// **Source** — buildah 1.28 `buildah(1)`.
 pub(super) const OPTIONS_OF_ALL: &[Known] = &[
     Known::value("cgroup-manager", True("steps have no control group of their own")),
     Known::value("log-level", True("`BUILDKIT_PROGRESS` and `--progress` choose what is shown")),

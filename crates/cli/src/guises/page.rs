@@ -12,7 +12,7 @@ use crate::arguments;
 
 const HEAD: &str = "# Options of other builders
 
-What becomes of each option of `docker buildx build`, of kaniko's `executor` and of `buildah build`, and of those that stand before buildah's command. A test makes this page from their help texts (`fixtures/flags`) and from the code that reads the options. `xbuild build` takes the options of buildx by the same names; called as `executor`, or as `buildah` with `bud` or `build`, xbuild takes those of kaniko and buildah ([coming from other tools](coming-from.md)).
+This page says for each option of `docker buildx build`, kaniko's `executor` and `buildah build`, and for those before buildah's command, if xbuild takes it. A test makes this page from their help texts (`fixtures/flags`) and from the code that reads the options. `xbuild build` takes the options of buildx by the same names; called as `executor`, or as `buildah` with `bud` or `build`, xbuild takes those of kaniko and buildah ([coming from other tools](coming-from.md)).
 ";
 
 /// Returns the long options of a help text, in its order.

@@ -181,7 +181,7 @@ fn a_mirror_that_answers_a_tag_with_something_else_falls_through() {
     }
 }
 
-/// What a mirror has under the digest of another document is told as well.
+/// A mirror that has another document under a digest is told as well.
 #[test]
 fn a_mirror_with_another_document_is_told() {
     let registry = base();

@@ -88,7 +88,7 @@ fn names_a_part_that_is_not_there() {
         assert!(text.starts_with(&format!("the {what} sha256:")) && text.contains(&name), "{text}");
         let is_manifest = text.contains(&manifests[0].digest.to_string());
         assert_eq!(is_manifest, what == "manifest", "{text}");
-        // What the user asks for by its digest is the image itself.
+        // The image itself is what the user asks for by its digest.
         let name = format!("base@{}", manifests[0].digest);
         let found = client().resolve(&reference(&registry, &name), &platform("linux/amd64"));
         let is_root = matches!(found.unwrap_err(), PullError::NotFound { .. });

@@ -40,13 +40,8 @@ fn what_an_open_store_uses_stays_and_goes_with_it() {
     let temp = user.temp_dir("unpack").unwrap();
     fs::create_dir(temp.path().join("fs")).unwrap();
     let unpacked = user.publish_folder(&temp.path().join("fs"), "map", &unpacked, 0).unwrap();
-    let pinned: Vec<bool> = pruner.items().unwrap().iter().map(|item| item.is_pinned).collect();
-    assert_eq!(
-        pinned.iter().filter(|pinned| **pinned).count(),
-        2,
-        "{:#?}",
-        pruner.items().unwrap()
-    );
+    let items = pruner.items().unwrap();
+    assert_eq!(items.iter().filter(|item| item.is_pinned).count(), 2, "{items:#?}");
 
     let (removed, _) = pruner.make_room(NOTHING).unwrap();
     assert_eq!(removed.len(), 1);

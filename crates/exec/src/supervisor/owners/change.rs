@@ -6,13 +6,11 @@ use xbuild_model::owner::Owner;
 
 use super::book::{self, Book};
 use super::call::Name;
+use super::create::SET_GROUP;
 use super::identity::Identity;
 use super::spot::Spot;
 use super::thread::Thread;
 use crate::supervisor::reply::Reply;
-
-/// The set-group-ID bit.
-const SET_GROUP: u32 = 0o2000;
 
 /// Gives a file to an owner. The kernel does what needs no record.
 pub(super) fn answer(

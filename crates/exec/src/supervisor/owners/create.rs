@@ -18,10 +18,10 @@ use crate::supervisor::reply::Reply;
 const MAKING: OFlags = OFlags::CREATE.union(OFlags::TMPFILE.difference(OFlags::DIRECTORY));
 
 /// The set-group-ID bit.
-const SET_GROUP: u32 = 0o2000;
+pub(super) const SET_GROUP: u32 = 0o2000;
 
 /// The set-group-ID bit of a program.
-const GROUP_PROGRAM: u32 = 0o2010;
+pub(super) const GROUP_PROGRAM: u32 = 0o2010;
 
 /// Makes a file of the caller's, or of the group of its folder, if that is not root; the kernel makes all
 /// others.

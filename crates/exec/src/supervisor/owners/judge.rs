@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::book;
 use super::call::{Creation, Motion, Times, Work};
+use super::create::GROUP_PROGRAM;
 use super::deny::{Gate, READ, SEARCH, WRITE, is_exempt};
 use super::spot::{Named, Spot, read_text};
 use super::thread::Thread;
@@ -14,9 +15,6 @@ use super::{create, memory, sockets};
 
 /// The set-user-ID bit.
 const SET_USER: u32 = 0o4000;
-
-/// The set-group-ID bit of a program.
-const SET_GROUP: u32 = 0o2010;
 
 /// Makes sure that the caller, who is not root, may do a call. Errors that the kernel finds are its
 /// own to tell.
@@ -189,7 +187,7 @@ fn may_link(gate: &mut Gate<'_>, spot: &Spot) -> Result<(), Errno> {
         let found = book::look(&file.path, true)?;
         let is_plain = found.kind == FileType::RegularFile
             && found.mode & SET_USER == 0
-            && found.mode & SET_GROUP != SET_GROUP;
+            && found.mode & GROUP_PROGRAM != GROUP_PROGRAM;
         match is_plain && gate.check(&file, READ | WRITE).is_ok() {
             true => Ok(()),
             false => Err(Errno::PERM),
