@@ -10,7 +10,7 @@ LINKER = $(if $(filter $(OWN_TARGET),$(TARGET)),,$(shell echo CARGO_TARGET_$(TAR
 # The commit in `xbuild --version`; a checkout without git has none.
 COMMIT := $(shell git describe --always --dirty --exclude '*' 2>/dev/null)
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image test-docker packages site record-matrix verify-twins lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image test-docker packages site record-matrix verify-twins verify-multi-call lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -49,6 +49,10 @@ test-image: release fixtures ## that image in Docker's default container (root, 
 
 verify-twins: release fixtures ## installs package sets natively and under QEMU and compares; SETS="gcc java", PLATFORM=linux/s390x, SECONDS=600
 	@tests/twins/run target/release/xbuild --platform $(or $(PLATFORM),linux/arm64) --seconds $(or $(SECONDS),inf) $(SETS)
+
+verify-multi-call: release fixtures ## asks busybox of glibc and of musl under all names, natively and under QEMU; LIBC=glibc for one
+	@fixtures/base-images debian >/dev/null
+	@tests/twins/multi-call target/release/xbuild $(LIBC)
 
 test-docker: release fixtures ## what goes into Debian's docker, podman and cosign and comes back (root, mmdebstrap); ENGINES="docker podman" for some
 	@$(SUDO) tests/docker/run target/release/xbuild $(ENGINES)

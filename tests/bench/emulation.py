@@ -113,6 +113,8 @@ def run(bench, names, runs, out, architectures):
                 native, auto, qemu = (sorted(found)[len(found) // 2] for found in samples.values())
                 lines.append(f"| {title} | {architecture} | {native:.1f} s | {auto:.1f} s | {qemu:.1f} s | {auto / native:.2f} | "
                              f"{auto / qemu:.2f} |")
+                # What was measured stays if the rest is ended.
+                report.say(lines[-1])
     finally:
         mirror.stop()
         builder.close()

@@ -2,6 +2,7 @@
 //! from the programs that QEMU runs.
 
 mod elsewhere;
+mod multi_call;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,9 @@ bash -c 'exec -a other cat /proc/self/cmdline'
 perl -MPOSIX -e 'print join " ", (POSIX::uname)[0, 1, 2, 4]'
 perl -MConfig -e 'print "$Config{archname} $Config{byteorder} $Config{ptrsize} $^X"'
 awk 'BEGIN { system("uname -m"); print 2^53 + 1, 0.1 + 0.2, 1e300 * 10, substr("abc", 2) }'
+awk 'BEGIN { x = log(0); print 0/0, x - x, log(-1); printf "%x %u %d\n", -1, -5, 1e30 }'
+echo '0 0 -1' | awk '{ print $1/$2; s += $3; print s, $3 / 3, $3 * 2, NF - 1; printf "%d|%5.1f\n", $3, $3 }'
+echo 'BEGIN { print 0 % 0 }' > /tmp/awk; awk -f /tmp/awk; awk -v OFMT=%x 'BEGIN { print -1.5 }'
 readlink /proc/self/exe
 stat -c %N /proc/self/exe
 cat /proc/self/comm

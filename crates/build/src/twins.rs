@@ -174,7 +174,7 @@ impl<'a> Twinned<'a> {
                 self.build.events.event(Event::Warning(&warning));
                 None
             });
-            let count = found.as_ref().map_or(0, |found| found.set.twins.len());
+            let count = found.as_ref().map_or(0, |found| found.set.count());
             let (image, platform) = (&base.name, &base.platform);
             info!(image, %platform, count, "twins");
             if count > 0 {

@@ -20,6 +20,11 @@
 //! twin. The file in the step's root stays the foreign one, whoever reads it.
 
 mod apt;
+#[cfg(test)]
+#[path = "../starter/awk.rs"]
+mod awk;
+#[cfg(test)]
+mod awk_tests;
 mod candidates;
 mod elf;
 mod graft;
@@ -37,14 +42,14 @@ pub use candidates::{Candidates, Facts, ImageFiles};
 pub(crate) use elf::MAGIC_START;
 pub use make::Contents;
 pub(crate) use set::{NAMES, ROOT};
-pub use set::{SetFile, Source, StepTwins, Twin, TwinSet};
+pub use set::{Arguments, SetFile, Source, StepTwins, Twin, TwinSet};
 pub(crate) use table::{Stamp, Table};
 pub use usage::Usage;
 
-/// Returns a digest of the list of programs and of the starter: a set that was made with others is
+/// Returns a digest of the lists of programs and of the starter: a set that was made with others is
 /// another set.
 pub fn version() -> Digest {
-    Digest::of(&[graft::STARTER, programs::LIST.as_bytes()].concat())
+    Digest::of(&[graft::STARTER, programs::LIST.as_bytes(), programs::APPLETS.as_bytes()].concat())
 }
 
 /// The folder of a set in the root of a step.

@@ -18,6 +18,8 @@
 #![no_builtins]
 #![allow(unsafe_code)]
 
+mod awk;
+
 use core::arch::{asm, global_asm};
 use core::mem::MaybeUninit;
 
@@ -336,7 +338,7 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
         let table = map(0, TABLE_SIZE, READ, PRIVATE, file, 0);
         close(file);
         let table = table? as *const u8;
-        let row = find(program, table).filter(|row| suits(*row, table, stack.add(4), env));
+        let row = find(program, table).filter(|row| suits(*row, table, stack.add(3), env));
         let twin = row.and_then(|row| load(table.add(*row.add(5) as usize)));
         call(number::MUNMAP, [table as u64, TABLE_SIZE, 0, 0, 0, 0]);
         Some((twin?, load(LOADER.as_ptr())?))
@@ -347,9 +349,14 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
 
 /// The bytes of the table that are mapped. The file is as large.
 const TABLE_SIZE: u64 = 64 << 10;
-/// The 64-bit words of a row: inode, change time in seconds and nanoseconds, the letter of an option
-/// that there must not be, the offset of paths that there must not be, the offset of the twin's path.
-const ROW: usize = 6;
+/// The 64-bit words of a row: inode, change time in seconds and nanoseconds, which arguments suit, the offset of paths that there must not be, the offset of the twin's path,
+/// the offset of the names that it may be called by or zero.
+const ROW: usize = 7;
+/// Every argument suits. Another number than this and the next is the letter of an option that there must
+/// not be.
+const ANY: u64 = 0;
+/// A program of awk that does not compute.
+const AWK: u64 = 1;
 
 /// Returns the row of the program behind a descriptor, if the program was not changed since the step
 /// began.
@@ -384,18 +391,23 @@ unsafe fn find(program: u64, table: *const u8) -> Option<*const u64> {
 }
 
 /// Returns whether arguments, variables and files are such that the result cannot depend on the
-/// processor. `arguments` begins after argv[0].
+/// processor. `arguments` begins with argv[0].
 unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mut u64) -> bool {
     // SAFETY: both lists end with a null; the offsets are those of the table's writer.
     unsafe {
         let little = *table.cast::<u64>().add(1) != 0;
-        let letter = *row.add(3) as u8;
-        let mut argument = arguments;
-        while letter != 0 && *argument != 0 {
-            if is_option_with(*argument as *const u8, letter) {
-                return false;
-            }
-            argument = argument.add(1);
+        let names = *row.add(6) as usize;
+        if names != 0 && !is_called_by(table.add(names), arguments) {
+            return false;
+        }
+        let options = arguments.add(1);
+        let is_right = match *row.add(3) {
+            ANY => true,
+            AWK => is_plain_awk(options),
+            letter => !has_option_with(options, letter as u8),
+        };
+        if !is_right {
+            return false;
         }
         let mut variable = env;
         while *variable != 0 {
@@ -410,12 +422,154 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             if call(number::FACCESSAT, [AT_FDCWD, path as u64, 0, 0, 0, 0]) == 0 {
                 return false;
             }
-            while *path != 0 {
-                path = path.add(1);
-            }
-            path = path.add(1);
+            path = after(path);
         }
         true
+    }
+}
+
+/// Returns whether a program with many names is called by one of these, the first of which is its own:
+/// then the name is the argument after it. `arguments` begins with argv[0], which login shells begin
+/// with a minus sign.
+unsafe fn is_called_by(names: *const u8, arguments: *mut u64) -> bool {
+    // SAFETY: arguments and names end with a zero; the list of arguments ends with a null, the one of
+    // names with an empty one.
+    unsafe {
+        let called = *arguments as *const u8;
+        let mut name = if *called == b'-' { called.add(1) } else { called };
+        let mut place = name;
+        while *place != 0 {
+            if *place == b'/' {
+                name = place.add(1);
+            }
+            place = place.add(1);
+        }
+        let others = after(names);
+        if is_same(name, names) {
+            let first = *arguments.add(1) as *const u8;
+            return !first.is_null() && is_one_of(first, others);
+        }
+        is_one_of(name, others)
+    }
+}
+
+/// Returns whether a text is in a list of texts.
+unsafe fn is_one_of(text: *const u8, mut list: *const u8) -> bool {
+    // SAFETY: texts end with a zero, and the list with an empty one.
+    unsafe {
+        while *list != 0 {
+            if is_same(text, list) {
+                return true;
+            }
+            list = after(list);
+        }
+        false
+    }
+}
+
+/// Returns the place after a text and its zero.
+unsafe fn after(mut text: *const u8) -> *const u8 {
+    // SAFETY: it ends with a zero.
+    unsafe {
+        while *text != 0 {
+            text = text.add(1);
+        }
+        text.add(1)
+    }
+}
+
+/// Returns whether two texts are equal.
+unsafe fn is_same(mut one: *const u8, mut other: *const u8) -> bool {
+    // SAFETY: both end with a zero, and nothing is read beyond the first difference.
+    unsafe {
+        while *one == *other {
+            if *one == 0 {
+                return true;
+            }
+            one = one.add(1);
+            other = other.add(1);
+        }
+        false
+    }
+}
+
+/// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those
+/// that POSIX has.
+unsafe fn is_plain_awk(mut argument: *mut u64) -> bool {
+    // SAFETY: arguments end with a zero, their list with a null.
+    unsafe {
+        while *argument != 0 {
+            let text = *argument as *const u8;
+            argument = argument.add(1);
+            if *text != b'-' || *text.add(1) == 0 {
+                return is_plain_text(text) && has_no_formats(argument);
+            }
+            match (*text.add(1), *text.add(2)) {
+                (b'-', 0) if *argument != 0 => {
+                    let (text, operands) = (*argument as *const u8, argument.add(1));
+                    return is_plain_text(text) && has_no_formats(operands);
+                }
+                (b'F', 0) if *argument != 0 => argument = argument.add(1),
+                (b'v', 0) if *argument != 0 && has_no_format(*argument as *const u8) => {
+                    argument = argument.add(1);
+                }
+                (b'v', more) if more != 0 && has_no_format(text) => {}
+                (b'F', more) if more != 0 => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
+/// Returns whether no operand sets the format for numbers.
+unsafe fn has_no_formats(mut operand: *mut u64) -> bool {
+    // SAFETY: operands end with a zero, their list with a null.
+    unsafe {
+        while *operand != 0 {
+            if !has_no_format(*operand as *const u8) {
+                return false;
+            }
+            operand = operand.add(1);
+        }
+        true
+    }
+}
+
+/// Returns whether a text has no percent sign, nor an escape that may be one.
+unsafe fn has_no_format(text: *const u8) -> bool {
+    // SAFETY: it ends with a zero.
+    unsafe {
+        let mut place = text;
+        while *place != 0 {
+            if matches!(*place, b'%' | b'\\') {
+                return false;
+            }
+            place = place.add(1);
+        }
+        true
+    }
+}
+
+unsafe fn is_plain_text(text: *const u8) -> bool {
+    // SAFETY: it ends with a zero.
+    unsafe {
+        let length = after(text).offset_from(text) as usize - 1;
+        awk::is_plain(core::slice::from_raw_parts(text, length))
+    }
+}
+
+/// Returns whether an argument is an option with this letter.
+unsafe fn has_option_with(mut argument: *mut u64, letter: u8) -> bool {
+    // SAFETY: arguments end with a zero, their list with a null.
+    unsafe {
+        while *argument != 0 {
+            if is_option_with(*argument as *const u8, letter) {
+                return true;
+            }
+            argument = argument.add(1);
+        }
+        false
     }
 }
 

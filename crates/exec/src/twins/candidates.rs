@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::packages::STATUS;
+use super::packages::Database;
 use super::programs::{self, Program};
 use crate::arch::Arch;
 
@@ -89,13 +89,35 @@ const MAX_FILE: u64 = 16 << 20;
 pub struct Candidates {
     pub(super) arch: Arch,
     pub(super) host: Arch,
-    /// The programs, with their paths in both images.
-    pub(super) programs: Vec<(Program, String)>,
+    pub(super) programs: Vec<Candidate>,
+    /// The packages of both images.
+    pub(super) database: Database,
+    /// The sibling's C library, which decides how libraries are found.
+    pub(super) libc: Libc,
     /// The sibling's libraries by name, with their paths.
     pub(super) libraries: BTreeMap<String, String>,
     pub(super) loader: String,
     /// The files of perl's own library, relative to its folder; empty if perl gets no twin.
     pub(super) perl: PerlLibrary,
+}
+
+/// A program that may get a twin.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) program: Program,
+    /// Its path in both images.
+    pub(super) path: String,
+    /// The names that it may be called by, see [`super::Twin::names`].
+    pub(super) names: Vec<String>,
+}
+
+/// A C library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Libc {
+    /// Its loader looks into a cache of libraries.
+    Glibc,
+    /// Library and loader are one file. Programs that need another library have no twins.
+    Musl,
 }
 
 /// The files of the folder `perl-base`.
@@ -112,10 +134,15 @@ impl Candidates {
     /// machine; `None` if there are none.
     pub fn find(arch: Arch, image: &dyn ImageFiles, sibling: &dyn ImageFiles) -> Option<Self> {
         let host = Arch::host()?;
-        let loader = sibling.find(loader(host)?)?.path;
+        let mut loaders = loaders(host)?.into_iter();
+        let found = loaders.find_map(|(libc, path)| Some((libc, sibling.find(path)?.path)));
+        let (libc, loader) = found?;
         let is_small = |facts: &Facts| facts.size <= MAX_FILE;
-        image.find(STATUS).filter(is_small)?;
-        sibling.find(STATUS).filter(is_small)?;
+        let has = |files: &dyn ImageFiles, database: &Database| {
+            files.find(database.path()).is_some_and(|facts| is_small(&facts))
+        };
+        let mut databases = Database::ALL.into_iter();
+        let database = databases.find(|known| has(image, known) && has(sibling, known))?;
         let perl = PerlLibrary::find(arch, host, image, sibling);
         let mut programs = Vec::new();
         for program in programs::programs(arch) {
@@ -124,27 +151,35 @@ impl Candidates {
             let is_plain = |facts: &Facts| {
                 facts.mode & 0o7777 == 0o755 && !facts.has_attributes && is_small(facts)
             };
-            let has_library = !program.is_perl || !perl.objects.is_empty();
+            let has_library =
+                !program.is_perl || !perl.objects.is_empty() && fuses_multiplications();
             if ours.path == theirs.path && is_plain(&ours) && is_plain(&theirs) && has_library {
-                programs.push((program, ours.path));
+                let path = ours.path;
+                let names = names(&program, &path, image, sibling);
+                programs.extend(names.map(|names| Candidate { program, path, names }));
             }
         }
         let libraries = libraries(host, sibling);
         let is_any = !programs.is_empty();
-        is_any.then_some(Self { arch, host, programs, libraries, loader, perl })
+        is_any.then_some(Self { arch, host, programs, database, libc, libraries, loader, perl })
     }
 
     /// Returns the paths of the image's files to read.
     pub fn image_paths(&self) -> BTreeSet<String> {
-        let programs = self.programs.iter().map(|(_, path)| path.clone());
-        programs.chain(self.perl.modules.values().cloned()).chain([STATUS.to_owned()]).collect()
+        let modules = self.perl.modules.values().cloned();
+        let database = self.database.path().to_owned();
+        self.program_paths().chain(modules).chain([database]).collect()
     }
 
     /// Returns the paths of the sibling's files to read.
     pub fn sibling_paths(&self) -> BTreeSet<String> {
-        let programs = self.programs.iter().map(|(_, path)| path.clone());
         let libraries = self.libraries.values().chain(self.perl.objects.values()).cloned();
-        programs.chain(libraries).chain([STATUS.to_owned(), self.loader.clone()]).collect()
+        let others = [self.database.path().to_owned(), self.loader.clone()];
+        self.program_paths().chain(libraries).chain(others).collect()
+    }
+
+    fn program_paths(&self) -> impl Iterator<Item = String> {
+        self.programs.iter().map(|candidate| candidate.path.clone())
     }
 }
 
@@ -162,6 +197,46 @@ impl PerlLibrary {
         };
         Self { modules: files(image, arch, false), objects: files(sibling, host, true) }
     }
+}
+
+/// Returns whether the C library computes logarithms and the like on this machine as it does on
+/// others: a multiplication and a sum in one step. perl shows all digits of the result.
+///
+/// **Source** — glibc, `sysdeps/x86_64/fpu/multiarch/ifunc-fma.h`.
+fn fuses_multiplications() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Returns the names that a program may be called by, see [`super::Twin::names`]; `None` if it is
+/// another program than the list means, as one is that has its name by a link alone.
+fn names(
+    program: &Program,
+    path: &str,
+    image: &dyn ImageFiles,
+    sibling: &dyn ImageFiles,
+) -> Option<Vec<String>> {
+    let own = path.rsplit('/').next()?;
+    if own != program.path.rsplit('/').next()? {
+        return None;
+    }
+    if !program.is_multi_call {
+        return Some(Vec::new());
+    }
+    let leads_here = |files: &dyn ImageFiles, name: &str| {
+        let mut places = ["bin", "sbin", "usr/bin", "usr/sbin"].into_iter();
+        places.any(|folder| {
+            files.find(&format!("{folder}/{name}")).is_some_and(|facts| facts.path == path)
+        })
+    };
+    let applets = programs::applets();
+    let applets = applets.filter(|name| leads_here(image, name) && leads_here(sibling, name));
+    let mut names = vec![own.to_owned()];
+    names.extend(applets.map(str::to_owned));
+    (names.len() > 1).then_some(names)
 }
 
 /// Returns the libraries of the list by their names.
@@ -203,11 +278,12 @@ pub(super) fn triplet(arch: Arch) -> Option<&'static str> {
     })
 }
 
-/// Returns the path of glibc's loader.
-fn loader(host: Arch) -> Option<&'static str> {
-    match host {
-        Arch::Amd64 => Some("lib64/ld-linux-x86-64.so.2"),
-        Arch::Arm64 => Some("lib/ld-linux-aarch64.so.1"),
-        _ => None,
-    }
+/// Returns the paths of the loaders.
+fn loaders(host: Arch) -> Option<[(Libc, &'static str); 2]> {
+    let (glibc, musl) = match host {
+        Arch::Amd64 => ("lib64/ld-linux-x86-64.so.2", "lib/ld-musl-x86_64.so.1"),
+        Arch::Arm64 => ("lib/ld-linux-aarch64.so.1", "lib/ld-musl-aarch64.so.1"),
+        _ => return None,
+    };
+    Some([(Libc::Glibc, glibc), (Libc::Musl, musl)])
 }

@@ -125,21 +125,27 @@ impl<'a> Elf<'a> {
 
     /// Returns the names of the libraries that the file needs.
     pub(super) fn needed(&self) -> Option<Vec<&'a str>> {
+        let entries = self.dynamic()?;
+        if entries.is_empty() {
+            return Some(Vec::new());
+        }
+        let value =
+            |wanted: u64| entries.iter().find(|(tag, _)| *tag == wanted).map(|entry| entry.1);
+        let strings = self.in_file(value(DT_STRTAB)?, value(DT_STRSZ)?)?;
+        let names = entries.iter().filter(|(tag, _)| *tag == DT_NEEDED);
+        names.map(|(_, place)| text_at(strings, usize::try_from(*place).ok()?)).collect()
+    }
+
+    /// Returns the tags and values of the dynamic section; none without one.
+    pub(super) fn dynamic(&self) -> Option<Vec<(u64, u64)>> {
         let Some(dynamic) = self.segments().find(|segment| segment.kind == PT_DYNAMIC) else {
             return Some(Vec::new());
         };
         let start = usize::try_from(dynamic.offset).ok()?;
         let end = start.checked_add(usize::try_from(dynamic.file_size).ok()?)?;
         let entries = self.bytes.get(start..end)?.chunks_exact(16);
-        let entries: Vec<(u64, u64)> = entries
-            .filter_map(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)))
-            .take_while(|(tag, _)| *tag != DT_NULL)
-            .collect();
-        let value =
-            |wanted: u64| entries.iter().find(|(tag, _)| *tag == wanted).map(|entry| entry.1);
-        let strings = self.in_file(value(DT_STRTAB)?, value(DT_STRSZ)?)?;
-        let names = entries.iter().filter(|(tag, _)| *tag == DT_NEEDED);
-        names.map(|(_, place)| text_at(strings, usize::try_from(*place).ok()?)).collect()
+        let entries = entries.filter_map(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)));
+        Some(entries.take_while(|(tag, _)| *tag != DT_NULL).collect())
     }
 
     /// Returns the bytes of an address range.

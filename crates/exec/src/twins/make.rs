@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::candidates::{Candidates, perl_folder, triplet};
+use super::candidates::{Candidate, Candidates, Libc, perl_folder, triplet};
 use super::elf::{Elf, MAGIC};
-use super::packages::{Packages, STATUS};
 use super::programs::Program;
 use super::set::{NAMES, ROOT, SetFile, Source, Twin, TwinSet};
 use super::{FOLDER, apt, graft, library_cache};
@@ -20,6 +19,12 @@ const APT: &str = "apt";
 
 /// Files that make a loader behave in another way; absent in every step with twins.
 const PRELOAD: &str = "/etc/ld.so.preload";
+
+/// What musl's library is called by programs that need it: its loader takes every name like that for
+/// itself.
+///
+/// **Source** — musl, `ldso/dynlink.c`, `load_library`.
+const MUSL_LIBC: &str = "libc.";
 
 /// The image for this machine, and what its programs are told.
 struct Sibling<'a> {
@@ -39,16 +44,21 @@ impl Candidates {
         sibling: &Contents,
         emulator: &[u8],
     ) -> Option<(TwinSet, Vec<SetFile>)> {
-        let (ours, theirs) = (status(image)?, status(sibling)?);
-        let (ours, theirs) = (Packages::parse(ours), Packages::parse(theirs));
+        let database = self.database;
+        let (ours, theirs) = (text(image, database.path())?, text(sibling, database.path())?);
+        let (ours, theirs) = (database.parse(ours), database.parse(theirs));
         let architectures = theirs.architecture(APT).zip(ours.architecture(APT));
-        let loader = library_cache::loader_with_own_cache(sibling.get(&self.loader)?)?;
+        let loader = sibling.get(&self.loader)?;
+        let loader = match self.libc {
+            Libc::Glibc => library_cache::loader_with_own_cache(loader)?,
+            Libc::Musl => loader.clone(),
+        };
         Elf::parse(&loader).filter(|elf| elf.is_mappable())?;
         let emulator = graft::graft(emulator)?;
         let mut files = vec![bytes(EMULATOR.to_owned(), emulator)];
         let sibling = Sibling { contents: sibling, architectures };
         let (mut twins, mut magics, mut needed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        for (program, path) in &self.programs {
+        for Candidate { program, path, names } in &self.programs {
             if !ours.agree(&theirs, program.package) {
                 continue;
             }
@@ -67,21 +77,15 @@ impl Candidates {
             twins.push(Twin {
                 path: path.clone(),
                 magic: magic.to_vec(),
-                letter: program.letter,
+                names: names.clone(),
+                arguments: program.arguments,
                 absent: self.absent(program),
             });
         }
         if twins.is_empty() {
             return None;
         }
-        let names: Vec<&str> = needed.iter().map(String::as_str).collect();
-        let machine = self.host.machine();
-        files.push(bytes(format!("{ROOT}/cache"), library_cache::cache(machine, &names)));
-        files.push(bytes(format!("{ROOT}/ld.so"), loader));
-        for name in &needed {
-            let contents = self.library(name, &sibling)?;
-            files.push(bytes(format!("{ROOT}/lib/{name}"), contents));
-        }
+        files.extend(self.library_files(loader, &needed, &sibling)?);
         files.extend(self.perl_files(image, sibling.contents));
         let architecture = self.arch.oci_name().to_owned();
         let set = TwinSet { architecture, little: self.arch.is_little_endian(), twins };
@@ -105,8 +109,15 @@ impl Candidates {
         let mut open = elf.needed()?;
         while let Some(name) = open.pop() {
             // The loader is one of them.
-            if self.loader.rsplit('/').next() == Some(name) || libraries.contains(name) {
+            let is_loader = match self.libc {
+                Libc::Glibc => self.loader.rsplit('/').next() == Some(name),
+                Libc::Musl => name.starts_with(MUSL_LIBC),
+            };
+            if is_loader || libraries.contains(name) {
                 continue;
+            }
+            if self.libc == Libc::Musl {
+                return None;
             }
             if apt::is_told(name) {
                 self.library(name, sibling)?;
@@ -130,6 +141,25 @@ impl Candidates {
         }
         let (own, other) = sibling.architectures?;
         apt::tell(name, contents, own, other)
+    }
+
+    /// Returns the loader, what it finds libraries by, and the libraries.
+    fn library_files(
+        &self,
+        loader: Vec<u8>,
+        needed: &BTreeSet<String>,
+        sibling: &Sibling<'_>,
+    ) -> Option<Vec<SetFile>> {
+        let mut files = vec![bytes(format!("{ROOT}/ld.so"), loader)];
+        if self.libc == Libc::Glibc {
+            let names: Vec<&str> = needed.iter().map(String::as_str).collect();
+            let cache = library_cache::cache(self.host.machine(), &names);
+            files.push(bytes(format!("{ROOT}/cache"), cache));
+        }
+        for name in needed {
+            files.push(bytes(format!("{ROOT}/lib/{name}"), self.library(name, sibling)?));
+        }
+        Some(files)
     }
 
     /// Makes perl look for its library in the folder of the set.
@@ -169,8 +199,8 @@ impl Candidates {
     }
 }
 
-fn status(contents: &Contents) -> Option<&str> {
-    std::str::from_utf8(contents.get(STATUS)?).ok()
+fn text<'a>(contents: &'a Contents, path: &str) -> Option<&'a str> {
+    std::str::from_utf8(contents.get(path)?).ok()
 }
 
 fn bytes(path: String, bytes: Vec<u8>) -> SetFile {

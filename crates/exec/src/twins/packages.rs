@@ -1,11 +1,36 @@
-//! The packages of a Debian image: versions, and what they depend on.
+//! The packages of an image of Debian or Alpine: versions, and what they depend on.
 //!
-//! **Source** — deb822(5); Debian Policy § 5.6.12 "Version", § 7.1 "Syntax of relationship fields".
+//! **Source** — deb822(5); Debian Policy § 5.6.12 "Version", § 7.1 "Syntax of relationship fields";
+//! Alpine wiki, "Apk spec", the fields of an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The path of dpkg's database.
-pub(super) const STATUS: &str = "var/lib/dpkg/status";
+/// A package manager's database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Database {
+    Dpkg,
+    Apk,
+}
+
+impl Database {
+    pub(super) const ALL: [Self; 2] = [Self::Dpkg, Self::Apk];
+
+    /// Returns its path in an image.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Dpkg => "var/lib/dpkg/status",
+            Self::Apk => "lib/apk/db/installed",
+        }
+    }
+
+    /// Reads it. Paragraphs without name or version are left out.
+    pub(super) fn parse(self, text: &str) -> Packages<'_> {
+        match self {
+            Self::Dpkg => Packages::of_dpkg(text),
+            Self::Apk => Packages::of_apk(text),
+        }
+    }
+}
 
 /// The packages of an image by name.
 #[derive(Debug, Default)]
@@ -21,8 +46,7 @@ struct Package<'a> {
 }
 
 impl<'a> Packages<'a> {
-    /// Reads dpkg's database. Paragraphs without name or version are left out.
-    pub(super) fn parse(status: &'a str) -> Self {
+    fn of_dpkg(status: &'a str) -> Self {
         let packages = status.split("\n\n").filter_map(|paragraph| {
             let field = |name: &str| {
                 let lines = paragraph.lines();
@@ -36,6 +60,30 @@ impl<'a> Packages<'a> {
                 needs: needs.collect(),
             };
             is_installed.then_some((field("Package")?.trim(), package))
+        });
+        Self(packages.collect())
+    }
+
+    fn of_apk(installed: &'a str) -> Self {
+        let paragraphs = || installed.split("\n\n").map(str::lines);
+        let words = |line: Option<&'a str>| line.unwrap_or_default().split_whitespace().map(bare);
+        // What a package provides, such as libraries, names the processor: packages are the same for all.
+        let mut providers = BTreeMap::new();
+        for paragraph in paragraphs() {
+            let field = |name: &str| paragraph.clone().find_map(|line| line.strip_prefix(name));
+            let Some(package) = field("P:") else { continue };
+            providers.extend(words(field("p:")).map(|provided| (provided, package)));
+        }
+        let packages = paragraphs().filter_map(|paragraph| {
+            let field = |name: &str| paragraph.clone().find_map(|line| line.strip_prefix(name));
+            let needs = words(field("D:")).filter(|need| !need.starts_with('!'));
+            let needs = needs.map(|need| providers.get(need).copied().unwrap_or(need));
+            let package = Package {
+                version: field("V:")?,
+                architecture: field("A:").unwrap_or_default(),
+                needs: needs.collect(),
+            };
+            Some((field("P:")?, package))
         });
         Self(packages.collect())
     }
@@ -62,6 +110,11 @@ impl<'a> Packages<'a> {
     pub(super) fn architecture(&self, name: &str) -> Option<&'a str> {
         self.0.get(name).map(|package| package.architecture)
     }
+}
+
+/// Returns what a word of apk names, without a version.
+fn bare(word: &str) -> &str {
+    word.split(['=', '<', '>', '~']).next().unwrap_or(word)
 }
 
 /// Returns the names in a relationship field.
@@ -92,8 +145,8 @@ mod tests {
 
     #[test]
     fn rebuilds_are_the_same_version() {
-        let ours = Packages::parse(STATUS);
-        let agrees = |text: String, name| ours.agree(&Packages::parse(&text), name);
+        let ours = Database::Dpkg.parse(STATUS);
+        let agrees = |text: String, name| ours.agree(&Database::Dpkg.parse(&text), name);
         assert!(agrees(STATUS.to_owned(), "dash"));
         assert!(agrees(STATUS.replace("+b2", "+b17"), "dash"));
         assert!(!agrees(STATUS.replace("0.5+b2", "0.6"), "dash"));
@@ -105,5 +158,24 @@ mod tests {
         assert!(!agrees(STATUS.to_owned(), "gone"));
         assert!(!agrees(STATUS.to_owned(), "none"));
         assert!(!agrees(String::new(), "dash"));
+    }
+    #[test]
+    fn packages_of_alpine_agree_whatever_the_processor() {
+        let text = |machine: &str, libc: &str| {
+            format!(
+                "C:Q1abc=\nP:busybox\nV:1.36.1-r20\nA:{machine}\n\
+                 D:!old so:libc.musl-{machine}.so.1 baselayout>=3\np:cmd:sh=1.36.1-r20\nF:bin\nR:busybox\n\n\
+                 P:musl\nV:{libc}\nA:{machine}\np:so:libc.musl-{machine}.so.1=1\n\n\
+                 P:baselayout\nV:3\nD:musl\n\n"
+            )
+        };
+        let (ours, theirs) = (text("aarch64", "1.2.5-r0"), text("x86_64", "1.2.5-r0"));
+        let ours = Database::Apk.parse(&ours);
+        assert!(ours.agree(&Database::Apk.parse(&theirs), "busybox"));
+        assert!(!ours.agree(&Database::Apk.parse(&text("x86_64", "1.2.5-r1")), "busybox"));
+        let other = theirs.replace("V:1.36.1-r20", "V:1.36.1-r21");
+        assert!(!ours.agree(&Database::Apk.parse(&other), "busybox"));
+        assert!(!ours.agree(&Database::Apk.parse(""), "busybox"));
+        assert_eq!(ours.architecture("musl"), Some("aarch64"));
     }
 }

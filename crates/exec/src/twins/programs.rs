@@ -1,20 +1,25 @@
 //! The list of programs that may have twins; see `programs.txt` for its columns.
 
+use super::set::Arguments;
 use crate::arch::Arch;
 
 pub(super) const LIST: &str = include_str!("programs.txt");
+/// The names under which a program with many of them may have a twin.
+pub(super) const APPLETS: &str = include_str!("applets.txt");
 
 /// A program of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Program {
     /// Its path, by which links may lead to it.
     pub(super) path: &'static str,
     /// The package that it comes from.
     pub(super) package: &'static str,
-    /// The letter of an option that there must not be.
-    pub(super) letter: Option<u8>,
+    /// The arguments that it may have.
+    pub(super) arguments: Arguments,
     /// Whether it needs perl's library.
     pub(super) is_perl: bool,
+    /// Whether it is many programs in one file, told apart by the names that they are called by.
+    pub(super) is_multi_call: bool,
 }
 
 /// Returns the programs that may have twins in steps of an architecture.
@@ -22,20 +27,32 @@ pub(super) fn programs(arch: Arch) -> impl Iterator<Item = Program> {
     LIST.lines().filter(|line| !line.starts_with('#')).filter_map(move |line| parse(line, arch))
 }
 
+/// Returns the names under which a program with many of them may have a twin.
+pub(super) fn applets() -> impl Iterator<Item = &'static str> {
+    let lines = APPLETS.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_whitespace().next())
+}
+
 /// Reads a line; `None` if its program has no twin on that architecture.
 fn parse(line: &'static str, arch: Arch) -> Option<Program> {
     let mut columns = line.split_whitespace();
     let (path, package, rules) = (columns.next()?, columns.next()?, columns.next()?);
-    let (mut letter, mut is_perl) = (None, false);
+    let mut arguments = Arguments::Any;
+    let (mut is_perl, mut is_multi_call) = (false, false);
     for rule in rules.split(',') {
         match rule {
             "64" if !arch.is_64_bit() => return None,
             "64le" if !arch.is_64_bit() || !arch.is_little_endian() => return None,
             "perl" => is_perl = true,
-            rule => letter = letter.or(rule.strip_prefix("no:").and_then(|l| l.bytes().next())),
+            "applets" => is_multi_call = true,
+            "awk" => arguments = Arguments::PlainAwk,
+            rule => {
+                let letter = rule.strip_prefix("no:").and_then(|letter| letter.bytes().next());
+                arguments = letter.map_or(arguments, Arguments::Without);
+            }
         }
     }
-    Some(Program { path, package, letter, is_perl })
+    Some(Program { path, package, arguments, is_perl, is_multi_call })
 }
 
 #[cfg(test)]
@@ -51,7 +68,10 @@ mod tests {
             assert!(!path.starts_with('/') && !package.contains('/'), "{line}");
             for rule in rules.split(',') {
                 let is_letter = rule.strip_prefix("no:").is_some_and(|letter| letter.len() == 1);
-                assert!(is_letter || matches!(rule, "-" | "64" | "64le" | "perl"), "{line}");
+                assert!(
+                    is_letter || matches!(rule, "-" | "64" | "64le" | "perl" | "applets" | "awk"),
+                    "{line}"
+                );
             }
             assert!(matches!(why, "bytes" | "integers" | "doubles" | "network"), "{line}");
         }
@@ -60,6 +80,21 @@ mod tests {
         paths.sort_unstable();
         paths.dedup();
         assert_eq!(paths.len(), lines().count(), "a path is there twice");
+    }
+
+    #[test]
+    fn every_applet_has_a_reason_and_a_place() {
+        let names: Vec<&str> = applets().collect();
+        assert!(names.is_sorted(), "{names:?}");
+        let lines = APPLETS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for line in lines {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let [_, why] = columns[..] else { panic!("{line}") };
+            assert!(matches!(why, "bytes" | "integers" | "doubles" | "network"), "{line}");
+        }
+        for never in ["uname", "arch", "od", "busybox", "su", "nproc"] {
+            assert!(!names.contains(&never), "{never}");
+        }
     }
 
     /// These pairs have equal headers in Debian, and the first of each is used more.
@@ -84,6 +119,6 @@ mod tests {
         assert!(has(Arch::S390x, "bin/tar") && !has(Arch::Arm, "bin/tar"));
         assert!(has(Arch::Arm, "bin/dash"));
         let sort = programs(Arch::Arm).find(|program| program.path == "usr/bin/sort").unwrap();
-        assert_eq!((sort.letter, sort.is_perl), (Some(b'g'), false));
+        assert_eq!((sort.arguments, sort.is_perl), (Arguments::Without(b'g'), false));
     }
 }

@@ -22,10 +22,32 @@ pub struct Twin {
     pub path: String,
     /// The bytes of the program that the kernel recognises it by.
     pub magic: Vec<u8>,
-    /// The letter of an option that there must not be.
-    pub letter: Option<u8>,
+    /// The names by which it may be called; empty if any will do. The first is the program's own, after
+    /// which the first argument is the name.
+    pub names: Vec<String>,
+    /// The arguments that it may have.
+    pub arguments: Arguments,
     /// Absolute paths that there must not be in the step's root.
     pub absent: Vec<String>,
+}
+
+/// The arguments that a program may have to run natively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arguments {
+    /// All that there are.
+    Any,
+    /// No option with this letter.
+    Without(u8),
+    /// The text of an awk program that computes nothing whose result may depend on the processor.
+    PlainAwk,
+}
+
+impl TwinSet {
+    /// Returns how many programs these are; each name of one with many counts.
+    pub fn count(&self) -> usize {
+        // The first name stands for the others.
+        self.twins.iter().map(|twin| twin.names.len().saturating_sub(1).max(1)).sum()
+    }
 }
 
 /// The twins that a step may have.

@@ -1,16 +1,16 @@
 //! The table that the starter reads: which files of a step's root have twins.
 //!
 //! **Shape** — little words of 64 bits: the number of rows; whether the architecture has the lowest
-//! byte first; then the rows of six words each: inode, change time in seconds and nanoseconds, letter,
-//! offset of the paths that must be absent, offset of the twin's path. Then texts, each with a zero
-//! after it; a list of paths ends with an empty one. 64 KiB in all; `starter/sys.rs` reads it.
+//! byte first; then the rows of seven words each: inode, change time in seconds and nanoseconds,
+//! the arguments that suit, offset of the paths that must be absent, offset of the twin's path, offset
+//! of its names or zero. Then texts, each with a zero after it; a list ends with an empty one. 64 KiB in all; `starter/sys.rs` reads it.
 
 use super::FOLDER;
-use super::set::Twin;
+use super::set::{Arguments, Twin};
 
 const SIZE: usize = 64 << 10;
 const HEADER: usize = 16;
-const ROW: usize = 48;
+const ROW: usize = 56;
 
 /// The identity of a file, until somebody changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,26 +34,36 @@ impl Table<'_> {
         let start = HEADER + ROW * self.rows.len();
         let mut texts: Vec<u8> = Vec::new();
         for (twin, stamp) in &self.rows {
-            let absent: String = twin.absent.iter().map(|path| format!("{path}\0")).collect();
+            let list = |texts: &[String]| -> String {
+                let texts = texts.iter().map(|text| format!("{text}\0"));
+                texts.chain(["\0".to_owned()]).collect()
+            };
+            let (absent, names) = (list(&twin.absent), list(&twin.names));
             let path = format!("{FOLDER}/{}\0", twin.path);
-            let length = absent.len() + 1 + path.len();
+            let length = absent.len() + path.len() + names.len();
             if start + texts.len() + length > SIZE {
                 break;
             }
             let absent_at = start + texts.len();
-            let path_at = absent_at + absent.len() + 1;
-            texts.extend_from_slice(absent.as_bytes());
-            texts.push(0);
-            texts.extend_from_slice(path.as_bytes());
+            let path_at = absent_at + absent.len();
+            let names_at = if twin.names.is_empty() { 0 } else { path_at + path.len() };
+            for text in [&absent, &path, &names] {
+                texts.extend_from_slice(text.as_bytes());
+            }
             let (seconds, nanos) = stamp.changed;
-            let letter = twin.letter.unwrap_or(0);
+            let arguments = match twin.arguments {
+                Arguments::Any => 0,
+                Arguments::PlainAwk => 1,
+                Arguments::Without(letter) => u64::from(letter),
+            };
             let words = [
                 stamp.inode,
                 seconds.cast_unsigned(),
                 u64::from(nanos),
-                u64::from(letter),
+                arguments,
                 absent_at as u64,
                 path_at as u64,
+                names_at as u64,
             ];
             rows.extend(words.into_iter().flat_map(u64::to_ne_bytes));
         }
@@ -75,35 +85,44 @@ mod tests {
 
     #[test]
     fn offsets_lead_to_texts() {
-        let twin = |path: &str| Twin {
+        let twin = |path: &str, names: &[&str]| Twin {
             path: path.to_owned(),
             magic: Vec::new(),
-            letter: Some(b'g'),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            arguments: Arguments::Without(b'g'),
             absent: vec!["/x".to_owned(), "/y".to_owned()],
         };
-        let (one, two) = (twin("bin/one"), twin("bin/two"));
+        let (one, two) = (twin("bin/one", &[]), twin("bin/two", &["two", "sh"]));
         let stamp = |inode| Stamp { inode, changed: (-1, 7) };
         let table = Table { little: true, rows: vec![(&one, stamp(11)), (&two, stamp(12))] };
         let bytes = table.to_bytes();
         assert_eq!(bytes.len(), SIZE);
         let word = |at: usize| u64::from_ne_bytes(bytes[8 * at..8 * at + 8].try_into().unwrap());
-        assert_eq!([word(0), word(1), word(2), word(8)], [2, 1, 11, 12]);
+        assert_eq!([word(0), word(1), word(2), word(8), word(9)], [2, 1, 11, 0, 12]);
         assert_eq!((word(3).cast_signed(), word(4), word(5)), (-1, 7, u64::from(b'g')));
         let text = |at: u64| {
             let rest = &bytes[usize::try_from(at).unwrap()..];
             String::from_utf8_lossy(rest.split(|byte| *byte == 0).next().unwrap()).into_owned()
         };
         assert_eq!(text(word(7)), "/dev/.twin/bin/one");
-        assert_eq!(text(word(13)), "/dev/.twin/bin/two");
-        assert_eq!(text(word(12)), "/x");
-        assert_eq!(text(word(12) + 3), "/y");
-        assert_eq!(text(word(12) + 6), "");
+        assert_eq!(text(word(14)), "/dev/.twin/bin/two");
+        assert_eq!(text(word(13)), "/x");
+        assert_eq!(text(word(13) + 3), "/y");
+        assert_eq!(text(word(13) + 6), "");
+        assert_eq!(text(word(15)), "two");
+        assert_eq!(text(word(15) + 4), "sh");
+        assert_eq!(text(word(15) + 7), "");
     }
 
     #[test]
     fn a_table_has_an_end() {
-        let twin =
-            Twin { path: "x".repeat(1000), magic: Vec::new(), letter: None, absent: Vec::new() };
+        let twin = Twin {
+            path: "x".repeat(1000),
+            magic: Vec::new(),
+            names: Vec::new(),
+            arguments: Arguments::Any,
+            absent: Vec::new(),
+        };
         let stamp = Stamp { inode: 1, changed: (0, 0) };
         let bytes = Table { little: false, rows: vec![(&twin, stamp); 100] }.to_bytes();
         assert_eq!(bytes.len(), SIZE);
