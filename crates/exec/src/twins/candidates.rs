@@ -287,3 +287,64 @@ fn loaders(host: Arch) -> Option<[(Libc, &'static str); 2]> {
     };
     Some([(Libc::Glibc, glibc), (Libc::Musl, musl)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Paths, and the files that they lead to.
+    struct Files(BTreeMap<&'static str, &'static str>);
+
+    impl Files {
+        fn new(paths: &[(&'static str, &'static str)]) -> Self {
+            let host = Arch::host().unwrap();
+            let loader = loaders(host).unwrap()[0].1;
+            let always = [(loader, loader), ("var/lib/dpkg/status", "var/lib/dpkg/status")];
+            Self(paths.iter().copied().chain(always).collect())
+        }
+    }
+
+    impl ImageFiles for Files {
+        fn find(&self, path: &str) -> Option<Facts> {
+            let path = (*self.0.get(path)?).to_owned();
+            Some(Facts { path, mode: 0o755, size: 1, has_attributes: false })
+        }
+
+        fn names(&self, _folder: &str) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn below(&self, _folder: &str) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn found(image: &Files, sibling: &Files) -> Vec<(String, Vec<String>)> {
+        let found = Candidates::find(Arch::Riscv64, image, sibling);
+        let programs = found.map(|found| found.programs).unwrap_or_default();
+        programs.into_iter().map(|candidate| (candidate.path, candidate.names)).collect()
+    }
+
+    /// As the coreutils of uutils are: `printf` is a name of the same file, and on no list.
+    #[test]
+    fn a_link_to_another_program_is_none_of_the_list() {
+        let links = ["bin/cat", "bin/ls", "usr/bin/printf"];
+        let mut paths = links.map(|link| (link, "usr/bin/coreutils")).to_vec();
+        paths.push(("bin/sed", "usr/bin/sed"));
+        let files = Files::new(&paths);
+        assert_eq!(found(&files, &files), [("usr/bin/sed".to_owned(), Vec::new())]);
+    }
+
+    #[test]
+    fn names_of_busybox_are_links_to_it_in_both_images() {
+        let busybox = |names: &[&'static str]| {
+            let links = names.iter().map(|name| (*name, "bin/busybox"));
+            Files::new(&links.chain([("bin/busybox", "bin/busybox")]).collect::<Vec<_>>())
+        };
+        let image = busybox(&["bin/sh", "bin/uname", "usr/bin/tar", "bin/cat"]);
+        let sibling = busybox(&["bin/sh", "bin/uname", "bin/tar"]);
+        let names = ["busybox", "sh", "tar"].map(str::to_owned).to_vec();
+        assert_eq!(found(&image, &sibling), [("bin/busybox".to_owned(), names)]);
+        assert_eq!(found(&image, &busybox(&["bin/uname"])), [], "none of the list");
+    }
+}
