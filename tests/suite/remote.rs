@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use xbuild_testkit::files::FileServer;
 use xbuild_testkit::wire::Response;
 
@@ -240,7 +242,63 @@ fn a_checksum_is_checked_before_anything_is_used() {
     place.dockerfile(&format!("FROM scratch\nADD {url} /g\n"));
     let finished = place.build(&[]).ok();
     finished.does_not_say("SECRET");
+    finished.says(&["ADD http://xxxxx:xxxxx@127.0.0.1"]);
     assert!(!place.image(&[]).config.to_string().contains("SECRET"));
+}
+
+#[test]
+fn no_password_of_a_url_is_shown() {
+    let server = FileServer::start();
+    server.answer("/f", [Response::new(200).body("text")]);
+    let place = Place::new(User::Me);
+    let url = |path: &str| server.url(path).replace("//", "//me:SECRET@");
+    place.dockerfile(&format!(
+        "FROM scratch\nARG U={}\nADD [\"{}\",\"{}\",\"/d/\"]\n",
+        url("/"),
+        url("/f"),
+        url("/none")
+    ));
+    let masked = "//xxxxx:xxxxx@127.0.0.1";
+    let page = place.out("timeline.html");
+    let args = ["-D", "--timeline", page.to_str().unwrap()];
+    let excerpt = format!("3 |> ADD [\"http:{masked}");
+    let finished = place.build(&args).fails(4, &["answered 404", "Dockerfile:3", &excerpt]);
+    finished.does_not_say("SECRET");
+    assert!(!fs::read_to_string(page).unwrap().contains("SECRET"));
+    let finished = place.build(&["--progress", "rawjson"]).fails(4, &[masked]);
+    finished.does_not_say("SECRET");
+    for call in ["outline", "outline,format=json", "check,format=json", "targets,format=json"] {
+        let text = place.build(&["--call", call]).ok().stdout;
+        assert!(!text.contains("SECRET"), "{text}");
+        // The Dockerfile is in the documents, too.
+        let source = text.split('"').filter_map(|word| STANDARD.decode(word).ok());
+        let found = source.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let found: Vec<String> = found.filter(|text| text.contains("FROM scratch")).collect();
+        assert_eq!(found.len(), usize::from(call.contains("json")), "{text}");
+        assert!(found.iter().all(|text| text.contains(masked) && !text.contains("SECRET")));
+    }
+    place.build(&["--file", &url("/none")]).fails(4, &["answered 404"]).does_not_say("SECRET");
+    place.build(&[&format!("--load={}", url("/f"))]).fails(2, &[masked]).does_not_say("SECRET");
+    run(&place, &[&url("/none.tar")], b"").fails(4, &["answered 404"]).does_not_say("SECRET");
+    // Provenance has the Dockerfile, the commands and the build arguments.
+    place.dockerfile(&format!("FROM scratch\nARG A\nADD {} /f\n", url("/f")));
+    let layout = place.out("stated");
+    let argument = format!("A=x {}", url("/a"));
+    let to = to_layout(&layout);
+    place.build(&["--provenance=mode=max", "--build-arg", &argument, "-o", &to]).ok();
+    let mut masks = 0;
+    for entry in fs::read_dir(layout.join("blobs/sha256")).unwrap() {
+        let text = fs::read(entry.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let parts = text.split('"').filter_map(|word| STANDARD.decode(word).ok());
+        let parts = parts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        // The history of an image has arguments as they are, as with BuildKit.
+        for text in parts.chain([text.clone()]).filter(|text| !text.contains("\"history\"")) {
+            assert!(!text.contains("SECRET"), "{text}");
+            masks += text.matches(masked).count();
+        }
+    }
+    assert!(masks >= 3, "{masks}");
 }
 
 #[test]

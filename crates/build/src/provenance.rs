@@ -14,6 +14,7 @@ use xbuild_model::{Platform, ResolvedImage};
 use xbuild_plan::{Graph, Op, Origin, Output, Vertex, VertexId, is_main_context};
 use xbuild_solve::BuiltImage;
 use xbuild_source::Pin;
+use xbuild_wording::redacted;
 
 use crate::build::Build;
 use crate::error::ContextError;
@@ -207,7 +208,8 @@ impl Reader<'_> {
     }
 
     fn source(&self, file: &MainFile) -> SourceFile {
-        SourceFile { name: self.file_name(file), text: file.file.text.clone() }
+        let text = redacted(file.source()).into_owned().into_bytes();
+        SourceFile { name: self.file_name(file), text }
     }
 }
 
@@ -255,10 +257,13 @@ fn image_material(image: &ResolvedImage) -> Material {
 
 /// Returns the request by the names that BuildKit's frontend has for it.
 ///
-/// **Source** — BuildKit, `frontend/dockerui`. Users and passwords of URLs are left out.
+/// **Source** — BuildKit, `frontend/dockerui`. Users and passwords of URLs are
+/// masked.
 fn arguments(request: &BuildRequest) -> BTreeMap<String, String> {
     let mut arguments = BTreeMap::new();
-    let mut add = |name: String, value: &str| drop(arguments.insert(name, without_user(value)));
+    let mut add = |name: String, value: &str| {
+        arguments.insert(name, redacted(value).into_owned());
+    };
     for (name, value) in &request.input.build_args {
         add(format!("build-arg:{name}"), value);
     }
@@ -366,7 +371,7 @@ fn run(request: &RunRequest) -> Value {
         MountKind::Ssh { id, .. } => json!({ "type": "ssh", "target": mount.target, "id": id }),
     };
     json!({
-        "args": request.argv,
+        "args": request.argv.iter().map(|word| redacted(word)).collect::<Vec<_>>(),
         "cwd": request.cwd,
         "user": request.user,
         "network": if request.network == Network::None { "none" } else { "host" },

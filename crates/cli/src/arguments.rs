@@ -19,7 +19,7 @@ use crate::console::ProgressMode;
 use crate::examples::with_examples;
 use crate::foreign;
 use crate::report::Problem;
-use xbuild_wording::{Hint, hints};
+use xbuild_wording::{Hint, hints, redacted};
 
 /// Builds container images for many platforms from one Dockerfile: no daemon, no root, no setup.
 #[derive(Debug, Parser)]
@@ -243,6 +243,7 @@ fn refuse(error: clap::Error, args: Vec<OsString>) -> ! {
     let plain = is_help(&error).then(|| definition().try_get_matches_from(args).err()).flatten();
     let mut error = plain.filter(is_help).unwrap_or(error);
     suggest_shown_names(&mut error);
+    redact(&mut error);
     // A closed pipe is not a failure.
     let _ = error.print();
     std::process::exit(match error.exit_code() {
@@ -250,6 +251,17 @@ fn refuse(error: clap::Error, args: Vec<OsString>) -> ! {
         _ if is_run => NOT_RUN,
         status => status,
     });
+}
+
+/// Masks the passwords of URLs in what an error quotes.
+fn redact(error: &mut clap::Error) {
+    let texts = error.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) => Some((kind, redacted(text).into_owned())),
+        _ => None,
+    });
+    for (kind, text) in texts.collect::<Vec<_>>() {
+        error.insert(kind, ContextValue::String(text));
+    }
 }
 
 /// Keeps only those suggestions of an error that are names which help shows.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use xbuild_dockerfile::{Diagnostics, Rule};
 use xbuild_plan::Span;
+use xbuild_wording::redacted;
 
 use crate::report::{self, Problem, printable};
 
@@ -50,7 +51,7 @@ impl Findings<'_> {
             let mut value = json!({
                 "ruleName": warning.rule.name(),
                 "description": warning.rule.description(),
-                "detail": warning.message,
+                "detail": redacted(&warning.message),
                 "location": location(&warning.span),
             });
             if let Some(url) = warning.rule.url() {
@@ -90,7 +91,7 @@ impl Findings<'_> {
         json!({
             "ruleId": rule,
             "level": level,
-            "message": { "text": message },
+            "message": { "text": redacted(message) },
             "locations": [{ "physicalLocation": place }],
         })
     }
@@ -107,7 +108,7 @@ pub(crate) fn json(files: &[Findings<'_>]) -> Value {
         json!({
             "filename": file.name,
             "language": "Dockerfile",
-            "data": STANDARD.encode(file.source),
+            "data": STANDARD.encode(&*redacted(file.source)),
         })
     });
     let mut document = json!({

@@ -168,7 +168,7 @@ impl Console {
     /// Shows warnings about files that are read before a build.
     pub(crate) fn warnings(&self, warnings: &[String]) {
         for warning in warnings {
-            self.line(report::printable(&format!("warning: {warning}")));
+            self.line(report::printable(&report::told(format!("warning: {warning}"))));
         }
     }
 

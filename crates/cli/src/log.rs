@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use xbuild_wording::{hints, quoted};
 
 use crate::console::Console;
-use crate::report::{Problem, printable};
+use crate::report::{Problem, printable, told};
 
 /// The crates that a filter can name, without their prefix.
 const CRATES: &[&str] = &[
@@ -102,7 +102,7 @@ fn targets(text: &str) -> Result<Targets, Problem> {
 /// Makes writers of lines.
 struct Lines(Arc<Console>);
 
-/// Writes lines without control characters.
+/// Writes lines without control characters and passwords.
 struct Line<'a>(&'a Console);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -116,7 +116,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A whole line comes at once.
-        self.0.error_text(&printable(&String::from_utf8_lossy(bytes)));
+        self.0.error_text(&printable(&told(String::from_utf8_lossy(bytes).into_owned())));
         Ok(bytes.len())
     }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use xbuild_dockerfile::Target;
 use xbuild_plan::{Outline, OutlinedMount};
+use xbuild_wording::redacted;
 
 use crate::check_report::location;
 use crate::report::printable;
@@ -28,7 +29,7 @@ pub(crate) fn outline_json(outline: &Outline, source: &str) -> Value {
         put(&mut value, "value", argument.value.as_deref());
         value
     });
-    let mut value = json!({ "sources": [STANDARD.encode(source)] });
+    let mut value = json!({ "sources": [STANDARD.encode(&*redacted(source))] });
     put(&mut value, "name", outline.name.as_deref());
     put(&mut value, "description", outline.description.as_deref());
     let lists = [
@@ -107,7 +108,7 @@ pub(crate) fn targets_json(targets: &[Target<'_>], source: &str) -> Value {
         }
         value
     });
-    json!({ "targets": targets.collect::<Vec<_>>(), "sources": [STANDARD.encode(source)] })
+    json!({ "targets": targets.collect::<Vec<_>>(), "sources": [STANDARD.encode(&*redacted(source))] })
 }
 
 /// Returns targets for people.

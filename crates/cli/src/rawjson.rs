@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use xbuild_dockerfile::Diagnostics;
 use xbuild_model::Digest;
 use xbuild_model::transfer::{Transfer, TransferState};
+use xbuild_wording::redacted;
 
 /// The name of the vertex that has everything which is no step's.
 const OWN: &str = "[internal] xbuild";
@@ -114,8 +115,8 @@ impl RawJson {
             let mut warning = json!({
                 "vertex": own_digest(),
                 "level": 1,
-                "short": base64(&format!("{}: {}", finding.rule, finding.message)),
-                "sourceInfo": { "filename": &*finding.span.file, "data": base64(source) },
+                "short": base64(&redacted(&format!("{}: {}", finding.rule, finding.message))),
+                "sourceInfo": { "filename": &*finding.span.file, "data": base64(&redacted(source)) },
                 "range": [{
                     "start": { "line": finding.span.lines.start() },
                     "end": { "line": finding.span.lines.end() },

@@ -3,7 +3,7 @@
 use xbuild_plan::VertexId;
 use xbuild_solve::{Change, FileChanges, Reason, Setting, StepKind};
 
-use crate::report::printable;
+use crate::report::{printable, told};
 
 /// How many names are listed; the others are only counted.
 const LISTED: usize = 3;
@@ -14,7 +14,7 @@ const LENGTH: usize = 300;
 /// Returns the reasons of a step, as one line. `number` returns the number of a step.
 pub(crate) fn text(reasons: &[Reason], number: &dyn Fn(VertexId) -> usize) -> String {
     let list: Vec<String> = reasons.iter().map(|reason| one(reason, number)).collect();
-    printable(&list.join("; ")).replace('\n', " ").chars().take(LENGTH).collect()
+    printable(&told(list.join("; "))).replace('\n', " ").chars().take(LENGTH).collect()
 }
 
 fn one(reason: &Reason, number: &dyn Fn(VertexId) -> usize) -> String {

@@ -12,7 +12,7 @@ use xbuild_exec::StackLimit;
 use xbuild_exec::probe::Gap;
 use xbuild_model::{FailureKind, machine_fault};
 use xbuild_plan::Span;
-use xbuild_wording::{Hint, hints};
+use xbuild_wording::{Hint, hints, redacted};
 
 /// Whose business a problem is; decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Problem {
     pub(crate) fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self(Box::new(Details {
             kind,
-            message: without_number(message.into()),
+            message: told(message.into()),
             place: None,
             causes: Vec::new(),
             log: Vec::new(),
@@ -311,7 +311,7 @@ impl Problem {
             let _ = writeln!(text, "cause: {}", printable(cause));
         }
         if let Some(hint) = &self.0.hint {
-            let _ = writeln!(text, "hint: {}", printable(hint));
+            let _ = writeln!(text, "hint: {}", printable(&redacted(hint)));
         }
         for problem in &self.0.more {
             let _ = write!(text, "\n{}", problem.render());
@@ -338,13 +338,18 @@ fn at(span: &Span, path: &str) -> Span {
 pub(crate) fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> {
     let mut list = Vec::new();
     while let Some(error) = source {
-        let text = without_number(error.to_string());
+        let text = told(error.to_string());
         if list.last() != Some(&text) {
             list.push(text);
         }
         source = error.source();
     }
     list
+}
+
+/// Returns a message as it is told, without the kernel's numbers and the passwords of URLs.
+pub(crate) fn told(message: String) -> String {
+    redacted(&without_number(message)).into_owned()
 }
 
 /// Returns a message without the numbers of the kernel's errors, which tell nobody more than their text:
@@ -379,7 +384,7 @@ fn excerpt(lines: &[&str], span: &Span) -> String {
     let numbered = (first..=last).zip(lines.iter().skip(first as usize - 1));
     for (number, line) in numbered {
         let mark = if span.lines.contains(&number) { ">" } else { " " };
-        let line = printable(line);
+        let line = printable(&redacted(line));
         let (line, end) = match line.char_indices().nth(MAX_CHARS) {
             Some((cut, _)) => (&line[..cut], " .."),
             None => (line.as_str(), ""),
@@ -393,7 +398,8 @@ fn excerpt(lines: &[&str], span: &Span) -> String {
 /// Returns a broken rule of the linter as text, with an excerpt of the Dockerfile's `lines`; `path` is
 /// the place of the Dockerfile.
 pub(crate) fn finding(finding: &Diagnostic, (path, lines): (&str, &[&str])) -> String {
-    let mut text = format!("warning: {}: {}\n", finding.rule, printable(&finding.message));
+    let mut text =
+        format!("warning: {}: {}\n", finding.rule, printable(&told(finding.message.clone())));
     let place = printable(&at(&finding.span, path).to_string());
     let _ = write!(text, " --> {place}\n{}", excerpt(lines, &finding.span));
     if let Some(url) = finding.rule.url() {
@@ -404,7 +410,7 @@ pub(crate) fn finding(finding: &Diagnostic, (path, lines): (&str, &[&str])) -> S
 
 /// Returns a warning as text, without a final newline.
 pub(crate) fn warning(warning: &Warning) -> String {
-    let text = format!("warning: {}", printable(&without_number(warning.to_string())));
+    let text = format!("warning: {}", printable(&told(warning.to_string())));
     let Warning::Base(error) = warning else { return text };
     let place = printable(&error.span.to_string());
     let causes = causes(error.source());
@@ -478,6 +484,15 @@ mod tests {
         {
             assert_eq!(without_number(text.to_owned()), shown);
         }
+    }
+
+    #[test]
+    fn messages_have_no_passwords() {
+        let problem = Problem::input("get http://me:SECRET@h/: no route (os error 113)");
+        assert_eq!(problem.message(), "get http://xxxxx:xxxxx@h/: no route");
+        let span = Span::new(&"Dockerfile".into(), 1, 1);
+        let line = "ADD http://me:SECRET@h/ /";
+        assert!(!excerpt(&[line], &span).contains("SECRET"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use xbuild_exec::Streams;
 use xbuild_model::{StepFailure, short_label};
 
 use crate::console::Console;
-use crate::report::{Problem, printable};
+use crate::report::{Problem, printable, told};
 use crate::terminal::{self, Copies};
 
 /// Gives the terminal of a console to one shell at a time.
@@ -35,8 +35,8 @@ impl Shells for TerminalShells {
         let text = format!(
             "\n{}: {}\nThis is a shell in the place of the step, with its files, variables and \
              mounts. What is changed here is thrown away. `exit` ends the build.\n",
-            printable(&command),
-            printable(&failure.to_string()),
+            printable(&told(command)),
+            printable(&told(failure.to_string())),
         );
         self.console.error_text(&text);
         self.console.pause();

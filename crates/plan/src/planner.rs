@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xbuild_dockerfile::{ExpandError, Instruction, Keyword, Span, Spanned, Workdir};
 use xbuild_model::Platform;
 use xbuild_model::file_op::{FileOp, MakeDir};
+use xbuild_wording::redacted;
 
 use crate::arguments::Given;
 use crate::builder::Label;
@@ -209,7 +210,7 @@ impl Planner<'_> {
             Instruction::Add(add) => {
                 let transfer = transfer::add(state, add, &place.expander(state))?;
                 let origin = self.origins.main_context();
-                let label = self.label(steps, transfer::shown(&add.original));
+                let label = self.label(steps, add.original.clone());
                 self.transfer(state, transfer, origin, span, label);
             }
             Instruction::Workdir(workdir) => self.workdir(state, workdir, place, steps)?,
@@ -290,7 +291,7 @@ impl Planner<'_> {
         state.history.push(history::of_vertex(created_by, vertex));
     }
 
-    /// Returns the label of the next step.
+    /// Returns the label of the next step, without the passwords of URLs.
     fn label(&self, steps: &mut Steps, text: String) -> Label {
         let stages = &self.origins.names.dockerfile.stages;
         let name = stages[steps.index].from.name.clone();
@@ -309,7 +310,7 @@ impl Planner<'_> {
             target: self.origins.several.then(|| self.origins.target.clone()),
             stage: is_shown.then_some(stage),
             step,
-            text,
+            text: redacted(&text).into_owned(),
             position,
         }
     }

@@ -72,11 +72,6 @@ pub(crate) fn add(
     Ok(Transfer { request, created_by })
 }
 
-/// Returns the text of an instruction for people to see: without the passwords of URLs.
-pub(crate) fn shown(original: &str) -> String {
-    original.split(' ').map(without_user).collect::<Vec<_>>().join(" ")
-}
-
 /// The sources of an instruction, expanded.
 #[derive(Debug, Default)]
 struct Sources {

@@ -1,10 +1,12 @@
-//! The words that the messages of all crates share: hints, and text in quotes.
+//! The words that the messages of all crates share: hints, text in quotes, and text without passwords.
 //!
 //! Nothing here does I/O.
 
 mod hint;
 pub mod hints;
 mod quoted;
+mod redacted;
 
 pub use hint::Hint;
 pub use quoted::{Quoted, quoted};
+pub use redacted::redacted;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use xbuild_bake::{Config, Overrides};
+use xbuild_wording::redacted;
 
 pub(crate) use super::bake_args::BakeArgs;
 use super::bake_args::ListKind;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
     })?;
     console.warnings(&config.warnings);
     if let Some((kind, is_json)) = list {
-        return console.result(listed(&config, kind, is_json).as_bytes());
+        return console.result(redacted(&listed(&config, kind, is_json)).as_bytes());
     }
     let overrides = Overrides::parse(&sets, &config, &environment::text_variable);
     let selection = overrides.and_then(|overrides| config.select(targets, &overrides));
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &BakeArgs, console: &Arc<Console>) -> Result<(), Problem
         remote.place_contexts(&mut selection);
     }
     if args.print {
-        return console.result(selection.to_json().as_bytes());
+        return console.result(redacted(&selection.to_json()).as_bytes());
     }
     if let Some(remote) = &remote {
         remote.place_folders(&mut selection)?;

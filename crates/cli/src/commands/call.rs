@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::ValueEnum as _;
 use xbuild_build::request::InputRequest;
 use xbuild_build::{Answer, Events, Input, Machine, MainContext, outline, targets};
-use xbuild_wording::hints;
+use xbuild_wording::{hints, redacted};
 
 use super::check::{self, Format};
 use crate::console::Console;
@@ -112,7 +112,8 @@ pub(super) fn run(
         Call::Describe(true) => json(&outline_report::methods_json()),
         Call::Describe(false) => outline_report::methods_text(),
     };
-    console.result(text.as_bytes())
+    // Values of arguments may be URLs.
+    console.result(redacted(&text).as_bytes())
 }
 
 fn json(value: &serde_json::Value) -> String {

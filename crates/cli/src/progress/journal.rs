@@ -10,7 +10,7 @@ use xbuild_solve::{Event, Reason};
 use super::tail::Tail;
 use super::transfers::Transfers;
 use crate::reasons;
-use crate::report::printable;
+use crate::report::{printable, told};
 
 /// The steps and the transfers of builds.
 #[derive(Debug)]
@@ -305,7 +305,7 @@ impl Step {
                 self.end(StepState::Done(time), now);
             }
             Event::Failed { time, reason } => {
-                self.failure = printable(reason);
+                self.failure = printable(&told(reason.to_owned()));
                 self.end(StepState::Failed(time), now);
             }
             Event::Cancelled(time) => self.end(StepState::Cancelled(time), now),

@@ -140,6 +140,16 @@ fn secrets_are_kept_apart() {
     assert!(!serde_json::to_string(&it).unwrap().contains("TOK"));
     let error = parse("https://me:TOKEN@x.example/r.git?a=b").unwrap_err();
     assert!(!error.to_string().contains("TOKEN"), "{error}");
+    // Characters of a password that are not encoded.
+    for text in [
+        "https://me:TO/KEN@x.example/r",
+        "https://me:TO#KEN@h/f",
+        "https://me:TO\t/KEN@h/f",
+        "https://me:T O/KEN@h/f",
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(!error.contains("TO") && !error.contains("KEN"), "{error}");
+    }
     for (text, expected) in [
         ("https://me:TOKEN@x.example/r", "https://x.example/r"),
         ("https://TOKEN@x.example?a@b", "https://x.example?a@b"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use xbuild_wording::redacted;
 
 use super::error::RemoteError;
 use crate::Digest;
@@ -84,13 +85,10 @@ pub(super) fn split(text: &str) -> Result<Parts<'_>, RemoteError> {
     let mut parts =
         Parts { scheme: scheme.to_ascii_lowercase(), user: None, host, path, query, fragment };
     if text.contains(|c: char| c.is_control()) {
-        return Err(RemoteError::Url {
-            url: parts.shown().escape_debug().to_string(),
-            reason: "it has control characters",
-        });
+        return Err(RemoteError::Url { url: misread(text), reason: "it has control characters" });
     }
     if !is_host(host) {
-        return Err(parts.fault("the host is malformed"));
+        return Err(RemoteError::Url { url: misread(text), reason: "the host is malformed" });
     }
     parts.user = match user {
         None => None,
@@ -98,6 +96,23 @@ pub(super) fn split(text: &str) -> Result<Parts<'_>, RemoteError> {
         Some(_) => return Err(parts.fault("the user information is malformed")),
     };
     Ok(parts)
+}
+
+/// Returns a URL to be shown whose parts are perhaps not what they seem to be: a password may hold a `/`
+/// or `#` that is not encoded.
+fn misread(text: &str) -> String {
+    let has_user = text.contains('@');
+    // All of the text is one URL, blanks too.
+    let one: String = text.chars().fold(String::new(), |mut one, c| {
+        match c {
+            c if c.is_control() => one.extend(c.escape_debug()),
+            ' ' if has_user => one.push_str("%20"),
+            c => one.push(c),
+        }
+        one
+    });
+    let shown = redacted(&one);
+    shown[..shown.find(['?', '#']).unwrap_or(shown.len())].to_owned()
 }
 
 /// Returns the file that a URL names.
@@ -120,8 +135,8 @@ pub(super) fn http(parts: &Parts<'_>) -> Result<HttpSource, RemoteError> {
     })
 }
 
-/// Returns `text` without the user information of a URL, fit to be shown. The user of SSH is not a
-/// secret and stays.
+/// Returns the address `text` without its user information. The user of SSH is not a secret and stays.
+/// [`redacted`] is for text that holds URLs.
 pub fn without_user(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
