@@ -44,12 +44,33 @@ impl Format {
     }
 }
 
+/// An archive that is being read.
+#[derive(Debug)]
+pub(crate) struct ArchiveReader<R> {
+    /// The entries.
+    pub(crate) tar: TarReader<R>,
+    format: Format,
+}
+
+impl<R: Read> ArchiveReader<R> {
+    /// Reads what follows the last entry: behind it a gzip file has the check sum of all of them.
+    ///
+    /// Other formats are left where they are, since their readers take what follows for damage.
+    pub(crate) fn finish(self) -> Result<(), LayerError> {
+        match self.format {
+            Format::Gzip => self.tar.finish().map(drop),
+            Format::Plain | Format::Bzip2 | Format::Xz | Format::Zstd => Ok(()),
+        }
+    }
+}
+
 /// Opens an archive at its first entry. Its bytes are those of `head`, then those of `rest`.
 pub(crate) fn read<'r>(
     head: Vec<u8>,
     rest: impl Read + Send + 'r,
-) -> Result<TarReader<Box<dyn Read + Send + 'r>>, LayerError> {
-    Ok(TarReader::new(plain(head, rest)?))
+) -> Result<ArchiveReader<Box<dyn Read + Send + 'r>>, LayerError> {
+    let format = Format::of(&head);
+    Ok(ArchiveReader { tar: TarReader::new(plain(head, rest)?), format })
 }
 
 /// Returns the bytes of a file that is compressed with gzip, bzip2, xz or zstd, or not at all.
@@ -69,7 +90,7 @@ fn plain<'r>(
     let input = Cursor::new(head).chain(rest);
     Ok(match format {
         Format::Plain => Box::new(input),
-        Format::Gzip => decode::decompress(Compression::Gzip, input)?,
+        Format::Gzip => decode::gunzip(input)?,
         Format::Zstd => decode::decompress(Compression::Zstd, input)?,
         Format::Bzip2 => {
             decode::bounded(input, |input| Ok(bzip2::bufread::MultiBzDecoder::new(input)))?

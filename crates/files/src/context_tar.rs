@@ -39,7 +39,7 @@ pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
     let entry_fault =
         |path: Vec<u8>| move |source| UnpackError::Entry { path: ShownPath(path.clone()), source };
     let mut unpacker = Unpacker::new(root, Owners::Recorded).map_err(entry_fault(Vec::new()))?;
-    while let Some(raw) = reader.next()? {
+    while let Some(raw) = reader.tar.next()? {
         let clean = |name: &[u8]| {
             path::clean(name, DotDot::Clamp).map_err(|fault| LayerError::entry(name, fault))
         };
@@ -54,8 +54,9 @@ pub fn unpack(input: impl Read + Send, root: &Root) -> Result<(), UnpackError> {
         let mode = raw.meta.mode | enter;
         let meta = Meta { mode, uid: 0, gid: 0, xattrs, mtime: raw.meta.mtime };
         let change = Change::Put(Entry { path: name.clone(), kind, meta });
-        unpacker.apply(&change, &mut reader).map_err(entry_fault(name))?;
+        unpacker.apply(&change, &mut reader.tar).map_err(entry_fault(name))?;
     }
+    reader.finish()?;
     unpacker.finish().map(drop)
 }
 
@@ -116,7 +117,15 @@ mod tests {
         assert!(is_archive(&archive[..SNIFFED]));
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&archive).unwrap();
-        unpack(&gzip.finish().unwrap()[..], &Root::open(&inside).unwrap()).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let unpack = |bytes: &[u8]| unpack(bytes, &Root::open(&inside).unwrap());
+        for damaged in [&gzip[..gzip.len() - 1], &[&gzip[..gzip.len() - 8], &[0; 8]].concat()] {
+            let error = unpack(damaged).unwrap_err();
+            assert!(matches!(error, UnpackError::Layer { .. }), "{error:?}");
+            fs::remove_dir_all(&inside).unwrap();
+            fs::create_dir(&inside).unwrap();
+        }
+        unpack(&[&gzip[..], &[0; 512]].concat()).unwrap();
         let read = |name: &str| fs::read_to_string(inside.join(name)).unwrap();
         for (name, text) in [
             ("d/f", "text"),
@@ -131,7 +140,7 @@ mod tests {
         assert!(inside.join("Dockerfile").is_symlink());
         assert_eq!(fs::read_to_string(outside.join("mark")).unwrap(), "mark");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
-        let error = unpack(&archive[..700], &Root::open(&inside).unwrap()).unwrap_err();
+        let error = unpack(&archive[..700]).unwrap_err();
         assert!(matches!(error, UnpackError::Layer { .. }), "{error:?}");
     }
 }

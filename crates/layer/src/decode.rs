@@ -12,6 +12,7 @@ use xbuild_model::manifest::Compression;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::LayerError;
+use crate::gzip_read::Members;
 
 /// How many bytes a blob may unpack to. Layers are written within the bound within which they are
 /// read: nobody could use a larger one.
@@ -71,6 +72,12 @@ pub fn decompress<'r>(
     blob: impl Read + Send + 'r,
 ) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
     decompress_within(Bound::default(), compression, blob)
+}
+
+/// Returns the contents of a gzip file of a user's, as gzip(1) reads it: what follows the last member is
+/// ignored. Bounded as by [`decompress`].
+pub fn gunzip<'r>(file: impl Read + Send + 'r) -> Result<Box<dyn Read + Send + 'r>, LayerError> {
+    bounded(file, |input| Ok(Members::new(input)))
 }
 
 /// Returns the uncompressed form of a blob whose first bytes say how it is compressed; see

@@ -17,6 +17,7 @@ mod encoding;
 mod entry;
 mod error;
 pub mod gzip;
+mod gzip_read;
 mod index;
 mod indexed_write;
 mod limits;

@@ -12,14 +12,14 @@ use std::io::Read;
 use xbuild_layer::path::{self, DotDot};
 use xbuild_layer::{
     ContentHash, Entry, Hashing, Kind, LARGE, LayerError, Mapped, Meta, Mtime, RawEntry, Segment,
-    ShownPath, TarReader, attributes, capability,
+    ShownPath, attributes, capability,
 };
 
 use super::sink::EntrySink;
 use super::stage::Stage;
 use super::staged::{NewDir, Staged};
 use crate::CopyError;
-use crate::archive::{self, is_first_entry};
+use crate::archive::{self, ArchiveReader, is_first_entry};
 use crate::context::Context;
 use crate::source::Content;
 use crate::stamp::ContextFile;
@@ -45,7 +45,7 @@ impl Archive {
         let (file, hashed) = context.read(path)?;
         let archive = Self { path: path.to_vec(), file, hash: hashed.hash };
         let first = match archive.open(context) {
-            Ok(mut reader) => reader.next(),
+            Ok(mut reader) => reader.tar.next(),
             Err(CopyError::Archive { source, .. }) => Err(source),
             Err(error) => return Err(error),
         };
@@ -63,7 +63,7 @@ impl Archive {
     }
 
     /// Opens the archive at its first entry.
-    fn open(&self, context: &Context) -> Result<TarReader<Box<dyn Read + Send>>, CopyError> {
+    fn open(&self, context: &Context) -> Result<ArchiveReader<Box<dyn Read + Send>>, CopyError> {
         let mut file = context.reopen(&self.file)?;
         let mut head = Vec::new();
         file.by_ref()
@@ -93,11 +93,12 @@ impl Archive {
     ) -> Result<(), CopyError> {
         let mut reader = self.open(context)?;
         let mut position = 0;
-        while let Some(raw) = self.fail(reader.next())? {
+        while let Some(raw) = self.fail(reader.tar.next())? {
             let content = Content::Archive { number, position };
             self.stage_entry(raw, content, base, owner, default_mtime, stage)?;
             position += 1;
         }
+        self.fail(reader.finish())?;
         // Fails if the file has changed since it was hashed.
         context.reopen(&self.file).map(drop)
     }
@@ -175,7 +176,7 @@ impl Archive {
         let mut next = 0;
         for (position, entry) in wanted {
             let raw = loop {
-                let raw = self.fail(reader.next())?.ok_or_else(changed)?;
+                let raw = self.fail(reader.tar.next())?.ok_or_else(changed)?;
                 next += 1;
                 if next > position {
                     break raw;
@@ -185,7 +186,7 @@ impl Archive {
                 return Err(changed());
             }
             let segments = self.segments(context, position, &entry)?;
-            sink.put(&entry, &mut Mapped::new(&mut reader, segments), None)?;
+            sink.put(&entry, &mut Mapped::new(&mut reader.tar, segments), None)?;
         }
         context.reopen(&self.file).map(drop)
     }
@@ -203,9 +204,9 @@ impl Archive {
         let Kind::File { size: size @ LARGE.. } = entry.kind else { return Ok(None) };
         let mut reader = self.open(context)?;
         for _ in 0..=position {
-            self.fail(reader.next())?;
+            self.fail(reader.tar.next())?;
         }
-        let hashed = Hashing::new(&mut reader, size).read_all(&mut vec![0; BUFFER]);
+        let hashed = Hashing::new(&mut reader.tar, size).read_all(&mut vec![0; BUFFER]);
         Ok(self.fail(hashed.map_err(LayerError::from_read))?.segments)
     }
 }

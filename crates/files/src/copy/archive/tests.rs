@@ -252,6 +252,30 @@ fn an_archive_that_is_cut_short_is_an_error() {
     assert!(matches!(error, CopyError::Archive { .. }), "{error:?}");
 }
 
+/// Behind the end of the archive, where a reader of entries alone does not come.
+#[test]
+fn the_check_sum_of_a_gzip_file_is_checked() {
+    // The padding is longer than what is read with the last entry.
+    let mut tar = some_tar();
+    tar.resize(tar.len() + (1 << 20), 0);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let expected = format!("d out 0755 0:0\n{SOME}");
+    for tail in [&b""[..], &[0; 512], b"garbage"] {
+        let written = add("", &[&gzip, tail].concat(), "ADD x /out");
+        assert_eq!(written.unwrap(), expected, "{tail:?}");
+    }
+    for at in [gzip.len() - 1, gzip.len() - 5, gzip.len() - 8] {
+        let mut flipped = gzip.clone();
+        flipped[at] ^= 1;
+        for damaged in [&flipped[..], &gzip[..at]] {
+            let error = prepared(&holding("x", damaged), "ADD x /").unwrap_err();
+            assert_eq!(error.to_string(), "cannot unpack \"x\"", "{at}");
+        }
+    }
+}
+
 #[test]
 fn an_archive_that_changes_meanwhile_is_an_error() {
     let made = holding("x", &some_tar());
