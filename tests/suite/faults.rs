@@ -148,6 +148,27 @@ fn a_full_disk_is_said_wherever_it_is_met() {
     }
 }
 
+/// Few inodes let nothing be tried out, or stop the build anywhere; never is it a lack of rights.
+#[test]
+fn a_disk_without_inodes_is_a_full_disk() {
+    needs!(Run);
+    let place = steps();
+    let store = place.store();
+    fs::create_dir_all(&store).unwrap();
+    let store = store.display();
+    let mut tried = 0;
+    for inodes in (22..60).step_by(2) {
+        let script = format!(
+            "mount -t tmpfs -o mode=700,nr_inodes={inodes} none {store} || exit 99; \"$@\""
+        );
+        let finished = in_own_mounts(&place, &script, &[]);
+        tried += usize::from(finished.stderr.contains("try out RUN steps"));
+        let words = ["No space left on device", "hint: the disk is full, or has no inodes left"];
+        finished.fails(70, &words);
+    }
+    assert!(tried > 0, "no trial met it");
+}
+
 /// A build of which one call of each process and thread fails, and what comes after it.
 fn a_call_fails(calls: &str, error: &str, words: &str) {
     let expected = build(&files(), &[]).ok().stdout;

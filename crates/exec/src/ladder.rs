@@ -94,6 +94,8 @@ pub struct Findings {
     pub(crate) folder: Result<(), Gap>,
     /// A folder of the store's, in which anything can be tried out.
     pub(crate) place: Result<(), Gap>,
+    /// The fault of the machine that kept a trial from that folder.
+    pub(crate) fault: Option<SandboxError>,
     /// The files that are spared in the root of this container, if steps may have it.
     pub(crate) own_root: Result<Spared, Gap>,
     /// The rungs without mounts that were tried out.
@@ -121,6 +123,7 @@ impl Findings {
             overlay: Ok(()),
             folder: Ok(()),
             place: Ok(()),
+            fault: None,
             own_root: own_root::look(None),
             alone: Vec::new(),
         }
@@ -257,7 +260,8 @@ impl fmt::Display for Refusal {
 ///
 /// **Errors** — [`SandboxError::Disabled`] if the user allows none, [`SandboxError::Impossible`] if
 /// the user demands something that this machine does not allow, [`SandboxError::Lacking`] if a need
-/// of every RUN is not met.
+/// of every RUN is not met, [`SandboxError::Store`] if the disk of the store kept that from being tried
+/// out.
 pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, SandboxError> {
     let mut refused = Vec::new();
     let allows = |rung: &Rung| {
@@ -285,6 +289,10 @@ pub fn choose(isolation: Isolation, findings: &Findings) -> Result<Choice, Sandb
     let Some(Refusal { need, gap, .. }) = refused.last().cloned() else {
         return Err(SandboxError::Disabled);
     };
+    // A full disk is no lack of rights, whatever else is refused.
+    if let Some(fault) = &findings.fault {
+        return Err(fault.clone());
+    }
     // Without user namespaces, no other choice would do better.
     if isolation == Isolation::AUTO || need == Need::UserNamespaces {
         return Err(lacking(need, gap, refused));
@@ -311,6 +319,8 @@ fn lacking(need: Need, gap: Gap, refused: Vec<Refusal>) -> SandboxError {
 
 #[cfg(test)]
 mod tests {
+    use xbuild_model::{FailureKind, StepFailure};
+
     use super::*;
     use crate::idmap::Ids;
 
@@ -404,6 +414,27 @@ mod tests {
             (folder, findings(user()), "userns-range/folder", "", ""),
             (overlay, no_overlay(user()), no_overlay_here, "overlay is off", "add overlay"),
         ]
+    }
+
+    #[test]
+    fn a_full_disk_is_no_lack_of_rights() {
+        let fault = |number| SandboxError::Store {
+            folder: "/store".into(),
+            source: std::io::Error::from_raw_os_error(number).into(),
+        };
+        let full = Findings {
+            place: gap("cannot make a folder"),
+            overlay: gap("cannot make a folder"),
+            folder: gap("cannot make a folder"),
+            fault: Some(fault(libc::ENOSPC)),
+            ..findings(Caller::for_tests())
+        };
+        let failure = StepFailure::from(choose(Isolation::AUTO, &full).unwrap_err());
+        assert_eq!(failure.kind(), FailureKind::Internal);
+        assert!(failure.hint().is_some_and(|hint| hint.contains("xbuild prune")), "{failure:?}");
+        // What is possible all the same is done.
+        let other = Findings { place: Ok(()), folder: Ok(()), ..full };
+        assert!(choose(Isolation::AUTO, &other).is_ok());
     }
 
     fn text_of(choice: &Choice) -> String {

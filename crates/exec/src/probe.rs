@@ -17,9 +17,10 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 
-use xbuild_model::Platform;
+use xbuild_model::{FailureKind, Platform, machine_fault};
 use xbuild_wording::{Hint, hints};
 
 pub use self::candidate::candidates;
@@ -108,6 +109,7 @@ fn findings(caller: Caller, seen: &Seen, no_folder: Option<Gap>, around: Around)
         own_root: Err(Gap { why: "it was not looked at".to_owned(), how_to_get: Hint::default() }),
         alone: Vec::new(),
         place: on_folder(Ok(())),
+        fault: None,
     }
 }
 
@@ -167,16 +169,13 @@ impl Capabilities {
             })
             .collect();
         let caller = Caller::current(search_path);
-        let place = folder.clone().and_then(|folder| {
-            Place::new(folder).map_err(|error| Gap {
-                why: format!("cannot make a folder in {}: {error}", folder.display()),
-                how_to_get: hints::writable_store(),
-            })
-        });
+        let mut fault = None;
+        let place = folder.clone().and_then(|folder| place_in(folder, &mut fault));
         let mut seen = try_out(&caller, *isolation, |map| run(&subjects, map, place.as_ref().ok()));
         let no_folder = place.as_ref().err().cloned();
         let mut findings = findings(caller, &seen, no_folder, *around);
         findings.own_root = own_root::look(own_root.as_ref());
+        findings.fault = fault;
         // Rungs without mounts are tried out only if it comes to that.
         while let Ok(place) = &place
             && let Ok(Choice { rung, map, .. }) = ladder::choose(*isolation, &findings)
@@ -184,6 +183,9 @@ impl Capabilities {
             && !findings.alone.iter().any(|(tried, _)| *tried == rung)
         {
             seen = trial::run_alone(&subjects, rung.way(), &map, place);
+            if let (Err(error), Ok(folder)) = (&seen.child, folder) {
+                findings.fault = fault_of(folder, error);
+            }
             findings.alone.push((rung, verdict::alone(&seen)));
         }
         let ways = subjects
@@ -313,6 +315,24 @@ impl Emulators {
             self.intercepted.push(emulator);
         }
     }
+}
+
+/// Makes the folders of a trial. `fault` gets the error if the disk kept them from being made.
+fn place_in(folder: &Path, fault: &mut Option<SandboxError>) -> Result<Place, Gap> {
+    Place::new(folder).map_err(|error| {
+        *fault = fault_of(folder, &error);
+        Gap {
+            why: format!("cannot make a folder in {}: {error}", folder.display()),
+            how_to_get: machine_fault(&error)
+                .map_or_else(hints::writable_store, |fault| fault.hint),
+        }
+    })
+}
+
+/// Returns the error of a trial in the folder if the disk kept it from being made.
+fn fault_of(folder: &Path, error: &io::Error) -> Option<SandboxError> {
+    let fault = machine_fault(error).filter(|fault| fault.kind == FailureKind::Internal);
+    fault.map(|_| SandboxError::Store { folder: folder.to_owned(), source: error.into() })
 }
 
 fn conflict(by_host: &Platform, other: &Platform) -> Gap {

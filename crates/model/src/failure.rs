@@ -133,7 +133,8 @@ pub fn machine_fault(error: &(dyn Error + 'static)) -> Option<MachineFault> {
         match error.downcast_ref::<io::Error>() {
             // The error that an error of I/O wraps is none of its causes.
             Some(error) => match error.get_ref() {
-                Some(wrapped) => machine_fault(wrapped),
+                // Some wrappings keep the kind alone.
+                Some(wrapped) => machine_fault(wrapped).or_else(|| disk_fault(error.kind())),
                 None => error.raw_os_error().and_then(machine_fault_of),
             },
             None => error.is::<ThreadError>().then(MachineFault::no_more_processes),
@@ -174,18 +175,24 @@ pub fn machine_fault_of(errno: i32) -> Option<MachineFault> {
     const EAGAIN: i32 = 11;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    match io::Error::from_raw_os_error(errno).kind() {
-        io::ErrorKind::StorageFull => Some(MachineFault::disk(hints::disk_full())),
-        io::ErrorKind::QuotaExceeded => Some(MachineFault::disk(hints::quota_used_up())),
-        _ => match errno {
-            EIO => Some(MachineFault::disk(hints::disk_broken())),
-            // Files, pipes and sockets that would block are waited for, so it is a fork's answer.
-            EAGAIN => Some(MachineFault::no_more_processes()),
-            EMFILE => Some(MachineFault::limit(hints::no_more_files())),
-            ENFILE => Some(MachineFault::limit(hints::no_more_files_of_machine())),
-            _ => None,
-        },
-    }
+    disk_fault(io::Error::from_raw_os_error(errno).kind()).or_else(|| match errno {
+        EIO => Some(MachineFault::disk(hints::disk_broken())),
+        // Files, pipes and sockets that would block are waited for, so it is a fork's answer.
+        EAGAIN => Some(MachineFault::no_more_processes()),
+        EMFILE => Some(MachineFault::limit(hints::no_more_files())),
+        ENFILE => Some(MachineFault::limit(hints::no_more_files_of_machine())),
+        _ => None,
+    })
+}
+
+/// Returns the fault of a disk that a kind of errors stands for.
+fn disk_fault(kind: io::ErrorKind) -> Option<MachineFault> {
+    let hint = match kind {
+        io::ErrorKind::StorageFull => hints::disk_full(),
+        io::ErrorKind::QuotaExceeded => hints::quota_used_up(),
+        _ => return None,
+    };
+    Some(MachineFault::disk(hint))
 }
 
 #[cfg(test)]
@@ -223,6 +230,10 @@ mod tests {
             assert!(failure.message.starts_with("cannot write: "), "{failure}");
             assert!(failure.hint.unwrap().contains(word), "{errno}");
         }
+        // Some programs' own errors wrap one, and name no cause.
+        let opaque = io::Error::new(io::ErrorKind::StorageFull, "no room at a path");
+        let failure = StepFailure::new(FailureKind::User, Outer(opaque));
+        assert!(failure.hint().unwrap().contains("full"));
         let denied = StepFailure::new(FailureKind::User, Outer(io::Error::from_raw_os_error(13)));
         assert_eq!((denied.kind(), denied.hint()), (FailureKind::User, None));
     }

@@ -30,8 +30,13 @@ impl From<&io::Error> for Errno {
     fn from(error: &io::Error) -> Self {
         let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<ThreadError>());
         let errno = refused.map_or(error, |refused| &refused.source).raw_os_error();
-        // Another error without a number of the kernel can only be one of our own making.
-        Self(errno.unwrap_or(libc::EIO))
+        Self(errno.unwrap_or_else(|| match error.kind() {
+            // An error that wraps the kernel's, and does not show it.
+            io::ErrorKind::StorageFull => libc::ENOSPC,
+            io::ErrorKind::QuotaExceeded => libc::EDQUOT,
+            // Another error without a number of the kernel can only be one of our own making.
+            _ => libc::EIO,
+        }))
     }
 }
 

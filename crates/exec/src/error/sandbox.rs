@@ -1,5 +1,7 @@
 //! Why work cannot be done in a user namespace.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use xbuild_model::{FailureKind, StepFailure, TaskFailure};
 use xbuild_wording::{Hint, hints, quoted};
@@ -33,6 +35,15 @@ pub enum SandboxError {
         why: String,
         /// The remedy.
         how_to_get: Hint,
+    },
+    /// The file system of the store is full or broken, so nothing could be tried out there.
+    #[error("cannot try out RUN steps in {folder}", folder = folder.display())]
+    Store {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: Errno,
     },
     /// The helper process could not be prepared or started.
     #[error("cannot start the namespace helper: {attempt}")]

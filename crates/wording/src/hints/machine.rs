@@ -1,8 +1,8 @@
 //! Disks and limits of this machine.
 
 hints! {
-    disk_full() = "the disk is full: make room on it; `xbuild prune --max-used-space SIZE` removes what \
-        the store has cached";
+    disk_full() = "the disk is full, or has no inodes left (`df -i`): make room on it; \
+        `xbuild prune --max-used-space SIZE` removes what the store has cached";
     quota_used_up() = "the disk quota is used up: raise it or make room; \
         `xbuild prune --max-used-space SIZE` removes what the store has cached";
     disk_broken() = "the disk cannot be read or written: the kernel's log says what is wrong with it; \

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::unistd::{SysconfVar, sysconf};
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
@@ -161,7 +161,22 @@ fn mount_by_descriptor(
     rustix::mount::fsconfig_create(context).map_err(failed)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
     let mount = rustix::mount::fsmount(context, flags, MountAttrFlags::empty()).map_err(failed)?;
+    if let Some(Changes { work, .. }) = changes {
+        check_writable(&mount, work).map_err(failed)?;
+    }
     mounts::attach(&mount, point).map_err(RunError::mount(what))
+}
+
+/// Fails if a mount is read-only that should take changes: that is what the kernel makes of it if there is
+/// no room for its own folder.
+fn check_writable(mount: &OwnedFd, work: &OwnedFd) -> Result<(), Errno> {
+    if !rustix::fs::fstatvfs(mount)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(());
+    }
+    let below = rustix::fs::fstatvfs(work)?;
+    // Some file systems count no inodes.
+    let is_full = below.f_bavail == 0 || below.f_files > 0 && below.f_favail == 0;
+    Err(if is_full { Errno::NOSPC } else { Errno::ROFS })
 }
 
 /// Mounts overlayfs the old way. The kernel reads one page of text and ignores the rest, so paths
