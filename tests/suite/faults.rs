@@ -553,8 +553,11 @@ fn a_home_that_does_not_do_is_named_before_anything_is_done() {
     let store = place.store().display().to_string();
     let script = format!("mkdir -p {store}; mount -t tmpfs -o ro none {store}; \"$@\"");
     let finished = in_own_mounts(&place, &script, &[]);
-    assert_ne!(finished.status, 0);
-    finished.says(&["Read-only file system", &store]);
+    finished.fails(5, &["Read-only file system", &store, "mounted read-only", "--root"]);
+    // A file system without locks.
+    let args = place.build_args(&SAME);
+    let finished = injected(&place, "flock:error=ENOLCK", &args);
+    finished.fails(5, &["No locks available", &store, "does not lock files", "--root"]);
 }
 
 #[test]

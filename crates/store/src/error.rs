@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_wording::{Hint, hints, quoted};
 
@@ -29,6 +30,12 @@ pub enum StoreError {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// The path of the folder is no text, which processes that work in it get as text.
+    #[error("the path of the store {} is not UTF-8", path.as_os_str().as_encoded_bytes().escape_ascii())]
+    Name {
+        /// The store.
+        path: PathBuf,
     },
     /// The folder was written by another version of xbuild.
     #[error(
@@ -136,10 +143,15 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns whose business the failure is: the user's if the folder must not be used as a store,
-    /// the machine's if it lacks a sound emulator, else the disk's.
+    /// the machine's if it lacks a sound emulator or its file system cannot hold a store, else the disk's.
     pub fn kind(&self) -> FailureKind {
+        if self.unfit().is_some() {
+            return FailureKind::Environment;
+        }
         match self {
             Self::Place { .. }
+            | Self::Name { .. }
+            | Self::Version { .. }
             | Self::NotAStore { .. }
             | Self::Owner { .. }
             | Self::Writable { .. }
@@ -155,6 +167,8 @@ impl StoreError {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<Hint> {
         match self {
+            Self::Io { .. } | Self::Place { .. } if self.unfit().is_some() => self.unfit(),
+            Self::Name { .. } => Some(hints::name_root()),
             Self::Place { .. } => Some(hints::writable_store()),
             Self::Version { .. } => Some(hints::store_of_this_version()),
             Self::NotAStore { .. } => Some(hints::empty_folder()),
@@ -164,6 +178,19 @@ impl StoreError {
             Self::NoCase { .. } => Some(hints::case_of_names()),
             Self::DamagedEmulator { .. } => Some(hints::reinstall_emulator()),
             Self::Busy { .. } | Self::Pruning { .. } => Some(hints::when_it_has_ended()),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about a file system that cannot hold a store.
+    fn unfit(&self) -> Option<Hint> {
+        let (Self::Io { source, .. } | Self::Place { source, .. }) = self else { return None };
+        let errno = Errno::from_io_error(source)?;
+        let locks = matches!(self, Self::Io { action: "lock", .. });
+        match errno {
+            Errno::ROFS => Some(hints::read_only_store()),
+            Errno::NOLCK => Some(hints::lockless_store()),
+            Errno::NOSYS | Errno::OPNOTSUPP if locks => Some(hints::lockless_store()),
             _ => None,
         }
     }
@@ -191,6 +218,12 @@ impl StoreError {
 
 impl From<StoreError> for StepFailure {
     fn from(error: StoreError) -> Self {
-        StepFailure::new(error.kind(), error)
+        let (kind, hint) = (error.kind(), error.hint());
+        let failure = StepFailure::new(kind, error);
+        match hint {
+            // What the machine is at fault for has its advice already.
+            Some(hint) if failure.hint().is_none() => failure.with_hint(hint),
+            _ => failure,
+        }
     }
 }

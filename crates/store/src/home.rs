@@ -53,11 +53,12 @@ const FOLDERS: &[&str] = &[
 /// Opens the store `root`, made if it is missing, and returns its lock file and its gate, not locked
 /// yet.
 ///
-/// **Errors** — [`StoreError::NotAStore`] if the folder holds other things,
-/// [`StoreError::Owner`], [`StoreError::Writable`] and [`StoreError::NotAFolder`] if it cannot be
-/// trusted, [`StoreError::Version`] if it has another format, [`StoreError::NoCase`] if it cannot
+/// **Errors** — [`StoreError::Name`] for a path that is no text, [`StoreError::NotAStore`] if the folder
+/// holds other things, [`StoreError::Owner`], [`StoreError::Writable`] and [`StoreError::NotAFolder`] if it
+/// cannot be trusted, [`StoreError::Version`] if it has another format, [`StoreError::NoCase`] if it cannot
 /// hold the files of every layer. Nothing in it is changed then.
 pub(crate) fn open(root: &Path) -> Result<[File; 2], StoreError> {
+    check_name(root)?;
     let home = Home::open(root)?;
     home.adopt()?;
     for folder in FOLDERS {
@@ -66,6 +67,14 @@ pub(crate) fn open(root: &Path) -> Result<[File; 2], StoreError> {
     // Made now, since a disk that is full later can still be pruned then.
     home.open_lock(MEASURED)?;
     Ok([home.open_lock(LOCK)?, home.open_lock(GATE)?])
+}
+
+/// Refuses a path that cannot be told to other processes.
+pub(crate) fn check_name(root: &Path) -> Result<(), StoreError> {
+    match root.to_str() {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Name { path: root.to_owned() }),
+    }
 }
 
 /// Returns whether there is something in the folder `root` to open: nothing, or an empty folder, is not.

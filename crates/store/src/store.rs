@@ -86,6 +86,7 @@ impl Store {
     ///
     /// **Errors** — those of [`open`](Self::open).
     pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
+        home::check_name(root)?;
         home::is_there(root).then(|| Self::open(root)).transpose()
     }
 

@@ -1,10 +1,13 @@
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
 use xbuild_model::seam::StepCache as _;
-use xbuild_model::{Descriptor, DiffId, Digest, StepRecord};
+use xbuild_model::{Descriptor, DiffId, Digest, FailureKind, StepFailure, StepRecord};
 use xbuild_testkit::spans;
 
 use crate::{GrowingBlob, ImageRecord, Room, SourceRecord, Store, StoreError};
@@ -311,7 +314,42 @@ fn another_format_is_refused() {
     let (folder, store) = store();
     drop(store);
     fs::write(folder.path().join("version"), "99\n").unwrap();
-    assert!(matches!(Store::open(folder.path()), Err(StoreError::Version { .. })));
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Version { .. }), "{error}");
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    assert_eq!(error.kind(), FailureKind::User);
+    assert!(error.hint().unwrap().contains("--root"));
+}
+
+#[test]
+fn a_path_that_is_no_text_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join(OsStr::from_bytes(b"a\xff"));
+    for error in [Store::open(&root).unwrap_err(), Store::open_existing(&root).unwrap_err()] {
+        assert!(error.to_string().ends_with(r"/a\xff is not UTF-8"), "{error}");
+        assert_eq!(error.kind(), FailureKind::User);
+        assert!(error.hint().unwrap().contains("--root"));
+    }
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_file_system_that_cannot_hold_a_store_is_named() {
+    for (action, errno, word) in [
+        ("create", Errno::ROFS, Some("read-only")),
+        ("lock", Errno::NOLCK, Some("does not lock")),
+        ("lock", Errno::OPNOTSUPP, Some("does not lock")),
+        ("write", Errno::OPNOTSUPP, None),
+        ("write", Errno::ACCESS, None),
+    ] {
+        let error = || StoreError::io(action, "/store/lock")(errno.into());
+        let failure = StepFailure::from(error());
+        let hint = word.is_some().then(|| error().hint().unwrap());
+        assert!(hint.is_none_or(|hint| hint.contains(word.unwrap()) && hint.contains("--root")));
+        let kind = word.map_or(FailureKind::Internal, |_| FailureKind::Environment);
+        assert_eq!((error().kind(), failure.kind()), (kind, kind), "{action} {errno}");
+        assert_eq!(failure.hint().cloned(), error().hint());
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Fault for ContextError {
             Self::Request(error) => error.kind(),
             Self::Open(error) => error.kind(),
             Self::Own { error, .. } => error.kind(),
-            Self::Store(_) => ErrorKind::Stage(FailureKind::Internal),
+            Self::Store(error) => ErrorKind::Stage(error.kind()),
             Self::Fetch(failure) => Fault::kind(failure),
             _ => ErrorKind::Stage(FailureKind::User),
         }
@@ -108,6 +108,7 @@ impl Fault for ContextError {
         let hint = match self {
             Self::Request(error) => return error.hint(),
             Self::Open(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
             Self::Fetch(failure) => return Fault::hint(failure),
             Self::Own { platform, error } => match error.is_missing() {
                 true => return Some(hints::dockerfile_of_platform(platform)),

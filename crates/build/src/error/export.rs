@@ -54,6 +54,7 @@ impl Fault for ExportError {
             Self::Stage(During { error, .. }) => Fault::kind(&**error),
             Self::Tree(failure) => Fault::kind(failure),
             Self::Load(error) => error.kind(),
+            Self::Store(error) => ErrorKind::Stage(error.kind()),
             Self::Assemble(AssembleError::DockerZstd { .. }) => ErrorKind::Request,
             Self::Folder(_) | Self::Output(OutputError::File { .. }) => {
                 ErrorKind::Stage(FailureKind::User)
@@ -68,6 +69,7 @@ impl Fault for ExportError {
             Self::Stage(During { error, .. }) => Fault::hint(&**error),
             Self::Tree(failure) => Fault::hint(failure),
             Self::Load(error) => error.hint(),
+            Self::Store(error) => error.hint(),
             Self::Assemble(AssembleError::DockerZstd { .. }) => Some(hints::compress_all()),
             _ => None,
         }

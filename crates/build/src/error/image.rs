@@ -83,7 +83,8 @@ impl Fault for ImageError {
                 FailureKind::User
             }
             Self::Registry(_) | Self::Unreached(_) => FailureKind::Remote,
-            Self::Store(_) | Self::Read { .. } => FailureKind::Internal,
+            Self::Store(error) => error.kind(),
+            Self::Read { .. } => FailureKind::Internal,
             Self::Name(_)
             | Self::Layout(_)
             | Self::Image(_)
@@ -103,6 +104,7 @@ impl Fault for ImageError {
                 Some(hints::build_for_platform(platform, name))
             }
             Self::Source(error) => error.hint(),
+            Self::Store(error) => error.hint(),
             Self::NotStored { .. } => Some(hints::build_or_pull_again()),
             _ => None,
         }

@@ -121,6 +121,7 @@ impl Fault for ImagesError {
         match self {
             Self::Open(error) => error.hint(),
             Self::Image(error) => error.hint(),
+            Self::Store(error) => error.hint(),
             Self::Stage(During { error, .. }) => Fault::hint(&**error),
             Self::Layout(LayoutError::Layer { source, .. }) => Fault::hint(source),
             Self::Layout(LayoutError::NotDocker { .. }) => Some(hints::one_platform_or_oci()),

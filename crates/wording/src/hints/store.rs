@@ -20,5 +20,9 @@ hints! {
         with --root";
     overlay_store() = "put the store on a file system of a disk, not on an overlay mount or a network \
         file system (--root, XBUILD_ROOT); before Linux 5.11, use a newer kernel";
+    read_only_store() = "the file system of the store is mounted read-only: name a folder on another one with \
+        --root or XBUILD_ROOT";
+    lockless_store() = "the file system of the store does not lock files, as network file systems without \
+        their lock service: name a folder on a disk of this machine with --root or XBUILD_ROOT";
     writable_store() = "put the store where xbuild can write, with --root or XBUILD_ROOT";
 }
