@@ -169,6 +169,26 @@ fn a_disk_without_inodes_is_a_full_disk() {
     assert!(tried > 0, "no trial met it");
 }
 
+/// Writes beyond the limit fail in words, in each process; the command has the signal's usual effect.
+#[test]
+fn a_limit_on_file_sizes_is_named() {
+    needs!(Run);
+    let place = steps();
+    place.write("large", noise(3 << 20));
+    place.dockerfile("FROM busybox\nCOPY large /\n");
+    let limited = |kib: u32| {
+        let mut command = place.command("sh");
+        // dash counts blocks of 512 bytes.
+        command.args(["-c", &format!("ulimit -f {}; exec \"$@\"", 2 * kib), "sh"]);
+        command.arg(place.path().join("xbuild"));
+        Finished::run_within(command.args(place.build_args(&SAME)))
+    };
+    limited(1024).fails(70, &["File too large", "hint: a file would be larger", "ulimit -f"]);
+    place.dockerfile("FROM busybox\nRUN exec head -c 9m /dev/zero > /x\n");
+    let finished = limited(4096);
+    finished.fails(3, &["RUN exec head", "killed by SIGXFSZ"]);
+}
+
 /// A build of which one call of each process and thread fails, and what comes after it.
 fn a_call_fails(calls: &str, error: &str, words: &str) {
     let expected = build(&files(), &[]).ok().stdout;

@@ -1,5 +1,7 @@
 //! The resource limits and the umask of xbuild's own processes. RUN steps have their own.
 
+mod sys;
+
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
@@ -26,13 +28,16 @@ pub struct StackLimit {
 }
 
 /// Raises the soft limits of stack and open files towards the hard ones, for this process and those
-/// that it starts. The stack of the first thread may grow up to the new limit at once.
+/// that it starts. The stack of the first thread may grow up to the new limit at once. A write beyond the
+/// limit of file sizes fails from now on (`EFBIG`); the signal for it would end the process without a
+/// word.
 ///
 /// **Errors** — if the hard limit of the stack is too low. One of open files is met by chance: the
 /// work that meets it says so.
 ///
 /// **Source** — `getrlimit(2)`.
 pub fn raise_limits() -> Result<(), StackLimit> {
+    sys::survive_file_limit();
     // Where a limit stays as it is, the work that meets it says so.
     let _ = raise(Resource::Nofile, OPEN_FILES);
     let _ = raise(Resource::Stack, USUAL_STACK);

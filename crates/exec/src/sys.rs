@@ -36,8 +36,8 @@ pub(crate) fn fork() -> io::Result<Fork> {
 /// Gives every signal its default effect and lets every signal through.
 pub(crate) fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: no handler is installed; the two signals that cannot be changed, and those that
-        // the C library keeps for itself, are refused without effect.
+        // SAFETY: no handler is needed any more; the two signals that cannot be changed, and those
+        // that the C library keeps for itself, are refused without effect.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     // It cannot fail: the set is valid, and so is the way of changing it.

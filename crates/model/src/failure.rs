@@ -190,6 +190,7 @@ fn disk_fault(kind: io::ErrorKind) -> Option<MachineFault> {
     let hint = match kind {
         io::ErrorKind::StorageFull => hints::disk_full(),
         io::ErrorKind::QuotaExceeded => hints::quota_used_up(),
+        io::ErrorKind::FileTooLarge => hints::file_too_large(),
         _ => return None,
     };
     Some(MachineFault::disk(hint))
@@ -211,6 +212,7 @@ mod tests {
             (28, DISK, "full"),
             (122, DISK, "quota"),
             (5, DISK, "kernel's log"),
+            (27, DISK, "ulimit -f"),
             (11, LIMIT, "ulimit -u"),
             (24, LIMIT, "ulimit -Hn"),
             (23, LIMIT, "fs.file-max"),

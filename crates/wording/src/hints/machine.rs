@@ -7,6 +7,8 @@ hints! {
         `xbuild prune --max-used-space SIZE` removes what the store has cached";
     disk_broken() = "the disk cannot be read or written: the kernel's log says what is wrong with it; \
         `xbuild prune --all` removes all that the store has cached";
+    file_too_large() = "a file would be larger than this user may write: raise `ulimit -f`; without such a \
+        limit, the file system holds no larger files";
     no_more_processes() = "no more processes or threads may be started: raise `ulimit -u`, or the pids \
         limit of the container or service, or end other programs of this user";
     no_more_files() = "no more files may be open at once: raise the hard limit (`ulimit -Hn`), or build \
