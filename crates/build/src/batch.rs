@@ -13,6 +13,7 @@ use xbuild_solve::SharedSteps;
 use xbuild_store::Store;
 
 use crate::error::OpenError;
+use crate::events::Events;
 use crate::machine::Machine;
 use crate::wiring;
 
@@ -50,9 +51,13 @@ pub(crate) struct RootTurn(Arc<Batch>);
 
 impl Batch {
     /// Opens the store for builds of which `jobs` steps run at once, all together; `None` for as many as
-    /// there are processors.
-    pub fn open(machine: &Machine, jobs: Option<NonZeroUsize>) -> Result<Arc<Self>, OpenError> {
-        let store = wiring::store(machine)?;
+    /// there are processors. `events` is told of long waits for other processes.
+    pub fn open(
+        machine: &Machine,
+        jobs: Option<NonZeroUsize>,
+        events: &Arc<dyn Events>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let store = wiring::store(machine, events)?;
         let jobs = jobs.or(machine.processors).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {
             steps: SharedSteps::new(jobs),
@@ -127,12 +132,17 @@ impl Drop for RootTurn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Silent;
+
+    fn silent() -> Arc<dyn Events> {
+        Arc::new(Silent)
+    }
 
     #[test]
     fn the_end_is_that_of_all_and_of_those_to_come() {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine { store: Some(folder.path().join("s")), ..Machine::default() };
-        let batch = Batch::open(&machine, None).unwrap();
+        let batch = Batch::open(&machine, None, &silent()).unwrap();
         let (first, second, late) = (Cancel::default(), Cancel::default(), Cancel::default());
         let numbers = [&first, &second].map(|cancel| batch.join(cancel).number);
         assert_ne!(numbers[0], numbers[1]);
@@ -146,7 +156,7 @@ mod tests {
     fn one_build_at_a_time_has_the_root() {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine { store: Some(folder.path().join("s")), ..Machine::default() };
-        let batch = Batch::open(&machine, None).unwrap();
+        let batch = Batch::open(&machine, None, &silent()).unwrap();
         assert!(batch.own_root().is_none());
         let turn = batch.root_turn();
         std::thread::scope(|scope| {

@@ -90,7 +90,7 @@ impl Build {
         }
         let store = match batch {
             Some(batch) => Arc::clone(batch.store()),
-            None => wiring::store(&machine)?,
+            None => wiring::store(&machine, &events)?,
         };
         let secrets = GivenSecrets::read(&request.steps, &machine, &store, &*events)?;
         let secrets = Arc::new(secrets);

@@ -54,7 +54,7 @@ pub(crate) fn open(
     stdin: &mut Input<'_>,
 ) -> Result<MainContext, BuildError> {
     let elsewhere = || {
-        let store = wiring::store(machine)?;
+        let store = wiring::store(machine, events)?;
         let client = wiring::client(machine, Some(&store), events, Cancel::default());
         let rules = wiring::Fetching::default();
         let fetcher =
@@ -101,7 +101,7 @@ fn inspect(
 ) -> Result<(Diagnostics, Option<PlanningError>), BuildError> {
     let checks = linting::checks(dockerfile, options).map_err(PlanningError::from)?;
     let client = wiring::client(machine, None, events, Cancel::default());
-    let store = wiring::existing_store(machine)?;
+    let store = wiring::existing_store(machine, events)?;
     let bases =
         Bases { client: &client, store: store.as_deref(), pull, gate: None, events: &**events };
     let mut images = Images::default();

@@ -38,7 +38,7 @@ impl RemoteDefinition {
         secrets: &[SecretSource],
         events: &Arc<dyn Events>,
     ) -> Result<Self, ContextError> {
-        let store = wiring::store(machine)?;
+        let store = wiring::store(machine, events)?;
         let request = StepsRequest { secrets: secrets.to_vec(), ..StepsRequest::default() };
         let secrets = GivenSecrets::read(&request, machine, &store, &**events)?;
         let client = wiring::client(machine, Some(&store), events, Cancel::default());

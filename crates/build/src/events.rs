@@ -16,6 +16,7 @@ use xbuild_model::{Digest, Platform, Reference, ResolvedImage, StepFailure};
 use xbuild_plan::{Graph, Span, VertexId};
 use xbuild_registry::{CredentialsError, PushEvent, RegistryWarning};
 use xbuild_source::FetchWarning;
+use xbuild_store::Waiting;
 use xbuild_wording::quoted;
 
 use crate::cache::CacheWarning;
@@ -208,6 +209,8 @@ pub enum Warning {
     },
     /// An exported folder lacks a device, or the capabilities of a file.
     Skipped(Skipped),
+    /// Another process holds a lock of the store for long.
+    Waiting(Waiting),
     /// Leftovers of a killed build cannot be removed.
     Leftovers(StepFailure),
     /// The image for this machine beside a base image cannot be used, so that its programs could run
@@ -285,6 +288,7 @@ impl Warning {
                 f,
                 "not all packages of /{path} ({platform}) are in the bill of materials: {why}"
             ),
+            Self::Waiting(waiting) => fmt::Display::fmt(waiting, f),
             _ => Ok(()),
         }
     }
@@ -346,6 +350,7 @@ impl fmt::Display for Warning {
             | Self::OnlyImage
             | Self::NoInline
             | Self::Unread { .. }
+            | Self::Waiting(_)
             | Self::EmulatedCompiler { .. } => self.surroundings(f),
         }
     }

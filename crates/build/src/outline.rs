@@ -65,7 +65,7 @@ fn of_file(
         options.epochs.insert(name, None);
     }
     let client = wiring::client(machine, None, events, Cancel::default());
-    let store = wiring::existing_store(machine)?;
+    let store = wiring::existing_store(machine, events)?;
     let bases = Bases {
         client: &client,
         store: store.as_deref(),

@@ -1,12 +1,13 @@
 //! Trying out a machine without a build, on the file system of the store.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use xbuild_exec::Isolation;
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::Installed;
 use xbuild_exec::probe::{Capabilities, Gap, Trials};
-use xbuild_store::Store;
+use xbuild_store::{OnWait, Store};
 use xbuild_wording::hints;
 
 use crate::emulators;
@@ -33,11 +34,12 @@ pub fn survey(machine: &Machine, architectures: &[Arch], isolation: Isolation) -
         why: error.to_string(),
         how_to_get: error.hint().unwrap_or_else(hints::choose_root),
     };
+    let nobody: OnWait = Arc::new(|_| {});
     let root = match machine.store_root() {
         Ok(root) => root,
         Err(error) => return probe(Err(gap(&error)), &[]),
     };
-    let opened = Store::open_existing(root)
+    let opened = Store::open_existing(root, &nobody)
         .and_then(|store| store.map(|store| Ok((store.temp_dir("trial")?, store))).transpose());
     match opened {
         Ok(Some((folder, store))) => {

@@ -11,7 +11,7 @@ use xbuild_model::seam::{Namespace, Secrets};
 use xbuild_model::{Cancel, Digest, StepFailure};
 use xbuild_registry::{Client, ClientOptions, Credentials, DocumentCache, RegistryWarning};
 use xbuild_source::{FetchOptions, Fetcher};
-use xbuild_store::{Leftover, Store};
+use xbuild_store::{Leftover, OnWait, Store};
 
 use crate::error::OpenError;
 use crate::events::{Event, Events, Warning};
@@ -19,17 +19,25 @@ use crate::machine::Machine;
 use crate::sources::Gate;
 use crate::{hosts, logins};
 
-/// Opens the store.
-pub fn store(machine: &Machine) -> Result<Arc<Store>, OpenError> {
-    Ok(Arc::new(Store::open(machine.store_root()?)?))
+/// Opens the store. `events` is told of long waits for other processes.
+pub fn store(machine: &Machine, events: &Arc<dyn Events>) -> Result<Arc<Store>, OpenError> {
+    Ok(Arc::new(Store::open_telling(machine.store_root()?, &on_wait(events))?))
 }
 
-/// Opens the store if it is there: nothing is made to look into.
-pub fn existing_store(machine: &Machine) -> Result<Option<Arc<Store>>, OpenError> {
+/// Opens the store if it is there: nothing is made to look into. `events` is as for [`store`].
+pub fn existing_store(
+    machine: &Machine,
+    events: &Arc<dyn Events>,
+) -> Result<Option<Arc<Store>>, OpenError> {
     match machine.store_root() {
-        Ok(root) => Ok(Store::open_existing(root)?.map(Arc::new)),
+        Ok(root) => Ok(Store::open_existing(root, &on_wait(events))?.map(Arc::new)),
         Err(_) => Ok(None),
     }
+}
+
+fn on_wait(events: &Arc<dyn Events>) -> OnWait {
+    let events = Arc::clone(events);
+    Arc::new(move |waiting| events.event(Event::Warning(&Warning::Waiting(waiting.clone()))))
 }
 
 /// Keeps manifests and configurations among the blobs of the store.

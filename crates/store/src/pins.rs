@@ -17,9 +17,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use xbuild_model::Digest;
 
+use crate::gate::Gate;
 use crate::temp::HEADER;
 use crate::{StoreError, temp};
 
@@ -51,7 +52,7 @@ pub(crate) struct Pins {
 
 #[derive(Debug)]
 struct Own {
-    gate: File,
+    gate: Gate,
     /// The lock file of the session.
     file: File,
     /// The folder of the session.
@@ -60,17 +61,32 @@ struct Own {
     keys: Option<HashSet<Digest>>,
 }
 
-impl Pins {
-    /// Begins with no pin. The session must have been made behind the gate, see [`through`].
-    pub(crate) fn new(root: &Path, gate: File, session: &temp::Session) -> io::Result<Self> {
+/// The lock file of a session, with no pin.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    file: File,
+    /// `None` if everything is pinned.
+    keys: Option<HashSet<Digest>>,
+}
+
+impl Noted {
+    /// Notes that nothing is pinned yet. The session must have been made behind the gate.
+    pub(crate) fn begin(session: &temp::Session) -> io::Result<Self> {
         let mut file = session.lock_file()?;
         // A lock file without a header pins everything.
         let keys = file.write_all(HEADER).is_ok().then(HashSet::new);
         if keys.is_none() {
             file.set_len(0)?;
         }
+        Ok(Self { file, keys })
+    }
+}
+
+impl Pins {
+    pub(crate) fn new(root: &Path, gate: Gate, session: &temp::Session, noted: Noted) -> Self {
+        let Noted { file, keys } = noted;
         let own = Own { gate, file, folder: session.path().to_owned(), keys };
-        Ok(Self { root: root.to_owned(), own: Mutex::new(own) })
+        Self { root: root.to_owned(), own: Mutex::new(own) }
     }
 
     /// Pins digests until the store is closed. What is found after this stays.
@@ -88,7 +104,7 @@ impl Pins {
         let failed = || StoreError::io("note what is used in", self.root.join("tmp"));
         let Own { gate, file, .. } = &mut *own;
         let written =
-            through(gate, FlockOperation::LockShared, || match file.write_all(text.as_bytes()) {
+            gate.through(FlockOperation::LockShared, || match file.write_all(text.as_bytes()) {
                 Ok(()) => Ok(true),
                 // A full disk has room for an empty file.
                 Err(_) => file.set_len(0).map(|()| false),
@@ -118,16 +134,16 @@ impl Pins {
         let own = self.lock();
         let read = || read(&self.root, &own.folder);
         // Nobody begins a session meanwhile, which would have no pins yet.
-        let read = through(&own.gate, FlockOperation::LockExclusive, read);
+        let read = own.gate.through(FlockOperation::LockExclusive, read);
         read.unwrap_or(Pinned::Everything)
     }
 
     /// Does work while nobody pins anything; it is told what others use.
     pub(crate) fn alone<T>(&self, work: impl FnOnce(&Pinned) -> T) -> Result<T, StoreError> {
         let own = self.lock();
-        let done = through(&own.gate, FlockOperation::LockExclusive, || {
-            work(&read(&self.root, &own.folder))
-        });
+        let done = own
+            .gate
+            .through(FlockOperation::LockExclusive, || work(&read(&self.root, &own.folder)));
         done.map_err(StoreError::io("lock", self.root.join(crate::home::GATE)))
     }
 
@@ -135,18 +151,6 @@ impl Pins {
         // Nobody panics while holding it.
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Does work while the gate is held.
-pub(crate) fn through<T>(
-    gate: &File,
-    operation: FlockOperation,
-    work: impl FnOnce() -> T,
-) -> io::Result<T> {
-    retry_on_intr(|| flock(gate, operation))?;
-    let done = work();
-    retry_on_intr(|| flock(gate, FlockOperation::Unlock))?;
-    Ok(done)
 }
 
 /// Reads the pins of all open stores but that of the session `own`.

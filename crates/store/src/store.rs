@@ -4,14 +4,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
 use xbuild_model::Digest;
 
 use crate::entries::{open_file, replace};
+use crate::gate::{Gate, OnWait};
 use crate::growth::Growth;
-use crate::pins::{self, Pins};
+use crate::pins::{Noted, Pins};
 use crate::publisher::Publisher;
 use crate::soundness::Soundness;
 use crate::temp::{self, Session};
@@ -27,7 +29,7 @@ pub struct Store {
     publisher: Publisher,
     root: PathBuf,
     /// Held shared: an older xbuild, which knows no pins, removes nothing meanwhile.
-    _lock: File,
+    _lock: Gate,
     pins: Pins,
     growth: Growth,
     session: Session,
@@ -50,21 +52,26 @@ impl Store {
     /// **Errors** — a folder that is no store, or cannot be trusted, is refused and stays as it is.
     /// Waits for a running prune of an older xbuild, so [`StoreError::Busy`] is never returned.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let nobody: OnWait = Arc::new(|_| {});
+        Self::open_telling(root, &nobody)
+    }
+
+    /// Opens the store as [`open`](Self::open) does. `on_wait` is told whenever the store waits for long for
+    /// another process.
+    pub fn open_telling(root: &Path, on_wait: &OnWait) -> Result<Self, StoreError> {
         let [lock, gate] = home::open(root)?;
-        rustix::fs::flock(&lock, FlockOperation::LockShared)
-            .map_err(|errno| StoreError::io("lock", root.join(home::LOCK))(errno.into()))?;
+        let lock = Gate::new(lock, root.join(home::LOCK), on_wait);
+        let gate = Gate::new(gate, root.join(home::GATE), on_wait);
+        lock.lock(FlockOperation::LockShared).map_err(StoreError::io("lock", lock.path()))?;
         temp::sweep(root);
         // Whoever removes something must not meet a session whose lock file is empty.
-        let started = pins::through(&gate, FlockOperation::LockShared, {
-            let gate = gate.try_clone().map_err(StoreError::io("open", root.join(home::GATE)))?;
-            move || {
-                let session = Session::start(&root.join("tmp"))?;
-                let pins = Pins::new(root, gate, &session);
-                let pins = pins.map_err(StoreError::io("open", session.path()))?;
-                Ok::<_, StoreError>((pins, session))
-            }
+        let started = gate.through(FlockOperation::LockShared, || {
+            let session = Session::start(&root.join("tmp"))?;
+            let noted = Noted::begin(&session).map_err(StoreError::io("open", session.path()))?;
+            Ok::<_, StoreError>((noted, session))
         });
-        let (pins, session) = started.map_err(StoreError::io("lock", root.join(home::GATE)))??;
+        let (noted, session) = started.map_err(StoreError::io("lock", gate.path()))??;
+        let pins = Pins::new(root, gate, &session, noted);
         let boot = boot::name(root)?;
         let store = Self {
             root: root.to_owned(),
@@ -85,9 +92,9 @@ impl Store {
     /// is missing or empty.
     ///
     /// **Errors** — those of [`open`](Self::open).
-    pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
+    pub fn open_existing(root: &Path, on_wait: &OnWait) -> Result<Option<Self>, StoreError> {
         home::check_name(root)?;
-        home::is_there(root).then(|| Self::open(root)).transpose()
+        home::is_there(root).then(|| Self::open_telling(root, on_wait)).transpose()
     }
 
     /// Returns the folder of the store.

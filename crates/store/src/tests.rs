@@ -325,7 +325,10 @@ fn another_format_is_refused() {
 fn a_path_that_is_no_text_is_refused_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join(OsStr::from_bytes(b"a\xff"));
-    for error in [Store::open(&root).unwrap_err(), Store::open_existing(&root).unwrap_err()] {
+    let nobody: crate::OnWait = std::sync::Arc::new(|_| {});
+    for error in
+        [Store::open(&root).unwrap_err(), Store::open_existing(&root, &nobody).unwrap_err()]
+    {
         assert!(error.to_string().ends_with(r"/a\xff is not UTF-8"), "{error}");
         assert_eq!(error.kind(), FailureKind::User);
         assert!(error.hint().unwrap().contains("--root"));

@@ -61,7 +61,7 @@ pub fn install(
     let is_wanted =
         |arch: &Arch| Some(*arch) != host && (wanted.is_empty() || wanted.contains(arch));
     let architectures: Vec<Arch> = Arch::ALL.into_iter().filter(is_wanted).collect();
-    let store = wiring::store(machine)?;
+    let store = wiring::store(machine, events)?;
     let files = match source {
         EmulatorSource::SearchPath => local::in_search_path(&machine.search_path),
         EmulatorSource::Place(path) => local::at(path, wanted.first().copied())?,

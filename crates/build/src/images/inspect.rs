@@ -47,7 +47,7 @@ pub fn statements(
 ) -> Result<Vec<FoundStatement>, InspectError> {
     let place = place(name)?;
     if let Place::Name(reference) = &place
-        && let Some(store) = wiring::existing_store(machine)?
+        && let Some(store) = wiring::existing_store(machine, events)?
         && let Some(record) = store.image(&reference.to_string()).map_err(ImageError::from)?
     {
         let image = StoredImage { store: &store, record: &record, client: None };
@@ -74,7 +74,7 @@ fn stored(
     platform: Option<&Platform>,
     events: &Arc<dyn Events>,
 ) -> Result<Option<Inspection>, InspectError> {
-    let Some(store) = wiring::existing_store(machine)? else { return Ok(None) };
+    let Some(store) = wiring::existing_store(machine, events)? else { return Ok(None) };
     let record = store.image(&reference.to_string()).map_err(ImageError::from)?;
     let Some(record) = record else { return Ok(None) };
     let image = StoredImage { store: &store, record: &record, client: None };

@@ -30,7 +30,7 @@ impl std::fmt::Debug for Shelf {
 impl Shelf {
     /// Opens the store. No connection is made yet. `events` takes warnings and what is moved.
     pub fn open(machine: &Machine, events: &Arc<dyn Events>) -> Result<Self, ImagesError> {
-        Ok(Self::of(wiring::store(machine)?, machine, events))
+        Ok(Self::of(wiring::store(machine, events)?, machine, events))
     }
 
     /// Opens the store if it is there.
@@ -38,7 +38,7 @@ impl Shelf {
         machine: &Machine,
         events: &Arc<dyn Events>,
     ) -> Result<Option<Self>, ImagesError> {
-        let store = wiring::existing_store(machine)?;
+        let store = wiring::existing_store(machine, events)?;
         Ok(store.map(|store| Self::of(store, machine, events)))
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 use xbuild_bake::{Options as Output, Selection, Target};
+use xbuild_build::error::OpenError;
 use xbuild_build::request::Output as BuildOutput;
 use xbuild_build::{Batch, Build, BuildRequest, Events, Machine, Outcome};
 use xbuild_model::{Platform, thread};
@@ -154,9 +155,10 @@ impl Bake<'_> {
     /// Builds targets, and shows what came of them.
     #[allow(clippy::type_complexity, reason = "the second is the outcome")]
     fn build_all(&self, works: Vec<Work<'_>>) -> Result<(Layouts, Result<(), Problem>), Problem> {
-        let batch = Batch::open(&self.machine, self.options.jobs)?;
+        let events = Arc::clone(self.console) as Arc<dyn Events>;
+        let batch = Batch::open(&self.machine, self.options.jobs, &events)?;
         let folder = batch.store().temp_dir("bake");
-        let folder = folder.map_err(|error| Problem::input(error.to_string()))?;
+        let folder = folder.map_err(OpenError::from)?;
         let count = works.len();
         let running = Running {
             bake: self,

@@ -1,9 +1,11 @@
 //! `xbuild du`: the contents of the store and their size.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use xbuild_build::Events;
 use xbuild_build::error::OpenError;
 use xbuild_model::short_label;
 use xbuild_store::{Item, Usage};
@@ -28,10 +30,10 @@ pub(crate) struct DuArgs {
 }
 
 /// Prints a table of the store's contents.
-pub(crate) fn run(args: &DuArgs, console: &Console) -> Result<(), Problem> {
+pub(crate) fn run(args: &DuArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let root = machine.store_root()?;
-    let store = xbuild_build::existing_store(&machine)?;
+    let store = xbuild_build::existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let items = store.as_ref().map(|store| store.items()).transpose();
     let items = items.map_err(OpenError::from)?.unwrap_or_default();
     let usage = store.as_ref().map(|store| store.usage()).unwrap_or_default();

@@ -106,9 +106,9 @@ fn install(args: &InstallArgs, console: &Arc<Console>) -> Result<(), Problem> {
     console.result(text.as_bytes())
 }
 
-fn remove(args: &RemoveArgs, console: &Console) -> Result<(), Problem> {
+fn remove(args: &RemoveArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let store = xbuild_build::existing_store(&machine)?;
+    let store = xbuild_build::existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let installed = store.as_ref().map(|store| store.emulator_architectures()).unwrap_or_default();
     let names = match args.all {
         true => installed,

@@ -1,11 +1,12 @@
 //! `xbuild prune`: removes what the store has cached.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::json;
-use xbuild_build::Bound;
 use xbuild_build::error::OpenError;
+use xbuild_build::{Bound, Events};
 use xbuild_store::{Item, Room, Store};
 use xbuild_wording::{hints, quoted};
 
@@ -66,10 +67,12 @@ impl PruneArgs {
 }
 
 /// Removes what the arguments say.
-pub(crate) fn run(args: &PruneArgs, console: &Console) -> Result<(), Problem> {
+pub(crate) fn run(args: &PruneArgs, console: &Arc<Console>) -> Result<(), Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
     let wanted = wanted(args, machine.bound, machine.store_root()?)?;
-    let Some(store) = xbuild_build::existing_store(&machine)? else {
+    let Some(store) =
+        xbuild_build::existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?
+    else {
         return report(args, console, &[], 0);
     };
     let chosen = match &wanted {

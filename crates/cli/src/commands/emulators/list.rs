@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use xbuild_build::existing_store;
+use xbuild_build::{Events, existing_store};
 use xbuild_exec::arch::Arch;
 use xbuild_exec::emulator::{Candidate, Origin};
 use xbuild_exec::probe;
@@ -46,8 +47,8 @@ struct Row {
 }
 
 /// Prints the emulators, those of one architecture in the order in which builds look at them.
-pub(super) fn run(args: &ListArgs, console: &Console) -> Result<(), Problem> {
-    let rows = rows(args)?;
+pub(super) fn run(args: &ListArgs, console: &Arc<Console>) -> Result<(), Problem> {
+    let rows = rows(args, console)?;
     let text = match args.format {
         TableFormat::Table => table(&rows),
         TableFormat::Json => format!("{:#}\n", Value::from_iter(rows.iter().map(json))),
@@ -55,9 +56,9 @@ pub(super) fn run(args: &ListArgs, console: &Console) -> Result<(), Problem> {
     console.result(text.as_bytes())
 }
 
-fn rows(args: &ListArgs) -> Result<Vec<Row>, Problem> {
+fn rows(args: &ListArgs, console: &Arc<Console>) -> Result<Vec<Row>, Problem> {
     let machine = environment::machine(args.store.root.as_deref())?;
-    let store = existing_store(&machine)?;
+    let store = existing_store(&machine, &(Arc::clone(console) as Arc<dyn Events>))?;
     let records = store.map(|store| xbuild_build::installed_records(&store)).unwrap_or_default();
     let search_path = environment::search_path();
     let mut rows = Vec::new();
