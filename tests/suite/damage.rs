@@ -225,6 +225,32 @@ fn a_blob_that_cannot_be_fetched_again_is_named() {
 }
 
 #[test]
+fn commands_on_images_say_what_to_do_about_a_damaged_blob() {
+    let place = Place::new(User::Me);
+    place.dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    place.build(&["-t", "a:1"]).ok();
+    let blob = layer_blobs(&place).remove(0);
+    flip(&blob);
+    let archive = place.out("a.tar");
+    let save = || place.run(["save", "a:1", "-o", archive.to_str().unwrap()]);
+    save().fails(70, &[blob.to_str().unwrap(), "damaged", "hint: ", "build it again"]);
+    // The file is gone by then.
+    save().fails(1, &["is not in the store", "hint: build or pull the image again"]);
+    assert!(!archive.exists());
+    place.build(&["-t", "a:1"]).ok();
+    save().ok();
+    // An archive whose documents are of another shape is told without names of Rust's types.
+    let folder = place.out("bad");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("manifest.json"), "[1]").unwrap();
+    let archive = place.out("bad.tar");
+    let [from, to] = [&folder, &archive].map(|path| path.to_str().unwrap());
+    tool("tar", ["-cf", to, "-C", from, "."]);
+    let finished = place.run(["load", "-i", to]);
+    finished.fails(1, &["manifest.json is not valid", "expected an object"]);
+}
+
+#[test]
 fn a_changed_file_of_an_unpacked_layer_is_not_copied() {
     needs!(Run);
     let place = Place::new(User::Me);

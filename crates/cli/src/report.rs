@@ -347,9 +347,34 @@ pub(crate) fn causes(mut source: Option<&(dyn Error + 'static)>) -> Vec<String> 
     list
 }
 
-/// Returns a message as it is told, without the kernel's numbers and the passwords of URLs.
+/// Returns a message as it is told, without the kernel's numbers, the names of types and the passwords of
+/// URLs.
 pub(crate) fn told(message: String) -> String {
-    redacted(&without_number(message)).into_owned()
+    redacted(&without_types(without_number(message))).into_owned()
+}
+
+/// Returns a message without the names of types that readers of JSON put into it: `expected struct Index`
+/// becomes `expected an object`.
+fn without_types(mut message: String) -> String {
+    for (begin, kind) in [("expected struct ", "an object"), ("expected enum ", "another value")] {
+        let mut from = 0;
+        while let Some(at) = message[from..].find(begin) {
+            let start = from + at + "expected ".len();
+            let name = from + at + begin.len();
+            let length = message[name..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let mut end = length.map_or(message.len(), |length| name + length);
+            // `struct Index with 4 elements` is said of a list in its place.
+            if let Some(rest) = message[end..].strip_prefix(" with ")
+                && let Some((count, rest)) = rest.split_once(" element")
+                && count.bytes().all(|byte| byte.is_ascii_digit())
+            {
+                end = message.len() - rest.strip_prefix('s').unwrap_or(rest).len();
+            }
+            message.replace_range(start..end, kind);
+            from = start + kind.len();
+        }
+    }
+    message
 }
 
 /// Returns a message without the numbers of the kernel's errors, which tell nobody more than their text:
@@ -487,9 +512,24 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_no_passwords() {
-        let problem = Problem::input("get http://me:SECRET@h/: no route (os error 113)");
-        assert_eq!(problem.message(), "get http://xxxxx:xxxxx@h/: no route");
+    fn messages_have_neither_names_of_types_nor_passwords() {
+        for (text, shown) in [
+            (
+                "invalid type: map, expected struct DockerImage at line 1",
+                "invalid type: map, expected an object at line 1",
+            ),
+            (
+                "invalid length 1, expected struct A with 4 elements at",
+                "invalid length 1, expected an object at",
+            ),
+            ("expected struct A, expected enum B_c", "expected an object, expected another value"),
+            (
+                "get http://me:SECRET@h/: no route (os error 113)",
+                "get http://xxxxx:xxxxx@h/: no route",
+            ),
+        ] {
+            assert_eq!(Problem::input(text).message(), shown);
+        }
         let span = Span::new(&"Dockerfile".into(), 1, 1);
         let line = "ADD http://me:SECRET@h/ /";
         assert!(!excerpt(&[line], &span).contains("SECRET"));

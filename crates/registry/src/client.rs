@@ -224,8 +224,10 @@ impl Blobs for Client {
                 found => Ok(Box::new(found?.skip(offset))),
             },
             BlobSource::Store => {
-                let failure = PullError::Nowhere { digest: blob.digest.clone() };
-                Err(StepFailure::new(FailureKind::User, failure))
+                let error = PullError::Nowhere { digest: blob.digest.clone() };
+                let hint = error.hint();
+                let failure = StepFailure::new(FailureKind::User, error);
+                Err(hint.into_iter().fold(failure, StepFailure::with_hint))
             }
         }
     }

@@ -177,6 +177,7 @@ impl StoreError {
             Self::NotAFolder { .. } => Some(hints::folder_in_the_way()),
             Self::NoCase { .. } => Some(hints::case_of_names()),
             Self::DamagedEmulator { .. } => Some(hints::reinstall_emulator()),
+            Self::Damaged { .. } => Some(hints::damaged_blob()),
             Self::Busy { .. } | Self::Pruning { .. } => Some(hints::when_it_has_ended()),
             _ => None,
         }

@@ -18,6 +18,9 @@ hints! {
     damaged_store() = "the damaged file is gone; when the cause above is settled, build again. If files \
         of the store are damaged again, its disk or memory is failing: put the store on another disk \
         with --root";
+    damaged_blob() = "the damaged file is gone: pull the image or build it again, which makes the file anew. If \
+        files of the store are damaged again, its disk or memory is failing: put the store on another disk \
+        with --root";
     overlay_store() = "put the store on a file system of a disk, not on an overlay mount or a network \
         file system (--root, XBUILD_ROOT); before Linux 5.11, use a newer kernel";
     read_only_store() = "the file system of the store is mounted read-only: name a folder on another one with \
