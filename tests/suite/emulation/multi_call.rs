@@ -1,7 +1,7 @@
 //! Programs with many names, such as busybox: whether one has a twin depends on the name.
 
 use super::{arguments, answers};
-use crate::harness::{Place, User, cached, needs, to_layout};
+use crate::harness::{Place, User, needs, to_layout};
 
 /// Makes a base image of Debian's busybox alone, for this machine and for 64-bit Arm.
 fn base(place: &Place) -> String {
