@@ -175,6 +175,50 @@ fn other_bytes_than_announced_are_fetched_once_more() {
     }
 }
 
+/// Only the registry's own bytes are final, wherever the layer goes.
+#[test]
+fn wrong_bytes_of_mirrors_are_fetched_elsewhere() {
+    let (registry, mirrors) = (Registry::start(), [Registry::start(), Registry::start()]);
+    let (name, layer) = base(&registry, "amd64");
+    let size = registry.blob("base", &layer).unwrap().len();
+    let mut flags = Vec::new();
+    for mirror in &mirrors {
+        base(mirror, "amd64");
+        mirror.put_blob_as("base", &layer, &vec![b'x'; size]);
+        let flag = format!("{}={}", registry.host(), mirror.host());
+        flags.extend(["--registry-mirror".to_owned(), flag]);
+    }
+    let place = Place::new(User::Me);
+    place.write("f", "text");
+    let run = |number: usize, args: &[&str]| {
+        let store = place.out(&format!("store-{number}"));
+        let flags = flags.iter().map(String::as_str).chain(["--root", store.to_str().unwrap()]);
+        let args: Vec<&str> = args.iter().copied().chain(flags).collect();
+        match args[0] {
+            "--platform" => place.build(&args),
+            _ => place.run(args),
+        }
+        .ok()
+        .says(&[&mirrors[0].host(), &mirrors[1].host(), "the next place is asked"]);
+    };
+    let image = format!("docker://{name}");
+    let out = |name: &str| place.out(name).display().to_string();
+    run(0, &["pull", "--platform", "linux/amd64", &name]);
+    for (number, to) in
+        [(1, format!("oci:{}", out("folder"))), (2, format!("oci-archive:{}", out("archive")))]
+    {
+        run(number, &["copy", "--platform", "linux/amd64", &image, &to]);
+    }
+    for (number, step) in ["LABEL a=b", "COPY f /"].into_iter().enumerate() {
+        place.dockerfile(&format!("FROM {name}\n{step}\n"));
+        for (other, kind) in ["tar=false", "tar=true"].into_iter().enumerate() {
+            let number = 3 + 2 * number + other;
+            let output = format!("type=oci,{kind},dest={}", out(&format!("out-{number}")));
+            run(number, &["--platform", "linux/amd64", "--output", &output]);
+        }
+    }
+}
+
 #[test]
 fn a_build_that_may_not_push_ends_before_its_first_step() {
     let registry = Registry::start();

@@ -249,8 +249,7 @@ impl Exporter<'_> {
         let content = LayoutContent { images: &images, is_docker: false };
         match &output.target {
             Target::OciFolder(path) => {
-                let write = || content.write_folder(path).map_err(|error| exporting(error.into()));
-                write().or_else(|error| again(error, write))
+                content.write_folder(path).map_err(|error| exporting(error.into()))
             }
             Target::OciTar(path) => self.write_archive(content, path.as_deref(), stdout),
             Target::Docker(path) => {
@@ -292,9 +291,12 @@ impl Exporter<'_> {
                 content.write_tar(out).map_err(|error| exporting(error.into()))
             })
         };
-        match write() {
-            Err(error) if !is_stream(path) => again(error, write),
-            done => done,
+        let mut is_second = false;
+        loop {
+            match write() {
+                Err(error) if !is_stream(path) && may_help(&content, &error, &mut is_second) => {}
+                done => return done,
+            }
         }
     }
 
@@ -386,15 +388,10 @@ fn exporting(failure: StepFailure) -> ExportError {
     ExportError::Stage(During::new(EXPORTING)(failure))
 }
 
-/// Does work once more if it failed because a registry sent other bytes than announced for a layer:
-/// a proxy may have changed some.
-fn again(
-    error: ExportError,
-    work: impl FnOnce() -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
-    let ExportError::Stage(During { error: failure, .. }) = &error else { return Err(error) };
-    match failure.cause().downcast_ref() {
-        Some(LayoutError::LayerBytes { .. }) => work(),
-        _ => Err(error),
-    }
+/// Returns whether writing an archive once more may help, since a registry sent other bytes than
+/// announced for a layer: a proxy may have changed some.
+fn may_help(content: &LayoutContent<'_>, error: &ExportError, is_second: &mut bool) -> bool {
+    let ExportError::Stage(During { error: failure, .. }) = error else { return false };
+    let fault = failure.cause().downcast_ref();
+    fault.is_some_and(|fault: &LayoutError| content.may_help(fault, is_second))
 }

@@ -126,6 +126,11 @@ impl<'a> Built<'a> {
         }
     }
 
+    /// Takes note that other bytes came than those of a blob; see [`Blobs::distrust`].
+    pub fn distrust(&self, blob: &Descriptor) -> bool {
+        self.remote.distrust(blob)
+    }
+
     /// Finds a layer, a configuration, a manifest or the index.
     ///
     /// **Errors** — the store fails, no longer has the blob, or has found it damaged.

@@ -27,6 +27,13 @@ pub trait Blobs: Send + Sync {
         source: &BlobSource,
         offset: u64,
     ) -> Result<Box<dyn Read + Send>, StepFailure>;
+
+    /// Takes note that the bytes of a blob, read to their end, were not those that its digest names.
+    /// Returns whether they came from a mirror, which is not asked for this blob again: then another
+    /// attempt reads the blob elsewhere.
+    fn distrust(&self, _blob: &Descriptor) -> bool {
+        false
+    }
 }
 
 /// Remembers the results of steps. Implemented by `store`; a registry can be another cache.

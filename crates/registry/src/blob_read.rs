@@ -83,7 +83,10 @@ impl BlobReader {
         (descriptor, offset): (&Descriptor, u64),
         retries: Retries,
     ) -> Result<Self, PullError> {
-        let mut others = VecDeque::from(places);
+        let mirrors = &connections.mirrors;
+        mirrors.begin(&descriptor.digest);
+        let sound = places.into_iter().filter(|place| !mirrors.avoid(place, &descriptor.digest));
+        let mut others: VecDeque<Place> = sound.collect();
         let place = others.pop_front().expect("the registry itself is a place");
         let mut reader = Self {
             connections,
@@ -118,12 +121,15 @@ impl BlobReader {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if let PullError::Request { source, .. } = &error {
-                if matches!(source, RequestError::Cancelled) {
-                    return Err(error);
-                }
-                if self.place.is_mirror {
+            match &error {
+                PullError::Request { source: RequestError::Cancelled, .. } => return Err(error),
+                _ if !self.place.is_mirror => {}
+                PullError::Request { source, .. } => {
                     self.connections.tell_mirror(&self.place.endpoint, source);
+                }
+                other => {
+                    let mirror = self.place.endpoint.registry();
+                    self.connections.tell_mirror_answer(mirror, other.to_string());
                 }
             }
             let Some(next) = self.others.pop_front() else { return Err(error) };
@@ -159,6 +165,7 @@ impl BlobReader {
                 self.odd_end()?;
                 continue;
             }
+            self.connections.mirrors.read(&self.descriptor.digest, &self.place);
             self.response = Some(response.into());
             return Ok(());
         }

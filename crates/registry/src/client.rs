@@ -231,6 +231,15 @@ impl Blobs for Client {
             }
         }
     }
+
+    fn distrust(&self, blob: &Descriptor) -> bool {
+        let mirrors = self.connections.mirrors.distrust(&blob.digest);
+        for mirror in &mirrors {
+            let reason = format!("other bytes came than those of the blob {}", blob.digest);
+            self.connections.tell_mirror_answer(mirror, reason);
+        }
+        !mirrors.is_empty()
+    }
 }
 
 /// Returns whether a registry says that it does not have something, or does not show it.
@@ -326,7 +335,7 @@ impl Repository<'_> {
                     Ok(()) => return Ok((headers, bytes)),
                     Err(fault) => {
                         let reason = format!("its answer for {} is not usable: {fault}", self.name);
-                        connections.tell_mirror_answer(&place.endpoint, reason);
+                        connections.tell_mirror_answer(place.endpoint.registry(), reason);
                     }
                 },
                 Err(source @ RequestError::Cancelled) => return Err(self.failed(wanted, source)),

@@ -5,7 +5,7 @@
 //! below are driven by one thread of their own, which only moves bytes; hashing and compression
 //! happen elsewhere. If the kernel refuses that thread, whoever waits for an answer drives them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,6 +19,7 @@ use xbuild_model::thread;
 
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
+use crate::mirrors::Mirrors;
 use crate::options::ClientOptions;
 use crate::request::{Call, Requests};
 use crate::transport::incoming::Incoming;
@@ -38,8 +39,7 @@ pub(crate) struct Connections {
     pub(crate) requests: Requests,
     /// Registry -> the bytes that one request of an upload may have.
     chunks: Mutex<HashMap<String, u64>>,
-    /// Mirrors whose failure was told.
-    told_mirrors: Mutex<HashSet<String>>,
+    pub(crate) mirrors: Mirrors,
     runtime: OnceLock<Driven>,
 }
 
@@ -52,7 +52,7 @@ impl Connections {
             requests,
             options,
             chunks: Mutex::default(),
-            told_mirrors: Mutex::default(),
+            mirrors: Mirrors::default(),
             runtime: OnceLock::new(),
         }
     }
@@ -98,16 +98,14 @@ impl Connections {
     /// Tells once that a mirror failed. One that lacks something is none that failed.
     pub(crate) fn tell_mirror(&self, mirror: &Endpoint, error: &RequestError) {
         if error.status() != Some(404) {
-            self.tell_mirror_answer(mirror, error.to_string());
+            self.tell_mirror_answer(mirror.registry(), error.to_string());
         }
     }
 
     /// Tells once that a mirror failed, also one whose answer is not what was asked for.
-    pub(crate) fn tell_mirror_answer(&self, mirror: &Endpoint, reason: String) {
-        let mirror = mirror.registry().to_owned();
-        let mut told = self.told_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(mirror.clone()) {
-            self.options.warn(&RegistryWarning::Mirror { mirror, reason });
+    pub(crate) fn tell_mirror_answer(&self, mirror: &str, reason: String) {
+        if self.mirrors.fail(mirror) {
+            self.options.warn(&RegistryWarning::Mirror { mirror: mirror.to_owned(), reason });
         }
     }
 

@@ -30,6 +30,7 @@ mod foreign_read;
 mod hosts;
 mod http;
 mod look;
+mod mirrors;
 mod options;
 mod push;
 mod push_ahead;

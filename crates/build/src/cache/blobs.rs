@@ -35,4 +35,8 @@ impl Blobs for CacheBlobs {
             false => self.client.open(blob, source, offset),
         }
     }
+
+    fn distrust(&self, blob: &Descriptor) -> bool {
+        self.client.distrust(blob)
+    }
 }

@@ -132,8 +132,27 @@ impl Place {
     }
 
     /// Reads a blob to its end, and compares it with its descriptor. `on` is told of its bytes if they come
-    /// from a registry.
+    /// from a registry. If a mirror has other bytes, the next place is asked.
     pub(super) fn blob(
+        &self,
+        blob: &Descriptor,
+        limit: u64,
+        on: Option<OnTransfer>,
+    ) -> Result<Vec<u8>, CacheError> {
+        let (Self::Registry { client, .. } | Self::Layout { client, .. }) = self;
+        loop {
+            let bytes = self.bytes(blob, limit, on.clone())?;
+            if bytes.len() as u64 == blob.size && Digest::of(&bytes) == blob.digest {
+                return Ok(bytes);
+            }
+            if !client.distrust(blob) {
+                let source = io::ErrorKind::InvalidData.into();
+                return Err(CacheError::Blob { digest: blob.digest.clone(), source });
+            }
+        }
+    }
+
+    fn bytes(
         &self,
         blob: &Descriptor,
         limit: u64,
@@ -152,12 +171,8 @@ impl Place {
         let input = Metered::new(client.open(blob, &self.blobs(), 0)?, moving);
         let size = blob.size.min(limit);
         let read = input.take(size.saturating_add(1)).read_to_end(&mut bytes);
-        let fault = |source| CacheError::Blob { digest: blob.digest.clone(), source };
-        read.map_err(fault)?;
-        match bytes.len() as u64 == blob.size && Digest::of(&bytes) == blob.digest {
-            true => Ok(bytes),
-            false => Err(fault(io::ErrorKind::InvalidData.into())),
-        }
+        read.map_err(|source| CacheError::Blob { digest: blob.digest.clone(), source })?;
+        Ok(bytes)
     }
 
     fn layout<'a>(

@@ -11,7 +11,7 @@ use super::docker_form::without_zstd;
 use super::shelf::Shelf;
 use crate::error::{During, ImagesError};
 use crate::events::{Event, Warning};
-use crate::file_out::to_file;
+use crate::file_out::{is_stream, to_file};
 
 /// The form of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,14 @@ impl Shelf {
         }
         let images: Vec<NamedContent<'_>> = saved.iter().map(Saved::named).collect();
         let content = LayoutContent { images: &images, is_docker };
-        to_file(path, stdout, |out| Ok(content.write_tar(out)?))
+        let mut is_second = false;
+        loop {
+            match to_file(path, stdout, |out| Ok(content.write_tar(out)?)) {
+                Err(ImagesError::Layout(fault))
+                    if !is_stream(path) && content.may_help(&fault, &mut is_second) => {}
+                done => return done,
+            }
+        }
     }
 }
 

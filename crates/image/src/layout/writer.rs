@@ -130,6 +130,16 @@ impl<'a> LayoutContent<'a> {
         out.flush().map_err(|source| io("the archive", source))
     }
 
+    /// Returns whether writing an archive once more may help after an error: other bytes came than
+    /// those of a blob, and it is the first time, or they came from a mirror.
+    pub fn may_help(&self, error: &LayoutError, is_second: &mut bool) -> bool {
+        let LayoutError::LayerBytes { digest } = error else { return false };
+        let mut entries = self.entries().into_values();
+        let is_elsewhere =
+            entries.any(|(built, blob)| blob.digest == *digest && built.distrust(blob));
+        is_elsewhere || !std::mem::replace(is_second, true)
+    }
+
     /// Returns all blobs by their file names.
     fn entries(&self) -> BTreeMap<String, (&Built<'_>, &Descriptor)> {
         let of = |image: &'a NamedContent<'a>| {
@@ -207,7 +217,20 @@ pub(super) fn index_bytes(mut index: Index) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
+/// Writes a blob, once more if other bytes came: a proxy may have changed some. Bytes of mirrors do
+/// not count, as the next place is asked after them.
 fn write_blob(path: &Path, (built, blob): (&Built<'_>, &Descriptor)) -> Result<(), LayoutError> {
+    let mut is_second = false;
+    loop {
+        match write_once(path, (built, blob)) {
+            Err(LayoutError::LayerBytes { .. })
+                if built.distrust(blob) || !std::mem::replace(&mut is_second, true) => {}
+            done => return done,
+        }
+    }
+}
+
+fn write_once(path: &Path, (built, blob): (&Built<'_>, &Descriptor)) -> Result<(), LayoutError> {
     let _span = debug_span!("blob", digest = %blob.digest, size = blob.size).entered();
     let io = |source| LayoutError::Io { path: path.to_owned(), source };
     if fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {

@@ -10,6 +10,7 @@ mod foreign;
 mod hosts;
 mod indexes;
 mod logins;
+mod mirrors;
 mod pull;
 mod push;
 mod push_quirks;

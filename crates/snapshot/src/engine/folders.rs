@@ -160,7 +160,8 @@ impl Shared {
         if self.is_ready(layer, map)? {
             return Ok(None);
         }
-        let (index, scratch) = self.twice(|| self.unpack(|tee| self.scan(layer, Some(tee))))?;
+        let (index, scratch) =
+            self.twice(layer, || self.unpack(|tee| self.scan(layer, Some(tee))))?;
         if implied(&index).is_empty() {
             scratch.publish(map, layer, index.unpacked_size())?;
             return Ok(None);
@@ -177,7 +178,7 @@ impl Shared {
             }
             let scratch = match scratch {
                 Some(scratch) => scratch,
-                None => self.twice(|| self.unpack(|tee| self.scan(&layer, Some(tee))))?.1,
+                None => self.twice(&layer, || self.unpack(|tee| self.scan(&layer, Some(tee))))?.1,
             };
             self.dress(&scratch.content(), dirs)?;
             scratch.publish(map, &name, self.index(&layer)?.unpacked_size())

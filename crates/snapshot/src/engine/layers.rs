@@ -55,7 +55,7 @@ impl Shared {
         }
         self.busy.with(layer, || match self.known_index(layer)? {
             Some(index) => Ok(index),
-            None => self.twice(|| self.scan(layer, None)),
+            None => self.twice(layer, || self.scan(layer, None)),
         })
     }
 
@@ -92,16 +92,26 @@ impl Shared {
     }
 
     /// Does work that pulls a layer, once more if other bytes came than announced: a proxy may have
-    /// changed or lost some.
+    /// changed or lost some. Bytes of mirrors do not count, as the next place is asked after them.
     pub(super) fn twice<T>(
         &self,
+        layer: &DiffId,
         work: impl Fn() -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let is_mismatch =
             |error: &EngineError| matches!(error, EngineError::Store(StoreError::Mismatch { .. }));
-        match work() {
-            Err(error) if is_mismatch(&error) && !self.options.cancel.is_cancelled() => work(),
-            done => done,
+        let mut is_second = false;
+        loop {
+            let done = work();
+            let is_wrong = done.as_ref().is_err_and(is_mismatch);
+            if !is_wrong || self.options.cancel.is_cancelled() {
+                return done;
+            }
+            let is_elsewhere =
+                self.remote(layer).is_ok_and(|remote| self.blobs.distrust(&remote.descriptor));
+            if !is_elsewhere && std::mem::replace(&mut is_second, true) {
+                return done;
+            }
         }
     }
 
@@ -154,7 +164,9 @@ impl Shared {
         }
         match self.checked_index(layer)? {
             Some(index) => self.compare(layer, &index),
-            None => self.busy.with(layer, || self.scan(layer, None)).map(drop),
+            None => {
+                self.busy.with(layer, || self.twice(layer, || self.scan(layer, None))).map(drop)
+            }
         }
     }
 
@@ -262,7 +274,7 @@ impl Shared {
             None => {
                 self.busy.with(layer, || match self.stored(layer, Check::Now)? {
                     Some(_) => Ok(()),
-                    None => self.twice(|| self.scan(layer, None)).map(drop),
+                    None => self.twice(layer, || self.scan(layer, None)).map(drop),
                 })?;
                 self.stored(layer, Check::Now)?
                     .ok_or_else(|| EngineError::LayerGone { layer: layer.clone() })?

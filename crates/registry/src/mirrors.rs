@@ -1,0 +1,61 @@
+//! What this process has found out about mirrors: which fail, and which have wrong bytes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use xbuild_model::Digest;
+
+use crate::endpoint::Place;
+
+/// The faults of all mirrors so far. A mirror is known by host and port.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrors(Mutex<Faults>);
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// Mirrors whose failure was told.
+    told: HashSet<String>,
+    /// Blob -> the mirrors that had a part in its last reading.
+    readings: HashMap<Digest, Vec<String>>,
+    /// Blobs that mirrors have with other bytes.
+    wrong: HashSet<(Digest, String)>,
+}
+
+impl Mirrors {
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether a place is passed over where a blob is asked for.
+    pub(crate) fn avoid(&self, place: &Place, blob: &Digest) -> bool {
+        let name = place.endpoint.registry();
+        place.is_mirror && self.faults().wrong.contains(&(blob.clone(), name.to_owned()))
+    }
+
+    /// Counts a failure of a mirror. Returns whether it is to be told: the first one of a mirror is.
+    pub(crate) fn fail(&self, mirror: &str) -> bool {
+        self.faults().told.insert(mirror.to_owned())
+    }
+
+    /// Begins to read a blob.
+    pub(crate) fn begin(&self, blob: &Digest) {
+        self.faults().readings.remove(blob);
+    }
+
+    /// Notes that bytes of a blob come from a place.
+    pub(crate) fn read(&self, blob: &Digest, from: &Place) {
+        if from.is_mirror {
+            let mirror = from.endpoint.registry().to_owned();
+            self.faults().readings.entry(blob.clone()).or_default().push(mirror);
+        }
+    }
+
+    /// Asks the mirrors that a blob was read from no more for it, and returns those for which that is
+    /// new.
+    pub(crate) fn distrust(&self, blob: &Digest) -> Vec<String> {
+        let mut faults = self.faults();
+        let mut mirrors = faults.readings.remove(blob).unwrap_or_default();
+        mirrors.retain(|mirror| faults.wrong.insert((blob.clone(), mirror.clone())));
+        mirrors
+    }
+}

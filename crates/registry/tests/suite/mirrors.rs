@@ -1,0 +1,57 @@
+//! Mirrors that are not as good as the registry.
+
+use std::sync::{Arc, Mutex};
+
+use xbuild_model::Digest;
+use xbuild_model::seam::Blobs as _;
+use xbuild_registry::{Client, ClientOptions, HostOptions, Mirror, RegistryWarning};
+use xbuild_testkit::registry::Registry;
+
+use crate::fixture::{base, options, platform, read_layer, reference};
+
+/// The warnings of a client.
+type Warnings = Arc<Mutex<Vec<String>>>;
+
+/// A client that asks mirrors before a registry.
+fn client(
+    registry: &Registry,
+    mirrors: &[&Registry],
+    options: ClientOptions,
+) -> (Client, Warnings) {
+    let warnings = Warnings::default();
+    let all = Arc::clone(&warnings);
+    let mirrors = mirrors.iter().map(|mirror| Mirror::parse(&mirror.host())).collect();
+    let client = Client::new(ClientOptions {
+        hosts: [(registry.host(), HostOptions { mirrors, ..HostOptions::default() })].into(),
+        on_warning: Some(Arc::new(move |warning: &RegistryWarning| {
+            all.lock().unwrap().push(warning.to_string());
+        })),
+        ..options
+    });
+    (client, warnings)
+}
+
+/// Who compares the bytes says so, and the next place is asked for this blob; for others the mirrors are
+/// as good as before.
+#[test]
+fn wrong_bytes_of_a_mirror_lead_to_the_next_place() {
+    let (registry, one, two) = (base(), base(), base());
+    for mirror in [&one, &two] {
+        mirror.put_blob_as("base", &Digest::of(b"layer"), b"LAYER");
+    }
+    let (client, warnings) = client(&registry, &[&one, &two], options());
+    let image = client.resolve(&reference(&registry, "base"), &platform("linux/amd64")).unwrap();
+    let blob = &image.layers[0].descriptor;
+    for (asked, expected) in [(&one, "LAYER"), (&two, "LAYER"), (&registry, "layer")] {
+        let part = format!("/blobs/{}", blob.digest);
+        assert_eq!(asked.count("GET", &part), 0);
+        assert_eq!(read_layer(&client, &image, 0).unwrap(), expected.as_bytes());
+        assert_eq!(asked.count("GET", &part), 1);
+        // The registry's own bytes are final.
+        assert_eq!(client.distrust(blob), expected == "LAYER");
+    }
+    let warnings = warnings.lock().unwrap().clone();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains(&one.host()) && warnings[1].contains(&two.host()));
+    assert!(warnings[0].contains("other bytes came than those of the blob"), "{warnings:?}");
+}
