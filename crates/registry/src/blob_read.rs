@@ -8,12 +8,13 @@ use bytes::{Buf, Bytes};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response};
 use tracing::{Span, debug_span};
-use xbuild_model::Descriptor;
+use xbuild_model::{Descriptor, Digest};
 
 use crate::auth::scope::Scope;
 use crate::connections::Connections;
 use crate::endpoint::Place;
 use crate::error::{PullError, RequestError};
+use crate::mirrors::Mirrors;
 use crate::options::Retries;
 use crate::request::Call;
 use crate::transport::incoming::Incoming;
@@ -83,11 +84,10 @@ impl BlobReader {
         (descriptor, offset): (&Descriptor, u64),
         retries: Retries,
     ) -> Result<Self, PullError> {
-        let mirrors = &connections.mirrors;
-        mirrors.begin(&descriptor.digest);
-        let sound = places.into_iter().filter(|place| !mirrors.avoid(place, &descriptor.digest));
-        let mut others: VecDeque<Place> = sound.collect();
-        let place = others.pop_front().expect("the registry itself is a place");
+        let mut others = VecDeque::from(places);
+        connections.mirrors.begin(&descriptor.digest);
+        let place = next_place(&mut others, &connections.mirrors, &descriptor.digest);
+        let place = place.expect("the registry itself is a place");
         let mut reader = Self {
             connections,
             place,
@@ -132,7 +132,9 @@ impl BlobReader {
                     self.connections.tell_mirror_answer(mirror, other.to_string());
                 }
             }
-            let Some(next) = self.others.pop_front() else { return Err(error) };
+            let mirrors = &self.connections.mirrors;
+            let next = next_place(&mut self.others, mirrors, &self.descriptor.digest);
+            let Some(next) = next else { return Err(error) };
             self.place = next;
             self.response = None;
             (self.asks, self.odd_ends, self.attempts) = (Asks::Open, 0, Attempts::default());
@@ -297,6 +299,12 @@ impl Read for BlobReader {
         self.position += length as u64;
         Ok(length)
     }
+}
+
+/// Takes the next place that is worth asking for a blob.
+fn next_place(places: &mut VecDeque<Place>, mirrors: &Mirrors, blob: &Digest) -> Option<Place> {
+    places.retain(|place| !mirrors.avoid(place, Some(blob)));
+    places.pop_front()
 }
 
 /// Returns whether a final refusal of a request with a range leaves hope for one without. A blob that

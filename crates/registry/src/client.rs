@@ -322,6 +322,9 @@ impl Repository<'_> {
         let by_digest = wanted.digest().is_some();
         let mut failure = None;
         for place in self.places.iter().filter(|place| place.serves(by_digest)) {
+            if connections.mirrors.avoid(place, None) {
+                continue;
+            }
             let scope = Scope::pull(&place.repository);
             let (url, headers) = request(place);
             let call = Call {

@@ -19,7 +19,7 @@ use xbuild_model::thread;
 
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
-use crate::mirrors::Mirrors;
+use crate::mirrors::{Mirrors, is_silence};
 use crate::options::ClientOptions;
 use crate::request::{Call, Requests};
 use crate::transport::incoming::Incoming;
@@ -95,10 +95,17 @@ impl Connections {
         true
     }
 
-    /// Tells once that a mirror failed. One that lacks something is none that failed.
+    /// Tells once that a mirror failed, and gives one up that does not answer. One that lacks something
+    /// is none that failed.
     pub(crate) fn tell_mirror(&self, mirror: &Endpoint, error: &RequestError) {
-        if error.status() != Some(404) {
-            self.tell_mirror_answer(mirror.registry(), error.to_string());
+        let (name, reason) = (mirror.registry(), error.to_string());
+        if is_silence(error) {
+            if self.mirrors.give_up(name) {
+                let mirror = name.to_owned();
+                self.options.warn(&RegistryWarning::SilentMirror { mirror, reason });
+            }
+        } else if error.status() != Some(404) {
+            self.tell_mirror_answer(name, reason);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What this process has found out about mirrors: which fail, and which have wrong bytes.
+//! What this process has found out about mirrors: which fail, which do not answer at all, and which
+//! have wrong bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use xbuild_model::Digest;
 
 use crate::endpoint::Place;
+use crate::error::RequestError;
 
 /// The faults of all mirrors so far. A mirror is known by host and port.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Mirrors(Mutex<Faults>);
 struct Faults {
     /// Mirrors whose failure was told.
     told: HashSet<String>,
+    /// Mirrors that are asked no more.
+    silent: HashSet<String>,
     /// Blob -> the mirrors that had a part in its last reading.
     readings: HashMap<Digest, Vec<String>>,
     /// Blobs that mirrors have with other bytes.
@@ -26,15 +30,21 @@ impl Mirrors {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a place is passed over where a blob is asked for.
-    pub(crate) fn avoid(&self, place: &Place, blob: &Digest) -> bool {
-        let name = place.endpoint.registry();
-        place.is_mirror && self.faults().wrong.contains(&(blob.clone(), name.to_owned()))
+    /// Returns whether a place is passed over where a document is asked for, or this blob.
+    pub(crate) fn avoid(&self, place: &Place, blob: Option<&Digest>) -> bool {
+        let (name, faults) = (place.endpoint.registry(), self.faults());
+        let is_wrong = |blob: &Digest| faults.wrong.contains(&(blob.clone(), name.to_owned()));
+        place.is_mirror && (faults.silent.contains(name) || blob.is_some_and(is_wrong))
     }
 
     /// Counts a failure of a mirror. Returns whether it is to be told: the first one of a mirror is.
     pub(crate) fn fail(&self, mirror: &str) -> bool {
         self.faults().told.insert(mirror.to_owned())
+    }
+
+    /// Asks a mirror no more. Returns whether that is new.
+    pub(crate) fn give_up(&self, mirror: &str) -> bool {
+        self.faults().silent.insert(mirror.to_owned())
     }
 
     /// Begins to read a blob.
@@ -58,4 +68,10 @@ impl Mirrors {
         mirrors.retain(|mirror| faults.wrong.insert((blob.clone(), mirror.clone())));
         mirrors
     }
+}
+
+/// Returns whether a mirror that fails so is asked no more: nobody answers there, and to find that out
+/// takes up to a minute.
+pub(crate) fn is_silence(error: &RequestError) -> bool {
+    matches!(error, RequestError::Connect { .. } | RequestError::Stalled { .. })
 }

@@ -25,6 +25,13 @@ pub enum RegistryWarning {
         /// The reason.
         reason: String,
     },
+    /// A mirror does not answer; it is asked no more.
+    SilentMirror {
+        /// Host and port of the mirror.
+        mirror: String,
+        /// The reason.
+        reason: String,
+    },
     /// A helper takes a while.
     HelperWaits {
         /// The program.
@@ -44,6 +51,9 @@ impl fmt::Display for RegistryWarning {
             }
             Self::Mirror { mirror, reason } => {
                 write!(f, "the mirror {mirror} fails, so the next place is asked: {reason}")
+            }
+            Self::SilentMirror { mirror, reason } => {
+                write!(f, "the mirror {mirror} does not answer, so it is asked no more: {reason}")
             }
             Self::HelperWaits { program, registry, seconds } => write!(
                 f,

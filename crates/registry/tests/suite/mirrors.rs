@@ -1,13 +1,15 @@
 //! Mirrors that are not as good as the registry.
 
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use xbuild_model::Digest;
 use xbuild_model::seam::Blobs as _;
-use xbuild_registry::{Client, ClientOptions, HostOptions, Mirror, RegistryWarning};
-use xbuild_testkit::registry::Registry;
+use xbuild_registry::{Client, ClientOptions, HostOptions, Mirror, RegistryWarning, Timeouts};
+use xbuild_testkit::registry::{Action, Fault, Registry};
 
-use crate::fixture::{base, options, platform, read_layer, reference};
+use crate::fixture::{base, options, platform, pull, read_layer, reference};
 
 /// The warnings of a client.
 type Warnings = Arc<Mutex<Vec<String>>>;
@@ -18,9 +20,17 @@ fn client(
     mirrors: &[&Registry],
     options: ClientOptions,
 ) -> (Client, Warnings) {
+    client_at(registry, mirrors.iter().map(|mirror| mirror.host()).collect(), options)
+}
+
+fn client_at(
+    registry: &Registry,
+    mirrors: Vec<String>,
+    options: ClientOptions,
+) -> (Client, Warnings) {
     let warnings = Warnings::default();
     let all = Arc::clone(&warnings);
-    let mirrors = mirrors.iter().map(|mirror| Mirror::parse(&mirror.host())).collect();
+    let mirrors = mirrors.iter().map(|mirror| Mirror::parse(mirror)).collect();
     let client = Client::new(ClientOptions {
         hosts: [(registry.host(), HostOptions { mirrors, ..HostOptions::default() })].into(),
         on_warning: Some(Arc::new(move |warning: &RegistryWarning| {
@@ -54,4 +64,34 @@ fn wrong_bytes_of_a_mirror_lead_to_the_next_place() {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains(&one.host()) && warnings[1].contains(&two.host()));
     assert!(warnings[0].contains("other bytes came than those of the blob"), "{warnings:?}");
+}
+
+/// To wait for it once is enough.
+#[test]
+fn a_mirror_that_does_not_answer_is_asked_once() {
+    let registry = base();
+    let timeouts = Timeouts { head: Duration::from_millis(300), ..options().timeouts };
+    for part in ["/manifests/", "/blobs/"] {
+        let mirror = base();
+        let late = Action::Delay(Duration::from_secs(1));
+        mirror.fail(Fault::new("GET", part, usize::MAX, late));
+        let (client, warnings) =
+            client(&registry, &[&mirror], ClientOptions { timeouts, ..options() });
+        for _ in 0..3 {
+            assert_eq!(pull(&client, &registry).as_deref(), Ok(&b"layer"[..]));
+        }
+        // What comes late is in the log late.
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(mirror.count("GET", part), 1, "{part}");
+        let warnings = warnings.lock().unwrap().clone();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(&mirror.host()), "{warnings:?}");
+        assert!(warnings[0].contains("asked no more"), "{warnings:?}");
+    }
+    // So is one that cannot be reached.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (client, warnings) = client_at(&registry, vec![gone.to_string()], options());
+    assert_eq!(pull(&client, &registry).as_deref(), Ok(&b"layer"[..]));
+    let warnings = warnings.lock().unwrap().clone();
+    assert!(warnings.len() == 1 && warnings[0].contains("asked no more"), "{warnings:?}");
 }
