@@ -11,8 +11,8 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use reqwest::Response;
 use reqwest::header::HeaderMap;
+use reqwest::{Response, Url};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use xbuild_model::thread;
@@ -23,6 +23,7 @@ use crate::mirrors::{Mirrors, is_silence};
 use crate::options::ClientOptions;
 use crate::request::{Call, Requests};
 use crate::transport::incoming::Incoming;
+use crate::transport::origin::Origin;
 use crate::transport::retry::Attempts;
 use crate::warning::RegistryWarning;
 
@@ -121,6 +122,19 @@ impl Connections {
         // Making the runtime cannot fail, since the failed request was made on it; and the next
         // attempt notices if the work is not wanted any more.
         let _ = self.block_on(self.requests.wait(endpoint, failures, error));
+    }
+
+    /// Waits before another attempt at a URL of a server that is no registry.
+    pub(crate) fn pause(
+        &self,
+        url: &str,
+        failures: u32,
+        error: &RequestError,
+    ) -> Result<(), RequestError> {
+        let delay = self.options.retries.delay(failures, error.retry_after());
+        let origin = Url::parse(url).ok().and_then(|url| Origin::of(&url));
+        let server = origin.map(|origin| origin.name()).unwrap_or_default();
+        self.block_on(self.requests.pause(&server, delay, error))
     }
 
     /// Returns the next bytes of a body, `None` at its end.

@@ -138,9 +138,8 @@ impl ForeignReader {
     }
 
     fn wait(&self, error: &RequestError) -> Result<(), PullError> {
-        let retries = self.connections.options.retries;
-        let delay = retries.delay(self.attempts.failures(), error.retry_after());
-        let pause = self.connections.block_on(async { tokio::time::sleep(delay).await });
+        let url = self.urls.front().map(String::as_str).unwrap_or_default();
+        let pause = self.connections.pause(url, self.attempts.failures(), error);
         pause.map_err(|error| self.failed("", error))
     }
 

@@ -23,6 +23,7 @@ mod blob_read;
 mod client;
 mod connections;
 mod daemon;
+mod date;
 mod detail;
 mod endpoint;
 mod error;

@@ -146,17 +146,19 @@ pub struct Retries {
     pub attempts: u32,
     /// The wait before the second attempt; it doubles with each further attempt.
     pub first_delay: Duration,
-    /// The longest wait, even if the server asks for more.
+    /// The longest wait of our own choice.
     pub max_delay: Duration,
-    /// Whether a request is given up at once if the server asks for a longer wait, or has let it wait to
-    /// the end.
+    /// The longest wait that a server may ask for. A request is given up at once if it asks for more.
+    pub max_asked: Duration,
+    /// Whether a request is given up once the server has let it wait to the end.
     pub is_hasty: bool,
 }
 
 impl Retries {
     /// Returns the attempts at what can be done without.
     pub fn hasty() -> Self {
-        Self { attempts: 3, max_delay: Duration::from_secs(10), is_hasty: true, ..Self::default() }
+        let short = Duration::from_secs(10);
+        Self { attempts: 3, max_delay: short, max_asked: short, is_hasty: true, ..Self::default() }
     }
 }
 
@@ -166,6 +168,8 @@ impl Default for Retries {
             attempts: 5,
             first_delay: Duration::from_millis(250),
             max_delay: Duration::from_secs(60),
+            // Limits by the minute pass; with one by the hour, somebody has to decide.
+            max_asked: Duration::from_secs(300),
             is_hasty: false,
         }
     }

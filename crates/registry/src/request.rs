@@ -16,8 +16,9 @@ use crate::options::{ClientOptions, Retries, Timeouts};
 use crate::transport::exchange::{Patience, Progress, Transport};
 use crate::transport::origin::{Origin, redact};
 use crate::transport::reach::Reach;
-use crate::transport::retry::{Attempts, Gate};
+use crate::transport::retry::{Attempts, Gate, Waits};
 use crate::transport::trail::Trail;
+use crate::warning::RegistryWarning;
 
 /// A request.
 pub(crate) struct Call<'a> {
@@ -103,6 +104,7 @@ pub(crate) struct Requests {
     pub(crate) transport: Arc<Transport>,
     authorizer: Authorizer,
     gate: Gate,
+    waits: Waits,
     /// Whether registries speak TLS that need not, by name.
     speak_tls: Mutex<HashMap<String, bool>>,
 }
@@ -111,7 +113,8 @@ impl Requests {
     pub(crate) fn new(options: Arc<ClientOptions>) -> Self {
         let transport = Arc::new(Transport::new(Arc::clone(&options)));
         let authorizer = Authorizer::new(Arc::clone(&options), Arc::clone(&transport));
-        Self { options, transport, authorizer, gate: Gate::default(), speak_tls: Mutex::default() }
+        let (gate, waits, speak_tls) = Default::default();
+        Self { options, transport, authorizer, gate, waits, speak_tls }
     }
 
     /// Makes a request until it succeeds, or another attempt would not help.
@@ -143,8 +146,19 @@ impl Requests {
     /// requests to it wait too.
     pub(crate) async fn wait(&self, endpoint: &Endpoint, failures: u32, error: &RequestError) {
         let delay = self.options.retries.delay(failures, error.retry_after());
-        if error.status() == Some(429) {
+        if error.is_limit() {
             self.gate.close(self.actual(endpoint).origin(), delay);
+        }
+        self.pause(endpoint.registry(), delay, error).await;
+    }
+
+    /// Waits before a server, by host and port, is asked again, and tells the user if that takes a
+    /// while.
+    pub(crate) async fn pause(&self, server: &str, delay: Duration, error: &RequestError) {
+        if self.waits.begin(server, delay) {
+            let (server, reason) = (server.to_owned(), error.to_string());
+            let seconds = delay.as_secs();
+            self.options.warn(&RegistryWarning::ServerWaits { server, seconds, reason });
         }
         tokio::time::sleep(delay).await;
     }

@@ -32,6 +32,15 @@ pub enum RegistryWarning {
         /// The reason.
         reason: String,
     },
+    /// A server wants to be left alone for a while.
+    ServerWaits {
+        /// Host and port of the server.
+        server: String,
+        /// The seconds until it is asked again.
+        seconds: u64,
+        /// Its answer.
+        reason: String,
+    },
     /// A helper takes a while.
     HelperWaits {
         /// The program.
@@ -54,6 +63,9 @@ impl fmt::Display for RegistryWarning {
             }
             Self::SilentMirror { mirror, reason } => {
                 write!(f, "the mirror {mirror} does not answer, so it is asked no more: {reason}")
+            }
+            Self::ServerWaits { server, seconds, reason } => {
+                write!(f, "waiting {seconds} s before {server} is asked again: {reason}")
             }
             Self::HelperWaits { program, registry, seconds } => write!(
                 f,

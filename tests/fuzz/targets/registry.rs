@@ -85,6 +85,7 @@ fn client(address: &str) -> Client {
             attempts: 2,
             first_delay: Duration::ZERO,
             max_delay: Duration::from_millis(1),
+            max_asked: Duration::from_millis(1),
         },
         timeouts: Timeouts { connect: PATIENCE, head: PATIENCE, stall: PATIENCE, commit: PATIENCE },
         jobs: 1,

@@ -20,6 +20,7 @@ use crate::options::Timeouts;
 use crate::transport::exchange::{Patience, Transport};
 use crate::transport::origin::redact;
 use crate::transport::reach::Reach;
+use crate::transport::retry::retry_after;
 use crate::transport::trail::{Trail, location};
 
 /// Bytes of a token server's answer that are read.
@@ -99,6 +100,7 @@ impl TokenRequest<'_> {
                     }
                 }
                 status => {
+                    let wait = retry_after(response.headers());
                     let detail = transport.detail(response).await;
                     return Err(RequestError::TokenServer {
                         url: redact(&trail.url).into(),
@@ -106,6 +108,7 @@ impl TokenRequest<'_> {
                         scope: self.scope.to_string().into(),
                         status,
                         detail,
+                        seconds: wait.map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
                         helper: None,
                     });
                 }

@@ -61,7 +61,7 @@ pub enum RequestError {
         repository: String,
     },
     /// The server answered with a status that does not mean success.
-    #[error("{url} answered {status}{detail}")]
+    #[error("{url} answered {status}{detail}{wait}", wait = asked(.retry_after.unwrap_or_default()))]
     Status {
         /// The URL of the request, redacted.
         url: String,
@@ -89,7 +89,8 @@ pub enum RequestError {
     },
     /// The token server of the registry gives no token.
     #[error(
-        "{registry} denied access for {scope}: its token server {url} answered {status}{detail}"
+        "{registry} denied access for {scope}: its token server {url} answered {status}{detail}{wait}",
+        wait = asked(Duration::from_secs(.seconds.unwrap_or_default().into()))
     )]
     TokenServer {
         /// The URL of the token server, redacted.
@@ -102,6 +103,8 @@ pub enum RequestError {
         status: u16,
         /// The explanation of the server.
         detail: Detail,
+        /// The wait in seconds that the server asks for before the next attempt.
+        seconds: Option<u32>,
         /// The failure of a helper that was done without.
         #[source]
         helper: Option<Arc<CredentialsError>>,
@@ -228,9 +231,9 @@ impl RequestError {
     /// Adds the failure of a helper that was done without.
     pub(crate) fn with_helper(self, failure: Option<Arc<CredentialsError>>) -> Self {
         match self {
-            Self::TokenServer { url, registry, scope, status, detail, helper } => {
+            Self::TokenServer { url, registry, scope, status, detail, seconds, helper } => {
                 let helper = helper.or(failure);
-                Self::TokenServer { url, registry, scope, status, detail, helper }
+                Self::TokenServer { url, registry, scope, status, detail, seconds, helper }
             }
             other => other,
         }
@@ -262,10 +265,18 @@ impl RequestError {
         }
     }
 
+    /// Returns whether a server limits the rate of requests.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self, Self::Status { status: 429, .. } | Self::TokenServer { status: 429, .. })
+    }
+
     /// Returns the wait that the server asks for before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::TokenServer { seconds, .. } => {
+                seconds.map(|seconds| Duration::from_secs(seconds.into()))
+            }
             _ => None,
         }
     }
@@ -281,12 +292,21 @@ impl RequestError {
             Self::PlainCredentials { .. } => Some(hints::use_https()),
             Self::Tls { is_plain: true, .. } => Some(hints::no_tls()),
             Self::Tls { .. } => Some(hints::trust_certificate()),
-            Self::Status { status: 429, .. } | Self::TokenServer { status: 429, .. } => {
-                Some(hints::rate_limit())
-            }
+            _ if self.is_limit() => Some(hints::rate_limit()),
             _ => None,
         }
     }
+}
+
+/// Returns words for the wait that a server asks for.
+fn asked(wait: Duration) -> String {
+    let time = match wait.as_secs() {
+        0 => return String::new(),
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h", seconds.div_ceil(3600)),
+    };
+    format!("; it asks for a wait of {time}")
 }
 
 /// Finds an error of TLS in the causes: asking again does not make a certificate valid.

@@ -69,9 +69,8 @@ impl Client {
             if !attempts.again(&retries, &source) {
                 return Err(DownloadError::Request { source });
             }
-            let delay = retries.delay(attempts.failures(), source.retry_after());
-            let pause = async { tokio::time::sleep(delay).await };
-            self.connections.block_on(pause).map_err(|source| DownloadError::Request { source })?;
+            let pause = self.connections.pause(request.url, attempts.failures(), &source);
+            pause.map_err(|source| DownloadError::Request { source })?;
         }
     }
 }

@@ -57,7 +57,7 @@ impl Client {
                 Err(_) => return Err(too_late(request)),
             };
             let wait = error.retry_after().unwrap_or(delay).max(delay);
-            if !error.is_retryable() || Instant::now() + wait >= end {
+            if !error.is_retryable() || wait >= end.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             self.connections.block_on(async { tokio::time::sleep(wait).await })?;

@@ -18,6 +18,7 @@ pub fn options() -> ClientOptions {
             attempts: 5,
             first_delay: Duration::from_millis(1),
             max_delay: Duration::from_millis(20),
+            max_asked: Duration::from_secs(30),
         },
         timeouts: Timeouts {
             connect: Duration::from_secs(5),

@@ -21,3 +21,4 @@ mod spans;
 mod tags;
 mod tls;
 mod tokens;
+mod waits;

@@ -70,10 +70,10 @@ fn wrong_bytes_of_a_mirror_lead_to_the_next_place() {
 #[test]
 fn a_mirror_that_does_not_answer_is_asked_once() {
     let registry = base();
-    let timeouts = Timeouts { head: Duration::from_millis(300), ..options().timeouts };
+    let timeouts = Timeouts { head: Duration::from_millis(500), ..options().timeouts };
     for part in ["/manifests/", "/blobs/"] {
         let mirror = base();
-        let late = Action::Delay(Duration::from_secs(1));
+        let late = Action::Delay(Duration::from_millis(2000));
         mirror.fail(Fault::new("GET", part, usize::MAX, late));
         let (client, warnings) =
             client(&registry, &[&mirror], ClientOptions { timeouts, ..options() });
@@ -81,7 +81,7 @@ fn a_mirror_that_does_not_answer_is_asked_once() {
             assert_eq!(pull(&client, &registry).as_deref(), Ok(&b"layer"[..]));
         }
         // What comes late is in the log late.
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_millis(2000));
         assert_eq!(mirror.count("GET", part), 1, "{part}");
         let warnings = warnings.lock().unwrap().clone();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
