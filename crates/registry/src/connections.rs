@@ -5,7 +5,7 @@
 //! below are driven by one thread of their own, which only moves bytes; hashing and compression
 //! happen elsewhere. If the kernel refuses that thread, whoever waits for an answer drives them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -40,6 +40,8 @@ pub(crate) struct Connections {
     pub(crate) requests: Requests,
     /// Registry -> the bytes that one request of an upload may have.
     chunks: Mutex<HashMap<String, u64>>,
+    /// Registries that take blobs in a PATCH only.
+    patched: Mutex<HashSet<String>>,
     pub(crate) mirrors: Mirrors,
     runtime: OnceLock<Driven>,
 }
@@ -53,6 +55,7 @@ impl Connections {
             requests,
             options,
             chunks: Mutex::default(),
+            patched: Mutex::default(),
             mirrors: Mirrors::default(),
             runtime: OnceLock::new(),
         }
@@ -94,6 +97,18 @@ impl Connections {
         }
         chunks.insert(endpoint.registry().to_owned(), now);
         true
+    }
+
+    /// Returns whether a registry takes blobs in a PATCH only.
+    pub(crate) fn patches(&self, endpoint: &Endpoint) -> bool {
+        let patched = self.patched.lock().unwrap_or_else(PoisonError::into_inner);
+        patched.contains(endpoint.registry())
+    }
+
+    /// Notes that a registry takes blobs in a PATCH only.
+    pub(crate) fn note_patches(&self, endpoint: &Endpoint) {
+        let mut patched = self.patched.lock().unwrap_or_else(PoisonError::into_inner);
+        patched.insert(endpoint.registry().to_owned());
     }
 
     /// Tells once that a mirror failed, and gives one up that does not answer. One that lacks something

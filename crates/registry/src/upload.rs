@@ -1,7 +1,8 @@
 //! Putting one blob into a repository: look, mount, upload, resume.
 //!
-//! A blob goes in one PUT, which every registry takes, or in chunks where a registry, or a proxy in
-//! front of it, does not take it whole. All requests for a blob share one number of attempts.
+//! A blob goes in one PUT, in a PATCH where a registry takes no PUT with a body, or in chunks where a
+//! registry, or a proxy in front of it, does not take it whole. All requests for a blob share one number
+//! of attempts.
 //!
 //! **Source** — OCI distribution-spec § Pushing blobs, § Mounting a blob from another repository,
 //! § Resuming (the `GET` on an upload).
@@ -37,12 +38,17 @@ const FORGIVEN_AFTER: u64 = 16 << 20;
 const LOST: &[&str] =
     &["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"];
 
+/// Statuses of registries that may take a blob in a PATCH and not in the PUT.
+const NO_PUT: &[u16] = &[400, 404, 405, 501];
+
 /// A repository that a blob is put into. The attempts of all requests count together.
 pub(crate) struct Uploads<'a> {
     connections: &'a Connections,
     endpoint: &'a Endpoint,
     repository: &'a str,
     attempts: Cell<Attempts>,
+    /// Whether the bytes of a whole blob go in a PATCH.
+    patches: Cell<bool>,
     /// Whether the registry is believed that says that it has the blob.
     believes: bool,
 }
@@ -70,6 +76,8 @@ struct Position {
     session: Session,
     /// Bytes that the registry has.
     offset: u64,
+    /// Whether the last request was a PUT with the whole blob.
+    is_whole: bool,
 }
 
 /// Why a blob could not be uploaded.
@@ -85,7 +93,9 @@ impl<'a> Uploads<'a> {
         endpoint: &'a Endpoint,
         repository: &'a str,
     ) -> Self {
-        Self { connections, endpoint, repository, attempts: Cell::default(), believes: true }
+        let patches = Cell::new(connections.patches(endpoint));
+        let attempts = Cell::default();
+        Self { connections, endpoint, repository, attempts, patches, believes: true }
     }
 
     /// Sends the blob even if the registry says that it has it.
@@ -165,9 +175,14 @@ impl<'a> Uploads<'a> {
                 Some(session) => session,
                 None => self.begin().map_err(UploadError::Request)?,
             };
-            let mut at = Position { session: begun, offset };
+            let mut at = Position { session: begun, offset, is_whole: false };
             let error = match self.send(blob, &mut at, open, sent) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if self.patches.get() {
+                        self.connections.note_patches(self.endpoint);
+                    }
+                    return Ok(());
+                }
                 Err(UploadError::Source(error)) => return Err(UploadError::Source(error)),
                 Err(UploadError::Request(error)) => error,
             };
@@ -175,9 +190,19 @@ impl<'a> Uploads<'a> {
                 (offset, session) = (0, None);
                 continue;
             }
+            let is_about_bytes = LOST.iter().any(|code| error.has_code(code));
+            let is_refused = error.status().is_some_and(|status| NO_PUT.contains(&status));
+            if is_refused && !is_about_bytes && at.is_whole && !self.patches.get() {
+                // The blob may be there all the same.
+                if self.has(blob).map_err(UploadError::Request)? {
+                    return Ok(());
+                }
+                self.patches.set(true);
+                (offset, session) = (0, None);
+                continue;
+            }
             // The registry has forgotten the upload, or counts its bytes differently: begin anew.
-            let lost =
-                matches!(error.status(), Some(404 | 416)) || LOST.iter().any(|c| error.has_code(c));
+            let lost = is_about_bytes || matches!(error.status(), Some(404 | 416));
             self.again(error, lost).map_err(UploadError::Request)?;
             // The answer to the last request may have been lost, and nothing else.
             if self.has(blob).map_err(UploadError::Request)? {

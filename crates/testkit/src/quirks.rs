@@ -63,6 +63,8 @@ pub struct Rules {
     pub max_body: Option<usize>,
     /// The value of `OCI-Chunk-Max-Length` in the answer that begins an upload.
     pub chunk: Option<usize>,
+    /// The status of the answer to a PUT that ends an upload and has a body.
+    pub no_whole_put: Option<u16>,
     /// Whether a tag can be given only once.
     pub immutable_tags: bool,
     /// Whether nothing can be deleted.

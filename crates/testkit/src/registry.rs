@@ -467,6 +467,10 @@ impl Content {
             return Response::new(204);
         }
         let upload = self.uploads.entry(number).or_default();
+        let is_whole = request.method == "PUT" && !request.body.is_empty();
+        if let Some(status) = rules.no_whole_put.filter(|_| is_whole) {
+            return Response::new(status).body(r#"{"errors":[{"code":"UNSUPPORTED"}]}"#);
+        }
         if request.method == "GET" {
             let range = format!("0-{}", upload.len().saturating_sub(1));
             return Response::new(204).with("range", range).with("location", location(number));

@@ -4,7 +4,7 @@ use xbuild_model::Descriptor;
 use xbuild_registry::{Client, ClientOptions, PushError};
 use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::{Action, Fault, Login, Registry, Rules};
-use xbuild_testkit::wire::Response;
+use xbuild_testkit::wire::{Request, Response};
 
 use crate::fixture::{chain, client, client_of, options, push, reference};
 
@@ -61,6 +61,40 @@ fn uploads_may_be_redirected_to_another_server() {
         assert!(other.blob("app", &blob.digest).is_some());
     }
     assert!(other.log().iter().all(|request| request.header("authorization").is_none()));
+}
+
+/// A registry that wants the bytes in a PATCH, as container engines send them.
+#[test]
+fn blobs_go_in_a_patch_where_the_put_may_have_no_body() {
+    for status in [400, 404, 405, 501] {
+        for chunk in [None, Some(4)] {
+            let images = small();
+            let registry = Registry::start();
+            registry.rules(Rules { no_whole_put: Some(status), chunk, ..Rules::default() });
+            let client = Client::new(ClientOptions { jobs: 1, ..options() });
+            for tag in ["app:1", "other:1"] {
+                push(&images, &client, &[reference(&registry, tag)])
+                    .unwrap_or_else(|error| panic!("{status} {chunk:?}: {}", chain(&error)));
+            }
+            is_whole(&registry, &images);
+            let (refused, patches): (Vec<_>, Vec<_>) = registry
+                .log()
+                .into_iter()
+                .filter(|request| request.target.contains("/uploads/") && !request.body.is_empty())
+                .partition(|request| request.method == "PUT");
+            // It is found out once.
+            assert_eq!(refused.len(), usize::from(chunk.is_none()), "{status}");
+            let has_range = |request: &Request| request.header("content-range").is_some();
+            assert_eq!(patches.iter().any(has_range), chunk.is_some(), "{status}");
+        }
+    }
+    // Where neither is taken, the reason is told.
+    let registry = Registry::start();
+    registry.rules(Rules { no_whole_put: Some(400), ..Rules::default() });
+    let full = Response::new(400).body(r#"{"errors":[{"code":"QUOTA","message":"full"}]}"#);
+    registry.fail(Fault::new("PATCH", "/uploads/", usize::MAX, Action::Answer(full)));
+    let error = push(&small(), &client(), &[reference(&registry, "app:1")]).unwrap_err();
+    assert!(chain(&error).contains("QUOTA: full"), "{}", chain(&error));
 }
 
 #[test]
