@@ -204,9 +204,11 @@ fn wrong_bytes_of_mirrors_are_fetched_elsewhere() {
     let image = format!("docker://{name}");
     let out = |name: &str| place.out(name).display().to_string();
     run(0, &["pull", "--platform", "linux/amd64", &name]);
-    for (number, to) in
-        [(1, format!("oci:{}", out("folder"))), (2, format!("oci-archive:{}", out("archive")))]
-    {
+    for (number, to) in [
+        (1, format!("oci:{}", out("folder"))),
+        (2, format!("oci-archive:{}", out("archive"))),
+        (7, format!("docker://{}/copy:1", mirrors[0].host())),
+    ] {
         run(number, &["copy", "--platform", "linux/amd64", &image, &to]);
     }
     for (number, step) in ["LABEL a=b", "COPY f /"].into_iter().enumerate() {
@@ -215,6 +217,39 @@ fn wrong_bytes_of_mirrors_are_fetched_elsewhere() {
             let number = 3 + 2 * number + other;
             let output = format!("type=oci,{kind},dest={}", out(&format!("out-{number}")));
             run(number, &["--platform", "linux/amd64", "--output", &output]);
+        }
+    }
+}
+
+/// The place that has other bytes is blamed, not the one that gets them.
+#[test]
+fn a_damaged_source_of_a_copy_is_asked_once_more_and_blamed() {
+    let (registry, target) = (Registry::start(), Registry::start());
+    let (name, layer) = base(&registry, "amd64");
+    let size = registry.blob("base", &layer).unwrap().len();
+    let place = Place::new(User::Me);
+    for times in [1, 2] {
+        let out = |name: &str| place.out(&format!("{name}-{times}")).display().to_string();
+        for (number, to) in [
+            format!("docker://{}/copy-{times}", target.host()),
+            format!("oci:{}", out("folder")),
+            format!("oci-archive:{}", out("archive")),
+            format!("docker-archive:{}", out("docker")),
+            format!("copied:{times}"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let other = Action::Answer(Response::new(200).body(vec![b'x'; size]));
+            registry.fail(Fault::new("GET", &format!("/blobs/{layer}"), times, other));
+            let store = out(&format!("store-{number}"));
+            let from = format!("docker://{name}");
+            let copied =
+                place.run(["copy", "--platform", "linux/amd64", "--root", &store, &from, &to]);
+            match times {
+                1 => drop(copied.ok()),
+                _ => drop(copied.fails(4, &["other bytes came from", &name, &layer.to_string()])),
+            }
         }
     }
 }

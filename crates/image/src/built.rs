@@ -11,6 +11,7 @@ use xbuild_model::seam::Blobs;
 use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, LayerBlob, StepFailure};
 
 use crate::assemble::Assembled;
+use crate::checked_read::CheckedRead;
 use crate::content::Content;
 use crate::error::ValidateError;
 use crate::validate::{Validated, validate};
@@ -207,6 +208,16 @@ impl FoundBlob<'_> {
             }
             Self::Remote(blob, source, blobs) => blobs.open(blob, source, offset),
         }
+    }
+
+    /// Opens the blob from its beginning. The last bytes come only if all are right; else there is an
+    /// error with [`WrongBytes`](crate::WrongBytes) among its causes.
+    pub fn open_checked(&self) -> Result<Box<dyn Read + Send>, StepFailure> {
+        let input = self.open(0)?;
+        Ok(match self {
+            Self::Remote(blob, source, _) => Box::new(CheckedRead::new(input, blob, source)),
+            Self::Document(_) | Self::File(_) => input,
+        })
     }
 }
 

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use xbuild_model::{Digest, FailureKind, Platform, StepFailure};
 use xbuild_wording::quoted;
 
+use crate::checked_read::WrongBytes;
+
 /// The fault of a manifest, index or configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -204,10 +206,10 @@ pub enum LayoutError {
         source: StepFailure,
     },
     /// The bytes of a layer to write do not have the size and digest of its descriptor.
-    #[error("the bytes of layer {digest} do not match its descriptor")]
+    #[error(transparent)]
     LayerBytes {
-        /// The layer.
-        digest: Digest,
+        /// The layer, and where its bytes came from.
+        source: WrongBytes,
     },
 }
 
@@ -215,6 +217,7 @@ impl From<LayoutError> for StepFailure {
     fn from(error: LayoutError) -> Self {
         match &error {
             LayoutError::Layer { source, .. } => source.clone(),
+            LayoutError::LayerBytes { source } => Self::new(source.kind, error),
             _ => Self::new(FailureKind::User, error),
         }
     }

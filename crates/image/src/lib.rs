@@ -14,6 +14,7 @@
 //! | `edit` | [`Draft`]: indexes put together and changed |
 //! | `content`, `gather` | [`Content`]: all documents that a name stands for, assembled or read |
 //! | `built` | [`Built`]: images, and where each of their blobs can be opened |
+//! | `checked_read` | blobs of other places, whose bytes nobody has checked |
 //! | `archive` | [`Members`]: archives of images that come from a pipe |
 //! | `layout` | [`Layout`], [`LayoutContent`]: reading and writing OCI layouts |
 //! | `validate` | [`validate()`]: the check that tests run on every image |
@@ -28,6 +29,7 @@ mod archive;
 mod assemble;
 mod attestation;
 mod built;
+mod checked_read;
 mod content;
 mod edit;
 mod error;
@@ -45,6 +47,7 @@ pub use assemble::{
 };
 pub use attestation::{AssembledAttestation, Attestation};
 pub use built::{BlobPlace, Built, FileFrom, FoundBlob, StoredFn};
+pub use checked_read::WrongBytes;
 pub use content::{Content, ContentDocument};
 pub use document::Document;
 pub use edit::{Draft, EntryAnnotation, EntryChange, EntryName, IndexSource};

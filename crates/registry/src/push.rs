@@ -13,7 +13,7 @@ use tracing::debug_span;
 use tracing::field::{Empty, display};
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
-use xbuild_image::{Built, ContentDocument};
+use xbuild_image::{Built, ContentDocument, WrongBytes};
 use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
 
 use crate::auth::scope::Scope;
@@ -268,22 +268,34 @@ impl Destination<'_> {
         push: &Push<'_>,
         blob: &Descriptor,
         uploads: &Uploads<'_>,
-        session: Option<Session>,
+        mut session: Option<Session>,
     ) -> Result<(), PushError> {
         let found = push.built.find(blob);
         let found =
             found.map_err(|source| PushError::Layer { digest: blob.digest.clone(), source })?;
-        let open = |offset| found.open(offset).map_err(io::Error::other);
+        let open = |offset| match offset {
+            0 => found.open_checked().map_err(io::Error::other),
+            _ => found.open(offset).map_err(io::Error::other),
+        };
         let repository = self.name.as_str();
         let sent = |bytes| (push.progress)(PushEvent::Sent { repository, blob, bytes });
-        uploads.upload(blob, session, &open, &sent).map_err(|error| match error {
-            UploadError::Request(source) => self.failed(format!("blob {}", blob.digest), source),
-            UploadError::Source(source) => PushError::Source {
-                digest: blob.digest.clone(),
-                repository: self.name.clone(),
-                source,
-            },
-        })
+        let mut is_second = false;
+        loop {
+            let source = match uploads.upload(blob, session.take(), &open, &sent) {
+                Ok(()) => return Ok(()),
+                Err(UploadError::Request(source)) => {
+                    return Err(self.failed(format!("blob {}", blob.digest), source));
+                }
+                Err(UploadError::Source(source)) => source,
+            };
+            // A proxy may have changed some bytes; those of mirrors do not count.
+            let helps = WrongBytes::within(&source).is_some()
+                && (push.built.distrust(blob) || !std::mem::replace(&mut is_second, true));
+            if !helps {
+                let (digest, repository) = (blob.digest.clone(), self.name.clone());
+                return Err(PushError::Source { digest, repository, source });
+            }
+        }
     }
 
     /// Returns a repository of this registry that has the blob: one of this push, else the one that

@@ -111,6 +111,7 @@ impl Fault for ImagesError {
             Self::Store(error) => ErrorKind::Stage(error.kind()),
             Self::Stage(During { error, .. }) => Fault::kind(&**error),
             Self::Layout(LayoutError::Layer { source, .. }) => Fault::kind(source),
+            Self::Layout(LayoutError::LayerBytes { source }) => ErrorKind::Stage(source.kind),
             Self::Place { .. } | Self::NameWithDigest { .. } => ErrorKind::Request,
             Self::Output(OutputError::Stdout { .. }) => ErrorKind::Stage(FailureKind::Internal),
             _ => ErrorKind::Stage(FailureKind::User),

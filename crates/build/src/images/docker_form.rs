@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 
-use xbuild_image::{BlobPlace, Built, Content, Document};
+use xbuild_image::{BlobPlace, Built, Content, Document, WrongBytes};
 use xbuild_layer::decode::decompress_any;
 use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::manifest::{Compression, OCI_MANIFEST};
@@ -26,13 +26,14 @@ pub(crate) fn without_zstd<'a>(
     let mut places = HashMap::new();
     for layer in manifest.layers.iter_mut() {
         if is_zstd(layer) {
-            *layer = gzip(store, built, layer)?;
+            *layer = again(built, layer, || gzip(store, built, layer))?;
             places.insert(layer.digest.clone(), BlobPlace::Stored(None));
         } else if let Some(place) = built.place(layer) {
             places.insert(layer.digest.clone(), place.clone());
         }
     }
-    store.put_blob(&read(built, &manifest.config)?)?;
+    let config = &manifest.config;
+    store.put_blob(&again(built, config, || read(built, config))?)?;
     places.insert(manifest.config.digest.clone(), BlobPlace::Stored(None));
     let content = content(manifest);
     let stored = |digest: &xbuild_model::Digest| Ok(store.open_sound(digest)?);
@@ -49,16 +50,41 @@ fn is_zstd(layer: &Descriptor) -> bool {
     Compression::of_media_type(&layer.media_type) == Some(Compression::Zstd)
 }
 
+/// Does work with a blob, once more if other bytes came: a proxy may have changed some. Bytes of mirrors
+/// do not count, as the next place is asked after them.
+fn again<T>(
+    built: &Built<'_>,
+    blob: &Descriptor,
+    work: impl Fn() -> Result<T, StepFailure>,
+) -> Result<T, StepFailure> {
+    let mut is_second = false;
+    loop {
+        let failure = match work() {
+            Err(failure) if WrongBytes::within(failure.cause()).is_some() => failure,
+            done => return done,
+        };
+        if !built.distrust(blob) && std::mem::replace(&mut is_second, true) {
+            return Err(failure);
+        }
+    }
+}
+
+/// Returns the failure to read, or to write in the store.
+fn failed(error: io::Error) -> StepFailure {
+    let kind = WrongBytes::within(&error).map_or(FailureKind::Internal, |wrong| wrong.kind);
+    StepFailure::new(kind, error)
+}
+
 /// Compresses a layer with gzip.
 fn gzip(store: &Store, built: &Built<'_>, layer: &Descriptor) -> Result<Descriptor, StepFailure> {
-    let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
     let unreadable = |error: LayerError| StepFailure::new(FailureKind::Remote, error);
-    let mut plain = decompress_any(built.find(layer)?.open(0)?).map_err(unreadable)?;
+    let found = built.find(layer)?.open_checked()?;
+    let mut plain = decompress_any(found).map_err(unreadable)?;
     let encoding = Encoding::default();
-    let mut encoder = Encoder::new(store.blob_writer()?, encoding).map_err(internal)?;
-    io::copy(&mut plain, &mut encoder).map_err(internal)?;
-    encoder.flush().map_err(internal)?;
-    let (digest, size) = encoder.finish().map_err(internal)?.commit(None)?;
+    let mut encoder = Encoder::new(store.blob_writer()?, encoding).map_err(failed)?;
+    io::copy(&mut plain, &mut encoder).map_err(failed)?;
+    encoder.flush().map_err(failed)?;
+    let (digest, size) = encoder.finish().map_err(failed)?.commit(None)?;
     let media_type = encoding.compression().oci_media_type();
     let annotations = layer.annotations.clone();
     Ok(Descriptor { annotations, ..Descriptor::new(media_type, digest, size) })
@@ -66,7 +92,6 @@ fn gzip(store: &Store, built: &Built<'_>, layer: &Descriptor) -> Result<Descript
 
 fn read(built: &Built<'_>, blob: &Descriptor) -> Result<Vec<u8>, StepFailure> {
     let mut bytes = Vec::new();
-    let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
-    io::Read::read_to_end(&mut built.find(blob)?.open(0)?, &mut bytes).map_err(internal)?;
+    io::Read::read_to_end(&mut built.find(blob)?.open_checked()?, &mut bytes).map_err(failed)?;
     Ok(bytes)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use xbuild_image::parallel::for_each;
-use xbuild_image::{BlobPlace, Built, Content, Documents, gather};
+use xbuild_image::{BlobPlace, Built, Content, Documents, WrongBytes, gather};
 use xbuild_model::seam::Blobs as _;
 use xbuild_model::transfer::{Direction, Metered, Moving, Transfer};
 use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, StepFailure};
@@ -114,11 +114,8 @@ impl Shelf {
                 Err(FetchError::Source(failure)) => return Err(fetching(failure)),
             }
             if !self.client.distrust(blob) && std::mem::replace(&mut is_second, true) {
-                let text = format!("other bytes came than those of the blob {}", blob.digest);
-                return Err(fetching(StepFailure::new(
-                    FailureKind::Remote,
-                    io::Error::other(text),
-                )));
+                let wrong = WrongBytes::new(blob, source);
+                return Err(fetching(StepFailure::new(wrong.kind, wrong)));
             }
         }
     }

@@ -11,9 +11,10 @@ use std::path::Path;
 use oci_spec::image::ANNOTATION_REF_NAME;
 use sha2::{Digest as _, Sha256};
 use tracing::debug_span;
-use xbuild_model::{Descriptor, Digest, Index, Reference};
+use xbuild_model::{BlobSource, Descriptor, Digest, Index, Reference};
 
-use crate::built::{Built, FoundBlob};
+use crate::built::{BlobPlace, Built, FoundBlob};
+use crate::checked_read::WrongBytes;
 use crate::error::LayoutError;
 use crate::layout::docker;
 use crate::layout::reader::{IMAGE_NAME, Layout, empty_index};
@@ -110,7 +111,7 @@ impl<'a> LayoutContent<'a> {
             let header = header(tar::EntryType::Regular, 0o644, blob.size);
             let mut checked = Checked::new(reader, blob.size);
             append(&mut tar, header, &name, &mut checked).map_err(|source| io(&name, source))?;
-            checked.finish(&blob.digest)?;
+            checked.finish((built, blob))?;
         }
         let mut files = vec![(INDEX_NAME, self.index_json(None))];
         if self.is_docker {
@@ -133,10 +134,10 @@ impl<'a> LayoutContent<'a> {
     /// Returns whether writing an archive once more may help after an error: other bytes came than
     /// those of a blob, and it is the first time, or they came from a mirror.
     pub fn may_help(&self, error: &LayoutError, is_second: &mut bool) -> bool {
-        let LayoutError::LayerBytes { digest } = error else { return false };
+        let LayoutError::LayerBytes { source: wrong } = error else { return false };
         let mut entries = self.entries().into_values();
         let is_elsewhere =
-            entries.any(|(built, blob)| blob.digest == *digest && built.distrust(blob));
+            entries.any(|(built, blob)| blob.digest == wrong.digest && built.distrust(blob));
         is_elsewhere || !std::mem::replace(is_second, true)
     }
 
@@ -252,7 +253,7 @@ fn write_once(path: &Path, (built, blob): (&Built<'_>, &Descriptor)) -> Result<(
         wrong = open(&found, blob).and_then(|reader| {
             let mut checked = Checked::new(reader, blob.size);
             io::copy(&mut checked, file).map_err(io)?;
-            checked.finish(&blob.digest)
+            checked.finish((built, blob))
         });
         if wrong.is_ok() { Ok(()) } else { Err(wrong_bytes()) }
     });
@@ -330,13 +331,16 @@ impl<R: Read> Checked<R> {
     }
 
     /// Checks that the bytes read are the whole blob.
-    fn finish(self, digest: &Digest) -> Result<(), LayoutError> {
+    fn finish(self, (built, blob): (&Built<'_>, &Descriptor)) -> Result<(), LayoutError> {
         let actual = Digest::from_sha256(self.hash.finalize().into());
-        if self.seen == self.size && actual == *digest {
-            Ok(())
-        } else {
-            Err(LayoutError::LayerBytes { digest: digest.clone() })
+        if self.seen == self.size && actual == blob.digest {
+            return Ok(());
         }
+        let source = match built.place(blob) {
+            Some(BlobPlace::Remote(source)) => source,
+            _ => &BlobSource::Store,
+        };
+        Err(LayoutError::LayerBytes { source: WrongBytes::new(blob, source) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use xbuild_image::WrongBytes;
 use xbuild_model::{Digest, FailureKind, StepFailure};
 use xbuild_wording::{hints, quoted};
 
@@ -101,6 +102,11 @@ impl From<PushError> for StepFailure {
             PushError::Foreign { .. } => Some(hints::foreign_layer()),
             _ => None,
         };
-        hint.into_iter().fold(Self::new(FailureKind::Remote, error), StepFailure::with_hint)
+        let wrong = match &error {
+            PushError::Source { source, .. } => WrongBytes::within(source),
+            _ => None,
+        };
+        let kind = wrong.map_or(FailureKind::Remote, |wrong| wrong.kind);
+        hint.into_iter().fold(Self::new(kind, error), StepFailure::with_hint)
     }
 }

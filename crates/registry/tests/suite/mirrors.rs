@@ -4,12 +4,16 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use xbuild_model::Digest;
 use xbuild_model::seam::Blobs as _;
-use xbuild_registry::{Client, ClientOptions, HostOptions, Mirror, RegistryWarning, Timeouts};
+use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_registry::{
+    Client, ClientOptions, HostOptions, Mirror, Push, RegistryWarning, Timeouts,
+};
+use xbuild_testkit::images::Images;
 use xbuild_testkit::registry::{Action, Fault, Registry};
+use xbuild_testkit::wire::Response;
 
-use crate::fixture::{base, options, platform, pull, read_layer, reference};
+use crate::fixture::{base, chain, options, platform, pull, read_layer, reference};
 
 /// The warnings of a client.
 type Warnings = Arc<Mutex<Vec<String>>>;
@@ -94,4 +98,37 @@ fn a_mirror_that_does_not_answer_is_asked_once() {
     assert_eq!(pull(&client, &registry).as_deref(), Ok(&b"layer"[..]));
     let warnings = warnings.lock().unwrap().clone();
     assert!(warnings.len() == 1 && warnings[0].contains("asked no more"), "{warnings:?}");
+}
+
+/// A copy from a source with other bytes: the target has no fault, and gets no blob.
+#[test]
+fn a_damaged_source_of_a_push_is_asked_again_and_blamed() {
+    let layer: &[u8] = b"layer";
+    let images = Images::new(&["linux/amd64"], &[layer]);
+    for (times, mirrored) in [(1, false), (2, false), (usize::MAX, true)] {
+        let (source, mirror, target) = (base(), base(), Registry::start());
+        let damaged = if mirrored { &mirror } else { &source };
+        let answer = Action::Answer(Response::new(200).body("LAYER"));
+        let part = format!("/blobs/{}", Digest::of(layer));
+        damaged.fail(Fault::new("GET", &part, times, answer));
+        let mirrors = if mirrored { &[&mirror][..] } else { &[] };
+        let (client, _) = client(&source, mirrors, options());
+        let from = client.resolve(&reference(&source, "base"), &platform("linux/amd64")).unwrap();
+        let built = images.on_base(&from, false, &client);
+        let targets = [reference(&target, "app:1")];
+        let push = Push { targets: &targets, by_digest: false, built: &built, progress: &|_| {} };
+        let pushed = client.push(&push);
+        if times == 2 {
+            let error = pushed.unwrap_err();
+            let text = chain(&error);
+            let fault =
+                format!("other bytes came from {}/base than those of the blob", source.host());
+            assert!(text.contains(&fault) && text.contains("cannot read layer"), "{text}");
+            assert_eq!(StepFailure::from(error).kind(), FailureKind::Remote);
+            assert!(target.manifest("app", "1").is_none());
+        } else {
+            pushed.unwrap_or_else(|error| panic!("{times}: {}", chain(&error)));
+            assert_eq!(target.blob("app", &Digest::of(layer)).unwrap(), layer);
+        }
+    }
 }
