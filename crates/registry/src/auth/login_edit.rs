@@ -74,7 +74,9 @@ fn read(text: &str, registry: &str) -> Result<File, CredentialsError> {
     let text = if text.is_empty() { "{}" } else { text };
     let malformed =
         |e: serde_json::Error| CredentialsError::Malformed { line: e.line(), column: e.column() };
-    let members: Map<String, Value> = serde_json::from_str(text).map_err(malformed)?;
+    // Go writes `null` for what is absent.
+    let members: Option<Map<String, Value>> = serde_json::from_str(text).map_err(malformed)?;
+    let members = members.unwrap_or_default();
     let host = canonical_host(registry);
     let own = members.get("credHelpers").and_then(Value::as_object).into_iter().flatten();
     let own = own.filter(|(key, _)| split_key(key).0 == host).map(|(_, name)| name).next();
@@ -119,7 +121,11 @@ mod tests {
             assert!(!removed.text.contains("auth\":") && removed.text.contains("HttpHeaders"));
             assert!(LoginEdit::remove(&removed.text, registry).unwrap().is_none());
         }
-        assert!(LoginEdit::add("", "r.example", "u", &secret).is_ok());
+        for empty in ["", "null", " null\n", "{}"] {
+            let edit = LoginEdit::add(empty, "r.example", "u", &secret).unwrap();
+            assert!(edit.text.contains("r.example"), "{empty}");
+            assert!(LoginEdit::remove(empty, "r.example").unwrap().is_none(), "{empty}");
+        }
     }
 
     #[test]
