@@ -298,6 +298,8 @@ fn options_of_registries_come_from_flags_and_files() {
     place.dockerfile("FROM nowhere.invalid/base\nCOPY f /\n");
     place.build(&[&amd64[..], &["--registry-mirror", &flag]].concat()).ok();
     place.build(&["--registry-mirror", "nowhere"]).fails(2, &["expected HOST=MIRROR"]);
+    let secret = ["--registry-mirror", "docker.io=http://user:SECRET@m.example"];
+    place.build(&secret).fails(2, &["\"http://m.example\" with a user"]).does_not_say("SECRET");
     let image = format!("{host}/base");
     place.run(["doctor", "--registry-insecure", &host, &image]).prints(&["0.0.0.0"]);
     let doctor = place.run(["doctor", "--format", "json", "--registry-insecure", &host, &image]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use xbuild_build::Machine;
 use xbuild_model::Reference;
-use xbuild_wording::quoted;
+use xbuild_wording::{quoted, without_login};
 
 use crate::environment;
 use crate::report::Problem;
@@ -25,6 +25,14 @@ pub(crate) struct RegistryArgs {
 impl RegistryArgs {
     /// Returns the machine with these options added to its own; `root` is that of the store.
     pub(crate) fn machine(&self, root: Option<&Path>) -> Result<Machine, Problem> {
+        // Whoever reads an argument shows it if it is wrong, with its password.
+        if let Some((_, mirror)) = self.registry_mirror.iter().find(|(_, place)| has_user(place)) {
+            return Err(Problem::command_line(format!(
+                "--registry-mirror: {mirror} with a user or password is not HOST[:PORT][/PATH]; use \
+                 `xbuild login`",
+                mirror = quoted(&without_login(mirror))
+            )));
+        }
         let mut machine = environment::machine(root)?;
         machine.insecure_registries.extend(self.registry_insecure.iter().cloned());
         machine.registry_mirrors.extend(self.registry_mirror.iter().cloned());
@@ -32,7 +40,11 @@ impl RegistryArgs {
     }
 }
 
-/// Reads `HOST=MIRROR`.
+fn has_user(place: &str) -> bool {
+    place.contains('@')
+}
+
+/// Reads `HOST=MIRROR`. A mirror with a user is left as it is.
 fn mirror(text: &str) -> Result<(String, String), String> {
     let (host, mirror) = text.split_once('=').ok_or("expected HOST=MIRROR")?;
     let host = host.strip_prefix("https://").unwrap_or(host).trim_end_matches('/');
@@ -48,6 +60,9 @@ fn mirror(text: &str) -> Result<(String, String), String> {
         return Err(format!("{host} is not the name of a registry", host = quoted(&host)));
     }
     let mirror_host = bare.split('/').next().unwrap_or_default();
+    if has_user(mirror) {
+        return Ok((host.to_owned(), mirror.to_owned()));
+    }
     if !is_host(mirror_host) || !is_place(bare) {
         return Err(format!("{mirror} is not HOST[:PORT][/PATH]", mirror = quoted(&mirror)));
     }

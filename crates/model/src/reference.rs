@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use xbuild_wording::quoted;
+use xbuild_wording::{quoted, without_login};
 
 use crate::Digest;
 
@@ -116,12 +116,20 @@ pub fn is_loopback(registry: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Returns whether a text may be a URL, with or without a scheme, that has a user and a password.
+fn is_url(text: &str) -> bool {
+    let (user, rest) = text.rsplit_once('@').unwrap_or_default();
+    user.contains(':') && rest.contains('/')
+}
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let fail =
-            |reason| ReferenceError::Malformed { text: text.chars().take(200).collect(), reason };
+        let fail = |reason| {
+            let shown = if is_url(text) { without_login(text) } else { text.to_owned() };
+            ReferenceError::Malformed { text: shown.chars().take(200).collect(), reason }
+        };
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => {
                 (name, Some(digest.parse().map_err(|_| fail("the digest is not sha256:HEX"))?))
@@ -296,6 +304,16 @@ mod tests {
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn shows_no_password() {
+        for bad in ["http://user:SECRET@r.example/a", "user:SECRET@r.example/a"] {
+            let text = bad.parse::<Reference>().unwrap_err().to_string();
+            assert!(text.contains("r.example/a") && !text.contains("SECRET"), "{text}");
+        }
+        let text = "r.example:1/a@sha256:x".parse::<Reference>().unwrap_err().to_string();
+        assert!(text.contains("\"r.example:1/a@sha256:x\""), "{text}");
     }
 
     #[test]

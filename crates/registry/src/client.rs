@@ -165,8 +165,7 @@ impl Client {
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<BlobReader, PullError> {
-        let options = &self.connections.options;
-        let places = Place::all(registry, repository, options).map_err(|source| {
+        let places = self.connections.places(registry, repository).map_err(|source| {
             PullError::Request { name: format!("{registry}/{repository}"), source }
         })?;
         let places = places.into_iter().filter(|place| place.serves(true)).collect();
@@ -187,8 +186,7 @@ impl Client {
 
     fn repository<'a>(&'a self, reference: &'a Reference) -> Result<Repository<'a>, PullError> {
         let name = reference.to_string();
-        let options = &self.connections.options;
-        match Place::all(reference.registry(), reference.repository(), options) {
+        match self.connections.places(reference.registry(), reference.repository()) {
             Ok(places) => Ok(Repository { client: self, reference, places, name }),
             Err(source) => Err(PullError::Request { name, source }),
         }

@@ -15,9 +15,11 @@ use reqwest::header::HeaderMap;
 use reqwest::{Response, Url};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use xbuild_image::printable::printable;
 use xbuild_model::thread;
+use xbuild_wording::without_login;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::error::RequestError;
 use crate::mirrors::{Mirrors, is_silence};
 use crate::options::ClientOptions;
@@ -109,6 +111,22 @@ impl Connections {
     pub(crate) fn note_patches(&self, endpoint: &Endpoint) {
         let mut patched = self.patched.lock().unwrap_or_else(PoisonError::into_inner);
         patched.insert(endpoint.registry().to_owned());
+    }
+
+    /// Returns the places that a repository can be pulled from; see [`Place::all`].
+    pub(crate) fn places(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Vec<Place>, RequestError> {
+        let (places, nameless) = Place::all(registry, repository, &self.options)?;
+        for mirror in nameless {
+            // Whoever writes a URL there may write a password.
+            let name = without_login(&format!("{}/{}", mirror.host, mirror.path));
+            let name = printable(name.trim_end_matches('/'), 100);
+            self.tell_mirror_answer(&name, "its name is not HOST[:PORT][/PATH]".to_owned());
+        }
+        Ok(places)
     }
 
     /// Tells once that a mirror failed, and gives one up that does not answer. One that lacks something

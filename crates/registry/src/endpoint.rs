@@ -26,14 +26,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns the places that a repository can be pulled from: mirrors, and in the end its own.
+    /// Returns the places that a repository can be pulled from, mirrors and in the end its own, and the
+    /// mirrors with a name that is none.
     ///
     /// **Errors** — the registry is blocked, or has a name that is none.
-    pub(crate) fn all(
+    pub(crate) fn all<'o>(
         registry: &str,
         repository: &str,
-        options: &ClientOptions,
-    ) -> Result<Vec<Self>, RequestError> {
+        options: &'o ClientOptions,
+    ) -> Result<(Vec<Self>, Vec<&'o Mirror>), RequestError> {
         let at = |place: &Mirror, rest: &str| {
             let endpoint = Endpoint::of(&place.host, options)?;
             let (repository, is_mirror) = (place.repository(rest), true);
@@ -50,14 +51,19 @@ impl Place {
             return Err(RequestError::Blocked { repository: format!("{registry}/{repository}") });
         }
         let of_host = options.host(registry).into_iter().flat_map(|host| &host.mirrors);
-        // A mirror with a name that is none is passed over, as one that fails.
-        let mut places: Vec<Self> =
-            of_host.filter_map(|mirror| at(mirror, repository).ok()).collect();
-        if let Some((rule, rest)) = rule {
-            places.extend(rule.mirrors.iter().filter_map(|mirror| {
-                let (for_tags, for_digests) = (mirror.for_tags, mirror.for_digests);
-                Some(Self { for_tags, for_digests, ..at(&mirror.place, rest).ok()? })
-            }));
+        let (mut places, mut nameless) = (Vec::new(), Vec::new());
+        for mirror in of_host {
+            match at(mirror, repository) {
+                Ok(place) => places.push(place),
+                Err(_) => nameless.push(mirror),
+            }
+        }
+        for mirror in rule.iter().flat_map(|(rule, _)| &rule.mirrors) {
+            let (for_tags, for_digests) = (mirror.for_tags, mirror.for_digests);
+            match at(&mirror.place, rule.map_or("", |(_, rest)| rest)) {
+                Ok(place) => places.push(Self { for_tags, for_digests, ..place }),
+                Err(_) => nameless.push(&mirror.place),
+            }
         }
         let moved = rule.and_then(|(rule, rest)| Some((rule.location.as_ref()?, rest)));
         let last = match moved {
@@ -65,7 +71,7 @@ impl Place {
             None => Self::own(registry, repository, options)?,
         };
         places.push(Self { is_mirror: false, ..last });
-        Ok(places)
+        Ok((places, nameless))
     }
 
     /// Returns the repository in its registry, wherever it is pulled from otherwise.
@@ -210,7 +216,7 @@ fn over_tls(mut url: Url) -> Url {
 /// Returns whether the URL parser took the host as written: `1.2` must not become `1.0.0.2`.
 fn is_same_host(url: &Url, host: &str) -> bool {
     let written = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
     let address = |text: &str| {
@@ -243,6 +249,8 @@ mod tests {
             ("[::1]:5000", Some("http://[::1]:5000/v2/a/b/manifests/1")),
             ("[0:0::1]:5000", Some("http://[::1]:5000/v2/a/b/manifests/1")),
             ("1.2:5000", None),
+            ("r.example:", None),
+            ("user:pass@r.example", None),
             ("0x7f.1", None),
         ] {
             let endpoint = Endpoint::of(registry, &options);

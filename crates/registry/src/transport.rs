@@ -6,6 +6,7 @@ pub(crate) mod exchange;
 pub(crate) mod incoming;
 mod names;
 pub(crate) mod origin;
+mod proxy;
 pub(crate) mod reach;
 pub(crate) mod retry;
 #[cfg(test)]

@@ -6,7 +6,9 @@ mod hint;
 pub mod hints;
 mod quoted;
 mod redacted;
+mod url;
 
 pub use hint::Hint;
 pub use quoted::{Quoted, quoted};
 pub use redacted::redacted;
+pub use url::without_login;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xbuild_build::Events;
 use xbuild_registry::Secret;
-use xbuild_wording::{hints, quoted};
+use xbuild_wording::{hints, quoted, without_login};
 
 use crate::config::OnLineOnly;
 use crate::console::Console;
@@ -114,7 +114,7 @@ fn registry(text: &str) -> Result<String, Problem> {
     if bare.is_empty() || !bare.chars().all(is_name) {
         return Err(Problem::command_line(format!(
             "invalid registry {text}: expected HOST[:PORT]",
-            text = quoted(&text)
+            text = quoted(&without_login(text))
         )));
     }
     Ok(bare.to_ascii_lowercase())

@@ -11,6 +11,7 @@ use reqwest::{Method, Request, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use xbuild_image::printable::printable;
+use xbuild_wording::without_login;
 
 use crate::auth::credential::Credential;
 use crate::auth::scope::Scope;
@@ -134,8 +135,9 @@ impl TokenRequest<'_> {
         let from = || format!("the authentication challenge of {}", self.endpoint.registry());
         let forbidden =
             |target: String, reason| RequestError::Target { url: from(), target, reason };
-        let url = Url::parse(self.realm)
-            .map_err(|_| forbidden(printable(self.realm, 100), "the realm is not a URL"))?;
+        let url = Url::parse(self.realm).map_err(|_| {
+            forbidden(printable(&without_login(self.realm), 100), "the realm is not a URL")
+        })?;
         let trail = Trail::led(from(), self.endpoint.origin(), self.reach, url)?;
         let origin = &trail.origin;
         // Here the registry is spoken to over plain HTTP, or the realm is HTTPS.

@@ -183,6 +183,16 @@ pub enum RequestError {
     /// The request is not wanted any more.
     #[error("{Cancelled}")]
     Cancelled,
+    /// The proxy is none that requests can go through.
+    #[error("the proxy{proxy} of {variable} cannot be used: {reason}")]
+    Proxy {
+        /// The environment variable that usually names it.
+        variable: &'static str,
+        /// A space and the URL of the proxy without user and password, if it is a URL.
+        proxy: String,
+        /// The reason.
+        reason: &'static str,
+    },
     /// The HTTP client could not be set up from the options.
     #[error("cannot set up the HTTP client: {what}")]
     Setup {

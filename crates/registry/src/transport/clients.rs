@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::error::RequestError;
 use crate::options::{ClientOptions, Proxies};
 use crate::transport::names::{Names, Within};
-use crate::transport::origin::Origin;
+use crate::transport::origin::{Origin, redact};
+use crate::transport::proxy;
 use crate::transport::reach::Reach;
 use crate::transport::tls;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -66,6 +67,16 @@ impl Clients {
         }
     }
 
+    /// Returns the URL for a message, with the proxy that leads to it, if any.
+    pub(super) fn shown(&self, route: Route, url: &Url) -> String {
+        match (route, proxy::url(&self.options.proxies, url.scheme() == "https")) {
+            (Route::Proxy, Ok(Some(proxy))) => {
+                format!("{} through the proxy {}", redact(url), proxy::name(&proxy))
+            }
+            _ => redact(url),
+        }
+    }
+
     /// Returns the client for a URL and a route.
     pub(super) fn get(&self, route: Route, url: &Url) -> Result<reqwest::Client, RequestError> {
         let https = url.scheme() == "https";
@@ -113,16 +124,8 @@ impl Clients {
             .connect_timeout(self.options.timeouts.connect)
             .dns_resolver(Arc::new(Within { names: Arc::clone(&self.names), reach }))
             .no_proxy();
-        if route == Route::Proxy {
-            let Proxies { http, https, bypass: _ } = &self.options.proxies;
-            if let Some(url) = http {
-                let proxy = reqwest::Proxy::http(url).map_err(setup("the proxy for http"))?;
-                builder = builder.proxy(proxy);
-            }
-            if let Some(url) = https {
-                let proxy = reqwest::Proxy::https(url).map_err(setup("the proxy for https"))?;
-                builder = builder.proxy(proxy);
-            }
+        if let (Route::Proxy, Some(url)) = (route, proxy::url(&self.options.proxies, https)?) {
+            builder = builder.proxy(reqwest::Proxy::all(url).map_err(setup("the proxy"))?);
         }
         builder.build().map_err(setup("connections"))
     }

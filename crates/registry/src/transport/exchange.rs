@@ -97,20 +97,26 @@ impl Transport {
         let client = self.clients.get(route, &url)?;
         let answer = client.execute(request);
         let answer = match patience {
-            Patience::While(progress) => self.watch(&url, answer, progress).await?,
+            Patience::While(progress) => {
+                let watched = self.watch(answer, progress).await;
+                watched
+                    .map_err(|(what, time)| stalled(self.clients.shown(route, &url), what, time))?
+            }
             Patience::Left(left) => {
                 let (given, begin) = (*left, Instant::now());
                 let answer = tokio::time::timeout(given, answer).await;
                 *left = given.saturating_sub(begin.elapsed());
                 let what = "sent no whole head of an answer";
-                answer.map_err(|_| stalled(&url, what, self.options.timeouts.head))?
+                answer.map_err(|_| {
+                    stalled(self.clients.shown(route, &url), what, self.options.timeouts.head)
+                })?
             }
         };
         let mut response = answer.map_err(|error| match Refused::among(&error) {
             Some(Refused { address }) => {
                 trail.out_of_reach(address.to_string(), Class::of(address))
             }
-            None => failure(&url, error),
+            None => failure(self.clients.shown(route, &url), error),
         })?;
         let class = match (route, response.remote_addr()) {
             (Route::Direct(_), Some(address)) => Class::of(address.ip()),
@@ -132,14 +138,15 @@ impl Transport {
             let begin = Instant::now();
             let left = pace.left(window);
             let (waited, chunk) = match tokio::time::timeout(left, response.chunk()).await {
-                Ok(Err(error)) => return Err(failure(response.url(), error)),
+                Ok(Err(error)) => return Err(failure(redact(response.url()), error)),
                 Ok(Ok(None)) => return Ok(None),
                 Ok(Ok(Some(chunk))) => (begin.elapsed(), Some(chunk)),
                 Err(_) => (left, None),
             };
             let bytes = chunk.as_ref().map_or(0, Bytes::len) as u64;
             if !pace.goes_on(waited, bytes, window) {
-                return Err(stalled(response.url(), "sent next to nothing of a file", window));
+                let url = redact(response.url());
+                return Err(stalled(url, "sent next to nothing of a file", window));
             }
             if chunk.is_some() {
                 return Ok(chunk);
@@ -158,11 +165,11 @@ impl Transport {
         limit: u64,
         time: Duration,
     ) -> Result<Bytes, RequestError> {
-        let url = response.url().clone();
+        let url = redact(response.url());
         let whole = self.whole_body(&mut response, limit);
         match tokio::time::timeout(time, whole).await {
             Ok(body) => body,
-            Err(_) => Err(stalled(&url, "sent no whole document", time)),
+            Err(_) => Err(stalled(url, "sent no whole document", time)),
         }
     }
 
@@ -174,7 +181,7 @@ impl Transport {
         }
         let mut body = Vec::new();
         while let Some(chunk) =
-            response.chunk().await.map_err(|error| failure(response.url(), error))?
+            response.chunk().await.map_err(|error| failure(redact(response.url()), error))?
         {
             if (body.len() + chunk.len()) as u64 > limit {
                 return Err(too_long(response));
@@ -204,12 +211,13 @@ impl Transport {
     }
 
     /// Waits for `answer` while the body of the request moves on.
+    ///
+    /// **Errors** — what the server failed to do, and in which time.
     async fn watch<T>(
         &self,
-        url: &reqwest::Url,
         answer: impl Future<Output = T>,
         progress: &Progress,
-    ) -> Result<T, RequestError> {
+    ) -> Result<T, (&'static str, Duration)> {
         let timeouts = self.options.timeouts;
         let tick = (timeouts.stall / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let mut answer = std::pin::pin!(answer);
@@ -231,19 +239,18 @@ impl Transport {
                 false => (timeouts.stall, "took nothing of an upload"),
             };
             if since.elapsed() > patience {
-                return Err(stalled(url, what, patience));
+                return Err((what, patience));
             }
         }
     }
 }
 
-fn stalled(url: &reqwest::Url, what: &'static str, time: Duration) -> RequestError {
-    RequestError::Stalled { url: redact(url), what, seconds: time.as_secs() }
+fn stalled(url: String, what: &'static str, time: Duration) -> RequestError {
+    RequestError::Stalled { url, what, seconds: time.as_secs() }
 }
 
 /// Converts an error of the HTTP library, whose text would show the whole URL.
-fn failure(url: &reqwest::Url, error: reqwest::Error) -> RequestError {
-    let url = redact(url);
+fn failure(url: String, error: reqwest::Error) -> RequestError {
     let source = error.without_url();
     if let Some(tls) = tls_error(&source) {
         let is_plain = matches!(tls, rustls::Error::InvalidMessage(_));

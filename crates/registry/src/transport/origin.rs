@@ -86,8 +86,12 @@ impl Origin {
     }
 }
 
-/// Returns `url` without user information, query and fragment: these may hold secrets.
+/// Returns `url` without user information, query and fragment: these may hold secrets. Of a URL without
+/// a host nothing is known but its scheme.
 pub(crate) fn redact(url: &Url) -> String {
+    if url.cannot_be_a_base() {
+        return format!("{}:..", url.scheme());
+    }
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let text = format!("{}://{host}{port}{}", url.scheme(), url.path());
@@ -136,5 +140,6 @@ mod tests {
     fn redacts_where_secrets_are() {
         let url = "https://u:p@cdn.example:8443/blob?X-Signature=secret#f".parse().unwrap();
         assert_eq!(redact(&url), "https://cdn.example:8443/blob");
+        assert_eq!(redact(&"user:pass@cdn.example/blob".parse().unwrap()), "user:..");
     }
 }

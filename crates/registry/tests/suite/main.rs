@@ -11,6 +11,7 @@ mod hosts;
 mod indexes;
 mod logins;
 mod mirrors;
+mod passwords;
 mod pull;
 mod push;
 mod push_quirks;
