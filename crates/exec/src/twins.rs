@@ -41,8 +41,8 @@ use xbuild_model::Digest;
 pub use candidates::{Candidates, Facts, ImageFiles};
 pub(crate) use elf::MAGIC_START;
 pub use make::Contents;
-pub(crate) use set::{NAMES, ROOT};
 pub use set::{Arguments, SetFile, Source, StepTwins, Twin, TwinSet};
+pub(crate) use set::{NAMES, ROOT};
 pub(crate) use table::{Stamp, Table};
 pub use usage::Usage;
 

@@ -1,6 +1,6 @@
 //! Programs with many names, such as busybox: whether one has a twin depends on the name.
 
-use super::{arguments, answers};
+use super::{answers, arguments};
 use crate::harness::{Place, User, needs, to_layout};
 
 /// Makes a base image of Debian's busybox alone, for this machine and for 64-bit Arm.
