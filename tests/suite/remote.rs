@@ -283,7 +283,7 @@ fn no_password_of_a_url_is_shown() {
     // Provenance has the Dockerfile, the commands and the build arguments.
     place.dockerfile(&format!("FROM scratch\nARG A\nADD {} /f\n", url("/f")));
     let layout = place.out("stated");
-    let argument = format!("A=x {}", url("/a"));
+    let argument = format!("A={} {}", url("/a"), url("/b"));
     let to = to_layout(&layout);
     place.build(&["--provenance=mode=max", "--build-arg", &argument, "-o", &to]).ok();
     let mut masks = 0;

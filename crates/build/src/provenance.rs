@@ -258,11 +258,11 @@ fn image_material(image: &ResolvedImage) -> Material {
 /// Returns the request by the names that BuildKit's frontend has for it.
 ///
 /// **Source** — BuildKit, `frontend/dockerui`. Users and passwords of URLs are
-/// masked.
+/// left out.
 fn arguments(request: &BuildRequest) -> BTreeMap<String, String> {
     let mut arguments = BTreeMap::new();
     let mut add = |name: String, value: &str| {
-        arguments.insert(name, redacted(value).into_owned());
+        arguments.insert(name, redacted(&without_user(value)).into_owned());
     };
     for (name, value) in &request.input.build_args {
         add(format!("build-arg:{name}"), value);
