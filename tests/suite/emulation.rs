@@ -203,6 +203,22 @@ fn a_step_says_how_its_programs_ran() {
     }
 }
 
+/// QEMU makes up the file that says what the processor is.
+#[test]
+fn who_asks_about_the_processor_is_emulated() {
+    needs!(Run, Debian, Emulation);
+    let place = Place::new(User::Me);
+    place.dockerfile(
+        "FROM debian
+        RUN grep -q /dev/.twin /proc/self/maps && echo native >> /said
+        RUN grep -q /dev/.twin /proc/self/maps /proc/cpuinfo || echo emulated >> /said
+        ",
+    );
+    let base = place.base("debian");
+    let image = place.image(&arguments(&base, &[]));
+    assert_eq!(image.text("said"), "native\nemulated");
+}
+
 /// QEMU leaves the program's own file open where a descriptor is closed. Twins do as the kernel does.
 #[test]
 fn closed_descriptors_stay_closed() {

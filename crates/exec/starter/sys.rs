@@ -401,6 +401,9 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             return false;
         }
         let options = arguments.add(1);
+        if names_processor(options) {
+            return false;
+        }
         let is_right = match *row.add(3) {
             ANY => true,
             AWK => is_plain_awk(options),
@@ -425,6 +428,31 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             path = after(path);
         }
         true
+    }
+}
+
+/// Returns whether an argument has the name of the file that says what the processor is. Emulators make
+/// up its contents, QEMU from 8.1 on.
+unsafe fn names_processor(mut argument: *mut u64) -> bool {
+    const FILE: &[u8] = b"cpuinfo";
+    // SAFETY: arguments end with a zero, their list with a null; nothing is read beyond the first
+    // difference.
+    unsafe {
+        while *argument != 0 {
+            let mut place = *argument as *const u8;
+            while *place != 0 {
+                let mut length = 0;
+                while length < FILE.len() && *place.add(length) == FILE[length] {
+                    length += 1;
+                }
+                if length == FILE.len() {
+                    return true;
+                }
+                place = place.add(1);
+            }
+            argument = argument.add(1);
+        }
+        false
     }
 }
 
