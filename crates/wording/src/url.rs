@@ -1,7 +1,7 @@
 //! Names of servers that were meant as URLs.
 
 /// Returns a text without what stands in it as the user and the password of a URL, with or without a
-/// scheme. It need not be a valid URL. [`redacted`](crate::redacted) is for text that holds URLs.
+/// scheme. It need not be a valid URL. [`redacted`](crate::redacted()) is for text that holds URLs.
 ///
 /// ```
 /// # use xbuild_wording::without_login;
