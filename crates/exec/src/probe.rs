@@ -172,6 +172,9 @@ impl Capabilities {
         let mut fault = None;
         let place = folder.clone().and_then(|folder| place_in(folder, &mut fault));
         let mut seen = try_out(&caller, *isolation, |map| run(&subjects, map, place.as_ref().ok()));
+        if let (Err(error), Ok(folder)) = (&seen.child, folder) {
+            fault = fault.or_else(|| fault_of(folder, error));
+        }
         let no_folder = place.as_ref().err().cloned();
         let mut findings = findings(caller, &seen, no_folder, *around);
         findings.own_root = own_root::look(own_root.as_ref());
