@@ -188,6 +188,10 @@ fn a_limit_on_file_sizes_is_named() {
     place.dockerfile("FROM busybox\nRUN exec dd if=/dev/zero of=/x bs=1M count=1 seek=600\n");
     let finished = limited(512 << 10);
     finished.fails(3, &["RUN exec dd", "killed by SIGXFSZ"]);
+    // The copy is larger than that.
+    if !is_root() {
+        limited(4096).fails(70, &["File too large", "ulimit -f"]);
+    }
 }
 
 /// A build of which one call of each process and thread fails, and what comes after it.

@@ -34,6 +34,7 @@ impl From<&io::Error> for Errno {
             // An error that wraps the kernel's, and does not show it.
             io::ErrorKind::StorageFull => libc::ENOSPC,
             io::ErrorKind::QuotaExceeded => libc::EDQUOT,
+            io::ErrorKind::FileTooLarge => libc::EFBIG,
             // Another error without a number of the kernel can only be one of our own making.
             _ => libc::EIO,
         }))
