@@ -217,7 +217,9 @@ impl Started {
             Err(error) => {
                 // The kind says whether the disk or a limit is at fault.
                 let kind = match &error {
-                    SandboxError::Start { source, .. } => io::Error::from_raw_os_error(source.number()).kind(),
+                    SandboxError::Start { source, .. } => {
+                        io::Error::from_raw_os_error(source.number()).kind()
+                    }
                     _ => io::ErrorKind::Other,
                 };
                 seen.child = Err(io::Error::new(kind, in_words(&error)));
