@@ -432,7 +432,7 @@ mod tests {
         let failure = StepFailure::from(choose(Isolation::AUTO, &full).unwrap_err());
         assert_eq!(failure.kind(), FailureKind::Internal);
         assert!(failure.hint().is_some_and(|hint| hint.contains("xbuild prune")), "{failure:?}");
-        // What is possible all the same is done.
+        // A step runs if a way is possible all the same.
         let other = Findings { place: Ok(()), folder: Ok(()), ..full };
         assert!(choose(Isolation::AUTO, &other).is_ok());
     }

@@ -17,7 +17,7 @@ const FORMATTING: &[u8] = b"printf sprintf ";
 /// The most digits of a number: more may be infinity.
 const DIGITS: usize = 15;
 
-/// What a slash comes after.
+/// The kinds of what stands before a slash.
 #[derive(Clone, Copy, PartialEq)]
 enum Before {
     /// Nothing that can be divided: it begins a regular expression.
@@ -169,7 +169,7 @@ fn end_of_number(text: &[u8], start: usize, may_be_zero: bool) -> Option<usize> 
         place += 1;
     }
     let length = place - first;
-    // What binds the number closer, as in `1 - 2 / n`, is looked at in its turn.
+    // The loop also meets an operator that binds the number closer, as in `1 - 2 / n`.
     let is_whole = length > 0 && length <= DIGITS && !is_word(at(place));
     if is_whole && (may_be_zero || !is_zero) { Some(place) } else { None }
 }

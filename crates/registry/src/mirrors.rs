@@ -1,5 +1,4 @@
-//! What this process has found out about mirrors: which fail, which do not answer at all, and which
-//! have wrong bytes.
+//! The faults of mirrors that this process has met: failures, silence, and wrong bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -20,8 +20,8 @@ const APT: &str = "apt";
 /// Files that make a loader behave in another way; absent in every step with twins.
 const PRELOAD: &str = "/etc/ld.so.preload";
 
-/// What musl's library is called by programs that need it: its loader takes every name like that for
-/// itself.
+/// The beginning of the names by which programs need musl's library. Its loader takes every such name
+/// for itself.
 ///
 /// **Source** — musl, `ldso/dynlink.c`, `load_library`.
 const MUSL_LIBC: &str = "libc.";

@@ -67,7 +67,7 @@ impl<'a> Packages<'a> {
     fn of_apk(installed: &'a str) -> Self {
         let paragraphs = || installed.split("\n\n").map(str::lines);
         let words = |line: Option<&'a str>| line.unwrap_or_default().split_whitespace().map(bare);
-        // What a package provides, such as libraries, names the processor: packages are the same for all.
+        // Packages have the same names for all processors; the libraries that they provide do not.
         let mut providers = BTreeMap::new();
         for paragraph in paragraphs() {
             let field = |name: &str| paragraph.clone().find_map(|line| line.strip_prefix(name));
