@@ -254,6 +254,13 @@ fn a_login_is_asked_for_on_a_terminal() {
     typed.ends().ok().does_not_say("secr");
     let config = fs::read_to_string(place.path().join("home/.docker/config.json")).unwrap();
     assert!(config.contains(&registry.host), "{config}");
+    // Keys are hidden before the question, so that an answer at once is neither shown nor lost.
+    let mut typed = Typed::start_stopped(log_in(&["-u", "suite"]));
+    typed.waits_for_hidden_keys();
+    typed.resumes();
+    typed.waits_for("password or token");
+    typed.types("secret");
+    typed.ends().ok().does_not_say("secr");
     // Ctrl-C gives it up, and leaves the terminal as it was.
     let mut typed = Typed::start(log_in(&["-u", "suite"]));
     typed.waits_for("password or token");

@@ -25,9 +25,10 @@ pub(crate) fn line(question: &str) -> io::Result<String> {
 ///
 /// The terminal is as before at the end: a signal of the keyboard is a key meanwhile.
 pub(crate) fn secret(question: &str) -> io::Result<Option<String>> {
-    ask(question)?;
     let typed = {
+        // Hidden before the question: who answers at once is neither shown nor lost.
         let _hidden = Hidden::enter()?;
+        ask(question)?;
         keys()?
     };
     ask("\n")?;

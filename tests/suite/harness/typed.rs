@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::pty::OpenptFlags;
-use rustix::termios::{LocalModes, Winsize};
+use rustix::termios::{Action, LocalModes, Winsize};
 
 use super::finished::Finished;
 
@@ -24,13 +24,23 @@ pub(crate) struct Typed {
 
 impl Typed {
     /// Starts a command in front of a terminal with 33 lines of 99 columns.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_before(command, Action::OOn)
+    }
+
+    /// The same; the terminal takes no output before `resumes`.
+    pub(crate) fn start_stopped(command: Command) -> Self {
+        Self::start_before(command, Action::OOff)
+    }
+
+    fn start_before(mut command: Command, output: Action) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let other = rustix::pty::openpt(flags).unwrap();
         rustix::pty::unlockpt(&other).unwrap();
         let terminal = rustix::pty::ioctl_tiocgptpeer(&other, flags).unwrap();
         let size = Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&terminal, size).unwrap();
+        rustix::termios::tcflow(&terminal, output).unwrap();
         let copy = || Stdio::from(terminal.try_clone().unwrap());
         let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         let (other, screen) = (File::from(other), Arc::<Mutex<Vec<u8>>>::default());
@@ -59,6 +69,25 @@ impl Typed {
         }
     }
 
+    /// Waits until keys are no longer shown.
+    #[track_caller]
+    pub(crate) fn waits_for_hidden_keys(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.modes().contains(LocalModes::ECHO) {
+            assert!(Instant::now() < deadline, "keys are shown after:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets the terminal take output again.
+    pub(crate) fn resumes(&self) {
+        rustix::termios::tcflow(&self.terminal, Action::OOn).unwrap();
+    }
+
+    fn modes(&self) -> LocalModes {
+        rustix::termios::tcgetattr(&self.terminal).unwrap().local_modes
+    }
+
     /// Types a line.
     pub(crate) fn types(&mut self, line: &str) {
         self.keys(&format!("{line}\r"));
@@ -72,9 +101,18 @@ impl Typed {
     /// Waits for the end. The terminal must be as it was before.
     #[track_caller]
     pub(crate) fn ends(mut self) -> Finished {
-        let status = self.child.wait().unwrap().code().unwrap_or(-1);
-        let modes = rustix::termios::tcgetattr(&self.terminal).unwrap().local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status.code().unwrap_or(-1);
+            }
+            if Instant::now() > deadline {
+                self.child.kill().unwrap();
+                panic!("it does not end after:\n{}", self.screen());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(self.modes().contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
         Finished { status, stdout: String::new(), stderr: self.screen() }
     }
 }
