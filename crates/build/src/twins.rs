@@ -48,8 +48,6 @@ pub(crate) struct Twinned<'a> {
     emulators: &'a [Emulator],
     /// The base images of the plan.
     bases: Vec<Arc<ResolvedImage>>,
-    /// Whether the programs of an architecture are counted, each found out once.
-    counting: Mutex<BTreeMap<&'static str, bool>>,
     /// The programs that were counted so far, and the number of steps.
     usage: Mutex<(Usage, usize)>,
     /// The twins by the manifests of base images, each looked for once.
@@ -74,7 +72,6 @@ impl<'a> Twinned<'a> {
             sandbox: &tools.sandbox,
             emulators: &ground.emulators.registered,
             bases: bases.collect(),
-            counting: Mutex::default(),
             usage: Mutex::default(),
             found: Mutex::default(),
         }
@@ -82,8 +79,8 @@ impl<'a> Twinned<'a> {
 
     /// Returns what a step on these layers gets beside its emulator.
     fn natively(&self, platform: &Platform, below: &Chain) -> Natively {
-        // First, since twins must be registered later.
-        let counted = self.takes_twins(platform) && self.is_counted(platform);
+        let counted = self.takes_twins(platform)
+            && self.emulator(platform).is_some_and(|emulator| emulator.counts());
         Natively { counted, ..self.uncounted(platform, below) }
     }
 
@@ -105,16 +102,9 @@ impl<'a> Twinned<'a> {
         is_wanted && self.sandbox.is_emulated(platform) && self.sandbox.takes_twins(platform)
     }
 
-    /// Returns whether the programs of a platform are counted; the first call has them counted. An
-    /// emulator that cannot do so serves as it is.
-    fn is_counted(&self, platform: &Platform) -> bool {
-        let emulator = self.emulators.iter().find(|own| Some(own.arch) == Arch::of(platform));
-        let Some(emulator) = emulator else { return false };
-        let mut known = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        *known.entry(emulator.arch.oci_name()).or_insert_with(|| {
-            let counting = emulator.counting().ok().flatten();
-            counting.is_some_and(|counting| self.sandbox.register_counting(counting).is_ok())
-        })
+    /// Returns the build's own emulator of a platform.
+    fn emulator(&self, platform: &Platform) -> Option<&Emulator> {
+        self.emulators.iter().find(|own| Some(own.arch) == Arch::of(platform))
     }
 
     /// Runs a command, and tells how its programs ran.
@@ -247,9 +237,12 @@ impl<'a> Twinned<'a> {
         let Some(candidates) = Candidates::find(arch, &ours, &theirs) else { return Ok(None) };
         let ours = contents::read(self.engine, &base, &trees.0, &candidates.image_paths())?;
         let theirs = contents::read(self.engine, &sibling, &trees.1, &candidates.sibling_paths())?;
+        if !emulator.counts() {
+            return Ok(None);
+        }
         let program = emulator.bytes();
         let program = program.map_err(|e| StepFailure::new(FailureKind::Environment, e))?;
-        Ok(candidates.make(&ours, &theirs, &program))
+        Ok(candidates.make(&ours, &theirs, program))
     }
 }
 

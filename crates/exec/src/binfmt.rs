@@ -111,18 +111,9 @@ impl PrivateInstance {
 /// instance serves no other namespace. See [`emulator::load`](crate::emulator::Emulator::load) for
 /// the variables that would steer the emulator of such a program.
 pub(crate) fn registration_line(arch: Arch, fd: RawFd) -> Vec<u8> {
-    line("xbuild", arch, fd)
-}
-
-/// Returns the line for an emulator that counts its programs, beside that of [`registration_line`].
-pub(crate) fn counting_line(arch: Arch, fd: RawFd) -> Vec<u8> {
-    line("counting", arch, fd)
-}
-
-fn line(name: &str, arch: Arch, fd: RawFd) -> Vec<u8> {
     let pattern = arch.pattern();
     let (magic, mask) = (escape(&pattern.magic), escape(&pattern.mask));
-    format!(":{name}-{}:M::{magic}:{mask}:/proc/self/fd/{fd}:FPOC", arch.oci_name()).into_bytes()
+    format!(":xbuild-{}:M::{magic}:{mask}:/proc/self/fd/{fd}:FPOC", arch.oci_name()).into_bytes()
 }
 
 /// Returns the line that registers an emulator for one program, which begins with these bytes. Flags

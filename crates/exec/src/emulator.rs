@@ -26,7 +26,6 @@ use self::program::{Program, load_error};
 use crate::arch::Arch;
 use crate::binfmt::Registration;
 use crate::error::EmulationError;
-use crate::sealed::sealed_copy;
 
 /// An emulator that was found and loaded: a static program of the host for programs of `arch`.
 #[derive(Debug, Clone)]
@@ -43,6 +42,8 @@ pub struct Emulator {
     pub digest: Digest,
     /// The version that it says, such as `9.2.0`.
     pub version: Option<String>,
+    /// Whether the starter of twins is in front of it.
+    has_starter: bool,
     /// A copy in a sealed memory file, from which it is executed.
     ///
     /// The file on disk belongs to the user, who is root inside the namespace: a step must not get
@@ -166,10 +167,11 @@ impl Emulator {
     pub fn load(arch: Arch, path: &Path) -> Result<Self, EmulationError> {
         let program = Program::read(arch, path)?;
         let (digest, version) = (program.digest.clone(), program.version.clone());
-        let sealed = program.seal().map_err(|source| load_error(path, source))?;
+        let (sealed, has_starter) =
+            program.seal(arch).map_err(|source| load_error(path, source))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (path, program) = (path.to_owned(), Arc::new(sealed));
-        Ok(Self { arch, path, name, origin: Origin::Path, digest, version, program })
+        Ok(Self { arch, path, name, origin: Origin::Path, digest, version, has_starter, program })
     }
 
     /// Returns the emulator for [`register`](crate::binfmt::register).
@@ -181,16 +183,10 @@ impl Emulator {
         Ok(Registration { arch: self.arch, interpreter })
     }
 
-    /// Returns the emulator in a form that counts the programs that it runs, see
-    /// [`Sandbox::register_counting`](crate::Sandbox::register_counting); `None` if it is not of the
-    /// usual form.
-    ///
-    /// **Errors** — [`EmulationError::Load`] if there is no room for a copy.
-    pub fn counting(&self) -> Result<Option<Registration>, EmulationError> {
-        let failed = |source| load_error(&self.path, source);
-        let Some(program) = crate::twins::counting(&self.bytes()?) else { return Ok(None) };
-        let interpreter = sealed_copy(c"emulator", &program[..]).map_err(failed)?;
-        Ok(Some(Registration { arch: self.arch, interpreter }))
+    /// Returns whether it can count the programs that it runs, and run their twins. Only a file of an
+    /// unusual form cannot.
+    pub fn counts(&self) -> bool {
+        self.has_starter
     }
 
     /// Returns the bytes that are executed.

@@ -44,10 +44,6 @@ pub(crate) const JOIN: &str = "exec.join";
 /// The task that tells the kernel which programs have twins.
 pub(crate) const TWINS: &str = "exec.twins";
 
-/// The task that lets the kernel start a counting emulator: the name of its architecture, in OCI terms,
-/// with the emulator's descriptor.
-pub(crate) const COUNT: &str = "exec.count";
-
 // ---- Until the helper is ready -------------------------------------------------------------
 
 /// A message before the first task.

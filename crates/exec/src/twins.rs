@@ -64,7 +64,9 @@ pub(crate) const COUNT_IN_DEV: &str = ".twin-count";
 /// The byte that counts a program that runs natively.
 pub(crate) const NATIVELY: u8 = b'n';
 
-/// Returns an emulator whose programs are counted; `None` if it is not of the usual form.
-pub(crate) fn counting(emulator: &[u8]) -> Option<Vec<u8>> {
-    graft::graft(emulator)
+/// Returns an emulator with the starter in front of it: it looks for twins, counts its programs where the
+/// step has a pipe for that, and tells the emulator the `processor`, if that is not empty. `None` if the
+/// emulator is not of the usual form.
+pub(crate) fn with_starter(emulator: &[u8], processor: &str) -> Option<Vec<u8>> {
+    graft::graft(emulator, processor)
 }

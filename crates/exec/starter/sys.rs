@@ -1,11 +1,12 @@
-//! The starter of twins: the code that an emulator begins with where a twin may stand for the program.
+//! The starter of twins: the code that an emulator begins with.
 //!
 //! The kernel starts the emulator for a program of another architecture, and this code comes first.
 //! It looks whether the program has a twin, one with the same result for this machine's own
 //! processor, and whether the twin may run here. If so, it maps the twin and its loader in place of
 //! the emulator and jumps to the loader, as the kernel would. If not, it jumps to the emulator's own
-//! first instruction, as if it had not been there. Either way it writes a byte into a pipe of the step,
-//! if there is one, which counts the programs.
+//! first instruction, as if it had not been there, or with the processor that it is to emulate as an
+//! option. Either way it writes a byte into a pipe of the step, if there is one, which counts the
+//! programs.
 //!
 //! It has no library, no memory of its own but its stack, and no relocations. `build.rs` compiles
 //! it, `twins/graft.rs` puts it into emulators, `twins/table.rs` writes the table that it reads.
@@ -73,6 +74,7 @@ global_asm!(
     "mov rdi, rsp",
     "lea rsi, [rip + _start]",
     "and rsp, -16",
+    "sub rsp, 16",
     "call {begin}",
     "mov rsp, rax",
     "mov rcx, rdx",
@@ -88,6 +90,7 @@ global_asm!(
     "_start:",
     "mov x0, sp",
     "adr x1, _start",
+    "sub sp, sp, #16",
     "bl {begin}",
     "mov sp, x0",
     "mov x16, x1",
@@ -185,16 +188,19 @@ const FIXED: u64 = 0x10;
 const ANONYMOUS: u64 = 0x20;
 
 /// What `twins/graft.rs` fills in: a mark to find it by, the address of this code in the emulator's
-/// file, and the emulator's own first instruction.
+/// file, the emulator's own first instruction, and the processor that the emulator is told, with a zero
+/// behind it; empty if it decides.
 #[repr(C, align(8))]
 struct Graft {
     mark: [u8; 16],
     code: u64,
     entry: u64,
+    processor: [u8; 32],
 }
 
 #[used]
-static GRAFT: Graft = Graft { mark: *b"xbuild's starter", code: 0, entry: 0 };
+static GRAFT: Graft =
+    Graft { mark: *b"xbuild's starter", code: 0, entry: 0, processor: [0; 32] };
 
 /// The place to go on at: the stack, and the first instruction.
 #[repr(C)]
@@ -213,14 +219,18 @@ struct Mapped {
 }
 
 /// Decides and prepares. `stack` is what the kernel left: argc, argv, envp and the auxiliary vector.
+/// Below it is room for two words.
 unsafe extern "C" fn begin(stack: *mut u64, code: u64) -> Jump {
     // SAFETY: the kernel made the stack.
     unsafe {
         // Not what the compiler sees.
         let graft = (&raw const GRAFT).read_volatile();
-        let emulator = Jump { stack: stack as u64, entry: code - graft.code + graft.entry };
         let argc = *stack;
         let env = stack.add(argc as usize + 2);
+        let emulator = || Jump {
+            stack: with_processor(stack, env) as u64,
+            entry: code - graft.code + graft.entry,
+        };
         let mut auxiliary = env;
         while *auxiliary != 0 {
             auxiliary = auxiliary.add(1);
@@ -228,12 +238,12 @@ unsafe extern "C" fn begin(stack: *mut u64, code: u64) -> Jump {
         auxiliary = auxiliary.add(1);
         // The emulator's name, the program's path and its argv[0] are there.
         let Some(program) = value_of(auxiliary, AT_EXECFD).filter(|_| argc >= 3) else {
-            return emulator;
+            return emulator();
         };
         let is_secure = value_of(auxiliary, AT_SECURE) != Some(0);
         let mapped = if is_secure { None } else { take_place(program, stack, env) };
         count(if mapped.is_some() { b'n' } else { b'q' });
-        let Some((twin, loader)) = mapped else { return emulator };
+        let Some((twin, loader)) = mapped else { return emulator() };
         close(program);
         let mut place = auxiliary;
         while *place != AT_NULL {
@@ -256,6 +266,45 @@ unsafe extern "C" fn begin(stack: *mut u64, code: u64) -> Jump {
         tell_kernel(&twin, stack, auxiliary as u64, size);
         Jump { stack: stack as u64, entry: loader.entry }
     }
+}
+
+/// Puts the option that names the processor before the emulator's other arguments; a variable of the
+/// step comes before it. Returns where the arguments are then.
+unsafe fn with_processor(stack: *mut u64, env: *mut u64) -> *mut u64 {
+    // SAFETY: `begin` has these from the kernel, and room for two words below them.
+    unsafe {
+        let processor = (&raw const GRAFT.processor).cast::<u8>();
+        let argc = *stack;
+        if argc == 0 || processor.read_volatile() == 0 || has_variable(env, PROCESSOR) {
+            return stack;
+        }
+        let name = *stack.add(1);
+        let stack = stack.sub(2);
+        *stack = argc + 2;
+        *stack.add(1) = name;
+        *stack.add(2) = PROCESSOR_OPTION.as_ptr() as u64;
+        *stack.add(3) = processor as u64;
+        stack
+    }
+}
+
+/// Returns whether a variable begins with this text.
+unsafe fn has_variable(mut env: *mut u64, start: &[u8]) -> bool {
+    // SAFETY: the list ends with a null, its texts with zeros.
+    unsafe {
+        while *env != 0 {
+            let text = *env as *const u8;
+            let mut at = 0;
+            while at < start.len() && *text.add(at) == *start.as_ptr().add(at) {
+                at += 1;
+            }
+            if at == start.len() {
+                return true;
+            }
+            env = env.add(1);
+        }
+    }
+    false
 }
 
 /// Tells the kernel where arguments, code and auxiliary vector are, for `/proc/PID/cmdline` and
@@ -326,6 +375,8 @@ unsafe fn value_of(auxiliary: *mut u64, kind: u64) -> Option<u64> {
     None
 }
 
+const PROCESSOR: &[u8] = b"QEMU_CPU=";
+const PROCESSOR_OPTION: &[u8] = b"-cpu\0";
 const LOADER: &[u8] = b"/dev/.twin/ld.so\0";
 const TABLE: &[u8] = b"/dev/.twin-table\0";
 const COUNT: &[u8] = b"/dev/.twin-count\0";

@@ -248,3 +248,49 @@ pub(super) fn path_without_emulators(place: &Place) -> PathBuf {
     }
     folder
 }
+
+/// A program for `linux/arm64` whose status is the kind of QEMU's own algorithm for pointer
+/// authentication: bits 8 to 11 of `ID_AA64ISAR1_EL1`.
+///
+/// Source: Arm Architecture Reference Manual, D24.2.
+fn algorithm() -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0".to_vec();
+    let (start, size) = (0x40_0000_u64, 64 + 56 + 16);
+    for word in [start + 120, 64, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    for half in [0_u16, 0, 64, 56, 1, 0, 0, 0, 1, 0, 5, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    for word in [0, start, start, size, size, 0x1_0000] {
+        file.extend(word.to_le_bytes());
+    }
+    // mrs x0, id_aa64isar1_el1; ubfx x0, x0, 8, 4; mov x8, 94; svc 0
+    for instruction in [0xd538_0620_u32, 0xd348_2c00, 0xd280_0bc8, 0xd400_0001] {
+        file.extend(instruction.to_le_bytes());
+    }
+    file
+}
+
+#[test]
+fn pointer_authentication_is_the_quick_one() {
+    needs!(Run, Emulation);
+    for user in User::all() {
+        let place = Place::new(user);
+        fs::write(place.context().join("algorithm"), algorithm()).unwrap();
+        place.dockerfile(
+            r"
+            FROM busybox
+            COPY --chmod=755 algorithm /
+            RUN /algorithm; [ $? -gt 0 ]
+            RUN QEMU_CPU=max,pauth=off /algorithm && QEMU_CPU=cortex-a57 sh -c /algorithm
+            RUN env > /env
+            ",
+        );
+        for way in ["auto", "qemu", "intercept"] {
+            let args = ["--platform", "linux/arm64", "--emulation", way, "--no-cache"];
+            let env = place.image(&args).text("env");
+            assert!(!env.contains("QEMU"), "{way}: {env}");
+        }
+    }
+}

@@ -64,11 +64,26 @@ impl Program {
         Ok(Self { digest: Digest::of(&bytes), version: version(&bytes, arch), bytes })
     }
 
-    /// Copies the program into a sealed memory file. Most variables that steer QEMU have no effect on
-    /// the copy, see [`TAKEN`].
-    pub(super) fn seal(mut self) -> io::Result<OwnedFd> {
+    /// Copies the program into a sealed memory file, with the starter of twins in front of it; the second
+    /// value is whether it could be put there. Most variables that steer QEMU have no effect on the
+    /// copy, see [`TAKEN`].
+    pub(super) fn seal(mut self, arch: Arch) -> io::Result<(OwnedFd, bool)> {
         disarm(&mut self.bytes);
-        sealed_copy(c"emulator", &self.bytes[..])
+        let processor = self.processor(arch).unwrap_or_default();
+        let started = crate::twins::with_starter(&self.bytes, processor);
+        let copy = sealed_copy(c"emulator", started.as_deref().unwrap_or(&self.bytes))?;
+        Ok((copy, started.is_some()))
+    }
+
+    /// Returns the processor to emulate where the emulator's own choice is slow.
+    ///
+    /// Up to version 9 QEMU computes pointer authentication of `linux/arm64` by the algorithm of the
+    /// architecture, for each function call of Debian 13 and others. Its own one is for
+    /// programs the same, and the default from version 10 on.
+    fn processor(&self, arch: Arch) -> Option<&'static str> {
+        let major: u32 = self.version.as_ref()?.split('.').next()?.parse().ok()?;
+        let has_choice = memchr::memmem::find(&self.bytes, b"\0pauth-impdef\0").is_some();
+        (arch == Arch::Arm64 && major < 10 && has_choice).then_some("max,pauth-impdef=on")
     }
 }
 
@@ -155,6 +170,26 @@ mod tests {
         let expected = b"\0QEMU_CPU\0\0EMU_LOG_FILENAME\0see QEMU_GDB\0QEMU_SET_ENV or \0\
             MY_QEMU_GDB\0\0EMU_NEW1\0QEMU_";
         assert_eq!(program, expected);
+    }
+
+    #[test]
+    fn a_slow_choice_of_the_emulator_is_replaced() {
+        let of = |arch, version: Option<&str>, bytes: &[u8]| {
+            let version = version.map(str::to_owned);
+            let program = Program { digest: Digest::of(b""), version, bytes: bytes.to_vec() };
+            program.processor(arch)
+        };
+        let (option, quick) = (b"x\0pauth-impdef\0", Some("max,pauth-impdef=on"));
+        assert_eq!(of(Arch::Arm64, Some("7.2.22"), option), quick);
+        assert_eq!(of(Arch::Arm64, Some("9.2.0-rc1"), option), quick);
+        for (arch, version, bytes) in [
+            (Arch::Arm64, Some("10.0.0"), &option[..]),
+            (Arch::Arm64, Some("5.2.0"), b"x\0pauth\0"),
+            (Arch::Arm64, None, option),
+            (Arch::Arm, Some("7.2.22"), option),
+        ] {
+            assert_eq!(of(arch, version, bytes), None, "{arch:?} {version:?}");
+        }
     }
 
     #[test]

@@ -194,7 +194,6 @@ fn do_task(
     match &*name {
         protocol::JOIN => return join::task(&request),
         protocol::TWINS => return twins::task(&request, binfmt),
-        protocol::COUNT => return twins::count(&request, &fds, binfmt),
         _ => {}
     }
     let task = tasks

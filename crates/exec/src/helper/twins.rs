@@ -10,7 +10,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use xbuild_model::TaskFailure;
 
-use crate::arch::Arch;
 use crate::binfmt::PrivateInstance;
 use crate::error::RunError;
 use crate::mount::clone_of;
@@ -35,22 +34,6 @@ pub(super) fn task(
             Err(errno) => return Err(format!("cannot register {}: {errno}", twin.path).into()),
         }
     }
-    Ok(Vec::new())
-}
-
-/// Registers an emulator that counts, before any twins: the kernel takes the newest entry that fits.
-pub(super) fn count(
-    request: &[u8],
-    fds: &[OwnedFd],
-    instance: Option<&PrivateInstance>,
-) -> Result<Vec<u8>, TaskFailure> {
-    let name: String = serde_json::from_slice(request).map_err(|error| error.to_string())?;
-    let arch = Arch::ALL.into_iter().find(|arch| arch.oci_name() == name);
-    let instance = instance.ok_or_else(|| "there is no binfmt_misc of the build".to_owned())?;
-    let (arch, emulator) = arch.zip(fds.first()).ok_or_else(|| "no emulator".to_owned())?;
-    instance
-        .write_line(&crate::binfmt::counting_line(arch, emulator.as_raw_fd()))
-        .map_err(|errno| format!("cannot register the emulator of {name}: {errno}"))?;
     Ok(Vec::new())
 }
 

@@ -42,7 +42,8 @@ impl Runner for Sandbox {
 pub struct Natively {
     /// The programs that run natively.
     pub twins: Option<StepTwins>,
-    /// Whether its programs are counted. Its emulator was given to [`Sandbox::register_counting`].
+    /// Whether its programs are counted, see
+    /// [`Emulator::counts`](crate::emulator::Emulator::counts).
     pub counted: bool,
 }
 

@@ -154,15 +154,6 @@ impl Sandbox {
         is_registered && self.choice().is_ok_and(|choice| choice.rung.way().has_mounts())
     }
 
-    /// Lets the kernel start an emulator that counts its programs in place of the one that does not.
-    /// Twins of its architecture are registered later.
-    pub fn register_counting(&self, emulator: Registration) -> Result<(), StepFailure> {
-        let Registration { arch, interpreter } = emulator;
-        let request = protocol::to_json(&arch.oci_name())?;
-        self.start_task(protocol::COUNT, &request, &[interpreter])?.receive()?;
-        Ok(())
-    }
-
     /// Makes the programs of a set known to the kernel. `folder` has the files of the set.
     pub fn register_twins(&self, folder: &Path, set: &TwinSet) -> Result<(), StepFailure> {
         let request = TwinsRequest { folder: folder.to_owned(), set: set.clone() };

@@ -17,9 +17,12 @@ const DISTANCE: u64 = 64 << 10;
 const READ_AND_EXECUTE: u32 = 5;
 /// Where `e_entry` is.
 const ENTRY: usize = 24;
+/// Bytes of a processor's name and options, with the zero at the end.
+const PROCESSOR: usize = 32;
 
-/// Returns the emulator with the starter in front of it; `None` if it is not of the usual form.
-pub(super) fn graft(emulator: &[u8]) -> Option<Vec<u8>> {
+/// Returns the emulator with the starter in front of it, which tells it the `processor`, if that is not
+/// empty; `None` if it is not of the usual form.
+pub(super) fn graft(emulator: &[u8], processor: &str) -> Option<Vec<u8>> {
     let (elf, starter) = (Elf::parse(emulator)?, Elf::parse(STARTER)?);
     if elf.machine != starter.machine {
         return None;
@@ -33,6 +36,8 @@ pub(super) fn graft(emulator: &[u8]) -> Option<Vec<u8>> {
     let code = address.checked_add(starter.entry)?;
     image.get_mut(mark..mark + 8)?.copy_from_slice(&code.to_le_bytes());
     image.get_mut(mark + 8..mark + 16)?.copy_from_slice(&elf.entry.to_le_bytes());
+    let name = Some(processor.as_bytes()).filter(|name| name.len() < PROCESSOR)?;
+    image.get_mut(mark + 16..mark + 16 + name.len())?.copy_from_slice(name);
     let mut out = emulator.to_vec();
     out.resize(emulator.len().checked_next_multiple_of(PAGE as usize)?, 0);
     let segment = Segment {
@@ -78,7 +83,7 @@ mod tests {
         let path = folder.path().join("program");
         let program =
             ["/bin/true", "/usr/bin/true"].map(std::fs::read).into_iter().find_map(Result::ok);
-        let grafted = graft(&program.unwrap()).unwrap();
+        let grafted = graft(&program.unwrap(), "").unwrap();
         std::fs::write(&path, &grafted).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let output = std::process::Command::new(&path).arg("--version").output().unwrap();
@@ -86,13 +91,33 @@ mod tests {
         assert!(String::from_utf8_lossy(&output.stdout).contains("true"), "{output:?}");
     }
 
+    /// The processor comes first, unless a variable names one.
+    #[test]
+    fn an_emulator_is_told_the_processor() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo");
+        let program = std::fs::read("/bin/echo").unwrap();
+        std::fs::write(&path, graft(&program, "max,x=on").unwrap()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let said = |variables: &[(&str, &str)]| {
+            let mut command = std::process::Command::new(&path);
+            command.args(["one", "two"]).env_clear().envs(variables.iter().copied());
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        assert_eq!(said(&[]), "-cpu max,x=on one two\n");
+        assert_eq!(said(&[("QEMU_CP", "U=x"), ("A", "QEMU_CPU=")]), "-cpu max,x=on one two\n");
+        assert_eq!(said(&[("A", "b"), ("QEMU_CPU", "any")]), "one two\n");
+        assert_eq!(graft(&program, &"x".repeat(PROCESSOR)), None);
+    }
+
     #[test]
     fn other_files_are_refused() {
-        assert_eq!(graft(b""), None);
-        assert_eq!(graft(b"#!/bin/sh\n"), None);
+        assert_eq!(graft(b"", ""), None);
+        assert_eq!(graft(b"#!/bin/sh\n", ""), None);
         let mut foreign = STARTER.to_vec();
         foreign[18] ^= 1;
-        assert_eq!(graft(&foreign), None);
+        assert_eq!(graft(&foreign, ""), None);
     }
 
     #[test]

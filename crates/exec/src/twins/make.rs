@@ -6,7 +6,7 @@ use super::candidates::{Candidate, Candidates, Libc, perl_folder, triplet};
 use super::elf::{Elf, MAGIC};
 use super::programs::Program;
 use super::set::{NAMES, ROOT, SetFile, Source, Twin, TwinSet};
-use super::{FOLDER, apt, graft, library_cache};
+use super::{FOLDER, apt, library_cache};
 
 /// The contents of an image's files by path.
 pub type Contents = BTreeMap<String, Vec<u8>>;
@@ -34,7 +34,8 @@ struct Sibling<'a> {
 }
 
 impl Candidates {
-    /// Makes the twins. `emulator` is the program that runs the others; its file is the same for all.
+    /// Makes the twins. `emulator` is the program that runs the others, see
+    /// [`Emulator::bytes`](crate::emulator::Emulator::bytes); its file is the same for all.
     ///
     /// **Shape** — `None` if no program gets a twin: versions differ, or files have another form than
     /// is known here.
@@ -42,7 +43,7 @@ impl Candidates {
         &self,
         image: &Contents,
         sibling: &Contents,
-        emulator: &[u8],
+        emulator: Vec<u8>,
     ) -> Option<(TwinSet, Vec<SetFile>)> {
         let database = self.database;
         let (ours, theirs) = (text(image, database.path())?, text(sibling, database.path())?);
@@ -54,7 +55,6 @@ impl Candidates {
             Libc::Musl => loader.clone(),
         };
         Elf::parse(&loader).filter(|elf| elf.is_mappable())?;
-        let emulator = graft::graft(emulator)?;
         let mut files = vec![bytes(EMULATOR.to_owned(), emulator)];
         let sibling = Sibling { contents: sibling, architectures };
         let (mut twins, mut magics, mut needed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
