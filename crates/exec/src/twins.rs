@@ -21,6 +21,11 @@
 
 mod apt;
 #[cfg(test)]
+#[path = "../starter/asked.rs"]
+mod asked;
+#[cfg(test)]
+mod asked_tests;
+#[cfg(test)]
 #[path = "../starter/awk.rs"]
 mod awk;
 #[cfg(test)]

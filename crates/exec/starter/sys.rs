@@ -19,6 +19,7 @@
 #![no_builtins]
 #![allow(unsafe_code)]
 
+mod asked;
 mod awk;
 
 use core::arch::{asm, global_asm};
@@ -275,7 +276,7 @@ unsafe fn with_processor(stack: *mut u64, env: *mut u64) -> *mut u64 {
     unsafe {
         let processor = (&raw const GRAFT.processor).cast::<u8>();
         let argc = *stack;
-        if argc == 0 || processor.read_volatile() == 0 || has_variable(env, PROCESSOR) {
+        if argc == 0 || processor.read_volatile() == 0 || Texts(env).any(|text| asked::after(text, PROCESSOR).is_some()) {
             return stack;
         }
         let name = *stack.add(1);
@@ -286,25 +287,6 @@ unsafe fn with_processor(stack: *mut u64, env: *mut u64) -> *mut u64 {
         *stack.add(3) = processor as u64;
         stack
     }
-}
-
-/// Returns whether a variable begins with this text.
-unsafe fn has_variable(mut env: *mut u64, start: &[u8]) -> bool {
-    // SAFETY: the list ends with a null, its texts with zeros.
-    unsafe {
-        while *env != 0 {
-            let text = *env as *const u8;
-            let mut at = 0;
-            while at < start.len() && *text.add(at) == *start.as_ptr().add(at) {
-                at += 1;
-            }
-            if at == start.len() {
-                return true;
-            }
-            env = env.add(1);
-        }
-    }
-    false
 }
 
 /// Tells the kernel where arguments, code and auxiliary vector are, for `/proc/PID/cmdline` and
@@ -400,14 +382,16 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
 
 /// The bytes of the table that are mapped. The file is as large.
 const TABLE_SIZE: u64 = 64 << 10;
-/// The 64-bit words of a row: inode, change time in seconds and nanoseconds, which arguments suit, the offset of paths that there must not be, the offset of the twin's path,
-/// the offset of the names that it may be called by or zero.
+/// The 64-bit words of a row: inode, change time in seconds and nanoseconds, which arguments suit, and the
+/// offsets of paths that there must not be, of the twin's path, and of the names that it may be called by,
+/// or zero.
 const ROW: usize = 7;
-/// Every argument suits. Another number than this and the next is the letter of an option that there must
-/// not be.
+/// Every argument suits. Numbers that are not named here are the letters of options that there must not be.
 const ANY: u64 = 0;
 /// A program of awk that does not compute.
 const AWK: u64 = 1;
+/// dpkg-deb, if it only unpacks a package.
+const UNPACK: u64 = 2;
 
 /// Returns the row of the program behind a descriptor, if the program was not changed since the step
 /// began.
@@ -446,307 +430,73 @@ unsafe fn find(program: u64, table: *const u8) -> Option<*const u64> {
 unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mut u64) -> bool {
     // SAFETY: both lists end with a null; the offsets are those of the table's writer.
     unsafe {
-        let little = *table.cast::<u64>().add(1) != 0;
+        let is_little_endian = *table.cast::<u64>().add(1) != 0;
         let names = *row.add(6) as usize;
-        if names != 0 && !is_called_by(table.add(names), arguments) {
+        if names != 0 && !asked::is_called_by(Packed(table.add(names)), Texts(arguments)) {
             return false;
         }
-        let options = arguments.add(1);
-        if names_processor(options) {
-            return false;
-        }
+        let options = || Texts(arguments.add(1));
         let is_right = match *row.add(3) {
             ANY => true,
-            AWK => is_plain_awk(options),
-            letter => !has_option_with(options, letter as u8),
+            AWK => asked::is_plain_awk(options()),
+            UNPACK => asked::is_unpack(options()),
+            letter => !asked::has_option(options(), letter as u8),
         };
-        if !is_right {
-            return false;
-        }
-        let mut variable = env;
-        while *variable != 0 {
-            if !is_harmless(*variable as *const u8, little) {
-                return false;
-            }
-            variable = variable.add(1);
-        }
-        // Each path has a zero after it, the last one is empty.
-        let mut path = table.add(*row.add(4) as usize);
-        while *path != 0 {
-            if call(number::FACCESSAT, [AT_FDCWD, path as u64, 0, 0, 0, 0]) == 0 {
-                return false;
-            }
-            path = after(path);
-        }
-        true
+        is_right
+            && !asked::names_processor(options())
+            && Texts(env).all(|variable| asked::is_harmless(variable, is_little_endian))
+            && Packed(table.add(*row.add(4) as usize)).all(|path| {
+                call(number::FACCESSAT, [AT_FDCWD, path.as_ptr() as u64, 0, 0, 0, 0]) != 0
+            })
     }
 }
 
-/// Returns whether an argument has the name of the file that says what the processor is. Emulators make
-/// up its contents, QEMU from 8.1 on.
-unsafe fn names_processor(mut argument: *mut u64) -> bool {
-    const FILE: &[u8] = b"cpuinfo";
-    // SAFETY: arguments end with a zero, their list with a null; nothing is read beyond the first
-    // difference.
-    unsafe {
-        while *argument != 0 {
-            let mut place = *argument as *const u8;
-            while *place != 0 {
-                let mut length = 0;
-                while length < FILE.len() && *place.add(length) == FILE[length] {
-                    length += 1;
-                }
-                if length == FILE.len() {
-                    return true;
-                }
-                place = place.add(1);
+/// The texts of a list that ends with a null, as the kernel leaves arguments and variables.
+struct Texts(*const u64);
+
+impl Iterator for Texts {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: the kernel ends texts with a zero and the list with a null; they stay where they are.
+        unsafe {
+            let text = *self.0 as *const u8;
+            if text.is_null() {
+                return None;
             }
-            argument = argument.add(1);
+            self.0 = self.0.add(1);
+            Some(until_zero(text))
         }
-        false
     }
 }
 
-/// Returns whether a program with many names is called by one of these, the first of which is its own:
-/// then the name is the argument after it. `arguments` begins with argv[0], which login shells begin
-/// with a minus sign.
-unsafe fn is_called_by(names: *const u8, arguments: *mut u64) -> bool {
-    // SAFETY: arguments and names end with a zero; the list of arguments ends with a null, the one of
-    // names with an empty one.
-    unsafe {
-        let called = *arguments as *const u8;
-        let mut name = if *called == b'-' { called.add(1) } else { called };
-        let mut place = name;
-        while *place != 0 {
-            if *place == b'/' {
-                name = place.add(1);
-            }
-            place = place.add(1);
+/// The texts of a list with a zero after each; the last one is empty.
+struct Packed(*const u8);
+
+impl Iterator for Packed {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: the table's writer ends texts and lists so.
+        let text = unsafe { until_zero(self.0) };
+        if text.is_empty() {
+            return None;
         }
-        let others = after(names);
-        if is_same(name, names) {
-            let first = *arguments.add(1) as *const u8;
-            return !first.is_null() && is_one_of(first, others);
-        }
-        is_one_of(name, others)
+        // SAFETY: as above.
+        self.0 = unsafe { self.0.add(text.len() + 1) };
+        Some(text)
     }
 }
 
-/// Returns whether a text is in a list of texts.
-unsafe fn is_one_of(text: *const u8, mut list: *const u8) -> bool {
-    // SAFETY: texts end with a zero, and the list with an empty one.
+/// Returns a text that ends with a zero, without it.
+unsafe fn until_zero(text: *const u8) -> &'static [u8] {
+    let mut length = 0;
+    // SAFETY: the caller answers for the zero.
     unsafe {
-        while *list != 0 {
-            if is_same(text, list) {
-                return true;
-            }
-            list = after(list);
+        while *text.add(length) != 0 {
+            length += 1;
         }
-        false
-    }
-}
-
-/// Returns the place after a text and its zero.
-unsafe fn after(mut text: *const u8) -> *const u8 {
-    // SAFETY: it ends with a zero.
-    unsafe {
-        while *text != 0 {
-            text = text.add(1);
-        }
-        text.add(1)
-    }
-}
-
-/// Returns whether two texts are equal.
-unsafe fn is_same(mut one: *const u8, mut other: *const u8) -> bool {
-    // SAFETY: both end with a zero, and nothing is read beyond the first difference.
-    unsafe {
-        while *one == *other {
-            if *one == 0 {
-                return true;
-            }
-            one = one.add(1);
-            other = other.add(1);
-        }
-        false
-    }
-}
-
-/// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those
-/// that POSIX has.
-unsafe fn is_plain_awk(mut argument: *mut u64) -> bool {
-    // SAFETY: arguments end with a zero, their list with a null.
-    unsafe {
-        while *argument != 0 {
-            let text = *argument as *const u8;
-            argument = argument.add(1);
-            if *text != b'-' || *text.add(1) == 0 {
-                return is_plain_text(text) && has_no_formats(argument);
-            }
-            match (*text.add(1), *text.add(2)) {
-                (b'-', 0) if *argument != 0 => {
-                    let (text, operands) = (*argument as *const u8, argument.add(1));
-                    return is_plain_text(text) && has_no_formats(operands);
-                }
-                (b'F', 0) if *argument != 0 => argument = argument.add(1),
-                (b'v', 0) if *argument != 0 && has_no_format(*argument as *const u8) => {
-                    argument = argument.add(1);
-                }
-                (b'v', more) if more != 0 && has_no_format(text) => {}
-                (b'F', more) if more != 0 => {}
-                _ => return false,
-            }
-        }
-        false
-    }
-}
-
-/// Returns whether no operand sets the format for numbers.
-unsafe fn has_no_formats(mut operand: *mut u64) -> bool {
-    // SAFETY: operands end with a zero, their list with a null.
-    unsafe {
-        while *operand != 0 {
-            if !has_no_format(*operand as *const u8) {
-                return false;
-            }
-            operand = operand.add(1);
-        }
-        true
-    }
-}
-
-/// Returns whether a text has no percent sign, nor an escape that may be one.
-unsafe fn has_no_format(text: *const u8) -> bool {
-    // SAFETY: it ends with a zero.
-    unsafe {
-        let mut place = text;
-        while *place != 0 {
-            if matches!(*place, b'%' | b'\\') {
-                return false;
-            }
-            place = place.add(1);
-        }
-        true
-    }
-}
-
-unsafe fn is_plain_text(text: *const u8) -> bool {
-    // SAFETY: it ends with a zero.
-    unsafe {
-        let length = after(text).offset_from(text) as usize - 1;
-        awk::is_plain(core::slice::from_raw_parts(text, length))
-    }
-}
-
-/// Returns whether an argument is an option with this letter.
-unsafe fn has_option_with(mut argument: *mut u64, letter: u8) -> bool {
-    // SAFETY: arguments end with a zero, their list with a null.
-    unsafe {
-        while *argument != 0 {
-            if is_option_with(*argument as *const u8, letter) {
-                return true;
-            }
-            argument = argument.add(1);
-        }
-        false
-    }
-}
-
-/// Returns whether an argument is a short option, or a group of them, with this letter; or a long one.
-/// Long options of the programs that have the rule may mean the same.
-unsafe fn is_option_with(argument: *const u8, letter: u8) -> bool {
-    // SAFETY: it ends with a zero.
-    unsafe {
-        if *argument != b'-' {
-            return false;
-        }
-        let mut place = argument.add(1);
-        if *place == b'-' && *place.add(1) != 0 {
-            return true;
-        }
-        while *place != 0 {
-            if *place == letter {
-                return true;
-            }
-            place = place.add(1);
-        }
-        false
-    }
-}
-
-/// Returns whether a variable leaves the twin as it is.
-unsafe fn is_harmless(variable: *const u8, little: bool) -> bool {
-    // SAFETY: it ends with a zero, and no comparison goes beyond the first difference.
-    unsafe {
-        let begins = |text: &[u8]| {
-            let mut place = variable;
-            for byte in text {
-                if *place != *byte {
-                    return None;
-                }
-                place = place.add(1);
-            }
-            Some(place)
-        };
-        if begins(b"LD_").is_some()
-            || begins(b"LOCPATH=").is_some()
-            || begins(b"GCONV_PATH=").is_some()
-            || begins(b"PERL5").is_some()
-        {
-            return false;
-        }
-        let value = match begins(b"LANG=") {
-            Some(value) => value,
-            None => {
-                let Some(mut place) = begins(b"LC_") else { return true };
-                while *place != 0 && *place != b'=' {
-                    place = place.add(1);
-                }
-                if *place == 0 {
-                    return true;
-                }
-                place.add(1)
-            }
-        };
-        is_simple_locale(value, little)
-    }
-}
-
-/// Returns whether a locale is one that the sibling's loader has in itself, or finds in files that
-/// are the same on both processors: no character set but UTF-8 needs a module.
-unsafe fn is_simple_locale(value: *const u8, little: bool) -> bool {
-    // SAFETY: it ends with a zero.
-    unsafe {
-        let is = |text: &[u8]| {
-            let mut place = value;
-            for byte in text {
-                if *place != *byte {
-                    return false;
-                }
-                place = place.add(1);
-            }
-            *place == 0
-        };
-        if is(b"") || is(b"C") || is(b"POSIX") || is(b"C.UTF-8") || is(b"C.utf8") {
-            return true;
-        }
-        let mut place = value;
-        while *place != 0 && *place != b'.' {
-            place = place.add(1);
-        }
-        let utf = *place == b'.' && {
-            let rest = place.add(1);
-            let lower = |at: usize| *rest.add(at) | 0x20;
-            *rest != 0
-                && lower(0) == b'u'
-                && *rest.add(1) != 0
-                && lower(1) == b't'
-                && *rest.add(2) != 0
-                && lower(2) == b'f'
-                && (*rest.add(3) == b'8' && *rest.add(4) == 0
-                    || *rest.add(3) == b'-' && *rest.add(4) == b'8' && *rest.add(5) == 0)
-        };
-        little && utf
+        core::slice::from_raw_parts(text, length)
     }
 }
 

@@ -42,6 +42,7 @@ fn parse(line: &'static str, arch: Arch) -> Option<Program> {
     for rule in rules.split(',') {
         match rule {
             "64" if !arch.is_64_bit() => return None,
+            "unpack" if !arch.is_64_bit() => arguments = Arguments::Unpack,
             "64le" if !arch.is_64_bit() || !arch.is_little_endian() => return None,
             "perl" => is_perl = true,
             "applets" => is_multi_call = true,
@@ -69,7 +70,11 @@ mod tests {
             for rule in rules.split(',') {
                 let is_letter = rule.strip_prefix("no:").is_some_and(|letter| letter.len() == 1);
                 assert!(
-                    is_letter || matches!(rule, "-" | "64" | "64le" | "perl" | "applets" | "awk"),
+                    is_letter
+                        || matches!(
+                            rule,
+                            "-" | "64" | "64le" | "unpack" | "perl" | "applets" | "awk"
+                        ),
                     "{line}"
                 );
             }
@@ -120,5 +125,8 @@ mod tests {
         assert!(has(Arch::Arm, "bin/dash"));
         let sort = programs(Arch::Arm).find(|program| program.path == "usr/bin/sort").unwrap();
         assert_eq!((sort.arguments, sort.is_perl), (Arguments::Without(b'g'), false));
+        let of = |arch| programs(arch).find(|program| program.path == "usr/bin/dpkg-deb").unwrap();
+        assert_eq!(of(Arch::Arm).arguments, Arguments::Unpack);
+        assert_eq!(of(Arch::S390x).arguments, Arguments::Any);
     }
 }

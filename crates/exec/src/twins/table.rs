@@ -54,6 +54,7 @@ impl Table<'_> {
             let arguments = match twin.arguments {
                 Arguments::Any => 0,
                 Arguments::PlainAwk => 1,
+                Arguments::Unpack => 2,
                 Arguments::Without(letter) => u64::from(letter),
             };
             let words = [

@@ -1,0 +1,143 @@
+//! Tests of what the starter thinks of arguments and variables.
+
+use super::asked::{
+    has_option, is_called_by, is_harmless, is_plain_awk, is_unpack, names_processor,
+};
+
+fn texts<'a>(texts: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
+    texts.iter().map(|text| text.as_bytes())
+}
+
+#[test]
+fn the_file_about_the_processor_is_found_anywhere() {
+    for arguments in [&["-c", "cat /proc/cpuinfo"][..], &["cpuinfo"], &["a", "b", "xcpuinfox"]] {
+        assert!(names_processor(texts(arguments)), "{arguments:?}");
+    }
+    for arguments in [&[][..], &[""], &["cpuinf", "o"], &["cpu/info", "CPUINFO"]] {
+        assert!(!names_processor(texts(arguments)), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_name_is_the_last_part_of_what_a_program_is_called() {
+    let is_called =
+        |arguments: &[&str]| is_called_by(texts(&["busybox", "cat", "sh"]), texts(arguments));
+    for arguments in
+        [&["cat"][..], &["/bin/cat", "x"], &["-sh"], &["-/bin/sh"], &["busybox", "sh", "-c"]]
+    {
+        assert!(is_called(arguments), "{arguments:?}");
+    }
+    for arguments in [
+        &[][..],
+        &[""],
+        &["awk"],
+        &["/cat/awk"],
+        &["cat/"],
+        &["busybox"],
+        &["busybox", "awk"],
+        &["busybox", "/bin/cat"],
+        &["busybox", "busybox"],
+        &["catx"],
+        &["ca"],
+    ] {
+        assert!(!is_called(arguments), "{arguments:?}");
+    }
+}
+
+#[test]
+fn dpkg_deb_unpacks_with_two_options_alone() {
+    for arguments in [&["--fsys-tarfile", "/a.deb"][..], &["--control", "/a.deb", "/folder"]] {
+        assert!(is_unpack(texts(arguments)), "{arguments:?}");
+    }
+    for arguments in [
+        &[][..],
+        &["--build", "folder"],
+        &["-b", "folder"],
+        &["--control", "/a.deb", "-v"],
+        &["-Zgzip", "--fsys-tarfile", "/a.deb"],
+        &["--fsys-tarfiles", "/a.deb"],
+        &["--info", "/a.deb"],
+    ] {
+        assert!(!is_unpack(texts(arguments)), "{arguments:?}");
+    }
+}
+
+#[test]
+fn awk_has_its_program_in_its_arguments() {
+    for arguments in [
+        &["{ print $1 }", "/etc/passwd"][..],
+        &["-F:", "{ print $1 }"],
+        &["-F", ":", "-v", "a=b", "-vc=d", "--", "{ print a }", "x=1", "file"],
+        &["-F", "%", "{ print }"],
+        &["--", "{ print }"],
+    ] {
+        assert!(is_plain_awk(texts(arguments)), "{arguments:?}");
+    }
+    for arguments in [
+        &[][..],
+        &["-f", "file"],
+        &["-F"],
+        &["--"],
+        &["-F", ":"],
+        &["-v"],
+        &["-v", "a=%x", "{ print }"],
+        &["-va=\\045", "{ print }"],
+        &["{ print }", "OFMT=%x"],
+        &["-W", "version"],
+        &["--version"],
+        &["{ print log($1) }"],
+        &["--", "{ print log($1) }"],
+    ] {
+        assert!(!is_plain_awk(texts(arguments)), "{arguments:?}");
+    }
+}
+
+#[test]
+fn options_hide_in_groups_and_behind_long_names() {
+    for arguments in [&["-g"][..], &["a", "-ng"], &["--general-numeric-sort"], &["--k"]] {
+        assert!(has_option(texts(arguments), b'g'), "{arguments:?}");
+    }
+    for arguments in [&[][..], &["g"], &["-n", "-", "--", ""], &["-k2"]] {
+        assert!(!has_option(texts(arguments), b'g'), "{arguments:?}");
+    }
+}
+
+#[test]
+fn variables_of_loaders_and_locales_count() {
+    for variable in [
+        "LD_PRELOAD=x",
+        "LD_=",
+        "LOCPATH=/x",
+        "GCONV_PATH=/x",
+        "PERL5LIB=/x",
+        "PERL5OPT=-w",
+        "LANG=de_DE",
+        "LANG=de_DE.ISO-8859-1",
+        "LC_ALL=de_DE.UTF-16",
+        "LC_TIME=x.utf-80",
+        "LANG=x.utf",
+    ] {
+        assert!(!is_harmless(variable.as_bytes(), true), "{variable}");
+    }
+    for variable in [
+        "",
+        "LD",
+        "XLD_PRELOAD=x",
+        "PERL=x",
+        "LOCPATHS=x",
+        "LANGUAGE=de",
+        "LANG=",
+        "LANG=C",
+        "LC_ALL=POSIX",
+        "LC_ALL",
+        "LANG=C.UTF-8",
+        "LC_CTYPE=C.utf8",
+    ] {
+        assert!(is_harmless(variable.as_bytes(), true), "{variable}");
+        assert!(is_harmless(variable.as_bytes(), false), "{variable}");
+    }
+    for variable in ["LANG=de_DE.UTF-8", "LC_ALL=de_DE.utf8", "LC_ALL=fr_FR.Utf-8"] {
+        assert!(is_harmless(variable.as_bytes(), true), "{variable}");
+        assert!(!is_harmless(variable.as_bytes(), false), "its archive has the other byte order");
+    }
+}

@@ -1,0 +1,142 @@
+//! What a process asks of a program: whether the result can depend on the processor with these arguments
+//! and variables.
+//!
+//! Lists of arguments begin after the program's own name, except where `argv[0]` is said to be the first.
+//! Nothing here compares slices as a whole, which would need a library.
+
+use super::awk;
+
+/// Returns whether an argument has the name of the file that says what the processor is. Emulators make
+/// up its contents, QEMU from 8.1 on.
+pub(crate) fn names_processor<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
+    const FILE: &[u8] = b"cpuinfo";
+    arguments.any(|argument| {
+        let mut rest = argument;
+        while let Some((_, next)) = rest.split_first() {
+            if after(rest, FILE).is_some() {
+                return true;
+            }
+            rest = next;
+        }
+        false
+    })
+}
+
+/// Returns whether a program with many names is called by one of these, the first of which is its own:
+/// then the name is the argument after it. `arguments` begins with `argv[0]`, which login shells begin
+/// with a minus sign.
+pub(crate) fn is_called_by<'a>(
+    mut names: impl Iterator<Item = &'a [u8]>,
+    mut arguments: impl Iterator<Item = &'a [u8]>,
+) -> bool {
+    let (Some(own), Some(called)) = (names.next(), arguments.next()) else { return false };
+    let mut name = after(called, b"-").unwrap_or(called);
+    while let Some(next) = from(name, b'/') {
+        name = next;
+    }
+    let name = if is_same(name, own) { arguments.next() } else { Some(name) };
+    name.is_some_and(|name| names.any(|other| is_same(name, other)))
+}
+
+/// Returns whether dpkg-deb only unpacks a package.
+pub(crate) fn is_unpack<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
+    let is_way = |way: &[u8]| is_same(way, b"--control") || is_same(way, b"--fsys-tarfile");
+    arguments.next().is_some_and(is_way) && arguments.all(|operand| operand.first() != Some(&b'-'))
+}
+
+/// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those
+/// that POSIX has.
+pub(crate) fn is_plain_awk<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
+    while let Some(argument) = arguments.next() {
+        let text = match argument {
+            [b'-', b'-'] => arguments.next(),
+            [b'-', b'F'] | [b'-', b'v'] => {
+                let value = arguments.next();
+                if value.is_none_or(|value| argument[1] == b'v' && !has_no_format(value)) {
+                    return false;
+                }
+                continue;
+            }
+            [b'-', b'F', ..] => continue,
+            [b'-', b'v', ..] if has_no_format(argument) => continue,
+            [b'-', _, ..] => return false,
+            _ => Some(argument),
+        };
+        // An operand may set the format for numbers.
+        return text.is_some_and(awk::is_plain) && arguments.all(has_no_format);
+    }
+    false
+}
+
+/// Returns whether a text has no percent sign, nor an escape that may be one.
+fn has_no_format(text: &[u8]) -> bool {
+    text.iter().all(|byte| !matches!(byte, b'%' | b'\\'))
+}
+
+/// Returns whether an argument is a short option, or a group of them, with this letter; or a long one.
+/// Long options of the programs that have the rule may mean the same.
+pub(crate) fn has_option<'a>(mut arguments: impl Iterator<Item = &'a [u8]>, letter: u8) -> bool {
+    arguments.any(|argument| match argument {
+        [b'-', b'-', _, ..] => true,
+        [b'-', letters @ ..] => from(letters, letter).is_some(),
+        _ => false,
+    })
+}
+
+/// Returns whether a variable leaves the twin as it is.
+pub(crate) fn is_harmless(variable: &[u8], is_little_endian: bool) -> bool {
+    let begins = |text| after(variable, text).is_some();
+    if begins(b"LD_") || begins(b"LOCPATH=") || begins(b"GCONV_PATH=") || begins(b"PERL5") {
+        return false;
+    }
+    let locale = match after(variable, b"LC_") {
+        Some(rest) => from(rest, b'='),
+        None => after(variable, b"LANG="),
+    };
+    locale.is_none_or(|locale| is_simple_locale(locale, is_little_endian))
+}
+
+/// Returns whether a locale is one that the sibling's loader has in itself, or finds in files that
+/// are the same on both processors: no character set but UTF-8 needs a module.
+fn is_simple_locale(locale: &[u8], is_little_endian: bool) -> bool {
+    let is = |text: &[u8]| is_same(locale, text);
+    if is(b"") || is(b"C") || is(b"POSIX") || is(b"C.UTF-8") || is(b"C.utf8") {
+        return true;
+    }
+    let is_utf8 = match from(locale, b'.') {
+        Some([u, t, f, b'8'] | [u, t, f, b'-', b'8']) => {
+            (u | 0x20, t | 0x20, f | 0x20) == (b'u', b't', b'f')
+        }
+        _ => false,
+    };
+    is_little_endian && is_utf8
+}
+
+/// Returns the rest of a text that begins with another one.
+pub(crate) fn after<'a>(text: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = text;
+    for byte in start {
+        let (first, next) = rest.split_first()?;
+        if first != byte {
+            return None;
+        }
+        rest = next;
+    }
+    Some(rest)
+}
+
+/// Returns what follows the first byte of a kind.
+fn from(text: &[u8], mark: u8) -> Option<&[u8]> {
+    let mut rest = text;
+    while let Some((byte, next)) = rest.split_first() {
+        if *byte == mark {
+            return Some(next);
+        }
+        rest = next;
+    }
+    None
+}
+
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    after(one, other).is_some_and(<[u8]>::is_empty)
+}
