@@ -74,6 +74,7 @@ record-matrix: ## measures the tables of docs/environments.md anew (root), on a 
 
 lint: ## format, clippy, rustdoc
 	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
+	rustfmt --edition 2024 --check crates/exec/starter/sys.rs
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 

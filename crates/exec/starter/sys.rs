@@ -200,8 +200,7 @@ struct Graft {
 }
 
 #[used]
-static GRAFT: Graft =
-    Graft { mark: *b"xbuild's starter", code: 0, entry: 0, processor: [0; 32] };
+static GRAFT: Graft = Graft { mark: *b"xbuild's starter", code: 0, entry: 0, processor: [0; 32] };
 
 /// The place to go on at: the stack, and the first instruction.
 #[repr(C)]
@@ -276,7 +275,10 @@ unsafe fn with_processor(stack: *mut u64, env: *mut u64) -> *mut u64 {
     unsafe {
         let processor = (&raw const GRAFT.processor).cast::<u8>();
         let argc = *stack;
-        if argc == 0 || processor.read_volatile() == 0 || Texts(env).any(|text| asked::after(text, PROCESSOR).is_some()) {
+        if argc == 0
+            || processor.read_volatile() == 0
+            || Texts(env).any(|text| asked::after(text, PROCESSOR).is_some())
+        {
             return stack;
         }
         let name = *stack.add(1);
