@@ -79,8 +79,7 @@ impl<'a> Twinned<'a> {
 
     /// Returns what a step on these layers gets beside its emulator.
     fn natively(&self, platform: &Platform, below: &Chain) -> Natively {
-        let counted = self.takes_twins(platform)
-            && self.emulator(platform).is_some_and(|emulator| emulator.counts());
+        let counted = self.takes_twins(platform) && self.emulator(platform).is_some();
         Natively { counted, ..self.uncounted(platform, below) }
     }
 
@@ -102,9 +101,10 @@ impl<'a> Twinned<'a> {
         is_wanted && self.sandbox.is_emulated(platform) && self.sandbox.takes_twins(platform)
     }
 
-    /// Returns the build's own emulator of a platform.
+    /// Returns the build's own emulator of a platform, if it can count its programs and run their twins.
     fn emulator(&self, platform: &Platform) -> Option<&Emulator> {
-        self.emulators.iter().find(|own| Some(own.arch) == Arch::of(platform))
+        let own = self.emulators.iter().find(|own| Some(own.arch) == Arch::of(platform));
+        own.filter(|own| own.counts())
     }
 
     /// Runs a command, and tells how its programs ran.
@@ -181,9 +181,7 @@ impl<'a> Twinned<'a> {
 
     /// Finds or makes the twins of a base image, and registers them.
     fn find(&self, base: &ResolvedImage) -> Result<Option<StepTwins>, StepFailure> {
-        let arch = Arch::of(&base.platform);
-        let emulator = self.emulators.iter().find(|emulator| Some(emulator.arch) == arch);
-        let (Some(arch), Some(emulator)) = (arch, emulator) else { return Ok(None) };
+        let Some(emulator) = self.emulator(&base.platform) else { return Ok(None) };
         let Some(sibling) = self.sibling(base)? else { return Ok(None) };
         let parts = [&base.manifest.digest, &sibling.manifest.digest, &emulator.digest];
         let version = xbuild_exec::twins::version();
@@ -198,7 +196,7 @@ impl<'a> Twinned<'a> {
             }
             None => {
                 self.engine.add_image(&sibling.layers);
-                let Some((set, files)) = self.make(arch, base, &sibling, emulator)? else {
+                let Some((set, files)) = self.make(base, &sibling, emulator)? else {
                     return Ok(None);
                 };
                 let temp = store.temp_dir("twins")?;
@@ -223,7 +221,6 @@ impl<'a> Twinned<'a> {
     /// Makes the files of the twins from the layers of both images.
     fn make(
         &self,
-        arch: Arch,
         base: &ResolvedImage,
         sibling: &ResolvedImage,
         emulator: &Emulator,
@@ -234,12 +231,11 @@ impl<'a> Twinned<'a> {
         let (base, sibling) = (chain(base), chain(sibling));
         let trees = (self.engine.tree(&base)?, self.engine.tree(&sibling)?);
         let (ours, theirs) = (contents::Files(&trees.0), contents::Files(&trees.1));
-        let Some(candidates) = Candidates::find(arch, &ours, &theirs) else { return Ok(None) };
+        let Some(candidates) = Candidates::find(emulator.arch, &ours, &theirs) else {
+            return Ok(None);
+        };
         let ours = contents::read(self.engine, &base, &trees.0, &candidates.image_paths())?;
         let theirs = contents::read(self.engine, &sibling, &trees.1, &candidates.sibling_paths())?;
-        if !emulator.counts() {
-            return Ok(None);
-        }
         let program = emulator.bytes();
         let program = program.map_err(|e| StepFailure::new(FailureKind::Environment, e))?;
         Ok(candidates.make(&ours, &theirs, program))

@@ -45,6 +45,7 @@ use xbuild_model::Digest;
 
 pub use candidates::{Candidates, Facts, ImageFiles};
 pub(crate) use elf::MAGIC_START;
+pub(crate) use graft::graft;
 pub use make::Contents;
 pub use set::{Arguments, SetFile, Source, StepTwins, Twin, TwinSet};
 pub(crate) use set::{NAMES, ROOT};
@@ -68,10 +69,3 @@ pub(crate) const COUNT_IN_DEV: &str = ".twin-count";
 
 /// The byte that counts a program that runs natively.
 pub(crate) const NATIVELY: u8 = b'n';
-
-/// Returns an emulator with the starter in front of it: it looks for twins, counts its programs where the
-/// step has a pipe for that, and tells the emulator the `processor`, if that is not empty. `None` if the
-/// emulator is not of the usual form.
-pub(crate) fn with_starter(emulator: &[u8], processor: &str) -> Option<Vec<u8>> {
-    graft::graft(emulator, processor)
-}

@@ -1,5 +1,4 @@
-//! What a process asks of a program: whether the result can depend on the processor with these arguments
-//! and variables.
+//! This decides from arguments and variables whether a program's result can depend on the processor.
 //!
 //! Lists of arguments begin after the program's own name, except where `argv[0]` is said to be the first.
 //! Nothing here compares slices as a whole, which would need a library.
@@ -50,15 +49,11 @@ pub(crate) fn is_plain_awk<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) ->
     while let Some(argument) = arguments.next() {
         let text = match argument {
             [b'-', b'-'] => arguments.next(),
-            [b'-', b'F'] | [b'-', b'v'] => {
-                let value = arguments.next();
-                if value.is_none_or(|value| argument[1] == b'v' && !has_no_format(value)) {
-                    return false;
-                }
-                continue;
-            }
-            [b'-', b'F', ..] => continue,
-            [b'-', b'v', ..] if has_no_format(argument) => continue,
+            // The value is the next argument.
+            [b'-', b'F'] if arguments.next().is_some() => continue,
+            [b'-', b'v'] if arguments.next().is_some_and(has_no_format) => continue,
+            [b'-', b'F', _, ..] => continue,
+            [b'-', b'v', _, ..] if has_no_format(argument) => continue,
             [b'-', _, ..] => return false,
             _ => Some(argument),
         };

@@ -25,15 +25,15 @@ pub(crate) struct Typed {
 impl Typed {
     /// Starts a command in front of a terminal with 33 lines of 99 columns.
     pub(crate) fn start(command: Command) -> Self {
-        Self::start_before(command, Action::OOn)
+        Self::start_with(command, Action::OOn)
     }
 
     /// The same; the terminal takes no output before `resumes`.
     pub(crate) fn start_stopped(command: Command) -> Self {
-        Self::start_before(command, Action::OOff)
+        Self::start_with(command, Action::OOff)
     }
 
-    fn start_before(mut command: Command, output: Action) -> Self {
+    fn start_with(mut command: Command, output: Action) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let other = rustix::pty::openpt(flags).unwrap();
         rustix::pty::unlockpt(&other).unwrap();
@@ -62,21 +62,15 @@ impl Typed {
     /// Waits until `text` is shown.
     #[track_caller]
     pub(crate) fn waits_for(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.screen().contains(text) {
-            assert!(Instant::now() < deadline, "{text:?} is missing in:\n{}", self.screen());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let found = patiently(|| self.screen().contains(text).then_some(()));
+        assert!(found.is_some(), "{text:?} is missing in:\n{}", self.screen());
     }
 
     /// Waits until keys are no longer shown.
     #[track_caller]
     pub(crate) fn waits_for_hidden_keys(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.modes().contains(LocalModes::ECHO) {
-            assert!(Instant::now() < deadline, "keys are shown after:\n{}", self.screen());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let hidden = patiently(|| (!self.modes().contains(LocalModes::ECHO)).then_some(()));
+        assert!(hidden.is_some(), "keys are shown after:\n{}", self.screen());
     }
 
     /// Lets the terminal take output again.
@@ -101,18 +95,24 @@ impl Typed {
     /// Waits for the end. The terminal must be as it was before.
     #[track_caller]
     pub(crate) fn ends(mut self) -> Finished {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status.code().unwrap_or(-1);
-            }
-            if Instant::now() > deadline {
-                self.child.kill().unwrap();
-                panic!("it does not end after:\n{}", self.screen());
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let Some(status) = patiently(|| self.child.try_wait().unwrap()) else {
+            self.child.kill().unwrap();
+            panic!("it does not end after:\n{}", self.screen());
         };
+        let status = status.code().unwrap_or(-1);
         assert!(self.modes().contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
         Finished { status, stdout: String::new(), stderr: self.screen() }
+    }
+}
+
+/// Looks until there is something, or until the patience is over.
+fn patiently<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() > deadline {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -70,20 +70,20 @@ impl Program {
     pub(super) fn seal(mut self, arch: Arch) -> io::Result<(OwnedFd, bool)> {
         disarm(&mut self.bytes);
         let processor = self.processor(arch).unwrap_or_default();
-        let started = crate::twins::with_starter(&self.bytes, processor);
+        let started = crate::twins::graft(&self.bytes, processor);
         let copy = sealed_copy(c"emulator", started.as_deref().unwrap_or(&self.bytes))?;
         Ok((copy, started.is_some()))
     }
 
     /// Returns the processor to emulate where the emulator's own choice is slow.
     ///
-    /// Up to version 9 QEMU computes pointer authentication of `linux/arm64` by the algorithm of the
-    /// architecture, for each function call of Debian 13 and others. Its own one is for
-    /// programs the same, and the default from version 10 on.
+    /// QEMU up to version 9 computes pointer authentication of `linux/arm64` by the algorithm of the
+    /// architecture, for each function call of Debian 13 and others. Its own one is for programs the
+    /// same, and the default from version 10 on.
     fn processor(&self, arch: Arch) -> Option<&'static str> {
         let major: u32 = self.version.as_ref()?.split('.').next()?.parse().ok()?;
-        let has_choice = memchr::memmem::find(&self.bytes, b"\0pauth-impdef\0").is_some();
-        (arch == Arch::Arm64 && major < 10 && has_choice).then_some("max,pauth-impdef=on")
+        let has_choice = || memchr::memmem::find(&self.bytes, b"\0pauth-impdef\0").is_some();
+        (arch == Arch::Arm64 && major < 10 && has_choice()).then_some("max,pauth-impdef=on")
     }
 }
 

@@ -20,9 +20,10 @@ const ENTRY: usize = 24;
 /// Bytes of a processor's name and options, with the zero at the end.
 const PROCESSOR: usize = 32;
 
-/// Returns the emulator with the starter in front of it, which tells it the `processor`, if that is not
-/// empty; `None` if it is not of the usual form.
-pub(super) fn graft(emulator: &[u8], processor: &str) -> Option<Vec<u8>> {
+/// Returns the emulator with the starter in front of it, which looks for twins, counts programs where the
+/// step has a pipe for that, and tells the emulator the `processor`, if that is not empty. `None` if the
+/// emulator is not of the usual form.
+pub(crate) fn graft(emulator: &[u8], processor: &str) -> Option<Vec<u8>> {
     let (elf, starter) = (Elf::parse(emulator)?, Elf::parse(STARTER)?);
     if elf.machine != starter.machine {
         return None;
@@ -72,20 +73,27 @@ fn image(starter: &Elf<'_>) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::{Path, PathBuf};
+
     use super::*;
+
+    /// Writes a program with the starter in front of it, and returns its path.
+    fn put(folder: &Path, program: &[u8], processor: &str) -> PathBuf {
+        let path = folder.join("program");
+        std::fs::write(&path, graft(program, processor).unwrap()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
 
     /// A program that is this machine's own runs with the starter in front of it as before: without
     /// binfmt_misc the starter hands over.
     #[test]
     fn a_program_goes_on_behind_the_starter() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("program");
         let program =
             ["/bin/true", "/usr/bin/true"].map(std::fs::read).into_iter().find_map(Result::ok);
-        let grafted = graft(&program.unwrap(), "").unwrap();
-        std::fs::write(&path, &grafted).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = put(folder.path(), &program.unwrap(), "");
         let output = std::process::Command::new(&path).arg("--version").output().unwrap();
         assert!(output.status.success());
         assert!(String::from_utf8_lossy(&output.stdout).contains("true"), "{output:?}");
@@ -94,12 +102,9 @@ mod tests {
     /// The processor comes first, unless a variable names one.
     #[test]
     fn an_emulator_is_told_the_processor() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("echo");
         let program = std::fs::read("/bin/echo").unwrap();
-        std::fs::write(&path, graft(&program, "max,x=on").unwrap()).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = put(folder.path(), &program, "max,x=on");
         let said = |variables: &[(&str, &str)]| {
             let mut command = std::process::Command::new(&path);
             command.args(["one", "two"]).env_clear().envs(variables.iter().copied());
