@@ -37,10 +37,21 @@ pub(crate) fn is_called_by<'a>(
     name.is_some_and(|name| names.any(|other| is_same(name, other)))
 }
 
-/// Returns whether dpkg-deb only unpacks a package.
+/// Returns whether dpkg-deb, dpkg-split or tar is called as unpacking a package does it. One of these
+/// programs refuses what is for another one.
+///
+/// **Source** — dpkg, `src/main/unpack.c`, `src/main/archives.c` and `src/deb/extract.c`.
 pub(crate) fn is_unpack<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
-    let is_way = |way: &[u8]| is_same(way, b"--control") || is_same(way, b"--fsys-tarfile");
-    arguments.next().is_some_and(is_way) && arguments.all(|operand| operand.first() != Some(&b'-'))
+    let Some(way) = arguments.next() else { return false };
+    let is_way = |text| is_same(way, text);
+    if is_way(b"--control") || is_way(b"--fsys-tarfile") || is_way(b"-Qao") {
+        return arguments.all(|operand| operand.first() != Some(&b'-'));
+    }
+    is_way(b"-x")
+        && arguments.all(|option| match option {
+            [b'-'] | [b'-', b'p' | b'm' | b'f'] => true,
+            _ => is_same(option, b"--warning=no-timestamp"),
+        })
 }
 
 /// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those

@@ -9,11 +9,13 @@ use xbuild_wording::quoted;
 /// The most differences that a message lists.
 const LISTED: usize = 10;
 
+/// apt's caches have stamps of files in them, and numbers as the processor keeps them. So apt writes a
+/// cache of another processor anew, at any time. A star stands for any bytes.
+const RENEWED: &str = "var/cache/apt/*.bin";
+
 /// Files whose contents say when, or on which inodes, a program ran. Kind, mode and owner count all
-/// the same. A star stands for any bytes.
-const VARYING: [&str; 4] = [
-    // apt's caches have stamps of files in them.
-    "var/cache/apt/*.bin",
+/// the same.
+const VARYING: [&str; 3] = [
     // fontconfig's have times of folders.
     "var/cache/fontconfig/*",
     // ldconfig's own cache has inodes and times of libraries in it.
@@ -77,8 +79,7 @@ pub(super) fn compare(
     let differences = pairs.into_iter().filter_map(|(path, [natively, emulated])| {
         let (what, natively, emulated) = match (natively, emulated) {
             (Some(natively), Some(emulated)) => {
-                let count_contents = !VARYING.iter().any(|pattern| matches(pattern, &path));
-                differ(natively, emulated, count_contents, since)?
+                differ(natively, emulated, Counted::of(&path), since)?
             }
             (natively, emulated) => {
                 let state = |node: Option<&Node>| {
@@ -93,11 +94,26 @@ pub(super) fn compare(
     if all.is_empty() { Ok(compared) } else { Err(Differences { all, compared }) }
 }
 
+/// The properties of a file that count, beside those that always do.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    contents: bool,
+    time: bool,
+}
+
+impl Counted {
+    fn of(path: &[u8]) -> Self {
+        let is_renewed = matches(RENEWED, path);
+        let contents = !is_renewed && !VARYING.iter().any(|pattern| matches(pattern, path));
+        Self { contents, time: !is_renewed }
+    }
+}
+
 /// Returns the first property in which two files differ, with its values.
 fn differ(
     natively: &Node,
     emulated: &Node,
-    count_contents: bool,
+    counted: Counted,
     since: i64,
 ) -> Option<(&'static str, String, String)> {
     let both = [natively, emulated];
@@ -119,9 +135,9 @@ fn differ(
     values("kind", &|node| kind(&node.kind))
         .or_else(|| values("mode", &|node| format!("{:o}", node.meta.mode)))
         .or_else(|| values("owner", &|node| format!("{}:{}", node.meta.uid, node.meta.gid)))
-        .or_else(|| count_contents.then(|| values("contents", &contents)).flatten())
+        .or_else(|| counted.contents.then(|| values("contents", &contents)).flatten())
         .or_else(|| values("attributes", &attributes))
-        .or_else(|| values("time", &time))
+        .or_else(|| counted.time.then(|| values("time", &time)).flatten())
 }
 
 /// Returns the kind of a file in words, with what makes two files of it differ but contents.
@@ -245,6 +261,11 @@ mod tests {
         assert!(
             result((&[file(path, "x", 1)], &[]), (&[file(path, "y", 1)], &[])).contains("contents")
         );
+        let renewed =
+            ([file("var/cache/apt/pkgcache.bin", "x", SINCE)], [file("var/log/a", "x", SINCE)]);
+        let kept = ([file("var/cache/apt/pkgcache.bin", "x", 1)], [file("var/log/a", "x", 1)]);
+        assert_eq!(result((&renewed.0, &[]), (&kept.0, &[])), "4 paths");
+        assert!(result((&renewed.1, &[]), (&kept.1, &[])).contains("time of the step natively"));
         let mut other = file("var/log/a", "y", 1);
         other.2.mode = 0o600;
         assert!(result((&[file("var/log/a", "x", 1)], &[]), (&[other], &[])).contains("mode"));

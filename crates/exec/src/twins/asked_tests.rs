@@ -45,8 +45,14 @@ fn a_name_is_the_last_part_of_what_a_program_is_called() {
 }
 
 #[test]
-fn dpkg_deb_unpacks_with_two_options_alone() {
-    for arguments in [&["--fsys-tarfile", "/a.deb"][..], &["--control", "/a.deb", "/folder"]] {
+fn unpacking_has_few_forms() {
+    for arguments in [
+        &["--fsys-tarfile", "/a.deb"][..],
+        &["--control", "/a.deb", "/folder"],
+        &["-Qao", "/queue", "/a.deb"],
+        &["-x", "-f", "-", "--warning=no-timestamp"],
+        &["-x", "-m", "-f", "-", "--warning=no-timestamp"],
+    ] {
         assert!(is_unpack(texts(arguments)), "{arguments:?}");
     }
     for arguments in [
@@ -57,6 +63,12 @@ fn dpkg_deb_unpacks_with_two_options_alone() {
         &["-Zgzip", "--fsys-tarfile", "/a.deb"],
         &["--fsys-tarfiles", "/a.deb"],
         &["--info", "/a.deb"],
+        &["-Qa", "/a.deb"],
+        &["-s", "/a.deb"],
+        &["-x", "-f", "/a.tar"],
+        &["-x", "-f", "-", "--to-command=date"],
+        &["-xf", "-"],
+        &["-c", "-f", "-"],
     ] {
         assert!(!is_unpack(texts(arguments)), "{arguments:?}");
     }

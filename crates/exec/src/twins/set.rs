@@ -40,7 +40,7 @@ pub enum Arguments {
     Without(u8),
     /// The text of an awk program that computes nothing whose result may depend on the processor.
     PlainAwk,
-    /// Those of dpkg-deb that unpack a package.
+    /// Those that unpacking a package takes.
     Unpack,
 }
 
