@@ -254,6 +254,26 @@ fn a_damaged_source_of_a_copy_is_asked_once_more_and_blamed() {
     }
 }
 
+/// A build asks once more, too, and says where the other bytes came from.
+#[test]
+fn a_damaged_layer_of_a_base_is_asked_once_more_and_its_registry_blamed() {
+    let registry = Registry::start();
+    let (name, layer) = base(&registry, "amd64");
+    let size = registry.blob("base", &layer).unwrap().len();
+    let place = Place::new(User::Me);
+    place.write("f", "text").dockerfile(&format!("FROM {name}\nCOPY f /a/b/\n"));
+    for times in [1, 2] {
+        let other = Action::Answer(Response::new(200).body(vec![b'x'; size]));
+        registry.fail(Fault::new("GET", &format!("/blobs/{layer}"), times, other));
+        let store = place.out(&format!("store-{times}")).display().to_string();
+        let built = place.build(&["--platform", "linux/amd64", "--root", &store]);
+        match times {
+            1 => drop(built.ok()),
+            _ => drop(built.fails(4, &["other bytes came from", &name, "than those of the blob"])),
+        }
+    }
+}
+
 #[test]
 fn a_build_that_may_not_push_ends_before_its_first_step() {
     let registry = Registry::start();

@@ -211,7 +211,7 @@ impl FoundBlob<'_> {
     }
 
     /// Opens the blob from its beginning. The last bytes come only if all are right; else there is an
-    /// error with [`WrongBytes`](crate::WrongBytes) among its causes.
+    /// error with [`WrongBytes`](xbuild_model::WrongBytes) among its causes.
     pub fn open_checked(&self) -> Result<Box<dyn Read + Send>, StepFailure> {
         let input = self.open(0)?;
         Ok(match self {

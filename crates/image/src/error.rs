@@ -6,10 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use xbuild_model::{Digest, FailureKind, Platform, StepFailure};
+use xbuild_model::{Digest, FailureKind, Platform, StepFailure, WrongBytes};
 use xbuild_wording::quoted;
-
-use crate::checked_read::WrongBytes;
 
 /// The fault of a manifest, index or configuration.
 #[derive(Debug, thiserror::Error)]

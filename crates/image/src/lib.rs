@@ -47,7 +47,6 @@ pub use assemble::{
 };
 pub use attestation::{AssembledAttestation, Attestation};
 pub use built::{BlobPlace, Built, FileFrom, FoundBlob, StoredFn};
-pub use checked_read::WrongBytes;
 pub use content::{Content, ContentDocument};
 pub use document::Document;
 pub use edit::{Draft, EntryAnnotation, EntryChange, EntryName, IndexSource};

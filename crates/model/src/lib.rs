@@ -30,6 +30,7 @@ pub mod step;
 pub mod thread;
 pub mod transfer;
 pub mod ward;
+mod wrong_bytes;
 
 pub use cancel::{Cancel, Cancelled};
 pub use digest::{Chain, DiffId, Digest, DigestError};
@@ -44,3 +45,4 @@ pub use reference::{Reference, ReferenceError};
 pub use remote::RemoteSource;
 pub use resolved::{BlobSource, ImageLayer, LayerBlob, ResolvedImage};
 pub use step::{StepRecord, short_label};
+pub use wrong_bytes::WrongBytes;

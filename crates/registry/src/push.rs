@@ -13,8 +13,8 @@ use tracing::debug_span;
 use tracing::field::{Empty, display};
 use xbuild_image::parallel::for_each;
 use xbuild_image::printable::printable;
-use xbuild_image::{Built, ContentDocument, WrongBytes};
-use xbuild_model::{BlobSource, Descriptor, Digest, Reference};
+use xbuild_image::{Built, ContentDocument};
+use xbuild_model::{BlobSource, Descriptor, Digest, Reference, WrongBytes};
 
 use crate::auth::scope::Scope;
 use crate::client::Client;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use xbuild_files::{DiffError, UnpackError};
 use xbuild_layer::decode::Bound;
 use xbuild_layer::{LayerError, ShownPath};
-use xbuild_model::{DiffId, Digest, FailureKind, StepFailure};
+use xbuild_model::{DiffId, Digest, FailureKind, StepFailure, WrongBytes};
 use xbuild_store::StoreError;
 use xbuild_wording::{hints, quoted};
 
@@ -85,6 +85,9 @@ pub enum EngineError {
         /// The layer that the blob holds.
         actual: DiffId,
     },
+    /// A layer's blob came with other bytes, again and again.
+    #[error(transparent)]
+    WrongBytes(#[from] WrongBytes),
     /// The tree index that a shared cache has for a layer is not that of the layer.
     #[error("the shared cache has a wrong tree index for layer {layer}")]
     ForeignIndex {
@@ -236,6 +239,7 @@ impl From<EngineError> for StepFailure {
             EngineError::CacheOwner { .. } => {
                 return Self::new(FailureKind::Environment, error).with_hint(hints::within_range());
             }
+            EngineError::WrongBytes(ref wrong) => wrong.kind,
             EngineError::DiffId { .. } | EngineError::MediaType { .. } => FailureKind::Remote,
             EngineError::Layer { .. } | EngineError::Store(StoreError::Mismatch { .. }) => {
                 FailureKind::Remote

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 
-use xbuild_image::{BlobPlace, Built, Content, Document, WrongBytes};
+use xbuild_image::{BlobPlace, Built, Content, Document};
 use xbuild_layer::decode::decompress_any;
 use xbuild_layer::{Encoder, Encoding, LayerError};
 use xbuild_model::manifest::{Compression, OCI_MANIFEST};
-use xbuild_model::{Descriptor, FailureKind, Manifest, StepFailure};
+use xbuild_model::{Descriptor, FailureKind, Manifest, StepFailure, WrongBytes};
 use xbuild_registry::Client;
 use xbuild_store::Store;
 

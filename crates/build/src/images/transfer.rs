@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::io;
 
 use xbuild_image::parallel::for_each;
-use xbuild_image::{BlobPlace, Built, Content, Documents, WrongBytes, gather};
+use xbuild_image::{BlobPlace, Built, Content, Documents, gather};
 use xbuild_model::seam::Blobs as _;
 use xbuild_model::transfer::{Direction, Metered, Moving, Transfer};
-use xbuild_model::{BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, StepFailure};
+use xbuild_model::{
+    BlobSource, Descriptor, Digest, FailureKind, Platform, Reference, StepFailure, WrongBytes,
+};
 use xbuild_registry::{Push, PushEvent};
 use xbuild_store::{ImageRecord, StoreError};
 

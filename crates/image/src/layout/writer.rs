@@ -11,10 +11,9 @@ use std::path::Path;
 use oci_spec::image::ANNOTATION_REF_NAME;
 use sha2::{Digest as _, Sha256};
 use tracing::debug_span;
-use xbuild_model::{BlobSource, Descriptor, Digest, Index, Reference};
+use xbuild_model::{BlobSource, Descriptor, Digest, Index, Reference, WrongBytes};
 
 use crate::built::{BlobPlace, Built, FoundBlob};
-use crate::checked_read::WrongBytes;
 use crate::error::LayoutError;
 use crate::layout::docker;
 use crate::layout::reader::{IMAGE_NAME, Layout, empty_index};

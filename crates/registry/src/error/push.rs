@@ -2,8 +2,7 @@
 
 use std::io;
 
-use xbuild_image::WrongBytes;
-use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_model::{Digest, FailureKind, StepFailure, WrongBytes};
 use xbuild_wording::{hints, quoted};
 
 use crate::error::request::RequestError;

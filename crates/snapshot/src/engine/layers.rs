@@ -12,6 +12,7 @@ use xbuild_model::manifest::Compression;
 use xbuild_model::transfer::{Direction, Metered, Moving, Transfer};
 use xbuild_model::{
     BlobSource, Chain, Descriptor, DiffId, Digest, FailureKind, ImageLayer, LayerBlob, StepFailure,
+    WrongBytes,
 };
 use xbuild_store::{BlobWriter, PullLock, StoreError};
 
@@ -107,10 +108,10 @@ impl Shared {
             if !is_wrong || self.options.cancel.is_cancelled() {
                 return done;
             }
-            let is_elsewhere =
-                self.remote(layer).is_ok_and(|remote| self.blobs.distrust(&remote.descriptor));
+            let Ok(remote) = self.remote(layer) else { return done };
+            let is_elsewhere = self.blobs.distrust(&remote.descriptor);
             if !is_elsewhere && std::mem::replace(&mut is_second, true) {
-                return done;
+                return Err(WrongBytes::new(&remote.descriptor, &remote.source).into());
             }
         }
     }
