@@ -23,8 +23,8 @@ PYTHON = "import hashlib\nx = {}\nfor n in range(COUNT):\n    x[n % 997] = hashl
 
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-minimal openssh-client xz-utils"
 
-# The fixture has all of perl; Debian's published images have perl-base alone.
-PUBLISHED = "apt-get update && apt-get install -y usr-is-merged && apt-get purge -y 'libperl5*'"
+# The fixture has all of perl; Debian's published images have perl-base alone, and nothing of apt's lists.
+PUBLISHED = "apt-get update && apt-get install -y usr-is-merged && apt-get purge -y 'libperl5*' && apt-get clean && rm -rf /var/lib/apt/lists/*"
 
 # The rows: name, title, the command to prepare, the command that is measured; COUNT depends on the scale.
 ROWS = [

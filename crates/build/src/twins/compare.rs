@@ -13,6 +13,9 @@ const LISTED: usize = 10;
 /// cache of another processor anew, at any time. A star stands for any bytes.
 const RENEWED: &str = "var/cache/apt/*.bin";
 
+/// Their folder, whose time changes with that.
+const RENEWED_IN: &[u8] = b"var/cache/apt";
+
 /// Files whose contents say when, or on which inodes, a program ran. Kind, mode and owner count all
 /// the same.
 const VARYING: [&str; 3] = [
@@ -105,7 +108,7 @@ impl Counted {
     fn of(path: &[u8]) -> Self {
         let is_renewed = matches(RENEWED, path);
         let contents = !is_renewed && !VARYING.iter().any(|pattern| matches(pattern, path));
-        Self { contents, time: !is_renewed }
+        Self { contents, time: !is_renewed && path != RENEWED_IN }
     }
 }
 
@@ -261,13 +264,24 @@ mod tests {
         assert!(
             result((&[file(path, "x", 1)], &[]), (&[file(path, "y", 1)], &[])).contains("contents")
         );
-        let renewed =
-            ([file("var/cache/apt/pkgcache.bin", "x", SINCE)], [file("var/log/a", "x", SINCE)]);
-        let kept = ([file("var/cache/apt/pkgcache.bin", "x", 1)], [file("var/log/a", "x", 1)]);
-        assert_eq!(result((&renewed.0, &[]), (&kept.0, &[])), "4 paths");
-        assert!(result((&renewed.1, &[]), (&kept.1, &[])).contains("time of the step natively"));
         let mut other = file("var/log/a", "y", 1);
         other.2.mode = 0o600;
         assert!(result((&[file("var/log/a", "x", 1)], &[]), (&[other], &[])).contains("mode"));
+    }
+
+    #[test]
+    fn caches_of_apt_are_written_anew() {
+        let written = |folder, path, secs| {
+            let mtime = Mtime { secs, nanos: 0 };
+            let meta = Meta { mode: 0o755, mtime, ..Meta::default() };
+            [File(folder, Kind::Dir, meta, ""), file(path, "x", secs)]
+        };
+        let differ = |folder, path| {
+            let [anew, kept] = [SINCE, 1].map(|secs| written(folder, path, secs));
+            result((&anew, &[]), (&kept, &[]))
+        };
+        assert_eq!(differ("var/cache/apt", "var/cache/apt/pkgcache.bin"), "4 paths");
+        let said = differ("var/log", "var/log/a");
+        assert!(said.contains("time of the step natively"), "{said}");
     }
 }
