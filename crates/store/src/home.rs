@@ -110,6 +110,18 @@ impl<'a> Home<'a> {
 
     /// Makes the folder a store unless it is one.
     fn adopt(&self) -> Result<(), StoreError> {
+        match self.adopt_once() {
+            // Another first build may have made it a store between two looks.
+            Err(StoreError::NotAStore { .. } | StoreError::Writable { .. })
+                if self.version()?.as_deref() == Some(FORMAT) =>
+            {
+                self.adopt_once()
+            }
+            done => done,
+        }
+    }
+
+    fn adopt_once(&self) -> Result<(), StoreError> {
         let stat = fs::fstat(&self.folder).map_err(failed("look at", self.path))?;
         self.check_owner(self.path, &stat)?;
         if is_writable_for_others(&stat) {
