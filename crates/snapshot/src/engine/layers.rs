@@ -311,17 +311,22 @@ impl Shared {
     /// Says whose fault a layer is that is not as it should be: the user's who gave an OCI layout,
     /// else the registry's.
     fn blame(&self, layer: &DiffId, error: EngineError) -> EngineError {
-        let is_given = self.remote(layer).is_ok_and(|remote| match remote.source {
+        let given = self.remote(layer).ok().filter(|remote| match remote.source {
             BlobSource::Layout { .. } => true,
             BlobSource::Registry { .. } | BlobSource::Store => false,
         });
+        let Some(given) = given.filter(|_| !self.options.cancel.is_cancelled()) else {
+            return error;
+        };
         let is_malformed = match &error {
             EngineError::Layer { source, .. } => !matches!(source, LayerError::Write { .. }),
             EngineError::DiffId { .. } | EngineError::MediaType { .. } => true,
-            EngineError::Store(error) => matches!(error, StoreError::Mismatch { .. }),
+            EngineError::Store(StoreError::Mismatch { .. }) => {
+                return WrongBytes::new(&given.descriptor, &given.source).into();
+            }
             _ => false,
         };
-        match is_given && is_malformed && !self.options.cancel.is_cancelled() {
+        match is_malformed {
             true => StepFailure::new(FailureKind::User, error).into(),
             false => error,
         }
