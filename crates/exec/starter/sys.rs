@@ -392,7 +392,7 @@ const ROW: usize = 7;
 const ANY: u64 = 0;
 /// A program of awk that does not compute.
 const AWK: u64 = 1;
-/// What unpacking a package takes.
+/// The arguments are those of unpacking a package.
 const UNPACK: u64 = 2;
 
 /// Returns the row of the program behind a descriptor, if the program was not changed since the step

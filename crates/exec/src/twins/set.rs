@@ -40,7 +40,7 @@ pub enum Arguments {
     Without(u8),
     /// The text of an awk program that computes nothing whose result may depend on the processor.
     PlainAwk,
-    /// Those that unpacking a package takes.
+    /// Those with which a package is unpacked.
     Unpack,
 }
 
