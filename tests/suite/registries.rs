@@ -148,7 +148,8 @@ fn a_blob_is_pulled_once_for_all_builds_that_share_a_store() {
     assert_eq!(fs::read_dir(place.store().join("pulls")).unwrap().count(), 0);
 }
 
-/// A layer that no step needs goes from the registry to the output as it comes.
+/// A layer that no step needs goes from the registry to the output as it comes. The place of wrong bytes
+/// is named in either case.
 #[test]
 fn other_bytes_than_announced_are_fetched_once_more() {
     let registry = Registry::start();
@@ -157,7 +158,7 @@ fn other_bytes_than_announced_are_fetched_once_more() {
     let other = || Action::Answer(Response::new(200).body(vec![b'x'; size]));
     let place = Place::new(User::Me);
     place.write("f", "text");
-    for (number, step) in ["LABEL a=b", "COPY f /"].into_iter().enumerate() {
+    for (number, step) in ["LABEL a=b", "COPY f /", "COPY f /a/b/"].into_iter().enumerate() {
         place.dockerfile(&format!("FROM {name}\n{step}\n"));
         for (times, kind) in [(1, "tar=false"), (1, "tar=true"), (2, "tar=false"), (2, "tar=true")]
         {
@@ -168,8 +169,8 @@ fn other_bytes_than_announced_are_fetched_once_more() {
             registry.fail(Fault::new("GET", &format!("/blobs/{layer}"), times, other()));
             let built = place.build(&[&args[..], &[store.to_str().unwrap()]].concat());
             match times {
-                1 => assert_eq!(built.status, 0, "{}", built.stderr),
-                _ => assert!(built.status == 1 || built.status == 4, "{step} {kind}"),
+                1 => drop(built.ok()),
+                _ => drop(built.fails(4, &["other bytes came from", &name])),
             }
         }
     }
@@ -250,26 +251,6 @@ fn a_damaged_source_of_a_copy_is_asked_once_more_and_blamed() {
                 1 => drop(copied.ok()),
                 _ => drop(copied.fails(4, &["other bytes came from", &name, &layer.to_string()])),
             }
-        }
-    }
-}
-
-/// A build asks once more, too, and says where the other bytes came from.
-#[test]
-fn a_damaged_layer_of_a_base_is_asked_once_more_and_its_registry_blamed() {
-    let registry = Registry::start();
-    let (name, layer) = base(&registry, "amd64");
-    let size = registry.blob("base", &layer).unwrap().len();
-    let place = Place::new(User::Me);
-    place.write("f", "text").dockerfile(&format!("FROM {name}\nCOPY f /a/b/\n"));
-    for times in [1, 2] {
-        let other = Action::Answer(Response::new(200).body(vec![b'x'; size]));
-        registry.fail(Fault::new("GET", &format!("/blobs/{layer}"), times, other));
-        let store = place.out(&format!("store-{times}")).display().to_string();
-        let built = place.build(&["--platform", "linux/amd64", "--root", &store]);
-        match times {
-            1 => drop(built.ok()),
-            _ => drop(built.fails(4, &["other bytes came from", &name, "than those of the blob"])),
         }
     }
 }
