@@ -4,6 +4,7 @@
 //! The leftovers of a step that was killed stay in it: the next step that uses it deals with them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -15,6 +16,7 @@ use xbuild_model::run::Sharing;
 
 use crate::entries::{CACHE_CONTENT, CACHE_MOUNTS, children, file_name, is_key};
 use crate::folder::rename_new;
+use crate::gate::Gate;
 use crate::lent;
 use crate::usage::usage;
 use crate::{Store, StoreError};
@@ -32,7 +34,7 @@ const MAX_ID: usize = 200;
 #[derive(Debug)]
 pub struct CacheMount {
     path: PathBuf,
-    _lock: File,
+    _lock: Gate,
 }
 
 impl CacheMount {
@@ -96,13 +98,15 @@ impl Store {
                 Sharing::Locked => FlockOperation::LockExclusive,
                 Sharing::Private => FlockOperation::NonBlockingLockExclusive,
             };
-            match retry_on_intr(|| flock(&lock, operation)) {
-                Err(Errno::WOULDBLOCK) => continue,
-                locked => locked.map_err(|errno| StoreError::io("lock", &path)(errno.into()))?,
+            // Another step of this build is no news.
+            let lock = self.lock.of_others(lock, path);
+            match lock.lock(operation) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                locked => locked.map_err(StoreError::io("lock", lock.path()))?,
             }
             // Only `xbuild du` shows the time, so a failure does not matter.
-            let _ = lock.set_modified(SystemTime::now());
-            self.growth().mount(&path);
+            let _ = lock.file().set_modified(SystemTime::now());
+            self.growth().mount(lock.path());
             return Ok(CacheMountSlot::Held(CacheMount { path: home.join(CONTENT), _lock: lock }));
         }
         // No build has that many steps.

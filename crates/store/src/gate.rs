@@ -59,8 +59,24 @@ impl Gate {
         Self { file, path, on_wait: Arc::clone(on_wait) }
     }
 
+    /// Returns another lock file of the store, of which others than this process are told.
+    pub(crate) fn of_others(&self, file: File, path: PathBuf) -> Self {
+        let on_wait = Arc::clone(&self.on_wait);
+        let own = Some(std::process::id());
+        let of_others = move |waiting: &Waiting| {
+            if waiting.holder != own {
+                on_wait(waiting);
+            }
+        };
+        Self { file, path, on_wait: Arc::new(of_others) }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Does work while the lock is held.
@@ -87,7 +103,7 @@ impl Gate {
             other => other,
         };
         match retry_on_intr(|| flock(&self.file, at_once)) {
-            Err(Errno::WOULDBLOCK) => {}
+            Err(Errno::WOULDBLOCK) if at_once != operation => {}
             done => return Ok(done?),
         }
         // The kernel wakes whoever waits in turn; a loop could lose to others for ever.

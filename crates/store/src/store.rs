@@ -29,7 +29,7 @@ pub struct Store {
     publisher: Publisher,
     root: PathBuf,
     /// Held shared: an older xbuild, which knows no pins, removes nothing meanwhile.
-    _lock: Gate,
+    pub(crate) lock: Gate,
     pins: Pins,
     growth: Growth,
     session: Session,
@@ -75,7 +75,7 @@ impl Store {
         let boot = boot::name(root)?;
         let store = Self {
             root: root.to_owned(),
-            _lock: lock,
+            lock,
             pins,
             growth: Growth::default(),
             session,

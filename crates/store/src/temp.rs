@@ -66,12 +66,12 @@ impl Drop for Session {
 }
 
 /// Takes the lock of a session's folder. Returns `None` if another process has it or the folder is
-/// gone. The lock file is made only if the session is `new`.
-fn try_lock(folder: &Path, new: bool) -> Option<File> {
-    lock_of(folder, new).ok()
+/// gone.
+fn try_lock(folder: &Path) -> Option<File> {
+    lock_of(folder, false).ok()
 }
 
-/// Does the same; an error says why there is no lock.
+/// Does the same; an error says why there is no lock. The lock file is made only if the session is `new`.
 fn lock_of(path: &Path, new: bool) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = fs::open(path, flags, Mode::empty())?;
@@ -126,7 +126,7 @@ pub(crate) fn is_nobodys(folder: &Path) -> bool {
 /// only a user namespace can remove, stay for [`crate::Store::leftovers`].
 pub(crate) fn sweep(root: &Path) {
     for path in sessions(&root.join("tmp")).unwrap_or_default() {
-        match try_lock(&path, false) {
+        match try_lock(&path) {
             Some(lock) => {
                 forget_total_of(root, &lock);
                 lent::take_back(root, &path);
@@ -183,7 +183,7 @@ pub(crate) struct Abandoned {
 /// Returns the folders below `tmp` of the store `root` that no open store owns.
 pub(crate) fn abandoned(root: &Path) -> Vec<Abandoned> {
     let lock = |path: PathBuf| {
-        let lock = try_lock(&path, false)?;
+        let lock = try_lock(&path)?;
         forget_total_of(root, &lock);
         Some(Abandoned { path, _lock: lock })
     };
