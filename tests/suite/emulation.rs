@@ -1,6 +1,7 @@
 //! Twins: programs of emulated steps that run natively. Nothing that a step can look at tells them
 //! from the programs that QEMU runs.
 
+mod apk;
 mod elsewhere;
 mod multi_call;
 

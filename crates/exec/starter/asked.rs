@@ -54,6 +54,68 @@ pub(crate) fn is_unpack<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bo
         })
 }
 
+/// Returns whether apk changes the packages of the root that it runs in, whose architecture a file there
+/// says. For another root, or when asked for it, apk has an architecture inside; and it takes an option by
+/// its first letters, so that one which is not known here may be any.
+///
+/// **Source** — apk(8), apk-add(8); apk-tools, `src/apk.c` of 2.14 and 3.0.
+pub(crate) fn is_apk_change<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut has_command = false;
+    while let Some(argument) = arguments.next() {
+        let is_known = match argument {
+            [b'-', b't' | b'X'] => arguments.next().is_some(),
+            [b'-', b't' | b'X', _, ..] => true,
+            [b'-', b'-', option @ ..] => {
+                let value = Words(APK_VALUES).find_map(|name| after(option, name));
+                is_word(APK_SWITCHES, option)
+                    || value.is_some_and(|value| match value {
+                        [] => arguments.next().is_some(),
+                        [sign, ..] => *sign == b'=',
+                    })
+            }
+            [b'-', letters @ ..] => {
+                letters.iter().all(|letter| from(APK_LETTERS, *letter).is_some())
+            }
+            command if !has_command => {
+                has_command = true;
+                is_word(APK_COMMANDS, command)
+            }
+            _ => true,
+        };
+        if !is_known {
+            return false;
+        }
+    }
+    has_command
+}
+
+const APK_COMMANDS: &[u8] = b"add del fix update upgrade ";
+const APK_LETTERS: &[u8] = b"Uadfilqrsuv";
+const APK_SWITCHES: &[u8] = b"allow-untrusted available clean-protected depends force force-broken-world \
+    force-missing-repositories force-non-repository force-old-apk force-overwrite force-refresh latest \
+    no-cache no-check-certificate no-commit-hooks no-interactive no-network no-progress no-scripts prune \
+    purge quiet rdepends reinstall simulate update update-cache upgrade verbose ";
+const APK_VALUES: &[u8] =
+    b"cache-dir cache-max-age keys-dir repositories-file repository timeout virtual wait ";
+
+/// The words of a text with a space after each.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = from(self.0, b' ')?;
+        let (word, _) = self.0.split_at_checked(self.0.len() - rest.len() - 1)?;
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+fn is_word(words: &[u8], word: &[u8]) -> bool {
+    Words(words).any(|other| is_same(word, other))
+}
+
 /// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those
 /// that POSIX has.
 pub(crate) fn is_plain_awk<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
@@ -93,6 +155,14 @@ pub(crate) fn has_option<'a>(mut arguments: impl Iterator<Item = &'a [u8]>, lett
 pub(crate) fn is_harmless(variable: &[u8], is_little_endian: bool) -> bool {
     let begins = |text| after(variable, text).is_some();
     if begins(b"LD_") || begins(b"LOCPATH=") || begins(b"GCONV_PATH=") || begins(b"PERL5") {
+        return false;
+    }
+    // apk may be told another root in a file, and OpenSSL modules of the other processor.
+    if begins(b"APK_CONFIG=")
+        || begins(b"OPENSSL_CONF=")
+        || begins(b"OPENSSL_MODULES=")
+        || begins(b"OPENSSL_ENGINES=")
+    {
         return false;
     }
     let locale = match after(variable, b"LC_") {

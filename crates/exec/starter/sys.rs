@@ -385,15 +385,17 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
 /// The bytes of the table that are mapped. The file is as large.
 const TABLE_SIZE: u64 = 64 << 10;
 /// The 64-bit words of a row: inode, change time in seconds and nanoseconds, which arguments suit, and the
-/// offsets of paths that there must not be, of the twin's path, and of the names that it may be called by,
-/// or zero.
-const ROW: usize = 7;
+/// offsets of paths that there must not be, of the twin's path, of the names that it may be called by, or
+/// zero, and of paths that there must be.
+const ROW: usize = 8;
 /// Every argument suits. Numbers that are not named here are the letters of options that there must not be.
 const ANY: u64 = 0;
 /// A program of awk that does not compute.
 const AWK: u64 = 1;
 /// The arguments are those of unpacking a package.
 const UNPACK: u64 = 2;
+/// The arguments are those with which apk changes packages.
+const APK: u64 = 3;
 
 /// Returns the row of the program behind a descriptor, if the program was not changed since the step
 /// began.
@@ -442,15 +444,21 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             ANY => true,
             AWK => asked::is_plain_awk(options()),
             UNPACK => asked::is_unpack(options()),
+            APK => asked::is_apk_change(options()),
             letter => !asked::has_option(options(), letter as u8),
         };
         is_right
             && !asked::names_processor(options())
             && Texts(env).all(|variable| asked::is_harmless(variable, is_little_endian))
-            && Packed(table.add(*row.add(4) as usize)).all(|path| {
-                call(number::FACCESSAT, [AT_FDCWD, path.as_ptr() as u64, 0, 0, 0, 0]) != 0
-            })
+            && !Packed(table.add(*row.add(4) as usize)).any(is_there)
+            && Packed(table.add(*row.add(7) as usize)).all(is_there)
     }
+}
+
+/// Returns whether there is a file. A zero follows the path.
+fn is_there(path: &[u8]) -> bool {
+    // SAFETY: the table's writer puts a zero after each path.
+    unsafe { call(number::FACCESSAT, [AT_FDCWD, path.as_ptr() as u64, 0, 0, 0, 0]) == 0 }
 }
 
 /// The texts of a list that ends with a null, as the kernel leaves arguments and variables.

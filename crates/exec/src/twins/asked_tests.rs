@@ -1,7 +1,7 @@
 //! Tests of what the starter thinks of arguments and variables.
 
 use super::asked::{
-    has_option, is_called_by, is_harmless, is_plain_awk, is_unpack, names_processor,
+    has_option, is_apk_change, is_called_by, is_harmless, is_plain_awk, is_unpack, names_processor,
 };
 
 fn texts<'a>(texts: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
@@ -75,6 +75,50 @@ fn unpacking_has_few_forms() {
 }
 
 #[test]
+fn apk_changes_its_own_root() {
+    let is_change = |line: &str| {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        is_apk_change(texts(&words))
+    };
+    for line in [
+        "add curl",
+        "add --no-cache curl git",
+        "--no-cache add -t .deps gcc",
+        "add --virtual .deps gcc>=12 !musl-dev",
+        "add --virtual=.deps gcc",
+        "add -U -X http://mirror.example/main so:libz.so.1",
+        "add -tdeps -Uu zlib",
+        "--repository http://mirror.example/main --update add zlib",
+        "update",
+        "-q upgrade --available",
+        "del .deps",
+        "fix",
+    ] {
+        assert!(is_change(line), "{line}");
+    }
+    for line in [
+        "",
+        "--print-arch",
+        "--version",
+        "-V",
+        "info -e zlib",
+        "add --root /new --initdb zlib",
+        "--root=/new add zlib",
+        "add -p /new zlib",
+        "-p/new add zlib",
+        "add -Up /new zlib",
+        "add --arch x86_64 zlib",
+        "add --roo /new zlib",
+        "add -- zlib",
+        "add --virtual",
+        "--repository http://mirror.example/main",
+        "add --virtualx y z",
+    ] {
+        assert!(!is_change(line), "{line}");
+    }
+}
+
+#[test]
 fn awk_has_its_program_in_its_arguments() {
     for arguments in [
         &["{ print $1 }", "/etc/passwd"][..],
@@ -128,6 +172,10 @@ fn variables_of_loaders_and_locales_count() {
         "LC_ALL=de_DE.UTF-16",
         "LC_TIME=x.utf-80",
         "LANG=x.utf",
+        "APK_CONFIG=/x",
+        "OPENSSL_CONF=/x",
+        "OPENSSL_MODULES=/x",
+        "OPENSSL_ENGINES=/x",
     ] {
         assert!(!is_harmless(variable.as_bytes(), true), "{variable}");
     }
@@ -138,6 +186,7 @@ fn variables_of_loaders_and_locales_count() {
         "PERL=x",
         "LOCPATHS=x",
         "LANGUAGE=de",
+        "OPENSSL_VERSION=3",
         "LANG=",
         "LANG=C",
         "LC_ALL=POSIX",

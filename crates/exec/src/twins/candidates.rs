@@ -32,8 +32,9 @@ pub struct Facts {
 }
 
 /// The libraries that programs of the list need, without version.
-const LIBRARIES: [&str; 46] = [
+const LIBRARIES: [&str; 47] = [
     "libacl",
+    "libapk",
     "libapt-pkg",
     "libapt-private",
     "libattr",
@@ -116,7 +117,7 @@ pub(super) struct Candidate {
 pub(super) enum Libc {
     /// Its loader looks into a cache of libraries.
     Glibc,
-    /// Library and loader are one file. Programs that need another library have no twins.
+    /// Library and loader are one file, which looks into a few folders.
     Musl,
 }
 
@@ -243,8 +244,9 @@ fn names(
 fn libraries(host: Arch, sibling: &dyn ImageFiles) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let Some(triplet) = triplet(host) else { return found };
-    for folder in [format!("lib/{triplet}"), format!("usr/lib/{triplet}")] {
-        for name in sibling.names(&folder) {
+    let folders = [&format!("lib/{triplet}"), &format!("usr/lib/{triplet}"), "lib", "usr/lib"];
+    for folder in folders {
+        for name in sibling.names(folder) {
             let stem = name.split_once(".so.").map_or("", |(stem, _)| stem);
             if LIBRARIES.contains(&stem)
                 && let Some(facts) = sibling.find(&format!("{folder}/{name}"))

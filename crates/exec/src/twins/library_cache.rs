@@ -1,14 +1,20 @@
-//! The cache by which a loader finds libraries: `ld.so.cache`, and a loader that looks into one of
-//! ours.
+//! The cache by which a loader finds libraries: `ld.so.cache`, and loaders that look into ours, or into
+//! our folder.
 //!
-//! **Source** — glibc, `sysdeps/generic/dl-cache.h`: the format of `glibc-ld.so.cache1.1`.
+//! **Source** — glibc, `sysdeps/generic/dl-cache.h`: the format of `glibc-ld.so.cache1.1`; musl,
+//! `ldso/dynlink.c`, `load_library`.
 
 use super::FOLDER;
 
-/// The path in every loader.
-const USUAL: &[u8] = b"/etc/ld.so.cache\0";
+/// The path in every loader of glibc.
+const USUAL_CACHE: &[u8] = b"/etc/ld.so.cache\0";
 /// Ours, of the same length.
-const OWN: &[u8] = b"/dev/.twin/cache\0";
+const OWN_CACHE: &[u8] = b"/dev/.twin/cache\0";
+
+/// The folders in every loader of musl.
+const USUAL_FOLDERS: &[u8] = b"/lib:/usr/local/lib:/usr/lib\0";
+/// Ours, which is shorter.
+const OWN_FOLDER: &[u8] = b"/dev/.twin/lib\0";
 
 const MAGIC: &[u8; 20] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
@@ -16,15 +22,22 @@ const ENTRY: usize = 24;
 /// Little-endian.
 const BYTE_ORDER: u8 = 2;
 
-/// Returns a loader that looks into our cache; `None` if it is not of the usual form.
+/// Returns a loader of glibc that looks into our cache; `None` if it is not of the usual form.
 pub(super) fn loader_with_own_cache(loader: &[u8]) -> Option<Vec<u8>> {
+    with(loader, USUAL_CACHE, OWN_CACHE)
+}
+
+/// Returns a loader of musl that looks into our folder; `None` if it is not of the usual form.
+pub(super) fn loader_with_own_folder(loader: &[u8]) -> Option<Vec<u8>> {
+    with(loader, USUAL_FOLDERS, OWN_FOLDER)
+}
+
+/// Puts another text in the only place of one that is not shorter.
+fn with(loader: &[u8], usual: &[u8], own: &[u8]) -> Option<Vec<u8>> {
+    let mut places = memchr::memmem::find_iter(loader, usual);
+    let place = places.next().filter(|_| places.next().is_none())?;
     let mut out = loader.to_vec();
-    let mut places = memchr::memmem::find_iter(loader, USUAL);
-    let place = places.next()?;
-    if places.next().is_some() {
-        return None;
-    }
-    out[place..place + OWN.len()].copy_from_slice(OWN);
+    out[place..place + own.len()].copy_from_slice(own);
     Some(out)
 }
 
@@ -117,9 +130,12 @@ mod tests {
 
     #[test]
     fn a_loader_looks_into_one_place() {
-        let loader = [b"x", USUAL, b"y"].concat();
-        assert_eq!(loader_with_own_cache(&loader).unwrap(), [b"x", OWN, b"y"].concat());
-        assert_eq!(loader_with_own_cache(&[USUAL, USUAL].concat()), None);
+        let around = |text: &[u8]| [b"x", text, b"y"].concat();
+        assert_eq!(loader_with_own_cache(&around(USUAL_CACHE)).unwrap(), around(OWN_CACHE));
+        assert_eq!(loader_with_own_cache(&[USUAL_CACHE, USUAL_CACHE].concat()), None);
         assert_eq!(loader_with_own_cache(b"none"), None);
+        let out = loader_with_own_folder(&around(USUAL_FOLDERS)).unwrap();
+        assert_eq!(out, around(b"/dev/.twin/lib\0/lib:/usr/lib\0"));
+        assert_eq!(loader_with_own_folder(USUAL_CACHE), None);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::candidates::{Candidate, Candidates, Libc, perl_folder, triplet};
 use super::elf::{Elf, MAGIC};
 use super::programs::Program;
-use super::set::{NAMES, ROOT, SetFile, Source, Twin, TwinSet};
+use super::set::{Arguments, NAMES, ROOT, SetFile, Source, Twin, TwinSet};
 use super::{FOLDER, apt, library_cache};
 
 /// The contents of an image's files by path.
@@ -19,6 +19,12 @@ const APT: &str = "apt";
 
 /// Files that make a loader behave in another way; absent in every step with twins.
 const PRELOAD: &str = "/etc/ld.so.preload";
+
+/// The file that says for which architecture apk installs, and the one that may give it options.
+///
+/// **Source** — apk(8), "FILES".
+const APK_ARCHITECTURE: &str = "/etc/apk/arch";
+const APK_CONFIG: &str = "/etc/apk/config";
 
 /// The beginning of the names by which programs need musl's library. Its loader takes every such name
 /// for itself.
@@ -52,7 +58,7 @@ impl Candidates {
         let loader = sibling.get(&self.loader)?;
         let loader = match self.libc {
             Libc::Glibc => library_cache::loader_with_own_cache(loader)?,
-            Libc::Musl => loader.clone(),
+            Libc::Musl => library_cache::loader_with_own_folder(loader)?,
         };
         Elf::parse(&loader).filter(|elf| elf.is_mappable())?;
         let mut files = vec![bytes(EMULATOR.to_owned(), emulator)];
@@ -80,6 +86,7 @@ impl Candidates {
                 names: names.clone(),
                 arguments: program.arguments,
                 absent: self.absent(program),
+                present: present(program),
             });
         }
         if twins.is_empty() {
@@ -110,14 +117,11 @@ impl Candidates {
         while let Some(name) = open.pop() {
             // The loader is one of them.
             let is_loader = match self.libc {
-                Libc::Glibc => self.loader.rsplit('/').next() == Some(name),
+                Libc::Glibc => self.loader_name() == name,
                 Libc::Musl => name.starts_with(MUSL_LIBC),
             };
             if is_loader || libraries.contains(name) {
                 continue;
-            }
-            if self.libc == Libc::Musl {
-                return None;
             }
             if apt::is_told(name) {
                 self.library(name, sibling)?;
@@ -131,6 +135,11 @@ impl Candidates {
             self.use_own_folder(&mut contents)?;
         }
         Some((contents, libraries))
+    }
+
+    /// Returns the name of the loader's file, which may be that of a link's end.
+    fn loader_name(&self) -> &str {
+        self.loader.rsplit('/').next().unwrap_or_default()
     }
 
     /// Returns the contents of a library; `None` if it cannot be told the step's architecture.
@@ -187,7 +196,14 @@ impl Candidates {
 
     /// Returns the paths that must be absent where a twin runs.
     fn absent(&self, program: &Program) -> Vec<String> {
-        let mut absent = vec![PRELOAD.to_owned()];
+        let mut absent = match self.libc {
+            Libc::Glibc => vec![PRELOAD.to_owned()],
+            // The names of loader and file differ in their end alone.
+            Libc::Musl => vec![format!("/etc/{}", self.loader_name().replace(".so.1", ".path"))],
+        };
+        if program.arguments == Arguments::ApkChange {
+            absent.push(APK_CONFIG.to_owned());
+        }
         if program.is_perl
             && let Some(triplet) = triplet(self.arch)
         {
@@ -197,6 +213,12 @@ impl Candidates {
         }
         absent
     }
+}
+
+/// Returns the paths that must be there where a twin runs.
+fn present(program: &Program) -> Vec<String> {
+    let is_apk = program.arguments == Arguments::ApkChange;
+    is_apk.then(|| APK_ARCHITECTURE.to_owned()).into_iter().collect()
 }
 
 fn text<'a>(contents: &'a Contents, path: &str) -> Option<&'a str> {

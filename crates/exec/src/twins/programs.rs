@@ -47,6 +47,7 @@ fn parse(line: &'static str, arch: Arch) -> Option<Program> {
             "perl" => is_perl = true,
             "applets" => is_multi_call = true,
             "awk" => arguments = Arguments::PlainAwk,
+            "apk" => arguments = Arguments::ApkChange,
             rule => {
                 let letter = rule.strip_prefix("no:").and_then(|letter| letter.bytes().next());
                 arguments = letter.map_or(arguments, Arguments::Without);
@@ -73,7 +74,7 @@ mod tests {
                     is_letter
                         || matches!(
                             rule,
-                            "-" | "64" | "64le" | "unpack" | "perl" | "applets" | "awk"
+                            "-" | "64" | "64le" | "unpack" | "perl" | "applets" | "awk" | "apk"
                         ),
                     "{line}"
                 );

@@ -29,6 +29,8 @@ pub struct Twin {
     pub arguments: Arguments,
     /// Absolute paths that there must not be in the step's root.
     pub absent: Vec<String>,
+    /// Absolute paths that there must be.
+    pub present: Vec<String>,
 }
 
 /// The arguments that a program may have to run natively.
@@ -42,6 +44,8 @@ pub enum Arguments {
     PlainAwk,
     /// Those with which a package is unpacked.
     Unpack,
+    /// Those with which apk changes the packages of its own root.
+    ApkChange,
 }
 
 impl TwinSet {
