@@ -117,6 +117,15 @@ fn arguments<'a>(base: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     all.into_iter().chain(more.iter().copied()).collect()
 }
 
+/// Builds a base image from what the place has, for this machine and for 64-bit Arm, on Debian's; returns it
+/// as a context.
+fn base(place: &Place, name: &str) -> String {
+    let (layout, debian) = (place.out(name), place.base("debian"));
+    let platforms = ["--platform", "linux/amd64,linux/arm64", "--output", &to_layout(&layout)];
+    place.build(&[&["--build-context", &debian][..], &platforms].concat()).ok();
+    format!("oci-layout://{}", layout.display())
+}
+
 /// Returns the answers, by question.
 fn answers(image: &Image) -> BTreeMap<String, String> {
     let names = image.files();
@@ -266,13 +275,10 @@ fn programs_of_other_versions_are_emulated() {
             sed -i '/^Package: grep$/,/^Version:/s/^Version: .*/Version: 99/' /var/lib/dpkg/status
         ",
     );
-    let (layout, base) = (place.out("changed"), place.base("debian"));
-    let platforms = ["--platform", "linux/amd64,linux/arm64", "--output", &to_layout(&layout)];
-    place.build(&[&["--build-context", &base][..], &platforms].concat()).ok();
+    let changed = format!("debian={}", base(&place, "changed"));
     let awk = "awk '/.dev..twin/ { found = 1 } END { exit !found }' /proc/self/maps";
     let awk = format!("{awk} && echo nat''ive || echo emul''ated");
     place.dockerfile(&format!("FROM debian\nRUN {IS_NATIVE}\nRUN {awk}\n"));
-    let changed = format!("debian=oci-layout://{}", layout.display());
     let finished = place.build(&arguments(&changed, &[])).ok();
     let said = ["native", "emulated"];
     let words = finished.stderr.lines().filter_map(|line| line.rsplit(' ').next());

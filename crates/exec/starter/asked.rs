@@ -65,20 +65,19 @@ pub(crate) fn is_apk_change<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -
         let is_known = match argument {
             [b'-', b't' | b'X'] => arguments.next().is_some(),
             [b'-', b't' | b'X', _, ..] => true,
-            [b'-', b'-', option @ ..] => {
-                let value = Words(APK_VALUES).find_map(|name| after(option, name));
-                is_word(APK_SWITCHES, option)
-                    || value.is_some_and(|value| match value {
-                        [] => arguments.next().is_some(),
-                        [sign, ..] => *sign == b'=',
-                    })
-            }
+            [b'-', b'-', option @ ..] => match split(option, b'=') {
+                Some((name, _)) => awk::is_one_of(name, APK_VALUES),
+                None => {
+                    awk::is_one_of(option, APK_SWITCHES)
+                        || awk::is_one_of(option, APK_VALUES) && arguments.next().is_some()
+                }
+            },
             [b'-', letters @ ..] => {
                 letters.iter().all(|letter| from(APK_LETTERS, *letter).is_some())
             }
             command if !has_command => {
                 has_command = true;
-                is_word(APK_COMMANDS, command)
+                awk::is_one_of(command, APK_COMMANDS)
             }
             _ => true,
         };
@@ -97,24 +96,6 @@ const APK_SWITCHES: &[u8] = b"allow-untrusted available clean-protected depends 
     purge quiet rdepends reinstall simulate update update-cache upgrade verbose ";
 const APK_VALUES: &[u8] =
     b"cache-dir cache-max-age keys-dir repositories-file repository timeout virtual wait ";
-
-/// The words of a text with a space after each.
-struct Words<'a>(&'a [u8]);
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = from(self.0, b' ')?;
-        let (word, _) = self.0.split_at_checked(self.0.len() - rest.len() - 1)?;
-        self.0 = rest;
-        Some(word)
-    }
-}
-
-fn is_word(words: &[u8], word: &[u8]) -> bool {
-    Words(words).any(|other| is_same(word, other))
-}
 
 /// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those
 /// that POSIX has.
@@ -203,14 +184,13 @@ pub(crate) fn after<'a>(text: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
 
 /// Returns what follows the first byte of a kind.
 fn from(text: &[u8], mark: u8) -> Option<&[u8]> {
-    let mut rest = text;
-    while let Some((byte, next)) = rest.split_first() {
-        if *byte == mark {
-            return Some(next);
-        }
-        rest = next;
-    }
-    None
+    split(text, mark).map(|(_, rest)| rest)
+}
+
+/// Returns what is before and after the first byte of a kind.
+fn split(text: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
+    let place = text.iter().position(|byte| *byte == mark)?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
 fn is_same(one: &[u8], other: &[u8]) -> bool {

@@ -138,7 +138,8 @@ fn end_of_name(text: &[u8], start: usize) -> Option<usize> {
     if is_bad { None } else { Some(end) }
 }
 
-fn is_one_of(word: &[u8], list: &[u8]) -> bool {
+/// Returns whether a list has a word. A space follows each word of the list.
+pub(crate) fn is_one_of(word: &[u8], list: &[u8]) -> bool {
     let (mut place, mut is_same) = (0, true);
     for byte in list {
         if *byte == b' ' {

@@ -1,7 +1,7 @@
 //! apk, which has an architecture inside: when it has a twin.
 
 use super::arguments;
-use crate::harness::{Place, User, needs, to_layout};
+use crate::harness::{Place, User, needs};
 
 /// A base image with apk's database. Its `apk` is Debian's cat, to which all words are files: it shows its
 /// own memory, whatever else it is asked for. Both know `-u`, and apk has no `-n`.
@@ -41,11 +41,8 @@ who update $1
 fn apk_runs_natively_where_a_file_says_for_what_it_installs() {
     needs!(Run, Debian, Emulation);
     let place = Place::new(User::Me);
-    let (layout, debian) = (place.out("apk-base"), place.base("debian"));
-    place.write("Dockerfile", BASE);
-    let platforms = ["--platform", "linux/amd64,linux/arm64", "--output", &to_layout(&layout)];
-    place.build(&[&["--build-context", &debian][..], &platforms].concat()).ok();
-    let base = format!("base=oci-layout://{}", layout.display());
+    place.dockerfile(BASE);
+    let base = format!("base={}", super::base(&place, "apk-base"));
     place.write("questions", QUESTIONS);
     place.dockerfile("FROM base\nCOPY questions /\nRUN sh /questions > /said\n");
     let said = |emulation| place.image(&arguments(&base, &["--emulation", emulation])).text("said");

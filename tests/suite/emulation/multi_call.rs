@@ -1,16 +1,13 @@
 //! Programs with many names, such as busybox: whether one has a twin depends on the name.
 
 use super::{answers, arguments};
-use crate::harness::{Place, User, needs, to_layout};
+use crate::harness::{Place, User, needs};
 
 /// Makes a base image of Debian's busybox alone, for this machine and for 64-bit Arm.
 fn base(place: &Place) -> String {
     place.write("Dockerfile", include_str!("../../twins/busybox/Dockerfile"));
     place.write("names", include_str!("../../twins/busybox/names"));
-    let (layout, debian) = (place.out("busybox-base"), place.base("debian"));
-    let platforms = ["--platform", "linux/amd64,linux/arm64", "--output", &to_layout(&layout)];
-    place.build(&[&["--build-context", &debian][..], &platforms].concat()).ok();
-    format!("base=oci-layout://{}", layout.display())
+    format!("base={}", super::base(place, "busybox-base"))
 }
 
 /// Words for who runs a program, by its own memory: busybox's grep has a twin, its awk has none.

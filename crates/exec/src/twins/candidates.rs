@@ -160,7 +160,7 @@ impl Candidates {
                 programs.extend(names.map(|names| Candidate { program, path, names }));
             }
         }
-        let libraries = libraries(host, sibling);
+        let libraries = libraries(host, libc, sibling);
         let is_any = !programs.is_empty();
         is_any.then_some(Self { arch, host, programs, database, libc, libraries, loader, perl })
     }
@@ -241,11 +241,14 @@ fn names(
 }
 
 /// Returns the libraries of the list by their names.
-fn libraries(host: Arch, sibling: &dyn ImageFiles) -> BTreeMap<String, String> {
+fn libraries(host: Arch, libc: Libc, sibling: &dyn ImageFiles) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let Some(triplet) = triplet(host) else { return found };
-    let folders = [&format!("lib/{triplet}"), &format!("usr/lib/{triplet}"), "lib", "usr/lib"];
-    for folder in folders {
+    let folders = match libc {
+        Libc::Glibc => [format!("lib/{triplet}"), format!("usr/lib/{triplet}")],
+        Libc::Musl => ["lib", "usr/lib"].map(str::to_owned),
+    };
+    for folder in &folders {
         for name in sibling.names(folder) {
             let stem = name.split_once(".so.").map_or("", |(stem, _)| stem);
             if LIBRARIES.contains(&stem)

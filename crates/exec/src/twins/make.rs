@@ -7,6 +7,7 @@ use super::elf::{Elf, MAGIC};
 use super::programs::Program;
 use super::set::{Arguments, NAMES, ROOT, SetFile, Source, Twin, TwinSet};
 use super::{FOLDER, apt, library_cache};
+use crate::arch::Arch;
 
 /// The contents of an image's files by path.
 pub type Contents = BTreeMap<String, Vec<u8>>;
@@ -117,7 +118,7 @@ impl Candidates {
         while let Some(name) = open.pop() {
             // The loader is one of them.
             let is_loader = match self.libc {
-                Libc::Glibc => self.loader_name() == name,
+                Libc::Glibc => self.loader.rsplit('/').next() == Some(name),
                 Libc::Musl => name.starts_with(MUSL_LIBC),
             };
             if is_loader || libraries.contains(name) {
@@ -135,11 +136,6 @@ impl Candidates {
             self.use_own_folder(&mut contents)?;
         }
         Some((contents, libraries))
-    }
-
-    /// Returns the name of the loader's file, which may be that of a link's end.
-    fn loader_name(&self) -> &str {
-        self.loader.rsplit('/').next().unwrap_or_default()
     }
 
     /// Returns the contents of a library; `None` if it cannot be told the step's architecture.
@@ -198,8 +194,7 @@ impl Candidates {
     fn absent(&self, program: &Program) -> Vec<String> {
         let mut absent = match self.libc {
             Libc::Glibc => vec![PRELOAD.to_owned()],
-            // The names of loader and file differ in their end alone.
-            Libc::Musl => vec![format!("/etc/{}", self.loader_name().replace(".so.1", ".path"))],
+            Libc::Musl => path_file(self.host).into_iter().collect(),
         };
         if program.arguments == Arguments::ApkChange {
             absent.push(APK_CONFIG.to_owned());
@@ -213,6 +208,14 @@ impl Candidates {
         }
         absent
     }
+}
+
+/// Returns the path of the file in which musl's loader may find other folders than those it knows.
+///
+/// **Source** — musl, `ldso/dynlink.c`, `load_library`.
+fn path_file(host: Arch) -> Option<String> {
+    let (machine, _) = triplet(host)?.split_once('-')?;
+    Some(format!("/etc/ld-musl-{machine}.path"))
 }
 
 /// Returns the paths that must be there where a twin runs.
