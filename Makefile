@@ -10,7 +10,7 @@ LINKER = $(if $(filter $(OWN_TARGET),$(TARGET)),,$(shell echo CARGO_TARGET_$(TAR
 # The commit in `xbuild --version`; a checkout without git has none.
 COMMIT := $(shell git describe --always --dirty --exclude '*' 2>/dev/null)
 
-.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image test-docker packages site record-matrix verify-twins verify-multi-call lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
+.PHONY: all help release demo test test-rootless test-faults test-kernels test-matrix image test-image test-docker packages site record-matrix verify-twins verify-compilers verify-multi-call lint bench bench-growth bench-emulation bench-micro fuzz record-digests fixtures install-tools
 
 all: ## debug build of everything
 	$(CARGO) build --workspace --all-targets
@@ -50,6 +50,10 @@ test-image: release fixtures ## that image in Docker's default container (root, 
 verify-twins: release fixtures ## installs package sets natively and under QEMU and compares; SETS="gcc java", PLATFORM=linux/s390x, SECONDS=600
 	@tests/twins/run target/release/xbuild --platform $(or $(PLATFORM),linux/arm64) --seconds $(or $(SECONDS),inf) $(SETS)
 
+verify-compilers: release ## compiles with compilers and cross compilers of Debian 13 and compares; PLATFORM=linux/s390x
+	@fixtures/base-images debian-13$(addprefix :,$(filter-out arm64,$(word 2,$(subst /, ,$(PLATFORM))))) >/dev/null
+	@tests/twins/compilers target/release/xbuild $(PLATFORM)
+
 verify-multi-call: release fixtures ## asks busybox of glibc and of musl under all names, natively and under QEMU; LIBC=glibc for one
 	@fixtures/base-images debian >/dev/null
 	@tests/twins/multi-call target/release/xbuild $(LIBC)
@@ -85,7 +89,7 @@ bench-growth: release ## how time and memory grow with stages, layers, files, si
 	@python3 -B tests/bench growth $(BENCH)
 
 bench-emulation: release ## emulated steps with twins, under QEMU alone and natively, into target/bench/emulation.md; BENCH="--platforms s390x"
-	@fixtures/base-images debian >/dev/null
+	@fixtures/base-images debian >/dev/null && fixtures/base-images debian-13 >/dev/null
 	@python3 -B tests/bench emulation $(BENCH)
 
 bench-micro: ## bytes a second of tar, index, diff, hash, compressors and Dockerfiles, without a build; BENCH=tar for some

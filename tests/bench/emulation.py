@@ -4,8 +4,8 @@ import hashlib, http.server, pathlib, shutil, threading, time, urllib.request
 import measure, report
 from peers import TOP, Xbuild
 
-# The base image of each architecture, as fixtures/base-images makes it.
-LAYOUTS = {"arm64": "debian", "arm": "debian-arm", "s390x": "debian-s390x", "ppc64le": "debian-ppc64le"}
+# The architectures, with the end of the names that fixtures/base-images gives their base images.
+LAYOUTS = {"arm64": "", "arm": "-arm", "s390x": "-s390x", "ppc64le": "-ppc64le"}
 
 CONFIGURE = r"""set -e; mkdir /c; cd /c; n=0
 while [ $n -lt COUNT ]; do n=$((n + 1))
@@ -26,12 +26,24 @@ INSTALL = "apt-get update && apt-get install -y --no-install-recommends gcc libc
 # The fixture has all of perl; Debian's published images have perl-base alone, and nothing of apt's lists.
 PUBLISHED = "apt-get update && apt-get install -y usr-is-merged && apt-get purge -y 'libperl5*' && apt-get clean && rm -rf /var/lib/apt/lists/*"
 
-# The rows: name, title, the command to prepare, the command that is measured; COUNT depends on the scale.
+COMPILE = r"""set -e; mkdir /c; cd /c; n=0
+while [ $n -lt COUNT ]; do n=$((n + 1))
+  echo "int main(void) { return $n % 2; }" > conftest.c; gcc -O2 -o conftest conftest.c
+done
+for source in src/gtest-all.cc src/gtest_main.cc samples/sample1.cc samples/sample1_unittest.cc; do
+  g++ -O2 -I/usr/src/googletest/googletest/include -I/usr/src/googletest/googletest -c /usr/src/googletest/googletest/$source
+done
+g++ -o tests *.o"""
+
+# The rows: name, title, the command to prepare, the command that is measured, COUNT at full scale, the base image
+# and the value of --emulation.
 ROWS = [
-    ("install", "apt-get update and install of gcc, python3, openssh-client", PUBLISHED, INSTALL, 0),
-    ("configure", "a script of the shell, sed, grep and others", "true", CONFIGURE, 1000),
+    ("install", "apt-get update and install of gcc, python3, openssh-client", PUBLISHED, INSTALL, 0, "debian", "auto"),
+    ("configure", "a script of the shell, sed, grep and others", "true", CONFIGURE, 1000, "debian", "auto"),
     ("python", "a loop in Python", "apt-get update && apt-get install -y --no-install-recommends python3-minimal",
-     f"python3 -c '{PYTHON}'", 300_000),
+     f"python3 -c '{PYTHON}'", 300_000, "debian", "auto"),
+    ("compile", "programs for a configure script, then googletest, by GCC of Debian 13 with `cross`",
+     "apt-get update && apt-get install -y --no-install-recommends g++ googletest", COMPILE, 20, "debian-13", "cross"),
 ]
 
 
@@ -98,14 +110,14 @@ def run(bench, names, runs, out, architectures):
     lines = ["| step | platform | native | auto | qemu | auto / native | auto / qemu |", "| --- | --- | --- | --- | --- | --- | --- |"]
     try:
         for architecture in architectures:
-            layout = TOP / "fixtures/.cache" / LAYOUTS[architecture]
-            if not (layout / "index.json").exists():
-                raise measure.Failed(f"no {layout}: fixtures/base-images {LAYOUTS[architecture].replace('-', ':')} makes it")
-            for name, title, prepare, command, count in ROWS:
+            for name, title, prepare, command, count, base, best in ROWS:
                 if names and name not in names:
                     continue
+                layout = TOP / "fixtures/.cache" / (base + LAYOUTS[architecture])
+                if not (layout / "index.json").exists():
+                    raise measure.Failed(f"no {layout}: fixtures/base-images {base}{LAYOUTS[architecture].replace('-', ':')} makes it")
                 text = dockerfile(prepare, command, max(1, int(count * bench.scale)))
-                ways = {"native": ("amd64", "auto"), "auto": (architecture, "auto"), "qemu": (architecture, "qemu")}
+                ways = {"native": ("amd64", "auto"), "auto": (architecture, best), "qemu": (architecture, "qemu")}
                 samples = {way: [] for way in ways}
                 for number in range(runs + 1):
                     for way, (platform, emulation) in ways.items():
